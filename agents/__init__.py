@@ -1,0 +1,1 @@
+"""Who does the work: the Agent, its bodies, the four roles, and models."""

@@ -1,0 +1,107 @@
+"""The Agent: a role, what it needs, what it gives, and a body that does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.tools import BaseTool
+
+from signoff.agents.artifacts import Artifact
+from signoff.errors import TeamError
+from signoff.tools.action import Action, Proposal
+
+A = TypeVar("A", bound=Artifact)
+N = TypeVar("N", bound=Artifact)
+
+Say = Callable[[str], None]
+"""Tells whoever watches the run what is being done, in one short line."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one step of an agent may use before it fails."""
+
+    model_calls: int = 12
+    """Calls of the model in one step."""
+    attempts: int = 2
+    """Times the step is tried before the supervisor pauses for a person."""
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an agent is handed: the goal and the artifacts it needs, not everybody's transcript."""
+
+    goal: str
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
+    """The needed artifacts, by name."""
+    notes: tuple[str, ...] = ()
+    """What the review of this agent's last work asked for; empty the first time."""
+    instructions: str = ""
+    """What the supervisor adds for this step."""
+    previous: Artifact | None = None
+    """This agent's own last artifact, when it is asked to do it again."""
+    say: Say = _silent
+
+    def need(self, kind: type[N]) -> N:
+        """Return the needed artifact of this kind; KeyError if the agent did not declare it in `needs`."""
+        artifact = self.artifacts[kind.__name__]
+        if not isinstance(artifact, kind):
+            raise TypeError(f"artifact {kind.__name__!r} is a {type(artifact).__name__}")
+        return artifact
+
+
+Body = Callable[[Task], "A | Awaitable[A]"]
+"""A function body: the task in, the artifact out. May be `async`."""
+Check = Callable[[A, Task], A]
+"""Looks at finished work, whatever body did it: returns it, mended if need be, or raises WorkFailed."""
+Propose = Callable[[A, Task], Sequence[Proposal]]
+"""What should now be done outside, given the finished work."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agent(Generic[A]):
+    """One role of a team. With a `model` its body is a model in a tool loop, without one its `function`."""
+
+    role: str
+    """Its name: a node of the graph, so letters, digits, '_' and '-'."""
+    gives: type[A]
+    needs: tuple[type[Artifact], ...] = ()
+    instructions: str = ""
+    """What the model is told about its role."""
+    function: Body[A] | None = None
+    model: BaseChatModel | None = None
+    tools: tuple[BaseTool, ...] = ()
+    """Read-only tools, used freely inside its own loop."""
+    actions: tuple[Action, ...] = ()
+    """What it may propose; it never does these itself."""
+    check: Check[A] | None = None
+    propose: Propose[A] | None = None
+    tier: str = "smart"
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        if not self.role or not self.role.replace("_", "").replace("-", "").isalnum():
+            raise TeamError(f"Agent role {self.role!r}: use letters, digits, '_' and '-'.")
+        if self.function is None and self.model is None:
+            raise TeamError(f"Agent {self.role!r} has no body. Give it a function or a model.")
+
+    def with_model(self, model: BaseChatModel | None) -> Agent[A]:
+        """The same agent with this model for its body; None puts its function back to work."""
+        return replace(self, model=model)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What it is, in plain values: for the supervisor's model and for people."""
+        return {
+            "role": self.role,
+            "needs": [need.__name__ for need in self.needs],
+            "gives": self.gives.__name__,
+            "body": "model" if self.model is not None else "function",
+        }

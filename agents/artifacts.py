@@ -1,0 +1,99 @@
+"""Artifacts: the typed, named pieces of work that agents give and need."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Artifact(BaseModel):
+    """A piece of work. Subclass it; the class name is the artifact's name in the state."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Verdict(Artifact):
+    """An artifact that judges another: while it does not accept, that one goes back to its giver with the notes."""
+
+    accepted: bool
+    about: str = Field(description="Name of the artifact judged, such as 'Draft'")
+    notes: tuple[str, ...] = Field(default=(), description="What must change before it is accepted")
+
+
+class Quote(BaseModel):
+    """A span copied word for word from a stored document."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: int = Field(description="Citation number, from 1, unique within the evidence")
+    text: str = Field(description="The span, word for word as it stands in the stored text")
+    source: str = Field(description="Path of the document, relative to the sources folder")
+    start: int = Field(description="Offset of the span's first character in the stored text; -1 if not known yet")
+    title: str = Field(default="", description="Title of the document")
+    heading: str = Field(default="", description="Headings above the span, outermost first, joined by ' › '")
+    score: float = Field(default=0.0, description="How well it answers the question; higher is better")
+
+
+class Evidence(Artifact):
+    """What the researcher found: quoted spans that bear on the question."""
+
+    question: str
+    quotes: tuple[Quote, ...] = ()
+    searched: int = Field(default=0, description="Number of documents that were searched")
+    matched: int = Field(default=0, description="Number of documents with a relevant passage")
+    missing: tuple[str, ...] = Field(default=(), description="Words of the question that no document uses")
+
+
+class Theme(BaseModel):
+    """Quotes that speak of one thing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    quotes: tuple[int, ...] = Field(description="Quote ids, best first")
+    summary: str = Field(default="", description="One or two sentences; empty when nothing was generated")
+
+
+class Conflict(BaseModel):
+    """Two quotes that seem to disagree."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    first: int
+    second: int
+    why: str
+
+
+class Analysis(Artifact):
+    """What the analyst makes of the evidence."""
+
+    answer: tuple[int, ...] = Field(default=(), description="Ids of the quotes that answer most directly, best first")
+    themes: tuple[Theme, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    gaps: tuple[str, ...] = Field(default=(), description="What was asked and the sources do not say")
+
+
+class Draft(Artifact):
+    """A report in Markdown with numbered citations [1] that are quote ids."""
+
+    title: str
+    markdown: str
+    method: Literal["extracted", "generated"]
+
+
+class Check(BaseModel):
+    """One thing the reviewer looked at."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+class Review(Verdict):
+    """The reviewer's verdict on the draft, with each check that was made."""
+
+    about: str = "Draft"
+    checks: tuple[Check, ...] = ()

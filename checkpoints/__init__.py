@@ -1,0 +1,1 @@
+"""What is remembered: the LangGraph saver and the ledger."""

@@ -1,0 +1,1 @@
+"""Runs: starting, driving, resuming and deciding them."""

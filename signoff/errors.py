@@ -1,0 +1,200 @@
+"""Every error signoff raises on purpose.
+
+    SignoffError
+    ├── SettingsError            a setting is missing or makes no sense
+    │   └── MissingExtra         an optional package is not installed
+    ├── ModelError               the model cannot be used as asked
+    │   ├── UnknownModel         no such model string, or its provider is not installed
+    │   ├── ModelRefused         the endpoint rejected the key or the request
+    │   └── ModelUnreachable     no answer: time-out, connection, server error, rate limit
+    ├── SourcesError             the documents cannot be used
+    │   ├── SourcesMissing       the folder is not there
+    │   └── SourcesEmpty         the folder holds nothing that can be read
+    ├── TeamError                a team, agent or policy is put together wrongly
+    │   ├── UnknownTeam          no ready-made team has this name
+    │   └── WorkFailed           an agent could not do its step
+    ├── StoreError               the database cannot be used
+    │   ├── ForeignDatabase      the file is not a signoff database
+    │   ├── DatabaseVersion      it was written by another version
+    │   └── DatabaseUnusable     locked, full, read-only or damaged
+    └── RunError                 something about one run
+        ├── UnknownRun           no such run
+        ├── UnknownApproval      no such approval
+        ├── AlreadyDecided       the approval was decided before
+        ├── BadAnswer            an answer that does not decide anything
+        └── RunBusy              another process drives the run
+"""
+
+from __future__ import annotations
+
+
+class SignoffError(Exception):
+    """Base of all errors of signoff; its text says what happened and what to do next."""
+
+
+class SettingsError(SignoffError):
+    """A setting is missing or makes no sense."""
+
+    def __init__(self, setting: str, problem: str, remedy: str) -> None:
+        self.setting, self.problem, self.remedy = setting, problem, remedy
+        super().__init__(f"{setting}: {problem}. {remedy}")
+
+
+class MissingExtra(SettingsError):
+    """An optional package is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        self.feature, self.extra = feature, extra
+        super().__init__(feature, "needs a package that is not installed", f"Run: pip install 'signoff[{extra}]'")
+
+
+class ModelError(SignoffError):
+    """The model cannot be used as asked."""
+
+
+class UnknownModel(ModelError):
+    """No such model string, or its provider's package is not installed."""
+
+    def __init__(self, model: str, problem: str) -> None:
+        self.model, self.problem = model, problem
+        super().__init__(
+            f"Model {model!r}: {problem}. Use 'offline', 'openai:NAME', or 'provider:NAME' of an installed provider."
+        )
+
+
+class ModelRefused(ModelError):
+    """The endpoint rejected the key or the request; trying again unchanged will not help."""
+
+    def __init__(self, model: str, problem: str) -> None:
+        self.model, self.problem = model, problem
+        super().__init__(
+            f"Model {model!r} refused the call: {problem}. Check OPENAI_API_KEY, SIGNOFF_BASE_URL and the model's name."
+        )
+
+
+class ModelUnreachable(ModelError):
+    """No usable answer: time-out, connection, server error or rate limit."""
+
+    def __init__(self, model: str, problem: str) -> None:
+        self.model, self.problem = model, problem
+        super().__init__(f"Model {model!r} gave no answer: {problem}. Check the endpoint, then resume the run.")
+
+
+class SourcesError(SignoffError):
+    """The documents cannot be used."""
+
+
+class SourcesMissing(SourcesError):
+    """The folder is not there."""
+
+    def __init__(self, folder: object) -> None:
+        self.folder = str(folder)
+        super().__init__(f"No folder {self.folder!r}. Give an existing folder of documents with --sources DIR.")
+
+
+class SourcesEmpty(SourcesError):
+    """The folder holds nothing that can be read."""
+
+    def __init__(self, folder: object, skipped: int, kinds: str) -> None:
+        self.folder, self.skipped, self.kinds = str(folder), skipped, kinds
+        seen = f"none of its {skipped} files can be read" if skipped else "it is empty"
+        super().__init__(f"Nothing to read in {self.folder!r}: {seen}. Add documents ({kinds}).")
+
+
+class TeamError(SignoffError):
+    """A team, agent or policy is put together wrongly."""
+
+
+class UnknownTeam(TeamError):
+    """No ready-made team has this name."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        self.name, self.known = name, known
+        super().__init__(f"No team {name!r}. Ready-made teams: {', '.join(known)}.")
+
+
+class WorkFailed(TeamError):
+    """An agent could not do its step; the supervisor revises the plan."""
+
+    def __init__(self, agent: str, problem: str) -> None:
+        self.agent, self.problem = agent, problem
+        super().__init__(f"{agent}: {problem}")
+
+
+class StoreError(SignoffError):
+    """The database cannot be used."""
+
+
+class ForeignDatabase(StoreError):
+    """The file is not a signoff database."""
+
+    def __init__(self, database: str, problem: str) -> None:
+        self.database, self.problem = database, problem
+        super().__init__(
+            f"{database!r} is not a signoff database: {problem}. Nothing was changed. "
+            "Name another file with SIGNOFF_DATABASE."
+        )
+
+
+class DatabaseVersion(StoreError):
+    """The database was written by another version of signoff."""
+
+    def __init__(self, database: str, found: int, known: int) -> None:
+        self.database, self.found, self.known = database, found, known
+        remedy = "Upgrade signoff" if found > known else "Open it with the version that wrote it"
+        super().__init__(
+            f"{database!r} has schema version {found}; this signoff knows version {known}. "
+            f"{remedy}, or name another file with SIGNOFF_DATABASE."
+        )
+
+
+class DatabaseUnusable(StoreError):
+    """The database is locked, full, read-only or damaged."""
+
+    def __init__(self, database: str, problem: str) -> None:
+        self.database, self.problem = database, problem
+        super().__init__(f"Cannot use the database {database!r}: {problem}. Nothing committed was lost; mend it and resume.")
+
+
+class RunError(SignoffError):
+    """Something about one run."""
+
+
+class UnknownRun(RunError):
+    """No such run."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"No run {run_id!r}. `signoff runs` lists them.")
+
+
+class UnknownApproval(RunError):
+    """No such approval."""
+
+    def __init__(self, approval_id: str) -> None:
+        self.approval_id = approval_id
+        super().__init__(f"No approval {approval_id!r}. `signoff approvals` lists the open ones.")
+
+
+class AlreadyDecided(RunError):
+    """The approval was decided before; the first decision stands."""
+
+    def __init__(self, approval_id: str, status: str, by: str, at: str) -> None:
+        self.approval_id, self.status, self.by, self.at = approval_id, status, by, at
+        super().__init__(f"Approval {approval_id} was already decided: {status} by {by} at {at}.")
+
+
+class BadAnswer(RunError):
+    """An answer that does not decide anything; the question stays open."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"{problem} Nothing was decided.")
+
+
+class RunBusy(RunError):
+    """Another process drives the run."""
+
+    def __init__(self, run_id: str, owner: str) -> None:
+        self.run_id, self.owner = run_id, owner
+        super().__init__(f"Run {run_id!r} is being driven by {owner}. Wait for it, or stop that process and resume.")

@@ -1,0 +1,1 @@
+"""What agents can do: search sources, search the web, publish a report."""

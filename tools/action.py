@@ -1,0 +1,47 @@
+"""Actions: tools that change the world outside the run. Agents propose them; only the act node calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+P = TypeVar("P", bound=BaseModel)
+
+Risk = Literal["write", "external", "irreversible"]
+"""What an action touches: files here, the world beyond, or something that cannot be undone."""
+
+
+class Proposal(BaseModel):
+    """An action an agent wants done outside: which, with what arguments, and why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    action: str = Field(description="Name of the action")
+    args: dict[str, Any] = Field(description="Its arguments, JSON values only")
+    reason: str = Field(default="", description="Why, in one sentence, for the person who decides")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action(Generic[P]):
+    """A tool with an effect outside the run."""
+
+    name: str
+    description: str
+    arguments: type[P]
+    """Pydantic model of its arguments; what a person edits is validated against it."""
+    call: Callable[[P, str], Mapping[str, Any]]
+    """Does it, given the arguments and an idempotency key; returns JSON values that say what was done."""
+    risk: Risk = "external"
+    idempotent: bool = False
+    """True if calling again with the same key and arguments changes nothing more."""
+    reconcile: Callable[[P, str], Mapping[str, Any] | None] | None = None
+    """Looks whether a call with these arguments and key took effect: its result, or None if it did not."""
+    preview: Callable[[P], str] | None = None
+    """What the person who decides should see, in Markdown."""
+
+    def propose(self, arguments: P, reason: str = "") -> Proposal:
+        """A proposal of this action."""
+        return Proposal(action=self.name, args=arguments.model_dump(mode="json"), reason=reason)
