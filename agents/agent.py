@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
+from pydantic import BaseModel
 
 from signoff.agents.artifacts import Artifact
 from signoff.errors import TeamError
@@ -16,8 +17,12 @@ from signoff.tools.action import Action, Proposal
 A = TypeVar("A", bound=Artifact)
 N = TypeVar("N", bound=Artifact)
 
-Say = Callable[[str], None]
-"""Tells whoever watches the run what is being done, in one short line."""
+
+class Say(Protocol):
+    """Tells whoever watches the run what is being done, in one short line, and how far it is."""
+
+    def __call__(self, text: str, /, *, done: int = 0, total: int = 0) -> None:
+        """Say it; a total of 0 means that there is nothing to count."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Limits:
     """Times the step is tried before the supervisor pauses for a person."""
 
 
-def _silent(_: str) -> None:
+def _silent(_text: str, /, *, done: int = 0, total: int = 0) -> None:  # noqa: ARG001  # the protocol's names
     """Say nothing."""
 
 
@@ -57,8 +62,12 @@ class Task:
         return artifact
 
 
-Body = Callable[[Task], "A | Awaitable[A]"]
+Body = Callable[[Task], A | Awaitable[A]]
 """A function body: the task in, the artifact out. May be `async`."""
+Prepare = Callable[[Task], None]
+"""Runs before either body, such as bringing an index up to date."""
+Read = Callable[[Any, Task], A]
+"""Turns what a model filled in into the artifact."""
 Check = Callable[[A, Task], A]
 """Looks at finished work, whatever body did it: returns it, mended if need be, or raises WorkFailed."""
 Propose = Callable[[A, Task], Sequence[Proposal]]
@@ -77,6 +86,10 @@ class Agent(Generic[A]):
     """What the model is told about its role."""
     function: Body[A] | None = None
     model: BaseChatModel | None = None
+    form: type[BaseModel] | None = None
+    """What the model fills in, where that is simpler than the artifact; `read` makes the artifact of it."""
+    read: Read[A] | None = None
+    prepare: Prepare | None = None
     tools: tuple[BaseTool, ...] = ()
     """Read-only tools, used freely inside its own loop."""
     actions: tuple[Action, ...] = ()
@@ -91,6 +104,8 @@ class Agent(Generic[A]):
             raise TeamError(f"Agent role {self.role!r}: use letters, digits, '_' and '-'.")
         if self.function is None and self.model is None:
             raise TeamError(f"Agent {self.role!r} has no body. Give it a function or a model.")
+        if (self.form is None) != (self.read is None):
+            raise TeamError(f"Agent {self.role!r}: a form needs a read that makes the artifact of it, and the reverse.")
 
     def with_model(self, model: BaseChatModel | None) -> Agent[A]:
         """The same agent with this model for its body; None puts its function back to work."""

@@ -12,6 +12,10 @@ class Artifact(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def brief(self) -> str:
+        """What a chat client shows when it is given: Markdown, short unless the work is itself a text."""
+        return f"{type(self).__name__} is ready."
+
 
 class Verdict(Artifact):
     """An artifact that judges another: while it does not accept, that one goes back to its giver with the notes."""
@@ -19,6 +23,11 @@ class Verdict(Artifact):
     accepted: bool
     about: str = Field(description="Name of the artifact judged, such as 'Draft'")
     notes: tuple[str, ...] = Field(default=(), description="What must change before it is accepted")
+
+    def brief(self) -> str:
+        """The verdict and its notes."""
+        lines = [f"{self.about} accepted." if self.accepted else f"{self.about} goes back."]
+        return "\n".join(lines + [f"- {note}" for note in self.notes])
 
 
 class Quote(BaseModel):
@@ -43,6 +52,11 @@ class Evidence(Artifact):
     searched: int = Field(default=0, description="Number of documents that were searched")
     matched: int = Field(default=0, description="Number of documents with a relevant passage")
     missing: tuple[str, ...] = Field(default=(), description="Words of the question that no document uses")
+
+    def brief(self) -> str:
+        """How much was found where."""
+        sources = len({quote.source for quote in self.quotes})
+        return f"Found {len(self.quotes)} passages in {sources} of {self.searched} documents."
 
 
 class Theme(BaseModel):
@@ -73,6 +87,11 @@ class Analysis(Artifact):
     conflicts: tuple[Conflict, ...] = ()
     gaps: tuple[str, ...] = Field(default=(), description="What was asked and the sources do not say")
 
+    def brief(self) -> str:
+        """How the evidence was sorted."""
+        parts = [f"{len(self.themes)} themes", f"{len(self.conflicts)} disagreements", f"{len(self.gaps)} gaps"]
+        return f"Sorted the evidence: {', '.join(parts)}."
+
 
 class Draft(Artifact):
     """A report in Markdown with numbered citations [1] that are quote ids."""
@@ -80,6 +99,10 @@ class Draft(Artifact):
     title: str
     markdown: str
     method: Literal["extracted", "generated"]
+
+    def brief(self) -> str:
+        """The draft itself."""
+        return self.markdown
 
 
 class Check(BaseModel):

@@ -9,14 +9,20 @@
     │   └── ModelUnreachable     no answer: time-out, connection, server error, rate limit
     ├── SourcesError             the documents cannot be used
     │   ├── SourcesMissing       the folder is not there
-    │   └── SourcesEmpty         the folder holds nothing that can be read
+    │   ├── SourcesEmpty         the folder holds nothing that can be read
+    │   ├── UnknownSource        no such document in the index
+    │   └── Unreadable           one file cannot be read as a document
     ├── TeamError                a team, agent or policy is put together wrongly
     │   ├── UnknownTeam          no ready-made team has this name
-    │   └── WorkFailed           an agent could not do its step
+    │   ├── WorkFailed           an agent could not do its step
+    │   └── ActionFailed         an approved action could not be done
     ├── StoreError               the database cannot be used
     │   ├── ForeignDatabase      the file is not a signoff database
     │   ├── DatabaseVersion      it was written by another version
     │   └── DatabaseUnusable     locked, full, read-only or damaged
+    ├── ScriptError              a test double cannot answer from its script
+    │   ├── NotScripted          the script has no reply for this call
+    │   └── ReplyMisfit          the scripted reply is not what the call asked for
     └── RunError                 something about one run
         ├── UnknownRun           no such run
         ├── UnknownApproval      no such approval
@@ -101,6 +107,22 @@ class SourcesEmpty(SourcesError):
         super().__init__(f"Nothing to read in {self.folder!r}: {seen}. Add documents ({kinds}).")
 
 
+class UnknownSource(SourcesError):
+    """No such document in the index."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        super().__init__(f"No document {source!r} in the index. Use a path as search returns it.")
+
+
+class Unreadable(SourcesError):
+    """One file cannot be read as a document; the index goes on without it."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
 class TeamError(SignoffError):
     """A team, agent or policy is put together wrongly."""
 
@@ -114,11 +136,19 @@ class UnknownTeam(TeamError):
 
 
 class WorkFailed(TeamError):
-    """An agent could not do its step; the supervisor revises the plan."""
+    """An agent could not do its step; the supervisor revises the plan. `final`: trying again as it is cannot help."""
 
-    def __init__(self, agent: str, problem: str) -> None:
-        self.agent, self.problem = agent, problem
+    def __init__(self, agent: str, problem: str, *, final: bool = False) -> None:
+        self.agent, self.problem, self.final = agent, problem, final
         super().__init__(f"{agent}: {problem}")
+
+
+class ActionFailed(TeamError):
+    """An approved action could not be done; nothing was left half-done."""
+
+    def __init__(self, action: str, problem: str) -> None:
+        self.action, self.problem = action, problem
+        super().__init__(f"{action}: {problem}")
 
 
 class StoreError(SignoffError):
@@ -154,6 +184,29 @@ class DatabaseUnusable(StoreError):
     def __init__(self, database: str, problem: str) -> None:
         self.database, self.problem = database, problem
         super().__init__(f"Cannot use the database {database!r}: {problem}. Nothing committed was lost; mend it and resume.")
+
+
+class ScriptError(SignoffError):
+    """A test double cannot answer from its script."""
+
+
+class NotScripted(ScriptError):
+    """The script has no reply for this call."""
+
+    def __init__(self, call: int, problem: str, asked: str) -> None:
+        self.call, self.problem, self.asked = call, problem, asked
+        super().__init__(
+            f"Call {call} is not scripted: {problem}. It asked {asked!r}. "
+            "Add a reply for it, or script a function, which answers any number of calls."
+        )
+
+
+class ReplyMisfit(ScriptError):
+    """The scripted reply is not what the call asked for."""
+
+    def __init__(self, call: int, reply: object, problem: str) -> None:
+        self.call, self.reply, self.problem = call, reply, problem
+        super().__init__(f"Call {call} cannot be answered with {reply!r:.200}: {problem}. Correct the script.")
 
 
 class RunError(SignoffError):

@@ -1,1 +1,49 @@
-"""Doubles that speak the real protocols, for the tests of signoff and of those who build on it."""
+"""Doubles that speak the real protocols, for the tests of signoff and of those who build on it.
+
+Both answer from one script of replies: `ScriptedModel` is a chat model, `ScriptedServer` an OpenAI-compatible
+endpoint on loopback.
+
+    model = ScriptedModel(["Paris", calls("search", query="x"), gives(Evidence(question="Where?"))])
+
+    with ScriptedServer({"researcher": [gives(evidence)], "writer": [fails(429, retry_after=0.01), "Done."]}) as server:
+        model = ChatOpenAI(model="scripted", base_url=server.url, api_key="test")
+"""
+
+from signoff.testing.call import Call
+from signoff.testing.model import ScriptedModel
+from signoff.testing.replies import (
+    Fault,
+    Item,
+    Reply,
+    calls,
+    drops,
+    fails,
+    garbles,
+    gives,
+    hangs,
+    refuses,
+    says,
+)
+from signoff.testing.request import Request
+from signoff.testing.script import Pick, Script
+from signoff.testing.server import ScriptedServer
+
+__all__ = [
+    "Call",
+    "Fault",
+    "Item",
+    "Pick",
+    "Reply",
+    "Request",
+    "Script",
+    "ScriptedModel",
+    "ScriptedServer",
+    "calls",
+    "drops",
+    "fails",
+    "garbles",
+    "gives",
+    "hangs",
+    "refuses",
+    "says",
+]

@@ -1,0 +1,142 @@
+"""Excerpts: whole sentences cut from a document so that they can be read alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from signoff.agents.sentences import Sentence, begins_well, split
+
+LONGEST = 700
+"""Characters an excerpt may have."""
+_MOST_SENTENCES = 3
+_LONGEST_LIST = 8
+
+_FIELDS = re.compile(r"(?:(?:^|\s)[A-Z][A-Za-z]*(?:-[A-Za-z]+)*: \S.{0,80}?){4,}")
+_PROCLAMATION = re.compile(
+    r"^©|\bcopyright\b.{0,40}\b(?:\d{4}|reserved|holder)|\ball rights reserved\b|\bplaced in the public domain\b|"
+    r"\blicensed under\b|\bcc0\b|^table of contents\b|^(?:last|first) (?:modified|updated|edited)\b|"
+    r"^(?:figure|fig\.|table|listing|image) \d+[.:]|^(?:next|previous|home|back to top|edit this page|skip to)\b.{0,40}$|"
+    r"\.{5,}|^\[?[\d*†^]{1,3}\]?\.? (?:https?:|[“\"(]|[A-Z][\w.]*, )|\bsubscribe\b.{0,30}\bnewsletter\b|\bcookies?\b.{0,30}\baccept\b",
+    re.IGNORECASE,
+)
+_POINTER = re.compile(
+    r"^(?:\(?see\b|refer to|for (?:more|further|full|additional) (?:details?|information|discussion|examples)|for details|"
+    r"(?:in )?th(?:is|e (?:following|next|previous|above)) (?:sub)?section|the (?:rest|remainder) of th|below(?: is| are|,)|"
+    r"as (?:mentioned|discussed|described|noted|explained|stated)\b|note that (?:this|the) (?:section|example)|"
+    r"click|read more|more (?:details|information)|details (?:are|can)|(?:please )?(?:consult|visit|contact)\b)",
+    re.IGNORECASE,
+)
+_CODE = re.compile(r">>>|^\s*(?:def|class|import|from|return|if|for|while|#include|\$|sudo|pip|git) \S+.*[:;({=]\s*$|[{};]\s*$|==|=>|\s[-+*/|&]= |\S  # |\w\(\w*\)\.\w+\(")
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """Some whole sentences that follow one another."""
+
+    start: int
+    """Offset in the text the sentences were split from."""
+    text: str
+
+    @property
+    def end(self) -> int:
+        """Offset behind its last character."""
+        return self.start + len(self.text)
+
+
+def rows(text: str) -> list[Sentence]:
+    """The rows of a table or the lines of a record, each standing where a sentence would."""
+    found: list[Sentence] = []
+    at = 0
+    for number, line in enumerate(text.split("\n")):
+        if line.strip():
+            indent = len(line) - len(line.lstrip())
+            found.append(Sentence(at + indent, line.strip(), number, True))
+        at += len(line) + 1
+    return found
+
+
+def is_noise(text: str) -> bool:
+    """True for what nobody would quote: page furniture, licences, header fields, code, remnants."""
+    letters = sum(character.isalpha() for character in text)
+    solid = sum(not character.isspace() for character in text)
+    if solid < 12 or letters < 0.6 * solid or len(text) > LONGEST:
+        return True
+    if text.isascii() and len(text.split()) < 5:
+        return True
+    return bool(_FIELDS.search(text) or _PROCLAMATION.search(text) or _CODE.search(text))
+
+
+def is_pointer(text: str) -> bool:
+    """True for a sentence that sends the reader elsewhere, or asks instead of telling."""
+    return bool(_POINTER.match(text)) or text.rstrip("\"'”’)").endswith(("?", "？", "؟"))
+
+
+def cut(text: str, sentences: Sequence[Sentence], seed: int) -> Excerpt | None:
+    """The seed sentence with what it needs to be understood; None if it cannot stand in a report."""
+    first, last = seed, seed
+    while sentences[first].is_dangling or not _stands(sentences, first):
+        if first == 0 or seed - first + 1 >= _MOST_SENTENCES or not _follows(sentences[first - 1], sentences[first]):
+            return None
+        first -= 1
+    if sentences[last].introduces:
+        end = _list_end(sentences, last)
+        return None if end is None else _excerpt(text, sentences, first, end)
+    if any(sentence.introduces for sentence in sentences[first:last]):
+        return None
+    while _wants_more(text, sentences, first, last):
+        last += 1
+    return _excerpt(text, sentences, first, last) if _closes(sentences, last) else None
+
+
+def _excerpt(text: str, sentences: Sequence[Sentence], first: int, last: int) -> Excerpt | None:
+    start, end = sentences[first].start, sentences[last].end
+    return Excerpt(start, text[start:end]) if end - start <= LONGEST else None
+
+
+def _stands(sentences: Sequence[Sentence], place: int) -> bool:
+    """True if this sentence begins as one does."""
+    return begins_well(sentences[place].text)
+
+
+def _closes(sentences: Sequence[Sentence], place: int) -> bool:
+    """True if this sentence ends as one does, or is all of its paragraph or item and long enough to say something."""
+    sentence = sentences[place]
+    if sentence.is_whole:
+        return True
+    alone = (place == 0 or sentences[place - 1].block != sentence.block) and (
+        place + 1 == len(sentences) or sentences[place + 1].block != sentence.block
+    )
+    return alone and len(sentence.text) >= 40 and not sentence.text.endswith((",", ";", ":", "-", "–", "and", "or"))
+
+
+def _follows(before: Sentence, after: Sentence) -> bool:
+    """True if the two are read in one breath: in one paragraph, or in paragraphs that follow each other."""
+    if before.block == after.block:
+        return True
+    return not before.item and not after.item and before.is_whole and after.block == before.block + 1
+
+
+def _wants_more(text: str, sentences: Sequence[Sentence], first: int, last: int) -> bool:
+    """True if the excerpt is short and the next sentence carries it on."""
+    following = last + 1
+    if following >= len(sentences) or last - first + 2 > _MOST_SENTENCES:
+        return False
+    nearby = sentences[following]
+    if nearby.block != sentences[last].block or not nearby.is_whole or is_noise(nearby.text):
+        return False
+    length = sentences[last].end - sentences[first].start
+    return length < 90 or (length + len(nearby.text) < 420 and nearby.is_dangling)
+
+
+def _list_end(sentences: Sequence[Sentence], intro: int) -> int | None:
+    """Place of the last sentence of the short list that this one introduces; None if it introduces no such list."""
+    blocks: set[int] = set()
+    end = None
+    for place in range(intro + 1, len(sentences)):
+        if not sentences[place].item:
+            break
+        blocks.add(sentences[place].block)
+        end = place
+    return end if 1 < len(blocks) <= _LONGEST_LIST else None

@@ -1,0 +1,154 @@
+"""Questions: what is asked for, and with which words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from signoff.agents import words
+
+Kind = Literal["why", "how", "what", "when", "who", "where", "span", "count", "compare", "whether", "topic"]
+"""What is asked for: a reason, a way, a definition, a time, a name, a place, a length of time, a number, a difference,
+yes or no, or everything."""
+
+_KINDS: tuple[tuple[Kind, str], ...] = (
+    ("why", r"\bwhy\b|\bhow come\b|\b(?:reasons?|rationale|motivation|justification)s?\b"),
+    ("span", r"\bhow (?:long|often|old|soon|frequently)\b"),
+    ("count", r"\bhow (?:many|much|large|big|fast|far|high|heavy|tall)\b|\b(?:number|amount|price) of\b"),
+    ("compare", r"\b(?:differen(?:ces?|t)|differ|compared?|comparison|versus|vs)\b"),
+    ("when", r"\bwhen\b|\b(?:what|which) (?:year|date|day|month|release|version)\b|\bsince which\b"),
+    ("how", r"\bhow\b|\bsteps (?:to|for)\b"),
+    ("who", r"\bwho(?:m|se)?\b"),
+    ("where", r"\bwhere\b"),
+    ("what", r"\b(?:what|which|define|definition|meaning)\b"),
+    ("whether", r"^(?:is|are|was|were|do|does|did|can|could|should|shall|will|would|has|have|had|may|must|might)\b"),
+)
+_REQUEST = re.compile(
+    r"^(?:(?:please|kindly|can|could|would|will|you|i|we|want|need|like|to|me|us|a|an|the|brief|short|detailed|full|"
+    r"complete|comprehensive|write|prepare|produce|give|create|make|draft|compile|do|report|summary|overview|summari[sz]e|"
+    r"explain|describe|discuss|outline|research|investigate|find|out|tell|show|list|analy[sz]e|review|know|understand|"
+    r"introduction|answer|question|documents?|sources?|files?|texts?|say|says|everything|anything|all|information|"
+    r"about|on|of|for|from|according|in|into|using|based|these|our|my|"
+    r"what (?:the|these|our|my) (?:documents?|sources?|files?|texts?|papers?) (?:say|says|tell us|contain)(?: about)?)"
+    r"\b[\s,:–-]*)+",
+    re.IGNORECASE,
+)
+_AUDIENCE = re.compile(
+    r"\s+for (?:the|my|our|a|an) (?:whole |new )?(?:team|board|boss|manager|management|client|customer|audience|meeting|"
+    r"company|public|reader|beginner)s?\b|\s+in (?:at most |about |under |less than |no more than )?\d+ "
+    r"(?:words|pages?|sentences|paragraphs|bullets?|bullet points)\b",
+    re.IGNORECASE,
+)
+_PART = re.compile(
+    r"(?<=[?？؟;])\s*|\n+|,?\s+and\s+(?=(?:why|how|what|when|who|whom|where|which|whether|does|do|did|is|are|was|were|can)\b)",
+    re.IGNORECASE,
+)
+_BACK_REFERENCE = re.compile(r"\b(?:it|its|they|them|their|this|that|these|those|he|she|his|her|there)\b", re.IGNORECASE)
+_QUOTED = re.compile(r"[\"“”`«»„]+([^\"“”`«»„]{2,60})[\"“”`«»„]+")
+_ASKING = frozenset(
+    words.stem(word)
+    for word in "reason rationale motivation justification difference differ compare comparison versus vs "
+    "definition meaning step example detail".split()
+)
+_MEASURED = re.compile(r"\b(how )(?:long|often|old|soon|frequently|large|big|fast|far|high|heavy|tall|expensive|well)\b", re.IGNORECASE)
+_MOST_TERMS = 24
+
+
+@dataclass(frozen=True)
+class Term:
+    """A word of the question that carries meaning."""
+
+    word: str
+    stem: str
+    root: str
+    weak: bool
+    """True for words that say little about the subject."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing that is asked."""
+
+    text: str
+    kind: Kind
+    terms: tuple[Term, ...]
+    """In order, each once."""
+    phrases: tuple[tuple[str, ...], ...]
+    """Stems of words that stand side by side, or inside quotation marks."""
+
+    @property
+    def subject(self) -> tuple[Term, ...]:
+        """The terms that say what it is about; all of them if every one is weak."""
+        return tuple(term for term in self.terms if not term.weak) or self.terms
+
+
+@lru_cache(maxsize=64)
+def understand(goal: str) -> tuple[Question, ...]:
+    """The questions a goal asks, at least one; a later one that says 'it' is about what the first is about."""
+    pieces = [piece for piece in (part.strip(" \t\r\n,") for part in _PART.split(goal)) if words.content(piece)]
+    questions: list[Question] = []
+    for piece in pieces:
+        question = _analyse(piece)
+        if questions and (not any(not t.weak for t in question.terms) or _BACK_REFERENCE.search(piece)):
+            question = _about(question, questions[0])
+        if question.terms:
+            questions.append(question)
+    return tuple(questions) or (_analyse(goal),)
+
+
+def whole(goal: str) -> Question:
+    """The goal as one question, with the terms of all its parts."""
+    parts = understand(goal)
+    terms = _distinct(term for part in parts for term in part.terms)
+    return Question(goal, parts[0].kind, terms, tuple(dict.fromkeys(p for part in parts for p in part.phrases)))
+
+
+def _analyse(text: str) -> Question:
+    asked = _AUDIENCE.sub("", _REQUEST.sub("", text.strip()))
+    if not words.content(asked):
+        asked = text
+    terms = _distinct(
+        Term(word, words.stem(word), words.root(word), words.is_weak(word))
+        for word in words.content(_MEASURED.sub(r"\1", asked))
+        if words.stem(word) not in _ASKING
+    )
+    if not terms:
+        terms = _distinct(Term(w, words.stem(w), words.root(w), words.is_weak(w)) for w in words.content(asked))
+    return Question(text, _kind(asked) or _kind(text) or "topic", terms, _phrases(asked, {term.stem for term in terms}))
+
+
+def _kind(asked: str) -> Kind | None:
+    lowered = asked.strip().lower()
+    return next((kind for kind, pattern in _KINDS if re.search(pattern, lowered)), None)
+
+
+def _about(question: Question, first: Question) -> Question:
+    """The question with the subject of the one before it."""
+    own = {term.stem for term in question.terms}
+    borrowed = tuple(term for term in first.subject if term.stem not in own)
+    return Question(
+        question.text, question.kind, (borrowed + question.terms)[:_MOST_TERMS], first.phrases + question.phrases
+    )
+
+
+def _distinct(terms: Iterable[Term]) -> tuple[Term, ...]:
+    first: dict[str, Term] = {}
+    for term in terms:
+        first.setdefault(term.stem, term)
+    return tuple(first.values())[:_MOST_TERMS]
+
+
+def _phrases(text: str, stems: set[str]) -> tuple[tuple[str, ...], ...]:
+    """Neighbouring words that both carry meaning, and whatever stands in quotation marks."""
+    found: list[tuple[str, ...]] = [
+        tuple(words.stem(word) for word in words.tokens(quoted)) for quoted in _QUOTED.findall(text)
+    ]
+    for clause in re.split(r"[,.;:!?()]\s|[\"“”«»]", text):
+        run = [words.stem(word) if words.carries_meaning(word) else "" for word in words.tokens(clause)]
+        found += [
+            (a, b) for a, b in zip(run, run[1:], strict=False) if a in stems and b in stems and a != b
+        ]
+    return tuple(dict.fromkeys(phrase for phrase in found if len(phrase) > 1))

@@ -1,0 +1,189 @@
+"""Sentences: where they begin and end in wrapped prose and lists, with nothing cut through."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_BLANK = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
+_MARKER = re.compile(r"[ \t]*(?:[-*+•◦‣·]|\(?(?:\d{1,3}|[a-z]|#)[.)])[ \t]+(?=\S)")
+_PLAIN_MARKER = re.compile(r"[ \t]*[-*+•◦‣·][ \t]")
+_STOP = re.compile(
+    r"(?:[.!?…]+[\"'”’»)\]}*_`]*(?:[ \t]?\[[#*\w,. -]{1,20}\]_?[.]?)*(?=\s|$)|[.!?…]+[”’»](?=\S)"
+    r"|[؟۔।]+(?=\s|$)|[。！？]+[”’」』）》]*)"
+)
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(\[“\"'])(?:(?P<never>e\.g|i\.e|cf|vs|viz|resp|approx|ca|dr|mr|mrs|ms|prof|st|sr|rev|gen|hon|messrs|"
+    r"fig|figs|eq|eqs|sec|ch|chap|vol|pp|ref|refs|ed|eds|ex|esp|incl|excl|al|z\.b|d\.h|u\.a|vgl|bzw|ggf|evtl|"
+    r"jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|\w)|(?P<number>no|nr|art|p|abs|ver|rev))$",
+    re.IGNORECASE,
+)
+_FEWER = re.compile(r"\b(?:etc|inc|ltd|co|corp|jr|usw|[ap]\.m)$", re.IGNORECASE)
+_OPENERS = "\"'“‘«([{*_`„「『（《¿¡"
+_TERMINATED = re.compile(
+    r"(?:[.!?…؟۔।。！？][\"'”’»)\]}*_`」』）》]*|[.!?…][\"'”’»)\]}*_`]*(?:[ \t]?\[[#*\w,. -]{1,20}\]_?[.]?)+)$"
+)
+_LONGEST_ASIDE = 300
+
+_DANGLING = re.compile(
+    r"(?:this|that|these|those|it|its|they|them|their|he|she|his|her|such|here|there|the (?:latter|former|above|following|same)|"
+    r"both|neither|either|another|other|others|one|however|therefore|thus|hence|moreover|furthermore|also|besides|instead|"
+    r"otherwise|consequently|accordingly|nevertheless|nonetheless|still|then|so|but|and|or|yet|nor|again|finally|"
+    r"similarly|likewise|conversely|meanwhile|additionally|in addition|in contrast|on the (?:other|contrary)|"
+    r"for (?:example|instance|this|these|that)|as (?:a (?:result|consequence)|such|above|before|mentioned|noted|said|shown)|"
+    r"because of (?:this|that)|in (?:this|that|these|those|such|particular|fact|other)|at (?:this|that)|"
+    r"second|secondly|third|thirdly|next|lastly|rather|even so|after (?:this|that)|with (?:this|that|these)|"
+    r"by (?:this|that|doing)|to do (?:this|so|that)|of course|unfortunately|fortunately|alternatively|e\.g\.|i\.e\.)\b",
+    re.IGNORECASE,
+)
+_SELF_CONTAINED = re.compile(
+    r"(?:this|these) (?:pep|document|proposal|specification|paper|report|article|chapter|page|guide|note|policy|"
+    r"module|package|library|project|manual|handbook|book|study|agreement)\b|"
+    r"(?:it|there) (?:is|are|was|were|has been) (?:a|an|no|not|often|also|important|possible|necessary|recommended|"
+    r"useful|many|several|some|two|three|four|five)\b|those who\b|one of\b|one can\b|so that\b|such as\b|both the\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence, or a fragment that stands where one would."""
+
+    start: int
+    """Offset in the text that was split."""
+    text: str
+    block: int
+    """Number of the paragraph or list item it stands in."""
+    item: bool
+    """True if its block is a list item."""
+
+    @property
+    def end(self) -> int:
+        """Offset behind its last character."""
+        return self.start + len(self.text)
+
+    @property
+    def is_whole(self) -> bool:
+        """True if it begins and ends as a sentence does."""
+        return begins_well(self.text) and is_terminated(self.text)
+
+    @property
+    def is_dangling(self) -> bool:
+        """True if its first words point back at something said before it."""
+        opening = self.text.lstrip(_OPENERS)
+        if self.text.startswith(("(", "[")):
+            return True
+        return bool(_DANGLING.match(opening)) and not _SELF_CONTAINED.match(opening)
+
+    @property
+    def introduces(self) -> bool:
+        """True if it ends in a colon: what it announces comes after it."""
+        return self.text.endswith((":", "：", "::"))
+
+
+def split(text: str) -> list[Sentence]:
+    """The sentences of a text, in order; wrapped lines are joined, list items and paragraphs kept apart."""
+    return [
+        Sentence(start, text[start:end], number, item)
+        for number, (first, last, item) in enumerate(_blocks(text))
+        for start, end in _within(text, first, last)
+    ]
+
+
+def begins_well(text: str) -> bool:
+    """True if this starts as a sentence can: a capital, a digit, a quotation, code, or a script without capitals."""
+    first = text.lstrip(_OPENERS)[:1]
+    if first.islower():
+        word = text.split(maxsplit=1)[0]
+        return text[0] == "`" or any(mark in word[:-1] for mark in "._()/") or any(c.isupper() for c in word)
+    return first.isalnum() or first in ("$", "€", "£", "-", "+", "~", "@", "/", "<", "%")
+
+
+def is_terminated(text: str) -> bool:
+    """True if this ends as a sentence does, closing quotation marks and note marks aside."""
+    return bool(_TERMINATED.search(text))
+
+
+def _blocks(text: str) -> Iterator[tuple[int, int, bool]]:
+    """Paragraphs and list items: start, end, and whether it is an item; the item's marker is left out."""
+    begin = 0
+    for gap in [*_BLANK.finditer(text), None]:
+        end = gap.start() if gap else len(text)
+        yield from _items(text, begin, end)
+        begin = gap.end() if gap else end
+
+
+def _items(text: str, begin: int, end: int) -> Iterator[tuple[int, int, bool]]:
+    """The list items of one paragraph; without any, the paragraph itself."""
+    start, item, line = begin, False, begin
+    while line < end:
+        marker = _MARKER.match(text, line, end)
+        # A number at the start of a wrapped line is a list marker only where a list can begin.
+        if marker and (line == begin or item or _PLAIN_MARKER.match(text, line, end)):
+            if line > start:
+                yield from _trimmed(text, start, line, item)
+            start, item = marker.end(), True
+        following = text.find("\n", line, end)
+        line = end if following < 0 else following + 1
+    yield from _trimmed(text, start, end, item)
+
+
+def _trimmed(text: str, start: int, end: int, item: bool) -> Iterator[tuple[int, int, bool]]:
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    if start < end:
+        yield start, end, item
+
+
+def _within(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Start and end of each sentence of one block."""
+    start = begin
+    for stop in _STOP.finditer(text, begin, end):
+        if stop.end() <= start or not _ends_here(text, start, stop, end):
+            continue
+        yield start, stop.end()
+        start = stop.end()
+        while start < end and text[start].isspace():
+            start += 1
+    if start < end:
+        yield start, end
+
+
+def _ends_here(text: str, start: int, stop: re.Match[str], end: int) -> bool:
+    """True if this full stop (or its like) ends a sentence."""
+    following = text[stop.end() : min(end, stop.end() + 60)].lstrip()
+    if not following:
+        return True
+    if text[stop.start()] in "。！？؟۔।":
+        return not _is_inside(text, start, stop.end(), end)
+    if not begins_well(following) or _is_inside(text, start, stop.end(), end):
+        return False
+    return stop.group()[0] != "." or not _abbreviates(text[start : stop.start()], following)
+
+
+def _abbreviates(before: str, following: str) -> bool:
+    """True if the full stop between these belongs to an abbreviation, an initial or a list number."""
+    if before.isdigit() and len(before) <= 3:
+        return True
+    if found := _ABBREVIATION.search(before[-14:] if len(before) > 14 else before):
+        word = found["never"] or ""
+        if len(word) == 1:
+            return word.isupper() and word != "I"
+        return following[0].isdigit() if found["number"] else True
+    return bool(_FEWER.search(before)) and not following.lstrip(_OPENERS)[:1].isupper()
+
+
+def _is_inside(text: str, start: int, at: int, end: int) -> bool:
+    """True if a bracket, a quotation or a span of code is open here and closes a little further on."""
+    before, after = text[start:at], text[at : min(end, at + _LONGEST_ASIDE)]
+    if any(
+        before.count(left) > before.count(right) and right in after
+        for left, right in (("(", ")"), ("[", "]"), ("“", "”"), ("„", "“"), ("«", "»"), ("「", "」"), ("（", "）"))
+    ):
+        return True
+    return any(before.count(mark) % 2 == 1 and mark in after for mark in ("``", '"')) or (
+        before.replace("``", "").count("`") % 2 == 1 and "`" in after
+    )

@@ -1,0 +1,124 @@
+"""Doing one step: prepare, the body (model or function), the check, and what is proposed in consequence."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from langgraph.errors import GraphBubbleUp
+
+from signoff.agents.agent import Agent, Task
+from signoff.agents.artifacts import Artifact
+from signoff.agents.loop import Loop, arun_model, run_model
+from signoff.agents.models import translate
+from signoff.agents.usage import Usage
+from signoff.errors import ModelRefused, SettingsError, SignoffError, StoreError, TeamError, WorkFailed
+from signoff.tools.action import Proposal
+
+T = TypeVar("T")
+
+_NOT_THE_STEPS = (ModelRefused, SettingsError, StoreError)
+"""Errors that no other plan can mend: they end the process's attempt, and the run stays resumable."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What came of one step."""
+
+    artifact: Artifact
+    proposals: tuple[Proposal, ...]
+    usage: Usage
+
+
+class StepFailed(Exception):
+    """The step failed; carries why, whether another try can help, and what it used."""
+
+    def __init__(self, failure: WorkFailed, usage: Usage) -> None:
+        self.failure, self.usage = failure, usage
+        super().__init__(str(failure))
+
+
+def do_work(agent: Agent[Any], task: Task) -> Work:
+    """Do the step; StepFailed if it could not be done."""
+    loop = Loop(agent, task)
+    try:
+        _prepare(agent, task)
+        given = run_model(loop) if agent.model is not None else _run_function(agent, task)
+        return _finish(agent, task, given, loop)
+    except Exception as error:
+        raise _explain(error, agent, loop) from error
+
+
+async def ado_work(agent: Agent[Any], task: Task) -> Work:
+    """Do the step without blocking the event loop; StepFailed if it could not be done."""
+    loop = Loop(agent, task)
+    try:
+        await asyncio.to_thread(_prepare, agent, task)
+        if agent.model is not None:
+            given = await arun_model(loop)
+        elif inspect.iscoroutinefunction(agent.function):
+            given = await agent.function(task)
+        else:
+            given = await asyncio.to_thread(_run_function, agent, task)
+        return await asyncio.to_thread(_finish, agent, task, given, loop)
+    except Exception as error:
+        raise _explain(error, agent, loop) from error
+
+
+def _prepare(agent: Agent[Any], task: Task) -> None:
+    if agent.prepare is not None:
+        agent.prepare(task)
+
+
+def _run_function(agent: Agent[Any], task: Task) -> Artifact:
+    if agent.function is None:
+        raise TeamError(f"Agent {agent.role!r} has no body. Give it a function or a model.")
+    given = agent.function(task)
+    return _wait(given) if inspect.isawaitable(given) else cast(Artifact, given)
+
+
+def _wait(given: Awaitable[T]) -> T:
+    """Wait for an async body from a sync graph, in a thread of its own: this one may have a running loop."""
+
+    async def body() -> T:
+        return await given
+
+    coroutine: Coroutine[Any, Any, T] = body()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(copy_context().run, asyncio.run, coroutine).result()
+
+
+def _finish(agent: Agent[Any], task: Task, given: Any, loop: Loop) -> Work:
+    """Read, check and type what the body gave, and collect the proposals."""
+    artifact = given
+    if agent.model is not None and agent.read is not None:
+        artifact = agent.read(given, task)
+    if not isinstance(artifact, agent.gives):
+        raise WorkFailed(agent.role, f"gave a {type(artifact).__name__}, not the {agent.gives.__name__} it promised")
+    if agent.check is not None:
+        artifact = agent.check(artifact, task)
+    proposals = tuple(agent.propose(artifact, task)) if agent.propose is not None else ()
+    known = {action.name for action in agent.actions}
+    for proposal in proposals:
+        if proposal.action not in known:
+            raise TeamError(f"Agent {agent.role!r} proposes {proposal.action!r}, which is not among its actions.")
+    return Work(artifact=artifact, proposals=(*loop.proposals, *proposals), usage=loop.usage)
+
+
+def _explain(error: Exception, agent: Agent[Any], loop: Loop) -> Exception:
+    """What to raise instead: a body is somebody else's code, so anything may come out of it."""
+    if isinstance(error, GraphBubbleUp | TeamError) and not isinstance(error, WorkFailed):
+        return error
+    if agent.model is not None:
+        error = translate(error, loop.model_name) or error
+    if isinstance(error, _NOT_THE_STEPS):
+        return error
+    if not isinstance(error, WorkFailed):
+        problem = str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}"
+        error = WorkFailed(agent.role, problem)
+    return StepFailed(error, loop.usage)

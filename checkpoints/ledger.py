@@ -1,0 +1,137 @@
+"""The ledger: runs, approvals, effects and audit in one database, each change one durable transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy.exc import DatabaseError, InterfaceError, SQLAlchemyError
+
+from signoff.checkpoints import tables
+from signoff.checkpoints.approvals import Approvals
+from signoff.checkpoints.audit import AuditLog
+from signoff.checkpoints.effects import Effects
+from signoff.checkpoints.runs import Runs
+from signoff.errors import DatabaseUnusable, DatabaseVersion, ForeignDatabase
+
+_SAVER_TABLES = {"checkpoints", "writes"}
+_BUSY_SECONDS = 30
+
+
+class Ledger:
+    """The record that decides. Opened on first use; safe to share between threads."""
+
+    def __init__(self, database: Path | str) -> None:
+        self.database = str(database)
+        self._opening = threading.Lock()
+        self.audit = AuditLog(self)
+        self.runs = Runs(self)
+        self.approvals = Approvals(self)
+        self.effects = Effects(self)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that holds the write lock from its start and is on disk when it ends."""
+        with self._connect(immediate=True) as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view."""
+        with self._connect(immediate=False) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections; the next use opens it again."""
+        with self._opening:
+            engine = self.__dict__.pop("_engine", None)
+            if engine is not None:
+                engine.dispose()
+
+    @contextmanager
+    def _connect(self, *, immediate: bool) -> Iterator[Connection]:
+        with self._opening:
+            engine = self._engine
+        try:
+            with engine.connect() as connection:
+                connection = connection.execution_options(immediate=immediate)
+                with connection.begin():
+                    yield connection
+        except (DatabaseError, InterfaceError) as error:
+            raise DatabaseUnusable(self.database, _cause(error)) from error
+
+    @cached_property
+    def _engine(self) -> Engine:
+        path = Path(self.database)
+        _refuse_foreign(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseUnusable(self.database, str(error)) from error
+        engine = create_engine(f"sqlite:///{path.resolve()}", connect_args={"timeout": _BUSY_SECONDS})
+        event.listen(engine, "connect", _set_pragmas)
+        event.listen(engine, "begin", _begin)
+        try:
+            with engine.connect().execution_options(immediate=True) as connection, connection.begin():
+                self._check_version(connection)
+        except (DatabaseError, InterfaceError) as error:
+            engine.dispose()
+            raise DatabaseUnusable(self.database, _cause(error)) from error
+        except DatabaseVersion:
+            engine.dispose()
+            raise
+        return engine
+
+    def _check_version(self, connection: Connection) -> None:
+        if tables.ledger_meta.name not in inspect(connection).get_table_names():
+            tables.metadata.create_all(connection)
+            connection.execute(insert(tables.ledger_meta).values(key="schema", value=str(tables.SCHEMA_VERSION)))
+            return
+        query = select(tables.ledger_meta.c.value).where(tables.ledger_meta.c.key == "schema")
+        found = int(connection.execute(query).scalar_one())
+        if found != tables.SCHEMA_VERSION:
+            raise DatabaseVersion(self.database, found, tables.SCHEMA_VERSION)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise ForeignDatabase, having changed nothing, if the file is there and is somebody else's."""
+    if not path.exists():
+        return
+    if path.is_dir():
+        raise ForeignDatabase(str(path), "it is a folder")
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
+        try:
+            found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        finally:
+            connection.close()
+    except sqlite3.OperationalError as error:
+        raise DatabaseUnusable(str(path), str(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise ForeignDatabase(str(path), str(error)) from error
+    ours = {"ledger_meta"} & found
+    strangers = {name for name in found if not name.startswith("sqlite_")} - _SAVER_TABLES
+    if strangers and not ours:
+        raise ForeignDatabase(str(path), f"it holds the table {min(strangers)!r}")
+
+
+def _set_pragmas(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN is deferred and would break compare-and-set
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: Connection) -> None:
+    mode = "IMMEDIATE" if connection.get_execution_options().get("immediate") else "DEFERRED"
+    connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    """The driver's own words, without the SQL."""
+    return str(getattr(error, "orig", None) or error)

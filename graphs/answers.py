@@ -1,0 +1,172 @@
+"""Answers at the gate: every shape that known clients send is understood; what is not surely a decision is refused.
+
+Shapes (LangChain's human-in-the-loop middleware, agent-chat-ui, deep-agents-ui, agent-inbox, LangGraph Studio):
+`{"decisions": [d]}`, `[{"type": "accept" | "edit" | "response" | "ignore", "args": …}]`, a bare decision, the words
+`approve` and `reject`, each also as JSON text or keyed by interrupt id or approval id.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from signoff.checkpoints.approvals import Approval
+from signoff.checkpoints.digest import canonical_json
+from signoff.errors import BadAnswer
+
+_INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
+_MEANS: dict[str, Literal["approve", "edit", "reject"]] = {
+    "approve": "approve",
+    "accept": "approve",
+    "edit": "edit",
+    "reject": "reject",
+    "response": "reject",
+    "respond": "reject",
+    "ignore": "reject",
+}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What an answer decides."""
+
+    kind: Literal["approve", "reject"]
+    args: dict[str, Any]
+    """The approved arguments, as shown or as edited; empty for a rejection."""
+    reason: str = ""
+
+
+def read_answer(answer: Any, approval: Approval, arguments: type[BaseModel]) -> Decision:
+    """The decision in an answer; BadAnswer says why there is none."""
+    found = _unwrap(answer, approval)
+    kind = _MEANS.get(str(found.get("type", "")).strip().lower())
+    if kind is None:
+        raise BadAnswer(f"The answer has the type {found.get('type')!r}, which is not approve, edit or reject.")
+    if kind == "reject":
+        return Decision("reject", {}, _message(found))
+    args = _named_args(found, approval)
+    if kind == "edit":
+        if args is None:
+            raise BadAnswer("The edit carries no arguments.")
+        return Decision("approve", _fit(args, approval.shown, arguments))
+    if args is not None and canonical_json(_fit(args, approval.shown, arguments)) != canonical_json(approval.shown):
+        raise BadAnswer("The approval carries other arguments than were shown; send an edit instead.")
+    return Decision("approve", approval.shown)
+
+
+def _unwrap(answer: Any, approval: Approval) -> dict[str, Any]:
+    """The one decision inside all wrappings, its approval id and digest checked wherever they stand."""
+    for _ in range(6):  # deeper than any client wraps
+        if isinstance(answer, str):
+            answer = _parse_text(answer)
+        elif isinstance(answer, list):
+            answer = _only(answer)
+        elif isinstance(answer, dict):
+            _check_identity(answer, approval)
+            if "decisions" in answer:
+                answer = answer["decisions"]
+                if not isinstance(answer, list):
+                    raise BadAnswer("'decisions' is not a list.")
+            elif "type" in answer:
+                return answer
+            else:
+                answer = _keyed(answer, approval)
+        else:
+            raise BadAnswer(f"The answer is {_shown(answer)}, which is no decision.")
+    raise BadAnswer("The answer is nested too deeply.")
+
+
+def _parse_text(text: str) -> Any:
+    word = text.strip().lower()
+    if word in ("approve", "reject"):
+        return {"type": word}
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, dict | list):
+        raise BadAnswer(f"The answer is the text {_shown(text)}, which is no decision.")
+    return parsed
+
+
+def _only(answers: list[Any]) -> Any:
+    if len(answers) != 1:
+        raise BadAnswer(f"The answer holds {len(answers)} decisions, where one was asked for.")
+    return answers[0]
+
+
+def _keyed(answer: dict[Any, Any], approval: Approval) -> Any:
+    if len(answer) != 1:
+        raise BadAnswer("The answer has no 'type' and no 'decisions'.")
+    ((key, inner),) = answer.items()
+    if key == approval.id or (isinstance(key, str) and _INTERRUPT_ID.fullmatch(key)):
+        return inner
+    if isinstance(key, str) and key.startswith("a-"):
+        raise BadAnswer(f"The answer is for the approval {key}, but {approval.id} is asked about.")
+    raise BadAnswer("The answer has no 'type' and no 'decisions'.")
+
+
+def _check_identity(answer: dict[Any, Any], approval: Approval) -> None:
+    for field, expected in (("approval_id", approval.id), ("args_sha256", approval.shown_sha256)):
+        if field in answer and answer[field] != expected:
+            raise BadAnswer(f"The answer is for another question ({field} {_shown(answer[field])}).")
+
+
+def _named_args(found: dict[str, Any], approval: Approval) -> dict[str, Any] | None:
+    """The arguments an answer carries, None if it carries none."""
+    carried = found.get("edited_action", found.get("args"))
+    if carried is None:
+        return None
+    if not isinstance(carried, dict):
+        raise BadAnswer(f"The answer's arguments are {_shown(carried)}, not an object.")
+    name = carried.get("name", carried.get("action"))
+    args = carried.get("args", carried.get("arguments"))
+    if not isinstance(args, dict):
+        raise BadAnswer("The answer carries no 'args' object.")
+    if name != approval.action:
+        raise BadAnswer(f"The answer names the action {_shown(name)}, but {approval.action!r} is asked about.")
+    return args
+
+
+def _fit(args: dict[str, Any], shown: Mapping[str, Any], arguments: type[BaseModel]) -> dict[str, Any]:
+    """The arguments as the action's schema has them; some clients send every value as text."""
+    candidates = [args, {name: _from_text(value, shown.get(name)) for name, value in args.items()}]
+    problem = ""
+    for candidate in candidates:
+        try:
+            return arguments.model_validate(candidate).model_dump(mode="json")
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the arguments"
+            problem = problem or f"{where}: {first['msg']}"
+    raise BadAnswer(f"The arguments do not fit {approval_word(arguments)}: {problem}.")
+
+
+def approval_word(arguments: type[BaseModel]) -> str:
+    """How the schema is called in messages."""
+    return f"the schema {arguments.__name__}"
+
+
+def _from_text(value: Any, shown: Any) -> Any:
+    """A value that was shown as something else than text, read back from the text a client made of it."""
+    if not isinstance(value, str) or isinstance(shown, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def _message(found: dict[str, Any]) -> str:
+    message = found.get("message", found.get("args"))
+    return message.strip()[:2000] if isinstance(message, str) else ""
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

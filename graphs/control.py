@@ -1,0 +1,82 @@
+"""Questions the team itself asks a person, through the same gate: go on after a limit, and settle an unknown outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from signoff.checkpoints.digest import digest
+from signoff.graphs.state import StoredProposal
+from signoff.tools.action import Action, Proposal
+
+CONTINUE_RUN = "continue_run"
+SETTLE_OUTCOME = "settle_outcome"
+
+
+class Continuation(BaseModel):
+    """How a run goes on after it paused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    turns: int = Field(ge=1, description="Agent turns it may take before it pauses again")
+    instructions: str = Field("", description="What the next agent is told")
+
+
+class Settlement(BaseModel):
+    """What a person found out about an action whose outcome is not known."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    effect: str = Field(description="The effect's key")
+    happened: Literal["yes", "no"] = Field("yes", description="'no' calls it again")
+
+
+def _nothing(_arguments: BaseModel, _key: str) -> Mapping[str, Any]:
+    """Do nothing outside: the decision is the whole effect."""
+    return {}
+
+
+CONTROLS: dict[str, Action[Any]] = {
+    CONTINUE_RUN: Action(
+        name=CONTINUE_RUN,
+        description="Approve: the run goes on for so many more agent turns. Reject: it stops here.",
+        arguments=Continuation,
+        call=_nothing,
+        risk="write",
+        idempotent=True,
+    ),
+    SETTLE_OUTCOME: Action(
+        name=SETTLE_OUTCOME,
+        description=(
+            "Approve: it happened. Edit `happened` to 'no': it did not, and is called again. Reject: leave it and go on."
+        ),
+        arguments=Settlement,
+        call=_nothing,
+        risk="write",
+        idempotent=True,
+    ),
+}
+
+
+def pause(run_id: str, serial: int, reason: str, turns: int) -> StoredProposal:
+    """The question whether the run should go on."""
+    return store_proposal(
+        run_id, "supervisor", serial, Proposal(action=CONTINUE_RUN, args={"turns": turns, "instructions": ""}, reason=reason)
+    )
+
+
+def ask_outcome(run_id: str, serial: int, effect: str, reason: str) -> StoredProposal:
+    """The question whether an action happened."""
+    return store_proposal(
+        run_id, "act", serial, Proposal(action=SETTLE_OUTCOME, args={"effect": effect, "happened": "yes"}, reason=reason)
+    )
+
+
+def store_proposal(run_id: str, by: str, serial: int, proposal: Proposal) -> StoredProposal:
+    """The proposal as the state keeps it; its id is the same when the step that made it is done again."""
+    identity = digest([run_id, by, serial, proposal.action, proposal.args])
+    return StoredProposal(
+        id=f"p-{identity[:12]}", action=proposal.action, args=proposal.args, reason=proposal.reason, by=by
+    )

@@ -1,0 +1,130 @@
+"""The two ends of a run: intake finds the goal and opens the run, finish closes it and says what came of it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
+from langchain_core.runnables import RunnableConfig
+
+from signoff.agents.usage import NO_USAGE
+from signoff.checkpoints.ledger import Ledger
+from signoff.errors import TeamError
+from signoff.graphs.state import CurrentRun, Outcome, TeamState, Update
+
+_INJECTED = "do-not-render-"
+"""Prefix of the ids of messages that agent-chat-ui adds by itself, such as a made-up answer to an open tool call."""
+
+
+def build_intake(
+    team: str, options: Mapping[str, Any], ledger: Callable[[], Ledger]
+) -> Callable[[TeamState, RunnableConfig], Update]:
+    """The node that every run starts at."""
+
+    def intake(state: TeamState, config: RunnableConfig) -> Update:
+        dropped = [RemoveMessage(id=message.id) for message in state.get("messages", []) if _is_injected(message)]
+        messages = [message for message in state.get("messages", []) if not _is_injected(message)]
+        current = state.get("run")
+        found = _new_goal(state, messages, current)
+        if found is None:
+            if current is None:
+                raise TeamError('No goal. Give {"goal": "…"} or {"messages": […]} with a human message.')
+            return {"messages": dropped}
+        goal, message = found
+        if current is not None and not current["ended"]:
+            _replace(ledger(), current["id"])
+        thread = str(config.get("configurable", {}).get("thread_id") or uuid.uuid4().hex[:12])
+        after = current["number"] if current else 0
+        run_id, number = ledger().runs.begin(thread, after + 1, team=team, goal=goal, options=options)
+        run = CurrentRun(id=run_id, number=number, goal=goal, message=message, ended="")
+        return {**_fresh(run), "messages": dropped if message else [*dropped, _said(run)]}
+
+    return intake
+
+
+def build_finish(ledger: Callable[[], Ledger]) -> Callable[[TeamState], Update]:
+    """The node that every run ends at."""
+
+    def finish(state: TeamState) -> Update:
+        run, outcomes = state["run"], state.get("outcomes", [])
+        ended: Literal["done", "stopped"] = "stopped" if _stopped(outcomes) else "done"
+        text = "\n".join(_line(outcome) for outcome in outcomes if outcome["action"] != "continue_run")
+        if outcomes and outcomes[-1]["action"] == "continue_run" and ended == "stopped":
+            text = f"{text}\nStopped by {outcomes[-1]['by'] or 'a person'}. {outcomes[-1]['detail']}".strip()
+        text = text or "Done."
+        ledger().runs.set_status(run["id"], ended, text)
+        message = AIMessage(text, name="supervisor", id=f"{run['id']}-finish")
+        return {"run": {**run, "ended": ended}, "messages": [message]}
+
+    return finish
+
+
+def _new_goal(
+    state: TeamState, messages: Sequence[AnyMessage], current: CurrentRun | None
+) -> tuple[str, str] | None:
+    """The goal to start on and the id of its message; None if the thread stays at what it has."""
+    goal = state.get("goal", "").strip()
+    if goal and (current is None or goal != state_goal(current) or (current["ended"] and not _newer(messages, current))):
+        return goal, ""
+    said = _newer(messages, current)
+    if said is not None and (current is None or current["ended"]):
+        return said.text.strip(), said.id or ""
+    return None
+
+
+def state_goal(current: CurrentRun) -> str:
+    """The goal as it was given in the state's `goal`, empty if it came in a message."""
+    return "" if current["message"] else current["goal"]
+
+
+def _newer(messages: Sequence[AnyMessage], current: CurrentRun | None) -> HumanMessage | None:
+    """The last human message, unless it is the one the present goal came from."""
+    human = [message for message in messages if isinstance(message, HumanMessage) and message.text.strip()]
+    if not human or (current is not None and human[-1].id in (current["message"], _said(current).id)):
+        return None
+    return human[-1]
+
+
+def _said(run: CurrentRun) -> HumanMessage:
+    return HumanMessage(run["goal"], id=f"{run['id']}-goal")
+
+
+def _fresh(run: CurrentRun) -> Update:
+    return {
+        "goal": "" if run["message"] else run["goal"],
+        "run": run,
+        "plan": [],
+        "artifacts": {},
+        "proposals": [],
+        "outcomes": [],
+        "assignment": {"agent": "", "reason": "", "instructions": ""},
+        "turns": 0,
+        "turn_limit": 0,
+        "rounds": {},
+        "problem": "",
+        "usage": NO_USAGE,
+    }
+
+
+def _replace(ledger: Ledger, run_id: str) -> None:
+    """Close what is still open of a run that another goal replaces."""
+    for approval in ledger.approvals.pending(run_id):
+        ledger.approvals.reject(approval.id, by="intake", reason="another goal replaced this one")
+    ledger.runs.set_status(run_id, "stopped", "another goal replaced this one")
+
+
+def _is_injected(message: AnyMessage) -> bool:
+    return (message.id or "").startswith(_INJECTED)
+
+
+def _stopped(outcomes: Sequence[Outcome]) -> bool:
+    """Whether the last thing that was asked did not happen."""
+    return bool(outcomes) and outcomes[-1]["status"] != "done"
+
+
+def _line(outcome: Outcome) -> str:
+    by = f" by {outcome['by']}" if outcome["by"] else ""
+    detail = outcome["detail"] or ", ".join(f"{key}: {value}" for key, value in outcome["result"].items())
+    return f"{outcome['action']} {outcome['status']}{by}" + (f" ({detail})" if detail else "")

@@ -1,0 +1,38 @@
+"""Policy: which actions are allowed, asked about, or denied. What it does not name is denied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from signoff.errors import TeamError
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A person decides."""
+
+    hours: float | None = None
+    """How long the question stays open; after that it counts as refused. None: `SIGNOFF_APPROVAL_HOURS`."""
+
+
+Rule = Literal["allow", "ask", "deny"] | Ask
+"""What happens to proposals of one action."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A rule per action name: `Policy({"publish_report": "ask"})`."""
+
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for action, rule in self.rules.items():
+            if rule not in ("allow", "ask", "deny") and not isinstance(rule, Ask):
+                raise TeamError(f"Policy for {action!r}: {rule!r} is not 'allow', 'ask', 'deny' or Ask(…).")
+
+    def rule(self, action: str) -> Ask | Literal["allow", "deny"]:
+        """The rule for this action."""
+        rule = self.rules.get(action, "deny")
+        return Ask() if rule == "ask" else rule

@@ -1,0 +1,89 @@
+"""Needs and gives: who can work next follows from what is there, what is rejected and what is out of date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Literal
+
+from signoff.agents.agent import Agent
+from signoff.agents.artifacts import Verdict
+from signoff.errors import TeamError
+from signoff.graphs.state import StoredArtifact
+
+Standing = Literal["missing", "rejected", "stale", "ready"]
+"""missing: not given yet; rejected: a verdict on it does not accept it; stale: something it was built on is newer."""
+
+Agents = Sequence[Agent[Any]]
+Artifacts = Mapping[str, StoredArtifact]
+
+
+def order_agents(agents: Agents) -> list[Agent[Any]]:
+    """The agents so that each comes after those it needs; TeamError if that cannot be."""
+    roles = [agent.role for agent in agents]
+    if not agents:
+        raise TeamError("A team needs at least one agent.")
+    if len(set(roles)) < len(roles):
+        raise TeamError(f"Two agents have the role {next(role for role in roles if roles.count(role) > 1)!r}.")
+    givers: dict[str, list[str]] = {}
+    for agent in agents:
+        givers.setdefault(agent.gives.__name__, []).append(agent.role)
+    graph: dict[str, set[str]] = {}
+    for agent in agents:
+        for need in agent.needs:
+            if need.__name__ not in givers:
+                raise TeamError(f"Agent {agent.role!r} needs {need.__name__!r}, which no agent of the team gives.")
+        graph[agent.role] = {role for need in agent.needs for role in givers[need.__name__]}
+    try:
+        places = {role: place for place, role in enumerate(TopologicalSorter(graph).static_order())}
+    except CycleError as error:
+        raise TeamError(f"These agents wait for each other: {' → '.join(error.args[1])}.") from error
+    return sorted(agents, key=lambda agent: places[agent.role])
+
+
+def judge(agents: Agents, artifacts: Artifacts) -> dict[str, Standing]:
+    """Where each artifact of the team stands, by name."""
+    rejected = set(rejections(agents, artifacts))
+    standings: dict[str, Standing] = {}
+    for agent in order_agents(agents):
+        name = agent.gives.__name__
+        artifact = artifacts.get(name)
+        if artifact is None:
+            standings[name] = "missing"
+        elif name in rejected:
+            standings[name] = "rejected"
+        elif any(artifacts[need]["version"] != version for need, version in artifact["built_on"].items()):
+            standings[name] = "stale"
+        else:
+            standings[name] = "ready"
+    return standings
+
+
+def rejections(agents: Agents, artifacts: Artifacts) -> dict[str, tuple[str, ...]]:
+    """The artifacts whose present version a verdict does not accept, with the verdict's notes."""
+    found: dict[str, tuple[str, ...]] = {}
+    for agent in agents:
+        stored = artifacts.get(agent.gives.__name__)
+        if stored is None or not issubclass(agent.gives, Verdict):
+            continue
+        verdict = agent.gives.model_validate(stored["value"])
+        judged = artifacts.get(verdict.about)
+        if verdict.accepted or judged is None or stored["built_on"].get(verdict.about) != judged["version"]:
+            continue
+        found[verdict.about] = (*found.get(verdict.about, ()), *verdict.notes)
+    return found
+
+
+def candidates(agents: Agents, artifacts: Artifacts) -> list[Agent[Any]]:
+    """The agents that can work now: what they need is ready and what they give is not. In working order."""
+    standings = judge(agents, artifacts)
+    return [
+        agent
+        for agent in order_agents(agents)
+        if standings[agent.gives.__name__] != "ready" and all(standings[need.__name__] == "ready" for need in agent.needs)
+    ]
+
+
+def is_complete(agents: Agents, artifacts: Artifacts) -> bool:
+    """Whether everything is given, up to date and accepted."""
+    return all(standing == "ready" for standing in judge(agents, artifacts).values())

@@ -1,0 +1,144 @@
+"""The state of a team's graph: plain JSON values and messages, so that any saver and any client can read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypedDict
+
+from langchain_core.messages import AnyMessage
+from langgraph.graph.message import add_messages
+
+from signoff.agents.usage import Usage
+
+
+class StoredArtifact(TypedDict):
+    """An artifact as the state keeps it."""
+
+    by: str
+    """Role of the agent that gave it."""
+    version: int
+    """From 1; raised each time it is given."""
+    built_on: dict[str, int]
+    """Versions of the needed artifacts it was made from."""
+    value: dict[str, Any]
+    """The artifact's fields, JSON values."""
+
+
+StepStatus = Literal["completed", "failed", "in_progress", "pending"]
+
+
+class PlanStep(TypedDict):
+    """One line of the plan: what was done, what is being done, what is still to do."""
+
+    agent: str
+    gives: str
+    status: StepStatus
+    note: str
+    final: bool
+    """Failed so that trying again as it is cannot help."""
+
+
+class StoredProposal(TypedDict):
+    """A proposal that waits for the gate."""
+
+    id: str
+    action: str
+    args: dict[str, Any]
+    reason: str
+    by: str
+
+
+class Outcome(TypedDict):
+    """What became of a proposal."""
+
+    proposal: str
+    action: str
+    status: Literal["done", "rejected", "denied", "expired", "failed", "abandoned"]
+    detail: str
+    by: str
+    """Who decided: a person, 'policy', or empty."""
+    result: dict[str, Any]
+
+
+class Assignment(TypedDict):
+    """The supervisor's decision: who works next, why, and with what instructions."""
+
+    agent: str
+    reason: str
+    instructions: str
+
+
+class CurrentRun(TypedDict):
+    """The run that the thread is at."""
+
+    id: str
+    number: int
+    """From 1; a thread that gets another goal after the first has another run."""
+    goal: str
+    message: str
+    """Id of the human message the goal came from, empty if it was given as a goal."""
+    ended: Literal["", "done", "stopped"]
+
+
+class TeamInput(TypedDict, total=False):
+    """What a run starts from: a goal, or a conversation whose last human message is the goal."""
+
+    goal: str
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+class TeamState(TypedDict, total=False):
+    """Everything a team knows of its run."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    goal: str
+    run: CurrentRun
+    plan: list[PlanStep]
+    artifacts: dict[str, StoredArtifact]
+    proposals: list[StoredProposal]
+    """Not settled yet; the first is at the gate."""
+    outcomes: list[Outcome]
+    assignment: Assignment
+    turns: int
+    """Agent turns taken."""
+    turn_limit: int
+    rounds: dict[str, int]
+    """How often each artifact was rejected."""
+    problem: str
+    """Why the last answer at the gate decided nothing; empty if there was none."""
+    usage: Usage
+
+
+Update = dict[str, Any]
+"""What a node changes in the state."""
+
+
+def plan_step(agent: str, gives: str, status: StepStatus, note: str = "", *, final: bool = False) -> PlanStep:
+    """One line of the plan."""
+    return PlanStep(agent=agent, gives=gives, status=status, note=note, final=final)
+
+
+def end_step(
+    plan: Sequence[PlanStep], agent: str, status: Literal["completed", "failed"], note: str, *, final: bool = False
+) -> list[PlanStep]:
+    """The plan with the agent's step in progress ended so."""
+    return [
+        plan_step(agent, step["gives"], status, note, final=final)
+        if step["status"] == "in_progress" and step["agent"] == agent
+        else step
+        for step in plan
+    ]
+
+
+def ended_steps(plan: Sequence[PlanStep]) -> list[PlanStep]:
+    """The part of the plan that is history."""
+    return [step for step in plan if step["status"] in ("completed", "failed")]
+
+
+def settle_first(state: Mapping[str, Any], outcome: Outcome) -> Update:
+    """The first proposal is settled with this outcome."""
+    return {
+        "proposals": state["proposals"][1:],
+        "outcomes": [*state.get("outcomes", []), outcome],
+        "problem": "",
+    }

@@ -1,0 +1,92 @@
+"""Team: agents, a supervisor and a policy, put together as an ordinary LangGraph graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from langgraph.graph import END, START, StateGraph
+
+from signoff.agents.agent import Agent
+from signoff.checkpoints.ledger import Ledger
+from signoff.errors import TeamError
+from signoff.graphs.act import build_act
+from signoff.graphs.control import CONTROLS
+from signoff.graphs.gate import Actions, build_gate
+from signoff.graphs.intake import build_finish, build_intake
+from signoff.graphs.policy import Policy
+from signoff.graphs.routing import order_agents
+from signoff.graphs.state import TeamInput, TeamState
+from signoff.graphs.step import build_step
+from signoff.graphs.supervisor import Supervisor, build_supervisor
+from signoff.settings import load_settings
+
+Builder = StateGraph[TeamState, None, TeamInput, TeamState]
+"""An uncompiled team graph."""
+
+_OWN_NODES = {"intake", "supervisor", "gate", "act", "finish"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Team:
+    """Agents that work on a goal, the supervisor that routes it among them, and the policy for what they propose."""
+
+    agents: Sequence[Agent[Any]]
+    supervisor: Supervisor = Supervisor()
+    policy: Policy = Policy()
+    name: str = "team"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values a ready-made team is built again from when its run is resumed."""
+    ledger: Ledger | None = None
+    """Where decisions are kept; None: the database in the settings, opened by the first node that needs it."""
+
+    def __post_init__(self) -> None:
+        order_agents(self.agents)
+        for agent in self.agents:
+            if agent.role in _OWN_NODES:
+                raise TeamError(f"Agent role {agent.role!r} is taken: {', '.join(sorted(_OWN_NODES))} are the team's own.")
+        unknown = set(self.policy.rules) - set(self.actions)
+        if unknown:
+            raise TeamError(f"Policy names {min(unknown)!r}, which no agent of the team has among its actions.")
+
+    @cached_property
+    def actions(self) -> Actions:
+        """What the team's agents may propose, by name."""
+        found: Actions = {}
+        for agent in self.agents:
+            for action in agent.actions:
+                if action.name in CONTROLS or found.setdefault(action.name, action) is not action:
+                    raise TeamError(f"Two actions are called {action.name!r}.")
+        return found
+
+    def graph(self) -> Builder:
+        """The graph, uncompiled: LangGraph Server compiles it with its own checkpointer, you with yours."""
+        builder: Builder = StateGraph(TeamState, input_schema=TeamInput)
+        builder.add_node("intake", build_intake(self.name, self.options, self._ledger))
+        roles = [agent.role for agent in self.agents]
+        supervise = build_supervisor(self.agents, self.supervisor)
+        builder.add_node("supervisor", supervise, destinations=(*roles, "gate", "finish"))
+        for agent in self.agents:
+            builder.add_node(agent.role, build_step(agent, self.agents))
+            builder.add_edge(agent.role, "supervisor")
+        gate = build_gate(self.actions, self.policy, self._ledger, lambda: load_settings().approval_hours)
+        builder.add_node("gate", gate, destinations=("act", "gate", "supervisor"))
+        builder.add_node("act", build_act(self.actions, self._ledger), destinations=("gate", "supervisor"))
+        builder.add_node("finish", build_finish(self._ledger))
+        builder.add_edge(START, "intake")
+        builder.add_edge("intake", "supervisor")
+        builder.add_edge("finish", END)
+        return builder
+
+    def compile(self, **options: Any) -> Any:
+        """The graph, compiled with these options of `StateGraph.compile`, such as `checkpointer=`."""
+        return self.graph().compile(name=self.name, **options)
+
+    def _ledger(self) -> Ledger:
+        return self.ledger if self.ledger is not None else self._own_ledger
+
+    @cached_property
+    def _own_ledger(self) -> Ledger:
+        return Ledger(load_settings().database_path)

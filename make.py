@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""The project's commands. Needs Python 3.11 and nothing else: what they need is set up in .venv first."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+if sys.version_info < (3, 11):  # noqa: UP036 - an older Python runs this line too, so no newer syntax in this file
+    found = f"{sys.executable} is {sys.version.split()[0]}"
+    sys.exit(f"signoff needs Python 3.11 or newer, and {found}. Use another one, such as: python3.12 make.py run")
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+EXE = ".exe" if os.name == "nt" else ""
+PYTHON = BIN / f"python{EXE}"
+UV = shutil.which("uv")
+
+QUESTION = "How does signoff make sure that an approved action happens only once?"
+WAITS_FOR_A_PERSON = 3  # the exit code of signoff when a run is paused: not a failure here
+CACHES = ("__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist")
+NETWORK_WORDS = ("connection", "timed out", "dns error", "from versions: none", "failed to fetch", "proxy")
+SETTLED_BY = ("pyproject.toml", "constraints.txt")
+
+
+def run(args: list[str]) -> int:
+    """Write a cited report about the documents in SOURCES, and ask you to sign it off."""
+    set_up()
+    sources = os.environ.get("SOURCES") or ("docs" if Path.cwd() == ROOT else str(ROOT / "docs"))
+    out = os.environ.get("OUT") or "report.md"
+    command = [tool("signoff"), "run", "report", os.environ.get("QUESTION") or QUESTION]
+    command += ["--sources", os.path.expanduser(sources), "--out", os.path.expanduser(out)]
+    command += ["--yes"] if os.environ.get("YES", "0") not in ("", "0") else []
+    code = follow(command + args, Path.cwd())
+    return 0 if code == WAITS_FOR_A_PERSON else code
+
+
+def test(args: list[str]) -> int:
+    """Run the tests, except the slow ones; options for pytest go after `--`."""
+    return test_long(["-m", "not slow", *args])
+
+
+def test_long(args: list[str]) -> int:
+    """Run all tests, the slow ones too."""
+    set_up("dev")
+    return follow([tool("pytest"), "-q", "-n", "2", *args])
+
+
+def check(_: list[str]) -> int:
+    """Check format, lint and types; stops at the first that fails."""
+    set_up("dev")
+    return in_turn([tool("ruff"), "format", "--check"], [tool("ruff"), "check"], [tool("mypy")])
+
+
+def bench(args: list[str]) -> int:
+    """Run the benchmarks."""
+    scripts = sorted((ROOT / "benchmarks").glob("*.py"))
+    if not scripts:
+        print("There are no benchmarks.")
+        return 0
+    set_up("dev")
+    return in_turn(*([str(PYTHON), str(script), *args] for script in scripts))
+
+
+def setup(_: list[str]) -> int:
+    """Set up .venv with all extras, for work on signoff itself."""
+    set_up("dev")
+    print(f"Ready: {VENV}")
+    return 0
+
+
+def constraints(_: list[str]) -> int:
+    """Write constraints.txt anew: the newest versions that fit together."""
+    print("Resolving (about a minute)...")
+    with tempfile.TemporaryDirectory() as folder:
+        python, report = make_environment(Path(folder, "env")), Path(folder, "report.json")
+        quietly([python, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--report", report, ".[dev]"])
+        found = [entry["metadata"] for entry in json.loads(report.read_text(encoding="utf-8"))["install"]]
+    versions = {re.sub("[-_.]+", "-", package["name"]).lower(): package["version"] for package in found}
+    lines = [f"{name}=={version}\n" for name, version in sorted(versions.items()) if name != "signoff"]
+    header = "# The versions this project is tested with. Made by `python3 make.py constraints`.\n"
+    (ROOT / "constraints.txt").write_text("".join([header, *lines]), encoding="utf-8")
+    return 0
+
+
+def clean(_: list[str]) -> int:
+    """Remove .venv and the caches; your runs and reports stay."""
+    for path in [VENV, *(ROOT / name for name in CACHES), *ROOT.glob("[!.]*/**/__pycache__")]:
+        shutil.rmtree(path, ignore_errors=True)
+    return 0
+
+
+def help(_: list[str]) -> int:
+    """Show this."""
+    lines = [f"  {name:12} {command.__doc__}" for name, command in COMMANDS.items()]
+    print("Usage: python3 make.py COMMAND [NAME=value ...] [-- options]\n", *lines, sep="\n")
+    print(f"\nrun takes SOURCES=docs, OUT=report.md, YES=1 (sign off unasked) and\nQUESTION={QUESTION!r}")
+    return 0
+
+
+def set_up(extra: str = "") -> None:
+    """Make .venv ready, with this extra; does nothing when it is."""
+    stamp, wanted = VENV / f"ready-{extra or 'core'}", b"".join((ROOT / name).read_bytes() for name in SETTLED_BY)
+    script = Path(tool("signoff"))
+    # It names the .venv it was made in: not so in one that is half-made, was moved, or whose Python is gone.
+    usable = PYTHON.exists() and script.exists() and os.fsencode(VENV) in script.read_bytes()
+    if usable and stamp.is_file() and stamp.read_bytes() == wanted:
+        return
+    if usable:
+        print("Bringing .venv up to date...")
+    else:
+        print("Setting up .venv (first time, about a minute)...")
+        shutil.rmtree(VENV, ignore_errors=True)
+        make_environment(VENV)
+    pip = [UV, "pip", "install", "--python", PYTHON] if UV else [PYTHON, "-m", "pip", "install", "--no-input"]
+    quietly([*pip, "--quiet", "-c", "constraints.txt", "-e", f".[{extra}]" if extra else "."])
+    for path in {VENV / "ready-core", stamp}:  # written last: an interrupted set-up leaves none, and is done again
+        path.write_bytes(wanted)
+
+
+def make_environment(folder: Path) -> Path:
+    """Make an empty environment there, with pip in it, and return its Python."""
+    if UV:
+        quietly([UV, "venv", "--quiet", "--seed", "--python", sys.executable, folder])
+    elif importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip"):
+        quietly([sys.executable, "-m", "venv", folder])
+    else:
+        sys.exit(
+            f"{sys.executable} cannot make an environment: its venv module is not complete.\n"
+            "Install it (Debian, Ubuntu: sudo apt install python3-venv) or uv, then run the same command again."
+        )
+    return folder / PYTHON.relative_to(VENV)
+
+
+def quietly(command: list[object]) -> None:
+    """Run a step of the set-up in silence; if it fails, show all it said and stop."""
+    words = [str(word) for word in command]
+    sys.stdout.flush()
+    done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode == 0:
+        return
+    said = done.stdout.decode(errors="replace")
+    offline = any(word in said.lower() for word in NETWORK_WORDS)
+    remedy = "Check the network and its proxy settings" if offline else "Mend what is said above"
+    sys.exit(f"{said}\nSetting up failed: {' '.join(words)}\n{remedy}, then run the same command again.")
+
+
+def follow(command: list[str], cwd: Path = ROOT) -> int:
+    """Run a program in this terminal and return its exit code."""
+    # Ctrl-C is for the program to handle, this process only waits. A handler, unlike SIG_IGN, is not inherited.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    sys.stdout.flush()
+    code = subprocess.Popen(command, cwd=cwd).wait()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return code if code >= 0 else 128 - code
+
+
+def in_turn(*commands: list[str]) -> int:
+    """Run programs one after the other, each named first, until one fails."""
+    for command in commands:
+        print(f"> {' '.join(command)}".replace(f"{ROOT}{os.sep}", ""))
+        code = follow(command)
+        if code:
+            return code
+    return 0
+
+
+def tool(name: str) -> str:
+    """Path of a program in .venv."""
+    return str(BIN / f"{name}{EXE}")
+
+
+def main(words: list[str]) -> int:
+    """Run the command named first; NAME=value words after it become environment variables."""
+    name, *rest = words or ["help"]
+    if name not in COMMANDS:
+        print(f"No command {name!r}. There are: {', '.join(COMMANDS)}.")
+        return 2
+    while rest and re.match("[A-Z][A-Z0-9_]*=", rest[0]):
+        key, _, os.environ[key] = rest.pop(0).partition("=")
+    return COMMANDS[name](rest[1:] if rest[:1] == ["--"] else rest)
+
+
+ALL = (run, test, test_long, check, bench, setup, constraints, clean, help)
+COMMANDS = {command.__name__.replace("_", "-"): command for command in ALL}
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. The same command goes on from here.")
+    except OSError as error:
+        sys.exit(f"{error}. Mend that, then run the same command again.")

@@ -1,0 +1,80 @@
+"""Settings, read from `SIGNOFF_*` environment variables and a `.env` file; the command line overrides them."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from signoff.errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """What can be set from outside; each field is `SIGNOFF_` and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="SIGNOFF_", env_file=".env", extra="ignore", populate_by_name=True)
+
+    home: Path = Path(".signoff")
+    """Folder of the database and the document indexes, made on first use."""
+    database: str = ""
+    """Path of the SQLite database; empty means `signoff.db` in `home`."""
+    user: str = ""
+    """Who decides here, as it is written in the ledger; empty means the login name."""
+
+    model: str = ""
+    """`offline`, `openai:NAME` or `provider:NAME`; empty chooses by what is configured."""
+    base_url: str = Field("", validation_alias=AliasChoices("SIGNOFF_BASE_URL", "OPENAI_BASE_URL"))
+    """Address of an OpenAI-compatible endpoint, such as `http://127.0.0.1:8080/v1`."""
+    api_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("SIGNOFF_API_KEY", "OPENAI_API_KEY"))
+    model_timeout: float = Field(120.0, gt=0)
+    """Seconds one call of a model may take."""
+    model_retries: int = Field(2, ge=0)
+    """Times a call is tried again after 429, 5xx or a lost connection."""
+
+    sources: Path | None = None
+    """Folder of documents for teams that need one."""
+    out: Path = Path("report.md")
+    """File the report team proposes to write."""
+    max_file_mb: float = Field(20.0, gt=0)
+    """Larger documents are skipped, in megabytes."""
+    search_url: str = ""
+    """JSON search endpoint for web search; empty means web search is off."""
+    web_fetch: bool = False
+    """Whether agents may fetch web pages."""
+
+    max_turns: int = Field(24, ge=1)
+    """Agent turns before a run pauses for a person."""
+    max_rounds: int = Field(3, ge=1)
+    """Times one artifact may be rejected before a run pauses for a person."""
+    approval_hours: float = Field(72.0, gt=0)
+    """Hours an approval stays open; after that it counts as refused."""
+
+    @property
+    def database_path(self) -> Path:
+        """Where the database file is."""
+        return Path(self.database) if self.database else self.home / "signoff.db"
+
+    @property
+    def user_name(self) -> str:
+        """Who decides here."""
+        return self.user or login_name()
+
+
+def login_name() -> str:
+    """Name of the user this process runs as; 'unknown' where the system does not tell."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings; SettingsError names the first that is wrong. Overrides that are None are left out."""
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]  # checked by pydantic
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "SIGNOFF_" + "_".join(str(part) for part in first["loc"]).upper().removeprefix("SIGNOFF_")
+        raise SettingsError(name, f"{first['input']!r} is not usable ({first['msg']})", "Correct or unset it.") from None

@@ -1,0 +1,124 @@
+"""Folder: which files of a folder are documents, and their bytes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from signoff.errors import Unreadable
+
+_NOT_ENTERED = frozenset({"node_modules", "__pycache__"})
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that was not indexed."""
+
+    path: str
+    reason: str
+    """Why, in words a person understands."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that may be a document."""
+
+    name: str
+    """Relative to the folder, with '/'; bytes that are not UTF-8 are written as \\xNN."""
+    path: Path
+
+
+def list_files(folder: Path) -> tuple[list[Found], list[Skipped]]:
+    """Every file below the folder in the order of its name, and what cannot be entered or followed.
+
+    Hidden files, caches, virtual environments and links that leave the folder are left out. A link within the folder
+    is followed only to what is not listed anyway, so no file is listed twice and no loop is entered.
+    """
+    root = folder.resolve()
+    files, links, skipped = _walk(root, root)
+    found = {os.path.realpath(path): path for path in files}
+    entered = {root, *(parent for path in files for parent in path.parents)}
+    while links:
+        waiting, links = sorted(links), []
+        for link in waiting:
+            target = Path(os.path.realpath(link))
+            if not target.exists():
+                skipped.append(Skipped(_name(link, root), "a link to nothing"))
+            elif not target.is_relative_to(root):
+                skipped.append(Skipped(_name(link, root), "a link that leads out of the folder"))
+            elif not target.is_dir():
+                found.setdefault(str(target), link)
+            elif target not in entered:
+                entered.add(target)
+                more, further, unopened = _walk(link, root)
+                links += further
+                skipped += unopened
+                for path in more:
+                    found.setdefault(os.path.realpath(path), path)
+    names = {_name(path, root): path for path in found.values()}
+    return [Found(name, names[name]) for name in sorted(names)], sorted(skipped, key=lambda skip: skip.path)
+
+
+def _walk(top: Path, root: Path) -> tuple[list[Path], list[Path], list[Skipped]]:
+    """The files and the links below `top`, and the folders that cannot be opened."""
+    files: list[Path] = []
+    links: list[Path] = []
+    unopened: list[Skipped] = []
+    waiting = [top]
+    while waiting:
+        here = waiting.pop()
+        try:
+            with os.scandir(here) as entries:
+                inside = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            unopened.append(Skipped(_name(here, root), f"the folder cannot be opened: {explain(error)}"))
+            continue
+        if here != root and any(entry.name == "pyvenv.cfg" for entry in inside):
+            continue
+        for entry in inside:
+            if entry.name.startswith(".") or entry.name in _NOT_ENTERED:
+                continue
+            if entry.is_symlink():
+                links.append(Path(entry.path))
+            elif entry.is_dir(follow_symlinks=False):
+                waiting.append(Path(entry.path))
+            else:
+                files.append(Path(entry.path))
+    return files, links, unopened
+
+
+def _name(path: Path, root: Path) -> str:
+    relative = path.relative_to(root) if path.is_relative_to(root) else path
+    return os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The file's bytes; Unreadable if it is no ordinary file, may not be read, or has more than `limit` bytes."""
+    try:
+        # Without O_NONBLOCK, opening a pipe nobody writes to would wait for ever.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        special = error.errno in (errno.ENXIO, errno.EOPNOTSUPP)
+        raise Unreadable("not an ordinary file" if special else explain(error)) from error
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("not an ordinary file")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            raw = file.read(limit + 1)
+    except OSError as error:
+        raise Unreadable(explain(error)) from error
+    finally:
+        os.close(handle)
+    if len(raw) > limit:
+        size = max(len(raw), status.st_size) / 1e6
+        raise Unreadable(f"{size:,.1f} MB is more than the limit of {limit / 1e6:,.1f} MB")
+    return raw
+
+
+def explain(error: OSError) -> str:
+    """What went wrong, without the path."""
+    return (error.strerror or type(error).__name__).lower()

@@ -1,0 +1,181 @@
+"""Plain text: bytes to characters, lines to paragraphs."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from signoff.errors import Unreadable
+from signoff.tools.blocks import Block, flatten
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_CONTROL = re.compile(r"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_UNDERLINE = re.compile(r"([=\-~^*_#])\1{2,}\s*")
+_HASHES = re.compile(r"(#{1,6})\s+(\S.*?)\s*#*")
+_NUMBERED = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+[A-Z][^.!?;,:]*")
+_ITEM = re.compile(r"\s*(?:[-*+•‣◦▪–]|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s+(?=\S)")
+_COLUMNS = re.compile(r"\S(?: {3,}|\t)\s*\S.*\n.*\S(?: {3,}|\t)\s*\S|[─-╿]|^\s*[+|][-=+|]{3}", re.MULTILINE)
+_PAGE_NUMBER = re.compile(r"\W*(?:page\s+)?[\divxlc]{1,5}(?:\s*(?:of|/)\s*\d+)?\W*", re.IGNORECASE)
+
+
+def decode(raw: bytes) -> str:
+    """The characters of a text file: UTF-8, UTF-16 or UTF-32 with a mark, else the western code page."""
+    for mark, name in _MARKS:
+        if raw.startswith(mark):
+            return raw.decode(name, "replace").lstrip("\ufeff")
+    if b"\0" in raw:
+        raise Unreadable("not a text file")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = _decode_damaged(raw)
+    if len(_CONTROL.findall(text)) * 50 > len(text):
+        raise Unreadable("not a text file")
+    return text
+
+
+def _decode_damaged(raw: bytes) -> str:
+    """What is not quite UTF-8: with a few wrong bytes, or in the western code page."""
+    text = raw.decode("utf-8", "replace")
+    wrong, accented = text.count("\ufffd"), sum(character > "\x7f" for character in text)
+    if accented - wrong > 4 * wrong:
+        return text
+    if sum(byte > 0x7F for byte in raw) * 4 > len(raw):
+        raise Unreadable("its encoding is not known; save it as UTF-8")
+    try:
+        return raw.decode("cp1252")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def read_plain(text: str) -> tuple[str, list[Block]]:
+    """Blocks of a plain text, and no title."""
+    pages = [page.splitlines() for page in text.expandtabs(8).split("\f")]
+    lines = [line for page in drop_running_lines(pages) for line in page]
+    known = vocabulary(lines)
+    return "", [block for group in _groups(lines) for block in _group_blocks(group, known)]
+
+
+def drop_running_lines(pages: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The pages' lines without running headers, footers and page numbers."""
+    if len(pages) < 3:
+        return [list(page) for page in pages]
+    edges = [_edges(page) for page in pages]
+    seen = Counter(shape for page, edge in zip(pages, edges, strict=True) for shape in {_shape(page[at]) for at in edge})
+    often = max(3, len(pages) * 0.3)
+
+    def runs(line: str) -> bool:
+        return seen[_shape(line)] >= often or bool(_PAGE_NUMBER.fullmatch(line.strip()))
+
+    return [
+        [line for at, line in enumerate(page) if at not in edge or not runs(line)]
+        for page, edge in zip(pages, edges, strict=True)
+    ]
+
+
+def _edges(page: Sequence[str]) -> set[int]:
+    """Places of the first two and the last two lines that are not blank."""
+    full = [at for at, line in enumerate(page) if line.strip()]
+    return {*full[:2], *full[-2:]}
+
+
+def _shape(line: str) -> str:
+    return re.sub(r"\d+", "#", flatten(line))
+
+
+def vocabulary(lines: Iterable[str]) -> frozenset[str]:
+    """Every word of the lines, in lower case, hyphens kept: tells how a word broken at a line's end is spelt."""
+    return frozenset(word.lower() for line in lines for word in re.findall(r"[^\W\d_]+(?:-[^\W\d_]+)*", line))
+
+
+def unwrap(lines: Iterable[str], known: frozenset[str], *, soft: bool = False) -> str:
+    """Join wrapped lines; a hyphen at a line's end goes where the text writes the word without it, or if `soft`."""
+    text = ""
+    for line in lines:
+        following = flatten(line)
+        broken = re.search(r"([^\W\d_]+)[-\u2010\u00ad]$", text)
+        first = re.match(r"[^\W\d_]+", following)
+        if broken and first and first[0].islower():
+            whole, compound = f"{broken[1]}{first[0]}".lower(), f"{broken[1]}-{first[0]}".lower()
+            joined = whole in known or (soft and compound not in known)
+            text = (text[:-1] if joined else text) + following
+        else:
+            text = f"{text} {following}" if text else following
+    return text
+
+
+def _groups(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Runs of lines without a blank one between them."""
+    group: list[str] = []
+    for line in lines:
+        if line.strip():
+            group.append(line.rstrip())
+        elif group:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _group_blocks(group: list[str], known: frozenset[str]) -> Iterator[Block]:
+    first = group[0].strip()
+    if len(group) > 1 and _UNDERLINE.fullmatch(group[1].strip()) and len(group[1].strip()) + 3 > len(first):
+        yield Block("heading", first, 1 if group[1].strip()[0] == "=" else 2)
+        if group[2:]:
+            yield from _group_blocks(group[2:], known)
+    elif hashes := _HASHES.fullmatch(first):
+        yield Block("heading", hashes[2], len(hashes[1]))
+        if group[1:]:
+            yield from _group_blocks(group[1:], known)
+    elif len(group) == 1 and (level := _heading_level(first)):
+        yield Block("heading", first, level)
+    elif all(_UNDERLINE.fullmatch(line.strip()) for line in group):
+        return
+    elif _COLUMNS.search("\n".join(group)):
+        yield Block("code", "\n".join(group))
+    elif _ITEM.match(group[0]) and (items := _items(group)):
+        yield Block("list", "\n".join(unwrap(item, known) for item in items))
+    elif _is_wrapped(group):
+        yield Block("prose", unwrap(group, known))
+    else:
+        yield Block("prose", "\n".join(line.strip() for line in group))
+
+
+def _heading_level(line: str) -> int:
+    """Level of a line that stands alone and looks like a heading; 0 if it does not."""
+    if len(line) > 80:
+        return 0
+    if numbered := _NUMBERED.fullmatch(line):
+        return 1 + numbered[1].count(".")
+    letters = sum(character.isalpha() for character in line)
+    return 1 if letters > 3 and line.isupper() and line[-1] not in ".!?;,:" else 0
+
+
+def _items(group: Sequence[str]) -> list[list[str]]:
+    """The lines of each item of a list; nothing if one line is neither an item nor indented below one."""
+    items: list[list[str]] = []
+    for line in group:
+        if _ITEM.match(line):
+            items.append([line])
+        elif line[0].isspace():
+            items[-1].append(line)
+        else:
+            return []
+    return items
+
+
+def _is_wrapped(group: Sequence[str]) -> bool:
+    """Whether most lines end where the next word would not have fitted."""
+    width = max(len(line) for line in group)
+    full = [
+        len(line) + 1 + len(after.split()[0]) > width for line, after in zip(group[:-1], group[1:], strict=True)
+    ]
+    return width >= 40 and sum(full) >= 0.7 * len(full)
