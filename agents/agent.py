@@ -35,7 +35,7 @@ class Limits:
     """Times the step is tried before the supervisor pauses for a person."""
 
 
-def _silent(_text: str, /, *, done: int = 0, total: int = 0) -> None:  # noqa: ARG001  # the protocol's names
+def _silent(_text: str, /, *, done: int = 0, total: int = 0) -> None:
     """Say nothing."""
 
 
@@ -92,7 +92,7 @@ class Agent(Generic[A]):
     prepare: Prepare | None = None
     tools: tuple[BaseTool, ...] = ()
     """Read-only tools, used freely inside its own loop."""
-    actions: tuple[Action, ...] = ()
+    actions: tuple[Action[Any], ...] = ()
     """What it may propose; it never does these itself."""
     check: Check[A] | None = None
     propose: Propose[A] | None = None

@@ -23,12 +23,14 @@ _PROCLAMATION = re.compile(
 )
 _POINTER = re.compile(
     r"^(?:\(?see\b|refer to|for (?:more|further|full|additional) (?:details?|information|discussion|examples)|for details|"
-    r"(?:in )?th(?:is|e (?:following|next|previous|above)) (?:sub)?section|the (?:rest|remainder) of th|below(?: is| are|,)|"
+    r"in the rest of|(?:in )?th(?:is|e (?:following|next|previous|above)) (?:sub)?section|the (?:rest|remainder) of th|below(?: is| are|,)|"
     r"as (?:mentioned|discussed|described|noted|explained|stated)\b|note that (?:this|the) (?:section|example)|"
     r"click|read more|more (?:details|information)|details (?:are|can)|(?:please )?(?:consult|visit|contact)\b)",
     re.IGNORECASE,
 )
-_CODE = re.compile(r">>>|^\s*(?:def|class|import|from|return|if|for|while|#include|\$|sudo|pip|git) \S+.*[:;({=]\s*$|[{};]\s*$|==|=>|\s[-+*/|&]= |\S  # |\w\(\w*\)\.\w+\(")
+_CODE = re.compile(
+    r">>>|^\s*(?:def|class|import|from|return|if|for|while|#include|\$|sudo|pip|git) \S+.*[:;({=]\s*$|[{};]\s*$|==|=>|\s[-+*/|&]= |\S  # |^\s*(?:try|else|finally):$|\w\(\w*\)\.\w+\("
+)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Loop(BaseCallbackHandler):
         model = self.agent.model
         return str(getattr(model, "model_name", None) or getattr(model, "model", None) or type(model).__name__)
 
-    def on_chat_model_start(self, _serialized: Any, _messages: Any, **_: Any) -> None:
+    def on_chat_model_start(self, serialized: dict[str, Any], messages: Any, **_: Any) -> None:  # noqa: ARG002  # the base class's names
         """Tell that the model is asked."""
         self.task.say(f"asks {self.model_name}")
 
@@ -111,9 +111,13 @@ def _prompt(loop: Loop) -> dict[str, Any]:
     """The goal, the needed artifacts and the notes: nothing else of the run."""
     task = loop.task
     parts = [f"# Goal\n{task.goal}"]
-    parts += [f"# {name}\n{artifact.model_dump_json(exclude_defaults=True)}" for name, artifact in task.artifacts.items()]
+    parts += [
+        f"# {name}\n{artifact.model_dump_json(exclude_defaults=True)}" for name, artifact in task.artifacts.items()
+    ]
     if task.previous is not None:
-        parts.append(f"# Your last {type(task.previous).__name__}\n{task.previous.model_dump_json(exclude_defaults=True)}")
+        parts.append(
+            f"# Your last {type(task.previous).__name__}\n{task.previous.model_dump_json(exclude_defaults=True)}"
+        )
     if task.notes:
         parts.append("# What must change\n" + "\n".join(f"- {note}" for note in task.notes))
     if task.instructions:

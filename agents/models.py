@@ -70,7 +70,7 @@ def _first_served(settings: Settings) -> str:
         try:
             served = client.models.list().data
         except openai.OpenAIError as error:
-            raise translate(error, "openai") from error
+            raise translate(error, "openai") or UnknownModel("openai", str(error)) from error
     if not served:
         raise UnknownModel("openai", f"{settings.base_url} offers no model")
     return served[0].id

@@ -15,7 +15,7 @@ Kind = Literal["why", "how", "what", "when", "who", "where", "span", "count", "c
 yes or no, or everything."""
 
 _KINDS: tuple[tuple[Kind, str], ...] = (
-    ("why", r"\bwhy\b|\bhow come\b|\b(?:reasons?|rationale|motivation|justification)s?\b"),
+    ("why", r"\bwhy\b|\bhow come\b|\b(?:reasons?|rationale|motivation|justification|purpose|aim|point of)s?\b"),
     ("span", r"\bhow (?:long|often|old|soon|frequently)\b"),
     ("count", r"\bhow (?:many|much|large|big|fast|far|high|heavy|tall)\b|\b(?:number|amount|price) of\b"),
     ("compare", r"\b(?:differen(?:ces?|t)|differ|compared?|comparison|versus|vs)\b"),
@@ -46,14 +46,20 @@ _PART = re.compile(
     r"(?<=[?？؟;])\s*|\n+|,?\s+and\s+(?=(?:why|how|what|when|who|whom|where|which|whether|does|do|did|is|are|was|were|can)\b)",
     re.IGNORECASE,
 )
-_BACK_REFERENCE = re.compile(r"\b(?:it|its|they|them|their|this|that|these|those|he|she|his|her|there)\b", re.IGNORECASE)
+_BACK_REFERENCE = re.compile(
+    r"\b(?:it|its|they|them|their|this|that|these|those|he|she|his|her|there)\b", re.IGNORECASE
+)
 _QUOTED = re.compile(r"[\"“”`«»„]+([^\"“”`«»„]{2,60})[\"“”`«»„]+")
 _ASKING = frozenset(
     words.stem(word)
-    for word in "reason rationale motivation justification difference differ compare comparison versus vs "
+    for word in "reason rationale motivation justification purpose aim difference differ compare comparison versus vs "
     "definition meaning step example detail".split()
 )
-_MEASURED = re.compile(r"\b(how )(?:long|often|old|soon|frequently|large|big|fast|far|high|heavy|tall|expensive|well)\b", re.IGNORECASE)
+_MEASURED = re.compile(
+    r"\b(how )(?:long|often|old|soon|frequently|large|big|fast|far|high|heavy|tall|expensive|well)\b", re.IGNORECASE
+)
+_IDENTIFIER = re.compile(r"(?<!\w)(?:\w*[A-Za-z]\w*_\w*|_\w+|[A-Za-z_]\w+(?:\.[A-Za-z_]\w+)+)(?!\w)")
+_LETTERED = re.compile(r"\b([A-Za-z])-([A-Za-z]{2,})\b")
 _MOST_TERMS = 24
 
 
@@ -63,6 +69,7 @@ class Term:
 
     word: str
     stem: str
+    """Several stems with blanks between them, if it is a name from a program."""
     root: str
     weak: bool
     """True for words that say little about the subject."""
@@ -110,14 +117,32 @@ def _analyse(text: str) -> Question:
     asked = _AUDIENCE.sub("", _REQUEST.sub("", text.strip()))
     if not words.content(asked):
         asked = text
+    names = [name for name in _IDENTIFIER.findall(asked) if len(words.tokens(name)) > 1]
+    asked = _LETTERED.sub(r"\1\2", asked)
     terms = _distinct(
-        Term(word, words.stem(word), words.root(word), words.is_weak(word))
-        for word in words.content(_MEASURED.sub(r"\1", asked))
-        if words.stem(word) not in _ASKING
+        [*map(_identifier, names), *_plain_terms(_IDENTIFIER.sub(" ", asked) if names else asked)]
     )
     if not terms:
-        terms = _distinct(Term(w, words.stem(w), words.root(w), words.is_weak(w)) for w in words.content(asked))
+        terms = _distinct(_term(word) for word in words.content(asked))
     return Question(text, _kind(asked) or _kind(text) or "topic", terms, _phrases(asked, {term.stem for term in terms}))
+
+
+def _plain_terms(asked: str) -> list[Term]:
+    return [
+        _term(word)
+        for word in words.content(_MEASURED.sub(r"\1", asked))
+        if words.stem(word) not in _ASKING
+    ]
+
+
+def _term(word: str) -> Term:
+    return Term(word, words.stem(word), words.root(word), words.is_weak(word))
+
+
+def _identifier(name: str) -> Term:
+    """A name from a program, such as `__set_name__`: its parts count only side by side."""
+    parts = " ".join(words.stem(part) for part in words.tokens(name))
+    return Term(name, parts, parts, False)
 
 
 def _kind(asked: str) -> Kind | None:
@@ -148,7 +173,5 @@ def _phrases(text: str, stems: set[str]) -> tuple[tuple[str, ...], ...]:
     ]
     for clause in re.split(r"[,.;:!?()]\s|[\"“”«»]", text):
         run = [words.stem(word) if words.carries_meaning(word) else "" for word in words.tokens(clause)]
-        found += [
-            (a, b) for a, b in zip(run, run[1:], strict=False) if a in stems and b in stems and a != b
-        ]
+        found += [(a, b) for a, b in zip(run, run[1:], strict=False) if a in stems and b in stems and a != b]
     return tuple(dict.fromkeys(phrase for phrase in found if len(phrase) > 1))

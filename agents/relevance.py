@@ -11,8 +11,18 @@ from functools import lru_cache
 from signoff.agents import words
 from signoff.agents.question import Kind, Question, Term
 
+BAR = 0.6
+"""Share of a short question that a sentence and its surroundings must speak of to count as evidence."""
+_TORN = 0.15
+"""What coverage loses where the words of every phrase are there and the phrases are not."""
+_HEAVY = 0.25
+"""A term that weighs less than this share of the heaviest says little about the subject."""
 _RELATED = 0.7
 """What a word of the same family is worth, beside the word itself."""
+_TELLING = 0.4
+"""Share of the most a term can weigh that makes it tell what a question is about without its weak words."""
+_PART = 0.5
+"""What the last part of a program's name is worth, beside the whole name."""
 _WEAK = 0.3
 """What a weak word weighs, beside a strong one as rare."""
 _CLOSE = 0.55
@@ -72,7 +82,7 @@ _HEADING_CUES: Mapping[Kind, str] = {
     "whether": r"compatib|requirement|limit|polic|rules?|specification|faq|support",
 }
 _SET_ASIDE = re.compile(
-    r"rejected|reject|open (?:issues|questions)|deferred|withdrawn|alternatives|discarded|future|unresolved|possible objections",
+    r"rejected|reject|open (?:issues|questions)|deferred|withdrawn|alternatives|discarded|future|unresolved|objections|\bwhy not\b|\binstead\b",
     re.IGNORECASE,
 )
 _APPARATUS = re.compile(
@@ -91,7 +101,9 @@ _NAMING = re.compile(
     r"this (?:pep|document|proposal|page|guide|policy|paper) (?:\w+ )?(?:describes?|defines?|specif\w+|explains?|covers?))\b",
     re.IGNORECASE,
 )
-_CONDITION = re.compile(r"^(?:if|when|while|unless|since|because|although|though|once|until|given|for|as)\b", re.IGNORECASE)
+_CONDITION = re.compile(
+    r"^(?:if|when|while|unless|since|because|although|though|once|until|given|for|as)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,9 @@ class Bag:
 
     def holds(self, term: Term) -> float:
         """1 if the word is here, less if only one of its family is, else 0."""
+        if " " in term.stem:
+            parts = term.stem.split()
+            return 1.0 if self.phrase(parts) == 1 else _PART if parts[-1] in self.stems else 0.0
         if term.stem in self.stems:
             return 1.0
         return _RELATED if term.root in self.roots else 0.0
@@ -125,7 +140,7 @@ def bag(text: str) -> Bag:
     """The words of this text."""
     found = words.tokens(text)
     carrying = [word for word in found if words.carries_meaning(word)]
-    joined = [first + second for first, second in re.findall(r"\b([A-Za-z]{2,})-([A-Za-z]{2,})\b", text.lower())]
+    joined = [first + second for first, second in re.findall(r"\b([a-z]+)-([a-z]{2,})\b", text.lower())]
     return Bag(
         tuple(words.stem(word) for word in found),
         frozenset(words.stem(word) for word in (*carrying, *joined)),
@@ -168,12 +183,7 @@ class Score:
     def total(self) -> float:
         """One number to rank by."""
         return (
-            self.coverage
-            + 0.6 * self.own
-            + 0.3 * self.phrase
-            + 0.6 * self.cue
-            + 0.4 * self.about
-            + 0.15 * self.early
+            self.coverage + 0.6 * self.own + 0.3 * self.phrase + 0.6 * self.cue + 0.4 * self.about + 0.15 * self.early
         )
 
 
@@ -185,10 +195,38 @@ class Scale:
     weights: Mapping[str, float]
     """By stem."""
 
+    @property
+    def subject(self) -> tuple[Term, ...]:
+        """The terms that weigh enough to say what the question is about."""
+        least = _HEAVY * max(self.weights.values(), default=0.0)
+        return tuple(term for term in self.question.terms if self.weights[term.stem] >= least)
+
+    @property
+    def bar(self) -> float:
+        """Share of the question that must be spoken of; a long question is seldom spoken of as a whole."""
+        return max(0.4, BAR - 0.03 * max(0, len(self.subject) - 4))
+
     def share(self, held: Callable[[Term], float]) -> float:
         """Share of the question's weight that is held."""
         total = sum(self.weights[term.stem] for term in self.question.terms)
         return sum(self.weights[t.stem] * held(t) for t in self.question.terms) / total if total else 0.0
+
+    def _torn(self, bags: Sequence[Bag]) -> float:
+        """Share of the question's telling phrases that stand nowhere here as phrases."""
+        heavy = {term.stem for term in self.subject if not term.weak}
+        telling = [phrase for phrase in self.question.phrases if heavy.issuperset(phrase)]
+        lost = sum(all(found.phrase(phrase) < _CLOSE for found in bags) for phrase in telling)
+        return lost / len(telling) if telling else 0.0
+
+    def is_about(self, lead: Bag, title: str) -> bool:
+        """True if a document that begins like this is about the question, not only in touch with it."""
+        if self.share(lead.holds) < BAR:
+            return False
+        named, heavy = bag(title), self.subject
+        if 2 * sum(named.holds(term) > _CLOSE for term in heavy) >= len(heavy):
+            return True
+        stems = {term.stem for term in heavy}
+        return any(stems.issuperset(phrase) and lead.phrase(phrase) == 1 for phrase in self.question.phrases)
 
     def score(self, sentence: str, where: Surroundings) -> Score:
         """Score a sentence in its surroundings."""
@@ -205,15 +243,17 @@ class Scale:
             )
 
         phrases = self.question.phrases
-        subject = self.question.subject
+        bags = (own, heading, title, where.passage, *where.near, *([where.lead] if where.lead else []))
+        subject = self.subject
+        about = self.share(where.lead.holds) if where.lead else 0.0
         matched = [max(own.phrase(p), 0.8 * heading.phrase(p), 0.8 * title.phrase(p)) for p in phrases]
         return Score(
-            self.share(around),
-            self.share(own.holds),
-            _cue(self.question, sentence, where.heading),
+            self.share(around) * (1 - _TORN * self._torn(bags)),
+            max(self.share(own.holds), 0.5 * about * _named(own, where.title, self.question)),
+            cue(self.question, sentence, where.heading),
             sum(matched) / len(matched) if matched else 0.0,
             sum(around(term) > _CLOSE for term in subject) / len(subject),
-            self.share(where.lead.holds) if where.lead else 0.0,
+            about,
             _earliness(own, {term.stem for term in subject}),
         )
 
@@ -221,14 +261,12 @@ class Scale:
 def weigh(question: Question, frequency: Mapping[str, int], passages: int) -> Scale:
     """Weigh the terms by their rarity; a word that nothing holds weighs most."""
     most = math.log((passages + 1) / 0.5)
-    return Scale(
-        question,
-        {
-            term.stem: max(math.log((passages + 1) / (frequency.get(term.word, 0) + 0.5)), _COMMON * most)
-            * (_WEAK if term.weak else 1.0)
-            for term in question.terms
-        },
-    )
+    rarity = {
+        term.stem: max(math.log((passages + 1) / (frequency.get(term.word, 0) + 0.5)), _COMMON * most)
+        for term in question.terms
+    }
+    telling = any(rarity[term.stem] >= _TELLING * most for term in question.terms if not term.weak)
+    return Scale(question, {t.stem: rarity[t.stem] * (_WEAK if t.weak and telling else 1.0) for t in question.terms})
 
 
 def is_apparatus(heading: str) -> bool:
@@ -241,18 +279,31 @@ def is_set_aside(heading: str) -> bool:
     return bool(_SET_ASIDE.search(heading))
 
 
+def _named(sentence: Bag, title: str, question: Question) -> float:
+    """Share of the title's own words that the sentence holds: documents call their subject by their title."""
+    asked = {term.stem for term in question.terms}
+    named = {stem for stem in bag(title).stems if not stem.isdigit()} - asked
+    return len(named & sentence.stems) / len(named) if named else 0.0
+
+
 def _earliness(sentence: Bag, subject: set[str]) -> float:
     first = next((place for place, stem in enumerate(sentence.order) if stem in subject), None)
     return 0.0 if first is None else 1.0 if first < 5 else 0.5 if first < 10 else 0.0
 
 
-def _cue(question: Question, sentence: str, heading: str) -> float:
+def cue(question: Question, sentence: str, heading: str) -> float:
     """How much this looks like an answer of the kind that is asked for."""
     kind = question.kind
     value = 0.0
     if kind in _CUES:
         strong, weak = _CUES[kind]
-        value = 0.6 if re.search(strong, sentence, re.IGNORECASE) else 0.25 if re.search(weak, sentence, re.IGNORECASE) else 0.0
+        value = (
+            0.6
+            if re.search(strong, sentence, re.IGNORECASE)
+            else 0.25
+            if re.search(weak, sentence, re.IGNORECASE)
+            else 0.0
+        )
     else:
         value = _definition(question, sentence)
     innermost = " ".join(heading.lower().split(" › ")[-2:])

@@ -8,15 +8,15 @@ from functools import partial
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Evidence, Quote
+from signoff.agents.contradiction import differ
 from signoff.agents.excerpts import Excerpt, cut, is_noise, is_pointer, rows
+from signoff.agents.grouping import reading_order
 from signoff.agents.question import Question, understand, whole
 from signoff.agents.relevance import Bag, Scale, Score, Surroundings, bag, is_apparatus, is_set_aside, weigh
 from signoff.agents.sentences import Sentence, split
 from signoff.tools.passage import Passage
 from signoff.tools.sources import Sources
 
-BAR = 0.6
-"""Share of a question that a sentence and its surroundings must speak of to count as evidence."""
 _MOST_QUOTES = 16
 _MOST_OF_ONE = 5
 _FOCUS = 6
@@ -55,8 +55,11 @@ def gather(task: Task, sources: Sources) -> Evidence:
     finds: list[Find] = []
     for question in questions:
         finds += _search(question, sources, _MOST_QUOTES // len(questions))
-    chosen = _distinct(finds)
-    quotes = tuple(_quote(number, find) for number, find in enumerate(chosen, 1))
+    found = tuple(_quote(number, find) for number, find in enumerate(_distinct(finds), 1))
+    by_id = {quote.id: quote for quote in found}
+    quotes = tuple(
+        by_id[id].model_copy(update={"id": number}) for number, id in enumerate(reading_order(task.goal, found), 1)
+    )
     matched = len({quote.source for quote in quotes})
     task.say(f"kept {len(quotes)} quotes from {matched} documents" if quotes else "found nothing relevant")
     return Evidence(
@@ -91,7 +94,7 @@ def _search(question: Question, sources: Sources, most: int) -> list[Find]:
         return []
     counts = sources.document_frequency([term.word for term in question.terms])
     scale = weigh(question, counts, sources.passages)
-    if scale.share(lambda term: float(counts.get(term.word, 0) > 0)) < BAR:
+    if scale.share(lambda term: float(counts.get(term.word, 0) > 0)) < scale.bar:
         return []
     passages = _candidates(question, sources)
     leads = _leads(scale, passages, sources)
@@ -120,7 +123,7 @@ def _leads(scale: Scale, passages: dict[int, Passage], sources: Sources) -> dict
     for source in sorted(best, key=lambda source: (-best[source], source))[: 2 * _FOCUS]:
         opening = [p for p in sources.passages_of(source)[:8] if p.kind == "prose" and not is_noise(p.text[:300])][:2]
         lead = bag(" ".join([p.title for p in opening[:1]] + [p.text for p in opening]))
-        if scale.share(lead.holds) >= 0.5:
+        if opening and scale.is_about(lead, opening[0].title):
             leads[source] = Lead(lead, frozenset(p.id for p in opening))
     return dict(list(leads.items())[:_FOCUS])
 
@@ -148,18 +151,20 @@ def _finds(scale: Scale, passage: Passage, lead: Lead | None, sources: Sources) 
         near = tuple(bags[i] for i in (place - 1, place + 1) if 0 <= i < len(bags) and not (passage.kind == "table"))
         where = Surroundings(near, bag(passage.text), passage.heading, passage.title, lead and lead.words)
         score = scale.score(sentence.text, where)
-        if not _bears(score):
+        if not _bears(score, scale.bar):
             continue
         excerpt = Excerpt(sentence.start, sentence.text) if passage.kind == "table" else cut(text, sentences, place)
         if excerpt and not is_noise(excerpt.text):
             placed = replace(excerpt, start=offset + excerpt.start)
-            found.append(Find(passage, placed, score, score.total - _doubt(scale.question, passage, sentence, score, lead)))
+            found.append(
+                Find(passage, placed, score, score.total - _doubt(scale.question, passage, sentence, score, lead))
+            )
     return found
 
 
-def _bears(score: Score) -> bool:
+def _bears(score: Score, bar: float) -> bool:
     """True if a sentence of this score bears on the question."""
-    if score.coverage < BAR or score.breadth <= 0.5:
+    if score.coverage < bar or score.breadth <= 0.5:
         return False
     return score.own >= 0.3 or (score.about >= 0.6 and score.cue >= 0.6)
 
@@ -219,5 +224,5 @@ def _same(one: Find, other: Find) -> bool:
         if one.excerpt.start < other.excerpt.end and other.excerpt.start < one.excerpt.end:
             return True
     first, second = bag(one.excerpt.text).stems, bag(other.excerpt.text).stems
-    shared = len(first & second)
-    return shared >= 0.8 * max(1, min(len(first), len(second)))
+    alike = len(first & second) >= 0.8 * max(1, min(len(first), len(second)))
+    return alike and not differ(one.excerpt.text, other.excerpt.text)

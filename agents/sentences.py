@@ -31,10 +31,10 @@ _DANGLING = re.compile(
     r"both|neither|either|another|other|others|one|however|therefore|thus|hence|moreover|furthermore|also|besides|instead|"
     r"otherwise|consequently|accordingly|nevertheless|nonetheless|still|then|so|but|and|or|yet|nor|again|finally|"
     r"similarly|likewise|conversely|meanwhile|additionally|in addition|in contrast|on the (?:other|contrary)|"
-    r"for (?:example|instance|this|these|that)|as (?:a (?:result|consequence)|such|above|before|mentioned|noted|said|shown)|"
+    r"for (?:example|instance|this|these|that)|as part of (?:this|that)|as (?:a (?:result|consequence)|such|above|before|mentioned|noted|said|shown)|"
     r"because of (?:this|that)|in (?:this|that|these|those|such|particular|fact|other)|at (?:this|that)|"
     r"second|secondly|third|thirdly|next|lastly|rather|even so|after (?:this|that)|with (?:this|that|these)|"
-    r"by (?:this|that|doing)|to do (?:this|so|that)|of course|unfortunately|fortunately|alternatively|e\.g\.|i\.e\.)\b",
+    r"by (?:this|that|doing)|to do (?:this|so|that)|of course|note that (?:this|that|it|these)|alternatively|e\.g\.|i\.e\.)\b",
     re.IGNORECASE,
 )
 _SELF_CONTAINED = re.compile(
@@ -42,6 +42,12 @@ _SELF_CONTAINED = re.compile(
     r"module|package|library|project|manual|handbook|book|study|agreement)\b|"
     r"(?:it|there) (?:is|are|was|were|has been) (?:a|an|no|not|often|also|important|possible|necessary|recommended|"
     r"useful|many|several|some|two|three|four|five)\b|those who\b|one of\b|one can\b|so that\b|such as\b|both the\b",
+    re.IGNORECASE,
+)
+_SELF = r"pep|document|proposal|specification|paper|report|article|guide|policy|module|package|library|project|release|version"
+_LEANING = re.compile(
+    rf"\b(?:this|these|those|such) (?!{_SELF}|a\b|an\b|is\b|are\b|was\b|as\b|that\b|who\b)\w|"
+    r"\b(?:is|are|was|were|will|can) then\b|\b(?:the|as) (?:above|latter|former)\b|\b(?:above|following)[,.]",
     re.IGNORECASE,
 )
 
@@ -75,6 +81,11 @@ class Sentence:
         if self.text.startswith(("(", "[")):
             return True
         return bool(_DANGLING.match(opening)) and not _SELF_CONTAINED.match(opening)
+
+    @property
+    def leans(self) -> bool:
+        """True if words further in point back: 'those arguments', 'is then'; it can stand alone, but not well."""
+        return bool(_LEANING.search(self.text, 0, 100))
 
     @property
     def introduces(self) -> bool:

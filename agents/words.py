@@ -34,7 +34,7 @@ _WEAK = frozenset(
     "create current currently decide define describe design different do easy enable end exist explain feature find follow "
     "general get good handle happen help important improve include intend introduce involve kind let look make mean new "
     "number offer old part perform place possible propose provide purpose recommend replace require several show solve "
-    "specific start state stop support suggest tell time try turn type use useful various work write".split()
+    "specific start state stop suggest tell time try turn type use useful various work write".split()
 )
 _IRREGULAR = dict(
     pair.split(":")
@@ -55,7 +55,7 @@ _SUFFIXES = (
 ).split()
 _KEPT_APART = frozenset(
     "important importance importantly generic general generally person capital university constant instance version "
-    "number letter order integer matter better former server paper later never rather".split()
+    "number letter order integer matter better former server paper later never rather multiple".split()
 )
 _VOWEL_GROUP = re.compile(r"[aeiouy]+[^aeiouy]+")
 _HAS_VOWEL = re.compile(r"[aeiouy]")

@@ -184,9 +184,7 @@ class Approvals:
         connection.execute(
             update(approvals)
             .where(approvals.c.id == current.id, approvals.c.status == "pending")
-            .values(
-                status=status, decided_by=by, decided_at=clock.now(), reason=reason, args=text, args_sha256=sha256
-            )
+            .values(status=status, decided_by=by, decided_at=clock.now(), reason=reason, args=text, args_sha256=sha256)
         )
         self._ledger.audit.append(
             connection,

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from signoff.checkpoints.ledger import Ledger
 
 Status = Literal["running", "waiting", "done", "stopped", "failed"]
-"""running: at work, or cut off and resumable; waiting: for a person; done; stopped: by a person; failed: by an error."""
+"""running: at work, or cut off and resumable; waiting: for a person; stopped: by a person; failed: by an error."""
+
+Driver = Literal["local", "graph"]
+"""local: signoff's own runner, whose checkpoints are in the same database; graph: whoever invokes the graph."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class RunRecord:
     """What the team is built again from."""
     status: Status
     note: str
+    driver: Driver
     created_at: str
     updated_at: str
     owner: str
@@ -46,7 +50,14 @@ class Runs:
         self._ledger = ledger
 
     def begin(
-        self, thread: str, number: int, *, team: str, goal: str, options: Mapping[str, Any] | None = None
+        self,
+        thread: str,
+        number: int,
+        *,
+        team: str,
+        goal: str,
+        options: Mapping[str, Any] | None = None,
+        driver: Driver = "graph",
     ) -> tuple[str, int]:
         """Record that a thread begins a run, its `number`-th or the next one free; return the run's id and number.
 
@@ -66,6 +77,7 @@ class Runs:
                     goal=goal,
                     options=canonical_json(dict(options or {})),
                     status="running",
+                    driver=driver,
                     created_at=at,
                     updated_at=at,
                 )
@@ -150,6 +162,7 @@ def _record(row: Row[Any]) -> RunRecord:
         options=json.loads(row.options),
         status=row.status,
         note=row.note,
+        driver=row.driver,
         created_at=row.created_at,
         updated_at=row.updated_at,
         owner=held,

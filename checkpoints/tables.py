@@ -9,7 +9,9 @@ SCHEMA_VERSION = 1
 
 metadata = MetaData()
 
-ledger_meta = Table("ledger_meta", metadata, Column("key", String(40), primary_key=True), Column("value", Text, nullable=False))
+ledger_meta = Table(
+    "ledger_meta", metadata, Column("key", String(40), primary_key=True), Column("value", Text, nullable=False)
+)
 
 runs = Table(
     "runs",
@@ -20,6 +22,7 @@ runs = Table(
     Column("options", Text, nullable=False),  # JSON: what the team is built again from
     Column("status", String(20), nullable=False),  # running, waiting, done, stopped, failed
     Column("note", Text, nullable=False, default=""),
+    Column("driver", String(20), nullable=False),  # 'local': our own runner; 'graph': whoever invokes the graph
     Column("created_at", String(30), nullable=False),
     Column("updated_at", String(30), nullable=False),
     Column("owner", String(200), nullable=False, default=""),  # the process that drives it (owner.py)

@@ -17,6 +17,7 @@ from signoff.graphs.control import CONTINUE_RUN, SETTLE_OUTCOME, ask_outcome
 from signoff.graphs.gate import Actions, outcome_message
 from signoff.graphs.state import (
     Assignment,
+    Node,
     Outcome,
     StoredProposal,
     TeamState,
@@ -30,7 +31,7 @@ from signoff.tools.action import Action
 Next = Command[Literal["gate", "supervisor"]]
 
 
-def build_act(actions: Actions, ledger: Callable[[], Ledger]) -> Callable[[TeamState], Next]:
+def build_act(actions: Actions, ledger: Callable[[], Ledger]) -> Node:
     """The act node of a team."""
 
     def act(state: TeamState) -> Next:
@@ -50,7 +51,7 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger]) -> Callable[[TeamS
             question = ask_outcome(state["run"]["id"], len(state.get("outcomes", [])), effect.key, effect.error)
             return Command(goto="supervisor", update={"proposals": [question, *state["proposals"]]})
         status: Literal["done", "failed", "abandoned"] = (
-            effect.status if effect.status in ("done", "failed") else "abandoned"  # type: ignore[assignment]  # narrowed by the test
+            effect.status if effect.status in ("done", "failed") else "abandoned"
         )
         return _settled(state, _outcome(proposal, approval, status, effect.result, effect.error))
 

@@ -1,4 +1,4 @@
-"""Questions the team itself asks a person, through the same gate: go on after a limit, and settle an unknown outcome."""
+"""Questions the team itself asks, through the same gate: go on after a limit, and settle an unknown outcome."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CONTROLS: dict[str, Action[Any]] = {
     SETTLE_OUTCOME: Action(
         name=SETTLE_OUTCOME,
         description=(
-            "Approve: it happened. Edit `happened` to 'no': it did not, and is called again. Reject: leave it and go on."
+            "Approve: it happened. Edit `happened` to 'no': it did not, and is called again. Reject: leave it, go on."
         ),
         arguments=Settlement,
         call=_nothing,
@@ -63,14 +63,20 @@ CONTROLS: dict[str, Action[Any]] = {
 def pause(run_id: str, serial: int, reason: str, turns: int) -> StoredProposal:
     """The question whether the run should go on."""
     return store_proposal(
-        run_id, "supervisor", serial, Proposal(action=CONTINUE_RUN, args={"turns": turns, "instructions": ""}, reason=reason)
+        run_id,
+        "supervisor",
+        serial,
+        Proposal(action=CONTINUE_RUN, args={"turns": turns, "instructions": ""}, reason=reason),
     )
 
 
 def ask_outcome(run_id: str, serial: int, effect: str, reason: str) -> StoredProposal:
     """The question whether an action happened."""
     return store_proposal(
-        run_id, "act", serial, Proposal(action=SETTLE_OUTCOME, args={"effect": effect, "happened": "yes"}, reason=reason)
+        run_id,
+        "act",
+        serial,
+        Proposal(action=SETTLE_OUTCOME, args={"effect": effect, "happened": "yes"}, reason=reason),
     )
 
 

@@ -20,7 +20,7 @@ from signoff.errors import AlreadyDecided, BadAnswer
 from signoff.graphs.answers import read_answer
 from signoff.graphs.control import CONTROLS, SETTLE_OUTCOME
 from signoff.graphs.policy import Ask, Policy
-from signoff.graphs.state import Outcome, StoredProposal, TeamState, Update, settle_first
+from signoff.graphs.state import NodeWithConfig, Outcome, StoredProposal, TeamState, Update, settle_first
 from signoff.tools.action import Action
 
 Next = Command[Literal["gate", "act", "supervisor"]]
@@ -29,7 +29,7 @@ Actions = dict[str, Action[Any]]
 
 def build_gate(
     actions: Actions, policy: Policy, ledger: Callable[[], Ledger], hours: Callable[[], float]
-) -> Callable[[TeamState, RunnableConfig], Next]:
+) -> NodeWithConfig:
     """The gate node of a team; `hours` is how long a question stays open unless policy says otherwise."""
 
     def gate(state: TeamState, config: RunnableConfig) -> Next:
@@ -95,7 +95,7 @@ def _question(state: TeamState, proposal: StoredProposal, action: Action[Any]) -
 
 
 def _payload(approval: Approval, action: Action[Any], problem: str) -> dict[str, Any]:
-    """What is asked, as agent-inbox, agent-chat-ui, deep-agents-ui and Studio render it, and what our own desk needs."""
+    """What is asked, as agent-inbox, agent-chat-ui, deep-agents-ui and Studio render it, and what our desk needs."""
     request = {
         "name": approval.action,
         "args": approval.shown,

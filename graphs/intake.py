@@ -12,19 +12,17 @@ from langchain_core.runnables import RunnableConfig
 from signoff.agents.usage import NO_USAGE
 from signoff.checkpoints.ledger import Ledger
 from signoff.errors import TeamError
-from signoff.graphs.state import CurrentRun, Outcome, TeamState, Update
+from signoff.graphs.state import CurrentRun, Node, NodeWithConfig, Outcome, TeamState, Update
 
 _INJECTED = "do-not-render-"
 """Prefix of the ids of messages that agent-chat-ui adds by itself, such as a made-up answer to an open tool call."""
 
 
-def build_intake(
-    team: str, options: Mapping[str, Any], ledger: Callable[[], Ledger]
-) -> Callable[[TeamState, RunnableConfig], Update]:
+def build_intake(team: str, options: Mapping[str, Any], ledger: Callable[[], Ledger]) -> NodeWithConfig:
     """The node that every run starts at."""
 
     def intake(state: TeamState, config: RunnableConfig) -> Update:
-        dropped = [RemoveMessage(id=message.id) for message in state.get("messages", []) if _is_injected(message)]
+        dropped = [RemoveMessage(id=message.id or "") for message in state.get("messages", []) if _is_injected(message)]
         messages = [message for message in state.get("messages", []) if not _is_injected(message)]
         current = state.get("run")
         found = _new_goal(state, messages, current)
@@ -44,7 +42,7 @@ def build_intake(
     return intake
 
 
-def build_finish(ledger: Callable[[], Ledger]) -> Callable[[TeamState], Update]:
+def build_finish(ledger: Callable[[], Ledger]) -> Node:
     """The node that every run ends at."""
 
     def finish(state: TeamState) -> Update:
@@ -61,12 +59,12 @@ def build_finish(ledger: Callable[[], Ledger]) -> Callable[[TeamState], Update]:
     return finish
 
 
-def _new_goal(
-    state: TeamState, messages: Sequence[AnyMessage], current: CurrentRun | None
-) -> tuple[str, str] | None:
+def _new_goal(state: TeamState, messages: Sequence[AnyMessage], current: CurrentRun | None) -> tuple[str, str] | None:
     """The goal to start on and the id of its message; None if the thread stays at what it has."""
     goal = state.get("goal", "").strip()
-    if goal and (current is None or goal != state_goal(current) or (current["ended"] and not _newer(messages, current))):
+    if goal and (
+        current is None or goal != state_goal(current) or (current["ended"] and not _newer(messages, current))
+    ):
         return goal, ""
     said = _newer(messages, current)
     if said is not None and (current is None or current["ended"]):

@@ -80,7 +80,8 @@ def candidates(agents: Agents, artifacts: Artifacts) -> list[Agent[Any]]:
     return [
         agent
         for agent in order_agents(agents)
-        if standings[agent.gives.__name__] != "ready" and all(standings[need.__name__] == "ready" for need in agent.needs)
+        if standings[agent.gives.__name__] != "ready"
+        and all(standings[need.__name__] == "ready" for need in agent.needs)
     ]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, Protocol, TypedDict
 
 from langchain_core.messages import AnyMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.graph.message import add_messages
 
 from signoff.agents.usage import Usage
@@ -111,6 +112,20 @@ class TeamState(TypedDict, total=False):
 
 Update = dict[str, Any]
 """What a node changes in the state."""
+
+
+class Node(Protocol):
+    """A node that needs the state only."""
+
+    def __call__(self, state: TeamState) -> Any:
+        """The update, or a Command with it."""
+
+
+class NodeWithConfig(Protocol):
+    """A node that also needs to know its thread."""
+
+    def __call__(self, state: TeamState, config: RunnableConfig) -> Any:
+        """The update, or a Command with it."""
 
 
 def plan_step(agent: str, gives: str, status: StepStatus, note: str = "", *, final: bool = False) -> PlanStep:

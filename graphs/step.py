@@ -66,7 +66,8 @@ def _done(agent: Agent[Any], state: TeamState, work: Work) -> Update:
     if isinstance(work.artifact, Verdict) and not work.artifact.accepted:
         rounds[work.artifact.about] = rounds.get(work.artifact.about, 0) + 1
     proposed = [
-        store_proposal(run_id, agent.role, turn * 100 + place, proposal) for place, proposal in enumerate(work.proposals)
+        store_proposal(run_id, agent.role, turn * 100 + place, proposal)
+        for place, proposal in enumerate(work.proposals)
     ]
     brief = work.artifact.brief()
     return {

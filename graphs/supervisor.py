@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from signoff.errors import ModelRefused
 from signoff.graphs.control import pause
 from signoff.graphs.plan import failures_in_a_row, revise_plan
 from signoff.graphs.routing import candidates, is_complete, judge, rejections
-from signoff.graphs.state import Assignment, PlanStep, StoredProposal, TeamState, Update
+from signoff.graphs.state import Assignment, Node, PlanStep, StoredProposal, TeamState, Update
 from signoff.settings import load_settings
 
 _INSTRUCTIONS = (
@@ -39,7 +39,7 @@ class Choice(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Supervisor:
-    """Who routes the work, and its limits. Without a model, choices fall to the first in order and stalls to a person."""
+    """Who routes the work, and its limits. Without a model the first in order is chosen, and a stall asks a person."""
 
     model: BaseChatModel | None = None
     max_turns: int | None = None
@@ -64,7 +64,7 @@ class _Open:
     stalled: bool
 
 
-def build_supervisor(agents: Sequence[Agent[Any]], supervisor: Supervisor) -> Callable[[TeamState], Command[Any]]:
+def build_supervisor(agents: Sequence[Agent[Any]], supervisor: Supervisor) -> Node:
     """The supervisor node of a team."""
 
     def supervise(state: TeamState) -> Command[Any]:
@@ -77,7 +77,9 @@ def build_supervisor(agents: Sequence[Agent[Any]], supervisor: Supervisor) -> Ca
         total = add_usage(state.get("usage", NO_USAGE), usage)
         if isinstance(found, _Pause):
             serial = len(state.get("outcomes", []))
-            question = pause(state["run"]["id"], serial, found.reason, supervisor.max_turns or load_settings().max_turns)
+            question = pause(
+                state["run"]["id"], serial, found.reason, supervisor.max_turns or load_settings().max_turns
+            )
             return Command(
                 goto="gate",
                 update={
@@ -99,9 +101,7 @@ def build_supervisor(agents: Sequence[Agent[Any]], supervisor: Supervisor) -> Ca
     return supervise
 
 
-def _next(
-    agents: Sequence[Agent[Any]], supervisor: Supervisor, state: TeamState
-) -> tuple[Assignment | _Pause, Usage]:
+def _next(agents: Sequence[Agent[Any]], supervisor: Supervisor, state: TeamState) -> tuple[Assignment | _Pause, Usage]:
     """Who works next, or why nobody can; and what asking a model for it used."""
     limit = _limit_reached(supervisor, state)
     if limit is not None:
@@ -179,12 +179,17 @@ def _ask_model(
         if question.stalled:
             return _Pause(question.why), NO_USAGE
         first = question.agents[0]
-        return Assignment(agent=first.role, reason="First of those who can.", instructions=_instructions(state)), NO_USAGE
+        return Assignment(
+            agent=first.role, reason="First of those who can.", instructions=_instructions(state)
+        ), NO_USAGE
     roles = [agent.role for agent in question.agents]
-    form = create_model("Choice", __base__=Choice, next=(Literal[(*roles, "person")], ...))
+    allowed: Any = Literal[(*roles, "person")]
+    form = create_model("Choice", __base__=Choice, next=(allowed, ...))
     name = str(getattr(supervisor.model, "model_name", type(supervisor.model).__name__))
     try:
-        answer = supervisor.model.with_structured_output(form, include_raw=True).invoke(_prompt(agents, state, question))
+        answer = supervisor.model.with_structured_output(form, include_raw=True).invoke(
+            _prompt(agents, state, question)
+        )
     except Exception as error:  # a model's client may raise anything; a supervisor without one asks a person
         known = translate(error, name)
         if isinstance(known, ModelRefused):
@@ -227,6 +232,5 @@ def _announce(messages: Sequence[AnyMessage], proposal: StoredProposal) -> list[
         return []
     call = {"name": proposal["action"], "args": proposal["args"], "id": proposal["id"], "type": "tool_call"}
     message = AIMessage(proposal["reason"], name=proposal["by"], tool_calls=[call], id=f"{marker}{len(messages)}")
-    return [*(RemoveMessage(id=message.id or "") for message in earlier), message]
-
-
+    removed: list[AnyMessage] = [RemoveMessage(id=message.id or "") for message in earlier]  # type: ignore[misc]  # add_messages takes it
+    return [*removed, message]

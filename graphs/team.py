@@ -34,8 +34,8 @@ class Team:
     """Agents that work on a goal, the supervisor that routes it among them, and the policy for what they propose."""
 
     agents: Sequence[Agent[Any]]
-    supervisor: Supervisor = Supervisor()
-    policy: Policy = Policy()
+    supervisor: Supervisor = field(default_factory=Supervisor)
+    policy: Policy = field(default_factory=Policy)
     name: str = "team"
     options: Mapping[str, Any] = field(default_factory=dict)
     """JSON values a ready-made team is built again from when its run is resumed."""
@@ -46,7 +46,9 @@ class Team:
         order_agents(self.agents)
         for agent in self.agents:
             if agent.role in _OWN_NODES:
-                raise TeamError(f"Agent role {agent.role!r} is taken: {', '.join(sorted(_OWN_NODES))} are the team's own.")
+                raise TeamError(
+                    f"Agent role {agent.role!r} is taken: {', '.join(sorted(_OWN_NODES))} are the team's own."
+                )
         unknown = set(self.policy.rules) - set(self.actions)
         if unknown:
             raise TeamError(f"Policy names {min(unknown)!r}, which no agent of the team has among its actions.")

@@ -1,34 +1,36 @@
 """Every error signoff raises on purpose.
 
-    SignoffError
-    ├── SettingsError            a setting is missing or makes no sense
-    │   └── MissingExtra         an optional package is not installed
-    ├── ModelError               the model cannot be used as asked
-    │   ├── UnknownModel         no such model string, or its provider is not installed
-    │   ├── ModelRefused         the endpoint rejected the key or the request
-    │   └── ModelUnreachable     no answer: time-out, connection, server error, rate limit
-    ├── SourcesError             the documents cannot be used
-    │   ├── SourcesMissing       the folder is not there
-    │   ├── SourcesEmpty         the folder holds nothing that can be read
-    │   ├── UnknownSource        no such document in the index
-    │   └── Unreadable           one file cannot be read as a document
-    ├── TeamError                a team, agent or policy is put together wrongly
-    │   ├── UnknownTeam          no ready-made team has this name
-    │   ├── WorkFailed           an agent could not do its step
-    │   └── ActionFailed         an approved action could not be done
-    ├── StoreError               the database cannot be used
-    │   ├── ForeignDatabase      the file is not a signoff database
-    │   ├── DatabaseVersion      it was written by another version
-    │   └── DatabaseUnusable     locked, full, read-only or damaged
-    ├── ScriptError              a test double cannot answer from its script
-    │   ├── NotScripted          the script has no reply for this call
-    │   └── ReplyMisfit          the scripted reply is not what the call asked for
-    └── RunError                 something about one run
-        ├── UnknownRun           no such run
-        ├── UnknownApproval      no such approval
-        ├── AlreadyDecided       the approval was decided before
-        ├── BadAnswer            an answer that does not decide anything
-        └── RunBusy              another process drives the run
+SignoffError
+├── SettingsError            a setting is missing or makes no sense
+│   └── MissingExtra         an optional package is not installed
+├── ModelError               the model cannot be used as asked
+│   ├── UnknownModel         no such model string, or its provider is not installed
+│   ├── ModelRefused         the endpoint rejected the key or the request
+│   └── ModelUnreachable     no answer: time-out, connection, server error, rate limit
+├── SourcesError             the documents cannot be used
+│   ├── SourcesMissing       the folder is not there
+│   ├── SourcesEmpty         the folder holds nothing that can be read
+│   ├── UnknownSource        no such document in the index
+│   └── Unreadable           one file cannot be read as a document
+├── TeamError                a team, agent or policy is put together wrongly
+│   ├── UnknownTeam          no ready-made team has this name
+│   ├── WorkFailed           an agent could not do its step
+│   └── ActionFailed         an approved action could not be done
+├── StoreError               the database cannot be used
+│   ├── ForeignDatabase      the file is not a signoff database
+│   ├── DatabaseVersion      it was written by another version
+│   └── DatabaseUnusable     locked, full, read-only or damaged
+├── ScriptError              a test double cannot answer from its script
+│   ├── NotScripted          the script has no reply for this call
+│   └── ReplyMisfit          the scripted reply is not what the call asked for
+└── RunError                 something about one run
+    ├── UnknownRun           no such run
+    ├── UnknownApproval      no such approval
+    ├── AlreadyDecided       the approval was decided before
+    ├── BadAnswer            an answer that does not decide anything
+    ├── NothingAsked         the run waits for no decision
+    ├── RunElsewhere         its checkpoints are kept by another program
+    └── RunBusy              another process drives the run
 """
 
 from __future__ import annotations
@@ -116,10 +118,10 @@ class UnknownSource(SourcesError):
 
 
 class Unreadable(SourcesError):
-    """One file cannot be read as a document; the index goes on without it."""
+    """One file cannot be read as a document; the index goes on without it. `passing`: another try may go better."""
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+    def __init__(self, reason: str, *, passing: bool = False) -> None:
+        self.reason, self.passing = reason, passing
         super().__init__(reason)
 
 
@@ -183,7 +185,9 @@ class DatabaseUnusable(StoreError):
 
     def __init__(self, database: str, problem: str) -> None:
         self.database, self.problem = database, problem
-        super().__init__(f"Cannot use the database {database!r}: {problem}. Nothing committed was lost; mend it and resume.")
+        super().__init__(
+            f"Cannot use the database {database!r}: {problem}. Nothing committed was lost; mend it and resume."
+        )
 
 
 class ScriptError(SignoffError):
@@ -243,6 +247,25 @@ class BadAnswer(RunError):
     def __init__(self, problem: str) -> None:
         self.problem = problem
         super().__init__(f"{problem} Nothing was decided.")
+
+
+class NothingAsked(RunError):
+    """The run waits for no decision."""
+
+    def __init__(self, run_id: str, status: str) -> None:
+        self.run_id, self.status = run_id, status
+        super().__init__(f"Run {run_id!r} asks nothing: it is {status}. `signoff show {run_id}` tells more.")
+
+
+class RunElsewhere(RunError):
+    """The run's checkpoints are kept by another program, such as a LangGraph Server."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(
+            f"Run {run_id!r} is driven by another program, which keeps its checkpoints. "
+            "Decisions are in the ledger; resume the thread there and it will find them."
+        )
 
 
 class RunBusy(RunError):

@@ -77,4 +77,6 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "SIGNOFF_" + "_".join(str(part) for part in first["loc"]).upper().removeprefix("SIGNOFF_")
-        raise SettingsError(name, f"{first['input']!r} is not usable ({first['msg']})", "Correct or unset it.") from None
+        raise SettingsError(
+            name, f"{first['input']!r} is not usable ({first['msg']})", "Correct or unset it."
+        ) from None

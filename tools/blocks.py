@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 Kind = Literal["heading", "prose", "list", "table", "code"]
@@ -67,6 +68,12 @@ def flatten(text: str) -> str:
     return " ".join(text.split())
 
 
+def join_items(blocks: Iterable[Block]) -> Iterable[Block]:
+    """The blocks, items that follow each other made one list."""
+    for kind, run in groupby(blocks, key=lambda block: block.kind):
+        yield from [Block("list", "\n".join(block.text for block in run))] if kind == "list" else run
+
+
 def compose(title: str, blocks: Iterable[Block]) -> Document:
     """Lay the blocks out as one text with blank lines between them, and find its passages."""
     kept = [Block(block.kind, text, block.level) for block in blocks if (text := clean(block.text).lstrip("\n"))]
@@ -77,7 +84,9 @@ def compose(title: str, blocks: Iterable[Block]) -> Document:
     for block in kept:
         if block.kind == "heading":
             path = [above for above in path if above.level < block.level] + [block]
-        trail = " › ".join(flatten(above.text) for above in path if above is not kept[0] or flatten(above.text) != named)
+        trail = " › ".join(
+            flatten(above.text) for above in path if above is not kept[0] or flatten(above.text) != named
+        )
         placed.append((block, start, trail))
         start += len(block.text) + 2
     return Document(named, "\n\n".join(block.text for block in kept), tuple(_passages(placed)))

@@ -214,9 +214,7 @@ class _Flow:
         caption = flatten(" ".join(text for found in node.findall("caption") for text in _shown(found)))
         if caption:
             yield Block("prose", caption)
-        rows = [
-            [flatten("".join(_shown(cell))) for cell in row if cell.tag in ("td", "th")] for row in node.iter("tr")
-        ]
+        rows = [[flatten("".join(_shown(cell))) for cell in row if cell.tag in ("td", "th")] for row in node.iter("tr")]
         first = next(node.iter("tr"))
         headed = len(rows) > 1 and all(cell.tag == "th" for cell in first if cell.tag in ("td", "th"))
         yield Block("table", "\n".join(row_lines(rows[0] if headed else (), rows[1:] if headed else rows)))

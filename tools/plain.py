@@ -69,11 +69,17 @@ def drop_running_lines(pages: Sequence[Sequence[str]]) -> list[list[str]]:
     if len(pages) < 3:
         return [list(page) for page in pages]
     edges = [_edges(page) for page in pages]
-    seen = Counter(shape for page, edge in zip(pages, edges, strict=True) for shape in {_shape(page[at]) for at in edge})
+    seen = Counter(
+        shape for page, edge in zip(pages, edges, strict=True) for shape in {_shape(page[at]) for at in edge}
+    )
     often = max(3, len(pages) * 0.3)
 
     def runs(line: str) -> bool:
-        return seen[_shape(line)] >= often or bool(_PAGE_NUMBER.fullmatch(line.strip()))
+        shape = _shape(line)
+        numbered = shape.startswith("#") or shape.endswith(("#", "#]"))
+        return seen[shape] >= (2 if numbered and len(shape) > 6 else often) or bool(
+            _PAGE_NUMBER.fullmatch(line.strip())
+        )
 
     return [
         [line for at, line in enumerate(page) if at not in edge or not runs(line)]
@@ -98,18 +104,19 @@ def vocabulary(lines: Iterable[str]) -> frozenset[str]:
 
 def unwrap(lines: Iterable[str], known: frozenset[str], *, soft: bool = False) -> str:
     """Join wrapped lines; a hyphen at a line's end goes where the text writes the word without it, or if `soft`."""
-    text = ""
+    parts: list[str] = []
     for line in lines:
         following = flatten(line)
-        broken = re.search(r"([^\W\d_]+)[-\u2010\u00ad]$", text)
+        broken = re.search(r"([^\W\d_]+)[-\u2010\u00ad]$", parts[-1][-60:]) if parts else None
         first = re.match(r"[^\W\d_]+", following)
         if broken and first and first[0].islower():
             whole, compound = f"{broken[1]}{first[0]}".lower(), f"{broken[1]}-{first[0]}".lower()
-            joined = whole in known or (soft and compound not in known)
-            text = (text[:-1] if joined else text) + following
-        else:
-            text = f"{text} {following}" if text else following
-    return text
+            if whole in known or (soft and compound not in known):
+                parts[-1] = parts[-1][:-1]
+            parts.append(following)
+        elif following:
+            parts += [" ", following] if parts else [following]
+    return "".join(parts)
 
 
 def _groups(lines: Iterable[str]) -> Iterator[list[str]]:
@@ -175,7 +182,5 @@ def _items(group: Sequence[str]) -> list[list[str]]:
 def _is_wrapped(group: Sequence[str]) -> bool:
     """Whether most lines end where the next word would not have fitted."""
     width = max(len(line) for line in group)
-    full = [
-        len(line) + 1 + len(after.split()[0]) > width for line, after in zip(group[:-1], group[1:], strict=True)
-    ]
+    full = [len(line) + 1 + len(after.split()[0]) > width for line, after in zip(group[:-1], group[1:], strict=True)]
     return width >= 40 and sum(full) >= 0.7 * len(full)

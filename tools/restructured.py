@@ -38,6 +38,7 @@ _NOT_PROSE = (
     nodes.pending,
     nodes.footnote_reference,
     nodes.citation_reference,
+    nodes.label,
 )
 _PARSING = Lock()
 """docutils keeps the default role in a global table."""
@@ -85,7 +86,11 @@ class _Lenient:
 
 def _argument(directive: str, argument: str) -> str:
     """How the argument of an unknown directive reads."""
-    said = {"versionadded": "Added in version", "versionchanged": "Changed in version", "deprecated": "Deprecated since"}
+    said = {
+        "versionadded": "Added in version",
+        "versionchanged": "Changed in version",
+        "deprecated": "Deprecated since",
+    }
     return f"{said[directive]} {argument}" if directive in said else argument
 
 
@@ -182,9 +187,7 @@ class _Flow:
     def _definition(self, item: nodes.Element) -> Iterator[Block]:
         """'term: definition', the rest of the definition below."""
         term = ", ".join(flatten(self._text(node)) for node in item.children if isinstance(node, nodes.term))
-        inside = [
-            block for node in item.children if isinstance(node, nodes.definition) for block in self.read(node)
-        ]
+        inside = [block for node in item.children if isinstance(node, nodes.definition) for block in self.read(node)]
         if inside and inside[0].kind == "prose" and len(term) < 200:
             yield Block("prose", f"{term.rstrip(':')}: {inside[0].text}")
             yield from inside[1:]
@@ -234,7 +237,7 @@ class _Flow:
     def _text(self, node: nodes.Node) -> str:
         """The text of an element; notes' marks are left out, with the space before them."""
         if isinstance(node, nodes.Text):
-            return node.astext()
+            return node.astext().replace("``", "")
         if isinstance(node, nodes.problematic):
             return node.astext().strip("`_|*")
         if isinstance(node, nodes.substitution_reference):

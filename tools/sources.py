@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
+from signoff.errors import SourcesEmpty, SourcesMissing, UnknownSource, Unreadable
+from signoff.tools.folder import Found, Skipped, list_files, read_bytes
+from signoff.tools.index import Entry, Index
 from signoff.tools.passage import Passage
 
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file that was not indexed."""
-
-    path: str
-    reason: str
-    """Why, in words a person understands."""
+_WORD = re.compile(r"\w+")
+_MOST_WORDS = 64
+"""Words of a query that are looked for; more make a search slow and no better."""
+_RARE, _FEW = 0.1, 200
+"""The share of passages in which a rare word stands at most; the number of passages that are ranked in no time."""
+_BATCH_DOCUMENTS, _BATCH_CHARACTERS, _BATCH_SECONDS = 100, 1_000_000, 1.0
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,13 @@ Watch = Callable[[IndexProgress], None]
 
 
 class Sources:
-    """A folder of documents, indexed for full-text search."""
+    """A folder of documents, indexed for full-text search. Threads and processes may share it."""
 
-    folder: Path
+    def __init__(self, folder: Path, index: Index, most_bytes: int) -> None:
+        self.folder = folder
+        self._index = index
+        self._most_bytes = most_bytes
+        self._refreshing = Lock()
 
     @classmethod
     def open(
@@ -60,45 +69,164 @@ class Sources:
         max_file_mb: float = 20.0,
     ) -> Sources:
         """Open the folder's index, by default `<home>/sources/<name>-<hash>.db`; nothing is read yet."""
-        raise NotImplementedError
+        place = Path(folder).expanduser()
+        if not place.is_dir():
+            raise SourcesMissing(folder)
+        place = place.resolve()
+        if database is None:
+            digest = hashlib.sha256(str(place).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+            name = re.sub(r"[^\w.-]", "_", place.name, flags=re.ASCII)[:60] or "root"
+            database = Path(home).expanduser() / "sources" / f"{name}-{digest}.db"
+        return cls(place, Index(Path(database)), int(max_file_mb * 1_000_000))
 
     def refresh(self, progress: Watch | None = None) -> IndexReport:
         """Bring the index up to date with the folder; SourcesEmpty if nothing in it can be read."""
-        raise NotImplementedError
+        started = time.monotonic()
+        with self._refreshing:
+            if not self.folder.is_dir():
+                raise SourcesMissing(self.folder)
+            files, left_out = list_files(self.folder)
+            before = set(self._index.paths())
+            known = {skip.path: (skip, digest) for skip, digest in self._index.skipped()}
+            skips = [(skip, "") for skip in left_out]
+            added = changed = 0
+            kept: set[str] = set()
+            batch = _Batch(self._index)
+            for done, file in enumerate(files, 1):
+                entry = self._look(file, known)
+                if isinstance(entry, tuple):
+                    skips.append(entry)
+                else:
+                    kept.add(file.name)
+                if isinstance(entry, Entry):
+                    batch.add(entry)
+                    added, changed = added + (file.name not in before), changed + (file.name in before)
+                if progress is not None:
+                    progress(IndexProgress(done, len(files), file.name))
+            batch.flush()
+            gone = sorted(set(self._index.paths()) - kept)
+            self._index.remove(gone)
+            self._index.set_skipped(skips)
+        report = IndexReport(
+            added=added,
+            changed=changed,
+            removed=len(gone),
+            unchanged=len(kept) - added - changed,
+            skipped=tuple(self.skipped()),
+            documents=self.documents,
+            passages=self.passages,
+            seconds=time.monotonic() - started,
+        )
+        if not kept:
+            from signoff.tools.readers import READABLE
+
+            raise SourcesEmpty(self.folder, len(skips), READABLE)
+        return report
+
+    def _look(self, file: Found, known: dict[str, tuple[Skipped, str]]) -> Entry | tuple[Skipped, str] | None:
+        """What to store of a file, why not with the digest of its content, or None if it is stored already."""
+        from signoff.tools.readers import kind_of, read_document
+
+        digest = ""
+        try:
+            kind_of(file.name)
+            raw = read_bytes(file.path, self._most_bytes)
+            digest = hashlib.sha256(raw).hexdigest()
+            if self._index.digest_of(file.name) == digest:
+                return None
+            skip, before = known.get(file.name, (None, ""))
+            if skip is not None and before == digest:
+                return skip, digest
+            return Entry(file.name, digest, len(raw), read_document(file.name, raw))
+        except Unreadable as error:
+            return Skipped(file.name, error.reason), "" if error.passing else digest
 
     def search(self, query: str, *, limit: int = 50) -> list[Passage]:
         """Passages with any of the query's words, best first."""
-        raise NotImplementedError
+        words = list(dict.fromkeys(word.casefold() for word in _WORD.findall(query[:20_000])))[:_MOST_WORDS]
+        if not words or limit < 1:
+            return []
+        return self._index.match(" OR ".join(f'"{word}"' for word in self._telling(words, 4 * limit)), limit)
+
+    def _telling(self, words: Sequence[str], enough: int) -> list[str]:
+        """The rarer words, as many as find enough: ranking every passage with 'the' in it is slow and tells nothing."""
+        rare = self.passages * _RARE
+        if rare < _FEW:
+            return list(words)
+        counts = self.document_frequency(words)
+        chosen: list[str] = []
+        found = 0
+        for word in sorted(words, key=lambda word: counts[word]):
+            if counts[word] > rare and found >= enough:
+                break
+            chosen.append(word)
+            found += counts[word]
+        return chosen
 
     def text(self, source: str) -> str:
         """The whole stored text of a document; UnknownSource if there is none."""
-        raise NotImplementedError
+        text = self._index.text(source)
+        if text is None:
+            raise UnknownSource(source)
+        return text
 
     def document_frequency(self, words: Sequence[str]) -> dict[str, int]:
         """In how many passages each word occurs, stemmed as the index stems."""
-        raise NotImplementedError
+        return {word: self._frequency(word) for word in words}
+
+    def _frequency(self, word: str) -> int:
+        parts = _WORD.findall(word[:1000])
+        return self._index.count_matches('{text heading}: "' + " ".join(parts) + '"') if parts else 0
 
     def neighbours(self, passage_id: int, before: int = 1, after: int = 1) -> list[Passage]:
         """The passages next to this one in its document, without itself."""
-        raise NotImplementedError
+        return self._index.neighbours(passage_id, before, after)
 
     def passages_of(self, source: str) -> list[Passage]:
         """All passages of a document in reading order; UnknownSource if there is none."""
-        raise NotImplementedError
+        passages = self._index.passages(source)
+        if not passages:
+            raise UnknownSource(source)
+        return passages
 
     @property
     def documents(self) -> int:
         """Number of documents in the index."""
-        raise NotImplementedError
+        return self._index.count("documents")
 
+    @property
     def passages(self) -> int:
         """Number of passages in the index."""
-        raise NotImplementedError
+        return self._index.count("passages")
 
     def skipped(self) -> list[Skipped]:
         """Files the last refresh could not index, and why."""
-        raise NotImplementedError
+        return [skip for skip, _ in self._index.skipped()]
 
     def close(self) -> None:
         """Close the index; harmless when closed already."""
-        raise NotImplementedError
+        self._index.close()
+
+
+class _Batch:
+    """Documents that are stored together: one transaction each would be slow, one for all would lock others out."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._entries: list[Entry] = []
+        self._characters = 0
+        self._since = time.monotonic()
+
+    def add(self, entry: Entry) -> None:
+        """Take a document, and store those taken when they are many, large or waiting for long."""
+        self._entries.append(entry)
+        self._characters += len(entry.document.text)
+        waited = time.monotonic() - self._since
+        if len(self._entries) >= _BATCH_DOCUMENTS or self._characters >= _BATCH_CHARACTERS or waited >= _BATCH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Store what was taken."""
+        if self._entries:
+            self._index.put(self._entries)
+        self._entries, self._characters, self._since = [], 0, time.monotonic()

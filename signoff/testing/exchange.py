@@ -103,7 +103,8 @@ class Exchange(BaseHTTPRequestHandler):
         self._send(_json(error_body(failure)), status=failure.status, headers=error_headers(failure))
 
     def _open(self, status: int, headers: Mapping[str, str]) -> None:
-        """Send the head of a response. An asyncio client's pool outlives its event loop, so its connection ends here."""
+        """Send the head of a response."""
+        # An asyncio client's pool outlives its event loop, and Python would report the connection as never closed.
         if self.headers.get("X-Stainless-Async", "").startswith("async"):
             self.close_connection = True
         self.send_response(status)

@@ -103,7 +103,12 @@ Item: TypeAlias = (
 
 
 def says(text: str, *, finish: Finish | None = None) -> Reply:
-    """A text; `finish="length"` for one that was cut, `finish="content_filter"` for one that was withheld."""
+    """A text; `finish="length"` for one that was cut, `finish="content_filter"` for one that was withheld.
+
+    Where a call of `ChatOpenAI` asks for structured output by schema, those two raise `openai.LengthFinishReasonError`
+    and `openai.ContentFilterFinishReasonError`, a text that does not fit `pydantic.ValidationError`, and an empty text
+    `ValueError`; elsewhere they are ordinary answers.
+    """
     return Reply(text=text, finish=finish)
 
 
@@ -121,7 +126,11 @@ def gives(value: Value) -> Reply:
 
 
 def refuses(reason: str) -> Reply:
-    """A refusal: no content, the reason in the field `refusal`."""
+    """A refusal: no content, the reason in the field `refusal`.
+
+    `ChatOpenAI` keeps it in `additional_kwargs["refusal"]`; where a call asks for structured output by schema,
+    it raises `langchain_openai.chat_models.base.OpenAIRefusalError`.
+    """
     return Reply(refusal=reason)
 
 
@@ -137,18 +146,18 @@ def fails(
 
     `ChatOpenAI.invoke` raises, once its retries are used up, from `langchain_openai.chat_models.base`:
 
-    =====================================  ============================
-    400, 422                               OpenAIInvalidRequestError
-    400 with code context_length_exceeded  OpenAIContextOverflowError
-    401                                    OpenAIAuthenticationError
-    403                                    OpenAIPermissionDeniedError
-    404                                    OpenAIModelNotFoundError
-    429 (retried)                          OpenAIRateLimitError
-    500 and above (retried)                OpenAIAPIError
-    =====================================  ============================
+    =======================  ===========================
+    400                      OpenAIInvalidRequestError
+    400 "prompt is too long" OpenAIContextOverflowError
+    401                      OpenAIAuthenticationError
+    403                      OpenAIPermissionDeniedError
+    404                      OpenAIModelNotFoundError
+    429 (retried)            OpenAIRateLimitError
+    500 and above (retried)  OpenAIAPIError
+    =======================  ===========================
 
     Each is also the class of the `openai` package it is named after, and one of `langchain_core.exceptions`
-    (`ModelAuthenticationError`, …), which is what `ScriptedModel` raises.
+    (`ModelAuthenticationError`, …), which is what `ScriptedModel` raises. Other statuses raise the `openai` class only.
     """
     waits = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
     return Failure(status, message or f"Scripted failure {status}.", code, {**waits, **(headers or {})})
@@ -173,5 +182,9 @@ def drops(reply: str | Reply | None = None) -> Drop:
 
 
 def garbles(body: str = '{"id": "chatcmpl-1", "choices": [{"mess', *, content_type: str = "application/json") -> Garble:
-    """Status 200 with a broken body: cut JSON, or a page of a wrong address with `content_type="text/html"`."""
+    """Status 200 with a broken body: cut JSON, or a page of a wrong address with `content_type="text/html"`.
+
+    `ChatOpenAI.invoke` raises `json.JSONDecodeError` for broken JSON, `ValueError` for a page and `TypeError` for JSON
+    that is something else, and retries none of them; `ScriptedModel` raises `json.JSONDecodeError`.
+    """
     return Garble(body, content_type)

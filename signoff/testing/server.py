@@ -53,10 +53,11 @@ class ScriptedServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        running, self._running = self._now, None
+        running = self._now
         running.listener.close()
         running.gate.close()
         running.opener.close()
+        self._running = None
         if self._problems and error is None:
             raise self._problems[0]
 

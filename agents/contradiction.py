@@ -1,0 +1,151 @@
+"""Contradiction: sentences that say nearly the same, and differ in what matters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from signoff.agents import words
+from signoff.agents.artifacts import Conflict, Quote
+from signoff.agents.sentences import split
+
+_ALIKE = 0.6
+"""Share of all their words that two sentences about the same thing have in common."""
+_FEWEST = 3
+"""Words they must have in common."""
+_MOST = 5
+_NEGATION = re.compile(
+    r"\b(?:not|no|never|cannot|neither|nor|without|none|nobody|nothing)\b|n['’]t\b|\b(?:no longer|rather than)\b", re.IGNORECASE
+)
+_SPELT = dict(
+    zip(
+        "one two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty sixty ninety".split(),
+        (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 20, 30, 40, 60, 90),
+        strict=True,
+    )
+)
+_FIGURE = re.compile(
+    rf"(?P<money>[$€£]|\b(?:USD|EUR|GBP) ?)?(?<![\w.])(?P<number>\d+(?:[.,]\d+)*|(?:{'|'.join(_SPELT)})\b)"
+    r"(?:[ -]?(?P<unit>%|[^\W\d_]+))?",
+    re.IGNORECASE,
+)
+_MEASURES = frozenset(
+    words.stem(unit)
+    for unit in "percent second minute hour day week month quarter year byte kb mb gb tb kib mib gib ms km m cm mm kg g mg "
+    "mile meter metre euro dollar pound degree watt volt people user seat employee item point vote copy".split()
+)
+_OPPOSITES = tuple(
+    tuple(pair.split(":"))
+    for pair in (
+        "allowed:forbidden allowed:prohibited permitted:prohibited required:optional mandatory:optional "
+        "enabled:disabled always:never increase:decrease before:after minimum:maximum include:exclude accepted:rejected "
+        "safe:unsafe supported:unsupported public:private faster:slower more:fewer more:less free:paid true:false open:closed"
+    ).split()
+)
+
+
+@dataclass(frozen=True)
+class _Statement:
+    """A sentence, taken apart."""
+
+    about: frozenset[str]
+    """Stems that carry meaning."""
+    said: frozenset[str]
+    """All stems."""
+    figures: frozenset[tuple[str, str]]
+    """Number and unit."""
+    others: frozenset[str]
+    """Numbers without a unit: versions, dates, sections."""
+    negations: int
+    shown: dict[str, str]
+    """By unit, the figure as it is written."""
+
+
+def find_conflicts(quotes: Sequence[Quote]) -> tuple[Conflict, ...]:
+    """Pairs of quotes that seem to disagree, few and rather too few than too many."""
+    read = [(quote, [_read(sentence.text) for sentence in split(quote.text)]) for quote in quotes]
+    found = (
+        Conflict(first=one.id, second=other.id, why=why)
+        for (one, first), (other, second) in combinations(read, 2)
+        if (why := next(_differences(first, second), None))
+    )
+    return tuple(conflict for conflict, _ in zip(found, range(_MOST), strict=False))
+
+
+def differ(one: str, other: str) -> bool:
+    """True if two texts that look alike have different figures, or only one of them says 'not'."""
+    first, second = _read(one), _read(other)
+    return (
+        {number for number, _ in first.figures} | first.others != {number for number, _ in second.figures} | second.others
+        or first.negations % 2 != second.negations % 2
+    )
+
+
+def _read(sentence: str) -> _Statement:
+    figures: set[tuple[str, str]] = set()
+    others: set[str] = set()
+    shown: dict[str, str] = {}
+    for match in _FIGURE.finditer(sentence):
+        number = str(_SPELT.get(match["number"].lower(), match["number"].lower().rstrip(",.")))
+        unit = _unit(match, number)
+        if unit:
+            figures.add((number, unit))
+            shown[unit] = match[0].strip()
+        else:
+            others.add(number)
+    counted = {number for number, _ in figures} | others | set(_SPELT)
+    about = {words.stem(word) for word in words.content(sentence) if word not in counted} - {unit for _, unit in figures}
+    said = frozenset(map(words.stem, words.tokens(sentence)))
+    return _Statement(frozenset(about), said, frozenset(figures), frozenset(others), len(_NEGATION.findall(sentence)), shown)
+
+
+def _unit(match: re.Match[str], number: str) -> str:
+    if match["money"]:
+        return "money"
+    unit = (match["unit"] or "").lower()
+    if unit == "%" or words.stem(unit) in _MEASURES:
+        return words.stem(unit)
+    is_thing = unit.endswith("s") and unit not in words.STOP_WORDS and "." not in number and not match["number"].isalpha()
+    return words.stem(unit) if is_thing else ""
+
+
+def _differences(first: Sequence[_Statement], second: Sequence[_Statement]) -> Iterator[str]:
+    for one in first:
+        for other in second:
+            if why := _difference(one, other):
+                yield why
+
+
+def _difference(one: _Statement, other: _Statement) -> str:
+    """Why two statements disagree; empty if they do not, or are not about the same thing."""
+    shared = len(one.about & other.about)
+    if shared < _FEWEST or one.others != other.others:
+        return ""
+    apart = one.about ^ other.about
+    if opposed := _opposed(one, other):
+        close = shared >= _ALIKE * (len(one.about | other.about) - 2)
+        return opposed if close and one.negations % 2 == other.negations % 2 else ""
+    if shared < _ALIKE * len(one.about | other.about):
+        return ""
+    if one.negations % 2 != other.negations % 2:
+        return "one says it, the other denies it" if one.figures == other.figures and len(apart) <= 2 else ""
+    units = {unit for _, unit in one.figures} & {unit for _, unit in other.figures}
+    changed = sorted(unit for unit in units if _of(one, unit) != _of(other, unit))
+    if len(changed) != 1 or len(_of(one, changed[0])) != 1 or len(_of(other, changed[0])) != 1:
+        return ""
+    return f"“{one.shown[changed[0]]}” in one, “{other.shown[changed[0]]}” in the other"
+
+
+def _of(statement: _Statement, unit: str) -> set[str]:
+    return {number for number, of in statement.figures if of == unit}
+
+
+def _opposed(one: _Statement, other: _Statement) -> str:
+    for pair in _OPPOSITES:
+        for left, right in (pair, pair[::-1]):
+            first, second = words.stem(left), words.stem(right)
+            if first in one.said - other.said and second in other.said - one.said:
+                return f"one says “{left}”, the other “{right}”"
+    return ""

@@ -1,0 +1,163 @@
+"""The `signoff` command. Commands import what they need when they run, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="signoff",
+    help="Supervised teams of agents: agents do the work, people sign off.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of one.")]
+ApprovalId = Annotated[str, typer.Argument(metavar="APPROVAL", help="An approval's id, or the beginning of one.")]
+By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; your login name by default.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Approve what the team proposes, in your name, unseen.")]
+GoOn = Annotated[bool, typer.Option("--resume/--no-resume", help="Drive the run on after the decision.")]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Agents do the work, people sign off."""
+    # `main` looks for --debug itself: an error may come before any command runs.
+    del debug
+    if version:
+        from signoff import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    team: Annotated[str, typer.Argument(metavar="TEAM", help="A ready-made team: report.")],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What the team is to find out.")],
+    sources: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of documents.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="File the report goes to once signed off.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="offline, openai, openai:NAME or provider:NAME.")
+    ] = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Give a goal to a team, watch it work, and sign off what it proposes."""
+    from signoff.desk.running import start_run
+
+    raise typer.Exit(start_run(team, question, sources=sources, out=out, model=model, yes=yes, json=json))
+
+
+@app.command()
+def resume(run: RunId, yes: Yes = False, json: Json = False) -> None:
+    """Go on with a run that was cut off, failed, or waits for a decision."""
+    from signoff.desk.running import resume_run
+
+    raise typer.Exit(resume_run(run, yes=yes, json=json))
+
+
+@app.command()
+def runs(limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, json: Json = False) -> None:
+    """List the runs, newest first."""
+    from signoff.desk.listing import list_runs
+
+    list_runs(limit, json=json)
+
+
+@app.command()
+def show(run: RunId, json: Json = False) -> None:
+    """Show one run: its plan, what was decided and done, what it used."""
+    from signoff.desk.listing import show_run
+
+    show_run(run, json=json)
+
+
+@app.command()
+def approvals(json: Json = False) -> None:
+    """List what waits for a decision, oldest first."""
+    from signoff.desk.listing import list_approvals
+
+    list_approvals(json=json)
+
+
+@app.command()
+def approve(approval: ApprovalId, by: By = None, resume: GoOn = True, json: Json = False) -> None:
+    """Approve exactly what was shown, and let the run go on."""
+    from signoff.desk.running import decide
+
+    raise typer.Exit(decide(approval, "approve", by=by, go_on=resume, json=json))
+
+
+@app.command()
+def reject(
+    approval: ApprovalId,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the team and the record.")] = "",
+    by: By = None,
+    resume: GoOn = True,
+    json: Json = False,
+) -> None:
+    """Reject it: it does not happen."""
+    from signoff.desk.running import decide
+
+    raise typer.Exit(decide(approval, "reject", by=by, why=why, go_on=resume, json=json))
+
+
+@app.command()
+def edit(
+    approval: ApprovalId,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one argument; VALUE may be JSON.")
+    ] = None,
+    by: By = None,
+    resume: GoOn = True,
+    json: Json = False,
+) -> None:
+    """Change the arguments, with --set or in your editor, and approve the changed ones."""
+    from signoff.desk.running import decide
+
+    raise typer.Exit(decide(approval, "edit", by=by, changes=changes or [], go_on=resume, json=json))
+
+
+@app.command()
+def graph(
+    team: Annotated[str, typer.Argument(metavar="TEAM", help="A ready-made team: report.")],
+    png: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a PNG picture instead.")] = None,
+    json: Json = False,
+) -> None:
+    """Draw a team's graph: Mermaid text, or a picture."""
+    from signoff.desk.drawing import draw_team
+
+    draw_team(team, png=png, json=json)
+
+
+@app.command()
+def sources(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of documents.")], json: Json = False
+) -> None:
+    """Index a folder and list what could not be read."""
+    from signoff.desk.listing import list_sources
+
+    list_sources(folder, json=json)
+
+
+def main() -> None:
+    """Run the command; an expected error is one line on standard error and exit code 1."""
+    try:
+        app()
+    except Exception as error:
+        from signoff.desk.faults import explain
+
+        line = explain(error)
+        if line is None or "--debug" in sys.argv:
+            raise
+        sys.stderr.write(f"signoff: {line}\n")
+        raise SystemExit(1) from None

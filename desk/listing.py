@@ -1,0 +1,159 @@
+"""Listing and showing what the ledger knows."""
+
+from __future__ import annotations
+
+import json as json_text
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.runs import RunRecord
+from signoff.settings import load_settings
+
+
+def list_runs(limit: int, *, json: bool) -> None:
+    """Print the newest runs."""
+    records = _ledger().runs.list(limit)
+    if json:
+        return _print_json([asdict(record) for record in records])
+    console = Console()
+    if not records:
+        console.print('No runs yet. Start one: signoff run report "QUESTION" --sources DIR', highlight=False)
+        return None
+    table = _table("run", "team", "status", "started", "goal")
+    for record in records:
+        table.add_row(record.id, record.team, standing(record), _moment(record.created_at), _short(record.goal))
+    console.print(table)
+    return None
+
+
+def list_approvals(*, json: bool) -> None:
+    """Print what waits for a decision."""
+    pending = _ledger().approvals.pending()
+    if json:
+        return _print_json([asdict(approval) for approval in pending])
+    console = Console()
+    if not pending:
+        console.print("Nothing waits for a decision.")
+        return None
+    table = _table("approval", "run", "action", "risk", "asked", "expires", "why")
+    for approval in pending:
+        table.add_row(
+            approval.id,
+            approval.run_id,
+            approval.action,
+            approval.risk,
+            _moment(approval.requested_at),
+            _moment(approval.expires_at) or "never",
+            _short(approval.reason or approval.goal),
+        )
+    console.print(table)
+    return None
+
+
+def show_run(run_id: str, *, json: bool) -> None:
+    """Print one run: plan, decisions, effects, usage."""
+    from signoff.desk.live import usage_text
+    from signoff.fleet.run import Run
+
+    settings = load_settings()
+    ledger = Ledger(settings.database_path)
+    record = ledger.runs.get(run_id)
+    run = Run.open(record.id, settings=settings) if record.driver == "local" else None
+    entries = ledger.audit.entries(record.id)
+    if json:
+        state = {name: value for name, value in run.values.items() if name != "messages"} if run else {}
+        body = {**asdict(record), "state": state, "audit": [asdict(entry) for entry in entries]}
+        return _print_json(body)
+    console = Console()
+    started = _moment(record.created_at)
+    started, state = _moment(record.created_at), standing(record)
+    console.print(f"[bold]{record.id}[/] · {record.team} · [bold]{state}[/] · started {started}")
+    console.print(Text(record.goal, "italic"))
+    if record.note:
+        console.print(Text(record.note))
+    if run is not None:
+        plan = _table("agent", "status", "note")
+        for step in run.plan:
+            plan.add_row(step["agent"], step["status"], _short(step["note"]))
+        if run.plan:
+            console.print(plan)
+        console.print(usage_text(run.usage), highlight=False)
+    history = _table("when", "event", "details")
+    for entry in entries:
+        history.add_row(_moment(entry.at), entry.event, _short(_details(entry.body)))
+    console.print(history)
+    waiting = ledger.approvals.pending(record.id)
+    for approval in waiting:
+        console.print(f"Waits for you: signoff approve {approval.id}", highlight=False)
+    if not waiting and record.status in ("running", "failed") and not record.owner:
+        console.print(f"Can go on: signoff resume {record.id}", highlight=False)
+    return None
+
+
+def list_sources(folder: Path, *, json: bool) -> None:
+    """Index a folder and print what it holds and what could not be read."""
+    from signoff.tools.sources import IndexProgress, Sources
+
+    settings = load_settings()
+    sources = Sources.open(folder, home=settings.home, max_file_mb=settings.max_file_mb)
+    progress = Console(stderr=True)
+    with progress.status("indexing") as status:
+
+        def tell(step: IndexProgress) -> None:
+            status.update(f"indexing {step.done:,} of {step.total:,}")
+
+        report = sources.refresh(tell)
+    if json:
+        return _print_json(asdict(report))
+    console = Console()
+    console.print(
+        f"{report.documents:,} documents, {report.passages:,} passages: {report.added:,} new, "
+        f"{report.changed:,} changed, {report.removed:,} gone, {report.unchanged:,} as before.",
+        highlight=False,
+    )
+    if report.skipped:
+        table = _table("skipped", "why")
+        for skipped in report.skipped:
+            table.add_row(Text(skipped.path), Text(skipped.reason))
+        console.print(table)
+    return None
+
+
+def standing(record: RunRecord) -> str:
+    """The run's status in words: a run that nobody drives is cut off, not running."""
+    return "cut off" if record.status == "running" and not record.owner else record.status
+
+
+def _ledger() -> Ledger:
+    return Ledger(load_settings().database_path)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _details(body: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in body.items() if value not in ("", None))
+
+
+def _moment(at: str) -> str:
+    return at[:16].replace("T", " ")
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 100 else f"{line[:99]}…"
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json_text.dumps(value, ensure_ascii=False, indent=2) + "\n")

@@ -1,0 +1,92 @@
+"""Live progress: who works, on what, how far, and what it used. On standard error, so that output can be piped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from signoff.agents.usage import NO_USAGE, Usage
+from signoff.fleet.run import Event, Watch
+from signoff.graphs.state import PlanStep
+
+_MARKS = {
+    "completed": Text("✓", "green"),
+    "failed": Text("✗", "red"),
+    "in_progress": Text("●", "yellow"),
+    "pending": Text("·", "dim"),
+}
+
+
+class Progress:
+    """What is known of a run while it is driven."""
+
+    def __init__(self) -> None:
+        self.plan: tuple[PlanStep, ...] = ()
+        self.usage: Usage = NO_USAGE
+        self.last = Event("says")
+        self.started = time.monotonic()
+        self._spinner = Spinner("dots")
+
+    def note(self, event: Event) -> None:
+        """Take in an event."""
+        if event.kind == "plan":
+            self.plan = event.plan or self.plan
+            self.usage = event.usage or self.usage
+        else:
+            self.last = event
+
+    def __rich__(self) -> RenderableType:
+        rows = Table.grid(padding=(0, 2, 0, 0))
+        rows.add_column(no_wrap=True)
+        rows.add_column(no_wrap=True)
+        rows.add_column(no_wrap=True, overflow="ellipsis")
+        for step in self.plan[-12:]:
+            style = "dim" if step["status"] == "pending" else ""
+            rows.add_row(_MARKS[step["status"]], Text(step["agent"], style), Text(step["note"], "dim"))
+        line = Table.grid(padding=(0, 1, 0, 0))
+        cells: list[RenderableType] = [self._spinner, Text(f"{self.last.agent} {self.last.text}"[:70])]
+        if self.last.total:
+            cells.append(ProgressBar(total=self.last.total, completed=self.last.done, width=24))
+            cells.append(Text(f"{self.last.done:,} of {self.last.total:,}", "dim"))
+        cells.append(Text(f"{usage_text(self.usage)} · {time.monotonic() - self.started:.0f} s", "dim"))
+        line.add_row(*cells)
+        return Group(rows, line)
+
+
+def usage_text(usage: Usage) -> str:
+    """Tokens and cost in words."""
+    tokens = usage["input_tokens"] + usage["output_tokens"]
+    if not usage["calls"]:
+        return "no model calls, $0"
+    cost = f"${usage['cost_usd']:.4f}" if usage["unpriced"] < usage["calls"] else "price unknown"
+    return f"{usage['calls']} model calls, {tokens:,} tokens, {cost}"
+
+
+@contextmanager
+def watch_live(console: Console) -> Iterator[Watch]:
+    """A watch that shows a live table on a terminal, and plain lines elsewhere."""
+    progress = Progress()
+    if not console.is_terminal:
+        yield lambda event: _print_line(console, event)
+        return
+    with Live(progress, console=console, refresh_per_second=8, transient=True):
+        yield progress.note
+    progress.last = Event("says")
+    for step in progress.plan:
+        console.print(_MARKS[step["status"]], Text(step["agent"], "bold"), Text(step["note"], "dim"))
+
+
+def _print_line(console: Console, event: Event) -> None:
+    if event.kind == "plan" or (event.total and event.done % 1000 and event.done != event.total):
+        return
+    how_far = f" ({event.done:,} of {event.total:,})" if event.total else ""
+    text = event.text if event.kind == "says" else f"← {event.text}"
+    console.print(f"{event.agent}: {text}{how_far}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,194 @@
+"""Running, resuming and deciding from the command line."""
+
+from __future__ import annotations
+
+import json as json_text
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from signoff.agents.models import OFFLINE, choose_model
+from signoff.checkpoints.approvals import Approval
+from signoff.checkpoints.ledger import Ledger
+from signoff.desk.live import usage_text, watch_live
+from signoff.desk.question import ask_person, edit_in_editor, show_proposal
+from signoff.errors import AlreadyDecided, BadAnswer, SettingsError, UnknownTeam
+from signoff.fleet.run import Run, Watch
+from signoff.graphs.answers import read_answer
+from signoff.graphs.catalog import TEAMS
+from signoff.graphs.control import CONTROLS
+from signoff.settings import Settings, load_settings
+
+DONE, WAITS, STOPPED, INTERRUPTED = 0, 3, 4, 130
+"""Exit codes: the run is done; it waits for a person; it was stopped, rejected or refused; Ctrl-C."""
+
+
+def start_run(
+    team: str, question: str, *, sources: Path | None, out: Path | None, model: str | None, yes: bool, json: bool
+) -> int:
+    """Start a run of a ready-made team and see it through; returns the exit code."""
+    if team not in TEAMS:
+        raise UnknownTeam(team, sorted(TEAMS))
+    if not question.strip():
+        raise SettingsError("QUESTION", "is empty", "Say what the team is to find out.")
+    settings = load_settings(model=model, sources=sources, out=out)
+    if settings.sources is None:
+        raise SettingsError("--sources", "is not set", "Name a folder of documents.")
+    console = Console(stderr=True)
+    console.print(_model_line(settings), highlight=False)
+    from signoff.graphs.report import report_team
+    from signoff.tools.sources import Sources
+
+    opened = Sources.open(settings.sources, home=settings.home, max_file_mb=settings.max_file_mb)
+    built = report_team(opened, out=settings.out, settings=settings)
+    run = Run.start(built, question, settings=settings, drive=False)
+    console.print(f"Run {run.id}", highlight=False)
+    return _see_through(run, settings, console, yes=yes, json=json)
+
+
+def resume_run(run_id: str, *, yes: bool, json: bool) -> int:
+    """Go on with a run; returns the exit code."""
+    settings = load_settings()
+    return _see_through(Run.open(run_id, settings=settings), settings, Console(stderr=True), yes=yes, json=json)
+
+
+def decide(
+    approval_id: str,
+    decision: Literal["approve", "reject", "edit"],
+    *,
+    by: str | None,
+    why: str = "",
+    changes: Sequence[str] = (),
+    go_on: bool,
+    json: bool,
+) -> int:
+    """Record a decision, then drive the run on if its checkpoints are here; returns the exit code."""
+    settings = load_settings()
+    who, console = by or settings.user_name, Console(stderr=True)
+    ledger = Ledger(settings.database_path)
+    approval = ledger.approvals.get(approval_id)
+    if decision == "reject":
+        approval = ledger.approvals.reject(approval.id, by=who, reason=why)
+    else:
+        if approval.status != "pending":
+            raise AlreadyDecided(
+                approval.id, approval.status, approval.decided_by or "its deadline", approval.decided_at
+            )
+        args = _edited(approval, settings, changes) if decision == "edit" else None
+        approval = ledger.approvals.approve(approval.id, by=who, args=args)
+    console.print(
+        f"{approval.action} {approval.status} by {approval.decided_by} (approval {approval.id}).", highlight=False
+    )
+    record = ledger.runs.get(approval.run_id)
+    if not go_on or record.driver != "local" or record.team not in TEAMS:
+        if go_on:
+            console.print("The run is driven by another program: resume it there and it will find the decision.")
+        if json:
+            _print_json({"approval": approval.id, "status": approval.status, "run": approval.run_id})
+        return DONE
+    code = _see_through(Run.open(record.id, settings=settings), settings, console, yes=False, json=json)
+    return DONE if decision == "reject" and code == STOPPED else code
+
+
+def _edited(approval: Approval, settings: Settings, changes: Sequence[str]) -> dict[str, Any]:
+    """The arguments as a person wants them, checked against the action's schema."""
+    run = Run.open(approval.run_id, settings=settings)
+    action = CONTROLS.get(approval.action) or run.team.actions[approval.action]
+    args = dict(approval.shown)
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals or name not in args:
+            raise BadAnswer(f"--set {change!r} is not NAME=VALUE with NAME one of {', '.join(args)}.")
+        args[name] = value
+    if not changes:
+        args = edit_in_editor(approval) or args
+    answer = {"type": "edit", "edited_action": {"name": approval.action, "args": args}}
+    return read_answer(answer, approval, action.arguments).args
+
+
+def _see_through(run: Run, settings: Settings, console: Console, *, yes: bool, json: bool) -> int:
+    """Drive the run, asking the person at the terminal, until it ends or nobody can be asked."""
+    can_ask = sys.stdin.isatty() and console.is_terminal and not json
+    try:
+        _watched(run.resume, console)
+        while (approval := run.approval) is not None:
+            step = _answer(run, approval, settings, console, yes=yes, can_ask=can_ask)
+            if step is None:
+                return _report(run, console, json=json)
+            _watched(step, console)
+        return _report(run, console, json=json)
+    except KeyboardInterrupt:
+        console.print(f"\nStopped by you. The run is kept: signoff resume {run.id}", highlight=False)
+        return INTERRUPTED
+
+
+def _answer(
+    run: Run, approval: Approval, settings: Settings, console: Console, *, yes: bool, can_ask: bool
+) -> Callable[..., Run] | None:
+    """How the run goes on, or None if it has to wait."""
+    if yes and approval.action not in CONTROLS:
+        who = f"{settings.user_name} (--yes)"
+        return lambda watch: run.approve(by=who, watch=watch)
+    action = CONTROLS.get(approval.action) or run.team.actions[approval.action]
+    show_proposal(console, approval, action, pages=can_ask)
+    if not can_ask:
+        return None
+    decision = ask_person(console, approval, action)
+    if decision is None:
+        return None
+    if decision.kind == "reject":
+        return lambda watch: run.reject(decision.reason, watch=watch)
+    return lambda watch: run.approve(args=decision.args, watch=watch)
+
+
+def _watched(step: Callable[..., Run], console: Console) -> None:
+    with watch_live(console) as watch:
+        _run_step(step, watch)
+
+
+def _run_step(step: Callable[..., Run], watch: Watch) -> None:
+    step(watch=watch)
+
+
+def _report(run: Run, console: Console, *, json: bool) -> int:
+    """Say how the run stands and what can be done; returns the exit code."""
+    record, approval = run.record, run.approval
+    if json:
+        _print_json(
+            {
+                "run": record.id,
+                "status": record.status,
+                "note": record.note,
+                "approval": approval.id if approval else None,
+                "outcomes": run.values.get("outcomes", []),
+                "usage": run.usage,
+            }
+        )
+    if approval is not None:
+        console.print(
+            f"Run {record.id} waits for approval {approval.id}:\n"
+            f"  signoff approve {approval.id}\n"
+            f"  signoff edit {approval.id}\n"
+            f'  signoff reject {approval.id} --why "…"',
+            highlight=False,
+        )
+        return WAITS
+    console.print(
+        f"Run {record.id} is {record.status}: {record.note} ({usage_text(run.usage)})", highlight=False, soft_wrap=True
+    )
+    return DONE if record.status == "done" else STOPPED
+
+
+def _model_line(settings: Settings) -> str:
+    chosen = choose_model(settings)
+    if chosen != OFFLINE:
+        return f"Model: {chosen}" + (f" at {settings.base_url}" if settings.base_url else "")
+    why = "as asked" if settings.model else "no OPENAI_API_KEY or SIGNOFF_BASE_URL is set"
+    return f"Model: offline ({why}). The report is extracted from your documents, not generated."
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json_text.dumps(value, ensure_ascii=False, indent=2) + "\n")

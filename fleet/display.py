@@ -1,0 +1,41 @@
+"""A run as Markdown, as a notebook shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from signoff.agents.artifacts import Draft
+from signoff.checkpoints.approvals import Approval
+from signoff.checkpoints.runs import RunRecord
+from signoff.graphs.state import PlanStep
+
+_MARKS = {"completed": "✓", "failed": "✗", "in_progress": "…", "pending": "·"}
+
+
+def run_markdown(
+    record: RunRecord, plan: Sequence[PlanStep], approval: Approval | None, artifacts: Mapping[str, Any]
+) -> str:
+    """Status, plan, what is asked, and the draft if there is one."""
+    parts = [f"**Run {record.id}** · {record.team} · **{record.status}**", f"> {record.goal}"]
+    if plan:
+        rows = [
+            f"| {_MARKS[step['status']]} | {step['agent']} | {step['gives']} | {_cell(step['note'])} |" for step in plan
+        ]
+        parts.append("\n".join(["| | agent | gives | |", "|---|---|---|---|", *rows]))
+    if approval is not None:
+        parts.append(
+            f"**Waits for you** (approval `{approval.id}`): {approval.proposed_by} proposes `{approval.action}`. "
+            f'{approval.reason} Decide with `run.approve()` or `run.reject("why")`.'
+        )
+    elif record.note:
+        parts.append(record.note)
+    draft = artifacts.get("Draft")
+    if isinstance(draft, Draft):
+        parts += ["---", draft.markdown]
+    return "\n\n".join(parts)
+
+
+def _cell(text: str) -> str:
+    line = text.replace("|", "\\|").replace("\n", " ")
+    return line if len(line) <= 160 else f"{line[:159]}…"

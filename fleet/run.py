@@ -1,0 +1,218 @@
+"""A run: one goal given to one team, driven in this process until it ends or waits for a person."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from langchain_core.runnables import RunnableConfig
+
+from signoff.agents.usage import NO_USAGE, Usage
+from signoff.checkpoints.approvals import Approval
+from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.owner import current_owner
+from signoff.checkpoints.runs import RunRecord, Status
+from signoff.checkpoints.saver import open_saver
+from signoff.errors import NothingAsked, RunElsewhere, SignoffError, StoreError
+from signoff.fleet.display import run_markdown
+from signoff.graphs.catalog import rebuild_team
+from signoff.graphs.state import PlanStep
+from signoff.graphs.team import Team
+from signoff.settings import Settings, load_settings
+
+_LEASE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened while a run was driven."""
+
+    kind: Literal["turn", "says", "plan"]
+    agent: str = ""
+    text: str = ""
+    done: int = 0
+    total: int = 0
+    """How much there is to do, 0 if there is nothing to count."""
+    plan: tuple[PlanStep, ...] = ()
+    usage: Usage | None = None
+
+
+Watch = Callable[[Event], None]
+"""Is told what happens while a run is driven."""
+
+
+def _look_away(_event: Event) -> None:
+    """Watch nothing."""
+
+
+class Run:
+    """A handle on one run. In a notebook it shows itself."""
+
+    def __init__(self, run_id: str, team: Team, settings: Settings, ledger: Ledger) -> None:
+        self.id = run_id
+        self.team, self._settings, self._ledger = team, settings, ledger
+        self._values: dict[str, Any] | None = None
+
+    @classmethod
+    def start(
+        cls, team: Team, goal: str, *, settings: Settings | None = None, watch: Watch = _look_away, drive: bool = True
+    ) -> Run:
+        """Give a goal to a team and drive the run until it ends or waits for a person."""
+        settings = settings or load_settings()
+        ledger = team.ledger or Ledger(settings.database_path)
+        run_id, _ = ledger.runs.begin(
+            f"r-{secrets.token_hex(4)}", 1, team=team.name, goal=goal.strip(), options=team.options, driver="local"
+        )
+        run = cls(run_id, replace(team, ledger=ledger), settings, ledger)
+        return run.resume(watch=watch) if drive else run
+
+    @classmethod
+    def open(cls, run_id: str, *, team: Team | None = None, settings: Settings | None = None) -> Run:
+        """The run with this id. A ready-made team is built again; your own must be given to resume it."""
+        settings = settings or load_settings()
+        ledger = (team.ledger if team else None) or Ledger(settings.database_path)
+        record = ledger.runs.get(run_id)
+        team = team or rebuild_team(record.team, record.options, settings)
+        return cls(record.id, replace(team, ledger=ledger), settings, ledger)
+
+    def resume(self, *, watch: Watch = _look_away) -> Run:
+        """Go on from wherever the run stands, until it ends or waits for a person; RunBusy if another process does."""
+        with self._held():
+            try:
+                self._drive(watch)
+            except RunElsewhere:
+                raise
+            except Exception as error:
+                note = str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}"
+                with suppress(StoreError):  # the first error is the one to tell
+                    self._ledger.runs.set_status(self.id, "failed", note)
+                raise
+        return self
+
+    def approve(
+        self, *, by: str | None = None, args: Mapping[str, Any] | None = None, watch: Watch = _look_away
+    ) -> Run:
+        """Approve what is asked, as shown or with edited arguments, and go on."""
+        self._ledger.approvals.approve(self._asked().id, by=by or self._settings.user_name, args=args)
+        return self.resume(watch=watch)
+
+    def reject(self, reason: str = "", *, by: str | None = None, watch: Watch = _look_away) -> Run:
+        """Reject what is asked, and go on."""
+        self._ledger.approvals.reject(self._asked().id, by=by or self._settings.user_name, reason=reason)
+        return self.resume(watch=watch)
+
+    @property
+    def record(self) -> RunRecord:
+        """The run as the ledger knows it now."""
+        return self._ledger.runs.get(self.id)
+
+    @property
+    def status(self) -> Status:
+        """Where the run stands."""
+        return self.record.status
+
+    @property
+    def approval(self) -> Approval | None:
+        """What a person is asked, if anything."""
+        pending = self._ledger.approvals.pending(self.id)
+        return pending[0] if pending else None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The state of the graph at its last checkpoint, empty before the first."""
+        if self._values is None:
+            with self._graph() as (graph, config):
+                self._values = dict(graph.get_state(config).values)
+        return self._values
+
+    @property
+    def artifacts(self) -> dict[str, Any]:
+        """The artifacts by name, each as its agent's type."""
+        types = {agent.gives.__name__: agent.gives for agent in self.team.agents}
+        stored = self.values.get("artifacts", {})
+        return {name: types[name].model_validate(artifact["value"]) for name, artifact in stored.items()}
+
+    @property
+    def plan(self) -> list[PlanStep]:
+        """What was done and what is to do."""
+        return list(self.values.get("plan", []))
+
+    @property
+    def usage(self) -> Usage:
+        """What the run's model calls used."""
+        usage: Usage = self.values.get("usage") or NO_USAGE
+        return usage
+
+    def _repr_markdown_(self) -> str:
+        return run_markdown(self.record, self.plan, self.approval, self.artifacts)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} {self.status}: {self.record.goal!r}>"
+
+    def _asked(self) -> Approval:
+        approval = self.approval
+        if approval is None:
+            raise NothingAsked(self.id, self.status)
+        return approval
+
+    def _drive(self, watch: Watch) -> None:
+        with self._graph() as (graph, config):
+            snapshot = graph.get_state(config)
+            begun = snapshot.created_at is not None
+            # `next` is empty after a crash between a task's writes and the next checkpoint; `tasks` is not.
+            if (begun and not snapshot.tasks) or (snapshot.interrupts and self.approval is not None):
+                return
+            if not begun and self.record.driver != "local":
+                raise RunElsewhere(self.id)
+            self._ledger.runs.set_status(self.id, "running")
+            start = None if begun else {"goal": self.record.goal}
+            self._values = None
+            for mode, part in graph.stream(start, config, stream_mode=["custom", "updates"], durability="sync"):
+                for event in _events(mode, part):
+                    watch(event)
+
+    @contextmanager
+    def _graph(self) -> Iterator[tuple[Any, RunnableConfig]]:
+        with open_saver(self._settings.database_path) as saver:
+            yield (
+                self.team.compile(checkpointer=saver),
+                {"configurable": {"thread_id": self.id.partition("~")[0]}, "recursion_limit": 1000},
+            )
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the run's lease, renewed in the background, until the block ends."""
+        owner = f"{current_owner()}/{secrets.token_hex(4)}"
+        self._ledger.runs.claim(self.id, owner, seconds=_LEASE_SECONDS)
+        ended = threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(_LEASE_SECONDS / 4):
+                with suppress(StoreError):  # tried again before the lease runs out
+                    self._ledger.runs.renew(self.id, owner, seconds=_LEASE_SECONDS)
+
+        renewer = threading.Thread(target=renew, name=f"lease of {self.id}", daemon=True)
+        renewer.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            renewer.join()
+            with suppress(StoreError):  # a lease that cannot be given back runs out
+                self._ledger.runs.release(self.id, owner)
+
+
+def _events(mode: str, part: Any) -> Iterator[Event]:
+    if mode == "custom" and isinstance(part, dict):
+        if "turn" in part:
+            yield Event("turn", agent=part["agent"], text=part["reason"], done=part["turn"])
+        elif "says" in part:
+            yield Event("says", agent=part["agent"], text=part["says"], done=part["done"], total=part["total"])
+    elif mode == "updates" and isinstance(part, dict):
+        for update in part.values():
+            if isinstance(update, dict) and ("plan" in update or "usage" in update):
+                yield Event("plan", plan=tuple(update.get("plan", ())), usage=update.get("usage"))

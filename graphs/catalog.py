@@ -1,0 +1,32 @@
+"""The ready-made teams, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+from signoff.errors import UnknownTeam
+from signoff.graphs.team import Builder, Team
+from signoff.settings import Settings
+
+TEAMS = {"report": "signoff.graphs.report"}
+"""Each module has `graph()` for servers and drawings, and `rebuild(options, settings)` for resuming."""
+
+
+def rebuild_team(name: str, options: Mapping[str, Any], settings: Settings) -> Team:
+    """The team that an earlier run was given to."""
+    rebuild: Callable[[Mapping[str, Any], Settings], Team] = _module(name).rebuild
+    return rebuild(options, settings)
+
+
+def team_graph(name: str) -> Builder:
+    """The uncompiled graph of a ready-made team."""
+    build: Callable[[], Builder] = _module(name).graph
+    return build()
+
+
+def _module(name: str) -> Any:
+    if name not in TEAMS:
+        raise UnknownTeam(name, sorted(TEAMS))
+    return import_module(TEAMS[name])

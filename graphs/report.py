@@ -1,0 +1,86 @@
+"""The report team: a researched, cited, reviewed report about a folder of documents, written once it is signed off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+
+from signoff.agents.agent import Task
+from signoff.agents.analyst import analyst
+from signoff.agents.artifacts import Draft, Review
+from signoff.agents.models import choose_model, load_model
+from signoff.agents.researcher import researcher
+from signoff.agents.reviewer import reviewer
+from signoff.agents.writer import writer
+from signoff.graphs.policy import Policy
+from signoff.graphs.supervisor import Supervisor
+from signoff.graphs.team import Builder, Team
+from signoff.settings import Settings, load_settings
+from signoff.tools.action import Proposal
+from signoff.tools.publish import Publication, publish_report
+from signoff.tools.sources import Sources
+from signoff.tools.web import web_tools
+
+
+def report_team(
+    sources: Path | str | Sources,
+    *,
+    out: Path | str = "report.md",
+    model: BaseChatModel | str | None = None,
+    settings: Settings | None = None,
+) -> Team:
+    """Researcher, analyst, writer and reviewer over one folder of documents.
+
+    `model` is a chat model, a name (`offline`, `openai:NAME`, `provider:NAME`), or None for what the settings choose.
+    """
+    settings = settings or load_settings()
+    chosen = model if model is not None else choose_model(settings)
+    chat = load_model(chosen, settings) if isinstance(chosen, str) else chosen
+
+    @cache
+    def opened() -> Sources:
+        if isinstance(sources, Sources):
+            return sources
+        return Sources.open(sources, home=settings.home, max_file_mb=settings.max_file_mb)
+
+    publish = publish_report()
+
+    def propose(review: Review, task: Task) -> list[Proposal]:
+        if not review.accepted:
+            return []
+        passed = sum(check.passed for check in review.checks)
+        reason = f"The draft passed its review ({passed} of {len(review.checks)} checks)."
+        return [publish.propose(Publication(path=str(out), content=task.need(Draft).markdown), reason)]
+
+    more = web_tools(search_url=settings.search_url, fetch=settings.web_fetch)
+    return Team(
+        name="report",
+        agents=[
+            researcher(opened, model=chat, tools=more),
+            analyst(model=chat),
+            writer(model=chat),
+            reviewer(opened, model=chat, actions=[publish], propose=propose),
+        ],
+        supervisor=Supervisor(model=chat),
+        policy=Policy({publish.name: "ask"}),
+        options={
+            "sources": str(sources.folder if isinstance(sources, Sources) else Path(sources).absolute()),
+            "out": str(Path(out).absolute()),
+            "model": chosen if isinstance(chosen, str) else "",
+        },
+    )
+
+
+def rebuild(options: Mapping[str, Any], settings: Settings) -> Team:
+    """The team of an earlier run; a model that was given as an object is chosen anew by the settings."""
+    return report_team(options["sources"], out=options["out"], model=str(options["model"]) or None, settings=settings)
+
+
+def graph() -> Builder:
+    """The report team for LangGraph Server: sources, file and model come from the settings, `docs` by default."""
+    settings = load_settings()
+    return report_team(settings.sources or Path("docs"), out=settings.out, settings=settings).graph()

@@ -1,0 +1,117 @@
+from typing import Any
+
+import pytest
+from langchain_core.tools import tool
+from langchain_openai import ChatOpenAI
+from pydantic import BaseModel
+
+from signoff import Action, Agent, Artifact, Limits, Task
+from signoff.agents.work import StepFailed, do_work
+from signoff.errors import ModelRefused
+from signoff.testing import ScriptedModel, ScriptedServer, calls, fails, gives
+
+
+class Facts(Artifact):
+    text: str
+
+
+class Story(Artifact):
+    text: str
+
+
+class Mail(BaseModel):
+    to: str
+
+
+@tool
+def look_up(word: str) -> str:
+    """Look a word up."""
+    return f"{word} means sea"
+
+
+SENT: list[str] = []
+SEND = Action(name="send_mail", description="Sends.", arguments=Mail, call=lambda mail, key: SENT.append(mail.to) or {})
+
+
+def teller(model: Any, **more: Any) -> Agent[Story]:
+    return Agent(role="teller", needs=(Facts,), gives=Story, instructions="Tell it.", model=model, **more)
+
+
+TASK = Task(goal="a tale", artifacts={"Facts": Facts(text="salt")})
+
+
+def test_a_model_body_uses_its_tools_and_ends_in_the_artifact() -> None:
+    model = ScriptedModel([calls("look_up", word="mare"), gives(Story(text="waves"))])
+    work = do_work(teller(model, tools=(look_up,)), TASK)
+    assert work.artifact == Story(text="waves")
+    assert work.usage["calls"] == 2
+    assert any("mare means sea" in str(message.content) for message in model.calls[1].messages)
+
+
+def test_a_model_is_shown_the_goal_the_needed_artifacts_and_the_notes_only() -> None:
+    model = ScriptedModel([gives(Story(text="waves"))])
+    task = Task(goal="a tale", artifacts=TASK.artifacts, notes=("shorter",), instructions="softly")
+    do_work(teller(model), task)
+    shown = "\n".join(str(message.content) for message in model.calls[0].messages)
+    for expected in ("Tell it.", "a tale", "salt", "shorter", "softly"):
+        assert expected in shown
+
+
+def test_an_action_is_only_proposed_when_the_model_calls_it() -> None:
+    model = ScriptedModel([calls("send_mail", to="ann"), gives(Story(text="waves"))])
+    work = do_work(teller(model, actions=(SEND,)), TASK)
+    assert SENT == []
+    assert [(proposal.action, proposal.args) for proposal in work.proposals] == [("send_mail", {"to": "ann"})]
+
+
+def test_an_action_with_wrong_arguments_is_not_proposed_and_the_model_learns_why() -> None:
+    model = ScriptedModel([calls("send_mail", whom="ann"), gives(Story(text="waves"))])
+    assert do_work(teller(model, actions=(SEND,)), TASK).proposals == ()
+    assert "to" in str(model.calls[1].messages[-1].content)
+
+
+def test_a_form_is_filled_in_and_read_into_the_artifact() -> None:
+    class Line(BaseModel):
+        words: str
+
+    model = ScriptedModel([gives(Line(words="waves"))])
+    agent = teller(model, form=Line, read=lambda line, task: Story(text=f"{line.words} and {task.need(Facts).text}"))
+    assert do_work(agent, TASK).artifact == Story(text="waves and salt")
+
+
+def test_a_model_that_never_ends_is_a_failed_step_and_what_it_used_is_counted() -> None:
+    model = ScriptedModel([calls("look_up", word="x")] * 9)
+    with pytest.raises(StepFailed, match="limit") as failed:
+        do_work(teller(model, tools=(look_up,), limits=Limits(model_calls=3)), TASK)
+    assert failed.value.usage["calls"] == 3
+
+
+def test_the_real_client_over_http_does_the_same() -> None:
+    with ScriptedServer([calls("look_up", word="mare"), gives(Story(text="waves"))]) as server:
+        model = ChatOpenAI(model="scripted", base_url=server.url, api_key="test", max_retries=0)
+        work = do_work(teller(model, tools=(look_up,)), TASK)
+    assert work.artifact == Story(text="waves")
+    assert work.usage["input_tokens"] > 0
+    assert work.usage["unpriced"] == 2
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 400])
+def test_a_refused_key_or_request_ends_the_attempt_with_what_to_check(status: int) -> None:
+    with ScriptedServer([fails(status)]) as server:
+        model = ChatOpenAI(model="scripted", base_url=server.url, api_key="test", max_retries=0)
+        with pytest.raises(ModelRefused, match="Check OPENAI_API_KEY"):
+            do_work(teller(model), TASK)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_an_endpoint_that_is_down_or_busy_is_a_failed_step(status: int) -> None:
+    with ScriptedServer([fails(status)]) as server:
+        model = ChatOpenAI(model="scripted", base_url=server.url, api_key="test", max_retries=0)
+        with pytest.raises(StepFailed, match="gave no answer"):
+            do_work(teller(model), TASK)
+
+
+def test_an_endpoint_that_is_not_there_is_a_failed_step() -> None:
+    model = ChatOpenAI(model="scripted", base_url="http://127.0.0.1:9/v1", api_key="test", max_retries=0)
+    with pytest.raises(StepFailed, match="gave no answer"):
+        do_work(teller(model), TASK)

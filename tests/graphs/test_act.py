@@ -1,0 +1,100 @@
+from typing import Any
+
+import pytest
+
+from signoff.errors import ActionFailed
+
+APPROVE = {"decisions": [{"type": "approve"}]}
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def test_the_idempotency_key_is_the_effects_key(office: Any) -> None:
+    office.start()
+    office.answer(APPROVE)
+    (effect,) = office.ledger.effects.of_run("r-1")
+    assert office.paid[0][2] == effect.key
+
+
+def test_an_action_that_says_it_failed_is_failed_and_not_asked_about(office: Any) -> None:
+    office.before_paying = lambda: _raise(ActionFailed("pay", "no money"))
+    office.start()
+    result = office.answer(APPROVE)
+    assert (result["outcomes"][0]["status"], result["outcomes"][0]["detail"]) == ("failed", "no money")
+
+
+def unknown(office: Any) -> dict[str, Any]:
+    """A payment that broke off after it took effect."""
+    office.after_paying = lambda: _raise(ConnectionError("the line dropped"))
+    office.start()
+    question: dict[str, Any] = office.question(office.answer(APPROVE))
+    office.after_paying = lambda: None
+    assert question["action_requests"][0]["name"] == "settle_outcome"
+    assert "the line dropped" in question["action_requests"][0]["description"]
+    return question
+
+
+def test_an_unknown_outcome_goes_to_a_person_who_says_it_happened(office: Any) -> None:
+    unknown(office)
+    result = office.answer(APPROVE)
+    assert len(office.paid) == 1
+    assert [outcome["status"] for outcome in result["outcomes"] if outcome["action"] == "pay"] == ["done"]
+    assert result["run"]["ended"] == "done"
+
+
+def test_an_unknown_outcome_that_did_not_happen_is_called_again_with_the_same_key(office: Any) -> None:
+    question = unknown(office)
+    args = {**question["action_requests"][0]["args"], "happened": "no"}
+    office.answer({"decisions": [{"type": "edit", "edited_action": {"name": "settle_outcome", "args": args}}]})
+    assert len(office.paid) == 2
+    assert len({key for _, _, key in office.paid}) == 1
+
+
+def test_an_unknown_outcome_may_be_left_as_it_is(office: Any) -> None:
+    unknown(office)
+    result = office.answer({"decisions": [{"type": "reject"}]})
+    assert len(office.paid) == 1
+    assert [outcome["status"] for outcome in result["outcomes"] if outcome["action"] == "pay"] == ["abandoned"]
+
+
+def test_an_unknown_outcome_is_settled_by_the_actions_own_read_back(office: Any) -> None:
+    office.change(reconcile=lambda payment, key: {"receipt": "found"} if office.paid else None)
+    office.after_paying = lambda: _raise(ConnectionError("the line dropped"))
+    office.start()
+    result = office.answer(APPROVE)
+    assert len(office.paid) == 1
+    assert result["outcomes"][0]["result"] == {"receipt": "found"}
+
+
+def test_an_interrupted_call_is_looked_up_before_anything_is_called_again(office: Any) -> None:
+    office.change(reconcile=lambda payment, key: {"receipt": "found"} if office.paid else None)
+    office.after_paying = lambda: _raise(KeyboardInterrupt())
+    office.start()
+    with pytest.raises(KeyboardInterrupt):
+        office.answer(APPROVE)
+    office.after_paying = lambda: None
+    result = office.run(None)
+    assert len(office.paid) == 1
+    assert result["outcomes"][0]["status"] == "done"
+
+
+def test_an_interrupted_call_that_did_nothing_is_called_again_once(office: Any) -> None:
+    office.change(reconcile=lambda payment, key: {"receipt": "found"} if office.paid else None)
+    office.before_paying = lambda: _raise(KeyboardInterrupt())
+    office.start()
+    with pytest.raises(KeyboardInterrupt):
+        office.answer(APPROVE)
+    office.before_paying = lambda: None
+    office.run(None)
+    assert len(office.paid) == 1
+
+
+def test_while_the_read_back_fails_a_person_is_asked(office: Any) -> None:
+    office.change(reconcile=lambda payment, key: _raise(OSError("bank is closed")))
+    office.after_paying = lambda: _raise(ConnectionError("the line dropped"))
+    office.start()
+    question = office.question(office.answer(APPROVE))
+    assert "bank is closed" in question["action_requests"][0]["description"]
+    assert len(office.paid) == 1

@@ -1,0 +1,164 @@
+"""The house is in order: folders, package list, links, wheel and public names are one."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import signoff
+
+ROOT = Path(__file__).resolve().parent.parent
+BESIDE = {"tests", "notebooks", "benchmarks", "docs", "build", "dist"}
+SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+FRONT_DOOR = ast.parse((ROOT / "signoff" / "__init__.py").read_text(encoding="utf-8"))
+
+
+def house_files() -> list[Path]:
+    """Every file of the rooms and the front door, relative to the root; the links are left out."""
+    tops = {path.parent for path in ROOT.glob("[!.]*/*.py")} - {ROOT / name for name in BESIDE}
+    walked = (Path(folder, name) for top in tops for folder, _, names in os.walk(top) for name in names)
+    links = {ROOT / "signoff" / top.name for top in tops}
+    return sorted(path.relative_to(ROOT) for path in walked if path.suffix != ".pyc" and path not in links)
+
+
+def installed(path: Path) -> Path:
+    """Where a file of the house is once installed: `agents/agent.py` is `signoff/agents/agent.py`."""
+    return path if path.parts[0] == "signoff" else "signoff" / path
+
+
+def modules() -> list[str]:
+    """Import names of all modules of the house."""
+    paths = [installed(path).with_suffix("") for path in house_files() if path.suffix == ".py"]
+    return sorted(".".join(path.parts).removesuffix(".__init__") for path in paths)
+
+
+def link_target(link: Path) -> str:
+    """Where a link points; a checkout without symlinks has the target as the file's text."""
+    return os.readlink(link) if link.is_symlink() else link.read_text(encoding="utf-8").strip()
+
+
+def run_python(code: str, cwd: Path, **environment: str) -> str:
+    """Standard output of a fresh Python that runs this code; it is an error if it warns or writes to standard error."""
+    safe = os.environ | {"PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"} | environment
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=safe, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def copied_project(folder: Path) -> Path:
+    """A copy of what a checkout holds, to build in."""
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist")
+    return Path(shutil.copytree(ROOT, folder / "project", symlinks=True, ignore=ignored))
+
+
+def build(kind: str, project: Path) -> Path:
+    """Build a 'wheel' or an 'sdist' in the project's folder, without the network."""
+    code = f"from setuptools import build_meta; build_meta.build_{kind}('dist')"
+    subprocess.run([sys.executable, "-P", "-c", code], cwd=project, check=True, capture_output=True)
+    [built] = (project / "dist").iterdir()
+    return built
+
+
+def test_every_folder_with_code_is_a_listed_package() -> None:
+    folders = {path.parent for path in house_files() if path.suffix == ".py"}
+    assert sorted(".".join(installed(folder).parts) for folder in folders) == SETUPTOOLS["packages"]
+    assert [str(folder) for folder in folders if not (ROOT / folder / "__init__.py").is_file()] == []
+
+
+def test_every_room_has_its_folder_mapped_and_its_link() -> None:
+    rooms = {path.parts[0] for path in house_files()} - {"signoff"}
+    links = {path.name for path in (ROOT / "signoff").iterdir() if path.is_symlink()} | rooms
+    assert SETUPTOOLS["package-dir"] == {f"signoff.{room}": room for room in sorted(rooms)}
+    assert {name: link_target(ROOT / "signoff" / name) for name in links} == {room: f"../{room}" for room in rooms}
+
+
+def test_no_top_level_folder_has_the_name_of_a_standard_module() -> None:
+    assert {path.name for path in ROOT.iterdir() if path.is_dir()} & sys.stdlib_module_names == set()
+
+
+def test_the_wheel_holds_every_file_of_the_house_and_nothing_else(tmp_path: Path) -> None:
+    with zipfile.ZipFile(build("wheel", copied_project(tmp_path))) as wheel:
+        packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert packed == {installed(path).as_posix() for path in house_files()}
+
+
+def test_the_sdist_holds_what_is_needed_to_build_and_test_it(tmp_path: Path) -> None:
+    project = copied_project(tmp_path)
+    tests = {path.relative_to(project) for path in (project / "tests").rglob("*.py")}
+    with tarfile.open(build("sdist", project)) as sdist:
+        packed = {Path(*Path(name).parts[1:]) for name in sdist.getnames()}
+    needed = {Path("make.py"), Path("constraints.txt"), Path("LICENSE"), *tests, *house_files()}
+    assert needed - packed == set()
+
+
+def test_every_module_imports_without_doing_anything(tmp_path: Path) -> None:
+    code = f"""
+import importlib, json, os, signal, threading
+before = dict(os.environ), os.getcwd(), signal.getsignal(signal.SIGINT)
+for name in {modules()}:
+    importlib.import_module(name)
+after = dict(os.environ), os.getcwd(), signal.getsignal(signal.SIGINT)
+print(json.dumps([before == after, threading.active_count()]))
+"""
+    home = tmp_path / "home"
+    home.mkdir()
+    assert json.loads(run_python(code, tmp_path, HOME=str(home), SIGNOFF_HOME=str(home))) == [True, 1]
+    assert list(tmp_path.rglob("*")) == [home]
+
+
+def test_importing_signoff_loads_no_graph_engine_and_no_provider() -> None:
+    code = "import signoff, sys; print(*sys.modules)"
+    loaded = {name.partition(".")[0] for name in run_python(code, ROOT).split()}
+    heavy = {"langgraph", "langgraph_api", "langchain", "langchain_core", "langchain_openai", "openai", "sqlalchemy"}
+    assert loaded & heavy == set()
+
+
+def test_public_names_are_sorted_few_and_all_there() -> None:
+    assert signoff.__all__ == sorted(set(signoff.__all__))
+    assert len(signoff.__all__) < 40
+    assert [name for name in signoff.__all__ if not hasattr(signoff, name)] == []
+    assert set(signoff.__all__) <= set(dir(signoff))
+
+
+def test_an_unknown_public_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = signoff.no_such_name
+
+
+def test_names_for_type_checkers_names_loaded_lazily_and_public_names_agree() -> None:
+    checked = {
+        alias.asname or alias.name: f"{node.module}"
+        for block in FRONT_DOOR.body
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    tables = [
+        ast.literal_eval(node.value)
+        for node in FRONT_DOOR.body
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict)
+    ]
+    assert [{name: f"signoff.{home}" for name, home in table.items()} for table in tables] == [checked]
+    assert sorted(checked) == signoff.__all__
+
+
+def test_every_public_name_of_the_front_door_is_exported() -> None:
+    defined: set[str] = set()
+    for node in FRONT_DOOR.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            defined |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+    assert {name for name in defined if not name.startswith("_")} - set(signoff.__all__) == set()

@@ -1,0 +1,271 @@
+"""The index of a folder: documents, their passages and a full-text search over them, in one SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from signoff.errors import DatabaseUnusable, ForeignDatabase
+from signoff.tools.blocks import Document
+from signoff.tools.folder import Skipped, explain
+from signoff.tools.passage import Passage
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+VERSION = 1
+"""Of the tables and of what the readers make of a file: raise it, and every index is built anew."""
+
+_APPLICATION = 0x5349474E  # "SIGN": how a file is known to be ours
+_WEIGHTS = "bm25(1.0, 2.0, 0.7)"  # of text, heading, title
+_TABLES = ("documents", "passages", "skipped")
+_PASSAGE = "p.id, d.path, p.title, p.heading, p.text, p.start, p.kind"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A document to be stored."""
+
+    path: str
+    sha256: str
+    bytes: int
+    document: Document
+
+
+class Index:
+    """One SQLite file. Several threads and several processes may use it at once."""
+
+    def __init__(self, database: Path) -> None:
+        self.database = database
+        self._lock = RLock()
+        self._db: Database | None = None
+        self._state: tuple[int, int] | None = None
+        self._numbers: dict[tuple[str, str], int] = {}
+        with self._lock, self._named_errors():
+            self._open()
+
+    def close(self) -> None:
+        """Close the file; harmless when closed already."""
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+            self._db = None
+
+    def put(self, entries: Sequence[Entry]) -> None:
+        """Store documents and their passages, all or none, in place of what was stored under their paths."""
+        with self._writing() as db:
+            for entry in entries:
+                found = db.execute("select id, sha256 from documents where path = ?", [entry.path]).fetchone()
+                if found and found[1] == entry.sha256:
+                    continue  # another process was faster
+                if found:
+                    self._delete(db, found[0])
+                self._insert(db, entry)
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """Forget these documents."""
+        with self._writing() as db:
+            for path in paths:
+                found = db.execute("select id from documents where path = ?", [path]).fetchone()
+                if found:
+                    self._delete(db, found[0])
+
+    def set_skipped(self, skips: Iterable[tuple[Skipped, str]]) -> None:
+        """Remember what could not be indexed, and the digest of its content where it is known."""
+        rows = [{"path": skip.path, "reason": skip.reason, "sha256": digest} for skip, digest in skips]
+        with self._writing() as db:
+            db.execute("delete from skipped")
+            db.table("skipped").insert_all(rows, pk="path", replace=True)
+
+    def digest_of(self, path: str) -> str:
+        """SHA-256 of the document stored under this path; empty if there is none."""
+        found = self._rows("select sha256 from documents where path = ?", [path])
+        return str(found[0][0]) if found else ""
+
+    def paths(self) -> list[str]:
+        """Paths of all documents."""
+        return [str(path) for (path,) in self._rows("select path from documents order by path")]
+
+    def skipped(self) -> list[tuple[Skipped, str]]:
+        """What could not be indexed, with the digest of its content where it is known."""
+        rows = self._rows("select path, reason, sha256 from skipped order by path")
+        return [(Skipped(path, reason), digest) for path, reason, digest in rows]
+
+    def count(self, table: str) -> int:
+        """Number of rows."""
+        return self._number(f"select count(*) from {table}", "")
+
+    def text(self, path: str) -> str | None:
+        """The stored text of a document; None if there is none."""
+        found = self._rows("select text from documents where path = ?", [path])
+        return str(found[0][0]) if found else None
+
+    def passages(self, path: str) -> list[Passage]:
+        """The passages of a document, in order."""
+        where = "d.path = ? order by p.ordinal"
+        return [Passage(*row, rank=0.0) for row in self._passage_rows(where, [path])]
+
+    def neighbours(self, passage: int, before: int, after: int) -> list[Passage]:
+        """The passages around this one in its document, without itself."""
+        where = (
+            "p.document = (select document from passages where id = :id) and p.id != :id"
+            " and p.ordinal between (select ordinal from passages where id = :id) - :before"
+            " and (select ordinal from passages where id = :id) + :after order by p.ordinal"
+        )
+        rows = self._passage_rows(where, {"id": passage, "before": before, "after": after})
+        return [Passage(*row, rank=0.0) for row in rows]
+
+    def match(self, query: str, limit: int) -> list[Passage]:
+        """The passages that match a query in FTS5's own language, best first."""
+        rows = self._rows(
+            f"select {_PASSAGE}, -f.rank from (select rowid, rank from passages_fts where passages_fts match ?"
+            " order by rank limit ?) f join passages p on p.id = f.rowid join documents d on d.id = p.document"
+            " order by f.rank, p.id",
+            [query, limit],
+        )
+        return [Passage(*row) for row in rows]
+
+    def count_matches(self, query: str) -> int:
+        """In how many passages the query matches."""
+        return self._number("select count(*) from passages_fts where passages_fts match ?", query)
+
+    def _number(self, sql: str, value: str) -> int:
+        """The one number a query gives, looked up again only after somebody wrote."""
+        with self._lock, self._named_errors():
+            db = self._connected()
+            state = (db.execute("pragma data_version").fetchone()[0], db.conn.total_changes)
+            if state != self._state or len(self._numbers) > 10_000:
+                self._state, self._numbers = state, {}
+            if (sql, value) not in self._numbers:
+                self._numbers[sql, value] = int(db.execute(sql, [value] if value else []).fetchone()[0])
+            return self._numbers[sql, value]
+
+    def _passage_rows(self, where: str, values: Any) -> list[Any]:
+        return self._rows(
+            f"select {_PASSAGE} from passages p join documents d on d.id = p.document where {where}", values
+        )
+
+    def _rows(self, sql: str, values: Any = ()) -> list[Any]:
+        with self._lock, self._named_errors():
+            return self._connected().execute(sql, values).fetchall()
+
+    def _connected(self) -> Database:
+        if self._db is None:
+            raise DatabaseUnusable(str(self.database), "it was closed")
+        return self._db
+
+    @contextmanager
+    def _writing(self) -> Iterator[Database]:
+        with self._lock, self._named_errors():
+            with _transaction(self._connected()) as db:
+                yield db
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            problem = explain(error) if isinstance(error, OSError) else str(error)
+            raise DatabaseUnusable(str(self.database), problem) from error
+
+    @staticmethod
+    def _insert(db: Database, entry: Entry) -> None:
+        document = entry.document
+        row = db.execute(
+            "insert into documents (path, sha256, bytes, title, text) values (?, ?, ?, ?, ?) returning id",
+            [entry.path, entry.sha256, entry.bytes, document.title, document.text],
+        )
+        ((number,),) = row.fetchall()
+        db.table("passages").insert_all(
+            [("document", "ordinal", "title", "heading", "text", "start", "kind")]
+            + [
+                (number, at, document.title, span.heading, document.text[span.start : span.end], span.start, span.kind)
+                for at, span in enumerate(document.spans)
+            ]
+        )
+
+    @staticmethod
+    def _delete(db: Database, document: int) -> None:
+        db.execute("delete from passages where document = ?", [document])
+        db.execute("delete from documents where id = ?", [document])
+
+    def _open(self) -> None:
+        from sqlite_utils import Database
+
+        self.database.parent.mkdir(parents=True, exist_ok=True)
+        if self.database.is_file() and self.database.stat().st_size and not _is_sqlite(self.database):
+            raise ForeignDatabase(str(self.database), "it is some other file")
+        connection = sqlite3.connect(self.database, timeout=30, check_same_thread=False)
+        try:
+            db = Database(connection, execute_plugins=False)
+            if self._whose(db) != "ours":
+                self._create(db)
+            db.execute("pragma synchronous = normal")
+        except BaseException:
+            connection.close()
+            raise
+        self._db = db
+
+    def _whose(self, db: Database) -> str:
+        """'ours', 'old' if another version wrote it, 'blank' if nobody has written; ForeignDatabase otherwise."""
+        application = db.execute("pragma application_id").fetchone()[0]
+        if application == _APPLICATION:
+            return "ours" if db.execute("pragma user_version").fetchone()[0] == VERSION else "old"
+        if application or db.execute("select count(*) from sqlite_master").fetchone()[0]:
+            raise ForeignDatabase(str(self.database), "it holds tables of some other program")
+        return "blank"
+
+    def _create(self, db: Database) -> None:
+        """Make the tables in one transaction; an index of another version is emptied in it.
+
+        The file stays where it is: other processes may have it open, and SQLite's log belongs to the file's name.
+        """
+        db.enable_wal()
+        with _transaction(db):
+            whose = self._whose(db)
+            if whose == "old":
+                for (table,) in db.execute("select name from sqlite_master where sql like 'create virtual table%'"):
+                    db.execute(f'drop table "{table}"')
+                kept = "type = 'table' and name not like 'sqlite_%'"
+                for (table,) in db.execute(f"select name from sqlite_master where {kept}").fetchall():
+                    db.execute(f'drop table "{table}"')
+            if whose != "ours":
+                _create_tables(db)
+
+
+@contextmanager
+def _transaction(db: Database) -> Iterator[Database]:
+    """A transaction that holds the write lock from its start, so that it never fails half-way for want of it."""
+    db.execute("begin immediate")
+    try:
+        yield db
+    except BaseException:
+        db.rollback()
+        raise
+    db.commit()
+
+
+def _create_tables(db: Database) -> None:
+    documents = {"id": int, "path": str, "sha256": str, "bytes": int, "title": str, "text": str}
+    passages = {"id": int, "document": int, "ordinal": int, "title": str, "heading": str, "text": str, "start": int}
+    db.table("documents").create(documents, pk="id", not_null=set(documents) - {"id"})
+    db.table("documents").create_index(["path"], unique=True)
+    db.table("passages").create(passages | {"kind": str}, pk="id", foreign_keys=[("document", "documents", "id")])
+    db.table("passages").create_index(["document", "ordinal"])
+    db.table("passages").enable_fts(
+        ["text", "heading", "title"], tokenize="porter unicode61 remove_diacritics 2", create_triggers=True
+    )
+    db.table("skipped").create({"path": str, "reason": str, "sha256": str}, pk="path")
+    db.execute("insert into passages_fts (passages_fts, rank) values ('rank', ?)", [_WEIGHTS])
+    db.execute(f"pragma application_id = {_APPLICATION}")
+    db.execute(f"pragma user_version = {VERSION}")
+
+
+def _is_sqlite(database: Path) -> bool:
+    with database.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
