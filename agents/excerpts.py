@@ -18,7 +18,7 @@ _PROCLAMATION = re.compile(
     r"^©|\bcopyright\b.{0,40}\b(?:\d{4}|reserved|holder)|\ball rights reserved\b|\bplaced in the public domain\b|"
     r"\blicensed under\b|\bcc0\b|^table of contents\b|^(?:last|first) (?:modified|updated|edited)\b|"
     r"^(?:figure|fig\.|table|listing|image) \d+[.:]|^(?:next|previous|home|back to top|edit this page|skip to)\b.{0,40}$|"
-    r"\.{5,}|^\[?[\d*†^]{1,3}\]?\.? (?:https?:|[“\"(]|[A-Z][\w.]*, )|\bsubscribe\b.{0,30}\bnewsletter\b|\bcookies?\b.{0,30}\baccept\b",
+    r"\.{5,}|[,;:]\s*[,;:]|^\[?[\d*†^]{1,3}\]?\.? (?:https?:|[“\"(]|[A-Z][\w.]*, )|\bsubscribe\b.{0,30}\bnewsletter\b|\bcookies?\b.{0,30}\baccept\b",
     re.IGNORECASE,
 )
 _POINTER = re.compile(
@@ -29,7 +29,9 @@ _POINTER = re.compile(
     re.IGNORECASE,
 )
 _CODE = re.compile(
-    r">>>|^\s*(?:def|class|import|from|return|if|for|while|#include|\$|sudo|pip|git) \S+.*[:;({=]\s*$|[{};]\s*$|==|=>|\s[-+*/|&]= |\S  # |^\s*(?:try|else|finally):$|\w\(\w*\)\.\w+\("
+    r">>>|^\s*(?:(?:async |await )?(?:def|class|import|from|return|if|for|while|with)\b|#include|\$|sudo|pip|git) \S+.*[:;({=]\s*$"
+    r"|[{};]\s*$|==|=>|\s[-+*/|&]= |\S  # |^\s*(?:try|else|finally):$|^\s{4,}\S.*[()=:]$|\w\(\w*\)\.\w+\(",
+    re.MULTILINE,
 )
 
 
@@ -77,6 +79,8 @@ def is_pointer(text: str) -> bool:
 
 def cut(text: str, sentences: Sequence[Sentence], seed: int) -> Excerpt | None:
     """The seed sentence with what it needs to be understood; None if it cannot stand in a report."""
+    if sentences[seed].item and (listed := _introduced(text, sentences, seed)):
+        return listed
     first, last = seed, seed
     while sentences[first].is_dangling or not _stands(sentences, first):
         if first == 0 or seed - first + 1 >= _MOST_SENTENCES or not _follows(sentences[first - 1], sentences[first]):
@@ -90,6 +94,17 @@ def cut(text: str, sentences: Sequence[Sentence], seed: int) -> Excerpt | None:
     while _wants_more(text, sentences, first, last):
         last += 1
     return _excerpt(text, sentences, first, last) if _closes(sentences, last) else None
+
+
+def _introduced(text: str, sentences: Sequence[Sentence], seed: int) -> Excerpt | None:
+    """The whole list an item stands in, with the sentence that introduces it, if that is short enough."""
+    intro = seed
+    while intro >= 0 and sentences[intro].item:
+        intro -= 1
+    if intro < 0 or not sentences[intro].introduces or sentences[intro].is_dangling or not _stands(sentences, intro):
+        return None
+    end = _list_end(sentences, intro)
+    return _excerpt(text, sentences, intro, end) if end is not None and end >= seed else None
 
 
 def _excerpt(text: str, sentences: Sequence[Sentence], first: int, last: int) -> Excerpt | None:
@@ -114,10 +129,8 @@ def _closes(sentences: Sequence[Sentence], place: int) -> bool:
 
 
 def _follows(before: Sentence, after: Sentence) -> bool:
-    """True if the two are read in one breath: in one paragraph, or in paragraphs that follow each other."""
-    if before.block == after.block:
-        return True
-    return not before.item and not after.item and before.is_whole and after.block == before.block + 1
+    """True if the two stand in one paragraph and the first is a sentence."""
+    return before.block == after.block and before.is_whole
 
 
 def _wants_more(text: str, sentences: Sequence[Sentence], first: int, last: int) -> bool:

@@ -48,10 +48,9 @@ def themes(quotes: Sequence[Quote]) -> tuple[Theme, ...]:
     sources = list(dict.fromkeys(quote.source for quote in ranked))
     if len(sources) == 1:
         return _by_heading(ranked)
-    several = [source for source in sources if sum(quote.source == source for quote in ranked) > 1]
-    kept = several[: _MOST_THEMES - 1] if len(several) < len(sources) or len(several) > _MOST_THEMES else several
-    if len(sources) - len(kept) == 1:
-        kept = sources
+    kept = sources
+    if len(sources) > _MOST_THEMES:
+        kept = [source for source in sources if sum(quote.source == source for quote in ranked) > 1][: _MOST_THEMES - 1]
     names = _names(ranked)
     return _gathered(ranked, lambda quote: names[quote.source] if quote.source in kept else _ELSEWHERE)
 

@@ -82,7 +82,7 @@ _HEADING_CUES: Mapping[Kind, str] = {
     "whether": r"compatib|requirement|limit|polic|rules?|specification|faq|support",
 }
 _SET_ASIDE = re.compile(
-    r"rejected|reject|open (?:issues|questions)|deferred|withdrawn|alternatives|discarded|future|unresolved|objections|\bwhy not\b|\binstead\b",
+    r"rejected|reject|open (?:issues|questions)|deferred|withdrawn|alternatives|discarded|future|unresolved|objections|how to teach|\bwhy not\b|\binstead\b",
     re.IGNORECASE,
 )
 _APPARATUS = re.compile(
@@ -91,6 +91,9 @@ _APPARATUS = re.compile(
     r"navigation|external links|credits|appendix: .*|what's new|release notes)\b",
     re.IGNORECASE,
 )
+_HYPHENED = re.compile(r"\b([a-z]+)-([a-z]{2,})\b")
+_CAMEL = re.compile(r"\b[A-Z][a-z]+(?:[A-Z][a-z]+)+\b")
+_CAMEL_PART = re.compile(r"[A-Z][a-z]+")
 _COPULA = re.compile(
     r"\b(?:is|are|was|were|means?|refers? to|denotes?|describes?|defines?|provides?|allows?|enables?|lets?|stands? for|"
     r"consists? of|represents?|specif(?:y|ies)|contains?|serves?|works?)\b",
@@ -139,12 +142,13 @@ class Bag:
 def bag(text: str) -> Bag:
     """The words of this text."""
     found = words.tokens(text)
-    carrying = [word for word in found if words.carries_meaning(word)]
-    joined = [first + second for first, second in re.findall(r"\b([a-z]+)-([a-z]{2,})\b", text.lower())]
+    carrying = {word for word in found if words.carries_meaning(word)}
+    carrying.update(first + second for first, second in _HYPHENED.findall(text.lower()))
+    carrying.update(part.lower() for name in _CAMEL.findall(text) for part in _CAMEL_PART.findall(name))
     return Bag(
         tuple(words.stem(word) for word in found),
-        frozenset(words.stem(word) for word in (*carrying, *joined)),
-        frozenset(words.root(word) for word in (*carrying, *joined)),
+        frozenset(words.stem(word) for word in carrying),
+        frozenset(words.root(word) for word in carrying),
     )
 
 
@@ -183,7 +187,7 @@ class Score:
     def total(self) -> float:
         """One number to rank by."""
         return (
-            self.coverage + 0.6 * self.own + 0.3 * self.phrase + 0.6 * self.cue + 0.4 * self.about + 0.15 * self.early
+            self.coverage + 0.6 * self.own + 0.4 * self.phrase + 0.6 * self.cue + 0.4 * self.about + 0.15 * self.early
         )
 
 
@@ -213,20 +217,24 @@ class Scale:
 
     def _torn(self, bags: Sequence[Bag]) -> float:
         """Share of the question's telling phrases that stand nowhere here as phrases."""
+        lost = sum(all(found.phrase(phrase) < _CLOSE for found in bags) for phrase in self.telling)
+        return lost / len(self.telling) if self.telling else 0.0
+
+    @property
+    def telling(self) -> tuple[tuple[str, ...], ...]:
+        """The question's phrases that are made of strong and heavy words only."""
         heavy = {term.stem for term in self.subject if not term.weak}
-        telling = [phrase for phrase in self.question.phrases if heavy.issuperset(phrase)]
-        lost = sum(all(found.phrase(phrase) < _CLOSE for found in bags) for phrase in telling)
-        return lost / len(telling) if telling else 0.0
+        return tuple(phrase for phrase in self.question.phrases if heavy.issuperset(phrase))
 
     def is_about(self, lead: Bag, title: str) -> bool:
         """True if a document that begins like this is about the question, not only in touch with it."""
         if self.share(lead.holds) < BAR:
             return False
         named, heavy = bag(title), self.subject
-        if 2 * sum(named.holds(term) > _CLOSE for term in heavy) >= len(heavy):
-            return True
-        stems = {term.stem for term in heavy}
-        return any(stems.issuperset(phrase) and lead.phrase(phrase) == 1 for phrase in self.question.phrases)
+        held = sum(named.holds(term) > _CLOSE for term in heavy)
+        if self.telling:
+            return held == len(heavy) or any(found.phrase(p) == 1 for p in self.telling for found in (named, lead))
+        return 2 * held >= len(heavy)
 
     def score(self, sentence: str, where: Surroundings) -> Score:
         """Score a sentence in its surroundings."""

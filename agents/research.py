@@ -14,6 +14,7 @@ from signoff.agents.grouping import reading_order
 from signoff.agents.question import Question, understand, whole
 from signoff.agents.relevance import Bag, Scale, Score, Surroundings, bag, is_apparatus, is_set_aside, weigh
 from signoff.agents.sentences import Sentence, split
+from signoff.agents.words import other_forms
 from signoff.tools.passage import Passage
 from signoff.tools.sources import Sources
 
@@ -72,8 +73,15 @@ def gather(task: Task, sources: Sources) -> Evidence:
 
 
 def _missing(question: Question, sources: Sources) -> tuple[str, ...]:
-    counts = sources.document_frequency([term.word for term in question.terms])
-    return tuple(term.word for term in question.terms if not counts.get(term.word))
+    counts = _frequency(question, sources)
+    return tuple(term.word for term in question.terms if not counts[term.word])
+
+
+def _frequency(question: Question, sources: Sources) -> dict[str, int]:
+    """In how many passages each term occurs, in whichever form."""
+    forms = {term.word: (term.word, *other_forms(term.word)) for term in question.terms}
+    counts = sources.document_frequency([form for word in forms for form in forms[word]])
+    return {word: max(counts.get(form, 0) for form in forms[word]) for word in forms}
 
 
 def _quote(number: int, find: Find) -> Quote:
@@ -92,7 +100,7 @@ def _search(question: Question, sources: Sources, most: int) -> list[Find]:
     """The best finds for one question."""
     if not question.terms:
         return []
-    counts = sources.document_frequency([term.word for term in question.terms])
+    counts = _frequency(question, sources)
     scale = weigh(question, counts, sources.passages)
     if scale.share(lambda term: float(counts.get(term.word, 0) > 0)) < scale.bar:
         return []
@@ -107,10 +115,10 @@ def _search(question: Question, sources: Sources, most: int) -> list[Find]:
 
 
 def _candidates(question: Question, sources: Sources) -> dict[int, Passage]:
-    queries = [(" ".join(term.word for term in question.terms), 60)]
-    by_stem = {term.stem: term.word for term in question.terms}
+    by_stem = {term.stem: " ".join((term.word, *other_forms(term.word))) for term in question.terms}
+    queries = [(" ".join(by_stem.values()), 60)]
     queries += [(" ".join(by_stem.get(stem, stem) for stem in phrase), 30) for phrase in question.phrases]
-    queries += [(term.word, 20) for term in question.subject]
+    queries += [(by_stem[term.stem], 20) for term in question.subject]
     return {p.id: p for query, limit in queries for p in sources.search(query, limit=limit)}
 
 
@@ -190,7 +198,7 @@ def _doubt(question: Question, passage: Passage, sentence: Sentence, score: Scor
     doubt += 0.4 if is_pointer(sentence.text) else 0.0
     doubt += 0.0 if sentence.is_whole else 0.15
     doubt += 0.1 if len(sentence.text) < 50 else 0.0
-    doubt += 0.1 if sentence.is_dangling else 0.0
+    doubt += 0.1 if sentence.is_dangling or sentence.leans else 0.0
     doubt += 0.25 if score.cue < 0.2 and question.kind not in ("what", "topic") else 0.0
     return doubt - (0.2 if lead and passage.id in lead.passages and score.about >= 0.7 else 0.0)
 

@@ -34,7 +34,7 @@ _DANGLING = re.compile(
     r"for (?:example|instance|this|these|that)|as part of (?:this|that)|as (?:a (?:result|consequence)|such|above|before|mentioned|noted|said|shown)|"
     r"because of (?:this|that)|in (?:this|that|these|those|such|particular|fact|other)|at (?:this|that)|"
     r"second|secondly|third|thirdly|next|lastly|rather|even so|after (?:this|that)|with (?:this|that|these)|"
-    r"by (?:this|that|doing)|to do (?:this|so|that)|of course|note that (?:this|that|it|these)|alternatively|e\.g\.|i\.e\.)\b",
+    r"the \w+(?: \w+)? (?:is|are|was|were|will|can) then|by (?:this|that|doing)|to do (?:this|so|that)|of course|note that (?:this|that|it|these)|alternatively|e\.g\.|i\.e\.)\b",
     re.IGNORECASE,
 )
 _SELF_CONTAINED = re.compile(
@@ -47,7 +47,7 @@ _SELF_CONTAINED = re.compile(
 _SELF = r"pep|document|proposal|specification|paper|report|article|guide|policy|module|package|library|project|release|version"
 _LEANING = re.compile(
     rf"\b(?:this|these|those|such) (?!{_SELF}|a\b|an\b|is\b|are\b|was\b|as\b|that\b|who\b)\w|"
-    r"\b(?:is|are|was|were|will|can) then\b|\b(?:the|as) (?:above|latter|former)\b|\b(?:above|following)[,.]",
+    r"\b(?:the|as) (?:above|latter|former)\b|\b(?:above|following)[,.]",
     re.IGNORECASE,
 )
 

@@ -49,6 +49,17 @@ _IRREGULAR = dict(
         "analyses:analyse choice:choose proof:prove cheaper:cheap faster:fast slower:slow"
     ).split()
 )
+_SHORT = dict(
+    pair.split(":")
+    for pair in (
+        "async:asynchronous sync:synchronous config:configuration admin:administrator repo:repository repos:repository "
+        "param:parameter params:parameter func:function env:environment app:application apps:application db:database "
+        "docs:documentation spec:specification specs:specification info:information lib:library libs:library "
+        "dict:dictionary dicts:dictionary int:integer ints:integer bool:boolean perf:performance "
+        "temp:temporary max:maximum min:minimum approx:approximately dev:development prod:production deps:dependency"
+    ).split()
+)
+_BASE = _IRREGULAR | _SHORT
 _SUFFIXES = (
     "ization isation ational ibility ability ically ation ition ement ively ately ency ancy enance able ible ance ence ment "
     "ness ally ical less ship ator ity ize ise yse ist ism ion ive ful ant ent ate ly al er or ic y e"
@@ -89,6 +100,13 @@ def is_weak(word: str) -> bool:
     return stem(word) in _WEAK_STEMS
 
 
+def other_forms(word: str) -> tuple[str, ...]:
+    """Words that are the same as this one and look different: 'chosen' for 'chose', 'asynchronous' for 'async'."""
+    base = _BASE.get(word, word)
+    forms = [base, *(form for form, of in _BASE.items() if of == base)]
+    return tuple(form for form in forms if form != word)
+
+
 @lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
     """The word without its inflection: 'groups', 'grouped' and 'grouping' are one, 'group'."""
@@ -104,7 +122,7 @@ def root(word: str) -> str:
     base = _uninflected(word)
     if base in _KEPT_APART or not (base.isascii() and base.isalpha()):
         return stem(word)
-    base = re.sub("uction$", "uce", base)
+    base = re.sub("uction$", "uce", re.sub(r"^(?:sub|multi)(?=[a-z]{6})", "", base))
     suffix: str | None = ""
     while suffix is not None:
         base = base.removesuffix(suffix)
@@ -114,7 +132,7 @@ def root(word: str) -> str:
 
 def _uninflected(word: str) -> str:
     """The word in singular or infinitive, as far as its ending tells."""
-    word = _IRREGULAR.get(word, word)
+    word = _BASE.get(word, word)
     if len(word) < 4 or not (word.isascii() and word.isalpha()):
         return word
     word = _without_plural(word)

@@ -21,14 +21,16 @@ from signoff.checkpoints.runs import Runs
 from signoff.errors import DatabaseUnusable, DatabaseVersion, ForeignDatabase
 
 _SAVER_TABLES = {"checkpoints", "writes"}
-_BUSY_SECONDS = 30
 
 
 class Ledger:
-    """The record that decides. Opened on first use; safe to share between threads."""
+    """The record that decides. Opened on first use; safe to share between threads.
 
-    def __init__(self, database: Path | str) -> None:
-        self.database = str(database)
+    A write waits up to `busy_seconds` for another process that holds the database.
+    """
+
+    def __init__(self, database: Path | str, *, busy_seconds: float = 30.0) -> None:
+        self.database, self._busy_seconds = str(database), busy_seconds
         self._opening = threading.Lock()
         self.audit = AuditLog(self)
         self.runs = Runs(self)
@@ -69,12 +71,12 @@ class Ledger:
     @cached_property
     def _engine(self) -> Engine:
         path = Path(self.database)
-        _refuse_foreign(path)
         try:
+            _refuse_foreign(path, self._busy_seconds)
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DatabaseUnusable(self.database, str(error)) from error
-        engine = create_engine(f"sqlite:///{path.resolve()}", connect_args={"timeout": _BUSY_SECONDS})
+        engine = create_engine(f"sqlite:///{path.resolve()}", connect_args={"timeout": self._busy_seconds})
         event.listen(engine, "connect", _set_pragmas)
         event.listen(engine, "begin", _begin)
         try:
@@ -99,14 +101,14 @@ class Ledger:
             raise DatabaseVersion(self.database, found, tables.SCHEMA_VERSION)
 
 
-def _refuse_foreign(path: Path) -> None:
+def _refuse_foreign(path: Path, busy_seconds: float) -> None:
     """Raise ForeignDatabase, having changed nothing, if the file is there and is somebody else's."""
     if not path.exists():
         return
     if path.is_dir():
         raise ForeignDatabase(str(path), "it is a folder")
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=busy_seconds)
         try:
             found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         finally:

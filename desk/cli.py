@@ -10,9 +10,8 @@ import typer
 
 app = typer.Typer(
     name="signoff",
-    help="Supervised teams of agents: agents do the work, people sign off.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # coloured help would import most of Rich: 0.3 s of CPU
     pretty_exceptions_enable=False,
 )
 
@@ -24,19 +23,23 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Approve what the team pr
 GoOn = Annotated[bool, typer.Option("--resume/--no-resume", help="Drive the run on after the decision.")]
 
 
-@app.callback()
-def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-) -> None:
-    """Agents do the work, people sign off."""
-    # `main` looks for --debug itself: an error may come before any command runs.
-    del debug
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         from signoff import __version__
 
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback(help="Supervised teams of agents: agents do the work, people sign off.")
+def take_options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that stand before the command; `main` looks for --debug itself."""
+    del debug, version
 
 
 @app.command()
@@ -51,7 +54,7 @@ def run(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Give a goal to a team, watch it work, and sign off what it proposes."""
+    """Give a team a goal; sign off what it proposes."""
     from signoff.desk.running import start_run
 
     raise typer.Exit(start_run(team, question, sources=sources, out=out, model=model, yes=yes, json=json))
@@ -59,7 +62,7 @@ def run(
 
 @app.command()
 def resume(run: RunId, yes: Yes = False, json: Json = False) -> None:
-    """Go on with a run that was cut off, failed, or waits for a decision."""
+    """Go on with a run that was cut off or waits."""
     from signoff.desk.running import resume_run
 
     raise typer.Exit(resume_run(run, yes=yes, json=json))
@@ -75,7 +78,7 @@ def runs(limit: Annotated[int, typer.Option(min=1, help="How many, newest first.
 
 @app.command()
 def show(run: RunId, json: Json = False) -> None:
-    """Show one run: its plan, what was decided and done, what it used."""
+    """Show a run: plan, decisions, effects, usage."""
     from signoff.desk.listing import show_run
 
     show_run(run, json=json)
@@ -115,13 +118,16 @@ def reject(
 def edit(
     approval: ApprovalId,
     changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one argument; VALUE may be JSON.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Change one argument; VALUE may be JSON. Without it, your editor opens."
+        ),
     ] = None,
     by: By = None,
     resume: GoOn = True,
     json: Json = False,
 ) -> None:
-    """Change the arguments, with --set or in your editor, and approve the changed ones."""
+    """Approve it with other arguments."""
     from signoff.desk.running import decide
 
     raise typer.Exit(decide(approval, "edit", by=by, changes=changes or [], go_on=resume, json=json))

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from signoff.settings import Settings
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PINS = [
@@ -208,3 +210,10 @@ def test_every_requirement_of_the_project_is_pinned() -> None:
     groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
     required = {re.match(r"[\w.-]+", line)[0].lower() for group in groups for line in group}  # type: ignore[index]  # a requirement begins with its name
     assert required - {"signoff"} - {line.partition("==")[0] for line in PINS} == set()
+
+
+def test_every_variable_of_the_env_example_is_a_setting() -> None:
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    names = re.findall(r"^#?SIGNOFF_([A-Z_]+)=", example, re.MULTILINE)
+    assert len(names) > 5
+    assert {name.lower() for name in names} - set(Settings.model_fields) == set()

@@ -70,7 +70,8 @@ def flatten(text: str) -> str:
 
 def join_items(blocks: Iterable[Block]) -> Iterable[Block]:
     """The blocks, items that follow each other made one list."""
-    for kind, run in groupby(blocks, key=lambda block: block.kind):
+    for kind, group in groupby(blocks, key=lambda block: block.kind):
+        run = list(group)
         yield from [Block("list", "\n".join(block.text for block in run))] if kind == "list" else run
 
 
@@ -80,7 +81,7 @@ def compose(title: str, blocks: Iterable[Block]) -> Document:
     placed: list[tuple[Block, int, str]] = []
     path: list[Block] = []
     start = 0
-    named = flatten(clean(title)) or next((flatten(block.text) for block in kept if block.kind == "heading"), "")
+    named = flatten(clean(title)) or next((flatten(block.text) for block in kept[:3] if block.kind == "heading"), "")
     for block in kept:
         if block.kind == "heading":
             path = [above for above in path if above.level < block.level] + [block]

@@ -107,8 +107,7 @@ class Index:
 
     def passages(self, path: str) -> list[Passage]:
         """The passages of a document, in order."""
-        where = "d.path = ? order by p.ordinal"
-        return [Passage(*row, rank=0.0) for row in self._passage_rows(where, [path])]
+        return self._unranked("d.path = ? order by p.ordinal", [path])
 
     def neighbours(self, passage: int, before: int, after: int) -> list[Passage]:
         """The passages around this one in its document, without itself."""
@@ -117,8 +116,7 @@ class Index:
             " and p.ordinal between (select ordinal from passages where id = :id) - :before"
             " and (select ordinal from passages where id = :id) + :after order by p.ordinal"
         )
-        rows = self._passage_rows(where, {"id": passage, "before": before, "after": after})
-        return [Passage(*row, rank=0.0) for row in rows]
+        return self._unranked(where, {"id": passage, "before": before, "after": after})
 
     def match(self, query: str, limit: int) -> list[Passage]:
         """The passages that match a query in FTS5's own language, best first."""
@@ -145,10 +143,9 @@ class Index:
                 self._numbers[sql, value] = int(db.execute(sql, [value] if value else []).fetchone()[0])
             return self._numbers[sql, value]
 
-    def _passage_rows(self, where: str, values: Any) -> list[Any]:
-        return self._rows(
-            f"select {_PASSAGE} from passages p join documents d on d.id = p.document where {where}", values
-        )
+    def _unranked(self, where: str, values: Any) -> list[Passage]:
+        tables = "passages p join documents d on d.id = p.document"
+        return [Passage(*row) for row in self._rows(f"select {_PASSAGE}, 0.0 from {tables} where {where}", values)]
 
     def _rows(self, sql: str, values: Any = ()) -> list[Any]:
         with self._lock, self._named_errors():
@@ -161,9 +158,8 @@ class Index:
 
     @contextmanager
     def _writing(self) -> Iterator[Database]:
-        with self._lock, self._named_errors():
-            with _transaction(self._connected()) as db:
-                yield db
+        with self._lock, self._named_errors(), _transaction(self._connected()) as db:
+            yield db
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from signoff.tools.blocks import Block, flatten
 from signoff.tools.tables import row_lines
 
 if TYPE_CHECKING:
-    from lxml.etree import _Element
     from markdown_it.rules_inline import StateInline
+
+Element = Any
+"""An element of lxml, which has no types."""
 
 _DROPPED = frozenset(
     "script style nav footer noscript template iframe svg canvas object embed audio video button input select"
@@ -91,7 +93,7 @@ def read_html(text: str) -> tuple[str, list[Block]]:
     return (first.text if heading and first and first.level == 1 else named), blocks
 
 
-def _main(root: _Element) -> _Element:
+def _main(root: Element) -> Element:
     """The part of the page that holds its content."""
     whole = len("".join(root.itertext()))
     for path in (".//main", ".//*[@role='main']", ".//article"):
@@ -101,7 +103,7 @@ def _main(root: _Element) -> _Element:
     return root
 
 
-def _is_dropped(node: _Element) -> bool:
+def _is_dropped(node: Element) -> bool:
     if not isinstance(node.tag, str) or node.tag in _DROPPED:
         return True
     if node.tag == "header":
@@ -132,11 +134,11 @@ class _Flow:
         self._fresh = False
         """Whether the next text begins an item."""
 
-    def read(self, root: _Element) -> Iterator[Block]:
+    def read(self, root: Element) -> Iterator[Block]:
         from lxml import etree
 
         depth = 0
-        passed: _Element | None = None
+        passed: Element | None = None
         walk = etree.iterwalk(root, events=("start", "end"))
         for event, node in walk:
             tag = node.tag
@@ -165,7 +167,7 @@ class _Flow:
         yield from self._close_list()
         yield from self._flush()
 
-    def _start(self, node: _Element) -> Iterator[Block]:
+    def _start(self, node: Element) -> Iterator[Block]:
         tag = node.tag
         if tag == "br":
             self._words.append(" ")
@@ -196,7 +198,7 @@ class _Flow:
             term, self._term = self._term, ""
             yield Block("prose", term)
 
-    def _whole(self, node: _Element) -> Iterator[Block]:
+    def _whole(self, node: Element) -> Iterator[Block]:
         """A heading, a table or preformatted text, taken at once."""
         yield from self._flush()
         if node.tag in _HEADINGS:
@@ -250,7 +252,7 @@ class _Flow:
             yield Block("list", "\n".join(items))
 
 
-def _shown(node: _Element) -> Iterator[str]:
+def _shown(node: Element) -> Iterator[str]:
     """The text of an element, without what is dropped inside it."""
     from lxml import etree
 
@@ -265,10 +267,10 @@ def _shown(node: _Element) -> Iterator[str]:
             yield inner.text or ""
 
 
-def _is_data(table: _Element) -> bool:
+def _is_data(table: Element) -> bool:
     """Whether a table holds rows of data, not the layout of a page."""
     rows = list(table.iter("tr"))
-    inner: Iterable[_Element] = table.iter("table", "ul", "ol", "pre", "h1", "h2", "h3", "p")
+    inner: Iterable[Element] = table.iter("table", "ul", "ol", "pre", "h1", "h2", "h3", "p")
     blocks = sum(1 for node in inner if node is not table)
     return bool(rows) and max(len(row) for row in rows) > 1 and blocks <= 2 * len(rows)
 

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from signoff.errors import Unreadable
@@ -24,8 +25,12 @@ PATIENCE = 60.0
 """Seconds after which a PDF is given up."""
 
 _ITEM = re.compile(r"(?:[•◦▪●∙·–‣*-]|\(?\d{1,2}[.)]|\([a-z]\))\s+(?=\S)")
+_LONE = re.compile(r"[•◦▪●∙‣]")
 _BULLET = re.compile(r"[•◦▪●∙·‣*]\s+")
-_LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"})
+_LIGATURES = {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"}
+_SIGNS = str.maketrans(_LIGATURES | {chr(code): "•" for code in (0x7F, *range(0xF000, 0xF100))})
+"""What stands for letters, and what symbol fonts have in the place of bullets."""
+_NUMBERED = re.compile(r"\d{1,2}(?:\.\d{1,2})*\.?\s+\w")
 _LEADERS = re.compile(r"(?:\s*\.){4,}\s*\d*\s*$")
 _ENDS = (".", "!", "?", ":", ";", "”", '"', "…")
 
@@ -104,20 +109,20 @@ def _title(reader: PdfReader) -> str:
 
 
 def _lines(runs: Sequence[tuple[str, float, float]]) -> Iterator[Line]:
-    """Put runs of characters together to lines."""
+    """Put runs of characters together to lines; a bullet that stands alone goes with the line after it."""
     text, y, sizes = "", math.nan, Counter[float]()
-    for run, height, size in runs:
+    for run, height, size in (*runs, ("\n", math.nan, 0.0)):
         for at, part in enumerate(run.split("\n")):
-            if at and text.strip():
-                yield Line(text.translate(_LIGATURES).strip(), y, sizes.most_common(1)[0][0] if sizes else 0.0)
+            said = text.translate(_SIGNS).strip()
+            if at and said and not _LONE.fullmatch(said):
+                yield Line(said, y, sizes.most_common(1)[0][0] if sizes else 0.0)
             if at:
-                text, y, sizes = "", math.nan, Counter()
+                text = f"{said} " if _LONE.fullmatch(said) else ""
+                y, sizes = math.nan, Counter()
             if part.strip():
                 y = height if math.isnan(y) else y
                 sizes[round(size, 1)] += len(part)
             text += part
-    if text.strip():
-        yield Line(text.translate(_LIGATURES).strip(), y, sizes.most_common(1)[0][0] if sizes else 0.0)
 
 
 def _kept(page: Sequence[Line], texts: Sequence[str]) -> Iterator[Line]:
@@ -152,7 +157,7 @@ def _leading(lines: Sequence[Line], body: float) -> float:
     """The usual distance between two lines of the body; 0 if not known."""
     gaps = [
         round(above.y - below.y, 1)
-        for above, below in zip(lines[:-1], lines[1:], strict=True)
+        for above, below in pairwise(lines)
         if above.size == below.size == body and 0 < above.y - below.y < 3 * max(body, 1)
     ]
     return Counter(gaps).most_common(1)[0][0] if gaps else 0.0
@@ -165,7 +170,8 @@ def _is_heading(line: Line, body: float) -> bool:
 def _breaks(above: Line, below: Line, body: float, width: float, leading: float) -> bool:
     """Whether a new block begins with the lower line."""
     if _is_heading(above, body) or _is_heading(below, body):
-        return above.size != below.size or not 0 < above.y - below.y < 2.2 * above.size
+        goes_on = 0 < above.y - below.y < 1.45 * above.size and not _NUMBERED.match(below.text)
+        return above.size != below.size or not goes_on
     if _ITEM.match(below.text):
         return True
     gap = above.y - below.y

@@ -6,6 +6,7 @@ import codecs
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 from signoff.errors import Unreadable
 from signoff.tools.blocks import Block, flatten
@@ -21,7 +22,7 @@ _CONTROL = re.compile(r"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _UNDERLINE = re.compile(r"([=\-~^*_#])\1{2,}\s*")
 _HASHES = re.compile(r"(#{1,6})\s+(\S.*?)\s*#*")
 _NUMBERED = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+[A-Z][^.!?;,:]*")
-_ITEM = re.compile(r"\s*(?:[-*+•‣◦▪–]|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s+(?=\S)")
+_ITEM = re.compile(r"\s*(?:[-*+•‣◦▪–]|o(?=  )|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s+(?=\S)")
 _COLUMNS = re.compile(r"\S(?: {3,}|\t)\s*\S.*\n.*\S(?: {3,}|\t)\s*\S|[─-╿]|^\s*[+|][-=+|]{3}", re.MULTILINE)
 _PAGE_NUMBER = re.compile(r"\W*(?:page\s+)?[\divxlc]{1,5}(?:\s*(?:of|/)\s*\d+)?\W*", re.IGNORECASE)
 
@@ -70,20 +71,17 @@ def drop_running_lines(pages: Sequence[Sequence[str]]) -> list[list[str]]:
         return [list(page) for page in pages]
     edges = [_edges(page) for page in pages]
     seen = Counter(
-        shape for page, edge in zip(pages, edges, strict=True) for shape in {_shape(page[at]) for at in edge}
+        key for at, (page, edge) in enumerate(zip(pages, edges, strict=True)) for key in _keys(page, edge, at)
     )
     often = max(3, len(pages) * 0.3)
 
-    def runs(line: str) -> bool:
-        shape = _shape(line)
-        numbered = shape.startswith("#") or shape.endswith(("#", "#]"))
-        return seen[shape] >= (2 if numbered and len(shape) > 6 else often) or bool(
-            _PAGE_NUMBER.fullmatch(line.strip())
-        )
+    def runs(line: str, at: int) -> bool:
+        keys = _line_keys(line, at)
+        return seen[keys[0]] >= often or any(seen[key] > 1 for key in keys[1:]) or bool(_PAGE_NUMBER.fullmatch(keys[0]))
 
     return [
-        [line for at, line in enumerate(page) if at not in edge or not runs(line)]
-        for page, edge in zip(pages, edges, strict=True)
+        [line for place, line in enumerate(page) if place not in edge or not runs(line, at)]
+        for at, (page, edge) in enumerate(zip(pages, edges, strict=True))
     ]
 
 
@@ -93,8 +91,16 @@ def _edges(page: Sequence[str]) -> set[int]:
     return {*full[:2], *full[-2:]}
 
 
-def _shape(line: str) -> str:
-    return re.sub(r"\d+", "#", flatten(line))
+def _keys(page: Sequence[str], edge: Iterable[int], at: int) -> set[str]:
+    return {key for place in edge for key in _line_keys(page[place], at)}
+
+
+def _line_keys(line: str, at: int) -> list[str]:
+    """The line, and the line with each number in it told from the number of the page: equal where that runs along."""
+    text = flatten(line)
+    numbers = list(re.finditer(r"\d{1,5}", text))
+    ends = {number.span(): number for number in (*numbers[:1], *numbers[-1:]) if text.strip("0123456789")}
+    return [text, *(f"{text[:start]}\0{int(found[0]) - at}{text[end:]}" for (start, end), found in ends.items())]
 
 
 def vocabulary(lines: Iterable[str]) -> frozenset[str]:
@@ -182,5 +188,5 @@ def _items(group: Sequence[str]) -> list[list[str]]:
 def _is_wrapped(group: Sequence[str]) -> bool:
     """Whether most lines end where the next word would not have fitted."""
     width = max(len(line) for line in group)
-    full = [len(line) + 1 + len(after.split()[0]) > width for line, after in zip(group[:-1], group[1:], strict=True)]
+    full = [len(line) + 1 + len(after.split()[0]) > width for line, after in pairwise(group)]
     return width >= 40 and sum(full) >= 0.7 * len(full)

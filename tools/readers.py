@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from signoff.errors import Unreadable
@@ -38,8 +39,11 @@ _KIND_OF = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suff
 _NEVER_TEXT = frozenset(
     ".png .jpg .jpeg .gif .webp .bmp .ico .tiff .svg .mp3 .mp4 .wav .ogg .flac .avi .mov .mkv .webm .woff .woff2 .ttf"
     " .otf .eot .zip .gz .bz2 .xz .zst .7z .rar .tar .jar .whl .exe .dll .so .dylib .o .a .class .pyc .pyd .db .sqlite"
-    " .sqlite3 .parquet .npy .npz .pkl .bin .dat .iso .doc .xls .xlsx .ppt .pptx .odt .ods .odp .epub .psd .pem .key".split()
+    " .sqlite3 .parquet .npy .npz .pkl .bin .dat .iso .doc .xls .xlsx .ppt .pptx .odt .ods .odp .epub .psd .pem"
+    " .key".split()
 )
+_UNTITLED = frozenset({"csv", "json", "jsonl", "python", "code"})
+"""Kinds whose headings are names of parts, so that none of them can stand for the whole."""
 _HEAVY = 2_000_000
 """Bytes from which markup and code are read as plain text, because parsing them would take minutes."""
 
@@ -61,10 +65,10 @@ def read_document(name: str, raw: bytes) -> Document:
         title, blocks = _reader(kind, len(raw), name)(raw)
     except RecursionError as error:
         raise Unreadable("its parts are nested too deeply") from error
-    document = compose(title, blocks)
+    document = compose(title or (PurePosixPath(name).name if kind in _UNTITLED else ""), blocks)
     if not document.spans:
         raise Unreadable("no text in it")
-    return document if document.title else Document(PurePosixPath(name).name, document.text, document.spans)
+    return document if document.title else replace(document, title=PurePosixPath(name).name)
 
 
 def _reader(kind: str, size: int, name: str) -> Callable[[bytes], Reading]:

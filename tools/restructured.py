@@ -111,7 +111,7 @@ def _inliner() -> states.Inliner:
             shown = shown.rsplit(".", 1)[-1].lstrip("~")
         return [nodes.Text(shown.lstrip("!"))], []
 
-    inliner.interpreted = lenient  # type: ignore[method-assign]  # its patterns come from vars(class): no subclass
+    inliner.interpreted = lenient  # its patterns come from vars(class), so a subclass has none
     return inliner
 
 
@@ -237,12 +237,11 @@ class _Flow:
     def _text(self, node: nodes.Node) -> str:
         """The text of an element; notes' marks are left out, with the space before them."""
         if isinstance(node, nodes.Text):
-            return node.astext().replace("``", "")
+            return str(node.astext()).replace("``", "")
         if isinstance(node, nodes.problematic):
-            return node.astext().strip("`_|*")
+            return str(node.astext()).strip("`_|*")
         if isinstance(node, nodes.substitution_reference):
-            meant = self._substitutions.get(node.astext())
-            return meant.astext() if meant is not None else node.astext()
+            return str(self._substitutions.get(node.astext(), node).astext())
         lines = isinstance(node, nodes.line_block)
         text = ""
         for child in node.children:

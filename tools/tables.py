@@ -94,7 +94,7 @@ def _value_blocks(value: Any) -> Iterator[Block]:
 
 def _inner_blocks(value: Any) -> Iterator[Block]:
     records = isinstance(value, list) and all(isinstance(record, dict) for record in value)
-    lines = (("; ".join(_leaves(record)) for record in value)) if records else _leaves(value)
+    lines = ("; ".join(_leaves(record)) for record in value) if records else _leaves(value)
     yield Block("table", "\n".join(line for line in lines if line))
 
 

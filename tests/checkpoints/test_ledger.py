@@ -218,3 +218,19 @@ def test_a_database_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     with pytest.raises(DatabaseUnusable, match="Cannot use the database"):
         Ledger(tmp_path / "file" / "signoff.db").runs.list()
+    with pytest.raises(DatabaseUnusable, match="Cannot use the database"):
+        Ledger(tmp_path / ("x" * 300)).runs.list()
+
+
+def test_a_database_that_stays_locked_is_one_clear_line_and_usable_after(tmp_path: Path) -> None:
+    path = tmp_path / "signoff.db"
+    Ledger(path).runs.begin("r-1", 1, team="t", goal="g")
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    impatient = Ledger(path, busy_seconds=0.05)
+    with pytest.raises(DatabaseUnusable, match="locked"):
+        impatient.runs.set_status("r-1", "done")
+    holder.execute("ROLLBACK")
+    holder.close()
+    impatient.runs.set_status("r-1", "done")
+    assert Ledger(path).runs.get("r-1").status == "done"

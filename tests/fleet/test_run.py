@@ -1,0 +1,170 @@
+import threading
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from signoff import Action, Agent, Artifact, Draft, Policy, Run, Task, Team
+from signoff.checkpoints.ledger import Ledger
+from signoff.errors import NothingAsked, RunBusy, RunElsewhere, UnknownRun, UnknownTeam
+from signoff.fleet.run import Event
+
+
+class Mail(BaseModel):
+    to: str
+
+
+class Post:
+    """A team that proposes to send a mail, and the mails it sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.fail: Exception | BaseException | None = None
+        send = Action(name="send_mail", description="Sends.", arguments=Mail, call=self._send)
+        clerk = Agent(
+            role="clerk",
+            gives=Draft,
+            function=self._write,
+            actions=(send,),
+            propose=lambda draft, task: [send.propose(Mail(to="ann"), "It is due.")],
+        )
+        self.team = Team(agents=[clerk], policy=Policy({"send_mail": "ask"}), name="post")
+
+    def _write(self, task: Task) -> Draft:
+        task.say("writes", done=1, total=2)
+        if self.fail is not None:
+            raise self.fail
+        return Draft(title="Mail", markdown="# Dear Ann", method="extracted")
+
+    def _send(self, mail: Mail, key: str) -> dict[str, Any]:
+        self.sent.append(mail.to)
+        return {"to": mail.to}
+
+
+@pytest.fixture
+def post() -> Post:
+    return Post()
+
+
+def test_a_run_waits_for_a_person_and_is_done_once_approved(post: Post) -> None:
+    run = Run.start(post.team, "write to ann")
+    assert (run.status, post.sent) == ("waiting", [])
+    assert run.approval is not None
+    assert run.approval.shown == {"to": "ann"}
+    run.approve()
+    assert (run.status, post.sent, run.approval) == ("done", ["ann"], None)
+
+
+def test_a_run_may_be_rejected_or_edited(post: Post) -> None:
+    assert Run.start(post.team, "one").reject("not now").status == "stopped"
+    assert Run.start(post.team, "two").approve(args={"to": "bob"}, by="eve").status == "done"
+    assert post.sent == ["bob"]
+
+
+def test_a_run_is_found_again_by_its_id_in_another_process(post: Post) -> None:
+    first = Run.start(post.team, "write to ann")
+    again = Run.open(first.id[:6], team=post.team)
+    assert again.id == first.id
+    assert again.artifacts["Draft"].title == "Mail"
+    assert again.approve().status == "done"
+
+
+def test_resuming_a_waiting_run_asks_nothing_twice_and_changes_nothing(post: Post) -> None:
+    run = Run.start(post.team, "write to ann")
+    asked = run.approval
+    assert run.resume().approval == asked
+    assert post.sent == []
+
+
+def test_resuming_a_run_that_ended_does_nothing(post: Post) -> None:
+    run = Run.start(post.team, "write to ann").approve()
+    assert run.resume().status == "done"
+    assert post.sent == ["ann"]
+    with pytest.raises(NothingAsked, match="it is done"):
+        run.approve()
+
+
+def test_a_decision_made_elsewhere_is_found_on_resume(post: Post) -> None:
+    run = Run.start(post.team, "write to ann")
+    assert run.approval is not None
+    Ledger(".signoff/signoff.db").approvals.approve(run.approval.id, by="bob")
+    assert run.resume().status == "done"
+    assert post.sent == ["ann"]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(post: Post) -> None:
+    post.fail = KeyboardInterrupt()
+    run = Run.start(post.team, "write to ann", drive=False)
+    with pytest.raises(KeyboardInterrupt):
+        run.resume()
+    assert run.status == "running"
+    assert run.record.owner == ""
+    post.fail = None
+    assert run.resume().status == "waiting"
+
+
+def test_an_error_nobody_can_work_around_fails_the_run_and_it_can_be_resumed(post: Post) -> None:
+    from signoff.errors import DatabaseUnusable
+
+    post.fail = DatabaseUnusable("x.db", "disk is full")
+    run = Run.start(post.team, "write to ann", drive=False)
+    with pytest.raises(DatabaseUnusable):
+        run.resume()
+    assert run.status == "failed"
+    assert "disk is full" in run.record.note
+    post.fail = None
+    assert run.resume().status == "waiting"
+
+
+def test_two_cannot_drive_one_run_at_the_same_time(post: Post) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold(event: Event) -> None:
+        entered.set()
+        leave.wait(30)
+
+    run = Run.start(post.team, "write to ann", drive=False)
+    driver = threading.Thread(target=lambda: run.resume(watch=hold))
+    driver.start()
+    entered.wait(30)
+    try:
+        with pytest.raises(RunBusy):
+            Run.open(run.id, team=post.team).resume()
+    finally:
+        leave.set()
+        driver.join()
+    assert run.status == "waiting"
+
+
+def test_who_watches_hears_of_turns_progress_and_the_plan(post: Post) -> None:
+    events: list[Event] = []
+    Run.start(post.team, "write to ann", watch=events.append)
+    assert ("turn", "clerk") in [(event.kind, event.agent) for event in events]
+    assert Event("says", agent="clerk", text="writes", done=1, total=2) in events
+    assert [step["status"] for event in events if event.plan for step in event.plan] == ["in_progress", "completed"]
+
+
+def test_a_run_shows_itself_in_a_notebook(post: Post) -> None:
+    run = Run.start(post.team, "write to ann")
+    shown = run._repr_markdown_()
+    for expected in (run.id, "waiting", "write to ann", "clerk", "run.approve()", "# Dear Ann"):
+        assert expected in shown
+
+
+def test_a_run_that_another_program_drives_is_not_started_again_here(post: Post) -> None:
+    class Note(Artifact):
+        pass
+
+    ledger = Ledger(".signoff/signoff.db")
+    ledger.runs.begin("server-thread", 1, team="post", goal="g")
+    with pytest.raises(RunElsewhere):
+        Run.open("server-thread", team=post.team).resume()
+    assert ledger.runs.get("server-thread").status == "running"
+
+
+def test_an_unknown_run_and_an_unknown_team_are_said_to_be_so(post: Post) -> None:
+    with pytest.raises(UnknownRun):
+        Run.open("r-none", team=post.team)
+    run = Run.start(post.team, "write to ann")
+    with pytest.raises(UnknownTeam, match="Ready-made teams: report"):
+        Run.open(run.id)
