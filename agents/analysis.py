@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Evidence, Quote
+from signoff.agents.bag import bag
 from signoff.agents.contradiction import find_conflicts
+from signoff.agents.cues import cue
 from signoff.agents.grouping import answers, themes, unanswered
 from signoff.agents.question import Kind, Question, Term, understand, whole
-from signoff.agents.relevance import bag, cue
 
 _CLEAR = 0.55
 """Cue from which a quote looks like an answer of the kind that was asked for."""

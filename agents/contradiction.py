@@ -17,15 +17,13 @@ _FEWEST = 3
 """Words they must have in common."""
 _MOST = 5
 _NEGATION = re.compile(
-    r"\b(?:not|no|never|cannot|neither|nor|without|none|nobody|nothing)\b|n['’]t\b|\b(?:no longer|rather than)\b", re.IGNORECASE
+    r"\b(?:not|no|never|cannot|neither|nor|without|none|nobody|nothing)\b|n['’]t\b",
+    re.IGNORECASE,
 )
-_SPELT = dict(
-    zip(
-        "one two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty sixty ninety".split(),
-        (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 20, 30, 40, 60, 90),
-        strict=True,
-    )
-)
+_SPELT = {
+    spelt: number
+    for number, spelt in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
+} | {"fifteen": 15, "twenty": 20, "thirty": 30, "forty": 40, "sixty": 60, "ninety": 90}
 _FIGURE = re.compile(
     rf"(?P<money>[$€£]|\b(?:USD|EUR|GBP) ?)?(?<![\w.])(?P<number>\d+(?:[.,]\d+)*|(?:{'|'.join(_SPELT)})\b)"
     r"(?:[ -]?(?P<unit>%|[^\W\d_]+))?",
@@ -33,15 +31,18 @@ _FIGURE = re.compile(
 )
 _MEASURES = frozenset(
     words.stem(unit)
-    for unit in "percent second minute hour day week month quarter year byte kb mb gb tb kib mib gib ms km m cm mm kg g mg "
-    "mile meter metre euro dollar pound degree watt volt people user seat employee item point vote copy".split()
+    for unit in (
+        "percent second minute hour day week month quarter year byte kb mb gb tb kib mib gib ms km m cm mm kg g mg "
+        "mile meter metre euro dollar pound degree watt volt people user seat employee item point vote copy"
+    ).split()
 )
 _OPPOSITES = tuple(
     tuple(pair.split(":"))
     for pair in (
         "allowed:forbidden allowed:prohibited permitted:prohibited required:optional mandatory:optional "
-        "enabled:disabled always:never increase:decrease before:after minimum:maximum include:exclude accepted:rejected "
-        "safe:unsafe supported:unsupported public:private faster:slower more:fewer more:less free:paid true:false open:closed"
+        "enabled:disabled always:never increase:decrease before:after minimum:maximum include:exclude "
+        "accepted:rejected safe:unsafe supported:unsupported public:private faster:slower more:fewer more:less "
+        "free:paid true:false open:closed"
     ).split()
 )
 
@@ -77,10 +78,9 @@ def find_conflicts(quotes: Sequence[Quote]) -> tuple[Conflict, ...]:
 def differ(one: str, other: str) -> bool:
     """True if two texts that look alike have different figures, or only one of them says 'not'."""
     first, second = _read(one), _read(other)
-    return (
-        {number for number, _ in first.figures} | first.others != {number for number, _ in second.figures} | second.others
-        or first.negations % 2 != second.negations % 2
-    )
+    return {number for number, _ in first.figures} | first.others != {
+        number for number, _ in second.figures
+    } | second.others or first.negations % 2 != second.negations % 2
 
 
 def _read(sentence: str) -> _Statement:
@@ -96,9 +96,13 @@ def _read(sentence: str) -> _Statement:
         else:
             others.add(number)
     counted = {number for number, _ in figures} | others | set(_SPELT)
-    about = {words.stem(word) for word in words.content(sentence) if word not in counted} - {unit for _, unit in figures}
+    about = {words.stem(word) for word in words.content(sentence) if word not in counted} - {
+        unit for _, unit in figures
+    }
     said = frozenset(map(words.stem, words.tokens(sentence)))
-    return _Statement(frozenset(about), said, frozenset(figures), frozenset(others), len(_NEGATION.findall(sentence)), shown)
+    return _Statement(
+        frozenset(about), said, frozenset(figures), frozenset(others), len(_NEGATION.findall(sentence)), shown
+    )
 
 
 def _unit(match: re.Match[str], number: str) -> str:
@@ -107,7 +111,9 @@ def _unit(match: re.Match[str], number: str) -> str:
     unit = (match["unit"] or "").lower()
     if unit == "%" or words.stem(unit) in _MEASURES:
         return words.stem(unit)
-    is_thing = unit.endswith("s") and unit not in words.STOP_WORDS and "." not in number and not match["number"].isalpha()
+    is_thing = (
+        unit.endswith("s") and unit not in words.STOP_WORDS and "." not in number and not match["number"].isalpha()
+    )
     return words.stem(unit) if is_thing else ""
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from signoff.agents.sentences import Sentence, begins_well, split
+from signoff.agents.sentences import Sentence, begins_well
 
 LONGEST = 700
 """Characters an excerpt may have."""
@@ -17,20 +17,24 @@ _FIELDS = re.compile(r"(?:(?:^|\s)[A-Z][A-Za-z]*(?:-[A-Za-z]+)*: \S.{0,80}?){4,}
 _PROCLAMATION = re.compile(
     r"^©|\bcopyright\b.{0,40}\b(?:\d{4}|reserved|holder)|\ball rights reserved\b|\bplaced in the public domain\b|"
     r"\blicensed under\b|\bcc0\b|^table of contents\b|^(?:last|first) (?:modified|updated|edited)\b|"
-    r"^(?:figure|fig\.|table|listing|image) \d+[.:]|^(?:next|previous|home|back to top|edit this page|skip to)\b.{0,40}$|"
-    r"\.{5,}|[,;:]\s*[,;:]|^\[?[\d*†^]{1,3}\]?\.? (?:https?:|[“\"(]|[A-Z][\w.]*, )|\bsubscribe\b.{0,30}\bnewsletter\b|\bcookies?\b.{0,30}\baccept\b",
+    r"^(?:figure|fig\.|table|listing|image) \d+[.:]|"
+    r"^(?:next|previous|home|back to top|edit this page|skip to)\b.{0,40}$|"
+    r"\.{5,}|[,;:]\s*[,;:]|^\[?[\d*†^]{1,3}\]?\.? (?:https?:|[“\"(]|[A-Z][\w.]*, )|"
+    r"\bsubscribe\b.{0,30}\bnewsletter\b|\bcookies?\b.{0,30}\baccept\b",
     re.IGNORECASE,
 )
 _POINTER = re.compile(
-    r"^(?:\(?see\b|refer to|for (?:more|further|full|additional) (?:details?|information|discussion|examples)|for details|"
-    r"in the rest of|(?:in )?th(?:is|e (?:following|next|previous|above)) (?:sub)?section|the (?:rest|remainder) of th|below(?: is| are|,)|"
-    r"as (?:mentioned|discussed|described|noted|explained|stated)\b|note that (?:this|the) (?:section|example)|"
-    r"click|read more|more (?:details|information)|details (?:are|can)|(?:please )?(?:consult|visit|contact)\b)",
+    r"^(?:\(?see\b|refer to|for details|(?:please )?(?:consult|visit|contact)\b|click|read more|"
+    r"for (?:more|further|full|additional) (?:details?|information|discussion|examples)|in the rest of|"
+    r"(?:in )?th(?:is|e (?:following|next|previous|above)) (?:sub)?section|the (?:rest|remainder) of th|"
+    r"below(?: is| are|,)|as (?:mentioned|discussed|described|noted|explained|stated)\b|"
+    r"note that (?:this|the) (?:section|example)|more (?:details|information)|details (?:are|can))",
     re.IGNORECASE,
 )
 _CODE = re.compile(
-    r">>>|^\s*(?:(?:async |await )?(?:def|class|import|from|return|if|for|while|with)\b|#include|\$|sudo|pip|git) \S+.*[:;({=]\s*$"
-    r"|[{};]\s*$|==|=>|\s[-+*/|&]= |\S  # |^\s*(?:try|else|finally):$|^\s{4,}\S.*[()=:]$|\w\(\w*\)\.\w+\(",
+    r">>>|^\s*(?:(?:async |await )?(?:def|class|import|from|return|if|for|while|with)\b|#include|\$|sudo|pip|git) "
+    r"\S+.*[:;({=]\s*$|[{};]\s*$|==|=>|\s[-+*/|&]= |\S  # |^\s*(?:try|else|finally):$|^\s{4,}\S.*[()=:]$|"
+    r"\w\(\w*\)\.\w+\(",
     re.MULTILINE,
 )
 
@@ -91,7 +95,7 @@ def cut(text: str, sentences: Sequence[Sentence], seed: int) -> Excerpt | None:
         return None if end is None else _excerpt(text, sentences, first, end)
     if any(sentence.introduces for sentence in sentences[first:last]):
         return None
-    while _wants_more(text, sentences, first, last):
+    while _wants_more(sentences, first, last):
         last += 1
     return _excerpt(text, sentences, first, last) if _closes(sentences, last) else None
 
@@ -133,7 +137,7 @@ def _follows(before: Sentence, after: Sentence) -> bool:
     return before.block == after.block and before.is_whole
 
 
-def _wants_more(text: str, sentences: Sequence[Sentence], first: int, last: int) -> bool:
+def _wants_more(sentences: Sequence[Sentence], first: int, last: int) -> bool:
     """True if the excerpt is short and the next sentence carries it on."""
     following = last + 1
     if following >= len(sentences) or last - first + 2 > _MOST_SENTENCES:

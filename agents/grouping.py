@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
 from signoff.agents.artifacts import Quote, Theme
+from signoff.agents.bag import bag
+from signoff.agents.cues import cue
 from signoff.agents.question import Question, understand
-from signoff.agents.relevance import bag, cue
 
 _MOST_ANSWERS = 4
 _LONGEST_ANSWER = 1000
@@ -99,7 +100,9 @@ def _by_heading(quotes: Sequence[Quote]) -> tuple[Theme, ...]:
     depth = 0
     while len({tuple(trail[: depth + 1]) for trail in trails}) == 1 and depth < max(map(len, trails)):
         depth += 1
-    names = {quote.id: trail[min(depth, len(trail) - 1)] or name(quote) for quote, trail in zip(quotes, trails, strict=True)}
+    names = {
+        quote.id: trail[min(depth, len(trail) - 1)] or name(quote) for quote, trail in zip(quotes, trails, strict=True)
+    }
     common = list(dict.fromkeys(names.values()))[:_MOST_THEMES]
     if len(set(names.values())) > _MOST_THEMES:
         common = common[:-1]

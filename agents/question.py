@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 from signoff.agents import words
@@ -37,8 +38,8 @@ _REQUEST = re.compile(
     re.IGNORECASE,
 )
 _AUDIENCE = re.compile(
-    r"\s+for (?:the|my|our|a|an) (?:whole |new )?(?:team|board|boss|manager|management|client|customer|audience|meeting|"
-    r"company|public|reader|beginner)s?\b|\s+in (?:at most |about |under |less than |no more than )?\d+ "
+    r"\s+for (?:the|my|our|a|an) (?:whole |new )?(?:team|board|boss|manager|management|client|customer|audience|"
+    r"meeting|company|public|reader|beginner)s?\b|\s+in (?:at most |about |under |less than |no more than )?\d+ "
     r"(?:words|pages?|sentences|paragraphs|bullets?|bullet points)\b",
     re.IGNORECASE,
 )
@@ -119,20 +120,14 @@ def _analyse(text: str) -> Question:
         asked = text
     names = [name for name in _IDENTIFIER.findall(asked) if len(words.tokens(name)) > 1]
     asked = _LETTERED.sub(r"\1\2", asked)
-    terms = _distinct(
-        [*map(_identifier, names), *_plain_terms(_IDENTIFIER.sub(" ", asked) if names else asked)]
-    )
+    terms = _distinct([*map(_identifier, names), *_plain_terms(_IDENTIFIER.sub(" ", asked) if names else asked)])
     if not terms:
         terms = _distinct(_term(word) for word in words.content(asked))
     return Question(text, _kind(asked) or _kind(text) or "topic", terms, _phrases(asked, {term.stem for term in terms}))
 
 
 def _plain_terms(asked: str) -> list[Term]:
-    return [
-        _term(word)
-        for word in words.content(_MEASURED.sub(r"\1", asked))
-        if words.stem(word) not in _ASKING
-    ]
+    return [_term(word) for word in words.content(_MEASURED.sub(r"\1", asked)) if words.stem(word) not in _ASKING]
 
 
 def _term(word: str) -> Term:
@@ -173,5 +168,5 @@ def _phrases(text: str, stems: set[str]) -> tuple[tuple[str, ...], ...]:
     ]
     for clause in re.split(r"[,.;:!?()]\s|[\"“”«»]", text):
         run = [words.stem(word) if words.carries_meaning(word) else "" for word in words.tokens(clause)]
-        found += [(a, b) for a, b in zip(run, run[1:], strict=False) if a in stems and b in stems and a != b]
+        found += [(a, b) for a, b in pairwise(run) if a in stems and b in stems and a != b]
     return tuple(dict.fromkeys(phrase for phrase in found if len(phrase) > 1))

@@ -16,6 +16,8 @@ _BLOCK_MARK = re.compile(r"^([ \t]*)(?:([-+=#>])|(\d{1,9})([.)])(?=\s|$))")
 _ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,9}[.)])[ \t]+(?=\S)")
 CITATION = re.compile(r"(?<!\\)\[(\d{1,4})\]")
 """A citation, [12]; the brackets of a quote itself are escaped."""
+SOURCES_LIST = re.compile(r"^#{1,6}\s*(?:sources|references|citations|bibliography)\s*$", re.IGNORECASE | re.MULTILINE)
+"""The heading of a report's list of sources."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def find_blockquotes(markdown: str) -> Iterator[Cited]:
             text = "\n".join(block)
             citation = CITATION.search(text)
             yield Cited(
-                flatten(unescape(text[: citation.start()] if citation else text)), int(citation[1]) if citation else None
+                flatten(unescape(text[: citation.start()] if citation else text)),
+                int(citation[1]) if citation else None,
             )
             block = []
 

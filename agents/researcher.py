@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
@@ -38,15 +38,15 @@ class Findings(BaseModel):
 
 
 def researcher(
-    sources: Callable[[], Sources], *, model: BaseChatModel | None = None, tools: Sequence[BaseTool] = ()
+    sources: Sources, *, model: BaseChatModel | None = None, tools: Sequence[BaseTool] = ()
 ) -> Agent[Evidence]:
-    """An agent that searches a folder of documents, opened when it first works; `tools` are more read-only tools."""
+    """An agent that searches a folder of documents; `tools` are more read-only tools."""
 
     def prepare(task: Task) -> None:
         def tell(progress: IndexProgress) -> None:
             task.say(f"indexes {progress.path}", done=progress.done, total=progress.total)
 
-        report = sources().refresh(tell)
+        report = sources.refresh(tell)
         for skipped in report.skipped[:5]:
             task.say(f"skipped {skipped.path}: {skipped.reason}")
         if len(report.skipped) > 5:
@@ -58,8 +58,8 @@ def researcher(
             Quote(id=place, text=finding.text, source=finding.source, start=-1)
             for place, finding in enumerate(findings.findings, start=1)
         ]
-        evidence = Evidence(question=task.goal, quotes=tuple(quotes), searched=sources().documents)
-        verified, dropped = verify_quotes(evidence, sources())
+        evidence = Evidence(question=task.goal, quotes=tuple(quotes), searched=sources.documents)
+        verified, dropped = verify_quotes(evidence, sources)
         if dropped:
             task.say(f"threw away {dropped} quotes that do not stand in their document")
         return verified
@@ -70,7 +70,7 @@ def researcher(
         missing = f" No document uses: {', '.join(evidence.missing)}." if evidence.missing else ""
         raise WorkFailed(
             "researcher",
-            f"nothing in {str(sources().folder)!r} answers “{task.goal}” "
+            f"nothing in {str(sources.folder)!r} answers “{task.goal}” "
             f"({evidence.searched} documents searched).{missing} Add documents or ask in other words.",
             final=True,
         )
@@ -79,7 +79,7 @@ def researcher(
         role="researcher",
         instructions=_INSTRUCTIONS,
         gives=Evidence,
-        function=lambda task: gather(task, sources()),
+        function=lambda task: gather(task, sources),
         model=model,
         form=Findings,
         read=read,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -30,7 +30,7 @@ class Judgement(BaseModel):
 
 
 def reviewer(
-    sources: Callable[[], Sources],
+    sources: Sources,
     *,
     model: BaseChatModel | None = None,
     actions: Sequence[Action[Any]] = (),
@@ -39,7 +39,7 @@ def reviewer(
     """An agent that reviews the draft; `propose` says what should happen outside once it has."""
 
     def read(judgement: Judgement, task: Task) -> Review:
-        review = inspect(task, sources())
+        review = inspect(task, sources)
         if judgement.accepted:
             return review
         notes = tuple(judgement.notes) or ("The reviewer did not accept the draft and gave no reason.",)
@@ -50,7 +50,7 @@ def reviewer(
         instructions=_INSTRUCTIONS,
         needs=(Evidence, Analysis, Draft),
         gives=Review,
-        function=lambda task: inspect(task, sources()),
+        function=lambda task: inspect(task, sources),
         model=model,
         form=Judgement,
         read=read,

@@ -27,24 +27,28 @@ _TERMINATED = re.compile(
 _LONGEST_ASIDE = 300
 
 _DANGLING = re.compile(
-    r"(?:this|that|these|those|it|its|they|them|their|he|she|his|her|such|here|there|the (?:latter|former|above|following|same)|"
-    r"both|neither|either|another|other|others|one|however|therefore|thus|hence|moreover|furthermore|also|besides|instead|"
-    r"otherwise|consequently|accordingly|nevertheless|nonetheless|still|then|so|but|and|or|yet|nor|again|finally|"
-    r"similarly|likewise|conversely|meanwhile|additionally|in addition|in contrast|on the (?:other|contrary)|"
-    r"for (?:example|instance|this|these|that)|as part of (?:this|that)|as (?:a (?:result|consequence)|such|above|before|mentioned|noted|said|shown)|"
-    r"because of (?:this|that)|in (?:this|that|these|those|such|particular|fact|other)|at (?:this|that)|"
-    r"second|secondly|third|thirdly|next|lastly|rather|even so|after (?:this|that)|with (?:this|that|these)|"
-    r"the \w+(?: \w+)? (?:is|are|was|were|will|can) then|by (?:this|that|doing)|to do (?:this|so|that)|of course|note that (?:this|that|it|these)|alternatively|e\.g\.|i\.e\.)\b",
+    r"(?:this|that|these|those|it|its|they|them|their|he|she|his|her|such|here|there|both|neither|either|another|other|"
+    r"others|one|the (?:latter|former|above|following|same)|however|therefore|thus|hence|moreover|furthermore|also|"
+    r"besides|instead|otherwise|consequently|accordingly|nevertheless|nonetheless|still|then|so|but|and|or|yet|nor|again|"
+    r"finally|similarly|likewise|conversely|meanwhile|additionally|alternatively|unfortunately|fortunately|of course|"
+    r"rather|even so|second|secondly|third|thirdly|next|lastly|e\.g\.|i\.e\.|in addition|in contrast|"
+    r"on the (?:other|contrary)|for (?:example|instance|this|these|that)|as part of (?:this|that)|"
+    r"as (?:a (?:result|consequence)|such|above|before|mentioned|noted|said|shown)|because of (?:this|that)|"
+    r"in (?:this|that|these|those|such|particular|fact|other)|(?:at|after) (?:this|that)|with (?:this|that|these)|"
+    r"by (?:this|that|doing)|to do (?:this|so|that)|note that (?:this|that|it|these)|"
+    r"the \w+(?: \w+)? (?:is|are|was|were|will|can) then)\b",
     re.IGNORECASE,
+)
+_SELF = (
+    "pep|document|proposal|specification|paper|report|article|chapter|page|guide|note|policy|module|package|library|"
+    "project|manual|handbook|book|study|agreement|release|version"
 )
 _SELF_CONTAINED = re.compile(
-    r"(?:this|these) (?:pep|document|proposal|specification|paper|report|article|chapter|page|guide|note|policy|"
-    r"module|package|library|project|manual|handbook|book|study|agreement)\b|"
-    r"(?:it|there) (?:is|are|was|were|has been) (?:a|an|no|not|often|also|important|possible|necessary|recommended|"
-    r"useful|many|several|some|two|three|four|five)\b|those who\b|one of\b|one can\b|so that\b|such as\b|both the\b",
+    rf"(?:this|these) (?:{_SELF})\b|(?:it|there) (?:is|are|was|were|has been) (?:a|an|no|not|often|also|important|"
+    r"possible|necessary|recommended|useful|many|several|some|two|three|four|five)\b|those who\b|one of\b|one can\b|"
+    r"so that\b|such as\b|both the\b",
     re.IGNORECASE,
 )
-_SELF = r"pep|document|proposal|specification|paper|report|article|guide|policy|module|package|library|project|release|version"
 _LEANING = re.compile(
     rf"\b(?:this|these|those|such) (?!{_SELF}|a\b|an\b|is\b|are\b|was\b|as\b|that\b|who\b)\w|"
     r"\b(?:the|as) (?:above|latter|former)\b|\b(?:above|following)[,.]",

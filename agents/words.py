@@ -13,56 +13,60 @@ _TOKEN = re.compile(
 _CONTRACTION = re.compile(r"['’](?:s|re|ve|ll|d|m)$")
 
 STOP_WORDS = frozenset(
-    "a about above across actually after again against all almost alone along already also although always am among an "
-    "and another any anybody anyone anything are aren't around as at away back be became because become been before behind "
-    "being below best better between both but by came can can't cannot come could couldn't did didn't do does doesn't doing "
-    "don't done down during each either else enough even ever every everyone everything exactly few first for from further "
-    "get gets getting give given gives go goes going got had has hasn't have haven't having he her here hers him his how "
-    "however i if in instead into is isn't it itself just keep know last least less let like likely made main make makes "
-    "making many may maybe me might more most mostly much must my myself near need needs neither never next no nobody non "
-    "none nor not nothing now of off often on once one only onto or other others ought our ours out over own per perhaps "
-    "please put quite rather really said same say says see seem seems shall she should shouldn't since so some somebody "
-    "someone something still such take than that the their theirs them themselves then there therefore these they thing "
-    "things this those though through thus to together too toward towards under until up upon us very via want wants was "
-    "wasn't way ways we well were weren't what when where whether which while who whole whom whose why will with within "
-    "without won't would wouldn't yes yet you your yours".split()
+    "a about above across actually after again against all almost alone along already also although always am among "
+    "an and another any anybody anyone anything are aren't around as at away back be became because become been "
+    "before behind being below best better between both but by came can can't cannot come could couldn't did didn't "
+    "do does doesn't doing don't done down during each either else enough even ever every everyone everything exactly "
+    "few first for from further get gets getting give given gives go goes going got had has hasn't have haven't "
+    "having he her here hers him his how however i if in instead into is isn't it itself just keep know last least "
+    "less let like likely made main make makes making many may maybe me might more most mostly much must my myself "
+    "near need needs neither never next no nobody non none nor not nothing now of off often on once one only onto or "
+    "other others ought our ours out over own per perhaps please put quite rather really said same say says see seem "
+    "seems shall she should shouldn't since so some somebody someone something still such take than that the their "
+    "theirs them themselves then there therefore these they thing things this those though through thus to together "
+    "too toward towards under until up upon us very via want wants was wasn't way ways we well were weren't what when "
+    "where whether which while who whole whom whose why will with within without won't would wouldn't yes yet you "
+    "your yours".split()
 )
 """Words too common to tell one text from another."""
 
 _WEAK = frozenset(
-    "accept achieve add allow apply approach become begin bring call cause certain change choose common consider contain "
-    "create current currently decide define describe design different do easy enable end exist explain feature find follow "
-    "general get good handle happen help important improve include intend introduce involve kind let look make mean new "
-    "number offer old part perform place possible propose provide purpose recommend replace require several show solve "
-    "specific start state stop suggest tell time try turn type use useful various work write".split()
+    "accept achieve add allow apply approach become begin bring call cause certain change choose common consider "
+    "contain create current currently decide define describe design different do easy enable end exist explain "
+    "feature find follow general get good handle happen help important improve include intend introduce involve kind "
+    "let look make mean new number offer old part perform place possible propose provide purpose recommend replace "
+    "require several show solve specific start state stop suggest tell time try turn type use useful various work "
+    "write".split()
 )
 _IRREGULAR = dict(
     pair.split(":")
     for pair in (
-        "began:begin begun:begin bought:buy broke:break broken:break brought:bring built:build caught:catch chose:choose "
-        "chosen:choose drew:draw drawn:draw fell:fall fallen:fall felt:feel found:find fought:fight grew:grow grown:grow "
-        "held:hold kept:keep knew:know known:know laid:lay led:lead left:leave lost:lose meant:mean met:meet paid:pay ran:run "
-        "sent:send shown:show sold:sell spent:spend spoke:speak spoken:speak stood:stand taken:take took:take taught:teach "
-        "thought:think threw:throw thrown:throw told:tell understood:understand went:go won:win wore:wear written:write "
-        "wrote:write men:man women:woman people:person children:child feet:foot mice:mouse indices:index matrices:matrix "
-        "vertices:vertex criteria:criterion phenomena:phenomenon decision:decide addition:add analysis:analyse "
-        "analyses:analyse choice:choose proof:prove cheaper:cheap faster:fast slower:slow"
+        "began:begin begun:begin bought:buy broke:break broken:break brought:bring built:build caught:catch "
+        "chose:choose chosen:choose drew:draw drawn:draw fell:fall fallen:fall felt:feel found:find fought:fight "
+        "grew:grow grown:grow held:hold kept:keep knew:know known:know laid:lay led:lead left:leave lost:lose "
+        "meant:mean met:meet paid:pay ran:run sent:send shown:show sold:sell spent:spend spoke:speak spoken:speak "
+        "stood:stand taken:take took:take taught:teach thought:think threw:throw thrown:throw told:tell "
+        "understood:understand went:go won:win wore:wear written:write wrote:write men:man women:woman people:person "
+        "children:child feet:foot mice:mouse indices:index matrices:matrix vertices:vertex criteria:criterion "
+        "phenomena:phenomenon decision:decide addition:add analysis:analyse analyses:analyse choice:choose "
+        "proof:prove cheaper:cheap faster:fast slower:slow"
     ).split()
 )
 _SHORT = dict(
     pair.split(":")
     for pair in (
-        "async:asynchronous sync:synchronous config:configuration admin:administrator repo:repository repos:repository "
-        "param:parameter params:parameter func:function env:environment app:application apps:application db:database "
-        "docs:documentation spec:specification specs:specification info:information lib:library libs:library "
-        "dict:dictionary dicts:dictionary int:integer ints:integer bool:boolean perf:performance "
-        "temp:temporary max:maximum min:minimum approx:approximately dev:development prod:production deps:dependency"
+        "async:asynchronous sync:synchronous config:configuration admin:administrator repo:repository "
+        "repos:repository param:parameter params:parameter func:function env:environment app:application "
+        "apps:application db:database docs:documentation spec:specification specs:specification info:information "
+        "lib:library libs:library dict:dictionary dicts:dictionary int:integer ints:integer bool:boolean "
+        "perf:performance temp:temporary max:maximum min:minimum approx:approximately dev:development prod:production "
+        "deps:dependency"
     ).split()
 )
 _BASE = _IRREGULAR | _SHORT
 _SUFFIXES = (
-    "ization isation ational ibility ability ically ation ition ement ively ately ency ancy enance able ible ance ence ment "
-    "ness ally ical less ship ator ity ize ise yse ist ism ion ive ful ant ent ate ly al er or ic y e"
+    "ization isation ational ibility ability ically ation ition ement ively ately ency ancy enance able ible ance "
+    "ence ment ness ally ical less ship ator ity ize ise yse ist ism ion ive ful ant ent ate ly al er or ic y e"
 ).split()
 _KEPT_APART = frozenset(
     "important importance importantly generic general generally person capital university constant instance version "

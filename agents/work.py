@@ -17,12 +17,12 @@ from signoff.agents.artifacts import Artifact
 from signoff.agents.loop import Loop, arun_model, run_model
 from signoff.agents.models import translate
 from signoff.agents.usage import Usage
-from signoff.errors import ModelRefused, SettingsError, SignoffError, StoreError, TeamError, WorkFailed
+from signoff.errors import ModelRefused, SettingsError, SignoffError, SourcesError, StoreError, TeamError, WorkFailed
 from signoff.tools.action import Proposal
 
 T = TypeVar("T")
 
-_NOT_THE_STEPS = (ModelRefused, SettingsError, StoreError)
+_NOT_THE_STEPS = (ModelRefused, SettingsError, SourcesError, StoreError)
 """Errors that no other plan can mend: they end the process's attempt, and the run stays resumable."""
 
 

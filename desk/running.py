@@ -20,6 +20,7 @@ from signoff.fleet.run import Run, Watch
 from signoff.graphs.answers import read_answer
 from signoff.graphs.catalog import TEAMS
 from signoff.graphs.control import CONTROLS
+from signoff.graphs.report import report_team
 from signoff.settings import Settings, load_settings
 
 DONE, WAITS, STOPPED, INTERRUPTED = 0, 3, 4, 130
@@ -39,11 +40,7 @@ def start_run(
         raise SettingsError("--sources", "is not set", "Name a folder of documents.")
     console = Console(stderr=True)
     console.print(_model_line(settings), highlight=False)
-    from signoff.graphs.report import report_team
-    from signoff.tools.sources import Sources
-
-    opened = Sources.open(settings.sources, home=settings.home, max_file_mb=settings.max_file_mb)
-    built = report_team(opened, out=settings.out, settings=settings)
+    built = report_team(settings.sources, out=settings.out, settings=settings)
     run = Run.start(built, question, settings=settings, drive=False)
     console.print(f"Run {run.id}", highlight=False)
     return _see_through(run, settings, console, yes=yes, json=json)

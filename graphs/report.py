@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,8 @@ def report_team(
     chosen = model if model is not None else choose_model(settings)
     chat = load_model(chosen, settings) if isinstance(chosen, str) else chosen
 
-    @cache
-    def opened() -> Sources:
-        if isinstance(sources, Sources):
-            return sources
-        return Sources.open(sources, home=settings.home, max_file_mb=settings.max_file_mb)
-
+    if not isinstance(sources, Sources):
+        sources = Sources.open(sources, home=settings.home, max_file_mb=settings.max_file_mb)
     publish = publish_report()
 
     def propose(review: Review, task: Task) -> list[Proposal]:
@@ -60,15 +56,15 @@ def report_team(
     return Team(
         name="report",
         agents=[
-            researcher(opened, model=chat, tools=more),
+            researcher(sources, model=chat, tools=more),
             analyst(model=chat),
             writer(model=chat),
-            reviewer(opened, model=chat, actions=[publish], propose=propose),
+            reviewer(sources, model=chat, actions=[publish], propose=propose),
         ],
         supervisor=Supervisor(model=chat),
         policy=Policy({publish.name: "ask"}),
         options={
-            "sources": str(sources.folder if isinstance(sources, Sources) else Path(sources).absolute()),
+            "sources": str(sources.folder),
             "out": str(Path(out).absolute()),
             "model": chosen if isinstance(chosen, str) else "",
         },
@@ -80,7 +76,13 @@ def rebuild(options: Mapping[str, Any], settings: Settings) -> Team:
     return report_team(options["sources"], out=options["out"], model=str(options["model"]) or None, settings=settings)
 
 
-def graph() -> Builder:
-    """The report team for LangGraph Server: sources, file and model come from the settings, `docs` by default."""
-    settings = load_settings()
-    return report_team(settings.sources or Path("docs"), out=settings.out, settings=settings).graph()
+async def graph() -> Builder:
+    """The report team for LangGraph Server, which must not be kept waiting while settings and folder are read."""
+    return await asyncio.to_thread(build_graph)
+
+
+def build_graph() -> Builder:
+    """The report team by the settings; without `SIGNOFF_SOURCES` it reads `docs`, or this folder."""
+    settings, docs = load_settings(), Path("docs")
+    sources = settings.sources or (docs if docs.is_dir() else Path())
+    return report_team(sources, out=settings.out, settings=settings).graph()

@@ -60,7 +60,7 @@ class Document:
 def clean(text: str) -> str:
     """The text without control characters and trailing blanks, its lines ended by a line feed."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n").replace("\v", "\n").replace("\x85", "\n")
-    return re.sub(r"[ \t]+\n", "\n", _UNPRINTABLE.sub("", text)).rstrip()
+    return "\n".join(line.rstrip() for line in _UNPRINTABLE.sub("", text).split("\n")).rstrip()
 
 
 def flatten(text: str) -> str:

@@ -23,7 +23,8 @@ _UNDERLINE = re.compile(r"([=\-~^*_#])\1{2,}\s*")
 _HASHES = re.compile(r"(#{1,6})\s+(\S.*?)\s*#*")
 _NUMBERED = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+[A-Z][^.!?;,:]*")
 _ITEM = re.compile(r"\s*(?:[-*+•‣◦▪–]|o(?=  )|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s+(?=\S)")
-_COLUMNS = re.compile(r"\S(?: {3,}|\t)\s*\S.*\n.*\S(?: {3,}|\t)\s*\S|[─-╿]|^\s*[+|][-=+|]{3}", re.MULTILINE)
+_GAP = re.compile(r"\S(?:   |\t)\s*\S")
+_DRAWN = re.compile(r"[─-╿]|\s*[+|][-=+|]{3}")
 _PAGE_NUMBER = re.compile(r"\W*(?:page\s+)?[\divxlc]{1,5}(?:\s*(?:of|/)\s*\d+)?\W*", re.IGNORECASE)
 
 
@@ -152,7 +153,7 @@ def _group_blocks(group: list[str], known: frozenset[str]) -> Iterator[Block]:
         yield Block("heading", first, level)
     elif all(_UNDERLINE.fullmatch(line.strip()) for line in group):
         return
-    elif _COLUMNS.search("\n".join(group)):
+    elif _has_columns(group):
         yield Block("code", "\n".join(group))
     elif _ITEM.match(group[0]) and (items := _items(group)):
         yield Block("list", "\n".join(unwrap(item, known) for item in items))
@@ -160,6 +161,11 @@ def _group_blocks(group: list[str], known: frozenset[str]) -> Iterator[Block]:
         yield Block("prose", unwrap(group, known))
     else:
         yield Block("prose", "\n".join(line.strip() for line in group))
+
+
+def _has_columns(group: Sequence[str]) -> bool:
+    """Whether the lines are laid out: columns told apart by gaps, or drawn boxes."""
+    return any(map(_DRAWN.match, group)) or 2 * sum(bool(_GAP.search(line)) for line in group) > max(len(group), 2)
 
 
 def _heading_level(line: str) -> int:

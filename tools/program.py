@@ -8,6 +8,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from signoff.errors import Unreadable
 from signoff.tools.blocks import Block
@@ -88,36 +89,32 @@ def read_code(text: str) -> tuple[str, list[Block]]:
 
 def _code_blocks(lines: Sequence[str]) -> Iterator[Block]:
     code: list[str] = []
-    comment: list[str] = []
-    for line in [*lines, ""]:
-        said = _comment(line, comment)
-        if said is not None:
-            comment.append(line)
+    for comment, run in groupby(_told_apart(lines), key=lambda told: told[0]):
+        part = [line for _, line in run]
+        if comment and len(part) > 1 and sum(map(len, part)) > 80:
+            yield _code(code)
+            code = []
+            yield from _said("\n".join(_strip_comment(line) for line in part))
             continue
-        if len(comment) > 1 and sum(map(len, comment)) > 80:
-            yield _code(code)
-            code = []
-            yield from _said("\n".join(_strip_comment(part) for part in comment))
-        else:
-            code += comment
-        comment = []
-        declared = _DECLARES.match(line) or _SECTION.fullmatch(line)
-        if declared:
-            yield _code(code)
-            code = []
-            yield Block("heading", declared[1], 1)
-        code.append(line)
+        for line in part:
+            declared = None if comment else _DECLARES.match(line) or _SECTION.fullmatch(line)
+            if declared:
+                yield _code(code)
+                code = []
+                yield Block("heading", declared[1], 1)
+            code.append(line)
     yield _code(code)
 
 
-def _comment(line: str, open_comment: Sequence[str]) -> str | None:
-    """The words of a line that is all comment; None if it is not."""
-    inside = bool(open_comment) and open_comment[0].lstrip().startswith("/*") and "*/" not in "".join(open_comment)
-    if inside:
-        return line.strip()
-    stripped = line.lstrip()
-    starts = stripped.startswith(("//", "/*", "# ", "-- ", ";; ", "<!--")) or stripped == "#"
-    return stripped if starts else None
+def _told_apart(lines: Sequence[str]) -> Iterator[tuple[bool, str]]:
+    """Whether each line is all comment, and the line."""
+    inside = False
+    for line in lines:
+        text = line.strip()
+        opens = text.startswith("/*")
+        comment = inside or opens or text.startswith(("//", "# ", "-- ", ";; ", "<!--")) or text == "#"
+        inside = (inside or opens) and "*/" not in text
+        yield comment, line
 
 
 def _strip_comment(line: str) -> str:

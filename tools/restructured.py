@@ -14,10 +14,13 @@ from docutils.parsers.rst import Parser, states
 from docutils.utils import new_document
 
 from signoff.tools.blocks import Block, flatten
+from signoff.tools.plain import read_plain
 from signoff.tools.tables import row_lines
 
 _PEP = re.compile(r"\APEP:[ \t]*(\d+)[ \t]*\n(?:\S.*\n|[ \t]+\S.*\n)*")
 _PEP_TITLE = re.compile(r"^Title:[ \t]*(.*(?:\n[ \t]+\S.*)*)", re.MULTILINE)
+_LONGEST_PARAGRAPH = 20_000
+"""Characters beyond which docutils would take minutes; such a text is read as plain."""
 _TARGET = re.compile(r"(?s)^(.*\S)\s*<[^<>]*>$")
 _OPTION = re.compile(r"\s*:[\w-]+:(?:\s|$)")
 _SILENT = frozenset(
@@ -122,6 +125,8 @@ def _state_classes() -> tuple[type[Any], ...]:
 
 def read_rst(text: str) -> tuple[str, list[Block]]:
     """Title and blocks of a reStructuredText document; a PEP's header gives its title only."""
+    if max(map(len, re.split(r"\n[ \t]*\n", text))) > _LONGEST_PARAGRAPH:
+        return read_plain(text)
     header = _PEP.match(text)
     title = _PEP_TITLE.search(header[0]) if header else None
     named = f"PEP {header[1]} – {flatten(title[1])}" if header and title else ""

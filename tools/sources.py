@@ -170,6 +170,10 @@ class Sources:
             raise UnknownSource(source)
         return text
 
+    def paths(self) -> list[str]:
+        """Paths of all documents, as `text` and `passages_of` take them."""
+        return self._index.paths()
+
     def document_frequency(self, words: Sequence[str]) -> dict[str, int]:
         """In how many passages each word occurs, stemmed as the index stems."""
         return {word: self._frequency(word) for word in words}

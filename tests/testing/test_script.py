@@ -85,7 +85,7 @@ def test_what_is_no_reply_is_refused() -> None:
 
 
 def test_threads_share_a_script_without_losing_or_repeating_a_reply() -> None:
-    model = ScriptedModel([str(number) for number in range(400)])
+    model = ScriptedModel(str(number) for number in range(400))
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: model.invoke("?").text, range(400)))
     assert sorted(answers, key=int) == [str(number) for number in range(400)]

@@ -278,6 +278,15 @@ def test_one_connection_serves_many_requests() -> None:
         connection.close()
 
 
+def test_a_connection_of_an_asyncio_client_ends_with_its_answer() -> None:
+    with ScriptedServer([]) as server:
+        connection = http.client.HTTPConnection(server.url.removeprefix("http://").removesuffix("/v1"))
+        connection.request("GET", "/v1/models", headers={"X-Stainless-Async": "async:asyncio"})
+        response = connection.getresponse()
+        assert (response.getheader("Connection"), response.will_close) == ("close", True)
+        response.close()
+
+
 def test_nothing_stays_open_after_the_block() -> None:
     before = set(threading.enumerate())
     with ScriptedServer(["one", "two"]) as server:

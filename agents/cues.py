@@ -1,0 +1,165 @@
+"""Cues: what in a sentence, or in the heading above it, looks like an answer of the kind that is asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from signoff.agents.bag import bag
+from signoff.agents.question import Kind, Question
+
+_STRONG, _WEAK, _HEADED = 0.6, 0.25, 0.4
+"""What strong words, weak words and a fitting heading add to a cue."""
+
+
+def _any(*patterns: str) -> re.Pattern[str]:
+    """A pattern that finds any of these, in capitals or not."""
+    return re.compile("|".join(patterns), re.IGNORECASE)
+
+
+def _words(listed: str) -> str:
+    """Any of these words or phrases, which are separated by '|'."""
+    return rf"\b(?:{listed})\b"
+
+
+_NUMBER = r"\d|" + _words(
+    "two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|thirty|hundred|thousand|million|once|twice"
+)
+_MONTH = "(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*"
+_STRONG_CUES: Mapping[Kind, re.Pattern[str]] = {
+    "why": _any(
+        _words(
+            "because|reasons?|rationale|in order to|due to|so that|to avoid|the (?:goal|aim|purpose|benefit|advantage)"
+        ),
+        r"\bmotivat|\bthe (?:main |primary )?problem",
+    ),
+    "how": _any(
+        r"\bby (?:\w+ly )?\w+ing\b",
+        r"\bto \w+ [^.]{3,60}, (?:use|run|call|set|open|click|choose|add)\b",
+        _words("steps?|following (?:way|algorithm|procedure)|works? (?:by|as|like)|how"),
+        r"\bis (?:done|determined|computed|performed|implemented|handled|resolved|achieved)\b|\bfirst,",
+    ),
+    "when": _any(
+        r"\b(?:19|20)\d\d\b", rf"\b{_MONTH} \d|\d (?:of )?{_MONTH}\b", r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b"
+    ),
+    "who": _any(
+        r"(?<=[^.!?] )(?-i:[A-Z][a-z]+ (?:[A-Z]\. |van |de |von )?[A-Z][a-z]+)", r"\S@\S", r"\bis responsible\b"
+    ),
+    "where": _any(
+        r"\b(?:in|at|on|from|under|near|inside) (?:the )?(?-i:[A-Z])",
+        _words("located|location|directory|folder|path|address"),
+        r"[/\\]\w+[/\\]|\bhttps?:",
+    ),
+    "span": _any(
+        rf"(?:{_NUMBER}|\bevery|\bper)[\w.,/-]*(?: \w+)?[ -](?:second|minute|hour|day|week|month|quarter|year)s?\b",
+        _words("annual(?:ly)?|daily|weekly|monthly|yearly"),
+    ),
+    "count": _any(r"[$€£]\s?\d|\d\s?[%€£]", r"\b\d[\d.,]*\s[a-z]+"),
+    "compare": _any(_words("than|unlike|whereas|compared|in contrast|rather|instead of|similar|versus"), r"\bdiffer"),
+    "whether": _any(
+        _words("must|may|can|cannot|should|shall|will|not|always|never|yes"),
+        r"\bis (?:allowed|required|supported|possible|permitted|forbidden)",
+    ),
+}
+_WEAK_CUES: Mapping[Kind, re.Pattern[str]] = {
+    "why": _any(
+        _words("avoids?|prevents?|allows?|allowing|problems?|lack|benefits?|advantages?|since|therefore|needs?|needed"),
+        _words("unfortunately|limit(?:s|ed|ations?)?|without|cannot|important|useful|obstacles?|difficult(?:y|ies)?"),
+        r"\bmakes? it (?:easy|easier|possible|hard|harder|difficult|impossible)",
+    ),
+    "how": _any(
+        _words("us(?:e|es|ed|ing)|calls?|called|when|then|through|via|each|if|must|will|after|mechanism|syntax")
+    ),
+    "when": _any(
+        r"\bversions? \d|\b\d+\.\d+\b",
+        _words("since|until|before|after|days?|weeks?|months?|years?|date|deadline|once"),
+    ),
+    "who": _any(
+        _words("(?:team|council|committee|manager|director|author|maintainer|owner|editor|delegate|department)s?"),
+        _words("(?:officer|lead|user|customer|employee|member)s?|by"),
+    ),
+    "where": _any(_words("in|at|on|under|inside")),
+    "span": _any(_words("years?|months?|weeks?|days?|hours?|until|end of life|lifetime|always|never|forever")),
+    "count": _any(_NUMBER),
+    "compare": _any(_words("while|but|however|both|only|same|instead|alternatives?")),
+    "whether": _any(_words("only|if|unless|except|no|requires?|required")),
+}
+_HEADING_CUES: Mapping[Kind, re.Pattern[str]] = {
+    "why": _any(
+        r"rationale|motivation|\bwhy\b|background|goals?\b|problem|benefit|purpose|introduction|abstract|reason|summary"
+    ),
+    "how": _any(
+        r"\bhow\b|specification|usage|implementation|semantics|procedure|steps|guide|getting started|example|overview",
+        r"process|algorithm|instructions|setting up|abstract",
+    ),
+    "what": _any(r"abstract|overview|definition|introduction|summary|glossary|terminology|\bwhat\b|about|concepts?"),
+    "topic": _any(
+        r"abstract|overview|definition|introduction|summary|rationale|motivation|\bwhat\b|background|conclusion"
+    ),
+    "when": _any(r"timeline|schedule|release|history|date|deadline|roadmap|plan|lifespan"),
+    "who": _any(r"author|contact|team|responsib|role|people|governance|who\b"),
+    "where": _any(r"location|address|layout|structure|where\b|path"),
+    "span": _any(r"lifespan|lifetime|schedule|period|duration|timeline|retention|frequency|cadence|policy|limit"),
+    "count": _any(r"limit|price|pricing|cost|size|quota|number|performance|benchmark|results?|fees?|rates?"),
+    "compare": _any(r"compar|differ|versus|\bvs\b|alternative|relation|trade-?offs?|choosing|existing"),
+    "whether": _any(r"compatib|requirement|limit|polic|rules?|specification|faq|support"),
+}
+_SET_ASIDE = _any(
+    r"reject|open (?:issues|questions)|deferred|withdrawn|alternatives|discarded|future|unresolved|objections",
+    r"how to teach|\bwhy not\b|\binstead\b",
+)
+_APPARATUS = re.compile(
+    r"(?:copyright|references?|bibliography|acknowledge?ments?|footnotes?|(?:table of )?contents|index|licen[cs]e|"
+    r"change ?log|changes|(?:version|document|revision|post)[- ]history|see also|further reading|(?:external )?links|"
+    r"navigation|credits|what's new|release notes)\b",
+    re.IGNORECASE,
+)
+_COPULA = _any(
+    _words(
+        "is|are|was|were|means?|refers? to|denotes?|describes?|defines?|provides?|allows?|enables?|lets?|stands? for"
+    ),
+    _words("consists? of|represents?|specif(?:y|ies)|contains?|serves?|works?"),
+)
+_NAMING = _any(
+    _words("known as|called|named|termed|(?:concept|notion|idea) of|we call|defined as|introduces?|proposes?"),
+    r"\bthis (?:pep|document|proposal|page|guide|policy|paper) (?:\w+ )?(?:describe|define|specif|explain|cover)",
+)
+_CONDITION = re.compile(
+    _words("if|when|while|unless|since|because|although|though|once|until|given|for|as"), re.IGNORECASE
+)
+
+
+def cue(question: Question, sentence: str, heading: str) -> float:
+    """How much this looks like an answer of the kind that is asked for, from 0 to 1."""
+    kind = question.kind
+    innermost = " ".join(heading.split(" › ")[-2:])
+    headed = _HEADED if _HEADING_CUES[kind].search(innermost) else 0.0
+    if kind not in _STRONG_CUES:
+        return headed + _definition(question, sentence)
+    if _STRONG_CUES[kind].search(sentence):
+        return headed + _STRONG
+    return headed + (_WEAK if _WEAK_CUES[kind].search(sentence) else 0.0)
+
+
+def is_apparatus(heading: str) -> bool:
+    """True for sections that serve the document, not its subject: references, licence, change log."""
+    return any(_APPARATUS.match(part.strip()) for part in heading.split(" › "))
+
+
+def is_set_aside(heading: str) -> bool:
+    """True for sections about what was not done: rejected ideas, open issues."""
+    return bool(_SET_ASIDE.search(heading))
+
+
+def _definition(question: Question, sentence: str) -> float:
+    """How much this looks as if it says what the subject is."""
+    if named := _NAMING.search(sentence):
+        after = bag(sentence[named.end() : named.end() + 120])
+        if any(after.holds(term) == 1 for term in question.subject):
+            return 0.5
+    verb = _COPULA.search(sentence, 0, 120)
+    if verb is None or _CONDITION.match(sentence):
+        return 0.0
+    before = bag(sentence[: verb.start()])
+    held = sum(before.holds(term) == 1 for term in question.subject) / max(1, len(question.subject))
+    return (0.6 if len(before.order) <= 8 else 0.2) * held

@@ -1,0 +1,187 @@
+"""Retrieval: the sentences of the documents that answer a question, cut so that they can be quoted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from signoff.agents.bag import Bag, bag
+from signoff.agents.contradiction import differ
+from signoff.agents.cues import is_apparatus, is_set_aside
+from signoff.agents.excerpts import Excerpt, cut, is_noise, is_pointer, rows
+from signoff.agents.question import Question
+from signoff.agents.relevance import Scale, Score, Surroundings, weigh
+from signoff.agents.sentences import Sentence, split
+from signoff.agents.words import other_forms
+from signoff.tools.passage import Passage
+from signoff.tools.sources import Sources
+
+_FOCUS = 6
+"""Documents read as a whole."""
+_READ = 120
+"""Passages read sentence by sentence."""
+_LONGEST_READ = 400
+"""Passages read of one document."""
+_MOST_OF_ONE = 5
+_BELOW_BEST = 0.7
+"""Quotes that score less than this share of the best are left out."""
+
+
+@dataclass(frozen=True)
+class Lead:
+    """How a document begins that seems to be about the question."""
+
+    words: Bag
+    passages: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Find:
+    """A quote that could be made, and how good it is."""
+
+    passage: Passage
+    excerpt: Excerpt
+    """Its offset counts from the start of the document."""
+    score: Score
+    worth: float
+
+
+def retrieve(question: Question, sources: Sources, most: int) -> list[Find]:
+    """The best finds for one question, at most so many; none if nothing is relevant."""
+    if not question.terms:
+        return []
+    counts = frequency(question, sources)
+    scale = weigh(question, counts, sources.passages)
+    if scale.share(lambda term: float(counts.get(term.word, 0) > 0)) < scale.bar:
+        return []
+    passages = _candidates(question, sources)
+    leads = _leads(scale, passages, sources)
+    for source in leads:
+        passages |= {p.id: p for p in sources.passages_of(source)[:_LONGEST_READ]}
+    worth = {id: _promise(scale, p, leads.get(p.source)) for id, p in passages.items() if _is_readable(p)}
+    read = sorted(worth, key=lambda id: (-worth[id], id))[:_READ]
+    finds = [find for id in read for find in _finds(scale, passages[id], leads.get(passages[id].source), sources)]
+    return _choose(finds, most)
+
+
+def _candidates(question: Question, sources: Sources) -> dict[int, Passage]:
+    by_stem = {term.stem: " ".join((term.word, *other_forms(term.word))) for term in question.terms}
+    queries = [(" ".join(by_stem.values()), 60)]
+    queries += [(" ".join(by_stem.get(stem, stem) for stem in phrase), 30) for phrase in question.phrases]
+    queries += [(by_stem[term.stem], 20) for term in question.subject]
+    return {p.id: p for query, limit in queries for p in sources.search(query, limit=limit)}
+
+
+def _leads(scale: Scale, passages: dict[int, Passage], sources: Sources) -> dict[str, Lead]:
+    """How the documents begin that seem to be about the question."""
+    best: dict[str, float] = {}
+    for passage in passages.values():
+        best[passage.source] = max(best.get(passage.source, 0.0), _promise(scale, passage, None))
+    leads: dict[str, Lead] = {}
+    for source in sorted(best, key=lambda source: (-best[source], source))[: 2 * _FOCUS]:
+        opening = [p for p in sources.passages_of(source)[:8] if p.kind == "prose" and not is_noise(p.text[:300])][:2]
+        lead = bag(" ".join([p.title for p in opening[:1]] + [p.text for p in opening]))
+        if opening and scale.is_about(lead, opening[0].title):
+            leads[source] = Lead(lead, frozenset(p.id for p in opening))
+    return dict(list(leads.items())[:_FOCUS])
+
+
+def _is_readable(passage: Passage) -> bool:
+    return passage.kind != "code" and not is_apparatus(passage.heading)
+
+
+def _promise(scale: Scale, passage: Passage, lead: Lead | None) -> float:
+    """What a passage may be worth, before its sentences are looked at."""
+    bags = [bag(passage.text), bag(passage.heading), bag(passage.title)]
+    here = scale.share(lambda term: max(found.holds(term) for found in bags))
+    return here if lead is None else max(here, 0.5 * here + 0.5 * scale.share(lead.words.holds))
+
+
+def _finds(scale: Scale, passage: Passage, lead: Lead | None, sources: Sources) -> list[Find]:
+    text, offset = _region(passage, sources)
+    sentences = rows(text) if passage.kind == "table" else split(text)
+    bags = [bag(sentence.text) for sentence in sentences]
+    found: list[Find] = []
+    for place, sentence in enumerate(sentences):
+        inside = passage.start <= offset + sentence.start < passage.start + len(passage.text)
+        if not inside or is_noise(sentence.text):
+            continue
+        near = tuple(bags[i] for i in (place - 1, place + 1) if 0 <= i < len(bags) and passage.kind != "table")
+        where = Surroundings(near, bag(passage.text), passage.heading, passage.title, lead.words if lead else None)
+        score = scale.score(sentence.text, where)
+        if not _bears(score, scale.bar):
+            continue
+        excerpt = Excerpt(sentence.start, sentence.text) if passage.kind == "table" else cut(text, sentences, place)
+        if excerpt and not is_noise(excerpt.text):
+            placed = replace(excerpt, start=offset + excerpt.start)
+            found.append(
+                Find(passage, placed, score, score.total - _doubt(scale.question, passage, sentence, score, lead))
+            )
+    return found
+
+
+def _bears(score: Score, bar: float) -> bool:
+    """True if a sentence of this score bears on the question."""
+    if score.coverage < bar or score.breadth <= 0.5:
+        return False
+    return score.own >= 0.3 or (score.about >= 0.6 and score.cue >= 0.6)
+
+
+def _region(passage: Passage, sources: Sources) -> tuple[str, int]:
+    """The passage and the ones it runs on from or into, and where that begins in the document."""
+    start, end = passage.start, passage.start + len(passage.text)
+    if passage.kind != "table":
+        for other in sources.neighbours(passage.id, 1, 1):
+            if other.heading != passage.heading or other.kind not in ("prose", "list"):
+                continue
+            if 0 <= passage.start - (other.start + len(other.text)) <= 2:
+                start = other.start
+            elif 0 <= other.start - (passage.start + len(passage.text)) <= 2:
+                end = other.start + len(other.text)
+    return sources.text(passage.source)[start:end], start
+
+
+def _doubt(question: Question, passage: Passage, sentence: Sentence, score: Score, lead: Lead | None) -> float:
+    """What speaks against quoting this; below 0 if something speaks for it."""
+    doubt = {"prose": 0.0, "list": 0.05, "table": 0.1}.get(passage.kind, 0.3)
+    doubt += 0.25 if is_set_aside(passage.heading) else 0.0
+    doubt += 0.4 if is_pointer(sentence.text) else 0.0
+    doubt += 0.0 if sentence.is_whole else 0.15
+    doubt += 0.1 if len(sentence.text) < 50 else 0.0
+    doubt += 0.1 if sentence.is_dangling or sentence.leans else 0.0
+    doubt += 0.25 if score.cue < 0.2 and question.kind not in ("what", "topic") else 0.0
+    return doubt - (0.2 if lead and passage.id in lead.passages and score.about >= 0.7 else 0.0)
+
+
+def _choose(finds: Sequence[Find], most: int) -> list[Find]:
+    """The best finds, not too many from one document, none of them twice."""
+    chosen: list[Find] = []
+    ranked = sorted(finds, key=lambda find: (-find.worth, find.passage.source, find.excerpt.start))
+    best = sum(find.worth for find in ranked[:3]) / len(ranked[:3]) if ranked else 0.0
+    several = len({find.passage.source for find in ranked if find.worth >= _BELOW_BEST * best}) > 1
+    for find in ranked:
+        if len(chosen) == most or find.worth < _BELOW_BEST * best:
+            break
+        alike = sum(other.passage.source == find.passage.source for other in chosen)
+        if alike < (_MOST_OF_ONE if several else 2 * _MOST_OF_ONE) and not any(
+            is_same(find, other) for other in chosen
+        ):
+            chosen.append(find)
+    return chosen
+
+
+def is_same(one: Find, other: Find) -> bool:
+    """True if the two overlap, or say the same in nearly the same words."""
+    overlaps = one.excerpt.start < other.excerpt.end and other.excerpt.start < one.excerpt.end
+    if overlaps and one.passage.source == other.passage.source:
+        return True
+    first, second = bag(one.excerpt.text).stems, bag(other.excerpt.text).stems
+    alike = len(first & second) >= 0.8 * max(1, min(len(first), len(second)))
+    return alike and not differ(one.excerpt.text, other.excerpt.text)
+
+
+def frequency(question: Question, sources: Sources) -> dict[str, int]:
+    """In how many passages each term occurs, in whichever form."""
+    forms = {term.word: (term.word, *other_forms(term.word)) for term in question.terms}
+    counts = sources.document_frequency([form for word in forms for form in forms[word]])
+    return {word: max(counts.get(form, 0) for form in forms[word]) for word in forms}
