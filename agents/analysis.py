@@ -8,7 +8,7 @@ from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Evidence, Quote
 from signoff.agents.bag import bag
 from signoff.agents.contradiction import find_conflicts
-from signoff.agents.cues import cue
+from signoff.agents.cues import cue, is_clear
 from signoff.agents.grouping import answers, themes, unanswered
 from signoff.agents.question import Kind, Question, Term, understand, whole
 
@@ -70,7 +70,9 @@ def _gaps(goal: str, evidence: Evidence) -> Iterator[str]:
 
 def _is_stated(question: Question, quotes: Sequence[Quote]) -> bool:
     """True if some quote looks like an answer of the kind that is asked for, or kinds do not matter here."""
-    return question.kind not in _NOT_STATED or any(cue(question, quote.text, "") >= _CLEAR for quote in quotes)
+    if question.kind == "why":
+        return any(cue(question, quote.text, quote.heading) >= _CLEAR for quote in quotes)
+    return any(is_clear(question, quote.text) for quote in quotes)
 
 
 def _listed(items: Sequence[str], last: str) -> str:

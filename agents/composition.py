@@ -66,9 +66,8 @@ def with_sources(title: str, markdown: str, evidence: Evidence) -> Draft:
 def _report(
     title: str, evidence: Evidence, analysis: Analysis, quotes: dict[int, Quote], wishes: _Wishes
 ) -> Iterator[str]:
-    direct = [id for id in (*wishes.first, *analysis.answer) if id in quotes] or [next(iter(quotes))]
-    direct = list(dict.fromkeys(direct))
-    grouped = [] if wishes.shorter else _grouped(analysis, quotes, direct)
+    direct = list(dict.fromkeys(id for id in (*wishes.first, *analysis.answer) if id in quotes))
+    grouped = [] if wishes.shorter and direct else _grouped(analysis, quotes, direct)
     cited = [*direct, *(id for _, ids in grouped for id in ids)]
     documents = len({quotes[id].source for id in cited})
     gaps = [*analysis.gaps, *_left_out(evidence, analysis, [quotes[id] for id in cited])]
@@ -78,6 +77,8 @@ def _report(
         f"{_searched(evidence.searched)}, {documents} {'is' if documents == 1 else 'are'} quoted.*"
     )
     yield "## In short"
+    if not direct:
+        yield "No passage answers the question directly. What follows comes nearest."
     yield from (blockquote(quotes[id].text, id, _attribution(quotes[id])) for id in direct)
     if grouped:
         yield "## Findings"

@@ -93,6 +93,7 @@ _HEADING_CUES: Mapping[Kind, re.Pattern[str]] = {
         r"process|algorithm|instructions|setting up|abstract",
     ),
     "what": _any(r"abstract|overview|definition|introduction|summary|glossary|terminology|\bwhat\b|about|concepts?"),
+    "which": _any(r"abstract|overview|summary"),
     "topic": _any(
         r"abstract|overview|definition|introduction|summary|rationale|motivation|\bwhat\b|background|conclusion"
     ),
@@ -108,12 +109,14 @@ _SET_ASIDE = _any(
     r"reject|open (?:issues|questions)|deferred|withdrawn|alternatives|discarded|future|unresolved|objections",
     r"how to teach|\bwhy not\b|\binstead\b",
 )
-_APPARATUS = re.compile(
-    r"(?:copyright|references?|bibliography|acknowledge?ments?|footnotes?|(?:table of )?contents|index|licen[cs]e|"
-    r"change ?log|changes|(?:version|document|revision|post)[- ]history|see also|further reading|(?:external )?links|"
-    r"navigation|credits|what's new|release notes)\b",
-    re.IGNORECASE,
+_SERVING = (
+    r"copyright|references?|bibliography|acknowledge?ments?|footnotes?|notes|(?:table of )?contents|index|"
+    r"licen[cs](?:e|ing)|(?:version|document|revision|post)[- ]history|see also|further reading|"
+    r"(?:external |useful )?links|navigation|credits"
 )
+_APPARATUS = re.compile(rf"(?:{_SERVING})(?:(?:,| and| &) (?:{_SERVING}))*", re.IGNORECASE)
+_LOG = re.compile(r"\b(?:change ?log|changes|release notes|what[’']s new|history|news|releases?)\b", re.IGNORECASE)
+_ABOUT_CHANGES = frozenset("change changelog release version new add remove fix history news update".split())
 _COPULA = _any(
     _words(
         "is|are|was|were|means?|refers? to|denotes?|describes?|defines?|provides?|allows?|enables?|lets?|stands? for"
@@ -134,6 +137,9 @@ def cue(question: Question, sentence: str, heading: str) -> float:
     kind = question.kind
     innermost = " ".join(heading.split(" › ")[-2:])
     headed = _HEADED if _HEADING_CUES[kind].search(innermost) else 0.0
+    if kind == "which":
+        words = bag(sentence)
+        return headed + (_STRONG if all(words.holds(term) for term in question.terms) else 0.0)
     if kind not in _STRONG_CUES:
         return headed + _definition(question, sentence)
     if _STRONG_CUES[kind].search(sentence):
@@ -143,7 +149,22 @@ def cue(question: Question, sentence: str, heading: str) -> float:
 
 def is_apparatus(heading: str) -> bool:
     """True for sections that serve the document, not its subject: references, licence, change log."""
-    return any(_APPARATUS.match(part.strip()) for part in heading.split(" › "))
+    return any(_APPARATUS.fullmatch(part.strip()) for part in heading.split(" › "))
+
+
+def is_log(title: str, heading: str) -> bool:
+    """True for lists of changes: they use every word there is and explain none."""
+    return bool(_LOG.fullmatch(title.strip()) or _LOG.fullmatch(heading.split(" › ")[0].strip()))
+
+
+def asks_about_changes(question: Question) -> bool:
+    """True if a list of changes may hold the answer."""
+    return any(term.stem in _ABOUT_CHANGES for term in question.terms)
+
+
+def is_clear(question: Question, sentence: str) -> bool:
+    """True if this gives what the question asks for, such as a date; of reasons and the like, who can tell."""
+    return question.kind not in ("when", "who", "count", "span") or bool(_STRONG_CUES[question.kind].search(sentence))
 
 
 def is_set_aside(heading: str) -> bool:

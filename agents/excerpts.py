@@ -17,7 +17,7 @@ _FIELDS = re.compile(r"(?:(?:^|\s)[A-Z][A-Za-z]*(?:-[A-Za-z]+)*: \S.{0,80}?){4,}
 _PROCLAMATION = re.compile(
     r"^©|\bcopyright\b.{0,40}\b(?:\d{4}|reserved|holder)|\ball rights reserved\b|\bplaced in the public domain\b|"
     r"\blicensed under\b|\bcc0\b|^table of contents\b|^(?:last|first) (?:modified|updated|edited)\b|"
-    r"^(?:figure|fig\.|table|listing|image) \d+[.:]|"
+    r"^(?:figure|fig\.|table|listing|image) \d+(?:[-.]\d+)*[.:]|"
     r"^(?:next|previous|home|back to top|edit this page|skip to)\b.{0,40}$|"
     r"\.{5,}|[,;:]\s*[,;:]|^\[?[\d*†^]{1,3}\]?\.? (?:https?:|[“\"(]|[A-Z][\w.]*, )|"
     r"\bsubscribe\b.{0,30}\bnewsletter\b|\bcookies?\b.{0,30}\baccept\b",
@@ -29,6 +29,13 @@ _POINTER = re.compile(
     r"(?:in )?th(?:is|e (?:following|next|previous|above)) (?:sub)?section|the (?:rest|remainder) of th|"
     r"below(?: is| are|,)|as (?:mentioned|discussed|described|noted|explained|stated)\b|"
     r"note that (?:this|the) (?:section|example)|more (?:details|information)|details (?:are|can))",
+    re.IGNORECASE,
+)
+_META = re.compile(
+    r"\b(?:in |of )?(?:this|the (?:next|previous|following|last)) (?:chapter|section|appendix|tutorial)\b|"
+    r"\bchapter \d|\b(?:later|earlier) in (?:this|the)\b|\bas (?:we|you)(?:[’']ve| have)? (?:saw|seen)\b|\brecall\b|"
+    r"\byou[’']ll learn\b|\blet[’']s\b|\bnow that we\b|"
+    r"\bwe(?:[’']ll| will) (?:cover|discuss|look|talk|see|explore|learn|show|explain|use|start|create|go)\b",
     re.IGNORECASE,
 )
 _CODE = re.compile(
@@ -77,8 +84,8 @@ def is_noise(text: str) -> bool:
 
 
 def is_pointer(text: str) -> bool:
-    """True for a sentence that sends the reader elsewhere, or asks instead of telling."""
-    return bool(_POINTER.match(text)) or text.rstrip("\"'”’)").endswith(("?", "？", "؟"))
+    """True for a sentence that sends the reader elsewhere, speaks of its own document, or asks instead of telling."""
+    return bool(_POINTER.match(text) or _META.search(text)) or text.rstrip("\"'”’)").endswith(("?", "？", "؟"))
 
 
 def cut(text: str, sentences: Sequence[Sentence], seed: int) -> Excerpt | None:
@@ -122,10 +129,12 @@ def _stands(sentences: Sequence[Sentence], place: int) -> bool:
 
 
 def _closes(sentences: Sequence[Sentence], place: int) -> bool:
-    """True if this sentence ends as one does, or is all of its paragraph or item and long enough to say something."""
+    """True if this sentence ends as one does, or is all of its paragraph or item where nothing ends as it should."""
     sentence = sentences[place]
     if sentence.is_whole:
         return True
+    if any(other.is_whole for other in sentences):
+        return False
     alone = (place == 0 or sentences[place - 1].block != sentence.block) and (
         place + 1 == len(sentences) or sentences[place + 1].block != sentence.block
     )
@@ -143,7 +152,9 @@ def _wants_more(sentences: Sequence[Sentence], first: int, last: int) -> bool:
     if following >= len(sentences) or last - first + 2 > _MOST_SENTENCES:
         return False
     nearby = sentences[following]
-    if nearby.block != sentences[last].block or not nearby.is_whole or is_noise(nearby.text):
+    if nearby.block != sentences[last].block or not nearby.is_whole:
+        return False
+    if is_noise(nearby.text) or is_pointer(nearby.text):
         return False
     length = sentences[last].end - sentences[first].start
     return length < 90 or (length + len(nearby.text) < 420 and nearby.is_dangling)

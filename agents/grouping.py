@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from signoff.agents.artifacts import Quote, Theme
 from signoff.agents.bag import bag
-from signoff.agents.cues import cue
+from signoff.agents.cues import cue, is_clear
 from signoff.agents.question import Question, understand
 
 _MOST_ANSWERS = 4
@@ -27,11 +27,15 @@ def fit(question: Question, quote: Quote) -> float:
 
 
 def answers(goal: str, quotes: Sequence[Quote]) -> tuple[int, ...]:
-    """Ids of the quotes that answer most directly, some for each thing that is asked."""
+    """Ids of the quotes that answer most directly, some for each thing that is asked; none if no quote does."""
     questions = understand(goal)
     chosen: list[Quote] = []
     for question in questions:
-        own = [quote for quote in quotes if _asked_by(questions, quote) is question and quote not in chosen]
+        own = [
+            quote
+            for quote in quotes
+            if _asked_by(questions, quote) is question and is_clear(question, quote.text) and quote not in chosen
+        ]
         chosen += _best(question, own, max(1, _MOST_ANSWERS // len(questions)), _LONGEST_ANSWER // len(questions))
     return tuple(quote.id for quote in chosen)
 
@@ -78,6 +82,8 @@ def _rank(quote: Quote) -> tuple[float, str, int]:
 
 def _best(question: Question, quotes: Sequence[Quote], most: int, longest: int) -> list[Quote]:
     """The best few, from different places first; what looks like an answer of the right kind counts twice."""
+    if not quotes:
+        return []
     worth = {quote.id: quote.score + 0.5 * cue(question, quote.text, quote.heading) for quote in quotes}
     ranked = sorted(quotes, key=lambda quote: (-worth[quote.id], *_rank(quote)))
     near = [quote for quote in ranked if worth[quote.id] >= _NEAR_BEST * worth[ranked[0].id]]

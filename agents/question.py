@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
 from signoff.agents import words
 
-Kind = Literal["why", "how", "what", "when", "who", "where", "span", "count", "compare", "whether", "topic"]
-"""What is asked for: a reason, a way, a definition, a time, a name, a place, a length of time, a number, a difference,
-yes or no, or everything."""
+Kind = Literal["why", "how", "what", "which", "when", "who", "where", "span", "count", "compare", "whether", "topic"]
+"""What is asked for: a reason, a way, a definition, one or some of many, a time, a name, a place, a length of time,
+a number, a difference, yes or no, or everything."""
 
 _KINDS: tuple[tuple[Kind, str], ...] = (
     ("why", r"\bwhy\b|\bhow come\b|\b(?:reasons?|rationale|motivation|justification|purpose|aim|point of)s?\b"),
     ("span", r"\bhow (?:long|often|old|soon|frequently)\b"),
     ("count", r"\bhow (?:many|much|large|big|fast|far|high|heavy|tall)\b|\b(?:number|amount|price) of\b"),
     ("compare", r"\b(?:differen(?:ces?|t)|differ|compared?|comparison|versus|vs)\b"),
+    ("whether", r"\bwhen (?:should|do|does|can|could|must|may|to|would|shall|am|not)\b"),
     ("when", r"\bwhen\b|\b(?:what|which) (?:year|date|day|month|release|version)\b|\bsince which\b"),
     ("how", r"\bhow\b|\bsteps (?:to|for)\b"),
     ("who", r"\bwho(?:m|se)?\b"),
     ("where", r"\bwhere\b"),
-    ("what", r"\b(?:what|which|define|definition|meaning)\b"),
+    (
+        "what",
+        r"\bwhat(?:['’]s| is| are| was| were)\b|\bwhat does .{2,60} (?:mean|do)\b|\bdefin(?:e|ition)\b|\bmeaning\b",
+    ),
+    ("which", r"\b(?:what|which)\b"),
     ("whether", r"^(?:is|are|was|were|do|does|did|can|could|should|shall|will|would|has|have|had|may|must|might)\b"),
 )
 _REQUEST = re.compile(
@@ -60,6 +65,7 @@ _MEASURED = re.compile(
     r"\b(how )(?:long|often|old|soon|frequently|large|big|fast|far|high|heavy|tall|expensive|well)\b", re.IGNORECASE
 )
 _IDENTIFIER = re.compile(r"(?<!\w)(?:\w*[A-Za-z]\w*_\w*|_\w+|[A-Za-z_]\w+(?:\.[A-Za-z_]\w+)+)(?!\w)")
+_WORD = re.compile(r"[^\W\d_][\w’']+")
 _LETTERED = re.compile(r"\b([A-Za-z])-([A-Za-z]{2,})\b")
 _MOST_TERMS = 24
 
@@ -74,6 +80,8 @@ class Term:
     root: str
     weak: bool
     """True for words that say little about the subject."""
+    named: bool = False
+    """True for a name, as far as its capitals tell."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,15 @@ def _analyse(text: str) -> Question:
     terms = _distinct([*map(_identifier, names), *_plain_terms(_IDENTIFIER.sub(" ", asked) if names else asked)])
     if not terms:
         terms = _distinct(_term(word) for word in words.content(asked))
-    return Question(text, _kind(asked) or _kind(text) or "topic", terms, _phrases(asked, {term.stem for term in terms}))
+    phrases = _phrases(asked, {term.stem for term in terms})
+    return Question(text, _kind(asked) or _kind(text) or "topic", _with_names(terms, asked), phrases)
+
+
+def _with_names(terms: tuple[Term, ...], asked: str) -> tuple[Term, ...]:
+    """The terms, names marked; none are where every noun has a capital."""
+    names = {words.stem(word.lower()) for word in _WORD.findall(asked.strip()[1:]) if word[0].isupper()}
+    names = names if 2 * len(names) <= len(terms) or len(names) == 1 else set()
+    return tuple(replace(term, named=True) if term.stem in names else term for term in terms)
 
 
 def _plain_terms(asked: str) -> list[Term]:

@@ -57,6 +57,8 @@ class Score:
     """Share of the subject's words that the sentence and its surroundings hold, each counted alike."""
     about: float
     """Share of the question that the document speaks of where it begins."""
+    named: bool
+    """True if the sentence and its surroundings hold every heavy name of the question."""
     early: float
     """1 if the subject stands at the front of the sentence, less if it comes later."""
 
@@ -133,12 +135,16 @@ class Scale:
             phrase=sum(matched) / len(matched) if matched else 0.0,
             breadth=sum(around(term) > _CLOSE for term in self.subject) / len(self.subject),
             about=about,
+            named=all(around(term) > _CLOSE for term in self.subject if term.named),
             early=_earliness(own, {term.stem for term in self.subject}),
         )
 
     def _torn(self, bags: Sequence[Bag]) -> float:
-        """Share of the question's telling phrases that stand nowhere here as phrases."""
-        lost = sum(all(found.phrase(phrase) < _CLOSE for found in bags) for phrase in self.telling)
+        """Share of the question's telling phrases whose words are all here, but nowhere as a phrase."""
+        here = frozenset().union(*(found.stems for found in bags))
+        lost = sum(
+            here.issuperset(phrase) and all(found.phrase(phrase) < _CLOSE for found in bags) for phrase in self.telling
+        )
         return lost / len(self.telling) if self.telling else 0.0
 
 

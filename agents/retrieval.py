@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from signoff.agents.bag import Bag, bag
 from signoff.agents.contradiction import differ
-from signoff.agents.cues import is_apparatus, is_set_aside
+from signoff.agents.cues import asks_about_changes, is_apparatus, is_log, is_set_aside
 from signoff.agents.excerpts import Excerpt, cut, is_noise, is_pointer, rows
 from signoff.agents.question import Question
 from signoff.agents.relevance import Scale, Score, Surroundings, weigh
@@ -23,8 +23,12 @@ _READ = 120
 _LONGEST_READ = 400
 """Passages read of one document."""
 _MOST_OF_ONE = 5
-_BELOW_BEST = 0.7
-"""Quotes that score less than this share of the best are left out."""
+_OWN = 0.3
+"""Share of the question that a sentence itself must speak of, wherever it stands."""
+_OUTLINED = ("why", "how", "what", "topic")
+_BELOW_BEST = {1: 0.85, 2: 0.75}
+_FAR_BELOW_BEST = 0.7
+"""Quotes that score less than this share of the best are left out; few words tell good from bad less well."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def retrieve(question: Question, sources: Sources, most: int) -> list[Find]:
     worth = {id: _promise(scale, p, leads.get(p.source)) for id, p in passages.items() if _is_readable(p)}
     read = sorted(worth, key=lambda id: (-worth[id], id))[:_READ]
     finds = [find for id in read for find in _finds(scale, passages[id], leads.get(passages[id].source), sources)]
-    return _choose(finds, most)
+    return _choose(finds, most, _BELOW_BEST.get(len(scale.subject), _FAR_BELOW_BEST))
 
 
 def _candidates(question: Question, sources: Sources) -> dict[int, Passage]:
@@ -109,7 +113,7 @@ def _finds(scale: Scale, passage: Passage, lead: Lead | None, sources: Sources) 
         near = tuple(bags[i] for i in (place - 1, place + 1) if 0 <= i < len(bags) and passage.kind != "table")
         where = Surroundings(near, bag(passage.text), passage.heading, passage.title, lead.words if lead else None)
         score = scale.score(sentence.text, where)
-        if not _bears(score, scale.bar):
+        if not _bears(scale, score):
             continue
         excerpt = Excerpt(sentence.start, sentence.text) if passage.kind == "table" else cut(text, sentences, place)
         if excerpt and not is_noise(excerpt.text):
@@ -120,11 +124,13 @@ def _finds(scale: Scale, passage: Passage, lead: Lead | None, sources: Sources) 
     return found
 
 
-def _bears(score: Score, bar: float) -> bool:
+def _bears(scale: Scale, score: Score) -> bool:
     """True if a sentence of this score bears on the question."""
-    if score.coverage < bar or score.breadth <= 0.5:
+    if score.coverage < scale.bar or score.breadth <= 0.5 or not score.named:
         return False
-    return score.own >= 0.3 or (score.about >= 0.6 and score.cue >= 0.6)
+    # A document about the subject gives its reasons and its outline without naming the subject in each sentence.
+    outlined = scale.question.kind in _OUTLINED and score.about >= scale.bar and score.cue >= 0.6
+    return score.own >= _OWN or outlined
 
 
 def _region(passage: Passage, sources: Sources) -> tuple[str, int]:
@@ -146,21 +152,22 @@ def _doubt(question: Question, passage: Passage, sentence: Sentence, score: Scor
     doubt = {"prose": 0.0, "list": 0.05, "table": 0.1}.get(passage.kind, 0.3)
     doubt += 0.25 if is_set_aside(passage.heading) else 0.0
     doubt += 0.4 if is_pointer(sentence.text) else 0.0
-    doubt += 0.0 if sentence.is_whole else 0.15
+    doubt += 0.0 if sentence.is_whole or passage.kind == "table" else 0.3
+    doubt += 0.5 if is_log(passage.title, passage.heading) and not asks_about_changes(question) else 0.0
     doubt += 0.1 if len(sentence.text) < 50 else 0.0
     doubt += 0.1 if sentence.is_dangling or sentence.leans else 0.0
     doubt += 0.25 if score.cue < 0.2 and question.kind not in ("what", "topic") else 0.0
     return doubt - (0.2 if lead and passage.id in lead.passages and score.about >= 0.7 else 0.0)
 
 
-def _choose(finds: Sequence[Find], most: int) -> list[Find]:
+def _choose(finds: Sequence[Find], most: int, least: float) -> list[Find]:
     """The best finds, not too many from one document, none of them twice."""
     chosen: list[Find] = []
     ranked = sorted(finds, key=lambda find: (-find.worth, find.passage.source, find.excerpt.start))
     best = sum(find.worth for find in ranked[:3]) / len(ranked[:3]) if ranked else 0.0
-    several = len({find.passage.source for find in ranked if find.worth >= _BELOW_BEST * best}) > 1
+    several = len({find.passage.source for find in ranked if find.worth >= least * best}) > 1
     for find in ranked:
-        if len(chosen) == most or find.worth < _BELOW_BEST * best:
+        if len(chosen) == most or find.worth < least * best:
             break
         alike = sum(other.passage.source == find.passage.source for other in chosen)
         if alike < (_MOST_OF_ONE if several else 2 * _MOST_OF_ONE) and not any(

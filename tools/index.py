@@ -22,8 +22,8 @@ VERSION = 1
 """Of the tables and of what the readers make of a file: raise it, and every index is built anew."""
 
 _APPLICATION = 0x5349474E  # "SIGN": how a file is known to be ours
+_SQLITE = b"SQLite format 3\0"
 _WEIGHTS = "bm25(1.0, 2.0, 0.7)"  # of text, heading, title
-_TABLES = ("documents", "passages", "skipped")
 _PASSAGE = "p.id, d.path, p.title, p.heading, p.text, p.start, p.kind"
 
 
@@ -46,7 +46,20 @@ class Index:
         self._db: Database | None = None
         self._state: tuple[int, int] | None = None
         self._numbers: dict[tuple[str, str], int] = {}
+        with self._lock:
+            try:
+                self._open()
+            except DatabaseUnusable as error:
+                if not is_damaged(error) or not _is_ours(database):
+                    raise
+                self.renew()
+
+    def renew(self) -> None:
+        """Begin anew with an empty file, as the old one is damaged."""
         with self._lock, self._named_errors():
+            self.close()
+            for suffix in ("", "-wal", "-shm"):
+                self.database.with_name(self.database.name + suffix).unlink(missing_ok=True)
             self._open()
 
     def close(self) -> None:
@@ -193,19 +206,20 @@ class Index:
     def _open(self) -> None:
         from sqlite_utils import Database
 
-        self.database.parent.mkdir(parents=True, exist_ok=True)
-        if self.database.is_file() and self.database.stat().st_size and not _is_sqlite(self.database):
-            raise ForeignDatabase(str(self.database), "it is some other file")
-        connection = sqlite3.connect(self.database, timeout=30, check_same_thread=False)
-        try:
-            db = Database(connection, execute_plugins=False)
-            if self._whose(db) != "ours":
-                self._create(db)
-            db.execute("pragma synchronous = normal")
-        except BaseException:
-            connection.close()
-            raise
-        self._db = db
+        with self._named_errors():
+            self.database.parent.mkdir(parents=True, exist_ok=True)
+            if self.database.is_file() and _head(self.database)[:16] not in (b"", _SQLITE):
+                raise ForeignDatabase(str(self.database), "it is some other file")
+            connection = sqlite3.connect(self.database, timeout=30, check_same_thread=False)
+            try:
+                db = Database(connection, execute_plugins=False)
+                if self._whose(db) != "ours":
+                    self._create(db)
+                db.execute("pragma synchronous = normal")
+            except BaseException:
+                connection.close()
+                raise
+            self._db = db
 
     def _whose(self, db: Database) -> str:
         """'ours', 'old' if another version wrote it, 'blank' if nobody has written; ForeignDatabase otherwise."""
@@ -262,6 +276,16 @@ def _create_tables(db: Database) -> None:
     db.execute(f"pragma user_version = {VERSION}")
 
 
-def _is_sqlite(database: Path) -> bool:
+def is_damaged(error: DatabaseUnusable) -> bool:
+    """Whether the file's content is broken, so that only beginning anew helps."""
+    return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _head(database: Path) -> bytes:
     with database.open("rb") as file:
-        return file.read(16) == b"SQLite format 3\0"
+        return file.read(100)
+
+
+def _is_ours(database: Path) -> bool:
+    """Whether a file too damaged for SQLite has our mark where SQLite puts it."""
+    return _head(database)[68:72] == _APPLICATION.to_bytes(4, "big")

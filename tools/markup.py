@@ -34,7 +34,8 @@ _MARK = re.compile(r"\[?\s*(?:\d+|[*†‡]|[a-z])\s*\]?")
 _CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]+)", re.IGNORECASE)
 _FRONT = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*\n", re.DOTALL)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE)
-_FOOTNOTE = re.compile(r"\[\^[\w.-]+\](:?)")
+_FOOTNOTE = re.compile(r"\[\^[\w.-]+\]")
+_NOTE = re.compile(r"^\[\^[\w.-]+\]:[ \t]*", re.MULTILINE)
 _CONTAINER = re.compile(r"^[ \t]*:{3,}.*$", re.MULTILINE)
 _ALERT = re.compile(r"^(\s*>\s*)\[!\w+\]\s*$", re.MULTILINE)
 _WALL = 400
@@ -51,7 +52,8 @@ def read_markdown(text: str) -> tuple[str, list[Block]]:
     """Title and blocks of a Markdown text, by way of HTML."""
     front = _FRONT.match(text)
     named = _FRONT_TITLE.search(front[1]) if front else None
-    body = _ALERT.sub(r"\1", _CONTAINER.sub("", text[front.end() :] if front else text))
+    body = text[front.end() :] if front else text
+    body = _NOTE.sub("\n", _ALERT.sub(r"\1", _CONTAINER.sub("", body)))
     title, blocks = read_html(_render(body))
     return (named[1] if named else title), blocks
 
@@ -67,11 +69,8 @@ def _render(text: str) -> str:
 def _skip_footnote(state: StateInline, _silent: bool) -> bool:
     """Rule for markdown-it: the mark of a footnote stands for nothing."""
     found = _FOOTNOTE.match(state.src, state.pos)
-    if found is None:
-        return False
-    defines = state.pos == 0 or state.src[state.pos - 1] == "\n"
-    state.pos = found.end() if defines else found.start(1)
-    return True
+    state.pos = found.end() if found else state.pos
+    return found is not None
 
 
 def read_html(text: str) -> tuple[str, list[Block]]:

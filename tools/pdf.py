@@ -10,6 +10,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -48,8 +49,8 @@ class Line:
 
 def read_pdf(raw: bytes) -> tuple[str, list[Block]]:
     """Title and blocks of a PDF that holds text; Unreadable if it is locked, damaged or only pictures."""
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
-    pages, title = _guarded(lambda: _extract(raw))
+    with _quiet():
+        pages, title = _guarded(lambda: _extract(raw))
     texts = drop_running_lines([[line.text for line in page] for page in pages])
     lines = [line for page, kept in zip(pages, texts, strict=True) for line in _kept(page, kept)]
     if not any(line.text.strip() for line in lines):
@@ -63,6 +64,18 @@ def _largest(pages: Sequence[Sequence[Line]], blocks: Sequence[Block]) -> str:
     first = flatten(" ".join(line.text for line in pages[0])) if pages else ""
     headings = [block for block in blocks if block.kind == "heading" and block.level == 1]
     return headings[0].text if headings and headings[0].text in first and len(headings[0].text) > 3 else ""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep pypdf from logging each fault it finds: the reader says once whether the file can be read."""
+    log = logging.getLogger("pypdf")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _guarded(extract: Callable[[], tuple[list[list[Line]], str]]) -> tuple[list[list[Line]], str]:

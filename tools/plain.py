@@ -18,13 +18,14 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_CONTROL = re.compile(r"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_CONTROL = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _UNDERLINE = re.compile(r"([=\-~^*_#])\1{2,}\s*")
 _HASHES = re.compile(r"(#{1,6})\s+(\S.*?)\s*#*")
 _NUMBERED = re.compile(r"(\d{1,3}(?:\.\d{1,3})*)\.?\s+[A-Z][^.!?;,:]*")
 _ITEM = re.compile(r"\s*(?:[-*+•‣◦▪–]|o(?=  )|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s+(?=\S)")
 _GAP = re.compile(r"\S(?:   |\t)\s*\S")
 _DRAWN = re.compile(r"[─-╿]|\s*[+|][-=+|]{3}")
+_RUNNING = (re.compile(r"^(\d{1,5})\s+\S"), re.compile(r"\S\W(\d{1,5})\W?(?:\s*(?:of|/)\s*\d{1,5})?\W?$"))
 _PAGE_NUMBER = re.compile(r"\W*(?:page\s+)?[\divxlc]{1,5}(?:\s*(?:of|/)\s*\d+)?\W*", re.IGNORECASE)
 
 
@@ -33,15 +34,12 @@ def decode(raw: bytes) -> str:
     for mark, name in _MARKS:
         if raw.startswith(mark):
             return raw.decode(name, "replace").lstrip("\ufeff")
-    if b"\0" in raw:
+    if b"\0" in raw or len(_CONTROL.findall(raw)) * 50 > len(raw):
         raise Unreadable("not a text file")
     try:
-        text = raw.decode("utf-8")
+        return raw.decode("utf-8")
     except UnicodeDecodeError:
-        text = _decode_damaged(raw)
-    if len(_CONTROL.findall(text)) * 50 > len(text):
-        raise Unreadable("not a text file")
-    return text
+        return _decode_damaged(raw)
 
 
 def _decode_damaged(raw: bytes) -> str:
@@ -97,11 +95,10 @@ def _keys(page: Sequence[str], edge: Iterable[int], at: int) -> set[str]:
 
 
 def _line_keys(line: str, at: int) -> list[str]:
-    """The line, and the line with each number in it told from the number of the page: equal where that runs along."""
+    """The line; and if it begins or ends like '12 Title' or 'Title [12]', that with the number less the page's."""
     text = flatten(line)
-    numbers = list(re.finditer(r"\d{1,5}", text))
-    ends = {number.span(): number for number in (*numbers[:1], *numbers[-1:]) if text.strip("0123456789")}
-    return [text, *(f"{text[:start]}\0{int(found[0]) - at}{text[end:]}" for (start, end), found in ends.items())]
+    numbers = (pattern.search(text) for pattern in _RUNNING)
+    return [text, *(f"{text[: n.start(1)]}\0{int(n[1]) - at}{text[n.end(1) :]}" for n in numbers if n)]
 
 
 def vocabulary(lines: Iterable[str]) -> frozenset[str]:
@@ -192,7 +189,9 @@ def _items(group: Sequence[str]) -> list[list[str]]:
 
 
 def _is_wrapped(group: Sequence[str]) -> bool:
-    """Whether most lines end where the next word would not have fitted."""
+    """Whether most lines go on in the next: its first word would not have fitted, or begins in lower case."""
     width = max(len(line) for line in group)
-    full = [len(line) + 1 + len(after.split()[0]) > width for line, after in pairwise(group)]
-    return width >= 40 and sum(full) >= 0.7 * len(full)
+    goes_on = [
+        len(line) + 1 + len(after.split()[0]) > width or after.lstrip()[0].islower() for line, after in pairwise(group)
+    ]
+    return width >= 40 and sum(goes_on) >= 0.7 * len(goes_on)

@@ -31,7 +31,7 @@ def read_python(text: str) -> tuple[str, list[Block]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about invalid escapes in the file
             tree = ast.parse(text)
-    except (SyntaxError, ValueError, MemoryError):
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
         return read_code(text)
     lines = text.splitlines() if "\f" not in text else text.replace("\f", " ").splitlines()
     return "", list(_python_blocks(tree, lines))

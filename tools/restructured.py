@@ -176,7 +176,7 @@ class _Flow:
                 if item.parent is node:
                     yield from self._definition(item)
         elif isinstance(node, nodes.field_list):
-            if not isinstance(node.parent, nodes.document):
+            if not _is_about_document(node):
                 for field in node.children:
                     name, body = (flatten(self._text(part)) for part in field.children)
                     yield Block("prose", f"{name}: {body}" if body else name)
@@ -255,6 +255,15 @@ class _Flow:
             elif not isinstance(child, _NOT_PROSE) or isinstance(child, nodes.target):
                 text += self._text(child) + ("\n" if lines else "")
         return text
+
+
+def _is_about_document(fields: nodes.Element) -> bool:
+    """Whether a list of fields stands at the top, as author and date do, not in the text."""
+    above = fields.parent.parent if isinstance(fields.parent, nodes.section) else fields.parent
+    before = [node for node in fields.parent.children[: fields.parent.index(fields)]]
+    return isinstance(above, nodes.document) and all(
+        isinstance(node, nodes.title | nodes.comment | nodes.target) for node in before
+    )
 
 
 def _listed(lines: Sequence[str]) -> Iterator[Block]:

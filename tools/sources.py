@@ -81,8 +81,18 @@ class Sources:
 
     def refresh(self, progress: Watch | None = None) -> IndexReport:
         """Bring the index up to date with the folder; SourcesEmpty if nothing in it can be read."""
-        started = time.monotonic()
         with self._refreshing:
+            try:
+                return self._refresh(progress)
+            except DatabaseUnusable as error:
+                if not is_damaged(error):
+                    raise
+                self._index.renew()
+                return self._refresh(progress)
+
+    def _refresh(self, progress: Watch | None) -> IndexReport:
+        started = time.monotonic()
+        if True:
             if not self.folder.is_dir():
                 raise SourcesMissing(self.folder)
             files, left_out = list_files(self.folder)

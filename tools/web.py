@@ -164,7 +164,9 @@ def _pin(url: URL, reach: Reach) -> URL:
     if url.userinfo:
         raise _Refused("an address with a user name in it is not fetched")
     try:
-        found = socket.getaddrinfo(url.host, url.port or (443 if url.scheme == "https" else 80), type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(
+            url.host, url.port or (443 if url.scheme == "https" else 80), type=socket.SOCK_STREAM
+        )
     except (OSError, UnicodeError) as error:
         raise _Refused(f"there is no host {url.host!r}") from error
     numbers = [ipaddress.ip_address(str(row[4][0]).partition("%")[0]) for row in found]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Sys
 from langchain_core.tools import tool
 from pydantic import BaseModel, Field
 
-from signoff.errors import ReplyMisfit
+from signoff.errors import MissingExtra, ReplyMisfit
 from signoff.testing import ScriptedModel, calls, drops, fails, garbles, gives, hangs, refuses, says
 
 
@@ -128,6 +130,18 @@ def test_a_value_that_does_not_fit_what_was_asked_for_is_refused() -> None:
         ScriptedModel([City(name="Paris")]).invoke("?")
     with pytest.raises(ReplyMisfit, match=r"fits none of the tools \['search'\]"):
         ScriptedModel([City(name="Paris")]).bind_tools([search]).invoke("?")
+
+
+def test_structured_output_names_the_extra_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'signoff\[testing\]'"):
+        ScriptedModel([City(name="Paris")]).with_structured_output(City).invoke("?")
+    assert ScriptedModel(["Paris"]).invoke("?").text == "Paris"
+
+
+def test_the_doubles_are_loaded_only_by_those_who_ask_for_them() -> None:
+    code = "import sys, signoff; sys.exit('signoff.testing' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_a_value_goes_to_the_tool_named_like_its_class() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -84,8 +87,22 @@ def test_what_is_no_reply_is_refused() -> None:
         ScriptedModel([dict]).invoke("?")  # type: ignore[list-item]  # the mistake under test
 
 
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("hasty_threads")
 def test_threads_share_a_script_without_losing_or_repeating_a_reply() -> None:
-    model = ScriptedModel(str(number) for number in range(400))
+    def lines() -> Iterator[str]:
+        for number in range(400):
+            os.stat(".")  # a system call, during which another thread comes in if it can
+            yield str(number)
+
+    model = ScriptedModel(lines())
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: model.invoke("?").text, range(400)))
     assert sorted(answers, key=int) == [str(number) for number in range(400)]

@@ -1,0 +1,56 @@
+"""Every Python block of the README and the docs runs, and prints what the text block after it says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    return _BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+def test_the_example_team_of_the_readme_is_under_30_lines_and_has_three_agents() -> None:
+    example = next(code for kind, code in blocks(PAGES[0]) if kind == "python")
+    lines = [line for line in example.splitlines() if line.strip()]
+    assert len(lines) < 30
+    assert example.count("Agent(role=") == 3
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_blocks_of_a_page_run_one_after_the_other(page: Path, home: Path) -> None:
+    found = blocks(page)
+    code = [text for kind, text in found if kind == "python"]
+    if not code:
+        return
+    (home / "docs").symlink_to(ROOT / "docs")
+    (home / "page.py").write_text("from signoff import Ask, Policy\n" + "\n".join(code), encoding="utf-8")
+    done = subprocess.run([sys.executable, "page.py"], cwd=home, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    promised = "".join(
+        text
+        for (before, _), (kind, text) in zip(found, found[1:], strict=False)
+        if kind == "text" and before == "python"
+    )
+    assert done.stdout == promised
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    for target in _LINK.findall(page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_setting_is_in_the_example_file() -> None:
+    from signoff.settings import Settings
+
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    for name in Settings.model_fields:
+        assert f"SIGNOFF_{name.upper()}" in example or (name == "api_key" and "OPENAI_API_KEY" in example), name

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from signoff.tools.blocks import LONGEST, Block, compose
+
+KINDS = st.sampled_from(["heading", "prose", "list", "table", "code"])
+BLOCKS = st.lists(st.builds(Block, KINDS, st.text(max_size=3000), st.integers(1, 4)), max_size=12)
+
+
+def shown(*blocks: Block, title: str = "") -> list[tuple[str, str, str]]:
+    document = compose(title, blocks)
+    return [(span.kind, span.heading, document.text[span.start : span.end]) for span in document.spans]
+
+
+@given(BLOCKS)
+def test_every_passage_is_a_clean_piece_of_the_text_and_none_is_too_long(blocks: list[Block]) -> None:
+    document = compose("", blocks)
+    document.text.encode("utf-8")
+    assert "\0" not in document.text
+    end = 0
+    for span in document.spans:
+        text = document.text[span.start : span.end]
+        assert span.start >= end
+        assert 0 < len(text) <= LONGEST
+        assert text.strip()
+        assert text == text.rstrip()
+        end = span.end
+
+
+@given(BLOCKS)
+def test_no_word_outside_of_headings_is_lost(blocks: list[Block]) -> None:
+    document = compose("", blocks)
+    kept = "".join("".join(document.text[span.start : span.end].split()) for span in document.spans)
+    bodies = [block for block in blocks if block.kind != "heading"]
+    whole = "".join("".join(compose("", bodies).text.split()))
+    if whole:
+        assert kept == whole
+
+
+def test_paragraphs_of_one_section_are_merged_and_sections_are_not() -> None:
+    assert shown(
+        Block("prose", "One."), Block("prose", "Two."), Block("heading", "Next", 1), Block("prose", "Three.")
+    ) == [("prose", "", "One.\n\nTwo."), ("prose", "Next", "Three.")]
+
+
+def test_headings_above_a_passage_are_its_path_without_the_title() -> None:
+    blocks = [
+        Block("heading", "Guide", 1),
+        Block("heading", "Install", 2),
+        Block("heading", "Linux", 3),
+        Block("prose", "Use apt."),
+        Block("heading", "Use", 2),
+        Block("prose", "Run it."),
+    ]
+    document = compose("", blocks)
+    assert document.title == "Guide"
+    assert [span.heading for span in document.spans] == ["Install › Linux", "Use"]
+
+
+def test_tables_and_code_are_passages_of_their_own() -> None:
+    assert [kind for kind, _, _ in shown(Block("prose", "A."), Block("code", "x = 1"), Block("prose", "B."))] == [
+        "prose",
+        "code",
+        "prose",
+    ]
+    assert shown(Block("table", "a: 1"), Block("table", "b: 2")) == [("table", "", "a: 1"), ("table", "", "b: 2")]
+
+
+def test_a_list_stays_with_the_sentence_that_introduces_it() -> None:
+    filler = "This fills the passage. " * 30
+    items = "\n".join(f"- item {number} with some words in it" for number in range(15))
+    passages = shown(Block("prose", filler), Block("prose", "It does these:"), Block("list", items))
+    assert passages[1][2] == f"It does these:\n\n{items}"
+
+
+def test_a_long_paragraph_is_split_between_sentences() -> None:
+    sentence = "Here is a sentence of a fair length that says one thing."
+    passages = shown(Block("prose", " ".join([sentence] * 80)))
+    assert len(passages) > 3
+    assert all(text.startswith("Here is") and text.endswith("one thing.") for _, _, text in passages)
+
+
+def test_a_sentence_too_long_for_a_passage_is_split_between_words() -> None:
+    passages = shown(Block("prose", "word " * 1000))
+    assert all(set(text.split()) == {"word"} for _, _, text in passages)
+
+
+def test_a_long_list_is_split_between_items_and_a_long_table_between_rows() -> None:
+    lines = "\n".join(f"- the item with number {number} says this. And more." for number in range(100))
+    for kind in ("list", "table"):
+        passages = shown(Block(kind, lines))  # type: ignore[arg-type]  # one of the two
+        assert len(passages) > 2
+        assert all(line.startswith("- the item") for _, _, text in passages for line in text.splitlines())
+
+
+def test_long_code_is_split_at_blank_lines_and_keeps_its_margin() -> None:
+    function = "    def run(self):\n" + "        step()\n" * 30
+    passages = shown(Block("code", "\n".join([function] * 6)))
+    assert len(passages) > 1
+    assert all(text.startswith("    def run") for _, _, text in passages)
+
+
+def test_a_document_of_headings_only_can_be_found_by_them() -> None:
+    assert shown(Block("heading", "Agenda", 1), Block("heading", "Budget", 2))[0][2] == "Agenda\n\nBudget"
+
+
+def test_what_no_one_can_print_is_left_out() -> None:
+    assert compose("", [Block("prose", "a\0b\ud800c\u200bd\x07e\ufeff")]).text == "abcde"
