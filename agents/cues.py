@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from signoff.agents.bag import bag
 from signoff.agents.question import Kind, Question
 
+PLAIN_KINDS: tuple[Kind, ...] = ("when", "who", "count", "span")
+"""What is plain to see in an answer: a date, a name, a figure, a length of time."""
 _STRONG, _WEAK, _HEADED = 0.6, 0.25, 0.4
 """What strong words, weak words and a fitting heading add to a cue."""
 
@@ -85,9 +87,7 @@ _WEAK_CUES: Mapping[Kind, re.Pattern[str]] = {
     "whether": _any(_words("only|if|unless|except|no|requires?|required")),
 }
 _HEADING_CUES: Mapping[Kind, re.Pattern[str]] = {
-    "why": _any(
-        r"rationale|motivation|\bwhy\b|background|goals?\b|problem|benefit|purpose|introduction|abstract|reason|summary"
-    ),
+    "why": _any(r"rationale|motivation|\bwhy\b|background|goals?\b|problem|benefit|purpose|reason"),
     "how": _any(
         r"\bhow\b|specification|usage|implementation|semantics|procedure|steps|guide|getting started|example|overview",
         r"process|algorithm|instructions|setting up|abstract",
@@ -135,8 +135,7 @@ _CONDITION = re.compile(
 def cue(question: Question, sentence: str, heading: str) -> float:
     """How much this looks like an answer of the kind that is asked for, from 0 to 1."""
     kind = question.kind
-    innermost = " ".join(heading.split(" › ")[-2:])
-    headed = _HEADED if _HEADING_CUES[kind].search(innermost) else 0.0
+    headed = _HEADED if is_headed(question, heading) else 0.0
     if kind == "which":
         words = bag(sentence)
         return headed + (_STRONG if all(words.holds(term) for term in question.terms) else 0.0)
@@ -145,6 +144,11 @@ def cue(question: Question, sentence: str, heading: str) -> float:
     if _STRONG_CUES[kind].search(sentence):
         return headed + _STRONG
     return headed + (_WEAK if _WEAK_CUES[kind].search(sentence) else 0.0)
+
+
+def is_headed(question: Question, heading: str) -> bool:
+    """True if a heading like this promises an answer of the kind that is asked for."""
+    return bool(_HEADING_CUES[question.kind].search(" ".join(heading.split(" › ")[-2:])))
 
 
 def is_apparatus(heading: str) -> bool:
@@ -164,7 +168,7 @@ def asks_about_changes(question: Question) -> bool:
 
 def is_clear(question: Question, sentence: str) -> bool:
     """True if this gives what the question asks for, such as a date; of reasons and the like, who can tell."""
-    return question.kind not in ("when", "who", "count", "span") or bool(_STRONG_CUES[question.kind].search(sentence))
+    return question.kind not in PLAIN_KINDS or bool(_STRONG_CUES[question.kind].search(sentence))
 
 
 def is_set_aside(heading: str) -> bool:

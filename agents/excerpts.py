@@ -10,6 +10,8 @@ from signoff.agents.sentences import Sentence, begins_well
 
 LONGEST = 700
 """Characters an excerpt may have."""
+_COMFORTABLE = 450
+"""Characters up to which an excerpt is made longer for the reader's sake."""
 _MOST_SENTENCES = 3
 _LONGEST_LIST = 8
 
@@ -36,6 +38,11 @@ _META = re.compile(
     r"\bchapter \d|\b(?:later|earlier) in (?:this|the)\b|\bas (?:we|you)(?:[’']ve| have)? (?:saw|seen)\b|\brecall\b|"
     r"\byou[’']ll learn\b|\blet[’']s\b|\bnow that we\b|"
     r"\bwe(?:[’']ll| will) (?:cover|discuss|look|talk|see|explore|learn|show|explain|use|start|create|go)\b",
+    re.IGNORECASE,
+)
+_SELF = re.compile(
+    r"^this (?:pep|document|page|guide|paper|article|proposal) (?:\w+ly )?(?:is|provides|contains|describes|explains|"
+    r"discusses|addresses|lists|covers|gives)\b",
     re.IGNORECASE,
 )
 _CODE = re.compile(
@@ -88,15 +95,19 @@ def is_pointer(text: str) -> bool:
     return bool(_POINTER.match(text) or _META.search(text)) or text.rstrip("\"'”’)").endswith(("?", "？", "؟"))
 
 
+def is_about_itself(text: str) -> bool:
+    """True for a sentence that says what its document is, and little about the subject."""
+    return bool(_SELF.match(text))
+
+
 def cut(text: str, sentences: Sequence[Sentence], seed: int) -> Excerpt | None:
     """The seed sentence with what it needs to be understood; None if it cannot stand in a report."""
     if sentences[seed].item and (listed := _introduced(text, sentences, seed)):
         return listed
-    first, last = seed, seed
-    while sentences[first].is_dangling or not _stands(sentences, first):
-        if first == 0 or seed - first + 1 >= _MOST_SENTENCES or not _follows(sentences[first - 1], sentences[first]):
-            return None
-        first -= 1
+    last = seed
+    first = _beginning(sentences, seed)
+    if first is None:
+        return None
     if sentences[last].introduces:
         end = _list_end(sentences, last)
         return None if end is None else _excerpt(text, sentences, first, end)
@@ -105,6 +116,21 @@ def cut(text: str, sentences: Sequence[Sentence], seed: int) -> Excerpt | None:
     while _wants_more(sentences, first, last):
         last += 1
     return _excerpt(text, sentences, first, last) if _closes(sentences, last) else None
+
+
+def _beginning(sentences: Sequence[Sentence], seed: int) -> int | None:
+    """Place of the sentence to begin with so that nothing points back at what is left out; None if there is none."""
+    first = seed
+    while sentences[first].is_dangling or not _stands(sentences, first):
+        if first == 0 or seed - first + 1 >= _MOST_SENTENCES or not _follows(sentences[first - 1], sentences[first]):
+            return None
+        first -= 1
+    if sentences[first].leans and first > 0 and seed - first + 1 < _MOST_SENTENCES:
+        before = sentences[first - 1]
+        is_fit = _follows(before, sentences[first]) and not before.is_dangling and _stands(sentences, first - 1)
+        if is_fit and not is_noise(before.text) and sentences[seed].end - before.start <= _COMFORTABLE:
+            return first - 1
+    return first
 
 
 def _introduced(text: str, sentences: Sequence[Sentence], seed: int) -> Excerpt | None:
@@ -157,7 +183,7 @@ def _wants_more(sentences: Sequence[Sentence], first: int, last: int) -> bool:
     if is_noise(nearby.text) or is_pointer(nearby.text):
         return False
     length = sentences[last].end - sentences[first].start
-    return length < 90 or (length + len(nearby.text) < 420 and nearby.is_dangling)
+    return length < 90 or (length + len(nearby.text) < _COMFORTABLE and nearby.is_dangling)
 
 
 def _list_end(sentences: Sequence[Sentence], intro: int) -> int | None:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from signoff.agents.artifacts import Quote, Theme
 from signoff.agents.bag import bag
-from signoff.agents.cues import cue, is_clear
+from signoff.agents.cues import PLAIN_KINDS, cue, is_clear
 from signoff.agents.question import Question, understand
 
 _MOST_ANSWERS = 4
@@ -34,10 +34,19 @@ def answers(goal: str, quotes: Sequence[Quote]) -> tuple[int, ...]:
         own = [
             quote
             for quote in quotes
-            if _asked_by(questions, quote) is question and is_clear(question, quote.text) and quote not in chosen
+            if _asked_by(questions, quote) is question and _answers(question, quote) and quote not in chosen
         ]
         chosen += _best(question, own, max(1, _MOST_ANSWERS // len(questions)), _LONGEST_ANSWER // len(questions))
     return tuple(quote.id for quote in chosen)
+
+
+def _answers(question: Question, quote: Quote) -> bool:
+    """True if a quote gives what is asked for, and speaks of the subject where it does."""
+    if question.kind not in PLAIN_KINDS:
+        return True
+    words = bag(quote.text)
+    held = sum(words.holds(term) > 0 for term in question.subject)
+    return is_clear(question, quote.text) and 2 * held >= len(question.subject)
 
 
 def unanswered(goal: str, quotes: Sequence[Quote]) -> tuple[Question, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage
@@ -89,6 +89,7 @@ async def arun_model(loop: Loop) -> BaseModel:
 def _build(loop: Loop) -> CompiledStateGraph[Any, Any, Any, Any]:
     from langchain.agents import create_agent
     from langchain.agents.middleware import ModelCallLimitMiddleware
+    from langgraph.checkpoint.memory import InMemorySaver
 
     agent = loop.agent
     if agent.model is None:
@@ -99,12 +100,18 @@ def _build(loop: Loop) -> CompiledStateGraph[Any, Any, Any, Any]:
         system_prompt=f"You are the {agent.role} of a team. {agent.instructions}".strip(),
         response_format=agent.form or agent.gives,
         middleware=[ModelCallLimitMiddleware(run_limit=agent.limits.model_calls, exit_behavior="error")],
-        checkpointer=False,  # a step is one unit of work: it is done or it is done again
+        # A step is one unit of work: it is done or it is done again, so nothing of it is kept. `checkpointer=False`
+        # would say so, but LangGraph 1.2 then fails inside a graph that runs with durability="sync".
+        checkpointer=InMemorySaver(),
     )
 
 
 def _config(loop: Loop) -> RunnableConfig:
-    return {"callbacks": [loop], "recursion_limit": 4 * loop.agent.limits.model_calls + 10}
+    return {
+        "callbacks": [loop],
+        "recursion_limit": 4 * loop.agent.limits.model_calls + 10,
+        "configurable": {"thread_id": uuid4().hex},
+    }
 
 
 def _prompt(loop: Loop) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from signoff.errors import ModelError, SettingsError, UnknownModel
+from signoff.errors import ModelError, ModelRefused, ModelUnreachable, SettingsError, UnknownModel
 from signoff.settings import Settings
 
 if TYPE_CHECKING:
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 OFFLINE = "offline"
 """No model: the agents' function bodies."""
 DEFAULT_OPENAI_MODEL = "gpt-5.4-mini"
+
+_PASSING = (408, 409, 425, 429)
+"""Statuses below 500 after which trying again may help."""
 
 
 def choose_model(settings: Settings) -> str:
@@ -56,6 +59,8 @@ def _openai(model: str, settings: Settings) -> BaseChatModel:
         base_url=settings.base_url or None,
         timeout=settings.model_timeout,
         max_retries=settings.model_retries,
+        stream_usage=True,  # with a base URL it would stream without usage, and cost would read 0
+        use_responses_api=False if settings.base_url else None,  # compatible endpoints have chat completions only
     )
 
 
@@ -77,23 +82,31 @@ def _first_served(settings: Settings) -> str:
 
 
 def translate(error: Exception, model: str) -> ModelError | None:
-    """What a failed call means, as one of our errors; None if the error did not come from the endpoint."""
+    """What a failed call means, as one of our errors; None if the error does not come from the endpoint."""
     import openai
+    from langchain_core import exceptions as known
 
-    from signoff.errors import ModelRefused, ModelUnreachable
-
-    status = getattr(error, "status_code", None)
-    if isinstance(status, int):
-        problem = f"{status} {_message(error)}"
-        refused = 400 <= status < 500 and status not in (408, 409, 425, 429)
-        return ModelRefused(model, problem) if refused else ModelUnreachable(model, problem)
+    refusals = (
+        known.ModelAuthenticationError,
+        known.ModelPermissionDeniedError,
+        known.ModelNotFoundError,
+        known.ModelInvalidRequestError,
+    )
+    if isinstance(error, known.ModelError):
+        return (ModelRefused if isinstance(error, refusals) else ModelUnreachable)(model, _message(error))
+    if isinstance(error, openai.APIStatusError):
+        refused = error.status_code < 500 and error.status_code not in _PASSING
+        return (ModelRefused if refused else ModelUnreachable)(model, _message(error))
     if isinstance(error, openai.APIConnectionError | ConnectionError | TimeoutError):
         return ModelUnreachable(model, _message(error))
     return None
 
 
 def _message(error: Exception) -> str:
+    """The endpoint's own words, one line."""
+    status = getattr(error, "status_code", None)
     body = getattr(error, "body", None)
-    if isinstance(body, dict) and isinstance(body.get("message"), str):
-        return str(body["message"]).splitlines()[0][:300]
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+    said = body.get("message") if isinstance(body, dict) else None
+    text = said if isinstance(said, str) else str(error)
+    line = (text.splitlines() or [type(error).__name__])[0][:300].rstrip(". ")
+    return f"{status} {line}" if isinstance(status, int) and not line.startswith("Error code") else line

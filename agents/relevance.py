@@ -50,6 +50,8 @@ class Score:
     """Share of the question that the sentence and its surroundings speak of, from 0 to 1."""
     own: float
     """Share that the sentence itself speaks of."""
+    titled: float
+    """How much it names the subject as its document's title does, if the document is about the question."""
     cue: float
     """How much it looks like an answer to a question of this kind, from 0 to 1."""
     phrase: float
@@ -66,7 +68,12 @@ class Score:
     def total(self) -> float:
         """One number to rank by."""
         return (
-            self.coverage + 0.6 * self.own + 0.4 * self.phrase + 0.6 * self.cue + 0.4 * self.about + 0.15 * self.early
+            self.coverage
+            + 0.6 * max(self.own, 0.5 * self.titled)
+            + 0.4 * self.phrase
+            + 0.8 * self.cue
+            + 0.4 * self.about
+            + 0.15 * self.early
         )
 
 
@@ -130,7 +137,8 @@ class Scale:
         ]
         return Score(
             coverage=self.share(around) * (1 - _TORN * self._torn(bags)),
-            own=max(self.share(own.holds), 0.5 * about * _named(own, where.title, self.question)),
+            own=self.share(own.holds),
+            titled=about * _named(own, where.title, self.question),
             cue=cue(self.question, sentence, where.heading),
             phrase=sum(matched) / len(matched) if matched else 0.0,
             breadth=sum(around(term) > _CLOSE for term in self.subject) / len(self.subject),

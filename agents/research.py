@@ -13,7 +13,7 @@ from signoff.agents.retrieval import Find, frequency, is_same, retrieve
 from signoff.errors import UnknownSource
 from signoff.tools.sources import Sources
 
-_MOST_QUOTES = 16
+_MOST_QUOTES = 14
 
 
 def gather(task: Task, sources: Sources) -> Evidence:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from signoff.agents.bag import Bag, bag
 from signoff.agents.contradiction import differ
-from signoff.agents.cues import asks_about_changes, is_apparatus, is_log, is_set_aside
-from signoff.agents.excerpts import Excerpt, cut, is_noise, is_pointer, rows
+from signoff.agents.cues import asks_about_changes, is_apparatus, is_headed, is_log, is_set_aside
+from signoff.agents.excerpts import Excerpt, cut, is_about_itself, is_noise, is_pointer, rows
 from signoff.agents.question import Question
 from signoff.agents.relevance import Scale, Score, Surroundings, weigh
 from signoff.agents.sentences import Sentence, split
@@ -20,14 +20,18 @@ _FOCUS = 6
 """Documents read as a whole."""
 _READ = 120
 """Passages read sentence by sentence."""
+_OPENING, _PROMISED = 2, 3
+"""Passages that show what a document is about, and passages that its headings promise an answer in."""
 _LONGEST_READ = 400
 """Passages read of one document."""
 _MOST_OF_ONE = 5
 _OWN = 0.3
 """Share of the question that a sentence itself must speak of, wherever it stands."""
+_ROW = 0.5
+"""The same for a row of a table, which nothing around it explains."""
 _OUTLINED = ("why", "how", "what", "topic")
 _BELOW_BEST = {1: 0.85, 2: 0.75}
-_FAR_BELOW_BEST = 0.7
+_FAR_BELOW_BEST = 0.73
 """Quotes that score less than this share of the best are left out; few words tell good from bad less well."""
 
 
@@ -36,7 +40,10 @@ class Lead:
     """How a document begins that seems to be about the question."""
 
     words: Bag
-    passages: frozenset[int]
+    opening: frozenset[int]
+    """Ids of its first passages."""
+    promised: frozenset[int]
+    """Ids of the first passages below headings that promise an answer of the kind that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +90,12 @@ def _leads(scale: Scale, passages: dict[int, Passage], sources: Sources) -> dict
         best[passage.source] = max(best.get(passage.source, 0.0), _promise(scale, passage, None))
     leads: dict[str, Lead] = {}
     for source in sorted(best, key=lambda source: (-best[source], source))[: 2 * _FOCUS]:
-        opening = [p for p in sources.passages_of(source)[:8] if p.kind == "prose" and not is_noise(p.text[:300])][:2]
+        read = [p for p in sources.passages_of(source)[:_LONGEST_READ] if p.kind == "prose" and _is_readable(p)]
+        opening = [p for p in read[:8] if not is_noise(p.text[:300])][:_OPENING]
         lead = bag(" ".join([p.title for p in opening[:1]] + [p.text for p in opening]))
         if opening and scale.is_about(lead, opening[0].title):
-            leads[source] = Lead(lead, frozenset(p.id for p in opening))
+            fitting = [p.id for p in read if is_headed(scale.question, p.heading) and not is_set_aside(p.heading)]
+            leads[source] = Lead(lead, frozenset(p.id for p in opening), frozenset(fitting[:_PROMISED]))
     return dict(list(leads.items())[:_FOCUS])
 
 
@@ -113,7 +122,9 @@ def _finds(scale: Scale, passage: Passage, lead: Lead | None, sources: Sources) 
         near = tuple(bags[i] for i in (place - 1, place + 1) if 0 <= i < len(bags) and passage.kind != "table")
         where = Surroundings(near, bag(passage.text), passage.heading, passage.title, lead.words if lead else None)
         score = scale.score(sentence.text, where)
-        if not _bears(scale, score):
+        if not _bears(scale, score, lead is not None and passage.id in lead.opening | lead.promised) or (
+            passage.kind == "table" and score.own < _ROW
+        ):
             continue
         excerpt = Excerpt(sentence.start, sentence.text) if passage.kind == "table" else cut(text, sentences, place)
         if excerpt and not is_noise(excerpt.text):
@@ -124,13 +135,15 @@ def _finds(scale: Scale, passage: Passage, lead: Lead | None, sources: Sources) 
     return found
 
 
-def _bears(scale: Scale, score: Score) -> bool:
+def _bears(scale: Scale, score: Score, is_promised: bool) -> bool:
     """True if a sentence of this score bears on the question."""
     if score.coverage < scale.bar or score.breadth <= 0.5 or not score.named:
         return False
+    if score.own >= _OWN:
+        return True
     # A document about the subject gives its reasons and its outline without naming the subject in each sentence.
-    outlined = scale.question.kind in _OUTLINED and score.about >= scale.bar and score.cue >= 0.6
-    return score.own >= _OWN or outlined
+    is_outline = is_promised and scale.question.kind in _OUTLINED and score.about >= scale.bar
+    return is_outline and (score.cue >= 0.6 or score.titled >= 2 * _OWN)
 
 
 def _region(passage: Passage, sources: Sources) -> tuple[str, int]:
@@ -156,8 +169,11 @@ def _doubt(question: Question, passage: Passage, sentence: Sentence, score: Scor
     doubt += 0.5 if is_log(passage.title, passage.heading) and not asks_about_changes(question) else 0.0
     doubt += 0.1 if len(sentence.text) < 50 else 0.0
     doubt += 0.1 if sentence.is_dangling or sentence.leans else 0.0
+    doubt += 0.4 if is_about_itself(sentence.text) and question.kind not in ("what", "topic") else 0.0
     doubt += 0.25 if score.cue < 0.2 and question.kind not in ("what", "topic") else 0.0
-    return doubt - (0.2 if lead and passage.id in lead.passages and score.about >= 0.7 else 0.0)
+    if lead and passage.id in lead.promised:
+        return doubt - 0.4
+    return doubt - (0.2 if lead and passage.id in lead.opening else 0.0)
 
 
 def _choose(finds: Sequence[Find], most: int, least: float) -> list[Find]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from signoff.checkpoints.approvals import Approval
 from signoff.checkpoints.ledger import Ledger
 from signoff.desk.live import usage_text, watch_live
 from signoff.desk.question import ask_person, edit_in_editor, show_proposal
-from signoff.errors import AlreadyDecided, BadAnswer, SettingsError, UnknownTeam
+from signoff.errors import AlreadyDecided, BadAnswer, RunBusy, RunElsewhere, SettingsError, SignoffError, UnknownTeam
 from signoff.fleet.run import Run, Watch
 from signoff.graphs.answers import read_answer
 from signoff.graphs.catalog import TEAMS
@@ -120,6 +121,11 @@ def _see_through(run: Run, settings: Settings, console: Console, *, yes: bool, j
     except KeyboardInterrupt:
         console.print(f"\nStopped by you. The run is kept: signoff resume {run.id}", highlight=False)
         return INTERRUPTED
+    except (RunBusy, RunElsewhere):
+        raise
+    except (SignoffError, sqlite3.Error, OSError):
+        console.print(f"The run is kept. Once that is mended: signoff resume {run.id}", highlight=False)
+        raise
 
 
 def _answer(

@@ -260,7 +260,7 @@ class _Flow:
 def _is_about_document(fields: nodes.Element) -> bool:
     """Whether a list of fields stands at the top, as author and date do, not in the text."""
     above = fields.parent.parent if isinstance(fields.parent, nodes.section) else fields.parent
-    before = [node for node in fields.parent.children[: fields.parent.index(fields)]]
+    before = fields.parent.children[: fields.parent.index(fields)]
     return isinstance(above, nodes.document) and all(
         isinstance(node, nodes.title | nodes.comment | nodes.target) for node in before
     )

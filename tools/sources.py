@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from signoff.errors import SourcesEmpty, SourcesMissing, UnknownSource, Unreadable
+from signoff.errors import DatabaseUnusable, SourcesEmpty, SourcesMissing, UnknownSource, Unreadable
 from signoff.tools.folder import Found, Skipped, list_files, read_bytes
-from signoff.tools.index import Entry, Index
+from signoff.tools.index import Entry, Index, is_damaged
 from signoff.tools.passage import Passage
+from signoff.tools.readers import READABLE, kind_of, read_document
 
 _WORD = re.compile(r"\w+")
 _MOST_WORDS = 64
@@ -92,51 +93,45 @@ class Sources:
 
     def _refresh(self, progress: Watch | None) -> IndexReport:
         started = time.monotonic()
-        if True:
-            if not self.folder.is_dir():
-                raise SourcesMissing(self.folder)
-            files, left_out = list_files(self.folder)
-            before = set(self._index.paths())
-            known = {skip.path: (skip, digest) for skip, digest in self._index.skipped()}
-            skips = [(skip, "") for skip in left_out]
-            added = changed = 0
-            kept: set[str] = set()
-            batch = _Batch(self._index)
-            for done, file in enumerate(files, 1):
-                entry = self._look(file, known)
-                if isinstance(entry, tuple):
-                    skips.append(entry)
-                else:
-                    kept.add(file.name)
-                if isinstance(entry, Entry):
-                    batch.add(entry)
-                    added, changed = added + (file.name not in before), changed + (file.name in before)
-                if progress is not None:
-                    progress(IndexProgress(done, len(files), file.name))
-            batch.flush()
-            gone = sorted(set(self._index.paths()) - kept)
-            self._index.remove(gone)
-            self._index.set_skipped(skips)
-        report = IndexReport(
-            added=added,
-            changed=changed,
+        if not self.folder.is_dir():
+            raise SourcesMissing(self.folder)
+        files, left_out = list_files(self.folder)
+        skips = [(skip, "") for skip in left_out]
+        known = {skip.path: (skip, digest) for skip, digest in self._index.skipped()}
+        before = set(self._index.paths())
+        kept: set[str] = set()
+        new: set[str] = set()
+        batch = _Batch(self._index)
+        for done, file in enumerate(files, 1):
+            seen = self._look(file, known)
+            if isinstance(seen, tuple):
+                skips.append(seen)
+            else:
+                kept.add(file.name)
+            if isinstance(seen, Entry):
+                new.add(file.name)
+                batch.add(seen)
+            if progress is not None:
+                progress(IndexProgress(done, len(files), file.name))
+        batch.flush()
+        gone = set(self._index.paths()) - kept
+        self._index.remove(sorted(gone))
+        self._index.set_skipped(skips)
+        if not kept:
+            raise SourcesEmpty(self.folder, len(skips), READABLE)
+        return IndexReport(
+            added=len(new - before),
+            changed=len(new & before),
             removed=len(gone),
-            unchanged=len(kept) - added - changed,
+            unchanged=len(kept - new),
             skipped=tuple(self.skipped()),
             documents=self.documents,
             passages=self.passages,
             seconds=time.monotonic() - started,
         )
-        if not kept:
-            from signoff.tools.readers import READABLE
-
-            raise SourcesEmpty(self.folder, len(skips), READABLE)
-        return report
 
     def _look(self, file: Found, known: dict[str, tuple[Skipped, str]]) -> Entry | tuple[Skipped, str] | None:
         """What to store of a file, why not with the digest of its content, or None if it is stored already."""
-        from signoff.tools.readers import kind_of, read_document
-
         digest = ""
         try:
             kind_of(file.name)

@@ -345,7 +345,8 @@ def test_code_that_does_not_parse_is_still_read() -> None:
 
 
 def test_comments_of_other_languages_are_prose_and_declarations_are_headings() -> None:
-    source = "// Does the thing that has to be done, with all the care\n// and the attention that it needs.\nfunc Do(a int) {\n\treturn // x\n}\n"
+    source = "// Does the thing that has to be done, with all the care\n// and the attention that it needs.\n"
+    source += "func Do(a int) {\n\treturn // x\n}\n"
     source += (
         "/* One\n * two is a comment that is long enough to be prose of its own\n * for sure. */\ntype T struct {}\n"
     )

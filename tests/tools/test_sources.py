@@ -1,0 +1,305 @@
+"""A folder and its index, used by one process."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from signoff.errors import DatabaseUnusable, ForeignDatabase, SourcesEmpty, SourcesMissing, UnknownSource
+from signoff.tools.sources import IndexProgress, Skipped, Sources
+
+Opened = Callable[..., Sources]
+
+BIRDS = "# Birds\n\nHerons wade.\n\n## Food\n\nThey were eating frogs and fish.\n"
+
+
+@pytest.fixture
+def birds(folder: Path, opened: Opened) -> Sources:
+    """Three documents, indexed."""
+    (folder / "birds.md").write_text(BIRDS)
+    (folder / "deep").mkdir()
+    (folder / "deep" / "fish.txt").write_text("Fish swim in the café.\n\nA fish is eaten.")
+    (folder / "rocks.txt").write_text("Rocks lie still.")
+    sources = opened(folder)
+    sources.refresh()
+    return sources
+
+
+def test_search_finds_any_of_the_words_in_any_form_and_the_best_first(birds: Sources) -> None:
+    found = birds.search("Who EATS a heron, or cafe?")
+    assert {passage.source for passage in found} == {"birds.md", "deep/fish.txt"}
+    assert [passage.rank for passage in found] == sorted((passage.rank for passage in found), reverse=True)
+    assert all(passage.rank > 0 for passage in found)
+
+
+def test_a_passage_says_where_it_stands(birds: Sources) -> None:
+    (passage,) = birds.search("frogs")
+    assert (passage.source, passage.title, passage.heading, passage.kind) == ("birds.md", "Birds", "Food", "prose")
+    text = birds.text("birds.md")
+    assert text[passage.start : passage.start + len(passage.text)] == passage.text == "They were eating frogs and fish."
+
+
+def test_search_finds_headings_and_titles(birds: Sources) -> None:
+    assert birds.search("food")[0].heading == "Food"
+    assert {passage.source for passage in birds.search("birds")} == {"birds.md"}
+
+
+def test_search_returns_no_more_than_asked(birds: Sources) -> None:
+    assert len(birds.search("fish", limit=1)) == 1
+    assert birds.search("fish", limit=0) == []
+    assert birds.search("fish", limit=-1) == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        " ",
+        '"',
+        '"fish',
+        "fish AND",
+        "NEAR(fish, 2)",
+        "fish*",
+        "-fish",
+        "text:fish",
+        "\0",
+        "🐟",
+        "(((",
+        "' or 1=1 --",
+        "^",
+    ],
+)
+def test_no_query_is_a_syntax_error(birds: Sources, query: str) -> None:
+    assert len(birds.search(query)) == (2 if "fish" in query else 0)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(query=st.text(alphabet=st.characters()))
+def test_no_query_raises(birds: Sources, query: str) -> None:
+    birds.search(query)
+    birds.document_frequency([query])
+
+
+def test_a_very_long_query_is_answered(birds: Sources) -> None:
+    assert birds.search("fish " * 20_000)
+    assert birds.search(" ".join(f"word{number}" for number in range(20_000))) == []
+
+
+def test_a_word_that_is_everywhere_does_not_hide_the_rare_one(folder: Path, opened: Opened) -> None:
+    for number in range(400):
+        (folder / f"{number}.txt").write_text(f"The common word stands here, number {number}.")
+    (folder / "rare.txt").write_text("The common word and the zebra.")
+    (folder / "zebra.txt").write_text("A zebra alone.")
+    for number in range(2200):
+        with (folder / f"{number % 100}.txt").open("a") as file:
+            file.write(f"\n\n{'Common filler text goes on. ' * 45}{number}")
+    sources = opened(folder)
+    sources.refresh()
+    found = sources.search("the common zebra", limit=5)
+    assert {passage.source for passage in found[:2]} == {"rare.txt", "zebra.txt"}
+    assert len(found) == 5
+    assert len(sources.search("common", limit=500)) == 500
+
+
+def test_document_frequency_counts_passages_by_stem(birds: Sources) -> None:
+    words = ["eats", "frog", "fish", "whale", "", "well-known", "swim in", "birds"]
+    assert birds.document_frequency(words) == {
+        "eats": 1,
+        "frog": 1,
+        "fish": 2,
+        "whale": 0,
+        "": 0,
+        "well-known": 0,
+        "swim in": 1,
+        "birds": 0,
+    }
+
+
+def test_document_frequency_follows_what_another_connection_wrote(birds: Sources, opened: Opened) -> None:
+    assert birds.document_frequency(["whale"]) == {"whale": 0}
+    (birds.folder / "whale.txt").write_text("A whale.")
+    opened(birds.folder).refresh()
+    assert birds.document_frequency(["whale"]) == {"whale": 1}
+    assert birds.documents == 4
+
+
+def test_neighbours_are_the_passages_around_one(folder: Path, opened: Opened) -> None:
+    (folder / "a.md").write_text("".join(f"# H{number}\n\nText {number}.\n\n" for number in range(5)))
+    (folder / "b.md").write_text("Other.")
+    sources = opened(folder)
+    sources.refresh()
+    every = sources.passages_of("a.md")
+    assert [passage.text for passage in every] == [f"Text {number}." for number in range(5)]
+    assert sources.neighbours(every[2].id) == [every[1], every[3]]
+    assert sources.neighbours(every[0].id, before=2, after=2) == every[1:3]
+    assert sources.neighbours(every[2].id, before=0, after=9) == every[3:]
+    assert sources.neighbours(10**6) == []
+
+
+def test_an_unknown_document_is_an_error_that_names_it(birds: Sources) -> None:
+    for ask in (birds.text, birds.passages_of):
+        with pytest.raises(UnknownSource, match=r"No document 'nope.md'"):
+            ask("nope.md")
+
+
+def test_a_refresh_tells_how_far_it_is(folder: Path, opened: Opened) -> None:
+    for name in ("b.txt", "a.txt", "c.png"):
+        (folder / name).write_text("text")
+    told: list[IndexProgress] = []
+    opened(folder).refresh(told.append)
+    assert told == [IndexProgress(at, 3, name) for at, name in enumerate(("a.txt", "b.txt", "c.png"), 1)]
+
+
+def test_only_what_changed_is_indexed_again(birds: Sources) -> None:
+    told = birds.refresh()
+    assert (told.added, told.changed, told.removed, told.unchanged, told.documents) == (0, 0, 0, 3, 3)
+    kept = birds.passages_of("rocks.txt")
+    (birds.folder / "birds.md").write_text("Owls hoot.")
+    os.utime(birds.folder / "rocks.txt", (1, 1))
+    (birds.folder / "deep" / "fish.txt").unlink()
+    (birds.folder / "new.txt").write_text("New.")
+    told = birds.refresh()
+    assert (told.added, told.changed, told.removed, told.unchanged, told.documents) == (1, 1, 1, 1, 3)
+    assert birds.search("heron") == []
+    assert birds.search("fish") == []
+    assert [passage.source for passage in birds.search("owls new")] == ["new.txt", "birds.md"]
+    assert birds.passages_of("rocks.txt") == kept
+    assert birds.passages == 3
+
+
+def test_a_changed_file_of_the_same_size_and_time_is_indexed_again(birds: Sources) -> None:
+    file = birds.folder / "rocks.txt"
+    before = file.stat()
+    file.write_text("Rocks sit still."[: before.st_size])
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert birds.refresh().changed == 1
+    assert birds.search("sit")
+
+
+def test_the_index_is_there_when_the_folder_is_opened_again(birds: Sources, opened: Opened) -> None:
+    birds.close()
+    again = opened(birds.folder)
+    assert again.documents == 3
+    assert again.search("frogs")
+    assert Path(".signoff", "sources").is_dir()
+    assert len(list(Path(".signoff", "sources").glob("documents-*.db"))) == 1
+
+
+def test_folders_of_one_name_have_different_indexes(tmp_path: Path, opened: Opened) -> None:
+    for parent in ("a", "b"):
+        (tmp_path / parent / "docs").mkdir(parents=True)
+        (tmp_path / parent / "docs" / "it.txt").write_text(f"in {parent}")
+        opened(tmp_path / parent / "docs", home=tmp_path / "home").refresh()
+    assert len(list((tmp_path / "home" / "sources").glob("docs-*.db"))) == 2
+
+
+def test_a_missing_folder_is_an_error_and_so_is_a_file(tmp_path: Path, folder: Path, opened: Opened) -> None:
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path / "nothing", tmp_path / "file"):
+        with pytest.raises(SourcesMissing, match="Give an existing folder"):
+            opened(place)
+    sources = opened(folder)
+    folder.rmdir()
+    with pytest.raises(SourcesMissing):
+        sources.refresh()
+
+
+def test_a_folder_with_nothing_to_read_is_an_error_that_says_so(folder: Path, opened: Opened) -> None:
+    with pytest.raises(SourcesEmpty, match="it is empty"):
+        opened(folder).refresh()
+    (folder / "a.png").write_bytes(b"x")
+    with pytest.raises(SourcesEmpty, match=r"none of its 1 files can be read"):
+        opened(folder).refresh()
+
+
+def test_what_could_not_be_read_is_remembered_with_the_reason(birds: Sources, opened: Opened) -> None:
+    (birds.folder / "bad.pdf").write_bytes(b"%PDF-1.4 nonsense")
+    (birds.folder / "empty.md").touch()
+    (birds.folder / "large.txt").write_bytes(b"x" * 1_500_001)
+    small = opened(birds.folder, max_file_mb=1.5)
+    told = small.refresh()
+    assert told.documents == 3
+    reasons = {skip.path: skip.reason for skip in opened(birds.folder).skipped()}
+    assert reasons["bad.pdf"].startswith("a damaged PDF")
+    assert reasons["empty.md"] == "empty"
+    assert reasons["large.txt"] == "1.5 MB is more than the limit of 1.5 MB"
+    assert list(told.skipped) == small.skipped() == [Skipped(path, reasons[path]) for path in sorted(reasons)]
+    (birds.folder / "bad.pdf").unlink()
+    (birds.folder / "empty.md").write_text("Not any more.")
+    assert opened(birds.folder).refresh().skipped == ()
+
+
+def test_a_document_that_becomes_unreadable_leaves_the_index(birds: Sources) -> None:
+    (birds.folder / "rocks.txt").write_bytes(b"\0\0")
+    told = birds.refresh()
+    assert (told.removed, told.documents) == (1, 2)
+    assert birds.search("rocks") == []
+
+
+def test_an_index_of_another_version_is_built_anew(birds: Sources, opened: Opened) -> None:
+    (database,) = Path(".signoff", "sources").glob("*.db")
+    birds.close()
+    with sqlite3.connect(database) as other:
+        other.execute("pragma user_version = 999")
+        other.execute("drop table skipped")
+        other.execute("create table extra (x)")
+        other.execute("create view odd as select x from extra")
+    other.close()
+    again = opened(birds.folder)
+    assert again.documents == 0
+    told = again.refresh()
+    assert (told.added, told.documents) == (3, 3)
+    assert again.search("frogs")
+
+
+def test_a_file_that_is_not_an_index_is_refused_and_left_alone(folder: Path, tmp_path: Path, opened: Opened) -> None:
+    text, other = tmp_path / "text.db", tmp_path / "other.db"
+    text.write_text("This is a letter, not a database, and longer than one hundred characters so that it counts. " * 3)
+    with sqlite3.connect(other) as connection:
+        connection.execute("create table letters (x)")
+    connection.close()
+    before = {path: path.read_bytes() for path in (text, other)}
+    for path in before:
+        with pytest.raises(ForeignDatabase, match="Nothing was changed"):
+            opened(folder, database=path)
+        assert path.read_bytes() == before[path]
+        assert [p.name for p in tmp_path.glob(f"{path.name}*")] == [path.name]
+
+
+def test_an_empty_file_becomes_an_index(folder: Path, tmp_path: Path, opened: Opened) -> None:
+    (tmp_path / "new.db").touch()
+    (folder / "a.txt").write_text("Text.")
+    assert opened(folder, database=tmp_path / "new.db").refresh().documents == 1
+
+
+@pytest.mark.parametrize("place", [100, 4096, 9000, 20_000])
+def test_a_damaged_index_is_built_anew(birds: Sources, opened: Opened, place: int) -> None:
+    (database,) = Path(".signoff", "sources").glob("*.db")
+    birds.close()
+    raw = bytearray(database.read_bytes())
+    raw[place : place + 4000] = b"\xff" * len(raw[place : place + 4000])
+    database.write_bytes(raw)
+    again = opened(birds.folder)
+    (birds.folder / "birds.md").write_text("Owls hoot.")
+    assert again.refresh().documents == 3
+    assert [passage.source for passage in again.search("owls")] == ["birds.md"]
+
+
+def test_a_place_that_cannot_be_written_is_an_error_of_one_line(folder: Path, tmp_path: Path, opened: Opened) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DatabaseUnusable, match=r"not a directory|file exists") as caught:
+        opened(folder, database=tmp_path / "file" / "index.db")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_closed_index_says_that_it_is_closed(birds: Sources) -> None:
+    birds.close()
+    birds.close()
+    with pytest.raises(DatabaseUnusable, match="it was closed"):
+        birds.search("frogs")
