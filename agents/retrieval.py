@@ -137,10 +137,8 @@ def _finds(scale: Scale, passage: Passage, lead: Lead | None, sources: Sources) 
 
 def _bears(scale: Scale, score: Score, is_promised: bool) -> bool:
     """True if a sentence of this score bears on the question."""
-    if score.coverage < scale.bar or score.breadth <= 0.5 or not score.named:
-        return False
     if score.own >= _OWN:
-        return True
+        return score.coverage >= scale.bar and score.breadth > 0.5 and score.named
     # A document about the subject gives its reasons and its outline without naming the subject in each sentence.
     is_outline = is_promised and scale.question.kind in _OUTLINED and score.about >= scale.bar
     return is_outline and (score.cue >= 0.6 or score.titled >= 2 * _OWN)

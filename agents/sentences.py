@@ -39,6 +39,7 @@ _DANGLING = re.compile(
     r"the \w+(?: \w+)? (?:is|are|was|were|will|can) then)\b",
     re.IGNORECASE,
 )
+_ASIDE = re.compile(r"[(\[][^()\[\]]*[)\]][.!?]?")
 _SELF = (
     "pep|document|proposal|specification|paper|report|article|chapter|page|guide|note|policy|module|package|library|"
     "project|manual|handbook|book|study|agreement|release|version"
@@ -82,7 +83,7 @@ class Sentence:
     def is_dangling(self) -> bool:
         """True if its first words point back at something said before it."""
         opening = self.text.lstrip(_OPENERS)
-        if self.text.startswith(("(", "[")):
+        if _ASIDE.fullmatch(self.text):
             return True
         return bool(_DANGLING.match(opening)) and not _SELF_CONTAINED.match(opening)
 

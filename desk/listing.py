@@ -68,8 +68,8 @@ def show_run(run_id: str, *, json: bool) -> None:
     run = Run.open(record.id, settings=settings) if record.driver == "local" else None
     entries = ledger.audit.entries(record.id)
     if json:
-        state = {name: value for name, value in run.values.items() if name != "messages"} if run else {}
-        body = {**asdict(record), "state": state, "audit": [asdict(entry) for entry in entries]}
+        kept = {name: value for name, value in run.values.items() if name != "messages"} if run else {}
+        body = {**asdict(record), "state": kept, "audit": [asdict(entry) for entry in entries]}
         return _print_json(body)
     console = Console()
     started = _moment(record.created_at)

@@ -11,7 +11,7 @@ from signoff.graphs.team import Builder, Team
 from signoff.settings import Settings
 
 TEAMS = {"report": "signoff.graphs.report"}
-"""Each module has `graph()` for servers, `build_graph()` for drawings, and `rebuild(options, settings)` for resuming."""
+"""Each module has `graph()` for servers, `build_graph()` for drawings, `rebuild(options, settings)` for resuming."""
 
 
 def rebuild_team(name: str, options: Mapping[str, Any], settings: Settings) -> Team:

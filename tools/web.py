@@ -163,16 +163,21 @@ def _pin(url: URL, reach: Reach) -> URL:
         raise _Refused(f"{str(url)!r} is not an http:// or https:// address")
     if url.userinfo:
         raise _Refused("an address with a user name in it is not fetched")
-    try:
-        found = socket.getaddrinfo(
-            url.host, url.port or (443 if url.scheme == "https" else 80), type=socket.SOCK_STREAM
-        )
-    except (OSError, UnicodeError) as error:
-        raise _Refused(f"there is no host {url.host!r}") from error
-    numbers = [ipaddress.ip_address(str(row[4][0]).partition("%")[0]) for row in found]
+    numbers = _numbers(url.host, url.port or (443 if url.scheme == "https" else 80))
     if not reach.allow_private and not all(map(is_public, numbers)):
         raise _Refused(f"{url.host!r} is an address inside a network; only public pages are fetched")
     return url.copy_with(host=str(numbers[0]))
+
+
+def _numbers(host: str, port: int) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """Every address of a host."""
+    with suppress(ValueError):  # a name
+        return [ipaddress.ip_address(host)]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise _Refused(f"there is no host {host!r}") from error
+    return [ipaddress.ip_address(str(row[4][0]).partition("%")[0]) for row in found]
 
 
 def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

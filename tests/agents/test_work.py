@@ -30,7 +30,14 @@ def look_up(word: str) -> str:
 
 
 SENT: list[str] = []
-SEND = Action(name="send_mail", description="Sends.", arguments=Mail, call=lambda mail, key: SENT.append(mail.to) or {})
+
+
+def send(mail: Mail, key: str) -> dict[str, Any]:
+    SENT.append(mail.to)
+    return {}
+
+
+SEND = Action(name="send_mail", description="Sends.", arguments=Mail, call=send)
 
 
 def teller(model: Any, **more: Any) -> Agent[Story]:

@@ -12,10 +12,8 @@ import time
 from pathlib import Path
 
 import signoff.desk.running  # everything a run needs
-import signoff.graphs.report
-import signoff.tools.readers
+import signoff.tools.readers  # noqa: F401
 from signoff.desk.cli import main
-from signoff.fleet.run import Run
 
 QUESTION = "Why does the tide rise and fall?"
 
@@ -99,7 +97,3 @@ while killed_runs < wanted and number < 5 * wanted:
     }
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
-
-assert Run
-assert signoff.graphs.report
-assert signoff.tools.readers

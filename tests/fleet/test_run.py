@@ -51,8 +51,9 @@ def test_a_run_waits_for_a_person_and_is_done_once_approved(post: Post) -> None:
     assert (run.status, post.sent) == ("waiting", [])
     assert run.approval is not None
     assert run.approval.shown == {"to": "ann"}
-    run.approve()
-    assert (run.status, post.sent, run.approval) == ("done", ["ann"], None)
+    done = run.approve()
+    assert (done.status, post.sent) == ("done", ["ann"])
+    assert done.approval is None
 
 
 def test_a_run_may_be_rejected_or_edited(post: Post) -> None:

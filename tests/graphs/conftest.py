@@ -35,7 +35,7 @@ class Office:
     amounts: tuple[int, ...] = (5,)
     policy: Policy = field(default_factory=lambda: Policy({"pay": "ask"}))
     action: Action[Any] = field(init=False)
-    config: RunnableConfig = field(default_factory=lambda: {"configurable": {"thread_id": "r-1"}})
+    config: RunnableConfig = field(default_factory=lambda: RunnableConfig(configurable={"thread_id": "r-1"}))
 
     def __post_init__(self) -> None:
         self.action = Action(name="pay", description="Pays.", arguments=Payment, call=self._pay)

@@ -10,20 +10,24 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
+def _read(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]  # it ships no types
+
+
 def _outputs(notebook: Any) -> str:
     return "\n".join(str(output) for cell in notebook.cells for output in cell.get("outputs", []))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path, home: Path) -> None:
-    notebook = nbformat.read(path, as_version=4)
+    notebook = _read(path)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(home)}}).execute()
-    assert not any(cell.get("outputs") for cell in nbformat.read(path, as_version=4).cells), "commit it without outputs"
+    assert not any(cell.get("outputs") for cell in _read(path).cells), "commit it without outputs"
 
 
 def test_the_first_report_pauses_is_approved_and_shown(home: Path) -> None:
     (path,) = [path for path in NOTEBOOKS if path.stem == "01_first_report"]
-    notebook = nbformat.read(path, as_version=4)
+    notebook = _read(path)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(home)}}).execute()
     shown = _outputs(notebook)
     for expected in ("image/png", "waiting", "publish_report", "written: False", "done ['done']"):
