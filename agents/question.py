@@ -15,16 +15,17 @@ Kind = Literal["why", "how", "what", "which", "when", "who", "where", "span", "c
 """What is asked for: a reason, a way, a definition, one or some of many, a time, a name, a place, a length of time,
 a number, a difference, yes or no, or everything."""
 
+_OPENING = r"^(?:\W|\b(?:and|or|but|since|until|by|for|with|to|from|of|in|on|at|exactly)\b)*"
 _KINDS: tuple[tuple[Kind, str], ...] = (
     ("why", r"\bwhy\b|\bhow come\b|\b(?:reasons?|rationale|motivation|justification|purpose|aim|point of)s?\b"),
     ("span", r"\bhow (?:long|often|old|soon|frequently)\b"),
     ("count", r"\bhow (?:many|much|large|big|fast|far|high|heavy|tall)\b|\b(?:number|amount|price) of\b"),
     ("compare", r"\b(?:differen(?:ces?|t)|differ|compared?|comparison|versus|vs)\b"),
     ("whether", r"\bwhen (?:should|do|does|can|could|must|may|to|would|shall|am|not)\b"),
-    ("when", r"\bwhen\b|\b(?:what|which) (?:year|date|day|month|release|version)\b|\bsince which\b"),
+    ("when", _OPENING + r"when\b|\b(?:what|which) (?:year|date|day|month|release|version)\b|\bsince which\b"),
     ("how", r"\bhow\b|\bsteps (?:to|for)\b"),
-    ("who", r"\bwho(?:m|se)?\b"),
-    ("where", r"\bwhere\b"),
+    ("who", _OPENING + r"who(?:m|se)?\b"),
+    ("where", _OPENING + r"where\b"),
     (
         "what",
         r"\bwhat(?:['’]s| is| are| was| were)\b|\bwhat does .{2,60} (?:mean|do)\b|\bdefin(?:e|ition)\b|\bmeaning\b",

@@ -31,7 +31,7 @@ STOP_WORDS = frozenset(
 """Words too common to tell one text from another."""
 
 _WEAK = frozenset(
-    "accept achieve add allow apply approach become begin bring call cause certain change choose common consider "
+    "accept achieve add allow apply approach available become begin bring call cause certain change choose common consider "
     "contain create current currently decide define describe design different do easy enable end exist explain "
     "feature find follow general get good handle happen help important improve include intend introduce involve kind "
     "let look make mean new number offer old part perform place possible propose provide purpose recommend replace "

@@ -55,9 +55,12 @@ def run(
     json: Json = False,
 ) -> None:
     """Give a team a goal; sign off what it proposes."""
+    from signoff.desk.opening import open_run
+
+    settings = open_run(question, sources=sources, out=out, model=model)
     from signoff.desk.running import start_run
 
-    raise typer.Exit(start_run(team, question, sources=sources, out=out, model=model, yes=yes, json=json))
+    raise typer.Exit(start_run(team, question, settings, yes=yes, json=json))
 
 
 @app.command()

@@ -11,12 +11,11 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from signoff.agents.models import OFFLINE, choose_model
 from signoff.checkpoints.approvals import Approval
 from signoff.checkpoints.ledger import Ledger
 from signoff.desk.live import usage_text, watch_live
 from signoff.desk.question import ask_person, edit_in_editor, show_proposal
-from signoff.errors import AlreadyDecided, BadAnswer, RunBusy, RunElsewhere, SettingsError, SignoffError, UnknownTeam
+from signoff.errors import AlreadyDecided, BadAnswer, RunBusy, RunElsewhere, SignoffError, UnknownTeam
 from signoff.fleet.run import Run, Watch
 from signoff.graphs.answers import read_answer
 from signoff.graphs.catalog import TEAMS
@@ -28,20 +27,12 @@ DONE, WAITS, STOPPED, INTERRUPTED = 0, 3, 4, 130
 """Exit codes: the run is done; it waits for a person; it was stopped, rejected or refused; Ctrl-C."""
 
 
-def start_run(
-    team: str, question: str, *, sources: Path | None, out: Path | None, model: str | None, yes: bool, json: bool
-) -> int:
+def start_run(team: str, question: str, settings: Settings, *, yes: bool, json: bool) -> int:
     """Start a run of a ready-made team and see it through; returns the exit code."""
     if team not in TEAMS:
         raise UnknownTeam(team, sorted(TEAMS))
-    if not question.strip():
-        raise SettingsError("QUESTION", "is empty", "Say what the team is to find out.")
-    settings = load_settings(model=model, sources=sources, out=out)
-    if settings.sources is None:
-        raise SettingsError("--sources", "is not set", "Name a folder of documents.")
     console = Console(stderr=True)
-    console.print(_model_line(settings), highlight=False)
-    built = report_team(settings.sources, out=settings.out, settings=settings)
+    built = report_team(settings.sources or Path(), out=settings.out, settings=settings)
     run = Run.start(built, question, settings=settings, drive=False)
     console.print(f"Run {run.id}", highlight=False)
     return _see_through(run, settings, console, yes=yes, json=json)
@@ -183,14 +174,6 @@ def _report(run: Run, console: Console, *, json: bool) -> int:
         f"Run {record.id} is {record.status}: {record.note} ({usage_text(run.usage)})", highlight=False, soft_wrap=True
     )
     return DONE if record.status == "done" else STOPPED
-
-
-def _model_line(settings: Settings) -> str:
-    chosen = choose_model(settings)
-    if chosen != OFFLINE:
-        return f"Model: {chosen}" + (f" at {settings.base_url}" if settings.base_url else "")
-    why = "as asked" if settings.model else "no OPENAI_API_KEY or SIGNOFF_BASE_URL is set"
-    return f"Model: offline ({why}). The report is extracted from your documents, not generated."
 
 
 def _print_json(value: Any) -> None:

@@ -70,11 +70,12 @@ def _done(agent: Agent[Any], state: TeamState, work: Work) -> Update:
         for place, proposal in enumerate(work.proposals)
     ]
     brief = work.artifact.brief()
+    note = brief.splitlines()[0].lstrip("# ")[:200] if brief else ""
     return {
         "artifacts": {**artifacts, name: stored},
         "proposals": [*state.get("proposals", []), *proposed],
         "rounds": rounds,
-        "plan": end_step(state["plan"], agent.role, "completed", brief.splitlines()[0][:200] if brief else ""),
+        "plan": end_step(state["plan"], agent.role, "completed", note),
         "messages": [AIMessage(brief, name=agent.role, id=f"{run_id}-{turn}-{agent.role}")],
         "usage": add_usage(state.get("usage", NO_USAGE), work.usage),
     }

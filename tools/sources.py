@@ -11,7 +11,8 @@ from pathlib import Path
 from threading import Lock
 
 from signoff.errors import DatabaseUnusable, SourcesEmpty, SourcesMissing, UnknownSource, Unreadable
-from signoff.tools.folder import Found, Skipped, list_files, read_bytes
+from signoff.tools.folder import Found, list_files, read_bytes
+from signoff.tools.folder import Skipped as Skipped  # what `skipped()` gives
 from signoff.tools.index import Entry, Index, is_damaged
 from signoff.tools.passage import Passage
 from signoff.tools.readers import READABLE, kind_of, read_document

@@ -89,8 +89,8 @@ def test_a_sentence_too_long_for_a_passage_is_split_between_words() -> None:
 
 def test_a_long_list_is_split_between_items_and_a_long_table_between_rows() -> None:
     lines = "\n".join(f"- the item with number {number} says this. And more." for number in range(100))
-    for kind in ("list", "table"):
-        passages = shown(Block(kind, lines))  # type: ignore[arg-type]  # one of the two
+    for block in (Block("list", lines), Block("table", lines)):
+        passages = shown(block)
         assert len(passages) > 2
         assert all(line.startswith("- the item") for _, _, text in passages for line in text.splitlines())
 

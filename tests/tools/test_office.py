@@ -112,12 +112,14 @@ def test_a_word_document_gives_headings_lists_and_tables(word: Word) -> None:
 def test_a_word_document_reads_as_with_its_changes_accepted(
     word: Word, rewritten: Callable[[bytes, str, str, str], bytes]
 ) -> None:
-    raw = word(lambda document: document.add_paragraph("It is MARK good.") and None)
+    def write(document: WordDocument) -> None:
+        document.add_paragraph("It is MARK good.")
+
     changed = (
         '<w:t xml:space="preserve">It is </w:t></w:r><w:del><w:r><w:delText>not </w:delText></w:r></w:del>'
         '<w:ins><w:r><w:t xml:space="preserve">very</w:t></w:r></w:ins><w:r><w:t xml:space="preserve"> good.</w:t>'
     )
-    raw = rewritten(raw, "word/document.xml", "<w:t>It is MARK good.</w:t>", changed)
+    raw = rewritten(word(write), "word/document.xml", "<w:t>It is MARK good.</w:t>", changed)
     assert read_document("a.docx", raw).text == "It is very good."
 
 
