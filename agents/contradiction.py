@@ -92,7 +92,7 @@ def _read(sentence: str) -> _Statement:
         unit = _unit(match, number)
         if unit:
             figures.add((number, unit))
-            shown[unit] = match[0].strip()
+            shown[unit] = match[0].strip() if unit != "money" else f"{match['money']}{match['number']}"
         else:
             others.add(number)
     counted = {number for number, _ in figures} | others | set(_SPELT)

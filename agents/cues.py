@@ -115,8 +115,9 @@ _SERVING = (
     r"(?:external |useful )?links|navigation|credits"
 )
 _APPARATUS = re.compile(rf"(?:{_SERVING})(?:(?:,| and| &) (?:{_SERVING}))*", re.IGNORECASE)
-_LOG = re.compile(r"\b(?:change ?log|changes|release notes|what[’']s new|history|news|releases?)\b", re.IGNORECASE)
-_ABOUT_CHANGES = frozenset("change changelog release version new add remove fix history news update".split())
+_LOG = re.compile(r"\b(?:change ?log|changes|release notes|what[’']s new)\b", re.IGNORECASE)
+_ABOUT_CHANGES = frozenset("change changelog release version new add remove fix update".split())
+_STEP = re.compile(r"^\d+[.)] ", re.MULTILINE)
 _COPULA = _any(
     _words(
         "is|are|was|were|means?|refers? to|denotes?|describes?|defines?|provides?|allows?|enables?|lets?|stands? for"
@@ -141,7 +142,7 @@ def cue(question: Question, sentence: str, heading: str) -> float:
         return headed + (_STRONG if all(words.holds(term) for term in question.terms) else 0.0)
     if kind not in _STRONG_CUES:
         return headed + _definition(question, sentence)
-    if _STRONG_CUES[kind].search(sentence):
+    if _STRONG_CUES[kind].search(sentence) or (kind == "how" and lists_steps(sentence)):
         return headed + _STRONG
     return headed + (_WEAK if _WEAK_CUES[kind].search(sentence) else 0.0)
 
@@ -149,6 +150,11 @@ def cue(question: Question, sentence: str, heading: str) -> float:
 def is_headed(question: Question, heading: str) -> bool:
     """True if a heading like this promises an answer of the kind that is asked for."""
     return bool(_HEADING_CUES[question.kind].search(" ".join(heading.split(" › ")[-2:])))
+
+
+def lists_steps(text: str) -> bool:
+    """True if this holds a numbered list."""
+    return bool(_STEP.search(text))
 
 
 def is_apparatus(heading: str) -> bool:

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Evidence, Quote
+from signoff.agents.bag import bag
 from signoff.agents.grouping import reading_order
 from signoff.agents.location import Plain, even_out
 from signoff.agents.question import Question, understand, whole
 from signoff.agents.retrieval import Find, frequency, is_same, retrieve
+from signoff.agents.words import is_ideographic
 from signoff.errors import UnknownSource
 from signoff.tools.sources import Sources
 
@@ -35,7 +37,7 @@ def gather(task: Task, sources: Sources) -> Evidence:
         quotes=quotes,
         searched=sources.documents,
         matched=matched,
-        missing=_missing(whole(task.goal), sources),
+        missing=_missing(whole(task.goal), quotes, sources),
     )
 
 
@@ -74,9 +76,16 @@ def _located(quote: Quote, sources: Sources, texts: dict[str, Plain]) -> Quote |
     return quote.model_copy(update={"text": text[slice(*span)], "start": span[0], **named})
 
 
-def _missing(question: Question, sources: Sources) -> tuple[str, ...]:
+def _missing(question: Question, quotes: Iterable[Quote], sources: Sources) -> tuple[str, ...]:
+    """The words of the question that no passage uses, in whichever form."""
     counts = frequency(question, sources)
-    return tuple(term.word for term in question.terms if not counts[term.word])
+    return tuple(
+        term.word
+        for term in question.terms
+        if not counts[term.word]
+        and not is_ideographic(term.word)
+        and not any(bag(quote.text).holds(term) for quote in quotes)
+    )
 
 
 def _quote(number: int, find: Find) -> Quote:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from signoff.agents.bag import Bag, bag
 from signoff.agents.contradiction import differ
-from signoff.agents.cues import asks_about_changes, is_apparatus, is_headed, is_log, is_set_aside
+from signoff.agents.cues import asks_about_changes, is_apparatus, is_headed, is_log, is_set_aside, lists_steps
 from signoff.agents.excerpts import Excerpt, cut, is_about_itself, is_noise, is_pointer, rows
 from signoff.agents.question import Question
 from signoff.agents.relevance import Scale, Score, Surroundings, weigh
@@ -29,6 +29,10 @@ _OWN = 0.3
 """Share of the question that a sentence itself must speak of, wherever it stands."""
 _ROW = 0.5
 """The same for a row of a table, which nothing around it explains."""
+_STEPS = 0.3
+"""What numbered steps add for a question that asks how."""
+_HOPELESS = 0.35
+"""A question of which the documents use fewer of the words than this, by weight, is not searched for."""
 _OUTLINED = ("why", "how", "what", "topic")
 _BELOW_BEST = {1: 0.85, 2: 0.75}
 _FAR_BELOW_BEST = 0.73
@@ -63,13 +67,13 @@ def retrieve(question: Question, sources: Sources, most: int) -> list[Find]:
         return []
     counts = frequency(question, sources)
     scale = weigh(question, counts, sources.passages)
-    if scale.share(lambda term: float(counts.get(term.word, 0) > 0)) < scale.bar:
+    if scale.share(lambda term: float(counts[term.word] > 0)) < _HOPELESS:
         return []
     passages = _candidates(question, sources)
     leads = _leads(scale, passages, sources)
     for source in leads:
         passages |= {p.id: p for p in sources.passages_of(source)[:_LONGEST_READ]}
-    worth = {id: _promise(scale, p, leads.get(p.source)) for id, p in passages.items() if _is_readable(p)}
+    worth = {id: _promise(scale, p, leads.get(p.source)) for id, p in passages.items() if _is_readable(question, p)}
     read = sorted(worth, key=lambda id: (-worth[id], id))[:_READ]
     finds = [find for id in read for find in _finds(scale, passages[id], leads.get(passages[id].source), sources)]
     return _choose(finds, most, _BELOW_BEST.get(len(scale.subject), _FAR_BELOW_BEST))
@@ -90,7 +94,11 @@ def _leads(scale: Scale, passages: dict[int, Passage], sources: Sources) -> dict
         best[passage.source] = max(best.get(passage.source, 0.0), _promise(scale, passage, None))
     leads: dict[str, Lead] = {}
     for source in sorted(best, key=lambda source: (-best[source], source))[: 2 * _FOCUS]:
-        read = [p for p in sources.passages_of(source)[:_LONGEST_READ] if p.kind == "prose" and _is_readable(p)]
+        read = [
+            p
+            for p in sources.passages_of(source)[:_LONGEST_READ]
+            if p.kind == "prose" and _is_readable(scale.question, p)
+        ]
         opening = [p for p in read[:8] if not is_noise(p.text[:300])][:_OPENING]
         lead = bag(" ".join([p.title for p in opening[:1]] + [p.text for p in opening]))
         if opening and scale.is_about(lead, opening[0].title):
@@ -99,8 +107,11 @@ def _leads(scale: Scale, passages: dict[int, Passage], sources: Sources) -> dict
     return dict(list(leads.items())[:_FOCUS])
 
 
-def _is_readable(passage: Passage) -> bool:
-    return passage.kind != "code" and not is_apparatus(passage.heading)
+def _is_readable(question: Question, passage: Passage) -> bool:
+    """True if the passage may hold an answer in words."""
+    if passage.kind == "code" or is_apparatus(passage.heading):
+        return False
+    return asks_about_changes(question) or not is_log(passage.title, passage.heading)
 
 
 def _promise(scale: Scale, passage: Passage, lead: Lead | None) -> float:
@@ -117,7 +128,7 @@ def _finds(scale: Scale, passage: Passage, lead: Lead | None, sources: Sources) 
     found: list[Find] = []
     for place, sentence in enumerate(sentences):
         inside = passage.start <= offset + sentence.start < passage.start + len(passage.text)
-        if not inside or is_noise(sentence.text):
+        if not inside or (is_noise(sentence.text) and not sentence.introduces):
             continue
         near = tuple(bags[i] for i in (place - 1, place + 1) if 0 <= i < len(bags) and passage.kind != "table")
         where = Surroundings(near, bag(passage.text), passage.heading, passage.title, lead.words if lead else None)
@@ -129,9 +140,9 @@ def _finds(scale: Scale, passage: Passage, lead: Lead | None, sources: Sources) 
         excerpt = Excerpt(sentence.start, sentence.text) if passage.kind == "table" else cut(text, sentences, place)
         if excerpt and not is_noise(excerpt.text):
             placed = replace(excerpt, start=offset + excerpt.start)
-            found.append(
-                Find(passage, placed, score, score.total - _doubt(scale.question, passage, sentence, score, lead))
-            )
+            worth = score.total - _doubt(scale.question, passage, sentence, score, lead)
+            worth += _STEPS if scale.question.kind == "how" and lists_steps(excerpt.text) else 0.0
+            found.append(Find(passage, placed, score, worth))
     return found
 
 
@@ -164,7 +175,6 @@ def _doubt(question: Question, passage: Passage, sentence: Sentence, score: Scor
     doubt += 0.25 if is_set_aside(passage.heading) else 0.0
     doubt += 0.4 if is_pointer(sentence.text) else 0.0
     doubt += 0.0 if sentence.is_whole or passage.kind == "table" else 0.3
-    doubt += 0.5 if is_log(passage.title, passage.heading) and not asks_about_changes(question) else 0.0
     doubt += 0.1 if len(sentence.text) < 50 else 0.0
     doubt += 0.1 if sentence.is_dangling or sentence.leans else 0.0
     doubt += 0.4 if is_about_itself(sentence.text) and question.kind not in ("what", "topic") else 0.0

@@ -19,6 +19,8 @@ _ABBREVIATION = re.compile(
     r"jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|\w)|(?P<number>no|nr|art|p|abs|ver|rev))$",
     re.IGNORECASE,
 )
+_SPACED = re.compile(r"\w\.(?:\s|$)")
+"""The second half of an abbreviation in two parts: the 'B.' of 'z. B.'."""
 _FEWER = re.compile(r"\b(?:etc|inc|ltd|co|corp|jr|usw|[ap]\.m)$", re.IGNORECASE)
 _OPENERS = "\"'“‘«([{*_`„「『（《¿¡"
 _TERMINATED = re.compile(
@@ -187,7 +189,7 @@ def _abbreviates(before: str, following: str) -> bool:
     if found := _ABBREVIATION.search(before[-14:] if len(before) > 14 else before):
         word = found["never"] or ""
         if len(word) == 1:
-            return word.isupper() and word != "I"
+            return (word.isupper() and word != "I") or bool(_SPACED.match(following))
         return following[0].isdigit() if found["number"] else True
     return bool(_FEWER.search(before)) and not following.lstrip(_OPENERS)[:1].isupper()
 

@@ -10,6 +10,7 @@ _TOKEN = re.compile(
     r"|(?P<ideographs>[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+)"
     r"|(?:(?![\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])[^\W_])+(?:['’](?:s|t|re|ve|ll|d|m)\b)?"
 )
+_IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _CONTRACTION = re.compile(r"['’](?:s|re|ve|ll|d|m)$")
 
 STOP_WORDS = frozenset(
@@ -31,12 +32,12 @@ STOP_WORDS = frozenset(
 """Words too common to tell one text from another."""
 
 _WEAK = frozenset(
-    "accept achieve add allow apply approach available become begin bring call cause certain change choose common consider "
-    "contain create current currently decide define describe design different do easy enable end exist explain "
-    "feature find follow general get good handle happen help important improve include intend introduce involve kind "
-    "let look make mean new number offer old part perform place possible propose provide purpose recommend replace "
-    "require several show solve specific start state stop suggest tell time try turn type use useful various work "
-    "write".split()
+    "accept achieve add allow apply approach available become begin bring call cause certain change choose common "
+    "consider contain create current currently decide define describe design different do easy enable end exist "
+    "explain feature find follow general get good handle happen help important improve include intend introduce "
+    "involve kind let look make mean new number offer old part perform place possible propose provide purpose "
+    "recommend replace require several show solve specific start state stop suggest tell time try turn type use "
+    "useful various work write".split()
 )
 _IRREGULAR = dict(
     pair.split(":")
@@ -97,6 +98,11 @@ def content(text: str) -> list[str]:
 def carries_meaning(word: str) -> bool:
     """True unless it is a stop word or a lone letter that is not a name of its own."""
     return word not in STOP_WORDS and (len(word) > 1 or word.isdigit() or not word.isascii())
+
+
+def is_ideographic(word: str) -> bool:
+    """True for a pair of ideographs: an index that cuts words at blanks cannot tell whether it has them."""
+    return bool(_IDEOGRAPH.match(word))
 
 
 def is_weak(word: str) -> bool:

@@ -73,7 +73,7 @@ class Ledger:
         path = Path(self.database)
         try:
             _refuse_foreign(path, self._busy_seconds)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
         except OSError as error:
             raise DatabaseUnusable(self.database, str(error)) from error
         engine = create_engine(f"sqlite:///{path.resolve()}", connect_args={"timeout": self._busy_seconds})
@@ -121,6 +121,13 @@ def _refuse_foreign(path: Path, busy_seconds: float) -> None:
     strangers = {name for name in found if not name.startswith("sqlite_")} - _SAVER_TABLES
     if strangers and not ours:
         raise ForeignDatabase(str(path), f"it holds the table {min(strangers)!r}")
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the database's folder if it is not there; what it will hold is nobody's to commit."""
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".gitignore").write_text("*\n", encoding="ascii")
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:

@@ -60,31 +60,33 @@ def list_approvals(*, json: bool) -> None:
 def show_run(run_id: str, *, json: bool) -> None:
     """Print one run: plan, decisions, effects, usage."""
     from signoff.desk.live import usage_text
-    from signoff.fleet.run import Run
+    from signoff.fleet.run import read_state
+    from signoff.graphs.state import TeamState
 
     settings = load_settings()
     ledger = Ledger(settings.database_path)
     record = ledger.runs.get(run_id)
-    run = Run.open(record.id, settings=settings) if record.driver == "local" else None
+    state = read_state(record.id, settings) if record.driver == "local" else {}
     entries = ledger.audit.entries(record.id)
     if json:
-        kept = {name: value for name, value in run.values.items() if name != "messages"} if run else {}
+        kept = {
+            name: value for name, value in state.items() if name in TeamState.__annotations__ and name != "messages"
+        }
         body = {**asdict(record), "state": kept, "audit": [asdict(entry) for entry in entries]}
         return _print_json(body)
     console = Console()
     started = _moment(record.created_at)
-    started, state = _moment(record.created_at), standing(record)
-    console.print(f"[bold]{record.id}[/] · {record.team} · [bold]{state}[/] · started {started}")
+    started, stands = _moment(record.created_at), standing(record)
+    console.print(f"[bold]{record.id}[/] · {record.team} · [bold]{stands}[/] · started {started}")
     console.print(Text(record.goal, "italic"))
     if record.note:
         console.print(Text(record.note))
-    if run is not None:
-        plan = _table("agent", "status", "note")
-        for step in run.plan:
-            plan.add_row(step["agent"], step["status"], _short(step["note"]))
-        if run.plan:
-            console.print(plan)
-        console.print(usage_text(run.usage), highlight=False)
+    plan = _table("agent", "status", "note")
+    for step in state.get("plan", []):
+        plan.add_row(step["agent"], step["status"], _short(step["note"]))
+    if plan.row_count:
+        console.print(plan)
+        console.print(usage_text(state["usage"]), highlight=False)
     history = _table("when", "event", "details")
     for entry in entries:
         history.add_row(_moment(entry.at), entry.event, _short(_details(entry.body)))

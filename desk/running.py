@@ -74,7 +74,7 @@ def decide(
     record = ledger.runs.get(approval.run_id)
     if not go_on or record.driver != "local" or record.team not in TEAMS:
         if go_on:
-            console.print("The run is driven by another program: resume it there and it will find the decision.")
+            console.print("The run is driven by your own program: resume it there and it will find the decision.")
         if json:
             _print_json({"approval": approval.id, "status": approval.status, "run": approval.run_id})
         return DONE

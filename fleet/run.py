@@ -125,8 +125,7 @@ class Run:
     def values(self) -> dict[str, Any]:
         """The state of the graph at its last checkpoint, empty before the first."""
         if self._values is None:
-            with self._graph() as (graph, config):
-                self._values = dict(graph.get_state(config).values)
+            self._values = read_state(self.id, self._settings)
         return self._values
 
     @property
@@ -178,10 +177,7 @@ class Run:
     @contextmanager
     def _graph(self) -> Iterator[tuple[Any, RunnableConfig]]:
         with open_saver(self._settings.database_path) as saver:
-            yield (
-                self.team.compile(checkpointer=saver),
-                {"configurable": {"thread_id": self.id.partition("~")[0]}, "recursion_limit": 1000},
-            )
+            yield self.team.compile(checkpointer=saver), {**_config(self.id), "recursion_limit": 1000}
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -204,6 +200,17 @@ class Run:
             renewer.join()
             with suppress(StoreError):  # a lease that cannot be given back runs out
                 self._ledger.runs.release(self.id, owner)
+
+
+def read_state(run_id: str, settings: Settings) -> dict[str, Any]:
+    """The state of a run's graph at its last checkpoint, whatever team it has; empty before the first."""
+    with open_saver(settings.database_path) as saver:
+        found = saver.get_tuple(_config(run_id))
+    return dict(found.checkpoint["channel_values"]) if found else {}
+
+
+def _config(run_id: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": run_id.partition("~")[0]}}
 
 
 def _events(mode: str, part: Any) -> Iterator[Event]:

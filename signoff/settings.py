@@ -53,7 +53,11 @@ class Settings(BaseSettings):
 
     @property
     def database_path(self) -> Path:
-        """Where the database file is."""
+        """Where the database file is; SettingsError for an address of a server."""
+        if "://" in self.database:
+            raise SettingsError(
+                "SIGNOFF_DATABASE", f"{self.database.partition('://')[0]!r} is not supported", "Name a file."
+            )
         return Path(self.database) if self.database else self.home / "signoff.db"
 
     @property

@@ -137,8 +137,11 @@ def read_or_refuse(name: str, raw: bytes) -> None:
     try:
         document = read_document(name, raw)
     except Unreadable as error:
-        assert error.reason
-        assert "\n" not in error.reason
+        refused = error.reason
+    else:
+        refused = ""
+    assert "\n" not in refused
+    if refused:
         return
     document.text.encode("utf-8")
     document.title.encode("utf-8")

@@ -1,0 +1,123 @@
+"""The report that quotes and adds nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from signoff.agents.artifacts import Draft, Evidence, Quote
+from signoff.agents.composition import compose, with_sources
+from signoff.agents.quoting import CITATION, find_blockquotes, same_text
+
+Ask = Callable[[str], Task]
+
+
+def short(task: Task) -> str:
+    """The text of the direct answers."""
+    quotes = {quote.id: quote.text for quote in task.need(Evidence).quotes}
+    return "\n".join(quotes[id] for id in task.need(Analysis).answer)
+
+
+def rework(report: Task, *notes: str) -> Draft:
+    return compose(replace(report, notes=notes, previous=report.need(Draft)))
+
+
+def test_the_report_says_that_it_was_extracted_and_from_how_much(ask: Ask) -> None:
+    draft = ask("How do I claim a refund?").need(Draft)
+    assert draft.method == "extracted"
+    assert draft.markdown.startswith("# How do I claim a refund?\n\n*Extracted offline by signoff, not generated:")
+    assert "13 documents were searched, 2 are quoted." in draft.markdown
+
+
+def test_all_that_is_quoted_is_evidence_word_for_word(ask: Ask) -> None:
+    report = ask("How do I claim a refund?")
+    texts = {quote.id: quote.text for quote in report.need(Evidence).quotes}
+    shown = list(find_blockquotes(report.need(Draft).markdown))
+    assert {quote.id for quote in shown} == set(texts)
+    for quote in shown:
+        assert quote.id is not None
+        assert same_text(quote.text, texts[quote.id])
+
+
+def test_citations_are_numbered_in_the_order_of_reading(ask: Ask) -> None:
+    for question in ("How do I claim a refund?", "ferry", "Who sets the fares? What is an impeller?"):
+        numbers = [quote.id for quote in find_blockquotes(ask(question).need(Draft).markdown)]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_every_source_is_listed_with_title_path_and_heading(ask: Ask) -> None:
+    markdown = ask("Why was the winter service introduced?").need(Draft).markdown
+    listed = markdown.partition("## Sources")[2]
+    assert "*The winter service*, `winter-service.md`, under Rationale" in listed
+    assert set(CITATION.findall(listed)) == set(CITATION.findall(markdown))
+
+
+def test_sections_without_content_are_left_out(ask: Ask) -> None:
+    markdown = ask("Who decides whether the ferry sails in a storm?").need(Draft).markdown
+    assert re.findall(r"^## (.*)", markdown, re.MULTILINE) == ["In short", "Sources"]
+    disagreeing = ask("Within how many days are refunds paid?").need(Draft).markdown
+    assert "## Where the documents disagree\n\n- [1] and [2] seem to disagree: “" in disagreeing
+
+
+def test_nothing_found_is_said_plainly_and_nothing_is_invented(ask: Ask) -> None:
+    draft = ask("What is the capital of Mongolia?").need(Draft)
+    assert "**Nothing was found that answers this.** 13 documents were searched" in draft.markdown
+    assert "No document uses the words “capital” or “mongolia”." in draft.markdown
+    assert not CITATION.search(draft.markdown)
+    assert not list(find_blockquotes(draft.markdown))
+
+
+def test_a_long_goal_makes_a_short_title(ask: Ask) -> None:
+    assert len(ask("ferry " * 60).need(Draft).title) <= 121
+
+
+@pytest.mark.parametrize(("note", "gone"), [("Quote [1] says nothing new.", 1), ("[2] is cut through.", 2)])
+def test_a_quote_that_the_review_names_is_dropped(note: str, gone: int, ask: Ask) -> None:
+    markdown = rework(ask("How do I claim a refund?"), note).markdown
+    assert str(gone) not in CITATION.findall(markdown)
+    assert CITATION.search(markdown)
+
+
+def test_a_quote_that_the_review_wants_first_comes_first(ask: Ask) -> None:
+    assert next(find_blockquotes(rework(ask("How do I claim a refund?"), "Start with [3].").markdown)).id == 3
+
+
+def test_what_the_review_asks_about_comes_first(ask: Ask) -> None:
+    report = ask("ferry")
+    first = next(find_blockquotes(rework(report, "Say more about the “cooperative”.").markdown))
+    assert "cooperative" in first.text
+    assert "cooperative" not in next(find_blockquotes(report.need(Draft).markdown)).text
+
+
+def test_a_shorter_report_keeps_the_answer_only(ask: Ask) -> None:
+    report = ask("Why was the winter service introduced?")
+    shorter = rework(report, "Too long.").markdown
+    assert "## Findings" in report.need(Draft).markdown
+    assert "## Findings" not in shorter
+    assert short(report).split("\n")[0] in shorter
+
+
+def test_a_wish_that_quoting_cannot_meet_is_said_so(ask: Ask) -> None:
+    markdown = rework(ask("How do I claim a refund?"), "Make it funnier!").markdown
+    assert "## What the review asked for and quoting cannot do\n\n- Make it funnier!" in markdown
+
+
+def test_a_word_that_is_lost_with_a_dropped_quote_becomes_a_gap(ask: Ask) -> None:
+    report = ask("Who sets the fares? What is an impeller?")
+    impeller = next(quote.id for quote in report.need(Evidence).quotes if "impeller" in quote.text)
+    assert "No quoted passage speaks of “impeller”." in rework(report, f"[{impeller}] is off the point.").markdown
+
+
+def test_a_model_s_text_gets_its_title_what_it_is_and_the_quotes_it_cites() -> None:
+    quotes = tuple(Quote(id=n, text=f"Fact *{n}*.", source="a.md", start=0, title="A") for n in (1, 2, 3))
+    evidence = Evidence(question="?", quotes=quotes, searched=5)
+    draft = with_sources("the facts", "# The facts\n\nTwo [2], one [1].\n\n## Sources\n\n- made up", evidence)
+    assert draft.method == "generated"
+    assert draft.markdown == (
+        "# The facts\n\n*Generated by a model from quoted passages and checked by signoff; the quotes are listed at the "
+        "end. 5 documents were searched, 1 is cited.*\n\nTwo [2], one [1].\n\n## Sources\n\n"
+        "- [2] *A*, `a.md`: “Fact \\*2\\*.”\n- [1] *A*, `a.md`: “Fact \\*1\\*.”\n"
+    )

@@ -1,0 +1,56 @@
+"""Quotes as Markdown, and back."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from signoff.agents.quoting import blockquote, escape, find_blockquotes, flatten, same_text, unescape
+
+AWKWARD = "ab1 \\*_`[]<>#&;-+.=~$|!()/:'\""
+RENDER = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render
+
+
+def shown(markdown: str) -> str:
+    """What a reader sees."""
+    return flatten(html.unescape(re.sub(r"<[^>]+>", "", RENDER(markdown))))
+
+
+@given(st.text(alphabet=st.sampled_from(AWKWARD + "\n"), max_size=30))
+def test_escaping_is_undone_by_unescaping(text: str) -> None:
+    assert unescape(escape(text)) == text
+
+
+@given(st.text(alphabet=st.sampled_from(AWKWARD), max_size=25).map(str.strip).filter(bool))
+def test_a_quote_renders_as_it_stands(text: str) -> None:
+    assert shown(blockquote(text, 7) + "\n") == flatten(f"{text} [7]")
+
+
+@given(st.text(alphabet=st.sampled_from(AWKWARD + "\n"), max_size=30).map(str.strip).filter(bool))
+def test_a_quote_is_found_again_with_its_number(text: str) -> None:
+    (found,) = find_blockquotes("Before.\n\n" + blockquote(text, 7, "*Somebody*, somewhere [9]") + "\n\nAfter.")
+    assert found.id == 7
+    assert same_text(found.text, text)
+
+
+def test_plain_text_is_left_alone() -> None:
+    text = "It costs 5 kroner, i.e. 20% more - or less (see snake_case, v1.2)."
+    assert escape(text) == text
+
+
+def test_a_list_stays_a_list() -> None:
+    quote = blockquote("Take:\n\n- *bread*\n- milk", 2)
+    assert quote == "> Take:\n>\n> - \\*bread\\*\n> - milk [2]"
+    assert RENDER(quote).count("<li>") == 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"), [("a  b\nc", "a b c", True), ("• a", "- a", True), ("a b", "a c", False)]
+)
+def test_white_space_and_bullets_make_no_difference(one: str, other: str, same: bool) -> None:
+    assert same_text(one, other) is same

@@ -1,0 +1,70 @@
+"""Whole reports, judged as a reader would."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from signoff.agents.quoting import find_blockquotes, flatten
+from signoff.agents.sentences import split
+
+Ask = Callable[[str], Task]
+
+
+def short(task: Task) -> str:
+    """The text of the direct answers."""
+    quotes = {quote.id: quote.text for quote in task.need(Evidence).quotes}
+    return "\n".join(quotes[id] for id in task.need(Analysis).answer)
+
+
+ANSWERS = [
+    ("Why was the winter service introduced?", "winter-service.md", "could not reach the hospital"),
+    ("How do I claim a refund?", "refunds.md", "written claim"),
+    ("Within how many days are refunds paid?", "refunds.md", "14 days"),
+    ("Who decides whether the ferry sails in a storm?", "governance.md", "Ines Okafor"),
+    ("How many members does the board have?", "governance.md", "five members"),
+    ("How long does a member of the board serve?", "governance.md", "three years"),
+    ("When does the board set the fares?", "governance.md", "February"),
+    ("What is an impeller?", "engine.rst", "rubber wheel"),
+    ("What is a storm warning?", "storms.md", "flag on the mast"),
+    ("Does the ferry sail in a strong wind?", "storms.md", "does not sail"),
+    ("What is the fare of a season ticket?", "fares.csv", "1450 kroner"),
+    ("Are dogs refunded?", "refunds.md", "never refunded"),
+    ("Wann fährt die Fähre im Sommer?", "fahrplan.md", "jede Stunde"),
+]
+
+
+@pytest.mark.parametrize(("question", "source", "words"), ANSWERS)
+def test_the_short_answer_quotes_the_right_passage(question: str, source: str, words: str, ask: Ask) -> None:
+    report = ask(question)
+    assert report.need(Review).accepted
+    assert source in report.cited
+    assert words in short(report)
+
+
+@pytest.mark.parametrize(
+    "question", [question for question, _, _ in ANSWERS] + ["ferry", "winter", "refunds and fares"]
+)
+def test_no_sentence_stands_in_a_report_twice(question: str, ask: Ask) -> None:
+    said = Counter(
+        flatten(sentence.text)
+        for quote in find_blockquotes(ask(question).need(Draft).markdown)
+        for sentence in split(quote.text)
+    )
+    assert said.total()
+    assert max(said.values()) == 1
+
+
+def test_a_question_is_answered_in_a_moment(ask: Ask) -> None:
+    ask("How do I claim a refund?")
+    begun = time.process_time()
+    for question, _, _ in ANSWERS:
+        ask(question)
+    assert time.process_time() - begun < len(ANSWERS)
+
+
+def test_the_same_question_gets_the_same_report(ask: Ask) -> None:
+    assert ask("How do I claim a refund?") == ask("How do I claim a refund?")

@@ -1,0 +1,79 @@
+"""What a full disk, a damaged index or a locked database does to a run: one line, and nothing is lost."""
+
+import resource
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+QUESTION = "Why does the tide rise and fall?"
+
+
+def run_with_disk_of(most: int, home: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """The command in a process whose files cannot grow beyond so many bytes."""
+    return subprocess.run(
+        [sys.executable, "-m", "signoff", *words],
+        cwd=home,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
+    )
+
+
+@pytest.mark.parametrize("kilobytes", [0, 60, 120, 180, 240])
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(
+    signoff: Any, home: Path, documents: Path, kilobytes: int
+) -> None:
+    full = run_with_disk_of(kilobytes * 1024, home, "run", "report", QUESTION, "--sources", "docs", "--yes")
+    assert full.returncode == 1, full.stderr
+    (line,) = [line for line in full.stderr.splitlines() if line.startswith("signoff: ")]
+    assert "Traceback" not in full.stderr
+    assert "mend it" in line.lower()
+    assert not (home / "report.md").exists()
+    accepted = signoff("runs", "--json").json
+    if accepted:
+        assert signoff("resume", accepted[0]["id"], "--yes").code == 0
+        assert (home / "report.md").exists()
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing_half_written(signoff: Any, home: Path, documents: Path) -> None:
+    (home / "out").write_text("a file where a folder should be")
+    said = signoff("run", "report", QUESTION, "--sources", "docs", "--yes", "--out", "out/report.md")
+    assert said.code == 4
+    assert "cannot write" in said.err
+    assert (home / "out").read_text() == "a file where a folder should be"
+
+
+def test_a_damaged_database_is_one_line(signoff: Any, home: Path, documents: Path) -> None:
+    assert signoff("run", "report", QUESTION, "--sources", "docs").code == 3
+    database = home / ".signoff" / "signoff.db"
+    connection = sqlite3.connect(database)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    raw = bytearray(database.read_bytes())
+    raw[100:4096] = b"\xff" * 3996
+    database.write_bytes(bytes(raw))
+    for words in (["runs"], ["approvals"], ["run", "report", QUESTION, "--sources", "docs"]):
+        said = signoff(*words)
+        assert said.code == 1
+        assert said.err.splitlines()[-1].startswith("signoff: ")
+
+
+def test_an_index_that_was_deleted_is_built_again(signoff: Any, home: Path, documents: Path) -> None:
+    first = signoff("run", "report", QUESTION, "--sources", "docs", "--json")
+    for index in (home / ".signoff" / "sources").iterdir():
+        index.unlink()
+    assert signoff("approve", first.json["approval"]).code == 0
+    assert signoff("run", "report", QUESTION, "--sources", "docs", "--yes", "--out", "again.md").code == 0
+
+
+def test_a_server_address_as_database_is_refused_in_words(
+    signoff: Any, documents: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNOFF_DATABASE", "postgresql://127.0.0.1/signoff")
+    said = signoff("runs")
+    assert said.code == 1
+    assert "'postgresql' is not supported" in said.err
