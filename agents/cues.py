@@ -24,9 +24,8 @@ def _words(listed: str) -> str:
     return rf"\b(?:{listed})\b"
 
 
-_NUMBER = r"\d|" + _words(
-    "two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|thirty|hundred|thousand|million|once|twice"
-)
+_SPELT = _words("two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|thirty|hundred|thousand|million|once|twice")
+_NUMBER = rf"\d|{_SPELT}"
 _MONTH = "(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*"
 _STRONG_CUES: Mapping[Kind, re.Pattern[str]] = {
     "why": _any(
@@ -56,7 +55,7 @@ _STRONG_CUES: Mapping[Kind, re.Pattern[str]] = {
         rf"(?:{_NUMBER}|\bevery|\bper)[\w.,/-]*(?: \w+)?[ -](?:second|minute|hour|day|week|month|quarter|year)s?\b",
         _words("annual(?:ly)?|daily|weekly|monthly|yearly"),
     ),
-    "count": _any(r"[$€£]\s?\d|\d\s?[%€£]", r"\b\d[\d.,]*\s[a-z]+"),
+    "count": _any(r"[$€£]\s?\d|\d\s?[%€£]", rf"(?:\b\d[\d.,]*|{_SPELT})[\s-][a-z]"),
     "compare": _any(_words("than|unlike|whereas|compared|in contrast|rather|instead of|similar|versus"), r"\bdiffer"),
     "whether": _any(
         _words("must|may|can|cannot|should|shall|will|not|always|never|yes"),
@@ -182,12 +181,18 @@ def is_set_aside(heading: str) -> bool:
     return bool(_SET_ASIDE.search(heading))
 
 
+def names_subject(question: Question, text: str) -> bool:
+    """True if this says that something is called what the question asks about."""
+    return any(
+        any(bag(text[named.end() : named.end() + 120]).holds(term) == 1 for term in question.subject)
+        for named in _NAMING.finditer(text)
+    )
+
+
 def _definition(question: Question, sentence: str) -> float:
     """How much this looks as if it says what the subject is."""
-    if named := _NAMING.search(sentence):
-        after = bag(sentence[named.end() : named.end() + 120])
-        if any(after.holds(term) == 1 for term in question.subject):
-            return 0.5
+    if names_subject(question, sentence):
+        return 0.5
     verb = _COPULA.search(sentence, 0, 120)
     if verb is None or _CONDITION.match(sentence):
         return 0.0

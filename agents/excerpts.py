@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from signoff.agents.sentences import Sentence, begins_well
+from signoff.agents.sentences import Sentence
 
 LONGEST = 700
 """Characters an excerpt may have."""
@@ -151,7 +151,7 @@ def _excerpt(text: str, sentences: Sequence[Sentence], first: int, last: int) ->
 
 def _stands(sentences: Sequence[Sentence], place: int) -> bool:
     """True if this sentence begins as one does."""
-    return begins_well(sentences[place].text)
+    return sentences[place].is_begun
 
 
 def _closes(sentences: Sequence[Sentence], place: int) -> bool:

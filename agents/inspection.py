@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from signoff.agents.agent import Task
@@ -15,7 +15,14 @@ from signoff.agents.location import reads_alike
 from signoff.agents.question import whole
 from signoff.agents.quoting import CITATION, SOURCES_LIST, Cited, find_blockquotes, flatten, same_text, unescape
 from signoff.agents.sentences import begins_well, is_terminated, split
-from signoff.agents.statements import Statement, admits, find_statements, missing_figures, unknown_names
+from signoff.agents.statements import (
+    Statement,
+    admits,
+    capitals_mean_names,
+    find_statements,
+    missing_figures,
+    unknown_names,
+)
 from signoff.errors import UnknownSource
 from signoff.tools.sources import Sources
 
@@ -180,7 +187,7 @@ def _wholeness(evidence: Evidence, sources: Sources | None, body: str) -> Iterat
 
 
 def _fills_its_lines(quote: Quote, sources: Sources | None) -> bool:
-    """True if a quote that is no sentence is at least whole lines: a list, a row of a table."""
+    """True if a quote begins and ends with a line, or as a sentence does: a list, a row, a name in small letters."""
     if sources is None:
         return True
     try:
@@ -189,14 +196,15 @@ def _fills_its_lines(quote: Quote, sources: Sources | None) -> bool:
         return True
     before = text[max(0, quote.start - 12) : quote.start].rpartition("\n")[2]
     after = text[quote.start + len(quote.text) :][:1]
-    return after in ("", "\n") and (
+    return (after in ("", "\n") or is_terminated(quote.text)) and (
         quote.start < 12 or not re.search(r"[^\W\d_]{2}", before) or is_terminated(before.rstrip())
     )
 
 
-def _support(statements: Iterable[Statement], evidence: Evidence, goal: str) -> Iterator[_Fault]:
+def _support(statements: Sequence[Statement], evidence: Evidence, goal: str) -> Iterator[_Fault]:
     quotes = {quote.id: quote for quote in evidence.quotes}
     everything = " ".join([goal, *map(_all_of, evidence.quotes), *(quote.source for quote in evidence.quotes)])
+    names_count = capitals_mean_names(" ".join(statement.text for statement in statements))
     for statement in statements:
         if not statement.claims or admits(statement):
             continue
@@ -209,7 +217,7 @@ def _support(statements: Iterable[Statement], evidence: Evidence, goal: str) -> 
             yield _Fault(
                 f"The figure {figure} in “{shown}” does not stand in {_marks(cited)}; correct it or cite its source."
             )
-        for name in unknown_names(statement.text, everything):
+        for name in unknown_names(statement.text, everything) if names_count else ():
             yield _Fault(f"“{name}” in “{shown}” stands nowhere in the evidence; take it out.")
 
 

@@ -53,6 +53,7 @@ _PART = re.compile(
     r"(?<=[?？؟;])\s*|\n+|,?\s+and\s+(?=(?:why|how|what|when|who|whom|where|which|whether|does|do|did|is|are|was|were|can)\b)",
     re.IGNORECASE,
 )
+_BESIDE = re.compile(r",|;|\b(?:and|or|versus|vs\.?|with|to|between|than)\b|&", re.IGNORECASE)
 _BACK_REFERENCE = re.compile(
     r"\b(?:it|its|they|them|their|this|that|these|those|he|she|his|her|there)\b", re.IGNORECASE
 )
@@ -67,6 +68,7 @@ _MEASURED = re.compile(
 )
 _IDENTIFIER = re.compile(r"(?<!\w)(?:\w*[A-Za-z]\w*_\w*|_\w+|[A-Za-z_]\w+(?:\.[A-Za-z_]\w+)+)(?!\w)")
 _WORD = re.compile(r"[^\W\d_][\w’']+")
+_OF = re.compile(r"(\w+) of (?:an? |the )?(\w+)")
 _LETTERED = re.compile(r"\b([A-Za-z])-([A-Za-z]{2,})\b")
 _MOST_TERMS = 24
 
@@ -121,6 +123,14 @@ def whole(goal: str) -> Question:
     parts = understand(goal)
     terms = _distinct(term for part in parts for term in part.terms)
     return Question(goal, parts[0].kind, terms, tuple(dict.fromkeys(p for part in parts for p in part.phrases)))
+
+
+def sides(question: Question) -> tuple[Question, ...]:
+    """The things a question sets side by side, 'fares and refunds', each as a question; none if there is only one."""
+    if question.kind not in ("topic", "compare"):
+        return ()
+    parts = [_analyse(part) for part in _BESIDE.split(_REQUEST.sub("", question.text)) if words.content(part)]
+    return tuple(part for part in parts if part.subject) if len(parts) > 1 else ()
 
 
 def _analyse(text: str) -> Question:
@@ -186,4 +196,7 @@ def _phrases(text: str, stems: set[str]) -> tuple[tuple[str, ...], ...]:
     for clause in re.split(r"[,.;:!?()]\s|[\"“”«»]", text):
         run = [words.stem(word) if words.carries_meaning(word) else "" for word in words.tokens(clause)]
         found += [(a, b) for a, b in pairwise(run) if a in stems and b in stems and a != b]
+    found += [
+        (words.stem(a), words.stem(b)) for a, b in _OF.findall(text.lower()) if {words.stem(a), words.stem(b)} <= stems
+    ]
     return tuple(dict.fromkeys(phrase for phrase in found if len(phrase) > 1))

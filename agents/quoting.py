@@ -94,4 +94,4 @@ def same_text(one: str, other: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    return flatten(re.sub(r"^[ \t]*[•*+-](?=[ \t])", "-", text, flags=re.MULTILINE))
+    return re.sub(r"(?<!\S)[•*+-](?!\S)", "-", flatten(text))

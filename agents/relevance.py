@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from signoff.agents.bag import Bag, bag
-from signoff.agents.cues import cue
+from signoff.agents.cues import cue, names_subject
 from signoff.agents.question import Question, Term
 
 BAR = 0.6
@@ -21,6 +21,8 @@ _TORN = 0.15
 """What coverage loses where the words of every phrase are there and the phrases are not."""
 _HEAVY = 0.25
 """A term that weighs less than this share of the heaviest says little about the subject."""
+_OFTEN = 3
+"""Passages with a phrase that make it a document's subject."""
 _COMMON = 0.15
 """The least a word weighs, in shares of the most."""
 _WEAK = 0.3
@@ -52,8 +54,10 @@ class Score:
     """Share that the sentence itself speaks of."""
     titled: float
     """How much it names the subject as its document's title does, if the document is about the question."""
+    said: float
+    """How much its own words look like an answer of the kind that is asked for, from 0 to 1."""
     cue: float
-    """How much it looks like an answer to a question of this kind, from 0 to 1."""
+    """The same, its heading counted in."""
     phrase: float
     breadth: float
     """Share of the subject's words that the sentence and its surroundings hold, each counted alike."""
@@ -61,6 +65,8 @@ class Score:
     """Share of the question that the document speaks of where it begins."""
     named: bool
     """True if the sentence and its surroundings hold every heavy name of the question."""
+    above: float
+    """Share of the question that the heading and the title speak of."""
     early: float
     """1 if the subject stands at the front of the sentence, less if it comes later."""
 
@@ -107,15 +113,22 @@ class Scale:
         heavy = {term.stem for term in self.subject if not term.weak}
         return tuple(phrase for phrase in self.question.phrases if heavy.issuperset(phrase))
 
-    def is_about(self, lead: Bag, title: str) -> bool:
-        """True if a document that begins like this is about the question, not only in touch with it."""
-        if self.share(lead.holds) < BAR:
+    def is_about(self, title: str, passages: Sequence[str], opening: str) -> bool:
+        """True if a document with this title, these passages and this opening is about the question."""
+        named, lead = bag(title), bag(opening)
+        if self.share(lambda term: max(named.holds(term), lead.holds(term))) < BAR:
             return False
-        named, heavy = bag(title), self.subject
-        held = sum(named.holds(term) > _CLOSE for term in heavy)
-        if self.telling:
-            return held == len(heavy) or any(found.phrase(p) == 1 for p in self.telling for found in (named, lead))
-        return 2 * held >= len(heavy)
+        held = sum(named.holds(term) > _CLOSE for term in self.subject)
+        if not self.telling:
+            return 2 * held >= len(self.subject)
+        if held == len(self.subject) or any(named.phrase(phrase) == 1 for phrase in self.telling):
+            return True
+        # A phrase that is mentioned where a document begins is its subject only if it is defined there or comes again.
+        return any(
+            lead.phrase(phrase) == 1
+            and (names_subject(self.question, opening) or sum(bag(p).phrase(phrase) == 1 for p in passages) >= _OFTEN)
+            for phrase in self.telling
+        )
 
     def score(self, sentence: str, where: Surroundings) -> Score:
         """Score a sentence in its surroundings."""
@@ -139,11 +152,13 @@ class Scale:
             coverage=self.share(around) * (1 - _TORN * self._torn(bags)),
             own=self.share(own.holds),
             titled=about * _named(own, where.title, self.question),
+            said=cue(self.question, sentence, ""),
             cue=cue(self.question, sentence, where.heading),
             phrase=sum(matched) / len(matched) if matched else 0.0,
             breadth=sum(around(term) > _CLOSE for term in self.subject) / len(self.subject),
             about=about,
             named=all(around(term) > _CLOSE for term in self.subject if term.named),
+            above=self.share(lambda term: max(heading.holds(term), title.holds(term))),
             early=_earliness(own, {term.stem for term in self.subject}),
         )
 
@@ -163,8 +178,11 @@ def weigh(question: Question, frequency: Mapping[str, int], passages: int) -> Sc
         term.stem: max(math.log((passages + 1) / (frequency.get(term.word, 0) + 0.5)), _COMMON * most)
         for term in question.terms
     }
-    telling = any(rarity[term.stem] >= _TELLING * most for term in question.terms if not term.weak)
-    return Scale(question, {t.stem: rarity[t.stem] * (_WEAK if t.weak and telling else 1.0) for t in question.terms})
+    strongest = max((rarity[term.stem] for term in question.terms if not term.weak), default=most)
+    weight = _WEAK if strongest >= _TELLING * most else 1.0
+    weak = {term.stem for term in question.terms if term.weak}
+    # In a small folder a chance word may be the rarest: it must not outweigh what the question is about.
+    return Scale(question, {s: weight * min(rarity[s], strongest) if s in weak else rarity[s] for s in rarity})
 
 
 def _named(sentence: Bag, title: str, question: Question) -> float:

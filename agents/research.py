@@ -9,7 +9,7 @@ from signoff.agents.artifacts import Evidence, Quote
 from signoff.agents.bag import bag
 from signoff.agents.grouping import reading_order
 from signoff.agents.location import Plain, even_out
-from signoff.agents.question import Question, understand, whole
+from signoff.agents.question import Question, sides, understand, whole
 from signoff.agents.retrieval import Find, frequency, is_same, retrieve
 from signoff.agents.words import is_ideographic
 from signoff.errors import UnknownSource
@@ -24,7 +24,10 @@ def gather(task: Task, sources: Sources) -> Evidence:
     task.say(f"searching {sources.documents} documents")
     finds: list[Find] = []
     for question in questions:
-        finds += retrieve(question, sources, _MOST_QUOTES // len(questions))
+        most = _MOST_QUOTES // len(questions)
+        finds += retrieve(question, sources, most) or [
+            found for side in sides(question) for found in retrieve(side, sources, most // 2)
+        ]
     found = tuple(_quote(number, find) for number, find in enumerate(_distinct(finds), 1))
     by_id = {quote.id: quote for quote in found}
     quotes = tuple(

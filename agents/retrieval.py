@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from signoff.agents.bag import Bag, bag
 from signoff.agents.contradiction import differ
@@ -34,6 +35,7 @@ _STEPS = 0.3
 _HOPELESS = 0.35
 """A question of which the documents use fewer of the words than this, by weight, is not searched for."""
 _OUTLINED = ("why", "how", "what", "topic")
+"""Kinds of questions that a document may answer without naming its subject again."""
 _BELOW_BEST = {1: 0.85, 2: 0.75}
 _FAR_BELOW_BEST = 0.73
 """Quotes that score less than this share of the best are left out; few words tell good from bad less well."""
@@ -74,8 +76,13 @@ def retrieve(question: Question, sources: Sources, most: int) -> list[Find]:
     for source in leads:
         passages |= {p.id: p for p in sources.passages_of(source)[:_LONGEST_READ]}
     worth = {id: _promise(scale, p, leads.get(p.source)) for id, p in passages.items() if _is_readable(question, p)}
-    read = sorted(worth, key=lambda id: (-worth[id], id))[:_READ]
-    finds = [find for id in read for find in _finds(scale, passages[id], leads.get(passages[id].source), sources)]
+    read = [passages[id] for id in sorted(worth, key=lambda id: (-worth[id], id))[:_READ]]
+    text_of = cache(sources.text)
+    finds: list[Find] = []
+    for passage in read:
+        start, end = _region(passage, sources)
+        region = Excerpt(start, text_of(passage.source)[start:end])
+        finds += _finds(scale, passage, region, leads.get(passage.source))
     return _choose(finds, most, _BELOW_BEST.get(len(scale.subject), _FAR_BELOW_BEST))
 
 
@@ -100,8 +107,9 @@ def _leads(scale: Scale, passages: dict[int, Passage], sources: Sources) -> dict
             if p.kind == "prose" and _is_readable(scale.question, p)
         ]
         opening = [p for p in read[:8] if not is_noise(p.text[:300])][:_OPENING]
-        lead = bag(" ".join([p.title for p in opening[:1]] + [p.text for p in opening]))
-        if opening and scale.is_about(lead, opening[0].title):
+        text = " ".join(p.text for p in opening)
+        if opening and scale.is_about(opening[0].title, [p.text for p in read], text):
+            lead = bag(f"{opening[0].title} {text}")
             fitting = [p.id for p in read if is_headed(scale.question, p.heading) and not is_set_aside(p.heading)]
             leads[source] = Lead(lead, frozenset(p.id for p in opening), frozenset(fitting[:_PROMISED]))
     return dict(list(leads.items())[:_FOCUS])
@@ -121,8 +129,9 @@ def _promise(scale: Scale, passage: Passage, lead: Lead | None) -> float:
     return here if lead is None else max(here, 0.5 * here + 0.5 * scale.share(lead.words.holds))
 
 
-def _finds(scale: Scale, passage: Passage, lead: Lead | None, sources: Sources) -> list[Find]:
-    text, offset = _region(passage, sources)
+def _finds(scale: Scale, passage: Passage, region: Excerpt, lead: Lead | None) -> list[Find]:
+    """The quotes that could be made of a passage; the region is what it runs on from and into."""
+    text, offset = region.text, region.start
     sentences = rows(text) if passage.kind == "table" else split(text)
     bags = [bag(sentence.text) for sentence in sentences]
     found: list[Find] = []
@@ -148,15 +157,20 @@ def _finds(scale: Scale, passage: Passage, lead: Lead | None, sources: Sources) 
 
 def _bears(scale: Scale, score: Score, is_promised: bool) -> bool:
     """True if a sentence of this score bears on the question."""
+    kind = scale.question.kind
+    if len(scale.subject) == 1 or kind in ("what", "topic"):
+        is_in_front = score.early == 1 and (kind != "topic" or len(scale.subject) > 1)
+        if not (is_in_front or score.above >= 0.5 or score.about or score.said >= 0.3):
+            return False  # It is mentioned by the way.
     if score.own >= _OWN:
         return score.coverage >= scale.bar and score.breadth > 0.5 and score.named
     # A document about the subject gives its reasons and its outline without naming the subject in each sentence.
-    is_outline = is_promised and scale.question.kind in _OUTLINED and score.about >= scale.bar
+    is_outline = is_promised and kind in _OUTLINED and score.about >= scale.bar
     return is_outline and (score.cue >= 0.6 or score.titled >= 2 * _OWN)
 
 
-def _region(passage: Passage, sources: Sources) -> tuple[str, int]:
-    """The passage and the ones it runs on from or into, and where that begins in the document."""
+def _region(passage: Passage, sources: Sources) -> tuple[int, int]:
+    """Where the passage and the ones it runs on from or into begin and end in the document."""
     start, end = passage.start, passage.start + len(passage.text)
     if passage.kind != "table":
         for other in sources.neighbours(passage.id, 1, 1):
@@ -166,7 +180,7 @@ def _region(passage: Passage, sources: Sources) -> tuple[str, int]:
                 start = other.start
             elif 0 <= other.start - (passage.start + len(passage.text)) <= 2:
                 end = other.start + len(other.text)
-    return sources.text(passage.source)[start:end], start
+    return start, end
 
 
 def _doubt(question: Question, passage: Passage, sentence: Sentence, score: Score, lead: Lead | None) -> float:
@@ -179,9 +193,9 @@ def _doubt(question: Question, passage: Passage, sentence: Sentence, score: Scor
     doubt += 0.1 if sentence.is_dangling or sentence.leans else 0.0
     doubt += 0.4 if is_about_itself(sentence.text) and question.kind not in ("what", "topic") else 0.0
     doubt += 0.25 if score.cue < 0.2 and question.kind not in ("what", "topic") else 0.0
-    if lead and passage.id in lead.promised:
+    if lead and passage.id in lead.promised and question.kind == "why":
         return doubt - 0.4
-    return doubt - (0.2 if lead and passage.id in lead.opening else 0.0)
+    return doubt - (0.2 if lead and passage.id in lead.opening | lead.promised else 0.0)
 
 
 def _choose(finds: Sequence[Find], most: int, least: float) -> list[Find]:

@@ -37,6 +37,7 @@ _DANGLING = re.compile(
     r"on the (?:other|contrary)|for (?:example|instance|this|these|that)|as part of (?:this|that)|"
     r"as (?:a (?:result|consequence)|such|above|before|mentioned|noted|said|shown)|because of (?:this|that)|"
     r"in (?:this|that|these|those|such|particular|fact|other)|(?:at|after) (?:this|that)|with (?:this|that|these)|"
+    r"(?:(?:subsequent|prior|due|thanks) to|despite|following|given|besides|unlike) (?:this|that|these)|"
     r"by (?:this|that|doing)|to do (?:this|so|that)|note that (?:this|that|it|these)|"
     r"the \w+(?: \w+)? (?:is|are|was|were|will|can) then)\b",
     re.IGNORECASE,
@@ -70,6 +71,8 @@ class Sentence:
     """Number of the paragraph or list item it stands in."""
     item: bool
     """True if its block is a list item."""
+    opens: bool = False
+    """True if it is the first of its block."""
 
     @property
     def end(self) -> int:
@@ -77,9 +80,14 @@ class Sentence:
         return self.start + len(self.text)
 
     @property
+    def is_begun(self) -> bool:
+        """True if it begins as a sentence does; a paragraph may begin with a name in small letters."""
+        return begins_well(self.text) or (self.opens and not self.item and is_terminated(self.text))
+
+    @property
     def is_whole(self) -> bool:
         """True if it begins and ends as a sentence does."""
-        return begins_well(self.text) and is_terminated(self.text)
+        return self.is_begun and is_terminated(self.text)
 
     @property
     def is_dangling(self) -> bool:
@@ -103,7 +111,7 @@ class Sentence:
 def split(text: str) -> list[Sentence]:
     """The sentences of a text, in order; wrapped lines are joined, list items and paragraphs kept apart."""
     return [
-        Sentence(start, text[start:end], number, item)
+        Sentence(start, text[start:end], number, item, opens=start == first)
         for number, (first, last, item) in enumerate(_blocks(text))
         for start, end in _within(text, first, last)
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from signoff.agents import words
 from signoff.agents.bag import bag
 from signoff.agents.quoting import CITATION, flatten, unescape
+from signoff.agents.sentences import is_terminated
 
 _MARKER = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)])\s+")
 _HEADING = re.compile(r"^\s{0,3}#{1,6}\s+(.*?)\s*#*$")
@@ -44,7 +45,9 @@ class Statement:
     def claims(self) -> bool:
         """True if it says something that must rest on a source."""
         text = self.text.strip("*_ ")
-        return len(text.split()) > 4 and not text.endswith((":", "?")) and not _ABOUT_ITSELF.match(text)
+        length = len(text.split())
+        says_something = length > 4 or (length > 2 and is_terminated(text))
+        return says_something and not text.endswith((":", "?")) and not _ABOUT_ITSELF.match(text)
 
 
 def find_statements(markdown: str) -> list[Statement]:
@@ -86,14 +89,17 @@ def missing_figures(text: str, held: str) -> list[str]:
     return [figure for figure in dict.fromkeys(_FIGURE.findall(text)) if figure.replace(",", "") not in known]
 
 
-def unknown_names(text: str, evidence: str) -> list[str]:
-    """The names in a statement that stand nowhere in the evidence; none where every noun has a capital."""
+def capitals_mean_names(text: str) -> bool:
+    """False for a language, or a style, that gives every noun a capital."""
     spoken = _OWN_WORDS.findall(text)
-    if sum(word[0].isupper() for word in spoken) > 0.35 * len(spoken):
-        return []
-    known = bag(evidence)
+    return sum(word[0].isupper() for word in spoken) <= 0.3 * len(spoken) or len(spoken) < 40
+
+
+def unknown_names(text: str, evidence: str) -> list[str]:
+    """The names in a statement that stand nowhere in the evidence."""
+    known = frozenset(bag(evidence).order)
     return [
         name
         for name in dict.fromkeys(_NAME.findall(text))
-        if any(words.stem(part) not in known.order and words.carries_meaning(part) for part in words.tokens(name))
+        if any(words.stem(part) not in known and words.carries_meaning(part) for part in words.tokens(name))
     ]

@@ -23,7 +23,7 @@ STOP_WORDS = frozenset(
     "less let like likely made main make makes making many may maybe me might more most mostly much must my myself "
     "near need needs neither never next no nobody non none nor not nothing now of off often on once one only onto or "
     "other others ought our ours out over own per perhaps please put quite rather really said same say says see seem "
-    "seems shall she should shouldn't since so some somebody someone something still such take than that the their "
+    "seems shall she should shouldn't since so some somebody someone something still such sure take than that the their "
     "theirs them themselves then there therefore these they thing things this those though through thus to together "
     "too toward towards under until up upon us very via want wants was wasn't way ways we well were weren't what when "
     "where whether which while who whole whom whose why will with within without won't would wouldn't yes yet you "
@@ -33,7 +33,7 @@ STOP_WORDS = frozenset(
 
 _WEAK = frozenset(
     "accept achieve add allow apply approach available become begin bring call cause certain change choose common "
-    "consider contain create current currently decide define describe design different do easy enable end exist "
+    "consider contain create current currently decide define describe design different do easy enable end ensure exist "
     "explain feature find follow general get good handle happen help important improve include intend introduce "
     "involve kind let look make mean new number offer old part perform place possible propose provide purpose "
     "recommend replace require several show solve specific start state stop suggest tell time try turn type use "

@@ -149,7 +149,7 @@ class Sources:
 
     def search(self, query: str, *, limit: int = 50) -> list[Passage]:
         """Passages with any of the query's words, best first."""
-        words = list(dict.fromkeys(word.casefold() for word in _WORD.findall(query[:20_000])))[:_MOST_WORDS]
+        words = list(dict.fromkeys(word.lower() for word in _WORD.findall(query[:20_000])))[:_MOST_WORDS]
         if not words or limit < 1:
             return []
         return self._index.match(" OR ".join(f'"{word}"' for word in self._telling(words, 4 * limit)), limit)
