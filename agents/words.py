@@ -23,11 +23,11 @@ STOP_WORDS = frozenset(
     "less let like likely made main make makes making many may maybe me might more most mostly much must my myself "
     "near need needs neither never next no nobody non none nor not nothing now of off often on once one only onto or "
     "other others ought our ours out over own per perhaps please put quite rather really said same say says see seem "
-    "seems shall she should shouldn't since so some somebody someone something still such sure take than that the their "
-    "theirs them themselves then there therefore these they thing things this those though through thus to together "
-    "too toward towards under until up upon us very via want wants was wasn't way ways we well were weren't what when "
-    "where whether which while who whole whom whose why will with within without won't would wouldn't yes yet you "
-    "your yours".split()
+    "seems shall she should shouldn't since so some somebody someone something still such sure take than that the "
+    "their theirs them themselves then there therefore these they thing things this those though through thus to "
+    "together too toward towards under until up upon us very via want wants was wasn't way ways we well were weren't "
+    "what when where whether which while who whole whom whose why will with within without won't would wouldn't yes "
+    "yet you your yours".split()
 )
 """Words too common to tell one text from another."""
 

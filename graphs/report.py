@@ -43,14 +43,14 @@ def report_team(
 
     if not isinstance(sources, Sources):
         sources = Sources.open(sources, home=settings.home, max_file_mb=settings.max_file_mb)
-    publish = publish_report()
+    publish, path = publish_report(), str(Path(out).expanduser().absolute())
 
     def propose(review: Review, task: Task) -> list[Proposal]:
         if not review.accepted:
             return []
         passed = sum(check.passed for check in review.checks)
         reason = f"The draft passed its review ({passed} of {len(review.checks)} checks)."
-        return [publish.propose(Publication(path=str(out), content=task.need(Draft).markdown), reason)]
+        return [publish.propose(Publication(path=path, content=task.need(Draft).markdown), reason)]
 
     more = web_tools(search_url=settings.search_url, fetch=settings.web_fetch)
     return Team(
@@ -65,7 +65,7 @@ def report_team(
         policy=Policy({publish.name: "ask"}),
         options={
             "sources": str(sources.folder),
-            "out": str(Path(out).absolute()),
+            "out": path,
             "model": chosen if isinstance(chosen, str) else "",
         },
     )

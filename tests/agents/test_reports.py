@@ -24,7 +24,7 @@ def short(task: Task) -> str:
 
 ANSWERS = [
     ("Why was the winter service introduced?", "winter-service.md", "could not reach the hospital"),
-    ("How do I claim a refund?", "refunds.md", "written claim"),
+    ("How do I claim a refund?", "refunds.md", "Keep the ticket"),
     ("Within how many days are refunds paid?", "refunds.md", "14 days"),
     ("Who decides whether the ferry sails in a storm?", "governance.md", "Ines Okafor"),
     ("How many members does the board have?", "governance.md", "five members"),

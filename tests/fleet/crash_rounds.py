@@ -78,15 +78,20 @@ assert wait(start()) == 0, Path("output.log").read_text()
 whole = time.monotonic() - began
 
 wanted, killed_runs, number = int(sys.argv[2]), 0, 0
+earliest, latest = 0.0, whole  # how fast the machine is changes while this goes on
 while killed_runs < wanted and number < 5 * wanted:
     in_new_home(f"round-{number}")
     number += 1
-    pid, moment = start(), chance.uniform(0, whole)
+    pid, moment = start(), chance.uniform(earliest, latest)
     time.sleep(moment)
     os.kill(pid, signal.SIGKILL)
     killed = wait(pid) == -signal.SIGKILL
     accepted = run_id()
     killed_runs += bool(killed and accepted)
+    if not killed:
+        latest = max(0.9 * latest, earliest + 0.1)
+    elif not accepted:
+        earliest = 0.7 * moment
     resumed = wait(fork("resume", accepted, "--yes")) if accepted else None
     line = {
         "moment": round(moment / whole, 3),
