@@ -8,7 +8,7 @@ from functools import cache
 
 from signoff.agents.bag import Bag, bag
 from signoff.agents.contradiction import differ
-from signoff.agents.cues import asks_about_changes, is_apparatus, is_headed, is_log, is_set_aside, lists_steps
+from signoff.agents.cues import asks_about_changes, is_apparatus, is_headed, is_log, is_set_aside
 from signoff.agents.excerpts import Excerpt, cut, is_about_itself, is_noise, is_pointer, rows
 from signoff.agents.question import Question
 from signoff.agents.relevance import Scale, Score, Surroundings, weigh
@@ -30,8 +30,6 @@ _OWN = 0.3
 """Share of the question that a sentence itself must speak of, wherever it stands."""
 _ROW = 0.5
 """The same for a row of a table, which nothing around it explains."""
-_STEPS = 0.3
-"""What numbered steps add for a question that asks how."""
 _HOPELESS = 0.35
 """A question of which the documents use fewer of the words than this, by weight, is not searched for."""
 _OUTLINED = ("why", "how", "what", "topic")
@@ -150,7 +148,6 @@ def _finds(scale: Scale, passage: Passage, region: Excerpt, lead: Lead | None) -
         if excerpt and not is_noise(excerpt.text):
             placed = replace(excerpt, start=offset + excerpt.start)
             worth = score.total - _doubt(scale.question, passage, sentence, score, lead)
-            worth += _STEPS if scale.question.kind == "how" and lists_steps(excerpt.text) else 0.0
             found.append(Find(passage, placed, score, worth))
     return found
 

@@ -90,7 +90,8 @@ def test_look_alikes_are_left_out(ferry: Sources) -> None:
         ("Which insurance covers the ferry?", ("insurance", "covers")),
         ("Who painted the queen?", ("painted",)),
         ("What did the board decide about the moon?", ()),
-        ("How many days does a refund take at Stena?", ("stena",)),
+        ("When does the board of Stena set the fares, at its meeting in February?", ("stena",)),
+        ("Which paper is the ticket printed on by the office printer?", ("printer",)),
         ("Which helicopter pilots learnt to fly at the school?", ("pilots", "learnt", "fly")),
     ],
 )
