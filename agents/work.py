@@ -13,10 +13,11 @@ from typing import Any, TypeVar, cast
 from langgraph.errors import GraphBubbleUp
 
 from signoff.agents.agent import Agent, Task
-from signoff.agents.artifacts import Artifact
+from signoff.agents.artifacts import Artifact, Verdict
 from signoff.agents.loop import Loop, arun_model, run_model
 from signoff.agents.models import translate
 from signoff.agents.usage import Usage
+from signoff.checkpoints.digest import check_storable, readable_text
 from signoff.errors import ModelRefused, SettingsError, SignoffError, SourcesError, StoreError, TeamError, WorkFailed
 from signoff.tools.action import Proposal
 
@@ -102,12 +103,41 @@ def _finish(agent: Agent[Any], task: Task, given: Any, loop: Loop) -> Work:
         raise WorkFailed(agent.role, f"gave a {type(artifact).__name__}, not the {agent.gives.__name__} it promised")
     if agent.check is not None:
         artifact = agent.check(artifact, task)
-    proposals = tuple(agent.propose(artifact, task)) if agent.propose is not None else ()
-    known = {action.name for action in agent.actions}
+    proposals = (*loop.proposals, *(agent.propose(artifact, task) if agent.propose is not None else ()))
+    _check_artifact(agent, artifact)
     for proposal in proposals:
-        if proposal.action not in known:
-            raise TeamError(f"Agent {agent.role!r} proposes {proposal.action!r}, which is not among its actions.")
-    return Work(artifact=artifact, proposals=(*loop.proposals, *proposals), usage=loop.usage)
+        _check_proposal(agent, proposal)
+    return Work(artifact=artifact, proposals=proposals, usage=loop.usage)
+
+
+def _check_artifact(agent: Agent[Any], artifact: Artifact) -> None:
+    """WorkFailed if the artifact cannot be kept and read again, or judges what it was not shown."""
+    try:
+        kept = artifact.model_dump(mode="json")
+        check_storable([kept, artifact.brief()])
+        same = agent.gives.model_validate(kept).model_dump(mode="json") == kept
+    except (ValueError, TypeError, RecursionError) as error:
+        raise WorkFailed(agent.role, f"gave a {agent.gives.__name__} that cannot be kept: {error}") from error
+    if not same or not isinstance(artifact.brief(), str):
+        raise WorkFailed(agent.role, f"gave a {agent.gives.__name__} that does not read back as it was")
+    if isinstance(artifact, Verdict) and artifact.about not in {need.__name__ for need in agent.needs}:
+        raise WorkFailed(agent.role, f"judged {artifact.about!r}, which is not among the artifacts it needs")
+
+
+def _check_proposal(agent: Agent[Any], proposal: Proposal) -> None:
+    """WorkFailed if the proposal could not be shown, kept and called just as it is."""
+    action = next((action for action in agent.actions if action.name == proposal.action), None)
+    if action is None:
+        raise TeamError(f"Agent {agent.role!r} proposes {proposal.action!r}, which is not among its actions.")
+    try:
+        check_storable([proposal.args, proposal.reason])
+        arguments = action.arguments.model_validate(proposal.args)
+        same = arguments.model_dump(mode="json") == proposal.args
+        shown = action.preview(arguments) if action.preview is not None else ""
+    except (ValueError, TypeError, RecursionError) as error:
+        raise WorkFailed(agent.role, f"proposed {proposal.action} with arguments that do not fit: {error}") from error
+    if not same or not isinstance(shown, str):
+        raise WorkFailed(agent.role, f"proposed {proposal.action} with arguments that do not read back as they were")
 
 
 def _explain(error: Exception, agent: Agent[Any], loop: Loop) -> Exception:
@@ -120,5 +150,5 @@ def _explain(error: Exception, agent: Agent[Any], loop: Loop) -> Exception:
         return error
     if not isinstance(error, WorkFailed):
         problem = str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}"
-        error = WorkFailed(agent.role, problem)
+        error = WorkFailed(agent.role, readable_text(problem))
     return StepFailed(error, loop.usage)

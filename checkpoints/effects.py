@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from signoff.checkpoints import clock
 from signoff.checkpoints.approvals import Approval
-from signoff.checkpoints.digest import canonical_json, digest
+from signoff.checkpoints.digest import canonical_json, digest, readable_text
 from signoff.checkpoints.owner import is_gone
 from signoff.checkpoints.tables import approvals, effects
 from signoff.errors import AlreadyDecided, RunBusy
@@ -139,6 +139,7 @@ class Effects:
             raise AlreadyDecided(row.id, row.status, row.decided_by, row.decided_at)
 
     def _end(self, key: str, status: EffectStatus, *, result: str = "", error: str = "") -> Effect:
+        error = readable_text(error)
         with self._ledger.write() as connection:
             changed = connection.execute(
                 update(effects)

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, select
 from sqlalchemy.exc import DatabaseError, InterfaceError, SQLAlchemyError
 
 from signoff.checkpoints import tables
@@ -76,7 +76,9 @@ class Ledger:
             _make_folder(path.parent)
         except OSError as error:
             raise DatabaseUnusable(self.database, str(error)) from error
-        engine = create_engine(f"sqlite:///{path.resolve()}", connect_args={"timeout": self._busy_seconds})
+        engine = create_engine(
+            URL.create("sqlite", database=str(path.resolve())), connect_args={"timeout": self._busy_seconds}
+        )
         event.listen(engine, "connect", _set_pragmas)
         event.listen(engine, "begin", _begin)
         try:

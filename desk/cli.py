@@ -160,6 +160,11 @@ def sources(
 
 def main() -> None:
     """Run the command; an expected error is one line on standard error and exit code 1."""
+    from signoff.desk.faults import check_words
+    from signoff.desk.streams import open_closed_streams
+
+    open_closed_streams()
+    check_words(sys.argv)
     try:
         app()
     except Exception as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json as json_text
 import sys
 from pathlib import Path
 
+from signoff.desk.terminal import print_json
 from signoff.errors import MissingExtra
 from signoff.graphs.catalog import team_graph
 
@@ -16,9 +16,7 @@ def draw_team(name: str, *, png: Path | None, json: bool) -> None:
     if png is not None:
         png.write_bytes(picture(drawing.draw_mermaid()))
     if json:
-        sys.stdout.write(
-            json_text.dumps({"team": name, "graph": drawing.to_json(), "png": str(png) if png else None}) + "\n"
-        )
+        print_json({"team": name, "graph": drawing.to_json(), "png": str(png) if png else None})
     else:
         sys.stdout.write(f"Wrote {png}\n" if png else drawing.draw_mermaid())
 

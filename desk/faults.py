@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
+from collections.abc import Sequence
 
 from signoff.errors import SignoffError
+
+
+def check_words(words: Sequence[str]) -> None:
+    """End with one line if a word of the command line is no text: it could be neither shown nor kept."""
+    for word in words:
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError:
+            sys.stderr.write(f"signoff: {word!a} is not text in this locale. Use UTF-8.\n")
+            raise SystemExit(2) from None
 
 
 def explain(error: Exception) -> str | None:
@@ -12,8 +24,8 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, SignoffError):
         return " ".join(str(error).split())
     if isinstance(error, sqlite3.Error):
-        return f"The database cannot be used: {error}. Mend it and resume the run; nothing committed was lost."
+        return f"The database cannot be used: {error}. Mend it and go on; nothing committed was lost."
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
-        return f"{error.strerror or error}{where}. Mend it and resume the run; nothing committed was lost."
+        return f"{error.strerror or error}{where}. Mend it and go on; nothing committed was lost."
     return None

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json as json_text
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.runs import RunRecord
+from signoff.desk.terminal import print_json, row, say, table
 from signoff.settings import load_settings
 
 
@@ -21,15 +18,15 @@ def list_runs(limit: int, *, json: bool) -> None:
     """Print the newest runs."""
     records = _ledger().runs.list(limit)
     if json:
-        return _print_json([asdict(record) for record in records])
+        return print_json([asdict(record) for record in records])
     console = Console()
     if not records:
         console.print('No runs yet. Start one: signoff run report "QUESTION" --sources DIR', highlight=False)
         return None
-    table = _table("run", "team", "status", "started", "goal")
+    found = table("run", "team", "status", "started", "goal")
     for record in records:
-        table.add_row(record.id, record.team, standing(record), _moment(record.created_at), _short(record.goal))
-    console.print(table)
+        row(found, record.id, record.team, standing(record), _moment(record.created_at), _short(record.goal))
+    console.print(found)
     return None
 
 
@@ -37,14 +34,15 @@ def list_approvals(*, json: bool) -> None:
     """Print what waits for a decision."""
     pending = _ledger().approvals.pending()
     if json:
-        return _print_json([asdict(approval) for approval in pending])
+        return print_json([asdict(approval) for approval in pending])
     console = Console()
     if not pending:
         console.print("Nothing waits for a decision.")
         return None
-    table = _table("approval", "run", "action", "risk", "asked", "expires", "why")
+    found = table("approval", "run", "action", "risk", "asked", "expires", "why")
     for approval in pending:
-        table.add_row(
+        row(
+            found,
             approval.id,
             approval.run_id,
             approval.action,
@@ -53,7 +51,7 @@ def list_approvals(*, json: bool) -> None:
             _moment(approval.expires_at) or "never",
             _short(approval.reason or approval.goal),
         )
-    console.print(table)
+    console.print(found)
     return None
 
 
@@ -73,23 +71,23 @@ def show_run(run_id: str, *, json: bool) -> None:
             name: value for name, value in state.items() if name in TeamState.__annotations__ and name != "messages"
         }
         body = {**asdict(record), "state": kept, "audit": [asdict(entry) for entry in entries]}
-        return _print_json(body)
+        return print_json(body)
     console = Console()
     started = _moment(record.created_at)
     started, stands = _moment(record.created_at), standing(record)
-    console.print(f"[bold]{record.id}[/] · {record.team} · [bold]{stands}[/] · started {started}")
-    console.print(Text(record.goal, "italic"))
+    say(console, f"{record.id} · {record.team} · {stands} · started {started}", "bold")
+    say(console, record.goal, "italic")
     if record.note:
-        console.print(Text(record.note))
-    plan = _table("agent", "status", "note")
+        say(console, record.note)
+    plan = table("agent", "status", "note")
     for step in state.get("plan", []):
-        plan.add_row(step["agent"], step["status"], _short(step["note"]))
+        row(plan, step["agent"], step["status"], _short(step["note"]))
     if plan.row_count:
         console.print(plan)
         console.print(usage_text(state["usage"]), highlight=False)
-    history = _table("when", "event", "details")
+    history = table("when", "event", "details")
     for entry in entries:
-        history.add_row(_moment(entry.at), entry.event, _short(_details(entry.body)))
+        row(history, _moment(entry.at), entry.event, _short(_details(entry.body)))
     console.print(history)
     waiting = ledger.approvals.pending(record.id)
     for approval in waiting:
@@ -113,7 +111,7 @@ def list_sources(folder: Path, *, json: bool) -> None:
 
         report = sources.refresh(tell)
     if json:
-        return _print_json(asdict(report))
+        return print_json(asdict(report))
     console = Console()
     console.print(
         f"{report.documents:,} documents, {report.passages:,} passages: {report.added:,} new, "
@@ -121,10 +119,10 @@ def list_sources(folder: Path, *, json: bool) -> None:
         highlight=False,
     )
     if report.skipped:
-        table = _table("skipped", "why")
+        found = table("skipped", "why")
         for skipped in report.skipped:
-            table.add_row(Text(skipped.path), Text(skipped.reason))
-        console.print(table)
+            row(found, skipped.path, skipped.reason)
+        console.print(found)
     return None
 
 
@@ -135,13 +133,6 @@ def standing(record: RunRecord) -> str:
 
 def _ledger() -> Ledger:
     return Ledger(load_settings().database_path)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        table.add_column(column)
-    return table
 
 
 def _details(body: dict[str, Any]) -> str:
@@ -155,7 +146,3 @@ def _moment(at: str) -> str:
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 100 else f"{line[:99]}…"
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json_text.dumps(value, ensure_ascii=False, indent=2) + "\n")

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from signoff.agents.usage import NO_USAGE, Usage
+from signoff.desk.terminal import say, visible
 from signoff.fleet.run import Event, Watch
 from signoff.graphs.state import PlanStep
 
@@ -50,9 +51,11 @@ class Progress:
         rows.add_column(no_wrap=True, overflow="ellipsis")
         for step in self.plan[-12:]:
             style = "dim" if step["status"] == "pending" else ""
-            rows.add_row(_MARKS[step["status"]], Text(step["agent"], style), Text(step["note"], "dim"))
+            rows.add_row(
+                _MARKS[step["status"]], Text(visible(step["agent"]), style), Text(visible(step["note"]), "dim")
+            )
         line = Table.grid(padding=(0, 1, 0, 0))
-        cells: list[RenderableType] = [self._spinner, Text(f"{self.last.agent} {self.last.text}"[:70])]
+        cells: list[RenderableType] = [self._spinner, Text(visible(f"{self.last.agent} {self.last.text}")[:70])]
         if self.last.total:
             cells.append(ProgressBar(total=self.last.total, completed=self.last.done, width=24))
             cells.append(Text(f"{self.last.done:,} of {self.last.total:,}", "dim"))
@@ -81,7 +84,7 @@ def watch_live(console: Console) -> Iterator[Watch]:
         yield progress.note
     progress.last = Event("says")
     for step in progress.plan:
-        console.print(_MARKS[step["status"]], Text(step["agent"], "bold"), Text(step["note"], "dim"))
+        console.print(_MARKS[step["status"]], Text(visible(step["agent"]), "bold"), Text(visible(step["note"]), "dim"))
 
 
 def _print_line(console: Console, event: Event) -> None:
@@ -89,4 +92,4 @@ def _print_line(console: Console, event: Event) -> None:
         return
     how_far = f" ({event.done:,} of {event.total:,})" if event.total else ""
     text = event.text if event.kind == "says" else f"← {event.text}"
-    console.print(f"{event.agent}: {text}{how_far}", highlight=False, markup=False, soft_wrap=True)
+    say(console, f"{event.agent}: {text}{how_far}")

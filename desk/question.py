@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.panel import Panel
 from rich.prompt import Prompt
+from rich.text import Text
 
 from signoff.checkpoints.approvals import Approval
+from signoff.desk.terminal import say, visible
 from signoff.errors import BadAnswer
 from signoff.graphs.answers import Decision, read_answer
 from signoff.graphs.gate import describe
@@ -23,11 +25,11 @@ _LONG = 60
 
 def show_proposal(console: Console, approval: Approval, action: Action[Any], *, pages: bool) -> None:
     """Show what is proposed; a long preview is cut on a terminal, where `v` shows the rest."""
-    text = describe(approval, action)
+    text = visible(describe(approval, action))
     lines = text.splitlines()
     if pages and len(lines) > _LONG:
         text = "\n".join(lines[:_LONG]) + f"\n\n*… {len(lines) - _LONG} more lines: `v` shows all.*"
-    console.print(Panel(Markdown(text), title=f"{approval.action} · approval {approval.id}", title_align="left"))
+    console.print(Panel(Markdown(text), title=Text(f"{approval.action} · approval {approval.id}"), title_align="left"))
 
 
 def ask_person(console: Console, approval: Approval, action: Action[Any]) -> Decision | None:
@@ -37,54 +39,58 @@ def ask_person(console: Console, approval: Approval, action: Action[Any]) -> Dec
             said = Prompt.ask(
                 "[bold]approve, edit, reject or later?[/] (a/e/r/l, v to view all)", console=console
             ).strip()
+            match said.lower():
+                case "a" | "approve":
+                    return Decision("approve", approval.shown)
+                case "r" | "reject":
+                    return Decision("reject", {}, Prompt.ask("Why?", console=console, default="", show_default=False))
+                case "l" | "later":
+                    return None
+                case "v" | "view":
+                    with console.pager(styles=True):
+                        console.print(Markdown(visible(describe(approval, action))))
+                case "e" | "edit":
+                    edited = _try_edit(console, approval, action)
+                    if edited is not None:
+                        return edited
+                case _:
+                    say(console, f"{said!r} decides nothing.")
         except EOFError:
             return None
-        match said.lower():
-            case "a" | "approve":
-                return Decision("approve", approval.shown)
-            case "r" | "reject":
-                return Decision("reject", {}, Prompt.ask("Why?", console=console, default="", show_default=False))
-            case "l" | "later":
-                return None
-            case "v" | "view":
-                with console.pager(styles=True):
-                    console.print(Markdown(describe(approval, action)))
-            case "e" | "edit":
-                edited = _try_edit(console, approval, action)
-                if edited is not None:
-                    return edited
-            case _:
-                console.print(f"{said!r} decides nothing.", highlight=False, markup=False)
 
 
 def _try_edit(console: Console, approval: Approval, action: Action[Any]) -> Decision | None:
     try:
-        args = edit_in_editor(approval)
-        if args is None:
-            console.print("Nothing was changed.")
-            return None
-        answer = {"type": "edit", "edited_action": {"name": approval.action, "args": args}}
-        return read_answer(answer, approval, action.arguments)
-    except (BadAnswer, click.ClickException) as error:
-        console.print(str(error), highlight=False, markup=False)
+        return read_edit(edit_in_editor(approval), approval, action)
+    except BadAnswer as error:
+        say(console, str(error))
         return None
 
 
-def edit_in_editor(approval: Approval) -> dict[str, Any] | None:
-    """The arguments after the person's editor: a long text as itself, anything else as JSON. None if unchanged."""
+def read_edit(args: dict[str, Any], approval: Approval, action: Action[Any]) -> Decision:
+    """The decision to approve these arguments instead; BadAnswer if they do not fit or are those that were shown."""
+    decision = read_answer({"type": "edit", "args": {"name": approval.action, "args": args}}, approval, action)
+    if decision.args == approval.shown:
+        raise BadAnswer("Nothing was changed.")
+    return decision
+
+
+def edit_in_editor(approval: Approval) -> dict[str, Any]:
+    """The arguments after the person's editor: a long text as itself, anything else as JSON."""
     long = [name for name, value in approval.shown.items() if isinstance(value, str) and "\n" in value]
-    if len(long) == 1:
-        text = click.edit(approval.shown[long[0]], extension=".md")
-        if text is None or text == approval.shown[long[0]]:
-            return None
-        return {**approval.shown, long[0]: text}
-    text = click.edit(json.dumps(approval.shown, ensure_ascii=False, indent=2), extension=".json")
-    if text is None:
-        return None
+    text = approval.shown[long[0]] if len(long) == 1 else json.dumps(approval.shown, ensure_ascii=False, indent=2)
     try:
-        args = json.loads(text)
+        edited = click.edit(text, extension=".md" if len(long) == 1 else ".json")
+    except click.ClickException as error:
+        raise BadAnswer(f"The editor failed: {error.message}") from error
+    if edited is None:
+        raise BadAnswer("Nothing was changed.")
+    if len(long) == 1:
+        return {**approval.shown, long[0]: edited}
+    try:
+        args = json.loads(edited)
     except ValueError as error:
         raise BadAnswer(f"The edited arguments are not JSON: {error}.") from error
     if not isinstance(args, dict):
         raise BadAnswer("The edited arguments are not an object.")
-    return None if args == approval.shown else args
+    return args

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_text
 import sqlite3
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +12,10 @@ from rich.console import Console
 from signoff.checkpoints.approvals import Approval
 from signoff.checkpoints.ledger import Ledger
 from signoff.desk.live import usage_text, watch_live
-from signoff.desk.question import ask_person, edit_in_editor, show_proposal
+from signoff.desk.question import ask_person, edit_in_editor, read_edit, show_proposal
+from signoff.desk.terminal import can_ask, print_json, say
 from signoff.errors import AlreadyDecided, BadAnswer, RunBusy, RunElsewhere, SignoffError, UnknownTeam
 from signoff.fleet.run import Run, Watch
-from signoff.graphs.answers import read_answer
 from signoff.graphs.catalog import TEAMS
 from signoff.graphs.control import CONTROLS
 from signoff.graphs.report import report_team
@@ -34,7 +32,7 @@ def start_run(team: str, question: str, settings: Settings, *, yes: bool, json: 
     console = Console(stderr=True)
     built = report_team(settings.sources or Path(), out=settings.out, settings=settings)
     run = Run.start(built, question, settings=settings, drive=False)
-    console.print(f"Run {run.id}", highlight=False)
+    say(console, f"Run {run.id}")
     return _see_through(run, settings, console, yes=yes, json=json)
 
 
@@ -66,69 +64,67 @@ def decide(
             raise AlreadyDecided(
                 approval.id, approval.status, approval.decided_by or "its deadline", approval.decided_at
             )
-        args = _edited(approval, settings, changes) if decision == "edit" else None
+        args = _edited(approval, settings, console, changes) if decision == "edit" else None
         approval = ledger.approvals.approve(approval.id, by=who, args=args)
-    console.print(
-        f"{approval.action} {approval.status} by {approval.decided_by} (approval {approval.id}).", highlight=False
-    )
+    say(console, f"{approval.action} {approval.status} by {approval.decided_by} (approval {approval.id}).")
     record = ledger.runs.get(approval.run_id)
     if not go_on or record.driver != "local" or record.team not in TEAMS:
         if go_on:
-            console.print("The run is driven by your own program: resume it there and it will find the decision.")
+            say(console, "The run is driven by your own program: resume it there and it will find the decision.")
         if json:
-            _print_json({"approval": approval.id, "status": approval.status, "run": approval.run_id})
+            print_json({"approval": approval.id, "status": approval.status, "run": approval.run_id})
         return DONE
     code = _see_through(Run.open(record.id, settings=settings), settings, console, yes=False, json=json)
     return DONE if decision == "reject" and code == STOPPED else code
 
 
-def _edited(approval: Approval, settings: Settings, changes: Sequence[str]) -> dict[str, Any]:
+def _edited(approval: Approval, settings: Settings, console: Console, changes: Sequence[str]) -> dict[str, Any]:
     """The arguments as a person wants them, checked against the action's schema."""
-    run = Run.open(approval.run_id, settings=settings)
-    action = CONTROLS.get(approval.action) or run.team.actions[approval.action]
+    action = Run.open(approval.run_id, settings=settings).action(approval.action)
+    if not changes:
+        if not can_ask(console):
+            raise BadAnswer("There is no terminal for an editor; use --set NAME=VALUE.")
+        return read_edit(edit_in_editor(approval), approval, action).args
     args = dict(approval.shown)
     for change in changes:
         name, equals, value = change.partition("=")
         if not equals or name not in args:
             raise BadAnswer(f"--set {change!r} is not NAME=VALUE with NAME one of {', '.join(args)}.")
         args[name] = value
-    if not changes:
-        args = edit_in_editor(approval) or args
-    answer = {"type": "edit", "edited_action": {"name": approval.action, "args": args}}
-    return read_answer(answer, approval, action.arguments).args
+    return read_edit(args, approval, action).args
 
 
 def _see_through(run: Run, settings: Settings, console: Console, *, yes: bool, json: bool) -> int:
     """Drive the run, asking the person at the terminal, until it ends or nobody can be asked."""
-    can_ask = sys.stdin.isatty() and console.is_terminal and not json
+    asks = can_ask(console) and not json
     try:
         _watched(run.resume, console)
         while (approval := run.approval) is not None:
-            step = _answer(run, approval, settings, console, yes=yes, can_ask=can_ask)
+            step = _answer(run, approval, settings, console, yes=yes, asks=asks)
             if step is None:
                 return _report(run, console, json=json)
             _watched(step, console)
         return _report(run, console, json=json)
     except KeyboardInterrupt:
-        console.print(f"\nStopped by you. The run is kept: signoff resume {run.id}", highlight=False)
+        say(console, f"\nStopped by you. The run is kept: signoff resume {run.id}")
         return INTERRUPTED
     except (RunBusy, RunElsewhere):
         raise
     except (SignoffError, sqlite3.Error, OSError):
-        console.print(f"The run is kept. Once that is mended: signoff resume {run.id}", highlight=False)
+        say(console, f"The run is kept. Once that is mended: signoff resume {run.id}")
         raise
 
 
 def _answer(
-    run: Run, approval: Approval, settings: Settings, console: Console, *, yes: bool, can_ask: bool
+    run: Run, approval: Approval, settings: Settings, console: Console, *, yes: bool, asks: bool
 ) -> Callable[..., Run] | None:
     """How the run goes on, or None if it has to wait."""
     if yes and approval.action not in CONTROLS:
         who = f"{settings.user_name} (--yes)"
         return lambda watch: run.approve(by=who, watch=watch)
-    action = CONTROLS.get(approval.action) or run.team.actions[approval.action]
-    show_proposal(console, approval, action, pages=can_ask)
-    if not can_ask:
+    action = run.action(approval.action)
+    show_proposal(console, approval, action, pages=asks)
+    if not asks:
         return None
     decision = ask_person(console, approval, action)
     if decision is None:
@@ -151,7 +147,7 @@ def _report(run: Run, console: Console, *, json: bool) -> int:
     """Say how the run stands and what can be done; returns the exit code."""
     record, approval = run.record, run.approval
     if json:
-        _print_json(
+        print_json(
             {
                 "run": record.id,
                 "status": record.status,
@@ -162,19 +158,16 @@ def _report(run: Run, console: Console, *, json: bool) -> int:
             }
         )
     if approval is not None:
-        console.print(
+        say(
+            console,
             f"Run {record.id} waits for approval {approval.id}:\n"
             f"  signoff approve {approval.id}\n"
             f"  signoff edit {approval.id}\n"
             f'  signoff reject {approval.id} --why "…"',
-            highlight=False,
         )
         return WAITS
-    console.print(
-        f"Run {record.id} is {record.status}: {record.note} ({usage_text(run.usage)})", highlight=False, soft_wrap=True
-    )
+    if record.status == "waiting":
+        say(console, f"It was decided meanwhile: signoff resume {record.id}")
+        return WAITS
+    say(console, f"Run {record.id} is {record.status}: {record.note} ({usage_text(run.usage)})")
     return DONE if record.status == "done" else STOPPED
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json_text.dumps(value, ensure_ascii=False, indent=2) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -13,16 +14,21 @@ from langchain_core.runnables import RunnableConfig
 
 from signoff.agents.usage import NO_USAGE, Usage
 from signoff.checkpoints.approvals import Approval
+from signoff.checkpoints.digest import readable_text
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.owner import current_owner
 from signoff.checkpoints.runs import RunRecord, Status
 from signoff.checkpoints.saver import open_saver
-from signoff.errors import NothingAsked, RunElsewhere, SignoffError, StoreError
+from signoff.errors import NothingAsked, RunBusy, RunElsewhere, SignoffError, StoreError
 from signoff.fleet.display import run_markdown
+from signoff.graphs.answers import read_answer
 from signoff.graphs.catalog import rebuild_team
+from signoff.graphs.control import CONTROLS
+from signoff.graphs.intake import read_goal
 from signoff.graphs.state import PlanStep
 from signoff.graphs.team import Team
 from signoff.settings import Settings, load_settings
+from signoff.tools.action import Action
 
 _LEASE_SECONDS = 60.0
 
@@ -56,6 +62,7 @@ class Run:
         self.id = run_id
         self.team, self._settings, self._ledger = team, settings, ledger
         self._values: dict[str, Any] | None = None
+        self._shown = self._first_pending()
 
     @classmethod
     def start(
@@ -64,8 +71,9 @@ class Run:
         """Give a goal to a team and drive the run until it ends or waits for a person."""
         settings = settings or load_settings()
         ledger = team.ledger or Ledger(settings.database_path)
+        thread = f"r-{secrets.token_hex(4)}"
         run_id, _ = ledger.runs.begin(
-            f"r-{secrets.token_hex(4)}", 1, team=team.name, goal=goal.strip(), options=team.options, driver="local"
+            thread, 1, team=team.name, goal=read_goal(goal), options=team.options, driver="local"
         )
         run = cls(run_id, replace(team, ledger=ledger), settings, ledger)
         return run.resume(watch=watch) if drive else run
@@ -81,29 +89,42 @@ class Run:
 
     def resume(self, *, watch: Watch = _look_away) -> Run:
         """Go on from wherever the run stands, until it ends or waits for a person; RunBusy if another process does."""
-        with self._held():
+        with self._held() as check_held:
             try:
-                self._drive(watch)
-            except RunElsewhere:
+                self._drive(watch, check_held)
+            except (RunBusy, RunElsewhere):
                 raise
             except Exception as error:
                 note = str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}"
                 with suppress(StoreError):  # the first error is the one to tell
-                    self._ledger.runs.set_status(self.id, "failed", note)
+                    self._ledger.runs.set_status(self.id, "failed", readable_text(note))
                 raise
+        self._shown = self._first_pending()
         return self
 
     def approve(
         self, *, by: str | None = None, args: Mapping[str, Any] | None = None, watch: Watch = _look_away
     ) -> Run:
-        """Approve what is asked, as shown or with edited arguments, and go on."""
-        self._ledger.approvals.approve(self._asked().id, by=by or self._settings.user_name, args=args)
+        """Approve what this handle last saw asked, as shown or with edited arguments, and go on.
+
+        AlreadyDecided if somebody was faster: what is asked by then is another question. BadAnswer if edited arguments
+        do not fit.
+        """
+        asked = self._asked()
+        if args is not None:
+            answer = {"type": "edit", "args": {"name": asked.action, "args": dict(args)}}
+            args = read_answer(answer, asked, self.action(asked.action)).args
+        self._ledger.approvals.approve(asked.id, by=by or self._settings.user_name, args=args)
         return self.resume(watch=watch)
 
     def reject(self, reason: str = "", *, by: str | None = None, watch: Watch = _look_away) -> Run:
-        """Reject what is asked, and go on."""
+        """Reject what this handle last saw asked, and go on."""
         self._ledger.approvals.reject(self._asked().id, by=by or self._settings.user_name, reason=reason)
         return self.resume(watch=watch)
+
+    def action(self, name: str) -> Action[Any]:
+        """The action of this name: one of the team's, or one of its own questions."""
+        return CONTROLS.get(name) or self.team.actions[name]
 
     @property
     def record(self) -> RunRecord:
@@ -117,9 +138,9 @@ class Run:
 
     @property
     def approval(self) -> Approval | None:
-        """What a person is asked, if anything."""
-        pending = self._ledger.approvals.pending(self.id)
-        return pending[0] if pending else None
+        """What a person is asked now, if anything."""
+        self._shown = self._first_pending()
+        return self._shown
 
     @property
     def values(self) -> dict[str, Any]:
@@ -152,18 +173,22 @@ class Run:
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.status}: {self.record.goal!r}>"
 
-    def _asked(self) -> Approval:
-        approval = self.approval
-        if approval is None:
-            raise NothingAsked(self.id, self.status)
-        return approval
+    def _first_pending(self) -> Approval | None:
+        pending = self._ledger.approvals.pending(self.id)
+        return pending[0] if pending else None
 
-    def _drive(self, watch: Watch) -> None:
+    def _asked(self) -> Approval:
+        """What this handle last saw asked: a decision is about that, whatever is asked by now."""
+        if self._shown is None:
+            raise NothingAsked(self.id, self.status)
+        return self._shown
+
+    def _drive(self, watch: Watch, check_held: Callable[[], None]) -> None:
         with self._graph() as (graph, config):
             snapshot = graph.get_state(config)
             begun = snapshot.created_at is not None
             # `next` is empty after a crash between a task's writes and the next checkpoint; `tasks` is not.
-            if (begun and not snapshot.tasks) or (snapshot.interrupts and self.approval is not None):
+            if (begun and not snapshot.tasks) or (snapshot.interrupts and self._first_pending() is not None):
                 return
             if not begun and self.record.driver != "local":
                 raise RunElsewhere(self.id)
@@ -171,33 +196,46 @@ class Run:
             start = None if begun else {"goal": self.record.goal}
             self._values = None
             for mode, part in graph.stream(start, config, stream_mode=["custom", "updates"], durability="sync"):
+                check_held()
                 for event in _events(mode, part):
                     watch(event)
 
     @contextmanager
     def _graph(self) -> Iterator[tuple[Any, RunnableConfig]]:
         with open_saver(self._settings.database_path) as saver:
-            yield self.team.compile(checkpointer=saver), {**_config(self.id), "recursion_limit": 1000}
+            yield self.team.compile(checkpointer=saver), {**_config(self.id), "recursion_limit": 100_000}
 
     @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Hold the run's lease, renewed in the background, until the block ends."""
+    def _held(self) -> Iterator[Callable[[], None]]:
+        """Hold the run's lease, renewed in the background; yields a check that raises RunBusy once it is lost.
+
+        A process that was suspended for longer than the lease finds it lost when it wakes.
+        """
         owner = f"{current_owner()}/{secrets.token_hex(4)}"
         self._ledger.runs.claim(self.id, owner, seconds=_LEASE_SECONDS)
-        ended = threading.Event()
+        ended, renewed = threading.Event(), [time.time()]
 
         def renew() -> None:
-            while not ended.wait(_LEASE_SECONDS / 4):
-                with suppress(StoreError):  # tried again before the lease runs out
-                    self._ledger.runs.renew(self.id, owner, seconds=_LEASE_SECONDS)
+            if not self._ledger.runs.renew(self.id, owner, seconds=_LEASE_SECONDS):
+                raise RunBusy(self.id, self.record.owner or "another process")
+            renewed[0] = time.time()
 
-        renewer = threading.Thread(target=renew, name=f"lease of {self.id}", daemon=True)
-        renewer.start()
+        def keep() -> None:
+            while not ended.wait(_LEASE_SECONDS / 4):
+                with suppress(StoreError, RunBusy):  # who drives the run finds out before its next step
+                    renew()
+
+        def check() -> None:
+            if time.time() - renewed[0] > _LEASE_SECONDS / 2:
+                renew()
+
+        keeper = threading.Thread(target=keep, name=f"lease of {self.id}", daemon=True)
+        keeper.start()
         try:
-            yield
+            yield check
         finally:
             ended.set()
-            renewer.join()
+            keeper.join()
             with suppress(StoreError):  # a lease that cannot be given back runs out
                 self._ledger.runs.release(self.id, owner)
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from langgraph.types import Command
 from pydantic import ValidationError
 
 from signoff.checkpoints.approvals import Approval
+from signoff.checkpoints.digest import check_storable, readable_text
 from signoff.checkpoints.effects import Effect
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.owner import current_owner
 from signoff.errors import ActionFailed
 from signoff.graphs.control import CONTINUE_RUN, SETTLE_OUTCOME, ask_outcome
-from signoff.graphs.gate import Actions, outcome_message
+from signoff.graphs.gate import Actions, is_of, outcome_message
 from signoff.graphs.state import (
     Assignment,
     Node,
@@ -39,7 +40,7 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger]) -> Node:
             return Command(goto="supervisor")
         proposal = state["proposals"][0]
         approval = ledger().approvals.of_proposal(proposal["id"])
-        if approval is None or approval.status != "approved":
+        if approval is None or approval.status != "approved" or not is_of(approval, proposal, state["run"]["id"]):
             return Command(goto="gate")
         if proposal["action"] == CONTINUE_RUN:
             return _go_on(state, proposal, approval)
@@ -91,7 +92,17 @@ def _call(ledger: Ledger, approval: Approval, action: Action[Any], key: str) -> 
         if not isinstance(error, Exception):
             raise
         return _read_back(ledger, approval, action, lost) or ledger.effects.fail(key, problem)
-    return ledger.effects.finish(key, result)
+    return ledger.effects.finish(key, _keepable(result))
+
+
+def _keepable(result: Any) -> dict[str, Any]:
+    """The result as the ledger keeps it: it was done, whatever its author returned."""
+    try:
+        kept = dict(result)
+        check_storable(kept)
+    except (ValueError, TypeError, RecursionError):
+        return {"unreadable": readable_text(repr(result)[:500])}
+    return kept
 
 
 def _read_back(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effect) -> Effect | None:
@@ -102,7 +113,11 @@ def _read_back(ledger: Ledger, approval: Approval, action: Action[Any], effect: 
         result = action.reconcile(action.arguments.model_validate(approval.args), effect.key)
     except Exception as error:  # a read-back is somebody else's code; while it fails, nothing is known
         return ledger.effects.lose(effect.key, f"{effect.error}; its read-back failed: {error}")
-    return ledger.effects.finish(effect.key, result) if result is not None else None
+    if result is None:
+        return None
+    if not isinstance(result, Mapping):
+        return ledger.effects.lose(effect.key, f"{effect.error}; its read-back gave {type(result).__name__}, no result")
+    return ledger.effects.finish(effect.key, _keepable(result))
 
 
 def _settle_effect(ledger: Ledger, approval: Approval) -> None:

@@ -16,8 +16,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from signoff.checkpoints.approvals import Approval
-from signoff.checkpoints.digest import canonical_json
+from signoff.checkpoints.digest import check_storable, readable_text
 from signoff.errors import BadAnswer
+from signoff.tools.action import Action
 
 _INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 _MEANS: dict[str, Literal["approve", "edit", "reject"]] = {
@@ -41,9 +42,18 @@ class Decision:
     reason: str = ""
 
 
-def read_answer(answer: Any, approval: Approval, arguments: type[BaseModel]) -> Decision:
-    """The decision in an answer; BadAnswer says why there is none."""
-    found = _unwrap(answer, approval)
+def read_answer(answer: Any, approval: Approval, action: Action[Any], interrupt_id: str = "") -> Decision:
+    """The decision in an answer to the question with this interrupt id; BadAnswer says why there is none."""
+    try:
+        decision = _read(answer, approval, action, interrupt_id)
+        check_storable([decision.args, decision.reason])
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise BadAnswer(f"The answer cannot be kept: {readable_text(str(error))[:200]}.") from error
+    return decision
+
+
+def _read(answer: Any, approval: Approval, action: Action[Any], interrupt_id: str) -> Decision:
+    found = _unwrap(answer, approval, interrupt_id)
     kind = _MEANS.get(str(found.get("type", "")).strip().lower())
     if kind is None:
         raise BadAnswer(f"The answer has the type {found.get('type')!r}, which is not approve, edit or reject.")
@@ -53,13 +63,17 @@ def read_answer(answer: Any, approval: Approval, arguments: type[BaseModel]) -> 
     if kind == "edit":
         if args is None:
             raise BadAnswer("The edit carries no arguments.")
-        return Decision("approve", _fit(args, approval.shown, arguments))
-    if args is not None and canonical_json(_fit(args, approval.shown, arguments)) != canonical_json(approval.shown):
+        edited = _fit(args, approval.shown, action.arguments)
+        for name in action.fixed:
+            if edited.get(name) != approval.shown.get(name):
+                raise BadAnswer(f"{name!r} cannot be edited.")
+        return Decision("approve", edited)
+    if args is not None and _fit(args, approval.shown, action.arguments) != approval.shown:
         raise BadAnswer("The approval carries other arguments than were shown; send an edit instead.")
     return Decision("approve", approval.shown)
 
 
-def _unwrap(answer: Any, approval: Approval) -> dict[str, Any]:
+def _unwrap(answer: Any, approval: Approval, interrupt_id: str) -> dict[str, Any]:
     """The one decision inside all wrappings, its approval id and digest checked wherever they stand."""
     for _ in range(6):  # deeper than any client wraps
         if isinstance(answer, str):
@@ -75,7 +89,7 @@ def _unwrap(answer: Any, approval: Approval) -> dict[str, Any]:
             elif "type" in answer:
                 return answer
             else:
-                answer = _keyed(answer, approval)
+                answer = _keyed(answer, approval, interrupt_id)
         else:
             raise BadAnswer(f"The answer is {_shown(answer)}, which is no decision.")
     raise BadAnswer("The answer is nested too deeply.")
@@ -100,14 +114,14 @@ def _only(answers: list[Any]) -> Any:
     return answers[0]
 
 
-def _keyed(answer: dict[Any, Any], approval: Approval) -> Any:
+def _keyed(answer: dict[Any, Any], approval: Approval, interrupt_id: str) -> Any:
     if len(answer) != 1:
         raise BadAnswer("The answer has no 'type' and no 'decisions'.")
     ((key, inner),) = answer.items()
-    if key == approval.id or (isinstance(key, str) and _INTERRUPT_ID.fullmatch(key)):
+    if key in (approval.id, interrupt_id or approval.id):
         return inner
-    if isinstance(key, str) and key.startswith("a-"):
-        raise BadAnswer(f"The answer is for the approval {key}, but {approval.id} is asked about.")
+    if isinstance(key, str) and (key.startswith("a-") or _INTERRUPT_ID.fullmatch(key)):
+        raise BadAnswer(f"The answer is for the question {key}, but {approval.id} is asked about.")
     raise BadAnswer("The answer has no 'type' and no 'decisions'.")
 
 
@@ -144,12 +158,7 @@ def _fit(args: dict[str, Any], shown: Mapping[str, Any], arguments: type[BaseMod
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the arguments"
             problem = problem or f"{where}: {first['msg']}"
-    raise BadAnswer(f"The arguments do not fit {approval_word(arguments)}: {problem}.")
-
-
-def approval_word(arguments: type[BaseModel]) -> str:
-    """How the schema is called in messages."""
-    return f"the schema {arguments.__name__}"
+    raise BadAnswer(f"The arguments do not fit {arguments.__name__}: {problem}.")
 
 
 def _from_text(value: Any, shown: Any) -> Any:
@@ -168,5 +177,5 @@ def _message(found: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = readable_text(repr(value))
     return text if len(text) <= 80 else f"{text[:77]}…"

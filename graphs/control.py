@@ -20,7 +20,7 @@ class Continuation(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    turns: int = Field(ge=1, description="Agent turns it may take before it pauses again")
+    turns: int = Field(ge=1, le=1000, description="Agent turns it may take before it pauses again")
     instructions: str = Field("", description="What the next agent is told")
 
 
@@ -54,6 +54,7 @@ CONTROLS: dict[str, Action[Any]] = {
         ),
         arguments=Settlement,
         call=_nothing,
+        fixed=frozenset({"effect"}),
         risk="write",
         idempotent=True,
     ),

@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import Command, interrupt
+from langgraph.types import Command, Interrupt, interrupt
 
 from signoff.checkpoints.approvals import Approval, Question
 from signoff.checkpoints.ledger import Ledger
 from signoff.errors import AlreadyDecided, BadAnswer
-from signoff.graphs.answers import read_answer
+from signoff.graphs.answers import Decision, read_answer
 from signoff.graphs.control import CONTROLS, SETTLE_OUTCOME
 from signoff.graphs.policy import Ask, Policy
 from signoff.graphs.state import NodeWithConfig, Outcome, StoredProposal, TeamState, Update, settle_first
@@ -48,11 +48,14 @@ def build_gate(
         else:
             open_for = None if control else (rule.hours if rule.hours is not None else hours()) * 3600
             approval = approvals.ask(question, expires_in=open_for)
+        if not is_of(approval, proposal, state["run"]["id"]):
+            return _settle(state, proposal, "denied", "it is not what the ledger knows under its id", by="policy")
         if approval.status == "pending":
             ledger().runs.set_status(approval.run_id, "waiting", f"{approval.action} waits for approval {approval.id}")
             answer = interrupt(_payload(approval, action, state.get("problem", "")))
             try:
-                approval = _decide(ledger(), answer, approval, action, _who(config))
+                decision = read_answer(answer, approval, action, _interrupt_id(config))
+                approval = _decide(ledger(), decision, approval, _who(config))
             except BadAnswer as error:
                 return Command(goto="gate", update={"problem": str(error)})
         return _follow(state, proposal, approval, ledger())
@@ -71,9 +74,19 @@ def _follow(state: TeamState, proposal: StoredProposal, approval: Approval, ledg
     return _settle(state, proposal, status, approval.decision_reason, by=approval.decided_by)
 
 
-def _decide(ledger: Ledger, answer: Any, approval: Approval, action: Action[Any], who: str) -> Approval:
+def is_of(approval: Approval, proposal: StoredProposal, run_id: str) -> bool:
+    """Whether the approval is about just this proposal: the state can be edited, the ledger decides."""
+    known = (approval.proposal_id, approval.run_id, approval.action, approval.shown)
+    return known == (proposal["id"], run_id, proposal["action"], proposal["args"])
+
+
+def _interrupt_id(config: RunnableConfig) -> str:
+    """Id of the question this execution of the node raises."""
+    return Interrupt.from_ns(None, ns=str(config.get("configurable", {}).get("checkpoint_ns", ""))).id
+
+
+def _decide(ledger: Ledger, decision: Decision, approval: Approval, who: str) -> Approval:
     """Write the decision into the ledger; whatever stands there already wins."""
-    decision = read_answer(answer, approval, action.arguments)
     try:
         if decision.kind == "approve":
             return ledger.approvals.approve(approval.id, by=who, args=decision.args)

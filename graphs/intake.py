@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveM
 from langchain_core.runnables import RunnableConfig
 
 from signoff.agents.usage import NO_USAGE
+from signoff.checkpoints.digest import check_storable, readable_text
 from signoff.checkpoints.ledger import Ledger
 from signoff.errors import TeamError
 from signoff.graphs.state import CurrentRun, Node, NodeWithConfig, Outcome, TeamState, Update
@@ -61,15 +62,26 @@ def build_finish(ledger: Callable[[], Ledger]) -> Node:
 
 def _new_goal(state: TeamState, messages: Sequence[AnyMessage], current: CurrentRun | None) -> tuple[str, str] | None:
     """The goal to start on and the id of its message; None if the thread stays at what it has."""
-    goal = state.get("goal", "").strip()
+    goal = read_goal(state.get("goal", ""))
     if goal and (
         current is None or goal != state_goal(current) or (current["ended"] and not _newer(messages, current))
     ):
         return goal, ""
     said = _newer(messages, current)
     if said is not None and (current is None or current["ended"]):
-        return said.text.strip(), said.id or ""
+        return read_goal(said.text), said.id or ""
     return None
+
+
+def read_goal(goal: Any) -> str:
+    """The goal without blanks around it; TeamError if it is no text that can be kept."""
+    try:
+        check_storable(goal)
+    except (ValueError, TypeError) as error:
+        raise TeamError(f"The goal cannot be kept: {readable_text(str(error))}. Give it as text.") from error
+    if not isinstance(goal, str):
+        raise TeamError(f"The goal is a {type(goal).__name__}. Give it as text.")
+    return goal.strip()
 
 
 def state_goal(current: CurrentRun) -> str:

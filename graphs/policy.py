@@ -8,6 +8,8 @@ from typing import Literal
 
 from signoff.errors import TeamError
 
+_MOST_HOURS = 100_000
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -15,6 +17,10 @@ class Ask:
 
     hours: float | None = None
     """How long the question stays open; after that it counts as refused. None: `SIGNOFF_APPROVAL_HOURS`."""
+
+    def __post_init__(self) -> None:
+        if self.hours is not None and not self.hours <= _MOST_HOURS:
+            raise TeamError(f"Ask(hours={self.hours!r}): name at most {_MOST_HOURS:,} hours.")
 
 
 Rule = Literal["allow", "ask", "deny"] | Ask

@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     base_url: str = Field("", validation_alias=AliasChoices("SIGNOFF_BASE_URL", "OPENAI_BASE_URL"))
     """Address of an OpenAI-compatible endpoint, such as `http://127.0.0.1:8080/v1`."""
     api_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("SIGNOFF_API_KEY", "OPENAI_API_KEY"))
-    model_timeout: float = Field(120.0, gt=0)
+    model_timeout: float = Field(120.0, gt=0, le=86_400)
     """Seconds one call of a model may take."""
     model_retries: int = Field(2, ge=0)
     """Times a call is tried again after 429, 5xx or a lost connection."""
@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     """Folder of documents for teams that need one."""
     out: Path = Path("report.md")
     """File the report team proposes to write."""
-    max_file_mb: float = Field(20.0, gt=0)
+    max_file_mb: float = Field(20.0, gt=0, le=100_000)
     """Larger documents are skipped, in megabytes."""
     search_url: str = ""
     """JSON search endpoint for web search; empty means web search is off."""
@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     """Agent turns before a run pauses for a person."""
     max_rounds: int = Field(3, ge=1)
     """Times one artifact may be rejected before a run pauses for a person."""
-    approval_hours: float = Field(72.0, gt=0)
+    approval_hours: float = Field(72.0, gt=0, le=100_000)
     """Hours an approval stays open; after that it counts as refused."""
 
     @property

@@ -8,6 +8,8 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from signoff.errors import TeamError
+
 P = TypeVar("P", bound=BaseModel)
 
 Risk = Literal["write", "external", "irreversible"]
@@ -41,6 +43,16 @@ class Action(Generic[P]):
     """Looks whether a call with these arguments and key took effect: its result, or None if it did not."""
     preview: Callable[[P], str] | None = None
     """What the person who decides should see, in Markdown."""
+    fixed: frozenset[str] = frozenset()
+    """Arguments that a person cannot edit."""
+
+    def __post_init__(self) -> None:
+        for name, field in self.arguments.model_fields.items():
+            if "Secret" in str(field.annotation):
+                raise TeamError(
+                    f"Action {self.name!r}: the argument {name!r} is a secret, and arguments are shown and kept. "
+                    "Let the action read the secret itself when it is called."
+                )
 
     def propose(self, arguments: P, reason: str = "") -> Proposal:
         """A proposal of this action."""

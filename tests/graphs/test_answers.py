@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from signoff import Action
 from signoff.checkpoints.approvals import Approval
 from signoff.errors import BadAnswer
 from signoff.graphs.answers import Decision, read_answer
@@ -17,6 +18,7 @@ class Payment(BaseModel):
     tags: list[str] = []
 
 
+PAY = Action(name="pay", description="Pays.", arguments=Payment, call=lambda payment, key: {})
 SHOWN: dict[str, Any] = {"to": "ann", "euros": 5, "tags": ["x"]}
 EDITED: dict[str, Any] = {"to": "ann", "euros": 7, "tags": ["x"]}
 APPROVAL = Approval(
@@ -44,7 +46,7 @@ INTERRUPT_ID = "281666f46cca87d2762242455ee592d6"
 
 
 def read(answer: Any) -> Decision:
-    return read_answer(answer, APPROVAL, Payment)
+    return read_answer(answer, APPROVAL, PAY, INTERRUPT_ID)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +120,10 @@ def test_every_clients_refusal_is_a_rejection(answer: Any, reason: str) -> None:
         {"approved": True},
         {"type": "approve", "approval_id": "a-999"},
         {"a-999": {"type": "approve"}},
+        {"0" * 32: {"type": "approve"}},
+        {"type": "reject", "message": "\ud800"},
+        {"type": "edit", "args": {"name": "pay", "args": {**SHOWN, "euros": 10**30}}},
+        {"type": "edit", "args": {"name": "pay", "args": {**SHOWN, "to": "\ud800"}}},
         {"type": "approve", "args_sha256": "1" * 64},
         {"approval_id": "a-999", "decisions": [{"type": "approve"}]},
         [{"type": "accept", "args": {"action": "pay", "args": EDITED}}],
