@@ -87,6 +87,41 @@ def test_an_edit_that_does_not_fit_decides_nothing(signoff: Any, documents: Path
     assert signoff("approve", approval).code == 0
 
 
+def test_an_edit_that_changes_nothing_or_has_no_editor_decides_nothing(signoff: Any, documents: Path) -> None:
+    _, approval = waiting(signoff)
+    for words in ([], ["--set", f"path={Path.cwd() / 'report.md'}"]):
+        said = signoff("edit", approval, *words)
+        assert said.code == 1
+        assert "Nothing was decided" in said.err or "Nothing was changed" in said.err
+    assert [found["id"] for found in signoff("approvals", "--json").json] == [approval]
+
+
+def test_markup_and_escapes_in_what_people_write_are_shown_and_do_nothing(signoff: Any, documents: Path) -> None:
+    goal = "Why does the tide rise [/red] \x1b[41m \u202e?"
+    said = signoff("run", "report", goal, "--sources", "docs", "--json")
+    assert said.code == 3, said.err
+    assert signoff("reject", said.json["approval"], "--why", "[/b]", "--by", "[/x]").code == 0
+    for words in (["runs"], ["approvals"], ["show", said.json["run"]]):
+        shown = signoff(*words)
+        assert shown.code == 0
+        assert "\x1b[41m" not in shown.out + shown.err
+        assert "\u202e" not in shown.out + shown.err
+    assert "[/red]" in signoff("show", said.json["run"]).out
+
+
+def test_an_argument_that_is_no_text_is_one_line(signoff: Any, documents: Path) -> None:
+    said = signoff("run", "report", "\udcff", "--sources", "docs")
+    assert said.code == 2
+    assert "is not text" in said.err
+
+
+def test_closed_streams_do_no_harm(home: Path, documents: Path) -> None:
+    command = f"{sys.executable} -m signoff run report '{QUESTION}' --sources docs --json <&- >&-"
+    done = subprocess.run(["sh", "-c", command], cwd=home, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+
+
 def test_a_decision_may_be_recorded_without_driving_the_run(signoff: Any, documents: Path) -> None:
     run_id, approval = waiting(signoff)
     assert signoff("approve", approval, "--no-resume").code == 0

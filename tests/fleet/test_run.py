@@ -6,7 +6,16 @@ from pydantic import BaseModel
 
 from signoff import Action, Agent, Artifact, Draft, Policy, Run, Task, Team
 from signoff.checkpoints.ledger import Ledger
-from signoff.errors import NothingAsked, RunBusy, RunElsewhere, UnknownRun, UnknownTeam
+from signoff.errors import (
+    AlreadyDecided,
+    BadAnswer,
+    NothingAsked,
+    RunBusy,
+    RunElsewhere,
+    SignoffError,
+    UnknownRun,
+    UnknownTeam,
+)
 from signoff.fleet.run import Event
 
 
@@ -115,6 +124,47 @@ def test_an_error_nobody_can_work_around_fails_the_run_and_it_can_be_resumed(pos
     assert "disk is full" in run.record.note
     post.fail = None
     assert run.resume().status == "waiting"
+
+
+def test_a_decision_is_about_what_the_handle_saw_not_what_is_asked_by_now(post: Post) -> None:
+    mine, theirs = Run.start(post.team, "write to ann"), None
+    theirs = Run.open(mine.id, team=post.team)
+    theirs.reject("not this")
+    with pytest.raises(AlreadyDecided, match="rejected"):
+        mine.approve()
+    assert post.sent == []
+
+
+def test_edited_arguments_that_do_not_fit_decide_nothing(post: Post) -> None:
+    run = Run.start(post.team, "write to ann")
+    with pytest.raises(BadAnswer, match="to: "):
+        run.approve(args={})
+    assert run.approve().status == "done"
+    assert post.sent == ["ann"]
+
+
+def test_a_process_that_lost_its_lease_stops_before_the_next_step(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    ledger, now = Ledger(".signoff/signoff.db"), time.time
+
+    def suspend(event: Event) -> None:
+        """Sleep longer than the lease, while another process takes the run over."""
+        if event.kind == "says":
+            with ledger.write() as connection:
+                connection.exec_driver_sql("UPDATE runs SET owner = 'elsewhere:1:1/x', owner_until = '9999'")
+            monkeypatch.setattr(time, "time", lambda: now() + 3600)
+
+    run = Run.start(post.team, "write to ann", drive=False)
+    with pytest.raises(RunBusy):
+        run.resume(watch=suspend)
+    assert run.approval is None
+
+
+@pytest.mark.parametrize("goal", ["\ud800", 5, None, ["x"]])
+def test_a_goal_that_is_no_text_is_one_clear_error(post: Post, goal: Any) -> None:
+    with pytest.raises(SignoffError, match="Give it as text"):
+        Run.start(post.team, goal)
 
 
 def test_two_cannot_drive_one_run_at_the_same_time(post: Post) -> None:
