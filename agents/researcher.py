@@ -44,14 +44,15 @@ def researcher(
 
     def prepare(task: Task) -> None:
         def tell(progress: IndexProgress) -> None:
-            task.say(f"indexes {progress.path}", done=progress.done, total=progress.total)
+            task.say("looks through the documents", done=progress.done, total=progress.total)
 
         report = sources.refresh(tell)
         for skipped in report.skipped[:5]:
             task.say(f"skipped {skipped.path}: {skipped.reason}")
         if len(report.skipped) > 5:
             task.say(f"skipped {len(report.skipped) - 5} more files; `signoff sources` lists them")
-        task.say(f"{report.documents} documents indexed ({report.added + report.changed} new or changed)")
+        if report.added or report.changed:
+            task.say(f"indexed {report.added} new and {report.changed} changed documents")
 
     def read(findings: Findings, task: Task) -> Evidence:
         quotes = [

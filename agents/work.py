@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import traceback
 from collections.abc import Awaitable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from langgraph.errors import GraphBubbleUp
@@ -140,6 +142,12 @@ def _check_proposal(agent: Agent[Any], proposal: Proposal) -> None:
         raise WorkFailed(agent.role, f"proposed {proposal.action} with arguments that do not read back as they were")
 
 
+def _place(error: Exception) -> str:
+    """File and line an unforeseen error came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+
+
 def _explain(error: Exception, agent: Agent[Any], loop: Loop) -> Exception:
     """What to raise instead: a body is somebody else's code, so anything may come out of it."""
     if isinstance(error, GraphBubbleUp | TeamError) and not isinstance(error, WorkFailed):
@@ -149,6 +157,6 @@ def _explain(error: Exception, agent: Agent[Any], loop: Loop) -> Exception:
     if isinstance(error, _NOT_THE_STEPS):
         return error
     if not isinstance(error, WorkFailed):
-        problem = str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}"
+        problem = str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}{_place(error)}"
         error = WorkFailed(agent.role, readable_text(problem))
     return StepFailed(error, loop.usage)

@@ -57,10 +57,10 @@ def run(
     """Give a team a goal; sign off what it proposes."""
     from signoff.desk.opening import open_run
 
-    settings = open_run(question, sources=sources, out=out, model=model)
+    settings = open_run(team, question, sources=sources, out=out, model=model)
     from signoff.desk.running import start_run
 
-    raise typer.Exit(start_run(team, question, settings, yes=yes, json=json))
+    raise typer.Exit(start_run(question, settings, yes=yes, json=json))
 
 
 @app.command()

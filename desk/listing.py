@@ -10,7 +10,7 @@ from rich.console import Console
 
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.runs import RunRecord
-from signoff.desk.terminal import print_json, row, say, table
+from signoff.desk.terminal import command, print_json, row, say, table
 from signoff.settings import load_settings
 
 
@@ -39,19 +39,11 @@ def list_approvals(*, json: bool) -> None:
     if not pending:
         console.print("Nothing waits for a decision.")
         return None
-    found = table("approval", "run", "action", "risk", "asked", "expires", "why")
     for approval in pending:
-        row(
-            found,
-            approval.id,
-            approval.run_id,
-            approval.action,
-            approval.risk,
-            _moment(approval.requested_at),
-            _moment(approval.expires_at) or "never",
-            _short(approval.reason or approval.goal),
-        )
-    console.print(found)
+        expires = f", open until {_moment(approval.expires_at)}" if approval.expires_at else ""
+        say(console, f"{approval.id}  {approval.action} ({approval.risk}), run {approval.run_id}", "bold")
+        say(console, f"  asked {_moment(approval.requested_at)}{expires}: {_short(approval.reason)}")
+        say(console, f"  goal: {_short(approval.goal)}")
     return None
 
 
@@ -91,9 +83,9 @@ def show_run(run_id: str, *, json: bool) -> None:
     console.print(history)
     waiting = ledger.approvals.pending(record.id)
     for approval in waiting:
-        console.print(f"Waits for you: signoff approve {approval.id}", highlight=False)
+        console.print(f"Waits for you: {command()} approve {approval.id}", highlight=False)
     if not waiting and record.status in ("running", "failed") and not record.owner:
-        console.print(f"Can go on: signoff resume {record.id}", highlight=False)
+        console.print(f"Can go on: {command()} resume {record.id}", highlight=False)
     return None
 
 

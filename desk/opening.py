@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 from signoff.agents.models import OFFLINE, choose_model
-from signoff.errors import SettingsError
+from signoff.errors import SettingsError, SourcesMissing, UnknownTeam
+from signoff.graphs.catalog import TEAMS
 from signoff.settings import Settings, load_settings
 
 
-def open_run(question: str, *, sources: Path | None, out: Path | None, model: str | None) -> Settings:
+def open_run(team: str, question: str, *, sources: Path | None, out: Path | None, model: str | None) -> Settings:
     """The settings of a new run, checked; says which model is used."""
+    if team not in TEAMS:
+        raise UnknownTeam(team, sorted(TEAMS))
     if not question.strip():
         raise SettingsError("QUESTION", "is empty", "Say what the team is to find out.")
     settings = load_settings(model=model, sources=sources, out=out)
     if settings.sources is None:
         raise SettingsError("--sources", "is not set", "Name a folder of documents.")
+    if not settings.sources.expanduser().is_dir():
+        raise SourcesMissing(settings.sources)
+    _check_out(settings.out.expanduser().absolute())
     sys.stderr.write(f"{_model_line(settings)}\n")
     sys.stderr.flush()
     return settings
+
+
+def _check_out(out: Path) -> None:
+    """Raise before any work is done if the report could not be written there."""
+    nearest = next(folder for folder in out.parents if folder.exists())
+    if out.is_dir():
+        raise SettingsError("--out", f"{str(out)!r} is a folder", "Name a file.")
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK) or (out.exists() and not os.access(out, os.W_OK)):
+        raise SettingsError("--out", f"{str(out)!r} cannot be written", "Name another file.")
 
 
 def _model_line(settings: Settings) -> str:

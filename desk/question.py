@@ -47,14 +47,14 @@ def ask_person(console: Console, approval: Approval, action: Action[Any]) -> Dec
                 case "l" | "later":
                     return None
                 case "v" | "view":
-                    with console.pager(styles=True):
+                    with console.pager():  # many pagers show styles as escapes
                         console.print(Markdown(visible(describe(approval, action))))
                 case "e" | "edit":
                     edited = _try_edit(console, approval, action)
                     if edited is not None:
                         return edited
                 case _:
-                    say(console, f"{said!r} decides nothing.")
+                    say(console, f"{said!r} decides nothing. Type a, e, r, l or v.")
         except EOFError:
             return None
 

@@ -13,8 +13,8 @@ from signoff.checkpoints.approvals import Approval
 from signoff.checkpoints.ledger import Ledger
 from signoff.desk.live import usage_text, watch_live
 from signoff.desk.question import ask_person, edit_in_editor, read_edit, show_proposal
-from signoff.desk.terminal import can_ask, print_json, say
-from signoff.errors import AlreadyDecided, BadAnswer, RunBusy, RunElsewhere, SignoffError, UnknownTeam
+from signoff.desk.terminal import can_ask, command, print_json, say
+from signoff.errors import AlreadyDecided, BadAnswer, RunBusy, RunElsewhere, SignoffError
 from signoff.fleet.run import Run, Watch
 from signoff.graphs.catalog import TEAMS
 from signoff.graphs.control import CONTROLS
@@ -25,10 +25,8 @@ DONE, WAITS, STOPPED, INTERRUPTED = 0, 3, 4, 130
 """Exit codes: the run is done; it waits for a person; it was stopped, rejected or refused; Ctrl-C."""
 
 
-def start_run(team: str, question: str, settings: Settings, *, yes: bool, json: bool) -> int:
-    """Start a run of a ready-made team and see it through; returns the exit code."""
-    if team not in TEAMS:
-        raise UnknownTeam(team, sorted(TEAMS))
+def start_run(question: str, settings: Settings, *, yes: bool, json: bool) -> int:
+    """Start a run of the report team and see it through; returns the exit code."""
     console = Console(stderr=True)
     built = report_team(settings.sources or Path(), out=settings.out, settings=settings)
     run = Run.start(built, question, settings=settings, drive=False)
@@ -106,12 +104,12 @@ def _see_through(run: Run, settings: Settings, console: Console, *, yes: bool, j
             _watched(step, console)
         return _report(run, console, json=json)
     except KeyboardInterrupt:
-        say(console, f"\nStopped by you. The run is kept: signoff resume {run.id}")
+        say(console, f"\nStopped by you. The run is kept: {command()} resume {run.id}")
         return INTERRUPTED
     except (RunBusy, RunElsewhere):
         raise
     except (SignoffError, sqlite3.Error, OSError):
-        say(console, f"The run is kept. Once that is mended: signoff resume {run.id}")
+        say(console, f"The run is kept. Once that is mended: {command()} resume {run.id}")
         raise
 
 
@@ -161,13 +159,13 @@ def _report(run: Run, console: Console, *, json: bool) -> int:
         say(
             console,
             f"Run {record.id} waits for approval {approval.id}:\n"
-            f"  signoff approve {approval.id}\n"
-            f"  signoff edit {approval.id}\n"
-            f'  signoff reject {approval.id} --why "…"',
+            f"  {command()} approve {approval.id}\n"
+            f"  {command()} edit {approval.id}\n"
+            f'  {command()} reject {approval.id} --why "…"',
         )
         return WAITS
     if record.status == "waiting":
-        say(console, f"It was decided meanwhile: signoff resume {record.id}")
+        say(console, f"It was decided meanwhile: {command()} resume {record.id}")
         return WAITS
     say(console, f"Run {record.id} is {record.status}: {record.note} ({usage_text(run.usage)})")
     return DONE if record.status == "done" else STOPPED

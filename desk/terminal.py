@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import unicodedata
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -43,6 +45,18 @@ def row(found: Table, *cells: str) -> None:
 def print_json(value: Any) -> None:
     """Print a result as JSON on standard output, in ASCII: any terminal and any pipe takes it."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def command() -> str:
+    """How the `signoff` command is called from here: its name if that finds this one, else its path."""
+    called = Path(sys.argv[0])
+    found = shutil.which("signoff")
+    if called.name != "signoff" or (found and Path(found).resolve() == called.resolve()):
+        return "signoff" if called.name == "signoff" or found else f"{sys.executable} -m signoff"
+    try:
+        return str(called.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(called.absolute())
 
 
 def can_ask(console: Console) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from signoff.errors import UnknownTeam
-from signoff.graphs.team import Builder, Team
 from signoff.settings import Settings
+
+if TYPE_CHECKING:
+    from signoff.graphs.team import Builder, Team
 
 TEAMS = {"report": "signoff.graphs.report"}
 """Each module has `graph()` for servers, `build_graph()` for drawings, `rebuild(options, settings)` for resuming."""

@@ -38,12 +38,17 @@ def _nothing(_arguments: BaseModel, _key: str) -> Mapping[str, Any]:
     return {}
 
 
+def _preview_turns(continuation: Continuation) -> str:
+    return f"Approve: the team tries again, for up to {continuation.turns} more turns. Reject: the run stops here."
+
+
 CONTROLS: dict[str, Action[Any]] = {
     CONTINUE_RUN: Action(
         name=CONTINUE_RUN,
-        description="Approve: the run goes on for so many more agent turns. Reject: it stops here.",
+        description="Goes on for more agent turns.",
         arguments=Continuation,
         call=_nothing,
+        preview=_preview_turns,
         risk="write",
         idempotent=True,
     ),

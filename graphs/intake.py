@@ -136,5 +136,5 @@ def _stopped(outcomes: Sequence[Outcome]) -> bool:
 
 def _line(outcome: Outcome) -> str:
     by = f" by {outcome['by']}" if outcome["by"] else ""
-    detail = outcome["detail"] or ", ".join(f"{key}: {value}" for key, value in outcome["result"].items())
-    return f"{outcome['action']} {outcome['status']}{by}" + (f" ({detail})" if detail else "")
+    detail = outcome["detail"] or next((f"{key} {value}" for key, value in outcome["result"].items()), "")
+    return f"{outcome['action']} {outcome['status']}{by}" + (f": {detail}" if detail else "")

@@ -135,7 +135,7 @@ class UnknownTeam(TeamError):
     def __init__(self, name: str, known: list[str]) -> None:
         self.name, self.known = name, known
         super().__init__(
-            f"No team {name!r}. Ready-made teams: {', '.join(known)}. "
+            f"No ready-made team {name!r}, only {', '.join(known)}. "
             "A run of a team of your own goes on in your program: Run.open(RUN, team=…).resume()."
         )
 

@@ -32,7 +32,7 @@ def test_the_python_blocks_of_a_page_run_one_after_the_other(page: Path, home: P
     if not code:
         return
     (home / "docs").symlink_to(ROOT / "docs")
-    (home / "page.py").write_text("from signoff import Ask, Policy\n" + "\n".join(code), encoding="utf-8")
+    (home / "page.py").write_text("\n".join(code), encoding="utf-8")
     done = subprocess.run([sys.executable, "page.py"], cwd=home, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     promised = "".join(text for (before, _), (kind, text) in pairwise(found) if kind == "text" and before == "python")

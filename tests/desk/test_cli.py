@@ -191,8 +191,10 @@ def test_the_graph_is_drawn_as_text_and_as_a_picture(signoff: Any, home: Path) -
     [
         (["run", "report", "Why?", "--sources", "nowhere"], "No folder"),
         (["run", "report", "Why?"], "--sources"),
+        (["run", "report", "Why?", "--sources", "docs", "--out", "docs"], "is a folder"),
+        (["run", "report", "Why?", "--sources", "docs", "--out", "/proc/none/report.md"], "cannot be written"),
         (["run", "report", "  ", "--sources", "docs"], "is empty"),
-        (["run", "poem", "Why?", "--sources", "docs"], "No team 'poem'"),
+        (["run", "poem", "Why?", "--sources", "docs"], "No ready-made team 'poem'"),
         (["run", "report", "Why?", "--sources", "docs", "--model", "nonsense"], "'nonsense'"),
         (["run", "report", "Why?", "--sources", "docs", "--model", "nobody:knows"], "'nobody:knows'"),
         (["run", "report", "Why?", "--sources", "docs", "--model", "openai:gpt"], "OPENAI_API_KEY: is not set"),
@@ -200,7 +202,7 @@ def test_the_graph_is_drawn_as_text_and_as_a_picture(signoff: Any, home: Path) -
         (["show", "r-none"], "No run 'r-none'"),
         (["approve", "a-none"], "No approval 'a-none'"),
         (["reject", "a-none"], "No approval 'a-none'"),
-        (["graph", "poem"], "No team 'poem'"),
+        (["graph", "poem"], "No ready-made team 'poem'"),
         (["sources", "nowhere"], "No folder"),
     ],
 )

@@ -40,8 +40,9 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(
 
 
 def test_a_report_that_cannot_be_written_leaves_nothing_half_written(signoff: Any, home: Path, documents: Path) -> None:
+    asked = signoff("run", "report", QUESTION, "--sources", "docs", "--out", "out/report.md", "--json")
     (home / "out").write_text("a file where a folder should be")
-    said = signoff("run", "report", QUESTION, "--sources", "docs", "--yes", "--out", "out/report.md")
+    said = signoff("approve", asked.json["approval"])
     assert said.code == 4
     assert "cannot write" in said.err
     assert (home / "out").read_text() == "a file where a folder should be"

@@ -217,5 +217,5 @@ def test_an_unknown_run_and_an_unknown_team_are_said_to_be_so(post: Post) -> Non
     with pytest.raises(UnknownRun):
         Run.open("r-none", team=post.team)
     run = Run.start(post.team, "write to ann")
-    with pytest.raises(UnknownTeam, match="Ready-made teams: report"):
+    with pytest.raises(UnknownTeam, match=r"Run\.open\(RUN, team=…\)"):
         Run.open(run.id)
