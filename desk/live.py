@@ -74,8 +74,11 @@ def usage_text(usage: Usage) -> str:
 
 
 @contextmanager
-def watch_live(console: Console) -> Iterator[Watch]:
-    """A watch that shows a live table on a terminal, and plain lines elsewhere."""
+def watch_live(console: Console, told: list[PlanStep]) -> Iterator[Watch]:
+    """A watch that shows a live table on a terminal, and plain lines elsewhere.
+
+    At the end the table gives way to its lines; `told` are those that stand on the screen already, and grows by them.
+    """
     progress = Progress()
     if not console.is_terminal:
         yield lambda event: _print_line(console, event)
@@ -84,7 +87,9 @@ def watch_live(console: Console) -> Iterator[Watch]:
         yield progress.note
     progress.last = Event("says")
     for step in progress.plan:
-        console.print(_MARKS[step["status"]], Text(visible(step["agent"]), "bold"), Text(visible(step["note"]), "dim"))
+        if step not in told:
+            told.append(step)
+            console.print(_MARKS[step["status"]], Text(visible(f"{step['agent']}  {step['note']}")))
 
 
 def _print_line(console: Console, event: Event) -> None:

@@ -15,10 +15,11 @@ from signoff.desk.live import usage_text, watch_live
 from signoff.desk.question import ask_person, edit_in_editor, read_edit, show_proposal
 from signoff.desk.terminal import can_ask, command, print_json, say
 from signoff.errors import AlreadyDecided, BadAnswer, RunBusy, RunElsewhere, SignoffError
-from signoff.fleet.run import Run, Watch
+from signoff.fleet.run import Run
 from signoff.graphs.catalog import TEAMS
 from signoff.graphs.control import CONTROLS
 from signoff.graphs.report import report_team
+from signoff.graphs.state import PlanStep
 from signoff.settings import Settings, load_settings
 
 DONE, WAITS, STOPPED, INTERRUPTED = 0, 3, 4, 130
@@ -94,14 +95,14 @@ def _edited(approval: Approval, settings: Settings, console: Console, changes: S
 
 def _see_through(run: Run, settings: Settings, console: Console, *, yes: bool, json: bool) -> int:
     """Drive the run, asking the person at the terminal, until it ends or nobody can be asked."""
-    asks = can_ask(console) and not json
+    asks, told = can_ask(console) and not json, list[PlanStep]()
     try:
-        _watched(run.resume, console)
+        _watched(run.resume, console, told)
         while (approval := run.approval) is not None:
             step = _answer(run, approval, settings, console, yes=yes, asks=asks)
             if step is None:
                 return _report(run, console, json=json)
-            _watched(step, console)
+            _watched(step, console, told)
         return _report(run, console, json=json)
     except KeyboardInterrupt:
         say(console, f"\nStopped by you. The run is kept: {command()} resume {run.id}")
@@ -132,13 +133,9 @@ def _answer(
     return lambda watch: run.approve(args=decision.args, watch=watch)
 
 
-def _watched(step: Callable[..., Run], console: Console) -> None:
-    with watch_live(console) as watch:
-        _run_step(step, watch)
-
-
-def _run_step(step: Callable[..., Run], watch: Watch) -> None:
-    step(watch=watch)
+def _watched(step: Callable[..., Run], console: Console, told: list[PlanStep]) -> None:
+    with watch_live(console, told) as watch:
+        step(watch=watch)
 
 
 def _report(run: Run, console: Console, *, json: bool) -> int:

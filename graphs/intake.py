@@ -136,5 +136,6 @@ def _stopped(outcomes: Sequence[Outcome]) -> bool:
 
 def _line(outcome: Outcome) -> str:
     by = f" by {outcome['by']}" if outcome["by"] else ""
-    detail = outcome["detail"] or next((f"{key} {value}" for key, value in outcome["result"].items()), "")
+    told = [value for value in outcome["result"].values() if isinstance(value, str)]
+    detail = outcome["detail"] or next(iter(told), "")
     return f"{outcome['action']} {outcome['status']}{by}" + (f": {detail}" if detail else "")
