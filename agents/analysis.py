@@ -8,14 +8,13 @@ from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Evidence, Quote
 from signoff.agents.bag import bag
 from signoff.agents.contradiction import find_conflicts
-from signoff.agents.cues import cue, is_clear
+from signoff.agents.cues import may_state
 from signoff.agents.grouping import answers, themes, unanswered
 from signoff.agents.question import Kind, Question, Term, understand, whole
+from signoff.agents.words import counted
 
-_CLEAR = 0.55
-"""Cue from which a quote looks like an answer of the kind that was asked for."""
 _NOT_STATED: dict[Kind, str] = {
-    "why": "No quoted passage gives a reason in so many words.",
+    "why": "No quoted passage says “because” or the like; a reason may be there all the same.",
     "when": "No quoted passage gives a date.",
     "who": "No quoted passage names a person or a body in so many words.",
     "count": "No quoted passage gives a figure.",
@@ -30,12 +29,12 @@ def analyse(task: Task) -> Analysis:
     analysis = Analysis(
         answer=answers(task.goal, quotes),
         themes=themes(quotes) if quotes else (),
-        conflicts=find_conflicts(quotes),
+        conflicts=find_conflicts(quotes, understand(task.goal)),
         gaps=tuple(dict.fromkeys(_gaps(task.goal, evidence))),
     )
     task.say(
-        f"{_counted(len(analysis.themes), 'theme')}, {_counted(len(analysis.conflicts), 'contradiction')}, "
-        f"{_counted(len(analysis.gaps), 'gap')}"
+        f"{counted(len(analysis.themes), 'theme')}, {counted(len(analysis.conflicts), 'contradiction')}, "
+        f"{counted(len(analysis.gaps), 'gap')}"
     )
     return analysis
 
@@ -56,10 +55,7 @@ def _gaps(goal: str, evidence: Evidence) -> Iterator[str]:
         return
     unmet = [t.word for t in terms if t.word not in absent and not any(addresses(quote, t) for quote in quotes)]
     if unmet:
-        yield (
-            f"The documents use the word{'s' if len(unmet) > 1 else ''} {_listed(unmet, 'and')}, "
-            "but not where they speak of the rest of the question."
-        )
+        yield f"No quoted passage uses the word{'s' if len(unmet) > 1 else ''} {_listed(unmet, 'or')}."
     left = unanswered(goal, quotes)
     for question in left:
         yield f"Nothing that was found answers “{question.text.strip()}”."
@@ -69,16 +65,10 @@ def _gaps(goal: str, evidence: Evidence) -> Iterator[str]:
 
 
 def _is_stated(question: Question, quotes: Sequence[Quote]) -> bool:
-    """True if some quote looks like an answer of the kind that is asked for, or kinds do not matter here."""
-    if question.kind == "why":
-        return any(cue(question, quote.text, quote.heading) >= _CLEAR for quote in quotes)
-    return any(is_clear(question, quote.text) for quote in quotes)
+    """False only if no quote has anything that could be what is asked for: no digit, no name, no word of reasons."""
+    return any(may_state(question.kind, quote.text, quote.heading) for quote in quotes)
 
 
 def _listed(items: Sequence[str], last: str) -> str:
     shown = [f"“{item}”" for item in items]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} {last} {shown[-1]}"
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from signoff.agents.words import counted
+
 
 class Artifact(BaseModel):
     """A piece of work. Subclass it; the class name is the artifact's name in the state."""
@@ -56,7 +58,7 @@ class Evidence(Artifact):
     def brief(self) -> str:
         """How much was found where."""
         sources = len({quote.source for quote in self.quotes})
-        return f"Found {len(self.quotes)} passages in {sources} of {self.searched} documents."
+        return f"Found {counted(len(self.quotes), 'passage')} in {sources} of {counted(self.searched, 'document')}."
 
 
 class Theme(BaseModel):
@@ -89,8 +91,8 @@ class Analysis(Artifact):
 
     def brief(self) -> str:
         """How the evidence was sorted."""
-        parts = [f"{len(self.themes)} themes", f"{len(self.conflicts)} disagreements", f"{len(self.gaps)} gaps"]
-        return f"Sorted the evidence: {', '.join(parts)}."
+        parts = {"theme": self.themes, "disagreement": self.conflicts, "gap": self.gaps}
+        return f"Sorted the evidence: {', '.join(counted(len(found), part) for part, found in parts.items())}."
 
 
 class Draft(Artifact):

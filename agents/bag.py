@@ -19,6 +19,10 @@ _NEAR, _TOGETHER = 0.6, 0.25
 _REACH = 4
 _HYPHENED = re.compile(r"\b([a-z]+)-([a-z]{2,})\b")
 _CAMEL = re.compile(r"\b[A-Z][a-z]+(?:[A-Z][a-z]+)+\b")
+_VERSION = re.compile(r"\bv(\d+)\b", re.IGNORECASE)
+_AT_MOST = re.compile(
+    r"\b(?:up to|at most|no more than|not more than) (?=[\d$€£]|one\b|two\b|three\b|five\b|ten\b)", re.IGNORECASE
+)
 _CAMEL_PART = re.compile(r"[A-Z][a-z]+")
 
 
@@ -58,6 +62,10 @@ def bag(text: str) -> Bag:
     carrying = {word for word in found if words.carries_meaning(word)}
     carrying.update(first + second for first, second in _HYPHENED.findall(text.lower()))
     carrying.update(part.lower() for name in _CAMEL.findall(text) for part in _CAMEL_PART.findall(name))
+    for number in _VERSION.findall(text):
+        carrying.update(("version", number))  # "v2" is how titles write "version 2".
+    if _AT_MOST.search(text):
+        carrying.add("limit")
     return Bag(
         tuple(words.stem(word) for word in found),
         frozenset(words.stem(word) for word in carrying),

@@ -11,6 +11,7 @@ from signoff.agents.agent import Task
 from signoff.agents.analysis import addresses
 from signoff.agents.artifacts import Analysis, Draft, Evidence, Quote
 from signoff.agents.bag import bag
+from signoff.agents.dating import date_of
 from signoff.agents.grouping import name
 from signoff.agents.question import whole
 from signoff.agents.quoting import CITATION, SOURCES_LIST, blockquote, escape, flatten
@@ -42,8 +43,10 @@ def compose(task: Task) -> Draft:
     parts = _report(title, evidence, analysis, quotes, wishes) if quotes else _nothing(title, evidence, analysis)
     markdown = "\n\n".join(part for part in parts if part) + "\n"
     if task.notes:
-        task.say(f"revised after {len(task.notes)} notes")
-    task.say(f"wrote {len(markdown.split())} words, {len(set(CITATION.findall(markdown)))} quotes cited")
+        task.say(f"revised after {words.counted(len(task.notes), 'note')}")
+    task.say(
+        f"wrote {len(markdown.split())} words, {words.counted(len(set(CITATION.findall(markdown))), 'quote')} cited"
+    )
     return Draft(title=title, markdown=markdown, method="extracted")
 
 
@@ -78,7 +81,7 @@ def _report(
     )
     yield "## In short"
     if not direct:
-        yield "No passage answers the question directly. What follows comes nearest."
+        yield "No passage was found that plainly answers the question. What follows comes nearest."
     yield from (blockquote(quotes[id].text, id, _attribution(quotes[id])) for id in direct)
     if grouped:
         yield "## Findings"
@@ -158,7 +161,9 @@ def _section(title: str, items: Sequence[str]) -> Iterator[str]:
 
 def _attribution(quote: Quote) -> str:
     innermost = quote.heading.split(" › ")[-1]
-    return f"*{escape(flatten(name(quote)))}*" + (f", {escape(flatten(innermost))}" if innermost else "")
+    date = "" if date_of(quote.title) else date_of(innermost, quote.source)
+    parts = [f"*{escape(flatten(name(quote)))}*", escape(flatten(innermost)), date if date not in innermost else ""]
+    return ", ".join(part for part in parts if part)
 
 
 def _sources(quotes: Sequence[Quote]) -> list[str]:

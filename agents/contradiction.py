@@ -9,6 +9,9 @@ from itertools import combinations
 
 from signoff.agents import words
 from signoff.agents.artifacts import Conflict, Quote
+from signoff.agents.bag import bag
+from signoff.agents.dating import date_of, version_of
+from signoff.agents.question import Question
 from signoff.agents.sentences import split
 
 _ALIKE = 0.6
@@ -36,6 +39,7 @@ _MEASURES = frozenset(
         "mile meter metre euro dollar pound degree watt volt people user seat employee item point vote copy"
     ).split()
 )
+_LENGTHS = frozenset(words.stem(unit) for unit in "second minute hour day week month quarter year".split())
 _OPPOSITES = tuple(
     tuple(pair.split(":"))
     for pair in (
@@ -64,15 +68,60 @@ class _Statement:
     """By unit, the figure as it is written."""
 
 
-def find_conflicts(quotes: Sequence[Quote]) -> tuple[Conflict, ...]:
+def find_conflicts(quotes: Sequence[Quote], questions: Sequence[Question] = ()) -> tuple[Conflict, ...]:
     """Pairs of quotes that seem to disagree, few and rather too few than too many."""
-    read = [(quote, [_read(sentence.text) for sentence in split(quote.text)]) for quote in quotes]
+    read = [(quote, [_read(clause) for clause in _clauses(quote.text)]) for quote in quotes]
     found = (
-        Conflict(first=one.id, second=other.id, why=why)
+        Conflict(first=one.id, second=other.id, why=why + _later(one, other))
         for (one, first), (other, second) in combinations(read, 2)
-        if (why := next(_differences(first, second), None))
+        if (why := next(_differences(first, second), None) or _two_answers(one, other, questions))
     )
     return tuple(conflict for conflict, _ in zip(found, range(_MOST), strict=False))
+
+
+def _clauses(text: str) -> list[str]:
+    return [clause for sentence in split(text) for clause in re.split(r"(?<=\w); ", sentence.text)]
+
+
+def _two_answers(one: Quote, other: Quote, questions: Sequence[Question]) -> str:
+    """Why two documents disagree that each answer a question about a figure, with one figure each; else empty."""
+    if one.source == other.source:
+        return ""
+    for question in questions:
+        if question.kind not in ("span", "count"):
+            continue
+        first, second = (_answer(quote, question) for quote in (one, other))
+        if first and second and first[1] == second[1] and first[0] != second[0]:
+            return f"“{first[2]}” in one, “{second[2]}” in the other"
+    return ""
+
+
+def _answer(quote: Quote, question: Question) -> tuple[str, str, str] | None:
+    """The one figure that a quote gives, its unit and how it is written, if the quote is about the question."""
+    innermost = quote.heading.split(" › ")[-1]
+    held = [bag(f"{quote.text} {innermost}").holds(term) > 0 for term in question.subject]
+    if not held or not held[-1] or 2 * sum(held) < len(held):
+        return None
+    units = _LENGTHS if question.kind == "span" else {term.stem for term in question.terms}
+    figures = {
+        (number, unit, read.shown[unit])
+        for read in map(_read, _clauses(quote.text))
+        for number, unit in read.figures
+        if unit in units
+    }
+    return figures.pop() if len(figures) == 1 else None
+
+
+def _later(one: Quote, other: Quote) -> str:
+    """Which of the two is later, if their titles, headings or names tell."""
+    first, second = (date_of(quote.title, quote.heading, quote.source) for quote in (one, other))
+    if first and second and first[: len(second)] != second[: len(first)]:
+        later, date = ("first", first) if first > second else ("second", second)
+        return f"; the {later} is of {date}, and later"
+    versions = version_of(one.title), version_of(other.title)
+    if versions[0] and versions[1] and versions[0][0] == versions[1][0] and versions[0] != versions[1]:
+        return f"; the {'first' if versions[0] > versions[1] else 'second'} is of the later version"
+    return ""
 
 
 def differ(one: str, other: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from signoff.agents.bag import bag
 from signoff.agents.question import Kind, Question
+from signoff.agents.words import STOP_WORDS
 
 PLAIN_KINDS: tuple[Kind, ...] = ("when", "who", "count", "span")
 """What is plain to see in an answer: a date, a name, a figure, a length of time."""
@@ -44,7 +45,10 @@ _STRONG_CUES: Mapping[Kind, re.Pattern[str]] = {
         r"\b(?:19|20)\d\d\b", rf"\b{_MONTH} \d|\d (?:of )?{_MONTH}\b", r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b"
     ),
     "who": _any(
-        r"(?<=[^.!?] )(?-i:[A-Z][a-z]+ (?:[A-Z]\. |van |de |von )?[A-Z][a-z]+)", r"\S@\S", r"\bis responsible\b"
+        r"(?<=[^.!?] )(?-i:[A-Z][a-z]+ (?:[A-Z]\. |van |de |von )?[A-Z][a-z]+)",
+        r"\S@\S",
+        r"\bis responsible\b|\b(?:owner|lead|author|contact): \S",
+        r"^(?!(?-i:The|It|This|That|We|They|He|She)\b)(?-i:[A-Z][a-z]+) (?:owns|leads|takes|decides|approves)\b",
     ),
     "where": _any(
         r"\b(?:in|at|on|from|under|near|inside) (?:the )?(?-i:[A-Z])",
@@ -55,7 +59,7 @@ _STRONG_CUES: Mapping[Kind, re.Pattern[str]] = {
         rf"(?:{_NUMBER}|\bevery|\bper)[\w.,/-]*(?: \w+)?[ -](?:second|minute|hour|day|week|month|quarter|year)s?\b",
         _words("annual(?:ly)?|daily|weekly|monthly|yearly"),
     ),
-    "count": _any(r"[$€£]\s?\d|\d\s?[%€£]", rf"(?:\b\d[\d.,]*|{_SPELT})[\s-][a-z]"),
+    "count": _any(r"[$€£]\s?\d|\d\s?[%€£]|\w: \d", rf"(?:\b\d[\d.,]*|{_SPELT})[\s-][a-z]"),
     "compare": _any(_words("than|unlike|whereas|compared|in contrast|rather|instead of|similar|versus"), r"\bdiffer"),
     "whether": _any(
         _words("must|may|can|cannot|should|shall|will|not|always|never|yes"),
@@ -86,7 +90,7 @@ _WEAK_CUES: Mapping[Kind, re.Pattern[str]] = {
     "whether": _any(_words("only|if|unless|except|no|requires?|required")),
 }
 _HEADING_CUES: Mapping[Kind, re.Pattern[str]] = {
-    "why": _any(r"rationale|motivation|\bwhy\b|background|goals?\b|problem|benefit|purpose|reason"),
+    "why": _any(r"rationale|motivation|\bwhy\b|background|context|causes?\b|goals?\b|problem|benefit|purpose|reason"),
     "how": _any(
         r"\bhow\b|specification|usage|implementation|semantics|procedure|steps|guide|getting started|example|overview",
         r"process|algorithm|instructions|setting up|abstract",
@@ -110,8 +114,8 @@ _SET_ASIDE = _any(
 )
 _SERVING = (
     r"copyright|references?|bibliography|acknowledge?ments?|footnotes?|notes|(?:table of )?contents|index|"
-    r"licen[cs](?:e|ing)|(?:version|document|revision|post)[- ]history|see also|further reading|"
-    r"(?:external |useful )?links|navigation|credits"
+    r"where to (?:look|find \w+)|licen[cs](?:e|ing)|(?:version|document|revision|post)[- ]history|see also|"
+    r"further reading|(?:external |useful )?links|navigation|credits"
 )
 _APPARATUS = re.compile(rf"(?:{_SERVING})(?:(?:,| and| &) (?:{_SERVING}))*", re.IGNORECASE)
 _LOG = re.compile(r"\b(?:change ?log|changes|release notes|what[’']s new)\b", re.IGNORECASE)
@@ -127,6 +131,8 @@ _NAMING = _any(
     _words("known as|called|named|termed|(?:concept|notion|idea) of|we call|defined as|introduces?|proposes?"),
     r"\bthis (?:pep|document|proposal|page|guide|policy|paper) (?:\w+ )?(?:describe|define|specif|explain|cover)",
 )
+_CAPITALISED = re.compile(r"\b[A-Z]\w+")
+_ANY_FIGURE = re.compile(rf"{_NUMBER}|\b{_MONTH}\b|\b(?:one|first|last|none|daily|no)\b", re.IGNORECASE)
 _CONDITION = re.compile(
     _words("if|when|while|unless|since|because|although|though|once|until|given|for|as"), re.IGNORECASE
 )
@@ -174,6 +180,17 @@ def asks_about_changes(question: Question) -> bool:
 def is_clear(question: Question, sentence: str) -> bool:
     """True if this gives what the question asks for, such as a date; of reasons and the like, who can tell."""
     return question.kind not in PLAIN_KINDS or bool(_STRONG_CUES[question.kind].search(sentence))
+
+
+def may_state(kind: Kind, text: str, heading: str) -> bool:
+    """True unless this surely gives nothing of the kind that is asked for."""
+    if kind == "why":
+        patterns = (_STRONG_CUES[kind], _WEAK_CUES[kind])
+        return bool(_HEADING_CUES[kind].search(heading)) or any(pattern.search(text) for pattern in patterns)
+    if kind == "who":
+        names = (word for word in _CAPITALISED.findall(text) if word.lower() not in STOP_WORDS)
+        return any(names) or bool(_WEAK_CUES[kind].search(text) or _STRONG_CUES[kind].search(text))
+    return kind not in PLAIN_KINDS or bool(_ANY_FIGURE.search(text) or _STRONG_CUES[kind].search(text))
 
 
 def is_set_aside(heading: str) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from signoff.agents import words
 from signoff.agents.sentences import Sentence
 
 LONGEST = 700
@@ -45,6 +46,8 @@ _SELF = re.compile(
     r"discusses|addresses|lists|covers|gives)\b",
     re.IGNORECASE,
 )
+_LABELLED = re.compile(r"(?:Owner|Lead|Author|Contact|Responsible): .{2,60}")
+_TAKEN_UP = re.compile(r"The (\w{4,})\b")
 _CODE = re.compile(
     r">>>|^\s*(?:(?:async |await )?(?:def|class|import|from|return|if|for|while|with)\b|#include|\$|sudo|pip|git) "
     r"\S+.*[:;({=]\s*$|[{};]\s*$|==|=>|\s[-+*/|&]= |\S  # |^\s*(?:try|else|finally):$|^\s{4,}\S.*[()=:]$|"
@@ -130,7 +133,17 @@ def _beginning(sentences: Sequence[Sentence], seed: int) -> int | None:
         is_fit = _follows(before, sentences[first]) and not before.is_dangling and _stands(sentences, first - 1)
         if is_fit and not is_noise(before.text) and sentences[seed].end - before.start <= _COMFORTABLE:
             return first - 1
-    return first
+    return _with_opening(sentences, first, seed)
+
+
+def _with_opening(sentences: Sequence[Sentence], first: int, seed: int) -> int:
+    """The place before, if a short sentence opens the paragraph there: 'The certificate had expired.'"""
+    if first == 0 or seed != first or (first > 1 and sentences[first - 2].block == sentences[first].block):
+        return first
+    before, length = sentences[first - 1], sentences[seed].end - sentences[first - 1].start
+    is_fit = _follows(before, sentences[first]) and not (before.is_dangling or before.introduces or before.item)
+    is_short = len(before.text) < 90 and length <= _COMFORTABLE and _stands(sentences, first - 1)
+    return first - 1 if is_fit and is_short and not (is_noise(before.text) or is_pointer(before.text)) else first
 
 
 def _introduced(text: str, sentences: Sequence[Sentence], seed: int) -> Excerpt | None:
@@ -180,10 +193,21 @@ def _wants_more(sentences: Sequence[Sentence], first: int, last: int) -> bool:
     nearby = sentences[following]
     if nearby.block != sentences[last].block or not nearby.is_whole:
         return False
+    if _LABELLED.fullmatch(nearby.text):
+        return True
     if is_noise(nearby.text) or is_pointer(nearby.text):
         return False
     length = sentences[last].end - sentences[first].start
-    return length < 90 or (length + len(nearby.text) < _COMFORTABLE and nearby.is_dangling)
+    if length < 90:
+        return True
+    carries_on = nearby.is_dangling or _takes_up(sentences[last].text, nearby.text)
+    return length + len(nearby.text) < _COMFORTABLE and carries_on
+
+
+def _takes_up(before: str, after: str) -> bool:
+    """True if the second begins with 'The' and a word whose family the first has: 'claiming', then 'The claim'."""
+    found = _TAKEN_UP.match(after)
+    return found is not None and words.root(found[1].lower()) in {words.root(word) for word in words.content(before)}
 
 
 def _list_end(sentences: Sequence[Sentence], intro: int) -> int | None:

@@ -7,14 +7,17 @@ from pathlib import PurePosixPath
 
 from signoff.agents.artifacts import Quote, Theme
 from signoff.agents.bag import bag
-from signoff.agents.cues import PLAIN_KINDS, cue, is_clear
+from signoff.agents.cues import PLAIN_KINDS, cue, is_clear, may_state
+from signoff.agents.dating import date_of
 from signoff.agents.question import Question, understand
+from signoff.agents.words import stem
 
 _MOST_ANSWERS = 4
 _LONGEST_ANSWER = 1000
 """Characters of all direct answers together."""
 _NEAR_BEST = 0.8
 _MOST_THEMES = 6
+_DOING = frozenset(stem(word) for word in "own lead run maintain manage head approve".split())
 _ELSEWHERE = "Other documents"
 
 
@@ -36,29 +39,48 @@ def answers(goal: str, quotes: Sequence[Quote]) -> tuple[int, ...]:
             for quote in quotes
             if _asked_by(questions, quote) is question and _answers(question, quote) and quote not in chosen
         ]
+        if question.kind == "who":  # A name that belongs to something else is worse than none.
+            most = max((_spoken(question, quote) for quote in own), default=0)
+            own = [quote for quote in own if _spoken(question, quote) == most]
         chosen += _best(question, own, max(1, _MOST_ANSWERS // len(questions)), _LONGEST_ANSWER // len(questions))
     return tuple(quote.id for quote in chosen)
+
+
+def _spoken(question: Question, quote: Quote) -> int:
+    """How many words of the subject a quote and the place it stands at speak of; 'own' and 'run' count for nothing."""
+    words = bag(f"{quote.text} {quote.heading} {quote.title}")
+    return sum(words.holds(term) > 0 for term in question.subject if term.stem not in _DOING)
 
 
 def _answers(question: Question, quote: Quote) -> bool:
     """True if a quote gives what is asked for, and speaks of the subject where it does."""
     if question.kind not in PLAIN_KINDS:
         return True
-    words = bag(quote.text)
+    innermost = quote.heading.split(" › ")[-1]
+    words = bag(f"{quote.text} {innermost}" if date_of(quote.title, quote.source) else quote.text)
     held = sum(words.holds(term) > 0 for term in question.subject)
     return is_clear(question, quote.text) and 2 * held >= len(question.subject)
 
 
 def unanswered(goal: str, quotes: Sequence[Quote]) -> tuple[Question, ...]:
-    """The questions of a goal with several that no quote answers."""
+    """The questions of a goal with several that share no word with any quote, nor could be answered by any."""
     questions = understand(goal)
-    met = {_asked_by(questions, quote) for quote in quotes}
-    return tuple(question for question in questions if question not in met) if len(questions) > 1 else ()
+    held = [bag(f"{quote.text} {quote.heading} {quote.title}") for quote in quotes]
+    left = (
+        question
+        for question in questions
+        if not any(words.holds(term) for words in held for term in question.terms)
+        and not (
+            question.kind in (*PLAIN_KINDS, "why")
+            and any(may_state(question.kind, quote.text, quote.heading) for quote in quotes)
+        )
+    )
+    return tuple(left) if len(questions) > 1 else ()
 
 
 def themes(quotes: Sequence[Quote]) -> tuple[Theme, ...]:
     """The quotes by document, or by heading if they all come from one; titles are the documents' own."""
-    ranked = sorted(quotes, key=_rank)
+    ranked = _in_time(sorted(quotes, key=_rank))
     sources = list(dict.fromkeys(quote.source for quote in ranked))
     if len(sources) == 1:
         return _by_heading(ranked)
@@ -93,7 +115,7 @@ def _best(question: Question, quotes: Sequence[Quote], most: int, longest: int) 
     """The best few, from different places first; what looks like an answer of the right kind counts twice."""
     if not quotes:
         return []
-    worth = {quote.id: quote.score + 0.5 * cue(question, quote.text, quote.heading) for quote in quotes}
+    worth = {quote.id: quote.score + 0.8 * fit(question, quote) for quote in quotes}
     ranked = sorted(quotes, key=lambda quote: (-worth[quote.id], *_rank(quote)))
     near = [quote for quote in ranked if worth[quote.id] >= _NEAR_BEST * worth[ranked[0].id]]
     seen: set[tuple[str, str]] = set()
@@ -107,6 +129,15 @@ def _best(question: Question, quotes: Sequence[Quote], most: int, longest: int) 
         if not chosen or (len(chosen) < most and sum(len(c.text) for c in [*chosen, quote]) <= longest):
             chosen.append(quote)
     return sorted(chosen, key=ranked.index)
+
+
+def _in_time(quotes: Sequence[Quote]) -> list[Quote]:
+    """The same quotes: documents that have a date one after the other, where the first of them stood."""
+    dates = {quote.source: date_of(quote.title, quote.source) for quote in quotes}
+    sources = list(dict.fromkeys(quote.source for quote in quotes))
+    dated = iter(sorted((source for source in sources if dates[source]), key=lambda source: (dates[source], source)))
+    order = {source: place for place, source in enumerate(next(dated) if dates[s] else s for s in sources)}
+    return sorted(quotes, key=lambda quote: order[quote.source])
 
 
 def _by_heading(quotes: Sequence[Quote]) -> tuple[Theme, ...]:

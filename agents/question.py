@@ -17,18 +17,23 @@ a number, a difference, yes or no, or everything."""
 
 _OPENING = r"^(?:\W|\b(?:and|or|but|since|until|by|for|with|to|from|of|in|on|at|exactly)\b)*"
 _KINDS: tuple[tuple[Kind, str], ...] = (
-    ("why", r"\bwhy\b|\bhow come\b|\b(?:reasons?|rationale|motivation|justification|purpose|aim|point of)s?\b"),
+    (
+        "why",
+        r"\bwhy\b|\bhow come\b|\bwhat (?:has |had )?(?:caused?|led to|triggered)\b|\bcauses? of\b|"
+        r"\b(?:reasons?|rationale|motivation|justification|purpose|aim|point of)s?\b",
+    ),
     ("span", r"\bhow (?:long|often|old|soon|frequently)\b"),
     ("count", r"\bhow (?:many|much|large|big|fast|far|high|heavy|tall)\b|\b(?:number|amount|price) of\b"),
     ("compare", r"\b(?:differen(?:ces?|t)|differ|compared?|comparison|versus|vs)\b"),
-    ("whether", r"\bwhen (?:should|do|does|can|could|must|may|to|would|shall|am|not)\b"),
+    ("whether", r"\bwhen (?:should|do|does|can|could|must|may|to|would|shall|am|not|is an?)\b"),
     ("when", _OPENING + r"when\b|\b(?:what|which) (?:year|date|day|month|release|version)\b|\bsince which\b"),
     ("how", r"\bhow\b|\bsteps (?:to|for)\b"),
     ("who", _OPENING + r"who(?:m|se)?\b"),
     ("where", _OPENING + r"where\b"),
     (
         "what",
-        r"\bwhat(?:['’]s| is| are| was| were)\b|\bwhat does .{2,60} (?:mean|do)\b|\bdefin(?:e|ition)\b|\bmeaning\b",
+        r"\bwhat(?:['’]s| is| are| was| were| counts as)\b|"
+        r"\bwhat does .{2,60} (?:mean|do)\b|\bdefin(?:e|ition)\b|\bmeaning\b",
     ),
     ("which", r"\b(?:what|which)\b"),
     ("whether", r"^(?:is|are|was|were|do|does|did|can|could|should|shall|will|would|has|have|had|may|must|might)\b"),
@@ -38,7 +43,7 @@ _REQUEST = re.compile(
     r"complete|comprehensive|write|prepare|produce|give|create|make|draft|compile|do|report|summary|overview|summari[sz]e|"
     r"explain|describe|discuss|outline|research|investigate|find|out|tell|show|list|analy[sz]e|review|know|understand|"
     r"introduction|answer|question|documents?|sources?|files?|texts?|say|says|everything|anything|all|information|"
-    r"about|on|of|for|from|according|in|into|using|based|these|our|my|"
+    r"what counts as|about|on|of|for|from|according|in|into|using|based|these|our|my|"
     r"what (?:the|these|our|my) (?:documents?|sources?|files?|texts?|papers?) (?:say|says|tell us|contain)(?: about)?)"
     r"\b[\s,:–-]*)+",
     re.IGNORECASE,

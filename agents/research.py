@@ -11,7 +11,7 @@ from signoff.agents.grouping import reading_order
 from signoff.agents.location import Plain, even_out
 from signoff.agents.question import Question, sides, understand, whole
 from signoff.agents.retrieval import Find, frequency, is_same, retrieve
-from signoff.agents.words import is_ideographic
+from signoff.agents.words import counted, is_ideographic
 from signoff.errors import UnknownSource
 from signoff.tools.sources import Sources
 
@@ -21,7 +21,7 @@ _MOST_QUOTES = 14
 def gather(task: Task, sources: Sources) -> Evidence:
     """Quotes that bear on the goal, best first within what they answer; none if nothing is relevant."""
     questions = understand(task.goal)
-    task.say(f"searching {sources.documents} documents")
+    task.say(f"searching {counted(sources.documents, 'document')}")
     finds: list[Find] = []
     for question in questions:
         most = _MOST_QUOTES // len(questions)
@@ -34,7 +34,11 @@ def gather(task: Task, sources: Sources) -> Evidence:
         by_id[id].model_copy(update={"id": number}) for number, id in enumerate(reading_order(task.goal, found), 1)
     )
     matched = len({quote.source for quote in quotes})
-    task.say(f"kept {len(quotes)} quotes from {matched} documents" if quotes else "found nothing relevant")
+    task.say(
+        f"kept {counted(len(quotes), 'quote')} from {counted(matched, 'document')}"
+        if quotes
+        else "found nothing relevant"
+    )
     return Evidence(
         question=task.goal,
         quotes=quotes,
@@ -80,13 +84,15 @@ def _located(quote: Quote, sources: Sources, texts: dict[str, Plain]) -> Quote |
 
 
 def _missing(question: Question, quotes: Iterable[Quote], sources: Sources) -> tuple[str, ...]:
-    """The words of the question that no passage uses, in whichever form."""
+    """The words of the question that no passage, title or file name uses, in whichever form."""
     counts = frequency(question, sources)
+    absent = [term for term in question.terms if not counts[term.word]]
+    names = bag(" ".join(sources.paths()).replace("_", " ")) if absent else bag("")
     return tuple(
         term.word
-        for term in question.terms
-        if not counts[term.word]
-        and not is_ideographic(term.word)
+        for term in absent
+        if not is_ideographic(term.word)
+        and not names.holds(term)
         and not any(bag(quote.text).holds(term) for quote in quotes)
     )
 

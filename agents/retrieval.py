@@ -8,10 +8,11 @@ from functools import cache
 
 from signoff.agents.bag import Bag, bag
 from signoff.agents.contradiction import differ
-from signoff.agents.cues import asks_about_changes, is_apparatus, is_headed, is_log, is_set_aside
-from signoff.agents.excerpts import Excerpt, cut, is_about_itself, is_noise, is_pointer, rows
+from signoff.agents.cues import PLAIN_KINDS, asks_about_changes, is_apparatus, is_clear, is_headed, is_log, is_set_aside
+from signoff.agents.dating import date_of
+from signoff.agents.excerpts import LONGEST, Excerpt, cut, is_about_itself, is_noise, is_pointer, rows
 from signoff.agents.question import Question
-from signoff.agents.relevance import Scale, Score, Surroundings, weigh
+from signoff.agents.relevance import BAR, Scale, Score, Surroundings, weigh
 from signoff.agents.sentences import Sentence, split
 from signoff.agents.words import other_forms
 from signoff.tools.passage import Passage
@@ -32,6 +33,10 @@ _ROW = 0.5
 """The same for a row of a table, which nothing around it explains."""
 _HOPELESS = 0.35
 """A question of which the documents use fewer of the words than this, by weight, is not searched for."""
+_HEADED_SO = 0.6
+"""Share of the question that a heading and a title speak of to make a section the place for the answer."""
+_MOST_LATER = 6
+"""Dated documents that add what they say of the subject."""
 _OUTLINED = ("why", "how", "what", "topic")
 """Kinds of questions that a document may answer without naming its subject again."""
 _BELOW_BEST = {1: 0.85, 2: 0.75}
@@ -81,7 +86,67 @@ def retrieve(question: Question, sources: Sources, most: int) -> list[Find]:
         start, end = _region(passage, sources)
         region = Excerpt(start, text_of(passage.source)[start:end])
         finds += _finds(scale, passage, region, leads.get(passage.source))
-    return _choose(finds, most, _BELOW_BEST.get(len(scale.subject), _FAR_BELOW_BEST))
+    chosen = _choose(finds, most, _BELOW_BEST.get(len(scale.subject), _FAR_BELOW_BEST))
+    added = _compared(scale, read) if question.kind == "compare" else _over_time(scale, read, chosen)
+    return chosen + [find for find in added if not any(is_same(find, other) for other in chosen)]
+
+
+def _compared(scale: Scale, passages: Sequence[Passage]) -> list[Find]:
+    """How each document begins whose title names what is compared: 'Pumps v1' and 'Pumps v2'."""
+    titled = {p.source for p in passages if scale.share(bag(p.title).holds) >= BAR}
+    if len(titled) < 2:
+        return []
+    first: dict[str, Find] = {}
+    for passage in sorted(passages, key=lambda p: p.start):
+        if passage.source in titled - first.keys() and passage.kind == "prose" and not is_noise(passage.text[:LONGEST]):
+            sentences = split(passage.text)
+            excerpt = next(
+                (found for n in range(len(sentences[:3])) if (found := cut(passage.text, sentences, n))), None
+            )
+            if excerpt:
+                where = Surroundings((), bag(passage.text), passage.heading, passage.title, None)
+                score = scale.score(excerpt.text, where)
+                placed = replace(excerpt, start=passage.start + excerpt.start)
+                first[passage.source] = Find(passage, placed, score, score.total)
+    return [first[source] for source in sorted(first)]
+
+
+def _over_time(scale: Scale, passages: Sequence[Passage], chosen: Sequence[Find]) -> list[Find]:
+    """What other dated documents say under a heading that is about the subject, if what was found has a date as well.
+
+    Meetings come back to a subject without naming it again: what was decided in one is changed in a later one.
+    """
+    question = scale.question
+    dates = {p.source: date_of(p.title, p.source) for p in passages}
+    told = {find.passage.source for find in chosen if is_clear(question, find.excerpt.text)}
+    if not chosen or len({date for date in dates.values() if date}) < 2:
+        return []
+    best: dict[str, Find] = {}
+    for passage in passages:
+        innermost = bag(passage.heading.split(" › ")[-1])
+        is_headed_so = len(innermost.stems) <= 3 and any(
+            innermost.holds(term) == 1 for term in scale.subject if not term.weak
+        )
+        if not dates[passage.source] or passage.source in told or not is_headed_so or passage.kind == "table":
+            continue
+        for excerpt in _told(question, passage):
+            where = Surroundings((), bag(passage.text), passage.heading, passage.title, None)
+            score = scale.score(excerpt.text, where)
+            find = Find(passage, excerpt, score, score.total)
+            if passage.source not in best or best[passage.source].worth < find.worth:
+                best[passage.source] = find
+    return sorted(best.values(), key=lambda find: (dates[find.passage.source], find.passage.source))[-_MOST_LATER:]
+
+
+def _told(question: Question, passage: Passage) -> list[Excerpt]:
+    """The sentences of a passage that give what is asked for; all of it, if it is short and anything may be meant."""
+    if question.kind not in PLAIN_KINDS:
+        is_short = len(passage.text) <= LONGEST and not is_noise(passage.text) and not is_pointer(passage.text)
+        return [Excerpt(passage.start, passage.text)] if is_short else []
+    sentences = split(passage.text)
+    clear = [n for n, s in enumerate(sentences) if is_clear(question, s.text) and not is_noise(s.text)]
+    cuts = [cut(passage.text, sentences, n) for n in clear]
+    return [replace(found, start=passage.start + found.start) for found in cuts if found]
 
 
 def _candidates(question: Question, sources: Sources) -> dict[int, Passage]:
@@ -202,6 +267,8 @@ def _choose(finds: Sequence[Find], most: int, least: float) -> list[Find]:
     best = sum(find.worth for find in ranked[:3]) / len(ranked[:3]) if ranked else 0.0
     several = len({find.passage.source for find in ranked if find.worth >= least * best}) > 1
     for find in ranked:
+        if _is_stray(find, ranked[0]):
+            continue
         if len(chosen) == most or find.worth < least * best:
             break
         alike = sum(other.passage.source == find.passage.source for other in chosen)
@@ -210,6 +277,15 @@ def _choose(finds: Sequence[Find], most: int, least: float) -> list[Find]:
         ):
             chosen.append(find)
     return chosen
+
+
+def _is_stray(find: Find, best: Find) -> bool:
+    """True if the best find's document has a section headed as the question is, and this stands in another of it."""
+    if find.passage.source != best.passage.source or find.passage.heading == best.passage.heading:
+        return False
+    return (
+        best.score.above >= _HEADED_SO and find.score.above < 0.5 * best.score.above and find.worth < 0.8 * best.worth
+    )
 
 
 def is_same(one: Find, other: Find) -> bool:

@@ -145,6 +145,13 @@ class Index:
         """In how many passages the query matches."""
         return self._number("select count(*) from passages_fts where passages_fts match ?", query)
 
+    def count_titles(self, query: str) -> int:
+        """How many documents have a title that the query matches."""
+        of = "passages_fts f join passages p on p.id = f.rowid"
+        return self._number(
+            f"select count(distinct p.document) from {of} where passages_fts match ?", f"title: {query}"
+        )
+
     def _number(self, sql: str, value: str) -> int:
         """The one number a query gives, looked up again only after somebody wrote."""
         with self._lock, self._named_errors():

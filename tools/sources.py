@@ -181,12 +181,15 @@ class Sources:
         return self._index.paths()
 
     def document_frequency(self, words: Sequence[str]) -> dict[str, int]:
-        """In how many passages each word occurs, stemmed as the index stems."""
+        """In how many passages each word occurs, stemmed as the index stems; if more, in how many titles."""
         return {word: self._frequency(word) for word in words}
 
     def _frequency(self, word: str) -> int:
         parts = _WORD.findall(word[:1000])
-        return self._index.count_matches('{text heading}: "' + " ".join(parts) + '"') if parts else 0
+        if not parts:
+            return 0
+        phrase = '"' + " ".join(parts) + '"'
+        return max(self._index.count_matches(f"{{text heading}}: {phrase}"), self._index.count_titles(phrase))
 
     def neighbours(self, passage_id: int, before: int = 1, after: int = 1) -> list[Passage]:
         """The passages next to this one in its document, without itself."""

@@ -74,7 +74,7 @@ def test_words_no_document_uses_are_a_gap(ask: Ask) -> None:
 
 def test_words_used_only_elsewhere_are_a_gap() -> None:
     assert analysed("Do dogs pay on the ferry?", quote(1, "Dogs travel on the ferry.")).gaps == (
-        "The documents use the word “pay”, but not where they speak of the rest of the question.",
+        "No quoted passage uses the word “pay”.",
     )
 
 

@@ -128,8 +128,15 @@ def test_document_frequency_counts_passages_by_stem(birds: Sources) -> None:
         "": 0,
         "well-known": 0,
         "swim in": 1,
-        "birds": 0,
+        "birds": 1,
     }
+
+
+def test_a_word_that_only_titles_use_is_counted_once_for_each_document(birds: Sources) -> None:
+    (birds.folder / "herring.md").write_text("# Herring v1\n\nOne.\n\n## Two\n\nThree.\n")
+    (birds.folder / "herring-new.md").write_text("# Herring v2\n\nFour.\n\n## Five\n\nSix.\n")
+    birds.refresh()
+    assert birds.document_frequency(["herring"]) == {"herring": 2}
 
 
 def test_document_frequency_follows_what_another_connection_wrote(birds: Sources, opened: Opened) -> None:
