@@ -40,6 +40,7 @@ _MEASURES = frozenset(
     ).split()
 )
 _LENGTHS = frozenset(words.stem(unit) for unit in "second minute hour day week month quarter year".split())
+_LASTING = frozenset(words.stem(word) for word in "keep hold store last stay take run retain save remain".split())
 _OPPOSITES = tuple(
     tuple(pair.split(":"))
     for pair in (
@@ -99,7 +100,8 @@ def _two_answers(one: Quote, other: Quote, questions: Sequence[Question]) -> str
 def _answer(quote: Quote, question: Question) -> tuple[str, str, str] | None:
     """The one figure that a quote gives, its unit and how it is written, if the quote is about the question."""
     innermost = quote.heading.split(" › ")[-1]
-    held = [bag(f"{quote.text} {innermost}").holds(term) > 0 for term in question.subject]
+    things = [term for term in question.subject if term.stem not in _LASTING]
+    held = [bag(f"{quote.text} {innermost}").holds(term) > 0 for term in things]
     if not held or not held[-1] or 2 * sum(held) < len(held):
         return None
     units = _LENGTHS if question.kind == "span" else {term.stem for term in question.terms}

@@ -115,7 +115,7 @@ def _best(question: Question, quotes: Sequence[Quote], most: int, longest: int) 
     """The best few, from different places first; what looks like an answer of the right kind counts twice."""
     if not quotes:
         return []
-    worth = {quote.id: quote.score + 0.8 * fit(question, quote) for quote in quotes}
+    worth = {quote.id: quote.score + 0.5 * cue(question, quote.text, quote.heading) for quote in quotes}
     ranked = sorted(quotes, key=lambda quote: (-worth[quote.id], *_rank(quote)))
     near = [quote for quote in ranked if worth[quote.id] >= _NEAR_BEST * worth[ranked[0].id]]
     seen: set[tuple[str, str]] = set()

@@ -145,7 +145,11 @@ def _told(question: Question, passage: Passage) -> list[Excerpt]:
         return [Excerpt(passage.start, passage.text)] if is_short else []
     sentences = split(passage.text)
     clear = [n for n, s in enumerate(sentences) if is_clear(question, s.text) and not is_noise(s.text)]
-    cuts = [cut(passage.text, sentences, n) for n in clear]
+    cuts = [
+        Excerpt(s.start, s.text) if s.is_begun and s.is_whole and not s.is_dangling else cut(passage.text, sentences, n)
+        for n, s in enumerate(sentences)
+        if n in clear
+    ]
     return [replace(found, start=passage.start + found.start) for found in cuts if found]
 
 
