@@ -65,6 +65,10 @@ def read_document(name: str, raw: bytes) -> Document:
         title, blocks = _reader(kind, len(raw), name)(raw)
     except RecursionError as error:
         raise Unreadable("its parts are nested too deeply") from error
+    except Unreadable:
+        raise
+    except Exception as error:  # the formats' libraries raise anything when a file is damaged in a new way
+        raise Unreadable(f"damaged, or not what its name says ({type(error).__name__})") from error
     document = compose(title or (PurePosixPath(name).name if kind in _UNTITLED else ""), blocks)
     if not document.spans:
         raise Unreadable("no text in it")

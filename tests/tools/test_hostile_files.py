@@ -207,3 +207,14 @@ def test_a_file_made_to_be_slow_or_deep_is_done_with_soon(name: str, raw: bytes)
     started = monotonic()
     read_or_refuse(name, raw)
     assert monotonic() - started < 30
+
+
+def test_a_docx_whose_properties_are_no_properties_is_unreadable_not_fatal() -> None:
+    written, buffer = io.BytesIO(), io.BytesIO()
+    docx.Document().save(written)
+    with zipfile.ZipFile(written) as whole, zipfile.ZipFile(buffer, "w") as changed:
+        for part in whole.namelist():
+            raw = whole.read(part)
+            changed.writestr(part, raw.replace(b"core-properties+xml", b"core-propertie+xml"))
+    with pytest.raises(Unreadable, match="damaged"):
+        read_document("a.docx", buffer.getvalue())
