@@ -46,7 +46,7 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger]) -> Node:
             return _go_on(state, proposal, approval)
         if proposal["action"] == SETTLE_OUTCOME:
             _settle_effect(ledger(), approval)
-            return _settled(state, _outcome(proposal, approval, "done", {}))
+            return Command(goto="supervisor", update=_settle(state, _outcome(proposal, approval, "done", {})))
         effect = perform(ledger(), approval, actions[proposal["action"]])
         if effect.status == "unknown":
             question = ask_outcome(state["run"]["id"], len(state.get("outcomes", [])), effect.key, effect.error)
@@ -54,7 +54,8 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger]) -> Node:
         status: Literal["done", "failed", "abandoned"] = (
             effect.status if effect.status in ("done", "failed") else "abandoned"
         )
-        return _settled(state, _outcome(proposal, approval, status, effect.result, effect.error))
+        outcome = _outcome(proposal, approval, status, effect.result, effect.error)
+        return Command(goto="supervisor", update=_settle(state, outcome))
 
     return act
 
@@ -72,7 +73,7 @@ def perform(ledger: Ledger, approval: Approval, action: Action[Any]) -> Effect:
         if not callable_again:
             return known or effect
         if not ledger.effects.reclaim(effect.key, owner=current_owner()):
-            return ledger.effects.get(effect.key)
+            return ledger.effects.claim(approval, owner=current_owner()).effect  # somebody was faster: RunBusy, or done
     return _call(ledger, approval, action, effect.key)
 
 
@@ -133,9 +134,8 @@ def _go_on(state: TeamState, proposal: StoredProposal, approval: Approval) -> Ne
     """Raise the limit: counters start afresh, the plan remembers why."""
     instructions = str(approval.args.get("instructions", ""))
     note = plan_step("person", "", "completed", f"{approval.decided_by}: go on. {instructions}".strip())
-    settled = _settled(state, _outcome(proposal, approval, "done", {}))
     update: Update = {
-        **(settled.update if isinstance(settled.update, dict) else {}),
+        **_settle(state, _outcome(proposal, approval, "done", {})),
         "turn_limit": state.get("turns", 0) + int(approval.args["turns"]),
         "rounds": {},
         "plan": [*ended_steps(state.get("plan", [])), note],
@@ -144,8 +144,8 @@ def _go_on(state: TeamState, proposal: StoredProposal, approval: Approval) -> Ne
     return Command(goto="supervisor", update=update)
 
 
-def _settled(state: TeamState, outcome: Outcome) -> Next:
-    return Command(goto="supervisor", update={**settle_first(state, outcome), "messages": [outcome_message(outcome)]})
+def _settle(state: TeamState, outcome: Outcome) -> Update:
+    return {**settle_first(state, outcome), "messages": [outcome_message(outcome)]}
 
 
 def _outcome(
