@@ -118,11 +118,6 @@ class Effects:
         with self._ledger.read() as connection:
             return [_effect(row) for row in connection.execute(query)]
 
-    def get(self, key: str) -> Effect:
-        """The effect with this key."""
-        with self._ledger.read() as connection:
-            return _effect(connection.execute(select(effects).where(effects.c.key == key)).one())
-
     def _seen(self, connection: Connection, row: Row[Any]) -> Effect:
         if row.status != "claimed":
             return _effect(row)
