@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, select
 from sqlalchemy.exc import DatabaseError, InterfaceError, SQLAlchemyError
@@ -90,6 +91,7 @@ class Ledger:
         except DatabaseVersion:
             engine.dispose()
             raise
+        finalize(self, engine.dispose)  # Python 3.13 warns of a connection that nobody closed
         return engine
 
     def _check_version(self, connection: Connection) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 from signoff.errors import DatabaseUnusable, ForeignDatabase
 from signoff.tools.blocks import Document
@@ -227,6 +228,7 @@ class Index:
                 connection.close()
                 raise
             self._db = db
+            finalize(self, connection.close)  # Python 3.13 warns of a connection that nobody closed
 
     def _whose(self, db: Database) -> str:
         """'ours', 'old' if another version wrote it, 'blank' if nobody has written; ForeignDatabase otherwise."""
