@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import HumanMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, ValidationError
 
 from signoff.agents.agent import Agent, Task
+from signoff.agents.models import model_name
 from signoff.agents.usage import NO_USAGE, Usage, add_usage, call_usage
 from signoff.errors import WorkFailed
 from signoff.tools.action import Action, Proposal
@@ -36,8 +37,7 @@ class Loop(BaseCallbackHandler):
     @property
     def model_name(self) -> str:
         """The model's own name, for prices and errors."""
-        model = self.agent.model
-        return str(getattr(model, "model_name", None) or getattr(model, "model", None) or type(model).__name__)
+        return model_name(self.agent.model)
 
     def on_chat_model_start(self, serialized: dict[str, Any], messages: Any, **_: Any) -> None:  # noqa: ARG002  # the base class's names
         """Tell that the model is asked."""
@@ -50,13 +50,7 @@ class Loop(BaseCallbackHandler):
     def on_llm_end(self, response: LLMResult, **_: Any) -> None:
         """Add up the tokens."""
         generation = response.generations[0][0] if response.generations and response.generations[0] else None
-        message = generation.message if isinstance(generation, ChatGeneration) else None
-        tokens = message.usage_metadata if isinstance(message, AIMessage) else None
-        used = call_usage(
-            self.model_name,
-            tokens["input_tokens"] if tokens else 0,
-            tokens["output_tokens"] if tokens else 0,
-        )
+        used = call_usage(self.model_name, generation.message if isinstance(generation, ChatGeneration) else None)
         with self._counting:
             self.usage = add_usage(self.usage, used)
 

@@ -45,6 +45,11 @@ def load_model(name: str, settings: Settings) -> BaseChatModel | None:
     return loaded
 
 
+def model_name(model: BaseChatModel | None) -> str:
+    """The model's own name, for prices and errors."""
+    return str(getattr(model, "model_name", None) or getattr(model, "model", None) or type(model).__name__)
+
+
 def _openai(model: str, settings: Settings) -> BaseChatModel:
     from langchain_openai import ChatOpenAI
 

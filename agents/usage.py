@@ -30,11 +30,13 @@ def add_usage(first: Usage, second: Usage) -> Usage:
     )
 
 
-def call_usage(model: str, input_tokens: int, output_tokens: int) -> Usage:
-    """Usage of one call; prices come from genai-prices, matched by the model's name."""
+def call_usage(model: str, answer: object) -> Usage:
+    """Usage of one call, from the message it was answered with; prices come from genai-prices, by the model's name."""
     from genai_prices import Usage as Tokens  # 0.3 s to import, and only needed where a model is called
     from genai_prices import calc_price
 
+    tokens = getattr(answer, "usage_metadata", None) or {}
+    input_tokens, output_tokens = tokens.get("input_tokens", 0), tokens.get("output_tokens", 0)
     cost, unpriced = 0.0, 0
     try:
         cost = float(calc_price(Tokens(input_tokens=input_tokens, output_tokens=output_tokens), model).total_price)

@@ -66,6 +66,10 @@ class Approval:
         """Whether a person changed the arguments before approving them."""
         return self.status == "approved" and self.args_sha256 != self.shown_sha256
 
+    def already_decided(self) -> AlreadyDecided:
+        """The error of deciding it again."""
+        return AlreadyDecided(self.id, self.status, self.decided_by or "its deadline", self.decided_at)
+
 
 class Approvals:
     """The proposals and approvals tables. A decision is compare-and-set: the first one stands."""
@@ -128,7 +132,7 @@ class Approvals:
                 self._decide(connection, current, status, by=by, reason=reason, args=approved)
                 return self._current(connection, approvals.c.id == current.id)
         # Raised outside the transaction, so that an expiry found on the way is kept.
-        raise AlreadyDecided(current.id, current.status, current.decided_by or "its deadline", current.decided_at)
+        raise current.already_decided()
 
     def _add(self, connection: Connection, question: Question, *, expires_at: str) -> None:
         if connection.execute(select(proposals.c.id).where(proposals.c.id == question.proposal_id)).first():

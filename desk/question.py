@@ -15,7 +15,7 @@ from rich.text import Text
 from signoff.checkpoints.approvals import Approval
 from signoff.desk.terminal import say, visible
 from signoff.errors import BadAnswer
-from signoff.graphs.answers import Decision, read_answer
+from signoff.graphs.answers import Decision, read_edit
 from signoff.graphs.gate import describe
 from signoff.tools.action import Action
 
@@ -61,18 +61,18 @@ def ask_person(console: Console, approval: Approval, action: Action[Any]) -> Dec
 
 def _try_edit(console: Console, approval: Approval, action: Action[Any]) -> Decision | None:
     try:
-        return read_edit(edit_in_editor(approval), approval, action)
+        return Decision("approve", read_change(edit_in_editor(approval), approval, action))
     except BadAnswer as error:
         say(console, str(error))
         return None
 
 
-def read_edit(args: dict[str, Any], approval: Approval, action: Action[Any]) -> Decision:
-    """The decision to approve these arguments instead; BadAnswer if they do not fit or are those that were shown."""
-    decision = read_answer({"type": "edit", "args": {"name": approval.action, "args": args}}, approval, action)
-    if decision.args == approval.shown:
+def read_change(args: dict[str, Any], approval: Approval, action: Action[Any]) -> dict[str, Any]:
+    """The arguments to approve instead; BadAnswer if they do not fit or are those that were shown."""
+    changed = read_edit(args, approval, action)
+    if changed == approval.shown:
         raise BadAnswer("Nothing was changed.")
-    return decision
+    return changed
 
 
 def edit_in_editor(approval: Approval) -> dict[str, Any]:

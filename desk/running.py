@@ -12,9 +12,9 @@ from rich.console import Console
 from signoff.checkpoints.approvals import Approval
 from signoff.checkpoints.ledger import Ledger
 from signoff.desk.live import usage_text, watch_live
-from signoff.desk.question import ask_person, edit_in_editor, read_edit, show_proposal
+from signoff.desk.question import ask_person, edit_in_editor, read_change, show_proposal
 from signoff.desk.terminal import can_ask, command, print_json, say
-from signoff.errors import AlreadyDecided, BadAnswer, RunBusy, RunElsewhere, SignoffError
+from signoff.errors import BadAnswer, RunBusy, RunElsewhere, SignoffError
 from signoff.fleet.run import Run
 from signoff.graphs.catalog import TEAMS
 from signoff.graphs.control import CONTROLS
@@ -60,9 +60,7 @@ def decide(
         approval = ledger.approvals.reject(approval.id, by=who, reason=why)
     else:
         if approval.status != "pending":
-            raise AlreadyDecided(
-                approval.id, approval.status, approval.decided_by or "its deadline", approval.decided_at
-            )
+            raise approval.already_decided()
         args = _edited(approval, settings, console, changes) if decision == "edit" else None
         approval = ledger.approvals.approve(approval.id, by=who, args=args)
     say(console, f"{approval.action} {approval.status} by {approval.decided_by} (approval {approval.id}).")
@@ -83,14 +81,14 @@ def _edited(approval: Approval, settings: Settings, console: Console, changes: S
     if not changes:
         if not can_ask(console):
             raise BadAnswer("There is no terminal for an editor; use --set NAME=VALUE.")
-        return read_edit(edit_in_editor(approval), approval, action).args
+        return read_change(edit_in_editor(approval), approval, action)
     args = dict(approval.shown)
     for change in changes:
         name, equals, value = change.partition("=")
         if not equals or name not in args:
             raise BadAnswer(f"--set {change!r} is not NAME=VALUE with NAME one of {', '.join(args)}.")
         args[name] = value
-    return read_edit(args, approval, action).args
+    return read_change(args, approval, action)
 
 
 def _see_through(run: Run, settings: Settings, console: Console, *, yes: bool, json: bool) -> int:

@@ -21,7 +21,7 @@ from signoff.checkpoints.runs import RunRecord, Status
 from signoff.checkpoints.saver import open_saver
 from signoff.errors import NothingAsked, RunBusy, RunElsewhere, SignoffError, StoreError
 from signoff.fleet.display import run_markdown
-from signoff.graphs.answers import read_answer
+from signoff.graphs.answers import read_edit
 from signoff.graphs.catalog import rebuild_team
 from signoff.graphs.control import CONTROLS
 from signoff.graphs.intake import read_goal
@@ -112,8 +112,7 @@ class Run:
         """
         asked = self._asked()
         if args is not None:
-            answer = {"type": "edit", "args": {"name": asked.action, "args": dict(args)}}
-            args = read_answer(answer, asked, self.action(asked.action)).args
+            args = read_edit(args, asked, self.action(asked.action))
         self._ledger.approvals.approve(asked.id, by=by or self._settings.user_name, args=args)
         return self.resume(watch=watch)
 

@@ -52,6 +52,12 @@ def read_answer(answer: Any, approval: Approval, action: Action[Any], interrupt_
     return decision
 
 
+def read_edit(args: Mapping[str, Any], approval: Approval, action: Action[Any]) -> dict[str, Any]:
+    """Edited arguments as the action's schema has them; BadAnswer if they do not fit."""
+    answer = {"type": "edit", "args": {"name": approval.action, "args": dict(args)}}
+    return read_answer(answer, approval, action).args
+
+
 def _read(answer: Any, approval: Approval, action: Action[Any], interrupt_id: str) -> Decision:
     found = _unwrap(answer, approval, interrupt_id)
     kind = _MEANS.get(str(found.get("type", "")).strip().lower())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
@@ -14,7 +15,7 @@ from langgraph.types import Command
 from pydantic import BaseModel, Field, create_model
 
 from signoff.agents.agent import Agent
-from signoff.agents.models import translate
+from signoff.agents.models import model_name, translate
 from signoff.agents.usage import NO_USAGE, Usage, add_usage, call_usage
 from signoff.errors import ModelRefused
 from signoff.graphs.control import pause
@@ -49,6 +50,14 @@ class Supervisor:
 
 
 @dataclass(frozen=True)
+class _Limits:
+    """Turns and rounds after which a person is asked."""
+
+    turns: int
+    rounds: int
+
+
+@dataclass(frozen=True)
 class _Pause:
     """Why the team cannot go on by itself."""
 
@@ -67,19 +76,23 @@ class _Open:
 def build_supervisor(agents: Sequence[Agent[Any]], supervisor: Supervisor) -> Node:
     """The supervisor node of a team."""
 
+    @cache
+    def limits() -> _Limits:
+        """Settings are read once, when the first run is routed."""
+        settings = load_settings()
+        return _Limits(supervisor.max_turns or settings.max_turns, supervisor.max_rounds or settings.max_rounds)
+
     def supervise(state: TeamState) -> Command[Any]:
         if state.get("proposals"):
             return Command(goto="gate", update={"messages": _announce(state["messages"], state["proposals"][0])})
         artifacts, plan = state["artifacts"], state.get("plan", [])
         if state["run"]["ended"] or is_complete(agents, artifacts) or _was_refused(state):
             return Command(goto="finish", update={"plan": revise_plan(plan, agents, artifacts, None)})
-        found, usage = _next(agents, supervisor, state)
+        found, usage = _next(agents, supervisor, limits(), state)
         total = add_usage(state.get("usage", NO_USAGE), usage)
         if isinstance(found, _Pause):
             serial = len(state.get("outcomes", []))
-            question = pause(
-                state["run"]["id"], serial, found.reason, supervisor.max_turns or load_settings().max_turns
-            )
+            question = pause(state["run"]["id"], serial, found.reason, limits().turns)
             return Command(
                 goto="gate",
                 update={
@@ -101,9 +114,11 @@ def build_supervisor(agents: Sequence[Agent[Any]], supervisor: Supervisor) -> No
     return supervise
 
 
-def _next(agents: Sequence[Agent[Any]], supervisor: Supervisor, state: TeamState) -> tuple[Assignment | _Pause, Usage]:
+def _next(
+    agents: Sequence[Agent[Any]], supervisor: Supervisor, limits: _Limits, state: TeamState
+) -> tuple[Assignment | _Pause, Usage]:
     """Who works next, or why nobody can; and what asking a model for it used."""
-    limit = _limit_reached(supervisor, state)
+    limit = _limit_reached(limits, state)
     if limit is not None:
         return limit, NO_USAGE
     ruled = _apply_rules(agents, state)
@@ -112,14 +127,12 @@ def _next(agents: Sequence[Agent[Any]], supervisor: Supervisor, state: TeamState
     return ruled, NO_USAGE
 
 
-def _limit_reached(supervisor: Supervisor, state: TeamState) -> _Pause | None:
-    settings = load_settings()
-    turns, limit = state.get("turns", 0), state.get("turn_limit") or supervisor.max_turns or settings.max_turns
-    if turns >= limit:
+def _limit_reached(limits: _Limits, state: TeamState) -> _Pause | None:
+    turns = state.get("turns", 0)
+    if turns >= (state.get("turn_limit") or limits.turns):
         return _Pause(f"The team has taken {turns} turns, its limit, and is not done.")
-    most = supervisor.max_rounds or settings.max_rounds
     for name, rounds in state.get("rounds", {}).items():
-        if rounds >= most:
+        if rounds >= limits.rounds:
             return _Pause(f"{name} was rejected {rounds} times, the limit.")
     return None
 
@@ -185,7 +198,7 @@ def _ask_model(
     roles = [agent.role for agent in question.agents]
     allowed: Any = Literal[(*roles, "person")]
     form = create_model("Choice", __base__=Choice, next=(allowed, ...))
-    name = str(getattr(supervisor.model, "model_name", type(supervisor.model).__name__))
+    name = model_name(supervisor.model)
     try:
         answer = supervisor.model.with_structured_output(form, include_raw=True).invoke(
             _prompt(agents, state, question)
@@ -196,8 +209,7 @@ def _ask_model(
             raise known from error
         return _Pause(f"{question.why} The supervisor's model did not answer: {known or error}"), NO_USAGE
     raw, choice = answer["raw"], answer["parsed"]  # type: ignore[index]  # include_raw gives a dict
-    tokens = getattr(raw, "usage_metadata", None) or {}
-    used = call_usage(name, tokens.get("input_tokens", 0), tokens.get("output_tokens", 0))
+    used = call_usage(name, raw)
     if not isinstance(choice, Choice) or choice.next == "person":
         reason = choice.reason if isinstance(choice, Choice) else "The supervisor's model gave no usable decision."
         return _Pause(f"{question.why} {reason}"), used
