@@ -24,6 +24,7 @@ PYTHON = BIN / f"python{EXE}"
 UV = shutil.which("uv")
 
 QUESTION = "How does signoff make sure that an approved action happens only once?"
+BENCHMARKS = ("sources", "checkpoints")
 WAITS_FOR_A_PERSON = 3  # the exit code of signoff when a run is paused: not a failure here
 CACHES = ("__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist")
 NETWORK_WORDS = ("connection", "timed out", "dns error", "from versions: none", "failed to fetch", "proxy")
@@ -60,13 +61,13 @@ def check(_: list[str]) -> int:
 
 
 def bench(args: list[str]) -> int:
-    """Run the benchmarks."""
-    scripts = sorted((ROOT / "benchmarks").glob("*.py"))
-    if not scripts:
-        print("There are no benchmarks.")
-        return 0
+    """Run the benchmarks; one of them, with options of its own, after `--`."""
+    if args and args[0] not in BENCHMARKS:
+        print(f"No benchmark {args[0]!r}. There are: {', '.join(BENCHMARKS)}.")
+        return 2
     set_up("dev")
-    return in_turn(*([str(PYTHON), str(script), *args] for script in scripts))
+    names, options = (args[:1], args[1:]) if args else (BENCHMARKS, [])
+    return in_turn(*([str(PYTHON), str(ROOT / "benchmarks" / f"{name}.py"), *options] for name in names))
 
 
 def setup(_: list[str]) -> int:

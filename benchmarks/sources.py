@@ -1,4 +1,7 @@
-"""Indexing and searching a folder: seconds, bytes, milliseconds. `python3 make.py bench -- 10000` for the full size."""
+"""Indexing and searching a folder: seconds, bytes, milliseconds.
+
+`python3 make.py bench -- sources 10000` measures the full size.
+"""
 
 import random
 import sqlite3

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 from weakref import finalize
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, select
@@ -18,10 +16,9 @@ from signoff.checkpoints import tables
 from signoff.checkpoints.approvals import Approvals
 from signoff.checkpoints.audit import AuditLog
 from signoff.checkpoints.effects import Effects
+from signoff.checkpoints.file import make_folder, refuse_foreign, set_pragmas
 from signoff.checkpoints.runs import Runs
-from signoff.errors import DatabaseUnusable, DatabaseVersion, ForeignDatabase
-
-_SAVER_TABLES = {"checkpoints", "writes"}
+from signoff.errors import DatabaseUnusable, DatabaseVersion
 
 
 class Ledger:
@@ -73,14 +70,14 @@ class Ledger:
     def _engine(self) -> Engine:
         path = Path(self.database)
         try:
-            _refuse_foreign(path, self._busy_seconds)
-            _make_folder(path.parent)
+            refuse_foreign(path, self._busy_seconds)
+            make_folder(path.parent)
         except OSError as error:
             raise DatabaseUnusable(self.database, str(error)) from error
         engine = create_engine(
             URL.create("sqlite", database=str(path.resolve())), connect_args={"timeout": self._busy_seconds}
         )
-        event.listen(engine, "connect", _set_pragmas)
+        event.listen(engine, "connect", lambda connection, _record: set_pragmas(connection))
         event.listen(engine, "begin", _begin)
         try:
             with engine.connect().execution_options(immediate=True) as connection, connection.begin():
@@ -103,41 +100,6 @@ class Ledger:
         found = int(connection.execute(query).scalar_one())
         if found != tables.SCHEMA_VERSION:
             raise DatabaseVersion(self.database, found, tables.SCHEMA_VERSION)
-
-
-def _refuse_foreign(path: Path, busy_seconds: float) -> None:
-    """Raise ForeignDatabase, having changed nothing, if the file is there and is somebody else's."""
-    if not path.exists():
-        return
-    if path.is_dir():
-        raise ForeignDatabase(str(path), "it is a folder")
-    try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=busy_seconds)
-        try:
-            found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        finally:
-            connection.close()
-    except sqlite3.OperationalError as error:
-        raise DatabaseUnusable(str(path), str(error)) from error
-    except sqlite3.DatabaseError as error:
-        raise ForeignDatabase(str(path), str(error)) from error
-    ours = {"ledger_meta"} & found
-    strangers = {name for name in found if not name.startswith("sqlite_")} - _SAVER_TABLES
-    if strangers and not ours:
-        raise ForeignDatabase(str(path), f"it holds the table {min(strangers)!r}")
-
-
-def _make_folder(folder: Path) -> None:
-    """Make the database's folder if it is not there; what it will hold is nobody's to commit."""
-    if not folder.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".gitignore").write_text("*\n", encoding="ascii")
-
-
-def _set_pragmas(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN is deferred and would break compare-and-set
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _begin(connection: Connection) -> None:

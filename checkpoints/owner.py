@@ -14,9 +14,9 @@ def current_owner() -> str:
 
 
 def is_gone(owner: str) -> bool:
-    """True only if the owner surely no longer lives; False for other hosts and where the system does not tell."""
-    host, pid_text, started = owner.rsplit(":", 2)
-    if host != socket.gethostname() or os.name != "posix":
+    """True only if the owner surely no longer lives; False for other hosts, other names and unknown systems."""
+    host, pid_text, started = ["", "", *owner.rsplit(":", 2)][-3:]
+    if not pid_text.isdecimal() or host != socket.gethostname() or os.name != "posix":
         return False
     pid = int(pid_text)
     try:

@@ -103,6 +103,14 @@ class Runs:
         with self._ledger.read() as connection:
             return [_record(row) for row in connection.execute(query)]
 
+    def open_threads(self) -> set[str]:
+        """The threads of all runs that go on or wait for a person."""
+        query = select(runs.c.id).where(runs.c.status.in_(("running", "waiting")))
+        with self._ledger.read() as connection:
+            ids = {row.id for row in connection.execute(query)}
+        # A thread's own name may end as a later run's id does: both are meant then.
+        return ids | {thread for thread, _, number in (run.rpartition("~") for run in ids) if number.isdecimal()}
+
     def _row(self, connection: Connection, run_id: str) -> Row[Any] | None:
         return connection.execute(select(runs).where(runs.c.id == run_id)).first()
 

@@ -8,12 +8,16 @@ from typing import Annotated
 
 import typer
 
+from signoff.desk.database import db
+
 app = typer.Typer(
     name="signoff",
     no_args_is_help=True,
     rich_markup_mode=None,  # coloured help would import most of Rich: 0.3 s of CPU
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(db, name="db")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of one.")]

@@ -11,14 +11,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from signoff.agents.usage import NO_USAGE, Usage
 from signoff.checkpoints.approvals import Approval
 from signoff.checkpoints.digest import readable_text
 from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.opening import configured_saver
 from signoff.checkpoints.owner import current_owner
 from signoff.checkpoints.runs import RunRecord, Status
-from signoff.checkpoints.saver import open_saver
+from signoff.checkpoints.saver import SqliteCheckpointer
 from signoff.errors import NothingAsked, RunBusy, RunElsewhere, SignoffError, StoreError
 from signoff.fleet.display import run_markdown
 from signoff.graphs.answers import read_edit
@@ -201,8 +203,8 @@ class Run:
 
     @contextmanager
     def _graph(self) -> Iterator[tuple[Any, RunnableConfig]]:
-        with open_saver(self._settings.database_path) as saver:
-            yield self.team.compile(checkpointer=saver), {**_config(self.id), "recursion_limit": 100_000}
+        with configured_saver(self._settings) as saver, _fenced(saver) as fenced:
+            yield self.team.compile(checkpointer=fenced), {**_config(self.id), "recursion_limit": 100_000}
 
     @contextmanager
     def _held(self) -> Iterator[Callable[[], None]]:
@@ -241,9 +243,19 @@ class Run:
 
 def read_state(run_id: str, settings: Settings) -> dict[str, Any]:
     """The state of a run's graph at its last checkpoint, whatever team it has; empty before the first."""
-    with open_saver(settings.database_path) as saver:
+    with configured_saver(settings) as saver:
         found = saver.get_tuple(_config(run_id))
     return dict(found.checkpoint["channel_values"]) if found else {}
+
+
+@contextmanager
+def _fenced(saver: BaseCheckpointSaver[Any]) -> Iterator[BaseCheckpointSaver[Any]]:
+    """The saver for this process alone: one that was suspended and replaced cannot write even the step it was in."""
+    if not isinstance(saver, SqliteCheckpointer):
+        yield saver
+        return
+    with saver.leased(current_owner(), seconds=_LEASE_SECONDS) as leased:
+        yield leased
 
 
 def _config(run_id: str) -> RunnableConfig:

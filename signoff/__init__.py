@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from signoff.agents.agent import Agent, Limits, Task
     from signoff.agents.artifacts import Analysis, Artifact, Draft, Evidence, Quote, Review, Verdict
     from signoff.checkpoints.ledger import Ledger
-    from signoff.checkpoints.saver import open_saver
+    from signoff.checkpoints.opening import open_saver
+    from signoff.checkpoints.saver import SqliteCheckpointer
     from signoff.errors import SignoffError
     from signoff.fleet.run import Run
     from signoff.graphs.policy import Ask, Policy
@@ -43,6 +44,7 @@ __all__ = [
     "Settings",
     "SignoffError",
     "Sources",
+    "SqliteCheckpointer",
     "Supervisor",
     "Task",
     "Team",
@@ -69,11 +71,12 @@ _HOMES = {
     "Settings": "settings",
     "SignoffError": "errors",
     "Sources": "tools.sources",
+    "SqliteCheckpointer": "checkpoints.saver",
     "Supervisor": "graphs.supervisor",
     "Task": "agents.agent",
     "Team": "graphs.team",
     "Verdict": "agents.artifacts",
-    "open_saver": "checkpoints.saver",
+    "open_saver": "checkpoints.opening",
     "report_team": "graphs.report",
 }
 

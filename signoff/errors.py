@@ -17,9 +17,20 @@ SignoffError
 │   ├── WorkFailed           an agent could not do its step
 │   └── ActionFailed         an approved action could not be done
 ├── StoreError               the database cannot be used
+│   ├── NoDatabase           there is no database yet
+│   ├── UnknownThread        no such thread in the database
 │   ├── ForeignDatabase      the file is not a signoff database
 │   ├── DatabaseVersion      it was written by another version
-│   └── DatabaseUnusable     locked, full, read-only or damaged
+│   ├── DatabaseUnusable     locked, full, read-only or damaged
+│   ├── Unstorable           a value cannot be kept in a checkpoint
+│   │   └── UnlistedType     its type is not listed
+│   ├── ThreadHeld           another owner has the thread's lease
+│   ├── LeaseLost            another owner had the thread's lease since
+│   ├── ThreadNotEmpty       a thread cannot be copied over another
+│   ├── ImportFailed         a file's checkpoints cannot be taken over
+│   ├── KeyMissing           it is encrypted and there is no key
+│   ├── NotEncrypted         there is a key and it is not encrypted
+│   └── WrongKey             the key does not open it
 ├── ScriptError              a test double cannot answer from its script
 │   ├── NotScripted          the script has no reply for this call
 │   └── ReplyMisfit          the scripted reply is not what the call asked for
@@ -34,6 +45,9 @@ SignoffError
 """
 
 from __future__ import annotations
+
+import time
+from collections.abc import Sequence
 
 
 class SignoffError(Exception):
@@ -160,6 +174,22 @@ class StoreError(SignoffError):
     """The database cannot be used."""
 
 
+class NoDatabase(StoreError):
+    """There is no database yet."""
+
+    def __init__(self, database: str) -> None:
+        self.database = database
+        super().__init__(f"There is no database {database!r} yet. The first run makes it; --database names another.")
+
+
+class UnknownThread(StoreError):
+    """No such thread in the database."""
+
+    def __init__(self, thread: str) -> None:
+        self.thread = thread
+        super().__init__(f"No thread {thread!r} in the database. `signoff db stats` shows the largest.")
+
+
 class ForeignDatabase(StoreError):
     """The file is not a signoff database."""
 
@@ -190,6 +220,96 @@ class DatabaseUnusable(StoreError):
         self.database, self.problem = database, problem
         super().__init__(
             f"Cannot use the database {database!r}: {problem}. Nothing committed was lost; mend it and resume."
+        )
+
+
+class Unstorable(StoreError):
+    """A value cannot be kept in a checkpoint, or would not come back as what it was."""
+
+    def __init__(self, what: str, problem: str, remedy: str) -> None:
+        self.what, self.problem, self.remedy = what, problem, remedy
+        super().__init__(f"A checkpoint cannot hold {what}: {problem}. {remedy}")
+
+
+class UnlistedType(Unstorable):
+    """Types that are not listed: of their objects only the bare data could be read back."""
+
+    def __init__(self, types: Sequence[tuple[str, str]]) -> None:
+        self.types = tuple(types)
+        super().__init__(
+            " and ".join(f"{module}.{name}" for module, name in self.types),
+            "not a listed type, so it could not be read back as an object",
+            f"List it: SqliteCheckpointer(path, types=[{', '.join(name for _, name in self.types)}])",
+        )
+
+
+class ThreadHeld(StoreError):
+    """Another owner has the lease of a thread."""
+
+    def __init__(self, thread: str, owner: str, until: float) -> None:
+        self.thread, self.owner, self.until = thread, owner, until
+        left = max(0, round(until - time.time()))
+        super().__init__(
+            f"Thread {thread!r} is being written by {owner!r}, for {left} more seconds. Wait for it, or stop it first."
+        )
+
+
+class LeaseLost(StoreError):
+    """Another owner has written to a thread since; nothing was written."""
+
+    def __init__(self, thread: str, owner: str) -> None:
+        self.thread, self.owner = thread, owner
+        super().__init__(
+            f"{owner!r} no longer has the lease of thread {thread!r}: another has taken it. "
+            "Nothing was written; start again from the newest state."
+        )
+
+
+class ThreadNotEmpty(StoreError):
+    """A thread was to be copied into one that holds checkpoints."""
+
+    def __init__(self, thread: str) -> None:
+        self.thread = thread
+        super().__init__(f"Thread {thread!r} holds checkpoints already. Copy into a new one, or delete it first.")
+
+
+class ImportFailed(StoreError):
+    """The checkpoints of a file cannot be taken over."""
+
+    def __init__(
+        self, source: str, problem: str, remedy: str = "Name a file that LangGraph's SqliteSaver wrote"
+    ) -> None:
+        self.source, self.problem, self.remedy = source, problem, remedy
+        super().__init__(f"Cannot import {source!r}: {problem}. {remedy}.")
+
+
+class KeyMissing(StoreError):
+    """The database is encrypted and there is no key."""
+
+    def __init__(self, database: str) -> None:
+        self.database = database
+        super().__init__(
+            f"{database!r} is encrypted and no key is set. Set SIGNOFF_ENCRYPTION_KEY to the key it was written with."
+        )
+
+
+class NotEncrypted(StoreError):
+    """A key was given for a file that holds readable checkpoints."""
+
+    def __init__(self, database: str) -> None:
+        self.database = database
+        super().__init__(
+            f"{database!r} holds checkpoints that are not encrypted. Unset SIGNOFF_ENCRYPTION_KEY, or name a new file."
+        )
+
+
+class WrongKey(StoreError):
+    """The key does not open what is stored."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The encryption key does not open what is stored: it was written with another key, or changed since. "
+            "Set SIGNOFF_ENCRYPTION_KEY to the key it was written with."
         )
 
 

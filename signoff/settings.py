@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     """Folder of the database and the document indexes, made on first use."""
     database: str = ""
     """Path of the SQLite database; empty means `signoff.db` in `home`."""
+    encryption_key: SecretStr | None = None
+    """Encrypts the checkpoints in the database; `signoff db key` makes one. Lost key, lost checkpoints."""
     user: str = ""
     """Who decides here, as it is written in the ledger; empty means the login name."""
 

@@ -1,4 +1,4 @@
-"""The report team, unchanged, on LangGraph's development server, driven by its own client."""
+"""The report team and our saver, unchanged, on LangGraph's development server, driven by its own client."""
 
 import json
 import os
@@ -16,7 +16,36 @@ import pytest
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 
+from signoff.checkpoints.saver import SqliteCheckpointer
+
 QUESTION = "Why does the tide rise and fall?"
+DATABASE = Path(".signoff", "signoff.db")
+PATIENT = """
+import asyncio
+import operator
+from typing import Annotated, TypedDict
+
+from langgraph.graph import START, StateGraph
+
+
+class State(TypedDict):
+    lines: Annotated[list[str], operator.add]
+    waits: bool
+
+
+async def write(state: State) -> dict:
+    return {"lines": ["written"]}
+
+
+async def rest(state: State) -> dict:
+    if state["waits"]:
+        await asyncio.Event().wait()
+    return {"lines": ["rested"]}
+
+
+graph = StateGraph(State).add_sequence([write, rest]).add_edge(START, "write")
+"""
+"""A graph that writes a line, and then waits for ever if it is told to."""
 
 
 def _free_port() -> int:
@@ -25,15 +54,19 @@ def _free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-@pytest.fixture
-def client(home: Path) -> Iterator[SyncLangGraphClient]:
+@pytest.fixture(params=["its own saver", "our saver"])
+def client(home: Path, request: pytest.FixtureRequest) -> Iterator[SyncLangGraphClient]:
     docs = home / "docs"
     docs.mkdir()
     (docs / "tides.md").write_text(
         "# Tides\n\nThe tide rises and falls twice a day because the moon pulls the water of the ocean.\n"
         "The difference between high and low water is called the tidal range.\n"
     )
-    config = {"dependencies": ["."], "graphs": {"agent": "signoff.graphs.report:graph"}}
+    (home / "patient.py").write_text(PATIENT)
+    graphs = {"agent": "signoff.graphs.report:graph", "patient": "./patient.py:graph"}
+    config: dict[str, Any] = {"dependencies": ["."], "graphs": graphs}
+    if request.param == "our saver":
+        config["checkpointer"] = {"path": "signoff.checkpoints.server.checkpointer"}
     (home / "langgraph.json").write_text(json.dumps(config))
     port = _free_port()
     command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload", "--port", str(port)]
@@ -66,8 +99,8 @@ def _wait_until_up(server: "subprocess.Popen[bytes]", url: str, log: Path) -> No
     raise AssertionError(log.read_text())
 
 
-def _run(client: SyncLangGraphClient, thread: str, **given: Any) -> dict[str, Any]:
-    client.runs.wait(thread, "agent", **given)
+def _run(client: SyncLangGraphClient, thread: str, *, assistant: str = "agent", **given: Any) -> dict[str, Any]:
+    client.runs.wait(thread, assistant, **given)
     state = client.threads.get(thread)
     return dict(state)
 
@@ -91,3 +124,63 @@ def test_a_run_is_interrupted_resumed_and_done(client: SyncLangGraphClient, home
     assert state["status"] == "idle"
     assert state["values"]["run"]["ended"] == "done"
     assert (home / "report.md").read_text() == request["args"]["content"]
+
+
+def _lines(client: SyncLangGraphClient, thread: str) -> list[str]:
+    state: Any = client.threads.get_state(thread)
+    return list(state["values"]["lines"])
+
+
+def _steps(thread: str) -> int:
+    with SqliteCheckpointer(DATABASE) as saver:
+        return len(list(saver.list({"configurable": {"thread_id": thread}})))
+
+
+def _wait_for(client: SyncLangGraphClient, thread: str, lines: list[str]) -> None:
+    for _ in range(300):
+        state: Any = client.threads.get_state(thread)
+        if state["values"] and state["values"].get("lines") == lines and _steps(thread) >= 2:
+            return
+        time.sleep(0.1)  # another process has to get somewhere; there is nothing to wait on
+    raise AssertionError(state)
+
+
+@pytest.mark.parametrize("client", ["our saver"], indirect=True)
+def test_a_run_that_is_rolled_back_leaves_nothing_and_blocks_nobody(client: SyncLangGraphClient, home: Path) -> None:
+    thread, other = (client.threads.create()["thread_id"] for _ in range(2))
+    assert _run(client, thread, assistant="patient", input={"lines": ["first"], "waits": False})["status"] == "idle"
+    before = _steps(thread)
+    second: Any = {"lines": ["second"], "waits": True}
+    client.runs.create(thread, "patient", input=second)
+    _wait_for(client, thread, ["first", "written", "rested", "second", "written"])
+    assert _steps(thread) > before
+    third: Any = {"lines": ["third"], "waits": False}
+    assert _run(client, thread, assistant="patient", input=third, multitask_strategy="rollback")["status"] == "idle", (
+        home / "server.log"
+    ).read_text()
+    assert _lines(client, thread) == ["first", "written", "rested", "third", "written", "rested"]
+    assert _steps(thread) == 2 * before
+    assert _run(client, other, assistant="patient", input={"lines": [], "waits": False})["status"] == "idle"
+    assert _lines(client, other) == ["written", "rested"]
+
+
+@pytest.mark.parametrize("client", ["our saver"], indirect=True)
+def test_threads_are_copied_pruned_and_deleted_and_the_server_warns_of_nothing(
+    client: SyncLangGraphClient, home: Path
+) -> None:
+    thread = client.threads.create()["thread_id"]
+    _run(client, thread, assistant="patient", input={"lines": [], "waits": False})
+    made: list[Any] = [client.threads.copy(thread) for _ in range(2)]  # type: ignore[func-returns-value]  # it does return it
+    copies = [copy["thread_id"] for copy in made]
+    for copy in copies:
+        assert _steps(copy) == _steps(thread) > 1
+        assert _lines(client, copy) == ["written", "rested"]
+    _run(client, copies[0], assistant="patient", input={"lines": ["more"], "waits": False})
+    assert _lines(client, thread) == ["written", "rested"]
+    assert client.threads.prune([copies[0]], strategy="delete")["pruned_count"] == 1
+    client.threads.delete(copies[1])
+    assert [_steps(name) for name in copies] == [0, 0]
+    assert _lines(client, thread) == ["written", "rested"]
+    log = (home / "server.log").read_text()
+    assert "Using custom checkpointer: SqliteCheckpointer" in log
+    assert [line for line in log.splitlines() if "[warning" in line or "[error" in line] == []

@@ -1,0 +1,176 @@
+"""What the writer does for `put` and `put_writes`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import ormsgpack
+
+from signoff.checkpoints.lease import Lease
+from signoff.checkpoints.memory import Memory, Outdated
+from signoff.checkpoints.pieces import Piece, UnwrittenPiece
+from signoff.checkpoints.schema import row_id
+from signoff.checkpoints.seal import Seal
+from signoff.checkpoints.writer import ThreadRow, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The thread that is written to, what is remembered of it, and under which conditions."""
+
+    thread: str
+    memory: Memory
+    seal: Seal
+    lease: Lease | None
+
+
+class _Addition:
+    """Rows added to one thread, with the pieces they refer to."""
+
+    frees_space = False
+
+    def __init__(self, target: Target, fresh: list[Piece]) -> None:
+        self.target, self._fresh = target, fresh
+        self._placed = False
+        self._fence: int | None = None
+
+    def undo(self) -> None:
+        """Forget the numbers that were given: the rows are not there."""
+        for piece in self._fresh:
+            piece.number = None
+        if self._placed:
+            self.target.memory.place = None
+        if self.target.lease is not None:
+            if self._fence is None:
+                self.target.lease.fences.pop(self.target.thread, None)
+            else:
+                self.target.lease.fences[self.target.thread] = self._fence
+
+    def finish(self) -> int:
+        """The rows are on disk; returns how many bytes the new pieces have."""
+        for piece in self._fresh:
+            piece.release()
+        return sum([piece.size for piece in self._fresh])
+
+    def _enter(self, transaction: Transaction) -> ThreadRow:
+        """The thread's row, provided that what is remembered of the thread still holds."""
+        expected = self.target.memory.place
+        row = transaction.thread(self.target.thread, create=expected is None)
+        if row is None or (expected is not None and expected != (row.no, row.era)):
+            raise Outdated
+        if self.target.lease is not None:
+            self._fence = self.target.lease.fences.get(self.target.thread)
+            self.target.lease.hold(self.target.thread, row, transaction)
+        if expected is None:
+            self.target.memory.place, self._placed = (row.no, row.era), True
+        return row
+
+    def _add_pieces(self, row: ThreadRow, transaction: Transaction) -> None:
+        for piece in self._fresh:
+            piece.number = row.take_number()
+        try:
+            rows = [
+                (row_id(row.no, number), self.target.seal.close(piece.packed(), f"piece:{number}"))
+                for piece in self._fresh
+                if (number := piece.number) is not None
+            ]
+        except UnwrittenPiece:
+            self.undo()
+            raise Outdated from None
+        if rows:
+            transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", rows)
+
+
+class PutCheckpoint(_Addition):
+    """Stores one checkpoint."""
+
+    def __init__(
+        self,
+        target: Target,
+        fresh: list[Piece],
+        *,
+        ns: str,
+        checkpoint_id: str,
+        parent_id: str | None,
+        run: bytes | None,
+        values: Piece,
+        rest: Piece | bytes,
+        metadata: bytes,
+    ) -> None:
+        super().__init__(target, fresh)
+        self._ns, self._checkpoint_id, self._parent_id, self._run = ns, checkpoint_id, parent_id, run
+        self._values, self._rest, self._metadata = values, rest, metadata
+
+    def apply(self, transaction: Transaction) -> None:
+        """Write the new pieces and the checkpoint's row; one with the same id is replaced."""
+        row = self._enter(transaction)
+        self._add_pieces(row, transaction)
+        packed: list[object] = []
+        self._values.append_to(packed)
+        if isinstance(self._rest, bytes):
+            packed.append(self._rest)
+        else:
+            self._rest.append_to(packed)
+        head = self.target.seal.close(ormsgpack.packb(packed), f"head:{self._checkpoint_id}")
+        metadata = self.target.seal.close(self._metadata, f"metadata:{self._checkpoint_id}")
+        transaction.execute(
+            "INSERT INTO saver_checkpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (thread, ns, checkpoint_id)"
+            " DO UPDATE SET parent_id = excluded.parent_id, run = excluded.run, head = excluded.head,"
+            " metadata = excluded.metadata",
+            (
+                row_id(row.no, row.take_number()),
+                row.no,
+                self._ns,
+                self._checkpoint_id,
+                self._parent_id,
+                self._run,
+                head,
+                metadata,
+            ),
+        )
+
+
+class PutWrites(_Addition):
+    """Stores what one task wrote."""
+
+    def __init__(
+        self,
+        target: Target,
+        fresh: list[Piece],
+        *,
+        ns: str,
+        checkpoint_id: str,
+        task_id: str,
+        task_path: str,
+        writes: list[tuple[int, str, Piece]],
+    ) -> None:
+        super().__init__(target, fresh)
+        self._ns, self._checkpoint_id, self._task_id, self._task_path = ns, checkpoint_id, task_id, task_path
+        self._writes = writes
+
+    def apply(self, transaction: Transaction) -> None:
+        """Write the new pieces and the writes' row; the checkpoint they belong to may come later."""
+        row = self._enter(transaction)
+        self._add_pieces(row, transaction)
+        packed: list[Any] = [self._task_path]
+        for index, channel, piece in self._writes:
+            packed += (index, channel)
+            piece.append_to(packed)
+        found = transaction.execute(
+            "SELECT id FROM saver_checkpoints WHERE thread = ? AND ns = ? AND checkpoint_id = ?",
+            (row.no, self._ns, self._checkpoint_id),
+        ).fetchone()
+        if found is None:
+            found = (row_id(row.no, row.take_number()),)
+            transaction.execute(
+                "INSERT INTO saver_checkpoints (id, thread, ns, checkpoint_id) VALUES (?, ?, ?, ?)",
+                (found[0], row.no, self._ns, self._checkpoint_id),
+            )
+        number = row.take_number()
+        body = self.target.seal.close(
+            ormsgpack.packb(packed, option=ormsgpack.OPT_REPLACE_SURROGATES), f"writes:{number}"
+        )
+        transaction.execute(
+            "INSERT INTO saver_writes VALUES (?, ?, ?, ?)", (row_id(row.no, number), found[0], self._task_id, body)
+        )

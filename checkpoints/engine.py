@@ -1,0 +1,303 @@
+"""Between LangGraph's calls and the file: values become changes for the writer, rows become tuples."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    get_checkpoint_id,
+    get_checkpoint_metadata,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from signoff.checkpoints.changes import PutCheckpoint, PutWrites, Target
+from signoff.checkpoints.lease import Lease
+from signoff.checkpoints.memory import Memories, Memory, Outdated, Space
+from signoff.checkpoints.recall import Holder, Weaver
+from signoff.checkpoints.seal import Seal
+from signoff.checkpoints.shelf import Row, Shelf, list_rows
+from signoff.checkpoints.storage import Handle
+from signoff.checkpoints.writer import Change
+from signoff.errors import DatabaseUnusable
+
+_SMALL_REST: Final = 1024  # what a checkpoint holds beside its values stands in its row, up to this size
+_MARKS: Final = {"msgpack": b"m", "null": b"n", "bytes": b"b", "bytearray": b"a"}
+_KINDS: Final = {mark[0]: kind for kind, mark in _MARKS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What a saver does, apart from being called. Views of a saver have one each."""
+
+    database: Path
+    handle: Handle
+    seal: Seal
+    serde: SerializerProtocol
+    memories: Memories
+    lease: Lease | None = None
+
+    def with_serde(self, serde: SerializerProtocol) -> Engine:
+        """The same with another serializer."""
+        return replace(self, serde=serde)
+
+    def with_lease(self, lease: Lease) -> Engine:
+        """The same for one owner, who remembers on his own what he has read and written."""
+        return replace(self, lease=lease, memories=Memories())
+
+    # -- writing
+
+    def prepare_put(
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
+    ) -> PutCheckpoint:
+        """The change that stores a checkpoint: what its parent holds already is referred to."""
+        thread, ns, parent = thread_of(config), ns_of(config), get_checkpoint_id(config)
+        values = checkpoint["channel_values"]
+        rest = {name: value for name, value in checkpoint.items() if name not in ("id", "channel_values")}
+        facts = get_checkpoint_metadata(config, metadata)
+        run = facts.get("run_id")
+        with self._remembering(thread) as memory:
+            space = memory.take(ns, parent, values)
+            if space is None and parent is not None:
+                space = self._recall(thread, ns, parent, memory)
+            if space is None:
+                space = Space(Holder(dict))
+            weaver = Weaver(self.pack, memory.seen)
+            if not space.values.hold(values, weaver):
+                raise TypeError("The names of channels must be text.")
+            packed = self.pack(rest)
+            if len(packed) > _SMALL_REST:
+                space.rest = space.rest or Holder(dict)
+                space.rest.hold(rest, weaver)
+            else:
+                space.rest = None
+            space.checkpoint_id = checkpoint["id"]
+            memory.put(ns, space)
+            return PutCheckpoint(
+                Target(thread, memory, self.seal, self.lease),
+                weaver.fresh,
+                ns=ns,
+                checkpoint_id=checkpoint["id"],
+                parent_id=parent,
+                run=None if run is None else run_digest(str(run)),
+                values=space.values.tree.top,
+                rest=packed if space.rest is None else space.rest.tree.top,
+                metadata=self.pack(facts),
+            )
+
+    def prepare_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> PutWrites:
+        """The change that stores what a task wrote."""
+        thread = thread_of(config)
+        with self._remembering(thread) as memory:
+            weaver = Weaver(self.pack, memory.seen)
+            entries = [
+                (WRITES_IDX_MAP.get(channel, index), channel, weaver.piece_of(value))
+                for index, (channel, value) in enumerate(writes)
+            ]
+        return PutWrites(
+            Target(thread, memory, self.seal, self.lease),
+            weaver.fresh,
+            ns=ns_of(config),
+            checkpoint_id=config["configurable"]["checkpoint_id"],
+            task_id=task_id,
+            task_path=task_path,
+            writes=entries,
+        )
+
+    def is_remembered(self, config: RunnableConfig) -> bool:
+        """Whether a put after this checkpoint can be prepared without reading."""
+        parent = get_checkpoint_id(config)
+        return parent is None or self.memories.get(thread_of(config)).has(ns_of(config), parent)
+
+    def carry_out(self, change: Change) -> Any:
+        """Have a change made, and wait until it is on disk."""
+        storage = self.handle.open()
+        try:
+            return storage.writer.carry_out(change)
+        except sqlite3.Error as error:
+            raise self.unusable(error) from error
+
+    def succeed(self, change: PutCheckpoint | PutWrites) -> None:
+        """A change of values is on disk."""
+        target = change.target
+        self.memories.grow(target.thread, target.memory, change.finish())
+
+    def fail(self, change: PutCheckpoint | PutWrites, error: BaseException, *, is_last: bool) -> None:
+        """Forget what was not written; raise, unless it was only put together from a memory that no longer holds."""
+        self.memories.forget(change.target.thread, change.target.memory)
+        if isinstance(error, sqlite3.Error):
+            raise self.unusable(error) from error
+        if not isinstance(error, Outdated):
+            raise error
+        if is_last:
+            problem = f"thread {change.target.thread!r} is being deleted or pruned over and over"
+            raise DatabaseUnusable(str(self.database), problem) from error
+
+    def unusable(self, error: sqlite3.Error) -> DatabaseUnusable:
+        """The error for whoever called."""
+        return DatabaseUnusable(str(self.database), str(error))
+
+    # -- reading
+
+    def find(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """The checkpoint that the config names, or the newest; it is remembered, for the put that follows."""
+        thread, ns, checkpoint_id = thread_of(config), ns_of(config), get_checkpoint_id(config)
+        if self.lease is not None and checkpoint_id is None:
+            self.lease.start_again(thread)
+        with self.shelf(thread) as shelf:
+            row = shelf.find(ns, checkpoint_id)
+            if row is None:
+                return None
+            memory = self._memory_at(thread, row.place)
+            with memory.lock:
+                holder, values, size = shelf.recall(row.values, memory.seen)
+                rest_holder, rest, rest_size = shelf.recall_rest(row.rest, memory.seen)
+                memory.add(ns, Space(holder, rest_holder, row.checkpoint_id))
+            self.memories.grow(thread, memory, size + rest_size)
+            return _tuple_of(config["configurable"]["thread_id"], row, rest, values, shelf)
+
+    def list_rows(self, config: RunnableConfig | None, before: RunnableConfig | None) -> list[tuple[str, int]]:
+        """Thread and row of the checkpoints that are meant, newest first."""
+        last = None if before is None else get_checkpoint_id(before)
+        with self.view() as connection:
+            if config is None:
+                return list_rows(connection, None, None, None, last)
+            ns = config["configurable"].get("checkpoint_ns")
+            return list_rows(connection, thread_of(config), ns, get_checkpoint_id(config), last)
+
+    def read_rows(
+        self, rows: Collection[tuple[str, int]], wanted: dict[str, Any] | None, limit: int
+    ) -> list[CheckpointTuple]:
+        """The checkpoints in these rows whose metadata is as wanted, so many at most."""
+        found: list[CheckpointTuple] = []
+        shelves: dict[str, Shelf] = {}
+        with self.view() as connection:
+            for thread, row_id in rows:
+                if len(found) == limit:
+                    break
+                if thread not in shelves:
+                    shelves[thread] = Shelf(connection, thread, self.seal, self.unpack)
+                shelf = shelves[thread]
+                row = shelf.row(row_id)
+                if row is None:
+                    continue
+                if wanted and any(row.metadata.get(name) != value for name, value in wanted.items()):
+                    continue
+                found.append(_tuple_of(thread, row, shelf.rest(row.rest), shelf.values(row.values), shelf))
+        return found
+
+    @contextmanager
+    def view(self) -> Iterator[sqlite3.Connection]:
+        """A connection with one consistent view."""
+        storage = self.handle.open()
+        try:
+            with storage.reading() as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise self.unusable(error) from error
+
+    @contextmanager
+    def shelf(self, thread: str) -> Iterator[Shelf]:
+        """One thread, to be read."""
+        with self.view() as connection:
+            yield Shelf(connection, thread, self.seal, self.unpack)
+
+    # -- values
+
+    def pack(self, value: Any) -> bytes:
+        """The bytes of a payload: what the serializer makes, after a mark of its kind."""
+        kind, body = self.serde.dumps_typed(value)
+        mark = _MARKS.get(kind)
+        return mark + body if mark is not None else b"x" + bytes([len(kind)]) + kind.encode() + body
+
+    def unpack(self, body: bytes) -> Any:
+        """The value in the bytes of a payload."""
+        kind = _KINDS.get(body[0])
+        if kind is not None:
+            return self.serde.loads_typed((kind, body[1:]))
+        end = 2 + body[1]
+        return self.serde.loads_typed((body[2:end].decode(), body[end:]))
+
+    # -- within
+
+    @contextmanager
+    def _remembering(self, thread: str) -> Iterator[Memory]:
+        """The thread's memory for one alone; it is forgotten if it may be left half brought up to date."""
+        memory = self.memories.get(thread)
+        with memory.lock:
+            try:
+                yield memory
+            except BaseException:
+                self.memories.forget(thread, memory)
+                raise
+
+    def _memory_at(self, thread: str, place: tuple[int, int]) -> Memory:
+        """The thread's memory, unless what it remembers is of another era."""
+        memory = self.memories.get(thread)
+        if memory.place is not None and memory.place != place:
+            self.memories.forget(thread, memory)
+            memory = self.memories.get(thread)
+        if memory.place is None:
+            memory.place = place
+        return memory
+
+    def _recall(self, thread: str, ns: str, checkpoint_id: str, memory: Memory) -> Space | None:
+        """The memory of a checkpoint that this process did not put or read: its pieces, without the values."""
+        with self.shelf(thread) as shelf:
+            row = shelf.find(ns, checkpoint_id)
+            if row is None:
+                return None
+            if memory.place is None:
+                memory.place = row.place
+            elif memory.place != row.place:
+                return None  # the writer will find that it is outdated
+            holder, _, _ = shelf.recall(row.values, memory.seen, with_values=False)
+            return Space(holder)
+
+
+def thread_of(config: RunnableConfig) -> str:
+    """The thread that a config names."""
+    return str(config["configurable"]["thread_id"])
+
+
+def ns_of(config: RunnableConfig) -> str:
+    """The namespace that a config names."""
+    return str(config["configurable"].get("checkpoint_ns", ""))
+
+
+def config_of(config: RunnableConfig, checkpoint_id: str) -> RunnableConfig:
+    """The config that names this checkpoint."""
+    thread = config["configurable"]["thread_id"]
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": ns_of(config), "checkpoint_id": checkpoint_id}}
+
+
+def run_digest(run_id: str) -> bytes:
+    """What a checkpoint's row says of the run that made it."""
+    return blake2b(run_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def _tuple_of(thread: Any, row: Row, rest: dict[str, Any], values: dict[str, Any], shelf: Shelf) -> CheckpointTuple:
+    place = {"thread_id": thread, "checkpoint_ns": row.ns}
+    parent: RunnableConfig | None = None
+    if row.parent_id is not None:
+        parent = {"configurable": {**place, "checkpoint_id": row.parent_id}}
+    checkpoint: Any = {**rest, "id": row.checkpoint_id, "channel_values": values}
+    return CheckpointTuple(
+        config={"configurable": {**place, "checkpoint_id": row.checkpoint_id}},
+        checkpoint=checkpoint,
+        metadata=row.metadata,
+        parent_config=parent,
+        pending_writes=shelf.pending_writes(row.id),
+    )

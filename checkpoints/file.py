@@ -1,0 +1,65 @@
+"""The SQLite file that saver and ledger share: whose it is, and how it is opened."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+
+from signoff.errors import DatabaseUnusable, ForeignDatabase
+
+LEDGER_TABLE: Final = "ledger_meta"
+SAVER_TABLE: Final = "saver_meta"
+OFFICIAL_TABLES: Final = frozenset({"checkpoints", "writes"})
+"""The tables of LangGraph's own SqliteSaver, with which signoff 0.1 kept its checkpoints in the same file."""
+
+
+def tables_in(path: Path, busy_seconds: float) -> set[str]:
+    """The names of the tables in the file, which is not changed; none if it is not there or is empty.
+
+    Raises ForeignDatabase if it is not SQLite's, DatabaseUnusable if it cannot be read.
+    """
+    if path.is_dir():
+        raise ForeignDatabase(str(path), "it is a folder")
+    if not path.exists():
+        return set()
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=busy_seconds)
+        try:
+            found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        finally:
+            connection.close()
+    except sqlite3.OperationalError as error:
+        raise DatabaseUnusable(str(path), str(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise ForeignDatabase(str(path), str(error)) from error
+    return {name for name in found if not name.startswith("sqlite_")}
+
+
+def refuse_foreign(path: Path, busy_seconds: float) -> None:
+    """Raise ForeignDatabase, having changed nothing, if the file is there and is somebody else's."""
+    found = tables_in(path, busy_seconds)
+    if found and not found & {LEDGER_TABLE, SAVER_TABLE}:
+        if found == OFFICIAL_TABLES:
+            raise ForeignDatabase(str(path), "LangGraph's SqliteSaver wrote it; take it over with `signoff db import`")
+        raise ForeignDatabase(str(path), f"it holds the table {min(found)!r}")
+
+
+def make_folder(folder: Path) -> None:
+    """Make the database's folder if it is not there; what it will hold is nobody's to commit."""
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".gitignore").write_text("*\n", encoding="ascii")
+
+
+def set_pragmas(connection: Any) -> None:
+    """Make every commit durable, readers independent of the writer, and freed space returnable."""
+    connection.isolation_level = None  # the driver's own BEGIN is deferred and would break compare-and-set
+    for pragma in (
+        "auto_vacuum=INCREMENTAL",  # heeded while the file is still empty
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "journal_size_limit=4194304",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()

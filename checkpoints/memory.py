@@ -1,0 +1,99 @@
+"""What this process remembers of threads it wrote or read, so that only what is new is written."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Final
+
+from signoff.checkpoints.pieces import Seen
+from signoff.checkpoints.recall import Holder
+
+_MOST_THREADS: Final = 1024
+_MOST_BYTES: Final = 256 * 2**20
+
+
+class Outdated(Exception):
+    """What is remembered of a thread no longer holds: it was deleted or pruned, or a write it built on failed."""
+
+
+@dataclass(slots=True)
+class Space:
+    """One checkpoint of a namespace, as it was put or read: the values of its channels, and the rest of it."""
+
+    values: Holder
+    rest: Holder | None = None  # only if it is large
+    checkpoint_id: str = ""
+
+
+class Memory:
+    """What is remembered of one thread. `place` is the thread's number and era, from the first write on."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.place: tuple[int, int] | None = None
+        self.seen = Seen()
+        self.size = 0  # bytes that were stored or read, an upper bound of what is kept alive
+        self._spaces: dict[str, list[Space]] = {}
+
+    def take(self, ns: str, checkpoint_id: str | None, values: dict[str, Any]) -> Space | None:
+        """The memory of this checkpoint, which is the taker's from now on: the one that these values come from."""
+        spaces = [space for space in self._spaces.pop(ns, ()) if space.checkpoint_id == checkpoint_id]
+        return max(spaces, key=lambda space: space.values.count_same(values), default=None)
+
+    def has(self, ns: str, checkpoint_id: str) -> bool:
+        """Whether this checkpoint is remembered."""
+        return any(space.checkpoint_id == checkpoint_id for space in self._spaces.get(ns, ()))
+
+    def put(self, ns: str, space: Space) -> None:
+        """Remember a checkpoint that was put."""
+        self._spaces[ns] = [space]
+
+    def add(self, ns: str, space: Space) -> None:
+        """Remember a checkpoint that was read, beside the one that was put: its values are other objects."""
+        self._spaces[ns] = [*self._spaces.get(ns, ())[:1], space]
+
+
+class Memories:
+    """The threads that were in use last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads: OrderedDict[str, Memory] = OrderedDict()
+        self._size = 0
+
+    def get(self, thread: str) -> Memory:
+        """The memory of this thread, new if there is none; others are forgotten if there are too many."""
+        with self._lock:
+            memory = self._threads.get(thread)
+            if memory is None:
+                memory = self._threads[thread] = Memory()
+                if len(self._threads) > _MOST_THREADS:
+                    self._size -= self._threads.popitem(last=False)[1].size
+            else:
+                self._threads.move_to_end(thread)
+            return memory
+
+    def grow(self, thread: str, memory: Memory, size: int) -> None:
+        """Count what was stored or read; forget the threads that were longest not in use, if it is too much."""
+        with self._lock:
+            if self._threads.get(thread) is memory:
+                memory.size += size
+                self._size += size
+                while self._size > _MOST_BYTES and len(self._threads) > 1:
+                    self._size -= self._threads.popitem(last=False)[1].size
+
+    def forget(self, thread: str, memory: Memory | None = None) -> None:
+        """Forget a thread; only this memory of it, if one is given."""
+        with self._lock:
+            known = self._threads.get(thread)
+            if known is not None and (memory is None or known is memory):
+                del self._threads[thread]
+                self._size -= known.size
+
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._threads.clear()
+            self._size = 0

@@ -1,0 +1,160 @@
+"""From stored pieces back to values, and to the memory of what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from signoff.checkpoints.pieces import Kind, Piece, Seen, Tree, chunk_of, is_payload, pair, payload, unpack
+from signoff.checkpoints.recall import Holder, Known
+from signoff.checkpoints.watch import watch
+
+Fetch = Callable[[Collection[int]], Mapping[int, bytes]]
+"""The bytes of the thread's pieces with these numbers."""
+
+Unpack = Callable[[bytes], Any]
+"""The value in the bytes of a payload."""
+
+Part = int | bytes
+"""What stands for a piece in a chunk: its number, or its bytes."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A list or dict read down to its items: its chunks, level by level from the items up."""
+
+    kind: Kind
+    keys: list[str]
+    parts: list[Part]
+    levels: list[list[tuple[Part, int]]]  # for each level its chunks: what stands for it, and how many parts it has
+
+
+class Reader:
+    """Reads values of one thread. Bytes that were fetched are kept for as long as the reader is."""
+
+    def __init__(self, fetch: Fetch, unpack_value: Unpack) -> None:
+        self._fetch, self._unpack = fetch, unpack_value
+        self._bodies: dict[int, bytes] = {}
+
+    def values(self, part: Part, *, only: Collection[str] | None = None) -> dict[str, Any]:
+        """The dict that this stands for; `only` names the keys that are wanted."""
+        opened = self._open(part)
+        wanted = [at for at, key in enumerate(opened.keys) if only is None or key in only]
+        parts = [opened.parts[at] for at in wanted]
+        return {
+            opened.keys[at]: self._value(part, body)
+            for at, part, body in zip(wanted, parts, self._bodies_of(parts), strict=True)
+        }
+
+    def value(self, part: Part) -> Any:
+        """The value that this stands for."""
+        return self._value(part, self._bodies_of([part])[0])
+
+    def keys(self, part: Part) -> list[str]:
+        """The keys of the dict that this stands for; no value is read."""
+        return self._open(part).keys
+
+    def holder(self, part: Part, seen: Seen, *, with_values: bool) -> tuple[Holder, dict[str, Any]]:
+        """The memory of the dict that this stands for, and the dict; without values nothing passes for unchanged."""
+        return self._holder(part, seen, with_values)
+
+    def reachable(self, parts: Collection[Part]) -> set[int]:
+        """The numbers of all pieces that these lead to, their own included."""
+        found = {part for part in parts if type(part) is int}
+        pending = [part for part in parts if type(part) is bytes] + list(self._fetch(found).values())
+        while pending:
+            numbers: set[int] = set()
+            for body in pending:
+                if not is_payload(body):
+                    for part in unpack(body)[1]:
+                        if type(part) is int:
+                            numbers.add(part)
+                        elif type(part) is bytes and not is_payload(part):
+                            pending.append(part)  # a chunk that stands in another
+            numbers -= found
+            found |= numbers
+            pending = list(self._fetch(numbers).values()) if numbers else []
+        return found
+
+    def _value(self, part: Part, body: bytes) -> Any:
+        if is_payload(body):
+            return self._unpack(body)
+        opened = self._open(part)
+        items = [self._value(*item) for item in zip(opened.parts, self._bodies_of(opened.parts), strict=True)]
+        return dict(zip(opened.keys, items, strict=True)) if opened.kind == "dict" else items
+
+    def _holder(self, part: Part, seen: Seen, with_values: bool) -> tuple[Holder, Any]:
+        opened = self._open(part)
+        known, pieces = [], []
+        for at, (item, body) in enumerate(zip(opened.parts, self._bodies_of(opened.parts), strict=True)):
+            entry = self._known(item, body, seen, with_values)
+            known.append(entry)
+            pieces.append(pair(opened.keys[at], entry.piece) if opened.kind == "dict" else entry.piece)
+        is_dict = opened.kind == "dict"
+        holder = Holder(dict if is_dict else list)
+        holder.adopt(opened.keys, known, pieces)
+        _adopt(holder.tree, pieces, opened)
+        values = [entry.value for entry in known]
+        return holder, dict(zip(opened.keys, values, strict=True)) if is_dict else values
+
+    def _known(self, part: Part, body: bytes, seen: Seen, with_values: bool) -> Known:
+        if not is_payload(body):
+            holder, value = self._holder(part, seen, with_values)
+            return Known(value if with_values else _UNREAD, holder.tree.top, watch=None, holder=holder)
+        piece = payload(body)
+        if type(part) is int:
+            piece.number, piece.body = part, None
+            seen.add(piece)
+        if not with_values:
+            return Known(_UNREAD, piece, watch=None)
+        value = self._unpack(body)
+        return Known(value, piece, watch=watch(value))
+
+    def _open(self, part: Part) -> _Open:
+        kind, parts = unpack(self._bodies_of([part])[0])
+        levels: list[list[tuple[Part, int]]] = [[(part, len(parts) // (2 if kind == "dict" else 1))]]
+        while kind == "branch":
+            row = cast(list[Part], parts)
+            parts = []
+            chunks: list[tuple[Part, int]] = []
+            for number, body in zip(row, self._bodies_of(row), strict=True):
+                kind, below = unpack(body)
+                parts += below
+                chunks.append((number, len(below) // (2 if kind == "dict" else 1)))
+            levels.append(chunks)
+        levels.reverse()
+        if kind == "dict":
+            return _Open(kind, cast(list[str], parts[::2]), cast(list[Part], parts[1::2]), levels)
+        return _Open(kind, [], cast(list[Part], parts), levels)
+
+    def _bodies_of(self, parts: Sequence[Part]) -> list[bytes]:
+        missing = {part for part in parts if type(part) is int and part not in self._bodies}
+        if missing:
+            self._bodies.update(self._fetch(missing))
+        return [part if type(part) is bytes else self._bodies[cast(int, part)] for part in parts]
+
+
+_UNREAD = object()
+"""Stands for a value that was not unpacked: no value is it, so that nothing passes for unchanged."""
+
+
+def _adopt(tree: Tree, pieces: list[Piece], opened: _Open) -> None:
+    """Give the tree the chunks as they are stored."""
+    row: list[Piece] = pieces
+    kind: Kind = opened.kind
+    rows = []
+    for level in opened.levels:
+        starts: list[int] = []
+        chunks: list[Piece] = []
+        start = 0
+        for part, count in level:
+            chunk = chunk_of(kind, row[start : start + count])
+            if type(part) is int:
+                chunk.number = part
+            starts.append(start)
+            chunks.append(chunk)
+            start += count
+        rows.append((starts, chunks))
+        row, kind = chunks, "branch"
+    tree.adopt(rows)

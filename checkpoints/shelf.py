@@ -1,0 +1,180 @@
+"""Reading one thread's rows."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ormsgpack
+from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite, writes_sort_key
+
+from signoff.checkpoints.pieces import Seen, is_payload
+from signoff.checkpoints.reading import Part, Reader
+from signoff.checkpoints.recall import Holder
+from signoff.checkpoints.schema import NUMBER_BITS, row_id
+from signoff.checkpoints.seal import Seal
+
+Unpack = Callable[[bytes], Any]
+"""The value in the bytes of a payload."""
+
+_COLUMNS = "c.id, c.ns, c.checkpoint_id, c.parent_id, c.head, c.metadata, t.no, t.era"
+_ROWS = f"SELECT {_COLUMNS} FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE "
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A checkpoint's row: what stands for its channels' values and for the rest of it."""
+
+    id: int
+    ns: str
+    checkpoint_id: str
+    parent_id: str | None
+    values: Part
+    rest: Part
+    metadata: Any
+    place: tuple[int, int]  # number and era of the thread
+
+
+class Shelf:
+    """One thread's rows, in the view of one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, thread: str, seal: Seal, unpack: Unpack) -> None:
+        self._connection, self._thread, self._seal, self._unpack = connection, thread, seal, unpack
+        self._no = 0
+        self._size = 0
+        self._reader = Reader(self._fetch, unpack)
+
+    def find(self, ns: str, checkpoint_id: str | None) -> Row | None:
+        """The checkpoint with this id, or the newest of the namespace."""
+        if checkpoint_id is not None:
+            where, values = "t.name = ? AND c.ns = ? AND c.checkpoint_id = ?", [self._thread, ns, checkpoint_id]
+        else:
+            where, values = "t.name = ? AND c.ns = ? ORDER BY c.checkpoint_id DESC LIMIT 1", [self._thread, ns]
+        where = where.replace("c.ns = ?", "c.ns = ? AND c.head IS NOT NULL")
+        return self._row(self._connection.execute(_ROWS + where, values).fetchone())
+
+    def row(self, row_id: int) -> Row | None:
+        """The checkpoint in this row; None if it was deleted meanwhile."""
+        return self._row(self._connection.execute(_ROWS + "c.id = ? AND c.head IS NOT NULL", (row_id,)).fetchone())
+
+    def values(self, part: Part) -> dict[str, Any]:
+        """The dict that this stands for."""
+        return self._reader.values(part)
+
+    def rest(self, part: Part) -> dict[str, Any]:
+        """What a checkpoint holds beside its values, which is one payload if it is small."""
+        rest: dict[str, Any] = self._reader.value(part)
+        return rest
+
+    def recall_rest(self, part: Part, seen: Seen) -> tuple[Holder | None, dict[str, Any], int]:
+        """The memory of what a checkpoint holds beside its values, unless it is small, and the dict and its size."""
+        if type(part) is bytes and is_payload(part):
+            return None, self._unpack(part), len(part)
+        return self.recall(part, seen)
+
+    def recall(self, part: Part, seen: Seen, *, with_values: bool = True) -> tuple[Holder, dict[str, Any], int]:
+        """The memory of the dict that this stands for, the dict, and how many bytes were read for it."""
+        self._size = 0
+        holder, values = self._reader.holder(part, seen, with_values=with_values)
+        return holder, values, self._size
+
+    def pending_writes(self, checkpoint: int) -> list[PendingWrite]:
+        """The writes beside a checkpoint, in the order in which a run applies them."""
+        found = [(task, channel, part, path, at) for task, at, channel, part, path in self._writes(checkpoint)]
+        found.sort(key=lambda write: writes_sort_key(write[3], write[0], write[4]))
+        return [(task, channel, self._reader.value(part)) for task, channel, part, _, _ in found]
+
+    def delta_history(
+        self, ns: str, checkpoint_id: str | None, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """For each channel, the writes since the nearest ancestor with a value of it, oldest first, and that value."""
+        newest_first: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
+        seeds: dict[str, Any] = {}
+        row = self.find(ns, checkpoint_id)
+        parent_id = None if row is None else row.parent_id
+        while parent_id is not None and len(seeds) < len(newest_first):
+            row = self.find(ns, parent_id)
+            if row is None:
+                break
+            for write in reversed(self.pending_writes(row.id)):
+                if write[1] in newest_first and write[1] not in seeds:
+                    newest_first[write[1]].append(write)
+            wanted = [channel for channel in newest_first if channel not in seeds]
+            seeds |= self._reader.values(row.values, only=wanted)
+            parent_id = row.parent_id
+        history: dict[str, DeltaChannelHistory] = {}
+        for channel, writes in newest_first.items():
+            history[channel] = {"writes": writes[::-1]}
+            if channel in seeds:
+                history[channel]["seed"] = seeds[channel]
+        return history
+
+    def channels(self, row: Row) -> list[str]:
+        """The channels that have a value in this checkpoint."""
+        return self._reader.keys(row.values)
+
+    def reachable(self, rows: Sequence[Row], coming: Sequence[int]) -> set[int]:
+        """The numbers of all pieces of these checkpoints, of their writes, and of the writes of these other rows."""
+        parts = [part for row in rows for part in (row.values, row.rest)]
+        for identity in [row.id for row in rows] + list(coming):
+            parts += [part for _, _, _, part, _ in self._writes(identity)]
+        return self._reader.reachable(parts)
+
+    def _row(self, found: tuple[Any, ...] | None) -> Row | None:
+        if found is None:
+            return None
+        identity, ns, checkpoint_id, parent_id, head, metadata, no, era = found
+        self._no = no
+        values, rest = ormsgpack.unpackb(self._seal.open(head, f"head:{checkpoint_id}"))
+        facts = self._unpack(self._seal.open(metadata, f"metadata:{checkpoint_id}"))
+        return Row(identity, ns, checkpoint_id, parent_id, values, rest, facts, (no, era))
+
+    def _writes(self, checkpoint: int) -> Iterator[tuple[str, int, str, Part, str]]:
+        """Task, index, channel, value and path of each write that counts: of equals the first, if special the last."""
+        query = "SELECT id, task_id, body FROM saver_writes WHERE checkpoint = ? ORDER BY id"
+        found: dict[tuple[str, int], tuple[str, int, str, Part, str]] = {}
+        for identity, task_id, body in self._connection.execute(query, (checkpoint,)):
+            number = identity & (1 << NUMBER_BITS) - 1
+            path, *rest = ormsgpack.unpackb(self._seal.open(body, f"writes:{number}"))
+            for index, channel, part in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+                if index < 0 or (task_id, index) not in found:
+                    found[task_id, index] = (task_id, index, channel, part, path)
+        self._no = checkpoint >> NUMBER_BITS
+        return iter(found.values())
+
+    def _fetch(self, numbers: Collection[int]) -> Mapping[int, bytes]:
+        wanted = json.dumps([row_id(self._no, number) for number in numbers])
+        query = "SELECT id, body FROM saver_pieces WHERE id IN (SELECT value FROM json_each(?))"
+        bodies = {}
+        for identity, body in self._connection.execute(query, (wanted,)):
+            number = identity & (1 << NUMBER_BITS) - 1
+            bodies[number] = self._seal.open(body, f"piece:{number}")
+            self._size += len(body)
+        if len(bodies) != len(numbers):
+            missing = min(set(numbers) - bodies.keys())
+            raise sqlite3.DatabaseError(f"piece {missing} of thread {self._thread!r} is missing; restore a backup")
+        return bodies
+
+
+def list_rows(
+    connection: sqlite3.Connection, thread: str | None, ns: str | None, checkpoint_id: str | None, before: str | None
+) -> list[tuple[str, int]]:
+    """Thread and row of all checkpoints that are meant, newest first."""
+    conditions, values = ["c.head IS NOT NULL"], []
+    for condition, value in (
+        ("t.name = ?", thread),
+        ("c.ns = ?", ns),
+        ("c.checkpoint_id = ?", checkpoint_id),
+        ("c.checkpoint_id < ?", before),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
+    query = (
+        "SELECT t.name, c.id FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE "
+        f"{' AND '.join(conditions)} ORDER BY c.checkpoint_id DESC, c.id DESC"
+    )
+    return connection.execute(query, values).fetchall()

@@ -1,0 +1,296 @@
+"""The one thread that writes: whatever waits for it goes into one transaction, on disk before anybody is told.
+
+With many threads at work a commit with its sync to disk is shared by all that came while the one before was under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Protocol
+
+_MOST_JOBS: Final = 2000
+ATTEMPT_SECONDS: Final = 1.0
+"""How long the writer's connection waits for the lock before it looks at its deadline again."""
+
+_VACUUM_PAGES: Final = 1000
+
+_log = logging.getLogger(__name__)
+
+
+class Change(Protocol):
+    """Something to be done to the database. It may be done again if the transaction it was part of is lost."""
+
+    def apply(self, transaction: Transaction) -> Any:
+        """Do it; the result goes to who asked. Whatever it raises must have been raised before anything was done."""
+
+    def undo(self) -> None:
+        """Forget what `apply` told the objects in memory: its transaction was rolled back."""
+
+    @property
+    def frees_space(self) -> bool:
+        """Whether pages become free, to be given back to the file system."""
+
+
+class ThreadRow:
+    """A thread's row, as this transaction sees it."""
+
+    __slots__ = ("era", "fence", "is_changed", "next", "no", "owner", "owner_until")
+
+    def __init__(self, no: int, next_number: int, era: int, owner: str, owner_until: float, fence: int) -> None:
+        self.no, self.next, self.era = no, next_number, era
+        self.owner, self.owner_until, self.fence = owner, owner_until, fence
+        self.is_changed = False
+
+    def take_number(self) -> int:
+        """The next free number of a row."""
+        number = self.next
+        self.next += 1
+        self.is_changed = True
+        return number
+
+
+class Transaction:
+    """What the changes of one commit work on."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.execute = connection.execute
+        self.executemany = connection.executemany
+        self.now = time.time()
+        self._rows: dict[str, ThreadRow] = {}
+
+    def thread(self, name: str, *, create: bool = True) -> ThreadRow | None:
+        """The row of this thread; None if there is none and none is to be made."""
+        row = self._rows.get(name)
+        if row is None:
+            found = self.execute(
+                "SELECT no, next, era, owner, owner_until, fence FROM saver_threads WHERE name = ?", (name,)
+            ).fetchone()
+            if found is None:
+                if not create:
+                    return None
+                made = self.execute(
+                    "INSERT INTO saver_threads (name, next, era, touched_at) VALUES (?, 1, 0, ?)", (name, self.now)
+                )
+                found = (made.lastrowid, 1, 0, "", 0.0, 0)
+            row = self._rows[name] = ThreadRow(*found)
+        return row
+
+    def forget(self, name: str) -> None:
+        """The thread's row was deleted."""
+        self._rows.pop(name, None)
+
+    def save_threads(self) -> None:
+        """Write back the threads' rows that changed."""
+        changed = [row for row in self._rows.values() if row.is_changed]
+        if changed:
+            self.executemany(
+                "UPDATE saver_threads SET next = ?, era = ?, touched_at = ?, owner = ?, owner_until = ?, fence = ?"
+                " WHERE no = ?",
+                [(r.next, r.era, self.now, r.owner, r.owner_until, r.fence, r.no) for r in changed],
+            )
+
+
+class _Job:
+    """A change, and who waits for it."""
+
+    __slots__ = ("change", "error", "future", "loop", "ready", "result")
+
+    def __init__(self, change: Change) -> None:
+        self.change = change
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.ready: threading.Lock | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.future: asyncio.Future[Any] | None = None
+
+
+class Writer:
+    """Carries out changes, in the order in which they come, in transactions of its own thread."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], busy_seconds: float) -> None:
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._busy_seconds = busy_seconds
+        self._starting = threading.Lock()
+        self._connect = connect
+        self._thread: threading.Thread | None = None
+
+    def carry_out(self, change: Change) -> Any:
+        """Have the change made, and wait until it is on disk."""
+        job = _Job(change)
+        job.ready = threading.Lock()
+        job.ready.acquire()
+        self._submit(job)
+        job.ready.acquire()
+        if job.error is not None:
+            raise job.error
+        return job.result
+
+    async def acarry_out(self, change: Change) -> Any:
+        """Have the change made, and wait until it is on disk; other tasks of the loop go on meanwhile."""
+        job = _Job(change)
+        job.loop = asyncio.get_running_loop()
+        job.future = job.loop.create_future()
+        self._submit(job)
+        return await job.future
+
+    def submit(self, change: Change) -> None:
+        """Have the change made some time; nobody is told how it went."""
+        self._submit(_Job(change))
+
+    def stop(self, *, wait: bool) -> None:
+        """Let the thread end after what it has to do; a later change starts a new one."""
+        with self._starting:
+            thread, self._thread = self._thread, None
+            if thread is not None:
+                self._queue.put(None)
+        if thread is not None and wait and thread is not threading.current_thread():
+            thread.join()
+
+    def _submit(self, job: _Job) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            with self._starting:
+                if self._thread is None or not self._thread.is_alive():
+                    arguments = (self._queue, self._connect, self._busy_seconds)
+                    self._thread = threading.Thread(
+                        target=_serve, args=arguments, name="signoff-checkpoint-writer", daemon=True
+                    )
+                    self._thread.start()
+        self._queue.put(job)
+
+
+def _serve(queue: SimpleQueue[_Job | None], connect: Callable[[], sqlite3.Connection], busy_seconds: float) -> None:
+    """The writer's thread: it keeps nothing alive but its queue."""
+    connection: sqlite3.Connection | None = None
+    try:
+        while (first := queue.get()) is not None:
+            jobs, is_last = [first], False
+            while len(jobs) < _MOST_JOBS:
+                try:
+                    job = queue.get_nowait()
+                except Empty:
+                    break
+                if job is None:
+                    is_last = True
+                    break
+                jobs.append(job)
+            try:
+                connection = connection or connect()
+                _commit(connection, jobs, busy_seconds)
+                if any(job.change.frees_space for job in jobs):
+                    _give_back(connection)
+            except BaseException as error:  # whatever it is, those who wait must be told
+                for job in jobs:
+                    job.error = error
+            _answer(jobs)
+            jobs, first = [], None  # what was written must not live on until the next comes
+            if is_last:
+                return
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def _commit(connection: sqlite3.Connection, jobs: list[_Job], busy_seconds: float) -> None:
+    """Make all changes in one transaction; if that fails, each in one of its own, so that one cannot spoil others."""
+    try:
+        _attempt(connection, jobs, busy_seconds)
+    except sqlite3.Error as error:
+        if len(jobs) == 1 or is_busy(error):
+            for job in jobs:
+                job.error = error
+            return
+        for job in jobs:
+            try:
+                _attempt(connection, [job], busy_seconds)
+            except sqlite3.Error as single:
+                job.error = single
+
+
+def _attempt(connection: sqlite3.Connection, jobs: list[_Job], busy_seconds: float) -> None:
+    begin(connection, busy_seconds)
+    done: list[_Job] = []
+    try:
+        transaction = Transaction(connection)
+        for job in jobs:
+            job.error = job.result = None
+            done.append(job)
+            try:
+                job.result = job.change.apply(transaction)
+            except sqlite3.Error:
+                raise
+            except Exception as refusal:  # raised before anything was done; it is for who asked
+                job.error = refusal
+        transaction.save_threads()
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        for job in done:
+            job.change.undo()
+        raise
+
+
+def begin(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    """Take the write lock, however many others want it too."""
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.001, 0.02))  # SQLite's own waiting favours whoever came last
+        else:
+            return
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another connection is in the way."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _answer(jobs: list[_Job]) -> None:
+    """Tell those who wait, each loop once."""
+    loops: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in jobs:
+        if job.ready is not None:
+            job.ready.release()
+        elif job.loop is not None:
+            loops.setdefault(job.loop, []).append(job)
+    for loop, waiting in loops.items():
+        try:
+            loop.call_soon_threadsafe(_settle, waiting)
+        except RuntimeError:  # the loop was closed: nobody waits any more
+            continue
+
+
+def _settle(jobs: Iterable[_Job]) -> None:
+    for job in jobs:
+        future = job.future
+        if future is None or future.done():
+            continue
+        if job.error is not None:
+            future.set_exception(job.error)
+        else:
+            future.set_result(job.result)
+
+
+def _give_back(connection: sqlite3.Connection) -> None:
+    """Return free pages to the file system, as far as nobody is in the way; what is left goes the next time."""
+    try:
+        while connection.execute("PRAGMA freelist_count").fetchone()[0]:
+            before = connection.execute("PRAGMA page_count").fetchone()[0]
+            connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+            if connection.execute("PRAGMA page_count").fetchone()[0] == before:
+                break
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.Error as error:
+        _log.warning("Free space was not given back yet: %s", error)

@@ -1,0 +1,166 @@
+"""Looking after the database: what is in it, whether it is whole, copies of it, and what others wrote."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from signoff.checkpoints.cipher import new_key
+from signoff.checkpoints.file import LEDGER_TABLE, tables_in
+from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.official import ImportProgress, import_official
+from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.desk.terminal import print_json, row, say, table
+from signoff.errors import NoDatabase, SettingsError
+from signoff.settings import load_settings
+
+_BUSY_SECONDS = 60.0
+
+
+def show_stats(database: Path | None, *, json: bool) -> None:
+    """Print how large the database is and what it holds."""
+    with opened(database) as saver:
+        found = saver.stats()
+    if json:
+        return print_json({"database": str(saver.database), **asdict(found)})
+    console = Console()
+    say(console, f"{saver.database}: {size_text(found.size)}, {size_text(found.free)} of it free", "bold")
+    sealed = "encrypted" if found.encrypted else "not encrypted"
+    say(console, f"{sealed}, version {found.schema} of the tables")
+    if not found.checkpoints:
+        say(console, "No checkpoints yet.")
+        return None
+    say(
+        console,
+        f"{found.threads:,} threads, {found.checkpoints:,} checkpoints, {found.writes:,} writes, "
+        f"{found.pieces:,} pieces",
+    )
+    largest = table("largest threads", "checkpoints", "size")
+    for name, checkpoints, size in found.largest:
+        row(largest, name, f"{checkpoints:,}", size_text(size))
+    console.print(largest)
+    return None
+
+
+def check_database(database: Path | None, *, json: bool) -> int:
+    """Print what is wrong with the file, its checkpoints and its audit log; returns the exit code."""
+    with opened(database) as saver:
+        problems = list(saver.check())
+        found = saver.stats()
+    entries = 0
+    if LEDGER_TABLE in tables_in(saver.database, _BUSY_SECONDS):
+        with closing(Ledger(saver.database)) as ledger:
+            entries, broken = len(ledger.audit.entries()), ledger.audit.first_broken()
+        if broken is not None:
+            problems.append(f"the audit log was changed at entry {broken}: its hash does not follow from those before")
+    if json:
+        print_json({"database": str(saver.database), "whole": not problems, "problems": problems})
+        return 1 if problems else 0
+    console = Console()
+    for problem in problems:
+        say(console, problem)
+    if problems:
+        say(console, f"{len(problems):,} found. Nothing was changed; a backup can be put in the place of the file.")
+        return 1
+    say(console, f"Whole: {found.checkpoints:,} checkpoints and {entries:,} entries of the audit log were read.")
+    return 0
+
+
+def back_up(target: Path, database: Path | None, *, force: bool, json: bool) -> None:
+    """Copy the database while it is in use; the target is there when all of it is on disk."""
+    if target.is_dir():
+        raise SettingsError("FILE", f"{str(target)!r} is a folder", "Name a file in it.")
+    if not target.absolute().parent.is_dir():
+        raise SettingsError("FILE", f"there is no folder {str(target.parent)!r}", "Make it first.")
+    if target.exists() and not force:
+        raise SettingsError("FILE", f"{str(target)!r} is there already", "Name another, or add --force to replace it.")
+    with opened(database) as saver:
+        if target.exists() and target.samefile(saver.database):
+            raise SettingsError("FILE", "is the database itself", "Name another file.")
+        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        try:
+            saver.backup(part)
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+    size = target.stat().st_size
+    if json:
+        print_json({"database": str(saver.database), "backup": str(target), "size": size})
+    else:
+        say(Console(), f"Wrote {target} ({size_text(size)}).")
+
+
+def import_file(source: Path, types: Sequence[str], database: Path | None, *, json: bool) -> int:
+    """Take over the threads of a file of the official saver; returns the exit code: 1 if a thread was refused."""
+    listed = [type_name(name) for name in types]
+    console = Console(stderr=True)
+    with opened(database, make=True, types=listed) as saver, console.status("importing") as status:
+
+        def tell(step: ImportProgress) -> None:
+            status.update(f"importing: {step.done:,} of {step.total:,} checkpoints")
+
+        counts = import_official(source, saver, progress=tell)
+    if json:
+        print_json({"database": str(saver.database), **asdict(counts)})
+        return 1 if counts.refused else 0
+    present = f" {counts.present:,} threads were there already." if counts.present else ""
+    say(
+        Console(),
+        f"Imported {counts.threads:,} threads with {counts.checkpoints:,} checkpoints and {counts.writes:,} writes "
+        f"into {saver.database}.{present}",
+    )
+    for refused in counts.refused:
+        say(console, f"Not imported: thread {refused.thread}: {refused.reason}.")
+    return 1 if counts.refused else 0
+
+
+def print_key(*, json: bool) -> None:
+    """Print a new key, and how it is set."""
+    key = new_key()
+    if json:
+        return print_json({"key": key})
+    sys.stdout.write(f"{key}\n")
+    console = Console(stderr=True)
+    say(console, "Set SIGNOFF_ENCRYPTION_KEY to it, in the environment or in .env, before the first run:")
+    say(console, "a database is encrypted from its beginning or not at all.")
+    say(console, "Keep a copy in a safe place. Without it nobody reads the checkpoints again.")
+    return None
+
+
+@contextmanager
+def opened(
+    database: Path | None, *, make: bool = False, types: Sequence[tuple[str, str]] = ()
+) -> Iterator[SqliteCheckpointer]:
+    """The saver of the database that is meant; NoDatabase if it is not there and is not to be made."""
+    settings = load_settings()
+    path = settings.database_path if database is None else database
+    if not make and not path.exists():
+        raise NoDatabase(str(path))
+    key = settings.encryption_key.get_secret_value() if settings.encryption_key else None
+    with SqliteCheckpointer(path, types=types, key=key) as saver:
+        yield saver
+
+
+def type_name(text: str) -> tuple[str, str]:
+    """Module and name of a class that is written as MODULE.CLASS."""
+    module, dot, name = text.replace(":", ".").rpartition(".")
+    if not (dot and module and name.isidentifier()):
+        raise SettingsError("--type", f"{text!r} names no class", "Write it as MODULE.CLASS.")
+    return module, name
+
+
+def size_text(size: int) -> str:
+    """A number of bytes, readably."""
+    amount, unit = float(size), "bytes"
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if amount < 1000 or unit == "TB":
+            break
+        amount /= 1000
+    return f"{amount:,.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:.1f} {unit}"
