@@ -125,6 +125,10 @@ async def measure_steps(folder: Path, plan: Plan) -> Figures:
             for _ in range(7):
                 for name in READABLE:
                     figures[f"{measures[-1]}, N = {size:,}"][name].append(await talks[name].read())
+    first, last = min(plan.sizes), max(plan.sizes)
+    for name in SAVERS:
+        least, most = (statistics.median(figures[f"superstep CPU ms, N = {size:,}"][name]) for size in (first, last))
+        figures[f"superstep CPU, N = {last:,} ÷ N = {first:,}"][name].append(most / least)
     return figures
 
 
@@ -145,7 +149,7 @@ async def run_crowd(name: str, saver: Any, label: str, threads: int, steps: int)
 
     async def converse(talk: Conversation) -> None:
         for _ in range(steps):
-            taken.append(sum(part.wall for part in await talk.step()))
+            taken.append(sum(part.wall for part in await talk.step(with_cpu=False)))
 
     def converse_in_thread(talk: Conversation, start: threading.Event) -> None:
         start.wait()

@@ -25,6 +25,7 @@ from signoff.checkpoints.changes import PutCheckpoint, PutWrites, Target
 from signoff.checkpoints.lease import Lease
 from signoff.checkpoints.memory import Memories, Memory, Outdated, Space
 from signoff.checkpoints.recall import Holder, Weaver
+from signoff.checkpoints.schema import NUMBER_BITS
 from signoff.checkpoints.seal import Seal
 from signoff.checkpoints.shelf import Row, Shelf, list_rows
 from signoff.checkpoints.storage import Handle
@@ -103,7 +104,7 @@ class Engine:
         with self._remembering(thread) as memory:
             weaver = Weaver(self.pack, memory.seen)
             entries = [
-                (WRITES_IDX_MAP.get(channel, index), channel, weaver.piece_of(value))
+                (WRITES_IDX_MAP.get(channel, index), channel, weaver.know(value).piece)
                 for index, (channel, value) in enumerate(writes)
             ]
         return PutWrites(
@@ -178,18 +179,24 @@ class Engine:
             return list_rows(connection, thread_of(config), ns, get_checkpoint_id(config), last)
 
     def read_rows(
-        self, rows: Collection[tuple[str, int]], wanted: dict[str, Any] | None, limit: int
+        self,
+        rows: Collection[tuple[str, int]],
+        wanted: dict[str, Any] | None,
+        limit: int,
+        shelves: dict[int, Shelf],
     ) -> list[CheckpointTuple]:
-        """The checkpoints in these rows whose metadata is as wanted, so many at most."""
+        """The checkpoints in these rows whose metadata is as wanted, so many at most; the caller keeps `shelves`."""
         found: list[CheckpointTuple] = []
-        shelves: dict[str, Shelf] = {}
         with self.view() as connection:
+            for shelf in shelves.values():
+                shelf.reopen(connection)
             for thread, row_id in rows:
                 if len(found) == limit:
                     break
-                if thread not in shelves:
-                    shelves[thread] = Shelf(connection, thread, self.seal, self.unpack)
-                shelf = shelves[thread]
+                number = row_id >> NUMBER_BITS
+                if number not in shelves:
+                    shelves[number] = Shelf(connection, thread, self.seal, self.unpack, many=True)
+                shelf = shelves[number]
                 row = shelf.row(row_id)
                 if row is None:
                     continue

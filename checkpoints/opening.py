@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from signoff.checkpoints.migration import migrate
 from signoff.checkpoints.saver import SqliteCheckpointer
 from signoff.errors import MissingExtra, SettingsError
 from signoff.settings import Settings
@@ -58,7 +59,10 @@ def open_saver(
 
 
 def configured_saver(settings: Settings) -> Opening:
-    """The saver of the database and the key that the settings name."""
+    """The saver of the database and the key that the settings name; a database of signoff 0.1 is brought up to date."""
     database = settings.database if "://" in settings.database else settings.database_path
-    key = settings.encryption_key.get_secret_value() if settings.encryption_key else None
-    return open_saver(database, key=key)
+    key = settings.encryption_key.get_secret_value() if settings.encryption_key is not None else None
+    opening = open_saver(database, key=key)
+    if isinstance(opening, SqliteCheckpointer):
+        migrate(opening)
+    return opening

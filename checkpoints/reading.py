@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from signoff.checkpoints.copying import copy_of, is_copyable
 from signoff.checkpoints.pieces import Kind, Piece, Seen, Tree, chunk_of, is_payload, pair, payload, unpack
 from signoff.checkpoints.recall import Holder, Known
-from signoff.checkpoints.watch import watch
 
 Fetch = Callable[[Collection[int]], Mapping[int, bytes]]
 """The bytes of the thread's pieces with these numbers."""
@@ -31,11 +31,15 @@ class _Open:
 
 
 class Reader:
-    """Reads values of one thread. Bytes that were fetched are kept for as long as the reader is."""
+    """Reads values of one thread. What was fetched is kept for as long as the reader is.
 
-    def __init__(self, fetch: Fetch, unpack_value: Unpack) -> None:
-        self._fetch, self._unpack = fetch, unpack_value
+    With `many` checkpoints to read, what they share is unpacked once: each gets copies of its own.
+    """
+
+    def __init__(self, fetch: Fetch, unpack_value: Unpack, *, many: bool = False) -> None:
+        self._fetch, self._unpack, self._many = fetch, unpack_value, many
         self._bodies: dict[int, bytes] = {}
+        self._originals: dict[int, Any] = {}
 
     def values(self, part: Part, *, only: Collection[str] | None = None) -> dict[str, Any]:
         """The dict that this stands for; `only` names the keys that are wanted."""
@@ -79,10 +83,17 @@ class Reader:
 
     def _value(self, part: Part, body: bytes) -> Any:
         if is_payload(body):
-            return self._unpack(body)
+            return self._shared(part, body) if self._many and type(part) is int else self._unpack(body)
         opened = self._open(part)
         items = [self._value(*item) for item in zip(opened.parts, self._bodies_of(opened.parts), strict=True)]
         return dict(zip(opened.keys, items, strict=True)) if opened.kind == "dict" else items
+
+    def _shared(self, number: int, body: bytes) -> Any:
+        if number not in self._originals:
+            original = self._unpack(body)
+            self._originals[number] = original if is_copyable(original) else _UNREAD
+        original = self._originals[number]
+        return self._unpack(body) if original is _UNREAD else copy_of(original)
 
     def _holder(self, part: Part, seen: Seen, with_values: bool) -> tuple[Holder, Any]:
         opened = self._open(part)
@@ -101,15 +112,12 @@ class Reader:
     def _known(self, part: Part, body: bytes, seen: Seen, with_values: bool) -> Known:
         if not is_payload(body):
             holder, value = self._holder(part, seen, with_values)
-            return Known(value if with_values else _UNREAD, holder.tree.top, watch=None, holder=holder)
+            return Known(value if with_values else _UNREAD, holder.tree.top, holder)
         piece = payload(body)
         if type(part) is int:
             piece.number, piece.body = part, None
             seen.add(piece)
-        if not with_values:
-            return Known(_UNREAD, piece, watch=None)
-        value = self._unpack(body)
-        return Known(value, piece, watch=watch(value))
+        return Known(self._unpack(body) if with_values else _UNREAD, piece)
 
     def _open(self, part: Part) -> _Open:
         kind, parts = unpack(self._bodies_of([part])[0])

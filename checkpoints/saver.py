@@ -29,6 +29,7 @@ from signoff.checkpoints.engine import Engine, config_of, ns_of, run_digest, thr
 from signoff.checkpoints.lease import Lease, Release
 from signoff.checkpoints.memory import Memories
 from signoff.checkpoints.seal import Seal
+from signoff.checkpoints.shelf import Shelf
 from signoff.checkpoints.storage import Handle
 from signoff.checkpoints.strict import StrictSerializer
 from signoff.checkpoints.upkeep import SaverStats
@@ -190,9 +191,10 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
         """Checkpoints, newest first, read as they are asked for; nothing is locked in between."""
         pending = self._engine.list_rows(config, before)
         left = len(pending) if limit is None else limit
+        shelves: dict[int, Shelf] = {}
         while pending and left > 0:
             page, pending = pending[:_PAGE], pending[_PAGE:]
-            for found in self._engine.read_rows(page, filter, left):
+            for found in self._engine.read_rows(page, filter, left, shelves):
                 left -= 1
                 yield found
 
@@ -207,9 +209,10 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
         """Checkpoints, newest first, read as they are asked for; nothing is locked in between."""
         pending = await asyncio.to_thread(self._engine.list_rows, config, before)
         left = len(pending) if limit is None else limit
+        shelves: dict[int, Shelf] = {}
         while pending and left > 0:
             page, pending = pending[:_PAGE], pending[_PAGE:]
-            for found in await asyncio.to_thread(self._engine.read_rows, page, filter, left):
+            for found in await asyncio.to_thread(self._engine.read_rows, page, filter, left, shelves):
                 left -= 1
                 yield found
 

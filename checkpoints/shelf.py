@@ -41,11 +41,17 @@ class Row:
 class Shelf:
     """One thread's rows, in the view of one transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, thread: str, seal: Seal, unpack: Unpack) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, thread: str, seal: Seal, unpack: Unpack, *, many: bool = False
+    ) -> None:
         self._connection, self._thread, self._seal, self._unpack = connection, thread, seal, unpack
         self._no = 0
         self._size = 0
-        self._reader = Reader(self._fetch, unpack)
+        self._reader = Reader(self._fetch, unpack, many=many)
+
+    def reopen(self, connection: sqlite3.Connection) -> None:
+        """Go on in the view of another transaction: pieces never change."""
+        self._connection = connection
 
     def find(self, ns: str, checkpoint_id: str | None) -> Row | None:
         """The checkpoint with this id, or the newest of the namespace."""

@@ -96,8 +96,25 @@ class Watch:
         self._kinds += other._kinds
         self._dicts += other._dicts
 
-    def look(self, value: Any, depth: int = 0) -> None:
-        """Watch everything in the value that can be edited, or raise _Unwatchable."""
+    def add(self, value: Any) -> bool:
+        """Watch everything in the value that can be edited; False, and nothing added, if that cannot be seen."""
+        if type(value) in LEAVES:
+            return True
+        before = self.marks
+        try:
+            self._look(value, 0)
+        except _Unwatchable:
+            self.cut(before)
+            return False
+        return True
+
+    def cut(self, marks: Marks) -> None:
+        """Watch only what was watched at that mark."""
+        del self._boxes[marks[0] :], self._lengths[marks[0] :], self._cells[marks[1] :]
+        del self._keyed[marks[2] :], self._keys[marks[3] :], self._empty[marks[4] :]
+        del self._instances[marks[5] :], self._kinds[marks[5] :], self._dicts[marks[5] :]
+
+    def _look(self, value: Any, depth: int) -> None:
         kind = type(value)
         if kind in LEAVES or isinstance(value, _UNEDITABLE):
             return
@@ -113,14 +130,14 @@ class Watch:
             inside = value
         elif isinstance(value, tuple):
             for item in value:
-                self.look(item, depth + 1)
+                self._look(item, depth + 1)
             return
         elif isinstance(value, BaseModel):
             if not _is_plain(kind):
                 raise _Unwatchable
             inside = self._enter(value)
             if value.__pydantic_extra__ is not None:
-                self.look(value.__pydantic_extra__, depth + 1)
+                self._look(value.__pydantic_extra__, depth + 1)
         elif dataclasses.is_dataclass(value) and not any(vars(base).get("__slots__") for base in kind.__mro__):
             inside = self._enter(value)
         else:
@@ -132,8 +149,11 @@ class Watch:
         self._lengths.append(len(inside))
         self._cells += inside
         for item in inside:
-            if type(item) not in LEAVES:
-                self.look(item, depth + 1)
+            kind = type(item)
+            if not item and (kind is dict or kind is list):
+                self._empty.append(item)
+            elif kind not in LEAVES:
+                self._look(item, depth + 1)
 
     def _enter(self, instance: Any) -> Collection[Any]:
         attributes: dict[str, Any] = vars(instance)
@@ -141,22 +161,6 @@ class Watch:
         self._kinds.append(type(instance))
         self._dicts.append(attributes)
         return attributes.values()
-
-
-NOTHING: Final = Watch()
-"""The watch over what cannot be edited."""
-
-
-def watch(value: Any) -> Watch | None:
-    """A watch over the value, or None if it may be edited unseen."""
-    if type(value) in LEAVES:
-        return NOTHING
-    found = Watch()
-    try:
-        found.look(value)
-    except _Unwatchable:
-        return None
-    return found
 
 
 _plain: dict[type, bool] = {}

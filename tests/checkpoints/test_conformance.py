@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pytest
 from langchain_core.runnables import RunnableConfig
@@ -31,7 +32,7 @@ from langgraph.checkpoint.conformance.spec import (
 from signoff.checkpoints.saver import SqliteCheckpointer
 
 Saver = BaseCheckpointSaver[Any]
-Spec = Callable[[Saver], Awaitable[None]]
+Spec = Callable[[Saver], Coroutine[Any, Any, None]]
 
 EXPECTED = {
     "put": 17,
@@ -88,7 +89,11 @@ class ThroughSync(BaseCheckpointSaver[Any]):
             yield found
 
     async def aput(
-        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
     ) -> RunnableConfig:
         # In the loop's own thread: the sync methods must work there too.
         return self.saver.put(config, checkpoint, metadata, new_versions)
@@ -111,43 +116,30 @@ class ThroughSync(BaseCheckpointSaver[Any]):
         await asyncio.to_thread(self.saver.prune, thread_ids, strategy=strategy)
 
 
-def through_sync(database: Path) -> Saver:
-    return ThroughSync(SqliteCheckpointer(database))
+Variant = Literal["async", "sync", "encrypted", "leased"]
 
 
-def encrypted(database: Path) -> Saver:
-    return SqliteCheckpointer(database, key=b"k" * 32)
+@contextmanager
+def opened(variant: Variant, database: Path) -> Iterator[Saver]:
+    """A new saver in this file, in one of the ways to have one."""
+    with SqliteCheckpointer(database, key=b"k" * 32 if variant == "encrypted" else None) as saver:
+        if variant == "leased":
+            with saver.leased("conformance", seconds=600) as view:
+                yield view
+        else:
+            yield ThroughSync(saver) if variant == "sync" else saver
 
 
-def leased(database: Path) -> Saver:
-    return SqliteCheckpointer(database).leased("conformance", seconds=600)
-
-
-VARIANTS: dict[str, Callable[[Path], Saver]] = {
-    "async": SqliteCheckpointer,
-    "sync": through_sync,
-    "encrypted": encrypted,
-    "leased": leased,
-}
-
-
-def close(saver: Saver) -> None:
-    inner = saver.saver if isinstance(saver, ThroughSync) else saver
-    assert isinstance(inner, SqliteCheckpointer)
-    inner.close()
-
-
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(scope="module", params=get_args(Variant))
 def saver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saver]:
     """One saver for all specs, as the suite's own runner has one per capability; each spec makes its own threads."""
-    made = VARIANTS[request.param](tmp_path_factory.mktemp(request.param) / "checkpoints.db")
-    yield made
-    close(made)
+    with opened(request.param, tmp_path_factory.mktemp(request.param) / "checkpoints.db") as made:
+        yield made
 
 
-@pytest.mark.parametrize(("capability", "spec"), SPECS, ids=[f"{c}-{s.__name__}" for c, s in SPECS])  # type: ignore[attr-defined] # specs are functions
+@pytest.mark.parametrize(("capability", "spec"), SPECS, ids=[f"{c}-{s.__name__}" for c, s in SPECS])
 def test_the_specification_holds(saver: Saver, capability: str, spec: Spec) -> None:
-    asyncio.run(spec(saver))  # type: ignore[arg-type] # an Awaitable that is a coroutine
+    asyncio.run(spec(saver))
 
 
 def test_the_suite_has_not_changed_its_size() -> None:
@@ -156,13 +148,12 @@ def test_the_suite_has_not_changed_its_size() -> None:
 
 
 @pytest.mark.parametrize("variant", ["async", "sync"])
-def test_the_suite_reports_full_conformance(tmp_path: Path, variant: str) -> None:
+def test_the_suite_reports_full_conformance(tmp_path: Path, variant: Variant) -> None:
     files = iter(range(len(EXPECTED)))
 
     async def savers() -> AsyncGenerator[Saver, None]:
-        made = VARIANTS[variant](tmp_path / f"{next(files)}.db")
-        yield made
-        close(made)
+        with opened(variant, tmp_path / f"{next(files)}.db") as made:
+            yield made
 
     report = asyncio.run(validate(checkpointer_test(variant)(savers)))
     assert {name: result.failures for name, result in report.results.items() if result.failures} == {}

@@ -240,7 +240,7 @@ def stored(saver: BaseCheckpointSaver[Any]) -> RunnableConfig:
     return saver.put(start, empty_checkpoint(), {}, {})
 
 
-@pytest.mark.parametrize("key", [None, KEY])
+@pytest.mark.parametrize("key", [None, KEY], ids=["readable", "encrypted"])
 def test_the_conformance_suite_passes_on_postgresql(address: str, key: str | None) -> None:
     async def savers() -> AsyncGenerator[BaseCheckpointSaver[Any], None]:
         async with open_saver(address, key=key) as saver:

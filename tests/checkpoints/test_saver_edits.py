@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import Checkpoint
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from pydantic import BaseModel
@@ -56,8 +56,11 @@ SEEDS = st.integers(0, 10_000)
 
 def as_read(values: State) -> dict[str, tuple[str, object]]:
     """The values as LangGraph's serializer gives them back: for people, and to the last byte."""
-    back = {name: PACKING.loads_typed(PACKING.dumps_typed(value)) for name, value in values.items()}
-    return {name: (repr(value), PACKING.dumps_typed(value)) for name, value in back.items()}
+    return exact({name: PACKING.loads_typed(PACKING.dumps_typed(value)) for name, value in values.items()})
+
+
+def exact(values: State) -> dict[str, tuple[str, object]]:
+    return {name: (repr(value), PACKING.dumps_typed(value)) for name, value in values.items()}
 
 
 class History:
@@ -67,13 +70,15 @@ class History:
         self.database = folder / "checkpoints.db"
         self.saver = SqliteCheckpointer(self.database, types=TYPES)
         self.latest: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
-        self.versions: dict[str, int] = {}
+        self.versions: ChannelVersions = {}
         self.expected: dict[str, object] = {}
         self.count = itertools.count(1)
 
     def put(self, values: State, told: set[str] | None = None) -> None:
         """Put the values; only the channels `told` (or all) get a new version, however many were edited."""
-        new = {name: next(self.count) for name in values if told is None or name in told or name not in self.versions}
+        new: ChannelVersions = {
+            name: next(self.count) for name in values if told is None or name in told or name not in self.versions
+        }
         self.versions = self.versions | new
         checkpoint = Checkpoint(
             v=2,
@@ -87,12 +92,11 @@ class History:
         expected = as_read(values)
         self.latest = self.saver.put(self.latest, checkpoint, {"source": "loop", "step": 0}, new)
         self.expected[checkpoint["id"]] = expected
-        self.verify()
 
     def verify(self) -> None:
         """Compare every checkpoint with what a new saver of the same file reads."""
         with SqliteCheckpointer(self.database, types=TYPES) as fresh:
-            read = {one.checkpoint["id"]: as_read(one.checkpoint["channel_values"]) for one in fresh.list(None)}
+            read = {one.checkpoint["id"]: exact(one.checkpoint["channel_values"]) for one in fresh.list(None)}
         assert read == self.expected
 
     def close(self) -> None:
@@ -259,7 +263,7 @@ def test_a_written_value_that_is_edited_later_stays_as_it_was_written(history: H
     history.saver.put_writes(history.latest, [("later", 1)], "another task")
     read = history.saver.get_tuple(history.latest)
     assert read is not None
-    assert as_read({name: value for task, name, value in read.pending_writes or [] if task == "task"}) == expected
+    assert exact({name: value for task, name, value in read.pending_writes or [] if task == "task"}) == expected
 
 
 def places(value: Any) -> Iterator[Any]:
@@ -346,4 +350,5 @@ def test_edits_in_place_at_random_places_are_saved(
                 found = [*places(values)]
                 edit_at(found[place % len(found)], how)
             history.put(values, {name for number, name in enumerate(values) if told >> number & 1})
+            history.verify()
         history.close()

@@ -106,7 +106,9 @@ def fanning(saver: Saver) -> Graph:
         return {"done": ["met"]}
 
     builder = StateGraph(Work).add_node(work).add_node(meet).add_node("plan", given_plan).add_edge(START, "plan")
-    builder.add_conditional_edges("plan", lambda state: [Send("work", {"item": item}) for item in state["items"]], ["work"])
+    builder.add_conditional_edges(
+        "plan", lambda state: [Send("work", {"item": item}) for item in state["items"]], ["work"]
+    )
     return builder.add_edge("work", "meet").compile(checkpointer=saver)
 
 
@@ -141,7 +143,9 @@ def nested(saver: Saver) -> Graph:
     def before(state: Work) -> dict[str, Any]:
         return {"done": ["before"], "by_name": {"before": [1, 2]}}
 
-    inner = StateGraph(Work).add_node(before).add_node(ask).add_edge(START, "before").add_edge("before", "ask").compile()
+    inner = (
+        StateGraph(Work).add_node(before).add_node(ask).add_edge(START, "before").add_edge("before", "ask").compile()
+    )
     middle = StateGraph(Work).add_node("inner", inner).add_edge(START, "inner").compile(checkpointer=True)
     outer = StateGraph(Work).add_node("middle", middle).add_node("after", before)
     return outer.add_edge(START, "middle").add_edge("middle", "after").compile(checkpointer=saver)
@@ -174,8 +178,9 @@ def extend(state: list[Any], writes: Sequence[list[Any]]) -> list[Any]:
 def merge_messages(state: list[AnyMessage], writes: Sequence[list[AnyMessage]]) -> list[AnyMessage]:
     merged: Any = state
     for write in writes:
-        merged = add_messages(merged, write)
-    return merged  # type: ignore[no-any-return] # add_messages answers with what it was given
+        given: Any = write
+        merged = add_messages(merged, given)
+    return [*merged]
 
 
 class Deltas(TypedDict, total=False):
@@ -197,7 +202,9 @@ def by_delta(saver: Saver) -> Graph:
         return {"log": ["right"], "rare": [f"rare {len(state['log'])}"]} if state["count"] % 2 else {}
 
     builder = StateGraph(Deltas).add_node(left).add_node(right).add_edge(START, "left").add_edge(START, "right")
-    builder.add_conditional_edges("left", lambda s: ["left", "right"] if s["count"] % 6 else END, ["left", "right", END])
+    builder.add_conditional_edges(
+        "left", lambda s: ["left", "right"] if s["count"] % 6 else END, ["left", "right", END]
+    )
     return builder.compile(checkpointer=saver)
 
 
@@ -244,7 +251,10 @@ GRAPHS: dict[str, tuple[Callable[[Saver], Graph], list[Step]]] = {
     "nested": (nested, [given({"items": ["a"]}), given(Command(resume="yes")), given({"items": ["b"]}), answered("x")]),
     "modelled": (modelled, [given({"goal": "g"}), given(Model(goal="h", sources=[Source(title="given")]))]),
     "recorded": (recorded, [given(Record("goal")), given({"goal": "other"})]),
-    "by delta": (by_delta, [given({"count": 0, "talk": [HumanMessage("hi", id="h")]}), given({"log": ["more"], "count": 1})]),
+    "by delta": (
+        by_delta,
+        [given({"count": 0, "talk": [HumanMessage("hi", id="h")]}), given({"log": ["more"], "count": 1})],
+    ),
     "failing": (failing, [given({"items": []}), given(None), given(None)]),
     "functional": (functional, [given([1, 2]), answered("ok"), given([3]), answered("well")]),
 }

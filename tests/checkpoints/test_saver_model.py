@@ -4,10 +4,11 @@ import asyncio
 import copy
 import itertools
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver, Checkpoint, CheckpointMetadata, CheckpointTuple
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+)
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -26,13 +33,11 @@ from pydantic import BaseModel
 
 from signoff.checkpoints.saver import SqliteCheckpointer
 
-
 Edits = list[tuple[str, str, int]]
 """Changes of channels: which, how, and a number that decides the rest."""
 
 
-class Rank(IntEnum):
-    LOW = 1
+Rank = IntEnum("Rank", {"LOW": 1})
 
 
 @dataclass
@@ -60,6 +65,9 @@ EDITS = st.lists(
     st.tuples(CHANNELS, st.sampled_from(["new", "copy", "grow", "grow", "drop", "front", "change"]), SEEDS), max_size=4
 )
 WRITES = st.lists(st.tuples(WRITTEN, SEEDS), max_size=4)
+FILTERS = st.fixed_dictionaries(
+    {}, optional={"step": st.integers(0, 4), "run_id": RUNS, "flag": st.booleans(), "missing": st.none()}
+)
 TASKS = st.sampled_from(["task-1", "task-2"])
 PATHS = st.sampled_from(["", "~__pregel_pull, node", "~__pregel_push, 00, a"])
 
@@ -209,13 +217,11 @@ class Comparison(RuleBasedStateMachine):
 
     def call(self, method: str, *args: Any, **options: Any) -> Any:
         """Call our saver through its sync or its async method."""
-        if method == "list":
-            return asyncio.run(gathered(self.ours, *args, **options)) if self.asynchronous else [
-                *self.ours.list(*args, **options)
-            ]
         if self.asynchronous:
-            return asyncio.run(getattr(self.ours, f"a{method}")(*args, **options))
-        return getattr(self.ours, method)(*args, **options)
+            coming = getattr(self.ours, f"a{method}")(*args, **options)
+            return asyncio.run(gathered(coming) if method == "list" else coming)
+        found = getattr(self.ours, method)(*args, **options)
+        return [*found] if method == "list" else found
 
     def both(self, method: str, *args: Any, **options: Any) -> None:
         assert self.call(method, *args, **options) == getattr(self.model, method)(*args, **options)
@@ -226,13 +232,9 @@ class Comparison(RuleBasedStateMachine):
     def everything(self, saver: BaseCheckpointSaver[Any]) -> list[CheckpointTuple]:
         return sorted(saver.list(None), key=lambda found: address(found.config))
 
-    def stored(self, thread: str, namespace: str | None = None) -> list[str]:
-        """The ids of the checkpoints of a thread, oldest first."""
-        return sorted({found.checkpoint["id"] for found in self.model.list(at(thread, namespace))})
-
     def chosen(self, thread: str, namespace: str, pick: int) -> str | None:
         """The latest checkpoint, or now and then an older one, to fork from."""
-        ids = self.stored(thread, namespace)
+        ids = sorted(self.model.storage[thread][namespace])
         return ids[-1 if pick % 3 else pick % len(ids)] if ids else None
 
     @initialize(steps=st.lists(st.tuples(EDITS, WRITES), min_size=2, max_size=4))
@@ -251,12 +253,12 @@ class Comparison(RuleBasedStateMachine):
             before = self.call("get_tuple", at(thread, namespace, parent)).checkpoint
         values = dict(before["channel_values"]) if before else {}
         versions = dict(before["channel_versions"]) if before else {}
-        new = {channel: self.version(thread, versions.get(channel)) for channel, _, _ in edits}
+        new: ChannelVersions = {channel: self.version(thread, versions.get(channel)) for channel, _, _ in edits}
         for channel, how, seed in edits:
             if channel == "sometimes" and how == "drop":
                 values.pop(channel, None)
             else:
-                start = {"log": [], "messages": [], "table": {}}.get(channel)
+                start: Any = {"log": [], "messages": [], "table": {}}.get(channel)
                 values[channel] = changed(values.get(channel, start), how, seed)
         step = next(self.count)
         checkpoint = Checkpoint(
@@ -298,7 +300,7 @@ class Comparison(RuleBasedStateMachine):
 
     @rule(thread=THREADS, copied=THREADS)
     def copy_thread(self, thread: str, copied: str) -> None:
-        if not self.stored(copied):
+        if not any(self.model.storage[copied].values()):
             self.both("copy_thread", thread, copied)
 
     @rule(runs=st.sets(RUNS, min_size=1, max_size=2))
@@ -312,7 +314,9 @@ class Comparison(RuleBasedStateMachine):
             if found.config["configurable"]["thread_id"] in threads and strategy == "keep_latest":
                 latest[address(found.config)[:2]] = found
         needed = {
-            place: [name for name in found.checkpoint["channel_versions"] if name not in found.checkpoint["channel_values"]]
+            place: [
+                name for name in found.checkpoint["channel_versions"] if name not in found.checkpoint["channel_values"]
+            ]
             for place, found in latest.items()
         }
         histories = {place: self.history(self.model, at(*place), names) for place, names in needed.items()}
@@ -349,24 +353,15 @@ class Comparison(RuleBasedStateMachine):
         assert self.history(self.ours, config, channels) == self.history(self.model, config, channels)
 
     def history(self, saver: BaseCheckpointSaver[Any], config: RunnableConfig, channels: list[str]) -> Any:
-        options = {"config": config, "channels": channels}
-        ours = saver is not self.model
-        found = self.call("get_delta_channel_history", **options) if ours else saver.get_delta_channel_history(**options)  # type: ignore[arg-type] # as asked
+        method = "get_delta_channel_history"
+        read = getattr(saver, method) if saver is self.model else partial(self.call, method)
+        found = read(config=config, channels=channels)
         return {channel: exact(entry) for channel, entry in found.items()}
 
     @rule(
         thread=st.none() | THREADS,
         namespace=st.none() | NAMESPACES,
-        wanted=st.fixed_dictionaries(
-            {},
-            optional={
-                "step": st.integers(0, 4),
-                "run_id": RUNS,
-                "flag": st.booleans(),
-                "user": st.sampled_from(["user 1", "user \0001"]),
-                "missing": st.none(),
-            },
-        ),
+        wanted=FILTERS,
         before=st.none() | SEEDS,
         limit=st.none() | st.integers(0, 4),
     )
@@ -374,7 +369,7 @@ class Comparison(RuleBasedStateMachine):
         self, thread: str | None, namespace: str | None, wanted: dict[str, Any], before: int | None, limit: int | None
     ) -> None:
         config = at(thread, namespace) if thread else None
-        ids = sorted({found.checkpoint["id"] for found in self.model.list(None)})
+        ids = sorted({key for spaces in self.model.storage.values() for rows in spaces.values() for key in rows})
         options: dict[str, Any] = {"filter": wanted or None}
         if before is not None and ids:
             options["before"] = at("thread-a", "", ids[before % len(ids)])
@@ -386,8 +381,8 @@ class Comparison(RuleBasedStateMachine):
         assert all(one in expected for one in found)
 
 
-async def gathered(saver: SqliteCheckpointer, *args: Any, **options: Any) -> list[CheckpointTuple]:
-    return [found async for found in saver.alist(*args, **options)]
+async def gathered(coming: AsyncIterator[CheckpointTuple]) -> list[CheckpointTuple]:
+    return [found async for found in coming]
 
 
 def test_the_saver_reads_as_the_in_memory_saver_does() -> None:

@@ -1,4 +1,4 @@
-"""One saver, used from anywhere: threads, event loops, running loops, while others write, and when calls are cancelled."""
+"""One saver, used from anywhere: threads, event loops, running loops, while others write, when calls are cancelled."""
 
 import asyncio
 import copy
@@ -137,7 +137,11 @@ def test_one_saver_serves_many_event_loops_and_threads_at_once(saver: SqliteChec
                 future.result()
 
     in_time(work)
-    names = [f"loop {loop} thread {number}" for loop in range(3) for number in range(4)] + ["call 0", "call 1", "call 2"]
+    names = [f"loop {loop} thread {number}" for loop in range(3) for number in range(4)] + [
+        "call 0",
+        "call 1",
+        "call 2",
+    ]
     assert [name for name in names if not is_whole(graph, name, 3)] == []
     assert saver.check() == []
 
@@ -196,7 +200,11 @@ def test_writing_and_deleting_while_listing_is_fine(saver: SqliteCheckpointer) -
     assert len([*saver.list(at("t"))]) == 140
 
     def delete_meanwhile() -> int:
-        return len([saver.delete_thread("t") for _ in saver.list(at("t"))])
+        deleted = []
+        for found in saver.list(at("t")):
+            saver.delete_thread("t")
+            deleted.append(found)
+        return len(deleted)
 
     assert 1 <= in_time(delete_meanwhile) < 140
     assert [*saver.list(at("t"))] == []
@@ -352,7 +360,7 @@ def test_a_message_that_a_node_edits_is_saved_though_the_node_returns_nothing_of
         return {}
 
     builder = StateGraph(MessagesState).add_node(edit).add_node(look).add_edge(START, "edit").add_edge("edit", "look")
-    graph = builder.compile(checkpointer=saver)
+    graph: Pregel[Any, Any, Any, Any] = builder.compile(checkpointer=saver)
     for number in (1, 2):
         graph.invoke(turn(number), at("t"), durability="sync")  # else the node may be faster than the put before it
     with SqliteCheckpointer(saver.database) as fresh:
