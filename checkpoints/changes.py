@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import ormsgpack
 
@@ -25,7 +24,7 @@ class Target:
     lease: Lease | None
 
 
-class _Addition:
+class Addition:
     """Rows added to one thread, with the pieces they refer to."""
 
     frees_space = False
@@ -66,7 +65,11 @@ class _Addition:
             self.target.memory.place, self._placed = (row.no, row.era), True
         return row
 
-    def _add_pieces(self, row: ThreadRow, transaction: Transaction) -> None:
+    def _pack_pieces(self, row: ThreadRow) -> tuple[list[tuple[int, bytes]], list[object]]:
+        """The new pieces' rows, and what stands for the values in the row that refers to them.
+
+        Nothing has been written when this raises Outdated.
+        """
         for piece in self._fresh:
             piece.number = row.take_number()
         try:
@@ -75,14 +78,16 @@ class _Addition:
                 for piece in self._fresh
                 if (number := piece.number) is not None
             ]
+            return rows, self._pack_parts()
         except UnwrittenPiece:
             self.undo()
             raise Outdated from None
-        if rows:
-            transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", rows)
+
+    def _pack_parts(self) -> list[object]:
+        raise NotImplementedError
 
 
-class PutCheckpoint(_Addition):
+class PutCheckpoint(Addition):
     """Stores one checkpoint."""
 
     def __init__(
@@ -105,13 +110,8 @@ class PutCheckpoint(_Addition):
     def apply(self, transaction: Transaction) -> None:
         """Write the new pieces and the checkpoint's row; one with the same id is replaced."""
         row = self._enter(transaction)
-        self._add_pieces(row, transaction)
-        packed: list[object] = []
-        self._values.append_to(packed)
-        if isinstance(self._rest, bytes):
-            packed.append(self._rest)
-        else:
-            self._rest.append_to(packed)
+        pieces, packed = self._pack_pieces(row)
+        transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", pieces)
         head = self.target.seal.close(ormsgpack.packb(packed), f"head:{self._checkpoint_id}")
         metadata = self.target.seal.close(self._metadata, f"metadata:{self._checkpoint_id}")
         transaction.execute(
@@ -130,8 +130,17 @@ class PutCheckpoint(_Addition):
             ),
         )
 
+    def _pack_parts(self) -> list[object]:
+        packed: list[object] = []
+        self._values.append_to(packed)
+        if isinstance(self._rest, bytes):
+            packed.append(self._rest)
+        else:
+            self._rest.append_to(packed)
+        return packed
 
-class PutWrites(_Addition):
+
+class PutWrites(Addition):
     """Stores what one task wrote."""
 
     def __init__(
@@ -152,11 +161,8 @@ class PutWrites(_Addition):
     def apply(self, transaction: Transaction) -> None:
         """Write the new pieces and the writes' row; the checkpoint they belong to may come later."""
         row = self._enter(transaction)
-        self._add_pieces(row, transaction)
-        packed: list[Any] = [self._task_path]
-        for index, channel, piece in self._writes:
-            packed += (index, channel)
-            piece.append_to(packed)
+        pieces, packed = self._pack_pieces(row)
+        transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", pieces)
         found = transaction.execute(
             "SELECT id FROM saver_checkpoints WHERE thread = ? AND ns = ? AND checkpoint_id = ?",
             (row.no, self._ns, self._checkpoint_id),
@@ -174,3 +180,10 @@ class PutWrites(_Addition):
         transaction.execute(
             "INSERT INTO saver_writes VALUES (?, ?, ?, ?)", (row_id(row.no, number), found[0], self._task_id, body)
         )
+
+    def _pack_parts(self) -> list[object]:
+        packed: list[object] = [self._task_path]
+        for index, channel, piece in self._writes:
+            packed += (index, channel)
+            piece.append_to(packed)
+        return packed

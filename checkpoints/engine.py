@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -21,7 +22,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from signoff.checkpoints.changes import PutCheckpoint, PutWrites, Target
+from signoff.checkpoints.changes import Addition, PutCheckpoint, PutWrites, Target
 from signoff.checkpoints.lease import Lease
 from signoff.checkpoints.memory import Memories, Memory, Outdated, Space
 from signoff.checkpoints.recall import Holder, Weaver
@@ -29,7 +30,7 @@ from signoff.checkpoints.schema import NUMBER_BITS
 from signoff.checkpoints.seal import Seal
 from signoff.checkpoints.shelf import Row, Shelf, list_rows
 from signoff.checkpoints.storage import Handle
-from signoff.checkpoints.writer import Change
+from signoff.checkpoints.writer import Change, Job
 from signoff.errors import DatabaseUnusable
 
 _SMALL_REST: Final = 1024  # what a checkpoint holds beside its values stands in its row, up to this size
@@ -58,15 +59,20 @@ class Engine:
 
     # -- writing
 
-    def prepare_put(
-        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
-    ) -> PutCheckpoint:
-        """The change that stores a checkpoint: what its parent holds already is referred to."""
+    def start_put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        future: asyncio.Future[Any] | None = None,
+    ) -> Job:
+        """Have a checkpoint stored: what its parent holds already is referred to."""
         thread, ns, parent = thread_of(config), ns_of(config), get_checkpoint_id(config)
         values = checkpoint["channel_values"]
         rest = {name: value for name, value in checkpoint.items() if name not in ("id", "channel_values")}
         facts = get_checkpoint_metadata(config, metadata)
         run = facts.get("run_id")
+        writer = self.handle.open().writer
         with self._remembering(thread) as memory:
             space = memory.take(ns, parent, values)
             if space is None and parent is not None:
@@ -83,8 +89,7 @@ class Engine:
             else:
                 space.rest = None
             space.checkpoint_id = checkpoint["id"]
-            memory.put(ns, space)
-            return PutCheckpoint(
+            change = PutCheckpoint(
                 Target(thread, memory, self.seal, self.lease),
                 weaver.fresh,
                 ns=ns,
@@ -95,55 +100,68 @@ class Engine:
                 rest=packed if space.rest is None else space.rest.tree.top,
                 metadata=self.pack(facts),
             )
+            memory.put(ns, space)
+            return writer.submit(change, future)
 
-    def prepare_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-    ) -> PutWrites:
-        """The change that stores what a task wrote."""
+    def start_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str,
+        future: asyncio.Future[Any] | None = None,
+    ) -> Job:
+        """Have what a task wrote stored."""
         thread = thread_of(config)
+        writer = self.handle.open().writer
         with self._remembering(thread) as memory:
             weaver = Weaver(self.pack, memory.seen)
             entries = [
                 (WRITES_IDX_MAP.get(channel, index), channel, weaver.know(value).piece)
                 for index, (channel, value) in enumerate(writes)
             ]
-        return PutWrites(
-            Target(thread, memory, self.seal, self.lease),
-            weaver.fresh,
-            ns=ns_of(config),
-            checkpoint_id=config["configurable"]["checkpoint_id"],
-            task_id=task_id,
-            task_path=task_path,
-            writes=entries,
-        )
+            change = PutWrites(
+                Target(thread, memory, self.seal, self.lease),
+                weaver.fresh,
+                ns=ns_of(config),
+                checkpoint_id=config["configurable"]["checkpoint_id"],
+                task_id=task_id,
+                task_path=task_path,
+                writes=entries,
+            )
+            return writer.submit(change, future)
 
-    def is_remembered(self, config: RunnableConfig) -> bool:
-        """Whether a put after this checkpoint can be prepared without reading."""
+    def is_ready(self, config: RunnableConfig) -> bool:
+        """Whether a put after this checkpoint can be started without opening or reading anything."""
         parent = get_checkpoint_id(config)
+        if self.handle.opened is None:
+            return False
         return parent is None or self.memories.get(thread_of(config)).has(ns_of(config), parent)
 
     def carry_out(self, change: Change) -> Any:
         """Have a change made, and wait until it is on disk."""
         storage = self.handle.open()
         try:
-            return storage.writer.carry_out(change)
+            return storage.writer.submit(change).wait()
         except sqlite3.Error as error:
             raise self.unusable(error) from error
 
-    def succeed(self, change: PutCheckpoint | PutWrites) -> None:
-        """A change of values is on disk."""
+    def succeed(self, job: Job) -> None:
+        """What was put is on disk."""
+        change = cast(Addition, job.change)
         target = change.target
         self.memories.grow(target.thread, target.memory, change.finish())
 
-    def fail(self, change: PutCheckpoint | PutWrites, error: BaseException, *, is_last: bool) -> None:
+    def fail(self, job: Job, error: BaseException, *, is_last: bool) -> None:
         """Forget what was not written; raise, unless it was only put together from a memory that no longer holds."""
-        self.memories.forget(change.target.thread, change.target.memory)
+        target = cast(Addition, job.change).target
+        self.memories.forget(target.thread, target.memory)
         if isinstance(error, sqlite3.Error):
             raise self.unusable(error) from error
         if not isinstance(error, Outdated):
             raise error
         if is_last:
-            problem = f"thread {change.target.thread!r} is being deleted or pruned over and over"
+            problem = f"thread {target.thread!r} is being deleted or pruned over and over"
             raise DatabaseUnusable(str(self.database), problem) from error
 
     def unusable(self, error: sqlite3.Error) -> DatabaseUnusable:
@@ -162,9 +180,9 @@ class Engine:
             if row is None:
                 return None
             memory = self._memory_at(thread, row.place)
+            holder, values, size = shelf.recall(row.values, memory.seen)
+            rest_holder, rest, rest_size = shelf.recall_rest(row.rest, memory.seen)
             with memory.lock:
-                holder, values, size = shelf.recall(row.values, memory.seen)
-                rest_holder, rest, rest_size = shelf.recall_rest(row.rest, memory.seen)
                 memory.add(ns, Space(holder, rest_holder, row.checkpoint_id))
             self.memories.grow(thread, memory, size + rest_size)
             return _tuple_of(config["configurable"]["thread_id"], row, rest, values, shelf)

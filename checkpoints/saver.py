@@ -24,7 +24,6 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from signoff.checkpoints import upkeep
-from signoff.checkpoints.changes import PutCheckpoint, PutWrites
 from signoff.checkpoints.engine import Engine, config_of, ns_of, run_digest, thread_of
 from signoff.checkpoints.lease import Lease, Release
 from signoff.checkpoints.memory import Memories
@@ -33,6 +32,7 @@ from signoff.checkpoints.shelf import Shelf
 from signoff.checkpoints.storage import Handle
 from signoff.checkpoints.strict import StrictSerializer
 from signoff.checkpoints.upkeep import SaverStats
+from signoff.checkpoints.writer import Job
 from signoff.errors import DatabaseUnusable
 
 _ATTEMPTS: Final = 5  # to put a change together anew, when the thread is deleted or pruned meanwhile
@@ -135,7 +135,7 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
     ) -> RunnableConfig:
         """Store a checkpoint; what its parent holds already is not written again. It is on disk on return."""
         for attempt in range(_ATTEMPTS):
-            if self._store(self._engine.prepare_put(config, checkpoint, metadata), attempt):
+            if self._finish(self._engine.start_put(config, checkpoint, metadata), attempt):
                 break
         return config_of(config, checkpoint["id"])
 
@@ -148,11 +148,12 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
     ) -> RunnableConfig:
         """Store a checkpoint, as `put` does."""
         for attempt in range(_ATTEMPTS):
-            if self._engine.is_remembered(config):
-                change = self._engine.prepare_put(config, checkpoint, metadata)
+            future = asyncio.get_running_loop().create_future()
+            if self._engine.is_ready(config):
+                job = self._engine.start_put(config, checkpoint, metadata, future)
             else:
-                change = await asyncio.to_thread(self._engine.prepare_put, config, checkpoint, metadata)
-            if await self._astore(change, attempt):
+                job = await asyncio.to_thread(self._engine.start_put, config, checkpoint, metadata, future)
+            if await self._afinish(job, future, attempt):
                 break
         return config_of(config, checkpoint["id"])
 
@@ -161,7 +162,7 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
     ) -> None:
         """Store what a task wrote, beside the checkpoint it started from. It is on disk on return."""
         for attempt in range(_ATTEMPTS):
-            if self._store(self._engine.prepare_writes(config, writes, task_id, task_path), attempt):
+            if self._finish(self._engine.start_writes(config, writes, task_id, task_path), attempt):
                 break
 
     async def aput_writes(
@@ -169,7 +170,11 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
     ) -> None:
         """Store what a task wrote, as `put_writes` does."""
         for attempt in range(_ATTEMPTS):
-            if await self._astore(self._engine.prepare_writes(config, writes, task_id, task_path), attempt):
+            future = asyncio.get_running_loop().create_future()
+            if self._engine.handle.opened is None:
+                await asyncio.to_thread(self._engine.handle.open)
+            job = self._engine.start_writes(config, writes, task_id, task_path, future)
+            if await self._afinish(job, future, attempt):
                 break
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -306,27 +311,25 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
             return f"{int(current.split('.')[0]) + 1:032}.{current.partition('.')[2] or '0'}"
         return 1 if current is None else int(current) + 1
 
-    def _store(self, change: PutCheckpoint | PutWrites, attempt: int) -> bool:
+    def _finish(self, job: Job, attempt: int) -> bool:
+        """Wait until it is on disk; False if it has to be put together anew."""
         try:
-            self._engine.handle.open().writer.carry_out(change)
+            job.wait()
         except BaseException as error:
-            self._engine.fail(change, error, is_last=attempt == _ATTEMPTS - 1)
+            self._engine.fail(job, error, is_last=attempt == _ATTEMPTS - 1)
             return False
-        self._engine.succeed(change)
+        self._engine.succeed(job)
         self._sweep_if_due()
         return True
 
-    async def _astore(self, change: PutCheckpoint | PutWrites, attempt: int) -> bool:
-        handle = self._engine.handle
+    async def _afinish(self, job: Job, future: asyncio.Future[Any], attempt: int) -> bool:
+        """Wait until it is on disk; False if it has to be put together anew."""
         try:
-            storage = handle.opened
-            if storage is None:
-                storage = await asyncio.to_thread(handle.open)
-            await storage.writer.acarry_out(change)
+            await future
         except BaseException as error:
-            self._engine.fail(change, error, is_last=attempt == _ATTEMPTS - 1)
+            self._engine.fail(job, error, is_last=attempt == _ATTEMPTS - 1)
             return False
-        self._engine.succeed(change)
+        self._engine.succeed(job)
         self._sweep_if_due()
         return True
 

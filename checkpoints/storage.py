@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary, finalize
 
 from signoff.checkpoints import schema
 from signoff.checkpoints.file import make_folder, refuse_foreign, set_pragmas
 from signoff.checkpoints.seal import Seal
-from signoff.checkpoints.writer import ATTEMPT_SECONDS, Writer, begin, is_busy
+from signoff.checkpoints.writer import ATTEMPT_SECONDS, Writer, WriterConnection, begin, is_busy
 from signoff.errors import DatabaseUnusable
 
 _MOST_IDLE = 4
@@ -28,8 +29,14 @@ class Storage:
         self._idle: list[sqlite3.Connection] = []
         self._busy_seconds = busy_seconds
         self._prepare()
-        self.writer = Writer(lambda: _connect(path, min(ATTEMPT_SECONDS, busy_seconds), busy_seconds), busy_seconds)
-        self._finish = finalize(self, _close, self.writer, self._idle, os.getpid(), False)
+        self._identity, self._pid = _identity(path), os.getpid()
+        self.writer = Writer(partial(_connect_writer, path, self._identity, busy_seconds), busy_seconds)
+        self._finish = finalize(self, _close, self.writer, self._idle, self._pid, False)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file still stands where it was opened; a deleted one takes what is written to it along."""
+        return _identity(self.path) == self._identity
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -62,7 +69,7 @@ class Storage:
     def close(self) -> None:
         """Let the writer finish, and close all connections."""
         self._finish.detach()
-        _close(self.writer, self._idle, os.getpid(), True)
+        _close(self.writer, self._idle, self._pid, True)
 
     def _prepare(self) -> None:
         try:
@@ -92,7 +99,7 @@ def share(path: Path, busy_seconds: float) -> Storage:
     key = (os.getpid(), path.resolve())  # a forked child has the parent's connections, and must not use them
     with _sharing:
         storage = _shared.get(key)
-        if storage is None:
+        if storage is None or not storage.is_there:
             storage = _shared[key] = Storage(key[1], busy_seconds)
             _users[storage] = 0
         _users[storage] += 1
@@ -108,7 +115,8 @@ def leave(storage: Storage) -> None:
         if _users[storage]:
             return
         del _users[storage]
-        _shared.pop((os.getpid(), storage.path), None)
+        if _shared.get((os.getpid(), storage.path)) is storage:
+            del _shared[os.getpid(), storage.path]
     storage.close()
 
 
@@ -160,6 +168,23 @@ def _close(writer: Writer, idle: list[sqlite3.Connection], pid: int, wait: bool)
     writer.stop(wait=wait)
     while idle:
         idle.pop().close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _connect_writer(path: Path, identity: tuple[int, int] | None, busy_seconds: float) -> WriterConnection:
+    def check() -> None:
+        if _identity(path) != identity:
+            raise sqlite3.OperationalError("the file was deleted or replaced while it was open; close it and open it")
+
+    check()
+    return WriterConnection(_connect(path, min(ATTEMPT_SECONDS, busy_seconds), busy_seconds), check)
 
 
 def _connect(path: Path, timeout: float, busy_seconds: float) -> sqlite3.Connection:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 _MOST_JOBS: Final = 2000
 ATTEMPT_SECONDS: Final = 1.0
@@ -98,52 +98,64 @@ class Transaction:
             )
 
 
-class _Job:
-    """A change, and who waits for it."""
+class WriterConnection(NamedTuple):
+    """What the writer's thread works with: a connection, and what raises if the file is no longer there."""
 
-    __slots__ = ("change", "error", "future", "loop", "ready", "result")
+    connection: sqlite3.Connection
+    check: Callable[[], None]
 
-    def __init__(self, change: Change) -> None:
-        self.change = change
+
+class Job:
+    """A change, and who waits for it: a thread, or a loop's future."""
+
+    __slots__ = ("_ready", "change", "error", "future", "result")
+
+    def __init__(self, change: Change, future: asyncio.Future[Any] | None = None) -> None:
+        self.change, self.future = change, future
         self.result: Any = None
         self.error: BaseException | None = None
-        self.ready: threading.Lock | None = None
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.future: asyncio.Future[Any] | None = None
+        self._ready: threading.Lock | None = None
+        if future is None:
+            self._ready = threading.Lock()
+            self._ready.acquire()
+
+    def wait(self) -> Any:
+        """The result, once the change is on disk; to be called once."""
+        assert self._ready is not None
+        self._ready.acquire()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+    def settle(self) -> None:
+        """Tell the thread that waits."""
+        if self._ready is not None:
+            self._ready.release()
 
 
 class Writer:
     """Carries out changes, in the order in which they come, in transactions of its own thread."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], busy_seconds: float) -> None:
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+    def __init__(self, connect: Callable[[], WriterConnection], busy_seconds: float) -> None:
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._busy_seconds = busy_seconds
         self._starting = threading.Lock()
         self._connect = connect
         self._thread: threading.Thread | None = None
 
-    def carry_out(self, change: Change) -> Any:
-        """Have the change made, and wait until it is on disk."""
-        job = _Job(change)
-        job.ready = threading.Lock()
-        job.ready.acquire()
-        self._submit(job)
-        job.ready.acquire()
-        if job.error is not None:
-            raise job.error
-        return job.result
-
-    async def acarry_out(self, change: Change) -> Any:
-        """Have the change made, and wait until it is on disk; other tasks of the loop go on meanwhile."""
-        job = _Job(change)
-        job.loop = asyncio.get_running_loop()
-        job.future = job.loop.create_future()
-        self._submit(job)
-        return await job.future
-
-    def submit(self, change: Change) -> None:
-        """Have the change made some time; nobody is told how it went."""
-        self._submit(_Job(change))
+    def submit(self, change: Change, future: asyncio.Future[Any] | None = None) -> Job:
+        """Have the change made; the future, or else the job's `wait`, tells when it is on disk."""
+        job = Job(change, future)
+        if self._thread is None or not self._thread.is_alive():
+            with self._starting:
+                if self._thread is None or not self._thread.is_alive():
+                    arguments = (self._queue, self._connect, self._busy_seconds)
+                    self._thread = threading.Thread(
+                        target=_serve, args=arguments, name="signoff-checkpoint-writer", daemon=True
+                    )
+                    self._thread.start()
+        self._queue.put(job)
+        return job
 
     def stop(self, *, wait: bool) -> None:
         """Let the thread end after what it has to do; a later change starts a new one."""
@@ -154,21 +166,10 @@ class Writer:
         if thread is not None and wait and thread is not threading.current_thread():
             thread.join()
 
-    def _submit(self, job: _Job) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            with self._starting:
-                if self._thread is None or not self._thread.is_alive():
-                    arguments = (self._queue, self._connect, self._busy_seconds)
-                    self._thread = threading.Thread(
-                        target=_serve, args=arguments, name="signoff-checkpoint-writer", daemon=True
-                    )
-                    self._thread.start()
-        self._queue.put(job)
 
-
-def _serve(queue: SimpleQueue[_Job | None], connect: Callable[[], sqlite3.Connection], busy_seconds: float) -> None:
+def _serve(queue: SimpleQueue[Job | None], connect: Callable[[], WriterConnection], busy_seconds: float) -> None:
     """The writer's thread: it keeps nothing alive but its queue."""
-    connection: sqlite3.Connection | None = None
+    opened: WriterConnection | None = None
     try:
         while (first := queue.get()) is not None:
             jobs, is_last = [first], False
@@ -182,10 +183,11 @@ def _serve(queue: SimpleQueue[_Job | None], connect: Callable[[], sqlite3.Connec
                     break
                 jobs.append(job)
             try:
-                connection = connection or connect()
-                _commit(connection, jobs, busy_seconds)
+                opened = opened or connect()
+                opened.check()
+                _commit(opened.connection, jobs, busy_seconds)
                 if any(job.change.frees_space for job in jobs):
-                    _give_back(connection)
+                    _give_back(opened.connection)
             except BaseException as error:  # whatever it is, those who wait must be told
                 for job in jobs:
                     job.error = error
@@ -194,11 +196,11 @@ def _serve(queue: SimpleQueue[_Job | None], connect: Callable[[], sqlite3.Connec
             if is_last:
                 return
     finally:
-        if connection is not None:
-            connection.close()
+        if opened is not None:
+            opened.connection.close()
 
 
-def _commit(connection: sqlite3.Connection, jobs: list[_Job], busy_seconds: float) -> None:
+def _commit(connection: sqlite3.Connection, jobs: list[Job], busy_seconds: float) -> None:
     """Make all changes in one transaction; if that fails, each in one of its own, so that one cannot spoil others."""
     try:
         _attempt(connection, jobs, busy_seconds)
@@ -214,9 +216,9 @@ def _commit(connection: sqlite3.Connection, jobs: list[_Job], busy_seconds: floa
                 job.error = single
 
 
-def _attempt(connection: sqlite3.Connection, jobs: list[_Job], busy_seconds: float) -> None:
+def _attempt(connection: sqlite3.Connection, jobs: list[Job], busy_seconds: float) -> None:
     begin(connection, busy_seconds)
-    done: list[_Job] = []
+    done: list[Job] = []
     try:
         transaction = Transaction(connection)
         for job in jobs:
@@ -257,14 +259,14 @@ def is_busy(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def _answer(jobs: list[_Job]) -> None:
+def _answer(jobs: list[Job]) -> None:
     """Tell those who wait, each loop once."""
-    loops: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    loops: dict[asyncio.AbstractEventLoop, list[Job]] = {}
     for job in jobs:
-        if job.ready is not None:
-            job.ready.release()
-        elif job.loop is not None:
-            loops.setdefault(job.loop, []).append(job)
+        if job.future is None:
+            job.settle()
+        else:
+            loops.setdefault(job.future.get_loop(), []).append(job)
     for loop, waiting in loops.items():
         try:
             loop.call_soon_threadsafe(_settle, waiting)
@@ -272,7 +274,7 @@ def _answer(jobs: list[_Job]) -> None:
             continue
 
 
-def _settle(jobs: Iterable[_Job]) -> None:
+def _settle(jobs: Iterable[Job]) -> None:
     for job in jobs:
         future = job.future
         if future is None or future.done():
