@@ -55,11 +55,20 @@ def make_folder(folder: Path) -> None:
 def set_pragmas(connection: Any) -> None:
     """Make every commit durable, readers independent of the writer, and freed space returnable."""
     connection.isolation_level = None  # the driver's own BEGIN is deferred and would break compare-and-set
+    if _ask(connection, "page_count") == 0:
+        _ask(connection, "auto_vacuum=INCREMENTAL")  # heeded only now
+    if _ask(connection, "journal_mode") != "wal":  # even a needless change would wait for whoever writes
+        _ask(connection, "journal_mode=WAL")
     for pragma in (
-        "auto_vacuum=INCREMENTAL",  # heeded while the file is still empty
-        "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
         "journal_size_limit=4194304",
     ):
-        connection.execute(f"PRAGMA {pragma}").close()
+        _ask(connection, pragma)
+
+
+def _ask(connection: Any, pragma: str) -> Any:
+    cursor = connection.execute(f"PRAGMA {pragma}")
+    found = cursor.fetchone()
+    cursor.close()
+    return None if found is None else found[0]

@@ -138,7 +138,7 @@ class Watch:
             inside = self._enter(value)
             if value.__pydantic_extra__ is not None:
                 self._look(value.__pydantic_extra__, depth + 1)
-        elif dataclasses.is_dataclass(value) and not any(vars(base).get("__slots__") for base in kind.__mro__):
+        elif dataclasses.is_dataclass(value) and _has_only_attributes(kind):
             inside = self._enter(value)
         else:
             raise _Unwatchable
@@ -161,6 +161,11 @@ class Watch:
         self._kinds.append(type(instance))
         self._dicts.append(attributes)
         return attributes.values()
+
+
+def _has_only_attributes(kind: type) -> bool:
+    """Whether nothing of an instance stands elsewhere than in its dict: in slots, or as items."""
+    return not issubclass(kind, Collection) and not any(vars(base).get("__slots__") for base in kind.__mro__)
 
 
 _plain: dict[type, bool] = {}
