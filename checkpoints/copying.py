@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,34 +9,59 @@ from pydantic import BaseModel
 from signoff.checkpoints.watch import LEAVES
 
 
-def is_copyable(value: Any) -> bool:
-    """Whether `copy_of` copies everything in the value that can be edited."""
-    kind = type(value)
-    if kind in LEAVES:
-        return True
-    if kind is dict:
-        return all(type(key) in LEAVES for key in value) and all(map(is_copyable, value.values()))
-    if kind is list:
-        return all(map(is_copyable, value))
-    if isinstance(value, BaseModel):
-        parts = [*vars(value).values(), *(value.__pydantic_extra__ or {}).values()]
-        return not value.__pydantic_private__ and all(map(is_copyable, parts))
-    return False
+class Original:
+    """A value to be handed out in copies; it is handed out to nobody itself."""
+
+    __slots__ = ("_fields", "_value")
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+        held = vars(value).items() if isinstance(value, BaseModel) else ()
+        self._fields = [name for name, item in held if type(item) not in LEAVES]
+
+    @staticmethod
+    def can_be(value: Any) -> bool:
+        """Whether a copy has everything of its own that can be edited."""
+        kind = type(value)
+        if kind in LEAVES:
+            return True
+        if kind is dict:
+            return all(type(key) in LEAVES for key in value) and all(map(Original.can_be, value.values()))
+        if kind is list:
+            return all(map(Original.can_be, value))
+        if isinstance(value, BaseModel) and kind.__copy__ is BaseModel.__copy__:
+            parts = [*vars(value).values(), *(value.__pydantic_extra__ or {}).values()]
+            return not value.__pydantic_private__ and all(map(Original.can_be, parts))
+        return False
+
+    def copy(self) -> Any:
+        """A value of its own that equals this one."""
+        if not isinstance(self._value, BaseModel):
+            return _copy_of(self._value)
+        return _copy_model(self._value, self._fields)
 
 
-def copy_of(value: Any) -> Any:
-    """A value of its own that equals this one."""
+def _copy_model(model: BaseModel, fields: list[str]) -> BaseModel:
+    twin = model.__copy__()  # its dict of fields, its extra fields and its set of fields are new
+    own = vars(twin)
+    for name in fields:
+        item = own[name]
+        own[name] = _copy_of(item)
+    extra = twin.__pydantic_extra__
+    if extra:
+        for name, item in extra.items():
+            extra[name] = _copy_of(item)
+    return twin
+
+
+def _copy_of(value: Any) -> Any:
     kind = type(value)
     if kind in LEAVES:
         return value
     if kind is dict:
-        return {key: item if type(item) in LEAVES else copy_of(item) for key, item in value.items()}
+        if not value:
+            return {}  # as most are in messages
+        return {key: item if type(item) in LEAVES else _copy_of(item) for key, item in value.items()}
     if kind is list:
-        return [item if type(item) in LEAVES else copy_of(item) for item in value]
-    twin = copy(value)  # pydantic's own: its dict of fields, its extra fields and its set of fields are new
-    for fields in (vars(twin), twin.__pydantic_extra__):
-        if fields:
-            for name, item in fields.items():
-                if type(item) not in LEAVES:
-                    fields[name] = copy_of(item)
-    return twin
+        return [item if type(item) in LEAVES else _copy_of(item) for item in value]
+    return _copy_model(value, list(vars(value)))

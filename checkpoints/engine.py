@@ -74,7 +74,7 @@ class Engine:
         run = facts.get("run_id")
         writer = self.handle.open().writer
         with self._remembering(thread) as memory:
-            space = memory.take(ns, parent, values)
+            space = memory.take(ns, parent)
             if space is None and parent is not None:
                 space = self._recall(thread, ns, parent, memory)
             if space is None:
@@ -171,7 +171,7 @@ class Engine:
     # -- reading
 
     def find(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """The checkpoint that the config names, or the newest; it is remembered, for the put that follows."""
+        """The checkpoint that the config names, or the newest."""
         thread, ns, checkpoint_id = thread_of(config), ns_of(config), get_checkpoint_id(config)
         if self.lease is not None and checkpoint_id is None:
             self.lease.start_again(thread)
@@ -179,12 +179,7 @@ class Engine:
             row = shelf.find(ns, checkpoint_id)
             if row is None:
                 return None
-            memory = self._memory_at(thread, row.place)
-            holder, values, size = shelf.recall(row.values, memory.seen)
-            rest_holder, rest, rest_size = shelf.recall_rest(row.rest, memory.seen)
-            with memory.lock:
-                memory.add(ns, Space(holder, rest_holder, row.checkpoint_id))
-            self.memories.grow(thread, memory, size + rest_size)
+            values, rest = shelf.values(row.values), shelf.rest(row.rest)
             return _tuple_of(config["configurable"]["thread_id"], row, rest, values, shelf)
 
     def list_rows(self, config: RunnableConfig | None, before: RunnableConfig | None) -> list[tuple[str, int]]:
@@ -268,18 +263,8 @@ class Engine:
                 self.memories.forget(thread, memory)
                 raise
 
-    def _memory_at(self, thread: str, place: tuple[int, int]) -> Memory:
-        """The thread's memory, unless what it remembers is of another era."""
-        memory = self.memories.get(thread)
-        if memory.place is not None and memory.place != place:
-            self.memories.forget(thread, memory)
-            memory = self.memories.get(thread)
-        if memory.place is None:
-            memory.place = place
-        return memory
-
     def _recall(self, thread: str, ns: str, checkpoint_id: str, memory: Memory) -> Space | None:
-        """The memory of a checkpoint that this process did not put or read: its pieces, without the values."""
+        """The memory of a checkpoint that this process did not put: its pieces, without the values."""
         with self.shelf(thread) as shelf:
             row = shelf.find(ns, checkpoint_id)
             if row is None:
@@ -288,8 +273,7 @@ class Engine:
                 memory.place = row.place
             elif memory.place != row.place:
                 return None  # the writer will find that it is outdated
-            holder, _, _ = shelf.recall(row.values, memory.seen, with_values=False)
-            return Space(holder)
+            return Space(shelf.recall(row.values))
 
 
 def thread_of(config: RunnableConfig) -> str:

@@ -1,11 +1,11 @@
-"""What this process remembers of threads it wrote or read, so that only what is new is written."""
+"""What this process remembers of threads it wrote, so that only what is new is written."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from signoff.checkpoints.pieces import Seen
 from signoff.checkpoints.recall import Holder
@@ -20,7 +20,7 @@ class Outdated(Exception):
 
 @dataclass(slots=True)
 class Space:
-    """One checkpoint of a namespace, as it was put or read: the values of its channels, and the rest of it."""
+    """The last checkpoint of a namespace that was put: the values of its channels, and the rest of it."""
 
     values: Holder
     rest: Holder | None = None  # only if it is large
@@ -34,25 +34,22 @@ class Memory:
         self.lock = threading.Lock()
         self.place: tuple[int, int] | None = None
         self.seen = Seen()
-        self.size = 0  # bytes that were stored or read, an upper bound of what is kept alive
-        self._spaces: dict[str, list[Space]] = {}
+        self.size = 0  # bytes that were stored, an upper bound of what is kept alive
+        self._spaces: dict[str, Space] = {}
 
-    def take(self, ns: str, checkpoint_id: str | None, values: dict[str, Any]) -> Space | None:
-        """The memory of this checkpoint, which is the taker's from now on: the one that these values come from."""
-        spaces = [space for space in self._spaces.pop(ns, ()) if space.checkpoint_id == checkpoint_id]
-        return max(spaces, key=lambda space: space.values.count_same(values), default=None)
+    def take(self, ns: str, checkpoint_id: str | None) -> Space | None:
+        """The memory of this checkpoint, which is the taker's from now on."""
+        space = self._spaces.get(ns)
+        return None if space is None or space.checkpoint_id != checkpoint_id else self._spaces.pop(ns)
 
     def has(self, ns: str, checkpoint_id: str) -> bool:
         """Whether this checkpoint is remembered."""
-        return any(space.checkpoint_id == checkpoint_id for space in self._spaces.get(ns, ()))
+        space = self._spaces.get(ns)
+        return space is not None and space.checkpoint_id == checkpoint_id
 
     def put(self, ns: str, space: Space) -> None:
         """Remember a checkpoint that was put."""
-        self._spaces[ns] = [space]
-
-    def add(self, ns: str, space: Space) -> None:
-        """Remember a checkpoint that was read, beside the one that was put: its values are other objects."""
-        self._spaces[ns] = [*self._spaces.get(ns, ())[:1], space]
+        self._spaces[ns] = space
 
 
 class Memories:
@@ -76,7 +73,7 @@ class Memories:
             return memory
 
     def grow(self, thread: str, memory: Memory, size: int) -> None:
-        """Count what was stored or read; forget the threads that were longest not in use, if it is too much."""
+        """Count what was stored; forget the threads that were longest not in use, if it is too much."""
         with self._lock:
             if self._threads.get(thread) is memory:
                 memory.size += size

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from signoff.checkpoints.copying import copy_of, is_copyable
-from signoff.checkpoints.pieces import Kind, Piece, Seen, Tree, chunk_of, is_payload, pair, payload, unpack
-from signoff.checkpoints.recall import Holder, Known
+from signoff.checkpoints.copying import Original
+from signoff.checkpoints.pieces import Kind, Piece, Tree, chunk_of, is_payload, pair, payload, unpack
+from signoff.checkpoints.recall import Holder
 
 Fetch = Callable[[Collection[int]], Mapping[int, bytes]]
 """The bytes of the thread's pieces with these numbers."""
@@ -39,7 +39,7 @@ class Reader:
     def __init__(self, fetch: Fetch, unpack_value: Unpack, *, many: bool = False) -> None:
         self._fetch, self._unpack, self._many = fetch, unpack_value, many
         self._bodies: dict[int, bytes] = {}
-        self._originals: dict[int, Any] = {}
+        self._originals: dict[int, Original | None] = {}
 
     def values(self, part: Part, *, only: Collection[str] | None = None) -> dict[str, Any]:
         """The dict that this stands for; `only` names the keys that are wanted."""
@@ -59,9 +59,26 @@ class Reader:
         """The keys of the dict that this stands for; no value is read."""
         return self._open(part).keys
 
-    def holder(self, part: Part, seen: Seen, *, with_values: bool) -> tuple[Holder, dict[str, Any]]:
-        """The memory of the dict that this stands for, and the dict; without values nothing passes for unchanged."""
-        return self._holder(part, seen, with_values)
+    def holder(self, part: Part) -> Holder:
+        """The memory of the list or dict that this stands for. Values are not unpacked: none passes for unchanged."""
+        opened = self._open(part)
+        items: list[Holder | None] = []
+        pieces: list[Piece] = []
+        for at, (item, body) in enumerate(zip(opened.parts, self._bodies_of(opened.parts), strict=True)):
+            if is_payload(body):
+                piece = payload(body)
+                if type(item) is int:
+                    piece.number, piece.body = item, None
+                items.append(None)
+            else:
+                holder = self.holder(item)
+                piece = holder.tree.top
+                items.append(holder)
+            pieces.append(pair(opened.keys[at], piece) if opened.kind == "dict" else piece)
+        remembered = Holder(dict if opened.kind == "dict" else list)
+        remembered.adopt(opened.keys, items, pieces)
+        _adopt(remembered.tree, pieces, opened)
+        return remembered
 
     def reachable(self, parts: Collection[Part]) -> set[int]:
         """The numbers of all pieces that these lead to, their own included."""
@@ -90,34 +107,10 @@ class Reader:
 
     def _shared(self, number: int, body: bytes) -> Any:
         if number not in self._originals:
-            original = self._unpack(body)
-            self._originals[number] = original if is_copyable(original) else _UNREAD
+            value = self._unpack(body)
+            self._originals[number] = Original(value) if Original.can_be(value) else None
         original = self._originals[number]
-        return self._unpack(body) if original is _UNREAD else copy_of(original)
-
-    def _holder(self, part: Part, seen: Seen, with_values: bool) -> tuple[Holder, Any]:
-        opened = self._open(part)
-        known, pieces = [], []
-        for at, (item, body) in enumerate(zip(opened.parts, self._bodies_of(opened.parts), strict=True)):
-            entry = self._known(item, body, seen, with_values)
-            known.append(entry)
-            pieces.append(pair(opened.keys[at], entry.piece) if opened.kind == "dict" else entry.piece)
-        is_dict = opened.kind == "dict"
-        holder = Holder(dict if is_dict else list)
-        holder.adopt(opened.keys, known, pieces)
-        _adopt(holder.tree, pieces, opened)
-        values = [entry.value for entry in known]
-        return holder, dict(zip(opened.keys, values, strict=True)) if is_dict else values
-
-    def _known(self, part: Part, body: bytes, seen: Seen, with_values: bool) -> Known:
-        if not is_payload(body):
-            holder, value = self._holder(part, seen, with_values)
-            return Known(value if with_values else _UNREAD, holder.tree.top, holder)
-        piece = payload(body)
-        if type(part) is int:
-            piece.number, piece.body = part, None
-            seen.add(piece)
-        return Known(self._unpack(body) if with_values else _UNREAD, piece)
+        return self._unpack(body) if original is None else original.copy()
 
     def _open(self, part: Part) -> _Open:
         kind, parts = unpack(self._bodies_of([part])[0])
@@ -141,10 +134,6 @@ class Reader:
         if missing:
             self._bodies.update(self._fetch(missing))
         return [part if type(part) is bytes else self._bodies[cast(int, part)] for part in parts]
-
-
-_UNREAD = object()
-"""Stands for a value that was not unpacked: no value is it, so that nothing passes for unchanged."""
 
 
 def _adopt(tree: Tree, pieces: list[Piece], opened: _Open) -> None:

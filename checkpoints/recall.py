@@ -10,13 +10,17 @@ from operator import is_
 from typing import Any, Final
 
 from signoff.checkpoints.pieces import Piece, Seen, Tree, pair, payload
-from signoff.checkpoints.watch import LEAVES, Marks, Watch
+from signoff.checkpoints.watch import Marks, Watch
 
 Pack = Callable[[Any], bytes]
 """Packs a value into the bytes of a payload."""
 
 _WHOLE_BYTES: Final = 1024  # a list or dict up to this size is one payload
 _WHOLE_ITEMS: Final = 64  # a longer one is not even tried
+
+
+_UNREAD: Final = object()
+"""Stands for a value that was not unpacked."""
 
 
 class Known:
@@ -34,6 +38,14 @@ class Weaver:
     def __init__(self, pack: Pack, seen: Seen) -> None:
         self.fresh: list[Piece] = []
         self._pack, self._seen = pack, seen
+        self._expected: dict[bytes, Piece] = {}
+
+    def expect(self, pieces: Iterable[Piece]) -> None:
+        """These are stored already, and some of what comes may be the same."""
+        for piece in pieces:
+            value = piece.parts[0] if piece.kind == "pair" else piece
+            if value.kind == "payload" and not value.inline:
+                self._expected[value.digest] = value
 
     def know(self, value: Any, before: Holder | None = None) -> Known:
         """The value as pieces. A list or dict that stood in its place is brought up to date, and is its from now on."""
@@ -55,7 +67,7 @@ class Weaver:
         piece = payload(body)
         if piece.inline:
             return piece
-        earlier = self._seen.get(piece.digest)
+        earlier = self._seen.get(piece.digest) or self._expected.get(piece.digest)
         if earlier is not None:
             return earlier
         self._seen.add(piece)
@@ -86,13 +98,13 @@ class _Items:
         self._end(value)
         return known.piece
 
-    def take_over(self, known: Known) -> None:
-        """Take a value in that was read, as it is."""
-        if known.holder is not None:
-            self.holders[len(self.values)] = known.holder
-        elif not self.watch.add(known.value):
+    def take_over(self, holder: Holder | None) -> None:
+        """Take an item in that was read but not unpacked: no value is it, so that nothing passes for unchanged."""
+        if holder is not None:
+            self.holders[len(self.values)] = holder
+        else:
             self.unwatched.add(len(self.values))
-        self._end(known.value)
+        self._end(_UNREAD)
 
     def keep(self, items: _Items, place: int, value: Any) -> bool:
         """Take an item of another list or dict over, if it is this value and unchanged."""
@@ -128,21 +140,11 @@ class Holder:
         self._keys: list[str] = []
         self._items = _Items()
 
-    def adopt(self, keys: list[str], known: Iterable[Known], pieces: list[Piece]) -> None:
-        """Remember items that were read; the tree's chunks are set by the reader."""
+    def adopt(self, keys: list[str], holders: Iterable[Holder | None], pieces: list[Piece]) -> None:
+        """Remember items that were read, with what holds theirs; the tree's chunks are set by the reader."""
         self._keys, self.tree.items = keys, pieces
-        for entry in known:
-            self._items.take_over(entry)
-
-    def count_same(self, values: dict[str, Any]) -> int:
-        """How many items come from what is remembered, not from another reading of it: the same, or with one in it."""
-        same = 0
-        for index, key in enumerate(self._keys):
-            value = values.get(key)
-            if value is not None and type(value) not in LEAVES:
-                holder = self._items.holders.get(index)
-                same += value is self._items.values[index] or (holder is not None and holder._has_first_of(value))
-        return same
+        for holder in holders:
+            self._items.take_over(holder)
 
     def hold(self, value: Any, weaver: Weaver) -> bool:
         """Bring items and tree up to this value; False if it is a dict with keys other than texts."""
@@ -179,6 +181,7 @@ class Holder:
     def _compare(self, keys: list[str], items: list[Any], weaver: Weaver) -> None:
         """Take over a value that may differ anywhere, item by item."""
         before, old_pieces = self._items, self.tree.items
+        weaver.expect(old_pieces)
         now = _Items()
         used: set[int] = set()
         pieces: list[Piece] = []
@@ -214,10 +217,6 @@ class Holder:
 
     def _item(self, keys: list[str], index: int, piece: Piece) -> Piece:
         return pair(keys[index], piece) if self.kind is dict else piece
-
-    def _has_first_of(self, value: Any) -> bool:
-        first = next(iter(value.values() if type(value) is dict else value if type(value) is list else ()), None)
-        return first is not None and bool(self._items.values) and first is self._items.values[0]
 
 
 def _are_texts(keys: Iterable[Any]) -> bool:

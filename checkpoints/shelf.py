@@ -11,7 +11,6 @@ from typing import Any
 import ormsgpack
 from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite, writes_sort_key
 
-from signoff.checkpoints.pieces import Seen, is_payload
 from signoff.checkpoints.reading import Part, Reader
 from signoff.checkpoints.recall import Holder
 from signoff.checkpoints.schema import NUMBER_BITS, row_id
@@ -46,7 +45,6 @@ class Shelf:
     ) -> None:
         self._connection, self._thread, self._seal, self._unpack = connection, thread, seal, unpack
         self._no = 0
-        self._size = 0
         self._reader = Reader(self._fetch, unpack, many=many)
 
     def reopen(self, connection: sqlite3.Connection) -> None:
@@ -75,17 +73,9 @@ class Shelf:
         rest: dict[str, Any] = self._reader.value(part)
         return rest
 
-    def recall_rest(self, part: Part, seen: Seen) -> tuple[Holder | None, dict[str, Any], int]:
-        """The memory of what a checkpoint holds beside its values, unless it is small, and the dict and its size."""
-        if type(part) is bytes and is_payload(part):
-            return None, self._unpack(part), len(part)
-        return self.recall(part, seen)
-
-    def recall(self, part: Part, seen: Seen, *, with_values: bool = True) -> tuple[Holder, dict[str, Any], int]:
-        """The memory of the dict that this stands for, the dict, and how many bytes were read for it."""
-        self._size = 0
-        holder, values = self._reader.holder(part, seen, with_values=with_values)
-        return holder, values, self._size
+    def recall(self, part: Part) -> Holder:
+        """The memory of the dict that this stands for."""
+        return self._reader.holder(part)
 
     def pending_writes(self, checkpoint: int) -> list[PendingWrite]:
         """The writes beside a checkpoint, in the order in which a run applies them."""
@@ -158,7 +148,6 @@ class Shelf:
         for identity, body in self._connection.execute(query, (wanted,)):
             number = identity & (1 << NUMBER_BITS) - 1
             bodies[number] = self._seal.open(body, f"piece:{number}")
-            self._size += len(body)
         if len(bodies) != len(numbers):
             missing = min(set(numbers) - bodies.keys())
             raise sqlite3.DatabaseError(f"piece {missing} of thread {self._thread!r} is missing; restore a backup")

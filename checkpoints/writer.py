@@ -20,6 +20,9 @@ ATTEMPT_SECONDS: Final = 1.0
 """How long the writer's connection waits for the lock before it looks at its deadline again."""
 
 _VACUUM_PAGES: Final = 1000
+_SMALL_CROWD: Final = 3
+_WAIT: Final = 0.002
+_LONGEST_WAIT: Final = 0.03
 
 _log = logging.getLogger(__name__)
 
@@ -137,29 +140,26 @@ class Writer:
     """Carries out changes, in the order in which they come, in transactions of its own thread."""
 
     def __init__(self, connect: Callable[[], WriterConnection], busy_seconds: float) -> None:
+        self._connect, self._busy_seconds = connect, busy_seconds
+        self._lock = threading.Lock()
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
-        self._busy_seconds = busy_seconds
-        self._starting = threading.Lock()
-        self._connect = connect
         self._thread: threading.Thread | None = None
 
     def submit(self, change: Change, future: asyncio.Future[Any] | None = None) -> Job:
         """Have the change made; the future, or else the job's `wait`, tells when it is on disk."""
         job = Job(change, future)
-        if self._thread is None or not self._thread.is_alive():
-            with self._starting:
-                if self._thread is None or not self._thread.is_alive():
-                    arguments = (self._queue, self._connect, self._busy_seconds)
-                    self._thread = threading.Thread(
-                        target=_serve, args=arguments, name="signoff-checkpoint-writer", daemon=True
-                    )
-                    self._thread.start()
-        self._queue.put(job)
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._queue = SimpleQueue()  # of this thread alone: one that was stopped has its own to empty
+                arguments = (self._queue, self._connect, self._busy_seconds)
+                self._thread = threading.Thread(target=_serve, args=arguments, name="checkpoints", daemon=True)
+                self._thread.start()
+            self._queue.put(job)
         return job
 
     def stop(self, *, wait: bool) -> None:
         """Let the thread end after what it has to do; a later change starts a new one."""
-        with self._starting:
+        with self._lock:
             thread, self._thread = self._thread, None
             if thread is not None:
                 self._queue.put(None)
@@ -170,18 +170,12 @@ class Writer:
 def _serve(queue: SimpleQueue[Job | None], connect: Callable[[], WriterConnection], busy_seconds: float) -> None:
     """The writer's thread: it keeps nothing alive but its queue."""
     opened: WriterConnection | None = None
+    crowd = 1
     try:
         while (first := queue.get()) is not None:
-            jobs, is_last = [first], False
-            while len(jobs) < _MOST_JOBS:
-                try:
-                    job = queue.get_nowait()
-                except Empty:
-                    break
-                if job is None:
-                    is_last = True
-                    break
-                jobs.append(job)
+            jobs = [first]
+            is_last = _collect(queue, jobs, crowd)
+            crowd = len(jobs)
             try:
                 opened = opened or connect()
                 opened.check()
@@ -198,6 +192,28 @@ def _serve(queue: SimpleQueue[Job | None], connect: Callable[[], WriterConnectio
     finally:
         if opened is not None:
             opened.connection.close()
+
+
+def _collect(queue: SimpleQueue[Job | None], jobs: list[Job], crowd: int) -> bool:
+    """Take what has come in the meantime; whether the thread is to end.
+
+    Where many are at work, as `crowd` of the time before tells, a sync to disk is shared by more if those who are
+    about to come are waited for: as long as they do come, and never for long.
+    """
+    deadline = time.monotonic() + _LONGEST_WAIT if crowd > _SMALL_CROWD else 0.0
+    while True:
+        before = len(jobs)
+        while len(jobs) < _MOST_JOBS:
+            try:
+                job = queue.get_nowait()
+            except Empty:
+                break
+            if job is None:
+                return True
+            jobs.append(job)
+        if len(jobs) - before < _SMALL_CROWD or len(jobs) >= _MOST_JOBS or time.monotonic() > deadline:
+            return False
+        time.sleep(_WAIT)
 
 
 def _commit(connection: sqlite3.Connection, jobs: list[Job], busy_seconds: float) -> None:
