@@ -1,0 +1,156 @@
+"""What happens to a file that is damaged, deleted or closed while it is in use."""
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import HumanMessage
+from langgraph.checkpoint.base import CheckpointMetadata, empty_checkpoint
+
+from signoff.checkpoints.cipher import new_key
+from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.errors import DatabaseUnusable, KeyMissing, NotEncrypted, SignoffError, ThreadNotEmpty, WrongKey
+
+CONFIG: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+ROWS = [
+    ("saver_pieces", "body"),
+    ("saver_checkpoints", "head"),
+    ("saver_checkpoints", "metadata"),
+    ("saver_writes", "body"),
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "saver.db"
+
+
+def put(saver: SqliteCheckpointer, thread: str = "t", text: str = "hello") -> Any:
+    config: Any = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
+    checkpoint = empty_checkpoint()
+    checkpoint["channel_values"] = {"messages": [HumanMessage(text * 100)]}
+    facts: CheckpointMetadata = {"source": "loop", "step": 1}
+    stored = saver.put(config, checkpoint, facts, {})
+    saver.put_writes(stored, [("messages", HumanMessage(text * 50))], "task")
+    return stored
+
+
+def change(path: Path, sql: str, *values: Any) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        assert connection.execute(sql, values).rowcount > 0
+
+
+@pytest.mark.parametrize("key", [None, new_key()], ids=["plain", "encrypted"])
+@pytest.mark.parametrize(("table", "column"), ROWS, ids=lambda part: str(part))
+def test_one_changed_bit_is_an_error_and_never_another_value(
+    path: Path, table: str, column: str, key: str | None
+) -> None:
+    with SqliteCheckpointer(path, key=key) as saver:
+        put(saver)
+    with closing(sqlite3.connect(path)) as connection:
+        (body,) = connection.execute(f"SELECT {column} FROM {table} ORDER BY length({column}) DESC").fetchone()
+    for at in {0, len(body) // 2, len(body) - 1}:
+        bent = bytes([*body[:at], body[at] ^ 1, *body[at + 1 :]])
+        change(path, f"UPDATE {table} SET {column} = ? WHERE {column} = ?", bent, body)
+        with SqliteCheckpointer(path, key=key) as saver:
+            with pytest.raises(SignoffError):
+                saver.get_tuple(CONFIG)
+            assert saver.check()
+        change(path, f"UPDATE {table} SET {column} = ? WHERE {column} = ?", body, bent)
+    with SqliteCheckpointer(path, key=key) as saver:
+        assert saver.get_tuple(CONFIG) is not None
+        assert not saver.check()
+
+
+@pytest.mark.parametrize("key", [None, new_key()], ids=["plain", "encrypted"])
+def test_two_exchanged_rows_are_an_error(path: Path, key: str | None) -> None:
+    with SqliteCheckpointer(path, key=key) as saver:
+        put(saver)
+    with closing(sqlite3.connect(path)) as connection:
+        one, other = connection.execute("SELECT id FROM saver_pieces ORDER BY length(body) DESC LIMIT 2").fetchall()
+    for source, target in ((one, (0,)), (other, one), ((0,), other)):
+        change(path, "UPDATE saver_pieces SET id = ? WHERE id = ?", target[0], source[0])
+    with SqliteCheckpointer(path, key=key) as saver, pytest.raises(SignoffError):
+        saver.get_tuple(CONFIG)
+
+
+def test_a_missing_piece_is_an_error(path: Path) -> None:
+    with SqliteCheckpointer(path) as saver:
+        put(saver)
+        change(path, "DELETE FROM saver_pieces WHERE id = (SELECT max(id) FROM saver_pieces)")
+        with pytest.raises(DatabaseUnusable, match=r"missing|damaged"):
+            saver.get_tuple(CONFIG)
+        assert saver.check()
+
+
+def test_keys_are_told_apart(path: Path, tmp_path: Path) -> None:
+    with SqliteCheckpointer(path, key=new_key()) as saver:
+        put(saver)
+    for key, error in ((None, KeyMissing), (new_key(), WrongKey)):
+        with SqliteCheckpointer(path, key=key) as saver, pytest.raises(error):
+            saver.get_tuple(CONFIG)
+    plain = tmp_path / "plain.db"
+    with SqliteCheckpointer(plain) as saver:
+        put(saver)
+    with SqliteCheckpointer(plain, key=new_key()) as saver, pytest.raises(NotEncrypted):
+        put(saver)
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_file_that_was_deleted_while_open_takes_nothing_along(path: Path, is_replaced: bool) -> None:
+    with SqliteCheckpointer(path) as saver:
+        put(saver)
+        for file in path.parent.glob("saver.db*"):
+            file.unlink()
+        if is_replaced:
+            with SqliteCheckpointer(path) as other:
+                put(other, text="other")
+        with pytest.raises(DatabaseUnusable, match="deleted or replaced"):
+            put(saver)
+    with SqliteCheckpointer(path) as saver:  # a new one of the same process has nothing to do with the lost file
+        assert (saver.get_tuple(CONFIG) is not None) == is_replaced
+        put(saver)
+    with SqliteCheckpointer(path) as saver:
+        assert len(list(saver.list(CONFIG))) == 1 + is_replaced
+
+
+def test_closing_while_others_put_loses_nothing_and_hangs_nobody(path: Path) -> None:
+    saver = SqliteCheckpointer(path)
+    done: list[Any] = []
+    stop = threading.Event()
+
+    def write(thread: str) -> None:
+        while not stop.is_set():
+            done.append(put(saver, thread))
+
+    threads = [threading.Thread(target=write, args=(str(number),), daemon=True) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(40):
+        saver.close()
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    saver.close()
+    with SqliteCheckpointer(path) as again:
+        assert all(again.get_tuple(config) is not None for config in done)
+
+
+def test_a_thread_is_not_copied_over_another(path: Path) -> None:
+    with SqliteCheckpointer(path) as saver:
+        put(saver, "t")
+        put(saver, "other", "mine")
+        with pytest.raises(ThreadNotEmpty, match="'other'"):
+            saver.copy_thread("t", "other")
+        found = saver.get_tuple({"configurable": {"thread_id": "other"}})
+        assert found is not None
+        assert found.checkpoint["channel_values"]["messages"][0].content.startswith("mine")
+
+
+def test_memory_is_not_a_file() -> None:
+    with pytest.raises(DatabaseUnusable, match="InMemorySaver"):
+        SqliteCheckpointer(":memory:")
