@@ -17,6 +17,7 @@ Pack = Callable[[Any], bytes]
 
 _WHOLE_BYTES: Final = 1024  # a list or dict up to this size is one payload
 _WHOLE_ITEMS: Final = 64  # a longer one is not even tried
+_BLOCK_ITEMS: Final = 256  # so many messages, with all that is looked at in them, stay in a processor's cache
 
 
 _UNREAD: Final = object()
@@ -75,27 +76,46 @@ class Weaver:
         return piece
 
 
+class _Block:
+    """The watch over a run of items, and how far it had come before each of them and after the last."""
+
+    __slots__ = ("_marks", "watch")
+
+    def __init__(self) -> None:
+        self.watch = Watch()
+        self._marks: list[Marks] = [self.watch.marks]
+
+    def end_item(self) -> None:
+        """What was added since the last item ended is the watch over one more."""
+        self._marks.append(self.watch.marks)
+
+    def part(self, place: int) -> Watch:
+        """The watch over one item."""
+        return self.watch.part(self._marks[place], self._marks[place + 1])
+
+
 class _Items:
     """The items of a list or dict, as they were when it was stored."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
-        self.watch = Watch()
         self.holders: dict[int, Holder] = {}  # of items that are lists and dicts with trees of their own
         self.unwatched: set[int] = set()
-        self._marks: list[Marks] = [self.watch.marks]  # before each item, and after the last
+        self._blocks: list[_Block] = []
 
     def learn(self, value: Any, weaver: Weaver, before: Holder | None = None) -> Piece:
         """Take a value in as it is now; returns its piece."""
-        start = self.watch.marks
-        is_watched = before is not None or self.watch.add(value)
+        block = self._block()
+        start = block.watch.marks
+        is_watched = before is not None or block.watch.add(value)
         known = weaver.know(value, before)  # after the look: what is edited in between is found the next time
         if known.holder is not None:
-            self.watch.cut(start)
+            block.watch.cut(start)
             self.holders[len(self.values)] = known.holder
         elif not is_watched or before is not None:
             self.unwatched.add(len(self.values))
-        self._end(value)
+        self.values.append(value)
+        block.end_item()
         return known.piece
 
     def take_over(self, holder: Holder | None) -> None:
@@ -104,31 +124,42 @@ class _Items:
             self.holders[len(self.values)] = holder
         else:
             self.unwatched.add(len(self.values))
-        self._end(_UNREAD)
+        block = self._block()
+        self.values.append(_UNREAD)
+        block.end_item()
 
     def keep(self, items: _Items, place: int, value: Any) -> bool:
         """Take an item of another list or dict over, if it is this value and unchanged."""
         if items.values[place] is not value or place in items.unwatched or place in items.holders:
             return False
-        part = items.watch.part(items._marks[place], items._marks[place + 1])
+        part = items._blocks[place // _BLOCK_ITEMS].part(place % _BLOCK_ITEMS)
         if not part.is_unedited():
             return False
-        self.watch.extend(part)
-        self._end(value)
+        block = self._block()
+        block.watch.extend(part)
+        self.values.append(value)
+        block.end_item()
         return True
 
     def is_unedited_start_of(self, values: list[Any]) -> bool:
-        """Whether these values begin with the items, and none of them was edited, as far as it is watched."""
-        return (
-            len(self.values) <= len(values)
-            and not self.unwatched
-            and all(map(is_, values, self.values))
-            and self.watch.is_unedited()
-        )
+        """Whether these values begin with the items, and none of them was edited, as far as it is watched.
 
-    def _end(self, value: Any) -> None:
-        self.values.append(value)
-        self._marks.append(self.watch.marks)
+        A block at a time: this is asked at every step, and its time is that of fetching memory.
+        """
+        if len(self.values) > len(values) or self.unwatched:
+            return False
+        for number, block in enumerate(self._blocks):
+            start = number * _BLOCK_ITEMS
+            mine = self.values[start : start + _BLOCK_ITEMS]
+            if not all(map(is_, values[start : start + _BLOCK_ITEMS], mine)) or not block.watch.is_unedited():
+                return False
+        return True
+
+    def _block(self) -> _Block:
+        """The block of the next item."""
+        if len(self.values) == len(self._blocks) * _BLOCK_ITEMS:
+            self._blocks.append(_Block())
+        return self._blocks[-1]
 
 
 class Holder:

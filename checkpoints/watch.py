@@ -53,11 +53,11 @@ class Watch:
     def is_unedited(self) -> bool:
         """Whether the same objects stand in every container; whole runs of C code, as this is asked at every step."""
         return (
-            not any(self._empty)
+            all(map(is_, map(type, self._instances), self._kinds))
             and all(map(is_, map(vars, self._instances), self._dicts))
-            and all(map(is_, map(type, self._instances), self._kinds))
             and list(map(len, self._boxes)) == self._lengths
             and all(map(is_, chain.from_iterable(self._boxes), self._cells))
+            and not any(self._empty)
             and all(map(is_, chain.from_iterable(self._keyed), self._keys))
         )
 
