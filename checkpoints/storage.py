@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary, finalize
 from signoff.checkpoints import schema
 from signoff.checkpoints.file import make_folder, refuse_foreign, set_pragmas
 from signoff.checkpoints.seal import Seal
-from signoff.checkpoints.writer import ATTEMPT_SECONDS, Writer, WriterConnection, begin, is_busy
+from signoff.checkpoints.writer import Writer, WriterConnection, begin, is_busy
 from signoff.errors import DatabaseUnusable
 
 _MOST_IDLE = 4
@@ -44,7 +44,7 @@ class Storage:
         try:
             connection = self._idle.pop()
         except IndexError:
-            connection = _connect(self.path, self._busy_seconds, self._busy_seconds)
+            connection = _connect(self.path, self._busy_seconds)
         try:
             connection.execute("BEGIN")
             yield connection
@@ -58,7 +58,7 @@ class Storage:
 
     def admit(self, seal: Seal) -> None:
         """Raise KeyMissing, WrongKey or NotEncrypted unless the file can be used with this key, or without one."""
-        connection = _connect(self.path, self._busy_seconds, self._busy_seconds)
+        connection = _connect(self.path, self._busy_seconds)
         try:
             seal.check(connection, str(self.path))
         except sqlite3.Error as error:
@@ -75,7 +75,7 @@ class Storage:
         try:
             refuse_foreign(self.path, self._busy_seconds)
             make_folder(self.path.parent)
-            connection = _connect(self.path, self._busy_seconds, self._busy_seconds)
+            connection = _connect(self.path, self._busy_seconds)
             try:
                 if not schema.is_present(connection):
                     begin(connection, self._busy_seconds)
@@ -184,11 +184,11 @@ def _connect_writer(path: Path, identity: tuple[int, int] | None, busy_seconds: 
             raise sqlite3.OperationalError("the file was deleted or replaced while it was open; close it and open it")
 
     check()
-    return WriterConnection(_connect(path, min(ATTEMPT_SECONDS, busy_seconds), busy_seconds), check)
+    return WriterConnection(_connect(path, busy_seconds), check)
 
 
-def _connect(path: Path, timeout: float, busy_seconds: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=timeout, check_same_thread=False, cached_statements=256)
+def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=busy_seconds, check_same_thread=False, cached_statements=256)
     deadline = time.monotonic() + busy_seconds
     while True:
         try:

@@ -16,13 +16,11 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, Protocol
 
 _MOST_JOBS: Final = 2000
-ATTEMPT_SECONDS: Final = 1.0
-"""How long the writer's connection waits for the lock before it looks at its deadline again."""
-
 _VACUUM_PAGES: Final = 1000
 _SMALL_CROWD: Final = 3
-_WAIT: Final = 0.002
+_SHORTEST_WAIT: Final = 0.0003
 _LONGEST_WAIT: Final = 0.03
+_CROWD_WAIT: Final = 0.002
 
 _log = logging.getLogger(__name__)
 
@@ -213,7 +211,7 @@ def _collect(queue: SimpleQueue[Job | None], jobs: list[Job], crowd: int) -> boo
             jobs.append(job)
         if len(jobs) - before < _SMALL_CROWD or len(jobs) >= _MOST_JOBS or time.monotonic() > deadline:
             return False
-        time.sleep(_WAIT)
+        time.sleep(_CROWD_WAIT)
 
 
 def _commit(connection: sqlite3.Connection, jobs: list[Job], busy_seconds: float) -> None:
@@ -258,16 +256,20 @@ def _attempt(connection: sqlite3.Connection, jobs: list[Job], busy_seconds: floa
 
 def begin(connection: sqlite3.Connection, busy_seconds: float) -> None:
     """Take the write lock, however many others want it too."""
-    deadline = time.monotonic() + busy_seconds
-    while True:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if not is_busy(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(random.uniform(0.001, 0.02))  # SQLite's own waiting favours whoever came last
-        else:
-            return
+    deadline, wait = time.monotonic() + busy_seconds, _SHORTEST_WAIT
+    connection.execute("PRAGMA busy_timeout = 0").close()  # SQLite's own waits soon take longer than a commit does
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if not is_busy(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(wait / 2, wait))
+            wait = min(2 * wait, _LONGEST_WAIT)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {round(busy_seconds * 1000)}").close()
 
 
 def is_busy(error: sqlite3.Error) -> bool:
