@@ -12,6 +12,7 @@ from signoff.errors import MissingExtra, SettingsError, WrongKey
 from signoff.settings import Settings
 
 RAW = bytes(range(200, 232))
+TEXT = base64.b64encode(RAW).decode()
 PLACE = b"writes/1"
 
 
@@ -66,7 +67,18 @@ def test_a_key_is_the_same_in_every_form() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", "swordfish", "swordfish" * 5, "a" * 32, "ä" * 43, RAW.hex()[:-1], new_key() + "AAAA", b"", RAW[:16]]
+    "key",
+    [
+        "",
+        "swordfish",
+        "swordfish" * 5,
+        "a" * 32,
+        "ä" * 43,
+        RAW.hex()[:-1],
+        TEXT + "AAAA",
+        b"",
+        RAW[:16],
+    ],
 )
 def test_anything_else_is_no_key_and_is_not_quoted(key: str | bytes) -> None:
     with pytest.raises(SettingsError, match=r"32 bytes.*signoff db key") as caught:

@@ -33,7 +33,7 @@ from signoff.checkpoints.saver import SqliteCheckpointer
 from signoff.errors import DatabaseUnusable, KeyMissing, MissingExtra, SettingsError, UnlistedType, WrongKey
 
 SECRET = "the-owner-of-the-harbour"
-KEY = new_key()
+KEY = "signoff+tests+signoff+tests+signoff+tests+4="
 THREAD: RunnableConfig = {"configurable": {"thread_id": "1"}}
 
 
