@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import ormsgpack
 
 from signoff.checkpoints.lease import Lease
-from signoff.checkpoints.memory import Memory, Outdated
+from signoff.checkpoints.memory import ITEM_BYTES, Memory, Outdated
 from signoff.checkpoints.pieces import Piece, UnwrittenPiece
+from signoff.checkpoints.recall import Weaver
 from signoff.checkpoints.schema import row_id
-from signoff.checkpoints.seal import Seal
+from signoff.checkpoints.seal import Seal, place_of, place_of_writes
 from signoff.checkpoints.writer import ThreadRow, Transaction
 
 
@@ -29,9 +30,9 @@ class Addition:
 
     frees_space = False
 
-    def __init__(self, target: Target, fresh: list[Piece]) -> None:
-        self.target, self._fresh = target, fresh
-        self._placed = False
+    def __init__(self, target: Target, weaver: Weaver) -> None:
+        self.target, self._fresh, self._count = target, weaver.fresh, weaver.count
+        self._placed = self._holds = False
         self._fence: int | None = None
 
     def undo(self) -> None:
@@ -40,17 +41,17 @@ class Addition:
             piece.number = None
         if self._placed:
             self.target.memory.place = None
-        if self.target.lease is not None:
+        if self.target.lease is not None and self._holds:
             if self._fence is None:
                 self.target.lease.fences.pop(self.target.thread, None)
             else:
                 self.target.lease.fences[self.target.thread] = self._fence
 
     def finish(self) -> int:
-        """The rows are on disk; returns how many bytes the new pieces have."""
+        """The rows are on disk; returns about how many bytes it takes to remember them."""
         for piece in self._fresh:
             piece.release()
-        return sum([piece.size for piece in self._fresh])
+        return sum([piece.size for piece in self._fresh]) + self._count * ITEM_BYTES
 
     def _enter(self, transaction: Transaction) -> ThreadRow:
         """The thread's row, provided that what is remembered of the thread still holds."""
@@ -59,7 +60,7 @@ class Addition:
         if row is None or (expected is not None and expected != (row.no, row.era)):
             raise Outdated
         if self.target.lease is not None:
-            self._fence = self.target.lease.fences.get(self.target.thread)
+            self._fence, self._holds = self.target.lease.fences.get(self.target.thread), True
             self.target.lease.hold(self.target.thread, row, transaction)
         if expected is None:
             self.target.memory.place, self._placed = (row.no, row.era), True
@@ -93,7 +94,7 @@ class PutCheckpoint(Addition):
     def __init__(
         self,
         target: Target,
-        fresh: list[Piece],
+        weaver: Weaver,
         *,
         ns: str,
         checkpoint_id: str,
@@ -103,7 +104,7 @@ class PutCheckpoint(Addition):
         rest: Piece | bytes,
         metadata: bytes,
     ) -> None:
-        super().__init__(target, fresh)
+        super().__init__(target, weaver)
         self._ns, self._checkpoint_id, self._parent_id, self._run = ns, checkpoint_id, parent_id, run
         self._values, self._rest, self._metadata = values, rest, metadata
 
@@ -112,8 +113,9 @@ class PutCheckpoint(Addition):
         row = self._enter(transaction)
         pieces, packed = self._pack_pieces(row)
         transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", pieces)
-        head = self.target.seal.close(ormsgpack.packb(packed), f"head:{self._checkpoint_id}")
-        metadata = self.target.seal.close(self._metadata, f"metadata:{self._checkpoint_id}")
+        place = place_of(self._ns, self._checkpoint_id, self._parent_id, self._run)
+        head = self.target.seal.close(ormsgpack.packb(packed), f"head:{place}")
+        metadata = self.target.seal.close(self._metadata, f"metadata:{place}")
         transaction.execute(
             "INSERT INTO saver_checkpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (thread, ns, checkpoint_id)"
             " DO UPDATE SET parent_id = excluded.parent_id, run = excluded.run, head = excluded.head,"
@@ -146,7 +148,7 @@ class PutWrites(Addition):
     def __init__(
         self,
         target: Target,
-        fresh: list[Piece],
+        weaver: Weaver,
         *,
         ns: str,
         checkpoint_id: str,
@@ -154,7 +156,7 @@ class PutWrites(Addition):
         task_path: str,
         writes: list[tuple[int, str, Piece]],
     ) -> None:
-        super().__init__(target, fresh)
+        super().__init__(target, weaver)
         self._ns, self._checkpoint_id, self._task_id, self._task_path = ns, checkpoint_id, task_id, task_path
         self._writes = writes
 
@@ -175,7 +177,8 @@ class PutWrites(Addition):
             )
         number = row.take_number()
         body = self.target.seal.close(
-            ormsgpack.packb(packed, option=ormsgpack.OPT_REPLACE_SURROGATES), f"writes:{number}"
+            ormsgpack.packb(packed, option=ormsgpack.OPT_REPLACE_SURROGATES),
+            place_of_writes(number, found[0], self._task_id),
         )
         transaction.execute(
             "INSERT INTO saver_writes VALUES (?, ?, ?, ?)", (row_id(row.no, number), found[0], self._task_id, body)

@@ -24,14 +24,14 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from signoff.checkpoints.changes import Addition, PutCheckpoint, PutWrites, Target
 from signoff.checkpoints.lease import Lease
-from signoff.checkpoints.memory import Memories, Memory, Outdated, Space
+from signoff.checkpoints.memory import ITEM_BYTES, Memories, Memory, Outdated, Space
 from signoff.checkpoints.recall import Holder, Weaver
 from signoff.checkpoints.schema import NUMBER_BITS
 from signoff.checkpoints.seal import Seal
 from signoff.checkpoints.shelf import Row, Shelf, list_rows
-from signoff.checkpoints.storage import Handle
+from signoff.checkpoints.storage import Handle, Storage
 from signoff.checkpoints.writer import Change, Job
-from signoff.errors import DatabaseUnusable
+from signoff.errors import DatabaseUnusable, Unstorable
 
 _SMALL_REST: Final = 1024  # what a checkpoint holds beside its values stands in its row, up to this size
 _MARKS: Final = {"msgpack": b"m", "null": b"n", "bytes": b"b", "bytearray": b"a"}
@@ -68,12 +68,13 @@ class Engine:
     ) -> Job:
         """Have a checkpoint stored: what its parent holds already is referred to."""
         thread, ns, parent = thread_of(config), ns_of(config), get_checkpoint_id(config)
+        _refuse_torn(ns, checkpoint["id"], parent or "")
         values = checkpoint["channel_values"]
         rest = {name: value for name, value in checkpoint.items() if name not in ("id", "channel_values")}
         facts = get_checkpoint_metadata(config, metadata)
         run = facts.get("run_id")
-        writer = self.handle.open().writer
-        with self._remembering(thread) as memory:
+        storage = self.handle.open()
+        with self._remembering(thread, storage) as memory:
             space = memory.take(ns, parent)
             if space is None and parent is not None:
                 space = self._recall(thread, ns, parent, memory)
@@ -91,7 +92,7 @@ class Engine:
             space.checkpoint_id = checkpoint["id"]
             change = PutCheckpoint(
                 Target(thread, memory, self.seal, self.lease),
-                weaver.fresh,
+                weaver,
                 ns=ns,
                 checkpoint_id=checkpoint["id"],
                 parent_id=parent,
@@ -101,7 +102,7 @@ class Engine:
                 metadata=self.pack(facts),
             )
             memory.put(ns, space)
-            return writer.submit(change, future)
+            return storage.writer.submit(change, future)
 
     def start_writes(
         self,
@@ -113,8 +114,9 @@ class Engine:
     ) -> Job:
         """Have what a task wrote stored."""
         thread = thread_of(config)
-        writer = self.handle.open().writer
-        with self._remembering(thread) as memory:
+        _refuse_torn(ns_of(config), config["configurable"]["checkpoint_id"], task_id)
+        storage = self.handle.open()
+        with self._remembering(thread, storage) as memory:
             weaver = Weaver(self.pack, memory.seen)
             entries = [
                 (WRITES_IDX_MAP.get(channel, index), channel, weaver.know(value).piece)
@@ -122,21 +124,21 @@ class Engine:
             ]
             change = PutWrites(
                 Target(thread, memory, self.seal, self.lease),
-                weaver.fresh,
+                weaver,
                 ns=ns_of(config),
                 checkpoint_id=config["configurable"]["checkpoint_id"],
                 task_id=task_id,
                 task_path=task_path,
                 writes=entries,
             )
-            return writer.submit(change, future)
+            return storage.writer.submit(change, future)
 
     def is_ready(self, config: RunnableConfig) -> bool:
         """Whether a put after this checkpoint can be started without opening or reading anything."""
-        parent = get_checkpoint_id(config)
-        if self.handle.opened is None:
+        parent, storage = get_checkpoint_id(config), self.handle.opened
+        if storage is None:
             return False
-        return parent is None or self.memories.get(thread_of(config)).has(ns_of(config), parent)
+        return parent is None or self.memories.get(thread_of(config), storage.number).has(ns_of(config), parent)
 
     def carry_out(self, change: Change) -> Any:
         """Have a change made, and wait until it is on disk."""
@@ -253,9 +255,9 @@ class Engine:
     # -- within
 
     @contextmanager
-    def _remembering(self, thread: str) -> Iterator[Memory]:
+    def _remembering(self, thread: str, storage: Storage) -> Iterator[Memory]:
         """The thread's memory for one alone; it is forgotten if it may be left half brought up to date."""
-        memory = self.memories.get(thread)
+        memory = self.memories.get(thread, storage.number)
         with memory.lock:
             try:
                 yield memory
@@ -273,7 +275,18 @@ class Engine:
                 memory.place = row.place
             elif memory.place != row.place:
                 return None  # the writer will find that it is outdated
-            return Space(shelf.recall(row.values))
+            holder, count = shelf.recall(row.values)
+            memory.size += count * ITEM_BYTES
+            return Space(holder)
+
+
+def _refuse_torn(*names: str) -> None:
+    """Raise before anything is done if a name is no text that can be stored."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise Unstorable(f"the name {name!r}", "it holds half a character", "Use whole characters.") from error
 
 
 def thread_of(config: RunnableConfig) -> str:

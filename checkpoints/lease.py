@@ -34,9 +34,8 @@ class Lease:
         row.is_changed = True
 
     def start_again(self, name: str) -> None:
-        """Whoever reads the newest state starts from it, and may try for the lease again."""
-        if self.fences.get(name) == _LOST:
-            del self.fences[name]
+        """Whoever reads the newest state starts from it, and may try for the lease, or take it anew."""
+        self.fences.pop(name, None)
 
 
 class Release:

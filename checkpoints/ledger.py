@@ -17,6 +17,7 @@ from signoff.checkpoints.approvals import Approvals
 from signoff.checkpoints.audit import AuditLog
 from signoff.checkpoints.effects import Effects
 from signoff.checkpoints.file import make_folder, refuse_foreign, set_pragmas
+from signoff.checkpoints.forks import watch_forks
 from signoff.checkpoints.runs import Runs
 from signoff.errors import DatabaseUnusable, DatabaseVersion
 
@@ -54,6 +55,17 @@ class Ledger:
             if engine is not None:
                 engine.dispose()
 
+    def before_fork(self) -> None:
+        """Close all connections, and open none until `after_fork`."""
+        self._opening.acquire()
+        engine = self.__dict__.get("_engine")
+        if engine is not None:
+            engine.dispose()
+
+    def after_fork(self) -> None:
+        """Connections may be opened again, in the parent and in the child."""
+        self._opening.release()
+
     @contextmanager
     def _connect(self, *, immediate: bool) -> Iterator[Connection]:
         with self._opening:
@@ -88,6 +100,7 @@ class Ledger:
         except DatabaseVersion:
             engine.dispose()
             raise
+        watch_forks(self)
         finalize(self, engine.dispose)  # Python 3.13 warns of a connection that nobody closed
         return engine
 

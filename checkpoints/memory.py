@@ -12,6 +12,8 @@ from signoff.checkpoints.recall import Holder
 
 _MOST_THREADS: Final = 1024
 _MOST_BYTES: Final = 256 * 2**20
+ITEM_BYTES: Final = 300
+"""About what is kept to remember one item."""
 
 
 class Outdated(Exception):
@@ -34,7 +36,7 @@ class Memory:
         self.lock = threading.Lock()
         self.place: tuple[int, int] | None = None
         self.seen = Seen()
-        self.size = 0  # bytes that were stored, an upper bound of what is kept alive
+        self.size = 0  # about how many bytes are kept alive by it, at most
         self._spaces: dict[str, Space] = {}
 
     def take(self, ns: str, checkpoint_id: str | None) -> Space | None:
@@ -59,10 +61,17 @@ class Memories:
         self._lock = threading.Lock()
         self._threads: OrderedDict[str, Memory] = OrderedDict()
         self._size = 0
+        self._opening = 0
 
-    def get(self, thread: str) -> Memory:
-        """The memory of this thread, new if there is none; others are forgotten if there are too many."""
+    def get(self, thread: str, opening: int) -> Memory:
+        """The memory of this thread, new if there is none; others are forgotten if there are too many.
+
+        `opening` numbers the opened file: what was remembered of one that was closed since may not be so in the next.
+        """
         with self._lock:
+            if opening != self._opening:
+                self._threads.clear()
+                self._size, self._opening = 0, opening
             memory = self._threads.get(thread)
             if memory is None:
                 memory = self._threads[thread] = Memory()

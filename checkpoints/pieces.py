@@ -114,7 +114,7 @@ def payload(body: bytes) -> Piece:
 
 def pair(key: str, value: Piece) -> Piece:
     """The item of a dict."""
-    digest = blake2b(key.encode("utf-8", "surrogatepass") + b"\0" + value.digest, digest_size=16).digest()
+    digest = blake2b(key.encode() + b"\0" + value.digest, digest_size=16).digest()
     size = len(key) + 1 + (value.size if value.inline else _REFERENCE_BYTES)
     piece = Piece("pair", digest, size, parts=(value,))
     piece.key, piece.inline, piece.cost = key, True, len(key) + value.cost

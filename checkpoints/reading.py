@@ -39,6 +39,7 @@ class Reader:
     def __init__(self, fetch: Fetch, unpack_value: Unpack, *, many: bool = False) -> None:
         self._fetch, self._unpack, self._many = fetch, unpack_value, many
         self._bodies: dict[int, bytes] = {}
+        self.count = 0  # of items whose pieces were read to be remembered
         self._originals: dict[int, Original | None] = {}
 
     def values(self, part: Part, *, only: Collection[str] | None = None) -> dict[str, Any]:
@@ -75,6 +76,7 @@ class Reader:
                 piece = holder.tree.top
                 items.append(holder)
             pieces.append(pair(opened.keys[at], piece) if opened.kind == "dict" else piece)
+        self.count += len(items)
         remembered = Holder(dict if opened.kind == "dict" else list)
         remembered.adopt(opened.keys, items, pieces)
         _adopt(remembered.tree, pieces, opened)

@@ -17,6 +17,8 @@ Pack = Callable[[Any], bytes]
 
 _WHOLE_BYTES: Final = 1024  # a list or dict up to this size is one payload
 _WHOLE_ITEMS: Final = 64  # a longer one is not even tried
+_WHOLE_NUMBERS: Final = 32 * 1024  # a list of numbers, such as an embedding, is one payload up to this size
+_NUMBERS: Final = frozenset({int, float, bool, type(None)})
 _BLOCK_ITEMS: Final = 256  # so many messages, with all that is looked at in them, stay in a processor's cache
 
 
@@ -38,6 +40,7 @@ class Weaver:
 
     def __init__(self, pack: Pack, seen: Seen) -> None:
         self.fresh: list[Piece] = []
+        self.count = 0  # of values that were learned
         self._pack, self._seen = pack, seen
         self._expected: dict[bytes, Piece] = {}
 
@@ -51,11 +54,13 @@ class Weaver:
     def know(self, value: Any, before: Holder | None = None) -> Known:
         """The value as pieces. A list or dict that stood in its place is brought up to date, and is its from now on."""
         kind = type(value)
+        self.count += 1
         if kind is list or kind is dict:
             if before is not None and value and before.kind is kind and before.hold(value, self):
                 return Known(value, before.tree.top, before)
-            body = self._pack(value) if len(value) <= _WHOLE_ITEMS else b""
-            if value and not 0 < len(body) <= _WHOLE_BYTES:
+            are_numbers = kind is list and set(map(type, value)) <= _NUMBERS
+            body = self._pack(value) if len(value) <= _WHOLE_ITEMS or are_numbers else b""
+            if value and not 0 < len(body) <= (_WHOLE_NUMBERS if are_numbers else _WHOLE_BYTES):
                 holder = Holder(kind)
                 if holder.hold(value, self):
                     return Known(value, holder.tree.top, holder)
@@ -179,7 +184,8 @@ class Holder:
 
     def hold(self, value: Any, weaver: Weaver) -> bool:
         """Bring items and tree up to this value; False if it is a dict with keys other than texts."""
-        keys, items = (list(value), list(value.values())) if self.kind is dict else ([], list(value))
+        keys = list(value) if self.kind is dict else []
+        items = list(map(value.__getitem__, keys)) if self.kind is dict else list(value)
         count = len(self._items.values)
         if keys[: len(self._keys)] == self._keys and self._items.is_unedited_start_of(items):
             if not _are_texts(keys[count:]):
@@ -193,7 +199,7 @@ class Holder:
 
     def _extend(self, keys: list[str], items: list[Any], weaver: Weaver) -> None:
         """Take over further items; of the others only lists and dicts may have changed, in their own items."""
-        pieces, count = self.tree.items, len(self._items.values)
+        pieces, count = list(self.tree.items), len(self._items.values)
         least = count
         for index, holder in list(self._items.holders.items()):
             top = holder.tree.top
@@ -250,5 +256,12 @@ class Holder:
         return pair(keys[index], piece) if self.kind is dict else piece
 
 
-def _are_texts(keys: Iterable[Any]) -> bool:
-    return set(map(type, keys)) <= {str}
+def _are_texts(keys: list[Any]) -> bool:
+    """Whether these are texts that can be stored as they are."""
+    if not set(map(type, keys)) <= {str}:
+        return False
+    try:
+        "".join(keys).encode()
+    except UnicodeEncodeError:  # half a character: the serializer has its own way with those
+        return False
+    return True

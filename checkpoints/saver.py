@@ -152,7 +152,11 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
             if self._engine.is_ready(config):
                 job = self._engine.start_put(config, checkpoint, metadata, future)
             else:
-                job = await asyncio.to_thread(self._engine.start_put, config, checkpoint, metadata, future)
+                try:
+                    job = await asyncio.to_thread(self._engine.start_put, config, checkpoint, metadata, future)
+                except BaseException:
+                    future.cancel()  # nobody will ask for what became of it
+                    raise
             if await self._afinish(job, future, attempt):
                 break
         return config_of(config, checkpoint["id"])

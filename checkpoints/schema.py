@@ -16,6 +16,7 @@ VERSION: Final = 1
 """Raised with every change of these tables."""
 
 NUMBER_BITS: Final = 32
+MOST_NUMBER: Final = (1 << NUMBER_BITS) - 1
 
 _TABLES: Final = (
     "CREATE TABLE saver_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",

@@ -7,6 +7,7 @@ from typing import Final
 from zlib import crc32
 
 from signoff.checkpoints.cipher import Cipher
+from signoff.checkpoints.schema import MOST_NUMBER
 from signoff.errors import KeyMissing, NotEncrypted, WrongKey
 
 _PROOF: Final = b"signoff"
@@ -55,3 +56,13 @@ class Seal:
 def _checksum(body: bytes, place: str) -> bytes:
     """SQLite would hand out a page whose bits have changed; this tells."""
     return crc32(body, crc32(place.encode())).to_bytes(_CHECKSUM_BYTES, "little")
+
+
+def place_of(ns: str, checkpoint_id: str, parent_id: str | None, run: bytes | None) -> str:
+    """Where a checkpoint's head and metadata stand: all that its row says of it beside them."""
+    return repr((ns, checkpoint_id, parent_id, run))
+
+
+def place_of_writes(number: int, checkpoint: int, task_id: str) -> str:
+    """Where a task's writes stand: numbers count within the thread, so that a copy of it reads the same."""
+    return repr(("writes", number, checkpoint & MOST_NUMBER, task_id))

@@ -14,12 +14,12 @@ from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite, writes_
 from signoff.checkpoints.reading import Part, Reader
 from signoff.checkpoints.recall import Holder
 from signoff.checkpoints.schema import NUMBER_BITS, row_id
-from signoff.checkpoints.seal import Seal
+from signoff.checkpoints.seal import Seal, place_of, place_of_writes
 
 Unpack = Callable[[bytes], Any]
 """The value in the bytes of a payload."""
 
-_COLUMNS = "c.id, c.ns, c.checkpoint_id, c.parent_id, c.head, c.metadata, t.no, t.era"
+_COLUMNS = "c.id, c.ns, c.checkpoint_id, c.parent_id, c.run, c.head, c.metadata, t.no, t.era"
 _ROWS = f"SELECT {_COLUMNS} FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE "
 
 
@@ -73,9 +73,10 @@ class Shelf:
         rest: dict[str, Any] = self._reader.value(part)
         return rest
 
-    def recall(self, part: Part) -> Holder:
-        """The memory of the dict that this stands for."""
-        return self._reader.holder(part)
+    def recall(self, part: Part) -> tuple[Holder, int]:
+        """The memory of the dict that this stands for, and of how many items it is."""
+        holder = self._reader.holder(part)
+        return holder, self._reader.count
 
     def pending_writes(self, checkpoint: int) -> list[PendingWrite]:
         """The writes beside a checkpoint, in the order in which a run applies them."""
@@ -122,10 +123,11 @@ class Shelf:
     def _row(self, found: tuple[Any, ...] | None) -> Row | None:
         if found is None:
             return None
-        identity, ns, checkpoint_id, parent_id, head, metadata, no, era = found
+        identity, ns, checkpoint_id, parent_id, run, head, metadata, no, era = found
+        place = place_of(ns, checkpoint_id, parent_id, run)
         self._no = no
-        values, rest = ormsgpack.unpackb(self._seal.open(head, f"head:{checkpoint_id}"))
-        facts = self._unpack(self._seal.open(metadata, f"metadata:{checkpoint_id}"))
+        values, rest = ormsgpack.unpackb(self._seal.open(head, f"head:{place}"))
+        facts = self._unpack(self._seal.open(metadata, f"metadata:{place}"))
         return Row(identity, ns, checkpoint_id, parent_id, values, rest, facts, (no, era))
 
     def _writes(self, checkpoint: int) -> Iterator[tuple[str, int, str, Part, str]]:
@@ -134,7 +136,7 @@ class Shelf:
         found: dict[tuple[str, int], tuple[str, int, str, Part, str]] = {}
         for identity, task_id, body in self._connection.execute(query, (checkpoint,)):
             number = identity & (1 << NUMBER_BITS) - 1
-            path, *rest = ormsgpack.unpackb(self._seal.open(body, f"writes:{number}"))
+            path, *rest = ormsgpack.unpackb(self._seal.open(body, place_of_writes(number, checkpoint, task_id)))
             for index, channel, part in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
                 if index < 0 or (task_id, index) not in found:
                     found[task_id, index] = (task_id, index, channel, part, path)

@@ -9,16 +9,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from weakref import WeakValueDictionary, finalize
 
 from signoff.checkpoints import schema
 from signoff.checkpoints.file import make_folder, refuse_foreign, set_pragmas
+from signoff.checkpoints.forks import watch_forks
 from signoff.checkpoints.seal import Seal
 from signoff.checkpoints.writer import Writer, WriterConnection, begin, is_busy
 from signoff.errors import DatabaseUnusable
 
 _MOST_IDLE = 4
+_numbers = count(1)
 
 
 class Storage:
@@ -28,10 +31,14 @@ class Storage:
         self.path = path
         self._idle: list[sqlite3.Connection] = []
         self._busy_seconds = busy_seconds
+        self.number = next(_numbers)
         self._prepare()
         self._identity, self._pid = _identity(path), os.getpid()
         self.writer = Writer(partial(_connect_writer, path, self._identity, busy_seconds), busy_seconds)
         self._finish = finalize(self, _close, self.writer, self._idle, self._pid, False)
+        self._gate = threading.Condition()
+        self._readers, self._is_forking = 0, False
+        watch_forks(self)
 
     @property
     def is_there(self) -> bool:
@@ -41,20 +48,41 @@ class Storage:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection with one consistent view of the file."""
+        with self._gate:
+            self._gate.wait_for(lambda: not self._is_forking)
+            self._readers += 1
         try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = _connect(self.path, self._busy_seconds)
-        try:
-            connection.execute("BEGIN")
-            yield connection
+            connection = self._idle.pop() if self._idle else _connect(self.path, self._busy_seconds)
+            try:
+                connection.execute("BEGIN")
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
+                if len(self._idle) < _MOST_IDLE and self._finish.alive:
+                    self._idle.append(connection)
+                else:
+                    connection.close()
         finally:
-            if connection.in_transaction:
-                connection.execute("COMMIT")
-            if len(self._idle) < _MOST_IDLE:
-                self._idle.append(connection)
-            else:
-                connection.close()
+            with self._gate:
+                self._readers -= 1
+                self._gate.notify_all()
+
+    def before_fork(self) -> None:
+        """Close all connections, and open none until `after_fork`."""
+        self.writer.pause()
+        self._gate.acquire()
+        self._is_forking = True
+        self._gate.wait_for(lambda: not self._readers)
+        while self._idle:
+            self._idle.pop().close()
+
+    def after_fork(self) -> None:
+        """Go on, in the parent; the child has a storage of its own."""
+        self._is_forking = False
+        self._gate.notify_all()
+        self._gate.release()
+        self.writer.resume()
 
     def admit(self, seal: Seal) -> None:
         """Raise KeyMissing, WrongKey or NotEncrypted unless the file can be used with this key, or without one."""

@@ -16,6 +16,7 @@ from signoff.errors import DatabaseUnusable, SignoffError, ThreadNotEmpty
 
 _TABLES = ("saver_pieces", "saver_writes", "saver_checkpoints")
 _LARGEST = 10
+_UNREADABLE = (sqlite3.Error, SignoffError, ValueError, KeyError, IndexError, TypeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +205,14 @@ def check(connection: sqlite3.Connection, seal: Seal, unpack: Unpack) -> list[st
             row = shelf.row(row_id)
             if row is not None:
                 shelf.values(row.values), shelf.rest(row.rest), shelf.pending_writes(row.id)
-        except (sqlite3.Error, SignoffError, ValueError, KeyError, IndexError, TypeError) as error:
+        except _UNREADABLE as error:
             problems.append(f"a checkpoint of thread {name!r} cannot be read: {error}")
+    coming = "SELECT t.name, c.id FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE c.head IS NULL"
+    for name, row_id in connection.execute(coming).fetchall():
+        try:
+            Shelf(connection, name, seal, unpack).pending_writes(row_id)
+        except _UNREADABLE as error:
+            problems.append(f"writes of thread {name!r} cannot be read: {error}")
     return problems
 
 

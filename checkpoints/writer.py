@@ -142,6 +142,7 @@ class Writer:
         self._lock = threading.Lock()
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._is_over = False
 
     def submit(self, change: Change, future: asyncio.Future[Any] | None = None) -> Job:
         """Have the change made; the future, or else the job's `wait`, tells when it is on disk."""
@@ -153,16 +154,35 @@ class Writer:
                 self._thread = threading.Thread(target=_serve, args=arguments, name="checkpoints", daemon=True)
                 self._thread.start()
             self._queue.put(job)
+            if self._is_over:  # who came late is served, by a thread that nobody will stop
+                self._queue.put(None)
+                self._thread = None
         return job
 
     def stop(self, *, wait: bool) -> None:
-        """Let the thread end after what it has to do; a later change starts a new one."""
+        """Let the thread end after what it has to do; a later change is made by a thread of its own."""
         with self._lock:
+            self._is_over = True
             thread, self._thread = self._thread, None
             if thread is not None:
                 self._queue.put(None)
         if thread is not None and wait and thread is not threading.current_thread():
             thread.join()
+
+    def pause(self) -> None:
+        """Finish what there is to do, and begin nothing until `resume`."""
+        while True:
+            self._lock.acquire()
+            thread, self._thread = self._thread, None
+            if thread is None:
+                return  # with the lock
+            self._queue.put(None)
+            self._lock.release()
+            thread.join()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._lock.release()
 
 
 def _serve(queue: SimpleQueue[Job | None], connect: Callable[[], WriterConnection], busy_seconds: float) -> None:
@@ -249,7 +269,7 @@ def _attempt(connection: sqlite3.Connection, jobs: list[Job], busy_seconds: floa
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        for job in done:
+        for job in reversed(done):  # each found what the one before had left
             job.change.undo()
         raise
 
