@@ -39,8 +39,8 @@ def show_stats(database: Path | None, *, json: bool) -> None:
         return None
     say(
         console,
-        f"{found.threads:,} threads, {found.checkpoints:,} checkpoints, {found.writes:,} writes, "
-        f"{found.pieces:,} pieces",
+        f"threads: {found.threads:,}, checkpoints: {found.checkpoints:,}, writes: {found.writes:,}, "
+        f"pieces: {found.pieces:,}",
     )
     largest = table("largest threads", "checkpoints", "size")
     for name, checkpoints, size in found.largest:

@@ -83,7 +83,7 @@ def test_stats_tell_size_and_contents(signoff: Any, filled: Path) -> None:
     assert stats["size"] > 9 * 2000
     assert {name for name, _, _ in stats["largest"]} == {"one", "two", "three"}
     text = signoff("db", "stats").out
-    for expected in ("3 threads, 9 checkpoints", "not encrypted", "one", "kB"):
+    for expected in ("threads: 3, checkpoints: 9", "not encrypted", "one", "kB"):
         assert expected in text
 
 

@@ -1,0 +1,14 @@
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_checkpoint_benchmark_prints_its_table(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "checkpoints.py"), "--quick", "--markdown", "--folder"]
+    done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")]
+    for row in ("put ms, N = 50", "superstep CPU ms, N = 200", "read latest ms, N = 200", "supersteps/s, 20 threads"):
+        assert row in rows
