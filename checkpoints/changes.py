@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import ormsgpack
@@ -25,7 +26,7 @@ class Target:
     lease: Lease | None
 
 
-class Addition:
+class Addition(ABC):
     """Rows added to one thread, with the pieces they refer to."""
 
     frees_space = False
@@ -84,8 +85,9 @@ class Addition:
             self.undo()
             raise Outdated from None
 
+    @abstractmethod
     def _pack_parts(self) -> list[object]:
-        raise NotImplementedError
+        """What the row says, with what stands for the pieces it refers to."""
 
 
 class PutCheckpoint(Addition):
