@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ormsgpack
 from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite, writes_sort_key
 
-from signoff.checkpoints.reading import Part, Reader
+from signoff.checkpoints.reading import Part, Reader, Unpack
 from signoff.checkpoints.recall import Holder
-from signoff.checkpoints.schema import NUMBER_BITS, row_id
+from signoff.checkpoints.schema import MOST_NUMBER, NUMBER_BITS, row_id
 from signoff.checkpoints.seal import Seal, place_of, place_of_writes
-
-Unpack = Callable[[bytes], Any]
-"""The value in the bytes of a payload."""
 
 _COLUMNS = "c.id, c.ns, c.checkpoint_id, c.parent_id, c.run, c.head, c.metadata, t.no, t.era"
 _ROWS = f"SELECT {_COLUMNS} FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE "
@@ -53,12 +50,12 @@ class Shelf:
 
     def find(self, ns: str, checkpoint_id: str | None) -> Row | None:
         """The checkpoint with this id, or the newest of the namespace."""
-        if checkpoint_id is not None:
-            where, values = "t.name = ? AND c.ns = ? AND c.checkpoint_id = ?", [self._thread, ns, checkpoint_id]
+        query, values = _ROWS + "t.name = ? AND c.ns = ? AND c.head IS NOT NULL", [self._thread, ns]
+        if checkpoint_id is None:
+            query += " ORDER BY c.checkpoint_id DESC LIMIT 1"
         else:
-            where, values = "t.name = ? AND c.ns = ? ORDER BY c.checkpoint_id DESC LIMIT 1", [self._thread, ns]
-        where = where.replace("c.ns = ?", "c.ns = ? AND c.head IS NOT NULL")
-        return self._row(self._connection.execute(_ROWS + where, values).fetchone())
+            query, values = query + " AND c.checkpoint_id = ?", [*values, checkpoint_id]
+        return self._row(self._connection.execute(query, values).fetchone())
 
     def row(self, row_id: int) -> Row | None:
         """The checkpoint in this row; None if it was deleted meanwhile."""
@@ -135,7 +132,7 @@ class Shelf:
         query = "SELECT id, task_id, body FROM saver_writes WHERE checkpoint = ? ORDER BY id"
         found: dict[tuple[str, int], tuple[str, int, str, Part, str]] = {}
         for identity, task_id, body in self._connection.execute(query, (checkpoint,)):
-            number = identity & (1 << NUMBER_BITS) - 1
+            number = identity & MOST_NUMBER
             path, *rest = ormsgpack.unpackb(self._seal.open(body, place_of_writes(number, checkpoint, task_id)))
             for index, channel, part in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
                 if index < 0 or (task_id, index) not in found:
@@ -148,7 +145,7 @@ class Shelf:
         query = "SELECT id, body FROM saver_pieces WHERE id IN (SELECT value FROM json_each(?))"
         bodies = {}
         for identity, body in self._connection.execute(query, (wanted,)):
-            number = identity & (1 << NUMBER_BITS) - 1
+            number = identity & MOST_NUMBER
             bodies[number] = self._seal.open(body, f"piece:{number}")
         if len(bodies) != len(numbers):
             missing = min(set(numbers) - bodies.keys())

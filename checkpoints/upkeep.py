@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from signoff.checkpoints.schema import NUMBER_BITS, rows_of
+from signoff.checkpoints.reading import Unpack
+from signoff.checkpoints.schema import MOST_NUMBER, NUMBER_BITS, rows_of
 from signoff.checkpoints.seal import Seal
-from signoff.checkpoints.shelf import Row, Shelf, Unpack, list_rows
+from signoff.checkpoints.shelf import Row, Shelf, list_rows
 from signoff.checkpoints.writer import Transaction
 from signoff.errors import DatabaseUnusable, SignoffError, ThreadNotEmpty
 
@@ -270,7 +271,7 @@ def _delete_checkpoints(transaction: Transaction, name: str, rows: list[int], se
     ).fetchall()
     alive = shelf.reachable(left, [row_id for (row_id,) in coming])
     transaction.execute(
-        "DELETE FROM saver_pieces WHERE id BETWEEN ? AND ? AND id & 4294967295 NOT IN (SELECT value FROM json_each(?))",
-        (*rows_of(thread.no), json.dumps(sorted(alive))),
+        "DELETE FROM saver_pieces WHERE id BETWEEN ? AND ? AND id & ? NOT IN (SELECT value FROM json_each(?))",
+        (*rows_of(thread.no), MOST_NUMBER, json.dumps(sorted(alive))),
     )
     thread.era, thread.is_changed = thread.era + 1, True

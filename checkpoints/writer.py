@@ -326,6 +326,7 @@ def _settle(jobs: Iterable[Job]) -> None:
 def _give_back(connection: sqlite3.Connection) -> None:
     """Return free pages to the file system, as far as nobody is in the way; what is left goes the next time."""
     try:
+        connection.execute("PRAGMA busy_timeout = 100").close()  # a long reader would hold up whoever waits for us
         while connection.execute("PRAGMA freelist_count").fetchone()[0]:
             before = connection.execute("PRAGMA page_count").fetchone()[0]
             connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
