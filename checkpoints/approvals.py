@@ -1,214 +1,241 @@
-"""Proposals and approvals: what was asked, and what a person decided about exactly that."""
+"""Approvals: asking, and deciding once. Whoever decides, from wherever, decides here."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, Select, insert, select, update
+from sqlalchemy import Connection, select
 
 from signoff.checkpoints import clock
-from signoff.checkpoints.digest import canonical_json, digest_text
-from signoff.checkpoints.tables import approvals, proposals, runs
-from signoff.errors import AlreadyDecided, UnknownApproval
+from signoff.checkpoints.asking import Approval, ApprovalStatus, Question, approval_id_of, joined, read_approval
+from signoff.checkpoints.authority import Authority, Person
+from signoff.checkpoints.digest import canonical_json
+from signoff.checkpoints.docket import Docket
+from signoff.checkpoints.tables import approvals, effects, proposals
+from signoff.errors import ChangedSince, NotAllowed, UnknownApproval
 
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger import Ledger
 
-ApprovalStatus = Literal["pending", "approved", "rejected", "expired"]
-
-
-@dataclass(frozen=True)
-class Question:
-    """What the gate asks about: one proposal."""
-
-    proposal_id: str
-    run_id: str
-    action: str
-    args: Mapping[str, Any]
-    reason: str
-    risk: str
-    proposed_by: str
-
-
-@dataclass(frozen=True)
-class Approval:
-    """A question, and the decision about it once there is one."""
-
-    id: str
-    proposal_id: str
-    run_id: str
-    team: str
-    goal: str
-    action: str
-    risk: str
-    reason: str
-    """Why it was proposed."""
-    proposed_by: str
-    shown: dict[str, Any]
-    """The arguments that were shown."""
-    shown_sha256: str
-    status: ApprovalStatus
-    requested_at: str
-    expires_at: str
-    """Empty: never."""
-    decided_by: str
-    decided_at: str
-    decision_reason: str
-    args: dict[str, Any]
-    """The approved arguments, as shown or as edited; empty unless approved."""
-    args_sha256: str
-
-    @property
-    def edited(self) -> bool:
-        """Whether a person changed the arguments before approving them."""
-        return self.status == "approved" and self.args_sha256 != self.shown_sha256
-
-    def already_decided(self) -> AlreadyDecided:
-        """The error of deciding it again."""
-        return AlreadyDecided(self.id, self.status, self.decided_by or "its deadline", self.decided_at)
+Deciding = Callable[[Connection, Approval, Person], str]
+"""Writes a decision about a pending approval; returns what speaks against it, empty if it was written."""
 
 
 class Approvals:
-    """The proposals and approvals tables. A decision is compare-and-set: the first one stands."""
+    """The approvals in the ledger. A decision is compare-and-set: the first one stands."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self._ledger, self._docket = ledger, Docket(ledger)
 
-    def ask(self, question: Question, *, expires_in: float | None) -> Approval:
-        """Open an approval for the proposal, or return the one there is; seconds until it expires, None for never."""
-        with self._ledger.write() as connection:
-            self._add(connection, question, expires_at=clock.later(expires_in) if expires_in is not None else "")
-            return self._current(connection, approvals.c.proposal_id == question.proposal_id)
+    def ask(
+        self, question: Question, *, expires_in: float | None, authority: Authority | None = None, why: str = ""
+    ) -> Approval:
+        """Open an approval for the proposal, or return the one there is; seconds until it expires, None for never.
 
-    def allow(self, question: Question, *, by: str) -> Approval:
-        """Record that policy allows the proposal as it stands."""
-        with self._ledger.write() as connection:
-            self._add(connection, question, expires_at="")
-            current = self._current(connection, approvals.c.proposal_id == question.proposal_id)
-            if current.status == "pending":
-                self._decide(connection, current, "approved", by=by, reason="policy", args=current.shown)
-            return self._current(connection, approvals.c.proposal_id == question.proposal_id)
+        `why` is policy's reason for asking.
+        """
+
+        def open_it(connection: Connection) -> None:
+            self._docket.propose(connection, question, "ask", why)
+            expires_at = clock.later(expires_in) if expires_in is not None else ""
+            opened = self._docket.open(connection, question, authority or Authority(), expires_at)
+            self._docket.announce_question(connection, opened)
+
+        return self._once(question, open_it)
+
+    def allow(self, question: Question, *, by: str = "policy", why: str = "policy") -> Approval:
+        """Record that policy allows the proposal as it stands, or return the approval there is."""
+
+        def approve_it(connection: Connection) -> None:
+            self._docket.propose(connection, question, "allow", why)
+            opened = self._docket.open(connection, question, Authority(), "")
+            self._docket.end(connection, opened, "approved", by=by, reason=why, args=opened.shown)
+
+        return self._once(question, approve_it)
+
+    def deny(self, question: Question, *, by: str = "policy", why: str) -> Approval:
+        """Record that policy does not allow the proposal, or return the approval there is."""
+
+        def reject_it(connection: Connection) -> None:
+            self._docket.propose(connection, question, "deny", why)
+            opened = self._docket.open(connection, question, Authority(), "")
+            self._docket.end(connection, opened, "rejected", by=by, reason=why)
+
+        return self._once(question, reject_it)
 
     def approve(
-        self, approval_id: str, *, by: str, args: Mapping[str, Any] | None = None, reason: str = ""
+        self,
+        approval_id: str,
+        *,
+        by: str | Person,
+        args: Mapping[str, Any] | None = None,
+        authority: Authority | None = None,
+        sha256: str = "",
+        reason: str = "",
     ) -> Approval:
-        """Approve what was shown, or the edited arguments; AlreadyDecided unless it was pending."""
-        return self._settle(approval_id, "approved", by=by, reason=reason, args=args)
+        """Approve what is shown, or edited arguments; still pending if more people must agree.
 
-    def reject(self, approval_id: str, *, by: str, reason: str = "") -> Approval:
-        """Reject it; AlreadyDecided unless it was pending."""
-        return self._settle(approval_id, "rejected", by=by, reason=reason, args=None)
+        An edit of what a role or several people decide is what is asked about from then on: whoever agreed to something
+        else no longer counts. `authority` is what the edited arguments ask for by themselves, if that is more. `sha256`
+        is the digest, or its beginning, of what was seen.
+
+        AlreadyDecided unless it was pending, NotAllowed if this person may not, ChangedSince if another is shown.
+        """
+
+        def agree(connection: Connection, current: Approval, person: Person) -> str:
+            current.check_digests()
+            if not current.shown_sha256.startswith(sha256):
+                raise ChangedSince(current.id, current.shown_sha256)
+            objection = _objection(current, current.authority, person)
+            changed = current.shown if args is None else dict(args)
+            if objection or canonical_json(changed) == canonical_json(current.shown):
+                return objection or self._agree(connection, current, person, reason)
+            needed = current.authority.narrowed(authority or Authority())
+            if not needed.needs_names:
+                self._docket.end(connection, current, "approved", by=str(person), reason=reason, args=changed)
+                return ""
+            # What is asked about changes even if the new arguments are not for this person to approve.
+            current = self._docket.edit(connection, current, changed, needed, person)
+            if not _objection(current, needed, person):
+                self._agree(connection, current, person, reason)
+            return ""
+
+        return self._settle(approval_id, agree, by=by)
+
+    def reject(self, approval_id: str, *, by: str | Person, reason: str = "") -> Approval:
+        """Reject it; AlreadyDecided unless it was pending, NotAllowed if this person may not."""
+        return self._settle(approval_id, self._ending("rejected", reason), by=by)
+
+    def respond(self, approval_id: str, *, by: str | Person, message: str) -> Approval:
+        """Answer with words instead: it is not done, and the agent reads them; otherwise as `reject`."""
+        return self._settle(approval_id, self._ending("answered", message), by=by)
+
+    def close(self, approval_id: str, *, by: str, reason: str) -> Approval:
+        """Reject it because its question is gone; nothing happens if it was decided."""
+        with self._ledger.write() as connection:
+            current = self._docket.refresh(connection, self._full_id(connection, approval_id))
+            if current.status == "pending":
+                self._docket.end(connection, current, "rejected", by=by, reason=reason)
+            return self._docket.read(connection, current.id)
+
+    def revoke(self, approval_id: str, *, by: str | Person, reason: str = "") -> Approval:
+        """Take an approval back before its action is claimed; whoever gave it can, and whoever could have rejected it.
+
+        AlreadyDecided if it was claimed or is not approved, NotAllowed if this person may not.
+        """
+        with self._ledger.write() as connection:
+            current = self._docket.read(connection, self._full_id(connection, approval_id))
+            person = self._ledger.people.named(connection, by)
+            query = select(effects.c.key).where(effects.c.approval_id == current.id).limit(1)
+            claimed = connection.execute(query).first() is not None
+            if current.status != "approved" or claimed:
+                raise current.already_decided(claimed=claimed)
+            gave_it = bool(person.name) and person.name in current.decided_by.split(", ")
+            objection = "" if gave_it else _objection(current, current.authority, person, approves=False)
+            if not objection:
+                self._docket.end(connection, current, "revoked", by=str(person), reason=reason)
+                return self._docket.read(connection, current.id)
+            self._docket.refuse(connection, current, person, objection)
+        raise NotAllowed(current.id, str(person), objection)
 
     def get(self, approval_id: str) -> Approval:
         """The approval with this id, or the only one whose id begins with it; UnknownApproval otherwise."""
-        with self._ledger.write() as connection:
-            return self._current(connection, approvals.c.id == self._full_id(connection, approval_id))
+        with self._ledger.read() as connection:
+            found = self._docket.read(connection, self._full_id(connection, approval_id))
+        return self._now(found)
 
     def of_proposal(self, proposal_id: str) -> Approval | None:
         """The approval of a proposal, if one was opened."""
-        with self._ledger.write() as connection:
+        with self._ledger.read() as connection:
             row = connection.execute(select(approvals.c.id).where(approvals.c.proposal_id == proposal_id)).first()
-            return self._current(connection, approvals.c.id == row.id) if row else None
+            found = self._docket.read(connection, row.id) if row else None
+        return self._now(found) if found else None
 
     def pending(self, run_id: str | None = None) -> list[Approval]:
         """The open approvals, oldest first; what has expired is closed on the way."""
-        query = _joined().where(approvals.c.status == "pending").order_by(approvals.c.requested_at)
+        query = select(approvals.c.id).where(approvals.c.status == "pending")
         if run_id is not None:
             query = query.where(approvals.c.run_id == run_id)
-        with self._ledger.write() as connection:
-            found = [self._expire(connection, _approval(row)) for row in connection.execute(query).all()]
-        return [approval for approval in found if approval.status == "pending"]
+        with self._ledger.read() as connection:
+            ids = connection.execute(query.order_by(approvals.c.requested_at, approvals.c.id)).all()
+            found = [self._docket.read(connection, row.id) for row in ids]
+        return [approval for approval in map(self._now, found) if approval.status == "pending"]
 
-    def _settle(
-        self, approval_id: str, status: ApprovalStatus, *, by: str, reason: str, args: Mapping[str, Any] | None
-    ) -> Approval:
+    def rejected_before(self, run_id: str, action: str, args_sha256: str) -> Approval | None:
+        """The first time that a person rejected this action with these arguments in this run."""
+        query = (
+            joined()
+            .where(approvals.c.run_id == run_id, approvals.c.status == "rejected", approvals.c.decided_by != "policy")
+            .where(proposals.c.action == action, proposals.c.args_sha256 == args_sha256)
+            .order_by(approvals.c.decided_at)
+            .limit(1)
+        )
+        with self._ledger.read() as connection:
+            row = connection.execute(query).first()
+        return read_approval(row, ()) if row else None
+
+    def sweep(self) -> int:
+        """Close what has expired and tell of what has escalated; how many approvals that were."""
+        query = joined().where(approvals.c.status == "pending")
+        with self._ledger.read() as connection:
+            seen = [read_approval(row, ()) for row in connection.execute(query)]
+        due = [approval for approval in seen if approval.has_expired or approval.has_escalated]
+        for approval in due:
+            self._now(approval)
+        return len(due)
+
+    def _once(self, question: Question, open_it: Callable[[Connection], None]) -> Approval:
+        """Open the approval of a proposal unless there is one."""
+        known = self.of_proposal(question.proposal_id)
+        if known is not None:
+            return known
         with self._ledger.write() as connection:
-            current = self._current(connection, approvals.c.id == self._full_id(connection, approval_id))
+            query = select(proposals.c.id).where(proposals.c.id == question.proposal_id)
+            if connection.execute(query).first() is None:
+                open_it(connection)
+            return self._docket.refresh(connection, approval_id_of(question.proposal_id))
+
+    def _now(self, seen: Approval) -> Approval:
+        """The approval, closed or escalated if its time has come."""
+        if not (seen.has_expired or seen.has_escalated):
+            return seen
+        with self._ledger.write() as connection:
+            return self._docket.refresh(connection, seen.id)
+
+    def _settle(self, approval_id: str, decide: Deciding, *, by: str | Person) -> Approval:
+        """Have a decision made under the write lock, if it is pending and nothing speaks against it."""
+        with self._ledger.write() as connection:
+            current = self._docket.refresh(connection, self._full_id(connection, approval_id))
+            person, objection = self._ledger.people.named(connection, by), ""
             if current.status == "pending":
-                approved = current.shown if args is None else args
-                self._decide(connection, current, status, by=by, reason=reason, args=approved)
-                return self._current(connection, approvals.c.id == current.id)
-        # Raised outside the transaction, so that an expiry found on the way is kept.
+                objection = decide(connection, current, person)
+                if not objection:
+                    return self._docket.read(connection, current.id)
+                self._docket.refuse(connection, current, person, objection)
+        # Raised outside the transaction, so that an expiry and a refusal are kept.
+        if objection:
+            raise NotAllowed(current.id, str(person), objection)
         raise current.already_decided()
 
-    def _add(self, connection: Connection, question: Question, *, expires_at: str) -> None:
-        if connection.execute(select(proposals.c.id).where(proposals.c.id == question.proposal_id)).first():
-            return
-        at, args = clock.now(), canonical_json(dict(question.args))
-        sha256 = digest_text(args)
-        connection.execute(
-            insert(proposals).values(
-                id=question.proposal_id,
-                run_id=question.run_id,
-                action=question.action,
-                args=args,
-                args_sha256=sha256,
-                reason=question.reason,
-                risk=question.risk,
-                proposed_by=question.proposed_by,
-                created_at=at,
-            )
-        )
-        connection.execute(
-            insert(approvals).values(
-                id=approval_id_of(question.proposal_id),
-                proposal_id=question.proposal_id,
-                run_id=question.run_id,
-                shown_sha256=sha256,
-                status="pending",
-                requested_at=at,
-                expires_at=expires_at,
-            )
-        )
-        self._ledger.audit.append(
-            connection,
-            question.run_id,
-            "proposed",
-            proposal=question.proposal_id,
-            action=question.action,
-            args_sha256=sha256,
-            by=question.proposed_by,
-        )
+    def _ending(self, status: ApprovalStatus, reason: str) -> Deciding:
+        def end(connection: Connection, current: Approval, person: Person) -> str:
+            objection = _objection(current, current.authority, person, approves=False)
+            if not objection:
+                self._docket.end(connection, current, status, by=str(person), reason=reason)
+            return objection
 
-    def _decide(
-        self,
-        connection: Connection,
-        current: Approval,
-        status: ApprovalStatus,
-        *,
-        by: str,
-        reason: str,
-        args: Mapping[str, Any],
-    ) -> None:
-        text = canonical_json(dict(args)) if status == "approved" else ""
-        sha256 = digest_text(text) if text else ""
-        connection.execute(
-            update(approvals)
-            .where(approvals.c.id == current.id, approvals.c.status == "pending")
-            .values(status=status, decided_by=by, decided_at=clock.now(), reason=reason, args=text, args_sha256=sha256)
-        )
-        self._ledger.audit.append(
-            connection,
-            current.run_id,
-            status,
-            approval=current.id,
-            shown_sha256=current.shown_sha256,
-            args_sha256=sha256,
-            by=by,
-            reason=reason,
-        )
+        return end
 
-    def _current(self, connection: Connection, condition: Any) -> Approval:
-        return self._expire(connection, _approval(connection.execute(_joined().where(condition)).one()))
-
-    def _expire(self, connection: Connection, approval: Approval) -> Approval:
-        if approval.status != "pending" or not approval.expires_at or approval.expires_at > clock.now():
-            return approval
-        self._decide(connection, approval, "expired", by="", reason="not decided in time", args={})
-        return _approval(connection.execute(_joined().where(approvals.c.id == approval.id)).one())
+    def _agree(self, connection: Connection, current: Approval, person: Person, reason: str) -> str:
+        """Count one more who agrees to what is shown; approve it once enough do."""
+        others = [vote.name for vote in current.votes if vote.name != person.name]
+        if len(others) + 1 >= current.authority.quorum:
+            by = ", ".join((*others, str(person)))
+            self._docket.end(connection, current, "approved", by=by, reason=reason, args=current.shown)
+        elif len(others) == len(current.votes):
+            self._docket.vote(connection, current, person, reason)
+        return ""
 
     def _full_id(self, connection: Connection, approval_id: str) -> str:
         exact = connection.execute(select(approvals.c.id).where(approvals.c.id == approval_id)).first()
@@ -221,47 +248,5 @@ class Approvals:
         return str(found[0].id)
 
 
-def approval_id_of(proposal_id: str) -> str:
-    """Id of the one approval a proposal can have."""
-    return "a-" + proposal_id.removeprefix("p-")
-
-
-def _joined() -> Select[Any]:
-    return (
-        select(
-            approvals,
-            proposals.c.action,
-            proposals.c.risk,
-            proposals.c.reason.label("proposal_reason"),
-            proposals.c.proposed_by,
-            proposals.c.args.label("shown"),
-            runs.c.team,
-            runs.c.goal,
-        )
-        .join(proposals, proposals.c.id == approvals.c.proposal_id)
-        .join(runs, runs.c.id == approvals.c.run_id)
-    )
-
-
-def _approval(row: Row[Any]) -> Approval:
-    return Approval(
-        id=row.id,
-        proposal_id=row.proposal_id,
-        run_id=row.run_id,
-        team=row.team,
-        goal=row.goal,
-        action=row.action,
-        risk=row.risk,
-        reason=row.proposal_reason,
-        proposed_by=row.proposed_by,
-        shown=json.loads(row.shown),
-        shown_sha256=row.shown_sha256,
-        status=row.status,
-        requested_at=row.requested_at,
-        expires_at=row.expires_at,
-        decided_by=row.decided_by,
-        decided_at=row.decided_at,
-        decision_reason=row.reason,
-        args=json.loads(row.args) if row.args else {},
-        args_sha256=row.args_sha256,
-    )
+def _objection(current: Approval, authority: Authority, person: Person, *, approves: bool = True) -> str:
+    return authority.objection(person, requester=current.requested_by, asked_at=current.requested_at, approves=approves)

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from signoff.checkpoints import clock
-from signoff.checkpoints.approvals import Approval
+from signoff.checkpoints.asking import Approval
 from signoff.checkpoints.digest import canonical_json, digest, readable_text
+from signoff.checkpoints.docket import Docket
 from signoff.checkpoints.owner import is_gone
-from signoff.checkpoints.tables import approvals, effects
-from signoff.errors import AlreadyDecided, RunBusy
+from signoff.checkpoints.redaction import redact_text
+from signoff.checkpoints.tables import effects, runs
+from signoff.errors import DryRun, RunBusy
 
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger import Ledger
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 EffectStatus = Literal["claimed", "unknown", "released", "done", "failed", "abandoned"]
 """claimed: being called; unknown: called, outcome not known; released: surely not done, to be called again;
 failed: surely not done; abandoned: a person gave it up, outcome not known."""
+
+CLAIM_SECONDS = 60.0
+"""How long a claim holds without being renewed, where nobody can tell whether its process lives: on another host."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ class Effects:
     def claim(self, approval: Approval, *, owner: str) -> Claim:
         """Claim the effect of an approval, or learn that it was claimed before.
 
-        AlreadyDecided if the approval does not stand; RunBusy while another living process is calling it.
+        The claim holds for `CLAIM_SECONDS` unless it is renewed. AlreadyDecided if the approval does not stand,
+        Tampered if it is not what was written, DryRun in a dry run; RunBusy while another living process calls it.
         """
         key = effect_key(approval)
         with self._ledger.write() as connection:
@@ -73,10 +79,18 @@ class Effects:
                     status="claimed",
                     claimed_by=owner,
                     claimed_at=clock.now(),
+                    claimed_until=clock.later(CLAIM_SECONDS),
                 )
             )
             self._ledger.audit.append(
-                connection, approval.run_id, "claimed", effect=key, approval=approval.id, action=approval.action
+                connection,
+                approval.run_id,
+                "claimed",
+                effect=key,
+                approval=approval.id,
+                action=approval.action,
+                args=approval.args,
+                args_sha256=approval.args_sha256,
             )
             return Claim(_effect(connection.execute(select(effects).where(effects.c.key == key)).one()), fresh=True)
 
@@ -86,11 +100,24 @@ class Effects:
             claimed = connection.execute(
                 update(effects)
                 .where(effects.c.key == key, effects.c.status.in_(("unknown", "released")))
-                .values(status="claimed", claimed_by=owner, claimed_at=clock.now(), error="")
+                .values(
+                    status="claimed",
+                    claimed_by=owner,
+                    claimed_at=clock.now(),
+                    claimed_until=clock.later(CLAIM_SECONDS),
+                    error="",
+                )
             )
             if claimed.rowcount:
                 self._log(connection, key, "claimed again")
         return claimed.rowcount == 1
+
+    def renew(self, key: str, owner: str) -> bool:
+        """Hold the claim for `CLAIM_SECONDS` more; False if it is no longer held."""
+        with self._ledger.write() as connection:
+            mine = (effects.c.key == key) & (effects.c.claimed_by == owner) & (effects.c.status == "claimed")
+            renewed = connection.execute(update(effects).where(mine).values(claimed_until=clock.later(CLAIM_SECONDS)))
+        return renewed.rowcount == 1
 
     def finish(self, key: str, result: Mapping[str, Any]) -> Effect:
         """Record that it was done, with its result (JSON values)."""
@@ -112,6 +139,42 @@ class Effects:
         """Record that a person gave it up, its outcome unknown."""
         return self._end(key, "abandoned", error=error)
 
+    def skip(self, approval: Approval) -> None:
+        """Record that a dry run did not call it."""
+        with self._ledger.write() as connection:
+            self._ledger.audit.append(
+                connection,
+                approval.run_id,
+                "skipped",
+                approval=approval.id,
+                action=approval.action,
+                args=approval.args,
+                args_sha256=approval.args_sha256,
+            )
+
+    def record_read_back(self, key: str, found: str) -> None:
+        """Record what the action's own read-back said, whatever follows from it."""
+        with self._ledger.write() as connection:
+            self._log(connection, key, "read back", found=found)
+
+    def count(self, run_id: str, *, since: str = "") -> int:
+        """How many actions of a run were claimed, at this moment or later."""
+        query = select(func.count()).where(effects.c.run_id == run_id, effects.c.claimed_at >= since)
+        with self._ledger.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def get(self, key: str) -> Effect | None:
+        """The effect with this key, if it was claimed."""
+        with self._ledger.read() as connection:
+            row = connection.execute(select(effects).where(effects.c.key == key)).first()
+        return _effect(row) if row else None
+
+    def of_approval(self, approval_id: str) -> Effect | None:
+        """What came of an approval, if its action was claimed."""
+        with self._ledger.read() as connection:
+            row = connection.execute(select(effects).where(effects.c.approval_id == approval_id)).first()
+        return _effect(row) if row else None
+
     def of_run(self, run_id: str) -> list[Effect]:
         """The effects of a run, oldest first."""
         query = select(effects).where(effects.c.run_id == run_id).order_by(effects.c.claimed_at)
@@ -121,7 +184,7 @@ class Effects:
     def _seen(self, connection: Connection, row: Row[Any]) -> Effect:
         if row.status != "claimed":
             return _effect(row)
-        if not is_gone(row.claimed_by):
+        if row.claimed_until > clock.now() and not is_gone(row.claimed_by):
             raise RunBusy(row.run_id, row.claimed_by)
         error = f"the process that called it ({row.claimed_by}) ended before it could tell"
         connection.execute(update(effects).where(effects.c.key == row.key).values(status="unknown", error=error))
@@ -129,12 +192,16 @@ class Effects:
         return _effect(connection.execute(select(effects).where(effects.c.key == row.key)).one())
 
     def _check_approved(self, connection: Connection, approval: Approval) -> None:
-        row = connection.execute(select(approvals).where(approvals.c.id == approval.id)).one()
-        if row.status != "approved" or row.args_sha256 != approval.args_sha256:
-            raise AlreadyDecided(row.id, row.status, row.decided_by, row.decided_at)
+        current = Docket(self._ledger).read(connection, approval.id)
+        if current.status != "approved" or current.args_sha256 != approval.args_sha256:
+            raise current.already_decided()
+        current.check_digests()
+        approval.check_digests()
+        if connection.execute(select(runs.c.dry_run).where(runs.c.id == approval.run_id)).scalar_one():
+            raise DryRun(approval.run_id)
 
     def _end(self, key: str, status: EffectStatus, *, result: str = "", error: str = "") -> Effect:
-        error = readable_text(error)
+        error = redact_text(readable_text(error))
         with self._ledger.write() as connection:
             changed = connection.execute(
                 update(effects)
@@ -142,12 +209,15 @@ class Effects:
                 .values(status=status, result=result, error=error, finished_at=clock.now())
             )
             if changed.rowcount:
-                self._log(connection, key, status, result=result, error=error)
+                self._log(connection, key, status, result=json.loads(result) if result else {}, error=error)
             return _effect(connection.execute(select(effects).where(effects.c.key == key)).one())
 
-    def _log(self, connection: Connection, key: str, event: str, **body: str) -> None:
+    def _log(self, connection: Connection, key: str, event: str, **body: Any) -> None:
         row = connection.execute(select(effects).where(effects.c.key == key)).one()
         self._ledger.audit.append(connection, row.run_id, event, effect=key, action=row.action, **body)
+        if event == "unknown":
+            told = {"key": key, "action": row.action, "error": row.error}
+            self._ledger.notices.add(connection, "unknown", row.run_id, effect=told)
 
 
 def effect_key(approval: Approval) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,8 +53,33 @@ def make_folder(folder: Path) -> None:
         (folder / ".gitignore").write_text("*\n", encoding="ascii")
 
 
-def set_pragmas(connection: Any) -> None:
+def prepare(connection: Any, busy_seconds: float) -> None:
     """Make every commit durable, readers independent of the writer, and freed space returnable."""
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            return _set_pragmas(connection)
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)  # the change to WAL does not wait by itself
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another connection is in the way."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; None if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _set_pragmas(connection: Any) -> None:
     connection.isolation_level = None  # the driver's own BEGIN is deferred and would break compare-and-set
     if _ask(connection, "page_count") == 0:
         _ask(connection, "auto_vacuum=INCREMENTAL")  # heeded only now

@@ -7,6 +7,7 @@ for its own what the parent alone holds, and what it wrote could be lost when th
 from __future__ import annotations
 
 import os
+import threading
 from functools import cache
 from typing import Protocol
 from weakref import WeakSet
@@ -24,6 +25,7 @@ class Forking(Protocol):
 
 _watched: WeakSet[Forking] = WeakSet()
 _stopped: list[Forking] = []
+_forking = threading.RLock()  # two threads may fork at once
 
 
 def watch_forks(holder: Forking) -> None:
@@ -38,6 +40,7 @@ def _register() -> None:
 
 
 def _before() -> None:
+    _forking.acquire()
     for holder in list(_watched):
         holder.before_fork()
         _stopped.append(holder)
@@ -46,3 +49,4 @@ def _before() -> None:
 def _after() -> None:
     while _stopped:
         _stopped.pop().after_fork()
+    _forking.release()

@@ -2,124 +2,169 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 from weakref import finalize
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError, InterfaceError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from signoff.checkpoints import tables
+from signoff.checkpoints.address import is_address
 from signoff.checkpoints.approvals import Approvals
 from signoff.checkpoints.audit import AuditLog
 from signoff.checkpoints.effects import Effects
-from signoff.checkpoints.file import make_folder, refuse_foreign, set_pragmas
 from signoff.checkpoints.forks import watch_forks
+from signoff.checkpoints.hooks import Hook
+from signoff.checkpoints.ledger_file import LedgerFile
+from signoff.checkpoints.notices import Notices
+from signoff.checkpoints.people import People
 from signoff.checkpoints.runs import Runs
-from signoff.errors import DatabaseUnusable, DatabaseVersion
+from signoff.checkpoints.turnstile import Turnstile
+from signoff.checkpoints.upgrade import set_up
+from signoff.errors import DatabaseUnusable, MissingExtra
+
+
+class Database(Protocol):
+    """One kind of database that a ledger can be in."""
+
+    @property
+    def name(self) -> str:
+        """The file, or the address without the password."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it still is the database that was opened."""
+
+    def open(self) -> Engine:
+        """Its connections. A transaction with the option `writes` holds the write lock from its start."""
+
+    def explain(self, error: SQLAlchemyError) -> str:
+        """The driver's own words, without the SQL and without passwords."""
+
+    def tear(self) -> None:
+        """This process is a child that was forked amid a transaction."""
 
 
 class Ledger:
     """The record that decides. Opened on first use; safe to share between threads.
 
-    A write waits up to `busy_seconds` for another process that holds the database.
+    `database` is an SQLite file or a `postgresql://` address; SettingsError for any other address, MissingExtra if
+    the package for PostgreSQL is not installed. A write waits up to `busy_seconds` for others that write. `hooks` are
+    told what waits and what was decided; None means those that the settings name.
     """
 
-    def __init__(self, database: Path | str, *, busy_seconds: float = 30.0) -> None:
-        self.database, self._busy_seconds = str(database), busy_seconds
-        self._opening = threading.Lock()
+    def __init__(
+        self, database: Path | str, *, busy_seconds: float = 30.0, hooks: Sequence[Hook] | None = None
+    ) -> None:
+        self._database, self._busy_seconds = _choose(database, busy_seconds), busy_seconds
+        self._turnstile = Turnstile()
+        self._opening, self._writing = threading.Lock(), threading.Lock()
+        self._engine: Engine | None = None
+        self._forked_by, self._is_torn = 0, False
         self.audit = AuditLog(self)
+        self.people = People(self)
         self.runs = Runs(self)
         self.approvals = Approvals(self)
         self.effects = Effects(self)
+        self.notices = Notices(self, hooks)
+
+    @property
+    def database(self) -> str:
+        """The file, or the address without the password."""
+        return self._database.name
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction that holds the write lock from its start and is on disk when it ends."""
-        with self._connect(immediate=True) as connection:
+        with self._turnstile.inside(), self._alone(), self._transaction(writes=True) as connection:
             yield connection
+        self.notices.after_commit()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent view."""
-        with self._connect(immediate=False) as connection:
+        with self._turnstile.inside(), self._transaction(writes=False) as connection:
             yield connection
 
     def close(self) -> None:
-        """Close all connections; the next use opens it again."""
-        with self._opening:
-            engine = self.__dict__.pop("_engine", None)
-            if engine is not None:
-                engine.dispose()
+        """Close all connections, once the transactions of other threads have ended; the next use opens it again."""
+        self.notices.close()
+        self._turnstile.shut(self._busy_seconds)
+        try:
+            self._forget()
+        finally:
+            self._turnstile.open()
 
     def before_fork(self) -> None:
-        """Close all connections, and open none until `after_fork`."""
-        self._opening.acquire()
-        engine = self.__dict__.get("_engine")
-        if engine is not None:
-            engine.dispose()
+        """Close all connections, once the transactions of other threads have ended; open none until `after_fork`."""
+        self._is_torn = not self._turnstile.shut(self._busy_seconds)
+        self._forked_by = os.getpid()
+        if self._engine is not None:
+            self._engine.dispose()
 
     def after_fork(self) -> None:
         """Connections may be opened again, in the parent and in the child."""
-        self._opening.release()
+        if not self._is_torn or self._forked_by == os.getpid():
+            self._turnstile.open()
+            return
+        # In the child nobody is left to end the transactions of the parent's threads.
+        self._turnstile, self._opening, self._writing = Turnstile(), threading.Lock(), threading.Lock()
+        self._engine = None
+        self._database.tear()
 
     @contextmanager
-    def _connect(self, *, immediate: bool) -> Iterator[Connection]:
+    def _alone(self) -> Iterator[None]:
+        """Be the only thread of this process that writes: the database's own queue is neither short nor fair."""
+        lock = self._writing
+        if not lock.acquire(timeout=self._busy_seconds):
+            problem = f"locked: another thread has been writing to it for {self._busy_seconds:g} s"
+            raise DatabaseUnusable(self.database, problem)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+        try:
+            with self._opened().connect().execution_options(writes=writes) as connection, connection.begin():
+                yield connection
+        except (DatabaseError, InterfaceError, NoConnectionFree) as error:
+            # Nothing is tried again: whether a commit that was cut off took effect, only the tables can tell.
+            raise DatabaseUnusable(self.database, self._database.explain(error)) from None
+
+    def _opened(self) -> Engine:
         with self._opening:
-            engine = self._engine
-        try:
-            with engine.connect() as connection:
-                connection = connection.execution_options(immediate=immediate)
-                with connection.begin():
-                    yield connection
-        except (DatabaseError, InterfaceError) as error:
-            raise DatabaseUnusable(self.database, _cause(error)) from error
+            if self._engine is not None and not self._database.is_there:
+                self._forget()
+            if self._engine is None:
+                watch_forks(self)
+                engine = self._database.open()
+                try:
+                    set_up(engine, self.database)
+                except BaseException:
+                    engine.dispose()
+                    raise
+                self._engine, self._finish = engine, finalize(self, engine.dispose)
+            return self._engine
 
-    @cached_property
-    def _engine(self) -> Engine:
-        path = Path(self.database)
-        try:
-            refuse_foreign(path, self._busy_seconds)
-            make_folder(path.parent)
-        except OSError as error:
-            raise DatabaseUnusable(self.database, str(error)) from error
-        engine = create_engine(
-            URL.create("sqlite", database=str(path.resolve())), connect_args={"timeout": self._busy_seconds}
-        )
-        event.listen(engine, "connect", lambda connection, _record: set_pragmas(connection))
-        event.listen(engine, "begin", _begin)
-        try:
-            with engine.connect().execution_options(immediate=True) as connection, connection.begin():
-                self._check_version(connection)
-        except (DatabaseError, InterfaceError) as error:
+    def _forget(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            self._finish.detach()
             engine.dispose()
-            raise DatabaseUnusable(self.database, _cause(error)) from error
-        except DatabaseVersion:
-            engine.dispose()
-            raise
-        watch_forks(self)
-        finalize(self, engine.dispose)  # Python 3.13 warns of a connection that nobody closed
-        return engine
-
-    def _check_version(self, connection: Connection) -> None:
-        if tables.ledger_meta.name not in inspect(connection).get_table_names():
-            tables.metadata.create_all(connection)
-            connection.execute(insert(tables.ledger_meta).values(key="schema", value=str(tables.SCHEMA_VERSION)))
-            return
-        query = select(tables.ledger_meta.c.value).where(tables.ledger_meta.c.key == "schema")
-        found = int(connection.execute(query).scalar_one())
-        if found != tables.SCHEMA_VERSION:
-            raise DatabaseVersion(self.database, found, tables.SCHEMA_VERSION)
 
 
-def _begin(connection: Connection) -> None:
-    mode = "IMMEDIATE" if connection.get_execution_options().get("immediate") else "DEFERRED"
-    connection.exec_driver_sql(f"BEGIN {mode}")
-
-
-def _cause(error: SQLAlchemyError) -> str:
-    """The driver's own words, without the SQL."""
-    return str(getattr(error, "orig", None) or error)
+def _choose(database: Path | str, busy_seconds: float) -> Database:
+    if not is_address(database):
+        return LedgerFile(database, busy_seconds)
+    try:
+        from signoff.checkpoints.ledger_server import LedgerServer
+    except ImportError as error:
+        raise MissingExtra("Keeping the ledger in PostgreSQL", "postgres") from error
+    return LedgerServer(str(database), busy_seconds)

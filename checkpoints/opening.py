@@ -1,22 +1,21 @@
-"""Opening the saver that a path or an address names."""
+"""Opening the saver that a path or an address names, and the saver and the ledger of the settings."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
-
-from signoff.checkpoints.migration import migrate
-from signoff.checkpoints.saver import SqliteCheckpointer
-from signoff.errors import MissingExtra, SettingsError
+from signoff.checkpoints.address import is_address
+from signoff.checkpoints.hooks import configured_hooks
+from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.redaction import remember_settings
+from signoff.errors import MissingExtra
 from signoff.settings import Settings
 
-_ADDRESS: Final = re.compile(r"([A-Za-z][\w+.-]+):/")  # two letters at least: C:/ is a drive
-_POSTGRES: Final = ("postgresql://", "postgres://")
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
 
 
 class Opening(Protocol):
@@ -44,25 +43,30 @@ def open_saver(
     A saver for PostgreSQL has sync methods if `with` opened it and async methods if `async with` did; ours for SQLite
     always has both. SettingsError for any other address, MissingExtra if the packages for PostgreSQL are not installed.
     """
-    address = str(database)
-    found = _ADDRESS.match(address)
-    if found is None:
+    if not is_address(database):
+        from signoff.checkpoints.saver import SqliteCheckpointer  # late: whoever needs only the ledger is quicker
+
         return SqliteCheckpointer(database, types=types, key=key)
-    if not address.startswith(_POSTGRES):
-        remedy = "Name a file, or give, as text, an address that begins with postgresql://"
-        raise SettingsError("database", f"{found[1]!r} is not a kind of database that can be used", f"{remedy}.")
     try:
         from signoff.checkpoints.postgres import PostgresOpening
     except ImportError as error:
         raise MissingExtra("Keeping checkpoints in PostgreSQL", "postgres") from error
-    return PostgresOpening(address, types=types, key=key)
+    return PostgresOpening(str(database), types=types, key=key)
 
 
 def configured_saver(settings: Settings) -> Opening:
     """The saver of the database and the key that the settings name; a database of signoff 0.1 is brought up to date."""
-    database = settings.database if "://" in settings.database else settings.database_path
+    from signoff.checkpoints.migration import migrate
+    from signoff.checkpoints.saver import SqliteCheckpointer
+
     key = settings.encryption_key.get_secret_value() if settings.encryption_key is not None else None
-    opening = open_saver(database, key=key)
+    opening = open_saver(settings.database_name, key=key)
     if isinstance(opening, SqliteCheckpointer):
         migrate(opening)
     return opening
+
+
+def configured_ledger(settings: Settings) -> Ledger:
+    """The ledger of the database that the settings name, and of the hooks; their secrets are kept out of its log."""
+    remember_settings(settings)
+    return Ledger(settings.database_name, hooks=configured_hooks(settings))

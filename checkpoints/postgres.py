@@ -12,19 +12,18 @@ from typing import Any, Final
 import psycopg
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.postgres import PostgresSaver
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from signoff.checkpoints.postgres_address import PostgresAddress
 from signoff.checkpoints.postgres_saver import AsyncSealedSaver, PostgresCipher, SealedSaver, SealingSerializer
 from signoff.checkpoints.strict import StrictSerializer
-from signoff.errors import DatabaseUnusable, SettingsError
+from signoff.errors import DatabaseUnusable
 
 _SETUP_LOCK: Final = 0x5169_6E0F_0000_0001
 """Number of the advisory lock that is held while the tables are made."""
 _SETUP_SECONDS: Final = 120.0
 _PAUSE_SECONDS: Final = 0.05
-_CONNECT_SECONDS: Final = 10
 
 
 class PostgresOpening:
@@ -83,25 +82,17 @@ class PostgresOpening:
 
 
 class Server:
-    """One database of a PostgreSQL server, of which errors never tell the password."""
+    """One database of a PostgreSQL server, and its tables."""
 
     def __init__(self, address: str) -> None:
-        self.address = address
-        found = _read(address)
-        if found is None:  # raised here, where no error that holds the address is being handled
-            raise SettingsError(
-                "database",
-                "the postgresql:// address cannot be read",
-                "Write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, special characters of the password as %XX.",
-            )
-        self.name = f"postgresql://{found.get('host', '')}/{found.get('dbname', '')}"
+        self._place = PostgresAddress(address)
+        self.address, self.name = address, self._place.name
         self.options: dict[str, Any] = {
+            **self._place.options,
             "autocommit": True,
             "prepare_threshold": 0,
             "row_factory": dict_row,
-            "connect_timeout": found.get("connect_timeout", _CONNECT_SECONDS),
         }
-        self._secrets = [str(found[name]) for name in ("password", "sslpassword") if found.get(name)]
 
     def set_up(self) -> None:
         """Make or migrate the tables if need be; DatabaseUnusable if the database cannot be used."""
@@ -109,24 +100,9 @@ class Server:
             with psycopg.connect(self.address, **self.options) as connection:
                 _set_up(connection)
         except psycopg.Error as error:
-            problem = " ".join(str(error).split())
-            for secret in self._secrets:
-                problem = problem.replace(secret, "***")
-            raise DatabaseUnusable(self.name, problem) from None
+            raise DatabaseUnusable(self.name, self._place.tell(error)) from None
         except TimeoutError as error:
             raise DatabaseUnusable(self.name, str(error)) from None
-
-
-def _read(address: str) -> dict[str, Any] | None:
-    """What the address says; None if it cannot be, or was not meant so: a password may be in the wrong place then."""
-    try:
-        found = conninfo_to_dict(address)
-    except psycopg.Error:
-        return None
-    ports = str(found.get("port", "5432")).split(",")
-    host, database = str(found.get("host", "")), str(found.get("dbname", ""))
-    misplaced = ("@" in host and not host.startswith(("/", "@"))) or "@" in database
-    return None if misplaced or not all(port.isdigit() for port in ports) else found
 
 
 def _set_up(connection: psycopg.Connection[DictRow]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from signoff.checkpoints import clock
 from signoff.checkpoints.digest import canonical_json
 from signoff.checkpoints.owner import is_gone
-from signoff.checkpoints.tables import proposals, runs
+from signoff.checkpoints.tables import plain, proposals, runs
 from signoff.errors import RunBusy, UnknownRun
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ class RunRecord:
     status: Status
     note: str
     driver: Driver
+    requested_by: str
+    """Who gave the goal; empty if nobody knows."""
+    dry_run: bool
+    """Whether nothing is called, whatever is decided."""
     created_at: str
     updated_at: str
     owner: str
@@ -58,6 +62,8 @@ class Runs:
         goal: str,
         options: Mapping[str, Any] | None = None,
         driver: Driver = "graph",
+        requested_by: str = "",
+        dry_run: bool = False,
     ) -> tuple[str, int]:
         """Record that a thread begins a run, its `number`-th or the next one free; return the run's id and number.
 
@@ -66,7 +72,8 @@ class Runs:
         """
         with self._ledger.write() as connection:
             while (found := self._row(connection, run_id_of(thread, number))) is not None:
-                if found.status == "running" and found.goal == goal and not _has_proposals(connection, found.id):
+                same = found.status == "running" and found.goal == plain(goal) and found.dry_run >= dry_run
+                if same and not _has_proposals(connection, found.id):
                     return found.id, number
                 number += 1
             run_id, at = run_id_of(thread, number), clock.now()
@@ -78,11 +85,15 @@ class Runs:
                     options=canonical_json(dict(options or {})),
                     status="running",
                     driver=driver,
+                    requested_by=requested_by,
+                    dry_run=dry_run,
                     created_at=at,
                     updated_at=at,
                 )
             )
-            self._ledger.audit.append(connection, run_id, "started", team=team, goal=goal)
+            self._ledger.audit.append(
+                connection, run_id, "started", team=team, goal=goal, requested_by=requested_by, dry_run=dry_run
+            )
         return run_id, number
 
     def get(self, run_id: str) -> RunRecord:
@@ -171,6 +182,8 @@ def _record(row: Row[Any]) -> RunRecord:
         status=row.status,
         note=row.note,
         driver=row.driver,
+        requested_by=row.requested_by,
+        dry_run=row.dry_run,
         created_at=row.created_at,
         updated_at=row.updated_at,
         owner=held,

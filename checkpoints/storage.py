@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,10 +13,10 @@ from pathlib import Path
 from weakref import WeakValueDictionary, finalize
 
 from signoff.checkpoints import schema
-from signoff.checkpoints.file import make_folder, refuse_foreign, set_pragmas
+from signoff.checkpoints.file import identity, make_folder, prepare, refuse_foreign
 from signoff.checkpoints.forks import watch_forks
 from signoff.checkpoints.seal import Seal
-from signoff.checkpoints.writer import Writer, WriterConnection, begin, is_busy
+from signoff.checkpoints.writer import Writer, WriterConnection, begin
 from signoff.errors import DatabaseUnusable
 
 _MOST_IDLE = 4
@@ -33,7 +32,7 @@ class Storage:
         self._busy_seconds = busy_seconds
         self.number = next(_numbers)
         self._prepare()
-        self._identity, self._pid = _identity(path), os.getpid()
+        self._identity, self._pid = identity(path), os.getpid()
         self.writer = Writer(partial(_connect_writer, path, self._identity, busy_seconds), busy_seconds)
         self._finish = finalize(self, _close, self.writer, self._idle, self._pid, False)
         self._gate = threading.Condition()
@@ -43,7 +42,7 @@ class Storage:
     @property
     def is_there(self) -> bool:
         """Whether the file still stands where it was opened; a deleted one takes what is written to it along."""
-        return _identity(self.path) == self._identity
+        return identity(self.path) == self._identity
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -198,17 +197,9 @@ def _close(writer: Writer, idle: list[sqlite3.Connection], pid: int, wait: bool)
         idle.pop().close()
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _connect_writer(path: Path, identity: tuple[int, int] | None, busy_seconds: float) -> WriterConnection:
+def _connect_writer(path: Path, opened: tuple[int, int] | None, busy_seconds: float) -> WriterConnection:
     def check() -> None:
-        if _identity(path) != identity:
+        if identity(path) != opened:
             raise sqlite3.OperationalError("the file was deleted or replaced while it was open; close it and open it")
 
     check()
@@ -217,14 +208,9 @@ def _connect_writer(path: Path, identity: tuple[int, int] | None, busy_seconds: 
 
 def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=busy_seconds, check_same_thread=False, cached_statements=256)
-    deadline = time.monotonic() + busy_seconds
-    while True:
-        try:
-            set_pragmas(connection)
-        except sqlite3.OperationalError as error:
-            if not is_busy(error) or time.monotonic() > deadline:
-                connection.close()
-                raise
-            time.sleep(0.01)  # the change to WAL does not wait by itself
-        else:
-            return connection
+    try:
+        prepare(connection, busy_seconds)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection

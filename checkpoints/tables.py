@@ -1,90 +1,159 @@
-"""The ledger's tables. Times are UTC texts (clock.py), JSON is canonical text (digest.py)."""
+"""The ledger's tables, in SQLite and PostgreSQL. Times are UTC texts (clock.py), JSON is canonical text (digest.py)."""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from typing import Any
 
-SCHEMA_VERSION = 1
-"""Raised with every change of these tables; a database of another version is refused."""
+from sqlalchemy import Boolean, Column, Dialect, ForeignKey, Index, Integer, MetaData, Table, Text, TypeDecorator, false
+
+from signoff.checkpoints.digest import readable_text
+
+SCHEMA_VERSION = 2
+"""Raised with every change of these tables; upgrade.py brings older ones up to date, newer ones are refused."""
+
+
+class Plain(TypeDecorator[str]):
+    """Text that every database takes: what UTF-8 cannot say, and NUL, become escapes."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
+        """The text as it is written, and as it is compared."""
+        del dialect
+        return None if value is None else plain(value)
+
+
+def plain(text: str) -> str:
+    """The text as it is kept and found again."""
+    return readable_text(text).replace("\0", "\\x00")
+
 
 metadata = MetaData()
 
 ledger_meta = Table(
-    "ledger_meta", metadata, Column("key", String(40), primary_key=True), Column("value", Text, nullable=False)
+    "ledger_meta",
+    metadata,
+    Column("key", Plain, primary_key=True),  # schema; audit_head: number and hash of the newest audit entry
+    Column("value", Plain, nullable=False),
+)
+
+people = Table(
+    "people",
+    metadata,
+    Column("name", Plain, primary_key=True),
+    Column("role", Plain, primary_key=True),
 )
 
 runs = Table(
     "runs",
     metadata,
-    Column("id", String(200), primary_key=True),  # the LangGraph thread's id, with '~N' for the N-th goal on it
-    Column("team", String(100), nullable=False),
-    Column("goal", Text, nullable=False),
-    Column("options", Text, nullable=False),  # JSON: what the team is built again from
-    Column("status", String(20), nullable=False),  # running, waiting, done, stopped, failed
-    Column("note", Text, nullable=False, default=""),
-    Column("driver", String(20), nullable=False),  # 'local': our own runner; 'graph': whoever invokes the graph
-    Column("created_at", String(30), nullable=False),
-    Column("updated_at", String(30), nullable=False),
-    Column("owner", String(200), nullable=False, default=""),  # the process that drives it (owner.py)
-    Column("owner_until", String(30), nullable=False, default=""),
+    Column("id", Plain, primary_key=True),  # the LangGraph thread's id, with '~N' for the N-th goal on it
+    Column("team", Plain, nullable=False),
+    Column("goal", Plain, nullable=False),
+    Column("options", Plain, nullable=False),  # JSON: what the team is built again from
+    Column("status", Plain, nullable=False),  # running, waiting, done, stopped, failed
+    Column("note", Plain, nullable=False, default=""),
+    Column("driver", Plain, nullable=False),  # 'local': our own runner; 'graph': whoever invokes the graph
+    Column("requested_by", Plain, nullable=False, server_default=""),  # who gave the goal; empty: nobody knows
+    Column("dry_run", Boolean, nullable=False, server_default=false()),  # everything but the effects
+    Column("created_at", Plain, nullable=False),
+    Column("updated_at", Plain, nullable=False),
+    Column("owner", Plain, nullable=False, default=""),  # the process that drives it (owner.py)
+    Column("owner_until", Plain, nullable=False, default=""),
 )
 
 proposals = Table(
     "proposals",
     metadata,
-    Column("id", String(80), primary_key=True),
+    Column("id", Plain, primary_key=True),
     Column("run_id", ForeignKey("runs.id"), nullable=False),
-    Column("action", String(100), nullable=False),
-    Column("args", Text, nullable=False),
-    Column("args_sha256", String(64), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("risk", String(20), nullable=False),
-    Column("proposed_by", String(100), nullable=False),
-    Column("created_at", String(30), nullable=False),
+    Column("action", Plain, nullable=False),
+    Column("args", Plain, nullable=False),
+    Column("args_sha256", Plain, nullable=False),
+    Column("reason", Plain, nullable=False),
+    Column("risk", Plain, nullable=False),
+    Column("proposed_by", Plain, nullable=False),
+    Column("created_at", Plain, nullable=False),
 )
 
 approvals = Table(
     "approvals",
     metadata,
-    Column("id", String(80), primary_key=True),
+    Column("id", Plain, primary_key=True),
     Column("proposal_id", ForeignKey("proposals.id"), nullable=False, unique=True),
     Column("run_id", ForeignKey("runs.id"), nullable=False),
-    Column("shown_sha256", String(64), nullable=False),  # digest of the arguments that were shown
-    Column("status", String(20), nullable=False),  # pending, approved, rejected, expired
-    Column("requested_at", String(30), nullable=False),
-    Column("expires_at", String(30), nullable=False),  # empty: never
-    Column("decided_by", String(200), nullable=False, default=""),
-    Column("decided_at", String(30), nullable=False, default=""),
-    Column("reason", Text, nullable=False, default=""),
-    Column("args", Text, nullable=False, default=""),  # the approved arguments: as shown, or as edited
-    Column("args_sha256", String(64), nullable=False, default=""),
+    Column("authority", Plain, nullable=False, server_default="{}"),  # JSON: who may decide (authority.py)
+    Column("shown", Plain, nullable=False, server_default=""),  # the arguments asked about now: as proposed or edited
+    Column("shown_sha256", Plain, nullable=False),
+    Column("status", Plain, nullable=False),  # pending, approved, rejected, answered, expired, revoked
+    Column("requested_at", Plain, nullable=False),
+    Column("escalated_at", Plain, nullable=False, server_default=""),  # when the audit log was told of it
+    Column("expires_at", Plain, nullable=False),  # empty: never
+    Column("decided_by", Plain, nullable=False, default=""),
+    Column("decided_at", Plain, nullable=False, default=""),
+    Column("reason", Plain, nullable=False, default=""),
+    Column("args", Plain, nullable=False, default=""),  # the approved arguments
+    Column("args_sha256", Plain, nullable=False, default=""),
     Index("approvals_by_status", "status", "requested_at"),
+    Index("approvals_by_run", "run_id"),
+)
+
+votes = Table(
+    "votes",
+    metadata,
+    Column("approval_id", ForeignKey("approvals.id"), primary_key=True),
+    Column("name", Plain, primary_key=True),
+    Column("args_sha256", Plain, nullable=False),  # what was agreed to
+    Column("reason", Plain, nullable=False),
+    Column("at", Plain, nullable=False),
 )
 
 effects = Table(
     "effects",
     metadata,
-    Column("key", String(64), primary_key=True),  # digest of run, proposal and arguments: the idempotency key
+    Column("key", Plain, primary_key=True),  # digest of run, proposal and arguments: the idempotency key
     Column("run_id", ForeignKey("runs.id"), nullable=False),
     Column("proposal_id", ForeignKey("proposals.id"), nullable=False),
     Column("approval_id", ForeignKey("approvals.id"), nullable=False),
-    Column("action", String(100), nullable=False),
-    Column("status", String(20), nullable=False),  # claimed, unknown, released, done, failed, abandoned
-    Column("claimed_by", String(200), nullable=False),
-    Column("claimed_at", String(30), nullable=False),
-    Column("finished_at", String(30), nullable=False, default=""),
-    Column("result", Text, nullable=False, default=""),
-    Column("error", Text, nullable=False, default=""),
+    Column("action", Plain, nullable=False),
+    Column("status", Plain, nullable=False),  # claimed, unknown, released, done, failed, abandoned
+    Column("claimed_by", Plain, nullable=False),
+    Column("claimed_at", Plain, nullable=False),
+    Column("claimed_until", Plain, nullable=False, server_default=""),  # renewed while the call goes on
+    Column("finished_at", Plain, nullable=False, default=""),
+    Column("result", Plain, nullable=False, default=""),
+    Column("error", Plain, nullable=False, default=""),
+    Index("effects_by_run", "run_id"),
+    Index("effects_by_approval", "approval_id"),
 )
 
 audit = Table(
     "audit",
     metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("at", String(30), nullable=False),
-    Column("run_id", String(200), nullable=False),
-    Column("event", String(40), nullable=False),
-    Column("body", Text, nullable=False),
-    Column("hash", String(64), nullable=False),  # of the entry before, and this entry's fields
+    Column("at", Plain, nullable=False),
+    Column("run_id", Plain, nullable=False),
+    Column("event", Plain, nullable=False),
+    Column("body", Plain, nullable=False),
+    Column("hash", Plain, nullable=False),  # of the entry before, and this entry's fields
     Index("audit_by_run", "run_id", "seq"),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", Plain, primary_key=True),  # the same at every try, so that a receiver can tell
+    Column("hook", Plain, nullable=False),  # which hook it is for
+    Column("event", Plain, nullable=False),  # pending, decided, expired, unknown, escalated
+    Column("run_id", Plain, nullable=False),
+    Column("body", Plain, nullable=False),  # JSON, as it is sent
+    Column("at", Plain, nullable=False),
+    Column("status", Plain, nullable=False),  # due, sent, given_up
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("next_at", Plain, nullable=False),  # not tried before
+    Column("sender", Plain, nullable=False, server_default=""),  # the process that is sending it
+    Column("sender_until", Plain, nullable=False, server_default=""),
+    Column("error", Plain, nullable=False, server_default=""),
+    Index("notices_by_status", "status", "next_at"),
 )

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, Protocol
 
+from signoff.checkpoints.file import is_busy
+
 _MOST_JOBS: Final = 2000
 _VACUUM_PAGES: Final = 1000
 _SMALL_CROWD: Final = 3
@@ -290,11 +292,6 @@ def begin(connection: sqlite3.Connection, busy_seconds: float) -> None:
             wait = min(2 * wait, _LONGEST_WAIT)
     finally:
         connection.execute(f"PRAGMA busy_timeout = {round(busy_seconds * 1000)}").close()
-
-
-def is_busy(error: sqlite3.Error) -> bool:
-    """Whether another connection is in the way."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _answer(jobs: list[Job]) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from signoff.desk.audit import audit
 from signoff.desk.database import db
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 
 app.add_typer(db, name="db")
+app.add_typer(audit, name="audit")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of one.")]
@@ -56,6 +58,7 @@ def run(
         str | None, typer.Option(metavar="NAME", help="offline, openai, openai:NAME or provider:NAME.")
     ] = None,
     yes: Yes = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but the effects.")] = False,
     json: Json = False,
 ) -> None:
     """Give a team a goal; sign off what it proposes."""
@@ -64,7 +67,7 @@ def run(
     settings = open_run(team, question, sources=sources, out=out, model=model)
     from signoff.desk.running import start_run
 
-    raise typer.Exit(start_run(question, settings, yes=yes, json=json))
+    raise typer.Exit(start_run(question, settings, yes=yes, json=json, dry_run=dry_run))
 
 
 @app.command()
@@ -100,11 +103,19 @@ def approvals(json: Json = False) -> None:
 
 
 @app.command()
-def approve(approval: ApprovalId, by: By = None, resume: GoOn = True, json: Json = False) -> None:
+def approve(
+    approval: ApprovalId,
+    sha256: Annotated[
+        str, typer.Option(metavar="DIGEST", help="Digest, or its beginning, of the arguments that you saw.")
+    ] = "",
+    by: By = None,
+    resume: GoOn = True,
+    json: Json = False,
+) -> None:
     """Approve exactly what was shown, and let the run go on."""
-    from signoff.desk.running import decide
+    from signoff.desk.running import Verdict, decide_approval
 
-    raise typer.Exit(decide(approval, "approve", by=by, go_on=resume, json=json))
+    raise typer.Exit(decide_approval(approval, Verdict(kind="approve", by=by, sha256=sha256), go_on=resume, json=json))
 
 
 @app.command()
@@ -115,10 +126,38 @@ def reject(
     resume: GoOn = True,
     json: Json = False,
 ) -> None:
-    """Reject it: it does not happen."""
-    from signoff.desk.running import decide
+    """Reject it: it does not happen. With a reason, the agent may propose otherwise."""
+    from signoff.desk.running import Verdict, decide_approval
 
-    raise typer.Exit(decide(approval, "reject", by=by, why=why, go_on=resume, json=json))
+    raise typer.Exit(decide_approval(approval, Verdict(kind="reject", by=by, said=why), go_on=resume, json=json))
+
+
+@app.command()
+def respond(
+    approval: ApprovalId,
+    message: Annotated[str, typer.Argument(metavar="MESSAGE", help="What the agent is told.")],
+    by: By = None,
+    resume: GoOn = True,
+    json: Json = False,
+) -> None:
+    """Say something instead of deciding: it does not happen, and the agent reads the message."""
+    from signoff.desk.running import Verdict, decide_approval
+
+    raise typer.Exit(decide_approval(approval, Verdict(kind="respond", by=by, said=message), go_on=resume, json=json))
+
+
+@app.command()
+def revoke(
+    approval: ApprovalId,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the record.")] = "",
+    by: By = None,
+    resume: GoOn = True,
+    json: Json = False,
+) -> None:
+    """Take an approval back, as long as its action was not called."""
+    from signoff.desk.running import Verdict, decide_approval
+
+    raise typer.Exit(decide_approval(approval, Verdict(kind="revoke", by=by, said=why), go_on=resume, json=json))
 
 
 @app.command()
@@ -135,9 +174,46 @@ def edit(
     json: Json = False,
 ) -> None:
     """Approve it with other arguments."""
-    from signoff.desk.running import decide
+    from signoff.desk.running import Verdict, decide_approval
 
-    raise typer.Exit(decide(approval, "edit", by=by, changes=changes or [], go_on=resume, json=json))
+    verdict = Verdict(kind="edit", by=by, changes=changes or [])
+    raise typer.Exit(decide_approval(approval, verdict, go_on=resume, json=json))
+
+
+@app.command()
+def people(
+    give: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=ROLE", help="Give somebody a role.", show_default=False)
+    ] = None,
+    take: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=ROLE", help="Take a role from somebody.", show_default=False)
+    ] = None,
+    by: By = None,
+    json: Json = False,
+) -> None:
+    """List who has which role, or change it; policy says which role decides what."""
+    from signoff.desk.listing import list_people
+
+    list_people(give or [], take or [], by=by, json=json)
+
+
+@app.command()
+def notify(
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often, with --watch.")] = 5.0,
+    newest: Annotated[bool, typer.Option("--list", help="List the newest notices and send nothing.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many, with --list.")] = 20,
+    retry: Annotated[str | None, typer.Option(metavar="NOTICE", help="Send this one again, sent or given up.")] = None,
+    json: Json = False,
+) -> None:
+    """Close what has expired, and send the notices that are due."""
+    from signoff.desk.notifying import list_notices, retry_notice, send_notices, watch_notices
+
+    if newest:
+        return list_notices(limit, json=json)
+    if retry is not None:
+        raise typer.Exit(retry_notice(retry, json=json))
+    raise typer.Exit(watch_notices(every=every, json=json) if watch else send_notices(json=json))
 
 
 @app.command()

@@ -24,7 +24,7 @@ def stats(database: Database = None, json: Json = False) -> None:
 
 @db.command()
 def check(database: Database = None, json: Json = False) -> None:
-    """Check that file, checkpoints and audit log are whole; exit code 1 if not."""
+    """Check that file, checkpoints and audit log are whole; exit code 1 if not. On PostgreSQL: the audit log."""
     from signoff.desk.keeping import check_database
 
     raise typer.Exit(check_database(database, json=json))

@@ -7,19 +7,21 @@ import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from signoff.checkpoints.address import is_address, scheme_of
 from signoff.checkpoints.cipher import new_key
 from signoff.checkpoints.file import LEDGER_TABLE, tables_in
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.official import ImportProgress, import_official
+from signoff.checkpoints.opening import configured_ledger
 from signoff.checkpoints.saver import SqliteCheckpointer
 from signoff.desk.terminal import print_json, row, say, table
 from signoff.errors import NoDatabase, SettingsError
-from signoff.settings import load_settings
+from signoff.settings import Settings, load_settings
 
 _BUSY_SECONDS = 60.0
 
@@ -49,28 +51,59 @@ def show_stats(database: Path | None, *, json: bool) -> None:
     return None
 
 
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, and what is wrong with it."""
+
+    database: str
+    read: str
+    """What was read, in words."""
+    problems: tuple[str, ...]
+
+
 def check_database(database: Path | None, *, json: bool) -> int:
-    """Print what is wrong with the file, its checkpoints and its audit log; returns the exit code."""
+    """Print what is wrong with the database, its checkpoints and its audit log; returns the exit code."""
+    settings = load_settings()
+    if database is None and is_address(settings.database_name):
+        found = _check_server(settings)
+    else:
+        found = _check_file(database)
+    if json:
+        print_json({"database": found.database, "whole": not found.problems, "problems": found.problems})
+        return 1 if found.problems else 0
+    console = Console()
+    for problem in found.problems:
+        say(console, problem)
+    if found.problems:
+        say(console, f"{len(found.problems):,} found. Nothing was changed; a backup can be put in its place.")
+        return 1
+    say(console, f"Whole: {found.read} were read.")
+    return 0
+
+
+def _check_file(database: Path | None) -> Check:
     with opened(database) as saver:
-        problems = list(saver.check())
-        found = saver.stats()
+        problems = tuple(saver.check())
+        checkpoints = saver.stats().checkpoints
     entries = 0
     if LEDGER_TABLE in tables_in(saver.database, _BUSY_SECONDS):
-        with closing(Ledger(saver.database)) as ledger:
-            entries, broken = len(ledger.audit.entries()), ledger.audit.first_broken()
-        if broken is not None:
-            problems.append(f"the audit log was changed at entry {broken}: its hash does not follow from those before")
-    if json:
-        print_json({"database": str(saver.database), "whole": not problems, "problems": problems})
-        return 1 if problems else 0
-    console = Console()
-    for problem in problems:
-        say(console, problem)
-    if problems:
-        say(console, f"{len(problems):,} found. Nothing was changed; a backup can be put in the place of the file.")
-        return 1
-    say(console, f"Whole: {found.checkpoints:,} checkpoints and {entries:,} entries of the audit log were read.")
-    return 0
+        entries, wrong = _check_log(Ledger(saver.database))
+        problems += wrong
+    read = f"{checkpoints:,} checkpoints and {entries:,} entries of the audit log"
+    return Check(str(saver.database), read, problems)
+
+
+def _check_server(settings: Settings) -> Check:
+    """A server looks after its own files; what the ledger says is ours to check."""
+    ledger = configured_ledger(settings)
+    entries, problems = _check_log(ledger)
+    return Check(ledger.database, f"{entries:,} entries of the audit log", problems)
+
+
+def _check_log(ledger: Ledger) -> tuple[int, tuple[str, ...]]:
+    with closing(ledger):
+        found = ledger.audit.verify()
+    return found.entries, tuple(f"audit log: {problem.what}" for problem in found.problems)
 
 
 def back_up(target: Path, database: Path | None, *, force: bool, json: bool) -> None:
@@ -140,12 +173,19 @@ def opened(
 ) -> Iterator[SqliteCheckpointer]:
     """The saver of the database that is meant; NoDatabase if it is not there and is not to be made."""
     settings = load_settings()
-    path = settings.database_path if database is None else database
+    path = settings.database_path if database is None else named_file(database)
     if not make and not path.exists():
         raise NoDatabase(str(path))
     key = settings.encryption_key.get_secret_value() if settings.encryption_key else None
     with SqliteCheckpointer(path, types=types, key=key) as saver:
         yield saver
+
+
+def named_file(database: Path) -> Path:
+    """The file that --database names; SettingsError for an address, of which a path would be made."""
+    if scheme_of(database):
+        raise SettingsError("--database", "takes a file", "Name the address of a server with SIGNOFF_DATABASE.")
+    return database
 
 
 def type_name(text: str) -> tuple[str, str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from json import dumps
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.opening import configured_ledger
 from signoff.checkpoints.runs import RunRecord
 from signoff.desk.terminal import command, print_json, row, say, table
+from signoff.errors import SettingsError
 from signoff.settings import load_settings
 
 
@@ -43,8 +47,39 @@ def list_approvals(*, json: bool) -> None:
         expires = f", open until {_moment(approval.expires_at)}" if approval.expires_at else ""
         say(console, f"{approval.id}  {approval.action} ({approval.risk}), run {approval.run_id}", "bold")
         say(console, f"  asked {_moment(approval.requested_at)}{expires}: {_short(approval.reason)}")
+        say(console, f"  {_short(dumps(approval.shown, ensure_ascii=False))} (digest {approval.shown_sha256[:12]})")
+        if approval.standing:
+            say(console, f"  {approval.standing}")
         say(console, f"  goal: {_short(approval.goal)}")
     return None
+
+
+def list_people(give: Sequence[str], take: Sequence[str], *, by: str | None, json: bool) -> None:
+    """Change roles, then print who has which."""
+    settings = load_settings()
+    ledger, who, console = configured_ledger(settings), by or settings.user_name, Console(stderr=True)
+    for name, role in map(_name_and_role, give):
+        said = "has" if ledger.people.give(name, role, by=who) else "had already"
+        say(console, f"{name} {said} the role {role}.")
+    for name, role in map(_name_and_role, take):
+        said = "no longer has" if ledger.people.take(name, role, by=who) else "did not have"
+        say(console, f"{name} {said} the role {role}.")
+    known = ledger.people.list()
+    if json:
+        return print_json({name: sorted(roles) for name, roles in known.items()})
+    if not known:
+        return Console().print("Nobody has a role. Give one: signoff people --give NAME=ROLE", highlight=False)
+    found = table("name", "roles")
+    for name, roles in known.items():
+        row(found, name, ", ".join(sorted(roles)))
+    return Console().print(found)
+
+
+def _name_and_role(text: str) -> tuple[str, str]:
+    name, _, role = text.rpartition("=")
+    if not name or not role:
+        raise SettingsError("people", f"{text!r} is not NAME=ROLE", "Write it like ann=finance.")
+    return name, role
 
 
 def show_run(run_id: str, *, json: bool) -> None:
@@ -54,7 +89,7 @@ def show_run(run_id: str, *, json: bool) -> None:
     from signoff.graphs.state import TeamState
 
     settings = load_settings()
-    ledger = Ledger(settings.database_path)
+    ledger = configured_ledger(settings)
     record = ledger.runs.get(run_id)
     state = read_state(record.id, settings) if record.driver == "local" else {}
     entries = ledger.audit.entries(record.id)
@@ -124,7 +159,7 @@ def standing(record: RunRecord) -> str:
 
 
 def _ledger() -> Ledger:
-    return Ledger(load_settings().database_path)
+    return configured_ledger(load_settings())
 
 
 def _details(body: dict[str, Any]) -> str:

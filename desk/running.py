@@ -3,81 +3,119 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
-from signoff.checkpoints.approvals import Approval
+from signoff.checkpoints.asking import Approval
 from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.opening import configured_ledger
 from signoff.desk.live import usage_text, watch_live
 from signoff.desk.question import ask_person, edit_in_editor, read_change, show_proposal
 from signoff.desk.terminal import can_ask, command, print_json, say
-from signoff.errors import BadAnswer, RunBusy, RunElsewhere, SignoffError
+from signoff.errors import BadAnswer, ChangedSince, NotAllowed, RunBusy, RunElsewhere, SignoffError
 from signoff.fleet.run import Run
+from signoff.graphs.answers import Decision
 from signoff.graphs.catalog import TEAMS
 from signoff.graphs.control import CONTROLS
+from signoff.graphs.decision import decide
+from signoff.graphs.policy import Ruling
 from signoff.graphs.report import report_team
 from signoff.graphs.state import PlanStep
 from signoff.settings import Settings, load_settings
+from signoff.tools.action import Action
 
 DONE, WAITS, STOPPED, INTERRUPTED = 0, 3, 4, 130
 """Exit codes: the run is done; it waits for a person; it was stopped, rejected or refused; Ctrl-C."""
 
 
-def start_run(question: str, settings: Settings, *, yes: bool, json: bool) -> int:
+def start_run(question: str, settings: Settings, *, yes: bool, json: bool, dry_run: bool) -> int:
     """Start a run of the report team and see it through; returns the exit code."""
     console = Console(stderr=True)
     built = report_team(settings.sources or Path(), out=settings.out, settings=settings)
-    run = Run.start(built, question, settings=settings, drive=False)
-    say(console, f"Run {run.id}")
-    return _see_through(run, settings, console, yes=yes, json=json)
+    run = Run.start(built, question, settings=settings, drive=False, dry_run=dry_run)
+    say(console, f"Run {run.id}" + (" (dry run: nothing is called)" if dry_run else ""))
+    return _see_through(run, console, yes=yes, json=json)
 
 
 def resume_run(run_id: str, *, yes: bool, json: bool) -> int:
     """Go on with a run; returns the exit code."""
     settings = load_settings()
-    return _see_through(Run.open(run_id, settings=settings), settings, Console(stderr=True), yes=yes, json=json)
+    return _see_through(Run.open(run_id, settings=settings), Console(stderr=True), yes=yes, json=json)
 
 
-def decide(
-    approval_id: str,
-    decision: Literal["approve", "reject", "edit"],
-    *,
-    by: str | None,
-    why: str = "",
-    changes: Sequence[str] = (),
-    go_on: bool,
-    json: bool,
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What somebody decides at the command line."""
+
+    kind: Literal["approve", "reject", "edit", "respond", "revoke"]
+    by: str | None
+    said: str = ""
+    """The reason, or the message."""
+    changes: Sequence[str] = ()
+    """Edits, as NAME=VALUE."""
+    sha256: str = ""
+    """Beginning of the digest of what was seen."""
+
+
+def decide_approval(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> int:
     """Record a decision, then drive the run on if its checkpoints are here; returns the exit code."""
     settings = load_settings()
-    who, console = by or settings.user_name, Console(stderr=True)
-    ledger = Ledger(settings.database_path)
-    approval = ledger.approvals.get(approval_id)
-    if decision == "reject":
-        approval = ledger.approvals.reject(approval.id, by=who, reason=why)
+    console, ledger = Console(stderr=True), configured_ledger(settings)
+    approval = _record(ledger, ledger.approvals.get(approval_id), verdict, settings, console)
+    if approval.status == "pending":
+        say(console, f"{approval.action} is not decided yet. {approval.standing} (approval {approval.id})")
     else:
-        if approval.status != "pending":
-            raise approval.already_decided()
-        args = _edited(approval, settings, console, changes) if decision == "edit" else None
-        approval = ledger.approvals.approve(approval.id, by=who, args=args)
-    say(console, f"{approval.action} {approval.status} by {approval.decided_by} (approval {approval.id}).")
+        say(console, f"{approval.action} {approval.status} by {approval.decided_by} (approval {approval.id}).")
     record = ledger.runs.get(approval.run_id)
-    if not go_on or record.driver != "local" or record.team not in TEAMS:
-        if go_on:
+    if not go_on or record.driver != "local" or record.team not in TEAMS or approval.status == "pending":
+        if go_on and approval.status != "pending":
             say(console, "The run is driven by your own program: resume it there and it will find the decision.")
         if json:
             print_json({"approval": approval.id, "status": approval.status, "run": approval.run_id})
-        return DONE
-    code = _see_through(Run.open(record.id, settings=settings), settings, console, yes=False, json=json)
-    return DONE if decision == "reject" and code == STOPPED else code
+        return WAITS if approval.status == "pending" else DONE
+    code = _see_through(Run.open(record.id, settings=settings), console, yes=False, json=json)
+    return DONE if verdict.kind in ("reject", "respond", "revoke") and code == STOPPED else code
 
 
-def _edited(approval: Approval, settings: Settings, console: Console, changes: Sequence[str]) -> dict[str, Any]:
+def _record(ledger: Ledger, approval: Approval, verdict: Verdict, settings: Settings, console: Console) -> Approval:
+    """Write the decision into the ledger."""
+    who, decisions = verdict.by or settings.user_name, ledger.approvals
+    match verdict.kind:
+        case "revoke":
+            return decisions.revoke(approval.id, by=who, reason=verdict.said)
+        case "reject":
+            return decisions.reject(approval.id, by=who, reason=verdict.said)
+        case _ if approval.status != "pending":
+            raise approval.already_decided()
+        case "respond":
+            # The team's own questions are not answered with words.
+            return decide(ledger, approval, Decision("respond", {}, verdict.said), _no_rules, by=who)
+        case "approve":
+            if approval.shown_sha256 != approval.proposed_sha256 and not verdict.sha256:
+                say(console, f"Its arguments are now: {dumps(approval.shown, ensure_ascii=False)}")
+                raise BadAnswer(
+                    "Its arguments were edited since they were proposed. To approve them, add "
+                    f"--sha256 {approval.shown_sha256[:12]}."
+                )
+            return decisions.approve(approval.id, by=who, sha256=verdict.sha256)
+        case "edit":
+            run = Run.open(approval.run_id, settings=settings)
+            edited = _edited(approval, run.action(approval.action), console, verdict.changes)
+            return decide(ledger, approval, Decision("approve", edited), run.team.rules, by=who)
+
+
+def _no_rules(_role: str, action: str, _args: Mapping[str, Any]) -> Ruling:
+    """No arguments are approved here, so that there is nothing to hold against policy."""
+    raise BadAnswer(f"{action} cannot be approved with words.")
+
+
+def _edited(approval: Approval, action: Action[Any], console: Console, changes: Sequence[str]) -> dict[str, Any]:
     """The arguments as a person wants them, checked against the action's schema."""
-    action = Run.open(approval.run_id, settings=settings).action(approval.action)
     if not changes:
         if not can_ask(console):
             raise BadAnswer("There is no terminal for an editor; use --set NAME=VALUE.")
@@ -91,16 +129,26 @@ def _edited(approval: Approval, settings: Settings, console: Console, changes: S
     return read_change(args, approval, action)
 
 
-def _see_through(run: Run, settings: Settings, console: Console, *, yes: bool, json: bool) -> int:
+def _see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
     """Drive the run, asking the person at the terminal, until it ends or nobody can be asked."""
     asks, told = can_ask(console) and not json, list[PlanStep]()
     try:
         _watched(run.resume, console, told)
         while (approval := run.approval) is not None:
-            step = _answer(run, approval, settings, console, yes=yes, asks=asks)
+            step = _answer(run, approval, console, yes=yes, asks=asks)
             if step is None:
                 return _report(run, console, json=json)
-            _watched(step, console, told)
+            try:
+                _watched(step, console, told)
+            except (BadAnswer, NotAllowed, ChangedSince) as error:
+                say(console, str(error))
+                if yes:
+                    return _report(run, console, json=json)
+            else:
+                now = run.approval
+                if now is not None and now.id == approval.id:
+                    say(console, f"Your answer counts, and more is needed. {now.standing}")
+                    return _report(run, console, json=json)
         return _report(run, console, json=json)
     except KeyboardInterrupt:
         say(console, f"\nStopped by you. The run is kept: {command()} resume {run.id}")
@@ -112,13 +160,10 @@ def _see_through(run: Run, settings: Settings, console: Console, *, yes: bool, j
         raise
 
 
-def _answer(
-    run: Run, approval: Approval, settings: Settings, console: Console, *, yes: bool, asks: bool
-) -> Callable[..., Run] | None:
+def _answer(run: Run, approval: Approval, console: Console, *, yes: bool, asks: bool) -> Callable[..., Run] | None:
     """How the run goes on, or None if it has to wait."""
     if yes and approval.action not in CONTROLS:
-        who = f"{settings.user_name} (--yes)"
-        return lambda watch: run.approve(by=who, watch=watch)
+        return lambda watch: run.approve(reason="--yes, unseen", watch=watch)
     action = run.action(approval.action)
     show_proposal(console, approval, action, pages=asks)
     if not asks:
@@ -128,6 +173,8 @@ def _answer(
         return None
     if decision.kind == "reject":
         return lambda watch: run.reject(decision.reason, watch=watch)
+    if decision.kind == "respond":
+        return lambda watch: run.respond(decision.reason, watch=watch)
     return lambda watch: run.approve(args=decision.args, watch=watch)
 
 

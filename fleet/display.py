@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from signoff.agents.artifacts import Draft
-from signoff.checkpoints.approvals import Approval
+from signoff.checkpoints.asking import Approval
 from signoff.checkpoints.runs import RunRecord
 from signoff.graphs.state import PlanStep
 

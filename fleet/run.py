@@ -12,21 +12,25 @@ from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import StateSnapshot
 
 from signoff.agents.usage import NO_USAGE, Usage
-from signoff.checkpoints.approvals import Approval
+from signoff.checkpoints.asking import Approval
+from signoff.checkpoints.authority import Person
 from signoff.checkpoints.digest import readable_text
 from signoff.checkpoints.ledger import Ledger
-from signoff.checkpoints.opening import configured_saver
+from signoff.checkpoints.opening import configured_ledger, configured_saver
 from signoff.checkpoints.owner import current_owner
 from signoff.checkpoints.runs import RunRecord, Status
 from signoff.checkpoints.saver import SqliteCheckpointer
-from signoff.errors import NothingAsked, RunBusy, RunElsewhere, SignoffError, StoreError
+from signoff.errors import NothingAsked, RunBusy, RunElsewhere, SignoffError, StoreError, UnknownApproval
 from signoff.fleet.display import run_markdown
-from signoff.graphs.answers import read_edit
+from signoff.graphs.answers import Decision, read_edit
 from signoff.graphs.catalog import rebuild_team
 from signoff.graphs.control import CONTROLS
+from signoff.graphs.decision import decide
 from signoff.graphs.intake import read_goal
+from signoff.graphs.opening import first_decided
 from signoff.graphs.state import PlanStep
 from signoff.graphs.team import Team
 from signoff.settings import Settings, load_settings
@@ -64,18 +68,35 @@ class Run:
         self.id = run_id
         self.team, self._settings, self._ledger = team, settings, ledger
         self._values: dict[str, Any] | None = None
-        self._shown = self._first_pending()
+        self._shown = self._pending()
 
     @classmethod
     def start(
-        cls, team: Team, goal: str, *, settings: Settings | None = None, watch: Watch = _look_away, drive: bool = True
+        cls,
+        team: Team,
+        goal: str,
+        *,
+        settings: Settings | None = None,
+        watch: Watch = _look_away,
+        drive: bool = True,
+        dry_run: bool = False,
     ) -> Run:
-        """Give a goal to a team and drive the run until it ends or waits for a person."""
+        """Give a goal to a team and drive the run until it ends or waits for a person.
+
+        A dry run does everything but the effects: whatever is approved is not called.
+        """
         settings = settings or load_settings()
-        ledger = team.ledger or Ledger(settings.database_path)
+        ledger = team.ledger or configured_ledger(settings)
         thread = f"r-{secrets.token_hex(4)}"
         run_id, _ = ledger.runs.begin(
-            thread, 1, team=team.name, goal=read_goal(goal), options=team.options, driver="local"
+            thread,
+            1,
+            team=team.name,
+            goal=read_goal(goal),
+            options=team.options,
+            driver="local",
+            requested_by=settings.user_name,
+            dry_run=dry_run or team.dry_run,
         )
         run = cls(run_id, replace(team, ledger=ledger), settings, ledger)
         return run.resume(watch=watch) if drive else run
@@ -84,7 +105,7 @@ class Run:
     def open(cls, run_id: str, *, team: Team | None = None, settings: Settings | None = None) -> Run:
         """The run with this id. A ready-made team is built again; your own must be given to resume it."""
         settings = settings or load_settings()
-        ledger = (team.ledger if team else None) or Ledger(settings.database_path)
+        ledger = (team.ledger if team else None) or configured_ledger(settings)
         record = ledger.runs.get(run_id)
         team = team or rebuild_team(record.team, record.options, settings)
         return cls(record.id, replace(team, ledger=ledger), settings, ledger)
@@ -101,27 +122,44 @@ class Run:
                 with suppress(StoreError):  # the first error is the one to tell
                     self._ledger.runs.set_status(self.id, "failed", readable_text(note))
                 raise
-        self._shown = self._first_pending()
+        self._shown = self._pending()
         return self
 
     def approve(
-        self, *, by: str | None = None, args: Mapping[str, Any] | None = None, watch: Watch = _look_away
+        self,
+        approval: str | None = None,
+        *,
+        by: str | Person | None = None,
+        args: Mapping[str, Any] | None = None,
+        reason: str = "",
+        watch: Watch = _look_away,
     ) -> Run:
         """Approve what this handle last saw asked, as shown or with edited arguments, and go on.
 
-        AlreadyDecided if somebody was faster: what is asked by then is another question. BadAnswer if edited arguments
-        do not fit.
+        `approval` is the id of one of several questions. AlreadyDecided if somebody was faster: what is asked by then
+        is another question. BadAnswer if edited arguments do not fit or policy denies them, NotAllowed if this person
+        may not decide it, ChangedSince if it was edited since.
         """
-        asked = self._asked()
-        if args is not None:
-            args = read_edit(args, asked, self.action(asked.action))
-        self._ledger.approvals.approve(asked.id, by=by or self._settings.user_name, args=args)
-        return self.resume(watch=watch)
+        asked = self._asked(approval)
+        edited = asked.shown if args is None else read_edit(args, asked, self.action(asked.action))
+        return self._decide(asked, Decision("approve", edited, reason), by, watch)
 
-    def reject(self, reason: str = "", *, by: str | None = None, watch: Watch = _look_away) -> Run:
-        """Reject what this handle last saw asked, and go on."""
-        self._ledger.approvals.reject(self._asked().id, by=by or self._settings.user_name, reason=reason)
-        return self.resume(watch=watch)
+    def reject(
+        self,
+        reason: str = "",
+        approval: str | None = None,
+        *,
+        by: str | Person | None = None,
+        watch: Watch = _look_away,
+    ) -> Run:
+        """Reject what this handle last saw asked, and go on; with a reason the agent may propose otherwise."""
+        return self._decide(self._asked(approval), Decision("reject", {}, reason), by, watch)
+
+    def respond(
+        self, message: str, approval: str | None = None, *, by: str | Person | None = None, watch: Watch = _look_away
+    ) -> Run:
+        """Say something instead of deciding, and go on: it is not done, and the agent reads the message."""
+        return self._decide(self._asked(approval), Decision("respond", {}, message), by, watch)
 
     def action(self, name: str) -> Action[Any]:
         """The action of this name: one of the team's, or one of its own questions."""
@@ -139,8 +177,13 @@ class Run:
 
     @property
     def approval(self) -> Approval | None:
-        """What a person is asked now, if anything."""
-        self._shown = self._first_pending()
+        """What a person is asked now, if anything; the first of several questions."""
+        return next(iter(self.approvals), None)
+
+    @property
+    def approvals(self) -> tuple[Approval, ...]:
+        """Everything that a person is asked now, oldest first."""
+        self._shown = self._pending()
         return self._shown
 
     @property
@@ -174,23 +217,33 @@ class Run:
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.status}: {self.record.goal!r}>"
 
-    def _first_pending(self) -> Approval | None:
-        pending = self._ledger.approvals.pending(self.id)
-        return pending[0] if pending else None
+    def _pending(self) -> tuple[Approval, ...]:
+        return tuple(self._ledger.approvals.pending(self.id))
 
-    def _asked(self) -> Approval:
+    def _asked(self, approval_id: str | None) -> Approval:
         """What this handle last saw asked: a decision is about that, whatever is asked by now."""
-        if self._shown is None:
+        if not self._shown:
             raise NothingAsked(self.id, self.status)
-        return self._shown
+        if approval_id is None:
+            return self._shown[0]
+        for asked in self._shown:
+            if asked.id == approval_id:
+                return asked
+        raise UnknownApproval(approval_id)
+
+    def _decide(self, asked: Approval, decision: Decision, by: str | Person | None, watch: Watch) -> Run:
+        decide(self._ledger, asked, decision, self.team.rules, by=by or self._settings.user_name)
+        return self.resume(watch=watch)
 
     def _drive(self, watch: Watch, check_held: Callable[[], None]) -> None:
         with self._graph() as (graph, config):
             snapshot = graph.get_state(config)
             begun = snapshot.created_at is not None
             # `next` is empty after a crash between a task's writes and the next checkpoint; `tasks` is not.
-            if (begun and not snapshot.tasks) or (snapshot.interrupts and self._first_pending() is not None):
-                return
+            if begun and not snapshot.tasks:
+                return self._close(snapshot.values)
+            if snapshot.interrupts and self._waits(snapshot):
+                return None
             if not begun and self.record.driver != "local":
                 raise RunElsewhere(self.id)
             self._ledger.runs.set_status(self.id, "running")
@@ -200,6 +253,27 @@ class Run:
                 check_held()
                 for event in _events(mode, part):
                     watch(event)
+            return None
+
+    def _waits(self, snapshot: StateSnapshot) -> bool:
+        """Whether nothing that is asked was decided, and the thread shows it as it stands."""
+        first, *others = snapshot.values["proposals"]
+        asked = self._ledger.approvals.of_proposal(first["id"])
+        shown = [(question.value["approval_id"], question.value["args_sha256"]) for question in snapshot.interrupts]
+        return (
+            asked is not None
+            and asked.status == "pending"
+            and (asked.id, asked.shown_sha256) in shown
+            and first_decided(self._ledger, others) is None
+        )
+
+    def _close(self, values: Mapping[str, Any]) -> None:
+        """A thread that was ended from outside, before its run was at its end, is a run that was stopped."""
+        if values.get("run", {}).get("ended"):
+            return
+        for approval in self._pending():
+            self._ledger.approvals.close(approval.id, by="policy", reason="the thread was ended")
+        self._ledger.runs.set_status(self.id, "stopped", "The thread was ended from outside; nothing more is done.")
 
     @contextmanager
     def _graph(self) -> Iterator[tuple[Any, RunnableConfig]]:

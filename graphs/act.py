@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from langgraph.types import Command
 from pydantic import ValidationError
 
-from signoff.checkpoints.approvals import Approval
+from signoff.checkpoints.asking import Approval
 from signoff.checkpoints.digest import check_storable, readable_text
-from signoff.checkpoints.effects import Effect
+from signoff.checkpoints.effects import CLAIM_SECONDS, Effect
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.owner import current_owner
-from signoff.errors import ActionFailed
+from signoff.errors import ActionFailed, StoreError
 from signoff.graphs.control import CONTINUE_RUN, SETTLE_OUTCOME, ask_outcome
-from signoff.graphs.gate import Actions, is_of, outcome_message
+from signoff.graphs.gate import outcome_message
+from signoff.graphs.opening import Actions, is_of
 from signoff.graphs.state import (
     Assignment,
     Node,
     Outcome,
+    OutcomeStatus,
     StoredProposal,
     TeamState,
     Update,
     ended_steps,
+    make_outcome,
     plan_step,
     settle_first,
 )
@@ -38,23 +43,26 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger]) -> Node:
     def act(state: TeamState) -> Next:
         if not state.get("proposals"):
             return Command(goto="supervisor")
-        proposal = state["proposals"][0]
+        proposal, run_id = state["proposals"][0], state["run"]["id"]
         approval = ledger().approvals.of_proposal(proposal["id"])
-        if approval is None or approval.status != "approved" or not is_of(approval, proposal, state["run"]["id"]):
+        if approval is None or approval.status != "approved" or not is_of(approval, proposal, run_id):
             return Command(goto="gate")
+        by = approval.decided_by
         if proposal["action"] == CONTINUE_RUN:
             return _go_on(state, proposal, approval)
         if proposal["action"] == SETTLE_OUTCOME:
             _settle_effect(ledger(), approval)
-            return Command(goto="supervisor", update=_settle(state, _outcome(proposal, approval, "done", {})))
+            return Command(goto="supervisor", update=_settle(state, make_outcome(proposal, "done", by=by)))
+        if ledger().runs.get(run_id).dry_run:
+            ledger().effects.skip(approval)
+            outcome = make_outcome(proposal, "skipped", by=by, detail="dry run: not called", result=approval.args)
+            return Command(goto="supervisor", update=_settle(state, outcome))
         effect = perform(ledger(), approval, actions[proposal["action"]])
         if effect.status == "unknown":
-            question = ask_outcome(state["run"]["id"], len(state.get("outcomes", [])), effect.key, effect.error)
+            question = ask_outcome(run_id, len(state.get("outcomes", [])), effect.key, effect.error)
             return Command(goto="supervisor", update={"proposals": [question, *state["proposals"]]})
-        status: Literal["done", "failed", "abandoned"] = (
-            effect.status if effect.status in ("done", "failed") else "abandoned"
-        )
-        outcome = _outcome(proposal, approval, status, effect.result, effect.error)
+        status: OutcomeStatus = effect.status if effect.status in ("done", "failed") else "abandoned"
+        outcome = make_outcome(proposal, status, by=by, detail=effect.error, result=effect.result)
         return Command(goto="supervisor", update=_settle(state, outcome))
 
     return act
@@ -62,7 +70,8 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger]) -> Node:
 
 def perform(ledger: Ledger, approval: Approval, action: Action[Any]) -> Effect:
     """Bring the approved action to its outcome: done once, or surely not, or unknown."""
-    claim = ledger.effects.claim(approval, owner=current_owner())
+    owner = current_owner()
+    claim = ledger.effects.claim(approval, owner=owner)
     effect = claim.effect
     if not claim.fresh:
         if effect.status == "unknown":
@@ -72,9 +81,29 @@ def perform(ledger: Ledger, approval: Approval, action: Action[Any]) -> Effect:
             known, callable_again = effect, effect.status == "released"
         if not callable_again:
             return known or effect
-        if not ledger.effects.reclaim(effect.key, owner=current_owner()):
-            return ledger.effects.claim(approval, owner=current_owner()).effect  # somebody was faster: RunBusy, or done
-    return _call(ledger, approval, action, effect.key)
+        if not ledger.effects.reclaim(effect.key, owner=owner):
+            return ledger.effects.claim(approval, owner=owner).effect  # somebody was faster: RunBusy, or done
+    with _kept(ledger, effect.key, owner):
+        return _call(ledger, approval, action, effect.key)
+
+
+@contextmanager
+def _kept(ledger: Ledger, key: str, owner: str) -> Iterator[None]:
+    """Renew the claim while the call goes on, so that no other host takes it for dead."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(CLAIM_SECONDS / 4):
+            with suppress(StoreError):  # the next renewal may succeed; if none does, the claim runs out
+                ledger.effects.renew(key, owner)
+
+    keeper = threading.Thread(target=renew, name=f"claim {key[:12]}", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        keeper.join()
 
 
 def _call(ledger: Ledger, approval: Approval, action: Action[Any], key: str) -> Effect:
@@ -115,19 +144,23 @@ def _read_back(ledger: Ledger, approval: Approval, action: Action[Any], effect: 
     except Exception as error:  # a read-back is somebody else's code; while it fails, nothing is known
         return ledger.effects.lose(effect.key, f"{effect.error}; its read-back failed: {error}")
     if result is None:
+        ledger.effects.record_read_back(effect.key, "it did not happen")
         return None
     if not isinstance(result, Mapping):
         return ledger.effects.lose(effect.key, f"{effect.error}; its read-back gave {type(result).__name__}, no result")
+    ledger.effects.record_read_back(effect.key, "it happened")
     return ledger.effects.finish(effect.key, _keepable(result))
 
 
 def _settle_effect(ledger: Ledger, approval: Approval) -> None:
-    """Write what a person found out; an action that did not happen is called again by the next act."""
-    key = str(approval.args["effect"])
+    """Write what a person found out; an action that is to be called again is called by the next act."""
+    key, by = str(approval.args["effect"]), approval.decided_by
     if approval.args["happened"] == "yes":
-        ledger.effects.finish(key, {"confirmed_by": approval.decided_by})
+        ledger.effects.finish(key, {"confirmed_by": by})
+    elif approval.args["retry"]:
+        ledger.effects.release(key, f"did not happen, says {by}")
     else:
-        ledger.effects.release(key, f"did not happen, says {approval.decided_by}")
+        ledger.effects.fail(key, f"did not happen, says {by}, and is not to be called again")
 
 
 def _go_on(state: TeamState, proposal: StoredProposal, approval: Approval) -> Next:
@@ -135,7 +168,7 @@ def _go_on(state: TeamState, proposal: StoredProposal, approval: Approval) -> Ne
     instructions = str(approval.args.get("instructions", ""))
     note = plan_step("person", "", "completed", f"{approval.decided_by}: go on. {instructions}".strip())
     update: Update = {
-        **_settle(state, _outcome(proposal, approval, "done", {})),
+        **_settle(state, make_outcome(proposal, "done", by=approval.decided_by)),
         "turn_limit": state.get("turns", 0) + int(approval.args["turns"]),
         "rounds": {},
         "plan": [*ended_steps(state.get("plan", [])), note],
@@ -146,20 +179,3 @@ def _go_on(state: TeamState, proposal: StoredProposal, approval: Approval) -> Ne
 
 def _settle(state: TeamState, outcome: Outcome) -> Update:
     return {**settle_first(state, outcome), "messages": [outcome_message(outcome)]}
-
-
-def _outcome(
-    proposal: StoredProposal,
-    approval: Approval,
-    status: Literal["done", "failed", "abandoned"],
-    result: dict[str, Any],
-    detail: str = "",
-) -> Outcome:
-    return Outcome(
-        proposal=proposal["id"],
-        action=proposal["action"],
-        status=status,
-        detail=detail,
-        by=approval.decided_by,
-        result=result,
-    )

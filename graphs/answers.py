@@ -15,20 +15,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from signoff.checkpoints.approvals import Approval
+from signoff.checkpoints.asking import Approval
 from signoff.checkpoints.digest import check_storable, readable_text
 from signoff.errors import BadAnswer
 from signoff.tools.action import Action
 
 _INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
-_MEANS: dict[str, Literal["approve", "edit", "reject"]] = {
+_MEANS: dict[str, Literal["approve", "edit", "reject", "respond"]] = {
     "approve": "approve",
     "accept": "approve",
     "edit": "edit",
     "reject": "reject",
-    "response": "reject",
-    "respond": "reject",
     "ignore": "reject",
+    "respond": "respond",
+    "response": "reject",  # agent-inbox has no other way to reject with a reason
 }
 
 
@@ -36,15 +36,19 @@ _MEANS: dict[str, Literal["approve", "edit", "reject"]] = {
 class Decision:
     """What an answer decides."""
 
-    kind: Literal["approve", "reject"]
+    kind: Literal["approve", "reject", "respond"]
     args: dict[str, Any]
-    """The approved arguments, as shown or as edited; empty for a rejection."""
+    """The approved arguments, as shown or as edited; empty otherwise."""
     reason: str = ""
+    """Why it is rejected, or what is said instead of a decision."""
+    bound: bool = True
+    """Whether the answer itself says what it is about: by an id, a digest or the arguments."""
 
 
 def read_answer(answer: Any, approval: Approval, action: Action[Any], interrupt_id: str = "") -> Decision:
     """The decision in an answer to the question with this interrupt id; BadAnswer says why there is none."""
     try:
+        check_storable(answer)
         decision = _read(answer, approval, action, interrupt_id)
         check_storable([decision.args, decision.reason])
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -59,12 +63,14 @@ def read_edit(args: Mapping[str, Any], approval: Approval, action: Action[Any]) 
 
 
 def _read(answer: Any, approval: Approval, action: Action[Any], interrupt_id: str) -> Decision:
-    found = _unwrap(answer, approval, interrupt_id)
+    found, bound = _unwrap(answer, approval, interrupt_id)
     kind = _MEANS.get(str(found.get("type", "")).strip().lower())
     if kind is None:
-        raise BadAnswer(f"The answer has the type {found.get('type')!r}, which is not approve, edit or reject.")
-    if kind == "reject":
-        return Decision("reject", {}, _message(found))
+        raise BadAnswer(f"The answer has the type {_shown(found.get('type'))}: not approve, edit, reject or respond.")
+    if kind == "respond" and not _message(found):
+        raise BadAnswer("The response says nothing.")
+    if kind in ("reject", "respond"):
+        return Decision(kind, {}, _message(found))
     args = _named_args(found, approval)
     if kind == "edit":
         if args is None:
@@ -76,26 +82,27 @@ def _read(answer: Any, approval: Approval, action: Action[Any], interrupt_id: st
         return Decision("approve", edited)
     if args is not None and _fit(args, approval.shown, action.arguments) != approval.shown:
         raise BadAnswer("The approval carries other arguments than were shown; send an edit instead.")
-    return Decision("approve", approval.shown)
+    return Decision("approve", approval.shown, bound=bound or args is not None)
 
 
-def _unwrap(answer: Any, approval: Approval, interrupt_id: str) -> dict[str, Any]:
-    """The one decision inside all wrappings, its approval id and digest checked wherever they stand."""
+def _unwrap(answer: Any, approval: Approval, interrupt_id: str) -> tuple[dict[str, Any], bool]:
+    """The one decision inside all wrappings, its approval id and digest checked wherever they stand; any there were."""
+    bound = False
     for _ in range(6):  # deeper than any client wraps
         if isinstance(answer, str):
             answer = _parse_text(answer)
         elif isinstance(answer, list):
             answer = _only(answer)
         elif isinstance(answer, dict):
-            _check_identity(answer, approval)
+            bound = _check_identity(answer, approval) or bound
             if "decisions" in answer:
                 answer = answer["decisions"]
                 if not isinstance(answer, list):
                     raise BadAnswer("'decisions' is not a list.")
             elif "type" in answer:
-                return answer
+                return answer, bound
             else:
-                answer = _keyed(answer, approval, interrupt_id)
+                answer, bound = _keyed(answer, approval, interrupt_id), True
         else:
             raise BadAnswer(f"The answer is {_shown(answer)}, which is no decision.")
     raise BadAnswer("The answer is nested too deeply.")
@@ -131,10 +138,14 @@ def _keyed(answer: dict[Any, Any], approval: Approval, interrupt_id: str) -> Any
     raise BadAnswer("The answer has no 'type' and no 'decisions'.")
 
 
-def _check_identity(answer: dict[Any, Any], approval: Approval) -> None:
+def _check_identity(answer: dict[Any, Any], approval: Approval) -> bool:
+    """Whether the answer names its question; BadAnswer if that is another one."""
+    named = False
     for field, expected in (("approval_id", approval.id), ("args_sha256", approval.shown_sha256)):
         if field in answer and answer[field] != expected:
             raise BadAnswer(f"The answer is for another question ({field} {_shown(answer[field])}).")
+        named = named or field in answer
+    return named
 
 
 def _named_args(found: dict[str, Any], approval: Approval) -> dict[str, Any] | None:

@@ -30,7 +30,8 @@ class Settlement(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     effect: str = Field(description="The effect's key")
-    happened: Literal["yes", "no"] = Field("yes", description="'no' calls it again")
+    happened: Literal["yes", "no"] = Field("yes", description="Whether it happened")
+    retry: bool = Field(True, description="If it did not happen: whether it is called again")
 
 
 def _nothing(_arguments: BaseModel, _key: str) -> Mapping[str, Any]:
@@ -55,7 +56,8 @@ CONTROLS: dict[str, Action[Any]] = {
     SETTLE_OUTCOME: Action(
         name=SETTLE_OUTCOME,
         description=(
-            "Approve: it happened. Edit `happened` to 'no': it did not, and is called again. Reject: leave it, go on."
+            "Approve: it happened. Edit `happened` to 'no': it did not, and is called again, unless you also edit "
+            "`retry` to false. Reject: give it up, its outcome unknown, and go on."
         ),
         arguments=Settlement,
         call=_nothing,
@@ -82,7 +84,7 @@ def ask_outcome(run_id: str, serial: int, effect: str, reason: str) -> StoredPro
         run_id,
         "act",
         serial,
-        Proposal(action=SETTLE_OUTCOME, args={"effect": effect, "happened": "yes"}, reason=reason),
+        Proposal(action=SETTLE_OUTCOME, args={"effect": effect, "happened": "yes", "retry": True}, reason=reason),
     )
 
 

@@ -7,107 +7,160 @@ would raise for ever; it routes back here instead, with the reason in the next q
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphInterrupt
 from langgraph.types import Command, Interrupt, interrupt
 
-from signoff.checkpoints.approvals import Approval, Question
+from signoff.checkpoints import clock
+from signoff.checkpoints.asking import Approval
+from signoff.checkpoints.digest import digest
 from signoff.checkpoints.ledger import Ledger
-from signoff.errors import AlreadyDecided, BadAnswer
-from signoff.graphs.answers import Decision, read_answer
-from signoff.graphs.control import CONTROLS, SETTLE_OUTCOME
-from signoff.graphs.policy import Ask, Policy
-from signoff.graphs.state import NodeWithConfig, Outcome, StoredProposal, TeamState, Update, settle_first
+from signoff.errors import AlreadyDecided, BadAnswer, ChangedSince, NotAllowed
+from signoff.graphs.answers import read_answer
+from signoff.graphs.caller import calling_person
+from signoff.graphs.control import SETTLE_OUTCOME
+from signoff.graphs.decision import decide, denial
+from signoff.graphs.opening import Opening, first_decided, is_of
+from signoff.graphs.state import (
+    NodeWithConfig,
+    Outcome,
+    OutcomeStatus,
+    StoredProposal,
+    TeamState,
+    Update,
+    make_outcome,
+    question_over,
+    settle_first,
+)
 from signoff.tools.action import Action
 
 Next = Command[Literal["gate", "act", "supervisor"]]
-Actions = dict[str, Action[Any]]
+
+_SAY_IT_AGAIN = (
+    "Your last answer did not count. It names no question, and another one was settled a moment ago: it may have been "
+    "meant for that. If you mean this question, approve it again."
+)
 
 
-def build_gate(
-    actions: Actions, policy: Policy, ledger: Callable[[], Ledger], hours: Callable[[], float]
-) -> NodeWithConfig:
-    """The gate node of a team; `hours` is how long a question stays open unless policy says otherwise."""
+def build_gate(opening: Opening, ledger: Callable[[], Ledger]) -> NodeWithConfig:
+    """The gate node of a team."""
 
     def gate(state: TeamState, config: RunnableConfig) -> Next:
         if not state.get("proposals"):
             return Command(goto="supervisor")
-        proposal = state["proposals"][0]
-        control = proposal["action"] in CONTROLS
-        rule = Ask() if control else policy.rule(proposal["action"])
-        action = CONTROLS.get(proposal["action"]) or actions.get(proposal["action"])
-        if action is None or rule == "deny":
-            return _settle(state, proposal, "denied", "policy does not allow it", by="policy")
-        question = _question(state, proposal, action)
-        approvals = ledger().approvals
-        if rule == "allow":
-            approval = approvals.allow(question, by="policy")
-        else:
-            open_for = None if control else (rule.hours if rule.hours is not None else hours()) * 3600
-            approval = approvals.ask(question, expires_in=open_for)
-        if not is_of(approval, proposal, state["run"]["id"]):
-            return _settle(state, proposal, "denied", "it is not what the ledger knows under its id", by="policy")
-        if approval.status == "pending":
-            ledger().runs.set_status(approval.run_id, "waiting", f"{approval.action} waits for approval {approval.id}")
-            answer = interrupt(_payload(approval, action, state.get("problem", "")))
-            try:
-                decision = read_answer(answer, approval, action, _interrupt_id(config))
-                approval = _decide(ledger(), decision, approval, _who(config))
-            except BadAnswer as error:
-                return Command(goto="gate", update={"problem": str(error)})
-        return _follow(state, proposal, approval, ledger())
+        return _Visit(state, config, opening, ledger()).pass_on()
 
     return gate
 
 
-def _follow(state: TeamState, proposal: StoredProposal, approval: Approval, ledger: Ledger) -> Next:
-    """Go where the ledger's decision leads."""
-    ledger.runs.set_status(approval.run_id, "running")
-    if approval.status == "approved":
-        return Command(goto="act", update={"problem": ""})
-    if proposal["action"] == SETTLE_OUTCOME:
-        ledger.effects.abandon(str(proposal["args"]["effect"]), f"given up by {approval.decided_by}")
-    status: Literal["rejected", "expired"] = "rejected" if approval.status == "rejected" else "expired"
-    return _settle(state, proposal, status, approval.decision_reason, by=approval.decided_by)
+@dataclass(frozen=True)
+class _Visit:
+    """One execution of the node."""
+
+    state: TeamState
+    config: RunnableConfig
+    opening: Opening
+    ledger: Ledger
+
+    def pass_on(self) -> Next:
+        """Where the run goes next."""
+        first, *others = self.state["proposals"]
+        known = self.ledger.approvals.of_proposal(first["id"])
+        if known is not None and not is_of(known, first, self.run_id):
+            return self._rename(first)
+        approval = known or self.opening.open(self.ledger, first, self.run_id)
+        waiting = [other for place, other in enumerate(others, 1) if self._is_open(other, ahead=place)]
+        if approval.status == "pending":
+            return self._ask(first, approval, waiting)
+        return self._follow(first, approval)
+
+    @property
+    def run_id(self) -> str:
+        """The run that the thread is at."""
+        return self.state["run"]["id"]
+
+    def _is_open(self, proposal: StoredProposal, ahead: int) -> bool:
+        """Whether a proposal that waits behind others can be decided already; opened if policy asks about it."""
+        known = self.ledger.approvals.of_proposal(proposal["id"])
+        if known is not None:
+            return is_of(known, proposal, self.run_id)
+        return self.opening.open_early(self.ledger, proposal, self.run_id, ahead) is not None
+
+    def _ask(self, first: StoredProposal, approval: Approval, waiting: list[StoredProposal]) -> Next:
+        seen = self.state.get("shown", {}).get(first["id"], approval.proposed_sha256)
+        if seen != approval.shown_sha256:
+            # An answer that arrives now was given to what stood here before.
+            return self._again(approval, "Its arguments were edited: this is what is asked about now.")
+        note = f"{approval.action} waits for approval {approval.id}"
+        self.ledger.runs.set_status(approval.run_id, "waiting", note)
+        action = self.opening.action(first["action"])
+        try:
+            answer = interrupt(question_payload(approval, action, self.state.get("problem", "")))
+        except GraphInterrupt:
+            decided = first_decided(self.ledger, waiting)
+            if decided is None:
+                raise
+            return self._promote(decided)
+        try:
+            decision = read_answer(answer, approval, action, _interrupt_id(self.config))
+            if decision.kind == "approve" and not decision.bound and self._may_be_late():
+                return self._again(approval, _SAY_IT_AGAIN, asked_again=clock.now())
+            now = decide(self.ledger, approval, decision, self.opening.rules, by=calling_person(self.config))
+        except (BadAnswer, NotAllowed, ChangedSince) as error:
+            return self._again(approval, f"Your last answer did not count. {error}")
+        except AlreadyDecided:
+            now = self.ledger.approvals.get(approval.id)  # what stands in the ledger wins
+        if now.status == "pending":
+            return self._again(now, "Your last answer counts, and more is needed.")
+        return self._follow(first, now)
+
+    def _may_be_late(self) -> bool:
+        """Whether an answer that names no question may have been given to the one before: sent twice, or overtaken."""
+        settled_at, asked_again = self.state.get("settled_at", ""), self.state.get("asked_again", "")
+        seconds = self.opening.confirm_seconds()
+        if not settled_at or clock.seconds_since(settled_at) >= seconds:
+            return False
+        return not asked_again or clock.seconds_since(asked_again) < seconds / 30
+
+    def _again(self, approval: Approval, problem: str, *, asked_again: str = "") -> Next:
+        shown = {approval.proposal_id: self.ledger.approvals.get(approval.id).shown_sha256}
+        return Command(goto="gate", update={"problem": problem, "shown": shown, "asked_again": asked_again})
+
+    def _promote(self, chosen: StoredProposal) -> Next:
+        """Put it first; the supervisor announces what is first."""
+        rest = [proposal for proposal in self.state["proposals"] if proposal["id"] != chosen["id"]]
+        return Command(goto="supervisor", update={"proposals": [chosen, *rest]})
+
+    def _rename(self, changed: StoredProposal) -> Next:
+        """A proposal that was changed in the state is another one, which nobody has decided."""
+        identity = digest([self.run_id, changed["id"], changed["action"], changed["args"]])
+        renamed: StoredProposal = {**changed, "id": f"p-{identity[:12]}"}
+        return Command(goto="supervisor", update={"proposals": [renamed, *self.state["proposals"][1:]]})
+
+    def _follow(self, proposal: StoredProposal, approval: Approval) -> Next:
+        """Go where the ledger's decision leads."""
+        self.ledger.runs.set_status(approval.run_id, "running")
+        if approval.status == "approved":
+            why = denial(approval, self.opening.rules)
+            if why:
+                return self._settle(proposal, "denied", why, by="policy")
+            return Command(goto="act", update=question_over())
+        if proposal["action"] == SETTLE_OUTCOME and approval.decided_by != "policy":
+            self.ledger.effects.abandon(str(proposal["args"]["effect"]), f"given up by {approval.decided_by}")
+        return self._settle(proposal, _outcome_status(approval), approval.decision_reason, by=approval.decided_by)
+
+    def _settle(self, proposal: StoredProposal, status: OutcomeStatus, detail: str, *, by: str) -> Next:
+        outcome = make_outcome(proposal, status, detail=detail, by=by)
+        update: Update = settle_first(self.state, outcome)
+        return Command(goto="supervisor", update={**update, "messages": [outcome_message(outcome)]})
 
 
-def is_of(approval: Approval, proposal: StoredProposal, run_id: str) -> bool:
-    """Whether the approval is about just this proposal: the state can be edited, the ledger decides."""
-    known = (approval.proposal_id, approval.run_id, approval.action, approval.shown)
-    return known == (proposal["id"], run_id, proposal["action"], proposal["args"])
-
-
-def _interrupt_id(config: RunnableConfig) -> str:
-    """Id of the question this execution of the node raises."""
-    return Interrupt.from_ns(None, ns=str(config.get("configurable", {}).get("checkpoint_ns", ""))).id
-
-
-def _decide(ledger: Ledger, decision: Decision, approval: Approval, who: str) -> Approval:
-    """Write the decision into the ledger; whatever stands there already wins."""
-    try:
-        if decision.kind == "approve":
-            return ledger.approvals.approve(approval.id, by=who, args=decision.args)
-        return ledger.approvals.reject(approval.id, by=who, reason=decision.reason)
-    except AlreadyDecided:
-        return ledger.approvals.get(approval.id)
-
-
-def _question(state: TeamState, proposal: StoredProposal, action: Action[Any]) -> Question:
-    return Question(
-        proposal_id=proposal["id"],
-        run_id=state["run"]["id"],
-        action=proposal["action"],
-        args=proposal["args"],
-        reason=proposal["reason"],
-        risk=action.risk,
-        proposed_by=proposal["by"],
-    )
-
-
-def _payload(approval: Approval, action: Action[Any], problem: str) -> dict[str, Any]:
+def question_payload(approval: Approval, action: Action[Any], problem: str) -> dict[str, Any]:
     """What is asked, as agent-inbox, agent-chat-ui, deep-agents-ui and Studio render it, and what our desk needs."""
     request = {
         "name": approval.action,
@@ -124,38 +177,33 @@ def _payload(approval: Approval, action: Action[Any], problem: str) -> dict[str,
         "expires_at": approval.expires_at,
         "risk": approval.risk,
         "run_id": approval.run_id,
+        "authority": approval.authority.as_json(),
+        "agreed": [vote.name for vote in approval.votes],
+        "dry_run": approval.dry_run,
     }
 
 
 def describe(approval: Approval, action: Action[Any], problem: str = "") -> str:
-    """The question in Markdown: a bad answer's problem first, then who proposes what and why, then the preview."""
-    parts = [f"**Your last answer did not count.** {problem}"] if problem else []
+    """The question in Markdown: what became of the last answer, who proposes what and why, who decides, the preview."""
+    parts = [f"**{problem}**"] if problem else []
     parts.append(f"**{approval.proposed_by}** proposes **{approval.action}**. {approval.reason}".strip())
-    if action.preview is not None:
-        parts.append(action.preview(action.arguments.model_validate(approval.shown)))
-    else:
-        parts.append(action.description)
+    if approval.dry_run:
+        parts.append("Dry run: nothing is called, whatever you decide.")
+    if approval.standing:
+        parts.append(approval.standing)
+    if approval.shown_sha256 != approval.proposed_sha256:
+        parts.append("The arguments were edited since they were proposed.")
+    parts.append(_preview(approval.shown, action))
     return "\n\n".join(parts)
 
 
-def _who(config: RunnableConfig) -> str:
-    """Who answers, as far as the server knows; a plain `Command(resume=…)` says nothing of that."""
-    return str(config.get("configurable", {}).get("langgraph_auth_user_id") or "whoever resumed the thread")
-
-
-def _settle(
-    state: TeamState,
-    proposal: StoredProposal,
-    status: Literal["rejected", "denied", "expired"],
-    detail: str,
-    *,
-    by: str,
-) -> Next:
-    outcome = Outcome(
-        proposal=proposal["id"], action=proposal["action"], status=status, detail=detail, by=by, result={}
-    )
-    update: Update = settle_first(state, outcome)
-    return Command(goto="supervisor", update={**update, "messages": [outcome_message(outcome)]})
+def _preview(args: Mapping[str, Any], action: Action[Any]) -> str:
+    if action.preview is None:
+        return action.description
+    try:
+        return action.preview(action.arguments.model_validate(args))
+    except Exception as error:  # a preview is somebody else's code, and must not keep a person from deciding
+        return f"{action.description}\n\n(It has no preview: {type(error).__name__}: {error})"
 
 
 def outcome_message(outcome: Outcome) -> ToolMessage:
@@ -169,3 +217,20 @@ def outcome_message(outcome: Outcome) -> ToolMessage:
         id=f"outcome-{outcome['proposal']}",
         status="success" if outcome["status"] == "done" else "error",
     )
+
+
+def _interrupt_id(config: RunnableConfig) -> str:
+    """Id of the question this execution of the node raises."""
+    return Interrupt.from_ns(None, ns=str(config.get("configurable", {}).get("checkpoint_ns", ""))).id
+
+
+def _outcome_status(approval: Approval) -> OutcomeStatus:
+    if approval.status == "rejected" and approval.decided_by == "policy":
+        return "denied"
+    statuses: dict[str, OutcomeStatus] = {
+        "rejected": "rejected",
+        "answered": "answered",
+        "expired": "expired",
+        "revoked": "revoked",
+    }
+    return statuses[approval.status]

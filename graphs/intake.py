@@ -13,14 +13,17 @@ from signoff.agents.usage import NO_USAGE
 from signoff.checkpoints.digest import check_storable, readable_text
 from signoff.checkpoints.ledger import Ledger
 from signoff.errors import TeamError
+from signoff.graphs.caller import calling_person
 from signoff.graphs.state import CurrentRun, Node, NodeWithConfig, Outcome, TeamState, Update
 
 _INJECTED = "do-not-render-"
 """Prefix of the ids of messages that agent-chat-ui adds by itself, such as a made-up answer to an open tool call."""
 
 
-def build_intake(team: str, options: Mapping[str, Any], ledger: Callable[[], Ledger]) -> NodeWithConfig:
-    """The node that every run starts at."""
+def build_intake(
+    team: str, options: Mapping[str, Any], ledger: Callable[[], Ledger], *, dry_run: bool
+) -> NodeWithConfig:
+    """The node that every run starts at; `dry_run` makes every run one."""
 
     def intake(state: TeamState, config: RunnableConfig) -> Update:
         dropped = [RemoveMessage(id=message.id or "") for message in state.get("messages", []) if _is_injected(message)]
@@ -36,7 +39,15 @@ def build_intake(team: str, options: Mapping[str, Any], ledger: Callable[[], Led
             _replace(ledger(), current["id"])
         thread = str(config.get("configurable", {}).get("thread_id") or uuid.uuid4().hex[:12])
         after = current["number"] if current else 0
-        run_id, number = ledger().runs.begin(thread, after + 1, team=team, goal=goal, options=options)
+        run_id, number = ledger().runs.begin(
+            thread,
+            after + 1,
+            team=team,
+            goal=goal,
+            options=options,
+            requested_by=calling_person(config).name,
+            dry_run=dry_run or state.get("dry_run", False) is not False,  # anything unclear calls nothing
+        )
         run = CurrentRun(id=run_id, number=number, goal=goal, message=message, ended="")
         return {**_fresh(run), "messages": dropped if message else [*dropped, _said(run)]}
 
@@ -109,11 +120,15 @@ def _fresh(run: CurrentRun) -> Update:
         "artifacts": {},
         "proposals": [],
         "outcomes": [],
+        "heard": [],
+        "dry_run": False,
         "assignment": {"agent": "", "reason": "", "instructions": ""},
         "turns": 0,
         "turn_limit": 0,
         "rounds": {},
         "problem": "",
+        "shown": {},
+        "asked_again": "",
         "usage": NO_USAGE,
     }
 
@@ -121,7 +136,7 @@ def _fresh(run: CurrentRun) -> Update:
 def _replace(ledger: Ledger, run_id: str) -> None:
     """Close what is still open of a run that another goal replaces."""
     for approval in ledger.approvals.pending(run_id):
-        ledger.approvals.reject(approval.id, by="intake", reason="another goal replaced this one")
+        ledger.approvals.close(approval.id, by="policy", reason="another goal replaced this one")
     ledger.runs.set_status(run_id, "stopped", "another goal replaced this one")
 
 
@@ -131,7 +146,7 @@ def _is_injected(message: AnyMessage) -> bool:
 
 def _stopped(outcomes: Sequence[Outcome]) -> bool:
     """Whether the last thing that was asked did not happen."""
-    return bool(outcomes) and outcomes[-1]["status"] != "done"
+    return bool(outcomes) and outcomes[-1]["status"] not in ("done", "skipped")
 
 
 def _line(outcome: Outcome) -> str:

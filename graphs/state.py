@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph.message import add_messages
 
 from signoff.agents.usage import Usage
+from signoff.checkpoints import clock
 
 
 class StoredArtifact(TypedDict):
@@ -49,12 +50,21 @@ class StoredProposal(TypedDict):
     by: str
 
 
+OutcomeStatus = Literal[
+    "done", "rejected", "answered", "denied", "expired", "revoked", "failed", "abandoned", "skipped"
+]
+"""answered: a person said something instead of deciding; denied: by policy; abandoned: nobody knows whether it
+happened; skipped: in a dry run, where nothing is called."""
+
+
 class Outcome(TypedDict):
     """What became of a proposal."""
 
     proposal: str
     action: str
-    status: Literal["done", "rejected", "denied", "expired", "failed", "abandoned"]
+    role: str
+    """Who proposed it."""
+    status: OutcomeStatus
     detail: str
     by: str
     """Who decided: a person, 'policy', or empty."""
@@ -85,6 +95,8 @@ class TeamInput(TypedDict, total=False):
     """What a run starts from: a goal, or a conversation whose last human message is the goal."""
 
     goal: str
+    dry_run: bool
+    """True: everything is done but the effects."""
     messages: Annotated[list[AnyMessage], add_messages]
 
 
@@ -93,12 +105,16 @@ class TeamState(TypedDict, total=False):
 
     messages: Annotated[list[AnyMessage], add_messages]
     goal: str
+    dry_run: bool
+    """As it was given; the ledger knows whether the run is one."""
     run: CurrentRun
     plan: list[PlanStep]
     artifacts: dict[str, StoredArtifact]
     proposals: list[StoredProposal]
     """Not settled yet; the first is at the gate."""
     outcomes: list[Outcome]
+    heard: list[str]
+    """The proposals whose agents have worked again since they were told what a person said."""
     assignment: Assignment
     turns: int
     """Agent turns taken."""
@@ -106,7 +122,13 @@ class TeamState(TypedDict, total=False):
     rounds: dict[str, int]
     """How often each artifact was rejected."""
     problem: str
-    """Why the last answer at the gate decided nothing; empty if there was none."""
+    """What became of the last answer at the gate, if it asks again; empty otherwise."""
+    shown: dict[str, str]
+    """Digest of the arguments that the question at the gate shows, by proposal, where they are not as proposed."""
+    settled_at: str
+    """When the last question on the thread was settled; an answer meant for it may still arrive."""
+    asked_again: str
+    """When an answer that might have been meant for an earlier question was asked for again; empty otherwise."""
     usage: Usage
 
 
@@ -155,5 +177,48 @@ def settle_first(state: Mapping[str, Any], outcome: Outcome) -> Update:
     return {
         "proposals": state["proposals"][1:],
         "outcomes": [*state.get("outcomes", []), outcome],
-        "problem": "",
+        **question_over(),
     }
+
+
+def question_over() -> Update:
+    """The question at the gate is settled: nothing of it stays, but when that was."""
+    return {"problem": "", "shown": {}, "asked_again": "", "settled_at": clock.now()}
+
+
+def make_outcome(
+    proposal: StoredProposal,
+    status: OutcomeStatus,
+    *,
+    by: str,
+    detail: str = "",
+    result: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """What became of this proposal."""
+    return Outcome(
+        proposal=proposal["id"],
+        action=proposal["action"],
+        role=proposal["by"],
+        status=status,
+        detail=detail,
+        by=by,
+        result=dict(result or {}),
+    )
+
+
+def unheard(state: TeamState, role: str = "") -> list[Outcome]:
+    """What people said about proposals, with a reason, that whoever made them (or this role) has not heard yet."""
+    heard = state.get("heard", [])
+    return [
+        outcome
+        for outcome in state.get("outcomes", [])
+        if outcome["status"] in ("rejected", "answered")
+        and outcome["detail"]
+        and outcome["proposal"] not in heard
+        and role in ("", outcome["role"])
+    ]
+
+
+def what_was_said(outcome: Outcome) -> str:
+    """Why a proposal was not done, as its agent reads it."""
+    return f"{outcome['action']} was {outcome['status']} by {outcome['by']}: {outcome['detail']}"

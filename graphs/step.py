@@ -15,7 +15,7 @@ from signoff.agents.usage import NO_USAGE, add_usage
 from signoff.agents.work import StepFailed, Work, ado_work, do_work
 from signoff.graphs.control import store_proposal
 from signoff.graphs.routing import rejections
-from signoff.graphs.state import StoredArtifact, TeamState, Update, end_step
+from signoff.graphs.state import StoredArtifact, TeamState, Update, end_step, unheard, what_was_said
 
 
 def build_step(agent: Agent[Any], agents: Sequence[Agent[Any]]) -> RunnableLambda[TeamState, Update]:
@@ -47,7 +47,10 @@ def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState) -> 
     return Task(
         goal=state["run"]["goal"],
         artifacts={need.__name__: need.model_validate(artifacts[need.__name__]["value"]) for need in agent.needs},
-        notes=rejections(agents, artifacts).get(name, ()),
+        notes=(
+            *rejections(agents, artifacts).get(name, ()),
+            *(what_was_said(outcome) for outcome in unheard(state, agent.role)),
+        ),
         instructions=state["assignment"]["instructions"],
         previous=agent.gives.model_validate(previous["value"]) if previous else None,
         say=say,
@@ -75,6 +78,7 @@ def _done(agent: Agent[Any], state: TeamState, work: Work) -> Update:
         "artifacts": {**artifacts, name: stored},
         "proposals": [*state.get("proposals", []), *proposed],
         "rounds": rounds,
+        "heard": [*state.get("heard", []), *(outcome["proposal"] for outcome in unheard(state, agent.role))],
         "plan": end_step(state["plan"], agent.role, "completed", note),
         "messages": [AIMessage(brief, name=agent.role, id=f"{run_id}-{turn}-{agent.role}")],
         "usage": add_usage(state.get("usage", NO_USAGE), work.usage),

@@ -21,7 +21,16 @@ from signoff.errors import ModelRefused
 from signoff.graphs.control import pause
 from signoff.graphs.plan import failures_in_a_row, revise_plan
 from signoff.graphs.routing import candidates, is_complete, judge, rejections
-from signoff.graphs.state import Assignment, Node, PlanStep, StoredProposal, TeamState, Update
+from signoff.graphs.state import (
+    Assignment,
+    Node,
+    PlanStep,
+    StoredProposal,
+    TeamState,
+    Update,
+    unheard,
+    what_was_said,
+)
 from signoff.settings import load_settings
 
 _INSTRUCTIONS = (
@@ -86,6 +95,9 @@ def build_supervisor(agents: Sequence[Agent[Any]], supervisor: Supervisor) -> No
         if state.get("proposals"):
             return Command(goto="gate", update={"messages": _announce(state["messages"], state["proposals"][0])})
         artifacts, plan = state["artifacts"], state.get("plan", [])
+        told = _tell(agents, state)
+        if told is not None and not state["run"]["ended"] and _limit_reached(limits(), state) is None:
+            return _assign(state, agents, told, state.get("usage", NO_USAGE))
         if state["run"]["ended"] or is_complete(agents, artifacts) or _was_refused(state):
             return Command(goto="finish", update={"plan": revise_plan(plan, agents, artifacts, None)})
         found, usage = _next(agents, supervisor, limits(), state)
@@ -102,16 +114,31 @@ def build_supervisor(agents: Sequence[Agent[Any]], supervisor: Supervisor) -> No
                     "messages": _announce(state["messages"], question),
                 },
             )
-        update: Update = {
-            "assignment": found,
-            "turns": state.get("turns", 0) + 1,
-            "plan": revise_plan(plan, agents, artifacts, found),
-            "usage": total,
-        }
-        get_stream_writer()({"agent": found["agent"], "turn": update["turns"], "reason": found["reason"]})
-        return Command(goto=found["agent"], update=update)
+        return _assign(state, agents, found, total)
 
     return supervise
+
+
+def _assign(state: TeamState, agents: Sequence[Agent[Any]], found: Assignment, total: Usage) -> Command[Any]:
+    """Put an agent to work."""
+    update: Update = {
+        "assignment": found,
+        "turns": state.get("turns", 0) + 1,
+        "plan": revise_plan(state.get("plan", []), agents, state["artifacts"], found),
+        "usage": total,
+    }
+    get_stream_writer()({"agent": found["agent"], "turn": update["turns"], "reason": found["reason"]})
+    return Command(goto=found["agent"], update=update)
+
+
+def _tell(agents: Sequence[Agent[Any]], state: TeamState) -> Assignment | None:
+    """Let whoever proposed something hear why it was not done, so that they may propose otherwise."""
+    for outcome in unheard(state):
+        for agent in agents:
+            failed = len(failures_in_a_row(state.get("plan", []), agent.role))
+            if agent.role == outcome["role"] and failed < agent.limits.attempts:
+                return Assignment(agent=agent.role, reason=what_was_said(outcome), instructions="")
+    return None
 
 
 def _next(

@@ -11,17 +11,20 @@ from langgraph.graph import END, START, StateGraph
 
 from signoff.agents.agent import Agent
 from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.opening import configured_ledger
 from signoff.errors import TeamError
 from signoff.graphs.act import build_act
 from signoff.graphs.control import CONTROLS
-from signoff.graphs.gate import Actions, build_gate
+from signoff.graphs.gate import build_gate
 from signoff.graphs.intake import build_finish, build_intake
-from signoff.graphs.policy import Policy
+from signoff.graphs.opening import Actions, Opening
+from signoff.graphs.policy import Policy, Rate, Ruling
 from signoff.graphs.routing import order_agents
 from signoff.graphs.state import TeamInput, TeamState
 from signoff.graphs.step import build_step
 from signoff.graphs.supervisor import Supervisor, build_supervisor
 from signoff.settings import load_settings
+from signoff.tools.action import Action
 
 Builder = StateGraph[TeamState, None, TeamInput, TeamState]
 """An uncompiled team graph."""
@@ -36,6 +39,10 @@ class Team:
     agents: Sequence[Agent[Any]]
     supervisor: Supervisor = field(default_factory=Supervisor)
     policy: Policy = field(default_factory=Policy)
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    """Policies of single roles. They can only narrow the team's: what they do not name is as the team has it."""
+    dry_run: bool = False
+    """Whether every run does everything but the effects."""
     name: str = "team"
     options: Mapping[str, Any] = field(default_factory=dict)
     """JSON values a ready-made team is built again from when its run is resumed."""
@@ -49,14 +56,16 @@ class Team:
                 raise TeamError(
                     f"Agent role {agent.role!r} is taken: {', '.join(sorted(_OWN_NODES))} are the team's own."
                 )
-        unknown = set(self.policy.rules) - set(self.actions)
-        if unknown:
-            raise TeamError(f"Policy names {min(unknown)!r}, which no agent of the team has among its actions.")
+        strangers = set(self.policies) - {agent.role for agent in self.agents}
+        if strangers:
+            raise TeamError(f"Policies name {min(strangers)!r}, which is no role of the team.")
+        for policy in (self.policy, *self.policies.values()):
+            policy.check(self.actions)
 
     @cached_property
     def actions(self) -> Actions:
         """What the team's agents may propose, by name."""
-        found: Actions = {}
+        found: dict[str, Action[Any]] = {}
         for agent in self.agents:
             for action in agent.actions:
                 if action.name in CONTROLS or found.setdefault(action.name, action) is not action:
@@ -66,21 +75,39 @@ class Team:
     def graph(self) -> Builder:
         """The graph, uncompiled: LangGraph Server compiles it with its own checkpointer, you with yours."""
         builder: Builder = StateGraph(TeamState, input_schema=TeamInput)
-        builder.add_node("intake", build_intake(self.name, self.options, self._ledger))
+        builder.add_node("intake", build_intake(self.name, self.options, self._ledger, dry_run=self.dry_run))
         roles = [agent.role for agent in self.agents]
         supervise = build_supervisor(self.agents, self.supervisor)
         builder.add_node("supervisor", supervise, destinations=(*roles, "gate", "finish"))
         for agent in self.agents:
             builder.add_node(agent.role, build_step(agent, self.agents))
             builder.add_edge(agent.role, "supervisor")
-        gate = build_gate(self.actions, self.policy, self._ledger, lambda: load_settings().approval_hours)
-        builder.add_node("gate", gate, destinations=("act", "gate", "supervisor"))
+        opening = Opening(
+            actions=self.actions,
+            rules=self.rules,
+            rates=self.rates,
+            hours=lambda: load_settings().approval_hours,
+            confirm_seconds=lambda: load_settings().confirm_seconds,
+        )
+        builder.add_node("gate", build_gate(opening, self._ledger), destinations=("act", "gate", "supervisor"))
         builder.add_node("act", build_act(self.actions, self._ledger), destinations=("gate", "supervisor"))
         builder.add_node("finish", build_finish(self._ledger))
         builder.add_edge(START, "intake")
         builder.add_edge("intake", "supervisor")
         builder.add_edge("finish", END)
         return builder
+
+    def rules(self, role: str, action: str, args: Mapping[str, Any]) -> Ruling:
+        """What policy says of an action that this role proposes with these arguments."""
+        return self._policy_of(role).ruling(action, args)
+
+    def rates(self, role: str) -> Sequence[Rate]:
+        """How many actions of one run may be done, for proposals of this role."""
+        return self._policy_of(role).rates
+
+    def _policy_of(self, role: str) -> Policy:
+        own = self.policies.get(role)
+        return self.policy if own is None else self.policy.narrowed(own)
 
     def compile(self, **options: Any) -> Any:
         """The graph, compiled with these options of `StateGraph.compile`, such as `checkpointer=`."""
@@ -91,4 +118,4 @@ class Team:
 
     @cached_property
     def _own_ledger(self) -> Ledger:
-        return Ledger(load_settings().database_path)
+        return configured_ledger(load_settings())

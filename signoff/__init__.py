@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from signoff.checkpoints.saver import SqliteCheckpointer
     from signoff.errors import SignoffError
     from signoff.fleet.run import Run
-    from signoff.graphs.policy import Ask, Policy
+    from signoff.graphs.patterns import Above, Below, Between, Exactly, Matches, Not, OneOf
+    from signoff.graphs.policy import Policy, Rate
     from signoff.graphs.report import report_team
+    from signoff.graphs.rules import Ask, When
     from signoff.graphs.supervisor import Supervisor
     from signoff.graphs.team import Team
     from signoff.settings import Settings
@@ -27,18 +29,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Above",
     "Action",
     "Agent",
     "Analysis",
     "Artifact",
     "Ask",
+    "Below",
+    "Between",
     "Draft",
     "Evidence",
+    "Exactly",
     "Ledger",
     "Limits",
+    "Matches",
+    "Not",
+    "OneOf",
     "Policy",
     "Proposal",
     "Quote",
+    "Rate",
     "Review",
     "Run",
     "Settings",
@@ -49,23 +59,32 @@ __all__ = [
     "Task",
     "Team",
     "Verdict",
+    "When",
     "open_saver",
     "report_team",
 ]
 
 _HOMES = {
+    "Above": "graphs.patterns",
     "Action": "tools.action",
     "Agent": "agents.agent",
     "Analysis": "agents.artifacts",
     "Artifact": "agents.artifacts",
-    "Ask": "graphs.policy",
+    "Ask": "graphs.rules",
+    "Below": "graphs.patterns",
+    "Between": "graphs.patterns",
     "Draft": "agents.artifacts",
     "Evidence": "agents.artifacts",
+    "Exactly": "graphs.patterns",
     "Ledger": "checkpoints.ledger",
     "Limits": "agents.agent",
+    "Matches": "graphs.patterns",
+    "Not": "graphs.patterns",
+    "OneOf": "graphs.patterns",
     "Policy": "graphs.policy",
     "Proposal": "tools.action",
     "Quote": "agents.artifacts",
+    "Rate": "graphs.policy",
     "Review": "agents.artifacts",
     "Run": "fleet.run",
     "Settings": "settings",
@@ -76,6 +95,7 @@ _HOMES = {
     "Task": "agents.agent",
     "Team": "graphs.team",
     "Verdict": "agents.artifacts",
+    "When": "graphs.rules",
     "open_saver": "checkpoints.opening",
     "report_team": "graphs.report",
 }

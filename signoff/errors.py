@@ -14,6 +14,7 @@ SignoffError
 │   └── Unreadable           one file cannot be read as a document
 ├── TeamError                a team, agent or policy is put together wrongly
 │   ├── UnknownTeam          no ready-made team has this name
+│   ├── Undecidable          a pattern of a policy cannot tell whether a value fits
 │   ├── WorkFailed           an agent could not do its step
 │   └── ActionFailed         an approved action could not be done
 ├── StoreError               the database cannot be used
@@ -24,6 +25,7 @@ SignoffError
 │   ├── DatabaseUnusable     locked, full, read-only or damaged
 │   ├── Unstorable           a value cannot be kept in a checkpoint
 │   │   └── UnlistedType     its type is not listed
+│   ├── Tampered             what is stored is not what was written
 │   ├── ThreadHeld           another owner has the thread's lease
 │   ├── LeaseLost            another owner had the thread's lease since
 │   ├── ThreadNotEmpty       a thread cannot be copied over another
@@ -31,6 +33,9 @@ SignoffError
 │   ├── KeyMissing           it is encrypted and there is no key
 │   ├── NotEncrypted         there is a key and it is not encrypted
 │   └── WrongKey             the key does not open it
+├── NoticeError              a notice cannot be sent
+│   ├── HookFailed           a hook did not take it
+│   └── UnknownNotice        no such notice
 ├── ScriptError              a test double cannot answer from its script
 │   ├── NotScripted          the script has no reply for this call
 │   └── ReplyMisfit          the scripted reply is not what the call asked for
@@ -38,6 +43,10 @@ SignoffError
     ├── UnknownRun           no such run
     ├── UnknownApproval      no such approval
     ├── AlreadyDecided       the approval was decided before
+    ├── NotAllowed           somebody who may not decide this
+    ├── ChangedSince         the arguments were edited since they were seen
+    ├── BadName              a name or role that cannot be used
+    ├── DryRun               a dry run calls nothing
     ├── BadAnswer            an answer that does not decide anything
     ├── NothingAsked         the run waits for no decision
     ├── RunElsewhere         its checkpoints are kept by another program
@@ -154,6 +163,14 @@ class UnknownTeam(TeamError):
         )
 
 
+class Undecidable(TeamError):
+    """A pattern of a policy cannot tell whether a value fits; `why` says what the value is, such as `is missing`."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(why)
+
+
 class WorkFailed(TeamError):
     """An agent could not do its step; the supervisor revises the plan. `final`: trying again as it is cannot help."""
 
@@ -197,7 +214,7 @@ class ForeignDatabase(StoreError):
         self.database, self.problem = database, problem
         super().__init__(
             f"{database!r} is not a signoff database: {problem}. Nothing was changed. "
-            "Name another file with SIGNOFF_DATABASE."
+            "Name another with SIGNOFF_DATABASE."
         )
 
 
@@ -209,7 +226,7 @@ class DatabaseVersion(StoreError):
         remedy = "Upgrade signoff" if found > known else "Open it with the version that wrote it"
         super().__init__(
             f"{database!r} has schema version {found}; this signoff knows version {known}. "
-            f"{remedy}, or name another file with SIGNOFF_DATABASE."
+            f"{remedy}, or name another with SIGNOFF_DATABASE."
         )
 
 
@@ -240,6 +257,17 @@ class UnlistedType(Unstorable):
             " and ".join(f"{module}.{name}" for module, name in self.types),
             "not a listed type, so it could not be read back as an object",
             f"List it: SqliteCheckpointer(path, types=[{', '.join(name for _, name in self.types)}])",
+        )
+
+
+class Tampered(StoreError):
+    """What is stored does not match its digest: somebody changed it behind the ledger's back."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(
+            f"{what} is not what was written: its digest differs, so the database was changed from outside. "
+            "Nothing was called. Find the change with `signoff audit verify`."
         )
 
 
@@ -313,6 +341,26 @@ class WrongKey(StoreError):
         )
 
 
+class NoticeError(SignoffError):
+    """A notice cannot be sent."""
+
+
+class HookFailed(NoticeError):
+    """A hook did not take a notice; it is tried again later unless that is `final`."""
+
+    def __init__(self, problem: str, *, final: bool = False) -> None:
+        self.problem, self.final = problem, final
+        super().__init__(problem)
+
+
+class UnknownNotice(NoticeError):
+    """No such notice in the outbox."""
+
+    def __init__(self, notice_id: str) -> None:
+        self.notice_id = notice_id
+        super().__init__(f"No notice {notice_id!r}. `signoff notify --list` shows the newest.")
+
+
 class ScriptError(SignoffError):
     """A test double cannot answer from its script."""
 
@@ -362,6 +410,41 @@ class AlreadyDecided(RunError):
     def __init__(self, approval_id: str, status: str, by: str, at: str) -> None:
         self.approval_id, self.status, self.by, self.at = approval_id, status, by, at
         super().__init__(f"Approval {approval_id} was already decided: {status} by {by} at {at}.")
+
+
+class NotAllowed(RunError):
+    """Somebody who may not decide this; the question stays open."""
+
+    def __init__(self, approval_id: str, who: str, why: str) -> None:
+        self.approval_id, self.who, self.why = approval_id, who, why
+        super().__init__(f"{who} may not decide approval {approval_id}: {why}. Nothing was decided.")
+
+
+class ChangedSince(RunError):
+    """The arguments were edited since they were seen; the question stays open."""
+
+    def __init__(self, approval_id: str, sha256: str) -> None:
+        self.approval_id, self.sha256 = approval_id, sha256
+        super().__init__(
+            f"Approval {approval_id} is not about what you saw: its arguments were edited since. Nothing was decided. "
+            f"Look at it with `signoff approvals`; its digest is now {sha256[:12]}."
+        )
+
+
+class BadName(RunError):
+    """A name or role that cannot be used."""
+
+    def __init__(self, what: str, name: str) -> None:
+        self.what, self.name = what, name
+        super().__init__(f"{name!r} is no {what}. Use 1 to 200 printable characters.")
+
+
+class DryRun(RunError):
+    """A dry run calls nothing."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"Run {run_id!r} is a dry run: nothing is called. Start another run to do it.")
 
 
 class BadAnswer(RunError):

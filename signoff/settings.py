@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import getpass
+import json
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from signoff.errors import SettingsError
 
@@ -18,8 +20,8 @@ class Settings(BaseSettings):
 
     home: Path = Path(".signoff")
     """Folder of the database and the document indexes, made on first use."""
-    database: str = ""
-    """Path of the SQLite database; empty means `signoff.db` in `home`."""
+    database: str = Field("", repr=False)  # an address may hold a password
+    """SQLite file, or `postgresql://` address, that all is kept in; empty means the file `signoff.db` in `home`."""
     encryption_key: SecretStr | None = None
     """Encrypts the checkpoints in the database; `signoff db key` makes one. Lost key, lost checkpoints."""
     user: str = ""
@@ -52,15 +54,42 @@ class Settings(BaseSettings):
     """Times one artifact may be rejected before a run pauses for a person."""
     approval_hours: float = Field(72.0, gt=0, le=100_000)
     """Hours an approval stays open; after that it counts as refused."""
+    confirm_seconds: float = Field(60.0, ge=0, le=86_400)
+    """For so many seconds after a question was settled, an approval that names no question must be given twice."""
+
+    webhooks: Annotated[tuple[str, ...], NoDecode] = Field((), repr=False)  # an address may hold a secret
+    """Addresses that are told when something waits or was decided: separated by spaces or commas, or a JSON list."""
+    webhook_secret: SecretStr = SecretStr("")
+    """Signs what is sent there: `whsec_` and base64, or any text; empty means not signed."""
+    hook_command: str = ""
+    """Program that is told as well: a command line, started without a shell."""
+    hook_events: Annotated[tuple[str, ...], NoDecode] = ()
+    """Of what they are told: pending, decided, expired, escalated, unknown; empty means of all."""
+
+    @field_validator("webhooks", "hook_events", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """Words separated by spaces or commas, or a JSON list."""
+        if not isinstance(value, str):
+            return value
+        text = value.strip()
+        return json.loads(text) if text.startswith("[") else text.replace(",", " ").split()
+
+    @property
+    def database_name(self) -> str:
+        """Path of the SQLite file, or address of the PostgreSQL database, which may hold a password."""
+        return self.database or str(self.home / "signoff.db")
 
     @property
     def database_path(self) -> Path:
-        """Where the database file is; SettingsError for an address of a server."""
+        """Where the SQLite file is, for what is done to files only; SettingsError for the address of a server."""
         if "://" in self.database:
             raise SettingsError(
-                "SIGNOFF_DATABASE", f"{self.database.partition('://')[0]!r} is not supported", "Name a file."
+                "SIGNOFF_DATABASE",
+                "names a database on a server, and this is for SQLite files only",
+                "Use the tools of the server, such as pg_dump; --database names a file.",
             )
-        return Path(self.database) if self.database else self.home / "signoff.db"
+        return Path(self.database_name)
 
     @property
     def user_name(self) -> str:

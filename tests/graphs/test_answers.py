@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from signoff import Action
-from signoff.checkpoints.approvals import Approval
+from signoff.checkpoints.asking import Approval
+from signoff.checkpoints.authority import Authority
 from signoff.errors import BadAnswer
 from signoff.graphs.answers import Decision, read_answer
 
@@ -31,6 +32,13 @@ APPROVAL = Approval(
     risk="external",
     reason="due",
     proposed_by="clerk",
+    requested_by="",
+    dry_run=False,
+    proposed=SHOWN,
+    proposed_sha256="0" * 64,
+    authority=Authority(),
+    votes=(),
+    escalated_at="",
     shown=SHOWN,
     shown_sha256="0" * 64,
     status="pending",
@@ -66,7 +74,8 @@ def read(answer: Any) -> Decision:
     ],
 )
 def test_every_clients_approval_is_understood(answer: Any) -> None:
-    assert read(answer) == Decision("approve", SHOWN)
+    decision = read(answer)
+    assert (decision.kind, decision.args) == ("approve", SHOWN)
 
 
 @pytest.mark.parametrize(
@@ -89,12 +98,38 @@ def test_every_clients_edit_is_understood(answer: Any) -> None:
         ({"decisions": [{"type": "reject"}]}, ""),
         ([{"type": "ignore", "args": None}], ""),
         ([{"type": "response", "args": "ask bob first"}], "ask bob first"),
-        ({"type": "respond", "message": "later"}, "later"),
         ("reject", ""),
     ],
 )
 def test_every_clients_refusal_is_a_rejection(answer: Any, reason: str) -> None:
     assert read(answer) == Decision("reject", {}, reason)
+
+
+def test_a_response_in_words_is_no_decision_about_the_action() -> None:
+    assert read({"decisions": [{"type": "respond", "message": "later"}]}) == Decision("respond", {}, "later")
+
+
+@pytest.mark.parametrize("answer", [{"type": "respond"}, {"type": "respond", "message": " "}])
+def test_a_response_that_says_nothing_is_refused(answer: Any) -> None:
+    with pytest.raises(BadAnswer, match="says nothing"):
+        read(answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "bound"),
+    [
+        ("approve", False),
+        ({"decisions": [{"type": "approve"}]}, False),
+        ([{"type": "accept", "args": None}], False),
+        ([{"type": "accept", "args": {"action": "pay", "args": SHOWN}}], True),
+        ({"type": "approve", "approval_id": "a-123"}, True),
+        ({"args_sha256": "0" * 64, "decisions": [{"type": "approve"}]}, True),
+        ({INTERRUPT_ID: "approve"}, True),
+        ({"a-123": "approve"}, True),
+    ],
+)
+def test_an_approval_is_bound_if_it_says_what_it_is_about(answer: Any, bound: bool) -> None:
+    assert read(answer).bound is bound
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,146 @@
+"""Sending notices from the command line: for cron, for a watcher, and to see what became of them."""
+
+from __future__ import annotations
+
+import json as json_text
+import sys
+import threading
+from contextlib import closing
+from dataclasses import asdict
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from rich.console import Console
+
+from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.notices import Notice
+from signoff.checkpoints.opening import configured_ledger
+from signoff.desk.terminal import command, print_json, row, say, table
+from signoff.errors import DatabaseUnusable
+from signoff.settings import load_settings
+
+
+def send_notices(*, json: bool) -> int:
+    """Close what has expired and send what is due, once; exit code 1 if something was not taken."""
+    with closing(configured_ledger(load_settings())) as ledger:
+        tried = _collect(ledger)
+        closed = _send(ledger)
+        found = _drain(tried)
+        hooks, left = len(ledger.notices.hooks), ledger.notices.due()
+    if json:
+        print_json({"closed": closed, "notices": [_as_json(notice) for notice in found], "due": left})
+        return _code(found)
+    console = Console()
+    if closed:
+        say(console, f"Expired or escalated: {closed:,}.")
+    if not hooks:
+        say(console, "Nobody is told: set SIGNOFF_WEBHOOKS or SIGNOFF_HOOK_COMMAND.")
+        return 0
+    if found:
+        _print(console, found)
+    else:
+        say(console, f"Nothing to send now, {left:,} wait for another try." if left else "Nothing to send.")
+    return _code(found)
+
+
+def watch_notices(*, every: float, json: bool) -> int:
+    """Do the same every few seconds until Ctrl-C; a line is printed for each try."""
+    console, errors = Console(), Console(stderr=True)
+    with closing(configured_ledger(load_settings())) as ledger:
+        tried = _collect(ledger)
+        say(errors, f"Sending to {len(ledger.notices.hooks):,} hooks as notices fall due. Ctrl-C ends this.")
+        try:
+            while True:
+                try:
+                    _send(ledger)
+                except DatabaseUnusable as error:
+                    say(errors, str(error))
+                for notice in _drain(tried):
+                    if json:
+                        sys.stdout.write(json_text.dumps(_as_json(notice)) + "\n")
+                        sys.stdout.flush()
+                    else:
+                        say(
+                            console, f"{notice.id}  {notice.event}  {notice.run_id}  {notice.hook}: {_standing(notice)}"
+                        )
+                threading.Event().wait(every)
+        except KeyboardInterrupt:
+            return 0
+
+
+def list_notices(limit: int, *, json: bool) -> None:
+    """Print the newest notices."""
+    with closing(configured_ledger(load_settings())) as ledger:
+        found = ledger.notices.list(limit=limit)
+    if json:
+        return print_json([_as_json(notice) for notice in found])
+    if found:
+        _print(Console(), found)
+    else:
+        say(Console(), "No notices yet.")
+    return None
+
+
+def retry_notice(notice_id: str, *, json: bool) -> int:
+    """Send one notice again now; exit code 1 if it was not taken."""
+    with closing(configured_ledger(load_settings())) as ledger:
+        tried = _collect(ledger)
+        chosen = ledger.notices.retry(notice_id)
+        ledger.notices.wait()
+        found = [notice for notice in _drain(tried) if notice.id == chosen.id][-1:]
+    if json:
+        print_json(_as_json((found or [chosen])[0]))
+    elif found:
+        _print(Console(), found)
+    else:
+        say(Console(), f"{chosen.id} is due. Its hook {chosen.hook!r} is not set here, or another process sends it.")
+    return _code(found) if found else 1
+
+
+def _collect(ledger: Ledger) -> SimpleQueue[Notice]:
+    """What is tried from now on."""
+    tried: SimpleQueue[Notice] = SimpleQueue()
+    ledger.notices.after_try = tried.put
+    return tried
+
+
+def _send(ledger: Ledger) -> int:
+    closed = ledger.approvals.sweep()
+    ledger.notices.wait()
+    return closed
+
+
+def _drain(tried: SimpleQueue[Notice]) -> list[Notice]:
+    found = []
+    try:
+        while True:
+            found.append(tried.get_nowait())
+    except Empty:
+        return found
+
+
+def _code(found: list[Notice]) -> int:
+    return 0 if all(notice.status == "sent" for notice in found) else 1
+
+
+def _print(console: Console, found: list[Notice]) -> None:
+    listing = table("notice", "event", "run", "hook", "how it stands")
+    for notice in found:
+        row(listing, notice.id, notice.event, notice.run_id, notice.hook, _standing(notice))
+    console.print(listing)
+    if any(notice.status == "given_up" for notice in found):
+        say(console, f"Once it is mended: {command()} notify --retry NOTICE")
+
+
+def _standing(notice: Notice) -> str:
+    if notice.status == "sent":
+        return "sent" if notice.tries == 1 else f"sent at try {notice.tries}"
+    if notice.status == "given_up":
+        return f"given up after try {notice.tries}: {notice.error}"
+    if not notice.error:
+        return "due"
+    return f"try {notice.tries} failed, next {notice.next_at[:16].replace('T', ' ')}: {notice.error}"
+
+
+def _as_json(notice: Notice) -> dict[str, Any]:
+    return {**asdict(notice), "body": json_text.loads(notice.body)}

@@ -1,0 +1,61 @@
+"""Deciding: an answer that was understood is held against policy and written into the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from signoff.checkpoints.asking import Approval
+from signoff.checkpoints.authority import Authority, Person
+from signoff.checkpoints.ledger import Ledger
+from signoff.errors import BadAnswer
+from signoff.graphs.answers import Decision
+from signoff.graphs.control import CONTROLS
+from signoff.graphs.policy import Ruling
+
+Rules = Callable[[str, str, Mapping[str, Any]], Ruling]
+"""What policy says of an action that a role proposes with these arguments."""
+
+
+def decide(ledger: Ledger, approval: Approval, decision: Decision, rules: Rules, *, by: str | Person) -> Approval:
+    """The approval after the decision, still pending if more people must agree.
+
+    `approval` is what the person saw. BadAnswer if policy denies what they made of it; AlreadyDecided, NotAllowed and
+    ChangedSince as the ledger finds.
+    """
+    if decision.kind == "reject":
+        return ledger.approvals.reject(approval.id, by=by, reason=decision.reason)
+    if decision.kind == "respond" and approval.action in CONTROLS:
+        raise BadAnswer("Words do not answer this: approve, edit or reject it.")
+    if decision.kind == "respond":
+        return ledger.approvals.respond(approval.id, by=by, message=decision.reason)
+    return ledger.approvals.approve(
+        approval.id,
+        by=by,
+        args=decision.args,
+        authority=_authority(approval, decision.args, rules),
+        sha256=approval.shown_sha256,
+        reason=decision.reason,
+    )
+
+
+def denial(approval: Approval, rules: Rules) -> str:
+    """Why what was approved may not be done all the same: policy forbids the edited arguments; empty if it may."""
+    if approval.action in CONTROLS or not approval.edited:
+        return ""
+    ruling = rules(approval.proposed_by, approval.action, approval.args)
+    if ruling.kind == "deny":
+        return ruling.why
+    if ruling.kind == "ask" and not approval.authority.covers(ruling.authority):
+        return f"the edited arguments need another decision: {ruling.authority.describe()} ({ruling.why})"
+    return ""
+
+
+def _authority(approval: Approval, args: Mapping[str, Any], rules: Rules) -> Authority:
+    """Who must agree to these arguments, beyond those who must agree to what was shown."""
+    if approval.action in CONTROLS or args == approval.shown:
+        return Authority()
+    ruling = rules(approval.proposed_by, approval.action, args)
+    if ruling.kind == "deny":
+        raise BadAnswer(f"Policy does not allow these arguments: {ruling.why}.")
+    return ruling.authority

@@ -1,0 +1,148 @@
+"""Opening: what policy says of a proposal, written into the ledger as an approval that is open, allowed or denied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from signoff.checkpoints import clock
+from signoff.checkpoints.asking import Approval, Question
+from signoff.checkpoints.digest import digest
+from signoff.checkpoints.ledger import Ledger
+from signoff.graphs.control import CONTROLS, SETTLE_OUTCOME
+from signoff.graphs.decision import Rules
+from signoff.graphs.policy import Rate, Ruling
+from signoff.graphs.state import StoredProposal
+from signoff.tools.action import Action
+
+Actions = Mapping[str, Action[Any]]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a team's proposals are brought before the ledger."""
+
+    actions: Actions
+    rules: Rules
+    rates: Callable[[str], Sequence[Rate]]
+    """How many actions of one run may be done, for proposals of this role."""
+    hours: Callable[[], float]
+    """How long a question stays open unless policy says otherwise."""
+    confirm_seconds: Callable[[], float]
+    """How long after one question an approval that names none must be given twice."""
+
+    def action(self, name: str) -> Action[Any]:
+        """The action of this name: one of the team's, or one of its own questions."""
+        return CONTROLS.get(name) or self.actions[name]
+
+    def open(self, ledger: Ledger, proposal: StoredProposal, run_id: str) -> Approval:
+        """The approval of a proposal that has none: open, allowed or denied, as policy rules."""
+        ruling = self._ruling(ledger, proposal, run_id, ahead=0)
+        question = self._question(proposal, run_id)
+        if ruling.kind == "deny":
+            return ledger.approvals.deny(question, why=ruling.why)
+        if ruling.kind == "allow":
+            return ledger.approvals.allow(question, why=ruling.why)
+        return self._ask(ledger, question, ruling)
+
+    def open_early(self, ledger: Ledger, proposal: StoredProposal, run_id: str, ahead: int) -> Approval | None:
+        """The approval of a proposal with others ahead of it: only a question is asked before its turn."""
+        ruling = self._ruling(ledger, proposal, run_id, ahead)
+        return self._ask(ledger, self._question(proposal, run_id), ruling) if ruling.kind == "ask" else None
+
+    def _ask(self, ledger: Ledger, question: Question, ruling: Ruling) -> Approval:
+        hours = None if question.action in CONTROLS else (self.hours() if ruling.hours is None else ruling.hours)
+        return ledger.approvals.ask(
+            question,
+            expires_in=None if hours is None else hours * 3600,
+            authority=ruling.authority,
+            why=ruling.why,
+        )
+
+    def _ruling(self, ledger: Ledger, proposal: StoredProposal, run_id: str, ahead: int) -> Ruling:
+        action = CONTROLS.get(proposal["action"]) or self.actions.get(proposal["action"])
+        if action is None:
+            return _denied("no agent of the team has this action")
+        problem = _misfit(action, proposal["args"])
+        if problem:
+            return _denied(problem)
+        if proposal["action"] in CONTROLS:
+            return _control_ruling(ledger, proposal, run_id)
+        before = ledger.approvals.rejected_before(run_id, proposal["action"], digest(proposal["args"]))
+        if before is not None:
+            return _denied(
+                f"the same was rejected before by {before.decided_by}: {before.decision_reason}".rstrip(": ")
+            )
+        ruling = self.rules(proposal["by"], proposal["action"], proposal["args"])
+        if ruling.authority.four_eyes and not ledger.runs.get(run_id).requested_by:
+            return _denied("somebody else than the requester must decide, and nobody knows who asked for this run")
+        return self._within_rates(ledger, ruling, self.rates(proposal["by"]), run_id, ahead)
+
+    def _within_rates(self, ledger: Ledger, ruling: Ruling, rates: Sequence[Rate], run_id: str, ahead: int) -> Ruling:
+        for rate in rates:
+            since = "" if rate.seconds is None else clock.later(-rate.seconds)
+            if ruling.kind == "deny" or ledger.effects.count(run_id, since=since) + ahead < rate.count:
+                continue
+            if rate.then == "deny":
+                ruling = _denied(f"{rate.describe()} are allowed")
+            elif ruling.kind == "allow":
+                ruling = Ruling("ask", why=f"{rate.describe()} are allowed")
+        return ruling
+
+    def _question(self, proposal: StoredProposal, run_id: str) -> Question:
+        action = CONTROLS.get(proposal["action"]) or self.actions.get(proposal["action"])
+        return Question(
+            proposal_id=proposal["id"],
+            run_id=run_id,
+            action=proposal["action"],
+            args=proposal["args"],
+            reason=proposal["reason"],
+            risk=action.risk if action is not None else "external",
+            proposed_by=proposal["by"],
+        )
+
+
+def first_decided(ledger: Ledger, waiting: Sequence[StoredProposal]) -> StoredProposal | None:
+    """The first proposal that a person has decided out of turn, and that nothing was done about yet."""
+    for proposal in waiting:
+        approval = ledger.approvals.of_proposal(proposal["id"])
+        # What was claimed before waits for the question what came of it, which is ahead of it.
+        if approval is not None and approval.status != "pending" and ledger.effects.of_approval(approval.id) is None:
+            return proposal
+    return None
+
+
+def is_of(approval: Approval, proposal: StoredProposal, run_id: str) -> bool:
+    """Whether the approval is about just this proposal: the state can be edited."""
+    known = (approval.proposal_id, approval.run_id, approval.action, approval.proposed)
+    return known == (proposal["id"], run_id, proposal["action"], proposal["args"])
+
+
+def _control_ruling(ledger: Ledger, proposal: StoredProposal, run_id: str) -> Ruling:
+    """The team's own questions: anybody says whether it goes on; what happened is for those who could approve it."""
+    if proposal["action"] != SETTLE_OUTCOME:
+        return Ruling("ask", why="the team asks whether to go on")
+    effect = ledger.effects.get(str(proposal["args"]["effect"]))
+    if effect is None or effect.run_id != run_id:
+        return _denied("the run has no such effect")
+    authority = ledger.approvals.get(effect.approval_id).authority
+    return Ruling("ask", authority, why="nobody knows whether it happened")
+
+
+def _misfit(action: Action[Any], args: Mapping[str, Any]) -> str:
+    """Why the arguments are none for this action; empty if they are."""
+    try:
+        read = action.arguments.model_validate(args).model_dump(mode="json")
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the arguments"
+        return f"the arguments do not fit {action.name}: {where}: {first['msg']}"
+    # What policy rules on and a person sees must be what the action gets.
+    return "" if digest(read) == digest(args) else f"{action.name} would read the arguments as something else"
+
+
+def _denied(why: str) -> Ruling:
+    return Ruling("deny", why=why)

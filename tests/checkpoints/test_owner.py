@@ -1,0 +1,91 @@
+"""Telling whether a process that holds something still lives, and never guessing."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from signoff.checkpoints.owner import current_owner, is_gone
+
+CODE = "from signoff.checkpoints.owner import current_owner; print(current_owner())"
+
+knows_pids = pytest.mark.skipif(
+    not (sys.platform == "darwin" or Path("/proc/self/ns/pid").exists()), reason="nothing tells where a pid belongs"
+)
+
+
+@pytest.fixture
+def dead() -> list[str]:
+    """The parts of the name of a process that has ended: host, boot, namespace, pid, start."""
+    ended = subprocess.run([sys.executable, "-c", CODE], check=True, capture_output=True, text=True)
+    return ended.stdout.strip().split(":")
+
+
+def test_this_process_lives() -> None:
+    assert not is_gone(current_owner())
+
+
+@knows_pids
+def test_a_process_that_has_ended_is_gone(dead: list[str]) -> None:
+    assert is_gone(":".join(dead))
+
+
+@pytest.mark.parametrize("part", [0, 1, 2], ids=["host", "boot", "namespace"])
+def test_a_process_of_another_host_boot_or_container_is_never_said_to_be_gone(dead: list[str], part: int) -> None:
+    dead[part] = "another"
+    assert not is_gone(":".join(dead))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there are no namespaces on this system")
+def test_a_process_in_another_namespace_is_never_said_to_be_gone_even_if_its_pid_means_nothing_here() -> None:
+    apart = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if shutil.which("unshare") is None or subprocess.run([*apart, "true"], capture_output=True).returncode:
+        pytest.skip("this user may not make a namespace of pids")
+    ended = subprocess.run([*apart, sys.executable, "-c", CODE], check=True, capture_output=True, text=True)
+    host, boot, _, pid, start = ended.stdout.strip().split(":")
+    assert (host, boot, pid) == (*current_owner().split(":")[:2], "1")
+    assert not is_gone(ended.stdout.strip())
+    assert is_gone(":".join((host, boot, current_owner().split(":")[2], pid, start)))
+
+
+@knows_pids
+def test_a_later_process_with_the_same_pid_is_not_taken_for_the_owner() -> None:
+    *place, _start = current_owner().split(":")
+    assert is_gone(":".join((*place, "1")))
+
+
+@pytest.mark.parametrize("owner", ["", "ann", f"{socket.gethostname()}:1:1", "a:b:c:d:e", "::::"])
+def test_any_other_name_is_never_said_to_be_gone(owner: str) -> None:
+    assert not is_gone(owner)
+
+
+def test_a_pid_no_system_has_is_never_said_to_be_gone() -> None:
+    host, boot, namespace, *_ = current_owner().split(":")
+    assert not is_gone(f"{host}:{boot}:{namespace}:{'9' * 30}:1")
+
+
+def test_an_owner_can_be_followed_by_more_words() -> None:
+    assert "/" not in current_owner()
+
+
+@knows_pids
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork on this system")
+def test_a_child_that_nobody_has_waited_for_is_gone() -> None:
+    code = """
+import os
+from signoff.checkpoints.owner import current_owner, is_gone
+reading, writing = os.pipe()
+child = os.fork()
+if not child:
+    os.write(writing, current_owner().encode())
+    os._exit(0)
+os.close(writing)
+owner = os.fdopen(reading).read()
+os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+print(is_gone(owner))
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "True\n"
