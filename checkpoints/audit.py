@@ -57,7 +57,7 @@ class AuditLog:
         head itself is gone, the entry begins a new chain, which `verify` finds as well.
         """
         last = connection.execute(select(func.max(audit.c.seq))).scalar() or 0
-        head = self._head(connection) or (Head(last, FIRST) if last else EMPTY)
+        head = self._head(connection) or EMPTY
         # Never a number that is taken: rows that were slipped in after the head must not block this one.
         seq, at, run_id = max(head.seq, last) + 1, clock.now(), readable_text(run_id).replace("\0", "\\x00")
         text = canonical_json(redact(body))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
@@ -17,7 +18,7 @@ from signoff.checkpoints.opening import configured_ledger
 from signoff.desk.live import usage_text, watch_live
 from signoff.desk.question import ask_person, edit_in_editor, read_change, show_proposal
 from signoff.desk.terminal import can_ask, command, print_json, say
-from signoff.errors import BadAnswer, ChangedSince, NotAllowed, RunBusy, RunElsewhere, SignoffError
+from signoff.errors import BadAnswer, ChangedSince, NotAllowed, RunBusy, RunElsewhere, SignoffError, StoreError
 from signoff.fleet.run import Run
 from signoff.graphs.answers import Decision
 from signoff.graphs.catalog import TEAMS
@@ -31,6 +32,9 @@ from signoff.tools.action import Action
 
 DONE, WAITS, STOPPED, INTERRUPTED = 0, 3, 4, 130
 """Exit codes: the run is done; it waits for a person; it was stopped, rejected or refused; Ctrl-C."""
+
+_TELLING_SECONDS = 3.0
+"""How long the end of a command waits for notifications; what is left, the next one sends."""
 
 
 def start_run(question: str, settings: Settings, *, yes: bool, json: bool, dry_run: bool) -> int:
@@ -67,6 +71,7 @@ def decide_approval(approval_id: str, verdict: Verdict, *, go_on: bool, json: bo
     settings = load_settings()
     console, ledger = Console(stderr=True), configured_ledger(settings)
     approval = _record(ledger, ledger.approvals.get(approval_id), verdict, settings, console)
+    ledger.notices.wait(_TELLING_SECONDS)
     if approval.status == "pending":
         say(console, f"{approval.action} is not decided yet. {approval.standing} (approval {approval.id})")
     else:
@@ -158,6 +163,9 @@ def _see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
     except (SignoffError, sqlite3.Error, OSError):
         say(console, f"The run is kept. Once that is mended: {command()} resume {run.id}")
         raise
+    finally:
+        with suppress(StoreError):  # what goes wrong with the run is the one thing to tell
+            run.wait_for_notices(_TELLING_SECONDS)
 
 
 def _answer(run: Run, approval: Approval, console: Console, *, yes: bool, asks: bool) -> Callable[..., Run] | None:

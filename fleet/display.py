@@ -14,7 +14,7 @@ _MARKS = {"completed": "✓", "failed": "✗", "in_progress": "…", "pending": 
 
 
 def run_markdown(
-    record: RunRecord, plan: Sequence[PlanStep], approval: Approval | None, artifacts: Mapping[str, Any]
+    record: RunRecord, plan: Sequence[PlanStep], approvals: Sequence[Approval], artifacts: Mapping[str, Any]
 ) -> str:
     """Status, plan, what is asked, and the draft if there is one."""
     parts = [f"**Run {record.id}** · {record.team} · **{record.status}**", f"> {record.goal}"]
@@ -23,12 +23,14 @@ def run_markdown(
             f"| {_MARKS[step['status']]} | {step['agent']} | {step['gives']} | {_cell(step['note'])} |" for step in plan
         ]
         parts.append("\n".join(["| | agent | gives | |", "|---|---|---|---|", *rows]))
-    if approval is not None:
+    for approval in approvals:
+        named = f'"{approval.id}"' if len(approvals) > 1 else ""
+        refusal = f'"why", {named}' if named else '"why"'
         parts.append(
             f"**Waits for you** (approval `{approval.id}`): {approval.proposed_by} proposes `{approval.action}`. "
-            f'{approval.reason} Decide with `run.approve()` or `run.reject("why")`.'
+            f"{approval.reason} {approval.standing} Decide with `run.approve({named})` or `run.reject({refusal})`."
         )
-    elif record.note:
+    if not approvals and record.note:
         parts.append(record.note)
     draft = artifacts.get("Draft")
     if isinstance(draft, Draft):

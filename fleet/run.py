@@ -161,6 +161,13 @@ class Run:
         """Say something instead of deciding, and go on: it is not done, and the agent reads the message."""
         return self._decide(self._asked(approval), Decision("respond", {}, message), by, watch)
 
+    def wait_for_notices(self, seconds: float) -> bool:
+        """Give whoever is to be told of this run so long to be told; whether nothing is left to send.
+
+        What is left is sent by the next process that uses the ledger.
+        """
+        return self._ledger.notices.wait(seconds)
+
     def action(self, name: str) -> Action[Any]:
         """The action of this name: one of the team's, or one of its own questions."""
         return CONTROLS.get(name) or self.team.actions[name]
@@ -212,7 +219,7 @@ class Run:
         return usage
 
     def _repr_markdown_(self) -> str:
-        return run_markdown(self.record, self.plan, self.approval, self.artifacts)
+        return run_markdown(self.record, self.plan, self.approvals, self.artifacts)
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.status}: {self.record.goal!r}>"

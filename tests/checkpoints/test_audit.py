@@ -175,6 +175,30 @@ def test_bytes_that_are_no_text_are_found_and_not_stumbled_over(tmp_path: Path) 
         assert [line["body"] for line in ledger.audit.export()] == [{}, "{\\xff}", {}]
 
 
+def test_a_head_that_was_never_the_logs_is_found(ledger: Ledger) -> None:
+    append(ledger, "event", "event")
+    assert [place[:2] for place in problems(ledger, f"2:{'a' * 64}")] == [(1, 2)]
+    assert [place[:2] for place in problems(ledger, f"7:{'a' * 64}")] == [(3, 7)]
+
+
+def test_a_number_that_is_there_twice_is_found_in_a_table_without_its_key(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "signoff.db", hooks=())
+    for _ in range(5):
+        with ledger.write() as connection:
+            ledger.audit.append(connection, "r-1", "event")
+    with closing(sqlite3.connect(tmp_path / "signoff.db", isolation_level=None)) as raw:
+        raw.execute("CREATE TABLE copy AS SELECT * FROM audit")
+        raw.execute("DROP TABLE audit")
+        raw.execute("ALTER TABLE copy RENAME TO audit")
+        assert ledger.audit.verify().ok
+        raw.execute("INSERT INTO audit SELECT * FROM audit WHERE seq = 3")
+        (problem,) = ledger.audit.verify().problems
+        assert (problem.seq, problem.what) == (3, "entry 3 was inserted: its number is there twice")
+        raw.execute("INSERT INTO audit VALUES ('four', 1, 2, 3, 4, 5)")
+        assert [problem.seq for problem in ledger.audit.verify().problems] == [3, 6]
+    ledger.close()
+
+
 def test_a_chain_of_version_1_still_verifies_and_goes_on(tmp_path: Path) -> None:
     """Written by signoff 0.1, with its formula: the digest of the list of the values."""
     path, before = tmp_path / "signoff.db", FIRST
