@@ -50,7 +50,7 @@ class Approvals:
         def approve_it(connection: Connection) -> None:
             self._docket.propose(connection, question, "allow", why)
             opened = self._docket.open(connection, question, Authority(), "")
-            self._docket.end(connection, opened, "approved", by=by, reason=why, args=opened.shown)
+            self._docket.end(connection, opened, "approved", by=by, reason=why, args=opened.shown, was_asked=False)
 
         return self._once(question, approve_it)
 
@@ -60,7 +60,7 @@ class Approvals:
         def reject_it(connection: Connection) -> None:
             self._docket.propose(connection, question, "deny", why)
             opened = self._docket.open(connection, question, Authority(), "")
-            self._docket.end(connection, opened, "rejected", by=by, reason=why)
+            self._docket.end(connection, opened, "rejected", by=by, reason=why, was_asked=False)
 
         return self._once(question, reject_it)
 

@@ -155,6 +155,7 @@ class Docket:
         by: str,
         reason: str,
         args: Mapping[str, Any] | None = None,
+        was_asked: bool = True,
     ) -> None:
         """Write the decision, by compare-and-set; `args` are the approved ones."""
         text = canonical_json(dict(args)) if args is not None else ""
@@ -169,13 +170,15 @@ class Docket:
         self._log(
             connection, current, status, shown_sha256=current.shown_sha256, args_sha256=sha256, by=by, reason=reason
         )
-        self._announce(connection, "expired" if status == "expired" else "decided", current.id)
+        if was_asked:
+            self._announce(connection, "expired" if status == "expired" else "decided", current.id)
 
     def _log(self, connection: Connection, current: Approval, event: str, **body: Any) -> None:
         self._ledger.audit.append(connection, current.run_id, event, approval=current.id, **body)
 
     def _announce(self, connection: Connection, event: HookEvent, approval_id: str) -> None:
         now = self.read(connection, approval_id)
+        args, sha256 = (now.args, now.args_sha256) if now.status == "approved" else (now.shown, now.shown_sha256)
         self._ledger.notices.add(
             connection,
             event,
@@ -187,8 +190,8 @@ class Docket:
                 "action": now.action,
                 "risk": now.risk,
                 "reason": now.reason,
-                "args": now.shown,
-                "args_sha256": now.shown_sha256,
+                "args": args,
+                "args_sha256": sha256,
                 "authority": now.authority.describe(),
                 "expires_at": now.expires_at,
                 "status": now.status,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from signoff.agents.agent import Agent, Limits, Task
     from signoff.agents.artifacts import Analysis, Artifact, Draft, Evidence, Quote, Review, Verdict
+    from signoff.checkpoints.hooks import CommandHook, Webhook
     from signoff.checkpoints.ledger import Ledger
     from signoff.checkpoints.opening import open_saver
     from signoff.checkpoints.saver import SqliteCheckpointer
@@ -37,6 +38,7 @@ __all__ = [
     "Ask",
     "Below",
     "Between",
+    "CommandHook",
     "Draft",
     "Evidence",
     "Exactly",
@@ -59,6 +61,7 @@ __all__ = [
     "Task",
     "Team",
     "Verdict",
+    "Webhook",
     "When",
     "open_saver",
     "report_team",
@@ -73,6 +76,7 @@ _HOMES = {
     "Ask": "graphs.rules",
     "Below": "graphs.patterns",
     "Between": "graphs.patterns",
+    "CommandHook": "checkpoints.hooks",
     "Draft": "agents.artifacts",
     "Evidence": "agents.artifacts",
     "Exactly": "graphs.patterns",
@@ -95,6 +99,7 @@ _HOMES = {
     "Task": "agents.agent",
     "Team": "graphs.team",
     "Verdict": "agents.artifacts",
+    "Webhook": "checkpoints.hooks",
     "When": "graphs.rules",
     "open_saver": "checkpoints.opening",
     "report_team": "graphs.report",

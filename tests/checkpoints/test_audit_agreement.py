@@ -57,6 +57,9 @@ def live_through(ledger: Ledger) -> None:
     lost = effects.claim(approvals.allow(question(11)), owner="host:1:1").effect.key
     effects.lose(lost, "the line went dead")
     effects.abandon(lost, "given up by ann, Bearer mF_9.B5f-4.1JqM")
+    again = effects.claim(approvals.allow(question(13)), owner="host:1:1").effect.key
+    effects.lose(again, "the line went dead")
+    assert effects.reclaim(again, owner="host:1:1")
     strange = question(12, note="é\u0000😀")
     approvals.approve(approvals.ask(strange, expires_in=None).id, by=Person("a\u0000b"), reason="\ud800")
     ledger.runs.set_status("r-1", "waiting", "pay waits")

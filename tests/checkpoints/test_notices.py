@@ -2,15 +2,11 @@
 
 import gc
 import json
-import signal
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -20,78 +16,13 @@ from signoff import Ledger
 from signoff.checkpoints import clock
 from signoff.checkpoints.asking import Approval, Question
 from signoff.checkpoints.authority import Authority, Requirement
-from signoff.checkpoints.hooks import CommandHook, Hook, Webhook
+from signoff.checkpoints.hooks import CommandHook, Webhook
 from signoff.checkpoints.notices import Notice
 from signoff.checkpoints.owner import current_owner
 from signoff.errors import HookFailed, UnknownNotice
 
 NOBODY = "http://127.0.0.1:9/"
 AT_ONCE = (0.0,) * 7
-
-
-@dataclass
-class Receiver:
-    """A web server that remembers the notices it took."""
-
-    url: str
-    got: list[dict[str, Any]] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
-    """Ids of all tries."""
-    arrived: SimpleQueue[str] = field(default_factory=SimpleQueue)
-    statuses: list[int] = field(default_factory=list)
-    """Of the first answers; 204 after them."""
-    hold: threading.Event = field(default_factory=threading.Event)
-    """While it is cleared nothing is answered."""
-
-    @property
-    def told(self) -> list[str]:
-        return [notice["event"] for notice in self.got]
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            found.ids.append(self.headers["webhook-id"])
-            found.arrived.put(self.headers["webhook-id"])
-            found.hold.wait(30)
-            status = found.statuses.pop(0) if found.statuses else 204
-            if status == 204:
-                found.got.append(body)
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found = Receiver(f"http://127.0.0.1:{server.server_port}/")
-    found.hold.set()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield found
-    found.hold.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-Opened = Callable[..., Ledger]
-
-
-@pytest.fixture
-def opened(database: str) -> Iterator[Opened]:
-    """Opens the database with some hooks, and closes it after the test."""
-    ledgers: list[Ledger] = []
-
-    def open_it(*hooks: Hook) -> Ledger:
-        ledgers.append(Ledger(database, hooks=hooks))
-        return ledgers[-1]
-
-    yield open_it
-    for ledger in ledgers:
-        ledger.close()
 
 
 @dataclass(frozen=True)
@@ -124,14 +55,7 @@ def asked(
     return ledger.approvals.ask(question, expires_in=expires_in, authority=authority)
 
 
-def in_a_child(code: str, *args: str) -> subprocess.Popen[bytes]:
-    """Another process that runs this file's functions."""
-    here = str(Path(__file__).parent)
-    start = f"import os, signal, sys; sys.path.insert(0, {here!r}); from test_notices import *"
-    return subprocess.Popen([sys.executable, "-c", f"{start}; {code}", *args])
-
-
-def test_a_question_is_announced_with_all_that_is_needed_to_decide(opened: Opened, receiver: Receiver) -> None:
+def test_a_question_is_announced_with_all_that_is_needed_to_decide(opened: Any, receiver: Any) -> None:
     ledger = opened(Webhook(receiver.url))
     approval = asked(ledger, expires_in=3600, authority=Authority((Requirement("finance"),)))
     assert ledger.notices.wait(20)
@@ -152,7 +76,7 @@ def test_a_question_is_announced_with_all_that_is_needed_to_decide(opened: Opene
     assert notice["audit_head"] == f"{head.seq}:{head.hash}"
 
 
-def test_decisions_expiries_escalations_and_unknown_outcomes_are_announced(opened: Opened, receiver: Receiver) -> None:
+def test_decisions_expiries_escalations_and_unknown_outcomes_are_announced(opened: Any, receiver: Any) -> None:
     ledger = opened(Webhook(receiver.url))
     approved = ledger.approvals.approve(asked(ledger, 1).id, by="ann")
     key = ledger.effects.claim(approved, owner=current_owner()).effect.key
@@ -169,7 +93,7 @@ def test_decisions_expiries_escalations_and_unknown_outcomes_are_announced(opene
     assert (decided["approval"]["status"], decided["approval"]["decided_by"]) == ("approved", "ann")
 
 
-def test_notices_to_one_hook_come_in_their_order(opened: Opened, receiver: Receiver) -> None:
+def test_notices_to_one_hook_come_in_their_order(opened: Any, receiver: Any) -> None:
     ledger = opened(Webhook(receiver.url))
     for number in range(10):
         asked(ledger, number)
@@ -177,7 +101,7 @@ def test_notices_to_one_hook_come_in_their_order(opened: Opened, receiver: Recei
     assert [notice["approval"]["id"] for notice in receiver.got] == [f"a-{number}" for number in range(10)]
 
 
-def test_what_is_rolled_back_is_never_announced(opened: Opened, receiver: Receiver) -> None:
+def test_what_is_rolled_back_is_never_announced(opened: Any, receiver: Any) -> None:
     ledger = opened(Webhook(receiver.url))
     ledger.runs.begin("r-1", 1, team="t", goal="g")
 
@@ -193,14 +117,14 @@ def test_what_is_rolled_back_is_never_announced(opened: Opened, receiver: Receiv
     assert receiver.told == ["pending"]
 
 
-def test_a_hook_is_told_only_what_it_wants_to_know(opened: Opened, receiver: Receiver) -> None:
+def test_a_hook_is_told_only_what_it_wants_to_know(opened: Any, receiver: Any) -> None:
     ledger = opened(Webhook(receiver.url, events=frozenset({"decided"})))
     ledger.approvals.reject(asked(ledger).id, by="ann")
     assert ledger.notices.wait(20)
     assert receiver.told == ["decided"]
 
 
-def test_with_no_hooks_nothing_is_written_and_no_thread_started(opened: Opened) -> None:
+def test_with_no_hooks_nothing_is_written_and_no_thread_started(opened: Any) -> None:
     ledger = opened()
     before = threading.active_count()
     ledger.approvals.reject(asked(ledger).id, by="ann")
@@ -210,7 +134,7 @@ def test_with_no_hooks_nothing_is_written_and_no_thread_started(opened: Opened) 
 
 
 def test_hooks_of_the_settings_are_used_if_the_program_names_none(
-    database: str, receiver: Receiver, home: Path, monkeypatch: pytest.MonkeyPatch
+    database: str, receiver: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIGNOFF_WEBHOOKS", receiver.url)
     code = "import sys; open('told', 'w').write(sys.stdin.read())"
@@ -223,7 +147,7 @@ def test_hooks_of_the_settings_are_used_if_the_program_names_none(
     assert json.loads((home / "told").read_text())["event"] == "pending"
 
 
-def test_a_receiver_that_fails_three_times_gets_the_same_notice_four_times(opened: Opened, receiver: Receiver) -> None:
+def test_a_receiver_that_fails_three_times_gets_the_same_notice_four_times(opened: Any, receiver: Any) -> None:
     receiver.statuses = [500, 503, 302]
     ledger = opened(Webhook(receiver.url, delays=AT_ONCE))
     asked(ledger)
@@ -233,7 +157,7 @@ def test_a_receiver_that_fails_three_times_gets_the_same_notice_four_times(opene
     assert (notice.status, notice.tries, notice.error) == ("sent", 4, "")
 
 
-def test_a_notice_waits_longer_and_longer_and_is_given_up_in_the_end(opened: Opened) -> None:
+def test_a_notice_waits_longer_and_longer_and_is_given_up_in_the_end(opened: Any) -> None:
     ledger = opened(Webhook(NOBODY))
     asked(ledger)
     delays = []
@@ -249,7 +173,7 @@ def test_a_notice_waits_longer_and_longer_and_is_given_up_in_the_end(opened: Ope
     assert all(0.85 * want < delay < 1.15 * want for want, delay in zip(wanted, delays, strict=False))
 
 
-def test_a_receiver_that_is_gone_is_given_up_at_once(opened: Opened, receiver: Receiver) -> None:
+def test_a_receiver_that_is_gone_is_given_up_at_once(opened: Any, receiver: Any) -> None:
     receiver.statuses = [410]
     ledger = opened(Webhook(receiver.url))
     asked(ledger)
@@ -258,7 +182,7 @@ def test_a_receiver_that_is_gone_is_given_up_at_once(opened: Opened, receiver: R
     assert (notice.tries, receiver.got) == (1, [])
 
 
-def test_what_was_given_up_can_be_sent_again(opened: Opened, receiver: Receiver) -> None:
+def test_what_was_given_up_can_be_sent_again(opened: Any, receiver: Any) -> None:
     receiver.statuses = [410]
     ledger = opened(Webhook(receiver.url))
     asked(ledger)
@@ -273,7 +197,7 @@ def test_what_was_given_up_can_be_sent_again(opened: Opened, receiver: Receiver)
             ledger.notices.retry(unclear)
 
 
-def test_a_hook_that_hangs_holds_up_neither_the_ledger_nor_another_hook(opened: Opened, receiver: Receiver) -> None:
+def test_a_hook_that_hangs_holds_up_neither_the_ledger_nor_another_hook(opened: Any, receiver: Any) -> None:
     inside, leave = threading.Event(), threading.Event()
 
     def hang(notice: Notice) -> None:
@@ -292,7 +216,7 @@ def test_a_hook_that_hangs_holds_up_neither_the_ledger_nor_another_hook(opened: 
 
 
 def test_a_hook_of_ones_own_that_raises_anything_is_a_try_that_failed(
-    opened: Opened, caplog: pytest.LogCaptureFixture
+    opened: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(notice: Notice) -> None:
         raise ZeroDivisionError("oh")
@@ -305,7 +229,7 @@ def test_a_hook_of_ones_own_that_raises_anything_is_a_try_that_failed(
     assert ("signoff.notices", "WARNING") in {(record.name, record.levelname) for record in caplog.records}
 
 
-def test_a_command_that_fails_is_run_again(opened: Opened, home: Path) -> None:
+def test_a_command_that_fails_is_run_again(opened: Any, home: Path) -> None:
     code = "import pathlib, sys; f = pathlib.Path('n'); f.open('a').write('x'); sys.exit(len(f.read_text()) < 3)"
     ledger = opened(CommandHook((sys.executable, "-c", code), delays=AT_ONCE))
     asked(ledger)
@@ -313,7 +237,7 @@ def test_a_command_that_fails_is_run_again(opened: Opened, home: Path) -> None:
     assert (ledger.notices.list()[0].tries, (home / "n").read_text()) == (3, "xxx")
 
 
-def test_secrets_are_not_announced_and_long_texts_are_cut(opened: Opened, receiver: Receiver) -> None:
+def test_secrets_are_not_announced_and_long_texts_are_cut(opened: Any, receiver: Any) -> None:
     ledger = opened(Webhook(receiver.url))
     deep: dict[str, Any] = {}
     for _ in range(100):
@@ -326,37 +250,8 @@ def test_secrets_are_not_announced_and_long_texts_are_cut(opened: Opened, receiv
     assert len(json.dumps(args["deep"])) < 1000
 
 
-def test_a_process_killed_while_it_sends_leaves_the_notice_to_the_next(
-    database: str, opened: Opened, receiver: Receiver
-) -> None:
-    receiver.hold.clear()
-    code = "ledger = Ledger(sys.argv[1], hooks=[Webhook(sys.argv[2])]); asked(ledger); ledger.notices.wait()"
-    child = in_a_child(code, database, receiver.url)
-    first = receiver.arrived.get(timeout=60)
-    child.kill()
-    child.wait()
-    receiver.hold.set()
-    ledger = opened(Webhook(receiver.url))
-    assert ledger.notices.wait(20)
-    assert receiver.ids == [first, first]
-
-
-def test_a_process_killed_after_the_commit_leaves_the_notice_to_the_next(
-    database: str, opened: Opened, receiver: Receiver
-) -> None:
-    code = (
-        "die = lambda notice: os.kill(os.getpid(), signal.SIGKILL);"
-        "ledger = Ledger(sys.argv[1], hooks=[Own(die, Webhook(sys.argv[2]).name)]);"
-        "asked(ledger); ledger.notices.wait()"
-    )
-    assert in_a_child(code, database, receiver.url).wait(60) == -signal.SIGKILL
-    ledger = opened(Webhook(receiver.url))
-    assert ledger.notices.wait(20)
-    assert len(receiver.got) == 1
-
-
 def test_a_sender_that_is_stuck_loses_the_notice_when_its_time_is_over(
-    database: str, opened: Opened, receiver: Receiver
+    database: str, opened: Any, receiver: Any
 ) -> None:
     inside, leave = threading.Event(), threading.Event()
 
@@ -379,36 +274,6 @@ def test_a_sender_that_is_stuck_loses_the_notice_when_its_time_is_over(
     assert ledger.notices.list()[0].status == "sent"
 
 
-def test_several_processes_send_each_notice_once(database: str, opened: Opened, receiver: Receiver) -> None:
-    opened().runs.begin("r-1", 1, team="t", goal="the goal")
-    code = (
-        "ledger = Ledger(sys.argv[1], hooks=[Webhook(sys.argv[2])]);"
-        "[asked(ledger, int(sys.argv[3]) + number) for number in range(20)]; ledger.notices.wait()"
-    )
-    children = [in_a_child(code, database, receiver.url, str(1000 * child)) for child in range(3)]
-    assert [child.wait(120) for child in children] == [0, 0, 0]
-    assert len(receiver.ids) == 60
-    assert len(set(receiver.ids)) == 60
-
-
-@pytest.mark.parametrize("first", ["ledger.notices.wait()", "pass"], ids=["at rest", "while it sends"])
-def test_a_forked_child_sends_by_itself(database: str, receiver: Receiver, first: str) -> None:
-    code = (
-        f"ledger = Ledger(sys.argv[1], hooks=[Webhook(sys.argv[2])]); asked(ledger, 1); {first};"
-        "pid = os.fork(); asked(ledger, 3 if pid else 2); ledger.notices.wait();"
-        "sys.exit(os.waitpid(pid, 0)[1] if pid else 0)"
-    )
-    assert in_a_child(code, database, receiver.url).wait(120) == 0
-    assert sorted(notice["approval"]["id"] for notice in receiver.got) == ["a-1", "a-2", "a-3"]
-
-
-def test_a_program_ends_though_a_hook_hangs(database: str, receiver: Receiver) -> None:
-    receiver.hold.clear()
-    code = "ledger = Ledger(sys.argv[1], hooks=[Webhook(sys.argv[2], time_limit=3600)]); asked(ledger)"
-    assert in_a_child(code + "; ledger.notices.wait(0.1)", database, receiver.url).wait(60) == 0
-    assert in_a_child(code + "; ledger.close()", database, receiver.url).wait(60) == 0
-
-
 def test_a_ledger_that_nobody_uses_any_more_stops_sending(database: str) -> None:
     ledger = Ledger(database, hooks=[Webhook(NOBODY)])
     asked(ledger)
@@ -420,7 +285,7 @@ def test_a_ledger_that_nobody_uses_any_more_stops_sending(database: str) -> None
     assert not thread.is_alive()
 
 
-def test_a_closed_ledger_stops_sending_and_starts_again_when_used(opened: Opened, receiver: Receiver) -> None:
+def test_a_closed_ledger_stops_sending_and_starts_again_when_used(opened: Any, receiver: Any) -> None:
     ledger = opened(Webhook(receiver.url))
     asked(ledger, 1)
     assert ledger.notices.wait(20)
@@ -431,14 +296,14 @@ def test_a_closed_ledger_stops_sending_and_starts_again_when_used(opened: Opened
     assert receiver.told == ["pending", "pending"]
 
 
-def test_a_hook_that_is_set_twice_is_told_once(opened: Opened, receiver: Receiver) -> None:
+def test_a_hook_that_is_set_twice_is_told_once(opened: Any, receiver: Any) -> None:
     ledger = opened(Webhook(receiver.url), Webhook(receiver.url))
     asked(ledger)
     assert ledger.notices.wait(20)
     assert len(receiver.ids) == 1
 
 
-def test_what_another_programs_hook_is_to_be_told_is_left_to_it(opened: Opened, receiver: Receiver) -> None:
+def test_what_another_programs_hook_is_to_be_told_is_left_to_it(opened: Any, receiver: Any) -> None:
     def refuse(notice: Notice) -> None:
         raise HookFailed("not now")
 

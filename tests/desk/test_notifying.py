@@ -154,3 +154,21 @@ def test_a_watcher_sends_until_it_is_stopped(receiver: Receiver, home: Path) -> 
     assert (watcher.returncode, rest) == (0, "")
     assert [line["body"]["approval"]["id"] for line in (first, second)] == ["a-1", "a-2"]
     assert len(receiver.got) == 2
+
+
+def test_a_run_goes_on_whatever_its_hooks_do(
+    signoff: Any, documents: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNOFF_WEBHOOKS", NOBODY)
+    monkeypatch.setenv("SIGNOFF_HOOK_COMMAND", "./no-such-program")
+    asked = signoff("run", "report", "Why does the tide rise and fall?", "--sources", documents, "--json")
+    assert asked.code == 3, asked.err
+    done = signoff("approve", asked.json["approval"], "--json")
+    assert (done.code, done.json["status"]) == (0, "done"), done.err
+    signoff("notify")
+    told = signoff("notify", "--list", "--json").json
+    assert {(notice["event"], notice["status"]) for notice in told if notice["run_id"] != "r-1"} == {
+        ("pending", "due"),
+        ("decided", "due"),
+    }
+    assert all(notice["tries"] and notice["error"] for notice in told)

@@ -1,0 +1,248 @@
+"""Kills a process at a line of our code while a payment is decided and made; then another process finishes the run.
+
+Arguments: the ledger's database, an empty folder, `some` or `every`, and the scenarios, if not all. `every` kills each
+line of `graphs` and of the ledger at every hit. `some` leaves out what only routes, and kills a line where a scenario
+is the first to reach it: at its first hit, in the modules that decide, call and write also at its last and one between;
+of the lines that were killed before it kills every twentieth, at its last hit. Prints a JSON line for each kill.
+Everything is imported and warmed up first and each process is a fork.
+"""
+
+import gc
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from forked import KILLED, Line, count_lines, in_fork, kill_at, must
+from langgraph.types import Command
+from naive import with_naive_act
+from payments import Bank, Kind, Person, Verdict, build_team, config_of, drive
+
+from signoff import Ledger
+from signoff.checkpoints.saver import SqliteCheckpointer
+
+WAYS = ("answer", "continue", "decide")
+"""How the run is taken up again: the answer is sent once more, nothing is sent, or it is decided at the desk."""
+
+SAVER = frozenset(
+    "changes cipher engine forks lease memory pieces reading recall saver schema seal shelf storage strict turnstile "
+    "watch writer".split()
+)
+"""Modules of the saver, which has crash tests of its own, and of forking."""
+
+ROUTES = frozenset("intake plan routing state step supervisor team".split())
+"""Modules of the graph that decide nothing and call nothing."""
+
+CORE = frozenset(
+    "graphs.act graphs.decision graphs.gate checkpoints.approvals checkpoints.audit checkpoints.docket "
+    "checkpoints.effects checkpoints.ledger checkpoints.notices checkpoints.runs naive".split()
+)
+"""Modules that decide, call and write."""
+
+SAMPLE = 20
+BATCH = 8
+"""How many runs one process finishes, each of a process that was killed."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What happens while lines are counted, and killed."""
+
+    kind: Kind = "plain"
+    verdict: Verdict = "approve"
+    at_desk: bool = False
+    after: Literal["nothing", "question", "death before", "death after"] = "question"
+    """What was before: nothing, the question, or a process that died in the call, before or after it took effect."""
+    new: bool = False
+    """In a database that is not there yet."""
+    naive: bool = False
+    """With an act node that claims after the call: to show that doubles are seen."""
+
+
+SCENARIOS = {
+    "approving": Scenario(),
+    "asking": Scenario(after="nothing"),
+    "asking in a new database": Scenario(after="nothing", new=True),
+    "approving at the desk": Scenario(at_desk=True),
+    "editing": Scenario(kind="idempotent", verdict="edit"),
+    "editing at the desk": Scenario(kind="reconcile", verdict="edit", at_desk=True),
+    "rejecting": Scenario(verdict="reject"),
+    "rejecting at the desk": Scenario(verdict="reject", at_desk=True),
+    "with a read-back": Scenario(kind="reconcile"),
+    "idempotent": Scenario(kind="idempotent"),
+    "settling what happened": Scenario(after="death after"),
+    "settling what did not happen": Scenario(after="death before", at_desk=True),
+    "reading back what happened": Scenario(kind="reconcile", after="death after"),
+    "reading back what did not happen": Scenario(kind="reconcile", after="death before"),
+    "calling again": Scenario(kind="idempotent", after="death before"),
+    "naive": Scenario(naive=True),
+}
+
+
+@dataclass(frozen=True)
+class Office:
+    """Ledger, saver and bank. A fork inherits them without connections and opens its own."""
+
+    ledger: Ledger
+    saver: SqliteCheckpointer
+    bank: Bank
+    scenario: Scenario
+    graph: Any
+
+    @property
+    def person(self) -> Person:
+        return Person(self.bank, self.ledger, self.scenario.verdict, self.scenario.at_desk)
+
+    def prepare(self, threads: Sequence[str]) -> None:
+        """Bring each thread to where the scenario begins."""
+        if self.scenario.after != "nothing":
+            must(lambda: [drive(self.graph, thread, None) for thread in threads])
+        if self.scenario.after in ("death before", "death after"):
+            when: Any = self.scenario.after.removeprefix("death ")
+            bank = replace(self.bank, dies=when)
+            dying = open_office(self.ledger, self.saver, bank, self.scenario)
+            for thread in threads:
+                code, _ = in_fork(lambda thread=thread: drive(dying.graph, thread, self.person))
+                assert code == KILLED
+
+    def play(self, thread: str) -> None:
+        """What is killed."""
+        drive(self.graph, thread, None if self.scenario.after == "nothing" else self.person)
+
+    def look(self, thread: str) -> dict[str, Any]:
+        """What the bank and the ledger know of the thread's run."""
+        entries = self.ledger.audit.entries(thread)
+        asked = {entry.body["proposal"]: entry.body["action"] for entry in entries if entry.event == "proposed"}
+        decided = [entry.body["approval"] for entry in entries if entry.event in ("approved", "rejected")]
+        approvals = [self.ledger.approvals.get(approval) for approval in decided]
+        return {
+            "paid": self.bank.paid(thread),
+            "effects": [(effect.key, effect.status) for effect in self.ledger.effects.of_run(thread)],
+            "decided": [asked[approval.proposal_id] for approval in approvals],
+            "events": [entry.event for entry in entries],
+        }
+
+    def finish(self, thread: str, way: str) -> dict[str, Any]:
+        """Look at what is left, bring the run to its end, and try to have it done once more."""
+        left, config = self.look(thread), config_of(thread)
+        person = replace(self.person, at_desk=way == "decide")
+        if way == "answer" and "proposed" in left["events"]:
+            first = next(entry for entry in self.ledger.audit.entries(thread) if entry.event == "proposed")
+            approval = self.ledger.approvals.of_proposal(first.body["proposal"])
+            self.graph.invoke(person.decide(approval), config, durability="sync")
+        asked = drive(self.graph, thread, person)
+        ended = self.look(thread)
+        self.graph.invoke(Command(resume={"decisions": [{"type": "approve"}]}), config)
+        return {
+            "left": left,
+            "asked": asked,
+            "ended": ended,
+            "paid again": self.bank.paid(thread) != ended["paid"],
+            "outcomes": [(done["action"], done["status"]) for done in self.graph.get_state(config).values["outcomes"]],
+            "status": self.ledger.runs.get(thread).status,
+        }
+
+
+def open_office(ledger: Ledger, saver: SqliteCheckpointer, bank: Bank, scenario: Scenario) -> Office:
+    builder: Any = build_team(bank, ledger).graph()
+    if scenario.naive:
+        builder = with_naive_act(builder, bank, ledger)
+    return Office(ledger, saver, bank, scenario, builder.compile(checkpointer=saver))
+
+
+class Killing:
+    """The rounds in one database."""
+
+    def __init__(self, database: str, folder: Path, mode: str) -> None:
+        self.database, self.folder, self.mode = database, folder, mode
+        self.ledger, self.saver = Ledger(database), SqliteCheckpointer(file_of(database, folder))
+        self.seen: set[Line] = set()
+        self.made = 0
+
+    def rounds(self, name: str) -> Iterator[dict[str, Any]]:
+        """Kill and finish, for each planned line of a scenario."""
+        scenario, prefix = SCENARIOS[name], name.replace(" ", "-")
+        office = open_office(self.ledger, self.saver, Bank(self.folder / prefix, scenario.kind), scenario)
+        drive(office.graph, f"{prefix}-warm", office.person)
+        gc.collect()
+        gc.freeze()
+        files, first = self.watched(scenario), self.place(office)
+        first.prepare([f"{prefix}-whole"])
+        planned = list(self.plan(count_lines(files, lambda: first.play(f"{prefix}-whole"))))
+        threads = [f"{prefix}-{number}" for number in range(len(planned))]
+        office.prepare(threads)
+        killed: list[tuple[Office, str, dict[str, Any]]] = []
+        for number, (thread, (line, hit)) in enumerate(zip(threads, planned, strict=True)):
+            here, way = self.place(office), WAYS[number % len(WAYS)]
+            code = kill_at(files, line, hit, lambda here=here, thread=thread: here.play(thread))
+            told = {
+                "scenario": name,
+                "kind": scenario.kind,
+                "verdict": scenario.verdict,
+                "line": f"{line[0]}:{line[1]}",
+                "hit": hit,
+                "way": way,
+                "killed": code == KILLED,
+            }
+            killed.append((here, thread, told))
+            if len(killed) == (1 if scenario.new else BATCH) or number + 1 == len(planned):
+                yield from must(lambda: [{**told, **here.finish(at, told["way"])} for here, at, told in killed])
+                killed.clear()
+
+    def plan(self, counted: Mapping[Line, int]) -> Iterator[tuple[Line, int]]:
+        """At which hits which lines are killed."""
+        for place, (line, times) in enumerate(sorted(counted.items())):
+            if self.mode == "every":
+                yield from ((line, hit) for hit in range(1, times + 1))
+            elif line not in self.seen:
+                yield from ((line, hit) for hit in sorted({1, (times + 1) // 2, times} if line[0] in CORE else {1}))
+            elif place % SAMPLE == len(self.seen) % SAMPLE:
+                yield line, times
+        self.seen |= set(counted)
+
+    def place(self, office: Office) -> Office:
+        """Where a round is played: here, or in a database that is not there yet."""
+        if not office.scenario.new:
+            return office
+        self.made += 1
+        database = str(self.folder / f"new-{self.made}.db")
+        if "://" in self.database:
+            database = new_database(self.database)
+        saver = SqliteCheckpointer(self.folder / f"new-{self.made}.db")
+        return open_office(Ledger(database), saver, office.bank, office.scenario)
+
+    def watched(self, scenario: Scenario) -> dict[str, str]:
+        """The modules whose lines are killed, by the paths of their files."""
+        found = {}
+        for name, module in sys.modules.items():
+            room, _, last = name.removeprefix("signoff.").rpartition(".")
+            left_out = last in SAVER or (self.mode == "some" and last in ROUTES)
+            if (room in ("graphs", "checkpoints") and not left_out) or (name == "naive" and scenario.naive):
+                found[str(module.__file__)] = name.removeprefix("signoff.")
+        return found
+
+
+def file_of(database: str, folder: Path) -> Path:
+    """The file of the checkpoints: the ledger's own, unless that is on a server."""
+    return folder / "checkpoints.db" if "://" in database else Path(database)
+
+
+def new_database(address: str) -> str:
+    """Address of an empty database on the same server; the one made before is gone."""
+    import psycopg
+
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS line_kills WITH (FORCE)")
+        connection.execute("CREATE DATABASE line_kills")
+    return urlunsplit(urlsplit(address)._replace(path="/line_kills"))
+
+
+if __name__ == "__main__":
+    killing = Killing(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
+    for name in sys.argv[4:] or [name for name, scenario in SCENARIOS.items() if not scenario.naive]:
+        for told in killing.rounds(name):
+            sys.stdout.write(json.dumps(told) + "\n")
+    assert killing.ledger.audit.verify().ok

@@ -1,0 +1,88 @@
+"""Kill -9 at the lines that ask, decide, call and write: the payment is made once, or a person is asked whether it was."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = Path(__file__).parent / "programs" / "line_kills.py"
+PAID = {"approve": [5], "edit": [3], "reject": []}
+
+
+def rounds(database: str, folder: Path, mode: str, *scenarios: str) -> list[dict[str, Any]]:
+    program = [sys.executable, str(PROGRAM), database, str(folder), mode, *scenarios]
+    done = subprocess.run(program, capture_output=True, text=True, env=dict(os.environ))
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr}"
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    killed = [turn for turn in found if turn["killed"]]
+    print(f"{len(killed)} kills at {len({turn['line'] for turn in killed})} lines")
+    return found
+
+
+def wrong(turn: dict[str, Any]) -> list[str]:
+    """What is not as it must be after a round."""
+    left, ended, outcomes = turn["left"], turn["ended"], dict(map(tuple, turn["outcomes"]))
+    verdict = turn["verdict"]
+    keys = [key for key, _ in ended["effects"]]
+    in_the_air = [status for _, status in left["effects"]] in (["claimed"], ["unknown"])
+    answered = left["decided"].count("settle_outcome") > left["events"].count("claimed again")
+    person_asked = turn["asked"].count("settle_outcome")
+    checks = {
+        "the run does not end": turn["status"] == ("stopped" if verdict == "reject" else "done"),
+        "it is not what the outcome says": outcomes.get("pay") == ("rejected" if verdict == "reject" else "done"),
+        "it is not what was decided": [payment["euros"] for payment in ended["paid"]] == PAID[verdict],
+        "not paid under the effect's key": [payment["key"] for payment in ended["paid"]] == keys,
+        "an effect is not done": all(status == "done" for _, status in ended["effects"]),
+        "it was paid again": not turn["paid again"],
+        "asked about a decided payment": "pay" not in turn["asked"] or "pay" not in left["decided"],
+        "asked twice": len(turn["asked"]) == len(set(turn["asked"])),
+        "not asked what happened": not (turn["kind"] == "plain" and in_the_air and not answered) or person_asked == 1,
+        "asked what is known": person_asked == 0 or (turn["kind"] == "plain" and in_the_air and not answered),
+        "paid without a claim": not left["paid"] or bool(left["effects"]),
+    }
+    return [problem for problem, holds in checks.items() if not holds]
+
+
+def check(found: list[dict[str, Any]]) -> None:
+    failed = [(wrong(turn), turn) for turn in found if wrong(turn)]
+    assert not failed, f"{len(failed)} of {len(found)} rounds, such as {json.dumps(failed[:3], indent=1)}"
+
+
+def test_a_process_killed_at_any_line_pays_once_or_has_a_person_asked(database: str, tmp_path: Path) -> None:
+    found = rounds(database, tmp_path, "some")
+    check(found)
+    # What is killed is what this is about: most rounds are cut off, at lines of every module that decides or writes.
+    killed = [turn for turn in found if turn["killed"]]
+    assert len(killed) > 0.95 * len(found) > 900
+    modules = {turn["line"].partition(":")[0] for turn in killed}
+    assert modules >= {"graphs.gate", "graphs.act", "graphs.decision", "graphs.answers"}
+    assert modules >= {f"checkpoints.{name}" for name in ("approvals", "docket", "effects", "audit", "runs", "ledger")}
+    assert {"settle_outcome", "pay"} == {asked for turn in found for asked in turn["asked"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "approving",
+        "asking in a new database",
+        "editing at the desk",
+        "rejecting",
+        "idempotent",
+        "settling what happened",
+        "settling what did not happen",
+        "reading back what did not happen",
+    ],
+)
+def test_a_process_killed_at_every_hit_of_any_line(database: str, tmp_path: Path, scenario: str) -> None:
+    check(rounds(database, tmp_path, "every", scenario))
+
+
+def test_an_act_node_that_claims_after_the_call_is_seen_to_pay_twice(database: str, tmp_path: Path) -> None:
+    found = rounds(database, tmp_path, "some", "naive")
+    assert any(len(turn["ended"]["paid"]) == 2 for turn in found)
+    assert any("paid without a claim" in wrong(turn) for turn in found)
