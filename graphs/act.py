@@ -57,7 +57,10 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger]) -> Node:
             ledger().effects.skip(approval)
             outcome = make_outcome(proposal, "skipped", by=by, detail="dry run: not called", result=approval.args)
             return Command(goto="supervisor", update=_settle(state, outcome))
-        effect = perform(ledger(), approval, actions[proposal["action"]])
+        action = actions.get(proposal["action"])
+        if action is None:
+            return Command(goto="gate")
+        effect = perform(ledger(), approval, action)
         if effect.status == "unknown":
             question = ask_outcome(run_id, len(state.get("outcomes", [])), effect.key, effect.error)
             return Command(goto="supervisor", update={"proposals": [question, *state["proposals"]]})

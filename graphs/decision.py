@@ -39,15 +39,20 @@ def decide(ledger: Ledger, approval: Approval, decision: Decision, rules: Rules,
     )
 
 
-def denial(approval: Approval, rules: Rules) -> str:
-    """Why what was approved may not be done all the same: policy forbids the edited arguments; empty if it may."""
-    if approval.action in CONTROLS or not approval.edited:
+def denial(ledger: Ledger, approval: Approval, rules: Rules) -> str:
+    """Why what was approved may not be done all the same, by policy as it stands now; empty if it may.
+
+    What was edited past policy, and what was approved under a weaker policy than today's. What was called before is no
+    longer policy's to allow.
+    """
+    if approval.action in CONTROLS or ledger.effects.of_approval(approval.id) is not None:
         return ""
     ruling = rules(approval.proposed_by, approval.action, approval.args)
     if ruling.kind == "deny":
         return ruling.why
-    if ruling.kind == "ask" and not approval.authority.covers(ruling.authority):
-        return f"the edited arguments need another decision: {ruling.authority.describe()} ({ruling.why})"
+    asked = approval.decided_by != "policy"
+    if ruling.kind == "ask" and not (asked and approval.authority.covers(ruling.authority)):
+        return f"it needs another decision now: {ruling.authority.describe()} ({ruling.why})"
     return ""
 
 

@@ -25,7 +25,7 @@ from signoff.graphs.answers import read_answer
 from signoff.graphs.caller import calling_person
 from signoff.graphs.control import SETTLE_OUTCOME
 from signoff.graphs.decision import decide, denial
-from signoff.graphs.opening import Opening, first_decided, is_of
+from signoff.graphs.opening import NO_ACTION, Opening, first_decided, is_of
 from signoff.graphs.state import (
     NodeWithConfig,
     Outcome,
@@ -74,9 +74,13 @@ class _Visit:
         if known is not None and not is_of(known, first, self.run_id):
             return self._rename(first)
         approval = known or self.opening.open(self.ledger, first, self.run_id)
+        action = self.opening.action(first["action"])
+        if action is None and approval.status in ("pending", "approved"):
+            self.ledger.approvals.close(approval.id, by="policy", reason=NO_ACTION)
+            return self._settle(first, "denied", NO_ACTION, by="policy")
         waiting = [other for place, other in enumerate(others, 1) if self._is_open(other, ahead=place)]
-        if approval.status == "pending":
-            return self._ask(first, approval, waiting)
+        if approval.status == "pending" and action is not None:
+            return self._ask(first, approval, action, waiting)
         return self._follow(first, approval)
 
     @property
@@ -91,14 +95,15 @@ class _Visit:
             return is_of(known, proposal, self.run_id)
         return self.opening.open_early(self.ledger, proposal, self.run_id, ahead) is not None
 
-    def _ask(self, first: StoredProposal, approval: Approval, waiting: list[StoredProposal]) -> Next:
+    def _ask(
+        self, first: StoredProposal, approval: Approval, action: Action[Any], waiting: list[StoredProposal]
+    ) -> Next:
         seen = self.state.get("shown", {}).get(first["id"], approval.proposed_sha256)
         if seen != approval.shown_sha256:
             # An answer that arrives now was given to what stood here before.
             return self._again(approval, "Its arguments were edited: this is what is asked about now.")
         note = f"{approval.action} waits for approval {approval.id}"
         self.ledger.runs.set_status(approval.run_id, "waiting", note)
-        action = self.opening.action(first["action"])
         try:
             answer = interrupt(question_payload(approval, action, self.state.get("problem", "")))
         except GraphInterrupt:
@@ -134,7 +139,7 @@ class _Visit:
     def _promote(self, chosen: StoredProposal) -> Next:
         """Put it first; the supervisor announces what is first."""
         rest = [proposal for proposal in self.state["proposals"] if proposal["id"] != chosen["id"]]
-        return Command(goto="supervisor", update={"proposals": [chosen, *rest]})
+        return Command(goto="supervisor", update={"proposals": [chosen, *rest], "problem": ""})
 
     def _rename(self, changed: StoredProposal) -> Next:
         """A proposal that was changed in the state is another one, which nobody has decided."""
@@ -146,7 +151,7 @@ class _Visit:
         """Go where the ledger's decision leads."""
         self.ledger.runs.set_status(approval.run_id, "running")
         if approval.status == "approved":
-            why = denial(approval, self.opening.rules)
+            why = denial(self.ledger, approval, self.opening.rules)
             if why:
                 return self._settle(proposal, "denied", why, by="policy")
             return Command(goto="act", update=question_over())

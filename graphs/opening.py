@@ -20,6 +20,8 @@ from signoff.tools.action import Action
 
 Actions = Mapping[str, Action[Any]]
 
+NO_ACTION = "no agent of the team has this action"
+
 
 @dataclass(frozen=True)
 class Opening:
@@ -34,9 +36,9 @@ class Opening:
     confirm_seconds: Callable[[], float]
     """How long after one question an approval that names none must be given twice."""
 
-    def action(self, name: str) -> Action[Any]:
-        """The action of this name: one of the team's, or one of its own questions."""
-        return CONTROLS.get(name) or self.actions[name]
+    def action(self, name: str) -> Action[Any] | None:
+        """The action of this name: one of the team's, or one of its own questions; None if there is none (any more)."""
+        return CONTROLS.get(name) or self.actions.get(name)
 
     def open(self, ledger: Ledger, proposal: StoredProposal, run_id: str) -> Approval:
         """The approval of a proposal that has none: open, allowed or denied, as policy rules."""
@@ -63,9 +65,9 @@ class Opening:
         )
 
     def _ruling(self, ledger: Ledger, proposal: StoredProposal, run_id: str, ahead: int) -> Ruling:
-        action = CONTROLS.get(proposal["action"]) or self.actions.get(proposal["action"])
+        action = self.action(proposal["action"])
         if action is None:
-            return _denied("no agent of the team has this action")
+            return _denied(NO_ACTION)
         problem = _misfit(action, proposal["args"])
         if problem:
             return _denied(problem)
@@ -93,7 +95,7 @@ class Opening:
         return ruling
 
     def _question(self, proposal: StoredProposal, run_id: str) -> Question:
-        action = CONTROLS.get(proposal["action"]) or self.actions.get(proposal["action"])
+        action = self.action(proposal["action"])
         return Question(
             proposal_id=proposal["id"],
             run_id=run_id,

@@ -1,5 +1,6 @@
 """What is known of an interrupted call may be out of date: a look or an answer from before another call counts no more."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -102,7 +103,8 @@ def test_a_look_from_before_another_call_does_not_have_it_called_again(in_doubt:
 
     in_doubt.change(reconcile=look)
     in_doubt.after_paying = drop_the_line
-    perform(in_doubt.ledger, approval, in_doubt.action)
+    with suppress(RunBusy):  # it may be told that somebody was faster
+        perform(in_doubt.ledger, approval, in_doubt.action)
     assert looks[:2] == [0, 0]
     assert len(in_doubt.paid) == 1
     assert [effect.status for effect in in_doubt.ledger.effects.of_run("r-1")] == ["unknown"]
