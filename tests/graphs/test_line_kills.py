@@ -1,4 +1,4 @@
-"""Kill -9 at the lines that ask, decide, call and write: the payment is made once, or a person is asked whether it was."""
+"""Kill -9 at the lines that ask, decide, call and write: a payment is made once, or a person is asked if it was."""
 
 import json
 import os
@@ -25,15 +25,17 @@ def rounds(database: str, folder: Path, mode: str, *scenarios: str) -> list[dict
 
 def wrong(turn: dict[str, Any]) -> list[str]:
     """What is not as it must be after a round."""
-    left, ended, outcomes = turn["left"], turn["ended"], dict(map(tuple, turn["outcomes"]))
-    verdict = turn["verdict"]
+    left, ended, verdict = turn["left"], turn["ended"], turn["verdict"]
+    outcomes = [status for action, status in turn["outcomes"] if action == "pay"]
     keys = [key for key, _ in ended["effects"]]
     in_the_air = [status for _, status in left["effects"]] in (["claimed"], ["unknown"])
     answered = left["decided"].count("settle_outcome") > left["events"].count("claimed again")
     person_asked = turn["asked"].count("settle_outcome")
     checks = {
         "the run does not end": turn["status"] == ("stopped" if verdict == "reject" else "done"),
-        "it is not what the outcome says": outcomes.get("pay") == ("rejected" if verdict == "reject" else "done"),
+        # The clerk learns why it was rejected, and proposes the same again: that is denied.
+        "it is not what the outcome says": (outcomes[:1], set(outcomes[1:]) <= {"denied"})
+        == (["rejected" if verdict == "reject" else "done"], True),
         "it is not what was decided": [payment["euros"] for payment in ended["paid"]] == PAID[verdict],
         "not paid under the effect's key": [payment["key"] for payment in ended["paid"]] == keys,
         "an effect is not done": all(status == "done" for _, status in ended["effects"]),

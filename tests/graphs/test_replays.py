@@ -31,7 +31,7 @@ def payments(office: Any) -> list[tuple[str, int]]:
 
 
 class Replays:
-    """Ways of going back to a checkpoint of a run that ended."""
+    """Ways of going back to a checkpoint of a run that ended; each tells on which thread it went on."""
 
     def __init__(self, office: Any, chance: random.Random) -> None:
         self.office, self.chance, self.copies = office, chance, 0
@@ -42,32 +42,32 @@ class Replays:
         self.copied = [past.config["configurable"]["checkpoint_id"] for past in self.moments]
         office.saver.copy_thread("r-1", "as it ended")
 
-    def go_on(self, past: Any) -> RunnableConfig:
+    def go_on(self, past: Any) -> str:
         """With nothing."""
         self.graph.invoke(None, past.config)
-        return past.config
+        return self.thread(past)
 
-    def approve_again(self, past: Any) -> RunnableConfig:
+    def approve_again(self, past: Any) -> str:
         """With the very answer that approved it."""
         answer = {"type": "approve", "approval_id": self.effect.approval_id}
         self.graph.invoke(Command(resume={"decisions": [answer]}), past.config)
-        return past.config
+        return self.thread(past)
 
-    def fork(self, past: Any) -> RunnableConfig:
+    def fork(self, past: Any) -> str:
         """By an update that changes nothing of what is proposed, as whatever node."""
         as_node = self.chance.choice(("intake", "clerk", "supervisor", "gate", "act"))
         forked = self.graph.update_state(past.config, {"problem": ""}, as_node=as_node)
         self.graph.invoke(None, forked)
-        return forked
+        return self.thread(past)
 
-    def forget(self, past: Any) -> RunnableConfig:
+    def forget(self, past: Any) -> str:
         """By an update that puts the proposal back and takes away that it was settled."""
         values = {"proposals": self.proposals, "outcomes": []}
         forked = self.graph.update_state(past.config, values, as_node=self.chance.choice(("supervisor", "gate")))
         self.graph.invoke(Command(goto=self.chance.choice(("gate", "act"))), forked)
-        return forked
+        return self.thread(past)
 
-    def copy(self, past: Any) -> RunnableConfig:
+    def copy(self, past: Any) -> str:
         """On a copy of the thread as it ended, from the same moment if it had been there by then."""
         self.copies += 1
         name, moment = f"copy-{self.copies}", past.config["configurable"]["checkpoint_id"]
@@ -75,20 +75,23 @@ class Replays:
         at = {"checkpoint_id": moment} if moment in self.copied else {}
         config: RunnableConfig = {"configurable": {"thread_id": name, **at}}
         self.graph.invoke(self.chance.choice((None, Command(resume=APPROVE))), config)
-        return config
+        return name
 
-    def change(self, past: Any, euros: int) -> RunnableConfig:
+    def change(self, past: Any, euros: int) -> str:
         """By an update that makes it another amount."""
         (proposal,) = self.proposals
         values = {"proposals": [{**proposal, "args": {"to": "ann", "euros": euros}}], "outcomes": []}
         forked = self.graph.update_state(past.config, values, as_node=self.chance.choice(("supervisor", "gate")))
         self.graph.invoke(Command(goto=self.chance.choice(("gate", "act"))), forked)
-        return forked
+        return self.thread(past)
 
-    def asked(self, config: RunnableConfig) -> list[dict[str, Any]]:
+    def thread(self, past: Any) -> str:
+        return str(past.config["configurable"]["thread_id"])
+
+    def asked(self, thread: str) -> list[dict[str, Any]]:
         """What the thread asks now."""
-        thread: RunnableConfig = {"configurable": {"thread_id": config["configurable"]["thread_id"]}}
-        return [interrupt.value for interrupt in self.graph.get_state(thread).interrupts]
+        config: RunnableConfig = {"configurable": {"thread_id": thread}}
+        return [interrupt.value for interrupt in self.graph.get_state(config).interrupts]
 
 
 def test_a_thousand_replays_and_forks_of_a_payment_pay_nothing(finished: Any) -> None:
@@ -99,9 +102,9 @@ def test_a_thousand_replays_and_forks_of_a_payment_pay_nothing(finished: Any) ->
         way = ways[number % len(ways)]
         # Before intake there is no run yet: going on from there is another run, whose payment is asked about anew.
         past = chance.choice([moment for moment in replays.moments if "run" in moment.values or way == replays.go_on])
-        config = way(past)
+        thread = way(past)
         assert payments(finished) == [("ann", 5)], (number, way.__name__, past.next)
-        assert replays.effect.approval_id not in [question["approval_id"] for question in replays.asked(config)]
+        assert replays.effect.approval_id not in [question["approval_id"] for question in replays.asked(thread)]
         if number % 50 == 49:
             replays.moments.append(replays.graph.get_state(finished.config))  # so that replays are replayed
     assert finished.ledger.effects.of_run("r-1") == [replays.effect]
@@ -113,8 +116,8 @@ def test_a_fork_that_changes_the_amount_is_asked_about_and_only_its_own_approval
     expected = [("ann", 5)]
     for number in range(60):
         euros = 1000 + number
-        config = replays.change(chance.choice([moment for moment in replays.moments if "run" in moment.values]), euros)
-        (question,) = replays.asked(config)
+        thread = replays.change(chance.choice([moment for moment in replays.moments if "run" in moment.values]), euros)
+        (question,) = replays.asked(thread)
         assert question["approval_id"] != replays.effect.approval_id
         assert question["action_requests"][0]["args"] == {"to": "ann", "euros": euros}
         stale = {"type": "approve", "approval_id": replays.effect.approval_id}

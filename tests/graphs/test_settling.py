@@ -1,4 +1,4 @@
-"""What is known of an interrupted call may be out of date: a look or an answer from before another call counts no more."""
+"""What is known of an interrupted call may be out of date: a look or an answer from before another call is refused."""
 
 from contextlib import suppress
 from typing import Any
@@ -30,9 +30,7 @@ def before_settling(office: Any) -> Any:
     """The checkpoint from which the act node writes what the person found out."""
     graph = office.team.compile(checkpointer=office.saver)
     history = graph.get_state_history(office.config)
-    return next(
-        past.config for past in history if past.next == ("act",) and past.values["proposals"][0]["by"] == "act"
-    )
+    return next(past.config for past in history if past.next == ("act",) and past.values["proposals"][0]["by"] == "act")
 
 
 def replay(office: Any, config: Any) -> Any:

@@ -1,13 +1,14 @@
 """Kills a process in the middle of an approved call, in each way that LangGraph can be asked to go on.
 
-Arguments: the ledger's database and an empty folder. Prints a JSON line for each cell: how checkpoints are written, when
-the call is killed, how it was answered and how the thread is taken up again; then what is asked and what was paid.
+Arguments: the ledger's database and an empty folder. Prints a JSON line for each cell: how checkpoints are written,
+when the call is killed, how it was answered, how the thread is taken up again; then what is asked and what was paid.
 """
 
 import itertools
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,15 @@ class Cell:
         graph = self.graph()
         graph.invoke({"goal": self.thread}, self.config, durability=self.durability)
         answer = self.answer(graph)
-        first, *others = ledger.approvals.pending(self.thread)
-        for other in others:
+        for other in ledger.approvals.pending(self.thread)[1:]:
             ledger.approvals.approve(other.id, by="ann")
-        return [first.id, answer.resume]
+        return answer.resume
+
+    def die(self, answer: Any) -> None:
+        self.graph(self.dies).invoke(Command(resume=answer), self.config, durability=self.durability)
 
     def go_on(self, answer: Any) -> dict[str, Any]:
-        given = None if self.again == "continue" else Command(resume=answer)
+        given: Any = None if self.again == "continue" else Command(resume=answer)
         graph = self.graph()
         graph.invoke(given, self.config, durability=self.durability)
         asked = [approval.action for approval in ledger.approvals.pending(self.thread)]
@@ -73,12 +76,8 @@ if __name__ == "__main__":
     saver = SqliteCheckpointer(folder / "checkpoints.db" if "://" in database else database)
     for durability, dies, again, by, payments in CELLS:
         cell = Cell(durability, dies, again, by, payments)
-        _, answer = must(cell.start)
-        code, _ = in_fork(
-            lambda cell=cell, answer=answer: cell.graph(cell.dies).invoke(
-                Command(resume=answer), cell.config, durability=cell.durability
-            )
-        )
+        answer = must(cell.start)
+        code, _ = in_fork(partial(cell.die, answer))
         assert code == KILLED, cell.thread
-        found = must(lambda cell=cell, answer=answer: cell.go_on(answer))
+        found = must(partial(cell.go_on, answer))
         sys.stdout.write(json.dumps({"cell": cell.thread, "dies": dies, "payments": payments, **found}) + "\n")

@@ -3,7 +3,7 @@
 Arguments: the ledger's database, an empty folder, `some` or `every`, and the scenarios, if not all. `every` kills each
 line of `graphs` and of the ledger at every hit. `some` leaves out what only routes, and kills a line where a scenario
 is the first to reach it: at its first hit, in the modules that decide, call and write also at its last and one between;
-of the lines that were killed before it kills every twentieth, at its last hit. Prints a JSON line for each kill.
+of the lines that were killed before it kills every fortieth, at its last hit. Prints a JSON line for each kill.
 Everything is imported and warmed up first and each process is a fork.
 """
 
@@ -12,17 +12,18 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from forked import KILLED, Line, count_lines, in_fork, kill_at, must
-from langgraph.types import Command
 from naive import with_naive_act
 from payments import Bank, Kind, Person, Verdict, build_team, config_of, drive
 
 from signoff import Ledger
 from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.graphs.act import perform
 
 WAYS = ("answer", "continue", "decide")
 """How the run is taken up again: the answer is sent once more, nothing is sent, or it is decided at the desk."""
@@ -42,7 +43,7 @@ CORE = frozenset(
 )
 """Modules that decide, call and write."""
 
-SAMPLE = 20
+SAMPLE = 40
 BATCH = 8
 """How many runs one process finishes, each of a process that was killed."""
 
@@ -105,7 +106,7 @@ class Office:
             bank = replace(self.bank, dies=when)
             dying = open_office(self.ledger, self.saver, bank, self.scenario)
             for thread in threads:
-                code, _ = in_fork(lambda thread=thread: drive(dying.graph, thread, self.person))
+                code, _ = in_fork(partial(drive, dying.graph, thread, self.person))
                 assert code == KILLED
 
     def play(self, thread: str) -> None:
@@ -126,16 +127,18 @@ class Office:
         }
 
     def finish(self, thread: str, way: str) -> dict[str, Any]:
-        """Look at what is left, bring the run to its end, and try to have it done once more."""
+        """Look at what is left, bring the run to its end, and try to do once more what was approved."""
         left, config = self.look(thread), config_of(thread)
         person = replace(self.person, at_desk=way == "decide")
         if way == "answer" and "proposed" in left["events"]:
             first = next(entry for entry in self.ledger.audit.entries(thread) if entry.event == "proposed")
             approval = self.ledger.approvals.of_proposal(first.body["proposal"])
+            assert approval is not None
             self.graph.invoke(person.decide(approval), config, durability="sync")
         asked = drive(self.graph, thread, person)
         ended = self.look(thread)
-        self.graph.invoke(Command(resume={"decisions": [{"type": "approve"}]}), config)
+        for effect in self.ledger.effects.of_run(thread) if not self.scenario.naive else ():
+            perform(self.ledger, self.ledger.approvals.get(effect.approval_id), self.bank.action)
         return {
             "left": left,
             "asked": asked,
@@ -177,7 +180,7 @@ class Killing:
         killed: list[tuple[Office, str, dict[str, Any]]] = []
         for number, (thread, (line, hit)) in enumerate(zip(threads, planned, strict=True)):
             here, way = self.place(office), WAYS[number % len(WAYS)]
-            code = kill_at(files, line, hit, lambda here=here, thread=thread: here.play(thread))
+            code = kill_at(files, line, hit, partial(here.play, thread))
             told = {
                 "scenario": name,
                 "kind": scenario.kind,
@@ -245,4 +248,5 @@ if __name__ == "__main__":
     for name in sys.argv[4:] or [name for name, scenario in SCENARIOS.items() if not scenario.naive]:
         for told in killing.rounds(name):
             sys.stdout.write(json.dumps(told) + "\n")
+            sys.stdout.flush()
     assert killing.ledger.audit.verify().ok

@@ -1,4 +1,4 @@
-"""An act node as it is often written: it looks whether the action was done, does it, and writes that down afterwards."""
+"""An act node as it is often written: it looks whether the action was done, does it, and writes it down afterwards."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from payments import Bank, Payment
 
 from signoff import Ledger
 from signoff.checkpoints.owner import current_owner
-from signoff.graphs.state import Outcome, TeamState, settle_first
+from signoff.graphs.state import TeamState, make_outcome, settle_first
 
 
 def with_naive_act(builder: Any, bank: Bank, ledger: Ledger) -> Any:
@@ -21,8 +21,7 @@ def with_naive_act(builder: Any, bank: Bank, ledger: Ledger) -> Any:
             result = bank.pay(Payment(**approval.args), "no key")
             claim = ledger.effects.claim(approval, owner=current_owner())
             ledger.effects.finish(claim.effect.key, result)
-        outcome = Outcome(proposal=proposal["id"], action="pay", status="done", detail="", by="", result={})
-        return Command(goto="supervisor", update=settle_first(state, outcome))
+        return Command(goto="supervisor", update=settle_first(state, make_outcome(proposal, "done", by="nobody")))
 
     del builder.nodes["act"]
     return builder.add_node("act", act, destinations=("gate", "supervisor"))
