@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, select
 
 from signoff.checkpoints import clock
-from signoff.checkpoints.asking import Approval, ApprovalStatus, Question, approval_id_of, joined, read_approval
-from signoff.checkpoints.authority import Authority, Person
+from signoff.checkpoints.asking import Approval, ApprovalStatus, Question, Vote, approval_id_of, joined, read_approval
+from signoff.checkpoints.authority import Authority, Person, is_same_person
 from signoff.checkpoints.digest import canonical_json
 from signoff.checkpoints.docket import Docket
 from signoff.checkpoints.tables import approvals, effects, proposals
@@ -131,7 +131,8 @@ class Approvals:
             claimed = connection.execute(query).first() is not None
             if current.status != "approved" or claimed:
                 raise current.already_decided(claimed=claimed)
-            gave_it = bool(person.name) and person.name in current.decided_by.split(", ")
+            givers = [name.casefold() for name in current.decided_by.split(", ")]
+            gave_it = bool(person.name) and person.name.casefold() in givers
             objection = "" if gave_it else _objection(current, current.authority, person, approves=False)
             if not objection:
                 self._docket.end(connection, current, "revoked", by=str(person), reason=reason)
@@ -161,6 +162,24 @@ class Approvals:
             ids = connection.execute(query.order_by(approvals.c.requested_at, approvals.c.id)).all()
             found = [self._docket.read(connection, row.id) for row in ids]
         return [approval for approval in map(self._now, found) if approval.status == "pending"]
+
+    def begin_answer(self, approval_id: str, who: str) -> None:
+        """Write down whose answer is about to be read: LangGraph keeps an answer, and forgets whose it was."""
+        with self._ledger.write() as connection:
+            self._docket.note_answering(connection, approval_id, who)
+
+    def end_answer(self, approval_id: str) -> None:
+        """The answer was read, or there was none."""
+        with self._ledger.write() as connection:
+            self._docket.note_answering(connection, approval_id, "")
+
+    def has_twin(self, approval: Approval, sha256: str) -> bool:
+        """Whether the run has another approval of the same action that is, or was, about arguments of this digest."""
+        same = (approvals.c.shown_sha256 == sha256) | (approvals.c.args_sha256 == sha256)
+        others = (approvals.c.run_id == approval.run_id) & (approvals.c.id != approval.id)
+        query = joined().where(others, proposals.c.action == approval.action, same).limit(1)
+        with self._ledger.read() as connection:
+            return connection.execute(query).first() is not None
 
     def rejected_before(self, run_id: str, action: str, args_sha256: str) -> Approval | None:
         """The first time that a person rejected this action with these arguments in this run."""
@@ -229,13 +248,19 @@ class Approvals:
 
     def _agree(self, connection: Connection, current: Approval, person: Person, reason: str) -> str:
         """Count one more who agrees to what is shown; approve it once enough do."""
-        others = [vote.name for vote in current.votes if vote.name != person.name]
-        if len(others) + 1 >= current.authority.quorum:
-            by = ", ".join((*others, str(person)))
+        others = [vote for vote in current.votes if not is_same_person(vote.name, person.name)]
+        counted = [vote.name for vote in others if self._counts(connection, current, vote)]
+        if len(counted) + 1 >= current.authority.quorum:
+            by = ", ".join((*counted, str(person)))
             self._docket.end(connection, current, "approved", by=by, reason=reason, args=current.shown)
         elif len(others) == len(current.votes):
             self._docket.vote(connection, current, person, reason)
         return ""
+
+    def _counts(self, connection: Connection, current: Approval, vote: Vote) -> bool:
+        """Whether somebody who agreed before could still do so."""
+        person = self._ledger.people.named(connection, Person(vote.name, vote.roles))
+        return not _objection(current, current.authority, person)
 
     def _full_id(self, connection: Connection, approval_id: str) -> str:
         exact = connection.execute(select(approvals.c.id).where(approvals.c.id == approval_id)).first()

@@ -39,6 +39,8 @@ class Vote:
 
     name: str
     args_sha256: str
+    roles: frozenset[str]
+    """Roles that a server vouched for; the others are asked of the ledger when it counts."""
     at: str
 
 
@@ -74,6 +76,8 @@ class Approval:
     requested_at: str
     escalated_at: str
     """When another role was told; empty: not yet, or never."""
+    answering: str
+    """Whose answer a gate began to read and has not done with; empty: nobody's."""
     expires_at: str
     """Empty: never."""
     decided_by: str
@@ -171,6 +175,7 @@ def read_approval(row: Row[Any], votes: Sequence[Vote]) -> Approval:
         status=row.status,
         requested_at=row.requested_at,
         escalated_at=row.escalated_at,
+        answering=row.answering,
         expires_at=row.expires_at,
         decided_by=row.decided_by,
         decided_at=row.decided_at,

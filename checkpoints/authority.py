@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from signoff.checkpoints import clock
+from signoff.errors import BadName
+
+_LONGEST_NAME: Final = 200
+_RESERVED: Final = ("policy",)
+"""Names that stand for the machinery wherever it says who decided."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,19 @@ class Person:
 
     def __str__(self) -> str:
         return self.name or "whoever resumed the thread"
+
+
+def clean_name(name: str) -> str:
+    """The name as it is kept and compared: without blanks around it, its letters composed; BadName if it is none."""
+    kept = unicodedata.normalize("NFC", name.strip())
+    if not kept.isprintable() or len(kept) > _LONGEST_NAME or "," in kept or kept.casefold() in _RESERVED:
+        raise BadName("name of a person", name)
+    return kept
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Whether two names are one person's; capitals make no difference."""
+    return one.casefold() == other.casefold()
 
 
 @dataclass(frozen=True)
@@ -73,7 +92,7 @@ class Authority:
         if self.four_eyes and approves:
             if not requester:
                 return "somebody else than the requester is asked for, and nobody knows who that is"
-            if who.name == requester:
+            if is_same_person(who.name, requester):
                 return f"somebody else than the requester is asked for, and {who.name} is the requester"
         return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ class Docket:
         """The approval with this id, as it stands in the database."""
         row = connection.execute(joined().where(approvals.c.id == approval_id)).one()
         agreed = connection.execute(select(votes).where(votes.c.approval_id == row.id).order_by(votes.c.at)).all()
-        return read_approval(row, [Vote(vote.name, vote.args_sha256, vote.at) for vote in agreed])
+        voted = [Vote(vote.name, vote.args_sha256, frozenset(json.loads(vote.roles)), vote.at) for vote in agreed]
+        return read_approval(row, voted)
 
     def refresh(self, connection: Connection, approval_id: str) -> Approval:
         """The approval as it stands now: closed if its time is over, escalated if it has waited."""
@@ -108,12 +110,21 @@ class Docket:
         )
         self._announce(connection, "pending", opened.id)
 
+    def note_answering(self, connection: Connection, approval_id: str, who: str) -> None:
+        """Write down whose answer a gate is about to read; empty: nobody's any more."""
+        connection.execute(update(approvals).where(approvals.c.id == approval_id).values(answering=who))
+
     def vote(self, connection: Connection, current: Approval, person: Person, reason: str) -> None:
         """One more who agrees to what is shown."""
         sha256 = current.shown_sha256
         connection.execute(
             insert(votes).values(
-                approval_id=current.id, name=person.name, args_sha256=sha256, reason=reason, at=clock.now()
+                approval_id=current.id,
+                name=person.name,
+                args_sha256=sha256,
+                roles=canonical_json(sorted(person.roles)),
+                reason=reason,
+                at=clock.now(),
             )
         )
         self._log(connection, current, "voted", by=person.name, args_sha256=sha256)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +25,8 @@ EffectStatus = Literal["claimed", "unknown", "released", "done", "failed", "aban
 """claimed: being called; unknown: called, outcome not known; released: surely not done, to be called again;
 failed: surely not done; abandoned: a person gave it up, outcome not known."""
 
+_OPEN = ("claimed", "unknown")
+
 CLAIM_SECONDS = 60.0
 """How long a claim holds without being renewed, where nobody can tell whether its process lives: on another host."""
 
@@ -39,6 +41,8 @@ class Effect:
     approval_id: str
     action: str
     status: EffectStatus
+    claims: int
+    """How often it was claimed: the number of the last claim."""
     result: dict[str, Any]
     error: str
 
@@ -94,14 +98,16 @@ class Effects:
             )
             return Claim(_effect(connection.execute(select(effects).where(effects.c.key == key)).one()), fresh=True)
 
-    def reclaim(self, key: str, *, owner: str) -> bool:
-        """Claim an effect again for another call with the same key; False if somebody else did."""
+    def reclaim(self, effect: Effect, *, owner: str) -> int:
+        """Claim an effect again for another call with the same key; the number of the claim, 0 if it is not as seen."""
         with self._ledger.write() as connection:
+            seen = (effects.c.key == effect.key) & (effects.c.claims == effect.claims)
             claimed = connection.execute(
                 update(effects)
-                .where(effects.c.key == key, effects.c.status.in_(("unknown", "released")))
+                .where(seen, effects.c.status.in_(("unknown", "released")))
                 .values(
                     status="claimed",
+                    claims=effects.c.claims + 1,
                     claimed_by=owner,
                     claimed_at=clock.now(),
                     claimed_until=clock.later(CLAIM_SECONDS),
@@ -109,8 +115,8 @@ class Effects:
                 )
             )
             if claimed.rowcount:
-                self._log(connection, key, "claimed again")
-        return claimed.rowcount == 1
+                self._log(connection, effect.key, "claimed again")
+        return effect.claims + 1 if claimed.rowcount else 0
 
     def renew(self, key: str, owner: str) -> bool:
         """Hold the claim for `CLAIM_SECONDS` more; False if it is no longer held."""
@@ -119,25 +125,34 @@ class Effects:
             renewed = connection.execute(update(effects).where(mine).values(claimed_until=clock.later(CLAIM_SECONDS)))
         return renewed.rowcount == 1
 
-    def finish(self, key: str, result: Mapping[str, Any]) -> Effect:
+    # What is recorded about a claim that another has followed changes nothing; `claim` 0 means the last one.
+
+    def finish(self, key: str, result: Mapping[str, Any], *, claim: int = 0) -> Effect:
         """Record that it was done, with its result (JSON values)."""
-        return self._end(key, "done", result=canonical_json(dict(result)))
+        return self._end(key, "done", claim, _OPEN, result=canonical_json(dict(result)))
 
-    def fail(self, key: str, error: str) -> Effect:
+    def fail(self, key: str, error: str, *, claim: int = 0) -> Effect:
         """Record that it was surely not done."""
-        return self._end(key, "failed", error=error)
+        return self._end(key, "failed", claim, _OPEN, error=error)
 
-    def lose(self, key: str, error: str) -> Effect:
+    def lose(self, key: str, error: str, *, claim: int = 0) -> Effect:
         """Record that it may or may not have been done."""
-        return self._end(key, "unknown", error=error)
+        return self._end(key, "unknown", claim, _OPEN, error=error)
 
-    def release(self, key: str, error: str) -> Effect:
-        """Record that it was surely not done and is to be called again."""
-        return self._end(key, "released", error=error)
+    def settle(
+        self,
+        key: str,
+        status: Literal["done", "failed", "released", "abandoned"],
+        *,
+        claim: int,
+        result: Mapping[str, Any] | None = None,
+        error: str = "",
+    ) -> Effect:
+        """Record what a person says of a claim whose outcome is not known; nothing changes if it is known by now.
 
-    def abandon(self, key: str, error: str) -> Effect:
-        """Record that a person gave it up, its outcome unknown."""
-        return self._end(key, "abandoned", error=error)
+        released: surely not done, and to be called again; abandoned: given up.
+        """
+        return self._end(key, status, claim, ("unknown",), result=canonical_json(dict(result or {})), error=error)
 
     def skip(self, approval: Approval) -> None:
         """Record that a dry run did not call it."""
@@ -200,13 +215,16 @@ class Effects:
         if connection.execute(select(runs.c.dry_run).where(runs.c.id == approval.run_id)).scalar_one():
             raise DryRun(approval.run_id)
 
-    def _end(self, key: str, status: EffectStatus, *, result: str = "", error: str = "") -> Effect:
+    def _end(
+        self, key: str, status: EffectStatus, claim: int, before: Sequence[str], *, result: str = "", error: str = ""
+    ) -> Effect:
         error = redact_text(readable_text(error))
         with self._ledger.write() as connection:
+            which = (effects.c.key == key) & effects.c.status.in_(before)
+            if claim:
+                which &= effects.c.claims == claim
             changed = connection.execute(
-                update(effects)
-                .where(effects.c.key == key, effects.c.status.in_(("claimed", "unknown")))
-                .values(status=status, result=result, error=error, finished_at=clock.now())
+                update(effects).where(which).values(status=status, result=result, error=error, finished_at=clock.now())
             )
             if changed.rowcount:
                 self._log(connection, key, status, result=json.loads(result) if result else {}, error=error)
@@ -232,6 +250,7 @@ def _effect(row: Row[Any]) -> Effect:
         approval_id=row.approval_id,
         action=row.action,
         status=row.status,
+        claims=row.claims,
         result=json.loads(row.result) if row.result else {},
         error=row.error,
     )

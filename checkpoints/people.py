@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, delete, insert, select
 
-from signoff.checkpoints.authority import Person
+from signoff.checkpoints.authority import Person, clean_name
 from signoff.checkpoints.tables import people
 from signoff.errors import BadName
 
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger import Ledger
-
-_RESERVED = ("policy",)
-"""Names that stand for the machinery wherever it says who decided."""
 
 
 class People:
@@ -50,9 +47,7 @@ class People:
     def named(self, connection: Connection, who: str | Person) -> Person:
         """This person, with the roles that the ledger knows and those that somebody vouches for."""
         person = who if isinstance(who, Person) else Person(who)
-        name = person.name.strip()
-        if name in _RESERVED:
-            raise BadName("name of a person", name)
+        name = clean_name(person.name)
         return Person(name, person.roles | self._roles(connection, name)) if name else Person("")
 
     def _roles(self, connection: Connection, name: str) -> frozenset[str]:
@@ -60,7 +55,7 @@ class People:
 
 
 def _checked(what: str, text: str) -> str:
-    kept = text.strip()
-    if not kept or len(kept) > 200 or not kept.isprintable():
+    kept = clean_name(text)
+    if not kept:
         raise BadName(what, text)
     return kept

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import Connection, Row, insert, select, update
 
 from signoff.checkpoints import clock
+from signoff.checkpoints.authority import clean_name
 from signoff.checkpoints.digest import canonical_json
 from signoff.checkpoints.owner import is_gone
 from signoff.checkpoints.tables import plain, proposals, runs
-from signoff.errors import RunBusy, UnknownRun
+from signoff.errors import BadName, RunBusy, UnknownRun
 
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger import Ledger
@@ -70,9 +71,11 @@ class Runs:
         Beginning again where it was cut off before anything was proposed is the same run. A thread's id that comes
         back with no memory of its runs (another saver, a deleted thread) gets a new run, never old decisions.
         """
+        requested_by = _known_name(requested_by)
         with self._ledger.write() as connection:
             while (found := self._row(connection, run_id_of(thread, number))) is not None:
-                same = found.status == "running" and found.goal == plain(goal) and found.dry_run >= dry_run
+                same = (found.status, found.team, found.goal) == ("running", team, plain(goal))
+                same = same and found.dry_run >= dry_run
                 if same and not _has_proposals(connection, found.id):
                     return found.id, number
                 number += 1
@@ -161,6 +164,14 @@ class Runs:
         with self._ledger.write() as connection:
             mine = (runs.c.id == run_id) & (runs.c.owner == owner)
             connection.execute(update(runs).where(mine).values(owner="", owner_until=""))
+
+
+def _known_name(name: str) -> str:
+    """The name of a person; empty, which nobody has, if it is none."""
+    try:
+        return clean_name(name)
+    except BadName:
+        return ""
 
 
 def run_id_of(thread: str, number: int) -> str:

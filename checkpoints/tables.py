@@ -89,6 +89,7 @@ approvals = Table(
     Column("status", Plain, nullable=False),  # pending, approved, rejected, answered, expired, revoked
     Column("requested_at", Plain, nullable=False),
     Column("escalated_at", Plain, nullable=False, server_default=""),  # when the audit log was told of it
+    Column("answering", Plain, nullable=False, server_default=""),  # whose answer a gate is about to read
     Column("expires_at", Plain, nullable=False),  # empty: never
     Column("decided_by", Plain, nullable=False, default=""),
     Column("decided_at", Plain, nullable=False, default=""),
@@ -105,6 +106,7 @@ votes = Table(
     Column("approval_id", ForeignKey("approvals.id"), primary_key=True),
     Column("name", Plain, primary_key=True),
     Column("args_sha256", Plain, nullable=False),  # what was agreed to
+    Column("roles", Plain, nullable=False, server_default="[]"),  # JSON: those that a server vouched for
     Column("reason", Plain, nullable=False),
     Column("at", Plain, nullable=False),
 )
@@ -118,6 +120,9 @@ effects = Table(
     Column("approval_id", ForeignKey("approvals.id"), nullable=False),
     Column("action", Plain, nullable=False),
     Column("status", Plain, nullable=False),  # claimed, unknown, released, done, failed, abandoned
+    Column(
+        "claims", Integer, nullable=False, server_default="1"
+    ),  # how often it was claimed, by number the present one
     Column("claimed_by", Plain, nullable=False),
     Column("claimed_at", Plain, nullable=False),
     Column("claimed_until", Plain, nullable=False, server_default=""),  # renewed while the call goes on

@@ -47,7 +47,9 @@ def list_approvals(*, json: bool) -> None:
         expires = f", open until {_moment(approval.expires_at)}" if approval.expires_at else ""
         say(console, f"{approval.id}  {approval.action} ({approval.risk}), run {approval.run_id}", "bold")
         say(console, f"  asked {_moment(approval.requested_at)}{expires}: {_short(approval.reason)}")
-        say(console, f"  {_short(dumps(approval.shown, ensure_ascii=False))} (digest {approval.shown_sha256[:12]})")
+        for name, value in approval.shown.items():
+            say(console, f"  {name}: {_short(dumps(value, ensure_ascii=False))}")
+        say(console, f"  digest {approval.shown_sha256[:12]}")
         if approval.standing:
             say(console, f"  {approval.standing}")
         say(console, f"  goal: {_short(approval.goal)}")

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import click
+from markdown_it import MarkdownIt
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.panel import Panel
@@ -29,7 +30,14 @@ def show_proposal(console: Console, approval: Approval, action: Action[Any], *, 
     lines = text.splitlines()
     if pages and len(lines) > _LONG:
         text = "\n".join(lines[:_LONG]) + f"\n\n*… {len(lines) - _LONG} more lines: `v` shows all.*"
-    console.print(Panel(Markdown(text), title=Text(f"{approval.action} · approval {approval.id}"), title_align="left"))
+    console.print(Panel(_markdown(text), title=Text(f"{approval.action} · approval {approval.id}"), title_align="left"))
+
+
+def _markdown(text: str) -> Markdown:
+    """The text as Markdown in which nothing is hidden: what looks like HTML, a comment too, is shown as it stands."""
+    shown = Markdown(text)
+    shown.parsed = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).parse(text)
+    return shown
 
 
 def ask_person(console: Console, approval: Approval, action: Action[Any]) -> Decision | None:
@@ -48,7 +56,7 @@ def ask_person(console: Console, approval: Approval, action: Action[Any]) -> Dec
                     return None
                 case "v" | "view":
                     with console.pager():  # many pagers show styles as escapes
-                        console.print(Markdown(visible(describe(approval, action))))
+                        console.print(_markdown(visible(describe(approval, action))))
                 case "e" | "edit":
                     edited = _try_edit(console, approval, action)
                     if edited is not None:

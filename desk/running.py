@@ -91,6 +91,8 @@ def _record(ledger: Ledger, approval: Approval, verdict: Verdict, settings: Sett
     """Write the decision into the ledger."""
     who, decisions = verdict.by or settings.user_name, ledger.approvals
     match verdict.kind:
+        case "revoke" if approval.action in CONTROLS:
+            raise BadAnswer(f"{approval.action} is the team's own question, and was acted on when it was answered.")
         case "revoke":
             return decisions.revoke(approval.id, by=who, reason=verdict.said)
         case "reject":
@@ -107,7 +109,10 @@ def _record(ledger: Ledger, approval: Approval, verdict: Verdict, settings: Sett
                     "Its arguments were edited since they were proposed. To approve them, add "
                     f"--sha256 {approval.shown_sha256[:12]}."
                 )
-            return decisions.approve(approval.id, by=who, sha256=verdict.sha256)
+            return decisions.approve(approval.id, by=who, sha256=verdict.sha256 or approval.shown_sha256)
+        case "edit" if approval.action in CONTROLS:
+            edited = _edited(approval, CONTROLS[approval.action], console, verdict.changes)
+            return decide(ledger, approval, Decision("approve", edited), _no_rules, by=who)
         case "edit":
             run = Run.open(approval.run_id, settings=settings)
             edited = _edited(approval, run.action(approval.action), console, verdict.changes)
@@ -115,8 +120,8 @@ def _record(ledger: Ledger, approval: Approval, verdict: Verdict, settings: Sett
 
 
 def _no_rules(_role: str, action: str, _args: Mapping[str, Any]) -> Ruling:
-    """No arguments are approved here, so that there is nothing to hold against policy."""
-    raise BadAnswer(f"{action} cannot be approved with words.")
+    """The team's own questions, and words, are not held against policy."""
+    raise BadAnswer(f"{action} cannot be approved so.")
 
 
 def _edited(approval: Approval, action: Action[Any], console: Console, changes: Sequence[str]) -> dict[str, Any]:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, Literal
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
-from pydantic import ValidationError
 
 from signoff.checkpoints.asking import Approval
 from signoff.checkpoints.digest import check_storable, readable_text
 from signoff.checkpoints.effects import CLAIM_SECONDS, Effect
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.owner import current_owner
-from signoff.errors import ActionFailed, StoreError
+from signoff.errors import ActionFailed, AlreadyDecided, StoreError
+from signoff.graphs.caller import is_own_run
 from signoff.graphs.control import CONTINUE_RUN, SETTLE_OUTCOME, ask_outcome
 from signoff.graphs.gate import outcome_message
 from signoff.graphs.opening import Actions, is_of
 from signoff.graphs.state import (
     Assignment,
-    Node,
+    NodeWithConfig,
     Outcome,
     OutcomeStatus,
     StoredProposal,
@@ -37,15 +39,20 @@ from signoff.tools.action import Action
 Next = Command[Literal["gate", "supervisor"]]
 
 
-def build_act(actions: Actions, ledger: Callable[[], Ledger]) -> Node:
-    """The act node of a team."""
+def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) -> NodeWithConfig:
+    """The act node of a team; with `dry_run` it calls nothing."""
 
-    def act(state: TeamState) -> Next:
+    def act(state: TeamState, config: RunnableConfig) -> Next:
         if not state.get("proposals"):
             return Command(goto="supervisor")
         proposal, run_id = state["proposals"][0], state["run"]["id"]
         approval = ledger().approvals.of_proposal(proposal["id"])
-        if approval is None or approval.status != "approved" or not is_of(approval, proposal, run_id):
+        if (
+            approval is None
+            or approval.status != "approved"
+            or not is_of(approval, proposal, run_id)
+            or not is_own_run(run_id, config)
+        ):
             return Command(goto="gate")
         by = approval.decided_by
         if proposal["action"] == CONTINUE_RUN:
@@ -53,17 +60,19 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger]) -> Node:
         if proposal["action"] == SETTLE_OUTCOME:
             _settle_effect(ledger(), approval)
             return Command(goto="supervisor", update=_settle(state, make_outcome(proposal, "done", by=by)))
-        if ledger().runs.get(run_id).dry_run:
+        if dry_run or approval.dry_run:
             ledger().effects.skip(approval)
             outcome = make_outcome(proposal, "skipped", by=by, detail="dry run: not called", result=approval.args)
             return Command(goto="supervisor", update=_settle(state, outcome))
         action = actions.get(proposal["action"])
         if action is None:
             return Command(goto="gate")
-        effect = perform(ledger(), approval, action)
+        try:
+            effect = perform(ledger(), approval, action)
+        except AlreadyDecided:
+            return Command(goto="gate")  # taken back this moment
         if effect.status == "unknown":
-            question = ask_outcome(run_id, len(state.get("outcomes", [])), effect.key, effect.error)
-            return Command(goto="supervisor", update={"proposals": [question, *state["proposals"]]})
+            return Command(goto="supervisor", update={"proposals": [ask_outcome(effect), *state["proposals"]]})
         status: OutcomeStatus = effect.status if effect.status in ("done", "failed") else "abandoned"
         outcome = make_outcome(proposal, status, by=by, detail=effect.error, result=effect.result)
         return Command(goto="supervisor", update=_settle(state, outcome))
@@ -84,10 +93,12 @@ def perform(ledger: Ledger, approval: Approval, action: Action[Any]) -> Effect:
             known, callable_again = effect, effect.status == "released"
         if not callable_again:
             return known or effect
-        if not ledger.effects.reclaim(effect.key, owner=owner):
+        claim_number = ledger.effects.reclaim(effect, owner=owner)
+        if not claim_number:
             return ledger.effects.claim(approval, owner=owner).effect  # somebody was faster: RunBusy, or done
+        effect = replace(effect, claims=claim_number)
     with _kept(ledger, effect.key, owner):
-        return _call(ledger, approval, action, effect.key)
+        return _call(ledger, approval, action, effect)
 
 
 @contextmanager
@@ -109,23 +120,24 @@ def _kept(ledger: Ledger, key: str, owner: str) -> Iterator[None]:
         keeper.join()
 
 
-def _call(ledger: Ledger, approval: Approval, action: Action[Any], key: str) -> Effect:
+def _call(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effect) -> Effect:
+    key, claim = effect.key, effect.claims
     try:
         arguments = action.arguments.model_validate(approval.args)
-    except ValidationError as error:
-        return ledger.effects.fail(key, f"the approved arguments do not fit {action.name}: {error}")
+    except Exception as error:  # a validator is somebody else's code; nothing was called yet
+        return ledger.effects.fail(key, f"the approved arguments do not fit {action.name}: {error}", claim=claim)
     try:
         result = action.call(arguments, key)
     except ActionFailed as error:
-        return ledger.effects.fail(key, error.problem)
+        return ledger.effects.fail(key, error.problem, claim=claim)
     except BaseException as error:
         # Whatever stopped the call, it may have taken effect before: only ActionFailed promises that it did not.
         problem = f"{action.name} ended in {type(error).__name__}: {error}"
-        lost = ledger.effects.lose(key, problem)
+        lost = ledger.effects.lose(key, problem, claim=claim)
         if not isinstance(error, Exception):
             raise
-        return _read_back(ledger, approval, action, lost) or ledger.effects.fail(key, problem)
-    return ledger.effects.finish(key, _keepable(result))
+        return _read_back(ledger, approval, action, lost) or ledger.effects.fail(key, problem, claim=claim)
+    return ledger.effects.finish(key, _keepable(result), claim=claim)
 
 
 def _keepable(result: Any) -> dict[str, Any]:
@@ -140,30 +152,33 @@ def _keepable(result: Any) -> dict[str, Any]:
 
 def _read_back(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effect) -> Effect | None:
     """What the action's own read-back tells of an unknown outcome: done, still unknown, or None if surely not done."""
-    if action.reconcile is None:
+    if action.reconcile is None or effect.status != "unknown":
         return effect
+    claim = effect.claims
     try:
         result = action.reconcile(action.arguments.model_validate(approval.args), effect.key)
     except Exception as error:  # a read-back is somebody else's code; while it fails, nothing is known
-        return ledger.effects.lose(effect.key, f"{effect.error}; its read-back failed: {error}")
+        return ledger.effects.lose(effect.key, f"{effect.error}; its read-back failed: {error}", claim=claim)
     if result is None:
         ledger.effects.record_read_back(effect.key, "it did not happen")
         return None
     if not isinstance(result, Mapping):
-        return ledger.effects.lose(effect.key, f"{effect.error}; its read-back gave {type(result).__name__}, no result")
+        gave = f"{effect.error}; its read-back gave {type(result).__name__}, no result"
+        return ledger.effects.lose(effect.key, gave, claim=claim)
     ledger.effects.record_read_back(effect.key, "it happened")
-    return ledger.effects.finish(effect.key, _keepable(result))
+    return ledger.effects.finish(effect.key, _keepable(result), claim=claim)
 
 
 def _settle_effect(ledger: Ledger, approval: Approval) -> None:
     """Write what a person found out; an action that is to be called again is called by the next act."""
-    key, by = str(approval.args["effect"]), approval.decided_by
-    if approval.args["happened"] == "yes":
-        ledger.effects.finish(key, {"confirmed_by": by})
-    elif approval.args["retry"]:
-        ledger.effects.release(key, f"did not happen, says {by}")
+    args, by, settle = approval.args, approval.decided_by, ledger.effects.settle
+    if args["happened"] == "yes":
+        settle(args["effect"], "done", claim=args["claim"], result={"confirmed_by": by})
+    elif args["retry"]:
+        settle(args["effect"], "released", claim=args["claim"], error=f"did not happen, says {by}")
     else:
-        ledger.effects.fail(key, f"did not happen, says {by}, and is not to be called again")
+        error = f"did not happen, says {by}, and is not to be called again"
+        settle(args["effect"], "failed", claim=args["claim"], error=error)
 
 
 def _go_on(state: TeamState, proposal: StoredProposal, approval: Approval) -> Next:

@@ -32,6 +32,10 @@ _MEANS: dict[str, Literal["approve", "edit", "reject", "respond"]] = {
 }
 
 
+Named = Literal["", "arguments", "question"]
+"""How exactly an answer says what it is about."""
+
+
 @dataclass(frozen=True)
 class Decision:
     """What an answer decides."""
@@ -41,8 +45,8 @@ class Decision:
     """The approved arguments, as shown or as edited; empty otherwise."""
     reason: str = ""
     """Why it is rejected, or what is said instead of a decision."""
-    bound: bool = True
-    """Whether the answer itself says what it is about: by an id, a digest or the arguments."""
+    names: Named = ""
+    """What the answer itself says it is about: this very question, by its id; these arguments; or nothing."""
 
 
 def read_answer(answer: Any, approval: Approval, action: Action[Any], interrupt_id: str = "") -> Decision:
@@ -63,15 +67,17 @@ def read_edit(args: Mapping[str, Any], approval: Approval, action: Action[Any]) 
 
 
 def _read(answer: Any, approval: Approval, action: Action[Any], interrupt_id: str) -> Decision:
-    found, bound = _unwrap(answer, approval, interrupt_id)
+    found, names = _unwrap(answer, approval, interrupt_id)
     kind = _MEANS.get(str(found.get("type", "")).strip().lower())
     if kind is None:
         raise BadAnswer(f"The answer has the type {_shown(found.get('type'))}: not approve, edit, reject or respond.")
     if kind == "respond" and not _message(found):
         raise BadAnswer("The response says nothing.")
     if kind in ("reject", "respond"):
-        return Decision(kind, {}, _message(found))
+        return Decision(kind, {}, _message(found), names)
     args = _named_args(found, approval)
+    if args is not None:
+        names = names or "arguments"
     if kind == "edit":
         if args is None:
             raise BadAnswer("The edit carries no arguments.")
@@ -79,30 +85,30 @@ def _read(answer: Any, approval: Approval, action: Action[Any], interrupt_id: st
         for name in action.fixed:
             if edited.get(name) != approval.shown.get(name):
                 raise BadAnswer(f"{name!r} cannot be edited.")
-        return Decision("approve", edited)
+        return Decision("approve", edited, names=names)
     if args is not None and _fit(args, approval.shown, action.arguments) != approval.shown:
         raise BadAnswer("The approval carries other arguments than were shown; send an edit instead.")
-    return Decision("approve", approval.shown, bound=bound or args is not None)
+    return Decision("approve", approval.shown, names=names)
 
 
-def _unwrap(answer: Any, approval: Approval, interrupt_id: str) -> tuple[dict[str, Any], bool]:
-    """The one decision inside all wrappings, its approval id and digest checked wherever they stand; any there were."""
-    bound = False
+def _unwrap(answer: Any, approval: Approval, interrupt_id: str) -> tuple[dict[str, Any], Named]:
+    """The one decision inside all wrappings, and what it names; an id or digest of another question is refused."""
+    names: Named = ""
     for _ in range(6):  # deeper than any client wraps
         if isinstance(answer, str):
             answer = _parse_text(answer)
         elif isinstance(answer, list):
             answer = _only(answer)
         elif isinstance(answer, dict):
-            bound = _check_identity(answer, approval) or bound
+            names = max(names, _check_identity(answer, approval))
             if "decisions" in answer:
                 answer = answer["decisions"]
                 if not isinstance(answer, list):
                     raise BadAnswer("'decisions' is not a list.")
             elif "type" in answer:
-                return answer, bound
+                return answer, names
             else:
-                answer, bound = _keyed(answer, approval, interrupt_id), True
+                answer, names = _keyed(answer, approval, interrupt_id), "question"
         else:
             raise BadAnswer(f"The answer is {_shown(answer)}, which is no decision.")
     raise BadAnswer("The answer is nested too deeply.")
@@ -138,14 +144,12 @@ def _keyed(answer: dict[Any, Any], approval: Approval, interrupt_id: str) -> Any
     raise BadAnswer("The answer has no 'type' and no 'decisions'.")
 
 
-def _check_identity(answer: dict[Any, Any], approval: Approval) -> bool:
-    """Whether the answer names its question; BadAnswer if that is another one."""
-    named = False
+def _check_identity(answer: dict[Any, Any], approval: Approval) -> Named:
+    """What the answer names; BadAnswer if that is another question."""
     for field, expected in (("approval_id", approval.id), ("args_sha256", approval.shown_sha256)):
         if field in answer and answer[field] != expected:
             raise BadAnswer(f"The answer is for another question ({field} {_shown(answer[field])}).")
-        named = named or field in answer
-    return named
+    return "question" if "approval_id" in answer else "arguments" if "args_sha256" in answer else ""
 
 
 def _named_args(found: dict[str, Any], approval: Approval) -> dict[str, Any] | None:
@@ -166,16 +170,32 @@ def _named_args(found: dict[str, Any], approval: Approval) -> dict[str, Any] | N
 
 def _fit(args: dict[str, Any], shown: Mapping[str, Any], arguments: type[BaseModel]) -> dict[str, Any]:
     """The arguments as the action's schema has them; some clients send every value as text."""
+    strangers = [name for name in args if name not in shown]
+    if strangers:
+        raise BadAnswer(f"{_shown(strangers[0])} is no argument of the action, which has {', '.join(shown)}.")
     candidates = [args, {name: _from_text(value, shown.get(name)) for name, value in args.items()}]
     problem = ""
     for candidate in candidates:
         try:
-            return arguments.model_validate(candidate).model_dump(mode="json")
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the arguments"
-            problem = problem or f"{where}: {first['msg']}"
+            fitting = arguments.model_validate(candidate).model_dump(mode="json")
+            again = arguments.model_validate(fitting).model_dump(mode="json")
+        except Exception as error:  # a validator is somebody else's code
+            problem = problem or misfit(error)
+            continue
+        if again != fitting:
+            # The action gets what is read from what was approved: that must be the same.
+            raise BadAnswer(f"The arguments change each time {arguments.__name__} reads them.")
+        return fitting
     raise BadAnswer(f"The arguments do not fit {arguments.__name__}: {problem}.")
+
+
+def misfit(error: Exception) -> str:
+    """Why arguments do not fit their schema, in a few words."""
+    if not isinstance(error, ValidationError):
+        return f"{type(error).__name__}: {error}"
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the arguments"
+    return f"{where}: {first['msg']}"
 
 
 def _from_text(value: Any, shown: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from signoff.checkpoints.digest import digest
+from signoff.checkpoints.effects import Effect
 from signoff.graphs.state import StoredProposal
 from signoff.tools.action import Action, Proposal
 
@@ -30,6 +31,7 @@ class Settlement(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     effect: str = Field(description="The effect's key")
+    claim: int = Field(ge=1, description="Which call of it: the first, the second, …")
     happened: Literal["yes", "no"] = Field("yes", description="Whether it happened")
     retry: bool = Field(True, description="If it did not happen: whether it is called again")
 
@@ -61,7 +63,7 @@ CONTROLS: dict[str, Action[Any]] = {
         ),
         arguments=Settlement,
         call=_nothing,
-        fixed=frozenset({"effect"}),
+        fixed=frozenset({"effect", "claim"}),
         risk="write",
         idempotent=True,
     ),
@@ -78,14 +80,11 @@ def pause(run_id: str, serial: int, reason: str, turns: int) -> StoredProposal:
     )
 
 
-def ask_outcome(run_id: str, serial: int, effect: str, reason: str) -> StoredProposal:
-    """The question whether an action happened."""
-    return store_proposal(
-        run_id,
-        "act",
-        serial,
-        Proposal(action=SETTLE_OUTCOME, args={"effect": effect, "happened": "yes", "retry": True}, reason=reason),
-    )
+def ask_outcome(effect: Effect) -> StoredProposal:
+    """The question whether an action happened: one for each call, whoever asks it, in whatever fork."""
+    args = {"effect": effect.key, "claim": effect.claims, "happened": "yes", "retry": True}
+    question = Proposal(action=SETTLE_OUTCOME, args=args, reason=effect.error)
+    return store_proposal(effect.run_id, "act", effect.claims, question)
 
 
 def store_proposal(run_id: str, by: str, serial: int, proposal: Proposal) -> StoredProposal:

@@ -7,7 +7,10 @@ would raise for ever; it routes back here instead, with the reason in the next q
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,11 +21,12 @@ from langgraph.types import Command, Interrupt, interrupt
 
 from signoff.checkpoints import clock
 from signoff.checkpoints.asking import Approval
+from signoff.checkpoints.authority import Person
 from signoff.checkpoints.digest import digest
 from signoff.checkpoints.ledger import Ledger
-from signoff.errors import AlreadyDecided, BadAnswer, ChangedSince, NotAllowed
-from signoff.graphs.answers import read_answer
-from signoff.graphs.caller import calling_person
+from signoff.errors import AlreadyDecided, BadAnswer, SignoffError
+from signoff.graphs.answers import Decision, read_answer
+from signoff.graphs.caller import calling_person, is_own_run
 from signoff.graphs.control import SETTLE_OUTCOME
 from signoff.graphs.decision import decide, denial
 from signoff.graphs.opening import NO_ACTION, Opening, first_decided, is_of
@@ -42,8 +46,8 @@ from signoff.tools.action import Action
 Next = Command[Literal["gate", "act", "supervisor"]]
 
 _SAY_IT_AGAIN = (
-    "Your last answer did not count. It names no question, and another one was settled a moment ago: it may have been "
-    "meant for that. If you mean this question, approve it again."
+    "Your last answer did not count. It does not say which question it is for, and another one was settled or changed "
+    "a moment ago: it may have been meant for that. If you mean this one, approve it again, or send its approval_id."
 )
 
 
@@ -70,6 +74,8 @@ class _Visit:
     def pass_on(self) -> Next:
         """Where the run goes next."""
         first, *others = self.state["proposals"]
+        if not is_own_run(self.run_id, self.config):
+            return self._settle(first, "denied", "the state names a run that is not this thread's", by="policy")
         known = self.ledger.approvals.of_proposal(first["id"])
         if known is not None and not is_of(known, first, self.run_id):
             return self._rename(first)
@@ -98,43 +104,79 @@ class _Visit:
     def _ask(
         self, first: StoredProposal, approval: Approval, action: Action[Any], waiting: list[StoredProposal]
     ) -> Next:
-        seen = self.state.get("shown", {}).get(first["id"], approval.proposed_sha256)
+        seen = (self.state.get("shown") or {}).get(first["id"], approval.proposed_sha256)
         if seen != approval.shown_sha256:
             # An answer that arrives now was given to what stood here before.
-            return self._again(approval, "Its arguments were edited: this is what is asked about now.")
+            return self._again(approval, "Its arguments were edited: this is what is asked about now.", **_changed())
         note = f"{approval.action} waits for approval {approval.id}"
         self.ledger.runs.set_status(approval.run_id, "waiting", note)
+        caller = calling_person(self.config)
+        left_by = self._begin(approval, caller)
         try:
             answer = interrupt(question_payload(approval, action, self.state.get("problem", "")))
         except GraphInterrupt:
+            self._end(approval, caller)
             decided = first_decided(self.ledger, waiting)
             if decided is None:
                 raise
             return self._promote(decided)
+        # Nothing may be raised from here on: LangGraph would keep the answer, for whoever resumes the thread next.
         try:
+            if left_by:
+                raise BadAnswer(f"A process ended while it read an answer of {left_by}, and it may be that one.")
             decision = read_answer(answer, approval, action, _interrupt_id(self.config))
-            if decision.kind == "approve" and not decision.bound and self._may_be_late():
+            if decision.kind == "approve" and self._may_be_late(decision, approval):
                 return self._again(approval, _SAY_IT_AGAIN, asked_again=clock.now())
-            now = decide(self.ledger, approval, decision, self.opening.rules, by=calling_person(self.config))
-        except (BadAnswer, NotAllowed, ChangedSince) as error:
-            return self._again(approval, f"Your last answer did not count. {error}")
+            now = decide(self.ledger, approval, decision, self.opening.rules, by=caller)
         except AlreadyDecided:
             now = self.ledger.approvals.get(approval.id)  # what stands in the ledger wins
+        except (SignoffError, OSError) as error:
+            return self._again(approval, f"Your last answer did not count. {error}")
+        finally:
+            with suppress(SignoffError):  # what is left behind only has the next answer asked for once more
+                self._end(approval, caller)
         if now.status == "pending":
-            return self._again(now, "Your last answer counts, and more is needed.")
+            edited = _changed() if now.shown_sha256 != approval.shown_sha256 else {}
+            return self._again(now, "Your last answer counts, and more is needed.", **edited)
         return self._follow(first, now)
 
-    def _may_be_late(self) -> bool:
-        """Whether an answer that names no question may have been given to the one before: sent twice, or overtaken."""
+    def _begin(self, approval: Approval, caller: Person) -> str:
+        """Write down who may be answering; return whose answer another execution left behind, if not this caller's.
+
+        LangGraph keeps an answer until its node has returned, but not whose it was: a process that dies in between
+        would leave it to be read in the name of whoever resumes the thread.
+        """
+        if not (caller.name or approval.authority.needs_names):
+            return ""
+        name = caller.name or "nobody knows who"
+        left = self.ledger.approvals.of_proposal(approval.proposal_id)
+        left_by = left.answering if left is not None else ""
+        self.ledger.approvals.begin_answer(approval.id, left_by or name)
+        return left_by if left_by != name else ""
+
+    def _end(self, approval: Approval, caller: Person) -> None:
+        if caller.name or approval.authority.needs_names:
+            self.ledger.approvals.end_answer(approval.id)
+
+    def _may_be_late(self, decision: Decision, approval: Approval) -> bool:
+        """Whether an approval may have been given to another question: sent twice, or overtaken by another decision."""
+        if decision.names == "question":
+            return False
+        if decision.names == "arguments" and not self.ledger.approvals.has_twin(approval, digest(decision.args)):
+            return False
         settled_at, asked_again = self.state.get("settled_at", ""), self.state.get("asked_again", "")
         seconds = self.opening.confirm_seconds()
-        if not settled_at or clock.seconds_since(settled_at) >= seconds:
+        if not settled_at or _age(settled_at) >= seconds:
             return False
-        return not asked_again or clock.seconds_since(asked_again) < seconds / 30
+        return not asked_again or _age(asked_again) < seconds / 30
 
-    def _again(self, approval: Approval, problem: str, *, asked_again: str = "") -> Next:
-        shown = {approval.proposal_id: self.ledger.approvals.get(approval.id).shown_sha256}
-        return Command(goto="gate", update={"problem": problem, "shown": shown, "asked_again": asked_again})
+    def _again(self, approval: Approval, problem: str, *, asked_again: str = "", **more: Any) -> Next:
+        update = {
+            "problem": problem,
+            "shown": {approval.proposal_id: approval.shown_sha256},
+            "asked_again": asked_again,
+        }
+        return Command(goto="gate", update={**update, **more})
 
     def _promote(self, chosen: StoredProposal) -> Next:
         """Put it first; the supervisor announces what is first."""
@@ -145,18 +187,21 @@ class _Visit:
         """A proposal that was changed in the state is another one, which nobody has decided."""
         identity = digest([self.run_id, changed["id"], changed["action"], changed["args"]])
         renamed: StoredProposal = {**changed, "id": f"p-{identity[:12]}"}
-        return Command(goto="supervisor", update={"proposals": [renamed, *self.state["proposals"][1:]]})
+        update = {"proposals": [renamed, *self.state["proposals"][1:]], **_changed()}
+        return Command(goto="supervisor", update=update)
 
     def _follow(self, proposal: StoredProposal, approval: Approval) -> Next:
         """Go where the ledger's decision leads."""
         self.ledger.runs.set_status(approval.run_id, "running")
         if approval.status == "approved":
-            why = denial(self.ledger, approval, self.opening.rules)
+            why = denial(self.ledger, approval, self.opening.rules) or self.opening.over_rate(self.ledger, approval)
             if why:
                 return self._settle(proposal, "denied", why, by="policy")
             return Command(goto="act", update=question_over())
         if proposal["action"] == SETTLE_OUTCOME and approval.decided_by != "policy":
-            self.ledger.effects.abandon(str(proposal["args"]["effect"]), f"given up by {approval.decided_by}")
+            effect, claim = str(proposal["args"]["effect"]), int(proposal["args"]["claim"])
+            given_up = f"given up by {approval.decided_by}"
+            self.ledger.effects.settle(effect, "abandoned", claim=claim, error=given_up)
         return self._settle(proposal, _outcome_status(approval), approval.decision_reason, by=approval.decided_by)
 
     def _settle(self, proposal: StoredProposal, status: OutcomeStatus, detail: str, *, by: str) -> Next:
@@ -190,8 +235,8 @@ def question_payload(approval: Approval, action: Action[Any], problem: str) -> d
 
 def describe(approval: Approval, action: Action[Any], problem: str = "") -> str:
     """The question in Markdown: what became of the last answer, who proposes what and why, who decides, the preview."""
-    parts = [f"**{problem}**"] if problem else []
-    parts.append(f"**{approval.proposed_by}** proposes **{approval.action}**. {approval.reason}".strip())
+    parts = [f"**{_one_line(problem)}**"] if problem else []
+    parts.append(f"**{approval.proposed_by}** proposes **{approval.action}**. {_one_line(approval.reason)}".strip())
     if approval.dry_run:
         parts.append("Dry run: nothing is called, whatever you decide.")
     if approval.standing:
@@ -204,11 +249,37 @@ def describe(approval: Approval, action: Action[Any], problem: str = "") -> str:
 
 def _preview(args: Mapping[str, Any], action: Action[Any]) -> str:
     if action.preview is None:
-        return action.description
+        return f"{action.description}\n\n{_as_code(args)}"
     try:
         return action.preview(action.arguments.model_validate(args))
     except Exception as error:  # a preview is somebody else's code, and must not keep a person from deciding
-        return f"{action.description}\n\n(It has no preview: {type(error).__name__}: {error})"
+        problem = _one_line(f"{type(error).__name__}: {error}")
+        return f"{action.description}\n\n{_as_code(args)}\n\n(It has no preview: {problem})"
+
+
+def _as_code(args: Mapping[str, Any]) -> str:
+    """The arguments as a block that nothing in them can end."""
+    text = json.dumps(args, ensure_ascii=False, indent=2)
+    fence = "`" * (3 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}json\n{text}\n{fence}"
+
+
+def _one_line(text: str) -> str:
+    """What an agent or an answer says, so that it cannot pass for, or hide, what stands around it."""
+    return re.sub(r"([\\<`*_\[\]#|~])", r"\\\1", " ".join(text.split()))
+
+
+def _changed() -> Update:
+    """What is asked about has changed: an answer to what stood there may still arrive."""
+    return {"settled_at": clock.now()}
+
+
+def _age(moment: str) -> float:
+    """Seconds since a moment that the state names; none have passed since one that makes no sense."""
+    try:
+        return clock.seconds_since(moment)
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def outcome_message(outcome: Outcome) -> ToolMessage:

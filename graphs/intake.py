@@ -13,8 +13,8 @@ from signoff.agents.usage import NO_USAGE
 from signoff.checkpoints.digest import check_storable, readable_text
 from signoff.checkpoints.ledger import Ledger
 from signoff.errors import TeamError
-from signoff.graphs.caller import calling_person
-from signoff.graphs.state import CurrentRun, Node, NodeWithConfig, Outcome, TeamState, Update
+from signoff.graphs.caller import calling_person, is_own_run, thread_of
+from signoff.graphs.state import CurrentRun, NodeWithConfig, Outcome, TeamState, Update, question_over
 
 _INJECTED = "do-not-render-"
 """Prefix of the ids of messages that agent-chat-ui adds by itself, such as a made-up answer to an open tool call."""
@@ -29,15 +29,18 @@ def build_intake(
         dropped = [RemoveMessage(id=message.id or "") for message in state.get("messages", []) if _is_injected(message)]
         messages = [message for message in state.get("messages", []) if not _is_injected(message)]
         current = state.get("run")
+        calls_nothing = dry_run or state.get("dry_run", False) is not False  # anything unclear calls nothing
         found = _new_goal(state, messages, current)
+        if found is None and current is not None and calls_nothing and not current["ended"]:
+            found = _dry_again(ledger(), current)
         if found is None:
             if current is None:
                 raise TeamError('No goal. Give {"goal": "…"} or {"messages": […]} with a human message.')
             return {"messages": dropped}
         goal, message = found
-        if current is not None and not current["ended"]:
+        if current is not None and not current["ended"] and is_own_run(current["id"], config):
             _replace(ledger(), current["id"])
-        thread = str(config.get("configurable", {}).get("thread_id") or uuid.uuid4().hex[:12])
+        thread = thread_of(config) or uuid.uuid4().hex[:12]
         after = current["number"] if current else 0
         run_id, number = ledger().runs.begin(
             thread,
@@ -46,25 +49,29 @@ def build_intake(
             goal=goal,
             options=options,
             requested_by=calling_person(config).name,
-            dry_run=dry_run or state.get("dry_run", False) is not False,  # anything unclear calls nothing
+            dry_run=calls_nothing,
         )
         run = CurrentRun(id=run_id, number=number, goal=goal, message=message, ended="")
-        return {**_fresh(run), "messages": dropped if message else [*dropped, _said(run)]}
+        said = dropped if message else [*dropped, _said(run)]
+        # An answer to what the former run asked may still arrive.
+        over = question_over() if current is not None and not current["ended"] else {}
+        return {**_fresh(run), **over, "messages": said}
 
     return intake
 
 
-def build_finish(ledger: Callable[[], Ledger]) -> Node:
+def build_finish(ledger: Callable[[], Ledger]) -> NodeWithConfig:
     """The node that every run ends at."""
 
-    def finish(state: TeamState) -> Update:
+    def finish(state: TeamState, config: RunnableConfig) -> Update:
         run, outcomes = state["run"], state.get("outcomes", [])
         ended: Literal["done", "stopped"] = "stopped" if _stopped(outcomes) else "done"
         text = "\n".join(_line(outcome) for outcome in outcomes if outcome["action"] != "continue_run")
         if outcomes and outcomes[-1]["action"] == "continue_run" and ended == "stopped":
             text = f"{text}\nStopped by {outcomes[-1]['by'] or 'a person'}. {outcomes[-1]['detail']}".strip()
         text = text or "Done."
-        ledger().runs.set_status(run["id"], ended, text)
+        if is_own_run(run["id"], config):
+            ledger().runs.set_status(run["id"], ended, text)
         message = AIMessage(text, name="supervisor", id=f"{run['id']}-finish")
         return {"run": {**run, "ended": ended}, "messages": [message]}
 
@@ -82,6 +89,11 @@ def _new_goal(state: TeamState, messages: Sequence[AnyMessage], current: Current
     if said is not None and (current is None or current["ended"]):
         return read_goal(said.text), said.id or ""
     return None
+
+
+def _dry_again(ledger: Ledger, current: CurrentRun) -> tuple[str, str] | None:
+    """The goal of a run that began for real and shall now call nothing: such a run is another one."""
+    return None if ledger.runs.get(current["id"]).dry_run else (current["goal"], current["message"])
 
 
 def read_goal(goal: Any) -> str:
@@ -137,6 +149,10 @@ def _replace(ledger: Ledger, run_id: str) -> None:
     """Close what is still open of a run that another goal replaces."""
     for approval in ledger.approvals.pending(run_id):
         ledger.approvals.close(approval.id, by="policy", reason="another goal replaced this one")
+    for effect in ledger.effects.of_run(run_id):
+        if effect.status == "unknown":
+            why = "another goal came before anybody said whether it happened"
+            ledger.effects.settle(effect.key, "abandoned", claim=effect.claims, error=why)
     ledger.runs.set_status(run_id, "stopped", "another goal replaced this one")
 
 

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
 from signoff.checkpoints import clock
 from signoff.checkpoints.asking import Approval, Question
 from signoff.checkpoints.digest import digest
 from signoff.checkpoints.ledger import Ledger
+from signoff.graphs.answers import misfit
 from signoff.graphs.control import CONTROLS, SETTLE_OUTCOME
 from signoff.graphs.decision import Rules
 from signoff.graphs.policy import Rate, Ruling
@@ -94,6 +93,14 @@ class Opening:
                 ruling = Ruling("ask", why=f"{rate.describe()} are allowed")
         return ruling
 
+    def over_rate(self, ledger: Ledger, approval: Approval) -> str:
+        """Why an approved action is one too many for its run; empty if it is not, or was called before."""
+        if approval.action in CONTROLS or ledger.effects.of_approval(approval.id) is not None:
+            return ""
+        strict = [rate for rate in self.rates(approval.proposed_by) if rate.then == "deny"]
+        ruling = self._within_rates(ledger, Ruling("ask"), strict, approval.run_id, ahead=0)
+        return ruling.why
+
     def _question(self, proposal: StoredProposal, run_id: str) -> Question:
         action = self.action(proposal["action"])
         return Question(
@@ -138,10 +145,8 @@ def _misfit(action: Action[Any], args: Mapping[str, Any]) -> str:
     """Why the arguments are none for this action; empty if they are."""
     try:
         read = action.arguments.model_validate(args).model_dump(mode="json")
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the arguments"
-        return f"the arguments do not fit {action.name}: {where}: {first['msg']}"
+    except Exception as error:  # a validator is somebody else's code
+        return f"the arguments do not fit {action.name}: {misfit(error)}"
     # What policy rules on and a person sees must be what the action gets.
     return "" if digest(read) == digest(args) else f"{action.name} would read the arguments as something else"
 

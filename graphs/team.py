@@ -90,7 +90,9 @@ class Team:
             confirm_seconds=lambda: load_settings().confirm_seconds,
         )
         builder.add_node("gate", build_gate(opening, self._ledger), destinations=("act", "gate", "supervisor"))
-        builder.add_node("act", build_act(self.actions, self._ledger), destinations=("gate", "supervisor"))
+        builder.add_node(
+            "act", build_act(self.actions, self._ledger, dry_run=self.dry_run), destinations=("gate", "supervisor")
+        )
         builder.add_node("finish", build_finish(self._ledger))
         builder.add_edge(START, "intake")
         builder.add_edge("intake", "supervisor")

@@ -436,7 +436,7 @@ class BadName(RunError):
 
     def __init__(self, what: str, name: str) -> None:
         self.what, self.name = what, name
-        super().__init__(f"{name!r} is no {what}. Use 1 to 200 printable characters.")
+        super().__init__(f"{name!r} is no {what}. Use 1 to 200 printable characters, no comma, and not 'policy'.")
 
 
 class DryRun(RunError):

@@ -47,6 +47,19 @@ class Action(Generic[P]):
     """Arguments that a person cannot edit."""
 
     def __post_init__(self) -> None:
+        config = self.arguments.model_config
+        by_name = config.get("populate_by_name") or config.get("validate_by_name")
+        renamed = [
+            name for name, field in self.arguments.model_fields.items() if field.validation_alias and not by_name
+        ]
+        if renamed or (self.arguments.model_computed_fields and config.get("extra") == "forbid"):
+            what = (
+                f"the argument {renamed[0]!r} has an alias" if renamed else "computed fields are forbidden as arguments"
+            )
+            raise TeamError(
+                f"Action {self.name!r}: {what}, so that {self.arguments.__name__} cannot read what it wrote. "
+                "Let it be read by name, and leave computed values to the action."
+            )
         for name, field in self.arguments.model_fields.items():
             if "Secret" in str(field.annotation):
                 raise TeamError(

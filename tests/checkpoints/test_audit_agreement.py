@@ -30,10 +30,11 @@ def live_through(ledger: Ledger) -> None:
     approvals, effects = ledger.approvals, ledger.effects
 
     paid = approvals.allow(question(1), why="small")
-    key = effects.claim(paid, owner="host:1:1").effect.key
+    called = effects.claim(paid, owner="host:1:1").effect
+    key = called.key
     effects.lose(key, "the line went dead")
     effects.record_read_back(key, "it did not happen")
-    assert effects.reclaim(key, owner="host:1:1")
+    assert effects.reclaim(called, owner="host:1:1")
     effects.finish(key, {"receipt": 1})
 
     agreed = approvals.ask(question(2), expires_in=3600, authority=FINANCE, why="large")
@@ -56,12 +57,12 @@ def live_through(ledger: Ledger) -> None:
     effects.skip(edited)
     lost = effects.claim(approvals.allow(question(11)), owner="host:1:1").effect.key
     effects.lose(lost, "the line went dead")
-    effects.abandon(lost, "given up by ann, Bearer mF_9.B5f-4.1JqM")
-    again = effects.claim(approvals.allow(question(13)), owner="host:1:1").effect.key
-    effects.lose(again, "the line went dead")
+    effects.settle(lost, "abandoned", claim=1, error="given up by ann, Bearer mF_9.B5f-4.1JqM")
+    again = effects.claim(approvals.allow(question(13)), owner="host:1:1").effect
+    effects.lose(again.key, "the line went dead")
     assert effects.reclaim(again, owner="host:1:1")
     strange = question(12, note="é\u0000😀")
-    approvals.approve(approvals.ask(strange, expires_in=None).id, by=Person("a\u0000b"), reason="\ud800")
+    approvals.approve(approvals.ask(strange, expires_in=None).id, by=Person("añb"), reason="\ud800")
     ledger.runs.set_status("r-1", "waiting", "pay waits")
     ledger.runs.set_status("r-1", "running")
 

@@ -111,10 +111,26 @@ def test_what_was_not_approved_cannot_be_claimed(ledger: Ledger) -> None:
 
 def test_a_finished_effect_cannot_be_rewritten(ledger: Ledger) -> None:
     approval = ledger.approvals.approve(asked(ledger).id, by="ann")
-    key = ledger.effects.claim(approval, owner=current_owner()).effect.key
-    ledger.effects.finish(key, {"sent": 1})
-    assert ledger.effects.fail(key, "no").status == "done"
-    assert not ledger.effects.reclaim(key, owner=current_owner())
+    effect = ledger.effects.claim(approval, owner=current_owner()).effect
+    ledger.effects.finish(effect.key, {"sent": 1})
+    assert ledger.effects.fail(effect.key, "no").status == "done"
+    assert not ledger.effects.reclaim(effect, owner=current_owner())
+
+
+def test_a_call_that_another_has_followed_changes_nothing(ledger: Ledger) -> None:
+    approval = ledger.approvals.approve(asked(ledger).id, by="ann")
+    first = ledger.effects.claim(approval, owner=current_owner()).effect
+    lost = ledger.effects.lose(first.key, "silence", claim=first.claims)
+    assert ledger.effects.reclaim(lost, owner=current_owner()) == 2
+    assert ledger.effects.fail(first.key, "too late", claim=1).status == "claimed"
+    assert ledger.effects.settle(first.key, "released", claim=1).status == "claimed"
+    assert ledger.effects.finish(first.key, {"sent": 1}, claim=2).result == {"sent": 1}
+
+
+def test_what_a_person_found_out_counts_only_while_it_is_unknown(ledger: Ledger) -> None:
+    approval = ledger.approvals.approve(asked(ledger).id, by="ann")
+    effect = ledger.effects.claim(approval, owner=current_owner()).effect
+    assert ledger.effects.settle(effect.key, "released", claim=1).status == "claimed"
 
 
 def test_a_run_is_driven_by_one_living_process(ledger: Ledger) -> None:

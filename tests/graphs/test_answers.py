@@ -39,6 +39,7 @@ APPROVAL = Approval(
     authority=Authority(),
     votes=(),
     escalated_at="",
+    answering="",
     shown=SHOWN,
     shown_sha256="0" * 64,
     status="pending",
@@ -88,7 +89,7 @@ def test_every_clients_approval_is_understood(answer: Any) -> None:
     ],
 )
 def test_every_clients_edit_is_understood(answer: Any) -> None:
-    assert read(answer) == Decision("approve", EDITED)
+    assert (read(answer).kind, read(answer).args) == ("approve", EDITED)
 
 
 @pytest.mark.parametrize(
@@ -116,20 +117,26 @@ def test_a_response_that_says_nothing_is_refused(answer: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "bound"),
+    ("answer", "names"),
     [
-        ("approve", False),
-        ({"decisions": [{"type": "approve"}]}, False),
-        ([{"type": "accept", "args": None}], False),
-        ([{"type": "accept", "args": {"action": "pay", "args": SHOWN}}], True),
-        ({"type": "approve", "approval_id": "a-123"}, True),
-        ({"args_sha256": "0" * 64, "decisions": [{"type": "approve"}]}, True),
-        ({INTERRUPT_ID: "approve"}, True),
-        ({"a-123": "approve"}, True),
+        ("approve", ""),
+        ({"decisions": [{"type": "approve"}]}, ""),
+        ([{"type": "accept", "args": None}], ""),
+        ([{"type": "accept", "args": {"action": "pay", "args": SHOWN}}], "arguments"),
+        ({"type": "edit", "args": {"name": "pay", "args": EDITED}}, "arguments"),
+        ({"type": "approve", "approval_id": "a-123"}, "question"),
+        ({"args_sha256": "0" * 64, "decisions": [{"type": "approve"}]}, "arguments"),
+        ({INTERRUPT_ID: "approve"}, "question"),
+        ({"a-123": "approve"}, "question"),
     ],
 )
-def test_an_approval_is_bound_if_it_says_what_it_is_about(answer: Any, bound: bool) -> None:
-    assert read(answer).bound is bound
+def test_an_answer_says_how_exactly_it_names_its_question(answer: Any, names: str) -> None:
+    assert read(answer).names == names
+
+
+def test_an_edit_with_an_argument_that_there_is_not_is_refused() -> None:
+    with pytest.raises(BadAnswer, match="'euro' is no argument"):
+        read({"type": "edit", "args": {"name": "pay", "args": {**SHOWN, "euro": 1}}})
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_which_effect_is_settled_cannot_be_edited(office: Any) -> None:
     office.after_paying = fail
     office.start()
     office.answer(APPROVE)
-    edit = {"name": "settle_outcome", "args": {"effect": "another", "happened": "yes"}}
+    edit = {"name": "settle_outcome", "args": {"effect": "another", "claim": 1, "happened": "yes"}}
     again = office.question(office.answer({"decisions": [{"type": "edit", "edited_action": edit}]}))
     assert "'effect' cannot be edited" in again["action_requests"][0]["description"]
 

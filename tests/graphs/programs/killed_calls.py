@@ -4,6 +4,7 @@ Arguments: the ledger's database and an empty folder. Prints a JSON line for eac
 when the call is killed, how it was answered, how the thread is taken up again; then what is asked and what was paid.
 """
 
+import gc
 import itertools
 import json
 import sys
@@ -74,6 +75,9 @@ if __name__ == "__main__":
     database, folder = sys.argv[1], Path(sys.argv[2])
     ledger, bank = Ledger(database), Bank(folder / "bank")
     saver = SqliteCheckpointer(folder / "checkpoints.db" if "://" in database else database)
+    drive(Cell("sync", "", "continue", "value", 3).graph(), "warm", Person(bank, ledger, "approve", at_desk=True))
+    gc.collect()
+    gc.freeze()
     for durability, dies, again, by, payments in CELLS:
         cell = Cell(durability, dies, again, by, payments)
         answer = must(cell.start)
