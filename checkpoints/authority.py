@@ -22,6 +22,8 @@ class Person:
     name: str
     """Empty: nobody knows who."""
     roles: frozenset[str] = frozenset()
+    vouched: frozenset[str] = frozenset()
+    """Those of the roles that a server vouches for, now; the others are in the ledger."""
 
     def __str__(self) -> str:
         return self.name or "whoever resumed the thread"

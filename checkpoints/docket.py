@@ -122,7 +122,7 @@ class Docket:
                 approval_id=current.id,
                 name=person.name,
                 args_sha256=sha256,
-                roles=canonical_json(sorted(person.roles)),
+                roles=canonical_json(sorted(person.vouched)),
                 reason=reason,
                 at=clock.now(),
             )

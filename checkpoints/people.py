@@ -48,7 +48,7 @@ class People:
         """This person, with the roles that the ledger knows and those that somebody vouches for."""
         person = who if isinstance(who, Person) else Person(who)
         name = clean_name(person.name)
-        return Person(name, person.roles | self._roles(connection, name)) if name else Person("")
+        return Person(name, person.roles | self._roles(connection, name), person.roles) if name else Person("")
 
     def _roles(self, connection: Connection, name: str) -> frozenset[str]:
         return frozenset(row.role for row in connection.execute(select(people.c.role).where(people.c.name == name)))

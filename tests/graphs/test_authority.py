@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from signoff import Ask, Policy
+from signoff import Ask, Policy, Rate
 from signoff.errors import AlreadyDecided, BadName, NotAllowed
 
 APPROVE = {"decisions": [{"type": "approve"}]}
@@ -215,3 +215,71 @@ def test_what_happened_is_for_those_to_say_who_could_approve_it(office: Any) -> 
     assert question["action_requests"][0]["name"] == "settle_outcome"
     with pytest.raises(NotAllowed, match="role finance"):
         office.ledger.approvals.approve(question["approval_id"], by="eve")
+
+
+@pytest.mark.parametrize("requester", ["ann", " ann", "ANN", "a\u0301nn"])
+def test_a_requester_under_another_spelling_is_the_requester(office: Any, requester: str) -> None:
+    office.config["configurable"]["langgraph_auth_user_id"] = requester
+    approval = asked(office, Ask(four_eyes=True))
+    with pytest.raises(NotAllowed, match="is the requester"):
+        office.ledger.approvals.approve(approval, by="\u00e1nn" if "\u0301" in requester else "Ann ")
+
+
+@pytest.mark.parametrize("name", ["ann\0", "ann\u200b", "ann\n  goal: nothing", "x, ann", "\ud800", "x" * 201])
+def test_a_name_that_could_pass_for_another_is_none(office: Any, name: str) -> None:
+    approval = asked(office, Ask(quorum=2))
+    with pytest.raises(BadName):
+        office.ledger.approvals.approve(approval, by=name)
+
+
+def test_somebody_who_lost_the_role_no_longer_counts(office: Any) -> None:
+    for name in ("ann", "bob", "cid"):
+        office.ledger.people.give(name, "finance", by="admin")
+    approval = asked(office, Ask(role="finance", quorum=2))
+    office.ledger.approvals.approve(approval, by="ann")
+    office.ledger.people.take("ann", "finance", by="admin")
+    assert office.ledger.approvals.approve(approval, by="bob").status == "pending"
+    assert office.ledger.approvals.approve(approval, by="cid").decided_by == "bob, cid"
+
+
+def test_who_voted_in_other_capitals_is_one_person(office: Any) -> None:
+    approval = asked(office, Ask(quorum=2))
+    office.ledger.approvals.approve(approval, by="ann")
+    assert office.ledger.approvals.approve(approval, by="Ann").status == "pending"
+
+
+def test_an_approval_taken_back_at_the_last_moment_is_not_carried_out(
+    office: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = office.ledger.effects.claim
+
+    def revoke_first(approval: Any, *, owner: str) -> Any:
+        office.ledger.approvals.revoke(approval.id, by="ann")
+        return claim(approval, owner=owner)
+
+    approval = asked(office, "ask")
+    office.ledger.approvals.approve(approval, by="ann")
+    monkeypatch.setattr(office.ledger.effects, "claim", revoke_first)
+    result = office.run(None)
+    assert (office.paid, result["outcomes"][0]["status"]) == ([], "revoked")
+
+
+def test_a_cap_holds_for_what_was_asked_about_side_by_side(office: Any) -> None:
+    office.amounts = (1, 2)
+    office.policy = Policy({"pay": "ask"}, rate=Rate(1, then="deny"))
+    office.start()
+    first = office.ledger.approvals.pending("r-1")
+    for approval in first:
+        office.ledger.approvals.approve(approval.id, by="ann")
+    result = office.run(None)
+    assert len(office.paid) == 1
+    assert [outcome["status"] for outcome in result["outcomes"]] == ["done", "denied"]
+
+
+@pytest.mark.parametrize("then", ["ask", "deny"])
+def test_actions_beyond_the_rate_are_not_just_allowed(office: Any, then: Any) -> None:
+    office.amounts = (1, 2, 3)
+    office.policy = Policy({"pay": "allow"}, rate=Rate(2, then=then))
+    result = office.start()
+    assert len(office.paid) == 2
+    assert ("__interrupt__" in result) == (then == "ask")

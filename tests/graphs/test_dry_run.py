@@ -56,3 +56,19 @@ def test_the_ledger_refuses_to_claim_in_a_dry_run(office: Any) -> None:
     approval = office.ledger.approvals.approve(question["approval_id"], by="ann")
     with pytest.raises(DryRun):
         office.ledger.effects.claim(approval, owner=current_owner())
+
+
+def test_asking_for_a_dry_run_while_a_real_one_waits_is_another_run(office: Any) -> None:
+    office.start()
+    question = office.question(office.run({"goal": "pay ann", "dry_run": True}))
+    assert question["dry_run"] is True
+    office.answer({"type": "approve", "approval_id": question["approval_id"]})
+    assert office.paid == []
+    assert office.ledger.approvals.pending() == []
+
+
+def test_a_team_made_dry_calls_nothing_in_a_run_begun_for_real(office: Any) -> None:
+    office.start()
+    office.dry_run = True
+    office.answer(APPROVE)
+    assert office.paid == []

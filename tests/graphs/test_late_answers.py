@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from signoff import Ask, Policy
+
 APPROVE = {"decisions": [{"type": "approve"}]}
 
 
@@ -77,3 +79,46 @@ def test_a_question_of_the_next_run_on_the_thread_has_one_before_it(two: Any) ->
     two.run({"goal": "pay ann again"})
     two.answer(APPROVE)
     assert paid(two) == [5]
+
+
+def test_an_approval_of_what_another_goal_replaced_does_not_approve_its_successor(
+    office: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNOFF_CONFIRM_SECONDS", "3600")
+    office.start()
+    office.amounts = (1_000_000,)
+    office.run({"goal": "pay ann more"})
+    office.answer(APPROVE)
+    assert paid(office) == []
+
+
+def test_an_approval_of_what_stood_there_before_an_edit_is_asked_again(
+    office: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNOFF_CONFIRM_SECONDS", "3600")
+    office.policy = Policy({"pay": Ask(quorum=2)})
+    office.start()
+    edit = {"type": "edit", "edited_action": {"name": "pay", "args": {"to": "mallory", "euros": 1_000_000}}}
+    office.config["configurable"]["langgraph_auth_user_id"] = "mallory"
+    office.answer({"decisions": [edit]})
+    office.config["configurable"]["langgraph_auth_user_id"] = "bob"
+    again = office.question(office.answer(APPROVE))
+    assert "may have been meant for that" in again["action_requests"][0]["description"]
+    assert paid(office) == []
+
+
+@pytest.mark.parametrize("how", ["echoed", "digest", "edited"])
+def test_arguments_name_no_question_if_another_has_the_same(
+    office: Any, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setenv("SIGNOFF_CONFIRM_SECONDS", "3600")
+    office.amounts = (5, 5) if how != "edited" else (5, 7)
+    question = office.question(office.start())
+    answers: dict[str, Any] = {
+        "echoed": [{"type": "accept", "args": {"action": "pay", "args": {"to": "ann", "euros": 5}}}],
+        "digest": {"type": "approve", "args_sha256": question["args_sha256"]},
+        "edited": {"type": "edit", "args": {"name": "pay", "args": {"to": "ann", "euros": 3}}},
+    }
+    for _ in range(3):
+        office.answer(answers[how])
+    assert len(paid(office)) == 1

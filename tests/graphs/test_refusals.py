@@ -93,3 +93,17 @@ def test_what_did_not_happen_need_not_be_called_again(office: Any) -> None:
     result = office.answer({"decisions": [edit]})
     assert [outcome["status"] for outcome in result["outcomes"] if outcome["action"] == "pay"] == ["failed"]
     assert office.paid == []
+
+
+def test_what_nobody_settled_is_given_up_when_another_goal_comes(office: Any) -> None:
+    def break_off() -> None:
+        raise ConnectionError("the line dropped")
+
+    office.after_paying = break_off
+    office.start()
+    office.answer(APPROVE)
+    office.amounts = ()
+    office.run({"goal": "something else"})
+    (effect,) = office.ledger.effects.of_run("r-1")
+    assert (effect.status, office.ledger.approvals.pending("r-1")) == ("abandoned", [])
+    assert "another goal" in effect.error
