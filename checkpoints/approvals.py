@@ -18,6 +18,9 @@ from signoff.errors import ChangedSince, NotAllowed, UnknownApproval
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger import Ledger
 
+_SHORTEST_ID = 6
+"""A shorter beginning of an id is too easily the wrong one."""
+
 Deciding = Callable[[Connection, Approval, Person], str]
 """Writes a decision about a pending approval; returns what speaks against it, empty if it was written."""
 
@@ -266,10 +269,10 @@ class Approvals:
         exact = connection.execute(select(approvals.c.id).where(approvals.c.id == approval_id)).first()
         if exact:
             return str(exact.id)
-        query = select(approvals.c.id).where(approvals.c.id.startswith(approval_id, autoescape=True)).limit(2)
-        found = connection.execute(query).all() if approval_id else []
+        query = select(approvals.c.id).where(approvals.c.id.startswith(approval_id, autoescape=True))
+        found = connection.execute(query).all() if len(approval_id) >= _SHORTEST_ID else []
         if len(found) != 1:
-            raise UnknownApproval(approval_id)
+            raise UnknownApproval(approval_id, len(found))
         return str(found[0].id)
 
 

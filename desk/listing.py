@@ -165,7 +165,9 @@ def _ledger() -> Ledger:
 
 
 def _details(body: dict[str, Any]) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in body.items() if value not in ("", None))
+    """What an entry says, who did it first; digests are for the export."""
+    names = sorted((name for name in body if not name.endswith("sha256")), key=lambda name: name != "by")
+    return ", ".join(f"{name}: {body[name]}" for name in names if body[name] not in ("", None, {}))
 
 
 def _moment(at: str) -> str:

@@ -24,6 +24,7 @@ from signoff.graphs.answers import Decision
 from signoff.graphs.catalog import TEAMS
 from signoff.graphs.control import CONTROLS
 from signoff.graphs.decision import decide
+from signoff.graphs.gate import standing_after
 from signoff.graphs.policy import Ruling
 from signoff.graphs.report import report_team
 from signoff.graphs.state import PlanStep
@@ -79,7 +80,8 @@ def decide_approval(approval_id: str, verdict: Verdict, *, go_on: bool, json: bo
     record = ledger.runs.get(approval.run_id)
     if not go_on or record.driver != "local" or record.team not in TEAMS or approval.status == "pending":
         if go_on and approval.status != "pending":
-            say(console, "The run is driven by your own program: resume it there and it will find the decision.")
+            resume = f'Run.open("{record.id}", team=…).resume()' if record.driver == "local" else "invoke its thread"
+            say(console, f"The run is driven by your own program. There, {resume} finds the decision.")
         if json:
             print_json({"approval": approval.id, "status": approval.status, "run": approval.run_id})
         return WAITS if approval.status == "pending" else DONE
@@ -157,7 +159,7 @@ def _see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
             else:
                 now = run.approval
                 if now is not None and now.id == approval.id:
-                    say(console, f"Your answer counts, and more is needed. {now.standing}")
+                    say(console, f"{standing_after(approval, now)} {now.standing}")
                     return _report(run, console, json=json)
         return _report(run, console, json=json)
     except KeyboardInterrupt:

@@ -24,7 +24,7 @@ def run_markdown(
         ]
         parts.append("\n".join(["| | agent | gives | |", "|---|---|---|---|", *rows]))
     for approval in approvals:
-        named = f'"{approval.id}"' if len(approvals) > 1 else ""
+        named = f'approval="{approval.id}"' if len(approvals) > 1 else ""
         refusal = f'"why", {named}' if named else '"why"'
         parts.append(
             f"**Waits for you** (approval `{approval.id}`): {approval.proposed_by} proposes `{approval.action}`. "

@@ -23,7 +23,7 @@ from signoff.checkpoints.opening import configured_ledger, configured_saver
 from signoff.checkpoints.owner import current_owner
 from signoff.checkpoints.runs import RunRecord, Status
 from signoff.checkpoints.saver import SqliteCheckpointer
-from signoff.errors import NothingAsked, RunBusy, RunElsewhere, SignoffError, StoreError, UnknownApproval
+from signoff.errors import NothingAsked, RunBusy, RunElsewhere, SeveralAsked, SignoffError, StoreError, UnknownApproval
 from signoff.fleet.display import run_markdown
 from signoff.graphs.answers import Decision, read_edit
 from signoff.graphs.catalog import rebuild_team
@@ -127,8 +127,8 @@ class Run:
 
     def approve(
         self,
-        approval: str | None = None,
         *,
+        approval: str | None = None,
         by: str | Person | None = None,
         args: Mapping[str, Any] | None = None,
         reason: str = "",
@@ -136,9 +136,9 @@ class Run:
     ) -> Run:
         """Approve what this handle last saw asked, as shown or with edited arguments, and go on.
 
-        `approval` is the id of one of several questions. AlreadyDecided if somebody was faster: what is asked by then
-        is another question. BadAnswer if edited arguments do not fit or policy denies them, NotAllowed if this person
-        may not decide it, ChangedSince if it was edited since.
+        `approval` is the id of one of several questions, which must be named. AlreadyDecided if somebody was faster:
+        what is asked by then is another question. BadAnswer if edited arguments do not fit or policy denies them,
+        NotAllowed if this person may not decide it, ChangedSince if it was edited since.
         """
         asked = self._asked(approval)
         edited = asked.shown if args is None else read_edit(args, asked, self.action(asked.action))
@@ -147,8 +147,8 @@ class Run:
     def reject(
         self,
         reason: str = "",
-        approval: str | None = None,
         *,
+        approval: str | None = None,
         by: str | Person | None = None,
         watch: Watch = _look_away,
     ) -> Run:
@@ -156,7 +156,7 @@ class Run:
         return self._decide(self._asked(approval), Decision("reject", {}, reason), by, watch)
 
     def respond(
-        self, message: str, approval: str | None = None, *, by: str | Person | None = None, watch: Watch = _look_away
+        self, message: str, *, approval: str | None = None, by: str | Person | None = None, watch: Watch = _look_away
     ) -> Run:
         """Say something instead of deciding, and go on: it is not done, and the agent reads the message."""
         return self._decide(self._asked(approval), Decision("respond", {}, message), by, watch)
@@ -231,6 +231,8 @@ class Run:
         """What this handle last saw asked: a decision is about that, whatever is asked by now."""
         if not self._shown:
             raise NothingAsked(self.id, self.status)
+        if approval_id is None and len(self._shown) > 1:
+            raise SeveralAsked(self.id, [f"{asked.id} ({asked.action})" for asked in self._shown])
         if approval_id is None:
             return self._shown[0]
         for asked in self._shown:

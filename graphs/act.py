@@ -72,7 +72,9 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) 
         except AlreadyDecided:
             return Command(goto="gate")  # taken back this moment
         if effect.status == "unknown":
-            return Command(goto="supervisor", update={"proposals": [ask_outcome(effect), *state["proposals"]]})
+            return Command(
+                goto="supervisor", update={"proposals": [ask_outcome(effect, approval.args), *state["proposals"]]}
+            )
         status: OutcomeStatus = effect.status if effect.status in ("done", "failed") else "abandoned"
         outcome = make_outcome(proposal, status, by=by, detail=effect.error, result=effect.result)
         return Command(goto="supervisor", update=_settle(state, outcome))

@@ -162,7 +162,8 @@ def _named_args(found: dict[str, Any], approval: Approval) -> dict[str, Any] | N
     name = carried.get("name", carried.get("action"))
     args = carried.get("args", carried.get("arguments"))
     if not isinstance(args, dict):
-        raise BadAnswer("The answer carries no 'args' object.")
+        whole = f'{{"name": "{approval.action}", "args": {{…}}}}'
+        raise BadAnswer(f"What the answer carries has no 'args' object. Write it as {whole}.")
     if name != approval.action:
         raise BadAnswer(f"The answer names the action {_shown(name)}, but {approval.action!r} is asked about.")
     return args

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -14,6 +15,9 @@ from signoff.tools.action import Action, Proposal
 
 CONTINUE_RUN = "continue_run"
 SETTLE_OUTCOME = "settle_outcome"
+
+_LONGEST = 500
+"""Characters of the arguments that are repeated when it is asked what came of a call."""
 
 
 class Continuation(BaseModel):
@@ -80,10 +84,13 @@ def pause(run_id: str, serial: int, reason: str, turns: int) -> StoredProposal:
     )
 
 
-def ask_outcome(effect: Effect) -> StoredProposal:
+def ask_outcome(effect: Effect, called_with: Mapping[str, Any]) -> StoredProposal:
     """The question whether an action happened: one for each call, whoever asks it, in whatever fork."""
     args = {"effect": effect.key, "claim": effect.claims, "happened": "yes", "retry": True}
-    question = Proposal(action=SETTLE_OUTCOME, args=args, reason=effect.error)
+    what = json.dumps(dict(called_with), ensure_ascii=False)
+    shown = what if len(what) <= _LONGEST else f"{what[:_LONGEST]}…"
+    reason = f"Did {effect.action} happen? It was called with {shown}, and nobody knows: {effect.error}."
+    question = Proposal(action=SETTLE_OUTCOME, args=args, reason=reason)
     return store_proposal(effect.run_id, "act", effect.claims, question)
 
 

@@ -137,7 +137,7 @@ class _Visit:
                 self._end(approval, caller)
         if now.status == "pending":
             edited = _changed() if now.shown_sha256 != approval.shown_sha256 else {}
-            return self._again(now, "Your last answer counts, and more is needed.", **edited)
+            return self._again(now, standing_after(approval, now), **edited)
         return self._follow(first, now)
 
     def _begin(self, approval: Approval, caller: Person) -> str:
@@ -245,6 +245,13 @@ def describe(approval: Approval, action: Action[Any], problem: str = "") -> str:
         parts.append("The arguments were edited since they were proposed.")
     parts.append(_preview(approval.shown, action))
     return "\n\n".join(parts)
+
+
+def standing_after(before: Approval, now: Approval) -> str:
+    """What became of an approval that did not decide yet."""
+    if now.votes == before.votes and now.shown_sha256 == before.shown_sha256:
+        return "You have agreed already; somebody else has to agree as well."
+    return "Your last answer counts, and more is needed."
 
 
 def _preview(args: Mapping[str, Any], action: Action[Any]) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from signoff.tools.action import Action, Proposal
     from signoff.tools.sources import Sources
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Above",

@@ -49,6 +49,7 @@ SignoffError
     ├── DryRun               a dry run calls nothing
     ├── BadAnswer            an answer that does not decide anything
     ├── NothingAsked         the run waits for no decision
+    ├── SeveralAsked         the run waits for several decisions, and none was named
     ├── RunElsewhere         its checkpoints are kept by another program
     └── RunBusy              another process drives the run
 """
@@ -399,9 +400,12 @@ class UnknownRun(RunError):
 class UnknownApproval(RunError):
     """No such approval."""
 
-    def __init__(self, approval_id: str) -> None:
-        self.approval_id = approval_id
-        super().__init__(f"No approval {approval_id!r}. `signoff approvals` lists the open ones.")
+    def __init__(self, approval_id: str, fitting: int = 0) -> None:
+        self.approval_id, self.fitting = approval_id, fitting
+        found = (
+            f"{approval_id!r} is the beginning of {fitting} approvals" if fitting else f"No approval {approval_id!r}"
+        )
+        super().__init__(f"{found}. `signoff approvals` lists the open ones; name at least six characters of one.")
 
 
 class AlreadyDecided(RunError):
@@ -426,8 +430,8 @@ class ChangedSince(RunError):
     def __init__(self, approval_id: str, sha256: str) -> None:
         self.approval_id, self.sha256 = approval_id, sha256
         super().__init__(
-            f"Approval {approval_id} is not about what you saw: its arguments were edited since. Nothing was decided. "
-            f"Look at it with `signoff approvals`; its digest is now {sha256[:12]}."
+            f"Approval {approval_id} is not about what you saw: the digest of its arguments is {sha256[:12]}. "
+            "Nothing was decided. Look at it with `signoff approvals`."
         )
 
 
@@ -461,6 +465,14 @@ class NothingAsked(RunError):
     def __init__(self, run_id: str, status: str) -> None:
         self.run_id, self.status = run_id, status
         super().__init__(f"Run {run_id!r} asks nothing: it is {status}. `signoff show {run_id}` tells more.")
+
+
+class SeveralAsked(RunError):
+    """The run waits for several decisions, and none was named."""
+
+    def __init__(self, run_id: str, asked: Sequence[str]) -> None:
+        self.run_id, self.asked = run_id, tuple(asked)
+        super().__init__(f"Run {run_id!r} asks {len(asked)} things: {', '.join(asked)}. Name one: approval=ID.")
 
 
 class RunElsewhere(RunError):

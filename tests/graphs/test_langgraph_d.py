@@ -42,6 +42,11 @@ def by_interrupt(asked: Any, answer: Any) -> Any:
     return {asked.id: answer}
 
 
+def by_wrapped_interrupt(asked: Any, answer: Any) -> Any:
+    """As a client sends it that wraps every answer in a list: LangGraph takes it for a plain value."""
+    return [{asked.id: answer}]
+
+
 def by_approval(asked: Any, answer: Any) -> Any:
     return {"decisions": [{**answer["decisions"][0], "approval_id": asked.value["approval_id"]}]}
 
@@ -193,7 +198,7 @@ def test_an_answer_addressed_to_the_first_question_does_not_answer_the_second(pa
     patient.answer(by_interrupt(first, {"type": "reject", "message": "no"}))
     assert pending(patient) == ["pay"]
     for verdict in ("approve", "reject"):
-        for address in (by_interrupt, by_approval):
+        for address in (by_interrupt, by_wrapped_interrupt, by_approval):
             patient.answer(address(first, {"decisions": [{"type": verdict}]}))
     assert paid(patient) == []
     assert pending(patient) == ["pay"]
