@@ -40,7 +40,11 @@ class Opening:
         return CONTROLS.get(name) or self.actions.get(name)
 
     def open(self, ledger: Ledger, proposal: StoredProposal, run_id: str) -> Approval:
-        """The approval of a proposal that has none: open, allowed or denied, as policy rules."""
+        """The approval of a proposal that has none: open, allowed or denied, as policy rules.
+
+        UnknownRun if the thread's run is not in this ledger: it was begun with another one.
+        """
+        ledger.runs.get(run_id)
         ruling = self._ruling(ledger, proposal, run_id, ahead=0)
         question = self._question(proposal, run_id)
         if ruling.kind == "deny":

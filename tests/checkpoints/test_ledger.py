@@ -72,13 +72,17 @@ def test_an_approval_is_bound_to_the_arguments_it_was_given_for(ledger: Ledger) 
     assert edited.args_sha256 != edited.shown_sha256
 
 
-def test_an_id_may_be_shortened_but_not_to_several(ledger: Ledger) -> None:
-    approval = asked(ledger, "p-abc1")
-    assert ledger.approvals.get("a-abc").id == approval.id
-    asked(ledger, "p-abc2")
-    for unclear in ("a-abc", "a-x", "", "%"):
+def test_an_id_may_be_shortened_to_six_characters_but_not_to_several(ledger: Ledger) -> None:
+    approval = asked(ledger, "p-abcde1")
+    assert ledger.approvals.get("a-abcd").id == approval.id
+    with pytest.raises(UnknownApproval, match="at least six"):
+        ledger.approvals.get("a-abc")
+    asked(ledger, "p-abcde2")
+    with pytest.raises(UnknownApproval, match="beginning of 2 approvals"):
+        ledger.approvals.get("a-abcde")
+    for unknown in ("a-x", "", "%", "a-_bcde1"):
         with pytest.raises(UnknownApproval):
-            ledger.approvals.get(unclear)
+            ledger.approvals.get(unknown)
 
 
 def test_an_effect_is_claimed_once_and_its_result_kept(ledger: Ledger) -> None:

@@ -19,7 +19,7 @@ def rounds(database: str, folder: Path, mode: str, *scenarios: str) -> list[dict
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr}"
     found = [json.loads(line) for line in done.stdout.splitlines()]
     killed = [turn for turn in found if turn["killed"]]
-    print(f"{len(killed)} kills at {len({turn['line'] for turn in killed})} lines")
+    sys.stdout.write(f"{len(killed)} kills at {len({turn['line'] for turn in killed})} lines\n")
     return found
 
 
@@ -59,7 +59,7 @@ def test_a_process_killed_at_any_line_pays_once_or_has_a_person_asked(database: 
     check(found)
     # What is killed is what this is about: most rounds are cut off, at lines of every module that decides or writes.
     killed = [turn for turn in found if turn["killed"]]
-    assert len(killed) > 0.95 * len(found) > 900
+    assert len(killed) > 0.95 * len(found) > 600
     modules = {turn["line"].partition(":")[0] for turn in killed}
     assert modules >= {"graphs.gate", "graphs.act", "graphs.decision", "graphs.answers"}
     assert modules >= {f"checkpoints.{name}" for name in ("approvals", "docket", "effects", "audit", "runs", "ledger")}

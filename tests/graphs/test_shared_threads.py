@@ -7,7 +7,8 @@ import pytest
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 
-from signoff import Ask, Policy, Team
+from signoff import Ask, Ledger, Policy, Team
+from signoff.errors import UnknownRun
 
 APPROVE = {"decisions": [{"type": "approve"}]}
 
@@ -66,3 +67,10 @@ def test_a_state_that_names_another_run_gets_nothing_done_in_it(office: Any, rul
     assert after["outcomes"][0]["status"] == "denied"
     assert office.ledger.runs.get("bobs").status == "running"
     assert office.ledger.approvals.pending("bobs") == []
+
+
+def test_a_thread_whose_run_is_in_another_ledger_is_told_so(office: Any, tmp_path: Any) -> None:
+    office.start()
+    office.ledger = Ledger(tmp_path / "another.db")
+    with pytest.raises(UnknownRun, match="No run 'r-1'"):
+        office.answer(APPROVE)

@@ -2,9 +2,10 @@
 
 Arguments: the ledger's database, an empty folder, `some` or `every`, and the scenarios, if not all. `every` kills each
 line of `graphs` and of the ledger at every hit. `some` leaves out what only routes, and kills a line where a scenario
-is the first to reach it: at its first hit, in the modules that decide, call and write also at its last and one between;
-of the lines that were killed before it kills every fortieth, at its last hit. Prints a JSON line for each kill.
-Everything is imported and warmed up first and each process is a fork.
+is the first to reach it: in the modules that decide, call and write at its first hit, its last and one between; of the
+other modules every second line, at its first hit: one half of them in SQLite, the other in PostgreSQL; and of the lines
+that were killed before every hundredth, at its last hit. Prints a JSON line for each kill. Everything is imported and
+warmed up first and each process is a fork.
 """
 
 import gc
@@ -38,12 +39,11 @@ ROUTES = frozenset("intake plan routing state step supervisor team".split())
 """Modules of the graph that decide nothing and call nothing."""
 
 CORE = frozenset(
-    "graphs.act graphs.decision graphs.gate checkpoints.approvals checkpoints.audit checkpoints.docket "
-    "checkpoints.effects checkpoints.ledger checkpoints.notices checkpoints.runs naive".split()
+    "graphs.act graphs.decision graphs.gate checkpoints.approvals checkpoints.docket checkpoints.effects naive".split()
 )
 """Modules that decide, call and write."""
 
-SAMPLE = 40
+SAMPLE = 100
 BATCH = 8
 """How many runs one process finishes, each of a process that was killed."""
 
@@ -200,10 +200,12 @@ class Killing:
         for place, (line, times) in enumerate(sorted(counted.items())):
             if self.mode == "every":
                 yield from ((line, hit) for hit in range(1, times + 1))
-            elif line not in self.seen:
-                yield from ((line, hit) for hit in sorted({1, (times + 1) // 2, times} if line[0] in CORE else {1}))
-            elif place % SAMPLE == len(self.seen) % SAMPLE:
-                yield line, times
+            elif line in self.seen:
+                yield from [(line, times)] if place % SAMPLE == len(self.seen) % SAMPLE else []
+            elif line[0] in CORE:
+                yield from ((line, hit) for hit in sorted({1, (times + 1) // 2, times}))
+            elif line[1] % 2 == ("://" in self.database):
+                yield line, 1
         self.seen |= set(counted)
 
     def place(self, office: Office) -> Office:
@@ -219,11 +221,13 @@ class Killing:
 
     def watched(self, scenario: Scenario) -> dict[str, str]:
         """The modules whose lines are killed, by the paths of their files."""
+        if scenario.naive:
+            return {str(sys.modules["naive"].__file__): "naive"}
         found = {}
         for name, module in sys.modules.items():
             room, _, last = name.removeprefix("signoff.").rpartition(".")
             left_out = last in SAVER or (self.mode == "some" and last in ROUTES)
-            if (room in ("graphs", "checkpoints") and not left_out) or (name == "naive" and scenario.naive):
+            if room in ("graphs", "checkpoints") and not left_out:
                 found[str(module.__file__)] = name.removeprefix("signoff.")
         return found
 
