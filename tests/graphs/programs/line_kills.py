@@ -2,9 +2,9 @@
 
 Arguments: the ledger's database, an empty folder, `some` or `every`, and the scenarios, if not all. `every` kills each
 line of `graphs` and of the ledger at every hit. `some` leaves out what only routes, and kills a line where a scenario
-is the first to reach it: in the modules that decide, call and write at its first hit, its last and one between; of the
-other modules every second line, at its first hit: one half of them in SQLite, the other in PostgreSQL; and of the lines
-that were killed before every hundredth, at its last hit. Prints a JSON line for each kill. Everything is imported and
+is the first to reach it: in the modules that decide, call and write at its first hit, in SQLite at its last as well; of
+the other modules every second line, at its first hit: one half of them in SQLite, the other in PostgreSQL; and of the
+lines that were killed before every hundredth, at its last hit. Prints a JSON line for each kill. Everything is imported and
 warmed up first and each process is a fork.
 """
 
@@ -203,7 +203,7 @@ class Killing:
             elif line in self.seen:
                 yield from [(line, times)] if place % SAMPLE == len(self.seen) % SAMPLE else []
             elif line[0] in CORE:
-                yield from ((line, hit) for hit in sorted({1, (times + 1) // 2, times}))
+                yield from ((line, hit) for hit in sorted({1} if "://" in self.database else {1, times}))
             elif line[1] % 2 == ("://" in self.database):
                 yield line, 1
         self.seen |= set(counted)
