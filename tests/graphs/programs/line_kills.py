@@ -1,11 +1,11 @@
 """Kills a process at a line of our code while a payment is decided and made; then another process finishes the run.
 
-Arguments: the ledger's database, an empty folder, `some` or `every`, and the scenarios, if not all. `every` kills each
-line of `graphs` and of the ledger at every hit. `some` leaves out what only routes, and kills a line where a scenario
-is the first to reach it: in the modules that decide, call and write at its first hit, in SQLite at its last as well; of
-the other modules every second line, at its first hit: one half of them in SQLite, the other in PostgreSQL; and of the
-lines that were killed before every hundredth, at its last hit. Prints a JSON line for each kill. Everything is imported and
-warmed up first and each process is a fork.
+Arguments: the ledger's database, an empty folder, `some` or `every`, and the scenarios, if not all. `every` kills
+each line of `graphs` and of the ledger at every hit. `some` leaves out what only routes, and kills a line where a
+scenario is the first to reach it: in the modules that decide, call and write at its first hit, in SQLite at its last
+as well; of the other modules every second line, at its first hit: one half of them in SQLite, the other in
+PostgreSQL; and of the lines that were killed before every hundredth, at its last hit. Prints a JSON line for each
+kill. Everything is imported and warmed up first and each process is a fork.
 """
 
 import gc
