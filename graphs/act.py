@@ -16,7 +16,7 @@ from signoff.checkpoints.digest import check_storable, readable_text
 from signoff.checkpoints.effects import CLAIM_SECONDS, Effect
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.owner import current_owner
-from signoff.errors import ActionFailed, AlreadyDecided, StoreError
+from signoff.errors import ActionFailed, AlreadyDecided, RunBusy, StoreError
 from signoff.graphs.caller import is_own_run
 from signoff.graphs.control import CONTINUE_RUN, SETTLE_OUTCOME, ask_outcome
 from signoff.graphs.gate import outcome_message
@@ -71,6 +71,8 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) 
             effect = perform(ledger(), approval, action)
         except AlreadyDecided:
             return Command(goto="gate")  # taken back this moment
+        if effect.status in ("claimed", "released"):
+            raise RunBusy(run_id, "another process, which calls the action now")
         if effect.status == "unknown":
             return Command(
                 goto="supervisor", update={"proposals": [ask_outcome(effect, approval.args), *state["proposals"]]}
