@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
 from signoff.agents.artifacts import Artifact
+from signoff.agents.context import Say, say_nothing
+from signoff.checkpoints.budget import NO_LIMIT, Budget
 from signoff.errors import TeamError
 from signoff.tools.action import Action, Proposal
 
+if TYPE_CHECKING:
+    from signoff.agents.tiers import Tiers
+
 A = TypeVar("A", bound=Artifact)
 N = TypeVar("N", bound=Artifact)
-
-
-class Say(Protocol):
-    """Tells whoever watches the run what is being done, in one short line, and how far it is."""
-
-    def __call__(self, text: str, /, *, done: int = 0, total: int = 0) -> None:
-        """Say it; a total of 0 means that there is nothing to count."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,10 @@ class Limits:
     """Calls of the model in one step."""
     attempts: int = 2
     """Times the step is tried before the supervisor pauses for a person."""
-
-
-def _silent(_text: str, /, *, done: int = 0, total: int = 0) -> None:
-    """Say nothing."""
+    output_tokens: int = 8_192
+    """Tokens that one answer of the model may have."""
+    budget: Budget = NO_LIMIT
+    """What the agent may use in one run, over all its steps."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,13 @@ class Task:
     """What the supervisor adds for this step."""
     previous: Artifact | None = None
     """This agent's own last artifact, when it is asked to do it again."""
-    say: Say = _silent
+    say: Say = say_nothing
+    stronger: int = 0
+    """By how many tiers this step's model is stronger than the agent's own: after failures or a rejected review."""
+    transcript: tuple[BaseMessage, ...] = ()
+    """What was said in this very step before its budget ended; it goes on from there."""
+    untrusted: tuple[str, ...] = ()
+    """What was flagged in the texts that the needed artifacts were made from."""
 
     def need(self, kind: type[N]) -> N:
         """Return the needed artifact of this kind; KeyError if the agent did not declare it in `needs`."""
@@ -85,7 +90,8 @@ class Agent(Generic[A]):
     instructions: str = ""
     """What the model is told about its role."""
     function: Body[A] | None = None
-    model: BaseChatModel | None = None
+    model: BaseChatModel | Tiers | None = None
+    """A model for every tier, or the models of the settings by tier (`load_tiers`)."""
     form: type[BaseModel] | None = None
     """What the model fills in, where that is simpler than the artifact; `read` makes the artifact of it."""
     read: Read[A] | None = None
@@ -97,6 +103,7 @@ class Agent(Generic[A]):
     check: Check[A] | None = None
     propose: Propose[A] | None = None
     tier: str = "smart"
+    """Which of the tiers' models does its work, until a step fails or a review rejects it."""
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
@@ -107,7 +114,7 @@ class Agent(Generic[A]):
         if (self.form is None) != (self.read is None):
             raise TeamError(f"Agent {self.role!r}: a form needs a read that makes the artifact of it, and the reverse.")
 
-    def with_model(self, model: BaseChatModel | None) -> Agent[A]:
+    def with_model(self, model: BaseChatModel | Tiers | None) -> Agent[A]:
         """The same agent with this model for its body; None puts its function back to work."""
         return replace(self, model=model)
 

@@ -11,11 +11,14 @@ from signoff.agents.grouping import reading_order
 from signoff.agents.location import Plain, even_out
 from signoff.agents.question import Question, sides, understand, whole
 from signoff.agents.retrieval import Find, frequency, is_same, retrieve
+from signoff.agents.sentences import split
 from signoff.agents.words import counted, is_ideographic
 from signoff.errors import UnknownSource
 from signoff.tools.sources import Sources
 
 _MOST_QUOTES = 14
+_FEWEST_WORDS = 4
+"""A shorter sentence on its own says nothing."""
 
 
 def gather(task: Task, sources: Sources) -> Evidence:
@@ -49,17 +52,36 @@ def gather(task: Task, sources: Sources) -> Evidence:
 
 
 def verify_quotes(evidence: Evidence, sources: Sources) -> tuple[Evidence, int]:
-    """The evidence with each quote as its document has it, and the number that no document has, which are dropped."""
+    """The evidence with each quote as its document has it, and the number that no document has, which are dropped.
+
+    Of a quote that was put together from several places, those of its sentences are kept that stand in the document.
+    """
     texts: dict[str, Plain] = {}
     kept: list[Quote] = []
+    dropped = 0
     for quote in evidence.quotes:
-        found = _located(quote, sources, texts)
-        if found and not any(other.source == found.source and other.text == found.text for other in kept):
-            kept.append(found)
+        new = [found for found in _standing(quote, sources, texts) if not _is_among(found, kept)]
+        kept += new
+        dropped += not new
     numbered = tuple(quote.model_copy(update={"id": number}) for number, quote in enumerate(kept, 1))
     matched = len({quote.source for quote in numbered})
     updated = evidence.model_copy(update={"quotes": numbered, "matched": matched, "searched": sources.documents})
-    return updated, len(evidence.quotes) - len(numbered)
+    return updated, dropped
+
+
+def _standing(quote: Quote, sources: Sources, texts: dict[str, Plain]) -> list[Quote]:
+    """The quote if its document has it, else those of its sentences that the document has."""
+    whole = _located(quote, sources, texts)
+    if whole is not None:
+        return [whole]
+    parts = [quote.model_copy(update={"text": sentence.text}) for sentence in split(quote.text)]
+    found = [_located(part, sources, texts) for part in parts if len(part.text.split()) >= _FEWEST_WORDS]
+    return [part for part in found if part is not None]
+
+
+def _is_among(quote: Quote, others: Iterable[Quote]) -> bool:
+    """Whether the document's same span is quoted, alone or within a longer one."""
+    return any(other.source == quote.source and quote.text in other.text for other in others)
 
 
 def _located(quote: Quote, sources: Sources, texts: dict[str, Plain]) -> Quote | None:

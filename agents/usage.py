@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from signoff.checkpoints.budget import NANO
+
 
 class Usage(TypedDict):
     """Sums over model calls."""
@@ -30,16 +32,14 @@ def add_usage(first: Usage, second: Usage) -> Usage:
     )
 
 
-def call_usage(model: str, answer: object) -> Usage:
-    """Usage of one call, from the message it was answered with; prices come from genai-prices, by the model's name."""
-    from genai_prices import Usage as Tokens  # 0.3 s to import, and only needed where a model is called
-    from genai_prices import calc_price
-
+def call_usage(answer: object) -> Usage:
+    """Usage of one call, from the message it was answered with; the guard wrote its price there."""
     tokens = getattr(answer, "usage_metadata", None) or {}
-    input_tokens, output_tokens = tokens.get("input_tokens", 0), tokens.get("output_tokens", 0)
-    cost, unpriced = 0.0, 0
-    try:
-        cost = float(calc_price(Tokens(input_tokens=input_tokens, output_tokens=output_tokens), model).total_price)
-    except LookupError:
-        unpriced = 1
-    return Usage(calls=1, input_tokens=input_tokens, output_tokens=output_tokens, cost_usd=cost, unpriced=unpriced)
+    nusd = (getattr(answer, "response_metadata", None) or {}).get("cost_nusd")
+    return Usage(
+        calls=1,
+        input_tokens=tokens.get("input_tokens", 0),
+        output_tokens=tokens.get("output_tokens", 0),
+        cost_usd=(nusd or 0) / NANO,
+        unpriced=int(nusd is None),
+    )

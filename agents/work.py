@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import traceback
-from collections.abc import Awaitable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from langgraph.errors import GraphBubbleUp
 
+from signoff.agents import backstage
 from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Artifact, Verdict
-from signoff.agents.loop import Loop, arun_model, run_model
-from signoff.agents.models import translate
+from signoff.agents.context import current_payer
+from signoff.agents.endings import StepFailed as StepFailed  # what the functions here raise
+from signoff.agents.endings import StepHeld as StepHeld
+from signoff.agents.loop import Loop
+from signoff.agents.threads import in_thread
+from signoff.agents.toolbox import NOT_THE_STEPS
+from signoff.agents.tracing import Span, agent_span
 from signoff.agents.usage import Usage
 from signoff.checkpoints.digest import check_storable, readable_text
-from signoff.errors import ModelRefused, SettingsError, SignoffError, SourcesError, StoreError, TeamError, WorkFailed
+from signoff.errors import BudgetExhausted, SignoffError, TeamError, WorkFailed
 from signoff.tools.action import Proposal
-
-T = TypeVar("T")
-
-_NOT_THE_STEPS = (ModelRefused, SettingsError, SourcesError, StoreError)
-"""Errors that no other plan can mend: they end the process's attempt, and the run stays resumable."""
 
 
 @dataclass(frozen=True)
@@ -36,41 +34,45 @@ class Work:
     artifact: Artifact
     proposals: tuple[Proposal, ...]
     usage: Usage
-
-
-class StepFailed(Exception):
-    """The step failed; carries why, whether another try can help, and what it used."""
-
-    def __init__(self, failure: WorkFailed, usage: Usage) -> None:
-        self.failure, self.usage = failure, usage
-        super().__init__(str(failure))
+    flags: tuple[str, ...] = ()
+    """Orders that were found in what it was made from, where there should be none."""
 
 
 def do_work(agent: Agent[Any], task: Task) -> Work:
-    """Do the step; StepFailed if it could not be done."""
+    """Do the step; StepFailed if it could not be done, StepHeld if a budget ended amid it."""
     loop = Loop(agent, task)
     try:
-        _prepare(agent, task)
-        given = run_model(loop) if agent.model is not None else _run_function(agent, task)
-        return _finish(agent, task, given, loop)
+        with _traced(agent):
+            _prepare(agent, task)
+            given = backstage.run(loop.arun()) if agent.model is not None else _run_function(agent, task)
+            return _finish(agent, task, given, loop)
     except Exception as error:
         raise _explain(error, agent, loop) from error
 
 
 async def ado_work(agent: Agent[Any], task: Task) -> Work:
-    """Do the step without blocking the event loop; StepFailed if it could not be done."""
+    """Do the step without blocking the event loop; StepFailed or StepHeld as above."""
     loop = Loop(agent, task)
     try:
-        await asyncio.to_thread(_prepare, agent, task)
-        if agent.model is not None:
-            given = await arun_model(loop)
-        elif inspect.iscoroutinefunction(agent.function):
-            given = await agent.function(task)
-        else:
-            given = await asyncio.to_thread(_run_function, agent, task)
-        return await asyncio.to_thread(_finish, agent, task, given, loop)
+        with _traced(agent):
+            if agent.prepare is not None:
+                await in_thread(_prepare, agent, task)
+            if agent.model is not None:
+                given = await loop.arun()
+            elif inspect.iscoroutinefunction(agent.function):
+                given = await agent.function(task)
+            else:
+                given = await in_thread(_run_function, agent, task)
+            if agent.read is agent.check is agent.propose is None:
+                return _finish(agent, task, given, loop)
+            return await in_thread(_finish, agent, task, given, loop)
     except Exception as error:
         raise _explain(error, agent, loop) from error
+
+
+def _traced(agent: Agent[Any]) -> Span:
+    payer = current_payer()
+    return agent_span(agent.role, payer.run_id if payer is not None else "", tier=agent.tier)
 
 
 def _prepare(agent: Agent[Any], task: Task) -> None:
@@ -82,18 +84,11 @@ def _run_function(agent: Agent[Any], task: Task) -> Artifact:
     if agent.function is None:
         raise TeamError(f"Agent {agent.role!r} has no body. Give it a function or a model.")
     given = agent.function(task)
-    return _wait(given) if inspect.isawaitable(given) else cast(Artifact, given)
+    return backstage.run(_wait(given)) if inspect.isawaitable(given) else cast(Artifact, given)
 
 
-def _wait(given: Awaitable[T]) -> T:
-    """Wait for an async body from a sync graph, in a thread of its own: this one may have a running loop."""
-
-    async def body() -> T:
-        return await given
-
-    coroutine: Coroutine[Any, Any, T] = body()
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(copy_context().run, asyncio.run, coroutine).result()
+async def _wait(given: Awaitable[Artifact]) -> Artifact:
+    return await given
 
 
 def _finish(agent: Agent[Any], task: Task, given: Any, loop: Loop) -> Work:
@@ -109,7 +104,7 @@ def _finish(agent: Agent[Any], task: Task, given: Any, loop: Loop) -> Work:
     _check_artifact(agent, artifact)
     for proposal in proposals:
         _check_proposal(agent, proposal)
-    return Work(artifact=artifact, proposals=proposals, usage=loop.usage)
+    return Work(artifact=artifact, proposals=proposals, usage=loop.usage, flags=loop.flags)
 
 
 def _check_artifact(agent: Agent[Any], artifact: Artifact) -> None:
@@ -150,13 +145,15 @@ def _place(error: Exception) -> str:
 
 def _explain(error: Exception, agent: Agent[Any], loop: Loop) -> Exception:
     """What to raise instead: a body is somebody else's code, so anything may come out of it."""
-    if isinstance(error, GraphBubbleUp | TeamError) and not isinstance(error, WorkFailed):
-        return error
-    if agent.model is not None:
-        error = translate(error, loop.model_name) or error
-    if isinstance(error, _NOT_THE_STEPS):
+    if isinstance(error, StepHeld):  # of a step within this one
+        error = error.error
+    if isinstance(error, BudgetExhausted):
+        return StepHeld(error, loop.transcript, loop.usage)
+    if isinstance(error, NOT_THE_STEPS) or (
+        isinstance(error, GraphBubbleUp | TeamError) and not isinstance(error, WorkFailed)
+    ):
         return error
     if not isinstance(error, WorkFailed):
         problem = str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}{_place(error)}"
         error = WorkFailed(agent.role, readable_text(problem))
-    return StepFailed(error, loop.usage)
+    return StepFailed(error, loop.usage, loop.flags)

@@ -174,7 +174,7 @@ def _stands(tale: _Tale, row: Row[Any], body: dict[str, Any]) -> None:
 
 
 def _proposed(tale: _Tale, row: Row[Any], body: dict[str, Any]) -> None:
-    columns = {name: body.get(name) for name in ("action", "args_sha256", "reason", "risk")}
+    columns = {name: body.get(name) for name in ("action", "args_sha256", "reason", "risk", "flags")}
     proposal = str(body.get("proposal"))
     tale.tell("proposal", (proposal,), row.seq, run_id=row.run_id, proposed_by=body.get("by"), **columns)
     # Its approval is opened in the same breath, and holds no decision until the log tells of one.

@@ -31,6 +31,8 @@ class Question:
     reason: str
     risk: str
     proposed_by: str
+    flags: tuple[str, ...] = ()
+    """Orders that were found in the texts it was made from."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class Approval:
     args: dict[str, Any]
     """The approved arguments, as shown or as edited; empty unless approved."""
     args_sha256: str
+    flags: tuple[str, ...] = ()
+    """Orders that were found in the texts it was made from."""
 
     @property
     def edited(self) -> bool:
@@ -140,6 +144,7 @@ def joined() -> Select[Any]:
             proposals.c.risk,
             proposals.c.reason.label("proposal_reason"),
             proposals.c.proposed_by,
+            proposals.c.flags,
             proposals.c.args.label("proposed"),
             proposals.c.args_sha256.label("proposed_sha256"),
             runs.c.team,
@@ -166,6 +171,7 @@ def read_approval(row: Row[Any], votes: Sequence[Vote]) -> Approval:
         risk=row.risk,
         reason=row.proposal_reason,
         proposed_by=row.proposed_by,
+        flags=tuple(json.loads(row.flags)),
         proposed=json.loads(row.proposed),
         proposed_sha256=row.proposed_sha256,
         authority=Authority.from_json(json.loads(row.authority)),

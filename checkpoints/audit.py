@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from signoff.checkpoints import clock
 from signoff.checkpoints.agreement import disagreements
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 
 _HEAD: Final = "audit_head"
 _AT_ONCE: Final = 1_000
+
+# Built once, as in books.py.
+_LAST: Final = select(func.max(audit.c.seq))
+_ADD: Final = insert(audit)
+_HEAD_NOW: Final = select(ledger_meta.c.value).where(ledger_meta.c.key == _HEAD)
+_KEEP_HEAD: Final = update(ledger_meta).where(ledger_meta.c.key == _HEAD).values(value=bindparam("head"))
+_FIRST_HEAD: Final = insert(ledger_meta).values(key=_HEAD, value=bindparam("head"))
 
 
 @dataclass(frozen=True)
@@ -56,15 +63,14 @@ class AuditLog:
         from what the table ends with, so that the break stays where it is, and `verify` finds it ever after. If the
         head itself is gone, the entry begins a new chain, which `verify` finds as well.
         """
-        last = connection.execute(select(func.max(audit.c.seq))).scalar() or 0
+        last = connection.execute(_LAST).scalar() or 0
         head = self._head(connection) or EMPTY
         # Never a number that is taken: rows that were slipped in after the head must not block this one.
         seq, at, run_id = max(head.seq, last) + 1, clock.now(), readable_text(run_id).replace("\0", "\\x00")
         text = canonical_json(redact(body))
         written = Head(seq, link(head.hash, seq, at, run_id, event, text))
-        connection.execute(
-            insert(audit).values(seq=seq, at=at, run_id=run_id, event=event, body=text, hash=written.hash)
-        )
+        entry = {"seq": seq, "at": at, "run_id": run_id, "event": event, "body": text, "hash": written.hash}
+        connection.execute(_ADD, entry)
         self._keep_head(connection, written)
 
     def head(self) -> str:
@@ -132,12 +138,11 @@ class AuditLog:
         return Head.parse(self._head_text(connection) or "")
 
     def _head_text(self, connection: Connection) -> str | None:
-        return connection.execute(select(ledger_meta.c.value).where(ledger_meta.c.key == _HEAD)).scalar()
+        return connection.execute(_HEAD_NOW).scalar()
 
     def _keep_head(self, connection: Connection, head: Head) -> None:
-        kept = connection.execute(update(ledger_meta).where(ledger_meta.c.key == _HEAD).values(value=str(head)))
-        if not kept.rowcount:
-            connection.execute(insert(ledger_meta).values(key=_HEAD, value=str(head)))
+        if not connection.execute(_KEEP_HEAD, {"head": str(head)}).rowcount:
+            connection.execute(_FIRST_HEAD, {"head": str(head)})
 
 
 def _of_run(query: Select[Any], run_id: str | None) -> Select[Any]:

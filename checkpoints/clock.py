@@ -12,6 +12,11 @@ def now() -> str:
     return datetime.now(UTC).strftime(_FORMAT)
 
 
+def today() -> str:
+    """This day, of UTC, such as '2026-01-31'."""
+    return now()[:10]
+
+
 def later(seconds: float) -> str:
     """The moment this many seconds from now."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime(_FORMAT)

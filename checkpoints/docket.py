@@ -61,6 +61,7 @@ class Docket:
                 reason=question.reason,
                 risk=question.risk,
                 proposed_by=question.proposed_by,
+                flags=canonical_json(list(question.flags)),
                 created_at=clock.now(),
             )
         )
@@ -76,6 +77,7 @@ class Docket:
             reason=question.reason,
             risk=question.risk,
             by=question.proposed_by,
+            flags=list(question.flags),
         )
         audit.append(connection, question.run_id, "policy", **proposal, rule=rule, why=why)
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from signoff.checkpoints.address import is_address
 from signoff.checkpoints.approvals import Approvals
 from signoff.checkpoints.audit import AuditLog
+from signoff.checkpoints.budgets import Budgets
 from signoff.checkpoints.effects import Effects
 from signoff.checkpoints.forks import watch_forks
 from signoff.checkpoints.hooks import Hook
@@ -24,6 +25,8 @@ from signoff.checkpoints.ledger_file import LedgerFile
 from signoff.checkpoints.notices import Notices
 from signoff.checkpoints.people import People
 from signoff.checkpoints.runs import Runs
+from signoff.checkpoints.spending import Spending
+from signoff.checkpoints.turns import Turns
 from signoff.checkpoints.turnstile import Turnstile
 from signoff.checkpoints.upgrade import set_up
 from signoff.errors import DatabaseUnusable, MissingExtra
@@ -62,8 +65,8 @@ class Ledger:
         self, database: Path | str, *, busy_seconds: float = 30.0, hooks: Sequence[Hook] | None = None
     ) -> None:
         self._database, self._busy_seconds = _choose(database, busy_seconds), busy_seconds
-        self._turnstile = Turnstile()
-        self._opening, self._writing = threading.Lock(), threading.Lock()
+        self._turnstile, self._turns = self._nobody_inside()
+        self._opening = threading.Lock()
         self._engine: Engine | None = None
         self._forked_by, self._is_torn = 0, False
         self.audit = AuditLog(self)
@@ -72,6 +75,8 @@ class Ledger:
         self.approvals = Approvals(self)
         self.effects = Effects(self)
         self.notices = Notices(self, hooks)
+        self.budgets = Budgets(self)
+        self.spending = Spending(self)
 
     @property
     def database(self) -> str:
@@ -80,20 +85,24 @@ class Ledger:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One transaction that holds the write lock from its start and is on disk when it ends."""
-        with self._turnstile.inside(), self._alone(), self._transaction(writes=True) as connection:
+        """One change, made as a whole or not at all, and on disk when it ends; nobody else writes meanwhile.
+
+        Threads that write at once share a transaction, one after the other.
+        """
+        with self._turnstile.inside(), self._explaining(), self._turns.take() as connection:
             yield connection
         self.notices.after_commit()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent view."""
-        with self._turnstile.inside(), self._transaction(writes=False) as connection:
+        with self._turnstile.inside(), self._explaining(), self._opened().connect() as connection, connection.begin():
             yield connection
 
     def close(self) -> None:
         """Close all connections, once the transactions of other threads have ended; the next use opens it again."""
         self.notices.close()
+        self.budgets.close()
         self._turnstile.shut(self._busy_seconds)
         try:
             self._forget()
@@ -113,30 +122,36 @@ class Ledger:
             self._turnstile.open()
             return
         # In the child nobody is left to end the transactions of the parent's threads.
-        self._turnstile, self._opening, self._writing = Turnstile(), threading.Lock(), threading.Lock()
-        self._engine = None
+        self._turnstile, self._turns = self._nobody_inside()
+        self._opening, self._engine = threading.Lock(), None
         self._database.tear()
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Be the only thread of this process that writes: the database's own queue is neither short nor fair."""
-        lock = self._writing
-        if not lock.acquire(timeout=self._busy_seconds):
-            problem = f"locked: another thread has been writing to it for {self._busy_seconds:g} s"
-            raise DatabaseUnusable(self.database, problem)
+    def _nobody_inside(self) -> tuple[Turnstile, Turns]:
+        return Turnstile(), Turns(self._begin, self._explained, self._busy_seconds)
+
+    def _begin(self) -> Connection:
+        """A connection amid a transaction that holds the write lock."""
+        connection = self._opened().connect().execution_options(writes=True)
         try:
-            yield
-        finally:
-            lock.release()
+            connection.begin()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     @contextmanager
-    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+    def _explaining(self) -> Iterator[None]:
         try:
-            with self._opened().connect().execution_options(writes=writes) as connection, connection.begin():
-                yield connection
+            yield
         except (DatabaseError, InterfaceError, NoConnectionFree) as error:
             # Nothing is tried again: whether a commit that was cut off took effect, only the tables can tell.
-            raise DatabaseUnusable(self.database, self._database.explain(error)) from None
+            raise self._explained(error) from None
+
+    def _explained(self, error: BaseException) -> DatabaseUnusable:
+        if isinstance(error, DatabaseUnusable):
+            return error
+        said = self._database.explain(error) if isinstance(error, SQLAlchemyError) else str(error)
+        return DatabaseUnusable(self.database, said)
 
     def _opened(self) -> Engine:
         with self._opening:

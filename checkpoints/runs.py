@@ -26,6 +26,12 @@ Driver = Literal["local", "graph"]
 """local: signoff's own runner, whose checkpoints are in the same database; graph: whoever invokes the graph."""
 
 
+SILENT_SECONDS = 120.0
+"""A run at work beats every 15 seconds; after so many it is told as silent."""
+_AT_ONCE = 500
+"""Ids in one statement; databases take only so many."""
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """One run as the ledger knows it."""
@@ -46,6 +52,18 @@ class RunRecord:
     updated_at: str
     owner: str
     """The process that drives it, empty if none."""
+    beat_at: str = ""
+    """When whoever drives it last gave a sign of life; empty if never."""
+
+    @property
+    def alive_at(self) -> str:
+        """When something of it was last heard."""
+        return max(self.created_at, self.updated_at, self.beat_at)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it should be at work, and nothing was heard of it for a while."""
+        return self.status == "running" and clock.seconds_since(self.alive_at) > SILENT_SECONDS
 
 
 class Runs:
@@ -159,6 +177,13 @@ class Runs:
             renewed = connection.execute(update(runs).where(mine).values(owner_until=clock.later(seconds)))
         return renewed.rowcount == 1
 
+    def beat(self, *run_ids: str) -> None:
+        """Write down that whoever drives these runs is alive."""
+        with self._ledger.write() as connection:
+            for start in range(0, len(run_ids), _AT_ONCE):
+                some = runs.c.id.in_(run_ids[start : start + _AT_ONCE])
+                connection.execute(update(runs).where(some).values(beat_at=clock.now()))
+
     def release(self, run_id: str, owner: str) -> None:
         """Let go of the run, if it is still held."""
         with self._ledger.write() as connection:
@@ -198,4 +223,5 @@ def _record(row: Row[Any]) -> RunRecord:
         created_at=row.created_at,
         updated_at=row.updated_at,
         owner=held,
+        beat_at=row.beat_at,
     )

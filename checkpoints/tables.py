@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Dialect, ForeignKey, Index, Integer, MetaData, Table, Text, TypeDecorator, false
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    false,
+)
 
 from signoff.checkpoints.digest import readable_text
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every change of these tables; upgrade.py brings older ones up to date, newer ones are refused."""
 
 
@@ -61,6 +75,7 @@ runs = Table(
     Column("updated_at", Plain, nullable=False),
     Column("owner", Plain, nullable=False, default=""),  # the process that drives it (owner.py)
     Column("owner_until", Plain, nullable=False, default=""),
+    Column("beat_at", Plain, nullable=False, server_default=""),  # when whoever drives it last gave a sign of life
 )
 
 proposals = Table(
@@ -74,6 +89,7 @@ proposals = Table(
     Column("reason", Plain, nullable=False),
     Column("risk", Plain, nullable=False),
     Column("proposed_by", Plain, nullable=False),
+    Column("flags", Plain, nullable=False, server_default="[]"),  # JSON: orders found in what it was made from
     Column("created_at", Plain, nullable=False),
 )
 
@@ -161,4 +177,62 @@ notices = Table(
     Column("sender_until", Plain, nullable=False, server_default=""),
     Column("error", Plain, nullable=False, server_default=""),
     Index("notices_by_status", "status", "next_at"),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("scope", Plain, primary_key=True),  # agent:RUN/ROLE, run:RUN, team:TEAM@DAY, day:DAY (budget.py)
+    Column("nusd", BigInteger, nullable=False, server_default="0"),  # spent, in nano-dollars
+    Column("tokens", BigInteger, nullable=False, server_default="0"),
+    Column("steps", BigInteger, nullable=False, server_default="0"),
+    Column("ms", BigInteger, nullable=False, server_default="0"),
+    Column("raised", Plain, nullable=False, server_default="{}"),  # JSON: what people added to its limit, by key
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", Plain, primary_key=True),
+    Column("scopes", Plain, nullable=False),  # JSON list of their names
+    Column("nusd", BigInteger, nullable=False),  # the worst case of the call that is being made
+    Column("tokens", BigInteger, nullable=False),
+    Column("steps", BigInteger, nullable=False),
+    Column("ms", BigInteger, nullable=False),
+    Column("owner", Plain, nullable=False),  # the process (owner.py)
+    Column("until", Plain, nullable=False),  # returned then, whatever became of the call
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("id", Plain, primary_key=True),
+    Column("at", Plain, nullable=False),
+    Column("day", Plain, nullable=False),  # of UTC
+    Column("run_id", Plain, nullable=False),  # empty: outside a run
+    Column("team", Plain, nullable=False),
+    Column("role", Plain, nullable=False),
+    Column("tier", Plain, nullable=False),
+    Column("model", Plain, nullable=False),
+    Column("endpoint", Plain, nullable=False),  # host and port, empty if the model has none
+    Column("outcome", Plain, nullable=False),  # ok, or what went wrong (faults.py)
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),  # part of the input
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),  # part of the output
+    Column("nusd", BigInteger, nullable=False),
+    Column("dearest_nusd", BigInteger, nullable=False),  # what the strongest tier would have cost for it
+    Column("assumed", Boolean, nullable=False),  # the endpoint told no usage: the worst case was charged
+    Column("ms", BigInteger, nullable=False),
+    Index("usage_by_run", "run_id"),
+    Index("usage_by_day", "day"),
+)
+
+rates = Table(
+    "rates",
+    metadata,
+    Column("key", Plain, primary_key=True),  # endpoint, model and digest of the key
+    Column("state", Plain, nullable=False),  # JSON, written by rates.py
+    Column("version", Integer, nullable=False, server_default="0"),  # for compare-and-set
+    Column("at", Float, nullable=False),  # seconds since 1970 of the last change
 )

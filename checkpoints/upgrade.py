@@ -39,6 +39,25 @@ _SECOND_VERSION: Final = (
 )
 """Written out, because the tables of today are another version's tomorrow."""
 
+_THIRD_VERSION: Final = (
+    "ALTER TABLE runs ADD COLUMN beat_at TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE proposals ADD COLUMN flags TEXT NOT NULL DEFAULT '[]'",
+    "CREATE TABLE budgets (scope TEXT NOT NULL PRIMARY KEY, nusd BIGINT NOT NULL DEFAULT '0', "
+    "tokens BIGINT NOT NULL DEFAULT '0', steps BIGINT NOT NULL DEFAULT '0', ms BIGINT NOT NULL DEFAULT '0', "
+    "raised TEXT NOT NULL DEFAULT '{}')",
+    "CREATE TABLE holds (id TEXT NOT NULL PRIMARY KEY, scopes TEXT NOT NULL, nusd BIGINT NOT NULL, "
+    "tokens BIGINT NOT NULL, steps BIGINT NOT NULL, ms BIGINT NOT NULL, owner TEXT NOT NULL, until TEXT NOT NULL)",
+    "CREATE TABLE usage (id TEXT NOT NULL PRIMARY KEY, at TEXT NOT NULL, day TEXT NOT NULL, run_id TEXT NOT NULL, "
+    "team TEXT NOT NULL, role TEXT NOT NULL, tier TEXT NOT NULL, model TEXT NOT NULL, endpoint TEXT NOT NULL, "
+    "outcome TEXT NOT NULL, input_tokens BIGINT NOT NULL, cached_tokens BIGINT NOT NULL, "
+    "output_tokens BIGINT NOT NULL, reasoning_tokens BIGINT NOT NULL, nusd BIGINT NOT NULL, "
+    "dearest_nusd BIGINT NOT NULL, assumed BOOLEAN NOT NULL, ms BIGINT NOT NULL)",
+    "CREATE INDEX usage_by_run ON usage (run_id)",
+    "CREATE INDEX usage_by_day ON usage (day)",
+    "CREATE TABLE rates (key TEXT NOT NULL PRIMARY KEY, state TEXT NOT NULL, version INTEGER NOT NULL DEFAULT '0', "
+    "at FLOAT NOT NULL)",
+)
+
 
 def set_up(engine: Engine, database: str) -> None:
     """Make the tables if they are not there, and bring older ones up to date; several processes may come at once.
@@ -90,5 +109,10 @@ def _to_second(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-_STEPS: Final[dict[int, Callable[[Connection], None]]] = {1: _to_second}
+def _to_third(connection: Connection) -> None:
+    for statement in _THIRD_VERSION:
+        connection.exec_driver_sql(statement)
+
+
+_STEPS: Final[dict[int, Callable[[Connection], None]]] = {1: _to_second, 2: _to_third}
 """What to do to a database of each older version, to be of the next."""

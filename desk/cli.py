@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from signoff.desk.audit import audit
 from signoff.desk.database import db
+from signoff.desk.model import model as local_model
 
 app = typer.Typer(
     name="signoff",
@@ -20,12 +21,17 @@ app = typer.Typer(
 
 app.add_typer(db, name="db")
 app.add_typer(audit, name="audit")
+app.add_typer(local_model, name="model")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of one.")]
 ApprovalId = Annotated[str, typer.Argument(metavar="APPROVAL", help="An approval's id, or the beginning of one.")]
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; your login name by default.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Approve what the team proposes, in your name, unseen.")]
+Record = Annotated[Path | None, typer.Option(metavar="FILE", help="Write down what models and tools answer.")]
+Replay = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Replay what was recorded, as a dry run: no key, no network.")
+]
 GoOn = Annotated[bool, typer.Option("--resume/--no-resume", help="Drive the run on after the decision.")]
 
 
@@ -50,8 +56,8 @@ def take_options(
 
 @app.command()
 def run(
-    team: Annotated[str, typer.Argument(metavar="TEAM", help="A ready-made team: report.")],
-    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What the team is to find out.")],
+    team: Annotated[str, typer.Argument(metavar="TEAM", help="A ready-made team: report.")] = "",
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What the team is to find out.")] = "",
     sources: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of documents.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="File the report goes to once signed off.")] = None,
     model: Annotated[
@@ -59,23 +65,52 @@ def run(
     ] = None,
     yes: Yes = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but the effects.")] = False,
+    budget: Annotated[
+        str | None, typer.Option(metavar="LIMIT", help="What it may use before you are asked: '$2 tokens=100000'.")
+    ] = None,
+    record: Record = None,
+    replay: Replay = None,
     json: Json = False,
 ) -> None:
-    """Give a team a goal; sign off what it proposes."""
+    """Give a team a goal; sign off what it proposes. TEAM and QUESTION are left out to replay what was recorded."""
+    if replay is None and not (team and question):
+        raise typer.BadParameter("TEAM and QUESTION are missing.")
+    recorded = None
+    if replay is not None:
+        from signoff.desk.taping import read_recorded
+
+        found = read_recorded(replay)
+        team, question, recorded = team or found.team, question or found.goal, found.settings
     from signoff.desk.opening import open_run
 
-    settings = open_run(team, question, sources=sources, out=out, model=model)
+    settings = open_run(team, question, sources=sources, out=out, model=model, budget=budget, recorded=recorded)
     from signoff.desk.running import start_run
+    from signoff.desk.taping import Taping
 
-    raise typer.Exit(start_run(question, settings, yes=yes, json=json, dry_run=dry_run))
+    taping = Taping(record, replay)
+    raise typer.Exit(start_run(question, settings, yes=yes, json=json, dry_run=dry_run, taping=taping))
 
 
 @app.command()
-def resume(run: RunId, yes: Yes = False, json: Json = False) -> None:
+def resume(run: RunId, yes: Yes = False, record: Record = None, replay: Replay = None, json: Json = False) -> None:
     """Go on with a run that was cut off or waits."""
     from signoff.desk.running import resume_run
+    from signoff.desk.taping import Taping
 
-    raise typer.Exit(resume_run(run, yes=yes, json=json))
+    raise typer.Exit(resume_run(run, yes=yes, json=json, taping=Taping(record, replay)))
+
+
+@app.command()
+def export(
+    run: RunId,
+    test: Annotated[Path, typer.Option(metavar="FILE", help="The test to write; its data goes beside it.")],
+    team: Annotated[str, typer.Option(metavar="MODULE:NAME", help="Your own team; not for ready-made ones.")] = "",
+    json: Json = False,
+) -> None:
+    """Make a test of a run: it is played again without its models, and must go as it went."""
+    from signoff.desk.exporting import export_run
+
+    export_run(run, test, team=team, json=json)
 
 
 @app.command()
@@ -92,6 +127,20 @@ def show(run: RunId, json: Json = False) -> None:
     from signoff.desk.listing import show_run
 
     show_run(run, json=json)
+
+
+@app.command()
+def costs(
+    by: Annotated[
+        Literal["run", "agent", "model", "tier", "team", "day"], typer.Option(help="What to add up by.")
+    ] = "run",
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="Only this run, or the beginning of its id.")] = None,
+    json: Json = False,
+) -> None:
+    """Show what calls of models cost, and what the cheaper tiers saved."""
+    from signoff.desk.costs import list_costs
+
+    list_costs(by, run, json=json)
 
 
 @app.command()

@@ -49,6 +49,8 @@ def list_approvals(*, json: bool) -> None:
         say(console, f"  asked {_moment(approval.requested_at)}{expires}: {_short(approval.reason)}")
         for name, value in approval.shown.items():
             say(console, f"  {name}: {_short(dumps(value, ensure_ascii=False))}")
+        for flag in approval.flags:
+            say(console, f"  caution, an order in its sources: {_short(flag)}")
         say(console, f"  digest {approval.shown_sha256[:12]}")
         if approval.standing:
             say(console, f"  {approval.standing}")
@@ -121,7 +123,10 @@ def show_run(run_id: str, *, json: bool) -> None:
     waiting = ledger.approvals.pending(record.id)
     for approval in waiting:
         console.print(f"Waits for you: {command()} approve {approval.id}", highlight=False)
-    if not waiting and record.status in ("running", "failed") and not record.owner:
+    if record.is_silent:
+        resume = f"{command()} resume {record.id}" if record.driver == "local" else "invoke its thread"
+        console.print(f"No sign of life since {_moment(record.alive_at)}. To go on: {resume}", highlight=False)
+    elif not waiting and record.status in ("running", "failed") and not record.owner and record.driver == "local":
         console.print(f"Can go on: {command()} resume {record.id}", highlight=False)
     return None
 
@@ -156,8 +161,12 @@ def list_sources(folder: Path, *, json: bool) -> None:
 
 
 def standing(record: RunRecord) -> str:
-    """The run's status in words: a run that nobody drives is cut off, not running."""
-    return "cut off" if record.status == "running" and not record.owner else record.status
+    """The run's status in words: a run that nobody drives is cut off, not running, and one may have fallen silent."""
+    if record.status != "running":
+        return record.status
+    if record.driver == "local" and not record.owner:
+        return "cut off"
+    return "silent" if record.is_silent else "running"
 
 
 def _ledger() -> Ledger:

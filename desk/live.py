@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from signoff.agents.usage import NO_USAGE, Usage
+from signoff.checkpoints.budget import NO_LIMIT, Budget
 from signoff.desk.terminal import say, visible
 from signoff.fleet.run import Event, Watch
 from signoff.graphs.state import PlanStep
@@ -29,7 +30,8 @@ _MARKS = {
 class Progress:
     """What is known of a run while it is driven."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget = NO_LIMIT) -> None:
+        self.budget = budget
         self.plan: tuple[PlanStep, ...] = ()
         self.usage: Usage = NO_USAGE
         self.last = Event("says")
@@ -59,9 +61,13 @@ class Progress:
         if self.last.total:
             cells.append(ProgressBar(total=self.last.total, completed=self.last.done, width=24))
             cells.append(Text(f"{self.last.done:,} of {self.last.total:,}", "dim"))
-        cells.append(Text(f"{usage_text(self.usage)} · {time.monotonic() - self.started:.0f} s", "dim"))
+        cells.append(Text(f"{usage_text(self.usage)}{self._limit()} · {time.monotonic() - self.started:.0f} s", "dim"))
         line.add_row(*cells)
         return Group(rows, line)
+
+    def _limit(self) -> str:
+        """What it may cost, once it costs anything."""
+        return f" of ${self.budget.usd:,.2f}" if self.usage["calls"] and self.budget.usd is not None else ""
 
 
 def usage_text(usage: Usage) -> str:
@@ -74,12 +80,12 @@ def usage_text(usage: Usage) -> str:
 
 
 @contextmanager
-def watch_live(console: Console, told: list[PlanStep]) -> Iterator[Watch]:
+def watch_live(console: Console, told: list[PlanStep], budget: Budget = NO_LIMIT) -> Iterator[Watch]:
     """A watch that shows a live table on a terminal, and plain lines elsewhere.
 
     At the end the table gives way to its lines; `told` are those that stand on the screen already, and grows by them.
     """
-    progress = Progress()
+    progress = Progress(budget)
     if not console.is_terminal:
         yield lambda event: _print_line(console, event)
         return

@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from signoff.agents.context import budgets_of
 from signoff.agents.models import OFFLINE, choose_model
 from signoff.errors import SettingsError, SourcesMissing, UnknownTeam
 from signoff.graphs.catalog import TEAMS
 from signoff.settings import Settings, load_settings
 
 
-def open_run(team: str, question: str, *, sources: Path | None, out: Path | None, model: str | None) -> Settings:
-    """The settings of a new run, checked; says which model is used."""
+def open_run(
+    team: str,
+    question: str,
+    *,
+    sources: Path | None,
+    out: Path | None,
+    model: str | None,
+    budget: str | None = None,
+    recorded: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The settings of a new run, checked; says which model is used. `recorded` are those of a run that is replayed."""
     if team not in TEAMS:
         raise UnknownTeam(team, sorted(TEAMS))
     if not question.strip():
         raise SettingsError("QUESTION", "is empty", "Say what the team is to find out.")
-    settings = load_settings(model=model, sources=sources, out=out)
+    given = {"model": model, "sources": sources, "out": out, "run_budget": budget}
+    settings = load_settings(**{**(recorded or {}), **{name: value for name, value in given.items() if value}})
+    budgets_of(settings)
     if settings.sources is None:
         raise SettingsError("--sources", "is not set", "Name a folder of documents.")
     if not settings.sources.expanduser().is_dir():
         raise SourcesMissing(settings.sources)
     _check_out(settings.out.expanduser().absolute())
-    sys.stderr.write(f"{_model_line(settings)}\n")
+    sys.stderr.write("Model: none, answers are replayed.\n" if recorded else f"{_model_line(settings)}\n")
     sys.stderr.flush()
     return settings
 

@@ -12,11 +12,14 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from signoff.agents.context import budgets_of
 from signoff.checkpoints.asking import Approval
+from signoff.checkpoints.budget import Budget
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.desk.live import usage_text, watch_live
 from signoff.desk.question import ask_person, edit_in_editor, read_change, show_proposal
+from signoff.desk.taping import Taping, check_dry, check_new, read_recorded, taped
 from signoff.desk.terminal import can_ask, command, print_json, say
 from signoff.errors import BadAnswer, ChangedSince, NotAllowed, RunBusy, RunElsewhere, SignoffError, StoreError
 from signoff.fleet.run import Run
@@ -38,19 +41,33 @@ _TELLING_SECONDS = 3.0
 """How long the end of a command waits for notifications; what is left, the next one sends."""
 
 
-def start_run(question: str, settings: Settings, *, yes: bool, json: bool, dry_run: bool) -> int:
-    """Start a run of the report team and see it through; returns the exit code."""
-    console = Console(stderr=True)
+def start_run(
+    question: str, settings: Settings, *, yes: bool, json: bool, dry_run: bool, taping: Taping | None = None
+) -> int:
+    """Start a run of the report team and see it through; returns the exit code. A replay is a dry run."""
+    console, taping = Console(stderr=True), taping or Taping()
+    check_new(taping.record)
+    dry_run = dry_run or taping.replay is not None
     built = report_team(settings.sources or Path(), out=settings.out, settings=settings)
-    run = Run.start(built, question, settings=settings, drive=False, dry_run=dry_run)
-    say(console, f"Run {run.id}" + (" (dry run: nothing is called)" if dry_run else ""))
-    return _see_through(run, console, yes=yes, json=json)
+    run = Run.start(
+        built, question, settings=settings, drive=False, dry_run=dry_run, budget=budgets_of(settings)["run"]
+    )
+    replayed = f"replay of {taping.replay}, " if taping.replay is not None else ""
+    say(console, f"Run {run.id}" + (f" ({replayed}dry run: nothing is called)" if dry_run else ""))
+    with taped(taping, run, settings, console):
+        return _see_through(run, console, yes=yes, json=json)
 
 
-def resume_run(run_id: str, *, yes: bool, json: bool) -> int:
+def resume_run(run_id: str, *, yes: bool, json: bool, taping: Taping | None = None) -> int:
     """Go on with a run; returns the exit code."""
-    settings = load_settings()
-    return _see_through(Run.open(run_id, settings=settings), Console(stderr=True), yes=yes, json=json)
+    console, taping = Console(stderr=True), taping or Taping()
+    recorded = read_recorded(taping.replay).settings if taping.replay is not None else {}
+    settings = load_settings(**recorded)
+    if taping.replay is not None:
+        check_dry(configured_ledger(settings).runs.get(run_id))
+    run = Run.open(run_id, settings=settings)
+    with taped(taping, run, settings, console):
+        return _see_through(run, console, yes=yes, json=json)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,13 +162,13 @@ def _see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
     """Drive the run, asking the person at the terminal, until it ends or nobody can be asked."""
     asks, told = can_ask(console) and not json, list[PlanStep]()
     try:
-        _watched(run.resume, console, told)
+        _watched(run.resume, console, told, run.budget)
         while (approval := run.approval) is not None:
             step = _answer(run, approval, console, yes=yes, asks=asks)
             if step is None:
                 return _report(run, console, json=json)
             try:
-                _watched(step, console, told)
+                _watched(step, console, told, run.budget)
             except (BadAnswer, NotAllowed, ChangedSince) as error:
                 say(console, str(error))
                 if yes:
@@ -193,8 +210,8 @@ def _answer(run: Run, approval: Approval, console: Console, *, yes: bool, asks: 
     return lambda watch: run.approve(args=decision.args, watch=watch)
 
 
-def _watched(step: Callable[..., Run], console: Console, told: list[PlanStep]) -> None:
-    with watch_live(console, told) as watch:
+def _watched(step: Callable[..., Run], console: Console, told: list[PlanStep], budget: Budget) -> None:
+    with watch_live(console, told, budget) as watch:
         step(watch=watch)
 
 

@@ -26,9 +26,11 @@ def run_markdown(
     for approval in approvals:
         named = f'approval="{approval.id}"' if len(approvals) > 1 else ""
         refusal = f'"why", {named}' if named else '"why"'
+        flagged = "".join(f" **Caution**, an order in its sources: {_verbatim(flag)}." for flag in approval.flags)
         parts.append(
             f"**Waits for you** (approval `{approval.id}`): {approval.proposed_by} proposes `{approval.action}`. "
-            f"{approval.reason} {approval.standing} Decide with `run.approve({named})` or `run.reject({refusal})`."
+            f"{approval.reason}{flagged} {approval.standing} "
+            f"Decide with `run.approve({named})` or `run.reject({refusal})`."
         )
     if not approvals and record.note:
         parts.append(record.note)
@@ -36,6 +38,12 @@ def run_markdown(
     if isinstance(draft, Draft):
         parts += ["---", draft.markdown]
     return "\n\n".join(parts)
+
+
+def _verbatim(text: str) -> str:
+    """What somebody else wrote, so that it cannot pass for what stands around it."""
+    line = " ".join(text.replace("`", "'").split())
+    return f"`{line}`"
 
 
 def _cell(text: str) -> str:

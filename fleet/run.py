@@ -14,9 +14,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateSnapshot
 
+from signoff.agents.context import budgets_of
 from signoff.agents.usage import NO_USAGE, Usage
 from signoff.checkpoints.asking import Approval
 from signoff.checkpoints.authority import Person
+from signoff.checkpoints.budget import Budget
 from signoff.checkpoints.digest import readable_text
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger, configured_saver
@@ -37,6 +39,8 @@ from signoff.settings import Settings, load_settings
 from signoff.tools.action import Action
 
 _LEASE_SECONDS = 60.0
+_BUDGET = "run budget"
+"""Where a run's options keep what it may use; no team can have such an option by accident."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +84,12 @@ class Run:
         watch: Watch = _look_away,
         drive: bool = True,
         dry_run: bool = False,
+        budget: Budget | None = None,
     ) -> Run:
         """Give a goal to a team and drive the run until it ends or waits for a person.
 
-        A dry run does everything but the effects: whatever is approved is not called.
+        A dry run does everything but the effects: whatever is approved is not called. `budget` is what the run may use
+        before a person is asked, None as the team has it; whoever resumes the run keeps to it.
         """
         settings = settings or load_settings()
         ledger = team.ledger or configured_ledger(settings)
@@ -93,12 +99,12 @@ class Run:
             1,
             team=team.name,
             goal=read_goal(goal),
-            options=team.options,
+            options=team.options if budget is None else {**team.options, _BUDGET: budget.model_dump(exclude_none=True)},
             driver="local",
             requested_by=settings.user_name,
             dry_run=dry_run or team.dry_run,
         )
-        run = cls(run_id, replace(team, ledger=ledger), settings, ledger)
+        run = cls(run_id, _with(team, ledger, ledger.runs.get(run_id)), settings, ledger)
         return run.resume(watch=watch) if drive else run
 
     @classmethod
@@ -107,8 +113,9 @@ class Run:
         settings = settings or load_settings()
         ledger = (team.ledger if team else None) or configured_ledger(settings)
         record = ledger.runs.get(run_id)
-        team = team or rebuild_team(record.team, record.options, settings)
-        return cls(record.id, replace(team, ledger=ledger), settings, ledger)
+        options = {name: value for name, value in record.options.items() if name != _BUDGET}
+        team = team or rebuild_team(record.team, options, settings)
+        return cls(record.id, _with(team, ledger, record), settings, ledger)
 
     def resume(self, *, watch: Watch = _look_away) -> Run:
         """Go on from wherever the run stands, until it ends or waits for a person; RunBusy if another process does."""
@@ -218,6 +225,11 @@ class Run:
         usage: Usage = self.values.get("usage") or NO_USAGE
         return usage
 
+    @property
+    def budget(self) -> Budget:
+        """What the run may use before a person is asked, without what was added since."""
+        return budgets_of(self._settings)["run"] if self.team.budget is None else self.team.budget
+
     def _repr_markdown_(self) -> str:
         return run_markdown(self.record, self.plan, self.approvals, self.artifacts)
 
@@ -262,7 +274,17 @@ class Run:
                 check_held()
                 for event in _events(mode, part):
                     watch(event)
-            return None
+            return self._note_end(graph.get_state(config).values)
+
+    def _note_end(self, values: Mapping[str, Any]) -> None:
+        """Say in the ledger that the run has ended.
+
+        Its last node does, unless a crash fell between that and the checkpoint: then the node is not executed again.
+        """
+        current = values.get("run", {})
+        if current.get("id") == self.id and current["ended"] and self.status == "running":
+            last = next((said.text for said in values["messages"] if said.id == f"{self.id}-finish"), "")
+            self._ledger.runs.set_status(self.id, current["ended"], last)
 
     def _waits(self, snapshot: StateSnapshot) -> bool:
         """Whether nothing that is asked was decided, and the thread shows it as it stands."""
@@ -279,6 +301,7 @@ class Run:
     def _close(self, values: Mapping[str, Any]) -> None:
         """A thread that was ended from outside, before its run was at its end, is a run that was stopped."""
         if values.get("run", {}).get("ended"):
+            self._note_end(values)
             return
         for approval in self._pending():
             self._ledger.approvals.close(approval.id, by="policy", reason="the thread was ended")
@@ -322,6 +345,12 @@ class Run:
             keeper.join()
             with suppress(StoreError):  # a lease that cannot be given back runs out
                 self._ledger.runs.release(self.id, owner)
+
+
+def _with(team: Team, ledger: Ledger, record: RunRecord) -> Team:
+    """The team as this run has it."""
+    budget = record.options.get(_BUDGET)
+    return replace(team, ledger=ledger, budget=team.budget if budget is None else Budget.model_validate(budget))
 
 
 def read_state(run_id: str, settings: Settings) -> dict[str, Any]:

@@ -17,11 +17,14 @@ from signoff.checkpoints.effects import CLAIM_SECONDS, Effect
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.owner import current_owner
 from signoff.errors import ActionFailed, AlreadyDecided, RunBusy, StoreError
+from signoff.graphs.budgeting import raised_by
 from signoff.graphs.caller import is_own_run
-from signoff.graphs.control import CONTINUE_RUN, SETTLE_OUTCOME, ask_outcome
+from signoff.graphs.control import SETTLE_OUTCOME, ask_outcome, describe_scope
 from signoff.graphs.gate import outcome_message
 from signoff.graphs.opening import Actions, is_of
 from signoff.graphs.state import (
+    CONTINUE_RUN,
+    RAISE_BUDGET,
     Assignment,
     NodeWithConfig,
     Outcome,
@@ -57,6 +60,10 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) 
         by = approval.decided_by
         if proposal["action"] == CONTINUE_RUN:
             return _go_on(state, proposal, approval)
+        if proposal["action"] == RAISE_BUDGET:
+            scope, by_how_much = raised_by(approval.args)
+            ledger().budgets.raise_limit(scope, by_how_much, key=proposal["id"])
+            return _note_raise(state, proposal, approval)
         if proposal["action"] == SETTLE_OUTCOME:
             _settle_effect(ledger(), approval)
             return Command(goto="supervisor", update=_settle(state, make_outcome(proposal, "done", by=by)))
@@ -193,8 +200,20 @@ def _go_on(state: TeamState, proposal: StoredProposal, approval: Approval) -> Ne
         **_settle(state, make_outcome(proposal, "done", by=approval.decided_by)),
         "turn_limit": state.get("turns", 0) + int(approval.args["turns"]),
         "rounds": {},
+        "trail": [],
         "plan": [*ended_steps(state.get("plan", [])), note],
         "assignment": Assignment(agent="", reason="", instructions=instructions),
+    }
+    return Command(goto="supervisor", update=update)
+
+
+def _note_raise(state: TeamState, proposal: StoredProposal, approval: Approval) -> Next:
+    """The plan remembers who raised it; the supervisor lets the same agent go on."""
+    preview = f"{approval.decided_by}: {describe_scope(approval.args['scope'])} may use more."
+    note = plan_step("person", "", "completed", preview)
+    update: Update = {
+        **_settle(state, make_outcome(proposal, "done", by=approval.decided_by, result=approval.args)),
+        "plan": [*ended_steps(state.get("plan", [])), note],
     }
     return Command(goto="supervisor", update=update)
 

@@ -1,19 +1,19 @@
-"""Questions the team itself asks, through the same gate: go on after a limit, and settle an unknown outcome."""
+"""Questions the team itself asks, through the same gate: go on after a limit, more budget, and what came of a call."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from signoff.checkpoints.budget import Budget
 from signoff.checkpoints.digest import digest
 from signoff.checkpoints.effects import Effect
-from signoff.graphs.state import StoredProposal
+from signoff.graphs.state import CONTINUE_RUN, RAISE_BUDGET, StoredProposal
 from signoff.tools.action import Action, Proposal
 
-CONTINUE_RUN = "continue_run"
 SETTLE_OUTCOME = "settle_outcome"
 
 _LONGEST = 500
@@ -27,6 +27,29 @@ class Continuation(BaseModel):
 
     turns: int = Field(ge=1, le=1000, description="Agent turns it may take before it pauses again")
     instructions: str = Field("", description="What the next agent is told")
+
+
+class Raise(BaseModel):
+    """What is added to a budget that is used up."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scope: str = Field(description="Whose budget it is")
+    usd: float | None = Field(None, ge=0, le=1_000_000, description="US dollars more")
+    tokens: int | None = Field(None, ge=0, le=10**15, description="Tokens more")
+    steps: int | None = Field(None, ge=0, le=10**12, description="Calls of a model more")
+    seconds: float | None = Field(None, ge=0, le=10**9, description="Seconds more that calls of a model may take")
+
+    @model_validator(mode="after")
+    def _check_more(self) -> Self:
+        if not any((self.usd, self.tokens, self.steps, self.seconds)):
+            raise ValueError("it adds nothing; to refuse, reject it")
+        return self
+
+    @property
+    def by(self) -> Budget:
+        """What is added."""
+        return Budget(usd=self.usd, tokens=self.tokens, steps=self.steps, seconds=self.seconds)
 
 
 class Settlement(BaseModel):
@@ -49,6 +72,30 @@ def _preview_turns(continuation: Continuation) -> str:
     return f"Approve: the team tries again, for up to {continuation.turns} more turns. Reject: the run stops here."
 
 
+def _preview_raise(raised: Raise) -> str:
+    return (
+        f"Approve: {describe_scope(raised.scope)} may use {raised.by} more, and the run goes on where it was. "
+        "Edit: another amount. Reject: the run stops here."
+    )
+
+
+def describe_scope(scope: str) -> str:
+    """Whose budget this is, in words; the names are those of `scopes_of`."""
+    level, _, name = scope.partition(":")
+    match level:
+        case "call":
+            return f"one call of {name.rpartition('/')[2]}"
+        case "agent":
+            return f"{name.rpartition('/')[2]} in this run"
+        case "run":
+            return "this run"
+        case "team":
+            team, _, day = name.rpartition("@")
+            return f"team {team} on {day} (UTC)"
+        case _:
+            return f"everything together on {name} (UTC)"
+
+
 CONTROLS: dict[str, Action[Any]] = {
     CONTINUE_RUN: Action(
         name=CONTINUE_RUN,
@@ -56,6 +103,16 @@ CONTROLS: dict[str, Action[Any]] = {
         arguments=Continuation,
         call=_nothing,
         preview=_preview_turns,
+        risk="write",
+        idempotent=True,
+    ),
+    RAISE_BUDGET: Action(
+        name=RAISE_BUDGET,
+        description="Adds to a budget that is used up.",
+        arguments=Raise,
+        call=_nothing,
+        preview=_preview_raise,
+        fixed=frozenset({"scope"}),
         risk="write",
         idempotent=True,
     ),
@@ -94,9 +151,14 @@ def ask_outcome(effect: Effect, called_with: Mapping[str, Any]) -> StoredProposa
     return store_proposal(effect.run_id, "act", effect.claims, question)
 
 
-def store_proposal(run_id: str, by: str, serial: int, proposal: Proposal) -> StoredProposal:
+def store_proposal(run_id: str, by: str, serial: int, proposal: Proposal, flags: Sequence[str] = ()) -> StoredProposal:
     """The proposal as the state keeps it; its id is the same when the step that made it is done again."""
     identity = digest([run_id, by, serial, proposal.action, proposal.args])
     return StoredProposal(
-        id=f"p-{identity[:12]}", action=proposal.action, args=proposal.args, reason=proposal.reason, by=by
+        id=f"p-{identity[:12]}",
+        action=proposal.action,
+        args=proposal.args,
+        reason=proposal.reason,
+        by=by,
+        flags=list(flags),
     )

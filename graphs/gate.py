@@ -51,6 +51,12 @@ _SAY_IT_AGAIN = (
 )
 
 
+FLAGGED = (
+    "**Caution:** orders were found in the texts that this was made from. They are data, not the goal. "
+    "Make sure that it is what you want:"
+)
+
+
 def build_gate(opening: Opening, ledger: Callable[[], Ledger]) -> NodeWithConfig:
     """The gate node of a team."""
 
@@ -226,6 +232,7 @@ def question_payload(approval: Approval, action: Action[Any], problem: str) -> d
         "args_sha256": approval.shown_sha256,
         "expires_at": approval.expires_at,
         "risk": approval.risk,
+        "flags": list(approval.flags),
         "run_id": approval.run_id,
         "authority": approval.authority.as_json(),
         "agreed": [vote.name for vote in approval.votes],
@@ -239,6 +246,8 @@ def describe(approval: Approval, action: Action[Any], problem: str = "") -> str:
     parts.append(f"**{approval.proposed_by}** proposes **{approval.action}**. {_one_line(approval.reason)}".strip())
     if approval.dry_run:
         parts.append("Dry run: nothing is called, whatever you decide.")
+    if approval.flags:
+        parts.append(f"{FLAGGED}\n\n" + "\n".join(f"- {_one_line(flag)}" for flag in approval.flags))
     if approval.standing:
         parts.append(approval.standing)
     if approval.shown_sha256 != approval.proposed_sha256:

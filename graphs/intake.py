@@ -14,7 +14,7 @@ from signoff.checkpoints.digest import check_storable, readable_text
 from signoff.checkpoints.ledger import Ledger
 from signoff.errors import TeamError
 from signoff.graphs.caller import calling_person, is_own_run, thread_of
-from signoff.graphs.state import CurrentRun, NodeWithConfig, Outcome, TeamState, Update, question_over
+from signoff.graphs.state import ASKS_TO_GO_ON, CurrentRun, NodeWithConfig, Outcome, TeamState, Update, question_over
 
 _INJECTED = "do-not-render-"
 """Prefix of the ids of messages that agent-chat-ui adds by itself, such as a made-up answer to an open tool call."""
@@ -66,8 +66,8 @@ def build_finish(ledger: Callable[[], Ledger]) -> NodeWithConfig:
     def finish(state: TeamState, config: RunnableConfig) -> Update:
         run, outcomes = state["run"], state.get("outcomes", [])
         ended: Literal["done", "stopped"] = "stopped" if _stopped(outcomes) else "done"
-        text = "\n".join(_line(outcome) for outcome in outcomes if outcome["action"] != "continue_run")
-        if outcomes and outcomes[-1]["action"] == "continue_run" and ended == "stopped":
+        text = "\n".join(_line(outcome) for outcome in outcomes if outcome["action"] not in ASKS_TO_GO_ON)
+        if outcomes and outcomes[-1]["action"] in ASKS_TO_GO_ON and ended == "stopped":
             text = f"{text}\nStopped by {outcomes[-1]['by'] or 'a person'}. {outcomes[-1]['detail']}".strip()
         text = text or "Done."
         if is_own_run(run["id"], config):
@@ -134,10 +134,12 @@ def _fresh(run: CurrentRun) -> Update:
         "outcomes": [],
         "heard": [],
         "dry_run": False,
-        "assignment": {"agent": "", "reason": "", "instructions": ""},
+        "assignment": {"agent": "", "reason": "", "instructions": "", "stronger": 0},
         "turns": 0,
         "turn_limit": 0,
         "rounds": {},
+        "trail": [],
+        "held": {},
         "problem": "",
         "shown": {},
         "asked_again": "",

@@ -11,10 +11,11 @@ from signoff.checkpoints.asking import Approval, Question
 from signoff.checkpoints.digest import digest
 from signoff.checkpoints.ledger import Ledger
 from signoff.graphs.answers import misfit
+from signoff.graphs.budgeting import may_raise
 from signoff.graphs.control import CONTROLS, SETTLE_OUTCOME
 from signoff.graphs.decision import Rules
 from signoff.graphs.policy import Rate, Ruling
-from signoff.graphs.state import StoredProposal
+from signoff.graphs.state import RAISE_BUDGET, StoredProposal
 from signoff.tools.action import Action
 
 Actions = Mapping[str, Action[Any]]
@@ -84,6 +85,8 @@ class Opening:
         ruling = self.rules(proposal["by"], proposal["action"], proposal["args"])
         if ruling.authority.four_eyes and not ledger.runs.get(run_id).requested_by:
             return _denied("somebody else than the requester must decide, and nobody knows who asked for this run")
+        if ruling.kind == "allow" and proposal.get("flags"):
+            ruling = Ruling("ask", why="orders were found in the texts that it was made from")
         return self._within_rates(ledger, ruling, self.rates(proposal["by"]), run_id, ahead)
 
     def _within_rates(self, ledger: Ledger, ruling: Ruling, rates: Sequence[Rate], run_id: str, ahead: int) -> Ruling:
@@ -115,6 +118,7 @@ class Opening:
             reason=proposal["reason"],
             risk=action.risk if action is not None else "external",
             proposed_by=proposal["by"],
+            flags=tuple(proposal.get("flags", ())),
         )
 
 
@@ -136,6 +140,8 @@ def is_of(approval: Approval, proposal: StoredProposal, run_id: str) -> bool:
 
 def _control_ruling(ledger: Ledger, proposal: StoredProposal, run_id: str) -> Ruling:
     """The team's own questions: anybody says whether it goes on; what happened is for those who could approve it."""
+    if proposal["action"] == RAISE_BUDGET and not may_raise(proposal["args"]["scope"], run_id):
+        return _denied("it is another run's budget")
     if proposal["action"] != SETTLE_OUTCOME:
         return Ruling("ask", why="the team asks whether to go on")
     effect = ledger.effects.get(str(proposal["args"]["effect"]))

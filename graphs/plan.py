@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from signoff.agents.agent import Agent
-from signoff.graphs.routing import Artifacts, judge, order_agents
+from signoff.graphs.routing import Artifacts, judge
 from signoff.graphs.state import Assignment, PlanStep, ended_steps, plan_step
 
 
 def revise_plan(
     plan: Sequence[PlanStep], agents: Sequence[Agent[Any]], artifacts: Artifacts, assignment: Assignment | None
 ) -> list[PlanStep]:
-    """The steps already ended, the one assigned now, and those that will follow if nothing goes wrong."""
+    """The steps already ended, the one assigned now, and those that will follow; the agents come in working order."""
     ended = ended_steps(plan)
     standings = judge(agents, artifacts)
     begun: list[PlanStep] = []
@@ -24,7 +24,7 @@ def revise_plan(
         begun = [plan_step(assignment["agent"], gives, "in_progress", assignment["reason"])]
         planned, changing = {gives}, changing | {gives}
     following = []
-    for agent in order_agents(agents):
+    for agent in agents:
         name = agent.gives.__name__
         if name in changing or any(need.__name__ in changing for need in agent.needs):
             changing.add(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from langchain_core.language_models import BaseChatModel
 from signoff.agents.agent import Task
 from signoff.agents.analyst import analyst
 from signoff.agents.artifacts import Draft, Review
-from signoff.agents.models import choose_model, load_model
+from signoff.agents.models import choose_model, load_models
 from signoff.agents.researcher import researcher
 from signoff.agents.reviewer import reviewer
+from signoff.agents.tiers import Tiers, tiers_of
 from signoff.agents.writer import writer
 from signoff.graphs.policy import Policy
 from signoff.graphs.supervisor import Supervisor
@@ -30,16 +32,17 @@ def report_team(
     sources: Path | str | Sources,
     *,
     out: Path | str = "report.md",
-    model: BaseChatModel | str | None = None,
+    model: BaseChatModel | Tiers | str | None = None,
     settings: Settings | None = None,
 ) -> Team:
     """Researcher, analyst, writer and reviewer over one folder of documents.
 
-    `model` is a chat model, a name (`offline`, `openai:NAME`, `provider:NAME`), or None for what the settings choose.
+    `model` is a chat model, models by tier (`load_models`), a name (`offline`, `openai:NAME`, `provider:NAME`), or None
+    for what the settings choose. With tiers the researcher works on `fast` if there is one, the others on `smart`.
     """
     settings = settings or load_settings()
-    chosen = model if model is not None else choose_model(settings)
-    chat = load_model(chosen, settings) if isinstance(chosen, str) else chosen
+    name, models = _models(model, settings)
+    quick, strong = ("", "") if models is None else (models.nearest("fast"), models.nearest("smart"))
 
     if not isinstance(sources, Sources):
         sources = Sources.open(sources, home=settings.home, max_file_mb=settings.max_file_mb)
@@ -56,19 +59,23 @@ def report_team(
     return Team(
         name="report",
         agents=[
-            researcher(sources, model=chat, tools=more),
-            analyst(model=chat),
-            writer(model=chat),
-            reviewer(sources, model=chat, actions=[publish], propose=propose),
+            replace(researcher(sources, model=models, tools=more), tier=quick),
+            replace(analyst(model=models), tier=strong),
+            replace(writer(model=models), tier=strong),
+            replace(reviewer(sources, model=models, actions=[publish], propose=propose), tier=strong),
         ],
-        supervisor=Supervisor(model=chat),
+        supervisor=Supervisor(model=models.model(strong) if models is not None else None),
         policy=Policy({publish.name: "ask"}),
-        options={
-            "sources": str(sources.folder),
-            "out": path,
-            "model": chosen if isinstance(chosen, str) else "",
-        },
+        options={"sources": str(sources.folder), "out": path, "model": name},
     )
+
+
+def _models(model: BaseChatModel | Tiers | str | None, settings: Settings) -> tuple[str, Tiers | None]:
+    """The models by tier, and the name that they are found by again; empty if only the settings know."""
+    if model is not None and not isinstance(model, str):
+        return "", tiers_of(model)
+    name = model or ("" if settings.tiers else choose_model(settings))
+    return name, load_models(settings, name or None)
 
 
 def rebuild(options: Mapping[str, Any], settings: Settings) -> Team:

@@ -45,7 +45,7 @@ def judge(agents: Agents, artifacts: Artifacts) -> dict[str, Standing]:
     """Where each artifact of the team stands, by name."""
     rejected = set(rejections(agents, artifacts))
     standings: dict[str, Standing] = {}
-    for agent in order_agents(agents):
+    for agent in agents:
         name = agent.gives.__name__
         artifact = artifacts.get(name)
         if artifact is None:
@@ -66,20 +66,21 @@ def rejections(agents: Agents, artifacts: Artifacts) -> dict[str, tuple[str, ...
         stored = artifacts.get(agent.gives.__name__)
         if stored is None or not issubclass(agent.gives, Verdict):
             continue
-        verdict = agent.gives.model_validate(stored["value"])
-        judged = artifacts.get(verdict.about)
-        if verdict.accepted or judged is None or stored["built_on"].get(verdict.about) != judged["version"]:
+        verdict = stored["value"]
+        about = verdict["about"]
+        judged = artifacts.get(about)
+        if verdict["accepted"] or judged is None or stored["built_on"].get(about) != judged["version"]:
             continue
-        found[verdict.about] = (*found.get(verdict.about, ()), *verdict.notes)
+        found[about] = (*found.get(about, ()), *verdict["notes"])
     return found
 
 
 def candidates(agents: Agents, artifacts: Artifacts) -> list[Agent[Any]]:
-    """The agents that can work now: what they need is ready and what they give is not. In working order."""
+    """The agents that can work now: what they need is ready and what they give is not. In the order they come in."""
     standings = judge(agents, artifacts)
     return [
         agent
-        for agent in order_agents(agents)
+        for agent in agents
         if standings[agent.gives.__name__] != "ready"
         and all(standings[need.__name__] == "ready" for need in agent.needs)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Protocol, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, Protocol, TypedDict
 
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
@@ -24,7 +24,14 @@ class StoredArtifact(TypedDict):
     """Versions of the needed artifacts it was made from."""
     value: dict[str, Any]
     """The artifact's fields, JSON values."""
+    flags: NotRequired[list[str]]
+    """Orders that were found in what it was made from, or in what that was made from."""
 
+
+CONTINUE_RUN = "continue_run"
+RAISE_BUDGET = "raise_budget"
+ASKS_TO_GO_ON = (CONTINUE_RUN, RAISE_BUDGET)
+"""The team's own questions that end the run if they are answered with no."""
 
 StepStatus = Literal["completed", "failed", "in_progress", "pending"]
 
@@ -48,6 +55,8 @@ class StoredProposal(TypedDict):
     args: dict[str, Any]
     reason: str
     by: str
+    flags: NotRequired[list[str]]
+    """Orders that were found in what it was made from; a person is asked about it, whatever policy allows."""
 
 
 OutcomeStatus = Literal[
@@ -77,6 +86,21 @@ class Assignment(TypedDict):
     agent: str
     reason: str
     instructions: str
+    stronger: NotRequired[int]
+    """By how many tiers this step's model is stronger than the agent's own."""
+
+
+class Turn(TypedDict):
+    """What an ended turn changed, for whoever looks for loops."""
+
+    agent: str
+    about: str
+    """The artifact it was about; of a verdict that rejects, the artifact that goes back."""
+    mark: str
+    """Digest of what it gave, or of what it failed with."""
+    failed: bool
+    calls: int
+    """Calls of models that it took."""
 
 
 class CurrentRun(TypedDict):
@@ -121,6 +145,10 @@ class TeamState(TypedDict, total=False):
     turn_limit: int
     rounds: dict[str, int]
     """How often each artifact was rejected."""
+    trail: list[Turn]
+    """The turns since a person last took part."""
+    held: dict[str, list[AnyMessage]]
+    """What was said in a step whose budget ended, by role; the step goes on from there."""
     problem: str
     """What became of the last answer at the gate, if it asks again; empty otherwise."""
     shown: dict[str, str]
@@ -204,6 +232,12 @@ def make_outcome(
         by=by,
         result=dict(result or {}),
     )
+
+
+def was_refused(state: TeamState) -> bool:
+    """Whether a person answered with no when the team last asked whether it may go on."""
+    outcomes = state.get("outcomes", [])
+    return bool(outcomes) and outcomes[-1]["action"] in ASKS_TO_GO_ON and outcomes[-1]["status"] != "done"
 
 
 def unheard(state: TeamState, role: str = "") -> list[Outcome]:

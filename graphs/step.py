@@ -2,38 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import RunnableLambda
 from langgraph.config import get_stream_writer
 
 from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Verdict
-from signoff.agents.usage import NO_USAGE, add_usage
-from signoff.agents.work import StepFailed, Work, ado_work, do_work
+from signoff.agents.context import Payer, Say, paying
+from signoff.agents.injection import find_orders
+from signoff.agents.taint import flags_for
+from signoff.agents.usage import NO_USAGE, Usage, add_usage
+from signoff.agents.work import StepFailed, StepHeld, Work, ado_work, do_work
+from signoff.graphs.budgeting import Account, ask_for_budget
 from signoff.graphs.control import store_proposal
-from signoff.graphs.routing import rejections
+from signoff.graphs.heartbeat import HEART
+from signoff.graphs.node import TeamNode
+from signoff.graphs.plan import revise_plan
+from signoff.graphs.progress import followed_by, turn_failed, turn_given
+from signoff.graphs.routing import order_agents, rejections
 from signoff.graphs.state import StoredArtifact, TeamState, Update, end_step, unheard, what_was_said
+from signoff.tools.action import Proposal
+
+_WARNINGS = 20
+"""On one proposal; the first ones tell enough."""
 
 
-def build_step(agent: Agent[Any], agents: Sequence[Agent[Any]]) -> RunnableLambda[TeamState, Update]:
-    """The node of one agent, for sync and async graphs."""
+def build_step(agent: Agent[Any], agents: Sequence[Agent[Any]], account: Account) -> TeamNode:
+    """The node of one agent."""
+    ordered = order_agents(agents)
 
     def step(state: TeamState) -> Update:
-        try:
-            return _done(agent, state, do_work(agent, _task(agent, agents, state)))
-        except StepFailed as failed:
-            return _failed(agent, state, failed)
+        task = _task(agent, ordered, state)
+        with _driven(account, state, agent.role, task.say) as payer:
+            try:
+                return _done(agent, state, task, do_work(agent, task))
+            except StepHeld as held:
+                return _held(agent, ordered, state, held, payer)
+            except StepFailed as failed:
+                return _failed(agent, state, failed)
 
     async def astep(state: TeamState) -> Update:
-        try:
-            return _done(agent, state, await ado_work(agent, _task(agent, agents, state)))
-        except StepFailed as failed:
-            return _failed(agent, state, failed)
+        task = _task(agent, ordered, state)
+        with _driven(account, state, agent.role, task.say) as payer:
+            try:
+                return _done(agent, state, task, await ado_work(agent, task))
+            except StepHeld as held:
+                return _held(agent, ordered, state, held, payer)
+            except StepFailed as failed:
+                return _failed(agent, state, failed)
 
-    return RunnableLambda(step, afunc=astep, name=agent.role)
+    return TeamNode(agent.role, step, astep, account.prepare)
+
+
+@contextmanager
+def _driven(account: Account, state: TeamState, role: str, say: Say) -> Iterator[Payer]:
+    """Charge what is called to the run, and give signs of life meanwhile."""
+    payer = account.payer(state["run"]["id"], role, say)
+    with paying(payer), HEART.beating(payer.ledger, payer.run_id):
+        yield payer
 
 
 def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState) -> Task:
@@ -43,7 +72,7 @@ def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState) -> 
         write({"agent": agent.role, "says": text, "done": done, "total": total})
 
     artifacts, name = state["artifacts"], agent.gives.__name__
-    previous = artifacts.get(name)
+    previous, assignment = artifacts.get(name), state["assignment"]
     return Task(
         goal=state["run"]["goal"],
         artifacts={need.__name__: need.model_validate(artifacts[need.__name__]["value"]) for need in agent.needs},
@@ -51,43 +80,91 @@ def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState) -> 
             *rejections(agents, artifacts).get(name, ()),
             *(what_was_said(outcome) for outcome in unheard(state, agent.role)),
         ),
-        instructions=state["assignment"]["instructions"],
+        instructions=assignment["instructions"],
         previous=agent.gives.model_validate(previous["value"]) if previous else None,
         say=say,
+        stronger=assignment.get("stronger", 0),
+        transcript=tuple((state.get("held") or {}).get(agent.role, ())),
+        untrusted=tuple(
+            dict.fromkeys(flag for need in agent.needs for flag in artifacts[need.__name__].get("flags", ()))
+        ),
     )
 
 
-def _done(agent: Agent[Any], state: TeamState, work: Work) -> Update:
+def _done(agent: Agent[Any], state: TeamState, task: Task, work: Work) -> Update:
     artifacts, name = state["artifacts"], agent.gives.__name__
+    flags = list(dict.fromkeys((*task.untrusted, *work.flags)))
     stored = StoredArtifact(
         by=agent.role,
         version=artifacts[name]["version"] + 1 if name in artifacts else 1,
         built_on={need.__name__: artifacts[need.__name__]["version"] for need in agent.needs},
         value=work.artifact.model_dump(mode="json"),
+        flags=flags,
     )
-    run_id, turn, rounds = state["run"]["id"], state["turns"], dict(state.get("rounds", {}))
-    if isinstance(work.artifact, Verdict) and not work.artifact.accepted:
-        rounds[work.artifact.about] = rounds.get(work.artifact.about, 0) + 1
+    run_id, turn = state["run"]["id"], state["turns"]
     proposed = [
-        store_proposal(run_id, agent.role, turn * 100 + place, proposal)
+        store_proposal(run_id, agent.role, turn * 100 + place, proposal, _warnings(proposal, task, flags))
         for place, proposal in enumerate(work.proposals)
     ]
-    brief = work.artifact.brief()
-    note = brief.splitlines()[0].lstrip("# ")[:200] if brief else ""
-    return {
+    brief, heard = work.artifact.brief(), unheard(state, agent.role)
+    # Who works because a person said something does not go in circles.
+    trail = [] if heard else (state.get("trail") or [])
+    update: Update = {
         "artifacts": {**artifacts, name: stored},
-        "proposals": [*state.get("proposals", []), *proposed],
-        "rounds": rounds,
-        "heard": [*state.get("heard", []), *(outcome["proposal"] for outcome in unheard(state, agent.role))],
-        "plan": end_step(state["plan"], agent.role, "completed", note),
+        "plan": end_step(state["plan"], agent.role, "completed", _note(brief, task.stronger)),
         "messages": [AIMessage(brief, name=agent.role, id=f"{run_id}-{turn}-{agent.role}")],
-        "usage": add_usage(state.get("usage", NO_USAGE), work.usage),
+        "trail": followed_by(trail, turn_given(agent.role, work.artifact, stored["value"], work.usage["calls"])),
+        **_used(state, work.usage),
     }
+    # What did not change is left out: a saver looks at every value that is given to it.
+    if isinstance(work.artifact, Verdict) and not work.artifact.accepted:
+        rounds, about = state.get("rounds", {}), work.artifact.about
+        update["rounds"] = {**rounds, about: rounds.get(about, 0) + 1}
+    if proposed:
+        update["proposals"] = [*state.get("proposals", []), *proposed]
+    if heard:
+        update["heard"] = [*state.get("heard", []), *(outcome["proposal"] for outcome in heard)]
+    return update
+
+
+def _used(state: TeamState, usage: Usage) -> Update:
+    """What the step used; nothing of it is held any more."""
+    update: Update = {"usage": add_usage(state.get("usage", NO_USAGE), usage)} if usage["calls"] else {}
+    return {**update, "held": {}} if state.get("held") else update
+
+
+def _warnings(proposal: Proposal, task: Task, flags: Sequence[str]) -> list[str]:
+    """What a person should know of the texts behind a proposal: orders in them, and what only such a text names."""
+    read = [(name, artifact.model_dump_json()) for name, artifact in task.artifacts.items()]
+    ordering = [(name, text) for name, text in read if find_orders(text)]
+    return list(dict.fromkeys((*flags, *flags_for(proposal.args, goal=task.goal, untrusted=ordering))))[:_WARNINGS]
+
+
+def _note(brief: str, stronger: int) -> str:
+    """The work's first line, and how strong a model it took."""
+    line = brief.splitlines()[0].lstrip("# ")[:200] if brief else ""
+    return f"{line} (by a stronger model, +{stronger})".strip() if stronger else line
 
 
 def _failed(agent: Agent[Any], state: TeamState, failed: StepFailed) -> Update:
-    failure = failed.failure
+    failure, stronger = failed.failure, state["assignment"].get("stronger", 0)
+    note = f"{failure.problem} (with a stronger model, +{stronger})" if stronger else failure.problem
+    turn = turn_failed(agent.role, agent.gives.__name__, failure.problem, failed.usage["calls"])
     return {
-        "plan": end_step(state["plan"], agent.role, "failed", failure.problem, final=failure.final),
-        "usage": add_usage(state.get("usage", NO_USAGE), failed.usage),
+        "plan": end_step(state["plan"], agent.role, "failed", note, final=failure.final),
+        "trail": followed_by(state.get("trail") or [], turn),
+        **_used(state, failed.usage),
+    }
+
+
+def _held(agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState, held: StepHeld, payer: Payer) -> Update:
+    """Keep what was said, and have a person asked: the step goes on from there once the budget is raised."""
+    usage = add_usage(state.get("usage", NO_USAGE), held.usage)
+    doing = f"{agent.role} was at work: {state['assignment']['reason']}"
+    now: TeamState = {**state, "usage": usage}
+    return {
+        "held": {agent.role: list(held.transcript)},
+        "proposals": [*state.get("proposals", []), ask_for_budget(now, held.error, payer, doing)],
+        "plan": revise_plan(state["plan"], agents, state["artifacts"], None),
+        "usage": usage,
     }

@@ -10,10 +10,12 @@ from typing import Any
 from langgraph.graph import END, START, StateGraph
 
 from signoff.agents.agent import Agent
+from signoff.checkpoints.budget import Budget
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.errors import TeamError
 from signoff.graphs.act import build_act
+from signoff.graphs.budgeting import Account
 from signoff.graphs.control import CONTROLS
 from signoff.graphs.gate import build_gate
 from signoff.graphs.intake import build_finish, build_intake
@@ -43,6 +45,8 @@ class Team:
     """Policies of single roles. They can only narrow the team's: what they do not name is as the team has it."""
     dry_run: bool = False
     """Whether every run does everything but the effects."""
+    budget: Budget | None = None
+    """What one run may use before a person is asked; None: `SIGNOFF_RUN_BUDGET`."""
     name: str = "team"
     options: Mapping[str, Any] = field(default_factory=dict)
     """JSON values a ready-made team is built again from when its run is resumed."""
@@ -77,10 +81,12 @@ class Team:
         builder: Builder = StateGraph(TeamState, input_schema=TeamInput)
         builder.add_node("intake", build_intake(self.name, self.options, self._ledger, dry_run=self.dry_run))
         roles = [agent.role for agent in self.agents]
-        supervise = build_supervisor(self.agents, self.supervisor)
+        limits = {agent.role: agent.limits.budget for agent in self.agents}
+        account = Account(self._ledger, self.name, self.budget, limits)
+        supervise = build_supervisor(self.agents, self.supervisor, account)
         builder.add_node("supervisor", supervise, destinations=(*roles, "gate", "finish"))
         for agent in self.agents:
-            builder.add_node(agent.role, build_step(agent, self.agents))
+            builder.add_node(agent.role, build_step(agent, self.agents, account))
             builder.add_edge(agent.role, "supervisor")
         opening = Opening(
             actions=self.actions,

@@ -5,7 +5,12 @@ SignoffError
 │   └── MissingExtra         an optional package is not installed
 ├── ModelError               the model cannot be used as asked
 │   ├── UnknownModel         no such model string, or its provider is not installed
+│   ├── UnknownPrice         nobody knows what its calls cost
 │   ├── ModelRefused         the endpoint rejected the key or the request
+│   ├── ModelDeclined        it would not answer this: a refusal, or a content filter
+│   ├── ContextTooLong       the prompt does not fit the model
+│   ├── ModelNotFetched      the file of a local model cannot be had
+│   ├── ModelNotServed       a local model cannot be started
 │   └── ModelUnreachable     no answer: time-out, connection, server error, rate limit
 ├── SourcesError             the documents cannot be used
 │   ├── SourcesMissing       the folder is not there
@@ -16,6 +21,7 @@ SignoffError
 │   ├── UnknownTeam          no ready-made team has this name
 │   ├── Undecidable          a pattern of a policy cannot tell whether a value fits
 │   ├── WorkFailed           an agent could not do its step
+│   │   └── StepStuck        it went in circles: a person is asked
 │   └── ActionFailed         an approved action could not be done
 ├── StoreError               the database cannot be used
 │   ├── NoDatabase           there is no database yet
@@ -36,6 +42,9 @@ SignoffError
 ├── NoticeError              a notice cannot be sent
 │   ├── HookFailed           a hook did not take it
 │   └── UnknownNotice        no such notice
+├── TapeError                a tape cannot be played or written
+│   ├── TapeUnreadable       the file is no tape
+│   └── TapeMiss             a replay asked what the tape does not have
 ├── ScriptError              a test double cannot answer from its script
 │   ├── NotScripted          the script has no reply for this call
 │   └── ReplyMisfit          the scripted reply is not what the call asked for
@@ -51,7 +60,9 @@ SignoffError
     ├── NothingAsked         the run waits for no decision
     ├── SeveralAsked         the run waits for several decisions, and none was named
     ├── RunElsewhere         its checkpoints are kept by another program
-    └── RunBusy              another process drives the run
+    ├── CannotExport         it cannot be made a test of
+    ├── RunBusy              another process drives the run
+    └── BudgetExhausted      a call of a model does not fit a budget
 """
 
 from __future__ import annotations
@@ -102,6 +113,51 @@ class ModelRefused(ModelError):
         super().__init__(
             f"Model {model!r} refused the call: {problem}. Check OPENAI_API_KEY, SIGNOFF_BASE_URL and the model's name."
         )
+
+
+class UnknownPrice(ModelError):
+    """Nobody knows what a call of it costs, so no budget could hold."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        super().__init__(
+            f"The price of model {model!r} is not known, so it is not called. Set it in dollars for a million tokens: "
+            f'SIGNOFF_PRICES=\'{{"{model}": {{"input": 0.5, "output": 1.5}}}}\', or 0 if it costs nothing.'
+        )
+
+
+class ModelDeclined(ModelError):
+    """It would not answer this; asking again unchanged will not help."""
+
+    def __init__(self, model: str, problem: str) -> None:
+        self.model, self.problem = model, problem
+        super().__init__(f"Model {model!r} would not answer: {problem}. Put the goal otherwise or use another model.")
+
+
+class ContextTooLong(ModelError):
+    """The prompt does not fit the model."""
+
+    def __init__(self, model: str, problem: str) -> None:
+        self.model, self.problem = model, problem
+        super().__init__(
+            f"The prompt is too long for model {model!r}: {problem}. Use a model with a larger context, or give it less."
+        )
+
+
+class ModelNotFetched(ModelError):
+    """The file of a local model cannot be had."""
+
+    def __init__(self, model: str, problem: str, remedy: str) -> None:
+        self.model, self.problem, self.remedy = model, problem, remedy
+        super().__init__(f"Model {model!r} was not fetched: {problem}. {remedy}.")
+
+
+class ModelNotServed(ModelError):
+    """A local model cannot be started."""
+
+    def __init__(self, model: str, problem: str, remedy: str) -> None:
+        self.model, self.problem, self.remedy = model, problem, remedy
+        super().__init__(f"Model {model!r} cannot be served: {problem}. {remedy}.")
 
 
 class ModelUnreachable(ModelError):
@@ -178,6 +234,14 @@ class WorkFailed(TeamError):
     def __init__(self, agent: str, problem: str, *, final: bool = False) -> None:
         self.agent, self.problem, self.final = agent, problem, final
         super().__init__(f"{agent}: {problem}")
+
+
+class StepStuck(WorkFailed):
+    """An agent's step goes in circles, and neither a word nor a stronger model helped; a person is asked."""
+
+    def __init__(self, agent: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(agent, f"the step goes in circles: {reason}", final=True)
 
 
 class ActionFailed(TeamError):
@@ -362,6 +426,29 @@ class UnknownNotice(NoticeError):
         super().__init__(f"No notice {notice_id!r}. `signoff notify --list` shows the newest.")
 
 
+class TapeError(SignoffError):
+    """A tape of recorded traffic cannot be played or written."""
+
+
+class TapeUnreadable(TapeError):
+    """The file is no tape, or one that cannot be written on."""
+
+    def __init__(self, path: object, problem: str) -> None:
+        self.path, self.problem = str(path), problem
+        super().__init__(f"{self.path!r} is no tape that can be used: {problem}. Name another, or record a new one.")
+
+
+class TapeMiss(TapeError):
+    """A replay asked what the tape does not have; nothing was called. `difference` is to the nearest it has."""
+
+    def __init__(self, path: object, asked: str, difference: str) -> None:
+        self.path, self.asked, self.difference = str(path), asked, difference
+        super().__init__(
+            f"The tape {self.path!r} has no answer to this ({asked}), and a replay never makes a live call.\n"
+            f"{difference}\nRecord it anew with --record, or undo what changed since."
+        )
+
+
 class ScriptError(SignoffError):
     """A test double cannot answer from its script."""
 
@@ -486,9 +573,38 @@ class RunElsewhere(RunError):
         )
 
 
+class CannotExport(RunError):
+    """A run cannot be made a test of."""
+
+    def __init__(self, run_id: str, problem: str) -> None:
+        self.run_id, self.problem = run_id, problem
+        super().__init__(f"Run {run_id!r} cannot be exported as a test: {problem}. Nothing was written.")
+
+
 class RunBusy(RunError):
     """Another process drives the run."""
 
     def __init__(self, run_id: str, owner: str) -> None:
         self.run_id, self.owner = run_id, owner
         super().__init__(f"Run {run_id!r} is being driven by {owner}. Wait for it, or stop that process and resume.")
+
+
+class BudgetExhausted(RunError):
+    """A call does not fit what is left of a budget; it was not made.
+
+    `what` is usd, tokens, steps or seconds; `limit` (with what people added to it), `spent`, `held` (for calls under
+    way) and `wanted` (the worst that this call could use) are in that unit.
+    """
+
+    def __init__(self, scope: str, what: str, limit: float, spent: float, wanted: float, held: float = 0) -> None:
+        self.scope, self.what, self.limit = scope, what, limit
+        self.spent, self.wanted, self.held = spent, wanted, held
+
+        def amount(value: float) -> str:
+            return f"${value:,.9g}" if what == "usd" else f"{value:,.12g} {what}"
+
+        under_way = f" and {amount(held)} held by calls under way" if held else ""
+        super().__init__(
+            f"The budget of {scope} is used up: {amount(spent)} spent{under_way} of {amount(limit)}, and the next call "
+            f"may take {amount(wanted)}. It was not made. Raise the budget, or stop the run."
+        )

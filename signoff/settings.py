@@ -5,12 +5,15 @@ from __future__ import annotations
 import getpass
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from signoff.errors import SettingsError
+
+DollarsPerMillion = float | dict[Literal["input", "cached", "output"], float]
+"""What a million tokens cost: one price for all, or a price for each kind."""
 
 
 class Settings(BaseSettings):
@@ -32,10 +35,44 @@ class Settings(BaseSettings):
     base_url: str = Field("", validation_alias=AliasChoices("SIGNOFF_BASE_URL", "OPENAI_BASE_URL"))
     """Address of an OpenAI-compatible endpoint, such as `http://127.0.0.1:8080/v1`."""
     api_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("SIGNOFF_API_KEY", "OPENAI_API_KEY"))
+    tiers: dict[str, str | list[str]] = Field(default_factory=dict)
+    """Models by tier, weakest first, as JSON: `{"fast": "openai:A", "smart": ["openai:B", "anthropic:C"]}`; of several
+    models the later ones stand in for the first. Empty: `model` does the work of every tier."""
     model_timeout: float = Field(120.0, gt=0, le=86_400)
     """Seconds one call of a model may take."""
-    model_retries: int = Field(2, ge=0)
-    """Times a call is tried again after 429, 5xx or a lost connection."""
+    model_idle_timeout: float = Field(60.0, gt=0, le=86_400)
+    """Seconds a model that is answering may fall silent."""
+    model_retries: int = Field(3, ge=0, le=100)
+    """Times a call is tried again after 5xx, a time-out or a lost connection, before another model stands in."""
+    model_patience: float = Field(900.0, gt=0, le=86_400)
+    """Seconds that one call may wait in all: for its turn under a rate limit, and between tries."""
+    max_output_tokens: int = Field(8_192, ge=16, le=1_000_000)
+    """Tokens one answer of a model may have, unless the agent or the call says otherwise."""
+    json_actions: bool | None = None
+    """Whether tools are offered as JSON, for models without tool calls; not set: found out."""
+
+    prices: dict[str, DollarsPerMillion] = Field(default_factory=dict)
+    """Dollars for a million tokens by model, as JSON: `{"my-model": {"input": 0.1, "output": 0.4}, "free": 0}`. They
+    come before the table of genai-prices; a model whose price nobody knows is not called."""
+    rates: dict[str, dict[Literal["requests_per_minute", "tokens_per_minute"], float]] = Field(default_factory=dict)
+    """What an endpoint allows by model, as JSON; what is not set is learned from its answers."""
+    call_budget: str = ""
+    """Limit of one call of a model: `$0.10`, or any of `usd=0.1 tokens=20000 seconds=60`."""
+    agent_budget: str = ""
+    """Limit of one agent in one run."""
+    run_budget: str = "$5"
+    """Limit of one run; at its end a person is asked. `none` takes it away."""
+    team_budget: str = ""
+    """Limit of all runs of one team on one day of UTC."""
+    day_budget: str = ""
+    """Limit of everything that is charged to this database on one day of UTC."""
+    redact: Annotated[tuple[str, ...], NoDecode] = ("secrets",)
+    """What is taken out of prompts: secrets, pii, or kinds of it such as email and credit_card; `none` for nothing."""
+
+    traces: str = ""
+    """Where OpenTelemetry spans go: `otlp`, `console`, `api` (the program's own provider); empty means nowhere."""
+    traces_content: bool = False
+    """Whether spans hold what was said: prompts, answers, arguments and results, without secrets."""
 
     sources: Path | None = None
     """Folder of documents for teams that need one."""
@@ -66,7 +103,7 @@ class Settings(BaseSettings):
     hook_events: Annotated[tuple[str, ...], NoDecode] = ()
     """Of what they are told: pending, decided, expired, escalated, unknown; empty means of all."""
 
-    @field_validator("webhooks", "hook_events", mode="before")
+    @field_validator("webhooks", "hook_events", "redact", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         """Words separated by spaces or commas, or a JSON list."""

@@ -9,6 +9,7 @@ endpoint on loopback.
         model = ChatOpenAI(model="scripted", base_url=server.url, api_key="test")
 """
 
+from signoff.testing.allowance import Allowance
 from signoff.testing.call import Call
 from signoff.testing.model import ScriptedModel
 from signoff.testing.replies import (
@@ -29,6 +30,7 @@ from signoff.testing.script import Pick, Script
 from signoff.testing.server import ScriptedServer
 
 __all__ = [
+    "Allowance",
     "Call",
     "Fault",
     "Item",

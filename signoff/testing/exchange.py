@@ -35,6 +35,7 @@ class Exchange(BaseHTTPRequestHandler):
 
     def __init__(self, double: ScriptedServer, *connection: Any) -> None:
         self._double = double
+        self._limits: dict[str, str] = {}
         super().__init__(*connection)
 
     def do_GET(self) -> None:
@@ -59,7 +60,12 @@ class Exchange(BaseHTTPRequestHandler):
             except (ValueError, KeyError, TypeError) as problem:
                 self._fail(Failure(400, f"This is no chat completion request: {problem!r}"))
             else:
-                self._answer(self._double.record(call), body)
+                self._limits, refusal = self._double.meter()
+                if refusal is None:
+                    self._answer(self._double.record(call), body)
+                else:
+                    self._fail(refusal)
+                self._limits = {}
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing; `ScriptedServer.requests` is the log."""
@@ -108,7 +114,7 @@ class Exchange(BaseHTTPRequestHandler):
         if self.headers.get("X-Stainless-Async", "").startswith("async"):
             self.close_connection = True
         self.send_response(status)
-        for name, value in headers.items():
+        for name, value in {**self._limits, **headers}.items():
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")

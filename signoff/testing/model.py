@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -33,6 +33,9 @@ class ScriptedModel(BaseChatModel):
     `create_agent(response_format=…)` asks it by tool; with `profile={"structured_output": True}` by JSON schema.
     Faults raise the classes of `langchain_core.exceptions` that the errors of `ChatOpenAI` are made of.
     """
+
+    is_double: ClassVar[bool] = True
+    """It costs nothing, whatever its name."""
 
     model_name: str = "scripted"
 

@@ -11,9 +11,11 @@ from types import TracebackType
 from typing import Self
 
 from signoff.errors import ScriptError
+from signoff.testing.allowance import Allowance, Meter
 from signoff.testing.call import Call
 from signoff.testing.exchange import Exchange
 from signoff.testing.listener import Listener
+from signoff.testing.replies import Failure
 from signoff.testing.request import Request
 from signoff.testing.script import Pick, Played, Player, Script
 
@@ -27,6 +29,7 @@ class ScriptedServer:
     Scripts are those of `ScriptedModel`, except that an exception cannot cross HTTP: script `fails`, `hangs`, `drops`
     or `garbles`. With a `key`, requests without it get 401. A call the script cannot answer gets status 400, and the
     block ends with the ScriptError, or with what a scripted function raised, unless it ends with an exception anyway.
+    With a `limit`, `Allowance(50)` for 50 requests a second, calls beyond it get 429 and take nothing from the script.
     """
 
     def __init__(
@@ -36,8 +39,10 @@ class ScriptedServer:
         pick: Pick | None = None,
         key: str | None = None,
         models: tuple[str, ...] = ("scripted",),
+        limit: Allowance | None = None,
     ) -> None:
         self.models = models
+        self._meter = None if limit is None else Meter(limit)
         self._key = key
         self._player = Player(script, pick)
         self._changed = threading.Condition()
@@ -77,6 +82,11 @@ class ScriptedServer:
         """Every chat completion asked for so far."""
         return self._player.calls
 
+    @property
+    def refused(self) -> int:
+        """Calls so far that got 429 because of the limit."""
+        return 0 if self._meter is None else self._meter.refused
+
     def wait_for_calls(self, number: int = 1, timeout: float = 10.0) -> None:
         """Return once this many calls have come in; TimeoutError after `timeout` seconds."""
         with self._changed:
@@ -92,6 +102,10 @@ class ScriptedServer:
         with self._changed:
             self._requests.append(request)
         return self._key is None or request.headers.get("authorization") == f"Bearer {self._key}"
+
+    def meter(self) -> tuple[dict[str, str], Failure | None]:
+        """Count a call against the limit: headers for its answer, and the answer itself if it is refused."""
+        return ({}, None) if self._meter is None else self._meter.admit()
 
     def record(self, call: Call) -> Call:
         """Record a call and give it its number."""

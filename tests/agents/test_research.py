@@ -156,3 +156,11 @@ def test_a_quote_proposed_twice_is_kept_once(ferry: Sources) -> None:
     line = ("refunds.md", "A missed crossing is not refunded.")
     evidence, dropped = verify_quotes(proposed(line, line), ferry)
     assert (len(evidence.quotes), dropped) == (1, 1)
+
+
+def test_of_a_quote_put_together_from_several_places_the_sentences_that_stand_are_kept(ferry: Sources) -> None:
+    missed = "A missed crossing is not refunded."
+    merged = f"The winter service was introduced in a hurry. {missed} Yes."
+    evidence, dropped = verify_quotes(proposed(("refunds.md", merged), ("refunds.md", missed)), ferry)
+    assert [quote.text for quote in evidence.quotes] == [missed]
+    assert dropped == 1

@@ -17,6 +17,7 @@ from signoff.errors import (
     UnknownTeam,
 )
 from signoff.fleet.run import Event
+from signoff.settings import load_settings
 
 
 class Mail(BaseModel):
@@ -92,6 +93,16 @@ def test_resuming_a_run_that_ended_does_nothing(post: Post) -> None:
     assert post.sent == ["ann"]
     with pytest.raises(NothingAsked, match="it is done"):
         run.approve()
+
+
+def test_a_run_whose_process_died_between_its_end_and_the_ledger_is_done(post: Post) -> None:
+    run = Run.start(post.team, "write to ann").approve()
+    record = run.record
+    ledger = Ledger(load_settings().database_name)
+    ledger.runs.set_status(run.id, "running")
+    assert Run.open(run.id, team=post.team).resume().record.status == "done"
+    assert ledger.runs.get(run.id).note == record.note != ""
+    assert post.sent == ["ann"]
 
 
 def test_a_decision_made_elsewhere_is_found_on_resume(post: Post) -> None:

@@ -9,7 +9,7 @@ from signoff import Review, Run, report_team
 from signoff.agents.artifacts import Analysis, Theme
 from signoff.agents.researcher import Finding, Findings
 from signoff.agents.reviewer import Judgement
-from signoff.agents.writer import Text
+from signoff.agents.writer import Sentence, Text
 from signoff.errors import SourcesEmpty, SourcesMissing
 from signoff.settings import Settings
 from signoff.testing import ScriptedServer, calls, fails, gives
@@ -19,8 +19,14 @@ QUOTE = "The tide rises and falls twice a day because the moon pulls the water o
 INVENTED = "Whales push the tide up every night."
 FOUND = Findings(findings=[Finding(source="tides.md", text=QUOTE), Finding(source="tides.md", text=INVENTED)])
 SORTED = Analysis(answer=(1,), themes=(Theme(title="Cause", quotes=(1, 7), summary="The moon does it."),))
-GOOD = Text(title="The tide", markdown="The moon pulls the water of the ocean twice a day [1].")
-BAD = Text(title="The tide", markdown="The moon pulls the water 14 times a day. Whales help [9].")
+GOOD = Text(title="The tide", answer=[Sentence(text="The moon pulls the water of the ocean twice a day.", quotes=[1])])
+BAD = Text(
+    title="The tide",
+    answer=[
+        Sentence(text="The moon pulls the water 14 times a day.", quotes=[]),
+        Sentence(text="Whales help.", quotes=[9]),
+    ],
+)
 CONTENT = Judgement(accepted=True)
 
 

@@ -225,7 +225,8 @@ def test_the_model_is_asked_when_the_team_stalls_and_may_send_for_a_person(tmp_p
     assert "The fog will not lift." in asked(Play(tmp_path, scout(failing(99)), TELLER, model=model).start())
 
 
-def test_a_supervisors_model_that_fails_is_a_pause_not_a_crash(tmp_path: Path) -> None:
+def test_a_supervisors_model_that_fails_is_a_pause_not_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGNOFF_MODEL_RETRIES", "0")
     model = ScriptedModel([ConnectionError("no line")])
     assert "no line" in asked(Play(tmp_path, scout(failing(99)), TELLER, model=model).start())
 

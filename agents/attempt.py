@@ -1,0 +1,221 @@
+"""An attempt: one try of one call, and the account of it: what it used, what it cost, and what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.globals import get_llm_cache
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
+
+from signoff.agents import tracing
+from signoff.agents.bill import make_bill
+from signoff.agents.breaker import Pass
+from signoff.agents.context import Payer
+from signoff.agents.faults import MAYBE_PAID, Fault, classify
+from signoff.agents.limiter import Ticket
+from signoff.errors import ModelDeclined
+
+if TYPE_CHECKING:
+    from signoff.agents.link import Link
+    from signoff.checkpoints.budgets import Hold
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question to a model."""
+
+    messages: list[BaseMessage]
+    stop: list[str] | None
+    options: Mapping[str, Any]
+    """Tools and other options, as they are for any provider."""
+    size: int
+    """Bytes of it all: no tokenizer makes more tokens of a text than it has bytes."""
+
+
+class Failed(Exception):
+    """One try failed."""
+
+    def __init__(self, fault: Fault, error: BaseException) -> None:
+        self.fault, self.error = fault, error
+        super().__init__(fault.message)
+
+
+@dataclass
+class Attempt:
+    """One try: its answer, and the account of it."""
+
+    link: Link
+    payer: Payer
+    asked: Asked
+    options: Mapping[str, Any]
+    ticket: Ticket | None
+    leave: Pass
+    hold: Hold
+    seconds: float
+
+    async def parts(self, *, stream: bool) -> AsyncIterator[ChatGeneration]:
+        """The answer; Failed if there is none. Whatever happens the account is settled."""
+        started, found = time.monotonic(), list[ChatGeneration]()
+        link = self.link
+        with tracing.call_span(
+            link.address.model,
+            tier=link.tier,
+            endpoint=link.address.endpoint,
+            payer=self.payer,
+            messages=self.asked.messages,
+        ) as span:
+            if self.ticket is not None:
+                self.ticket.sending()
+            try:
+                source = self._source(stream=stream)
+                while True:
+                    left = self.seconds - (time.monotonic() - started)
+                    async with asyncio.timeout(min(left, link.terms.idle_timeout) if stream else left):
+                        part = await anext(source, None)
+                    if part is None:
+                        break
+                    found.append(part)
+                    if stream:
+                        yield part
+                message = _merged(found)
+                declined = _declined(message)
+            except Exception as error:
+                fault = classify(error)
+                used = _usage_in(error)
+                await self._settle(fault.kind, started, used, assume=not used and fault.kind in MAYBE_PAID)
+                self._tell(fault)
+                span.failed(fault.kind)
+                raise Failed(fault, error) from error
+            except BaseException:  # cancelled, or whoever reads the stream has gone
+                await asyncio.shield(self._settle("cancelled", started, {}, assume=True))
+                self._tell(None)
+                raise
+            headers = _take_headers(found)
+            usage: dict[str, Any] = dict(message.usage_metadata or {})
+            nusd = await self._settle("declined" if declined else "ok", started, usage, assume=not usage)
+            if self.ticket is not None:
+                self.ticket.answered(headers, int(usage.get("total_tokens", 0)))
+            link.breaker.ended(self.leave, answered=True)
+            span.answered(message, nusd)
+            if declined:
+                raise ModelDeclined(link.address.model, declined)
+            if not stream:
+                message.response_metadata["cost_nusd"] = nusd
+                yield found[0]
+            else:
+                yield ChatGenerationChunk(
+                    message=type(found[-1].message)(content="", response_metadata={"cost_nusd": nusd})
+                )
+
+    async def _source(self, *, stream: bool) -> AsyncIterator[ChatGeneration]:
+        model, asked = self.link.model, self.asked
+        if stream:
+            async for chunk in model._astream(asked.messages, stop=asked.stop, **self.options):
+                yield chunk
+        else:
+            call = model._agenerate_with_cache if _has_its_own(model) else model._agenerate
+            result = await call(asked.messages, stop=asked.stop, **self.options)
+            found = result.generations[0]
+            found.message.response_metadata = {
+                **(result.llm_output or {}),
+                **(found.generation_info or {}),
+                **found.message.response_metadata,
+            }
+            if not isinstance(found.message, AIMessage):
+                raise TypeError(f"The model answered with a {type(found.message).__name__}.")
+            yield found
+
+    def _tell(self, fault: Fault | None) -> None:
+        """Let the limiter and the breaker learn of a try that failed."""
+        kind = fault.kind if fault is not None else None
+        if self.ticket is not None and fault is not None and kind == "rate_limited":
+            self.ticket.limited(fault.retry_after, fault.headers)
+        elif self.ticket is not None:
+            self.ticket.failed()
+        troubled = kind in ("overloaded", "dropped", "timeout")
+        alive = kind in ("rate_limited", "refused", "context_overflow", "content_filter", "malformed")
+        self.link.breaker.ended(self.leave, answered=False if troubled else True if alive else None)
+
+    async def _settle(self, outcome: str, started: float, usage: Mapping[str, Any], *, assume: bool) -> int:
+        """Write down what the call used, or the worst case where nobody knows; returns its nano-dollars."""
+        link = self.link
+        spent, record = make_bill(
+            self.payer,
+            model=link.address.model,
+            endpoint=link.address.endpoint,
+            tier=link.tier,
+            outcome=outcome,
+            usage=usage,
+            price=link.price,
+            dearest=link.dearest,
+            assumed=self.hold.worst if assume else None,
+            ms=int((time.monotonic() - started) * 1000),
+        )
+        await self.hold.asettle(spent, record)
+        return spent.nusd
+
+
+def _has_its_own(model: BaseChatModel) -> bool:
+    """Whether somebody gave the model a cache, a rate limiter or a way to stream, which take LangChain's longer way."""
+    return bool(model.cache or model.rate_limiter or getattr(model, "streaming", False) or get_llm_cache())
+
+
+def size_of(messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> int:
+    """Bytes of a question, with what surrounds each message."""
+    total = 16
+    for message in messages:
+        content = message.content
+        total += 16 + len((content if isinstance(content, str) else json.dumps(content, default=str)).encode())
+        if isinstance(message, AIMessage) and message.tool_calls:
+            total += len(json.dumps(message.tool_calls, default=str).encode())
+    for name in ("tools", "response_format"):
+        if name in options:
+            total += len(json.dumps(options[name], default=str).encode())
+    return total
+
+
+def _merged(found: Sequence[ChatGeneration]) -> AIMessage:
+    """The whole answer; ValueError if nothing came."""
+    if not found:
+        raise ValueError("The model ended without an answer.")
+    message: Any = found[0].message
+    for part in found[1:]:
+        message = message + part.message
+    if not isinstance(message, AIMessage):
+        raise TypeError(f"The model answered with a {type(message).__name__}.")
+    return message
+
+
+def _declined(message: AIMessage) -> str:
+    """Why it would not answer, empty if it did."""
+    refusal = message.additional_kwargs.get("refusal")
+    if isinstance(refusal, str) and refusal:
+        return refusal[:300]
+    filtered = message.response_metadata.get("finish_reason") == "content_filter"
+    return "its content filter stopped the answer" if filtered else ""
+
+
+def _take_headers(found: Sequence[ChatGeneration]) -> dict[str, str]:
+    """The response's headers, taken out of the answer."""
+    headers: dict[str, str] = {}
+    for part in found[:1]:
+        for holder in (part.message.response_metadata, part.generation_info or {}):
+            headers.update(
+                {str(name).lower(): str(value) for name, value in (holder.pop("headers", None) or {}).items()}
+            )
+    return headers
+
+
+def _usage_in(error: BaseException) -> dict[str, Any]:
+    """What an error that carries an answer says of its usage."""
+    usage = getattr(getattr(error, "completion", None), "usage", None)
+    if usage is None:
+        return {}
+    return {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}

@@ -1,0 +1,82 @@
+"""A circuit breaker: an endpoint that fails again and again is left alone for a while, then one call tries it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from dataclasses import dataclass
+from typing import Final
+
+_FAILURES: Final = 5
+"""In a row, after which the circuit is open."""
+_SECONDS: Final = (2.0, 60.0)
+"""How long it stays open the first time, and at most; twice as long after each try that fails."""
+_POLL: Final = 0.2
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Leave to make one call."""
+
+    is_probe: bool
+
+
+class Breaker:
+    """Of one endpoint and model, for the whole process; used from any thread and event loop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._seconds = _SECONDS[0]
+        self._shut_until = 0.0
+        self._probing = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the endpoint is left alone now."""
+        with self._lock:
+            return self._failures >= _FAILURES and (self._probing or time.monotonic() < self._shut_until)
+
+    async def admit(self, deadline: float) -> Pass | None:
+        """Wait until a call may be made; None if that is not before the deadline, of the monotonic clock.
+
+        While the circuit is open one call at a time goes through, as a probe. `ended` must follow.
+        """
+        while (found := self._enter()) is None:
+            now = time.monotonic()
+            if now >= deadline:
+                return None
+            await asyncio.sleep(min(max(self._shut_until - now, _POLL), deadline - now))
+        return found
+
+    def _enter(self) -> Pass | None:
+        with self._lock:
+            if self._failures < _FAILURES:
+                return Pass(is_probe=False)
+            if self._probing or time.monotonic() < self._shut_until:
+                return None
+            self._probing = True
+            return Pass(is_probe=True)
+
+    def ended(self, leave: Pass, *, answered: bool | None) -> None:
+        """The call ended: the endpoint answered, or it failed, or nothing was learned of it (None)."""
+        with self._lock:
+            if leave.is_probe:
+                self._probing = False
+            if answered:
+                self._failures, self._seconds = 0, _SECONDS[0]
+            elif answered is not None:
+                self._failures += 1
+                if leave.is_probe:
+                    self._seconds = min(self._seconds * 2, _SECONDS[1])
+                if leave.is_probe or self._failures == _FAILURES:
+                    self._shut_until = time.monotonic() + self._seconds
+
+
+_breakers: dict[str, Breaker] = {}
+
+
+def breaker_of(key: str) -> Breaker:
+    """The breaker of this endpoint and model."""
+    return _breakers.setdefault(key, Breaker())

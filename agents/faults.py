@@ -1,0 +1,176 @@
+"""Faults: what a failed call of a model means, by name, whatever client raised it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from json import JSONDecodeError
+from typing import Final, Literal
+
+Kind = Literal[
+    "rate_limited",
+    "overloaded",
+    "timeout",
+    "dropped",
+    "malformed",
+    "refused",
+    "context_overflow",
+    "content_filter",
+    "cut",
+    "unknown",
+]
+"""rate_limited: 429; overloaded: 5xx and other statuses that pass; dropped: no connection, or lost amid the answer;
+malformed: an answer that cannot be read; refused: the key, the permission, the model's name or the request;
+context_overflow: the prompt is too long; content_filter: the endpoint would not answer this; cut: the answer was longer
+than it may be; unknown: not the endpoint's."""
+
+RETRIED: Final = frozenset({"rate_limited", "overloaded", "timeout", "dropped", "malformed"})
+"""What trying again may help."""
+MAYBE_PAID: Final = frozenset({"timeout", "dropped", "malformed", "cut", "unknown"})
+"""After which nobody knows what the endpoint charged."""
+
+_PASSING: Final = (408, 409, 425)
+"""Statuses below 500 after which trying again may help."""
+_NO_MONEY: Final = ("insufficient_quota", "billing", "exceeded your current quota")
+"""A 429 that waiting does not mend."""
+_TOO_LONG: Final = (
+    "context_length",
+    "context length",
+    "context window",
+    "maximum context",
+    "too many tokens",
+    "prompt is too long",
+    "exceeds the available context",
+    "input is too long",
+    "exceed_context_size",
+)
+_FILTERED: Final = ("content_filter", "content_policy", "content management policy", "responsible ai")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What went wrong with one call."""
+
+    kind: Kind
+    message: str
+    """The endpoint's own words, one line."""
+    retry_after: float | None = None
+    """Seconds to wait, if the endpoint said so."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_retried(self) -> bool:
+        """Whether the same call may succeed later."""
+        return self.kind in RETRIED
+
+
+def classify(error: BaseException) -> Fault:
+    """What this error means."""
+    status = getattr(error, "status_code", None)
+    headers = _headers(error)
+    message = _message(error)
+    kind = _kind(error, status if isinstance(status, int) else None, f"{message} {_code(error)}".lower())
+    return Fault(kind, message, _retry_after(headers), headers)
+
+
+def _kind(error: BaseException, status: int | None, said: str) -> Kind:
+    from langchain_core import exceptions as known
+
+    if isinstance(error, known.ContextOverflowError) or (status in (400, 413, 500) and _holds(said, _TOO_LONG)):
+        return "context_overflow"
+    if _holds(said, _FILTERED) and (status in (400, 403, None)) and _is_clients(error):
+        return "content_filter"
+    if _is_named(error, "LengthFinishReasonError"):
+        return "cut"
+    if _is_named(error, "ContentFilterFinishReasonError"):
+        return "content_filter"
+    if status is not None and status >= 400:
+        return _by_status(status, said)
+    if isinstance(error, known.ModelRateLimitError):
+        return "rate_limited"
+    if isinstance(error, TimeoutError | known.ModelTimeoutError) or type(error).__name__.endswith(
+        ("Timeout", "TimeoutError", "TimeoutException")
+    ):
+        return "timeout"
+    if isinstance(error, known.ModelAPIError):
+        return "overloaded"
+    if isinstance(error, known.ModelError):
+        return "dropped" if isinstance(error, known.ModelConnectionError) else "refused"
+    if isinstance(error, JSONDecodeError | UnicodeDecodeError) or _is_named(error, "APIResponseValidationError"):
+        return "malformed"
+    if isinstance(error, ConnectionError) or _is_clients(error):
+        return "dropped"
+    if isinstance(error, ValueError | TypeError | KeyError) and _raised_in(error) == "langchain_openai":
+        return "malformed"  # it could not make a message of the answer
+    return "unknown"
+
+
+def _by_status(status: int, said: str) -> Kind:
+    if status == 429:
+        return "refused" if _holds(said, _NO_MONEY) else "rate_limited"
+    return "overloaded" if status >= 500 or status in _PASSING else "refused"
+
+
+def _raised_in(error: BaseException) -> str:
+    """The package whose code raised it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] if trace is not None else ""
+
+
+def _is_named(error: BaseException, name: str) -> bool:
+    """Whether it is of a class of this name: the clients' packages are not imported to look."""
+    return any(kind.__name__ == name for kind in type(error).__mro__)
+
+
+def _is_clients(error: BaseException) -> bool:
+    """Whether an HTTP client or a provider's package raised it."""
+    return any(kind.__module__.partition(".")[0] in _CLIENTS for kind in type(error).__mro__)
+
+
+_CLIENTS: Final = frozenset(
+    {"openai", "anthropic", "httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "requests", "urllib3", "google"}
+)
+
+
+def _holds(said: str, words: tuple[str, ...]) -> bool:
+    return any(word in said for word in words)
+
+
+def _code(error: BaseException) -> str:
+    body = getattr(error, "body", None)
+    inner = body.get("error", body) if isinstance(body, Mapping) else None
+    found = (
+        [getattr(error, "code", None), *(inner.get(name) for name in ("code", "type"))]
+        if isinstance(inner, Mapping)
+        else [getattr(error, "code", None)]
+    )
+    return " ".join(str(code) for code in found if code)
+
+
+def _headers(error: BaseException) -> dict[str, str]:
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    return {str(name).lower(): str(value) for name, value in headers.items()} if headers is not None else {}
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds in `retry-after-ms` or `retry-after`; a date there is left to the limiter."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) * unit
+        except (KeyError, ValueError):
+            continue
+        if 0 <= seconds < float("inf"):
+            return seconds
+    return None
+
+
+def _message(error: BaseException) -> str:
+    """The endpoint's own words, one line."""
+    status = getattr(error, "status_code", None)
+    body = getattr(error, "body", None)
+    said = body.get("message") if isinstance(body, dict) else None
+    text = said if isinstance(said, str) else str(error)
+    line = (text.splitlines() or [""])[0][:300].rstrip(". ") or type(error).__name__
+    return f"{status} {line}" if isinstance(status, int) and not line.startswith("Error code") else line

@@ -1,0 +1,146 @@
+"""What an answer's headers say about limits, in the dialects of OpenAI, Anthropic and the IETF."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from signoff.checkpoints.rates import Kind
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_PARAMETER: Final = re.compile(r"([a-z]+)\s*=\s*(\d+(?:\.\d+)?)")
+_EPOCH: Final = 1e9  # a number of seconds as large as this is a moment, not a duration
+
+
+@dataclass(frozen=True)
+class Level:
+    """How one limit stands."""
+
+    limit: float
+    remaining: float | None = None
+    reset: float | None = None
+    """Seconds until it stands better: until all, or until some, of it is there again."""
+    window: float | None = None
+    """Seconds the limit is for, where the answer says so."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one answer says."""
+
+    levels: Mapping[Kind, Level]
+    retry_after: float | None = None
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds to wait after a 429, if the answer tells: as it asks, else until what is used up comes back."""
+        if self.retry_after is not None:
+            return self.retry_after
+        resets = [level.reset for level in self.levels.values() if level.reset and not level.remaining]
+        return min(max(resets), 60.0) if resets else None
+
+
+def read_headers(headers: Mapping[str, str], now: float) -> Reading:
+    """Read them, whatever their case; what makes no sense is left out. `now`: seconds since 1970."""
+    known = {name: value.strip() for name, value in ((n.lower(), v) for n, v in headers.items()) if _matters(name)}
+    if not known.keys() - {"date"}:
+        return Reading({})
+    sent = _moment(known["date"]) if "date" in known else None
+    at = now if sent is None else sent  # the endpoint's clock, where its answer says what that shows
+    levels: dict[Kind, Level] = {}
+    for kind, (limit, remaining, reset) in _FAMILIES:
+        level = _level(known.get(limit, ""), known.get(remaining, ""), known.get(reset, ""), at)
+        if level is not None and kind not in levels:
+            levels[kind] = level
+    if "requests" not in levels and (level := _ietf(known)) is not None:
+        levels["requests"] = level
+    return Reading(levels, _retry_after(known, at))
+
+
+def _matters(name: str) -> bool:
+    return "ratelimit" in name or name.startswith("retry-after") or name == "date"
+
+
+def _family(pattern: str) -> tuple[str, str, str]:
+    return pattern.format("limit"), pattern.format("remaining"), pattern.format("reset")
+
+
+_FAMILIES: Final[tuple[tuple[Kind, tuple[str, str, str]], ...]] = (
+    ("requests", _family("x-ratelimit-{}-requests")),
+    ("tokens", _family("x-ratelimit-{}-tokens")),
+    ("requests", _family("anthropic-ratelimit-requests-{}")),
+    ("tokens", _family("anthropic-ratelimit-tokens-{}")),
+    ("tokens", _family("anthropic-ratelimit-input-tokens-{}")),
+    ("requests", _family("x-ratelimit-{}")),
+    ("requests", _family("ratelimit-{}")),
+)
+
+
+def _level(limit: str, remaining: str, reset: str, at: float) -> Level | None:
+    """A level of three headers; of several values of the limit, as the IETF once had them, the first counts."""
+    first, _, policy = limit.partition(",")
+    allowed = _number(first)
+    if not allowed:
+        return None
+    window = _parameters(policy).get("w")
+    return Level(allowed, _number(remaining), _seconds(reset, at), _number(window) or None)
+
+
+def _ietf(known: Mapping[str, str]) -> Level | None:
+    """`RateLimit: limit=50, remaining=49, reset=1`, or `"default";r=49;t=1`, and the policy `50;w=1` or `q=50;w=1`."""
+    said = _parameters(known.get("ratelimit", ""))
+    policy = known.get("ratelimit-policy", "").partition(",")[0]
+    promised = _parameters(policy)
+    first = _number(policy.partition(";")[0])
+    allowed = _number(said.get("limit") or promised.get("q"))
+    allowed = first if allowed is None else allowed
+    if not allowed:
+        return None
+    remaining, reset = said.get("remaining") or said.get("r"), said.get("reset") or said.get("t")
+    return Level(allowed, _number(remaining), _number(reset), _number(promised.get("w")) or None)
+
+
+def _retry_after(known: Mapping[str, str], at: float) -> float | None:
+    milliseconds = _number(known.get("retry-after-ms"))
+    return _seconds(known.get("retry-after", ""), at) if milliseconds is None else milliseconds / 1000
+
+
+def _parameters(text: str) -> dict[str, str]:
+    return dict(_PARAMETER.findall(text.lower()))
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _seconds(text: str, at: float) -> float | None:
+    """Seconds from now: of `6m0s`, `120ms`, `1.5`, a moment in RFC 3339 or as a date of HTTP, or of an epoch."""
+    if (number := _number(text)) is not None:
+        if number >= _EPOCH * 1000:
+            number /= 1000
+        return max(0.0, number - at) if number >= _EPOCH else number
+    parts = _DURATION.findall(text)
+    if parts and "".join(amount + unit for amount, unit in parts) == text:
+        return sum(float(amount) * _UNITS[unit] for amount, unit in parts)
+    moment = _moment(text)
+    return None if moment is None else max(0.0, moment - at)
+
+
+def _moment(text: str) -> float | None:
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            moment = read(text)
+        except (ValueError, TypeError, IndexError):
+            continue
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return None

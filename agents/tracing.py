@@ -1,0 +1,333 @@
+"""Traces: what a run does as OpenTelemetry spans, named as its conventions for generative AI name them.
+
+Off unless `SIGNOFF_TRACES` says where they go; then nothing of OpenTelemetry is imported, and a span is one object that
+does nothing. The context carries the parents, through threads and event loops. The conventions are those of
+semantic-conventions-genai in 2026; what they have no name for is under `signoff.`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, cast
+
+from langgraph.errors import GraphBubbleUp
+
+from signoff.checkpoints.redaction import redact
+from signoff.errors import MissingExtra, SettingsError
+from signoff.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage, BaseMessage
+    from opentelemetry.trace import Span as OtelSpan
+    from opentelemetry.trace import Tracer
+
+    from signoff.agents.context import Payer
+
+WAYS: Final = ("otlp", "console", "api")
+"""Over HTTP to what `OTEL_EXPORTER_OTLP_*` names; to standard error; to the provider that the program has set up."""
+
+
+class Span(Protocol):
+    """A piece of work that is traced, or not."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def note(self, **attributes: Any) -> None:
+        """Add attributes, under `signoff.`; those that are None are left out."""
+
+    def failed(self, kind: str) -> None:
+        """It failed, in this way."""
+
+    def answered(self, message: AIMessage, nusd: int = 0) -> None:
+        """A model answered, for so many nano-dollars."""
+
+    def returned(self, result: Any) -> None:
+        """A tool returned this."""
+
+
+class _Untraced:
+    """The span of everything while traces are off."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def note(self, **attributes: Any) -> None:
+        """Do nothing."""
+
+    def failed(self, kind: str) -> None:
+        """Do nothing."""
+
+    def answered(self, message: AIMessage, nusd: int = 0) -> None:
+        """Do nothing."""
+
+    def returned(self, result: Any) -> None:
+        """Do nothing."""
+
+
+_UNTRACED: Final = _Untraced()
+
+
+class _Traced:
+    """A span of OpenTelemetry. One that is `current` is the parent of what begins inside."""
+
+    def __init__(self, tracing: _Tracing, name: str, attributes: Mapping[str, Any], *, client: bool = False) -> None:
+        self._tracing, self._name, self._client = tracing, name, client
+        self._attributes = {key: value for key, value in attributes.items() if value not in (None, "")}
+        self._span: OtelSpan | None = None
+        self._token: Any = None
+
+    def __enter__(self) -> Self:
+        from opentelemetry import context, trace
+
+        kind = trace.SpanKind.CLIENT if self._client else trace.SpanKind.INTERNAL
+        self._span = self._tracing.tracer.start_span(self._name, kind=kind, attributes=self._attributes)
+        if not self._client:
+            # A call of a model may be a stream, which is read and closed in other contexts than it began in; and
+            # nothing of ours begins inside it.
+            self._token = context.attach(trace.set_span_in_context(self._span))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        from opentelemetry import context
+
+        if self._token is not None:
+            context.detach(self._token)
+        if isinstance(error, GraphBubbleUp):
+            self.note(waits=True)  # for a person: that is no failure
+        elif kind is not None:
+            self.failed(kind.__qualname__)
+        self._now.end()
+
+    @property
+    def _now(self) -> OtelSpan:
+        if self._span is None:
+            raise RuntimeError("A span is used inside its `with` block.")
+        return self._span
+
+    def note(self, **attributes: Any) -> None:
+        """Add attributes, under `signoff.`; those that are None are left out."""
+        found = {f"signoff.{name.replace('__', '.')}": value for name, value in attributes.items() if value is not None}
+        self._now.set_attributes(found)
+
+    def failed(self, kind: str) -> None:
+        """It failed, in this way; what it failed with may hold what people wrote, and is not told."""
+        from opentelemetry.trace import Status, StatusCode
+
+        if "error.type" in (getattr(self._now, "attributes", None) or {}):
+            return  # the first to say it knew best
+        self._now.set_attribute("error.type", kind)
+        self._now.set_status(Status(StatusCode.ERROR, kind))
+
+    def answered(self, message: AIMessage, nusd: int = 0) -> None:
+        """A model answered: what it used and cost."""
+        usage = cast(Mapping[str, Any], message.usage_metadata or {})
+        metadata = message.response_metadata
+        finish = metadata.get("finish_reason")
+        found = {
+            "gen_ai.response.model": metadata.get("model_name"),
+            "gen_ai.response.id": metadata.get("id"),
+            "gen_ai.response.finish_reasons": [str(finish)] if finish else None,
+            "gen_ai.usage.input_tokens": usage.get("input_tokens"),
+            "gen_ai.usage.output_tokens": usage.get("output_tokens"),
+            "gen_ai.usage.cache_read.input_tokens": usage.get("input_token_details", {}).get("cache_read"),
+            "gen_ai.usage.reasoning.output_tokens": usage.get("output_token_details", {}).get("reasoning"),
+            "signoff.cost.usd": nusd / 1e9,
+        }
+        self._now.set_attributes({name: value for name, value in found.items() if value is not None})
+        if self._tracing.content:
+            self._now.set_attribute("gen_ai.output.messages", _as_messages([message]))
+
+    def returned(self, result: Any) -> None:
+        """A tool returned this."""
+        if self._tracing.content:
+            self._now.set_attribute("gen_ai.tool.call.result", _as_json(result))
+
+
+class _Tracing:
+    """Where spans go, and whether they hold what was said."""
+
+    def __init__(self, tracer: Tracer, *, content: bool) -> None:
+        self.tracer, self.content = tracer, content
+
+
+_tracing: _Tracing | None = None
+_is_set = False
+_setting: Final = threading.Lock()
+
+
+def run_span(run_id: str, team: str) -> Span:
+    """Driving a run: until it ends or waits for a person."""
+    return _span(
+        f"invoke_workflow {team}",
+        {"gen_ai.operation.name": "invoke_workflow", "gen_ai.workflow.name": team, **_of_run(run_id)},
+    )
+
+
+def agent_span(role: str, run_id: str, *, tier: str = "", tries: int | None = None) -> Span:
+    """One step of an agent; `tries` counts those of this step, from 1."""
+    more = {"signoff.tier": tier, "signoff.tries": tries}
+    return _span(
+        f"invoke_agent {role}",
+        {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": role, **_of_run(run_id), **more},
+    )
+
+
+def call_span(
+    model: str,
+    *,
+    tier: str = "",
+    endpoint: str = "",
+    payer: Payer | None = None,
+    tries: int | None = None,
+    messages: list[BaseMessage] | None = None,
+) -> Span:
+    """One try of a call of a model at this endpoint (host and port)."""
+    tracing = _opened()
+    if tracing is None:
+        return _UNTRACED
+    address, _, port = endpoint.rpartition(":") if endpoint.rpartition(":")[2].isdecimal() else (endpoint, "", "")
+    attributes = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": _provider(model, address),
+        "gen_ai.request.model": model,
+        "server.address": address,
+        "server.port": int(port) if port else None,
+        "gen_ai.agent.name": payer.role if payer is not None else "",
+        "signoff.tier": tier,
+        "signoff.tries": tries,
+        **_of_run(payer.run_id if payer is not None else ""),
+    }
+    if tracing.content and messages:
+        attributes["gen_ai.input.messages"] = _as_messages(messages)
+    return _Traced(tracing, f"chat {model}", attributes, client=True)
+
+
+def tool_span(name: str, *, call_id: str = "", args: Mapping[str, Any] | None = None) -> Span:
+    """One call of a tool that only reads."""
+    return _tool(f"execute_tool {name}", name, call_id, args, {})
+
+
+def gate_span(action: str, run_id: str) -> Span:
+    """A proposal at the gate."""
+    return _span(f"gate {action}", {"signoff.action": action, **_of_run(run_id)})
+
+
+def act_span(action: str, run_id: str, *, key: str = "", args: Mapping[str, Any] | None = None) -> Span:
+    """An approved action that is called; `key` is its idempotency key."""
+    return _tool(f"act {action}", action, key, args, {"signoff.action": action, **_of_run(run_id)})
+
+
+def set_up(settings: Settings) -> None:
+    """Trace as these settings say from now on; SettingsError for no known way, MissingExtra if a package is missing."""
+    global _tracing, _is_set
+    with _setting:
+        _tracing, _is_set = _built(settings), True
+
+
+def _opened() -> _Tracing | None:
+    """Where spans go; settings are read once, when the first begins."""
+    if not _is_set:
+        set_up(load_settings())
+    return _tracing
+
+
+def _built(settings: Settings) -> _Tracing | None:
+    way = settings.traces.strip().lower()
+    if way in ("", "off", "none"):
+        return None
+    if way not in WAYS:
+        raise SettingsError("SIGNOFF_TRACES", f"{way!r} is no way to trace", f"Use one of: {', '.join(WAYS)}.")
+    try:
+        from opentelemetry import trace
+
+        provider = trace.get_tracer_provider() if way == "api" else _provider_of(way)
+    except ImportError as error:
+        raise MissingExtra(f"Tracing with SIGNOFF_TRACES={way}", "traces") from error
+    from signoff import __version__
+
+    return _Tracing(provider.get_tracer("signoff", __version__), content=settings.traces_content)
+
+
+def _provider_of(way: str) -> Any:
+    """A provider of our own: one that the program has set up stays as it is. It is flushed when the process ends."""
+    import sys
+
+    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
+
+    named = Resource.create()
+    if str(named.attributes.get(SERVICE_NAME, "unknown_service")).startswith("unknown_service"):
+        named = named.merge(Resource({SERVICE_NAME: "signoff"}))  # after the environment's OTEL_SERVICE_NAME
+    provider = TracerProvider(resource=named)
+    if way == "console":
+        provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(out=sys.stderr)))
+    else:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider
+
+
+def _span(name: str, attributes: Mapping[str, Any]) -> Span:
+    tracing = _opened()
+    return _UNTRACED if tracing is None else _Traced(tracing, name, attributes)
+
+
+def _tool(name: str, tool: str, call_id: str, args: Mapping[str, Any] | None, more: Mapping[str, Any]) -> Span:
+    tracing = _opened()
+    if tracing is None:
+        return _UNTRACED
+    attributes = {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": tool,
+        "gen_ai.tool.type": "function",
+        "gen_ai.tool.call.id": call_id,
+        **more,
+    }
+    if tracing.content and args is not None:
+        attributes["gen_ai.tool.call.arguments"] = _as_json(args)
+    return _Traced(tracing, name, attributes)
+
+
+def _of_run(run_id: str) -> dict[str, Any]:
+    """A run is one conversation of the conventions: its thread."""
+    return {"signoff.run.id": run_id, "gen_ai.conversation.id": run_id.partition("~")[0]}
+
+
+def _provider(model: str, address: str) -> str:
+    """Who serves the model, as the conventions call them; an endpoint that speaks OpenAI's language is `openai`."""
+    known = {"anthropic": "anthropic", "googleapis": "gcp.gemini", "mistral": "mistral_ai", "groq": "groq"}
+    known |= {"deepseek": "deepseek", "x.ai": "x_ai", "azure": "azure.ai.openai", "bedrock": "aws.bedrock"}
+    return next((name for part, name in known.items() if part in address), known.get(model.partition("-")[0], "openai"))
+
+
+def _as_messages(messages: list[Any]) -> str:
+    """Messages as the conventions write them, without secrets."""
+    roles = {"human": "user", "ai": "assistant"}
+    found = []
+    for message in messages:
+        parts: list[dict[str, Any]] = [{"type": "text", "content": message.text}] if message.text else []
+        for call in getattr(message, "tool_calls", ()):
+            parts.append({"type": "tool_call", "id": call["id"], "name": call["name"], "arguments": call["args"]})
+        if message.type == "tool":
+            parts = [{"type": "tool_call_response", "id": message.tool_call_id, "result": message.text}]
+        found.append({"role": roles.get(message.type, message.type), "parts": parts})
+    return _as_json(found)
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(redact(json.loads(json.dumps(value, default=str))), ensure_ascii=False)

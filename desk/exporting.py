@@ -1,0 +1,116 @@
+"""Exporting a run as a test: a file for pytest, and the run's story beside it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib import import_module
+from json import dumps
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
+
+from signoff.desk.terminal import print_json, say
+from signoff.errors import CannotExport, SettingsError
+from signoff.fleet.history import read_story
+from signoff.fleet.rehearsal import Ending, rehearse
+from signoff.fleet.run import Run
+from signoff.graphs.team import Team
+from signoff.settings import Settings, load_settings
+
+_TEST = '''"""Run {run} of the team {team!r}, played again without its models. Made by `signoff export`.
+
+It fails if the team would take another route today, propose something else, or if policy would say otherwise.
+"""
+
+from pathlib import Path
+
+from signoff.fleet.rehearsal import rehearse
+{imports}
+STORY = Path(__file__).with_suffix(".json")
+
+
+def test_run_{name}_goes_as_it_went(tmp_path: Path) -> None:
+    now, then = rehearse(STORY, tmp_path{argument})
+    assert now.route == then.route
+    assert now.proposals == then.proposals
+    assert now.outcomes == then.outcomes
+    assert now.status == then.status
+'''
+
+
+def export_run(run_id: str, test: Path, *, team: str, json: bool) -> None:
+    """Write the test and its story, after it was seen to pass; CannotExport if it cannot be."""
+    _check(test)
+    settings = load_settings()
+    run = _open(run_id, team, settings)
+    story = read_story(run, settings)
+    with TemporaryDirectory() as folder:
+        now, then = rehearse(story, Path(folder), team=_load(team) if team else None)
+    if now != then:
+        raise CannotExport(run.id, f"played again it does not go as it went: {_difference(now, then)}")
+    body = dumps(story, ensure_ascii=False, indent=1) + "\n"
+    test.parent.mkdir(parents=True, exist_ok=True)
+    test.with_suffix(".json").write_text(body, encoding="utf-8")
+    test.write_text(_text(run, team), encoding="utf-8")
+    if json:
+        return print_json({"run": run.id, "test": str(test), "story": str(test.with_suffix(".json"))})
+    console = Console(stderr=True)
+    return say(console, f"Wrote {test} and {test.with_suffix('.json').name}, and the test passes: pytest {test}")
+
+
+def _check(test: Path) -> None:
+    """Raise before any work is done if the test would not be found, or would replace a file."""
+    if test.suffix != ".py" or not test.stem.isidentifier():
+        raise SettingsError("--test", f"{str(test)!r} is no name of a test", "Name it like tests/test_run.py.")
+    for path in (test, test.with_suffix(".json")):
+        if path.exists():
+            raise SettingsError("--test", f"{str(path)!r} is there already", "Name another file, or remove it.")
+
+
+def _open(run_id: str, team: str, settings: Settings) -> Run:
+    """The run; a ready-made team is built without its models, which nothing asks."""
+    if team:
+        return Run.open(run_id, team=_load(team), settings=settings)
+    return Run.open(run_id, settings=settings.model_copy(update={"model": "offline"}))
+
+
+def _load(team: str) -> Team:
+    """The team that `module:name` names, or that what it names makes."""
+    module, colon, name = team.partition(":")
+    remedy = "Write it like shop.teams:orders, for `orders` in shop/teams.py."
+    if not colon or not all(part.isidentifier() for part in (*module.split("."), name)):
+        raise SettingsError("--team", f"{team!r} is not MODULE:NAME", remedy)
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Any = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError("--team", f"{team!r} is not found ({error})", remedy) from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    made = found if isinstance(found, Team) else found() if callable(found) else found
+    if not isinstance(made, Team):
+        raise SettingsError("--team", f"{team!r} is a {type(made).__name__}, no Team", remedy)
+    return made
+
+
+def _text(run: Run, team: str) -> str:
+    module, _, name = team.partition(":")
+    return _TEST.format(
+        run=run.id,
+        team=run.record.team,
+        name=re.sub(r"\W", "_", run.id),
+        imports=f"from {module} import {name} as team\n" if team else "",
+        argument=", team=team" if team else "",
+    )
+
+
+def _difference(now: Ending, then: Ending) -> str:
+    """The first thing that is not the same."""
+    for name in ("route", "proposals", "outcomes", "status"):
+        found, wanted = getattr(now, name), getattr(then, name)
+        if found != wanted:
+            return f"its {name} is {found!r:.300}, and was {wanted!r:.300}"
+    return "nothing"

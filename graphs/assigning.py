@@ -1,0 +1,144 @@
+"""Assigning: by what rules the next agent follows from the state, how hard it tries, and when a person is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from signoff.agents.agent import Agent
+from signoff.agents.tiers import Tiers
+from signoff.graphs.plan import failures_in_a_row
+from signoff.graphs.progress import NUDGE, PAUSE, STRONGER, find_circle, find_idleness
+from signoff.graphs.routing import candidates, judge, rejections
+from signoff.graphs.state import Assignment, PlanStep, TeamState, unheard, what_was_said
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Turns and rounds after which a person is asked."""
+
+    turns: int
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Why the team cannot go on by itself."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Open:
+    """What the rules leave to a model: the agents that may work, and why it is asked."""
+
+    agents: list[Agent[Any]]
+    why: str
+    stalled: bool
+
+
+def assign(agents: Sequence[Agent[Any]], limits: Limits, state: TeamState) -> Assignment | Pause | Open:
+    """Who works next, why nobody can, or what a model is asked; the agents come in working order."""
+    return limit_reached(limits, state) or _apply_rules(agents, state)
+
+
+def tell(agents: Sequence[Agent[Any]], state: TeamState) -> Assignment | None:
+    """Let whoever proposed something hear why it was not done, so that they may propose otherwise."""
+    for outcome in unheard(state):
+        for agent in agents:
+            failed = len(failures_in_a_row(state.get("plan", []), agent.role))
+            if agent.role == outcome["role"] and failed < agent.limits.attempts:
+                return Assignment(agent=agent.role, reason=what_was_said(outcome), instructions="", stronger=0)
+    return None
+
+
+def limit_reached(limits: Limits, state: TeamState) -> Pause | None:
+    """Why a person is asked before anybody works again, if the run is at a limit or changes nothing any more."""
+    turns = state.get("turns", 0)
+    if turns >= (state.get("turn_limit") or limits.turns):
+        return Pause(f"The team has taken {turns} turns, its limit, and is not done.")
+    for name, rounds in state.get("rounds", {}).items():
+        if rounds >= limits.rounds:
+            return Pause(f"{name} was rejected {rounds} times, the limit.")
+    idle = find_idleness(state.get("trail") or [])
+    return Pause(idle) if idle else None
+
+
+def instructions_of(state: TeamState) -> str:
+    """What a person said when the run went on; it holds for the next step only."""
+    assignment = state.get("assignment")
+    return assignment["instructions"] if assignment and not assignment["agent"] else ""
+
+
+def _apply_rules(agents: Sequence[Agent[Any]], state: TeamState) -> Assignment | Pause | Open:
+    artifacts, plan = state["artifacts"], state.get("plan", [])
+    ready = candidates(agents, artifacts)
+    if not ready:
+        return Pause(f"Nobody can work: {json.dumps(judge(agents, artifacts))}.")
+    wanted = ready[0].gives
+    failures = {agent.role: failures_in_a_row(plan, agent.role) for agent in ready}
+    able = [
+        agent
+        for agent in ready
+        if agent.gives is wanted
+        and len(failures[agent.role]) < agent.limits.attempts * (1 + _growth(agent))
+        and not any(step["final"] for step in failures[agent.role])
+    ]
+    if not able:
+        tried = "; ".join(f"{role}: {steps[-1]['note']}" for role, steps in failures.items() if steps)
+        return Open(ready, f"{wanted.__name__} could not be made. {tried}", stalled=True)
+    if len(able) > 1 and not any(failures.values()):
+        return Open(able, f"{len(able)} agents can give {wanted.__name__}.", stalled=False)
+    return _try(able[0], agents, state, failures)
+
+
+def _try(
+    chosen: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState, failures: dict[str, list[PlanStep]]
+) -> Assignment | Pause:
+    """Put it to work as hard as what happened before asks for: told what repeats, then with a stronger model."""
+    name, failed = chosen.gives.__name__, failures[chosen.role]
+    rejected = state.get("rounds", {}).get(name, 0) if name in rejections(agents, state["artifacts"]) else 0
+    circle, growth = find_circle((state.get("trail") or []), name), _growth(chosen)
+    if circle.times >= (PAUSE if growth else STRONGER):
+        return Pause(f"{circle.what}, {circle.times} times.")
+    steps = max(len(failed) // chosen.limits.attempts, rejected, circle.times - STRONGER + 1)
+    stronger = max(min(steps, growth), 0)
+    told = [instructions_of(state)]
+    if chosen.model is not None and failed:
+        told.append(f"Your last try failed: {failed[-1]['note']}. Do it in another way.")
+    if chosen.model is not None and circle.times >= NUDGE:
+        told.append(f"You go in circles: {circle.what}. Change what you do.")
+    reason = _reason(chosen, agents, state, failures)
+    if circle.times >= NUDGE:
+        reason = f"{reason} It is told that {circle.what}."
+    if stronger:
+        reason = f"{reason} {'A stronger model does this step.' if growth == 1 else f'A model {stronger} stronger.'}"
+    return Assignment(agent=chosen.role, reason=reason, instructions=" ".join(filter(None, told)), stronger=stronger)
+
+
+def _growth(agent: Agent[Any]) -> int:
+    """By how many tiers a step of this agent can grow."""
+    if not isinstance(agent.model, Tiers):
+        return 0
+    steps = 0
+    while agent.model.can_grow(agent.tier, steps):
+        steps += 1
+    return steps
+
+
+def _reason(
+    chosen: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState, failures: dict[str, list[PlanStep]]
+) -> str:
+    name = chosen.gives.__name__
+    if failures[chosen.role]:
+        return f"Tries again after: {failures[chosen.role][-1]['note']}"
+    failed = [role for role, steps in failures.items() if steps]
+    if failed:
+        return f"Takes over from {failed[0]}: {failures[failed[0]][-1]['note']}"
+    if name in rejections(agents, state["artifacts"]):
+        return f"{name} was rejected and goes back to be mended."
+    if name in state["artifacts"]:
+        return f"{name} is out of date."
+    return f"{name} is missing and all it needs is there."

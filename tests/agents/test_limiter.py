@@ -1,0 +1,359 @@
+"""One limiter for all who call: nobody is refused, nobody starves, and who has no limit is not held up."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from signoff.agents.limiter import Limiter, RateLimit, Ticket, limiter_for
+from signoff.agents.turns import Turns
+from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.rates import PrivateRates, Rates
+from signoff.checkpoints.tables import rates
+from signoff.errors import ForeignDatabase
+from signoff.testing import Allowance, ScriptedServer
+from signoff.testing.allowance import Counting, Meter
+
+HUNDRED = RateLimit(requests_per_minute=6000)
+
+
+async def call(limiter: Limiter, meter: Meter, *, share: str = "", seconds: float = 0.005) -> int:
+    """Call an endpoint that counts until it answers; how often it refused."""
+    refusals = 0
+    while True:
+        ticket = await limiter.admit(share=share)
+        headers, refusal = meter.admit()
+        await asyncio.sleep(seconds)
+        if refusal is None:
+            ticket.answered(headers, 0)
+            return refusals
+        refusals += 1
+        ticket.limited(None, refusal.headers)
+
+
+def writes(ledger: Ledger) -> int:
+    """How often the rates of the only key were written."""
+    with ledger.read() as connection:
+        return int(connection.execute(select(rates.c.version)).scalar_one()) + 1
+
+
+@pytest.mark.parametrize("counting", ["fixed", "sliding", "bucket"])
+def test_a_limit_that_nobody_told_is_kept_and_used(tmp_path: Path, counting: Counting) -> None:
+    async def main() -> float:
+        limiter, began = limiter_for(ledger, "key"), time.monotonic()
+        await asyncio.gather(*(call(limiter, meter, share=str(number % 7)) for number in range(250)))
+        return time.monotonic() - began
+
+    ledger, meter = Ledger(tmp_path / "ledger.db"), Meter(Allowance(100, 1.0, counting))
+    took = asyncio.run(main())
+    assert meter.refused <= 2
+    assert took < 2.5 * 1.6
+    assert writes(ledger) < 30
+    ledger.close()
+
+
+def test_a_limit_that_was_told_is_kept_from_the_first_call_on() -> None:
+    async def main() -> None:
+        limiter = Limiter(PrivateRates(), "key", HUNDRED)
+        await asyncio.gather(*(call(limiter, meter) for _ in range(150)))
+
+    meter = Meter(Allowance(100, 1.0, "sliding", headers=False))
+    asyncio.run(main())
+    assert meter.refused <= 8
+
+
+def test_event_loops_of_one_process_share_a_limit(tmp_path: Path) -> None:
+    async def main() -> None:
+        await asyncio.gather(*(call(limiter_for(ledger, "key", HUNDRED), meter) for _ in range(50)))
+
+    ledger, meter = Ledger(tmp_path / "ledger.db"), Meter(Allowance(100, 1.0, "sliding", headers=False))
+    threads = [threading.Thread(target=asyncio.run, args=(main(),)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert meter.refused <= 8
+    assert writes(ledger) < 25
+    ledger.close()
+
+
+CALLER = """
+import asyncio, http.client, sys
+from signoff.agents.limiter import limiter_for
+from signoff.checkpoints.ledger import Ledger
+
+BODY = '{"model": "scripted", "messages": [{"role": "user", "content": "?"}]}'
+
+def ask(address):
+    connection = http.client.HTTPConnection(address)
+    connection.request("POST", "/v1/chat/completions", BODY)
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    return response.status, dict(response.getheaders())
+
+async def call(limiter, address):
+    while True:
+        ticket = await limiter.admit()
+        status, headers = await asyncio.to_thread(ask, address)
+        if status == 200:
+            return ticket.answered(headers, 0)
+        ticket.limited(None, headers)
+
+async def main(database, address, calls):
+    ledger = Ledger(database)
+    await asyncio.gather(*(call(limiter_for(ledger, "key"), address) for _ in range(int(calls))))
+    ledger.close()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_processes_share_a_limit(database: str) -> None:
+    Ledger(database).close()
+    with ScriptedServer(lambda _: "Yes.", limit=Allowance(50)) as server:
+        address = server.url.removeprefix("http://").removesuffix("/v1")
+        command = [sys.executable, "-c", CALLER, database, address, "40"]
+        callers = [subprocess.Popen(command) for _ in range(3)]
+        assert [caller.wait(60) for caller in callers] == [0, 0, 0]
+        assert len(server.calls) == 120
+        assert server.refused <= 3
+
+
+def test_the_first_call_goes_alone_then_more_with_every_round_until_all_go_at_once(tmp_path: Path) -> None:
+    rounds: list[int] = []
+
+    async def main() -> None:
+        limiter = limiter_for(ledger, "key")
+        waiting = [asyncio.create_task(limiter.admit()) for _ in range(1500)]
+        while waiting:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.sleep(0)
+            given = [task for task in waiting if task.done()]
+            waiting = [task for task in waiting if not task.done()]
+            rounds.append(len(given))
+            for task in given:
+                task.result().answered({}, 0)
+        many = await asyncio.wait_for(asyncio.gather(*(limiter.admit() for _ in range(3000))), 30)
+        assert len(many) == 3000
+
+    ledger = Ledger(tmp_path / "ledger.db")
+    asyncio.run(main())
+    assert rounds[:3] == [1, 3, 9]
+    assert len(rounds) <= 8
+    assert writes(ledger) == 1
+    ledger.close()
+
+
+def test_what_one_process_found_open_is_open_for_the_next(tmp_path: Path) -> None:
+    async def find_out() -> None:
+        waiting = {asyncio.ensure_future(limiter_for(first, "key").admit()) for _ in range(2000)}
+        while waiting:
+            given, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in given:
+                task.result().answered({}, 0)
+        async with asyncio.timeout(10):
+            while not Rates(first).read("key")[0].is_open:
+                await asyncio.sleep(0)
+
+    async def go() -> int:
+        return len(
+            await asyncio.wait_for(asyncio.gather(*(limiter_for(second, "key").admit() for _ in range(500))), 30)
+        )
+
+    first, second = Ledger(tmp_path / "ledger.db"), Ledger(tmp_path / "ledger.db")
+    asyncio.run(find_out())
+    assert asyncio.run(go()) == 500
+    first.close()
+    second.close()
+
+
+def test_one_call_after_the_other_never_shows_that_many_may_go_at_once() -> None:
+    async def main() -> None:
+        limiter = Limiter(PrivateRates(), "key")
+        for _ in range(1100):
+            (await limiter.admit()).answered({}, 0)
+        given = [asyncio.ensure_future(limiter.admit()) for _ in range(50)]
+        await asyncio.sleep(0.05)
+        assert sum(task.done() for task in given) < 10
+        for task in given:
+            task.cancel()
+
+    asyncio.run(main())
+
+
+def test_a_run_with_a_thousand_calls_does_not_hold_up_the_only_call_of_another() -> None:
+    async def main() -> None:
+        limiter = Limiter(PrivateRates(), "key", HUNDRED)
+        given: list[str] = []
+
+        async def one(share: str) -> None:
+            ticket = await limiter.admit(share=share)
+            given.append(share)
+            ticket.answered({}, 0)
+
+        crowd = [asyncio.create_task(one("crowd")) for _ in range(1000)]
+        while len(given) < 5:
+            await asyncio.sleep(0.01)
+        before = len(given)
+        await one("single")
+        assert given.index("single") - before <= 3
+        for task in crowd:
+            task.cancel()
+        await asyncio.gather(*crowd, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+def test_shares_take_turns() -> None:
+    turns: Turns[str] = Turns()
+    for share, item in [("a", "a1"), ("a", "a2"), ("a", "a3"), ("b", "b1"), ("c", "c1"), ("b", "b2")]:
+        turns.put(share, item)
+    assert list(turns) == ["a1", "b1", "c1", "a2", "b2", "a3"]
+    assert turns.remove("b", "b1")
+    assert not turns.remove("b", "b1")
+    assert [turns.take() for _ in range(len(turns))] == ["a1", "b2", "c1", "a2", "a3"]
+    with pytest.raises(IndexError):
+        turns.take()
+
+
+def test_who_gives_up_waiting_leaves_the_place_to_others() -> None:
+    async def main() -> None:
+        limiter = Limiter(PrivateRates(), "key", RateLimit(requests_per_minute=1200))
+        waiting = [asyncio.create_task(limiter.admit()) for _ in range(100)]
+        await waiting[0]
+        for task in waiting[1:90]:
+            task.cancel()
+        began = time.monotonic()
+        await asyncio.gather(*waiting[90:])
+        assert time.monotonic() - began < 2.5
+
+    asyncio.run(main())
+
+
+def test_who_is_cancelled_when_the_ticket_just_came_gives_it_back() -> None:
+    async def main() -> None:
+        limiter = Limiter(PrivateRates(), "key")
+        (await limiter.admit()).answered({}, 0)
+        first = [asyncio.create_task(limiter.admit()) for _ in range(3)]
+        tickets = await asyncio.gather(*first)
+        unlucky = asyncio.create_task(limiter.admit())
+        await asyncio.sleep(0)
+        tickets[0].failed()
+        unlucky.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await unlucky
+        await asyncio.wait_for(limiter.admit(), 10)
+
+    asyncio.run(main())
+
+
+def test_after_a_refusal_nobody_calls_until_the_endpoint_says(tmp_path: Path) -> None:
+    async def main() -> None:
+        here, elsewhere = limiter_for(first, "key", HUNDRED), limiter_for(second, "key", HUNDRED)
+        (await here.admit()).limited(0.4, {})
+        began = time.monotonic()
+        async with asyncio.timeout(10):
+            while Rates(first).read("key")[0].paused_until == 0:
+                await asyncio.sleep(0)
+        await asyncio.gather(here.admit(), elsewhere.admit())
+        assert time.monotonic() - began > 0.3
+
+    first, second = Ledger(tmp_path / "ledger.db"), Ledger(tmp_path / "ledger.db")
+    asyncio.run(main())
+    first.close()
+    second.close()
+
+
+def test_without_a_word_in_the_refusal_the_wait_is_doubled_each_time() -> None:
+    async def main() -> None:
+        store = PrivateRates()
+        limiter = Limiter(store, "key")
+        waits = []
+        for _ in range(2):
+            ticket = await limiter.admit()
+            before = time.time()
+            ticket.limited(None, {})
+            async with asyncio.timeout(10):
+                while store.read("key")[0].paused_until < before:
+                    await asyncio.sleep(0)
+            waits.append(store.read("key")[0].paused_until - before)
+        assert waits == [pytest.approx(0.5, abs=0.1), pytest.approx(1.0, abs=0.1)]
+
+    asyncio.run(main())
+
+
+def test_what_a_refusal_says_of_the_limit_is_not_believed() -> None:
+    async def main() -> None:
+        store = PrivateRates()
+        limiter = Limiter(store, "key")
+        headers = {
+            "x-ratelimit-limit-requests": "1",
+            "x-ratelimit-remaining-requests": "0",
+            "x-ratelimit-reset-requests": "0.01s",
+        }
+        (await limiter.admit()).limited(None, headers)
+        for _ in range(3):
+            (await limiter.admit()).answered({}, 0)
+        assert store.read("key")[0].requests.limit is None
+
+    asyncio.run(main())
+
+
+def test_a_ticket_counts_once() -> None:
+    async def main() -> Ticket:
+        limiter = Limiter(PrivateRates(), "key")
+        ticket = await limiter.admit()
+        for _ in range(5):
+            ticket.answered({}, 0)
+        return (await asyncio.gather(*(limiter.admit() for _ in range(3))))[0]
+
+    async def beyond() -> None:
+        limiter = Limiter(PrivateRates(), "key")
+        ticket = await limiter.admit()
+        for _ in range(5):
+            ticket.failed()
+        await limiter.admit()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(limiter.admit(), 0.05)
+
+    asyncio.run(main())
+    asyncio.run(beyond())
+
+
+def test_what_was_reserved_settles_to_the_tokens_really_used() -> None:
+    async def main(reserved: int, used: int) -> float:
+        limiter, began = Limiter(PrivateRates(), "key", RateLimit(tokens_per_minute=60_000)), time.monotonic()
+        for _ in range(3):
+            (await limiter.admit(reserved)).answered({}, used)
+        return time.monotonic() - began
+
+    assert asyncio.run(main(3000, 10)) < 4
+    assert asyncio.run(main(10, 900)) > 1.7
+
+
+def test_one_limiter_serves_a_key(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+    assert limiter_for(ledger, "key") is limiter_for(ledger, "key")
+    assert limiter_for(ledger, "key") is not limiter_for(ledger, "other")
+    assert limiter_for(None, "key") is limiter_for(None, "key")
+    ledger.close()
+
+
+def test_without_its_database_nobody_waits_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_bytes(b"not a database, whatever its name says" * 40)
+    ledger = Ledger(tmp_path / "ledger.db")
+
+    async def main() -> list[type]:
+        limiter = limiter_for(ledger, "key", HUNDRED)
+        return [type(end) for end in await asyncio.gather(*(limiter.admit() for _ in range(3)), return_exceptions=True)]
+
+    assert asyncio.run(main()) == [ForeignDatabase] * 3
+    ledger.close()

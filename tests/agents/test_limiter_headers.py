@@ -1,0 +1,159 @@
+"""Headers of all dialects say the same thing, and nonsense says nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from signoff.agents.gauge import Gauge, window_of
+from signoff.agents.ratelimits import Level, read_headers
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1s", 1.0),
+        ("6m0s", 360.0),
+        ("120ms", 0.12),
+        ("1h2m3.5s", 3723.5),
+        ("12", 12.0),
+        ("0.25", 0.25),
+        ("2026-03-01T12:00:30Z", 30.0),
+        ("Sun, 01 Mar 2026 12:00:45 GMT", 45.0),
+        (str(int(NOW) + 20), 20.0),
+        (str((int(NOW) + 20) * 1000), 20.0),
+        ("2026-03-01T11:00:00Z", 0.0),
+        ("soon", None),
+        ("1s later", None),
+        ("-5", None),
+        ("nan", None),
+        ("", None),
+    ],
+)
+def test_a_reset_is_read_in_every_form(text: str, seconds: float | None) -> None:
+    headers = {
+        "X-RateLimit-Limit-Requests": "500",
+        "x-ratelimit-remaining-requests": "499",
+        "x-ratelimit-reset-requests": text,
+    }
+    assert read_headers(headers, NOW).levels == {"requests": Level(500, 499, seconds)}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {
+            "x-ratelimit-limit-requests": "50",
+            "x-ratelimit-remaining-requests": "49",
+            "x-ratelimit-reset-requests": "9s",
+        },
+        {
+            "anthropic-ratelimit-requests-limit": "50",
+            "anthropic-ratelimit-requests-remaining": "49",
+            "anthropic-ratelimit-requests-reset": "2026-03-01T12:00:09Z",
+        },
+        {"x-ratelimit-limit": "50", "x-ratelimit-remaining": "49", "x-ratelimit-reset": str(int(NOW) + 9)},
+        {"RateLimit-Limit": "50, 50", "RateLimit-Remaining": "49", "RateLimit-Reset": "9"},
+        {"RateLimit": "limit=50, remaining=49, reset=9"},
+    ],
+)
+def test_every_dialect_is_understood(headers: dict[str, str]) -> None:
+    assert read_headers(headers, NOW).levels == {"requests": Level(50, 49, 9)}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"RateLimit": '"default";r=49;t=9', "RateLimit-Policy": '"default";q=50;w=30'},
+        {"RateLimit": "limit=50, remaining=49, reset=9", "RateLimit-Policy": "50;w=30"},
+        {"RateLimit-Limit": "50, 50;w=30", "RateLimit-Remaining": "49", "RateLimit-Reset": "9"},
+    ],
+)
+def test_a_policy_tells_the_window(headers: dict[str, str]) -> None:
+    assert read_headers(headers, NOW).levels == {"requests": Level(50, 49, 9, 30)}
+
+
+def test_tokens_are_read_beside_requests() -> None:
+    headers = {
+        f"anthropic-ratelimit-{kind}-{what}": value
+        for kind, values in {"input-tokens": ("80", "70", "5"), "tokens": ("100", "90", "6")}.items()
+        for what, value in zip(("limit", "remaining", "reset"), values, strict=True)
+    }
+    assert read_headers(headers, NOW).levels == {"tokens": Level(100, 90, 6)}
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "many", "inf", ""])
+def test_a_limit_that_makes_no_sense_is_none(limit: str) -> None:
+    assert read_headers({"x-ratelimit-limit-requests": limit, "x-ratelimit-remaining-requests": "0"}, NOW).levels == {}
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "7", "retry-after-ms": "6500"}, 6.5),
+        ({"Retry-After": "Sun, 01 Mar 2026 12:00:45 GMT"}, 45.0),
+        ({"Retry-After": "Sun, 01 Mar 2026 12:00:45 GMT", "Date": "Sun, 01 Mar 2026 12:00:40 GMT"}, 5.0),
+        ({"x-ratelimit-limit": "5", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "8"}, 8.0),
+        ({"x-ratelimit-limit": "5", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "6h"}, 60.0),
+        ({"x-ratelimit-limit": "5", "x-ratelimit-remaining": "3", "x-ratelimit-reset": "8"}, None),
+        ({}, None),
+    ],
+)
+def test_a_refusal_tells_how_long_to_wait(headers: dict[str, str], wait: float | None) -> None:
+    assert read_headers(headers, NOW).wait == wait
+
+
+@pytest.mark.parametrize(
+    ("level", "window"),
+    [
+        (Level(500, 499, 0.12), 60.0),  # a bucket, after the first call
+        (Level(500, 100, 48.0), 60.0),
+        (Level(50, 49, 0.98), 1.0),  # a window, at its beginning
+        (Level(50, 20, 0.4), 1.0),
+        (Level(500, 400, 41.0), 60.0),
+        (Level(500, 400, 0.3), 1.0),  # at its end it looks shorter than it is; later answers tell
+        (Level(1000, 10, 5000.0), 86_400.0),
+        (Level(50, 49, 9, 30), 30.0),
+        (Level(50, 49), 60.0),
+    ],
+)
+def test_an_answer_tells_the_window_of_its_limit(level: Level, window: float) -> None:
+    assert window_of(level) == window
+
+
+def test_no_more_is_sent_than_remained_until_it_is_there_again() -> None:
+    gauge = Gauge()
+    gauge.hear(Level(50, 3, 1.0), sent=10.0, counted=20)
+    assert gauge.blocked_until(22, 1, 10.5) is None
+    assert gauge.blocked_until(23, 1, 10.5) == 11.0
+    assert gauge.blocked_until(23, 1, 11.0) is None
+
+
+def test_an_answer_to_an_older_call_is_out_of_date() -> None:
+    gauge = Gauge()
+    gauge.hear(Level(50, 3, 1.0), sent=10.0, counted=20)
+    gauge.hear(Level(50, 40, 1.0), sent=9.0, counted=12)
+    assert gauge.blocked_until(23, 1, 10.5) == 11.0
+
+
+def test_a_bucket_that_stays_full_has_room_and_a_window_that_fills_has_none() -> None:
+    bucket, window = Gauge(), Gauge()
+    for gauge in (bucket, window):
+        gauge.is_roomy(10, 1.0, 0.0, idle_at=0.0)
+    for step in range(1, 11):
+        at = step / 10
+        bucket.hear(Level(10, 9, 0.02), sent=at, counted=step)
+        window.hear(Level(10, 10 - step, 1.05 - at), sent=at, counted=step)
+    assert bucket.is_roomy(10, 1.0, 1.1, idle_at=-1.0)
+    assert not window.is_roomy(10, 1.0, 1.1, idle_at=-1.0)
+
+
+def test_a_pace_that_nobody_used_up_proves_no_room() -> None:
+    gauge = Gauge()
+    gauge.is_roomy(10, 1.0, 0.0, idle_at=0.0)
+    gauge.hear(Level(10, 9, 0.02), sent=0.5, counted=1)
+    assert not gauge.is_roomy(10, 1.0, 1.1, idle_at=0.7)

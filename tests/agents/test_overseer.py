@@ -1,0 +1,66 @@
+"""Calls of models that nobody guarded are charged, and refused when a budget or the price says so."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from langchain_core.language_models.fake_chat_models import FakeListChatModel
+from langchain_openai import ChatOpenAI
+
+from signoff.agents.context import Payer, paying
+from signoff.agents.guard import guard
+from signoff.agents.overseer import Overseer
+from signoff.checkpoints.budget import Budget
+from signoff.checkpoints.ledger import Ledger
+from signoff.errors import BudgetExhausted, UnknownPrice
+from signoff.testing import ScriptedModel, ScriptedServer, fails
+
+pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def payer(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Iterator[Payer]:
+    monkeypatch.setenv("SIGNOFF_PRICES", '{"scripted": {"input": 1, "output": 4}}')
+    found = Payer(ledger=ledger, run_id="r-1", team="team", role="writer", budgets={"run": Budget(usd=0.05)})
+    with paying(found):
+        yield found
+
+
+def chat(server: ScriptedServer) -> ChatOpenAI:
+    return ChatOpenAI(model="scripted", base_url=server.url, api_key="test", max_retries=0, max_tokens=1000)
+
+
+def test_a_call_that_nobody_guarded_is_charged_by_what_it_used(payer: Payer) -> None:
+    with ScriptedServer(["Paris", "Rome"]) as server:
+        chat(server).invoke("Where?", config={"callbacks": [Overseer()]})
+        asyncio.run(chat(server).ainvoke("Where?", config={"callbacks": [Overseer()]}))
+    [spent] = payer.ledger.spending.by("agent")
+    assert (spent.name, spent.calls, spent.failed, spent.assumed) == ("writer", 2, 0, 0)
+    standing = payer.ledger.budgets.standing("run:r-1")
+    assert standing.spent.nusd / 1e9 == spent.usd > 0
+    assert standing.held.nusd == 0
+
+
+def test_a_call_that_failed_gives_its_reservation_back(payer: Payer) -> None:
+    with ScriptedServer([fails(400)]) as server, pytest.raises(Exception, match="400"):
+        chat(server).invoke("Where?", config={"callbacks": [Overseer()]})
+    standing = payer.ledger.budgets.standing("run:r-1")
+    assert (standing.held.nusd, standing.spent.nusd) == (0, 0)
+
+
+def test_a_call_for_which_there_is_no_money_is_not_made(payer: Payer) -> None:
+    with ScriptedServer(["Paris"]) as server:
+        with pytest.raises(BudgetExhausted):
+            chat(server).invoke("Where? " * 10_000, config={"callbacks": [Overseer()]})
+        assert server.calls == ()
+
+
+def test_a_model_whose_price_nobody_knows_is_not_called(payer: Payer) -> None:
+    with pytest.raises(UnknownPrice):
+        FakeListChatModel(responses=["Paris"]).invoke("Where?", config={"callbacks": [Overseer()]})
+
+
+def test_a_guarded_call_is_charged_once(payer: Payer) -> None:
+    guard(ScriptedModel(["Paris"])).invoke("Where?", config={"callbacks": [Overseer()]})
+    [spent] = payer.ledger.spending.by("agent")
+    assert spent.calls == 1

@@ -1,0 +1,339 @@
+"""Runs exported as tests: they pass as exported, and fail once the team would go another way."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from signoff import Run
+from signoff.checkpoints.authority import Person
+from signoff.errors import SignoffError
+
+SHOP = Path(__file__).parent / "programs" / "shop.py"
+
+
+class Shop:
+    """A team of one's own in a module, which can be changed."""
+
+    def __init__(self, path: Path, signoff: Any) -> None:
+        self.path, self._signoff = path, signoff
+        self.change("", "")
+
+    def change(self, old: str, new: str) -> None:
+        """Write the module anew, with this changed."""
+        text = (self.path if self.path.exists() else SHOP).read_text()
+        assert old in text
+        self.path.write_text(text.replace(old, new, 1))
+        sys.modules.pop("shop", None)
+
+    @property
+    def world(self) -> dict[str, Any]:
+        import shop  # type: ignore[import-not-found]  # written by the test
+
+        world: dict[str, Any] = shop.WORLD
+        return world
+
+    def start(self, **options: Any) -> Run:
+        import shop
+
+        return Run.start(shop.team(), "pay ann", **options)
+
+    def export(self, run: Run, code: int = 0) -> Path:
+        said = self._signoff("export", run.id, "--test", "out/test_shop.py", "--team", "shop:team")
+        assert said.code == code, said.err
+        return Path("out/test_shop.py")
+
+
+@pytest.fixture
+def shop(home: Path, signoff: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    monkeypatch.syspath_prepend(home)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield Shop(home / "shop.py", signoff)
+    sys.modules.pop("shop", None)
+
+
+def play(test: Path, folder: Path) -> None:
+    """Run an exported test here."""
+    spec = spec_from_file_location(test.stem, test)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (function,) = [found for name, found in vars(module).items() if name.startswith("test_")]
+    function(folder)
+
+
+def failing(test: Path, folder: Path) -> str:
+    """Which assertion of an exported test fails."""
+    folder.mkdir()
+    with pytest.raises(AssertionError) as failed:
+        play(test, folder)
+    return str(failed.traceback[-1].statement).strip()
+
+
+def test_a_report_is_played_again_with_nothing_but_pytest(signoff: Any, documents: Path) -> None:
+    said = signoff("run", "report", "Why does the tide rise?", "--sources", "docs", "--yes", "--json")
+    assert said.code == 0, said.err
+    exported = signoff("export", said.json["run"], "--test", "out/test_tide.py", "--json")
+    assert exported.code == 0, exported.err
+    Path("report.md").unlink()
+    for file in documents.iterdir():
+        file.unlink()
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "out/test_tide.py"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+    assert not Path("report.md").exists(), "a rehearsal does nothing outside"
+
+
+def approve(run: Run, shop: Shop) -> None:
+    run.approve(by="eve", reason="fine")
+
+
+def reject(run: Run, shop: Shop) -> None:
+    run.reject("pay less", by="eve").approve(by="bob")
+    assert shop.world["paid"] == [3]
+
+
+def reject_for_good(run: Run, shop: Shop) -> None:
+    assert run.reject(by="eve").status == "stopped"
+
+
+def respond(run: Run, shop: Shop) -> None:
+    run.respond("is that right?", by="eve").approve()
+
+
+def edit(run: Run, shop: Shop) -> None:
+    run.approve(by="eve", args={"to": "ann", "euros": 4})
+    assert shop.world["paid"] == [4]
+
+
+def fail(run: Run, shop: Shop) -> None:
+    shop.world["fails"] = "no money left"
+    run.approve()
+
+
+def lose_and_find(run: Run, shop: Shop) -> None:
+    shop.world["breaks"] = 1
+    run.approve(by="eve").approve(by="eve")  # it happened after all
+
+
+def lose_and_call_again(run: Run, shop: Shop) -> None:
+    shop.world["breaks"] = 1
+    asked = run.approve(by="eve")
+    assert asked.approval is not None
+    asked.approve(by="bob", args={**asked.approval.shown, "happened": "no"})
+    assert shop.world["paid"] == [5]
+
+
+def give_up(run: Run, shop: Shop) -> None:
+    shop.world["breaks"] = 1
+    run.approve().reject(by="bob")
+
+
+def expire(run: Run, shop: Shop) -> None:
+    assert run.approval is not None
+    from sqlalchemy import update
+
+    from signoff.checkpoints import clock
+    from signoff.checkpoints.tables import approvals
+
+    ledger = run.team.ledger
+    assert ledger is not None
+    with ledger.write() as connection:
+        connection.execute(update(approvals).values(expires_at=clock.later(-1)))
+    run.resume()
+
+
+def revoke(run: Run, shop: Shop) -> None:
+    ledger, asked = run.team.ledger, run.approval
+    assert ledger is not None
+    assert asked is not None
+    ledger.approvals.approve(asked.id, by="eve", sha256=asked.shown_sha256)
+    ledger.approvals.revoke(asked.id, by="eve", reason="on second thoughts")
+    run.resume()
+
+
+def leave(run: Run, shop: Shop) -> None:
+    assert run.status == "waiting"
+
+
+DECISIONS: list[Callable[[Run, Shop], None]] = [
+    approve,
+    reject,
+    reject_for_good,
+    respond,
+    edit,
+    fail,
+    lose_and_find,
+    lose_and_call_again,
+    give_up,
+    expire,
+    revoke,
+    leave,
+]
+
+
+@pytest.mark.parametrize("decide", DECISIONS)
+def test_whatever_people_decided_it_passes_as_exported(
+    shop: Shop, tmp_path: Path, decide: Callable[[Run, Shop], None]
+) -> None:
+    run = shop.start()
+    decide(run, shop)
+    paid = list(shop.world["paid"])
+    test = shop.export(run)
+    ending = json.loads(test.with_suffix(".json").read_text())["ending"]
+    assert ending["status"] == run.status
+    assert ending["route"][:3] == ["buyer", "clerk", "auditor"]
+    play(test, tmp_path)
+    assert shop.world["paid"] == paid, "nothing is paid again"
+
+
+def test_steps_that_failed_and_work_that_was_rejected_are_played_again(shop: Shop, tmp_path: Path) -> None:
+    shop.world.update({"clerk fails": 1, "rejects": 1})
+    run = shop.start()
+    run.approve()
+    test = shop.export(run)
+    route = json.loads(test.with_suffix(".json").read_text())["ending"]["route"]
+    assert route == ["buyer", "clerk", "clerk", "auditor", "clerk", "auditor"]
+    play(test, tmp_path)
+
+
+def test_a_team_that_asked_whether_to_go_on_is_played_again(shop: Shop, tmp_path: Path) -> None:
+    shop.world["clerk fails"] = 2
+    run = shop.start()
+    assert run.approval is not None
+    assert run.approval.action == "continue_run"
+    run.approve(args={"turns": 9, "instructions": "fill in ink"}, by="eve")
+    run.approve()
+    play(shop.export(run), tmp_path)
+
+
+def test_a_dry_run_is_played_again_as_one(shop: Shop, tmp_path: Path) -> None:
+    run = shop.start(dry_run=True)
+    run.approve()
+    test = shop.export(run)
+    assert json.loads(test.with_suffix(".json").read_text())["ending"]["outcomes"][0]["status"] == "skipped"
+    play(test, tmp_path)
+
+
+def test_several_people_with_roles_decide_again(shop: Shop, tmp_path: Path) -> None:
+    shop.change('Policy({"pay": "ask"})', 'Policy({"pay": Ask(role="finance", quorum=2)})')
+    run = shop.start()
+    ledger = run.team.ledger
+    assert ledger is not None
+    ledger.people.give("eve", "finance", by="root")
+    run.approve(by="eve").approve(by=Person("bob", frozenset({"finance"})))
+    assert run.status == "done"
+    play(shop.export(run), tmp_path)
+
+
+def test_what_the_supervisors_model_chose_is_chosen_again(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNOFF_PRICES", '{"scripted": 0}')
+    shop.change("        *MORE,", '        Agent(role="temp", needs=(Order,), gives=Invoice, function=invoice),')
+    shop.change(
+        "supervisor=Supervisor()",
+        'supervisor=Supervisor(model=ScriptedModel([says(\'{"next": "temp", "reason": "cheaper"}\')]))',
+    )
+    run = shop.start()
+    run.approve()
+    test = shop.export(run)
+    assert json.loads(test.with_suffix(".json").read_text())["ending"]["route"] == ["buyer", "temp", "auditor"]
+    play(test, tmp_path)
+
+
+def test_a_supervisor_whose_model_did_not_answer_asks_a_person_again(shop: Shop, tmp_path: Path) -> None:
+    shop.change("        *MORE,", '        Agent(role="temp", needs=(Order,), gives=Invoice, function=invoice),')
+    shop.change("supervisor=Supervisor()", "supervisor=Supervisor(model=ScriptedModel([]))")
+    run = shop.start()
+    play(shop.export(run), tmp_path)
+
+
+def test_what_policy_allows_or_denies_is_played_again(shop: Shop, tmp_path: Path) -> None:
+    shop.change('{"pay": "ask"}', '{"pay": "allow"}')
+    play(shop.export(shop.start()), tmp_path)
+
+
+CHANGES = {
+    "allowed now": ('{"pay": "ask"}', '{"pay": "allow"}', "proposals"),
+    "denied now": ('{"pay": "ask"}', '{"pay": "deny"}', "proposals"),
+    "others must decide now": ('{"pay": "ask"}', '{"pay": Ask(role="finance")}', "proposals"),
+    "another amount is proposed": ("task.need(Invoice).euros", "task.need(Invoice).euros + 1", "proposals"),
+    "an agent more": (
+        "        *MORE,",
+        "        Agent(role='scribe', gives=Stock, function=lambda task: Stock()),",
+        "route",
+    ),
+    "an agent less": (
+        '        Agent(role="buyer", gives=Order, function=order),\n        Agent(role="clerk", needs=(Order,),',
+        '        Agent(role="buyer", gives=Order, function=order),\n        Agent(role="clerk2", needs=(Order,),',
+        "route",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_it_fails_once_the_team_would_go_another_way(shop: Shop, tmp_path: Path, change: str) -> None:
+    run = shop.start()
+    run.approve(by="eve")
+    test = shop.export(run)
+    old, new, what = CHANGES[change]
+    shop.change(old, new)
+    assert failing(test, tmp_path / "after") == f"assert now.{what} == then.{what}"
+
+
+def test_secrets_are_not_exported(shop: Shop, tmp_path: Path) -> None:
+    key = "sk-test-0123456789abcdefghij"
+    shop.change('to="ann"', f'to="{key}"')
+    run = shop.start()
+    run.approve(reason=f"with {key}")
+    test = shop.export(run)
+    assert key not in test.with_suffix(".json").read_text()
+    play(test, tmp_path)
+
+
+def test_what_cannot_be_exported_is_told_and_nothing_is_written(shop: Shop, signoff: Any) -> None:
+    run = shop.start()
+    for words, said in (
+        (["--test", "out/x.txt", "--team", "shop:team"], "no name of a test"),
+        (["--test", "shop.py", "--team", "shop:team"], "is there already"),
+        (["--test", "out/test_x.py"], "No ready-made team"),
+        (["--test", "out/test_x.py", "--team", "shop"], "MODULE:NAME"),
+        (["--test", "out/test_x.py", "--team", "shop:nothing"], "is not found"),
+        (["--test", "out/test_x.py", "--team", "shop:WORLD"], "no Team"),
+    ):
+        told = signoff("export", run.id, *words)
+        assert told.code == 1
+        assert said in told.err
+    assert not Path("out").exists()
+
+
+def test_a_run_that_would_not_go_as_it_went_is_not_exported(shop: Shop, signoff: Any) -> None:
+    run = shop.start()
+    run.approve()
+    shop.change('{"pay": "ask"}', '{"pay": "deny"}')
+    told = signoff("export", run.id, "--test", "out/test_x.py", "--team", "shop:team")
+    assert told.code == 1
+    assert "does not go as it went: its proposals" in told.err
+    assert not Path("out").exists()
+
+
+def test_a_run_that_stopped_in_the_middle_of_a_step_is_played_to_there(
+    shop: Shop, signoff: Any, tmp_path: Path
+) -> None:
+    shop.change("return Order(euros=5)", "raise SourcesError('no catalogue')")
+    with pytest.raises(SignoffError):
+        shop.start()
+    import shop as module
+
+    (record,) = signoff("runs", "--json").json
+    run = Run.open(record["id"], team=module.team())
+    assert run.status == "failed"
+    play(shop.export(run), tmp_path)

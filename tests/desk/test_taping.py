@@ -1,0 +1,137 @@
+"""Recording a run of the report team through a scripted endpoint, and replaying it with no key and no endpoint."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from signoff.agents.artifacts import Analysis, Theme
+from signoff.agents.researcher import Finding, Findings
+from signoff.agents.reviewer import Judgement
+from signoff.agents.writer import Sentence, Text
+from signoff.testing import ScriptedServer, calls, fails, gives
+
+QUESTION = "Why does the tide rise and fall?"
+QUOTE = "The tide rises and falls twice a day because the moon pulls the water of the ocean."
+CLAIM = "The moon pulls the water of the ocean twice a day."
+KEY = "sk-verysecret-0123456789abcdef"
+
+
+def script(**changes: Any) -> dict[str, Any]:
+    return {
+        "researcher": [
+            calls("search_sources", query="tide moon"),
+            gives(Findings(findings=[Finding(source="tides.md", text=QUOTE)])),
+        ],
+        "analyst": [
+            gives(Analysis(answer=(1,), themes=(Theme(title="Cause", quotes=(1,), summary="The moon does it."),)))
+        ],
+        "writer": [gives(Text(title="The tide", answer=[Sentence(text=CLAIM, quotes=[1])]))],
+        "reviewer": [gives(Judgement(accepted=True))],
+        **changes,
+    }
+
+
+@pytest.fixture
+def tape(signoff: Any, documents: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tape of a run that waits for a person, made with a key; key and endpoint are gone afterwards."""
+    with monkeypatch.context() as context, ScriptedServer(script(), key=KEY) as server:
+        context.setenv("SIGNOFF_BASE_URL", server.url)
+        context.setenv("OPENAI_API_KEY", KEY)
+        said = signoff("run", "report", QUESTION, "--sources", "docs", "--record", "run.jsonl", "--json")
+        assert said.code == 3, said.err
+        assert "Recorded on run.jsonl" in said.err
+    return Path("run.jsonl")
+
+
+def proposed(signoff: Any, run: str) -> dict[str, Any]:
+    """What a run asks a person."""
+    (asked,) = [found for found in signoff("approvals", "--json").json if found["run_id"] == run]
+    shown: dict[str, Any] = asked["shown"]
+    return shown
+
+
+def test_a_replay_gives_the_same_report_with_no_key_and_no_endpoint(signoff: Any, tape: Path) -> None:
+    (recorded,) = signoff("approvals", "--json").json
+    assert KEY not in tape.read_text()
+    kinds = [json.loads(line).get("kind") for line in tape.read_text().splitlines()[1:]]
+    assert kinds.count("model") == 5
+    said = signoff("run", "report", QUESTION, "--sources", "docs", "--replay", tape, "--json")
+    assert said.code == 3, said.err
+    assert proposed(signoff, said.json["run"]) == recorded["shown"]
+    assert "not asked" not in said.err
+
+
+def test_a_tape_knows_the_team_the_question_and_the_documents(signoff: Any, tape: Path) -> None:
+    said = signoff("run", "--replay", tape, "--json")
+    assert said.code == 3, said.err
+    assert signoff("show", said.json["run"], "--json").json["goal"] == QUESTION
+
+
+def test_a_replay_says_so_and_does_nothing_outside(signoff: Any, tape: Path) -> None:
+    said = signoff("run", "--replay", tape, "--yes")
+    assert said.code == 0, said.err
+    assert "replay of run.jsonl, dry run: nothing is called" in said.err
+    assert "answers are replayed" in said.err
+    assert not Path("report.md").exists()
+
+
+def test_a_question_that_is_not_on_the_tape_ends_the_replay_and_shows_the_difference(signoff: Any, tape: Path) -> None:
+    said = signoff("run", "report", "Why does the sea rise and fall?", "--replay", tape)
+    assert said.code == 1
+    assert "never makes a live call" in said.err
+    assert "[tide]" in said.err
+    assert "[sea]" in said.err
+    assert not Path("report.md").exists()
+
+
+def test_what_was_not_asked_is_told(signoff: Any, tape: Path) -> None:
+    lines = tape.read_text().splitlines()
+    tape.write_text("\n".join([*lines, lines[-1]]) + "\n")
+    said = signoff("run", "--replay", tape)
+    assert said.code == 3, said.err
+    assert "1 exchanges on the tape were not asked" in said.err
+
+
+def test_a_run_that_acts_cannot_go_on_from_a_tape(signoff: Any, tape: Path) -> None:
+    (asked,) = signoff("approvals", "--json").json
+    said = signoff("resume", asked["run_id"], "--replay", tape, "--yes")
+    assert said.code == 1
+    assert "no dry run" in said.err
+    assert not Path("report.md").exists()
+
+
+def test_a_new_run_is_not_recorded_on_the_tape_of_another(signoff: Any, tape: Path) -> None:
+    before = tape.read_bytes()
+    said = signoff("run", "report", QUESTION, "--sources", "docs", "--record", tape)
+    assert said.code == 1
+    assert "is there already" in said.err
+    assert tape.read_bytes() == before
+    assert signoff("run", "--record", "x", "--replay", tape).code == 1
+
+
+def test_a_run_that_failed_goes_on_recording_on_its_tape(
+    signoff: Any, documents: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as context, ScriptedServer(script(writer=[fails(401)])) as server:
+        context.setenv("SIGNOFF_BASE_URL", server.url)
+        context.setenv("SIGNOFF_MODEL", "openai:scripted")
+        said = signoff("run", "report", QUESTION, "--sources", "docs", "--record", "run.jsonl")
+        assert said.code == 1
+        run = signoff("runs", "--json").json[0]["id"]
+    with monkeypatch.context() as context, ScriptedServer(script()) as server:
+        context.setenv("SIGNOFF_BASE_URL", server.url)
+        context.setenv("SIGNOFF_MODEL", "openai:scripted")
+        assert signoff("resume", run, "--record", "run.jsonl").code == 3
+    said = signoff("run", "--replay", "run.jsonl")
+    assert said.code == 1
+    assert "401" in said.err, "the error is replayed as well"
+    replayed = signoff("runs", "--json").json[0]["id"]
+    monkeypatch.setenv("SIGNOFF_MODEL_RETRIES", "0")
+    assert replayed != run
+
+
+def test_without_a_tape_team_and_question_are_needed(signoff: Any) -> None:
+    assert signoff("run").code == 2
+    assert signoff("run", "--replay", "missing.jsonl").code == 1
