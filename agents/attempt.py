@@ -77,7 +77,7 @@ class Attempt:
                 source = self._source(stream=stream)
                 while True:
                     left = self.seconds - (time.monotonic() - started)
-                    async with asyncio.timeout(min(left, link.terms.idle_timeout) if stream else left):
+                    async with asyncio.timeout(min(left, link.terms.idle_timeout) if found else left):
                         part = await anext(source, None)
                     if part is None:
                         break

@@ -72,7 +72,17 @@ class GuardedModel(BaseChatModel):
         return {**self._identifying_params, "_type": GUARDED, "stop": stop, **kwargs}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        return self.chain[0]._get_ls_params(stop, **kwargs)
+        params = self._ls_params.copy()
+        if stop:
+            params["ls_stop"] = stop
+        if isinstance(most := kwargs.get("max_tokens"), int):
+            params["ls_max_tokens"] = most
+        return params
+
+    @cached_property
+    def _ls_params(self) -> LangSmithParams:
+        """What LangSmith is told of the first model; asked once, since it is slow to tell."""
+        return self.chain[0]._get_ls_params()
 
     @cached_property
     def _terms(self) -> Terms:

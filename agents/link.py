@@ -156,7 +156,7 @@ class Link:
         tools = rest.pop("tools", None)
         most = next((rest[name] for name in NAMES_OF_MAX if isinstance(rest.get(name), int)), None)
         own = next((own for name in NAMES_OF_MAX if isinstance(own := getattr(self.model, name, None), int)), None)
-        most = most or own or self.terms.max_output_tokens
+        most = min(most or own or self.terms.max_output_tokens, self.terms.max_output_tokens)
         if tools is None:
             return rest, most
         about = {name: rest.pop(name) for name in _ABOUT_TOOLS if name in rest}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -15,6 +16,7 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.runnables.config import ensure_config, merge_configs, var_child_runnable_config
 
 from signoff.agents.attempt import size_of
 from signoff.agents.bill import NAMES_OF_MAX, make_bill, worst_case
@@ -44,9 +46,11 @@ class _Account:
 
 
 class Overseer(BaseCallbackHandler):
-    """A callback handler for a step; calls made inside inherit it."""
+    """A callback handler for a step; calls made inside inherit it, once `overseen` has begun."""
 
     raise_error = True
+    run_inline = True
+    """Guarded calls, which are nearly all, are looked at for a microsecond; a thread for that would cost more."""
 
     def __init__(self) -> None:
         self._accounts: dict[UUID, _Account] = {}
@@ -81,7 +85,7 @@ class Overseer(BaseCallbackHandler):
         most = next((params[name] for name in NAMES_OF_MAX if isinstance(params.get(name), int)), None)
         most = most or terms.max_output_tokens
         worst = worst_case(price, size=size, most=most, seconds=terms.timeout)
-        hold = payer.ledger.budgets.reserve(payer.scopes, worst, seconds=terms.patience)
+        hold = payer.ledger.budgets.reserve(payer.scopes, worst, seconds=terms.patience, wait=0)
         with self._lock:
             self._accounts[run_id] = _Account(payer, model, price, hold, time.monotonic())
 
@@ -102,6 +106,17 @@ class Overseer(BaseCallbackHandler):
     def _taken(self, run_id: UUID) -> _Account | None:
         with self._lock:
             return self._accounts.pop(run_id, None)
+
+
+@contextmanager
+def overseen(overseer: Overseer) -> Iterator[None]:
+    """Have every call of a model that is made inside seen, in threads and tasks begun with this context as well."""
+    config = merge_configs(ensure_config(), {"callbacks": [overseer]})
+    token = var_child_runnable_config.set(config)
+    try:
+        yield
+    finally:
+        var_child_runnable_config.reset(token)
 
 
 def _total(usage: list[dict[str, Any]]) -> dict[str, int]:

@@ -15,6 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateSnapshot
 
 from signoff.agents.context import budgets_of
+from signoff.agents.tracing import run_span
 from signoff.agents.usage import NO_USAGE, Usage
 from signoff.checkpoints.asking import Approval
 from signoff.checkpoints.authority import Person
@@ -270,10 +271,11 @@ class Run:
             self._ledger.runs.set_status(self.id, "running")
             start = None if begun else {"goal": self.record.goal}
             self._values = None
-            for mode, part in graph.stream(start, config, stream_mode=["custom", "updates"], durability="sync"):
-                check_held()
-                for event in _events(mode, part):
-                    watch(event)
+            with run_span(self.id, self.team.name):
+                for mode, part in graph.stream(start, config, stream_mode=["custom", "updates"], durability="sync"):
+                    check_held()
+                    for event in _events(mode, part):
+                        watch(event)
             return self._note_end(graph.get_state(config).values)
 
     def _note_end(self, values: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
+from signoff.agents.tracing import act_span
 from signoff.checkpoints.asking import Approval
 from signoff.checkpoints.digest import check_storable, readable_text
 from signoff.checkpoints.effects import CLAIM_SECONDS, Effect
@@ -75,7 +76,8 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) 
         if action is None:
             return Command(goto="gate")
         try:
-            effect = perform(ledger(), approval, action)
+            with act_span(action.name, run_id, args=approval.args):
+                effect = perform(ledger(), approval, action)
         except AlreadyDecided:
             return Command(goto="gate")  # taken back this moment
         if effect.status in ("claimed", "released"):

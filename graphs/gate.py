@@ -19,6 +19,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphInterrupt
 from langgraph.types import Command, Interrupt, interrupt
 
+from signoff.agents.tracing import gate_span
 from signoff.checkpoints import clock
 from signoff.checkpoints.asking import Approval
 from signoff.checkpoints.authority import Person
@@ -63,7 +64,8 @@ def build_gate(opening: Opening, ledger: Callable[[], Ledger]) -> NodeWithConfig
     def gate(state: TeamState, config: RunnableConfig) -> Next:
         if not state.get("proposals"):
             return Command(goto="supervisor")
-        return _Visit(state, config, opening, ledger()).pass_on()
+        with gate_span(state["proposals"][0]["action"], state["run"]["id"]):
+            return _Visit(state, config, opening, ledger()).pass_on()
 
     return gate
 

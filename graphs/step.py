@@ -13,6 +13,7 @@ from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Verdict
 from signoff.agents.context import Payer, Say, paying
 from signoff.agents.injection import find_orders
+from signoff.agents.overseer import Overseer, overseen
 from signoff.agents.taint import flags_for
 from signoff.agents.usage import NO_USAGE, Usage, add_usage
 from signoff.agents.work import StepFailed, StepHeld, Work, ado_work, do_work
@@ -26,6 +27,7 @@ from signoff.graphs.routing import order_agents, rejections
 from signoff.graphs.state import StoredArtifact, TeamState, Update, end_step, unheard, what_was_said
 from signoff.tools.action import Proposal
 
+_OVERSEER = Overseer()
 _WARNINGS = 20
 """On one proposal; the first ones tell enough."""
 
@@ -61,7 +63,7 @@ def build_step(agent: Agent[Any], agents: Sequence[Agent[Any]], account: Account
 def _driven(account: Account, state: TeamState, role: str, say: Say) -> Iterator[Payer]:
     """Charge what is called to the run, and give signs of life meanwhile."""
     payer = account.payer(state["run"]["id"], role, say)
-    with paying(payer), HEART.beating(payer.ledger, payer.run_id):
+    with paying(payer), overseen(_OVERSEER), HEART.beating(payer.ledger, payer.run_id):
         yield payer
 
 

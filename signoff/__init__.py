@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from signoff.agents.agent import Agent, Limits, Task
     from signoff.agents.artifacts import Analysis, Artifact, Draft, Evidence, Quote, Review, Verdict
+    from signoff.agents.models import load_models
+    from signoff.checkpoints.budget import Budget
     from signoff.checkpoints.hooks import CommandHook, Webhook
     from signoff.checkpoints.ledger import Ledger
     from signoff.checkpoints.opening import open_saver
@@ -38,6 +40,7 @@ __all__ = [
     "Ask",
     "Below",
     "Between",
+    "Budget",
     "CommandHook",
     "Draft",
     "Evidence",
@@ -63,6 +66,7 @@ __all__ = [
     "Verdict",
     "Webhook",
     "When",
+    "load_models",
     "open_saver",
     "report_team",
 ]
@@ -76,6 +80,7 @@ _HOMES = {
     "Ask": "graphs.rules",
     "Below": "graphs.patterns",
     "Between": "graphs.patterns",
+    "Budget": "checkpoints.budget",
     "CommandHook": "checkpoints.hooks",
     "Draft": "agents.artifacts",
     "Evidence": "agents.artifacts",
@@ -101,6 +106,7 @@ _HOMES = {
     "Verdict": "agents.artifacts",
     "Webhook": "checkpoints.hooks",
     "When": "graphs.rules",
+    "load_models": "agents.models",
     "open_saver": "checkpoints.opening",
     "report_team": "graphs.report",
 }

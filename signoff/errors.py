@@ -140,7 +140,7 @@ class ContextTooLong(ModelError):
     def __init__(self, model: str, problem: str) -> None:
         self.model, self.problem = model, problem
         super().__init__(
-            f"The prompt is too long for model {model!r}: {problem}. Use a model with a larger context, or give it less."
+            f"The prompt is too long for model {model!r}: {problem}. Use a model that takes more, or give it less."
         )
 
 

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     model_patience: float = Field(900.0, gt=0, le=86_400)
     """Seconds that one call may wait in all: for its turn under a rate limit, and between tries."""
     max_output_tokens: int = Field(8_192, ge=16, le=1_000_000)
-    """Tokens one answer of a model may have, unless the agent or the call says otherwise."""
+    """Tokens one answer of a model may have; agents and calls may only ask for less."""
     json_actions: bool | None = None
     """Whether tools are offered as JSON, for models without tool calls; not set: found out."""
 

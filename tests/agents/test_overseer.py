@@ -5,15 +5,17 @@ from collections.abc import Iterator
 
 import pytest
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
+from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 
+from signoff import Agent, Artifact, Team
 from signoff.agents.context import Payer, paying
 from signoff.agents.guard import guard
 from signoff.agents.overseer import Overseer
 from signoff.checkpoints.budget import Budget
 from signoff.checkpoints.ledger import Ledger
 from signoff.errors import BudgetExhausted, UnknownPrice
-from signoff.testing import ScriptedModel, ScriptedServer, fails
+from signoff.testing import ScriptedModel, ScriptedServer, calls, fails, gives
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
@@ -64,3 +66,44 @@ def test_a_guarded_call_is_charged_once(payer: Payer) -> None:
     guard(ScriptedModel(["Paris"])).invoke("Where?", config={"callbacks": [Overseer()]})
     [spent] = payer.ledger.spending.by("agent")
     assert spent.calls == 1
+
+
+class Found(Artifact):
+    text: str
+
+
+def test_a_function_body_that_calls_a_model_of_its_own_is_charged_to_its_run(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNOFF_PRICES", '{"scripted": 1.0}')
+    with ScriptedServer(["Paris"] * 2) as server:
+        finder = Agent(role="finder", gives=Found, function=lambda task: Found(text=chat(server).invoke("Where?").text))
+        graph = Team(agents=[finder], ledger=ledger).compile()
+        assert graph.invoke({"goal": "a city"})["artifacts"]["Found"]["value"]["text"] == "Paris"
+        asyncio.run(graph.ainvoke({"goal": "a city"}))
+    assert sorted((spent.name, spent.calls) for spent in ledger.spending.by("agent")) == [("finder", 2)]
+    assert all(spent.name for spent in ledger.spending.by("run"))
+
+
+def test_a_tool_that_calls_a_model_of_its_own_is_charged_to_the_agent(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNOFF_PRICES", '{"scripted": 1.0}')
+    with ScriptedServer(["Paris"] * 2) as server:
+
+        @tool
+        def ask(question: str) -> str:
+            """Ask another model."""
+            return chat(server).invoke(question).text
+
+        @tool
+        async def ask_slowly(question: str) -> str:
+            """Ask another model."""
+            return (await chat(server).ainvoke(question)).text
+
+        script = [calls("ask", question="Where?"), calls("ask_slowly", question="Where?"), gives(Found(text="Paris"))]
+        finder = Agent(role="finder", gives=Found, model=ScriptedModel(script), tools=(ask, ask_slowly))
+        Team(agents=[finder], ledger=ledger).compile().invoke({"goal": "a city"})
+    [spent] = ledger.spending.by("agent")
+    assert (spent.name, spent.calls) == ("finder", 5)
+    assert spent.usd > 0

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import ssl
-import subprocess
-import sys
-import textwrap
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -301,23 +296,23 @@ def test_the_event_loop_goes_on_while_a_long_answer_is_read() -> None:
         writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(long)}\r\n\r\n".encode() + long.encode())
         await writer.drain()
 
-    async def main() -> float:
-        waits: list[float] = []
+    async def main() -> int:
+        turns = 0
 
         async def watch() -> None:
+            nonlocal turns
             while True:
-                began = time.perf_counter()
                 await asyncio.sleep(0)
-                waits.append(time.perf_counter() - began)
+                turns += 1
 
         async with serving(say_much) as server:
             watching = asyncio.create_task(watch())
             answer = await endpoint(server.url).ainvoke("Hi")
             watching.cancel()
             assert len(str(answer.content)) == 10_000_000
-        return max(waits)
+        return turns
 
-    assert run(main()) < 0.5
+    assert run(main()) > 20
 
 
 def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,51 +356,6 @@ def test_only_an_authority_that_is_trusted_is_believed(tmp_path: Path, monkeypat
         run(main())
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert run(main()).content == "Paris"
-
-
-PROGRAM = """
-    import asyncio, os, sys
-    from signoff.agents.endpoint import Endpoint
-    model = Endpoint(model="m", base_url=sys.argv[1], api_key="k", max_retries=0)
-
-    def ask():
-        assert model.invoke("Hi").content == "Paris"
-
-    async def aask():
-        assert (await model.ainvoke("Hi")).content == "Paris"
-"""
-
-ENDS = {
-    "one loop after the other": "asyncio.run(aask()); asyncio.run(aask())",
-    "a sync call": "ask()",
-    "a stream that is left": "next(iter(model.stream('Hi')))",
-    "a loop that is never closed": "never = asyncio.new_event_loop(); never.run_until_complete(aask())",
-    "a fork": """
-ask()
-child = os.fork()
-ask()
-if child:
-    assert os.waitpid(child, 0)[1] == 0
-""",
-}
-
-
-@pytest.mark.parametrize("ending", ENDS.values(), ids=ENDS.keys())
-def test_nothing_is_left_open_when_a_process_ends(ending: str) -> None:
-    if "fork" in ending and not hasattr(os, "fork"):
-        pytest.skip("no fork here")
-    # Python itself warns of a loop that is not closed, and in a fork of what only its parent may close.
-    strictly = [] if "never" in ending or "fork" in ending else ["-W", "error::ResourceWarning"]
-    environment = os.environ | {"PYTHONSAFEPATH": "1", "NO_COLOR": "1"}
-    with ScriptedServer(["Paris"] * 4) as server:
-        done = subprocess.run(
-            [sys.executable, *strictly, "-c", textwrap.dedent(PROGRAM) + ending, server.url],
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=60,
-        )
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_errors_of_an_address_are_connection_errors() -> None:
