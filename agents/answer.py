@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolCall
 from pydantic import BaseModel
 
 from signoff.agents.conversation import IN_TEXT, NOTED, Call, as_text
@@ -82,6 +82,22 @@ class Reader:
         if values is None or not isinstance(fill_in(self.form, values), BaseModel):
             return ()
         return (Call(IN_TEXT, self.form.__name__, values),)
+
+
+def as_sent(said: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """What was said, as an endpoint takes it back: many refuse arguments that are no JSON, so those are left out."""
+    return [
+        AIMessage(
+            message.content,
+            tool_calls=[
+                *message.tool_calls,
+                *(ToolCall(name=use["name"] or "", args={}, id=use["id"]) for use in message.invalid_tool_calls),
+            ],
+        )
+        if isinstance(message, AIMessage) and message.invalid_tool_calls
+        else message
+        for message in said
+    ]
 
 
 def _calls_of(message: AIMessage) -> tuple[Call, ...]:

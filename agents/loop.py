@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from signoff.agents import abilities
 from signoff.agents.agent import Agent, Task
-from signoff.agents.answer import Answer, Reader
+from signoff.agents.answer import Answer, Reader, as_sent
 from signoff.agents.compaction import ROUNDS, shorten
 from signoff.agents.conversation import Call, Conversation, as_text, open_step
 from signoff.agents.faults import classify
@@ -169,7 +169,7 @@ class Loop:
         self.task.say(f"asks {model.model_name}")
         if native:
             return await model.ainvoke(
-                [SystemMessage(menu.system), opening, *self.conversation.said],
+                [SystemMessage(menu.system), opening, *as_sent(self.conversation.said)],
                 tools=menu.specs,
                 tool_choice=menu.gives if form_only else "any",
                 max_tokens=limits.output_tokens,
