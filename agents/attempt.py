@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
+from pydantic import BaseModel
 
 from signoff.agents import tracing
-from signoff.agents.bill import make_bill
+from signoff.agents.bill import credible_usage, make_bill
 from signoff.agents.breaker import Pass
 from signoff.agents.context import Payer
 from signoff.agents.faults import MAYBE_PAID, Fault, classify
@@ -24,7 +26,9 @@ from signoff.errors import ModelDeclined
 
 if TYPE_CHECKING:
     from signoff.agents.link import Link
+    from signoff.checkpoints.budget import Amount
     from signoff.checkpoints.budgets import Hold
+    from signoff.checkpoints.spending import CallRecord
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class Asked:
     """Tools and other options, as they are for any provider."""
     size: int
     """Bytes of it all: no tokenizer makes more tokens of a text than it has bytes."""
+
+
+class NoAnswer(ValueError):
+    """What came is no model's answer."""
 
 
 class Failed(Exception):
@@ -60,7 +68,7 @@ class Attempt:
     hold: Hold
     seconds: float
 
-    async def parts(self, *, stream: bool) -> AsyncIterator[ChatGeneration]:
+    async def parts(self, *, stream: bool) -> AsyncGenerator[ChatGeneration, None]:
         """The answer; Failed if there is none. Whatever happens the account is settled."""
         started, found = time.monotonic(), list[ChatGeneration]()
         link = self.link
@@ -74,35 +82,38 @@ class Attempt:
             if self.ticket is not None:
                 self.ticket.sending()
             try:
-                source = self._source(stream=stream)
-                while True:
-                    left = self.seconds - (time.monotonic() - started)
-                    async with asyncio.timeout(min(left, link.terms.idle_timeout) if found else left):
-                        part = await anext(source, None)
-                    if part is None:
-                        break
-                    found.append(part)
-                    if stream:
-                        yield part
+                async with aclosing(self._source(stream=stream)) as source:
+                    while True:
+                        left = self.seconds - (time.monotonic() - started)
+                        async with asyncio.timeout(min(left, link.terms.idle_timeout) if found else left):
+                            part = await anext(source, None)
+                        if part is None:
+                            break
+                        found.append(part)
+                        if stream:
+                            yield part
                 message = _merged(found)
                 declined = _declined(message)
             except Exception as error:
-                fault = classify(error)
+                fault = self._told(classify(error), begun=bool(found))
+                self._tell(
+                    fault
+                )  # first, and waiting for nothing: whatever cancels the rest, the next call has its turn
+                span.failed(fault.kind)
                 used = _usage_in(error)
                 await self._settle(fault.kind, started, used, assume=not used and fault.kind in MAYBE_PAID)
-                self._tell(fault)
-                span.failed(fault.kind)
                 raise Failed(fault, error) from error
             except BaseException:  # cancelled, or whoever reads the stream has gone
-                await asyncio.shield(self._settle("cancelled", started, {}, assume=True))
                 self._tell(None)
+                # Not in a task of its own: it begins with handing the bill in, which no second cancelling undoes.
+                await self._settle("cancelled", started, {}, assume=True)
                 raise
             headers = _take_headers(found)
-            usage: dict[str, Any] = dict(message.usage_metadata or {})
-            nusd = await self._settle("declined" if declined else "ok", started, usage, assume=not usage)
-            if self.ticket is not None:
-                self.ticket.answered(headers, int(usage.get("total_tokens", 0)))
+            usage = credible_usage(message.usage_metadata)
             link.breaker.ended(self.leave, answered=True)
+            if self.ticket is not None:
+                self.ticket.answered(headers, usage.get("input_tokens", 0) + usage.get("output_tokens", 0))
+            nusd = await self._settle("declined" if declined else "ok", started, usage, assume=not usage)
             span.answered(message, nusd)
             if declined:
                 raise ModelDeclined(link.address.model, declined)
@@ -114,7 +125,15 @@ class Attempt:
                     message=type(found[-1].message)(content="", response_metadata={"cost_nusd": nusd})
                 )
 
-    async def _source(self, *, stream: bool) -> AsyncIterator[ChatGeneration]:
+    def _told(self, fault: Fault, *, begun: bool) -> Fault:
+        """The fault, and of a time-out how long was waited."""
+        if fault.kind != "timeout":
+            return fault
+        if begun:
+            return replace(fault, message=f"silent amid its answer for {self.link.terms.idle_timeout:g} s or for good")
+        return replace(fault, message=f"no answer in {self.seconds:.4g} s (SIGNOFF_MODEL_TIMEOUT)")
+
+    async def _source(self, *, stream: bool) -> AsyncGenerator[ChatGeneration, None]:
         model, asked = self.link.model, self.asked
         if stream:
             async for chunk in model._astream(asked.messages, stop=asked.stop, **self.options):
@@ -129,7 +148,7 @@ class Attempt:
                 **found.message.response_metadata,
             }
             if not isinstance(found.message, AIMessage):
-                raise TypeError(f"The model answered with a {type(found.message).__name__}.")
+                raise NoAnswer(f"the answer is a {type(found.message).__name__}")
             yield found
 
     def _tell(self, fault: Fault | None) -> None:
@@ -145,8 +164,15 @@ class Attempt:
 
     async def _settle(self, outcome: str, started: float, usage: Mapping[str, Any], *, assume: bool) -> int:
         """Write down what the call used, or the worst case where nobody knows; returns its nano-dollars."""
+        spent, record = self._bill(outcome, started, usage, assume=assume)
+        await self.hold.asettle(spent, record)
+        return spent.nusd
+
+    def _bill(
+        self, outcome: str, started: float, usage: Mapping[str, Any], *, assume: bool
+    ) -> tuple[Amount, CallRecord]:
         link = self.link
-        spent, record = make_bill(
+        return make_bill(
             self.payer,
             model=link.address.model,
             endpoint=link.address.endpoint,
@@ -158,8 +184,6 @@ class Attempt:
             assumed=self.hold.worst if assume else None,
             ms=int((time.monotonic() - started) * 1000),
         )
-        await self.hold.asettle(spent, record)
-        return spent.nusd
 
 
 def _has_its_own(model: BaseChatModel) -> bool:
@@ -172,24 +196,33 @@ def size_of(messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> int:
     total = 16
     for message in messages:
         content = message.content
-        total += 16 + len((content if isinstance(content, str) else json.dumps(content, default=str)).encode())
+        total += 16 + len(
+            (content if isinstance(content, str) else json.dumps(content, default=str)).encode(
+                "utf-8", "backslashreplace"
+            )
+        )
         if isinstance(message, AIMessage) and message.tool_calls:
             total += len(json.dumps(message.tool_calls, default=str).encode())
     for name in ("tools", "response_format"):
         if name in options:
-            total += len(json.dumps(options[name], default=str).encode())
+            total += len(json.dumps(options[name], default=_as_sent).encode())
     return total
+
+
+def _as_sent(value: object) -> object:
+    """A form as the endpoint gets it: its schema."""
+    return value.model_json_schema() if isinstance(value, type) and issubclass(value, BaseModel) else str(value)
 
 
 def _merged(found: Sequence[ChatGeneration]) -> AIMessage:
     """The whole answer; ValueError if nothing came."""
     if not found:
-        raise ValueError("The model ended without an answer.")
+        raise NoAnswer("the model ended without an answer")
     message: Any = found[0].message
     for part in found[1:]:
         message = message + part.message
     if not isinstance(message, AIMessage):
-        raise TypeError(f"The model answered with a {type(message).__name__}.")
+        raise NoAnswer(f"the answer is a {type(message).__name__}")
     return message
 
 
@@ -218,4 +251,4 @@ def _usage_in(error: BaseException) -> dict[str, Any]:
     usage = getattr(getattr(error, "completion", None), "usage", None)
     if usage is None:
         return {}
-    return {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}
+    return credible_usage({"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens})

@@ -6,11 +6,14 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextvars import copy_context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+_LAST_WORDS = 2.0
+"""Seconds that somebody who was interrupted waits for what he waited for to end."""
 
 
 class _Backstage:
@@ -49,7 +52,10 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         return done.result()
     except BaseException:
+        if done.done():
+            raise
         stage.loop.call_soon_threadsafe(lambda: [task.cancel() for task in started])
+        wait([done], _LAST_WORDS)  # what it used is written down, even if the process ends now
         raise
 
 
@@ -58,6 +64,7 @@ def _hand_over(task: asyncio.Task[T], done: Future[T]) -> None:
         return
     if task.cancelled():
         done.cancel()
+        done.set_running_or_notify_cancel()  # only then is who waits for it told
     elif (error := task.exception()) is not None:
         done.set_exception(error)
     else:

@@ -20,6 +20,29 @@ def worst_case(price: Price | None, *, size: int, most: int, seconds: float) -> 
     return Amount(nusd=nusd, tokens=size + most, steps=1, ms=int(seconds * 1000))
 
 
+_MOST_TOKENS: Final = 10**8
+"""Tokens that no call has."""
+
+
+def credible_usage(told: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The usage that an endpoint tells; nothing, if it cannot be: then nobody knows it."""
+    usage = dict(told or {})
+    for name in ("input_tokens", "output_tokens"):
+        value = usage.get(name, 0)
+        if not isinstance(value, int) or not 0 <= value <= _MOST_TOKENS:
+            return {}
+    if usage and not usage.get("input_tokens"):
+        return {}  # every prompt has tokens
+    for name, part, whole in (
+        ("input_token_details", "cache_read", "input_tokens"),
+        ("output_token_details", "reasoning", "output_tokens"),
+    ):
+        value = (usage.get(name) or {}).get(part) or 0
+        if not isinstance(value, int) or not 0 <= value <= usage.get(whole, 0):
+            usage.pop(name)
+    return usage
+
+
 def make_bill(
     payer: Payer,
     *,

@@ -10,7 +10,7 @@ from typing import Final
 
 _FAILURES: Final = 5
 """In a row, after which the circuit is open."""
-_SECONDS: Final = (2.0, 60.0)
+_SECONDS: Final = (2.0, 30.0)
 """How long it stays open the first time, and at most; twice as long after each try that fails."""
 _POLL: Final = 0.2
 
@@ -33,10 +33,10 @@ class Breaker:
         self._probing = False
 
     @property
-    def is_open(self) -> bool:
-        """Whether the endpoint is left alone now."""
+    def seconds_left(self) -> float:
+        """How much longer the endpoint is left alone; 0 if it is not."""
         with self._lock:
-            return self._failures >= _FAILURES and (self._probing or time.monotonic() < self._shut_until)
+            return max(self._shut_until - time.monotonic(), 0.0) if self._failures >= _FAILURES else 0.0
 
     async def admit(self, deadline: float) -> Pass | None:
         """Wait until a call may be made; None if that is not before the deadline, of the monotonic clock.

@@ -26,6 +26,7 @@ from signoff.agents.patience import patience_of
 from signoff.agents.relay import relay
 from signoff.agents.transport import Letter
 from signoff.agents.wire import complete, open_stream
+from signoff.agents.wire_errors import malformed
 
 _OFFICIAL = "https://api.openai.com/v1"
 _RETRIES = 2
@@ -93,9 +94,13 @@ class Endpoint(ChatOpenAI):
             return await twin._agenerate(messages, stop, run_manager, **kwargs)
         payload = self._get_request_payload(messages, stop=stop, **kwargs)
         form = _take_form(payload)
-        completion = await complete(await self._letter(payload), self._retries)
+        letter = await self._letter(payload)
+        completion = await complete(letter, self._retries)
         content = _completed(completion.content)
-        result = self._create_chat_result(content, self._told(completion.headers))
+        try:
+            result = self._create_chat_result(content, self._told(completion.headers))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise malformed(letter.url, 200, completion.headers, "", f"It cannot be read: {error}") from error
         said = result.generations[0].message.additional_kwargs
         if form is not None:
             said["parsed"] = filled_in(form, content)
@@ -252,6 +257,8 @@ def _take_form(payload: dict[str, Any]) -> Form | None:
 def _completed(content: dict[str, Any]) -> dict[str, Any]:
     """A completion with the fields that an endpoint may leave out, as the openai client fills them in."""
     usage = content.get("usage")
+    if not isinstance(usage, dict):
+        usage = None
     if usage:
         usage = {"completion_tokens_details": None, "prompt_tokens_details": None, **usage}
     choices = [{"logprobs": None, **choice} for choice in content["choices"]]

@@ -96,7 +96,9 @@ def _kind(error: BaseException, status: int | None, said: str) -> Kind:
         return "overloaded"
     if isinstance(error, known.ModelError):
         return "dropped" if isinstance(error, known.ModelConnectionError) else "refused"
-    if isinstance(error, JSONDecodeError | UnicodeDecodeError) or _is_named(error, "APIResponseValidationError"):
+    if isinstance(error, JSONDecodeError | UnicodeDecodeError) or _is_named(
+        error, "APIResponseValidationError", "NoAnswer"
+    ):
         return "malformed"
     if isinstance(error, ConnectionError) or _is_clients(error):
         return "dropped"
@@ -119,9 +121,9 @@ def _raised_in(error: BaseException) -> str:
     return str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] if trace is not None else ""
 
 
-def _is_named(error: BaseException, name: str) -> bool:
-    """Whether it is of a class of this name: the clients' packages are not imported to look."""
-    return any(kind.__name__ == name for kind in type(error).__mro__)
+def _is_named(error: BaseException, *names: str) -> bool:
+    """Whether it is of a class of one of these names: the clients' packages are not imported to look."""
+    return any(kind.__name__ in names for kind in type(error).__mro__)
 
 
 def _is_clients(error: BaseException) -> bool:
@@ -172,5 +174,5 @@ def _message(error: BaseException) -> str:
     body = getattr(error, "body", None)
     said = body.get("message") if isinstance(body, dict) else None
     text = said if isinstance(said, str) else str(error)
-    line = (text.splitlines() or [""])[0][:300].rstrip(". ") or type(error).__name__
+    line = (text.replace(" ssl:default", "").splitlines() or [""])[0][:300].rstrip(". ") or type(error).__name__
     return f"{status} {line}" if isinstance(status, int) and not line.startswith("Error code") else line

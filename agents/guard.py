@@ -7,7 +7,8 @@ budget that covers it, timed, tried again or handed to the next model of the cha
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 from functools import cached_property
 from typing import Any, cast
 
@@ -156,8 +157,9 @@ class GuardedModel(BaseChatModel):
             result = await self._agenerate(messages, stop, **kwargs)
             yield _as_chunk(cast(AIMessage, result.generations[0].message))
             return
-        async for part in self._parts(payer, _ask(hidden, stop, kwargs), stream=True):
-            yield cast(ChatGenerationChunk, part)
+        async with aclosing(self._parts(payer, _ask(hidden, stop, kwargs), stream=True)) as parts:
+            async for part in parts:
+                yield cast(ChatGenerationChunk, part)
 
     def _stream(
         self,
@@ -169,20 +171,22 @@ class GuardedModel(BaseChatModel):
         del run_manager
         return relay(self._astream(messages, stop, **kwargs))
 
-    async def _parts(self, payer: Payer, asked: Asked, *, stream: bool) -> AsyncIterator[ChatGeneration]:
+    async def _parts(self, payer: Payer, asked: Asked, *, stream: bool) -> AsyncGenerator[ChatGeneration, None]:
         """The answer of the first model of the chain that gives one."""
         last = len(self._links) - 1
         for place, link in enumerate(self._links):
             begun = False
             try:
-                async for part in link.parts(payer, asked, stream=stream, alone=place == last):
-                    begun = True
-                    yield part
+                async with aclosing(link.parts(payer, asked, stream=stream, alone=place == last)) as parts:
+                    async for part in parts:
+                        begun = True
+                        yield part
                 return
             except ModelError as error:
                 if begun or place == last or not stands_in(error):
                     raise
-                payer.say(f"{error} {self._links[place + 1].address.model} stands in.")
+                problem = getattr(error, "problem", str(error))
+                payer.say(f"{link.address.model}: {problem}; {self._links[place + 1].address.model} stands in")
 
     async def _played(self, payer: Payer, asked: Asked, live: Any) -> AIMessage:
         if payer.tape is None:

@@ -301,7 +301,7 @@ class Limiter:
                     self._has_clerk = False
                     return
                 until = min(errand_at, math.inf if start_at is None else start_at)
-                self._lock.wait(None if until == math.inf else max(0.0, until - time.monotonic()))
+                self._lock.wait(None if until == math.inf else min(max(0.0, until - time.monotonic()), _LONGEST_PAUSE))
                 self._pump()
 
     def _run_errand(self) -> None:

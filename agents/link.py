@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +40,8 @@ _LONGEST_PAUSE: Final = 30.0
 """Seconds between two tries, unless the endpoint asks for more."""
 _GRACE: Final = 30.0
 """Seconds that a reservation outlives the time-out of its call."""
+_CHARGED: Final = frozenset({"model", "n", *NAMES_OF_MAX})
+"""Options that change what a call costs."""
 _ABOUT_TOOLS: Final = ("tool_choice", "parallel_tool_calls", "strict")
 
 
@@ -61,7 +64,9 @@ class Link:
             self.price = FREE
         self.breaker: Breaker = breaker_of(self.address.key)
 
-    async def parts(self, payer: Payer, asked: Asked, *, stream: bool, alone: bool) -> AsyncIterator[ChatGeneration]:
+    async def parts(
+        self, payer: Payer, asked: Asked, *, stream: bool, alone: bool
+    ) -> AsyncGenerator[ChatGeneration, None]:
         """The answer, in one part or as it comes; a ModelError if there is none.
 
         `alone`: no other model stands in, so that an endpoint that is left alone is waited for.
@@ -71,9 +76,10 @@ class Link:
             attempt = await self._begin(payer, asked, deadline if alone else 0.0, deadline)
             begun = False
             try:
-                async for part in attempt.parts(stream=stream):
-                    begun = True
-                    yield part
+                async with aclosing(attempt.parts(stream=stream)) as parts:
+                    async for part in parts:
+                        begun = True
+                        yield part
                 return
             except Failed as failed:
                 fault = failed.fault
@@ -83,7 +89,8 @@ class Link:
                     raise self._explained(fault, failed.error) from failed.error
                 if time.monotonic() + pause >= deadline:
                     raise self._explained(fault, failed.error) from failed.error
-            payer.say(f"{self.address.model}: {fault.message}; tries again in {pause:.1f} s")
+            when = f" in {pause:.1f} s" if pause >= 0.1 else ""
+            payer.say(f"{self.address.model}: {fault.message}; tries again{when}")
             await asyncio.sleep(pause)
 
     async def _begin(self, payer: Payer, asked: Asked, wait_until: float, deadline: float) -> Attempt:
@@ -91,6 +98,9 @@ class Link:
         if self.price is None:
             raise UnknownPrice(self.address.model)
         options, most = self._options(asked)
+        options = {**options, **_limited(self.model, options, most)}
+        if wait_until and (seconds := self.breaker.seconds_left) >= 1:
+            payer.say(f"{self.address.model} failed again and again: left alone for {seconds:.0f} s, then tried again")
         leave = await self.breaker.admit(wait_until)
         if leave is None:
             raise ModelUnreachable(self.address.model, "it failed again and again and is left alone for a while")
@@ -110,7 +120,7 @@ class Link:
                 ticket.failed()
             raise
         return Attempt(
-            self, payer, asked, {**options, **_limited(self.model, asked.options, most)}, ticket, leave, hold, seconds
+            self, payer, asked, {**options, **_limited(self.model, options, most)}, ticket, leave, hold, seconds
         )
 
     async def _turn(self, payer: Payer, weight: int, deadline: float) -> Ticket | None:
@@ -129,21 +139,30 @@ class Link:
             scope = Scope(f"call:{payer.run_id}/{payer.role}", own)
             raised = (await asyncio.to_thread(payer.ledger.budgets.standing, scope.name)).raised
             most, timeout = self._within(scope, raised, asked.size, most)
-        worst = worst_case(self.price, size=asked.size, most=most, seconds=timeout)
+        answers = asked.options.get("n")
+        times = answers if isinstance(answers, int) and answers > 1 else 1
+        worst = worst_case(self.price, size=asked.size, most=most * times, seconds=timeout)
         hold = await payer.ledger.budgets.areserve(payer.scopes, worst, seconds=timeout + _GRACE)
         return hold, min(timeout, hold.ms / 1000), most
 
     def _within(self, scope: Scope, raised: Amount, size: int, most: int) -> tuple[int, float]:
         """The longest answer and the most seconds that the budget of one call allows; BudgetExhausted if none."""
         limit, timeout = scope.limit, self.terms.timeout
+        if limit.steps is not None and limit.steps + raised.steps < 1:
+            raise BudgetExhausted(scope.name, "steps", limit.steps, 0, 1)
+        if limit.seconds is not None and limit.seconds + raised.ms / 1000 <= 0:
+            raise BudgetExhausted(scope.name, "seconds", limit.seconds, 0, timeout)
         if limit.seconds is not None:
             timeout = min(timeout, limit.seconds + (raised.ms / 1000))
-        while most >= 16:
+        least = min(most, 16)
+        while True:
             worst = worst_case(self.price, size=size, most=most, seconds=timeout)
             nusd_left = None if limit.usd is None else limit.amount.nusd + raised.nusd - worst.nusd
             tokens_left = None if limit.tokens is None else limit.tokens + raised.tokens - worst.tokens
             if (nusd_left is None or nusd_left >= 0) and (tokens_left is None or tokens_left >= 0):
                 return most, timeout
+            if most // 2 < least:
+                break
             most //= 2
         what = "usd" if nusd_left is not None and nusd_left < 0 else "tokens"
         held = (limit.usd or 0) + raised.nusd / 1e9 if what == "usd" else (limit.tokens or 0) + raised.tokens
@@ -153,6 +172,11 @@ class Link:
     def _options(self, asked: Asked) -> tuple[dict[str, Any], int]:
         """The options as this provider's package wants them, and how many tokens the answer may have."""
         rest = dict(asked.options)
+        hidden = rest.get("extra_body")
+        unseen = [name for name in (hidden if isinstance(hidden, Mapping) else ()) if name in _CHARGED]
+        if unseen or "model" in rest:
+            problem = f"a guarded call cannot set {(*unseen, 'model')[0]!r} so, since no budget would hold"
+            raise ModelRefused(self.address.model, problem)
         tools = rest.pop("tools", None)
         most = next((rest[name] for name in NAMES_OF_MAX if isinstance(rest.get(name), int)), None)
         own = next((own for name in NAMES_OF_MAX if isinstance(own := getattr(self.model, name, None), int)), None)
@@ -187,7 +211,16 @@ def _without_own_tries(model: BaseChatModel) -> BaseChatModel:
     """The model, with a client that tries once: tries that nobody counts are in no budget and under no limit."""
     clients = [getattr(model, name, None) for name in ("root_client", "root_async_client")]
     if any(client is None or not hasattr(client, "with_options") for client in clients):
-        return model
+        if getattr(model, "max_retries", 0) == 0:  # None is a number of the client's own
+            return model
+        once = model.model_copy(update={"max_retries": 0})
+        for made in (
+            "_client",
+            "_async_client",
+            "_client_params",
+        ):  # of ChatAnthropic, made from the setting when first used
+            once.__dict__.pop(made, None)
+        return once
     once, once_async = (client.with_options(max_retries=0) for client in clients if client is not None)
     return model.model_copy(
         update={
@@ -202,7 +235,7 @@ def _without_own_tries(model: BaseChatModel) -> BaseChatModel:
 def _limited(model: BaseChatModel, options: Mapping[str, Any], most: int) -> dict[str, int]:
     """The bound of the answer, by the name that is used for it."""
     for name in NAMES_OF_MAX:
-        if name in options:
+        if isinstance(options.get(name), int):
             return {name: min(most, options[name])}
     name = "max_output_tokens" if "max_output_tokens" in type(model).model_fields else "max_tokens"
     return {name: most}

@@ -58,7 +58,10 @@ def seconds_asked(headers: Mapping[str, str]) -> float | None:
         except (KeyError, ValueError):
             continue
     moment = parsedate_tz(headers.get("retry-after", ""))
-    return mktime_tz(moment) - time.time() if moment else None
+    try:
+        return mktime_tz(moment) - time.time() if moment else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _own_pause(tries: int) -> float:

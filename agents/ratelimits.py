@@ -86,10 +86,10 @@ def _level(limit: str, remaining: str, reset: str, at: float) -> Level | None:
     """A level of three headers; of several values of the limit, as the IETF once had them, the first counts."""
     first, _, policy = limit.partition(",")
     allowed = _number(first)
-    if not allowed:
+    if not allowed or allowed < 1:
         return None
     window = _parameters(policy).get("w")
-    return Level(allowed, _number(remaining), _seconds(reset, at), _number(window) or None)
+    return Level(allowed, _number(remaining), _bounded(_seconds(reset, at)), _number(window) or None)
 
 
 def _ietf(known: Mapping[str, str]) -> Level | None:
@@ -100,10 +100,15 @@ def _ietf(known: Mapping[str, str]) -> Level | None:
     first = _number(policy.partition(";")[0])
     allowed = _number(said.get("limit") or promised.get("q"))
     allowed = first if allowed is None else allowed
-    if not allowed:
+    if not allowed or allowed < 1:
         return None
     remaining, reset = said.get("remaining") or said.get("r"), said.get("reset") or said.get("t")
-    return Level(allowed, _number(remaining), _number(reset), _number(promised.get("w")) or None)
+    return Level(allowed, _number(remaining), _bounded(_number(reset)), _number(promised.get("w")) or None)
+
+
+def _bounded(reset: float | None) -> float | None:
+    """No endpoint's window is longer than a day: what says so is not to be trusted with the clock."""
+    return None if reset is None else min(reset, 86_400.0)
 
 
 def _retry_after(known: Mapping[str, str], at: float) -> float | None:

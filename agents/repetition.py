@@ -11,7 +11,7 @@ from signoff.checkpoints.digest import canonical_json
 
 _AGAIN = 2
 """Turns in a row that only repeat calls and get what they got before."""
-_NOTHING_NEW = 4
+_NOTHING_NEW = 6
 """Turns in a row whose results were all seen before, whatever was called."""
 _ONE_CALL = 6
 """Times one call is made, whatever comes of it."""
@@ -41,7 +41,8 @@ class Repetition:
         if self._again >= _AGAIN:
             return f"it makes the same calls again, such as {name}, and gets the same results"
         if self._nothing_new >= _NOTHING_NEW:
-            return f"its last {self._nothing_new} turns brought nothing new"
+            self._nothing_new = 0  # other words may still find something: as many turns again
+            return f"its last {_NOTHING_NEW} turns brought nothing new"
         if times >= _ONE_CALL:
             return f"it called {name} with the same arguments {times} times"
         return None

@@ -23,7 +23,7 @@ from signoff.agents.toolbox import NOT_THE_STEPS
 from signoff.agents.tracing import Span, agent_span
 from signoff.agents.usage import Usage
 from signoff.checkpoints.digest import check_storable, readable_text
-from signoff.errors import BudgetExhausted, SignoffError, TeamError, WorkFailed
+from signoff.errors import BudgetExhausted, ModelUnreachable, SignoffError, TeamError, WorkFailed
 from signoff.tools.action import Proposal
 
 
@@ -143,6 +143,13 @@ def _place(error: Exception) -> str:
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
+def _problem(error: Exception) -> str:
+    """What went wrong, without advice for somebody at a terminal: the run goes on by itself, or asks."""
+    if isinstance(error, ModelUnreachable):
+        return f"model {error.model!r} gave no answer: {error.problem}"
+    return str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}{_place(error)}"
+
+
 def _explain(error: Exception, agent: Agent[Any], loop: Loop) -> Exception:
     """What to raise instead: a body is somebody else's code, so anything may come out of it."""
     if isinstance(error, StepHeld):  # of a step within this one
@@ -154,6 +161,5 @@ def _explain(error: Exception, agent: Agent[Any], loop: Loop) -> Exception:
     ):
         return error
     if not isinstance(error, WorkFailed):
-        problem = str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}{_place(error)}"
-        error = WorkFailed(agent.role, readable_text(problem))
+        error = WorkFailed(agent.role, readable_text(_problem(error)))
     return StepFailed(error, loop.usage, loop.flags)

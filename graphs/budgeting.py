@@ -18,6 +18,8 @@ from signoff.graphs.state import RAISE_BUDGET, StoredProposal, TeamState
 from signoff.settings import load_settings
 from signoff.tools.action import Proposal
 
+_CALLS_AT_LEAST = 5
+"""Calls like the next one that a budget of nothing is proposed to be raised for."""
 SUPERVISOR = "supervisor"
 """Whom the calls of the supervisor's own model are charged to."""
 
@@ -63,8 +65,8 @@ class Account:
 def ask_for_budget(state: TeamState, error: BudgetExhausted, payer: Payer, doing: str) -> StoredProposal:
     """The question whether a budget is raised; `doing` is what was going on, as a sentence."""
     reason = (
-        f"The budget of {describe_scope(error.scope)} is used up: {_said(error.what, error.spent)} of "
-        f"{_said(error.what, error.limit)} spent, and the next call may take {_said(error.what, error.wanted)}. "
+        f"The budget of {describe_scope(error.scope)} does not cover the next call: {_said(error.what, error.spent)} "
+        f"of {_said(error.what, error.limit)} is spent, and the call may take {_said(error.what, error.wanted)}. "
         f"{doing} {_costs(state.get('usage', NO_USAGE))}"
     )
     args = Raise.model_validate({"scope": error.scope, error.what: _more(error, payer)}).model_dump(mode="json")
@@ -77,15 +79,16 @@ def ask_for_budget(state: TeamState, error: BudgetExhausted, payer: Payer, doing
 def _more(error: BudgetExhausted, payer: Payer) -> float | int:
     """As much as the budget was at first, and at least enough for the next call."""
     first = getattr(payer.budgets.get(error.scope.partition(":")[0], NO_LIMIT), error.what) or 0
-    missing = max(error.spent + error.wanted - error.limit, 0)
+    missing = max(error.spent + error.wanted - error.limit, 0) * (1 if first else _CALLS_AT_LEAST)
     if error.what == "usd":
         return max(first, math.ceil(missing * 100) / 100) or 0.01
     return max(first, math.ceil(missing)) or 1
 
 
 def _said(what: str, amount: float) -> str:
-    """An amount with its unit."""
-    return str(Budget.model_validate({what: amount if what in ("usd", "seconds") else int(amount)}))
+    """An amount with its unit, however large."""
+    values: dict[str, Any] = {what: amount if what in ("usd", "seconds") else int(amount)}
+    return str(Budget.model_construct(None, **values))
 
 
 def _costs(usage: Usage) -> str:

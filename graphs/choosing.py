@@ -9,7 +9,7 @@ from typing import Any, Literal
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from signoff.agents.agent import Agent
 from signoff.agents.tiers import Tiers, tiers_of
@@ -26,6 +26,8 @@ _INSTRUCTIONS = (
 
 _NOT_FOR_A_PERSON = (BudgetExhausted, ModelRefused, SettingsError, StoreError, TapeError, UnknownPrice)
 """Errors that going on cannot mend."""
+
+_NO_CHOICE = "The supervisor's model gave no usable decision."
 
 Chosen = tuple[Assignment | Pause, Usage]
 """Who works next or why a person is asked, and what asking used."""
@@ -78,13 +80,15 @@ def _unanswered(question: Open, error: Exception) -> Chosen:
     """A model's client may raise anything; a supervisor without an answer asks a person."""
     if isinstance(error, _NOT_FOR_A_PERSON):
         raise error
-    return Pause(f"{question.why} The supervisor's model did not answer: {error}"), NO_USAGE
+    if isinstance(error, ValidationError):
+        return Pause(f"{question.why} {_NO_CHOICE}"), NO_USAGE
+    return Pause(f"{question.why} The supervisor's model did not answer: {getattr(error, 'problem', error)}."), NO_USAGE
 
 
 def _read(question: Open, answer: Any) -> Chosen:
     used, choice = call_usage(answer["raw"]), answer["parsed"]
     if not isinstance(choice, Choice) or choice.next == "person":
-        reason = choice.reason if isinstance(choice, Choice) else "The supervisor's model gave no usable decision."
+        reason = choice.reason if isinstance(choice, Choice) else _NO_CHOICE
         return Pause(f"{question.why} {reason}"), used
     assigned = Assignment(agent=choice.next, reason=choice.reason, instructions=choice.instructions, stronger=0)
     return assigned, used

@@ -245,9 +245,9 @@ def test_turns_that_bring_nothing_new_are_noticed_though_each_call_is_another() 
         """Search."""
         return "Nothing found."
 
-    model = ScriptedModel([*(calls("search", word=word) for word in "abcde"), DONE])
+    model = ScriptedModel([*(calls("search", word=word) for word in "abcdefg"), DONE])
     do_work(teller(model, tools=(search,)), TASK)
-    assert "brought nothing new" in model.calls[5].last
+    assert "brought nothing new" in model.calls[7].last
     assert not any("circles" in call.last for call in model.calls[:5])
 
 

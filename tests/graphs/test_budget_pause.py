@@ -90,7 +90,7 @@ def test_a_run_whose_budget_ends_asks_and_goes_on_just_where_it_was(ledger: Ledg
     trip = Expedition(ledger, budget=Budget(steps=2))
     question = asked(trip.start())
     assert question["args"] == {"scope": "run:r-1", "usd": None, "tokens": None, "steps": 2, "seconds": None}
-    assert "The budget of this run is used up: 2 steps of 2 steps spent" in question["description"]
+    assert "The budget of this run does not cover the next call: 2 steps of 2 steps is spent" in question["description"]
     assert "scout was at work: Facts is missing" in question["description"]
     assert ledger.runs.get("r-1").status == "waiting"
     result = trip.answer(APPROVE)
