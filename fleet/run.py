@@ -276,10 +276,12 @@ class Run:
                     check_held()
                     for event in _events(mode, part):
                         watch(event)
-            return self._note_end(graph.get_state(config).values)
+            if self.status == "running":
+                self._note_end(graph.get_state(config).values)
+            return None
 
     def _note_end(self, values: Mapping[str, Any]) -> None:
-        """Say in the ledger that the run has ended.
+        """Say in the ledger that the run has ended, if it still says that it goes on.
 
         Its last node does, unless a crash fell between that and the checkpoint: then the node is not executed again.
         """
