@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from signoff.agents.artifacts import Artifact
 from signoff.agents.context import Say, say_nothing
-from signoff.checkpoints.budget import NO_LIMIT, Budget
+from signoff.checkpoints.budget import NO_LIMIT, Budget, budget_of
 from signoff.errors import TeamError
 from signoff.tools.action import Action, Proposal
 
@@ -34,8 +34,15 @@ class Limits:
     """Times the step is tried before the supervisor pauses for a person."""
     output_tokens: int = 8_192
     """Tokens that one answer of the model may have."""
-    budget: Budget = NO_LIMIT
-    """What the agent may use in one run, over all its steps."""
+    budget: Budget | str = NO_LIMIT
+    """What the agent may use in one run, over all its steps, as a Budget or such as `$2 tokens=100000`."""
+
+    def __post_init__(self) -> None:
+        for name in ("model_calls", "attempts", "output_tokens"):
+            number = getattr(self, name)
+            if not isinstance(number, int) or number < 1:
+                raise TeamError(f"Limits({name}={number!r}) lets no step be done. Give a whole number, 1 or more.")
+        budget_of(self.budget, "Limits")
 
 
 @dataclass(frozen=True)

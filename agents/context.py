@@ -57,9 +57,9 @@ def budgets_of(settings: Settings) -> dict[str, Budget]:
     for level in LEVELS:
         text = getattr(settings, f"{level}_budget").strip()
         try:
-            found[level] = Budget() if text.lower() in ("", "none") else Budget.read(text)
+            found[level] = Budget.read(text)
         except ValueError as error:
-            problem = f"{text!r} is not usable ({str(error).splitlines()[0]})"
+            problem = f"{text!r} is not usable ({error})"
             raise SettingsError(f"SIGNOFF_{level.upper()}_BUDGET", problem, "Write it as `$2 tokens=100000`.") from None
     return found
 

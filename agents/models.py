@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from signoff.agents.faults import classify
 from signoff.agents.guard import guard
 from signoff.agents.terms import Terms
@@ -67,11 +69,14 @@ def load_model(name: str, settings: Settings) -> BaseChatModel | None:
     from langchain.chat_models import init_chat_model
 
     try:
-        loaded: BaseChatModel = init_chat_model(name)
+        loaded: BaseChatModel = init_chat_model(model, model_provider=provider)
     except ImportError as error:
-        raise UnknownModel(name, f"its provider is not installed ({error})") from error
+        package = getattr(error.__cause__, "name", None) or f"that of {provider}"
+        raise UnknownModel(name, f"its package is not installed ({package.replace('_', '-')})") from error
+    except ValidationError as error:
+        raise UnknownModel(name, f"its settings are not complete ({error.errors()[0]['msg'].rstrip('.')})") from error
     except ValueError as error:
-        raise UnknownModel(name, str(error).splitlines()[0]) from error
+        raise UnknownModel(name, f"there is no provider {provider!r}") from error
     return loaded
 
 

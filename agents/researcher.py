@@ -12,6 +12,7 @@ from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Evidence, Quote
 from signoff.agents.research import gather, verify_quotes
 from signoff.agents.tiers import Tiers
+from signoff.agents.words import counted
 from signoff.errors import WorkFailed
 from signoff.tools.search import search_tools
 from signoff.tools.sources import IndexProgress, Sources
@@ -64,7 +65,7 @@ def researcher(
         evidence = Evidence(question=task.goal, quotes=tuple(quotes), searched=sources.documents)
         verified, dropped = verify_quotes(evidence, sources)
         if dropped:
-            task.say(f"threw away {dropped} quotes that do not stand in their document")
+            task.say(f"threw away {counted(dropped, 'quote')} not found word for word in the document")
         return verified
 
     def check(evidence: Evidence, task: Task) -> Evidence:
@@ -74,7 +75,7 @@ def researcher(
         raise WorkFailed(
             "researcher",
             f"nothing in {str(sources.folder)!r} answers “{task.goal}” "
-            f"({evidence.searched} documents searched).{missing} Add documents or ask in other words.",
+            f"({counted(evidence.searched, 'document')} searched).{missing} Add documents or ask in other words.",
             final=True,
         )
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from signoff.checkpoints import clock
+from signoff.errors import TeamError
 
 NANO: Final = 1_000_000_000
 """Nano-dollars in a dollar: the ledger counts money in whole ones, rounded up."""
@@ -27,14 +28,19 @@ class Budget(BaseModel):
 
     @classmethod
     def read(cls, text: str) -> Budget:
-        """Read `$2`, or words such as `usd=2 tokens=100000`; ValueError if it says anything else."""
+        """Read `$2`, words such as `usd=2 tokens=100000`, or `none`; ValueError says what else it says."""
+        if text.strip().lower() == "none":
+            return cls()
         values: dict[str, Any] = {}
         for word in text.replace(",", " ").split():
             name, equals, value = ("usd", "=", word[1:]) if word.startswith("$") else word.partition("=")
             if name not in cls.model_fields or not equals or name in values:
                 raise ValueError(f"{word!r} is not $AMOUNT, or one of usd, tokens, steps, seconds with =NUMBER, once")
             values[name] = value.replace("_", "")
-        return cls.model_validate(values)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ValueError(_reason(error)) from None
 
     @property
     def amount(self) -> Amount:
@@ -49,17 +55,48 @@ class Budget(BaseModel):
         return any(value is not None for value in (self.usd, self.tokens, self.steps, self.seconds))
 
     def __str__(self) -> str:
-        words = {"usd": "$", "tokens": " tokens", "steps": " steps", "seconds": " s"}
-        said = [
-            f"${value:,.9g}" if name == "usd" else f"{value:,}{words[name]}"
-            for name, value in self.model_dump().items()
-            if value is not None
-        ]
-        return ", ".join(said) or "no limit"
+        return ", ".join(_said(name, value) for name, value in self if value is not None) or "no limit"
 
 
 NO_LIMIT: Final = Budget()
 """Limits nothing."""
+
+
+def budget_of(given: Budget | str, whose: str) -> Budget:
+    """The budget that a program gives, as such or as a text; TeamError says whose it is if it cannot be read."""
+    if isinstance(given, Budget):
+        return given
+    try:
+        if isinstance(given, str):
+            return Budget.read(given)
+        problem = "it is neither a Budget nor a text"
+    except ValueError as error:
+        problem = str(error)
+    raise TeamError(f"{whose}: the budget {given!r} is not usable ({problem}). Write it as '$2 tokens=100000'.")
+
+
+def _reason(error: ValidationError) -> str:
+    """Why a number is no limit."""
+    first = error.errors()[0]
+    name, found = first["loc"][0], first.get("ctx", {})
+    match first["type"]:
+        case "greater_than_equal":
+            return f"{name} must be 0 or more"
+        case "less_than_equal":
+            return f"{name} must be {found['le']:,} or less"
+        case _:
+            return f"{name} must be a {'whole ' if name in ('tokens', 'steps') else ''}number"
+
+
+def _said(name: str, value: float) -> str:
+    """A limit with its unit."""
+    match name:
+        case "usd":
+            return f"${value:,.9g}"
+        case "seconds":
+            return f"{value:,} s"
+        case _:
+            return f"{value:,} {name.removesuffix('s') if value == 1 else name}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LEAD: Final = 0.03
+LEAD: Final = 0.02
 """Share of a limit that is left unused: what jitter on the way moves into a window must still fit there."""
 SPAN: Final = 0.2
 """Seconds of the timeline that are taken at once; who waits for others waits for about as much of each."""

@@ -21,6 +21,8 @@ from signoff.checkpoints.secret_texts import REDACTED, hide_patterns
 
 _SHORTEST: Final = 8
 _MOST: Final = 256
+_FOLDER: Final = "PWD"
+"""In the environment this is the working folder, not a password."""
 _known: dict[str, tuple[str, ...]] = {}
 """Each known secret, and how it may be spelled."""
 _learning: Final = threading.Lock()
@@ -38,7 +40,7 @@ def remember_secrets(*secrets: str) -> None:
 
 def remember_settings(settings: BaseModel) -> None:
     """Have the secrets of these settings redacted, and those in the environment: tools and models read theirs there."""
-    named = (value for name, value in os.environ.items() if covers(name) == "everything")
+    named = (value for name, value in os.environ.items() if name != _FOLDER and covers(name) == "everything")
     remember_secrets(*_secrets_in(settings), *named)
 
 

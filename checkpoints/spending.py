@@ -95,6 +95,8 @@ class Spent:
     """Less than the strongest tier would have cost, where that is known."""
     assumed: int
     """Calls that were charged their worst case, because the endpoint told no usage."""
+    usd_assumed: float
+    """What those were charged."""
     seconds: float
     """How long the calls took, added up."""
 
@@ -117,6 +119,7 @@ class Spending:
             func.sum(columns.nusd).label("nusd"),
             func.sum(saved).label("saved"),
             func.sum(case((columns.assumed, 1), else_=0)).label("assumed"),
+            func.sum(case((columns.assumed, columns.nusd), else_=0)).label("nusd_assumed"),
             func.sum(columns.ms).label("ms"),
         ).group_by(name)
         if run_id is not None:
@@ -136,6 +139,7 @@ class Spending:
                 usd=int(row.nusd) / 1e9,
                 usd_saved=int(row.saved) / 1e9,
                 assumed=int(row.assumed),
+                usd_assumed=int(row.nusd_assumed) / 1e9,
                 seconds=int(row.ms) / 1e3,
             )
             for row in rows

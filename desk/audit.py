@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
+from signoff.desk.faults import one_of
+
 audit = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check and export the audit log.")
 
+Format = Literal["jsonl", "csv"]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Database = Annotated[
     str | None, typer.Option(metavar="FILE", help="The database, or an address; that of the settings by default.")
@@ -46,7 +49,9 @@ def anchor(
 @audit.command()
 def export(
     run: Annotated[str | None, typer.Option(metavar="RUN", help="Only this run's entries.")] = None,
-    format: Annotated[Literal["jsonl", "csv"], typer.Option(help="How they are written.")] = "jsonl",
+    format: Annotated[
+        Format, typer.Option(parser=one_of(Format), metavar="|".join(get_args(Format)), help="How they are written.")
+    ] = "jsonl",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="The file; standard output by default.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
     database: Database = None,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
 from signoff.desk.audit import audit
 from signoff.desk.database import db
+from signoff.desk.faults import check_words, explain, one_of
 from signoff.desk.model import model as local_model
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app.add_typer(db, name="db")
 app.add_typer(audit, name="audit")
 app.add_typer(local_model, name="model")
 
+CostsBy = Literal["run", "agent", "model", "tier", "team", "day"]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of one.")]
 ApprovalId = Annotated[str, typer.Argument(metavar="APPROVAL", help="An approval's id, or the beginning of one.")]
@@ -73,8 +75,9 @@ def run(
     json: Json = False,
 ) -> None:
     """Give a team a goal; sign off what it proposes. TEAM and QUESTION are left out to replay what was recorded."""
-    if replay is None and not (team and question):
-        raise typer.BadParameter("TEAM and QUESTION are missing.")
+    missing = [name for name, value in (("TEAM", team), ("QUESTION", question)) if not value]
+    if replay is None and missing:
+        raise typer.BadParameter(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
     recorded = None
     if replay is not None:
         from signoff.desk.taping import read_recorded
@@ -132,7 +135,7 @@ def show(run: RunId, json: Json = False) -> None:
 @app.command()
 def costs(
     by: Annotated[
-        Literal["run", "agent", "model", "tier", "team", "day"], typer.Option(help="What to add up by.")
+        CostsBy, typer.Option(parser=one_of(CostsBy), metavar="|".join(get_args(CostsBy)), help="What to add up by.")
     ] = "run",
     run: Annotated[str | None, typer.Option(metavar="RUN", help="Only this run, or the beginning of its id.")] = None,
     json: Json = False,
@@ -289,7 +292,6 @@ def sources(
 
 def main() -> None:
     """Run the command; an expected error is one line on standard error and exit code 1."""
-    from signoff.desk.faults import check_words
     from signoff.desk.streams import open_closed_streams
 
     open_closed_streams()
@@ -297,8 +299,6 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        from signoff.desk.faults import explain
-
         line = explain(error)
         if line is None or "--debug" in sys.argv:
             raise

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import reduce
 
+from rich.cells import cell_len
 from rich.console import Console
 
 from signoff.checkpoints.opening import configured_ledger
@@ -22,6 +23,20 @@ _NOBODY = {
     "day": "no day",
 }
 
+_COLUMNS = {
+    "calls": "calls",
+    "failed": "failed",
+    "in": "input_tokens",
+    "cached": "cached_tokens",
+    "out": "output_tokens",
+    "reasoning": "reasoning_tokens",
+    "cost": "usd",
+    "saved": "usd_saved",
+    "seconds": "seconds",
+}
+"""What the table shows beside the name, and where it stands."""
+_FIRST_TO_GO = ("reasoning", "cached", "seconds", "saved", "failed")
+
 
 def list_costs(kind: Kind, run: str | None, *, json: bool) -> None:
     """Print what was spent, by this; of one run, or of all."""
@@ -36,22 +51,44 @@ def list_costs(kind: Kind, run: str | None, *, json: bool) -> None:
     if not found:
         where = "" if run_id is None else f" in run {run_id}"
         return say(console, f"No model was called yet{where}, so nothing was spent.")
-    rows = table(kind, "calls", "failed", "in", "cached", "out", "reasoning", "cost", "saved", "seconds")
-    for column in rows.columns[1:]:
-        column.justify = "right"
-    shown = [replace(spent, name=spent.name or _NOBODY[kind]) for spent in found]
-    for spent in [*shown, _total(shown)]:
-        row(rows, *_cells(spent))
-    console.print(rows)
+    _print_table(console, kind, [replace(spent, name=spent.name or _NOBODY[kind]) for spent in found])
     if kind != "tier":
         for spent in ledger.spending.by("tier", run_id):
             if spent.name:
                 say(console, f"Tier {spent.name} cost {_dollars(spent.usd)}{_saving(spent)}.")
-    assumed = _total(found).assumed
-    if assumed:
-        calls = "1 call was" if assumed == 1 else f"{assumed:,} calls were"
-        say(console, f"{calls} charged the worst case, because the endpoint told no usage.")
+    total = _total(found)
+    if total.assumed:
+        calls = "1 call was" if total.assumed == 1 else f"{total.assumed:,} calls were"
+        why = "because the endpoint told no usage; the tokens are not known"
+        say(console, f"{calls} charged the worst case, {_dollars(total.usd_assumed)}, {why}.")
     return None
+
+
+def _print_table(console: Console, kind: Kind, shown: Sequence[Spent]) -> None:
+    """Print a line for each and the total, without columns that say nothing or have no room beside the names."""
+    total = _total(shown)
+    lines = [_cells(spent) for spent in [*shown, total]]
+    widths = {
+        name: 2 + max(cell_len(cell) for cell in (name, *(line[place] for line in lines)))
+        for place, name in enumerate(_COLUMNS, 1)
+        if any(getattr(spent, _COLUMNS[name]) for spent in shown)
+    }
+    room = console.width - 2 - max(cell_len(line[0]) for line in [(kind,), *lines])
+    left_out = []
+    for name in _FIRST_TO_GO:
+        if name in widths and sum(widths.values()) > room:
+            left_out.append(name)
+            del widths[name]
+    rows = table(kind, *widths)
+    rows.columns[0].overflow = "fold"
+    for column in rows.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    places = [0, *(place for place, name in enumerate(_COLUMNS, 1) if name in widths)]
+    for line in lines:
+        row(rows, *(line[place] for place in places))
+    console.print(rows)
+    if left_out:
+        say(console, f"No room for {', '.join(left_out)}: see --json.")
 
 
 def _total(found: Sequence[Spent]) -> Spent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from importlib import import_module
+from itertools import zip_longest
 from json import dumps
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,13 +13,19 @@ from typing import Any
 
 from rich.console import Console
 
+from signoff.checkpoints.opening import configured_ledger
 from signoff.desk.terminal import print_json, say
 from signoff.errors import CannotExport, SettingsError
 from signoff.fleet.history import read_story
 from signoff.fleet.rehearsal import Ending, rehearse
 from signoff.fleet.run import Run
+from signoff.graphs.catalog import rebuild_team
 from signoff.graphs.team import Team
 from signoff.settings import Settings, load_settings
+
+_SHOWN = 100
+"""Characters of a text that a message shows."""
+_ABSENT = object()
 
 _TEST = '''"""Run {run} of the team {team!r}, played again without its models. Made by `signoff export`.
 
@@ -74,7 +81,9 @@ def _open(run_id: str, team: str, settings: Settings) -> Run:
     """The run; a ready-made team is built without its models, which nothing asks."""
     if team:
         return Run.open(run_id, team=_load(team), settings=settings)
-    return Run.open(run_id, settings=settings.model_copy(update={"model": "offline"}))
+    record = configured_ledger(settings).runs.get(run_id)
+    rebuilt = rebuild_team(record.team, {**record.options, "model": "offline"}, settings)
+    return Run.open(record.id, team=rebuilt, settings=settings)
 
 
 def _load(team: str) -> Team:
@@ -108,9 +117,34 @@ def _text(run: Run, team: str) -> str:
 
 
 def _difference(now: Ending, then: Ending) -> str:
-    """The first thing that is not the same."""
+    """The first thing that is not the same, down to the one field of it."""
     for name in ("route", "proposals", "outcomes", "status"):
         found, wanted = getattr(now, name), getattr(then, name)
         if found != wanted:
-            return f"its {name} is {found!r:.300}, and was {wanted!r:.300}"
+            return f"its {_differing(name, found, wanted)}"
     return "nothing"
+
+
+def _differing(name: str, found: Any, wanted: Any) -> str:
+    """Where two values of this name differ first, and what stands there."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in [*wanted, *(key for key in found if key not in wanted)]:
+            if found.get(key, _ABSENT) != wanted.get(key, _ABSENT):
+                return _differing(f"{name}.{key}", found.get(key, _ABSENT), wanted.get(key, _ABSENT))
+    if isinstance(found, list) and isinstance(wanted, list):
+        for place, (one, other) in enumerate(zip_longest(found, wanted, fillvalue=_ABSENT)):
+            if one != other:
+                return _differing(f"{name}[{place}]", one, other)
+    return f"{name} is {_around(found, wanted)}, and was {_around(wanted, found)}"
+
+
+def _around(text: Any, other: Any) -> str:
+    """A value for a message: of a long text only what stands where it begins to differ from the other."""
+    if text is _ABSENT:
+        return "not there"
+    if not isinstance(text, str) or not isinstance(other, str) or len(text) <= _SHOWN:
+        return f"{text!r:.{2 * _SHOWN}}"
+    same = next((place for place, (one, two) in enumerate(zip(text, other, strict=False)) if one != two), len(other))
+    start = max(0, min(same, len(text)) - _SHOWN // 4)
+    part = text[start : start + _SHOWN]
+    return f"{'…' if start else ''}{part!r}{'…' if start + _SHOWN < len(text) else ''}"

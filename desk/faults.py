@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
+
+import typer
 
 from signoff.errors import SignoffError
 
@@ -29,3 +32,15 @@ def explain(error: Exception) -> str | None:
         where = f" ({error.filename})" if error.filename else ""
         return f"{error.strerror or error}{where}. Mend it and go on; nothing committed was lost."
     return None
+
+
+def one_of(literal: Any) -> Callable[[str], str]:
+    """Reads an option that takes one word of a Literal; Typer's own way says `Value error` of any other."""
+    words: tuple[str, ...] = get_args(literal)
+
+    def parse(word: str) -> str:
+        if word not in words:
+            raise typer.BadParameter(f"{word!r} is not one of {', '.join(words)}.")
+        return word
+
+    return parse

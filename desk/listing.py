@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
@@ -10,6 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
+from signoff.agents.usage import NO_USAGE, Usage
+from signoff.agents.words import counted
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.checkpoints.runs import RunRecord
@@ -28,8 +30,10 @@ def list_runs(limit: int, *, json: bool) -> None:
         console.print('No runs yet. Start one: signoff run report "QUESTION" --sources DIR', highlight=False)
         return None
     found = table("run", "team", "status", "started", "goal")
+    found.columns[0].no_wrap = True
     for record in records:
-        row(found, record.id, record.team, standing(record), _moment(record.created_at), _short(record.goal))
+        stands = f"{standing(record)}, dry run" if record.dry_run else standing(record)
+        row(found, record.id, record.team, stands, _moment(record.created_at), _short(record.goal))
     console.print(found)
     return None
 
@@ -104,9 +108,9 @@ def show_run(run_id: str, *, json: bool) -> None:
         body = {**asdict(record), "state": kept, "audit": [asdict(entry) for entry in entries]}
         return print_json(body)
     console = Console()
-    started = _moment(record.created_at)
     started, stands = _moment(record.created_at), standing(record)
-    say(console, f"{record.id} · {record.team} · {stands} · started {started}", "bold")
+    dry = " · dry run" if record.dry_run else ""
+    say(console, f"{record.id} · {record.team} · {stands}{dry} · started {started}", "bold")
     say(console, record.goal, "italic")
     if record.note:
         say(console, record.note)
@@ -115,7 +119,9 @@ def show_run(run_id: str, *, json: bool) -> None:
         row(plan, step["agent"], step["status"], _short(step["note"]))
     if plan.row_count:
         console.print(plan)
-        console.print(usage_text(state["usage"]), highlight=False)
+    used = _usage(ledger, record, state)
+    if plan.row_count or used["calls"]:
+        console.print(usage_text(used), highlight=False)
     history = table("when", "event", "details")
     for entry in entries:
         row(history, _moment(entry.at), entry.event, _short(_details(entry.body)))
@@ -148,7 +154,7 @@ def list_sources(folder: Path, *, json: bool) -> None:
         return print_json(asdict(report))
     console = Console()
     console.print(
-        f"{report.documents:,} documents, {report.passages:,} passages: {report.added:,} new, "
+        f"{counted(report.documents, 'document')}, {counted(report.passages, 'passage')}: {report.added:,} new, "
         f"{report.changed:,} changed, {report.removed:,} gone, {report.unchanged:,} as before.",
         highlight=False,
     )
@@ -167,6 +173,21 @@ def standing(record: RunRecord) -> str:
     if record.driver == "local" and not record.owner:
         return "cut off"
     return "silent" if record.is_silent else "running"
+
+
+def _usage(ledger: Ledger, record: RunRecord, state: Mapping[str, Any]) -> Usage:
+    """What the run used: the ledger books each call at once, the state only those of steps that came to an end."""
+    known: Usage = state.get("usage") or NO_USAGE
+    booked = next(iter(ledger.spending.by("run", record.id)), None)
+    if booked is None or booked.calls <= known["calls"]:
+        return known
+    return Usage(
+        calls=booked.calls,
+        input_tokens=booked.input_tokens,
+        output_tokens=booked.output_tokens,
+        cost_usd=booked.usd,
+        unpriced=known["unpriced"],
+    )
 
 
 def _ledger() -> Ledger:

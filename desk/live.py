@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from signoff.agents.usage import NO_USAGE, Usage
+from signoff.agents.words import counted
 from signoff.checkpoints.budget import NO_LIMIT, Budget
 from signoff.desk.terminal import say, visible
 from signoff.fleet.run import Event, Watch
@@ -76,7 +77,7 @@ def usage_text(usage: Usage) -> str:
     if not usage["calls"]:
         return "no model calls, $0"
     cost = f"${usage['cost_usd']:.4f}" if usage["unpriced"] < usage["calls"] else "price unknown"
-    return f"{usage['calls']} model calls, {tokens:,} tokens, {cost}"
+    return f"{counted(usage['calls'], 'model call')}, {counted(tokens, 'token')}, {cost}"
 
 
 @contextmanager

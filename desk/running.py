@@ -30,7 +30,7 @@ from signoff.graphs.decision import decide
 from signoff.graphs.gate import standing_after
 from signoff.graphs.policy import Ruling
 from signoff.graphs.report import report_team
-from signoff.graphs.state import PlanStep
+from signoff.graphs.state import RAISE_BUDGET, PlanStep
 from signoff.settings import Settings, load_settings
 from signoff.tools.action import Action
 
@@ -234,7 +234,7 @@ def _report(run: Run, console: Console, *, json: bool) -> int:
             console,
             f"Run {record.id} waits for approval {approval.id}:\n"
             f"  {command()} approve {approval.id}\n"
-            f"  {command()} edit {approval.id}\n"
+            f"  {command()} edit {approval.id}{_example(approval)}\n"
             f'  {command()} reject {approval.id} --why "…"',
         )
         return WAITS
@@ -243,3 +243,10 @@ def _report(run: Run, console: Console, *, json: bool) -> int:
         return WAITS
     say(console, f"Run {record.id} is {record.status}: {record.note} ({usage_text(run.usage)})")
     return DONE if record.status == "done" else STOPPED
+
+
+def _example(approval: Approval) -> str:
+    """What an edit of a question about a budget sets."""
+    if approval.action != RAISE_BUDGET:
+        return ""
+    return "".join(f" --set {name}=…" for name, value in approval.shown.items() if name != "scope" and value)

@@ -54,6 +54,8 @@ def read_story(run: Run, settings: Settings) -> Story:
     record = run.record
     if record.driver != "local":
         raise RunElsewhere(record.id)
+    if record.status == "running":
+        raise CannotExport(record.id, "it is at work or was cut off; export it once it waits or has ended")
     states = read_states(run.id, settings)
     if not states:
         raise CannotExport(record.id, "none of its checkpoints is there")
@@ -61,6 +63,10 @@ def read_story(run: Run, settings: Settings) -> Story:
     if len(turns) != states[-1].get("turns", 0):
         raise CannotExport(record.id, "some of its checkpoints are gone, such as pruned ones")
     approvals = _approvals(run, states)
+    if record.status == "waiting" and not run.approvals:
+        raise CannotExport(record.id, "it was decided, but did not go on yet; resume it first")
+    if any(asked.action == RAISE_BUDGET and asked.status == "pending" for asked in approvals):
+        raise CannotExport(record.id, "it waits for more budget, and a rehearsal spends nothing; decide that first")
     if any(asked.action == RAISE_BUDGET and asked.status != "approved" for asked in approvals):
         raise CannotExport(record.id, "its budget ended it, and a rehearsal spends nothing")
     story = Story(

@@ -19,7 +19,7 @@ from signoff.agents.tracing import run_span
 from signoff.agents.usage import NO_USAGE, Usage
 from signoff.checkpoints.asking import Approval
 from signoff.checkpoints.authority import Person
-from signoff.checkpoints.budget import Budget
+from signoff.checkpoints.budget import Budget, budget_of
 from signoff.checkpoints.digest import readable_text
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger, configured_saver
@@ -85,13 +85,16 @@ class Run:
         watch: Watch = _look_away,
         drive: bool = True,
         dry_run: bool = False,
-        budget: Budget | None = None,
+        budget: Budget | str | None = None,
     ) -> Run:
         """Give a goal to a team and drive the run until it ends or waits for a person.
 
         A dry run does everything but the effects: whatever is approved is not called. `budget` is what the run may use
-        before a person is asked, None as the team has it; whoever resumes the run keeps to it.
+        before a person is asked, such as `$2`, None as the team has it; whoever resumes the run keeps to it.
         """
+        options = dict(team.options)
+        if budget is not None:
+            options[_BUDGET] = budget_of(budget, "Run.start").model_dump(exclude_none=True)
         settings = settings or load_settings()
         ledger = team.ledger or configured_ledger(settings)
         thread = f"r-{secrets.token_hex(4)}"
@@ -100,7 +103,7 @@ class Run:
             1,
             team=team.name,
             goal=read_goal(goal),
-            options=team.options if budget is None else {**team.options, _BUDGET: budget.model_dump(exclude_none=True)},
+            options=options,
             driver="local",
             requested_by=settings.user_name,
             dry_run=dry_run or team.dry_run,
@@ -144,12 +147,15 @@ class Run:
     ) -> Run:
         """Approve what this handle last saw asked, as shown or with edited arguments, and go on.
 
-        `approval` is the id of one of several questions, which must be named. AlreadyDecided if somebody was faster:
+        `approval` is the id of one of several questions, which must be named. Edited arguments are all of them; those
+        that nobody may change can be left out. AlreadyDecided if somebody was faster:
         what is asked by then is another question. BadAnswer if edited arguments do not fit or policy denies them,
         NotAllowed if this person may not decide it, ChangedSince if it was edited since.
         """
         asked = self._asked(approval)
-        edited = asked.shown if args is None else read_edit(args, asked, self.action(asked.action))
+        action = self.action(asked.action)
+        fixed = {name: asked.shown[name] for name in action.fixed if name in asked.shown}
+        edited = asked.shown if args is None else read_edit({**fixed, **args}, asked, action)
         return self._decide(asked, Decision("approve", edited, reason), by, watch)
 
     def reject(
@@ -229,7 +235,8 @@ class Run:
     @property
     def budget(self) -> Budget:
         """What the run may use before a person is asked, without what was added since."""
-        return budgets_of(self._settings)["run"] if self.team.budget is None else self.team.budget
+        given = self.team.run_budget
+        return budgets_of(self._settings)["run"] if given is None else given
 
     def _repr_markdown_(self) -> str:
         return run_markdown(self.record, self.plan, self.approvals, self.artifacts)

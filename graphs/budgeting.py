@@ -10,6 +10,7 @@ from typing import Any
 
 from signoff.agents.context import Payer, Say, budgets_of, current_payer, say_nothing
 from signoff.agents.usage import NO_USAGE, Usage
+from signoff.agents.words import counted
 from signoff.checkpoints.budget import NO_LIMIT, Budget
 from signoff.checkpoints.ledger import Ledger
 from signoff.errors import BudgetExhausted
@@ -95,7 +96,8 @@ def _costs(usage: Usage) -> str:
     if not usage["calls"]:
         return "The run has called no model before."
     tokens = usage["input_tokens"] + usage["output_tokens"]
-    return f"Before this step the run made {usage['calls']} calls: {tokens:,} tokens, ${usage['cost_usd']:.4f}."
+    made = f"{counted(usage['calls'], 'call')}: {counted(tokens, 'token')}, ${usage['cost_usd']:.4f}"
+    return f"Before this step the run made {made}."
 
 
 def raised_by(args: Mapping[str, Any]) -> tuple[str, Budget]:

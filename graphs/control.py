@@ -75,7 +75,7 @@ def _preview_turns(continuation: Continuation) -> str:
 def _preview_raise(raised: Raise) -> str:
     return (
         f"Approve: {describe_scope(raised.scope)} may use {raised.by} more, and the run goes on where it was. "
-        "Edit: another amount. Reject: the run stops here."
+        "Edit: another amount; all that it names is added. Reject: the run stops here."
     )
 
 
@@ -108,7 +108,7 @@ CONTROLS: dict[str, Action[Any]] = {
     ),
     RAISE_BUDGET: Action(
         name=RAISE_BUDGET,
-        description="Adds to a budget that is used up.",
+        description="Adds everything that its arguments name to a budget that is used up.",
         arguments=Raise,
         call=_nothing,
         preview=_preview_raise,

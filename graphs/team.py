@@ -10,7 +10,7 @@ from typing import Any
 from langgraph.graph import END, START, StateGraph
 
 from signoff.agents.agent import Agent
-from signoff.checkpoints.budget import Budget
+from signoff.checkpoints.budget import Budget, budget_of
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.errors import TeamError
@@ -45,8 +45,8 @@ class Team:
     """Policies of single roles. They can only narrow the team's: what they do not name is as the team has it."""
     dry_run: bool = False
     """Whether every run does everything but the effects."""
-    budget: Budget | None = None
-    """What one run may use before a person is asked; None: `SIGNOFF_RUN_BUDGET`."""
+    budget: Budget | str | None = None
+    """What one run may use before a person is asked, such as `$2`; None: `SIGNOFF_RUN_BUDGET`."""
     name: str = "team"
     options: Mapping[str, Any] = field(default_factory=dict)
     """JSON values a ready-made team is built again from when its run is resumed."""
@@ -65,6 +65,12 @@ class Team:
             raise TeamError(f"Policies name {min(strangers)!r}, which is no role of the team.")
         for policy in (self.policy, *self.policies.values()):
             policy.check(self.actions)
+        _ = self.run_budget
+
+    @property
+    def run_budget(self) -> Budget | None:
+        """What one run may use, if the team says so; TeamError if its text cannot be read."""
+        return None if self.budget is None else budget_of(self.budget, f"Team {self.name!r}")
 
     @cached_property
     def actions(self) -> Actions:
@@ -81,8 +87,8 @@ class Team:
         builder: Builder = StateGraph(TeamState, input_schema=TeamInput)
         builder.add_node("intake", build_intake(self.name, self.options, self._ledger, dry_run=self.dry_run))
         roles = [agent.role for agent in self.agents]
-        limits = {agent.role: agent.limits.budget for agent in self.agents}
-        account = Account(self._ledger, self.name, self.budget, limits)
+        limits = {agent.role: budget_of(agent.limits.budget, agent.role) for agent in self.agents}
+        account = Account(self._ledger, self.name, self.run_budget, limits)
         supervise = build_supervisor(self.agents, self.supervisor, account)
         builder.add_node("supervisor", supervise, destinations=(*roles, "gate", "finish"))
         for agent in self.agents:

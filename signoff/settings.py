@@ -5,15 +5,26 @@ from __future__ import annotations
 import getpass
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from signoff.errors import SettingsError
 
-DollarsPerMillion = float | dict[Literal["input", "cached", "output"], float]
+_Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_PerMinute = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+DollarsPerMillion = _Dollars | dict[Literal["input", "cached", "output"], _Dollars]
 """What a million tokens cost: one price for all, or a price for each kind."""
+
+_FORMS: Final = {
+    "tiers": '{"fast": "openai:A", "smart": ["openai:B", "openai:C"]}',
+    "prices": '{"my-model": {"input": 0.1, "cached": 0.05, "output": 0.4}, "free": 0}',
+    "rates": '{"my-model": {"requests_per_minute": 500, "tokens_per_minute": 200000}}',
+}
+"""How the settings that are JSON are written."""
 
 
 class Settings(BaseSettings):
@@ -35,7 +46,7 @@ class Settings(BaseSettings):
     base_url: str = Field("", validation_alias=AliasChoices("SIGNOFF_BASE_URL", "OPENAI_BASE_URL"))
     """Address of an OpenAI-compatible endpoint, such as `http://127.0.0.1:8080/v1`."""
     api_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("SIGNOFF_API_KEY", "OPENAI_API_KEY"))
-    tiers: dict[str, str | list[str]] = Field(default_factory=dict)
+    tiers: Annotated[dict[str, str | list[str]], NoDecode] = Field(default_factory=dict)
     """Models by tier, weakest first, as JSON: `{"fast": "openai:A", "smart": ["openai:B", "anthropic:C"]}`; of several
     models the later ones stand in for the first. Empty: `model` does the work of every tier."""
     model_timeout: float = Field(120.0, gt=0, le=86_400)
@@ -51,10 +62,12 @@ class Settings(BaseSettings):
     json_actions: bool | None = None
     """Whether tools are offered as JSON, for models without tool calls; not set: found out."""
 
-    prices: dict[str, DollarsPerMillion] = Field(default_factory=dict)
+    prices: Annotated[dict[str, DollarsPerMillion], NoDecode] = Field(default_factory=dict)
     """Dollars for a million tokens by model, as JSON: `{"my-model": {"input": 0.1, "output": 0.4}, "free": 0}`. They
     come before the table of genai-prices; a model whose price nobody knows is not called."""
-    rates: dict[str, dict[Literal["requests_per_minute", "tokens_per_minute"], float]] = Field(default_factory=dict)
+    rates: Annotated[dict[str, dict[Literal["requests_per_minute", "tokens_per_minute"], _PerMinute]], NoDecode] = (
+        Field(default_factory=dict)
+    )
     """What an endpoint allows by model, as JSON; what is not set is learned from its answers."""
     call_budget: str = ""
     """Limit of one call of a model: `$0.10`, or any of `usd=0.1 tokens=20000 seconds=60`."""
@@ -112,6 +125,32 @@ class Settings(BaseSettings):
         text = value.strip()
         return json.loads(text) if text.startswith("[") else text.replace(",", " ").split()
 
+    @field_validator("tiers", "prices", "rates", mode="before")
+    @classmethod
+    def _decode(cls, value: object) -> object:
+        """JSON; an empty text sets nothing."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value) if value.strip() else {}
+        except ValueError as error:
+            raise ValueError(f"it is no JSON: {error}") from None
+
+    @field_validator("tiers")
+    @classmethod
+    def _check_tiers(cls, tiers: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
+        if not all(tier.strip() for tier in tiers):
+            raise ValueError("a tier needs a name")
+        return tiers
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_address(cls, url: str) -> str:
+        address = urlsplit(url.strip())  # ValueError for what is no address at all
+        if url.strip() and (address.scheme not in ("http", "https") or not address.hostname):
+            raise ValueError("SIGNOFF_BASE_URL and OPENAI_BASE_URL begin with http:// or https://, and name a host")
+        return url.strip()
+
     @property
     def database_name(self) -> str:
         """Path of the SQLite file, or address of the PostgreSQL database, which may hold a password."""
@@ -147,8 +186,28 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]  # checked by pydantic
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "SIGNOFF_" + "_".join(str(part) for part in first["loc"]).upper().removeprefix("SIGNOFF_")
-        raise SettingsError(
-            name, f"{first['input']!r} is not usable ({first['msg']})", "Correct or unset it."
-        ) from None
+        raise _told(error) from None
+
+
+def _told(error: ValidationError) -> SettingsError:
+    """The first setting that is wrong, where in it, and why."""
+    errors = error.errors()
+    said = errors[0]["loc"][0]
+    field = str(said).lower().removeprefix("signoff_")
+    # Of a union every member says what is wrong; the one that got furthest into the value knows best.
+    first = max((found for found in errors if found["loc"][0] == said), key=lambda found: len(found["loc"]))
+    value = repr(first["input"]) if Settings.model_fields[field].repr else "what it says"
+    place = " of ".join(repr(key) for key in reversed(_keys(first["loc"])))
+    reason = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    return SettingsError(
+        f"SIGNOFF_{field.upper()}",
+        f"{value}{f' in {place}' if place else ''} is not usable ({reason})",
+        f"Write it as {_FORMS[field]}" if field in _FORMS else "Correct or unset it.",
+    )
+
+
+def _keys(loc: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The keys on the way to what is wrong in a setting, without the names that pydantic gives members of a union."""
+    inside = loc[1:2] + loc[3 if loc[0] in ("tiers", "prices") else 2 :]
+    keys = inside[:-2] if inside[-1:] == ("[key]",) else inside
+    return tuple(key for key in keys if isinstance(key, str))

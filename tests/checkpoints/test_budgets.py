@@ -1,6 +1,7 @@
 """Budgets hold: what is not there cannot be spent, by whoever, and what is not needed comes back."""
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -341,3 +342,29 @@ def test_the_scopes_of_a_call_are_held_from_the_agent_to_the_day(ledger: Ledger)
     hold = ledger.budgets.reserve(scopes, cents(10), seconds=60)
     hold.settle(cents(4), CallRecord(run_id="r/1", role="writer", team="t@x", nusd=cents(4).nusd))
     assert [spent(ledger, each.name) for each in scopes] == [cents(4).nusd] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("usd=-1", "usd must be 0 or more"),
+        ("$-1", "usd must be 0 or more"),
+        ("steps=1.5", "steps must be a whole number"),
+        ("tokens=many", "tokens must be a whole number"),
+        ("seconds=inf", "seconds must be a number"),
+        ("$9000000", "usd must be 1,000,000"),
+        ("five", "'five' is not $AMOUNT"),
+        ("steps=1 steps=2", "once"),
+    ],
+)
+def test_a_text_that_is_no_budget_is_told_in_one_line(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)) as told:
+        Budget.read(text)
+    assert "\n" not in str(told.value)
+    assert "validation" not in str(told.value)
+
+
+def test_a_budget_says_one_step_and_two_steps_and_none_limits_nothing() -> None:
+    assert str(Budget.read("$2 steps=1 tokens=1")) == "$2, 1 token, 1 step"
+    assert str(Budget.read("tokens=2_000 steps=2 seconds=1")) == "2,000 tokens, 2 steps, 1.0 s"
+    assert not Budget.read(" None ").is_limited

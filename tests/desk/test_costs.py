@@ -67,8 +67,40 @@ def test_it_adds_up_by_run_the_dearest_first_and_ends_with_the_total(signoff: An
     assert [" ".join(line) for line in rest] == [
         "Tier smart cost $1.50.",
         "Tier fast cost $0.002000, $0.008000 less than the strongest tier would have.",
-        "1 call was charged the worst case, because the endpoint told no usage.",
+        "1 call was charged the worst case, $1.50, because the endpoint told no usage; the tokens are not known.",
     ]
+
+
+def spend(home: Any, *calls: CallRecord) -> None:
+    with closing(Ledger(home / ".signoff" / "signoff.db", hooks=())) as ledger:
+        for call in calls:
+            ledger.budgets.reserve([], Amount(), seconds=60).settle(Amount(nusd=call.nusd), call)
+
+
+def test_columns_that_are_zero_everywhere_are_left_out(signoff: Any, home: Any) -> None:
+    spend(home, CallRecord(run_id="r-1", role="writer", input_tokens=10, output_tokens=2, nusd=2_000_000_000))
+    head, first, total = signoff("costs").out.splitlines()
+    assert head.split() == ["run", "calls", "in", "out", "cost"]
+    assert first.split() == ["r-1", "1", "10", "2", "$2.00"]
+    assert total.split() == ["total", "1", "10", "2", "$2.00"]
+
+
+def test_names_are_never_cut_and_what_has_no_room_is_named(signoff: Any, home: Any) -> None:
+    name = "a-role-with-quite-a-long-name"
+    amounts: dict[str, Any] = {
+        "input_tokens": 10**9,
+        "cached_tokens": 10**8,
+        "output_tokens": 10**8,
+        "reasoning_tokens": 10**7,
+        "nusd": 10**12,
+        "dearest_nusd": 10**13,
+    }
+    spend(home, CallRecord(run_id="r-1", role=name, ms=10**6, outcome="timeout", **amounts))
+    head, first, _, *rest = signoff("costs", "--by", "agent").out.splitlines()
+    assert head.split() == ["agent", "calls", "in", "out", "cost"]
+    assert first.split() == [name, "1", "1,000,000,000", "100,000,000", "$1,000.00"]
+    assert rest == ["No room for reasoning, cached, seconds, saved, failed: see --json."]
+    assert all(len(line) <= 80 for line in (head, first))
 
 
 @pytest.mark.parametrize(
@@ -102,3 +134,19 @@ def test_calls_outside_of_everything_have_a_name_in_the_table(signoff: Any, spen
 
 def test_it_adds_up_by_nothing_else(signoff: Any) -> None:
     assert signoff("costs", "--by", "weather").code == 2
+
+
+def test_a_run_whose_state_knows_no_usage_yet_shows_what_was_booked(signoff: Any, spent: None) -> None:
+    said = signoff("show", "r-1")
+    assert said.code == 0, said.err
+    assert "2 model calls, 1,080 tokens, $1.5020" in said.out
+
+
+def test_dry_runs_are_marked(signoff: Any, home: Any) -> None:
+    with closing(Ledger(home / ".signoff" / "signoff.db", hooks=())) as ledger:
+        ledger.runs.begin("r-1", 1, team="report", goal="g")
+        ledger.runs.begin("r-2", 1, team="report", goal="g", dry_run=True)
+    lines = {line.split()[0]: line for line in signoff("runs").out.splitlines()}
+    assert "dry run" in lines["r-2"]
+    assert "dry run" not in lines["r-1"]
+    assert "dry run" in signoff("show", "r-2").out

@@ -12,7 +12,7 @@ from langgraph.types import Command
 from signoff import Agent, Artifact, Ledger, Limits, Run, Supervisor, Task, Team
 from signoff.checkpoints.budget import Budget
 from signoff.checkpoints.clock import today
-from signoff.errors import AlreadyDecided, SettingsError
+from signoff.errors import AlreadyDecided, SettingsError, TeamError
 from signoff.testing import ScriptedModel, calls, gives
 
 APPROVE = {"decisions": [{"type": "approve"}]}
@@ -46,7 +46,7 @@ class Expedition:
     """A scout that calls its model three times for one step, and a teller that needs none."""
 
     ledger: Ledger
-    budget: Budget | None = None
+    budget: Budget | str | None = None
     limits: Limits = field(default_factory=Limits)
     model: ScriptedModel = field(
         default_factory=lambda: ScriptedModel(
@@ -271,3 +271,32 @@ def test_a_budget_in_the_settings_that_makes_no_sense_is_one_clear_error(
     monkeypatch.setenv("SIGNOFF_RUN_BUDGET", "two dollars")
     with pytest.raises(SettingsError, match="SIGNOFF_RUN_BUDGET"):
         Expedition(ledger).start()
+
+
+def test_budgets_may_be_given_as_texts(ledger: Ledger) -> None:
+    trip = Expedition(ledger, budget="steps=1")
+    assert "1 step of 1 step is spent" in asked(trip.start())["description"]
+    agent = Expedition(ledger, limits=Limits(budget="steps=1"))
+    held = Run.start(agent.team, "look")
+    assert held.approval is not None
+    assert held.approval.shown["scope"] == f"agent:{held.id}/scout"
+    mine = Run.start(Expedition(ledger, budget="none").team, "look", budget="steps=2")
+    assert (mine.status, mine.budget) == ("waiting", Budget(steps=2))
+
+
+@pytest.mark.parametrize("budget", ["five", "$-1", "steps=1.5", 5])
+def test_a_budget_that_cannot_be_read_is_refused_when_it_is_given(ledger: Ledger, budget: Any) -> None:
+    with pytest.raises(TeamError, match=r"^Limits: the budget"):
+        Limits(budget=budget)
+    with pytest.raises(TeamError, match=r"^Team 'expedition': the budget"):
+        _ = Expedition(ledger, budget=budget).team
+    with pytest.raises(TeamError, match=r"^Run\.start: the budget"):
+        Run.start(Expedition(ledger).team, "look", budget=budget)
+    assert ledger.runs.list() == []
+
+
+@pytest.mark.parametrize("name", ["model_calls", "attempts", "output_tokens"])
+@pytest.mark.parametrize("number", [0, -1, 1.5, None])
+def test_limits_under_which_no_step_could_be_done_are_refused(database: str, name: str, number: Any) -> None:
+    with pytest.raises(TeamError, match=name):
+        Limits(**{name: number})

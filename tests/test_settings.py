@@ -1,0 +1,93 @@
+"""Settings that make no sense: one line that names the setting, the place in it, and what to do."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from signoff.agents.models import load_model
+from signoff.errors import SettingsError, UnknownModel
+from signoff.settings import load_settings
+
+EXAMPLE = Path(__file__).parents[1] / ".env.example"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("SIGNOFF_RATES", '{"m": {"requests_per_minute": 0}}', "0 in 'requests_per_minute' of 'm'"),
+        ("SIGNOFF_RATES", '{"m": {"tokens_per_minute": -5}}', "-5 in 'tokens_per_minute' of 'm'"),
+        ("SIGNOFF_RATES", '{"m": {"tokens_per_minute": Infinity}}', "finite number"),
+        ("SIGNOFF_RATES", '{"m": {"rpm": 5}}', "'rpm' in 'm' is not usable (it should be 'requests_per_minute' or"),
+        ("SIGNOFF_RATES", "xx", "it is no JSON"),
+        ("SIGNOFF_PRICES", '{"m": -1}', "-1 in 'm'"),
+        ("SIGNOFF_PRICES", '{"m": {"input": -1}}', "-1 in 'input' of 'm'"),
+        ("SIGNOFF_PRICES", '{"m": NaN}', "finite number"),
+        ("SIGNOFF_PRICES", '{"m": {"output": Infinity}}', "inf in 'output' of 'm'"),
+        ("SIGNOFF_PRICES", '{"m": {"in": 1}}', "'in' in 'm' is not usable (it should be 'input',"),
+        ("SIGNOFF_PRICES", "xx", "it is no JSON"),
+        ("SIGNOFF_TIERS", "fast", "it is no JSON"),
+        ("SIGNOFF_TIERS", '{"fast": 5}', "5 in 'fast'"),
+        ("SIGNOFF_TIERS", '{"fast": ["a:b", 5]}', "5 in 'fast'"),
+        ("SIGNOFF_TIERS", '{"": "openai:x"}', "a tier needs a name"),
+        ("SIGNOFF_TIERS", "[1]", "[1] is not usable"),
+        ("SIGNOFF_BASE_URL", "foo", "begin with http:// or https://"),
+        ("SIGNOFF_BASE_URL", "http://", "name a host"),
+        ("SIGNOFF_BASE_URL", "http://[", "'http://['"),
+        ("SIGNOFF_MAX_TURNS", "0", "greater than or equal to 1"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_one_line_that_names_it_and_the_place_in_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as told:
+        load_settings()
+    assert told.value.setting == name
+    assert expected in str(told.value)
+    for inner in ("\n", "Value error", "[key]", "constrained", "Input should"):
+        assert inner not in str(told.value)
+
+
+def test_a_setting_of_json_shows_how_it_is_written_and_that_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("tiers", "prices", "rates"):
+        with pytest.raises(SettingsError) as told:
+            load_settings(**{name: "xx"})
+        form = told.value.remedy.removeprefix("Write it as ")
+        monkeypatch.setenv(f"SIGNOFF_{name.upper()}", form)
+        assert getattr(load_settings(), name)
+
+
+def test_an_address_that_may_hold_a_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGNOFF_WEBHOOKS", '["https://example.org/secret"')
+    with pytest.raises(SettingsError, match="SIGNOFF_WEBHOOKS: what it says is not usable") as told:
+        load_settings()
+    assert "secret" not in str(told.value)
+
+
+def test_settings_of_json_may_be_empty_and_come_from_a_file(home: Path) -> None:
+    (home / ".env").write_text(
+        'SIGNOFF_RATES=\nSIGNOFF_PRICES={"m": {"input": 1}, "n": 0}\nSIGNOFF_TIERS={"a": "b:c"}\n'
+    )
+    settings = load_settings()
+    assert (settings.rates, settings.tiers) == ({}, {"a": "b:c"})
+    assert settings.prices == {"m": {"input": 1.0}, "n": 0.0}
+
+
+def test_every_line_of_the_example_file_can_be_used_as_it_stands(home: Path) -> None:
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    (home / ".env").write_text("\n".join(line.removeprefix("#") for line in lines if line.startswith("#SIGNOFF_")))
+    settings = load_settings()
+    assert list(settings.tiers) == ["fast", "smart"]
+    assert not [name for name in os.environ if name.startswith("SIGNOFF_")]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("foo:bar", "there is no provider 'foo'."), ("nonsense", "it names no provider and model.")]
+)
+def test_a_model_that_is_not_known_is_told_in_our_words(name: str, expected: str) -> None:
+    with pytest.raises(UnknownModel) as told:
+        load_model(name, load_settings())
+    assert f"Model '{name}': {expected} Use 'offline'" in str(told.value)
+    assert ".." not in str(told.value)
+    assert "model_provider" not in str(told.value)
