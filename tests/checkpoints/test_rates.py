@@ -111,7 +111,7 @@ def test_it_goes_back_to_the_limit_slowly_and_not_beyond() -> None:
     for second in range(1, 6):
         state, _ = take(state, NOW + second, [0], FIFTY)
         paces.append(state.requests.pace(3000) or 0)
-    assert 0.9 * 48.5 < paces[0] < 0.95 * 48.5
+    assert 0.9 < paces[0] / (50 * (1 - LEAD)) < 0.95
     assert paces == sorted(paces)
     assert paces[-1] == 50 * (1 - LEAD)
 
