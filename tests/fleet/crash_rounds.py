@@ -78,23 +78,24 @@ assert wait(start()) == 0, Path("output.log").read_text()
 whole = time.monotonic() - began
 
 wanted, killed_runs, number = int(sys.argv[2]), 0, 0
-earliest, latest = 0.0, whole  # how fast the machine is changes while this goes on
+length = whole  # of a run: how fast the machine is changes while this goes on
 while killed_runs < wanted and number < 5 * wanted:
     in_new_home(f"round-{number}")
     number += 1
-    pid, moment = start(), chance.uniform(earliest, latest)
-    time.sleep(moment)
+    pid, moment = start(), chance.random()
+    # One of ten dies at any moment, also before its run is accepted; the others at any moment after that.
+    if chance.random() > 0.1:
+        while not run_id() and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            time.sleep(0.002)
+    time.sleep(moment * length)
     os.kill(pid, signal.SIGKILL)
     killed = wait(pid) == -signal.SIGKILL
     accepted = run_id()
     killed_runs += bool(killed and accepted)
-    if not killed:
-        latest = max(0.9 * latest, earliest + 0.1)
-    elif not accepted:
-        earliest = 0.7 * moment
+    length *= 1.05 if killed else 0.8
     resumed = wait(fork("resume", accepted, "--yes")) if accepted else None
     line = {
-        "moment": round(moment / whole, 3),
+        "moment": round(moment, 3),
         "killed": killed,
         "accepted": bool(accepted),
         "resumed": resumed,
