@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
 from signoff.agents.artifacts import Artifact
@@ -16,6 +15,7 @@ from signoff.agents.context import Say, say_nothing
 from signoff.checkpoints.budget import NO_LIMIT, Budget, budget_of
 from signoff.errors import TeamError
 from signoff.tools.action import Action, Proposal
+from signoff.tools.tool import LOOP_RISKS, Tool
 
 if TYPE_CHECKING:
     from signoff.agents.tiers import Tiers
@@ -103,10 +103,10 @@ class Agent(Generic[A]):
     """What the model fills in, where that is simpler than the artifact; `read` makes the artifact of it."""
     read: Read[A] | None = None
     prepare: Prepare | None = None
-    tools: tuple[BaseTool, ...] = ()
-    """Read-only tools, used freely inside its own loop."""
+    tools: Sequence[Tool | Action[Any]] = ()
+    """What its model may use: what reads or works in a sandbox is called in its own loop, actions are proposed."""
     actions: tuple[Action[Any], ...] = ()
-    """What it may propose; it never does these itself."""
+    """What its `propose` may propose; without one, its model. It never does these itself."""
     check: Check[A] | None = None
     propose: Propose[A] | None = None
     tier: str = "smart"
@@ -120,10 +120,27 @@ class Agent(Generic[A]):
             raise TeamError(f"Agent {self.role!r} has no body. Give it a function or a model.")
         if (self.form is None) != (self.read is None):
             raise TeamError(f"Agent {self.role!r}: a form needs a read that makes the artifact of it, and the reverse.")
+        for given in self.tools:
+            if not isinstance(given, Action) and not (isinstance(given, Tool) and given.risk in LOOP_RISKS):
+                raise TeamError(
+                    f"Agent {self.role!r}: the tool {getattr(given, 'name', given)!r} does not say its risk. Say it: "
+                    "tool(risk='read')(it) is called in the agent's loop, tool(risk='external')(it) only proposed."
+                )
 
     def with_model(self, model: BaseChatModel | Tiers | None) -> Agent[A]:
         """The same agent with this model for its body; None puts its function back to work."""
         return replace(self, model=model)
+
+    @property
+    def in_loop(self) -> tuple[Tool, ...]:
+        """The tools that run inside its loop."""
+        return tuple(given for given in self.tools if isinstance(given, Tool))
+
+    @property
+    def at_gate(self) -> tuple[Action[Any], ...]:
+        """Everything it may propose."""
+        more = (given for given in self.tools if isinstance(given, Action) and given not in self.actions)
+        return (*self.actions, *more)
 
     @property
     def described(self) -> dict[str, Any]:

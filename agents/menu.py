@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
@@ -18,6 +17,7 @@ from signoff.agents.json_actions import answer_format, tell_actions
 from signoff.agents.tiers import Tiers, tiers_of
 from signoff.errors import TeamError
 from signoff.tools.action import Action
+from signoff.tools.tool import Tool
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Menu:
     """The system prompt, the same in every step of the agent so that a provider's cache finds it again."""
     form: type[BaseModel]
     tiers: Tiers
-    tools: Mapping[str, BaseTool]
+    tools: Mapping[str, Tool]
     actions: Mapping[str, Action[Any]]
     specs: list[dict[str, Any]]
     """What is offered, in OpenAI's format of functions; the form is the last."""
@@ -85,9 +85,11 @@ def _compose(agent: Agent[Any]) -> Menu:
     if agent.model is None:
         raise TeamError(f"Agent {agent.role!r} has no model.")
     form = agent.form or agent.gives
-    offered = {action.name: action for action in agent.actions if agent.propose is None}
+    # With a function that proposes, the agent's actions are for that.
+    proposable = agent.at_gate if agent.propose is None else [one for one in agent.tools if isinstance(one, Action)]
+    offered = {action.name: action for action in proposable}
     specs = [
-        *(convert_to_openai_tool(tool) for tool in agent.tools),
+        *(convert_to_openai_tool(tool) for tool in agent.in_loop),
         *(_spec(action.name, action.description, action.arguments) for action in offered.values()),
         _spec(form.__name__, f"Give the finished work. {form.__doc__ or ''}".strip(), form),
     ]
@@ -99,7 +101,7 @@ def _compose(agent: Agent[Any]) -> Menu:
         system=f"You are the {agent.role} of a team. {agent.instructions}".strip() + f" {RULE}",
         form=form,
         tiers=tiers_of(agent.model),
-        tools={tool.name: tool for tool in agent.tools},
+        tools={tool.name: tool for tool in agent.in_loop},
         actions=offered,
         specs=specs,
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.tools import BaseTool
 from pydantic import BaseModel, Field
 
 from signoff.agents.agent import Agent, Task
@@ -14,8 +14,10 @@ from signoff.agents.research import gather, verify_quotes
 from signoff.agents.tiers import Tiers
 from signoff.agents.words import counted
 from signoff.errors import WorkFailed
+from signoff.tools.action import Action
 from signoff.tools.search import search_tools
 from signoff.tools.sources import IndexProgress, Sources
+from signoff.tools.tool import Tool
 
 _INSTRUCTIONS = (
     "Search the documents for passages that answer the goal. Search one to four times with different words, the way "
@@ -41,9 +43,9 @@ class Findings(BaseModel):
 
 
 def researcher(
-    sources: Sources, *, model: BaseChatModel | Tiers | None = None, tools: Sequence[BaseTool] = ()
+    sources: Sources, *, model: BaseChatModel | Tiers | None = None, tools: Sequence[Tool | Action[Any]] = ()
 ) -> Agent[Evidence]:
-    """An agent that searches a folder of documents; `tools` are more read-only tools."""
+    """An agent that searches a folder of documents; `tools` are more that its model may use."""
 
     def prepare(task: Task) -> None:
         def tell(progress: IndexProgress) -> None:

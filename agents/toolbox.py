@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.errors import GraphBubbleUp
 from pydantic import ValidationError
 
@@ -27,11 +27,11 @@ from signoff.errors import (
     SourcesError,
     StoreError,
     TapeError,
+    TeamError,
     UnknownPrice,
 )
+from signoff.tools.tool import LOOP_RISKS, Tool
 
-LONGEST_RESULT = 50_000
-"""Characters of a result that a model is shown."""
 _LONGEST_ERROR = 600
 
 NOT_THE_STEPS = (ModelRefused, UnknownPrice, SettingsError, SourcesError, StoreError, TapeError)
@@ -49,7 +49,7 @@ class Result:
     """Orders that were found in it: nobody may follow them."""
 
 
-async def use_tool(tool: BaseTool, call: Call, config: RunnableConfig) -> Result:
+async def use_tool(tool: Tool, call: Call, config: RunnableConfig) -> Result:
     """Call it; whatever it raises is told to the model, but for what ends the step."""
     payer = current_payer()
     try:
@@ -60,38 +60,46 @@ async def use_tool(tool: BaseTool, call: Call, config: RunnableConfig) -> Result
             else:
                 content = await _called(tool, call, config)
             span.returned(content)
-        return _shown(content, source_of(tool))
+        return _shown(content, source_of(tool), tool.limits.characters)
     except _ENDS_THE_STEP:
         raise
     except ValidationError as error:
         return Result(f"{tool.name} was called wrongly: {tell_problems(error)}. Call it again with these put right.")
     except Exception as error:  # a tool is somebody else's code: what it raises is its result
-        return _shown(f"{tool.name} failed: {type(error).__name__}: {str(error)[:_LONGEST_ERROR]}", source_of(tool))
+        told = f"{tool.name} failed: {type(error).__name__}: {str(error)[:_LONGEST_ERROR]}"
+        return _shown(told, source_of(tool), tool.limits.characters)
 
 
-def source_of(tool: BaseTool) -> str:
+def source_of(tool: Tool) -> str:
     """Where what it returns comes from."""
     return str((tool.metadata or {}).get("source") or tool.name)
 
 
-async def _called(tool: BaseTool, call: Call, config: RunnableConfig) -> Any:
+async def _called(tool: Tool, call: Call, config: RunnableConfig) -> Any:
+    """What it returns; what takes longer than the tool may is not waited for."""
+    if tool.risk not in LOOP_RISKS:
+        raise TeamError(f"Tool {tool.name!r} is {tool.risk}, which is never called in an agent's loop. Propose it.")
     use = {"type": "tool_call", "name": call.name, "args": dict(call.args), "id": call.id}
-    if isinstance(tool, StructuredTool) and tool.coroutine is None:
-        answer = await in_thread(tool.invoke, use, config)
-    else:
-        answer = await tool.ainvoke(use, config)
+    waiting = tool.ainvoke(use, config) if tool.coroutine is not None else in_thread(tool.invoke, use, config)
+    try:
+        async with asyncio.timeout(tool.limits.seconds) as limit:
+            answer = await waiting
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return f"{tool.name} gave nothing within {tool.limits.seconds:g} seconds and was left. Ask for less, or go on."
     return answer.content if isinstance(answer, ToolMessage) else str(answer)
 
 
-def _shown(content: Any, source: str) -> Result:
+def _shown(content: Any, source: str, longest: int) -> Result:
     """The content bounded, marked as what it is, and searched for orders."""
     if isinstance(content, str):
-        text = bound(content)
+        text = bound(content, longest)
         return Result(mark(text, source), flags_of(text, source))
     if not isinstance(content, list):
-        return _shown(str(content), source)
+        return _shown(str(content), source, longest)
     shown = [
-        _shown(block if isinstance(block, str) else block["text"], source) if _is_text(block) else block
+        _shown(block if isinstance(block, str) else block["text"], source, longest) if _is_text(block) else block
         for block in content
     ]
     return Result(
@@ -109,7 +117,7 @@ def _is_text(block: Any) -> bool:
     return isinstance(block, str) or (isinstance(block, dict) and isinstance(block.get("text"), str))
 
 
-def bound(text: str, longest: int = LONGEST_RESULT) -> str:
+def bound(text: str, longest: int) -> str:
     """The text, cut with a note if it is too long to be shown."""
     if len(text) <= longest:
         return text

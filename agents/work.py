@@ -123,7 +123,7 @@ def _check_artifact(agent: Agent[Any], artifact: Artifact) -> None:
 
 def _check_proposal(agent: Agent[Any], proposal: Proposal) -> None:
     """WorkFailed if the proposal could not be shown, kept and called just as it is."""
-    action = next((action for action in agent.actions if action.name == proposal.action), None)
+    action = next((action for action in agent.at_gate if action.name == proposal.action), None)
     if action is None:
         raise TeamError(f"Agent {agent.role!r} proposes {proposal.action!r}, which is not among its actions.")
     try:

@@ -133,7 +133,7 @@ def _stand_in(agent: Agent[Any], turns: deque[dict[str, Any]], acted: Mapping[st
         prepare=None,
         check=None,
         tools=(),
-        actions=tuple(acted[action.name] for action in agent.actions),
+        actions=tuple(acted[action.name] for action in agent.at_gate),
         propose=agent.propose or propose,
     )
 

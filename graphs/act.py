@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
@@ -21,6 +22,7 @@ from signoff.errors import ActionFailed, AlreadyDecided, RunBusy, StoreError
 from signoff.graphs.budgeting import raised_by
 from signoff.graphs.caller import is_own_run
 from signoff.graphs.control import SETTLE_OUTCOME, ask_outcome, describe_scope
+from signoff.graphs.deadline import TimeIsOver, call_within
 from signoff.graphs.gate import outcome_message
 from signoff.graphs.opening import Actions, is_of
 from signoff.graphs.state import (
@@ -38,6 +40,7 @@ from signoff.graphs.state import (
     plan_step,
     settle_first,
 )
+from signoff.tools.act import Act, acting
 from signoff.tools.action import Action
 
 Next = Command[Literal["gate", "supervisor"]]
@@ -140,7 +143,12 @@ def _call(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effec
     except Exception as error:  # a validator is somebody else's code; nothing was called yet
         return ledger.effects.fail(key, f"the approved arguments do not fit {action.name}: {error}", claim=claim)
     try:
-        result = action.call(arguments, key)
+        with acting(_act_of(approval)):
+            seconds = action.limits.seconds if action.limits is not None else None
+            result = call_within(seconds, partial(action.call, arguments, key))
+    except TimeIsOver as error:
+        # It may yet take effect: a read-back that does not see it now would not tell.
+        return ledger.effects.lose(key, f"{action.name}: {error}", claim=claim)
     except ActionFailed as error:
         return ledger.effects.fail(key, error.problem, claim=claim)
     except BaseException as error:
@@ -151,6 +159,18 @@ def _call(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effec
             raise
         return _read_back(ledger, approval, action, lost) or ledger.effects.fail(key, problem, claim=claim)
     return ledger.effects.finish(key, _keepable(result), claim=claim)
+
+
+def _act_of(approval: Approval) -> Act:
+    return Act(
+        run_id=approval.run_id,
+        team=approval.team,
+        goal=approval.goal,
+        agent=approval.proposed_by,
+        approval_id=approval.id,
+        approved_by=approval.decided_by,
+        flags=approval.flags,
+    )
 
 
 def _keepable(result: Any) -> dict[str, Any]:

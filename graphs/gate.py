@@ -255,6 +255,8 @@ def describe(approval: Approval, action: Action[Any], problem: str = "") -> str:
     if approval.shown_sha256 != approval.proposed_sha256:
         parts.append("The arguments were edited since they were proposed.")
     parts.append(_preview(approval.shown, action))
+    if touches := str(action.touches):
+        parts.append(f"It may touch: {_one_line(touches)}.")
     return "\n\n".join(parts)
 
 

@@ -15,6 +15,8 @@ from signoff.checkpoints.ledger import Ledger
 from signoff.errors import TeamError
 from signoff.graphs.caller import calling_person, is_own_run, thread_of
 from signoff.graphs.state import ASKS_TO_GO_ON, CurrentRun, NodeWithConfig, Outcome, TeamState, Update, question_over
+from signoff.settings import load_settings
+from signoff.tools.workspace import Workspaces
 
 _INJECTED = "do-not-render-"
 """Prefix of the ids of messages that agent-chat-ui adds by itself, such as a made-up answer to an open tool call."""
@@ -71,11 +73,22 @@ def build_finish(ledger: Callable[[], Ledger]) -> NodeWithConfig:
             text = f"{text}\nStopped by {outcomes[-1]['by'] or 'a person'}. {outcomes[-1]['detail']}".strip()
         text = text or "Done."
         if is_own_run(run["id"], config):
+            text = f"{text}{_throw_away(thread_of(config))}"
             ledger().runs.set_status(run["id"], ended, text)
         message = AIMessage(text, name="supervisor", id=f"{run['id']}-finish")
         return {"run": {**run, "ended": ended}, "messages": [message]}
 
     return finish
+
+
+def _throw_away(thread: str) -> str:
+    """Remove the workspace that the run's tools shared; empty, or what to tell if it cannot be."""
+    workspaces = Workspaces(load_settings().home)
+    try:
+        workspaces.remove(thread)
+    except OSError as error:
+        return f"\n(Its workspace in {str(workspaces.folder)!r} cannot be removed: {error.strerror}.)"
+    return ""
 
 
 def _new_goal(state: TeamState, messages: Sequence[AnyMessage], current: CurrentRun | None) -> tuple[str, str] | None:

@@ -77,7 +77,7 @@ class Team:
         """What the team's agents may propose, by name."""
         found: dict[str, Action[Any]] = {}
         for agent in self.agents:
-            for action in agent.actions:
+            for action in agent.at_gate:
                 if action.name in CONTROLS or found.setdefault(action.name, action) is not action:
                     raise TeamError(f"Two actions are called {action.name!r}.")
         return found

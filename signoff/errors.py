@@ -16,7 +16,27 @@ SignoffError
 │   ├── SourcesMissing       the folder is not there
 │   ├── SourcesEmpty         the folder holds nothing that can be read
 │   ├── UnknownSource        no such document in the index
+│   │   └── SnapshotChanged  a kept page is not what was fetched
 │   └── Unreadable           one file cannot be read as a document
+├── ToolError                a tool cannot be used as asked
+│   ├── AddressRefused       a host is not reached: it lies inside a network, or is none
+│   ├── PageRefused          a web page is not fetched
+│   ├── SearchFailed         a search of the web gave no answer
+│   ├── BlobMissing          a kept file is gone, or is not what was kept
+│   ├── FileRefused          a file is not read or changed
+│   ├── PatchMisfit          a patch does not fit, so that nothing of it is done
+│   ├── ProjectUnusable      a project cannot be copied
+│   ├── GitFailed            git did not do what it was asked
+│   ├── QueryRefused         SQL is not answered
+│   ├── ChartRefused         what was selected cannot be drawn
+│   ├── UnknownTable         no such table
+│   ├── UnknownMemory        no such memory
+│   ├── MemoryFull           a team has as many memories as it may have
+│   ├── McpUnusable          an MCP server cannot be started, reached or understood
+│   ├── McpNotAccepted       nobody has accepted what an MCP server offers
+│   ├── McpNotCalled         a tool of an MCP server was surely not called
+│   ├── McpLost              nobody knows what came of a call of an MCP server
+│   └── SandboxMissing       nothing here can run code safely
 ├── TeamError                a team, agent or policy is put together wrongly
 │   ├── UnknownTeam          no ready-made team has this name
 │   ├── Undecidable          a pattern of a policy cannot tell whether a value fits
@@ -197,12 +217,177 @@ class UnknownSource(SourcesError):
         super().__init__(f"No document {source!r} in the index. Use a path as search returns it.")
 
 
+class SnapshotChanged(UnknownSource):
+    """A kept page is not what was fetched: somebody changed it, or part of it is gone."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source)
+        self.args = (f"The snapshot {source!r} is not what was fetched, so nothing can be quoted from it. Fetch anew.",)
+
+
 class Unreadable(SourcesError):
     """One file cannot be read as a document; the index goes on without it. `passing`: another try may go better."""
 
     def __init__(self, reason: str, *, passing: bool = False) -> None:
         self.reason, self.passing = reason, passing
         super().__init__(reason)
+
+
+class ToolError(SignoffError):
+    """A tool cannot be used as asked."""
+
+
+class AddressRefused(ToolError):
+    """A host is not reached: it lies inside a network, or there is none of its name."""
+
+    def __init__(self, host: str, problem: str) -> None:
+        self.host, self.problem = host, problem
+        super().__init__(f"{host!r} is not reached: {problem}. Use another address.")
+
+
+class PageRefused(ToolError):
+    """A web page is not fetched."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"Not fetched: {problem}.")
+
+
+class SearchFailed(ToolError):
+    """A search of the web gave no usable answer."""
+
+    def __init__(self, provider: str, problem: str) -> None:
+        self.provider, self.problem = provider, problem
+        super().__init__(f"The web search by {provider!r} failed: {problem}. Go on without it.")
+
+
+class BlobMissing(ToolError):
+    """A kept file is gone, or is not what was kept."""
+
+    def __init__(self, sha256: str, problem: str) -> None:
+        self.sha256, self.problem = sha256, problem
+        super().__init__(f"The kept file {sha256[:12]} {problem}. Let the step that made it run again.")
+
+
+class FileRefused(ToolError):
+    """A file is not read or changed."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"{path[:500]!r}: {problem}")
+
+
+class PatchMisfit(ToolError):
+    """A patch does not fit, so that nothing of it is done."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"The patch was not applied, and no file was changed: {problem}")
+
+
+class ProjectUnusable(ToolError):
+    """A project cannot be copied."""
+
+    def __init__(self, folder: object, problem: str) -> None:
+        self.folder, self.problem = folder, problem
+        super().__init__(f"The project {str(folder)!r} cannot be worked on: {problem}")
+
+
+class GitFailed(ToolError):
+    """Git did not do what it was asked."""
+
+    def __init__(self, what: str, problem: str) -> None:
+        self.what, self.problem = what, problem
+        super().__init__(f"git {what}: {problem}")
+
+
+class QueryRefused(ToolError):
+    """SQL is not answered."""
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        self.problem, self.hint = problem, hint
+        super().__init__(f"The query was not answered: {problem}." + (f" {hint}" if hint else ""))
+
+
+class ChartRefused(ToolError):
+    """What was selected cannot be drawn."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"No chart was drawn: {problem}.")
+
+
+class UnknownTable(ToolError):
+    """No such table."""
+
+    def __init__(self, table: str, known: Sequence[str]) -> None:
+        self.table, self.known = table, tuple(known)
+        there = f"There are: {', '.join(known[:20])}" if known else "There are none"
+        super().__init__(f"No table is called {table[:100]!r}. {there}{' …' if len(known) > 20 else ''}.")
+
+
+class UnknownMemory(ToolError):
+    """No such memory."""
+
+    def __init__(self, memory: str, team: str | None = None) -> None:
+        self.memory, self.team = memory, team
+        where = f" of team {team!r}" if team is not None else ""
+        super().__init__(f"No memory{where} is called {memory!r:.100}, or several are. `signoff memory list` lists them.")
+
+
+class MemoryFull(ToolError):
+    """A team has as many memories as it may have."""
+
+    def __init__(self, team: str, most: int) -> None:
+        self.team, self.most = team, most
+        super().__init__(
+            f"Team {team!r} has {most:,} memories already, the most it may have. "
+            "Forget some: `signoff memory list` and `signoff memory forget`."
+        )
+
+
+class McpUnusable(ToolError):
+    """An MCP server cannot be started, reached or understood. `said` is the last that it wrote beside the protocol."""
+
+    def __init__(self, server: str, problem: str, said: str = "") -> None:
+        self.server, self.problem, self.said = server, problem, said
+        last = f" The last it wrote: {said}" if said else ""
+        super().__init__(f"The MCP server {server!r} cannot be used: {problem}.{last}")
+
+
+class McpNotAccepted(ToolError):
+    """Nobody has accepted what an MCP server offers."""
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+        super().__init__(
+            f"Nobody has accepted a tool of the MCP server {server!r} yet. Look at what it offers with "
+            f"`signoff mcp list {server}`, then `signoff mcp accept {server}`."
+        )
+
+
+class McpNotCalled(ToolError):
+    """A tool of an MCP server was surely not called."""
+
+    def __init__(self, server: str, tool: str, problem: str) -> None:
+        self.server, self.tool, self.problem = server, tool, problem
+        super().__init__(f"{tool!r} of the MCP server {server!r} was not called: {problem}.")
+
+
+class McpLost(ToolError):
+    """Nobody knows what came of a call of an MCP server."""
+
+    def __init__(self, server: str, tool: str, problem: str) -> None:
+        self.server, self.tool, self.problem = server, tool, problem
+        super().__init__(f"{tool!r} of the MCP server {server!r} was called, and what came of it is unknown: {problem}.")
+
+
+class SandboxMissing(ToolError):
+    """Nothing here can run code safely."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"No sandbox can be used here, and nothing runs without one: {'; '.join(problems)}.")
 
 
 class TeamError(SignoffError):

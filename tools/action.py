@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from signoff.errors import TeamError
+from signoff.tools.contract import NOTHING, Risk, ToolLimits, Touches
 
 P = TypeVar("P", bound=BaseModel)
-
-Risk = Literal["write", "external", "irreversible"]
-"""What an action touches: files here, the world beyond, or something that cannot be undone."""
 
 
 class Proposal(BaseModel):
@@ -37,6 +35,10 @@ class Action(Generic[P]):
     call: Callable[[P, str], Mapping[str, Any]]
     """Does it, given the arguments and an idempotency key; returns JSON values that say what was done."""
     risk: Risk = "external"
+    touches: Touches = NOTHING
+    """What it may touch, as the person who decides is told."""
+    limits: ToolLimits | None = None
+    """With limits a call that takes longer is given up on: what came of it is then unknown, until it is known."""
     idempotent: bool = False
     """True if calling again with the same key and arguments changes nothing more."""
     reconcile: Callable[[P, str], Mapping[str, Any] | None] | None = None
@@ -47,6 +49,10 @@ class Action(Generic[P]):
     """Arguments that a person cannot edit."""
 
     def __post_init__(self) -> None:
+        if self.risk not in get_args(Risk):
+            raise TeamError(
+                f"Action {self.name!r}: {self.risk!r} is no risk of an action. Say one of {', '.join(get_args(Risk))}."
+            )
         config = self.arguments.model_config
         by_name = config.get("populate_by_name") or config.get("validate_by_name")
         renamed = [

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from signoff.errors import SourcesEmpty, UnknownSource
 from signoff.tools.passage import Passage
 from signoff.tools.sources import Sources
-
-if TYPE_CHECKING:
-    from langchain_core.tools import BaseTool
+from signoff.tools.tool import Tool, tool
 
 MOST_PASSAGES = 25
 LONGEST_READ = 20_000
+
+_SEARCH = "Search the documents for passages to quote."
+_READ = "Read a part of one document, word for word."
 
 
 class SearchArguments(BaseModel):
@@ -34,7 +33,7 @@ class ReadArguments(BaseModel):
     length: int = Field(default=4000, description=f"Number of characters, at most {LONGEST_READ}")
 
 
-def search_tools(sources: Sources) -> tuple[BaseTool, ...]:
+def search_tools(sources: Sources) -> tuple[Tool, ...]:
     """The read-only tools `search_sources` and `read_source`. Wrong arguments come back as text, never as an error."""
 
     def search_sources(query: str, limit: int = 8) -> str:
@@ -57,25 +56,12 @@ def search_tools(sources: Sources) -> tuple[BaseTool, ...]:
         return f"{source}, characters {begin} to {end} of {len(text)}:\n\n{text[begin:end]}{more}"
 
     return (
-        make_tool(search_sources, "Search the documents for passages to quote.", SearchArguments),
-        make_tool(read_source, "Read a part of one document, word for word.", ReadArguments),
-    )
-
-
-def make_tool(function: Callable[..., str], description: str, arguments: type[BaseModel]) -> BaseTool:
-    """A tool that answers wrong arguments with what is wrong about them."""
-    from langchain_core.tools import StructuredTool
-
-    def explain(error: ValidationError | Any) -> str:
-        problems = [f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()]
-        return f"{function.__name__} was called wrongly. {'; '.join(problems)}. Call it again with these put right."
-
-    return StructuredTool.from_function(
-        function,
-        name=function.__name__,
-        description=description,
-        args_schema=arguments,
-        handle_validation_error=explain,
+        tool(risk="read", description="Search the documents for passages to quote.", arguments=SearchArguments)(
+            search_sources
+        ),
+        tool(risk="read", description="Read a part of one document, word for word.", arguments=ReadArguments)(
+            read_source
+        ),
     )
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import messages_from_dict, messages_to_dict
-from langchain_core.tools import tool
 from pydantic import BaseModel
 
 from signoff import Action, Agent, Artifact, Limits, Task
 from signoff.agents.work import StepFailed, StepHeld, do_work
 from signoff.errors import BudgetExhausted
 from signoff.testing import ScriptedModel, calls, gives
+from signoff.tools.tool import tool
 
 
 class Story(Artifact):
@@ -30,7 +30,7 @@ class Mail(BaseModel):
 USED: list[str] = []
 
 
-@tool
+@tool(risk="read")
 def look_up(word: str) -> str:
     """Look a word up."""
     USED.append(word)
@@ -83,7 +83,7 @@ def test_a_transcript_goes_through_a_checkpoint() -> None:
 def test_a_budget_that_ends_within_a_tool_leaves_the_other_calls_done() -> None:
     budgets = [OVER]
 
-    @tool
+    @tool(risk="read")
     def delegate(word: str) -> str:
         """Ask another."""
         if budgets:
@@ -139,7 +139,7 @@ def test_a_function_that_runs_out_of_budget_is_held_too() -> None:
 def test_a_step_within_a_step_holds_the_outer_one() -> None:
     inner = teller(ScriptedModel([OVER]))
 
-    @tool
+    @tool(risk="read")
     def delegate(goal: str) -> str:
         """Ask another."""
         return str(do_work(inner, Task(goal=goal)).artifact)

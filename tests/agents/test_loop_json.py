@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import pytest
 from jsonschema import Draft202012Validator
-from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, Field
 
@@ -15,6 +14,7 @@ from signoff import Action, Agent, Artifact, Task
 from signoff.agents.work import StepFailed, Work, do_work
 from signoff.errors import ModelRefused
 from signoff.testing import Call, ScriptedModel, ScriptedServer, calls, fails, gives
+from signoff.tools.tool import tool
 
 
 class Part(BaseModel):
@@ -34,7 +34,7 @@ class Mail(BaseModel):
     to: str
 
 
-@tool
+@tool(risk="read")
 def look_up(word: str) -> str:
     """Look a word up."""
     return f"{word} means sea"

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import AIMessage
-from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import Field
 
@@ -18,6 +17,7 @@ from signoff.agents.tiers import Tiers
 from signoff.agents.work import StepFailed, do_work
 from signoff.errors import StepStuck
 from signoff.testing import ScriptedModel, ScriptedServer, calls, gives, refuses, says
+from signoff.tools.tool import tool
 
 
 class Story(Artifact):
@@ -27,13 +27,13 @@ class Story(Artifact):
     pages: int = Field(default=1, le=9)
 
 
-@tool
+@tool(risk="read")
 def look_up(word: str) -> str:
     """Look a word up."""
     return f"{word} means sea"
 
 
-@tool
+@tool(risk="read")
 def read_long(place: str) -> str:
     """Read a long text."""
     return f"{place}: " + "sea " * 2_000
@@ -240,7 +240,7 @@ def test_to_and_fro_between_two_calls_is_noticed() -> None:
 
 
 def test_turns_that_bring_nothing_new_are_noticed_though_each_call_is_another() -> None:
-    @tool
+    @tool(risk="read")
     def search(word: str) -> str:
         """Search."""
         return "Nothing found."
@@ -254,7 +254,7 @@ def test_turns_that_bring_nothing_new_are_noticed_though_each_call_is_another() 
 def test_one_call_over_and_over_is_noticed_though_its_result_changes() -> None:
     seen: list[int] = []
 
-    @tool
+    @tool(risk="read")
     def ask_clock(zone: str) -> str:
         """Ask the clock."""
         seen.append(1)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
-from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 
 from signoff import Agent, Artifact, Team
@@ -16,6 +15,7 @@ from signoff.checkpoints.budget import Budget
 from signoff.checkpoints.ledger import Ledger
 from signoff.errors import BudgetExhausted, UnknownPrice
 from signoff.testing import ScriptedModel, ScriptedServer, calls, fails, gives
+from signoff.tools.tool import tool
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
@@ -91,12 +91,12 @@ def test_a_tool_that_calls_a_model_of_its_own_is_charged_to_the_agent(
     monkeypatch.setenv("SIGNOFF_PRICES", '{"scripted": 1.0}')
     with ScriptedServer(["Paris"] * 2) as server:
 
-        @tool
+        @tool(risk="read")
         def ask(question: str) -> str:
             """Ask another model."""
             return chat(server).invoke(question).text
 
-        @tool
+        @tool(risk="read")
         async def ask_slowly(question: str) -> str:
             """Ask another model."""
             return (await chat(server).ainvoke(question)).text

@@ -1,7 +1,6 @@
 from typing import Any
 
 import pytest
-from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
@@ -9,6 +8,7 @@ from signoff import Action, Agent, Artifact, Limits, Task
 from signoff.agents.work import StepFailed, do_work
 from signoff.errors import ModelRefused
 from signoff.testing import ScriptedModel, ScriptedServer, calls, fails, gives
+from signoff.tools.tool import tool
 
 
 class Facts(Artifact):
@@ -23,7 +23,7 @@ class Mail(BaseModel):
     to: str
 
 
-@tool
+@tool(risk="read")
 def look_up(word: str) -> str:
     """Look a word up."""
     return f"{word} means sea"

@@ -1,8 +1,10 @@
+import threading
 from typing import Any
 
 import pytest
 
 from signoff.errors import ActionFailed
+from signoff.tools.contract import ToolLimits, Touches
 
 APPROVE = {"decisions": [{"type": "approve"}]}
 
@@ -98,3 +100,37 @@ def test_while_the_read_back_fails_a_person_is_asked(office: Any) -> None:
     question = office.question(office.answer(APPROVE))
     assert "bank is closed" in question["action_requests"][0]["description"]
     assert len(office.paid) == 1
+
+
+def test_a_call_that_takes_longer_than_its_action_may_is_left_and_a_person_is_asked(office: Any) -> None:
+    gone_on, paid = threading.Event(), threading.Event()
+    looked: list[str] = []
+    office.change(limits=ToolLimits(seconds=0.05), reconcile=lambda payment, key: looked.append(key))
+    office.before_paying = lambda: gone_on.wait(60)
+    office.after_paying = paid.set
+    office.start()
+    question = office.question(office.answer(APPROVE))
+    assert question["action_requests"][0]["name"] == "settle_outcome"
+    assert "did not return within 0.05 seconds" in question["action_requests"][0]["description"]
+    assert (looked, office.paid) == ([], [])
+    gone_on.set()
+    assert paid.wait(60)
+    result = office.answer(APPROVE)
+    assert [outcome["status"] for outcome in result["outcomes"] if outcome["action"] == "pay"] == ["done"]
+    assert len(office.paid) == 1
+
+
+def test_a_call_within_its_time_is_like_any_other(office: Any) -> None:
+    office.change(limits=ToolLimits(seconds=60), touches=Touches(hosts=("bank.example.org",)))
+    question = office.question(office.start())
+    assert "It may touch: hosts: bank.example.org." in question["action_requests"][0]["description"]
+    result = office.answer(APPROVE)
+    assert [outcome["status"] for outcome in result["outcomes"]] == ["done"]
+    assert len(office.paid) == 1
+
+
+def test_an_error_within_its_time_is_what_it_is(office: Any) -> None:
+    office.change(limits=ToolLimits(seconds=60))
+    office.before_paying = lambda: _raise(ActionFailed("pay", "no money"))
+    office.start()
+    assert office.answer(APPROVE)["outcomes"][0]["detail"] == "no money"

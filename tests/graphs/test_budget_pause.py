@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
@@ -14,6 +13,7 @@ from signoff.checkpoints.budget import Budget
 from signoff.checkpoints.clock import today
 from signoff.errors import AlreadyDecided, SettingsError, TeamError
 from signoff.testing import ScriptedModel, calls, gives
+from signoff.tools.tool import tool
 
 APPROVE = {"decisions": [{"type": "approve"}]}
 REJECT = {"decisions": [{"type": "reject", "message": "enough"}]}
@@ -30,7 +30,7 @@ class Story(Artifact):
 LOOKED: list[str] = []
 
 
-@tool
+@tool(risk="read")
 def look(where: str) -> str:
     """Look somewhere."""
     LOOKED.append(where)
