@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from signoff.settings import Settings
     from signoff.tools.action import Action, Proposal
     from signoff.tools.sources import Sources
+    from signoff.tools.tool import tool
 
 __version__ = "0.2.0"
 
@@ -69,6 +70,7 @@ __all__ = [
     "load_models",
     "open_saver",
     "report_team",
+    "tool",
 ]
 
 _HOMES = {
@@ -109,6 +111,7 @@ _HOMES = {
     "load_models": "agents.models",
     "open_saver": "checkpoints.opening",
     "report_team": "graphs.report",
+    "tool": "tools.tool",
 }
 
 

@@ -26,7 +26,7 @@ def test_the_same_bytes_are_kept_once(home: Path) -> None:
 
 
 def test_what_was_never_kept_is_missing(home: Path) -> None:
-    with pytest.raises(BlobMissing, match="is not in .*blobs"):
+    with pytest.raises(BlobMissing, match=r"is not in .*blobs"):
         Blobs(home).read("0" * 64)
 
 
