@@ -122,9 +122,12 @@ def _stand_in(agent: Agent[Any], turns: deque[dict[str, Any]], acted: Mapping[st
         artifact: Artifact = agent.gives.model_validate(turn["gives"])
         return artifact
 
+    own = {given.name for given in agent.tools if isinstance(given, Action)}
+
     def propose(artifact: Artifact, task: Task) -> Sequence[Proposal]:
-        del artifact, task
-        return list(made)  # its model proposed them while it worked
+        if agent.propose is None:
+            return list(made)  # its model proposed them while it worked
+        return [*(proposal for proposal in made if proposal.action in own), *agent.propose(artifact, task)]
 
     return replace(
         agent,
@@ -134,7 +137,7 @@ def _stand_in(agent: Agent[Any], turns: deque[dict[str, Any]], acted: Mapping[st
         check=None,
         tools=(),
         actions=tuple(acted[action.name] for action in agent.at_gate),
-        propose=agent.propose or propose,
+        propose=propose,
     )
 
 

@@ -238,6 +238,21 @@ def test_what_policy_allows_or_denies_is_played_again(shop: Shop) -> None:
     shop.export(shop.start())
 
 
+def test_what_a_model_proposes_and_what_follows_from_its_work_are_both_played_again(shop: Shop) -> None:
+    shop.change('{"pay": "ask"}', '{"pay": "ask", "tip": "ask"}')
+    shop.change(
+        "function=check, actions=(PAY,)",
+        'model=ScriptedModel([calls("tip", euros=1), gives(Check(about="Invoice", accepted=True))]), '
+        "actions=(PAY,), tools=(tip,)",
+    )
+    run = shop.start()
+    for asked in run.approvals:
+        run = run.approve(approval=asked.id)
+    assert shop.world["paid"] == [1, 5]
+    ending = json.loads(shop.export(run).with_suffix(".json").read_text())["ending"]
+    assert [proposal["action"] for proposal in ending["proposals"]] == ["tip", "pay"]
+
+
 CHANGES = {
     "allowed now": ('{"pay": "ask"}', '{"pay": "allow"}', "proposals"),
     "denied now": ('{"pay": "ask"}', '{"pay": "deny"}', "proposals"),

@@ -4,11 +4,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from signoff import Action, Agent, Artifact, Ask, Policy, Proposal, Supervisor, Task, Team, Verdict
+from signoff import Action, Agent, Artifact, Ask, Policy, Proposal, Supervisor, Task, Team, Verdict, tool
 from signoff.errors import ActionFailed, SourcesError, WorkFailed
-from signoff.testing import ScriptedModel, says
+from signoff.testing import ScriptedModel, calls, gives, says
 
-FOR_CHANGES = (Ask, ScriptedModel, SourcesError, says)
+FOR_CHANGES = (Ask, ScriptedModel, SourcesError, calls, gives, says)
 """What is used once something is changed."""
 
 
@@ -47,6 +47,13 @@ def call(payment: Payment, key: str) -> dict[str, Any]:
 
 
 PAY = Action(name="pay", description="Pays.", arguments=Payment, call=call)
+
+
+@tool(risk="external")
+def tip(euros: int) -> dict[str, int]:
+    """Give a tip."""
+    WORLD["paid"].append(euros)
+    return {"tip": euros}
 
 
 def order(task: Task) -> Order:
