@@ -156,10 +156,19 @@ def find_private(text: str, kinds: frozenset[str]) -> tuple[Span, ...]:
         has_digits = _DIGIT.search(text) is not None
         for kind, finder in FINDERS.items():
             if kind in kinds and (kind == "email" or has_digits):
-                spans = [Span(start, end, kind) for start, end in finder(text)]
+                spans = list(_in_order(finder(text), kind))
                 found += spans
                 text = _blanked(text, spans)
     return tuple(sorted(found, key=lambda span: span.start))
+
+
+def _in_order(places: Iterable[tuple[int, int]], kind: str) -> Iterator[Span]:
+    """The places from first to last; of those that overlap the first counts."""
+    done = 0
+    for start, end in sorted(places):
+        if start >= done:
+            yield Span(start, end, kind)
+            done = end
 
 
 def _blanked(text: str, spans: list[Span]) -> str:

@@ -194,6 +194,12 @@ def test_a_setting_that_makes_no_sense_is_refused(words: list[str]) -> None:
         Shield(pii=frozenset({"emial"}))
 
 
+def test_addresses_of_both_kinds_are_found_in_any_order() -> None:
+    text = "at 2001:db8:1:2:3:4:5:6 and 8.23.30.40, then 2001:db8::7 and ::ffff:8.23.30.41"
+    hidden = ALL.hide([HumanMessage(text)]).messages[0].content
+    assert hidden == "at [IP_1] and [IP_2], then [IP_3] and ::ffff:[IP_4]"
+
+
 WORDS = st.sampled_from([value for values in PRIVATE.values() for value in values] + [*ORDINARY, "[EMAIL_1]", "[", "]"])
 TEXTS = st.lists(st.text(max_size=12) | WORDS, max_size=8).map(" ".join) | st.text(max_size=60)
 NO_SECRETS = Shield(secrets=False, pii=KINDS)

@@ -293,7 +293,7 @@ def test_nothing_stays_open_after_the_block() -> None:
         client(server).invoke("?")
         list(client(server).stream("?"))
         url = server.url
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before
     with pytest.raises(openai.APIConnectionError):
         ChatOpenAI(model="scripted", base_url=url, api_key="test", max_retries=0).invoke("?")
     with pytest.raises(ScriptError, match="only inside its `with` block"):
