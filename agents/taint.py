@@ -104,6 +104,7 @@ def _text_flags(name: str, value: str, wish: str, read: Sequence[_Read]) -> Iter
         yield f"“{name}” holds {REDACTED}: a secret was taken out before the model saw it."
     elif (placeholder := _PLACEHOLDER.search(value)) is not None and placeholder[0] not in wish:
         yield f"“{name}” holds the placeholder {placeholder[0]} instead of a value."
+    yield from _own_orders(name, value, read)
     if len(value) > _FIELD or value.count("\n") > 2:
         yield from _work_flags(name, value, wish, read)
         return
@@ -119,12 +120,16 @@ def _text_flags(name: str, value: str, wish: str, read: Sequence[_Read]) -> Iter
         yield from _origin(what, name, [value.strip()], wish, read)
 
 
-def _work_flags(name: str, value: str, wish: str, read: Sequence[_Read]) -> Iterator[str]:
-    """A long text quotes what was read, which is its purpose; not flagged but for orders and what an order names."""
+def _own_orders(name: str, value: str, read: Sequence[_Read]) -> Iterator[str]:
+    """Orders in it that are not told of already as those of a source."""
     known = {order.excerpt for one in read for order in one.orders}
     for order in find_orders(value)[:2]:
         if not any(order.excerpt in excerpt or excerpt in order.excerpt for excerpt in known):
             yield f"“{name}” contains text that reads like an order: “{order.excerpt}”"
+
+
+def _work_flags(name: str, value: str, wish: str, read: Sequence[_Read]) -> Iterator[str]:
+    """A long text quotes what was read, which is its purpose; not flagged but for what an order names."""
     for one in read:
         named = _readings(" ".join(order.excerpt for order in one.orders))
         for what, atom in _atoms(named) if named else ():

@@ -88,7 +88,12 @@ def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState) -> 
         stronger=assignment.get("stronger", 0),
         transcript=tuple((state.get("held") or {}).get(agent.role, ())),
         untrusted=tuple(
-            dict.fromkeys(flag for need in agent.needs for flag in artifacts[need.__name__].get("flags", ()))
+            dict.fromkeys(
+                flag
+                for shown in (*(need.__name__ for need in agent.needs), name)
+                if shown in artifacts
+                for flag in artifacts[shown].get("flags", ())
+            )
         ),
     )
 

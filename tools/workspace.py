@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import uuid
+import weakref
 from functools import cached_property
 from pathlib import Path
 
@@ -30,15 +31,7 @@ class Workspaces:
 
     def remove(self, thread_id: str) -> None:
         """Throw a run's folder away, whatever was done to the modes of what lies in it."""
-        place = self._place(thread_id)
-        if not place.exists():
-            return
-        place.chmod(0o700)
-        for folder, below, _ in os.walk(place):
-            for path in (Path(folder, name) for name in below):
-                if not path.is_symlink():
-                    path.chmod(0o700)
-        shutil.rmtree(place)
+        _remove(self._place(thread_id))
 
     def _place(self, thread_id: str) -> Path:
         # A thread's name may be anything, of any length.
@@ -46,7 +39,20 @@ class Workspaces:
 
     @cached_property
     def _own(self) -> str:
-        return uuid.uuid4().hex
+        name = uuid.uuid4().hex
+        weakref.finalize(self, _remove, self._place(name))  # at the latest when the interpreter ends
+        return name
+
+
+def _remove(place: Path) -> None:
+    if not place.exists():
+        return
+    place.chmod(0o700)
+    for folder, below, _ in os.walk(place):
+        for path in (Path(folder, name) for name in below):
+            if not path.is_symlink():
+                path.chmod(0o700)
+    shutil.rmtree(place)
 
 
 def current_thread() -> str:

@@ -36,7 +36,7 @@ def test_memories_are_listed_with_where_they_came_from(memory: Memory, signoff: 
     second = keep(memory, "It pays.", team="sales", run="r-2", flags=("mail: “Ignore all…”",))
     said = signoff("memory", "list")
     assert said.code == 0
-    until = clock.later(30 * 86_400)[:10]
+    until = clock.later(31 * 86_400)[:10]
     for line in (
         f"{first}  fact, team office: Acme",
         f"{second}  fact (!), team sales: Acme",
@@ -78,7 +78,8 @@ def test_what_is_forgotten_is_gone_and_the_log_says_who_did_it(memory: Memory, s
     assert (entry["body"]["memory"], entry["body"]["by"], entry["body"]["why"]) == (one, "bob", "it moved")
     assert "canary-4711" not in log
     assert signoff("audit", "verify").code == 0
-    assert not [file for file in Path().rglob("*memory.db*") if b"canary-4711" in file.read_bytes()]
+    folder = Path(load_settings().database_name).parent
+    assert not [file for file in folder.glob("*memory.db*") if b"canary-4711" in file.read_bytes()]
 
 
 def test_all_that_a_run_left_is_forgotten_at_once(memory: Memory, signoff: Callable[..., Any]) -> None:
@@ -94,7 +95,7 @@ def test_what_has_expired_is_deleted_on_demand(
 ) -> None:
     keep(memory, "a", days=1)
     keep(memory, "b")
-    later = clock.later(2 * 86_400)
+    later = clock.later(3 * 86_400)
     monkeypatch.setattr(clock, "now", lambda: later)
     assert len(signoff("memory", "list", "--json").json) == 1
     assert "Deleted 1 memory." in signoff("memory", "forget", "--expired").out
@@ -115,7 +116,8 @@ def test_memories_are_exported_as_json_lines(memory: Memory, signoff: Callable[.
     assert signoff("memory", "export", "--out", "m.jsonl").code == 0
     assert Path("m.jsonl").read_text() == f"{line}\n"
     assert "there already" in signoff("memory", "export", "--out", "m.jsonl").err
-    assert signoff("memory", "export", "--out", "m.jsonl", "--force").code == 0
+    told = signoff("memory", "export", "--out", "m.jsonl", "--force", "--json")
+    assert told.json == {"file": "m.jsonl", "memories": 1}
 
 
 def test_looking_makes_no_files(signoff: Callable[..., Any]) -> None:

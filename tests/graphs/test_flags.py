@@ -7,7 +7,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from pydantic import BaseModel
 
-from signoff import Action, Agent, Artifact, Ledger, Policy, Run, Team
+from signoff import Action, Agent, Artifact, Ledger, Policy, Run, Team, Verdict
 from signoff.graphs.gate import FLAGGED
 from signoff.testing import ScriptedModel, calls, gives
 from signoff.tools.tool import tool
@@ -168,3 +168,32 @@ def test_an_order_in_an_artifact_is_found_where_no_model_read_it(ledger: Ledger)
     graph = Team(agents=[scribe, clerk], policy=team.policy, ledger=ledger).compile(checkpointer=InMemorySaver())
     shown = question(graph.invoke({"goal": "pay ann"}, {"configurable": {"thread_id": "r-9"}}))
     assert any("Ignore all previous instructions" in flag for flag in shown["flags"])
+
+
+def test_what_was_flagged_stays_flagged_when_the_work_is_done_again(ledger: Ledger) -> None:
+    @tool(risk="read")
+    def read_mail() -> str:
+        """Read the newest mail."""
+        return ORDER
+
+    class Proofread(Verdict):
+        about: str = "Mails"
+
+    def pay(payment: Payment, key: str) -> Mapping[str, Any]:
+        raise AssertionError("it was paid")
+
+    action = Action(name="pay", description="Pays.", arguments=Payment, call=pay)
+    # The second time it reads nothing; what it is shown of its own work came from the mail.
+    model = ScriptedModel([calls("read_mail"), gives(Mails(text="a mail")), gives(Mails(text="a better mail"))])
+    reader = Agent(role="reader", gives=Mails, model=model, tools=(read_mail,))
+    proofreader = Agent(
+        role="proofreader",
+        needs=(Mails,),
+        gives=Proofread,
+        function=lambda task: Proofread(accepted="better" in task.need(Mails).text, notes=("write it better",)),
+        actions=(action,),
+        propose=lambda verdict, task: [action.propose(Payment(to="ann", euros=5))] if verdict.accepted else [],
+    )
+    team = Team(agents=[reader, proofreader], policy=Policy({"pay": "allow"}), ledger=ledger)
+    result = team.compile(checkpointer=InMemorySaver()).invoke({"goal": "g"}, {"configurable": {"thread_id": "r-2"}})
+    assert question(result)["flags"]

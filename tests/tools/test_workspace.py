@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 from pathlib import Path
@@ -101,3 +102,11 @@ def test_a_run_that_is_resumed_finds_what_it_wrote(ledger: Ledger, home: Path) -
         graph.invoke({"goal": "g"}, config)
     graph.invoke(None, config)
     assert tries == [False, True]
+
+
+def test_a_workspace_outside_of_a_run_goes_with_the_object_it_was_made_for(home: Path) -> None:
+    workspaces = Workspaces(home)
+    (workspaces.current() / "file").write_text("x")
+    del workspaces
+    gc.collect()
+    assert list((home / "workspaces").iterdir()) == []

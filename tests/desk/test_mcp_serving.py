@@ -1,0 +1,124 @@
+"""A team served to a real MCP client: it may ask for work, and cannot sign anything off."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
+
+import httpx
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+
+from signoff.fleet.run import Run
+
+GUARD = str(Path(__file__).parent.parent / "guard")
+SERVE = ("-P", "-m", "signoff", "mcp", "serve", "report", "--sources", "docs")
+
+
+@asynccontextmanager
+async def client(log: Path) -> AsyncIterator[ClientSession]:
+    """A client of a server that it has started."""
+    program = StdioServerParameters(command=sys.executable, args=list(SERVE), env={"PYTHONPATH": GUARD})
+    with log.open("w") as errors:
+        async with stdio_client(program, errlog=errors) as (read, write), ClientSession(read, write) as session:
+            await session.initialize()
+            yield session
+
+
+async def ask(session: ClientSession, tool: str, **arguments: Any) -> dict[str, Any]:
+    answer = await session.call_tool(tool, arguments)
+    assert not answer.isError, answer.content
+    assert answer.structuredContent is not None
+    return answer.structuredContent
+
+
+def test_a_client_starts_a_run_and_gets_its_result_once_a_person_has_signed_it_off(
+    documents: Path, home: Path, tmp_path: Path
+) -> None:
+    async def work() -> None:
+        async with client(tmp_path / "log") as session:
+            names = {tool.name for tool in (await session.list_tools()).tools}
+            assert names == {"start_run", "run_status", "run_result", "resume_run"}
+            held = await ask(session, "start_run", goal="When are spring tides?", wait_seconds=60)
+            run = held["run"]
+            assert held["status"] == "waiting"
+            (question,) = held["waits_for"]
+            assert (question["action"], question["risk"]) == ("publish_report", "write")
+            assert "moon" not in str(held)
+
+            again = await ask(session, "resume_run", run=run, wait_seconds=60)
+            assert (again["status"], again["waits_for"]) == ("waiting", [question])
+            early = await ask(session, "run_result", run=run)
+            assert (early["status"], early["artifacts"], early["outcomes"]) == ("waiting", {}, [])
+            assert not (home / "report.md").exists()
+
+            await asyncio.to_thread(Run.open(run).approve, by="Ada")
+            done = await ask(session, "run_result", run=run)
+            assert done["status"] == "done"
+            assert "full moon" in done["artifacts"]["Draft"]["markdown"]
+            assert [(one["action"], one["by"]) for one in done["outcomes"]] == [("publish_report", "Ada")]
+            assert (home / "report.md").exists()
+
+            wrong = await session.call_tool("run_status", {"run": "r-nothing"})
+            assert wrong.isError
+            assert "No run 'r-nothing'" in str(wrong.content)
+
+    asyncio.run(work())
+    assert (tmp_path / "log").read_text().startswith("Model: offline")
+
+
+def test_a_run_that_was_cut_off_with_its_client_is_resumed_by_the_next(documents: Path, tmp_path: Path) -> None:
+    async def work() -> None:
+        async with client(tmp_path / "first") as session:
+            run = (await ask(session, "start_run", goal="When are spring tides?"))["run"]
+        async with client(tmp_path / "second") as session:
+            assert (await ask(session, "resume_run", run=run, wait_seconds=60))["status"] == "waiting"
+
+    asyncio.run(work())
+
+
+def test_over_http_only_whoever_has_the_token_is_heard(documents: Path) -> None:
+    env = {**os.environ, "SIGNOFF_MCP_TOKEN": "the-token"}
+    server = subprocess.Popen(
+        [sys.executable, *SERVE, "--port", "0"], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        assert url.startswith("http://127.0.0.1:")
+        assert "the-token" not in url
+
+        async def talk() -> set[str]:
+            async with httpx.AsyncClient() as stranger:
+                for headers in ({}, {"Authorization": "Bearer other"}):
+                    assert (await stranger.post(url, json={}, headers=headers)).status_code == 401
+            async with (
+                httpx.AsyncClient(headers={"Authorization": "Bearer the-token"}) as known,
+                streamable_http_client(url, http_client=known) as (read, write, _),
+                ClientSession(read, write) as session,
+            ):
+                await session.initialize()
+                return {tool.name for tool in (await session.list_tools()).tools}
+
+        assert "start_run" in asyncio.run(talk())
+    finally:
+        server.terminate()
+        server.wait()
+        assert server.stdout is not None
+        server.stdout.close()
+
+
+def test_what_cannot_be_served_is_told_in_one_line(signoff: Any, documents: Path) -> None:
+    assert "No ready-made team 'other'" in signoff("mcp", "serve", "other", "--sources", documents).err
+    said = signoff("mcp", "serve", "report", "--sources", documents / "gone")
+    assert said.code == 1
+    assert "No folder" in said.err

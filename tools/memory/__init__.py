@@ -1,0 +1,4 @@
+"""What a team knows next time: kept by proposal, with where it came from, listed and deleted by people."""
+
+from signoff.tools.memory.memory import Memory as Memory
+from signoff.tools.memory.tools import memory_tools as memory_tools

@@ -1,0 +1,176 @@
+"""A team's memory: what it should know next time, over LangGraph's stores; each says where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, unquote
+
+from pydantic import ValidationError
+
+from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.opening import configured_ledger
+from signoff.errors import MemoryFull, UnknownMemory
+from signoff.settings import Settings, load_settings
+from signoff.tools.memory.kept import Remembered
+from signoff.tools.memory.places import GivenPlace, Place, graphs_store, place_of
+from signoff.tools.memory.ranking import rank
+
+if TYPE_CHECKING:
+    from langgraph.store.base import BaseStore, Item
+
+MOST_MEMORIES: Final = 1_000
+"""Of one team: all of them are read to find the ones that fit."""
+_ROOT: Final = ("signoff", "memory")
+
+
+class Memory:
+    """The memories of teams. Nothing is held open between uses; safe to share between threads and processes.
+
+    Deletions are written into the ledger's audit log before they are done.
+    """
+
+    def __init__(self, place: Place, ledger: Ledger, *, yields: bool = False) -> None:
+        self._place, self._ledger, self._yields = place, ledger, yields
+
+    @classmethod
+    def open(cls, settings: Settings | None = None, *, store: BaseStore | None = None) -> Memory:
+        """The memory in `store`; by default that of the settings, except in a graph that has a store itself.
+
+        LangGraph Server gives its graphs one. MissingExtra if the package for the kind of store is not installed.
+        """
+        settings = settings or load_settings()
+        ledger = configured_ledger(settings)
+        return cls(place_of(settings), ledger, yields=True) if store is None else cls(GivenPlace(store), ledger)
+
+    def keep(self, memory: Remembered) -> Remembered:
+        """Keep it under its id, or find it kept: it, or another of the team that says the same, for as long or longer.
+
+        One that says the same for a shorter time is replaced. MemoryFull if the team has as many as it may have.
+        """
+        with self._opened() as store:
+            self._drop_expired(store, memory.team)
+            known = _all(store, memory.team)
+            same = [other for other in known if other.id == memory.id or _said(other) == _said(memory)]
+            for other in same:
+                if other.id == memory.id or _lasts(other) >= _lasts(memory):
+                    return other
+            if len(known) - len(same) >= MOST_MEMORIES:
+                raise MemoryFull(memory.team, MOST_MEMORIES)
+            store.put(_namespace(memory.team), memory.id, memory.model_dump(mode="json"), index=False)
+            self._forget(store, same, by=memory.origin.approved_by, why=f"replaced by {memory.id}, which lasts longer")
+        return memory
+
+    def get(self, memory_id: str, *, team: str) -> Remembered:
+        """The memory of this team with this id; UnknownMemory otherwise."""
+        for memory in self.list(team=team):
+            if memory.id == memory_id:
+                return memory
+        raise UnknownMemory(memory_id, team)
+
+    def find(self, memory_id: str) -> Remembered:
+        """The memory with this id, or the only one whose id begins with it; UnknownMemory otherwise."""
+        known = self.list()
+        exact = [memory for memory in known if memory.id == memory_id]
+        found = exact or [memory for memory in known if memory_id and memory.id.startswith(memory_id)]
+        if len(found) != 1:
+            raise UnknownMemory(memory_id)
+        return found[0]
+
+    def list(self, *, team: str | None = None, run: str | None = None) -> list[Remembered]:
+        """The memories of a team, of a run, or all, oldest first; none whose days are over."""
+        if not self._is_there:
+            return []
+        with self._opened() as store:
+            teams = _teams(store) if team is None else [team]
+            known = [memory for one in teams for memory in _all(store, one)]
+        return [memory for memory in _sorted(known) if not memory.has_expired and run in (None, memory.origin.run_id)]
+
+    def recall(self, words: str, *, teams: Sequence[str], limit: int) -> Sequence[Remembered]:
+        """The memories of these teams that hold any of the words, the best first; the newest if there are no words."""
+        return rank([memory for team in teams for memory in self.list(team=team)], words)[:limit]
+
+    def forget(self, memories: Collection[Remembered], *, by: str, why: str = "") -> None:
+        """Delete them, and say so in the audit log. In SQLite their texts are overwritten with zeros."""
+        with self._opened() as store:
+            self._forget(store, memories, by=by, why=why)
+
+    def drop_expired(self) -> int:
+        """Delete all whose days are over; how many there were."""
+        if not self._is_there:
+            return 0
+        with self._opened() as store:
+            return sum(self._drop_expired(store, team) for team in _teams(store))
+
+    def _drop_expired(self, store: BaseStore, team: str) -> int:
+        expired = [memory for memory in _all(store, team) if memory.has_expired]
+        self._forget(store, expired, by="expiry", why="")
+        return len(expired)
+
+    def _forget(self, store: BaseStore, memories: Collection[Remembered], *, by: str, why: str) -> None:
+        for memory in memories:
+            with self._ledger.write() as connection:
+                self._ledger.audit.append(
+                    connection,
+                    memory.origin.run_id,
+                    "memory forgotten",
+                    memory=memory.id,
+                    team=memory.team,
+                    text_sha256=memory.sha256,
+                    approval=memory.origin.approval_id,
+                    by=by,
+                    why=why,
+                )
+            store.delete(_namespace(memory.team), memory.id)
+
+    @property
+    def _is_there(self) -> bool:
+        return self._graphs is not None or self._place.is_there
+
+    @property
+    def _graphs(self) -> BaseStore | None:
+        return graphs_store() if self._yields else None
+
+    @contextmanager
+    def _opened(self) -> Iterator[BaseStore]:
+        store = self._graphs
+        with self._place.open() if store is None else GivenPlace(store).open() as opened:
+            yield opened
+
+
+def _all(store: BaseStore, team: str) -> list[Remembered]:
+    """The memories of a team, those whose days are over too; what is none of ours is left out."""
+    namespace = _namespace(team)
+    items = store.search(namespace, limit=2 * MOST_MEMORIES)
+    return _sorted([memory for item in items if item.namespace == namespace and (memory := _read(item)) is not None])
+
+
+def _read(item: Item) -> Remembered | None:
+    try:
+        memory = Remembered.model_validate(item.value)
+    except ValidationError:
+        return None
+    return memory if (memory.id, _namespace(memory.team)) == (item.key, item.namespace) else None
+
+
+def _teams(store: BaseStore) -> list[str]:
+    spaces = store.list_namespaces(prefix=_ROOT, max_depth=len(_ROOT) + 1, limit=10_000)
+    return sorted(unquote(space[-1]) for space in spaces if len(space) == len(_ROOT) + 1)
+
+
+def _namespace(team: str) -> tuple[str, ...]:
+    """A store's names hold no dots, and mean no other team by upper and lower case."""
+    return (*_ROOT, quote(team, safe="").replace(".", "%2E"))
+
+
+def _sorted(memories: list[Remembered]) -> list[Remembered]:
+    return sorted(memories, key=lambda memory: (memory.origin.at, memory.id))
+
+
+def _said(memory: Remembered) -> tuple[str, ...]:
+    return memory.kind, memory.subject, memory.text
+
+
+def _lasts(memory: Remembered) -> str:
+    return memory.expires_at or "for ever"  # texts of moments sort before it
