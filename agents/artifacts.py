@@ -39,10 +39,11 @@ class Quote(BaseModel):
 
     id: int = Field(description="Citation number, from 1, unique within the evidence")
     text: str = Field(description="The span, word for word as it stands in the stored text")
-    source: str = Field(description="Path of the document, relative to the sources folder")
+    source: str = Field(description="Path of the document, relative to the sources folder; or `web:…`, a snapshot")
     start: int = Field(description="Offset of the span's first character in the stored text; -1 if not known yet")
     title: str = Field(default="", description="Title of the document")
     heading: str = Field(default="", description="Headings above the span, outermost first, joined by ' › '")
+    origin: str = Field(default="", description="Of a page of the web: its address and when it was fetched")
     score: float = Field(default=0.0, description="How well it answers the question; higher is better")
 
 
@@ -81,6 +82,30 @@ class Conflict(BaseModel):
     why: str
 
 
+class Computation(BaseModel):
+    """What a query of the tables found, as the database gave it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    sql: str = Field(description="The query")
+    columns: tuple[str, ...]
+    rows: tuple[tuple[int | float | str | None, ...], ...]
+    more: bool = Field(default=False, description="Whether there are more rows than these")
+
+
+class Picture(BaseModel):
+    """A chart that was drawn."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    name: str = Field(description="Name of its file, as the report refers to it")
+    sha256: str = Field(description="Digest of the file, under which it is kept")
+    bytes: int
+    sql: str = Field(default="", description="The query it was drawn from")
+
+
 class Analysis(Artifact):
     """What the analyst makes of the evidence."""
 
@@ -88,10 +113,18 @@ class Analysis(Artifact):
     themes: tuple[Theme, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     gaps: tuple[str, ...] = Field(default=(), description="What was asked and the sources do not say")
+    computations: tuple[Computation, ...] = Field(default=(), description="What the tables say")
+    pictures: tuple[Picture, ...] = Field(default=(), description="Charts of the tables")
 
     def brief(self) -> str:
         """How the evidence was sorted."""
-        parts = {"theme": self.themes, "disagreement": self.conflicts, "gap": self.gaps}
+        parts: dict[str, tuple[object, ...]] = {
+            "theme": self.themes,
+            "disagreement": self.conflicts,
+            "gap": self.gaps,
+        }
+        parts |= {"computation": self.computations} if self.computations else {}
+        parts |= {"chart": self.pictures} if self.pictures else {}
         return f"Sorted the evidence: {', '.join(counted(len(found), part) for part, found in parts.items())}."
 
 

@@ -12,6 +12,7 @@ from signoff.agents.analysis import addresses
 from signoff.agents.artifacts import Analysis, Draft, Evidence, Quote
 from signoff.agents.bag import bag
 from signoff.agents.dating import date_of
+from signoff.agents.figures import figures_section
 from signoff.agents.grouping import name
 from signoff.agents.question import whole
 from signoff.agents.quoting import CITATION, SOURCES_LIST, blockquote, escape, flatten
@@ -89,6 +90,7 @@ def _report(
         yield f"### {escape(flatten(heading))}"
         mixed = len({quotes[id].source for id in ids}) > 1
         yield from (blockquote(quotes[id].text, id, _attribution(quotes[id]) if mixed else "") for id in ids)
+    yield figures_section(analysis)
     yield from _section(
         "Where the documents disagree",
         [
@@ -177,7 +179,8 @@ def _sources(quotes: Sequence[Quote]) -> list[str]:
 def _place(quote: Quote) -> str:
     path = f"`{quote.source}`" if "`" not in quote.source else escape(quote.source)
     named = f"*{escape(flatten(quote.title))}*, {path}" if quote.title.strip() else path
-    return named + (f", under {escape(flatten(quote.heading))}" if quote.heading else "")
+    under = f", under {escape(flatten(quote.heading))}" if quote.heading else ""
+    return f"{named}{under}, from {escape(quote.origin)}" if quote.origin else named + under
 
 
 def _read_notes(notes: Sequence[str], evidence: Evidence) -> _Wishes:

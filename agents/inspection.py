@@ -11,6 +11,8 @@ from signoff.agents.agent import Task
 from signoff.agents.analysis import addresses
 from signoff.agents.artifacts import Analysis, Check, Draft, Evidence, Quote, Review
 from signoff.agents.bag import bag
+from signoff.agents.figures import figures_section, find_changed
+from signoff.agents.images import find_images
 from signoff.agents.location import reads_alike
 from signoff.agents.question import whole
 from signoff.agents.quoting import CITATION, SOURCES_LIST, Cited, find_blockquotes, flatten, same_text, unescape
@@ -24,7 +26,8 @@ from signoff.agents.statements import (
     unknown_names,
 )
 from signoff.errors import UnknownSource
-from signoff.tools.sources import Sources
+from signoff.tools.analysis.loading import Tables
+from signoff.tools.library import Library
 
 _INLINE = re.compile(r"[“\"]([^“”\"]{20,}?)[”\"]")
 
@@ -37,9 +40,12 @@ class _Fault:
     about: str = "Draft"
 
 
-def inspect(task: Task, sources: Sources | None) -> Review:
+def inspect(task: Task, sources: Library | None, tables: Tables | None = None) -> Review:
     """Check the draft's citations, quotes and coverage; reject with notes that say what to change."""
-    evidence, analysis, draft = task.need(Evidence), task.need(Analysis), task.need(Draft)
+    evidence, analysis, whole_draft = task.need(Evidence), task.need(Analysis), task.need(Draft)
+    figures = figures_section(analysis)
+    # What code computed rests on no quote; it is checked by itself.
+    draft = whole_draft.model_copy(update={"markdown": whole_draft.markdown.replace(figures, "", 1)})
     body = _body(draft.markdown)
     statements = find_statements(body)
     blocks = list(find_blockquotes(body))
@@ -62,6 +68,9 @@ def inspect(task: Task, sources: Sources | None) -> Review:
     else:
         promise = "every statement cites quotes that hold its figures and names"
         looked.append(("support", promise, _support(statements, evidence, task.goal)))
+    if figures or any(find_images(whole_draft.markdown)):
+        promise = "every figure and chart is what the tables gave, and no other picture is shown"
+        looked.append(("figures", promise, _figures(analysis, whole_draft, figures, tables)))
     checks: list[Check] = []
     faults: list[_Fault] = []
     for name, promise, found in looked:
@@ -85,7 +94,7 @@ def _cited(text: str) -> list[int]:
     return [int(id) for id in CITATION.findall(text)]
 
 
-def _sources(evidence: Evidence, draft: Draft, sources: Sources | None) -> Iterator[_Fault]:
+def _sources(evidence: Evidence, draft: Draft, sources: Library | None) -> Iterator[_Fault]:
     if sources is None:
         return
     cited = set(_cited(draft.markdown))
@@ -107,6 +116,17 @@ def _sources(evidence: Evidence, draft: Draft, sources: Sources | None) -> Itera
         yield _Fault(
             f"{source!r} no longer reads as quoted in {marks}; it has changed, so search it again.", "Evidence"
         )
+
+
+def _figures(analysis: Analysis, draft: Draft, section: str, tables: Tables | None) -> Iterator[_Fault]:
+    if section and section not in draft.markdown:
+        yield _Fault("The report leaves out or changes what was computed from the tables; show it as it was computed.")
+    known = {picture.name for picture in analysis.pictures}
+    for image in find_images(draft.markdown):
+        if image not in known:
+            yield _Fault(f"“{_shortened(image)}” is no chart of the analysis; take it out.")
+    for title in find_changed(analysis.computations, tables) if tables is not None else ():
+        yield _Fault(f"The tables no longer give “{_shortened(title)}”; compute it again.", "Analysis")
 
 
 def _citations(draft: Draft, evidence: Evidence, body: str) -> Iterator[_Fault]:
@@ -175,7 +195,7 @@ def _gaps(analysis: Analysis, evidence: Evidence, body: str) -> Iterator[_Fault]
             yield _Fault(f"The report leaves out a gap: {gap}")
 
 
-def _wholeness(evidence: Evidence, sources: Sources | None, body: str) -> Iterator[_Fault]:
+def _wholeness(evidence: Evidence, sources: Library | None, body: str) -> Iterator[_Fault]:
     cited = set(_cited(body))
     for quote in evidence.quotes:
         if quote.id not in cited or (begins_well(quote.text) and is_terminated(quote.text)):
@@ -186,7 +206,7 @@ def _wholeness(evidence: Evidence, sources: Sources | None, body: str) -> Iterat
             )
 
 
-def _fills_its_lines(quote: Quote, sources: Sources | None) -> bool:
+def _fills_its_lines(quote: Quote, sources: Library | None) -> bool:
     """True if a quote begins and ends with a line, or as a sentence does: a list, a row, a name in small letters."""
     if sources is None:
         return True

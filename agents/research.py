@@ -14,14 +14,14 @@ from signoff.agents.retrieval import Find, frequency, is_same, retrieve
 from signoff.agents.sentences import split
 from signoff.agents.words import counted, is_ideographic
 from signoff.errors import UnknownSource
-from signoff.tools.sources import Sources
+from signoff.tools.library import Library
 
 _MOST_QUOTES = 14
 _FEWEST_WORDS = 4
 """A shorter sentence on its own says nothing."""
 
 
-def gather(task: Task, sources: Sources) -> Evidence:
+def gather(task: Task, sources: Library) -> Evidence:
     """Quotes that bear on the goal, best first within what they answer; none if nothing is relevant."""
     questions = understand(task.goal)
     task.say(f"searching {counted(sources.documents, 'document')}")
@@ -31,7 +31,7 @@ def gather(task: Task, sources: Sources) -> Evidence:
         finds += retrieve(question, sources, most) or [
             found for side in sides(question) for found in retrieve(side, sources, most // 2)
         ]
-    found = tuple(_quote(number, find) for number, find in enumerate(_distinct(finds), 1))
+    found = tuple(_quote(number, find, sources) for number, find in enumerate(_distinct(finds), 1))
     by_id = {quote.id: quote for quote in found}
     quotes = tuple(
         by_id[id].model_copy(update={"id": number}) for number, id in enumerate(reading_order(task.goal, found), 1)
@@ -51,7 +51,7 @@ def gather(task: Task, sources: Sources) -> Evidence:
     )
 
 
-def verify_quotes(evidence: Evidence, sources: Sources) -> tuple[Evidence, int]:
+def verify_quotes(evidence: Evidence, sources: Library) -> tuple[Evidence, int]:
     """The evidence with each quote as its document has it, and the number that no document has, which are dropped.
 
     Of a quote that was put together from several places, those of its sentences are kept that stand in the document.
@@ -69,7 +69,7 @@ def verify_quotes(evidence: Evidence, sources: Sources) -> tuple[Evidence, int]:
     return updated, dropped
 
 
-def _standing(quote: Quote, sources: Sources, texts: dict[str, Plain]) -> list[Quote]:
+def _standing(quote: Quote, sources: Library, texts: dict[str, Plain]) -> list[Quote]:
     """The quote if its document has it, else those of its sentences that the document has."""
     whole = _located(quote, sources, texts)
     if whole is not None:
@@ -84,7 +84,7 @@ def _is_among(quote: Quote, others: Iterable[Quote]) -> bool:
     return any(other.source == quote.source and quote.text in other.text for other in others)
 
 
-def _located(quote: Quote, sources: Sources, texts: dict[str, Plain]) -> Quote | None:
+def _located(quote: Quote, sources: Library, texts: dict[str, Plain]) -> Quote | None:
     """The quote with the exact span of its document, or None if the document has no such span."""
     try:
         text = sources.text(quote.source)
@@ -102,10 +102,11 @@ def _located(quote: Quote, sources: Sources, texts: dict[str, Plain]) -> Quote |
         span = near
     place = next((p for p in sources.passages_of(quote.source) if p.start <= span[0] < p.start + len(p.text)), None)
     named = {"title": place.title, "heading": place.heading} if place else {}
-    return quote.model_copy(update={"text": text[slice(*span)], "start": span[0], **named})
+    found = {"text": text[slice(*span)], "start": span[0], "origin": sources.origin(quote.source)}
+    return quote.model_copy(update={**found, **named})
 
 
-def _missing(question: Question, quotes: Iterable[Quote], sources: Sources) -> tuple[str, ...]:
+def _missing(question: Question, quotes: Iterable[Quote], sources: Library) -> tuple[str, ...]:
     """The words of the question that no passage, title or file name uses, in whichever form."""
     counts = frequency(question, sources)
     absent = [term for term in question.terms if not counts[term.word]]
@@ -119,7 +120,7 @@ def _missing(question: Question, quotes: Iterable[Quote], sources: Sources) -> t
     )
 
 
-def _quote(number: int, find: Find) -> Quote:
+def _quote(number: int, find: Find, sources: Library) -> Quote:
     return Quote(
         id=number,
         text=find.excerpt.text,
@@ -127,6 +128,7 @@ def _quote(number: int, find: Find) -> Quote:
         start=find.excerpt.start,
         title=find.passage.title,
         heading=find.passage.heading,
+        origin=sources.origin(find.passage.source),
         score=round(find.worth, 4),
     )
 

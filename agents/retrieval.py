@@ -15,8 +15,8 @@ from signoff.agents.question import Question
 from signoff.agents.relevance import BAR, Scale, Score, Surroundings, weigh
 from signoff.agents.sentences import Sentence, split
 from signoff.agents.words import other_forms
+from signoff.tools.library import Library
 from signoff.tools.passage import Passage
-from signoff.tools.sources import Sources
 
 _FOCUS = 6
 """Documents read as a whole."""
@@ -66,7 +66,7 @@ class Find:
     worth: float
 
 
-def retrieve(question: Question, sources: Sources, most: int) -> list[Find]:
+def retrieve(question: Question, sources: Library, most: int) -> list[Find]:
     """The best finds for one question, at most so many; none if nothing is relevant."""
     if not question.terms:
         return []
@@ -153,7 +153,7 @@ def _told(question: Question, passage: Passage) -> list[Excerpt]:
     return [replace(found, start=passage.start + found.start) for found in cuts if found]
 
 
-def _candidates(question: Question, sources: Sources) -> dict[int, Passage]:
+def _candidates(question: Question, sources: Library) -> dict[int, Passage]:
     by_stem = {term.stem: " ".join((term.word, *other_forms(term.word))) for term in question.terms}
     queries = [(" ".join(by_stem.values()), 60)]
     queries += [(" ".join(by_stem.get(stem, stem) for stem in phrase), 30) for phrase in question.phrases]
@@ -161,7 +161,7 @@ def _candidates(question: Question, sources: Sources) -> dict[int, Passage]:
     return {p.id: p for query, limit in queries for p in sources.search(query, limit=limit)}
 
 
-def _leads(scale: Scale, passages: dict[int, Passage], sources: Sources) -> dict[str, Lead]:
+def _leads(scale: Scale, passages: dict[int, Passage], sources: Library) -> dict[str, Lead]:
     """How the documents begin that seem to be about the question."""
     best: dict[str, float] = {}
     for passage in passages.values():
@@ -235,7 +235,7 @@ def _bears(scale: Scale, score: Score, is_promised: bool) -> bool:
     return is_outline and (score.cue >= 0.6 or score.titled >= 2 * _OWN)
 
 
-def _region(passage: Passage, sources: Sources) -> tuple[int, int]:
+def _region(passage: Passage, sources: Library) -> tuple[int, int]:
     """Where the passage and the ones it runs on from or into begin and end in the document."""
     start, end = passage.start, passage.start + len(passage.text)
     if passage.kind != "table":
@@ -302,7 +302,7 @@ def is_same(one: Find, other: Find) -> bool:
     return alike and not differ(one.excerpt.text, other.excerpt.text)
 
 
-def frequency(question: Question, sources: Sources) -> dict[str, int]:
+def frequency(question: Question, sources: Library) -> dict[str, int]:
     """In how many passages each term occurs, in whichever form."""
     forms = {term.word: (term.word, *other_forms(term.word)) for term in question.terms}
     counts = sources.document_frequency([form for word in forms for form in forms[word]])

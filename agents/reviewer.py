@@ -14,7 +14,8 @@ from signoff.agents.doubts import answers_in_json, find_doubts
 from signoff.agents.inspection import inspect
 from signoff.agents.tiers import Tiers, tiers_of
 from signoff.tools.action import Action
-from signoff.tools.sources import Sources
+from signoff.tools.analysis.loading import Tables
+from signoff.tools.library import Library
 
 _INSTRUCTIONS = (
     "Judge whether the draft answers the goal, says nothing its quotes do not say, and reads well. Citations and "
@@ -37,16 +38,20 @@ class Judgement(BaseModel):
 
 
 def reviewer(
-    sources: Sources,
+    sources: Library,
     *,
     model: BaseChatModel | Tiers | None = None,
+    tables: Tables | None = None,
     actions: Sequence[Action[Any]] = (),
     propose: Propose[Review] | None = None,
 ) -> Agent[Review]:
-    """An agent that reviews the draft; `propose` says what should happen outside once it has."""
+    """An agent that reviews the draft; `propose` says what should happen outside once it has.
+
+    With `tables` it computes again what the report says of them.
+    """
 
     def read(judgement: Judgement, task: Task) -> Review:
-        review = inspect(task, sources)
+        review = inspect(task, sources, tables)
         if not judgement.accepted:
             notes = tuple(judgement.notes) or ("The reviewer did not accept the draft and gave no reason.",)
             return review.model_copy(update={"accepted": False, "notes": (*review.notes, *notes)})
@@ -57,7 +62,7 @@ def reviewer(
         instructions=_INSTRUCTIONS,
         needs=(Evidence, Analysis, Draft),
         gives=Review,
-        function=lambda task: inspect(task, sources),
+        function=lambda task: inspect(task, sources, tables),
         model=model,
         tier=_TIER,
         form=Judgement,

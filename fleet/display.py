@@ -1,15 +1,21 @@
-"""A run as Markdown, as a notebook shows it."""
+"""A run as Markdown, as a notebook shows it; with charts as HTML, as a notebook shows no pictures of ours otherwise."""
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from signoff.agents.artifacts import Draft
+from signoff.agents.artifacts import Analysis, Draft
 from signoff.checkpoints.asking import Approval
 from signoff.checkpoints.runs import RunRecord
+from signoff.errors import BlobMissing
 from signoff.graphs.state import PlanStep
+from signoff.tools.blobs import Blobs
 
+_IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)"[^>]*>')
 _MARKS = {"completed": "✓", "failed": "✗", "in_progress": "…", "pending": "·"}
 
 
@@ -38,6 +44,27 @@ def run_markdown(
     if isinstance(draft, Draft):
         parts += ["---", draft.markdown]
     return "\n\n".join(parts)
+
+
+def run_html(markdown: str, artifacts: Mapping[str, Any], home: Path) -> str | None:
+    """The same with the run's charts in it; None if it has none. No other picture is fetched or shown."""
+    analysis = artifacts.get("Analysis")
+    if not isinstance(analysis, Analysis) or not analysis.pictures:
+        return None
+    from markdown_it import MarkdownIt
+
+    blobs = Blobs(home)
+    digests = {picture.name: picture.sha256 for picture in analysis.pictures}
+
+    def show(image: re.Match[str]) -> str:
+        name, title = image.groups()
+        try:
+            png = base64.b64encode(blobs.read(digests[name])).decode()
+        except (KeyError, BlobMissing):
+            return f"<em>[{title}]</em>"
+        return f'<img src="data:image/png;base64,{png}" alt="{title}">'
+
+    return _IMAGE.sub(show, MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown))
 
 
 def _verbatim(text: str) -> str:

@@ -27,7 +27,7 @@ from signoff.checkpoints.owner import current_owner
 from signoff.checkpoints.runs import RunRecord, Status
 from signoff.checkpoints.saver import SqliteCheckpointer
 from signoff.errors import NothingAsked, RunBusy, RunElsewhere, SeveralAsked, SignoffError, StoreError, UnknownApproval
-from signoff.fleet.display import run_markdown
+from signoff.fleet.display import run_html, run_markdown
 from signoff.graphs.answers import Decision, read_edit
 from signoff.graphs.catalog import rebuild_team
 from signoff.graphs.control import CONTROLS
@@ -240,6 +240,9 @@ class Run:
 
     def _repr_markdown_(self) -> str:
         return run_markdown(self.record, self.plan, self.approvals, self.artifacts)
+
+    def _repr_html_(self) -> str | None:
+        return run_html(self._repr_markdown_(), self.artifacts, self._settings.home)
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.status}: {self.record.goal!r}>"

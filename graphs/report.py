@@ -12,7 +12,7 @@ from langchain_core.language_models import BaseChatModel
 
 from signoff.agents.agent import Task
 from signoff.agents.analyst import analyst
-from signoff.agents.artifacts import Draft, Review
+from signoff.agents.artifacts import Analysis, Draft, Review
 from signoff.agents.models import choose_model, load_models
 from signoff.agents.researcher import researcher
 from signoff.agents.reviewer import reviewer
@@ -23,9 +23,13 @@ from signoff.graphs.supervisor import Supervisor
 from signoff.graphs.team import Builder, Team
 from signoff.settings import Settings, load_settings
 from signoff.tools.action import Proposal
-from signoff.tools.publish import Publication, publish_report
+from signoff.tools.analysis.loading import Tables, has_tables
+from signoff.tools.blobs import Blobs
+from signoff.tools.embedding import MiniLM
+from signoff.tools.library import SourcesAndPages
+from signoff.tools.publish import Attachment, Publication, publish_report
 from signoff.tools.sources import Sources
-from signoff.tools.web import web_tools
+from signoff.tools.web.tools import Web, web_of
 
 
 def report_team(
@@ -34,8 +38,9 @@ def report_team(
     out: Path | str = "report.md",
     model: BaseChatModel | Tiers | str | None = None,
     settings: Settings | None = None,
+    web: Web | None = None,
 ) -> Team:
-    """Researcher, analyst, writer and reviewer over one folder of documents.
+    """Researcher, analyst, writer and reviewer over one folder of documents, and the web if it is open to them.
 
     `model` is a chat model, models by tier (`load_models`), a name (`offline`, `openai:NAME`, `provider:NAME`), or None
     for what the settings choose. With tiers the researcher works on `fast` if there is one, the others on `smart`.
@@ -45,24 +50,34 @@ def report_team(
     quick, strong = ("", "") if models is None else (models.nearest("fast"), models.nearest("smart"))
 
     if not isinstance(sources, Sources):
-        sources = Sources.open(sources, home=settings.home, max_file_mb=settings.max_file_mb)
-    publish, path = publish_report(), str(Path(out).expanduser().absolute())
+        embedder = MiniLM() if settings.embeddings else None
+        sources = Sources.open(sources, home=settings.home, max_file_mb=settings.max_file_mb, embedder=embedder)
+    tables = Tables.open(sources.folder, home=settings.home) if has_tables(sources.folder) else None
+    publish = publish_report(blobs=Blobs(settings.home))
+    path = str(Path(out).expanduser().absolute())
 
     def propose(review: Review, task: Task) -> list[Proposal]:
         if not review.accepted:
             return []
         passed = sum(check.passed for check in review.checks)
         reason = f"The draft passed its review ({passed} of {len(review.checks)} checks)."
-        return [publish.propose(Publication(path=path, content=task.need(Draft).markdown), reason)]
+        attached = tuple(
+            Attachment(name=picture.name, sha256=picture.sha256, bytes=picture.bytes)
+            for picture in task.need(Analysis).pictures
+        )
+        return [
+            publish.propose(Publication(path=path, content=task.need(Draft).markdown, attachments=attached), reason)
+        ]
 
-    more = web_tools(search_url=settings.search_url, fetch=settings.web_fetch)
+    web = web or web_of(settings)
+    library = sources if web is None else SourcesAndPages(sources, web.snapshots)
     return Team(
         name="report",
         agents=[
-            replace(researcher(sources, model=models, tools=more), tier=quick),
-            replace(analyst(model=models), tier=strong),
+            replace(researcher(library, model=models, web=web), tier=quick),
+            replace(analyst(model=models, tables=tables, home=settings.home), tier=strong),
             replace(writer(model=models), tier=strong),
-            replace(reviewer(sources, model=models, actions=[publish], propose=propose), tier=strong),
+            replace(reviewer(library, model=models, tables=tables, actions=[publish], propose=propose), tier=strong),
         ],
         supervisor=Supervisor(model=models.model(strong) if models is not None else None),
         policy=Policy({publish.name: "ask"}),

@@ -5,21 +5,34 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from signoff.errors import ActionFailed
+from signoff.errors import ActionFailed, BlobMissing
 from signoff.tools.action import Action
+from signoff.tools.blobs import Blobs
 
 NAME = "publish_report"
 
 _COMPARED = 5_000
 """Lines up to which two versions are compared line by line."""
+
+
+class Attachment(BaseModel):
+    """A file that goes beside the report, such as a chart: its bytes are kept among the blobs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="Name of the file, beside the report's")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Digest of its content")
+    bytes: int = Field(ge=0, description="Its size")
 
 
 class Publication(BaseModel):
@@ -29,40 +42,76 @@ class Publication(BaseModel):
 
     path: str = Field(description="File to write; an existing one is replaced")
     content: str = Field(description="The whole content of the file")
+    attachments: tuple[Attachment, ...] = Field(default=(), description="Files that are written beside it")
 
 
-def publish_report(folder: Path | None = None) -> Action[Publication]:
-    """The action that writes a report; with a folder, paths start from it and may not leave it."""
+@dataclass(frozen=True)
+class _File:
+    """A file to write, whole."""
+
+    target: Path
+    raw: bytes
+
+
+def publish_report(folder: Path | None = None, *, blobs: Blobs | None = None) -> Action[Publication]:
+    """The action that writes a report and what is attached to it; with a folder, paths may not leave it.
+
+    `blobs` is where the attachments are kept; without it, `.signoff/blobs`.
+    """
     base = Path(folder).absolute() if folder is not None else None
+    kept = blobs or Blobs()
+
+    def find(publication: Publication) -> list[_File]:
+        """The files to write, the report the last of them: what it shows is there before it is."""
+        report = _File(_target(publication.path, base), _encode(publication.content))
+        attached = [_File(report.target.parent / one.name, _content(one, kept)) for one in publication.attachments]
+        for name, times in Counter(file.target for file in (*attached, report)).items():
+            if times > 1:
+                raise ActionFailed(NAME, f"two files would be written to {str(name)!r}. Name each once.")
+        return [*(_File(_target(str(file.target), base), file.raw) for file in attached), report]
 
     def write(publication: Publication, key: str) -> Mapping[str, Any]:
-        target, raw = _target(publication.path, base), _encode(publication.content)
+        files = find(publication)
+        report = files[-1].target
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _replace(target, raw, key)
+            report.parent.mkdir(parents=True, exist_ok=True)
+            staged = _stage(files, key)
         except OSError as error:
-            raise ActionFailed(NAME, f"cannot write {str(target)!r}: {_reason(error)}. Nothing was changed.") from error
-        return _result(target, raw)
+            raise ActionFailed(NAME, f"cannot write {str(report)!r}: {_reason(error)}. Nothing was changed.") from error
+        try:
+            _put_in_place(staged)
+        except OSError as error:
+            if len(files) > 1:
+                raise  # some may be in place: only reading them back tells
+            raise ActionFailed(NAME, f"cannot write {str(report)!r}: {_reason(error)}. Nothing was changed.") from error
+        return _result(files)
 
     def read_back(publication: Publication, _key: str) -> Mapping[str, Any] | None:
-        target, raw = _target(publication.path, base), _encode(publication.content)
+        report = _target(publication.path, base)
+        beside = {_target(str(report.parent / one.name), base): one.sha256 for one in publication.attachments}
+        wanted = beside | {report: hashlib.sha256(_encode(publication.content)).hexdigest()}
         try:
-            return _result(target, raw) if target.read_bytes() == raw else None
+            files = [_File(target, target.read_bytes()) for target in wanted]
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise ActionFailed(NAME, f"cannot read back {str(target)!r}: {_reason(error)}.") from error
+            raise ActionFailed(NAME, f"cannot read back {str(report)!r}: {_reason(error)}.") from error
+        return (
+            _result(files) if [hashlib.sha256(file.raw).hexdigest() for file in files] == [*wanted.values()] else None
+        )
 
     def preview(publication: Publication) -> str:
         try:
-            target, raw = _target(publication.path, base), _encode(publication.content)
+            *attached, report = find(publication)
         except ActionFailed as error:
             return f"**This cannot be written.** {error.problem}\n\n---\n\n{publication.content}"
-        return f"Writes `{target}` ({_size(len(raw))}). {_replaced(target, raw)}\n\n---\n\n{publication.content}"
+        lines = [f"Writes `{report.target}` ({_size(len(report.raw))}). {_replaced(report.target, report.raw)}"]
+        lines += ["", *(_attached(file, kept) for file in attached)] if attached else []
+        return "\n".join([*lines, "", "---", "", publication.content])
 
     return Action(
         name=NAME,
-        description="Write the finished report to a file.",
+        description="Write the finished report to a file, and its charts beside it.",
         arguments=Publication,
         call=write,
         risk="write",
@@ -90,6 +139,23 @@ def _target(path: str, base: Path | None) -> Path:
     return target
 
 
+def _content(attachment: Attachment, blobs: Blobs) -> bytes:
+    """The bytes that were meant when it was proposed."""
+    try:
+        raw = blobs.read(attachment.sha256)
+    except BlobMissing as error:
+        raise ActionFailed(NAME, f"{attachment.name!r} cannot be attached. {error}") from error
+    if len(raw) != attachment.bytes:
+        raise ActionFailed(NAME, f"{attachment.name!r} has {len(raw)} bytes, not {attachment.bytes}. Propose it again.")
+    return raw
+
+
+def _attached(file: _File, blobs: Blobs) -> str:
+    """One attachment, and where it can be looked at before it is written."""
+    kept = blobs.path(hashlib.sha256(file.raw).hexdigest())
+    return f"- and `{file.target}` ({_size(len(file.raw))}), kept as `{kept}`. {_replaced(file.target, file.raw)}"
+
+
 def _encode(content: str) -> bytes:
     try:
         return content.encode("utf-8")
@@ -97,24 +163,44 @@ def _encode(content: str) -> bytes:
         raise ActionFailed(NAME, f"the content cannot be written as UTF-8: {error}.") from error
 
 
-def _replace(target: Path, raw: bytes, key: str) -> None:
-    """Write beside the target and rename, so that the target is always whole; the same key reuses its leftover."""
-    beside = target.parent / f".signoff-{hashlib.sha256(key.encode()).hexdigest()[:16]}.part"
+def _stage(files: Sequence[_File], key: str) -> list[tuple[Path, Path]]:
+    """Write every file whole beside its target, or none; the same key uses its own leftovers again."""
+    staged: list[tuple[Path, Path]] = []
+    mark = hashlib.sha256(key.encode()).hexdigest()[:16]
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    handle = os.open(beside, flags, 0o666)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileNotFoundError):
-            os.chmod(beside, stat.S_IMODE(target.stat().st_mode))
-        os.replace(beside, target)
+        for at, file in enumerate(reversed(files)):
+            beside = file.target.parent / f".signoff-{mark}{f'-{at}' if at else ''}.part"
+            handle = os.open(beside, flags, 0o666)
+            staged.insert(0, (beside, file.target))
+            with os.fdopen(handle, "wb") as opened:
+                opened.write(file.raw)
+                opened.flush()
+                os.fsync(opened.fileno())
+            with suppress(FileNotFoundError):
+                os.chmod(beside, stat.S_IMODE(file.target.stat().st_mode))
     except BaseException:
+        _throw_away(staged)
+        raise
+    return staged
+
+
+def _put_in_place(staged: Sequence[tuple[Path, Path]]) -> None:
+    """Give the files their names, in order, so that each target is always whole."""
+    try:
+        for beside, target in staged:
+            os.replace(beside, target)
+    except BaseException:
+        _throw_away(staged)
+        raise
+    for folder in {target.parent for _, target in staged}:
+        _sync_folder(folder)
+
+
+def _throw_away(staged: Sequence[tuple[Path, Path]]) -> None:
+    for beside, _ in staged:
         with suppress(FileNotFoundError):
             beside.unlink()
-        raise
-    _sync_folder(target.parent)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -128,8 +214,13 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _result(target: Path, raw: bytes) -> Mapping[str, Any]:
-    return {"path": str(target), "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+def _result(files: Sequence[_File]) -> Mapping[str, Any]:
+    """What was written: the report, and what is beside it."""
+    *attached, report = [
+        {"path": str(file.target), "bytes": len(file.raw), "sha256": hashlib.sha256(file.raw).hexdigest()}
+        for file in files
+    ]
+    return {**report, "attachments": attached} if attached else report
 
 
 def _replaced(target: Path, raw: bytes) -> str:

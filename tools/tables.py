@@ -29,12 +29,7 @@ def row_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[
 
 def read_csv(text: str, delimiter: str = "") -> tuple[str, list[Block]]:
     """One table, a row on each line; the first row names the columns if it looks like names."""
-    sample = [line for line in islice(io.StringIO(text), 50) if line.strip()]
-    separator = delimiter or _delimiter(sample)
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if any(row)]
-    except csv.Error as error:
-        raise Unreadable(f"its rows cannot be told apart: {error}") from error
+    rows = split_rows(text, delimiter)
     if not rows:
         return "", []
     first = [cell.strip() for cell in rows[0]]
@@ -45,6 +40,16 @@ def read_csv(text: str, delimiter: str = "") -> tuple[str, list[Block]]:
         and not any(_NUMBER.fullmatch(cell) or len(cell) > 60 for cell in first)
     )
     return "", [Block("table", "\n".join(row_lines(first if headed else (), rows[1:] if headed else rows)))]
+
+
+def split_rows(text: str, delimiter: str = "") -> list[list[str]]:
+    """The rows of a CSV text that are not empty; without a delimiter, the one that divides them most evenly."""
+    sample = [line for line in islice(io.StringIO(text), 50) if line.strip()]
+    separator = delimiter or _delimiter(sample)
+    try:
+        return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if any(row)]
+    except csv.Error as error:
+        raise Unreadable(f"its rows cannot be told apart: {error}") from error
 
 
 def _delimiter(lines: Sequence[str]) -> str:
@@ -60,16 +65,21 @@ def _delimiter(lines: Sequence[str]) -> str:
 
 def read_json(text: str) -> tuple[str, list[Block]]:
     """Records of a list as rows, anything else as 'path: value' lines under its outermost keys."""
-    return "", list(_value_blocks(_parse(text)))
+    return "", list(_value_blocks(parse_json(text)))
 
 
 def read_json_lines(text: str) -> tuple[str, list[Block]]:
     """One record on each line."""
-    records = [_parse(line) for line in text.splitlines() if line.strip()]
-    return "", list(_value_blocks(records))
+    return "", list(_value_blocks(parse_json_lines(text)))
 
 
-def _parse(text: str) -> Any:
+def parse_json_lines(text: str) -> list[Any]:
+    """The records of a text that has one on each line."""
+    return [parse_json(line) for line in text.split("\n") if line.strip()]  # U+2028 may stand in a value
+
+
+def parse_json(text: str) -> Any:
+    """The value that a JSON text is; Unreadable if it is none."""
     try:
         return json.loads(text)
     except RecursionError as error:

@@ -1,0 +1,1 @@
+"""Analysis: tables as a database, statistics and charts."""

@@ -1,0 +1,206 @@
+"""The store: the tables of some files in one SQLite file, and what each file was when it was read."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from signoff.errors import DatabaseUnusable, ForeignDatabase, Unreadable
+from signoff.tools.analysis.columns import Column, Shape, choose_name, make_converter
+from signoff.tools.analysis.grids import Grid
+from signoff.tools.folder import Skipped
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+VERSION: Final = 1
+"""Of what is made of a file: raise it, and every file is read anew."""
+_APPLICATION: Final = 0x53494754  # "SIGT": how a file is known to be ours
+_OWN: Final = ("signoff_files", "signoff_tables")
+_PAGE: Final = 4096
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, and where it comes from."""
+
+    name: str
+    file: str
+    part: str
+    """Sheet of a workbook or key of a JSON object; empty if the file is the one table."""
+    rows: int
+    columns: tuple[Column, ...]
+
+    @property
+    def source(self) -> str:
+        """Where its rows stand, for people."""
+        return f"{self.file}, {self.part}" if self.part else self.file
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file as it was read: its tables, or why there are none."""
+
+    file: str
+    mark: str
+    """Digest of its content and of the limits it was read under; empty if another try may go better."""
+    tables: tuple[tuple[Grid, Shape], ...] = ()
+    problem: str = ""
+
+
+class Store:
+    """One SQLite file with a table for each table of some files. Threads and processes may share it."""
+
+    def __init__(self, database: Path, *, most_mb: int) -> None:
+        self.database = database
+        self._most_pages = most_mb * 1_000_000 // _PAGE
+
+    def known(self) -> dict[str, str]:
+        """What was read, by file: its mark."""
+        with self._opened() as db:
+            return dict(db.execute("select file, mark from signoff_files").fetchall())
+
+    def skipped(self) -> list[Skipped]:
+        """Files without tables, and why."""
+        with self._opened() as db:
+            found = db.execute("select file, problem from signoff_files where problem != '' order by file").fetchall()
+        return [Skipped(*row) for row in found]
+
+    def tables(self) -> list[Table]:
+        """The tables, in the order of their names."""
+        with self._opened() as db:
+            return _tables(db)
+
+    def put(self, reading: Reading) -> None:
+        """Store the tables of a file in place of those it had, all or none; Unreadable if there is no room for them."""
+        with self._writing() as db:
+            _drop(db, reading.file)
+            row = {"file": reading.file, "mark": reading.mark, "problem": reading.problem}
+            db.table("signoff_files").insert(row)
+            try:
+                for grid, shape in reading.tables:
+                    _fill(db, reading.file, grid, shape)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                    raise
+                most = self._most_pages * _PAGE / 1e6
+                raise Unreadable(f"no room: all tables together may have {most:,.0f} MB", passing=True) from error
+
+    def remove(self, files: Sequence[str]) -> None:
+        """Forget these files and their tables."""
+        if files:
+            with self._writing() as db:
+                for file in files:
+                    _drop(db, file)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Database]:
+        with self._opened() as db:
+            # The lock is taken at the start, so that a transaction never fails half-way for want of it.
+            db.execute("begin immediate")
+            try:
+                yield db
+            except BaseException:
+                db.rollback()
+                raise
+            db.commit()
+
+    @contextmanager
+    def _opened(self) -> Iterator[Database]:
+        try:
+            with closing(self._connect()) as connection:
+                yield _database(connection)
+        except sqlite3.Error as error:
+            raise DatabaseUnusable(str(self.database), str(error)) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        """A connection to the file, which is made, or emptied if another version or a crash left it unusable."""
+        self.database.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._prepared()
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise
+            if self.database.read_bytes()[68:72] != _APPLICATION.to_bytes(4, "big"):
+                raise ForeignDatabase(str(self.database), "it is some other file") from error
+            self.database.unlink()
+            return self._prepared()
+
+    def _prepared(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.database, timeout=30, check_same_thread=False)
+        try:
+            connection.execute(f"pragma max_page_count = {self._most_pages}")
+            if _is_current(connection):
+                return connection
+            connection.execute("begin immediate")
+            if not _is_current(connection):
+                _begin_anew(connection, self.database)
+            connection.commit()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _database(connection: sqlite3.Connection) -> Database:
+    from sqlite_utils import Database
+
+    return Database(connection, execute_plugins=False)
+
+
+def _is_current(connection: sqlite3.Connection) -> bool:
+    ((application,),) = connection.execute("pragma application_id")
+    ((version,),) = connection.execute("pragma user_version")
+    return bool(application == _APPLICATION and version == VERSION)
+
+
+def _begin_anew(connection: sqlite3.Connection, database: Path) -> None:
+    """Empty the file, if it is ours or nobody's."""
+    ((application,),) = connection.execute("pragma application_id")
+    names = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
+    if application != _APPLICATION and (application or names):
+        raise ForeignDatabase(str(database), "it holds tables of some other program")
+    for name in names:
+        connection.execute(f'drop table "{name}"')
+    connection.execute("create table signoff_files (file text primary key, mark text, problem text)")
+    connection.execute(
+        "create table signoff_tables (name text primary key, file text, part text, rows integer, columns text)"
+    )
+    connection.execute(f"pragma application_id = {_APPLICATION}")
+    connection.execute(f"pragma user_version = {VERSION}")
+
+
+def _tables(db: Database) -> list[Table]:
+    found = db.execute("select name, file, part, rows, columns from signoff_tables order by name").fetchall()
+    return [
+        Table(name, file, part, rows, tuple(Column(**column) for column in json.loads(columns)))
+        for name, file, part, rows, columns in found
+    ]
+
+
+def _drop(db: Database, file: str) -> None:
+    for (name,) in db.execute("select name from signoff_tables where file = ?", [file]).fetchall():
+        db.table(name).drop()
+    db.execute("delete from signoff_tables where file = ?", [file])
+    db.execute("delete from signoff_files where file = ?", [file])
+
+
+def _fill(db: Database, file: str, grid: Grid, shape: Shape) -> None:
+    """Make the table of a grid and put its rows in."""
+    stem = file.rpartition(".")[0] if "." in file.rpartition("/")[2] else file
+    name = choose_name(f"{stem} {grid.part}", "table", db.table_names())
+    types = {column.name: column.type for column in shape.columns}
+    converters = [make_converter(column) for column in shape.columns]
+    places = list(zip(shape.places, converters, strict=True))
+    rows = ([convert(row[at]) if at < len(row) else None for at, convert in places] for row in grid.rows())
+    db.table(name).create(types)
+    db.table(name).insert_all(chain[Sequence[Any]]([list(types)], rows))
+    columns = json.dumps([asdict(column) for column in shape.columns])
+    about = {"name": name, "file": file, "part": grid.part, "rows": shape.rows, "columns": columns}
+    db.table("signoff_tables").insert(about)
