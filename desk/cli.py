@@ -11,6 +11,8 @@ import typer
 from signoff.desk.audit import audit
 from signoff.desk.database import db
 from signoff.desk.faults import check_words, explain, one_of
+from signoff.desk.mcp import mcp
+from signoff.desk.memory import memory
 from signoff.desk.model import model as local_model
 
 app = typer.Typer(
@@ -22,6 +24,8 @@ app = typer.Typer(
 
 app.add_typer(db, name="db")
 app.add_typer(audit, name="audit")
+app.add_typer(mcp, name="mcp")
+app.add_typer(memory, name="memory")
 app.add_typer(local_model, name="model")
 
 CostsBy = Literal["run", "agent", "model", "tier", "team", "day"]
@@ -266,6 +270,14 @@ def notify(
     if retry is not None:
         raise typer.Exit(retry_notice(retry, json=json))
     raise typer.Exit(watch_notices(every=every, json=json) if watch else send_notices(json=json))
+
+
+@app.command("secrets")
+def secrets_(json: Json = False) -> None:
+    """Show which secrets tools may use where, and whether they can be read; never a value."""
+    from signoff.desk.secrets import show_secrets
+
+    show_secrets(json=json)
 
 
 @app.command()

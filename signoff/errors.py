@@ -23,10 +23,14 @@ SignoffError
 │   ├── PageRefused          a web page is not fetched
 │   ├── SearchFailed         a search of the web gave no answer
 │   ├── BlobMissing          a kept file is gone, or is not what was kept
+│   ├── BrokerLost           the process that adds secrets to requests does not run
 │   ├── FileRefused          a file is not read or changed
 │   ├── PatchMisfit          a patch does not fit, so that nothing of it is done
+│   ├── HalfApplied          part of a patch is in the project, and what to do is not known
 │   ├── ProjectUnusable      a project cannot be copied
 │   ├── GitFailed            git did not do what it was asked
+│   ├── ForgeFailed          a server of pull requests did not do what it was asked
+│   ├── PullNotOpened        a branch was pushed, and no pull request opened for it
 │   ├── QueryRefused         SQL is not answered
 │   ├── ChartRefused         what was selected cannot be drawn
 │   ├── UnknownTable         no such table
@@ -285,6 +289,17 @@ class PatchMisfit(ToolError):
         super().__init__(f"The patch was not applied, and no file was changed: {problem}")
 
 
+class HalfApplied(ToolError):
+    """Part of a patch is in the project, and another file was changed otherwise."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(
+            f"Part of the patch is in the project already, and {path!r} {problem}. "
+            "Look at the files, and finish by hand or take it back."
+        )
+
+
 class ProjectUnusable(ToolError):
     """A project cannot be copied."""
 
@@ -299,6 +314,22 @@ class GitFailed(ToolError):
     def __init__(self, what: str, problem: str) -> None:
         self.what, self.problem = what, problem
         super().__init__(f"git {what}: {problem}")
+
+
+class ForgeFailed(ToolError):
+    """A server of pull requests did not do what it was asked."""
+
+    def __init__(self, server: str, problem: str, *, sure: bool = False, status: int = 0) -> None:
+        self.server, self.problem, self.sure, self.status = server, problem, sure, status
+        super().__init__(f"{server} did not do it: {problem}." if sure else f"{server} may have done it: {problem}.")
+
+
+class PullNotOpened(ToolError):
+    """A branch was pushed, and no pull request opened for it, as far as is known."""
+
+    def __init__(self, branch: str, problem: str) -> None:
+        self.branch, self.problem = branch, problem
+        super().__init__(f"The branch {branch!r} was pushed. {problem} Open the pull request by hand, or try again.")
 
 
 class QueryRefused(ToolError):
@@ -332,7 +363,9 @@ class UnknownMemory(ToolError):
     def __init__(self, memory: str, team: str | None = None) -> None:
         self.memory, self.team = memory, team
         where = f" of team {team!r}" if team is not None else ""
-        super().__init__(f"No memory{where} is called {memory!r:.100}, or several are. `signoff memory list` lists them.")
+        super().__init__(
+            f"No memory{where} is called {memory!r:.100}, or several are. `signoff memory list` lists them."
+        )
 
 
 class MemoryFull(ToolError):
@@ -367,10 +400,10 @@ class McpNotAccepted(ToolError):
 
 
 class McpNotCalled(ToolError):
-    """A tool of an MCP server was surely not called."""
+    """A tool of an MCP server was surely not called. `passing`: the session had ended, and another may do."""
 
-    def __init__(self, server: str, tool: str, problem: str) -> None:
-        self.server, self.tool, self.problem = server, tool, problem
+    def __init__(self, server: str, tool: str, problem: str, *, passing: bool = False) -> None:
+        self.server, self.tool, self.problem, self.passing = server, tool, problem, passing
         super().__init__(f"{tool!r} of the MCP server {server!r} was not called: {problem}.")
 
 
@@ -379,7 +412,17 @@ class McpLost(ToolError):
 
     def __init__(self, server: str, tool: str, problem: str) -> None:
         self.server, self.tool, self.problem = server, tool, problem
-        super().__init__(f"{tool!r} of the MCP server {server!r} was called, and what came of it is unknown: {problem}.")
+        super().__init__(
+            f"{tool!r} of the MCP server {server!r} was called, and what came of it is unknown: {problem}."
+        )
+
+
+class BrokerLost(ToolError):
+    """The process that adds secrets to requests does not run."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"The broker of secrets does not run: {problem}. Try again; broker.log tells more.")
 
 
 class SandboxMissing(ToolError):

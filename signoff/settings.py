@@ -93,10 +93,32 @@ class Settings(BaseSettings):
     """File the report team proposes to write."""
     max_file_mb: float = Field(20.0, gt=0, le=100_000)
     """Larger documents are skipped, in megabytes."""
-    search_url: str = ""
-    """JSON search endpoint for web search; empty means web search is off."""
+    search: Literal["", "json", "brave", "tavily"] = ""
+    """Who searches the web; empty: the endpoint at `search_url`, or nobody."""
+    secrets: Path | None = None
+    """File of secrets that a broker adds to requests of tools; empty means that there are none."""
+    search_url: str = Field("", repr=False)  # an address may hold a password
+    """JSON search endpoint for web search, such as SearXNG's; of another provider: its address if not the usual one."""
+    search_key: SecretStr = SecretStr("")
+    """Key of the search provider, where the broker does not add it."""
     web_fetch: bool = False
     """Whether agents may fetch web pages."""
+    web_hosts: Annotated[tuple[str, ...], NoDecode] = ("*",)
+    """Hosts that may be fetched from, as names or patterns such as `*.example.org`."""
+    web_private_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Hosts that may lie inside a network and listen on any port; else only public ones on 80 and 443 are fetched."""
+    embeddings: bool = False
+    """Whether documents are searched by meaning too (needs the extra `embeddings`)."""
+
+    sandbox: Literal["", "bubblewrap", "docker", "podman", "monty"] = ""
+    """What agents' commands and code run in (docs/sandbox.md); empty takes the first that can be used here."""
+    sandbox_image: str = "python:3.13-slim"
+    """Image of the containers that code runs in where Docker or Podman is the sandbox; it is never fetched unasked."""
+
+    mcp_servers: Path = Path("mcp.json")
+    """File of MCP servers whose tools can be used (docs/mcp.md)."""
+    mcp_token: SecretStr = SecretStr("")
+    """What clients of `signoff mcp serve --port` must send; empty means that one is made up."""
 
     max_turns: int = Field(24, ge=1)
     """Agent turns before a run pauses for a person."""
@@ -116,7 +138,7 @@ class Settings(BaseSettings):
     hook_events: Annotated[tuple[str, ...], NoDecode] = ()
     """Of what they are told: pending, decided, expired, escalated, unknown; empty means of all."""
 
-    @field_validator("webhooks", "hook_events", "redact", mode="before")
+    @field_validator("webhooks", "hook_events", "redact", "web_hosts", "web_private_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         """Words separated by spaces or commas, or a JSON list."""

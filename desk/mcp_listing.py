@@ -1,0 +1,205 @@
+"""Listing what MCP servers offer, and accepting it: a person reads what models would be told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import unified_diff
+from json import dumps
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from signoff.agents.injection import find_orders
+from signoff.checkpoints.digest import digest
+from signoff.desk.terminal import can_ask, command, print_json, say
+from signoff.errors import McpUnusable, SettingsError
+from signoff.settings import load_settings
+from signoff.tools.broker.broker import open_broker
+from signoff.tools.mcp.accepted import Accepted, Standing, compare
+from signoff.tools.mcp.offer import McpTool, Offer
+from signoff.tools.mcp.roster import read_servers
+from signoff.tools.mcp.server import McpServer
+from signoff.tools.mcp.tools import look_at
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one server offers, beside what was accepted of it."""
+
+    name: str
+    server: McpServer
+    offer: Offer
+    accepted: Mapping[str, McpTool]
+
+    @property
+    def standings(self) -> dict[str, Standing]:
+        """How each tool stands."""
+        return compare(self.offer, self.accepted)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all that it offers."""
+        return digest({name: tool.sha256 for name, tool in self.offer.tools.items()})
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is nothing that a person has to look at."""
+        return not {"new", "changed", "gone"} & set(self.standings.values())
+
+
+def list_offers(server: str, servers: Path | None, *, json: bool) -> int:
+    """Print what the servers offer; returns the exit code, 1 if one of them could not be asked."""
+    console, errors = Console(), Console(stderr=True)
+    seen, problems = list[Seen](), dict[str, str]()
+    for name, one in _chosen(server, servers).items():
+        say(errors, f"Asking {name}: {one.url or ' '.join(one.command)}")
+        try:
+            seen.append(_look(name, one))
+        except McpUnusable as error:
+            problems[name] = str(error)
+    if json:
+        print_json(
+            [_as_json(one) for one in seen] + [{"server": name, "problem": why} for name, why in problems.items()]
+        )
+        return 1 if problems else 0
+    for found in seen:
+        _show(found, console)
+        if not found.is_settled:
+            say(console, f"To let agents have it: {command()} mcp accept {found.name} --sha256 {found.sha256[:12]}\n")
+    for why in problems.values():
+        say(errors, why)
+    return 1 if problems else 0
+
+
+def accept_offer(server: str, tools: Sequence[str], servers: Path | None, *, sha256: str, json: bool) -> None:
+    """Accept what a server offers, if it is what the person has seen."""
+    console = Console(stderr=True)
+    seen = _look(server, _chosen(server, servers)[server])
+    if unknown := set(tools) - set(seen.offer.tools):
+        offered = ", ".join(seen.offer.tools) or "nothing that can be used"
+        raise SettingsError("TOOL", f"{server!r} offers no {min(unknown)!r} that can be used", f"It offers {offered}.")
+    if not sha256:
+        _show(seen, console)
+        if not can_ask(console):
+            raise SettingsError("--sha256", "is missing", f"To accept what is shown: --sha256 {seen.sha256[:12]}.")
+        if console.input("Accept it? Type yes: ").strip().lower() != "yes":
+            say(console, "Nothing was accepted.")
+            return
+    elif len(sha256) < 8 or not seen.sha256.startswith(sha256):
+        raise SettingsError(
+            "--sha256",
+            f"{server!r} offers something else than you saw, its digest is {seen.sha256[:12]} now",
+            f"Look again: {command()} mcp list {server}.",
+        )
+    chosen = {name: tool for name, tool in seen.offer.tools.items() if not tools or name in tools}
+    _kept().keep(server, chosen)
+    if json:
+        print_json({"server": server, "accepted": sorted(chosen)})
+    else:
+        say(console, f"Accepted of {server}: {', '.join(sorted(chosen))}.")
+
+
+def forget_server(server: str, *, json: bool) -> None:
+    """Forget what was accepted of a server."""
+    kept = _kept()
+    tools = kept.of(server)
+    if not tools:
+        raise SettingsError("SERVER", f"nothing of {server!r} was accepted", "There is nothing to forget.")
+    kept.keep(server, {})
+    if json:
+        print_json({"server": server, "forgotten": sorted(tools)})
+    else:
+        say(Console(stderr=True), f"Forgotten: {', '.join(sorted(tools))} of {server}.")
+
+
+def _chosen(server: str, servers: Path | None) -> dict[str, McpServer]:
+    """The servers that are meant."""
+    path = servers or load_settings().mcp_servers
+    known = read_servers(path)
+    if server and server not in known:
+        raise SettingsError("SERVER", f"{str(path)!r} has no {server!r}", f"It has {', '.join(known) or 'none'}.")
+    return {server: known[server]} if server else known
+
+
+def _kept() -> Accepted:
+    return Accepted(load_settings().home)
+
+
+def _look(name: str, server: McpServer) -> Seen:
+    broker = open_broker(load_settings()) if server.touches.secrets else None
+    return Seen(name, server, look_at(name, server, broker=broker), _kept().of(name))
+
+
+def _show(seen: Seen, console: Console) -> None:
+    say(console, f"{seen.name}  offer {seen.sha256[:12]}", "bold")
+    for name, standing in seen.standings.items():
+        tool = seen.offer.tools.get(name) or seen.accepted.get(name)
+        pinned = f", digest {tool.sha256[:12]}" if tool is not None else ""
+        say(console, f"  {name}: {standing}, {seen.server.risk_of(name)}{pinned}")
+        for line in _details(seen, name, standing):
+            say(console, f"      {line}")
+        for flag in _orders(seen.offer.tools.get(name)):
+            say(console, f"      Caution, an order to models: {flag}", "bold")
+
+
+def _details(seen: Seen, name: str, standing: Standing) -> list[str]:
+    """What a person has to read of a tool: all that models would be told, or what of it is other now."""
+    if standing == "unusable":
+        return [seen.offer.unusable[name]]
+    if standing == "changed":
+        return _difference(seen.accepted[name], seen.offer.tools[name])
+    if standing != "new":
+        return []
+    tool = seen.offer.tools[name]
+    arguments = ", ".join(tool.schema.get("properties", {})) or "none"
+    return [*tool.description.splitlines(), f"Arguments: {arguments}"]
+
+
+def _difference(before: McpTool, now: McpTool) -> list[str]:
+    """What of the description or the schema is other now."""
+    return list(unified_diff(_lines(before), _lines(now), "accepted", "now", lineterm="", n=1))
+
+
+def _lines(tool: McpTool) -> list[str]:
+    return [
+        *tool.description.splitlines(),
+        *dumps(tool.schema, indent=1, ensure_ascii=False, sort_keys=True).splitlines(),
+    ]
+
+
+def _orders(tool: McpTool | None) -> list[str]:
+    """What in the texts of a tool reads like an order."""
+    texts = tool.texts if tool is not None else ()
+    return list(dict.fromkeys(f"“{found.excerpt}” ({found.why})" for text in texts for found in find_orders(text)))
+
+
+def _as_json(seen: Seen) -> dict[str, Any]:
+    return {
+        "server": seen.name,
+        "sha256": seen.sha256,
+        "tools": [
+            {
+                "name": name,
+                "stands": standing,
+                "risk": seen.server.risk_of(name),
+                "problem": seen.offer.unusable.get(name),
+                "orders": _orders(seen.offer.tools.get(name)),
+                **_told(seen.offer.tools.get(name)),
+            }
+            for name, standing in seen.standings.items()
+        ],
+    }
+
+
+def _told(tool: McpTool | None) -> dict[str, Any]:
+    """What the server says of a tool."""
+    if tool is None:
+        return {}
+    return {
+        "sha256": tool.sha256,
+        "description": tool.description,
+        "arguments": dict(tool.schema),
+        "hints": dict(tool.hints),
+    }

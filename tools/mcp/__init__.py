@@ -1,0 +1,1 @@
+"""MCP: tools of other servers, each with its risk."""

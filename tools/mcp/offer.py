@@ -1,0 +1,92 @@
+"""Offers: what a server says its tools are. All of it is the server's text, pinned by a digest once it is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from signoff.checkpoints.digest import canonical_json, check_storable, digest_text
+from signoff.tools.mcp.schema import check_schema
+
+MOST_TOOLS = 500
+LONGEST_TEXT = 100_000
+"""Characters of a tool's description and schema together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class McpTool:
+    """One tool as its server describes it; models are shown just this."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    """JSON Schema of its arguments."""
+    hints: Mapping[str, Any] = field(default_factory=dict)
+    """What the server says of the tool's risk, such as `readOnlyHint`; shown to people, never relied on."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all that a model is shown of it."""
+        shown = {"name": self.name, "description": self.description, "schema": self.schema}
+        return digest_text(canonical_json(shown))
+
+    @property
+    def texts(self) -> Iterator[str]:
+        """Every text in it that a model would read."""
+        yield self.name
+        yield self.description
+        yield from _texts(self.schema)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What a server offers now."""
+
+    tools: Mapping[str, McpTool]
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    """Tools that cannot be used at all, and why."""
+
+
+def offer_of(listed: Sequence[McpTool]) -> Offer:
+    """What of the listed tools can be used."""
+    tools: dict[str, McpTool] = {}
+    unusable: dict[str, str] = {}
+    for number, tool in enumerate(listed):
+        problem = _problem(tool)
+        if tool.name in tools or tool.name in unusable:
+            problem = "it is listed twice"
+        elif number >= MOST_TOOLS:
+            problem = f"a server may offer {MOST_TOOLS} tools"
+        if problem:
+            tools.pop(tool.name, None)
+            unusable[tool.name] = problem
+        else:
+            tools[tool.name] = tool
+    return Offer(tools=tools, unusable=unusable)
+
+
+def _problem(tool: McpTool) -> str:
+    """Why a tool cannot be used; empty if it can."""
+    try:
+        check_storable([tool.name, tool.description, tool.schema])
+        size = len(tool.description) + len(canonical_json(tool.schema))
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"its description cannot be kept: {error}"
+    if not 0 < len(tool.name) <= 128:
+        return "its name has no or too many characters"
+    if size > LONGEST_TEXT:
+        return f"its description has {size:,} characters; it may have {LONGEST_TEXT:,}"
+    return check_schema(tool.schema)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield str(name)
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)

@@ -1,0 +1,192 @@
+"""MCP tools: the accepted tools of servers, as tools that read and actions that are proposed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from signoff.errors import ActionFailed, McpLost, McpNotAccepted, McpNotCalled, TeamError
+from signoff.tools.action import Action
+from signoff.tools.blobs import Blobs
+from signoff.tools.contract import LoopRisk
+from signoff.tools.mcp.accepted import Accepted
+from signoff.tools.mcp.link import link_to
+from signoff.tools.mcp.loop import submit, wait_for
+from signoff.tools.mcp.offer import McpTool, Offer
+from signoff.tools.mcp.result import say_result
+from signoff.tools.mcp.schema import Given, arguments_of, misfit
+from signoff.tools.mcp.server import McpServer, check_names, fits
+from signoff.tools.mcp.session import Peer, open_session
+from signoff.tools.tool import Tool
+
+if TYPE_CHECKING:
+    from mcp.types import CallToolResult
+
+    from signoff.tools.broker.broker import Broker
+
+_LONGEST_NAME = 64
+"""Characters that providers of models allow."""
+_TAKEN = frozenset({"config", "run_manager", "callbacks", "self", "runtime"})
+"""Names of arguments that LangChain keeps for itself."""
+_FENCE = re.compile(r"`{3,}")
+
+
+def mcp_tools(
+    servers: Mapping[str, McpServer], *, home: Path | str = ".signoff", broker: Broker | None = None
+) -> tuple[Tool | Action[Any], ...]:
+    """The tools of these servers that were accepted: a `Tool` where the user says that it reads, else an `Action`.
+
+    No server is started for that; the first call does. McpNotAccepted if nothing of a server was accepted. `broker` is
+    for servers that need secrets, which it adds to their requests.
+    """
+    check_names(servers)
+    accepted, blobs = Accepted(home), Blobs(home)
+    made: dict[str, Tool | Action[Any]] = {}
+    for name, server in servers.items():
+        tools = accepted.of(name)
+        if not tools:
+            raise McpNotAccepted(name)
+        for tool in tools.values():
+            one = _make(_Source(Peer(name=name, server=server, broker=broker), tool, blobs))
+            if one.name in made:
+                raise TeamError(f"Two tools of MCP servers are called {one.name!r}. Name one of the servers otherwise.")
+            made[one.name] = one
+    return tuple(made.values())
+
+
+def look_at(name: str, server: McpServer, *, broker: Broker | None = None) -> Offer:
+    """What a server offers now, in a session of its own; McpUnusable if it cannot be asked."""
+    check_names({name: server})
+
+    async def look() -> Offer:
+        peer = Peer(name=name, server=server, broker=broker)
+        async with open_session(peer, on_end=_ignore, on_change=_ignore) as opened:
+            return opened.offer
+
+    return wait_for(look())
+
+
+def _ignore() -> None:
+    """A session that is left at once need not hear of changes."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One accepted tool, and what is needed to call it."""
+
+    peer: Peer
+    tool: McpTool
+    blobs: Blobs
+
+    @property
+    def title(self) -> str:
+        """Its name for models."""
+        full = re.sub(r"[^A-Za-z0-9_-]", "_", f"{self.peer.name}_{self.tool.name}")
+        return full if len(full) <= _LONGEST_NAME else f"{full[: _LONGEST_NAME - 7]}_{self.tool.sha256[:6]}"
+
+    async def ask(self, arguments: Mapping[str, Any], *, key: str = "", again: bool) -> CallToolResult:
+        """Call it, in the loop of the sessions."""
+        link = await link_to(self.peer)
+        return await link.call(self.tool, arguments, key=key, again=again)
+
+    def say(self, result: CallToolResult) -> str:
+        """What it answered, as text."""
+        return say_result(result, self.blobs, self.peer.server.limits.characters)
+
+
+def _make(source: _Source) -> Tool | Action[Any]:
+    risk = source.peer.server.risk_of(source.tool.name)
+    return _tool(source, risk) if risk in get_args(LoopRisk) else _action(source, risk)
+
+
+def _tool(source: _Source, risk: Any) -> Tool:
+    server, schema, renamed = source.peer.server, *_renamed(source.tool.schema)
+
+    async def read(arguments: Mapping[str, Any]) -> str:
+        """Ask the server; whatever goes wrong is told."""
+        given = {renamed.get(name, name): value for name, value in arguments.items()}
+        if problem := misfit(given, source.tool.schema):
+            return f"It was called wrongly: {problem}. Call it again with that put right."
+        try:
+            result = await source.ask(given, again=True)
+        except (McpNotCalled, McpLost) as error:
+            return f"{error} Go on without it, or try once more later."
+        text = source.say(result)
+        return f"It failed: {text}" if result.isError else text
+
+    def call(**arguments: Any) -> str:
+        return wait_for(read(arguments))
+
+    async def acall(**arguments: Any) -> str:
+        return await asyncio.wrap_future(submit(read(arguments)))
+
+    return Tool(
+        name=source.title,
+        description=source.tool.description,
+        args_schema=schema,
+        func=call,
+        coroutine=acall,
+        risk=risk,
+        touches=server.touches,
+        limits=server.limits,
+        metadata={"source": f"{source.tool.name} of the MCP server {source.peer.name}"},
+    )
+
+
+def _action(source: _Source, risk: Any) -> Action[Given]:
+    name, server = source.title, source.peer.server
+    atomic = fits(source.tool.name, server.atomic)
+
+    def do(given: Given, key: str) -> Mapping[str, Any]:
+        try:
+            result = wait_for(source.ask(given.model_dump(mode="json"), key=key, again=False))
+        except McpNotCalled as error:
+            raise ActionFailed(name, str(error)) from error
+        text = source.say(result)
+        if result.isError and atomic:
+            raise ActionFailed(name, f"the server answered with an error: {text}")
+        if result.isError:
+            # The protocol does not say whether something was done before it went wrong.
+            raise McpLost(source.peer.name, source.tool.name, f"the server answered with an error: {text[:600]}")
+        return {"server": source.peer.name, "tool": source.tool.name, "answer": text}
+
+    return Action(
+        name=name,
+        description=source.tool.description,
+        arguments=arguments_of(name, source.tool.schema),
+        call=do,
+        risk=risk,
+        touches=server.touches,
+        idempotent=fits(source.tool.name, server.idempotent),
+        preview=lambda given: _preview(source, given),
+    )
+
+
+def _renamed(schema: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The schema with arguments whose names are taken called otherwise, and the names that they have really."""
+    shown = deepcopy(dict(schema))
+    properties = shown.get("properties", {})
+    really = {f"{name}_of_tool": name for name in properties if name in _TAKEN}
+    if really:
+        new = {name: changed for changed, name in really.items()}
+        shown["properties"] = {new.get(name, name): value for name, value in properties.items()}
+        shown["required"] = [new.get(name, name) for name in shown.get("required", [])]
+    return shown, really
+
+
+def _preview(source: _Source, given: Given) -> str:
+    """What the person who decides sees: which tool of whom, and every argument."""
+    arguments = json.dumps(given.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    fence = "`" * max([3, *(len(found) + 1 for found in _FENCE.findall(arguments))])
+    server = source.peer.server
+    where = server.url or " ".join(server.command)
+    return (
+        f"Calls `{source.tool.name}` of the MCP server `{source.peer.name}` (`{where.replace('`', '')}`).\n\n"
+        f"{fence}json\n{arguments}\n{fence}"
+    )
