@@ -12,3 +12,12 @@ def test_the_checkpoint_benchmark_prints_its_table(tmp_path: Path) -> None:
     rows = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")]
     for row in ("put ms, N = 50", "superstep CPU ms, N = 200", "read latest ms, N = 200", "supersteps/s, 20 threads"):
         assert row in rows
+
+
+def test_the_sandbox_benchmark_prints_its_table() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "sandbox.py"), "--rounds", "1", "--markdown"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = {line.split("|")[1].strip(): line.split("|")[2:4] for line in done.stdout.splitlines() if line[:1] == "|"}
+    assert all(cell.strip().endswith(" ms") for cell in rows["none"])
+    assert rows["monty"][1].strip().endswith(" ms")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from signoff.tools.passage import Passage
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-VERSION = 1
+VERSION = 2
 """Of the tables and of what the readers make of a file: raise it, and every index is built anew."""
 
 _APPLICATION = 0x5349474E  # "SIGN": how a file is known to be ours
@@ -142,6 +143,45 @@ class Index:
         )
         return [Passage(*row) for row in rows]
 
+    def by_id(self, ids: Sequence[int]) -> dict[int, Passage]:
+        """The passages with these ids, as far as they are there."""
+        marks = ", ".join("?" * len(ids))
+        return {passage.id: passage for passage in self._unranked(f"p.id in ({marks})", list(ids))}
+
+    def texts_without_vector(self, model: str) -> list[tuple[str, str]]:
+        """Digest and text of each passage that has no vector of this model; title and headings are part of the text."""
+        rows = self._rows(
+            "select p.digest, p.title, p.heading, p.text from passages p left join vectors v"
+            " on v.digest = p.digest and v.model = ? where v.digest is null group by p.digest order by min(p.id)",
+            [model],
+        )
+        return [(digest, ". ".join(filter(None, above)) + f"\n{text}") for digest, *above, text in rows]
+
+    def put_vectors(self, model: str, vectors: Sequence[tuple[str, bytes]]) -> None:
+        """Store vectors by the digests of their texts."""
+        with self._writing() as db:
+            rows = [(digest, model, vector) for digest, vector in vectors]
+            db.conn.executemany("insert or ignore into vectors (digest, model, vector) values (?, ?, ?)", rows)
+
+    def forget_vectors(self) -> None:
+        """Forget the vectors of texts that no passage has any more."""
+        gone = "digest not in (select digest from passages)"
+        if self._rows(f"select 1 from vectors where {gone} limit 1"):
+            with self._writing() as db:
+                db.execute(f"delete from vectors where {gone}")
+
+    def vectors(self, model: str) -> list[tuple[int, bytes]]:
+        """Id and vector of each passage that has one of this model."""
+        join = "passages p join vectors v on v.digest = p.digest and v.model = ?"
+        return [(id, vector) for id, vector in self._rows(f"select p.id, v.vector from {join} order by p.id", [model])]
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Differs from what it was if anybody has written since."""
+        with self._lock, self._named_errors():
+            db = self._connected()
+            return int(db.execute("pragma data_version").fetchone()[0]), db.conn.total_changes
+
     def count_matches(self, query: str) -> int:
         """In how many passages the query matches."""
         return self._number("select count(*) from passages_fts where passages_fts match ?", query)
@@ -156,8 +196,7 @@ class Index:
     def _number(self, sql: str, value: str) -> int:
         """The one number a query gives, looked up again only after somebody wrote."""
         with self._lock, self._named_errors():
-            db = self._connected()
-            state = (db.execute("pragma data_version").fetchone()[0], db.conn.total_changes)
+            db, state = self._connected(), self.state
             if state != self._state or len(self._numbers) > 10_000:
                 self._state, self._numbers = state, {}
             if (sql, value) not in self._numbers:
@@ -199,11 +238,17 @@ class Index:
         )
         ((number,),) = row.fetchall()
         db.table("passages").insert_all(
-            [("document", "ordinal", "title", "heading", "text", "start", "kind")]
-            + [
-                (number, at, document.title, span.heading, document.text[span.start : span.end], span.start, span.kind)
-                for at, span in enumerate(document.spans)
-            ]
+            {
+                "document": number,
+                "ordinal": at,
+                "title": document.title,
+                "heading": span.heading,
+                "text": (text := document.text[span.start : span.end]),
+                "start": span.start,
+                "kind": span.kind,
+                "digest": _digest(document.title, span.heading, text),
+            }
+            for at, span in enumerate(document.spans)
         )
 
     @staticmethod
@@ -274,8 +319,11 @@ def _create_tables(db: Database) -> None:
     passages = {"id": int, "document": int, "ordinal": int, "title": str, "heading": str, "text": str, "start": int}
     db.table("documents").create(documents, pk="id", not_null=set(documents) - {"id"})
     db.table("documents").create_index(["path"], unique=True)
-    db.table("passages").create(passages | {"kind": str}, pk="id", foreign_keys=[("document", "documents", "id")])
+    more = {"kind": str, "digest": str}
+    db.table("passages").create(passages | more, pk="id", foreign_keys=[("document", "documents", "id")])
     db.table("passages").create_index(["document", "ordinal"])
+    db.table("passages").create_index(["digest"])
+    db.table("vectors").create({"digest": str, "model": str, "vector": bytes}, pk=("digest", "model"))
     db.table("passages").enable_fts(
         ["text", "heading", "title"], tokenize="porter unicode61 remove_diacritics 2", create_triggers=True
     )
@@ -283,6 +331,11 @@ def _create_tables(db: Database) -> None:
     db.execute("insert into passages_fts (passages_fts, rank) values ('rank', ?)", [_WEIGHTS])
     db.execute(f"pragma application_id = {_APPLICATION}")
     db.execute(f"pragma user_version = {VERSION}")
+
+
+def _digest(title: str, heading: str, text: str) -> str:
+    """Names a passage's text, by which its vector is found again in another version of its document."""
+    return hashlib.sha256("\0".join((title, heading, text)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def is_damaged(error: DatabaseUnusable) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from signoff.tools.blocks import Block, flatten
+from signoff.tools.plain import is_charset
 from signoff.tools.tables import row_lines
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ _WALL = 400
 
 
 def charset(raw: bytes) -> str:
-    """The encoding an HTML page says it has; empty if it does not say."""
+    """The encoding an HTML page says it has; empty if it does not say, or names none that a page can have."""
     found = _CHARSET.search(raw[:4096])
-    return found[1].decode("ascii") if found else ""
+    name = found[1].decode("ascii") if found else ""
+    return name if name and is_charset(name) else ""
 
 
 def read_markdown(text: str) -> tuple[str, list[Block]]:

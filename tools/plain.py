@@ -42,6 +42,15 @@ def decode(raw: bytes) -> str:
         return _decode_damaged(raw)
 
 
+def is_charset(name: str) -> bool:
+    """Whether a text may be in this encoding: there is one of this name, and it is not one for names of hosts."""
+    try:
+        # Undoing `punycode` takes time that grows with the square of the length: two megabytes take an hour.
+        return name.isascii() and name.isprintable() and codecs.lookup(name).name not in ("idna", "punycode")
+    except LookupError:
+        return False
+
+
 def _decode_damaged(raw: bytes) -> str:
     """What is not quite UTF-8: with a few wrong bytes, or in the western code page."""
     text = raw.decode("utf-8", "replace")

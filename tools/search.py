@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from pydantic import BaseModel, Field
 
 from signoff.errors import SourcesEmpty, UnknownSource
+from signoff.tools.library import Library
 from signoff.tools.passage import Passage
-from signoff.tools.sources import Sources
-from signoff.tools.tool import Tool, tool
+from signoff.tools.tool import Tool, Touches, tool
 
 MOST_PASSAGES = 25
 LONGEST_READ = 20_000
@@ -33,7 +33,7 @@ class ReadArguments(BaseModel):
     length: int = Field(default=4000, description=f"Number of characters, at most {LONGEST_READ}")
 
 
-def search_tools(sources: Sources) -> tuple[Tool, ...]:
+def search_tools(sources: Library) -> tuple[Tool, ...]:
     """The read-only tools `search_sources` and `read_source`. Wrong arguments come back as text, never as an error."""
 
     def search_sources(query: str, limit: int = 8) -> str:
@@ -55,13 +55,10 @@ def search_tools(sources: Sources) -> tuple[Tool, ...]:
         more = f"\n\n(It goes on at start={end}.)" if end < len(text) else ""
         return f"{source}, characters {begin} to {end} of {len(text)}:\n\n{text[begin:end]}{more}"
 
+    folder = Touches(reads=(str(sources.folder),))
     return (
-        tool(risk="read", description="Search the documents for passages to quote.", arguments=SearchArguments)(
-            search_sources
-        ),
-        tool(risk="read", description="Read a part of one document, word for word.", arguments=ReadArguments)(
-            read_source
-        ),
+        tool(risk="read", description=_SEARCH, arguments=SearchArguments, touches=folder)(search_sources),
+        tool(risk="read", description=_READ, arguments=ReadArguments, touches=folder)(read_source),
     )
 
 

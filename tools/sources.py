@@ -11,11 +11,14 @@ from pathlib import Path
 from threading import Lock
 
 from signoff.errors import DatabaseUnusable, SourcesEmpty, SourcesMissing, UnknownSource, Unreadable
+from signoff.tools.embedding import Embedder
 from signoff.tools.folder import Found, list_files, read_bytes
 from signoff.tools.folder import Skipped as Skipped  # what `skipped()` gives
 from signoff.tools.index import Entry, Index, is_damaged
 from signoff.tools.passage import Passage
+from signoff.tools.ranking import fuse
 from signoff.tools.readers import READABLE, kind_of, read_document
+from signoff.tools.vectors import Tell, Vectors
 
 _WORD = re.compile(r"\w+")
 _MOST_WORDS = 64
@@ -55,10 +58,12 @@ Watch = Callable[[IndexProgress], None]
 class Sources:
     """A folder of documents, indexed for full-text search. Threads and processes may share it."""
 
-    def __init__(self, folder: Path, index: Index, most_bytes: int) -> None:
+    def __init__(self, folder: Path, index: Index, most_bytes: int, embedder: Embedder | None = None) -> None:
         self.folder = folder
         self._index = index
         self._most_bytes = most_bytes
+        self._embedder = embedder
+        self._vectors = Vectors(index, embedder) if embedder is not None else None
         self._refreshing = Lock()
 
     @classmethod
@@ -69,8 +74,12 @@ class Sources:
         database: Path | str | None = None,
         home: Path | str = ".signoff",
         max_file_mb: float = 20.0,
+        embedder: Embedder | None = None,
     ) -> Sources:
-        """Open the folder's index, by default `<home>/sources/<name>-<hash>.db`; nothing is read yet."""
+        """Open the folder's index, by default `<home>/sources/<name>-<hash>.db`; nothing is read yet.
+
+        With an `embedder`, such as `MiniLM()`, it is searched by meaning too.
+        """
         place = Path(folder).expanduser()
         if not place.is_dir():
             raise SourcesMissing(folder)
@@ -79,7 +88,7 @@ class Sources:
             digest = hashlib.sha256(str(place).encode("utf-8", "surrogateescape")).hexdigest()[:8]
             name = re.sub(r"[^\w.-]", "_", place.name, flags=re.ASCII)[:60] or "root"
             database = Path(home).expanduser() / "sources" / f"{name}-{digest}.db"
-        return cls(place, Index(Path(database)), int(max_file_mb * 1_000_000))
+        return cls(place, Index(Path(database)), int(max_file_mb * 1_000_000), embedder)
 
     def refresh(self, progress: Watch | None = None) -> IndexReport:
         """Bring the index up to date with the folder; SourcesEmpty if nothing in it can be read."""
@@ -118,6 +127,8 @@ class Sources:
         gone = set(self._index.paths()) - kept
         self._index.remove(sorted(gone))
         self._index.set_skipped(skips)
+        if self._vectors is not None:
+            self._vectors.complete(_telling_of(progress))
         if not kept:
             raise SourcesEmpty(self.folder, len(skips), READABLE)
         return IndexReport(
@@ -147,7 +158,28 @@ class Sources:
         except Unreadable as error:
             return Skipped(file.name, error.reason), "" if error.passing else digest
 
+    def beside(self, index: Index) -> Sources:
+        """The same search over another index, which no folder is behind; `add` fills it."""
+        return Sources(self.folder, index, self._most_bytes, self._embedder)
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Store these documents as well; the next refresh forgets those that are not in the folder."""
+        self._index.put(entries)
+        if self._vectors is not None:
+            self._vectors.complete()
+
     def search(self, query: str, *, limit: int = 50) -> list[Passage]:
+        """Passages with any of the query's words, best first; with an embedder, those that mean alike compete."""
+        found = self._with_words(query, limit)
+        if self._vectors is None or limit < 1:
+            return found
+        near = self._vectors.nearest(query, limit)
+        best = fuse([[passage.id for passage in found], near])[:limit]
+        ranked = {passage.id: passage for passage in found}
+        others = self._index.by_id([id for id in best if id not in ranked])
+        return [passage for id in best if (passage := ranked.get(id) or others.get(id))]
+
+    def _with_words(self, query: str, limit: int) -> list[Passage]:
         """Passages with any of the query's words, best first."""
         words = list(dict.fromkeys(word.lower() for word in _WORD.findall(query[:20_000])))[:_MOST_WORDS]
         if not words or limit < 1:
@@ -175,6 +207,10 @@ class Sources:
         if text is None:
             raise UnknownSource(source)
         return text
+
+    def origin(self, source: str) -> str:  # noqa: ARG002  # other libraries have pages of the web
+        """Nothing more to say of a document of the folder."""
+        return ""
 
     def paths(self) -> list[str]:
         """Paths of all documents, as `text` and `passages_of` take them."""
@@ -219,6 +255,13 @@ class Sources:
     def close(self) -> None:
         """Close the index; harmless when closed already."""
         self._index.close()
+
+
+def _telling_of(progress: Watch | None) -> Tell | None:
+    """Tells whoever watches a refresh of the vectors that are made in it."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(IndexProgress(done, total, "passages by meaning"))
 
 
 class _Batch:
