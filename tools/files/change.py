@@ -1,0 +1,180 @@
+"""Changes of files: what a patch makes of them, all of it or nothing; and the patch that makes a change."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Final
+
+from signoff.errors import FileRefused, PatchMisfit
+from signoff.tools.files.hunks import place_hunks
+from signoff.tools.files.names import check_name, write_name
+from signoff.tools.files.patch import NO_END, FilePatch, read_patch
+from signoff.tools.files.text import FileText, decode, split_lines
+
+EXECUTABLE: Final = "+x"
+"""After the digest of a file that is executable."""
+_CONTEXT: Final = 3
+
+
+@dataclass(frozen=True)
+class Version:
+    """A file at one moment."""
+
+    raw: bytes
+    executable: bool = False
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its bytes, with `+x` if it is executable."""
+        return hashlib.sha256(self.raw).hexdigest() + (EXECUTABLE if self.executable else "")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One file before and after; None where there is none."""
+
+    path: str
+    before: Version | None
+    after: Version | None
+
+
+Read = Callable[[str], Version | None]
+"""Looks a file up by its path: None if there is none, FileRefused if it cannot be read."""
+
+
+def apply_patch(text: str, read: Read, *, exact: bool = False) -> tuple[Change, ...]:
+    """What a patch makes of the files that `read` knows; PatchMisfit, and no change at all, if any of it does not fit.
+
+    `exact`: every hunk stands just where its head says. Otherwise one may stand elsewhere if its lines are found in one
+    place only, and its line ends may be those of the file.
+    """
+    sources: dict[str, Version | None] = {}
+    results: dict[str, Version | None] = {}
+    patches = read_patch(text)
+    for patch in patches:
+        for name in filter(None, {patch.old, patch.new}):
+            _look_up(name, read, sources)
+    for patch in patches:
+        _add(patch, sources, results, exact=exact)
+    return tuple(Change(path, sources[path], after) for path, after in results.items())
+
+
+def paths_of(text: str) -> tuple[str, ...]:
+    """The files that a patch touches, each once."""
+    names = (name for patch in read_patch(text) for name in (patch.old, patch.new) if name)
+    return tuple(dict.fromkeys(check_name(name) for name in names))
+
+
+def make_patch(changes: Iterable[Change]) -> str:
+    """The patch of these changes, as git would write it; FileRefused for what no patch of text can say."""
+    return "".join(line for change in changes for line in _lines_of(change))
+
+
+def _look_up(name: str, read: Read, sources: dict[str, Version | None]) -> None:
+    try:
+        if check_name(name) != name:
+            raise PatchMisfit(f"the name {name!r} is written in an odd way. Write {check_name(name)!r}.")
+        sources[name] = read(name)
+    except FileRefused as error:
+        raise PatchMisfit(str(error)) from error
+
+
+def _add(
+    patch: FilePatch, sources: Mapping[str, Version | None], results: dict[str, Version | None], *, exact: bool
+) -> None:
+    """Work one file of the patch out and note it in the results."""
+    before = sources[patch.old] if patch.old else None
+    if patch.old and before is None:
+        raise PatchMisfit(f"there is no file {patch.old!r}. Name one that exists, or create it from '/dev/null'.")
+    if before and patch.old_mode not in (None, before.executable):
+        raise PatchMisfit(f"{patch.old!r} has not the mode that the patch says.")
+    after = _patched(patch, before, exact=exact)
+    if patch.old and patch.old != patch.new:
+        if results.get(patch.old, before) is None:
+            raise PatchMisfit(f"{patch.old!r} is taken away twice.")
+        results.setdefault(patch.old, None)
+    if patch.new:
+        if results.get(patch.new) is not None or (patch.new == patch.old and patch.new in results):
+            raise PatchMisfit(f"{patch.new!r} is changed twice. Put all its hunks under one head.")
+        if patch.new != patch.old and sources[patch.new] is not None and patch.new not in results:
+            raise PatchMisfit(f"{patch.new!r} is to be new, and there is such a file. Change that one instead.")
+        results[patch.new] = after
+
+
+def _patched(patch: FilePatch, before: Version | None, *, exact: bool) -> Version | None:
+    raw = before.raw if before else b""
+    if patch.hunks or patch.new is None:
+        try:
+            old = decode(raw, patch.name)
+            text = "".join(place_hunks(patch.name, split_lines(old.text), patch.hunks, exact=exact))
+            raw = old.encode(text, patch.name)
+        except FileRefused as error:
+            raise PatchMisfit(str(error)) from error
+        if patch.new is None:
+            if text:
+                raise PatchMisfit(f"{patch.old!r} is to be deleted, and the patch does not take all of its lines.")
+            return None
+    return Version(raw, (before.executable if before else False) if patch.mode is None else patch.mode)
+
+
+def _lines_of(change: Change) -> Iterator[str]:
+    path, before, after = change.path, change.before, change.after
+    if before == after:
+        return
+    old, new = write_name(f"a/{path}"), write_name(f"b/{path}")
+    yield f"diff --git {old} {new}\n"
+    if after is None and before is not None:
+        yield f"deleted file mode {_mode(before)}\n"
+    elif before is None and after is not None:
+        yield f"new file mode {_mode(after)}\n"
+    elif before and after and before.executable != after.executable:
+        yield f"old mode {_mode(before)}\nnew mode {_mode(after)}\n"
+    texts = [_text(version, path) for version in (before, after)]
+    if texts[0].text != texts[1].text:
+        tab = "\t" if " " in path and old[0] != '"' else ""
+        yield f"--- {old}{tab}\n" if before else "--- /dev/null\n"
+        yield f"+++ {new}{tab}\n" if after else "+++ /dev/null\n"
+        for hunk in _hunks(split_lines(texts[0].text), split_lines(texts[1].text)):
+            yield from hunk
+    if before and after and texts[0].encode(texts[1].text, path) != after.raw:
+        raise FileRefused(path, "its encoding changes, which no patch can say. Write it as it was written before.")
+    if after and not before and texts[1].encoding + texts[1].bom.hex() != "utf-8":
+        raise FileRefused(path, "a new file must be written in UTF-8, without a BOM.")
+
+
+def _text(version: Version | None, path: str) -> FileText:
+    return decode(version.raw, path) if version else FileText("")
+
+
+def _mode(version: Version) -> str:
+    return "100755" if version.executable else "100644"
+
+
+def _hunks(before: list[str], after: list[str]) -> Iterator[Iterator[str]]:
+    # What is the same at both ends need not be compared.
+    most = min(len(before), len(after))
+    head = next((at for at in range(most) if before[at] != after[at]), most)
+    most -= head
+    tail = next((at for at in range(most) if before[-1 - at] != after[-1 - at]), most)
+    start, ends = max(0, head - _CONTEXT), [len(side) - max(0, tail - _CONTEXT) for side in (before, after)]
+    old, new = before[start : ends[0]], after[start : ends[1]]
+    for group in SequenceMatcher(None, old, new).get_grouped_opcodes(_CONTEXT):
+        yield _hunk(old, new, group, start)
+
+
+def _hunk(old: list[str], new: list[str], group: list[tuple[str, int, int, int, int]], start: int) -> Iterator[str]:
+    (_, i1, _, j1, _), (_, _, i2, _, j2) = group[0], group[-1]
+    yield f"@@ -{_range(start + i1, i2 - i1)} +{_range(start + j1, j2 - j1)} @@\n"
+    for tag, a1, a2, b1, b2 in group:
+        gone = [(" " if tag == "equal" else "-", line) for line in old[a1:a2]]
+        come = [] if tag == "equal" else [("+", line) for line in new[b1:b2]]
+        for mark, line in gone + come:
+            yield f"{mark}{line}" if line.endswith("\n") else f"{mark}{line}\n{NO_END}\n"
+
+
+def _range(start: int, count: int) -> str:
+    """A place in a file as heads of hunks name it: of no lines, the one before."""
+    return f"{start + 1 if count else start},{count}"

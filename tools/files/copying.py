@@ -1,0 +1,140 @@
+"""Copying a project for a run: what is committed of a git repository, or a folder as it is."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from signoff.errors import FileRefused, ProjectUnusable
+from signoff.tools.files.change import Version
+from signoff.tools.files.leaving import MADE, is_secret, leads_out
+from signoff.tools.files.names import check_name
+from signoff.tools.git.repository import BASE, Repository
+from signoff.tools.inside import Inside
+
+if TYPE_CHECKING:
+    from signoff.tools.files.project import ProjectLimits
+
+Files = dict[str, tuple[str, bool]]
+"""By path: the digest of a file and whether it is executable."""
+LeftOut = dict[str, str]
+"""By path: why it was not copied."""
+
+_BATCH = 20_000_000
+
+
+def copy_commit(repository: Repository, target: Path, limits: ProjectLimits, project: Path) -> tuple[Files, LeftOut]:
+    """Write out the commit that the repository was made of, byte by byte as git keeps it: no filter is applied."""
+    files: Files = {}
+    left_out: LeftOut = {}
+    tracked = list(repository.tree(BASE))
+    links = [entry for entry in tracked if entry.mode == "120000"]
+    wanted = []
+    for entry in tracked:
+        if entry.mode == "160000":
+            left_out[entry.path] = "a submodule"
+        elif entry.mode != "120000":
+            why = _why_not(entry.path)
+            if why:
+                left_out[entry.path] = why
+            else:
+                wanted.append(entry)
+    _check_size(project, len(wanted), sum(entry.size for entry in wanted), limits)
+    while wanted:
+        taken, size = 0, 0
+        while taken < len(wanted) and (not taken or size + wanted[taken].size < _BATCH):
+            size += wanted[taken].size
+            taken += 1
+        batch, wanted = wanted[:taken], wanted[taken:]
+        for entry, raw in zip(
+            batch, repository.blobs((one.id for one in batch), most=2 * size + 1_000_000), strict=True
+        ):
+            files[entry.path] = _write(target / entry.path, Version(raw, entry.mode == "100755"))
+    for entry, text in zip(links, repository.blobs(entry.id for entry in links), strict=True):
+        left_out[entry.path] = _link(target, entry.path, os.fsdecode(text))
+    return files, left_out
+
+
+def copy_folder(folder: Path, target: Path, limits: ProjectLimits) -> tuple[Files, LeftOut]:
+    """Copy a folder's files without following any link."""
+    files: Files = {}
+    left_out: LeftOut = {}
+    found: list[tuple[str, os.stat_result]] = []
+    links: dict[str, str] = {}
+    size = 0
+    for path, seen in _walk(folder):
+        if stat.S_ISLNK(seen.st_mode):
+            links[path] = os.readlink(folder / path)
+            continue
+        why = _why_not(path) or ("" if stat.S_ISREG(seen.st_mode) else "not an ordinary file")
+        if why:
+            left_out[path] = why
+            continue
+        found.append((path, seen))
+        size += seen.st_size
+        _check_size(folder, len(found), size, limits)
+    source = Inside(folder)
+    for path, seen in found:
+        try:
+            raw = source.read(path, largest=int(limits.megabytes * 1e6))
+        except FileRefused as error:
+            left_out[path] = error.problem
+            continue
+        files[path] = _write(target / path, Version(raw, bool(seen.st_mode & 0o100)))
+    left_out.update((path, _link(target, path, place)) for path, place in links.items())
+    return files, left_out
+
+
+def _why_not(path: str) -> str:
+    if is_secret(path):
+        return "its name says that it holds secrets"
+    try:
+        return "" if check_name(path) == path else "its name is odd"
+    except FileRefused:
+        return "its name is odd"
+
+
+def _check_size(project: Path, files: int, size: int, limits: ProjectLimits) -> None:
+    if files > limits.files or size > limits.megabytes * 1e6:
+        raise ProjectUnusable(
+            project,
+            f"it has more than {limits.files:,} files or {limits.megabytes:g} MB. Name a folder of it, or raise "
+            "ProjectLimits.",
+        )
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Every file, link and other thing below, but for what programs made."""
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        with os.scandir(here) as inside:
+            entries = sorted(inside, key=lambda entry: entry.name)
+        if here != folder and any(entry.name == "pyvenv.cfg" for entry in entries):
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name not in MADE:
+                    waiting.append(Path(entry.path))
+            elif entry.name not in MADE:
+                yield Path(entry.path).relative_to(folder).as_posix(), entry.stat(follow_symlinks=False)
+
+
+def _link(target: Path, path: str, place: str) -> str:
+    """Make a link that stays in the project, after all files, so that none is written through it; why it is no file."""
+    why = _why_not(path)
+    if why or leads_out(path, place):
+        return why or "a link that leads out"
+    (target / path).parent.mkdir(parents=True, exist_ok=True)
+    (target / path).symlink_to(place)
+    return "a link, which no tool changes"
+
+
+def _write(place: Path, version: Version) -> tuple[str, bool]:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(version.raw)
+    place.chmod(0o755 if version.executable else 0o644)
+    return version.digest, version.executable

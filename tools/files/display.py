@@ -1,0 +1,60 @@
+"""Texts as people and models are shown them: nothing in them is invisible, and nothing ends the block they stand in."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from signoff.tools.files.change import Change
+
+
+def make_visible(text: str) -> str:
+    """The text with characters that would not be seen, or would reorder what is seen, written out."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if _is_plain(char) else "␍" if char == "\r" else f"<U+{ord(char):04X}>" for char in text)
+
+
+def as_block(text: str, language: str = "") -> str:
+    """The text as a block of Markdown that nothing in it can end."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text.removesuffix(chr(10))}\n{fence}"
+
+
+def as_code(text: str) -> str:
+    """One line of text as code in Markdown."""
+    text = make_visible(" ".join(text.split()))
+    ticks = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    edge = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{ticks}{edge}{text}{edge}{ticks}"
+
+
+def count_lines(patch: str) -> tuple[int, int]:
+    """Lines that come and go in a patch that was made here."""
+    come = gone = inside = 0
+    old = new = 0
+    for line in patch.split("\n"):
+        head = re.match(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@", line) if inside <= 0 else None
+        if head:
+            old, new = (int(number) if number is not None else 1 for number in head.groups())
+        elif inside > 0 and line[:1] in ("+", "-", " "):
+            come, gone = come + (line[0] == "+"), gone + (line[0] == "-")
+            old, new = old - (line[0] in " -"), new - (line[0] in " +")
+        inside = old + new
+    return come, gone
+
+
+def list_changes(changes: Iterable[Change]) -> str:
+    """The files of a change, one to a line of Markdown, with what a person should not overlook."""
+    lines = []
+    for change in changes:
+        what = "new" if change.before is None else "deleted" if change.after is None else "changed"
+        runs = bool(change.after and change.after.executable)
+        became = runs and not (change.before and change.before.executable)
+        lines.append(f"- {as_code(change.path)}: {what}{', **executable**' if became else ''}")
+    return "\n".join(lines)
+
+
+def _is_plain(char: str) -> bool:
+    return char in "\n\t" or not unicodedata.category(char).startswith(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))

@@ -1,0 +1,231 @@
+"""Patches: unified diffs as git writes them, read strictly, so that what a person sees is all there is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from signoff.errors import PatchMisfit
+from signoff.tools.files.names import read_name
+
+NO_END: Final = "\\ No newline at end of file"
+
+_NO_END: Final = "\\ "
+"""How that line begins in any language."""
+_HUNK: Final = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@.*")
+_IGNORED: Final = ("index ", "similarity index ", "dissimilarity index ")
+_MODES: Final = {"100644": False, "100755": True}
+_NOWHERE: Final = "/dev/null"
+
+
+@dataclass(frozen=True)
+class Hunk:
+    """A piece of a file before and after, and where it stands."""
+
+    start: int
+    """Number of its first line before; if it takes no lines, of the line it follows."""
+    before: tuple[str, ...]
+    """Its lines with their ends."""
+    after: tuple[str, ...]
+    new_start: int = 0
+
+
+@dataclass(frozen=True)
+class FilePatch:
+    """What becomes of one file. Without an old name it is created, without a new one deleted."""
+
+    old: str | None
+    new: str | None
+    hunks: tuple[Hunk, ...] = ()
+    old_mode: bool | None = None
+    """Whether it was executable, if that is said."""
+    mode: bool | None = None
+    """Whether it becomes executable, if that is said."""
+
+    @property
+    def name(self) -> str:
+        """The name by which it is spoken of."""
+        return self.new or self.old or ""
+
+
+def read_patch(text: str) -> tuple[FilePatch, ...]:
+    """Read a patch of one or several files; PatchMisfit names the line that makes no sense."""
+    found = tuple(_Reading(text).files())
+    if not found:
+        raise PatchMisfit("it is empty. Give a unified diff: '--- a/NAME', '+++ b/NAME', then '@@ -1,3 +1,4 @@' hunks.")
+    return found
+
+
+@dataclass
+class _Reading:
+    """The lines of a patch, and how far they are read."""
+
+    text: str
+    place: int = 0
+    lines: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lines = self.text.split("\n")
+        if not self.lines[-1]:
+            self.lines.pop()
+
+    def files(self) -> Iterator[FilePatch]:
+        while self.place < len(self.lines):
+            if self._line.startswith("diff --git "):
+                yield self._git_file()
+            elif self._line.startswith("--- "):
+                old, new = self._names()
+                yield FilePatch(old, new, self._hunks(at_least=1))
+            elif not self._line:
+                self.place += 1  # between files
+            else:
+                raise self._misfit("is no part of a unified diff. Begin each file with '--- a/NAME' and '+++ b/NAME'")
+
+    @property
+    def _line(self) -> str:
+        """The line to be read, as a line of a head: without what a Windows line end leaves."""
+        return self.lines[self.place].removesuffix("\r") if self.place < len(self.lines) else ""
+
+    def _misfit(self, problem: str) -> PatchMisfit:
+        shown = f"{self._line[:120]!r} " if self.place < len(self.lines) else "the end "
+        return PatchMisfit(f"line {self.place + 1} of the patch: {shown}{problem}.")
+
+    def _git_file(self) -> FilePatch:
+        both = _same_name(self._line.removeprefix("diff --git "))
+        found = FilePatch(both, both)
+        renamed: dict[str, str] = {}
+        self.place += 1
+        while self.place < len(self.lines):
+            line = self._line
+            if line.startswith("new file mode "):
+                found = replace(found, old=None, mode=self._mode(line))
+            elif line.startswith("deleted file mode "):
+                found = replace(found, new=None, old_mode=self._mode(line))
+            elif line.startswith("old mode "):
+                found = replace(found, old_mode=self._mode(line))
+            elif line.startswith("new mode "):
+                found = replace(found, mode=self._mode(line))
+            elif line.startswith(("rename from ", "rename to ")):
+                _, side, name = line.split(" ", 2)
+                renamed[side] = self._name(name)
+            elif not line.startswith(_IGNORED):
+                break
+            self.place += 1
+        if renamed:
+            if len(renamed) != 2:
+                raise self._misfit("follows a 'rename from' without a 'rename to', or the reverse")
+            found = replace(found, old=renamed["from"], new=renamed["to"])
+        if not self._line.startswith("--- "):
+            if self._line.startswith(("@@", "+", "-", "GIT binary", "Binary files", "copy ")):
+                raise self._misfit("stands where '--- a/NAME' should: binary changes and copies are not taken")
+            if (found.old is None and found.new is None) or (not renamed and both is None):
+                raise self._misfit("does not say which file is meant")
+            return found
+        old, new = self._names()
+        if renamed and (old, new) != (found.old, found.new):
+            raise self._misfit(f"follows names ({old!r}, {new!r}) that are not those of the rename")
+        if (both is not None and not renamed and {old, new} - {both, None}) or (
+            (old is None) != (found.old is None) or (new is None) != (found.new is None)
+        ):
+            raise self._misfit(f"follows names ({old!r}, {new!r}) that do not go with the head of the file")
+        return replace(found, old=old, new=new, hunks=self._hunks(at_least=1))
+
+    def _mode(self, line: str) -> bool:
+        mode = line.rsplit(" ", 1)[-1]
+        if mode not in _MODES:
+            raise self._misfit("has a mode that is not taken: 100644 and 100755 are, links and submodules are not")
+        return _MODES[mode]
+
+    def _name(self, text: str) -> str:
+        name = read_name(text.split("\t")[0])
+        if name is None:
+            raise self._misfit("has a name that cannot be read")
+        return name
+
+    def _names(self) -> tuple[str | None, str | None]:
+        """The names of `---` and `+++`, without the `a/` and `b/` that git puts before them."""
+        old = self._name(self._line.removeprefix("--- "))
+        self.place += 1
+        if not self._line.startswith("+++ "):
+            raise self._misfit("stands where '+++ b/NAME' should")
+        new = self._name(self._line.removeprefix("+++ "))
+        self.place += 1
+        if old == _NOWHERE == new:
+            raise self._misfit("follows a file that is neither before nor after")
+        if all(name == _NOWHERE or name.startswith(side) for name, side in ((old, "a/"), (new, "b/"))):
+            old, new = old.removeprefix("a/"), new.removeprefix("b/")
+        return (None if old == _NOWHERE else old), (None if new == _NOWHERE else new)
+
+    def _hunks(self, *, at_least: int) -> tuple[Hunk, ...]:
+        hunks: list[Hunk] = []
+        while self._line.startswith("@@"):
+            hunks.append(self._hunk())
+        if len(hunks) < at_least:
+            raise self._misfit("stands where a hunk should: '@@ -1,3 +1,4 @@'")
+        return tuple(hunks)
+
+    def _hunk(self) -> Hunk:
+        head, at = self._line, self.place
+        match = _HUNK.fullmatch(head)
+        if match is None:
+            raise self._misfit("is no head of a hunk. Write '@@ -FIRST,COUNT +FIRST,COUNT @@'")
+        start, old_count, new_start, new_count = (int(number) if number else 1 for number in match.groups())
+        self.place += 1
+        before: list[str] = []
+        after: list[str] = []
+        while len(before) < old_count or len(after) < new_count:
+            self._take_line(before, after, head, at)
+        if len(before) != old_count or len(after) != new_count:
+            raise PatchMisfit(
+                f"the hunk {head!r} in line {at + 1} of the patch says {old_count} lines before and {new_count} after, "
+                f"and has {len(before)} and {len(after)}. Count the lines again."
+            )
+        if self._line.startswith(_NO_END):
+            self._end_without(before, after)
+        if not all(line.endswith("\n") for side in (before, after) for line in side[:-1]):
+            raise PatchMisfit(f"the hunk {head!r} in line {at + 1} of the patch goes on after the end of the file.")
+        if self._line.startswith(("+", "-", " ")) and not self._line.startswith(("--- ", "+++ ")):
+            raise self._misfit(f"is one line more than the hunk {head!r} says. Count the lines again")
+        return Hunk(start, tuple(before), tuple(after), new_start)
+
+    def _take_line(self, before: list[str], after: list[str], head: str, at: int) -> None:
+        if self.place >= len(self.lines):
+            raise PatchMisfit(
+                f"the hunk {head!r} in line {at + 1} of the patch ends too soon. Count its lines again, or give all."
+            )
+        line = self.lines[self.place]
+        if line.startswith(_NO_END):
+            self._end_without(before, after)
+            return
+        # Some tools strip the one blank of an empty line of context.
+        mark, text = (line[0], line[1:]) if line not in ("", "\r") else (" ", line)
+        if mark not in " +-":
+            raise self._misfit(f"is in the hunk {head!r} and begins with none of ' ', '+' and '-'")
+        if mark in " -":
+            before.append(f"{text}\n")
+        if mark in " +":
+            after.append(f"{text}\n")
+        self.place += 1
+
+    def _end_without(self, before: list[str], after: list[str]) -> None:
+        """The line before this one has no line end."""
+        mark = (self.lines[self.place - 1] or " ")[0]
+        for side, marks in ((before, " -"), (after, " +")):
+            if mark in marks and side:
+                side[-1] = side[-1].removesuffix("\n")
+        self.place += 1
+
+
+def _same_name(names: str) -> str | None:
+    """The name in `a/NAME b/NAME`, if it is the same twice."""
+    if names.startswith('"'):
+        first, _, second = names.partition('" "')
+        one, two = read_name(f'{first}"'), read_name(f'"{second}')
+    else:
+        half = len(names) // 2
+        one, two = names[:half], names[half + 1 :]
+    if one is None or two is None or not one.startswith("a/") or not two.startswith("b/") or one[2:] != two[2:]:
+        return None
+    return one[2:]

@@ -1,0 +1,1 @@
+"""Git: status, diff, branch and commit in a copy of a project; what leaves it is proposed."""

@@ -1,0 +1,232 @@
+"""The tools for git: agents commit in a run's copy of a project freely, and propose what is to be pushed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import model_validator
+
+from signoff.errors import GitFailed, TeamError
+from signoff.tools.action import Action
+from signoff.tools.contract import Touches
+from signoff.tools.files.display import make_visible
+from signoff.tools.files.names import check_name
+from signoff.tools.files.project import Project
+from signoff.tools.files.tools import tell_problems
+from signoff.tools.git.branches import Branch, Pushing, sha256_of
+from signoff.tools.git.github import GitHub
+from signoff.tools.git.pulls import InBareRepository, OnGitHub, Opening, PullRequest, PullRequests
+from signoff.tools.git.remote import TOOL as PUSH
+from signoff.tools.git.remote import Remote, remote_of
+from signoff.tools.git.repository import Author
+from signoff.tools.git.snapshot import make_snapshot, repository_of, without_secrets
+from signoff.tools.tool import Tool, tool
+
+if TYPE_CHECKING:
+    from signoff.tools.broker.broker import Broker
+
+OPEN: Final = "open_pull_request"
+_SHOWN: Final = 45_000
+"""Characters of a patch that a model is shown at once."""
+_COMMITS: Final = 50
+
+
+def git_tools(
+    project: Project,
+    *,
+    remote: str = "",
+    github: GitHub | None = None,
+    broker: Broker | None = None,
+    author: Author | None = None,
+    allow_default: bool = False,
+) -> tuple[Tool | Action[Any], ...]:
+    """git_status, git_diff, git_log, git_branch, git_commit on the run's copy; push_branch and open_pull_request.
+
+    The two actions are there if a `remote` is given: the name of one of the project's remotes, a path or an address.
+    Pull requests are opened on GitHub if `github` is given or the remote is there, with the rights that `broker` has
+    for the tools `push_branch` and `open_pull_request`; for a path they are recorded in the bare repository.
+    """
+    history, touches = _Git(project, author or Author()), Touches(reads=(str(project.folder),))
+    reading = (history.git_status, history.git_diff, history.git_log)
+    writing = (history.git_branch, history.git_commit)
+    tools = (
+        *(tool(risk="read", touches=touches)(tell_problems(function, project)) for function in reading),
+        *(tool(risk="sandboxed", touches=touches)(tell_problems(function, project)) for function in writing),
+    )
+    if not remote:
+        return tools
+    to = Remote(remote if "/" in remote else remote_of(project.folder, remote), broker)
+    actions = [push_branch(project, to, allow_default=allow_default)]
+    forge = github or _github_of(to, broker)
+    if forge is not None or to.is_local:
+        actions.append(open_pull_request(project, to, forge))
+    return (*tools, *actions)
+
+
+def push_branch(project: Project, remote: Remote, *, allow_default: bool = False) -> Action[Any]:
+    """The action that pushes a branch: new, or further than it was; never by force."""
+    pushing = Pushing(PUSH, project, remote, allow_default)
+
+    class PushedBranch(Branch):
+        """A branch to be pushed."""
+
+        @model_validator(mode="before")
+        @classmethod
+        def _fill_in(cls, values: Any) -> Any:
+            return pushing.fill_in(values)
+
+    def call(branch: Branch, _key: str) -> Mapping[str, Any]:
+        repository = pushing.check(branch)
+        pushing.push(branch, repository, pushing.check_remote(branch, repository))
+        return {"remote": branch.remote, "branch": branch.branch, "commit": branch.commit}
+
+    def read_back(branch: Branch, _key: str) -> Mapping[str, Any] | None:
+        there = pushing.refs().branch(branch.branch)
+        return {"remote": branch.remote, "branch": branch.branch, "commit": there} if there == branch.commit else None
+
+    return Action(
+        name=PUSH,
+        description=f"Push a branch of the project's copy to {remote.address}. Commit with git_commit first.",
+        arguments=PushedBranch,
+        call=call,
+        risk="external",
+        touches=_touches(remote),
+        idempotent=True,
+        reconcile=read_back,
+        preview=pushing.preview,
+        fixed=frozenset(Branch.model_fields),
+    )
+
+
+def open_pull_request(project: Project, remote: Remote, github: GitHub | None = None) -> Action[Any]:
+    """The action that pushes a branch and opens a pull request for it: on GitHub, or in a bare repository here."""
+    pushing = Pushing(OPEN, project, remote)
+    opening: Opening = OnGitHub(pushing, github) if github else InBareRepository(pushing)
+    where = github.repository if github else ""
+    requests = PullRequests(pushing, opening, where)
+
+    class OpenedPullRequest(PullRequest):
+        """A pull request to be opened."""
+
+        @model_validator(mode="before")
+        @classmethod
+        def _fill_in(cls, values: Any) -> Any:
+            filled = pushing.fill_in(values)
+            return filled if filled is values else {**filled, "repository": where}
+
+    return Action(
+        name=OPEN,
+        description=f"Push a branch of the project's copy and open a pull request on {where or remote.address}. "
+        "Commit with git_commit first.",
+        arguments=OpenedPullRequest,
+        call=requests.call,
+        risk="external",
+        touches=_touches(remote, github),
+        idempotent=True,
+        reconcile=requests.read_back,
+        preview=requests.preview,
+        fixed=frozenset({"branch", "commit", "diff_sha256", "remote", "repository"}),
+    )
+
+
+class _Git:
+    """What the tools do."""
+
+    def __init__(self, project: Project, author: Author) -> None:
+        self._project, self._author = project, author
+
+    def git_status(self) -> str:
+        """Tell the branch of the project's copy, its commits, and which files differ from the last one."""
+        copy, repository = repository_of(self._project)
+        changed = repository.status("HEAD", make_snapshot(copy, repository))
+        count = repository.run("rev-list", "--count", f"{repository.base}..HEAD", "--").strip()
+        head = f"On branch {repository.branch}, {count} commits since the project's {repository.base[:12]}."
+        if not changed:
+            return f"{head} Nothing differs from the last commit."
+        return "\n".join([head, *(make_visible(f"{letter} {path}") for letter, path in changed)])
+
+    def git_diff(self, since: str = "HEAD", paths: tuple[str, ...] = ()) -> str:
+        """Show as a patch how the files of the project's copy differ from a commit.
+
+        Args:
+            since: HEAD for the last commit, base for the project's own, or a branch or commit
+            paths: Only these files and folders; none shows all
+        """
+        copy, repository = repository_of(self._project)
+        old = repository.base if since == "base" else repository.commit_of(since)
+        wanted = tuple(check_name(path) for path in paths)
+        trees = without_secrets(repository, old, make_snapshot(copy, repository))
+        shown = make_visible(repository.diff(*trees, wanted))
+        if not shown:
+            return f"Nothing differs from {since}."
+        more = f"\n[cut: {len(shown):,} characters in all. Name paths to see less.]"
+        return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + more
+
+    def git_log(self, most: int = 10) -> str:
+        """List the last commits of the branch, the newest first.
+
+        Args:
+            most: Number of commits
+        """
+        _, repository = repository_of(self._project)
+        count = f"--max-count={min(max(most, 1), _COMMITS)}"
+        return make_visible(repository.run("log", count, "--date=short", "--format=%h %ad %an: %s", "HEAD", "--"))
+
+    def git_branch(self, name: str = "") -> str:
+        """Start a new branch in the project's copy, at the last commit; what is not committed stays as it is.
+
+        Args:
+            name: Name of the new branch; empty lists the branches
+        """
+        _, repository = repository_of(self._project)
+        if name:
+            repository.start_branch(name)
+            return f"Commits go to the new branch {name!r} now."
+        now = repository.branch
+        listed = repository.branches.items()
+        return "\n".join(f"{'*' if branch == now else ' '} {branch} {commit[:12]}" for branch, commit in listed)
+
+    def git_commit(self, message: str, paths: tuple[str, ...] = ()) -> str:
+        """Commit what was changed in the project's copy.
+
+        Args:
+            message: What was changed and why; the first line is short
+            paths: Only these files and folders; none commits all
+        """
+        copy, repository = repository_of(self._project)
+        text = message.replace("\0", "").strip()
+        if not text:
+            raise GitFailed("commit", "the message is empty. Say what was changed and why.")
+        tree = make_snapshot(copy, repository, paths)
+        changed = repository.status("HEAD", tree)
+        if not changed:
+            raise GitFailed("commit", "nothing differs from the last commit there.")
+        made = repository.commit(tree, f"{text}\n", self._author)
+        shown = sha256_of(repository.diff(repository.base, made))
+        return (
+            f"Commit {made} on branch {repository.branch}, {len(changed)} files. "
+            f"The patch since the project's commit has the SHA-256 {shown}."
+        )
+
+
+def _github_of(remote: Remote, broker: Broker | None) -> GitHub | None:
+    """The repository on GitHub that an address means."""
+    parts = urlsplit(remote.address)
+    if parts.hostname not in ("github.com", "www.github.com"):
+        return None
+    if broker is None:
+        raise TeamError(f"To push to {remote.address!r} takes a token, which only a broker may know. Give broker=.")
+    return GitHub(parts.path.strip("/").removesuffix(".git"), lambda: broker.client(OPEN, timeout=30))
+
+
+def _touches(remote: Remote, github: GitHub | None = None) -> Touches:
+    if remote.is_local:
+        hosts: tuple[str, ...] = ()
+    else:
+        hosts = (urlsplit(remote.address).netloc,)
+    return Touches(
+        hosts=(*hosts, *([urlsplit(github.api).netloc] if github else ())),
+        writes=(remote.address,) if remote.is_local else (),
+    )

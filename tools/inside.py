@@ -1,0 +1,235 @@
+"""A folder whose content nobody vouches for: read and written without ever being led out of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from signoff.errors import FileRefused
+
+DEEPEST = 64
+"""Folders within folders that are looked into."""
+LARGEST = 50_000_000
+
+Kind = Literal["file", "folder", "link", "other"]
+
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something in the folder, not followed if it is a link."""
+
+    path: str
+    """From the folder, with `/`."""
+    kind: Kind
+    size: int
+    stamp: tuple[int, ...]
+    """Differs whenever the content was written, whatever its time says."""
+    executable: bool
+
+
+class Inside:
+    """Files by their path from `root`. No path leads out: not by `..`, not by links, not by what is swapped meanwhile.
+
+    Every folder on the way is opened from the one before, links are refused, and so is what is no regular file. What
+    cannot be done is a FileRefused.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root).absolute()
+
+    def read(self, path: str, *, largest: int = LARGEST) -> bytes:
+        """The content of a file; a larger one is refused."""
+        with self._parent(path, make=False) as (parent, name), _told(path):
+            # A named pipe would keep whoever opens it waiting.
+            handle = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _FILE, dir_fd=parent)
+            with os.fdopen(handle, "rb") as file:
+                found = os.fstat(handle)
+                if not stat.S_ISREG(found.st_mode):
+                    raise FileRefused(path, "it is no regular file")
+                if found.st_size > largest:
+                    raise FileRefused(path, f"it has {found.st_size:,} bytes, and {largest:,} are allowed")
+                raw = file.read(largest + 1)
+        if len(raw) > largest:
+            raise FileRefused(path, f"it grows beyond the {largest:,} bytes that are allowed")
+        return raw
+
+    def write(
+        self,
+        path: str,
+        raw: bytes,
+        *,
+        executable: bool | None = None,
+        modified_ns: int | None = None,
+        lasting: bool = False,
+    ) -> None:
+        """Make or replace a file at once, with the folders on the way; links and other things are not replaced.
+
+        `executable`: what it becomes; None keeps what it is. `lasting`: on return it would be there after a power cut.
+        """
+        with self._parent(path, make=True) as (parent, name), _told(path):
+            old = _look(name, parent)
+            if old is not None and not stat.S_ISREG(old.st_mode):
+                raise FileRefused(path, "it is there and is no regular file")
+            beside = f".signoff-{secrets.token_hex(8)}.part"
+            mode = (0o755 if executable else 0o644) if old is None else stat.S_IMODE(old.st_mode) & 0o777
+            handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FILE, 0o600, dir_fd=parent)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(raw)
+                    os.fchmod(handle, mode if executable is None else mode | 0o111 if executable else mode & ~0o111)
+                    file.flush()
+                    if modified_ns is not None:
+                        os.utime(handle, ns=(modified_ns, modified_ns))
+                    if lasting:
+                        os.fsync(handle)
+                os.replace(beside, name, src_dir_fd=parent, dst_dir_fd=parent)
+                if lasting:
+                    os.fsync(parent)
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    os.unlink(beside, dir_fd=parent)
+                raise
+
+    def remove(self, path: str) -> None:
+        """Remove a file, a link (not what it leads to), or an empty folder."""
+        with self._parent(path, make=False) as (parent, name), _told(path):
+            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            (os.rmdir if stat.S_ISDIR(found.st_mode) else os.unlink)(name, dir_fd=parent)
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder, with those on the way; one that is there stays."""
+        with self._parent(f"{path}/.signoff", make=True):
+            pass
+
+    def link(self, path: str, target: str) -> None:
+        """Make or replace a symbolic link; nothing here follows it, but other programs may."""
+        with self._parent(path, make=True) as (parent, name), _told(path):
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=parent)
+            os.symlink(target, name, dir_fd=parent)
+
+    def list(self, *, most: int = 20_000) -> tuple[Entry, ...]:
+        """Everything in it, sorted by path; FileRefused if it is more than so many things, or too deep."""
+        with _told("."):
+            root = os.open(self.root, _FOLDER & ~getattr(os, "O_NOFOLLOW", 0))
+        try:
+            return tuple(sorted(_limited(walk(root), most), key=lambda entry: entry.path))
+        finally:
+            os.close(root)
+
+    @contextmanager
+    def _parent(self, path: str, *, make: bool) -> Iterator[tuple[int, str]]:
+        """The folder that the path's last name stands in, open, and that name."""
+        *folders, name = parts(path)
+        with _told(path):
+            here = os.open(self.root, _FOLDER & ~getattr(os, "O_NOFOLLOW", 0))
+        try:
+            with _told(path):
+                for folder in folders:
+                    if make:
+                        with suppress(FileExistsError):
+                            os.mkdir(folder, 0o755, dir_fd=here)
+                    below = os.open(folder, _FOLDER, dir_fd=here)
+                    os.close(here)
+                    here = below
+            yield here, name
+        finally:
+            os.close(here)
+
+
+def parts(path: str) -> list[str]:
+    """The names on the way to a file; FileRefused for a path that leads out or that no file can have."""
+    if not path or "\0" in path:
+        raise FileRefused(path, "it is empty or contains a NUL character")
+    if path.startswith("/") or Path(path).is_absolute():
+        raise FileRefused(path, "it is absolute, and paths here start from the folder")
+    found = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in found:
+        raise FileRefused(path, "it goes up, which could lead out of the folder")
+    if not found or path.endswith("/"):
+        raise FileRefused(path, "it names a folder")
+    if len(found) > DEEPEST:
+        raise FileRefused(path, f"it is deeper than {DEEPEST} folders")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise FileRefused(path, "it cannot be the name of a file") from None
+    return found
+
+
+def walk(folder: int, above: str = "", depth: int = 0) -> Iterator[Entry]:
+    """Everything below an open folder, folders before what is in them; no link is followed."""
+    if depth > DEEPEST:
+        raise FileRefused(above, f"it is deeper than {DEEPEST} folders")
+    with os.scandir(folder) as found:
+        names = sorted(entry.name for entry in found)
+    for name in names:
+        seen = _look(name, folder)
+        if seen is None:
+            continue
+        entry = describe(above + name, seen)
+        yield entry
+        if entry.kind != "folder":
+            continue
+        try:
+            below = os.open(name, _FOLDER, dir_fd=folder)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                continue  # it was swapped for something else since it was looked at
+            raise
+        try:
+            yield from walk(below, f"{above}{name}/", depth + 1)
+        finally:
+            os.close(below)
+
+
+def describe(path: str, seen: os.stat_result) -> Entry:
+    """The entry of what was looked at."""
+    kinds: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
+    kind = kinds.get(stat.S_IFMT(seen.st_mode), "other")
+    stamp = (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+    return Entry(path, kind, seen.st_size, stamp, bool(seen.st_mode & 0o100))
+
+
+def _limited(entries: Iterator[Entry], most: int) -> Iterator[Entry]:
+    for number, entry in enumerate(entries):
+        if number >= most:
+            raise FileRefused(".", f"it holds more than the {most:,} things that are allowed")
+        yield entry
+
+
+def _look(name: str, parent: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """What the system says, as a FileRefused."""
+    try:
+        yield
+    except NotImplementedError as error:
+        raise FileRefused(path, "it cannot be opened safely on this system") from error
+    except OSError as error:
+        raise FileRefused(path, _REASONS.get(error.errno or 0) or (error.strerror or str(error)).lower()) from error
+
+
+_REASONS = {
+    errno.ENOENT: "there is no such file",
+    errno.ENOTDIR: "it leads through something that is no folder, or through a link",
+    errno.ELOOP: "it is a symbolic link, and links are not followed",
+    errno.EISDIR: "it is a folder",
+    errno.EMLINK: "it is a symbolic link, and links are not followed",
+}
