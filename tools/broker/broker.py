@@ -1,0 +1,217 @@
+"""The Broker: what the run's process has of it, which is where it listens and what it may be asked, and no secret."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets as random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+from weakref import finalize
+
+from signoff.errors import BrokerLost, SettingsError
+from signoff.tools.broker.tokens import token_of
+from signoff.tools.environment import forget_variables
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from signoff.settings import Settings
+    from signoff.tools.broker.rules import Listing
+
+LOG: Final = "broker.log"
+"""Name of its journal in the home folder."""
+_DYING_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True)
+class _Started:
+    process: subprocess.Popen[str]
+    port: int
+    doors: Mapping[str, str]
+    listing: Listing
+
+
+class Broker:
+    """A process beside this one that holds the secrets of a file. It starts on first use, and ends with this process.
+
+    What it takes out of the environment is gone from `os.environ` then. It starts anew if it was killed.
+    """
+
+    def __init__(self, secrets: Path | str, *, home: Path | str = ".signoff") -> None:
+        self.secrets = Path(secrets).expanduser().absolute()
+        self.log = Path(home).expanduser().absolute() / LOG
+        self._key = random.token_bytes(32)
+        self._folder = ""
+        self._now: _Started | None = None
+        self._starting = threading.Lock()
+
+    @classmethod
+    def start(cls, secrets: Path | str, *, home: Path | str = ".signoff") -> Broker:
+        """A broker that runs already; SettingsError if the file of secrets cannot be used."""
+        broker = cls(secrets, home=home)
+        broker.ensure()
+        return broker
+
+    def __enter__(self) -> Broker:
+        self.ensure()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def listing(self) -> Listing:
+        """Names of secrets, and which tools may use them where."""
+        return self.ensure().listing
+
+    def has_ended(self) -> bool:
+        """Whether its process is gone; a process that is just being killed is waited for."""
+        try:
+            return self._now is not None and self._now.process.wait(_DYING_SECONDS) is not None
+        except subprocess.TimeoutExpired:
+            return False
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self.ensure().process.pid
+
+    @property
+    def door(self) -> Path | None:
+        """The unix socket for sandboxed programs; None if the file of secrets gives them no right."""
+        from signoff.tools.broker.rules import SANDBOX
+
+        return self.door_for(SANDBOX)
+
+    def door_for(self, tool: str) -> Path | None:
+        """A unix socket at which this tool needs no token, as nobody else is let to it; None if it has no right."""
+        door = self.ensure().doors.get(tool)
+        return Path(door) if door else None
+
+    def address(self) -> str:
+        """Where it listens: `http://127.0.0.1:PORT`."""
+        return f"http://127.0.0.1:{self.ensure().port}"
+
+    def proxy_for(self, tool: str) -> str:
+        """The proxy's address with the token of this tool; whoever has it has the rights of the tool."""
+        return f"http://{quote(tool, safe='')}:{token_of(self._key, tool)}@127.0.0.1:{self.ensure().port}"
+
+    def environment_for(self, tool: str) -> dict[str, str]:
+        """Variables by which a program finds the proxy; for `clean_environment`."""
+        proxy = self.proxy_for(tool)
+        return dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), proxy)
+
+    def client(self, tool: str, **options: Any) -> httpx2.Client:
+        """A client whose requests go through the broker with the rights of this tool; `options` of httpx2.Client."""
+        from signoff.tools.broker.clients import new_client
+
+        return new_client(self, tool, options)
+
+    def async_client(self, tool: str, **options: Any) -> httpx2.AsyncClient:
+        """The same for `await`."""
+        from signoff.tools.broker.clients import new_async_client
+
+        return new_async_client(self, tool, options)
+
+    def ensure(self) -> _Started:
+        """Have it run."""
+        with self._starting:
+            if self._now is None or self._now.process.poll() is not None:
+                self._now = self._start(again=self._now)
+            return self._now
+
+    def close(self) -> None:
+        """End it; harmless if it does not run."""
+        with self._starting:
+            now, self._now = self._now, None
+            if now is not None:
+                _end(now.process, self._folder)
+
+    def _start(self, again: _Started | None) -> _Started:
+        from signoff.tools.broker.rules import Listing
+
+        if again is None:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            self._folder = tempfile.mkdtemp(
+                prefix="signoff-"
+            )  # mode 0700, and short: a socket's path may have 107 bytes
+        else:
+            _end(again.process, self._folder)
+            os.mkdir(self._folder, 0o700)
+        # It reads the file and the environment itself, so that no value passes through here.
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "signoff.tools.broker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,  # Ctrl-C pauses the run, which may need it on its way
+        )
+        finalize(self, _end, process, self._folder)
+        given = {
+            "secrets": str(self.secrets),
+            "log": str(self.log),
+            "key": self._key.hex(),
+            "folder": self._folder,
+            "port": again.port if again else 0,
+            "again": again is not None,
+        }
+        told = _converse(process, given)
+        if "listing" not in told:
+            _end(process, self._folder)
+            raise (
+                SettingsError(*told["problem"]) if "problem" in told else BrokerLost("its process could not be started")
+            )
+        forget_variables(told["taken"])
+        return _Started(process, told["port"], told["doors"], Listing.model_validate(told["listing"]))
+
+
+_brokers: Final[dict[Path, Broker]] = {}
+_opening: Final = threading.Lock()
+
+
+def open_broker(settings: Settings) -> Broker | None:
+    """The broker of the settings, one for all runs of this process; None if they name no file of secrets."""
+    if settings.secrets is None:
+        return None
+    path = settings.secrets.expanduser().absolute()
+    with _opening:
+        if path not in _brokers:
+            _brokers[path] = Broker.start(path, home=settings.home)
+        return _brokers[path]
+
+
+def _converse(process: subprocess.Popen[str], given: dict[str, Any]) -> dict[str, Any]:
+    """Tell the process what it needs; what it says, or nothing if it ended."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(json.dumps(given) + "\n")
+        process.stdin.flush()
+        told: dict[str, Any] = json.loads(process.stdout.readline())
+    except (OSError, ValueError):
+        return {}
+    return told
+
+
+def _end(process: subprocess.Popen[str], folder: str) -> None:
+    """Close its input, which ends it; and its folder, if it could not do that itself."""
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,211 @@
+"""The secrets file: which secrets there are, where each value comes from, and which tool may use it where."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+SHORTEST: Final = 8
+"""Characters of a secret; to take a shorter one out of answers would take words out of them."""
+SANDBOX: Final = "sandbox"
+"""The name of the tool that sandboxed programs are."""
+PLACE: Final = "{secret}"
+"""What the value replaces in a template."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HOST: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]|\*")
+_FRAMING: Final = frozenset("connection content-length host te trailer transfer-encoding upgrade".split())
+
+
+def _check_host(text: str) -> str:
+    """A name, `*.name` or `*`, and a port if it is not the usual one."""
+    host, _, port = text.lower().rpartition(":") if re.search(r":\d+$", text) else (text.lower(), "", "")
+    if not _HOST.fullmatch(host) or (port and not 0 < int(port) < 65536):
+        raise ValueError(f"{text!r} is no host; write 'api.example.org', '*.example.org' or 'localhost:8080'")
+    return f"{host}:{port}" if port else host
+
+
+def _check_method(method: str) -> str:
+    if not _TOKEN.fullmatch(method) or method.upper() in ("CONNECT", "TRACE"):
+        raise ValueError(f"{method!r} is no method that can be allowed")
+    return method.upper()
+
+
+def _check_path(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError(f"the path {path!r} does not begin with '/'")
+    return path
+
+
+def _check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"the name {name!r} has other characters than letters, digits, '_', '-' and '.'")
+    return name
+
+
+Host = Annotated[str, AfterValidator(_check_host)]
+Method = Annotated[str, AfterValidator(_check_method)]
+UrlPath = Annotated[str, AfterValidator(_check_path)]
+Name = Annotated[str, AfterValidator(_check_name)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Rule(_Entry):
+    """Where some tools may go."""
+
+    hosts: tuple[Host, ...] = Field(min_length=1)
+    tools: tuple[Name, ...] = Field(min_length=1)
+    methods: tuple[Method, ...] = Field(("GET", "HEAD"), min_length=1)
+    paths: tuple[UrlPath, ...] = ()
+    """With `*` for any characters; empty means all paths."""
+    scheme: Literal["https", "http"] = "https"
+    """What is spoken with the host, whatever the request says."""
+    private: bool = False
+    """Whether the host may lie inside a network."""
+
+    def reaches(self, host: str, port: int | None) -> bool:
+        """Whether it is about this host; no port means the one that the rule has."""
+        usual = 443 if self.scheme == "https" else 80
+        return any(
+            _is_host(host, name) and port in (None, int(own or usual)) for name, own in map(_split_host, self.hosts)
+        )
+
+    def port_of(self, host: str) -> int:
+        """The port of the first of its hosts that this is."""
+        ports = (port for name, port in map(_split_host, self.hosts) if _is_host(host, name))
+        return int(next(ports, "") or (443 if self.scheme == "https" else 80))
+
+    def has_path(self, path: str) -> bool:
+        """Whether it is about this path."""
+        return not self.paths or any(_path_pattern(pattern).fullmatch(path) for pattern in self.paths)
+
+
+class OpenRule(Rule):
+    """Hosts that some tools may reach without a credential."""
+
+    tunnel: bool = False
+    """Whether CONNECT is allowed: through a tunnel nobody sees methods, paths and answers."""
+
+
+class SecretRule(Rule):
+    """Where a secret is added, and how: in a header, as basic authentication, or as a parameter of the query."""
+
+    header: str = ""
+    basic: str = ""
+    """User and password such as `me:{secret}`."""
+    query: str = ""
+    template: str = ""
+    """What stands there; `Bearer {secret}` in `Authorization`, else `{secret}`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> SecretRule:
+        if sum(map(bool, (self.header, self.basic, self.query))) > 1:
+            raise ValueError("header, basic and query are three ways of one; choose one")
+        if self.header and (not _TOKEN.fullmatch(self.header) or self.header.lower() in _FRAMING):
+            raise ValueError(f"{self.header!r} is no header for a secret")
+        if self.basic and (self.template or ":" not in self.basic or PLACE not in self.basic):
+            raise ValueError("basic is user and password in one, such as 'me:{secret}', without a template")
+        if self.template and PLACE not in self.template:
+            raise ValueError("the template has no {secret} in it")
+        for host in self.hosts:
+            if host.startswith("*") and "." not in _split_host(host)[0][2:]:
+                raise ValueError(f"{host!r} is too wide for a secret; name a host or '*.name.tld'")
+        return self
+
+    @property
+    def header_name(self) -> str:
+        """The header it is added in; empty if it is a parameter of the query."""
+        return "" if self.query else self.header or "Authorization"
+
+    @property
+    def filled_in(self) -> str:
+        """What the value is filled into."""
+        return self.basic or self.template or (f"Bearer {PLACE}" if self.header_name == "Authorization" else PLACE)
+
+
+class Secret(_Entry):
+    """A secret: where its value comes from, and where it goes."""
+
+    value: SecretStr | None = None
+    env: str = ""
+    """A variable of the environment that the run was started with."""
+    file: str = ""
+    command: tuple[str, ...] = ()
+    """A program that prints it, started without a shell."""
+    rules: tuple[SecretRule, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Secret:
+        if sum(map(bool, (self.value, self.env, self.file, self.command))) != 1:
+            raise ValueError("say where its value comes from: one of value, env, file and command")
+        return self
+
+    @property
+    def source(self) -> str:
+        """Where its value comes from, in words."""
+        if self.env:
+            return f"the variable {self.env}"
+        return (
+            f"the file {self.file}" if self.file else f"the program {self.command[0]}" if self.command else "the file"
+        )
+
+
+class Bounds(_Entry):
+    """How much one request may take."""
+
+    seconds: float = Field(300.0, gt=0, le=86_400)
+    megabytes: float = Field(50.0, gt=0, le=10_000)
+    """Of what is sent, and of what is answered."""
+
+
+class SecretsFile(_Entry):
+    """What stands in a secrets file."""
+
+    secrets: dict[Name, Secret] = Field(default_factory=dict)
+    open: tuple[OpenRule, ...] = ()
+    limits: Bounds = Bounds()
+
+
+class Listed(_Entry):
+    """What may be known of a secret."""
+
+    name: str
+    source: str
+    available: bool = True
+    rules: tuple[SecretRule, ...] = ()
+
+
+class Listing(_Entry):
+    """What may be known of a secrets file; there is no value in it."""
+
+    secrets: tuple[Listed, ...] = ()
+    open: tuple[OpenRule, ...] = ()
+
+    @property
+    def tools(self) -> frozenset[str]:
+        """The tools that may reach anything."""
+        rules = [*self.open, *(rule for secret in self.secrets for rule in secret.rules)]
+        return frozenset(name for rule in rules for name in rule.tools)
+
+
+def _split_host(text: str) -> tuple[str, str]:
+    """Host and port, which may be empty; an IPv6 address without its brackets."""
+    found = urlsplit(f"//{text}")
+    return found.hostname or "", str(found.port or "")
+
+
+def _is_host(host: str, pattern: str) -> bool:
+    return pattern == "*" or host == pattern or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+
+
+@lru_cache(maxsize=1024)
+def _path_pattern(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
