@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -20,6 +21,7 @@ from signoff.checkpoints.secret_names import Cover, covers
 from signoff.checkpoints.secret_texts import REDACTED, hide_patterns
 
 _SHORTEST: Final = 8
+_TOKEN: Final = 16
 _MOST: Final = 256
 _FOLDER: Final = "PWD"
 """In the environment this is the working folder, not a password."""
@@ -130,12 +132,23 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _address_secrets(value: Any) -> Iterator[str]:
+    """What looks like a token in the paths and queries of web addresses."""
+    for address in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(address, str) and address.startswith(("http://", "https://")):
+            parts = re.split(r"[/?&=#]", address.partition("://")[2])[1:]
+            yield from (part for part in parts if len(part) >= _TOKEN and any(mark.isdigit() for mark in part))
+
+
 def _secrets_in(value: Any) -> Iterator[str]:
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
     elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _secrets_in(getattr(value, name))
+        for name, field in type(value).model_fields.items():
+            found = getattr(value, name)
+            yield from _secrets_in(found)
+            if not field.repr:  # such as the address of a hook, in whose path the secret is
+                yield from _address_secrets(found)
     elif isinstance(value, Mapping):
         for inner in value.values():
             yield from _secrets_in(inner)

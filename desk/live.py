@@ -17,7 +17,7 @@ from signoff.agents.usage import NO_USAGE, Usage
 from signoff.agents.words import counted
 from signoff.checkpoints.budget import NO_LIMIT, Budget
 from signoff.desk.terminal import say, visible
-from signoff.fleet.run import Event, Watch
+from signoff.fleet.events import Event, Watch
 from signoff.graphs.state import PlanStep
 
 _MARKS = {

@@ -22,8 +22,8 @@ from signoff.graphs.team import Team
 from signoff.settings import Settings
 
 _NOT_KEPT = frozenset(
-    "home database encryption_key user api_key webhooks webhook_secret hook_command hook_events traces traces_content "
-    "approval_hours confirm_seconds".split()
+    "home database encryption_key user api_key secrets webhooks webhook_secret hook_command hook_events traces "
+    "traces_content approval_hours confirm_seconds".split()
 )
 """Settings that are no part of the run: where things are kept, who people are, secrets."""
 

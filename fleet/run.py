@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -28,6 +28,7 @@ from signoff.checkpoints.runs import RunRecord, Status
 from signoff.checkpoints.saver import SqliteCheckpointer
 from signoff.errors import NothingAsked, RunBusy, RunElsewhere, SeveralAsked, SignoffError, StoreError, UnknownApproval
 from signoff.fleet.display import run_html, run_markdown
+from signoff.fleet.events import Event, Watch, read_events
 from signoff.graphs.answers import Decision, read_edit
 from signoff.graphs.catalog import rebuild_team
 from signoff.graphs.control import CONTROLS
@@ -38,28 +39,11 @@ from signoff.graphs.state import PlanStep
 from signoff.graphs.team import Team
 from signoff.settings import Settings, load_settings
 from signoff.tools.action import Action
+from signoff.tools.broker.broker import open_broker
 
 _LEASE_SECONDS = 60.0
 _BUDGET = "run budget"
 """Where a run's options keep what it may use; no team can have such an option by accident."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened while a run was driven."""
-
-    kind: Literal["turn", "says", "plan"]
-    agent: str = ""
-    text: str = ""
-    done: int = 0
-    total: int = 0
-    """How much there is to do, 0 if there is nothing to count."""
-    plan: tuple[PlanStep, ...] = ()
-    usage: Usage | None = None
-
-
-Watch = Callable[[Event], None]
-"""Is told what happens while a run is driven."""
 
 
 def _look_away(_event: Event) -> None:
@@ -96,6 +80,7 @@ class Run:
         if budget is not None:
             options[_BUDGET] = budget_of(budget, "Run.start").model_dump(exclude_none=True)
         settings = settings or load_settings()
+        open_broker(settings)  # first of all, so that its secrets leave the environment
         ledger = team.ledger or configured_ledger(settings)
         thread = f"r-{secrets.token_hex(4)}"
         run_id, _ = ledger.runs.begin(
@@ -115,6 +100,7 @@ class Run:
     def open(cls, run_id: str, *, team: Team | None = None, settings: Settings | None = None) -> Run:
         """The run with this id. A ready-made team is built again; your own must be given to resume it."""
         settings = settings or load_settings()
+        open_broker(settings)  # first of all, so that its secrets leave the environment
         ledger = (team.ledger if team else None) or configured_ledger(settings)
         record = ledger.runs.get(run_id)
         options = {name: value for name, value in record.options.items() if name != _BUDGET}
@@ -284,7 +270,7 @@ class Run:
             with run_span(self.id, self.team.name):
                 for mode, part in graph.stream(start, config, stream_mode=["custom", "updates"], durability="sync"):
                     check_held()
-                    for event in _events(mode, part):
+                    for event in read_events(mode, part):
                         watch(event)
             if self.status == "running":
                 self._note_end(graph.get_state(config).values)
@@ -386,15 +372,3 @@ def _fenced(saver: BaseCheckpointSaver[Any]) -> Iterator[BaseCheckpointSaver[Any
 
 def _config(run_id: str) -> RunnableConfig:
     return {"configurable": {"thread_id": run_id.partition("~")[0]}}
-
-
-def _events(mode: str, part: Any) -> Iterator[Event]:
-    if mode == "custom" and isinstance(part, dict):
-        if "turn" in part:
-            yield Event("turn", agent=part["agent"], text=part["reason"], done=part["turn"])
-        elif "says" in part:
-            yield Event("says", agent=part["agent"], text=part["says"], done=part["done"], total=part["total"])
-    elif mode == "updates" and isinstance(part, dict):
-        for update in part.values():
-            if isinstance(update, dict) and ("plan" in update or "usage" in update):
-                yield Event("plan", plan=tuple(update.get("plan", ())), usage=update.get("usage"))

@@ -27,6 +27,7 @@ from signoff.graphs.step import build_step
 from signoff.graphs.supervisor import Supervisor, build_supervisor
 from signoff.settings import load_settings
 from signoff.tools.action import Action
+from signoff.tools.broker.broker import open_broker
 
 Builder = StateGraph[TeamState, None, TeamInput, TeamState]
 """An uncompiled team graph."""
@@ -132,4 +133,6 @@ class Team:
 
     @cached_property
     def _own_ledger(self) -> Ledger:
-        return configured_ledger(load_settings())
+        settings = load_settings()
+        open_broker(settings)  # first of all, so that its secrets leave the environment
+        return configured_ledger(settings)

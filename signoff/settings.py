@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
@@ -171,6 +172,8 @@ class Settings(BaseSettings):
         address = urlsplit(url.strip())  # ValueError for what is no address at all
         if url.strip() and (address.scheme not in ("http", "https") or not address.hostname):
             raise ValueError("SIGNOFF_BASE_URL and OPENAI_BASE_URL begin with http:// or https://, and name a host")
+        if address.username or address.password:
+            raise ValueError("an address with a password in it is not used; put the key into SIGNOFF_API_KEY")
         return url.strip()
 
     @property
@@ -218,7 +221,8 @@ def _told(error: ValidationError) -> SettingsError:
     field = str(said).lower().removeprefix("signoff_")
     # Of a union every member says what is wrong; the one that got furthest into the value knows best.
     first = max((found for found in errors if found["loc"][0] == said), key=lambda found: len(found["loc"]))
-    value = repr(first["input"]) if Settings.model_fields[field].repr else "what it says"
+    shown = re.sub(r"://[^/@\s]*@", "://…@", repr(first["input"]))  # there stand user and password
+    value = shown if Settings.model_fields[field].repr else "what it says"
     place = " of ".join(repr(key) for key in reversed(_keys(first["loc"])))
     reason = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     return SettingsError(

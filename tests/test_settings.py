@@ -91,3 +91,10 @@ def test_a_model_that_is_not_known_is_told_in_our_words(name: str, expected: str
     assert f"Model '{name}': {expected} Use 'offline'" in str(told.value)
     assert ".." not in str(told.value)
     assert "model_provider" not in str(told.value)
+
+
+def test_an_address_with_a_password_is_no_base_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGNOFF_BASE_URL", "https://ann:hunter22@models.example.org/v1")
+    with pytest.raises(SettingsError, match="SIGNOFF_API_KEY") as told:
+        load_settings()
+    assert "hunter22" not in str(told.value)

@@ -277,3 +277,12 @@ def test_a_megabyte_takes_a_moment_whatever_it_is(piece: str) -> None:
     start = time.process_time()
     redact_text(text)
     assert time.process_time() - start < 5
+
+
+def test_a_token_in_the_address_of_a_webhook_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "https://hooks.example.org/services-of-the-company/T00000000/XXab12cd34ef56gh78"
+    monkeypatch.setenv("SIGNOFF_WEBHOOKS", address)
+    remember_settings(load_settings())
+    told = redact_text(f"SIGNOFF_WEBHOOKS={address}")
+    assert "XXab12cd34ef56gh78" not in told
+    assert redact_text("the services-of-the-company") == "the services-of-the-company"

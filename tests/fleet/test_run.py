@@ -16,7 +16,7 @@ from signoff.errors import (
     UnknownRun,
     UnknownTeam,
 )
-from signoff.fleet.run import Event
+from signoff.fleet.events import Event
 from signoff.settings import load_settings
 
 

@@ -1,0 +1,1 @@
+"""The sandbox: where code that nobody has read may run."""

@@ -1,0 +1,147 @@
+"""The protocol of a sandbox: a job, its limits, what came of it, and the backends that can run one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from signoff.errors import SandboxMissing, TeamError
+
+Ended = Literal["exit", "signal", "time", "memory", "processes", "output", "disk", "stopped"]
+"""Why a job ended: by itself, by a signal of its own, at one of its limits, or because nobody waits for it any more."""
+
+NAMES = ("bubblewrap", "docker", "podman")
+"""The backends, in the order in which they are tried."""
+
+MB = 1 << 20
+LONGEST_WORD = 1 << 17
+"""Bytes of one argument or variable, with its end; Linux takes no longer ones."""
+LONGEST_COMMAND = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxLimits:
+    """What one job may use before it is killed, with everything it started."""
+
+    seconds: float = 30.0
+    cpu_seconds: int = 60
+    """Of each process; a busy job of many processes ends at `seconds`."""
+    memory_mb: int = 512
+    """Of all processes together; no single one can have more address space than this."""
+    processes: int = 64
+    """Processes and threads at once."""
+    output_bytes: int = 1_000_000
+    """Of each of stdout and stderr."""
+    disk_mb: int = 256
+    """The whole workspace, with what is in it at the beginning."""
+    files: int = 20_000
+    """Files and folders in the workspace."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise TeamError(f"SandboxLimits({name}={value!r}) lets nothing run. Give more than 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One command, and all that it can see of the host."""
+
+    command: tuple[str, ...]
+    workspace: Path
+    """Its folder: `/work` inside, where it starts. What it leaves there is found here when it ended."""
+    given: Mapping[str, Path] = field(default_factory=dict)
+    """Files and folders of the host that it may read, by their absolute path inside."""
+    stdin: bytes = b""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Added to a minimal environment; nothing of the host's is passed on."""
+    limits: SandboxLimits = SandboxLimits()
+    door: Path | None = None
+    """A unix socket of the host, the only way out: HTTP_PROXY inside leads there. None: no network at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What came of a job."""
+
+    exit_code: int
+    """As a shell tells it: 128 and the number of the signal that killed it."""
+    stdout: str
+    """Without escape sequences and control characters but tab and newline; see `readable`."""
+    stderr: str
+    ended: Ended
+    seconds: float
+    note: str = ""
+    """For the agent: what stopped it, what was taken out or left behind; empty if there is nothing to say."""
+
+
+def why_ended(ended: Ended, limits: SandboxLimits) -> str:
+    """What stopped it, for the agent; empty if it ended by itself."""
+    return {
+        "exit": "",
+        "signal": "A signal ended it; one that takes more processor time than allowed is ended so, too.",
+        "time": f"It was stopped after {limits.seconds:g} s, the limit; all it had started was stopped, too.",
+        "memory": f"It was stopped because it took more than {limits.memory_mb} MB of memory in all.",
+        "processes": f"It was stopped because it had more than {limits.processes} processes and threads at once.",
+        "output": f"It was stopped because it wrote more than {limits.output_bytes:,} bytes; write to a file instead.",
+        "disk": f"The workspace may hold {limits.disk_mb} MB in {limits.files:,} files, and that was not enough.",
+        "stopped": "It was stopped because nobody waits for it any more.",
+    }[ended]
+
+
+def not_run(job: Job) -> Finished | None:
+    """What comes of a job that no system would start; None for one that may be tried."""
+    words = [*job.command, *(f"{name}={value}" for name, value in job.env.items())]
+    sizes = [len(word.encode("utf-8", "surrogatepass")) for word in words]
+    if not job.command:
+        reason = "there is no command"
+    elif any("\0" in word for word in words) or any("=" in name or not name for name in job.env):
+        reason = "a NUL character, or a variable without a proper name, cannot be passed on"
+    elif max(sizes) >= LONGEST_WORD or sum(sizes) > LONGEST_COMMAND:
+        reason = f"a word may have {LONGEST_WORD:,} bytes and all {LONGEST_COMMAND:,}; write a file and name that"
+    elif any("\ud800" <= sign <= "\udfff" for word in words for sign in word):
+        reason = "half a character cannot be passed on"
+    else:
+        return None
+    return Finished(exit_code=126, stdout="", stderr="", ended="exit", seconds=0.0, note=f"It was not run: {reason}.")
+
+
+class Backend(Protocol):
+    """A way to run a job that nothing gets out of but its output and its workspace."""
+
+    @property
+    def name(self) -> str:
+        """How the setting `SIGNOFF_SANDBOX` names it."""
+
+    def problem(self) -> str:
+        """Why it cannot be used here and what would help; empty if it can."""
+
+    def run(self, job: Job, *, stop: threading.Event | None = None) -> Finished:
+        """Run it to its end, blocking; everything it started is dead on return. `stop` kills it from another thread."""
+
+
+def open_backend(name: str = "") -> Backend:
+    """The backend of this name, or the first that can be used; SandboxMissing if there is none. Never the host."""
+    if name and name not in NAMES:
+        raise SandboxMissing((f"there is no backend {name!r}; there are {', '.join(NAMES)}",))
+    problems = []
+    for candidate in (name,) if name else NAMES:
+        backend = _backend(candidate)
+        problem = backend.problem()
+        if not problem:
+            return backend
+        problems.append(f"{candidate}: {problem}")
+    raise SandboxMissing(problems)
+
+
+def _backend(name: str) -> Backend:
+    if name == "bubblewrap":
+        from signoff.tools.sandbox.bubblewrap import Bubblewrap
+
+        return Bubblewrap()
+    from signoff.tools.sandbox.containers import Containers
+
+    return Containers(name)
