@@ -15,12 +15,12 @@ def main() -> int:
     try:
         compiled = re.compile(pattern, re.IGNORECASE if ignore_case == "1" else 0)
     except (re.error, RecursionError, OverflowError) as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 2
     left = int(most)
     for number, line in enumerate(sys.stdin.buffer.read().decode("utf-8", "surrogateescape").split("\n"), 1):
         if left and compiled.search(line):
-            print(number)
+            sys.stdout.write(f"{number}\n")
             left -= 1
     return 0
 

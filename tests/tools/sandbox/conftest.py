@@ -68,6 +68,8 @@ def running(name: str, start: Callable[[Path], tuple[str, list[str]] | None]) ->
         finally:
             engine.terminate()
             engine.wait(30)
+            # Podman leaves a mount of its own there, on the same file system, so that no look at the folder tells.
+            subprocess.run(["umount", f"{folder}/data/overlay"], capture_output=True, check=False)
 
 
 def start_docker(folder: Path) -> tuple[str, list[str]] | None:
