@@ -33,3 +33,13 @@ def test_the_first_report_pauses_is_approved_and_shown(home: Path) -> None:
     for expected in ("image/png", "waiting", "publish_report", "written: False", "done ['done']"):
         assert expected in shown
     assert "a pilot is required for every ship" in (home / "tides-report.md").read_text()
+
+
+def test_the_tools_are_shown_with_a_chart_and_a_figure_that_was_computed(home: Path) -> None:
+    (path,) = [path for path in NOTEBOOKS if path.stem == "02_tools"]
+    notebook = _read(path)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(home)}}).execute()
+    shown = _outputs(notebook)
+    for expected in ("image/png", "ships a year: 318", "secrets here: []", "Action external | can be invoked: False"):
+        assert expected in shown
+    assert "26.5" in (home / "lock-report.md").read_text()
