@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from signoff.errors import BlobMissing
+from signoff.tools.whole import write_whole
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -26,18 +24,7 @@ class Blobs:
         target = self.path(sha256)
         if _is_whole(target, sha256):
             return sha256
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, beside = tempfile.mkstemp(dir=target.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, target)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(beside)
-            raise
+        write_whole(target, raw)
         return sha256
 
     def read(self, sha256: str) -> bytes:

@@ -16,6 +16,7 @@ from signoff.errors import DatabaseUnusable, ForeignDatabase
 from signoff.tools.blocks import Document
 from signoff.tools.folder import Skipped, explain
 from signoff.tools.passage import Passage
+from signoff.tools.transaction import write_transaction
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -218,7 +219,7 @@ class Index:
 
     @contextmanager
     def _writing(self) -> Iterator[Database]:
-        with self._lock, self._named_errors(), _transaction(self._connected()) as db:
+        with self._lock, self._named_errors(), write_transaction(self._connected()) as db:
             yield db
 
     @contextmanager
@@ -290,7 +291,7 @@ class Index:
         The file stays where it is: other processes may have it open, and SQLite's log belongs to the file's name.
         """
         db.enable_wal()
-        with _transaction(db):
+        with write_transaction(db):
             whose = self._whose(db)
             if whose == "old":
                 for (table,) in db.execute("select name from sqlite_master where sql like 'create virtual table%'"):
@@ -300,18 +301,6 @@ class Index:
                     db.execute(f'drop table "{table}"')
             if whose != "ours":
                 _create_tables(db)
-
-
-@contextmanager
-def _transaction(db: Database) -> Iterator[Database]:
-    """A transaction that holds the write lock from its start, so that it never fails half-way for want of it."""
-    db.execute("begin immediate")
-    try:
-        yield db
-    except BaseException:
-        db.rollback()
-        raise
-    db.commit()
 
 
 def _create_tables(db: Database) -> None:

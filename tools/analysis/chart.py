@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Final, Literal
 
 from signoff.errors import BlobMissing
 from signoff.tools.blobs import Blobs
+from signoff.tools.whole import write_whole
 
 Kind = Literal["bar", "line", "scatter", "histogram", "box"]
 
@@ -63,16 +61,7 @@ class Charts:
     def keep(self, chart: Chart) -> Chart:
         """Keep a chart, so that `find` finds it by its name."""
         about = {**asdict(replace(chart, png=b"")), "png": self.blobs.keep(chart.png)}
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, beside = tempfile.mkstemp(dir=self._folder, suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(about, file)
-            os.replace(beside, self._folder / f"{chart.name}.json")
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(beside)
-            raise
+        write_whole(self._folder / f"{chart.name}.json", json.dumps(about).encode("utf-8"))
         return chart
 
     def find(self, name: str) -> Chart | None:

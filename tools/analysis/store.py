@@ -15,6 +15,7 @@ from signoff.errors import DatabaseUnusable, ForeignDatabase, Unreadable
 from signoff.tools.analysis.columns import Column, Shape, choose_name, make_converter
 from signoff.tools.analysis.grids import Grid
 from signoff.tools.folder import Skipped
+from signoff.tools.transaction import write_transaction
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -101,15 +102,8 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[Database]:
-        with self._opened() as db:
-            # The lock is taken at the start, so that a transaction never fails half-way for want of it.
-            db.execute("begin immediate")
-            try:
-                yield db
-            except BaseException:
-                db.rollback()
-                raise
-            db.commit()
+        with self._opened() as db, write_transaction(db):
+            yield db
 
     @contextmanager
     def _opened(self) -> Iterator[Database]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from signoff.errors import Tampered, ToolError
 from signoff.tools.mcp.offer import McpTool, Offer
+from signoff.tools.whole import write_whole
 
 Standing = Literal["new", "accepted", "changed", "gone", "unusable"]
 """How a tool stands: offered and not accepted, as it was accepted, offered otherwise, no longer offered, of no use."""
@@ -47,16 +45,7 @@ class Accepted:
                 name: {"description": tool.description, "arguments": dict(tool.schema), "sha256": tool.sha256}
                 for name, tool in sorted(tools.items())
             }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=self.path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(every, file, indent=1, ensure_ascii=False)
-            os.replace(beside, self.path)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(beside)
-            raise
+        write_whole(self.path, json.dumps(every, indent=1, ensure_ascii=False).encode("utf-8"))
 
     def _all(self) -> dict[str, dict[str, Any]]:
         try:
