@@ -120,7 +120,22 @@ class Agent(Generic[A]):
             raise TeamError(f"Agent {self.role!r} has no body. Give it a function or a model.")
         if (self.form is None) != (self.read is None):
             raise TeamError(f"Agent {self.role!r}: a form needs a read that makes the artifact of it, and the reverse.")
+        # Copied, so that nothing that happens to the caller's changes what was looked at.
+        for name in ("tools", "actions"):
+            if isinstance(one := getattr(self, name), Tool | Action):
+                raise TeamError(f"Agent {self.role!r}: its {name} are one tool, {one.name!r}. Write {name}=(it,).")
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if strangers := [given for given in self.actions if not isinstance(given, Action)]:
+            raise TeamError(
+                f"Agent {self.role!r}: {getattr(strangers[0], 'name', strangers[0])!r} among its actions is a "
+                f"{type(strangers[0]).__name__}. Make it an action: tool(risk='external')(it)."
+            )
         for given in self.tools:
+            if isinstance(given, tuple | list):
+                raise TeamError(
+                    f"Agent {self.role!r}: there is a {type(given).__name__} among its tools. Unpack it: "
+                    "tools=(*file_tools(project), another)."
+                )
             if not isinstance(given, Action) and not (isinstance(given, Tool) and given.risk in LOOP_RISKS):
                 raise TeamError(
                     f"Agent {self.role!r}: the tool {getattr(given, 'name', given)!r} does not say its risk. Say it: "

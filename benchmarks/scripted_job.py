@@ -59,6 +59,7 @@ async def ours(url: str, folder: Path) -> AsyncIterator[Job]:
     from signoff.checkpoints.ledger import Ledger
     from signoff.checkpoints.saver import SqliteCheckpointer
     from signoff.settings import load_settings
+    from signoff.tools.tool import tool as as_tool
 
     class Finding(BaseModel):
         source: str
@@ -101,7 +102,7 @@ async def ours(url: str, folder: Path) -> AsyncIterator[Job]:
     settings = load_settings()
     models = load_models(settings, "openai:scripted")
     steps: dict[str, dict[str, Any]] = {
-        "researcher": {"gives": Findings, "tools": (search,)},
+        "researcher": {"gives": Findings, "tools": (as_tool(risk="read")(search),)},
         "analyst": {"gives": Sorting, "needs": (Findings,)},
         "writer": {"gives": Report, "needs": (Findings, Sorting)},
         "reviewer": {

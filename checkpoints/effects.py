@@ -99,9 +99,15 @@ class Effects:
             return Claim(_effect(connection.execute(select(effects).where(effects.c.key == key)).one()), fresh=True)
 
     def reclaim(self, effect: Effect, *, owner: str) -> int:
-        """Claim an effect again for another call with the same key; the number of the claim, 0 if it is not as seen."""
+        """Claim an effect again for another call with the same key; the number of the claim.
+
+        0 if it is not as seen, or if the call before, which nobody waits for any more, may still take effect.
+        """
         with self._ledger.write() as connection:
             seen = (effects.c.key == effect.key) & (effects.c.claims == effect.claims)
+            before = connection.execute(select(effects).where(seen)).first()
+            if before is None or (before.claimed_until > clock.now() and not is_gone(before.claimed_by)):
+                return 0
             claimed = connection.execute(
                 update(effects)
                 .where(seen, effects.c.status.in_(("unknown", "released")))
@@ -118,10 +124,14 @@ class Effects:
                 self._log(connection, effect.key, "claimed again")
         return effect.claims + 1 if claimed.rowcount else 0
 
-    def renew(self, key: str, owner: str) -> bool:
-        """Hold the claim for `CLAIM_SECONDS` more; False if it is no longer held."""
+    def renew(self, key: str, owner: str, *, is_left: bool = False) -> bool:
+        """Hold the claim for `CLAIM_SECONDS` more; False if it is no longer held.
+
+        `is_left`: nobody waits for the call any more, so it may be called unknown, or released by a person.
+        """
+        held = ("claimed", "unknown", "released") if is_left else ("claimed",)
         with self._ledger.write() as connection:
-            mine = (effects.c.key == key) & (effects.c.claimed_by == owner) & (effects.c.status == "claimed")
+            mine = (effects.c.key == key) & (effects.c.claimed_by == owner) & effects.c.status.in_(held)
             renewed = connection.execute(update(effects).where(mine).values(claimed_until=clock.later(CLAIM_SECONDS)))
         return renewed.rowcount == 1
 
@@ -131,13 +141,26 @@ class Effects:
         """Record that it was done, with its result (JSON values)."""
         return self._end(key, "done", claim, _OPEN, result=canonical_json(dict(result)))
 
+    def finish_late(self, key: str, result: Mapping[str, Any], *, claim: int) -> Effect:
+        """Record that a call has done it which nobody waited for any more; what a person has settled stays."""
+        effect = self._end(key, "done", claim, (*_OPEN, "released"), result=canonical_json(dict(result)))
+        if effect.status != "done":
+            self.record_read_back(key, "it happened, after its time was over")
+        return effect
+
+    def let_go(self, key: str, *, claim: int) -> None:
+        """Hold the claim no longer, as its call has ended."""
+        with self._ledger.write() as connection:
+            mine = (effects.c.key == key) & (effects.c.claims == claim) & (effects.c.status != "claimed")
+            connection.execute(update(effects).where(mine).values(claimed_until=""))
+
     def fail(self, key: str, error: str, *, claim: int = 0) -> Effect:
         """Record that it was surely not done."""
         return self._end(key, "failed", claim, _OPEN, error=error)
 
-    def lose(self, key: str, error: str, *, claim: int = 0) -> Effect:
-        """Record that it may or may not have been done."""
-        return self._end(key, "unknown", claim, _OPEN, error=error)
+    def lose(self, key: str, error: str, *, claim: int = 0, goes_on: bool = False) -> Effect:
+        """Record that it may or may not have been done; or, if its call still goes on, that it yet may."""
+        return self._end(key, "unknown", claim, _OPEN, error=error, goes_on=goes_on)
 
     def settle(
         self,
@@ -152,7 +175,8 @@ class Effects:
 
         released: surely not done, and to be called again; abandoned: given up.
         """
-        return self._end(key, status, claim, ("unknown",), result=canonical_json(dict(result or {})), error=error)
+        kept = canonical_json(dict(result or {}))
+        return self._end(key, status, claim, ("unknown",), result=kept, error=error, goes_on=True)
 
     def skip(self, approval: Approval) -> None:
         """Record that a dry run did not call it."""
@@ -216,15 +240,25 @@ class Effects:
             raise DryRun(approval.run_id)
 
     def _end(
-        self, key: str, status: EffectStatus, claim: int, before: Sequence[str], *, result: str = "", error: str = ""
+        self,
+        key: str,
+        status: EffectStatus,
+        claim: int,
+        before: Sequence[str],
+        *,
+        result: str = "",
+        error: str = "",
+        goes_on: bool = False,
     ) -> Effect:
+        """`goes_on`: its call may not have ended, so the claim is held as long as it was."""
         error = redact_text(readable_text(error))
+        values = {"status": status, "result": result, "error": error, "finished_at": clock.now()}
         with self._ledger.write() as connection:
             which = (effects.c.key == key) & effects.c.status.in_(before)
             if claim:
                 which &= effects.c.claims == claim
             changed = connection.execute(
-                update(effects).where(which).values(status=status, result=result, error=error, finished_at=clock.now())
+                update(effects).where(which).values(values if goes_on else values | {"claimed_until": ""})
             )
             if changed.rowcount:
                 self._log(connection, key, status, result=json.loads(result) if result else {}, error=error)

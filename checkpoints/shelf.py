@@ -17,6 +17,8 @@ from signoff.checkpoints.schema import MOST_NUMBER, NUMBER_BITS, row_id
 from signoff.checkpoints.seal import Seal, place_of, place_of_writes
 
 _COLUMNS = "c.id, c.ns, c.checkpoint_id, c.parent_id, c.run, c.head, c.metadata, t.no, t.era"
+_NO_TASK = "00000000-0000-0000-0000-000000000000"
+"""Under this LangGraph keeps what a caller answers or changes; it is added to, and written anew each time."""
 _ROWS = f"SELECT {_COLUMNS} FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE "
 
 
@@ -128,14 +130,23 @@ class Shelf:
         return Row(identity, ns, checkpoint_id, parent_id, values, rest, facts, (no, era))
 
     def _writes(self, checkpoint: int) -> Iterator[tuple[str, int, str, Part, str]]:
-        """Task, index, channel, value and path of each write that counts: of equals the first, if special the last."""
+        """Task, index, channel, value and path of each write that counts: of special ones the last, else the first.
+
+        Where two processes did the same task and it came to something else, those of the first count and none of the
+        second: a mixture would be the work of nobody, and LangGraph cannot go on from one that names a channel twice.
+        """
         query = "SELECT id, task_id, body FROM saver_writes WHERE checkpoint = ? ORDER BY id"
         found: dict[tuple[str, int], tuple[str, int, str, Part, str]] = {}
         for identity, task_id, body in self._connection.execute(query, (checkpoint,)):
             number = identity & MOST_NUMBER
             path, *rest = ormsgpack.unpackb(self._seal.open(body, place_of_writes(number, checkpoint, task_id)))
-            for index, channel, part in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
-                if index < 0 or (task_id, index) not in found:
+            writes = list(zip(rest[::3], rest[1::3], rest[2::3], strict=True))
+            is_another = task_id != _NO_TASK and any(
+                index >= 0 and (task_id, index) in found and found[task_id, index][2] != channel
+                for index, channel, _ in writes
+            )
+            for index, channel, part in writes:
+                if index < 0 or not (is_another or (task_id, index) in found):
                     found[task_id, index] = (task_id, index, channel, part, path)
         self._no = checkpoint >> NUMBER_BITS
         return iter(found.values())

@@ -49,8 +49,9 @@ def list_approvals(*, json: bool) -> None:
         return None
     for approval in pending:
         expires = f", open until {_moment(approval.expires_at)}" if approval.expires_at else ""
+        because = f": {_short(approval.reason)}" if approval.reason else ""
         say(console, f"{approval.id}  {approval.action} ({approval.risk}), run {approval.run_id}", "bold")
-        say(console, f"  asked {_moment(approval.requested_at)}{expires}: {_short(approval.reason)}")
+        say(console, f"  asked {_moment(approval.requested_at)}{expires}{because}")
         for name, value in approval.shown.items():
             say(console, f"  {name}: {_short(dumps(value, ensure_ascii=False))}")
         for flag in approval.flags:

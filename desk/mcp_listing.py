@@ -53,7 +53,10 @@ def list_offers(server: str, servers: Path | None, *, json: bool) -> int:
     """Print what the servers offer; returns the exit code, 1 if one of them could not be asked."""
     console, errors = Console(), Console(stderr=True)
     seen, problems = list[Seen](), dict[str, str]()
-    for name, one in _chosen(server, servers).items():
+    chosen = _chosen(server, servers)
+    if not chosen:
+        say(errors, "The file names no server.")
+    for name, one in chosen.items():
         say(errors, f"Asking {name}: {one.url or ' '.join(one.command)}")
         try:
             seen.append(_look(name, one))

@@ -15,8 +15,9 @@ from rich.console import Console
 from signoff.desk.mcp_runs import Finished, Runs, Standing
 from signoff.desk.opening import open_run
 from signoff.desk.terminal import say
-from signoff.errors import MissingExtra, SettingsError
+from signoff.errors import SettingsError
 from signoff.settings import Settings
+from signoff.tools.mcp.session import need_sdk
 
 if TYPE_CHECKING:
     from mcp.server.fastmcp import FastMCP
@@ -51,10 +52,9 @@ def serve_team(
 
 def build_server(team: str, settings: Settings) -> FastMCP[Any]:
     """The tools by which a client works with this team."""
-    try:
-        from mcp.server.fastmcp import FastMCP
-    except ImportError as error:
-        raise MissingExtra("MCP", "mcp") from error
+    need_sdk()
+    from mcp.server.fastmcp import FastMCP
+
     server: FastMCP[Any] = FastMCP(
         f"signoff {team}", _INSTRUCTIONS, log_level="ERROR", host=_HOST, streamable_http_path=_PATH
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -14,13 +12,13 @@ from langgraph.types import Command
 
 from signoff.agents.tracing import act_span
 from signoff.checkpoints.asking import Approval
-from signoff.checkpoints.digest import check_storable, readable_text
-from signoff.checkpoints.effects import CLAIM_SECONDS, Effect
+from signoff.checkpoints.effects import Effect
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.owner import current_owner
-from signoff.errors import ActionFailed, AlreadyDecided, RunBusy, StoreError
+from signoff.errors import ActionFailed, AlreadyDecided, RunBusy
 from signoff.graphs.budgeting import raised_by
 from signoff.graphs.caller import is_own_run
+from signoff.graphs.claim import KeptClaim, keepable
 from signoff.graphs.control import SETTLE_OUTCOME, ask_outcome, describe_scope
 from signoff.graphs.deadline import TimeIsOver, call_within
 from signoff.graphs.gate import outcome_message
@@ -84,7 +82,7 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) 
         except AlreadyDecided:
             return Command(goto="gate")  # taken back this moment
         if effect.status in ("claimed", "released"):
-            raise RunBusy(run_id, "another process, which calls the action now")
+            raise RunBusy(run_id, "the process in which its action is still being called")
         if effect.status == "unknown":
             return Command(
                 goto="supervisor", update={"proposals": [ask_outcome(effect, approval.args), *state["proposals"]]}
@@ -111,32 +109,14 @@ def perform(ledger: Ledger, approval: Approval, action: Action[Any]) -> Effect:
             return known or effect
         claim_number = ledger.effects.reclaim(effect, owner=owner)
         if not claim_number:
-            return ledger.effects.claim(approval, owner=owner).effect  # somebody was faster: RunBusy, or done
+            # Somebody was faster: RunBusy, or done. Or a call that took too long still goes on.
+            return ledger.effects.claim(approval, owner=owner).effect
         effect = replace(effect, claims=claim_number)
-    with _kept(ledger, effect.key, owner):
-        return _call(ledger, approval, action, effect)
+    with KeptClaim(ledger, effect, owner) as kept:
+        return _call(ledger, approval, action, effect, kept)
 
 
-@contextmanager
-def _kept(ledger: Ledger, key: str, owner: str) -> Iterator[None]:
-    """Renew the claim while the call goes on, so that no other host takes it for dead."""
-    ended = threading.Event()
-
-    def renew() -> None:
-        while not ended.wait(CLAIM_SECONDS / 4):
-            with suppress(StoreError):  # the next renewal may succeed; if none does, the claim runs out
-                ledger.effects.renew(key, owner)
-
-    keeper = threading.Thread(target=renew, name=f"claim {key[:12]}", daemon=True)
-    keeper.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        keeper.join()
-
-
-def _call(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effect) -> Effect:
+def _call(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effect, kept: KeptClaim) -> Effect:
     key, claim = effect.key, effect.claims
     try:
         arguments = action.arguments.model_validate(approval.args)
@@ -145,20 +125,20 @@ def _call(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effec
     try:
         with acting(_act_of(approval)):
             seconds = action.limits.seconds if action.limits is not None else None
-            result = call_within(seconds, partial(action.call, arguments, key))
+            result = call_within(seconds, partial(action.call, arguments, key), kept.leave)
     except TimeIsOver as error:
         # It may yet take effect: a read-back that does not see it now would not tell.
-        return ledger.effects.lose(key, f"{action.name}: {error}", claim=claim)
+        return ledger.effects.lose(key, f"{action.name}: {error}", claim=claim, goes_on=True)
     except ActionFailed as error:
         return ledger.effects.fail(key, error.problem, claim=claim)
     except BaseException as error:
         # Whatever stopped the call, it may have taken effect before: only ActionFailed promises that it did not.
         problem = f"{action.name} ended in {type(error).__name__}: {error}"
-        lost = ledger.effects.lose(key, problem, claim=claim)
+        lost = ledger.effects.lose(key, problem, claim=claim, goes_on=kept.is_left)
         if not isinstance(error, Exception):
             raise
         return _read_back(ledger, approval, action, lost) or ledger.effects.fail(key, problem, claim=claim)
-    return ledger.effects.finish(key, _keepable(result), claim=claim)
+    return ledger.effects.finish(key, keepable(result), claim=claim)
 
 
 def _act_of(approval: Approval) -> Act:
@@ -171,16 +151,6 @@ def _act_of(approval: Approval) -> Act:
         approved_by=approval.decided_by,
         flags=approval.flags,
     )
-
-
-def _keepable(result: Any) -> dict[str, Any]:
-    """The result as the ledger keeps it: it was done, whatever its author returned."""
-    try:
-        kept = dict(result)
-        check_storable(kept)
-    except (ValueError, TypeError, RecursionError):
-        return {"unreadable": readable_text(repr(result)[:500])}
-    return kept
 
 
 def _read_back(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effect) -> Effect | None:
@@ -199,7 +169,7 @@ def _read_back(ledger: Ledger, approval: Approval, action: Action[Any], effect: 
         gave = f"{effect.error}; its read-back gave {type(result).__name__}, no result"
         return ledger.effects.lose(effect.key, gave, claim=claim)
     ledger.effects.record_read_back(effect.key, "it happened")
-    return ledger.effects.finish(effect.key, _keepable(result), claim=claim)
+    return ledger.effects.finish(effect.key, keepable(result), claim=claim)
 
 
 def _settle_effect(ledger: Ledger, approval: Approval) -> None:

@@ -110,9 +110,9 @@ class SettingsError(SignoffError):
 class MissingExtra(SettingsError):
     """An optional package is not installed."""
 
-    def __init__(self, feature: str, extra: str) -> None:
+    def __init__(self, feature: str, extra: str, problem: str = "needs a package that is not installed") -> None:
         self.feature, self.extra = feature, extra
-        super().__init__(feature, "needs a package that is not installed", f"Run: pip install 'signoff[{extra}]'")
+        super().__init__(feature, problem, f"Run: pip install 'signoff[{extra}]'")
 
 
 class ModelError(SignoffError):
@@ -262,7 +262,7 @@ class SearchFailed(ToolError):
 
     def __init__(self, provider: str, problem: str) -> None:
         self.provider, self.problem = provider, problem
-        super().__init__(f"The web search by {provider!r} failed: {problem}. Go on without it.")
+        super().__init__(f"The web search by {provider!r} failed: {problem.rstrip('.')}. Go on without it.")
 
 
 class BlobMissing(ToolError):
@@ -395,7 +395,7 @@ class McpNotAccepted(ToolError):
         self.server = server
         super().__init__(
             f"Nobody has accepted a tool of the MCP server {server!r} yet. Look at what it offers with "
-            f"`signoff mcp list {server}`, then `signoff mcp accept {server}`."
+            f"`signoff mcp list {server}`, which says how to accept it."
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections.abc import Iterable
 from typing import Final
 
@@ -41,4 +42,22 @@ def forget_variables(names: Iterable[str]) -> None:
             place = getenv(os.fsencode(name))
             if place:  # unsetenv would only lose the pointer to it
                 ctypes.memset(place, 0, len(os.fsencode(os.environ[name])))
+                _erase_at_start(name)
         del os.environ[name]
+
+
+def _erase_at_start(name: str) -> None:
+    """The same where the variable was set anew: then the value of the start is not the one that `getenv` finds."""
+    if sys.platform != "linux":
+        return
+    try:
+        with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
+            after_name = file.read().rpartition(")")[2].split()
+        start, end = (int(after_name[field - 3]) for field in (50, 51))  # env_start and env_end of proc(5)
+    except (OSError, IndexError):
+        return  # without /proc nobody sees it there
+    place = start
+    for entry in ctypes.string_at(start, end - start).split(b"\0") if end > start else ():
+        if entry.startswith(os.fsencode(name) + b"="):
+            ctypes.memset(place, 0, len(entry))
+        place += len(entry) + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ Kind = Literal["file", "folder", "link", "other"]
 
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_PART = re.compile(r"\.signoff-[0-9a-f]{16}\.part")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,9 @@ class Inside:
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(raw)
+                    if old is not None and (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+                        with suppress(OSError):  # only root may, and not for every user
+                            os.fchown(handle, old.st_uid, old.st_gid)
                     os.fchmod(handle, mode if executable is None else mode | 0o111 if executable else mode & ~0o111)
                     file.flush()
                     if modified_ns is not None:
@@ -165,6 +170,29 @@ def parts(path: str) -> list[str]:
     except UnicodeEncodeError:
         raise FileRefused(path, "it cannot be the name of a file") from None
     return found
+
+
+def is_part(path: str) -> bool:
+    """Whether a file is one that `write` is just writing, or was when it was killed."""
+    return _PART.fullmatch(path.rpartition("/")[2]) is not None
+
+
+def stays_inside(path: str, target: str) -> bool:
+    """Whether a link at this path stays in the folder, whatever other links that do so its target goes through.
+
+    So it may only go up at its beginning, and no further than its own folder is deep: after a name `..` could leave
+    a folder that the name, being a link itself, led to.
+    """
+    names = [name for name in target.split("/") if name not in ("", ".")]
+    ups = next((at for at, name in enumerate(names) if name != ".."), len(names))
+    return bool(target) and not target.startswith("/") and ".." not in names[ups:] and ups <= path.count("/")
+
+
+def lies_in(place: Path, folder: Path) -> bool:
+    """Whether a place is a folder or in it, by whatever links or capitals either is named."""
+    if not os.path.exists(folder):
+        return place.is_relative_to(folder)
+    return any(os.path.exists(above) and os.path.samefile(above, folder) for above in (place, *place.parents))
 
 
 def walk(folder: int, above: str = "", depth: int = 0) -> Iterator[Entry]:

@@ -93,8 +93,10 @@ def tool(
     limits: ToolLimits | None = ...,
 ) -> Callable[[Function | BaseTool], Tool | Action[Any]]: ...
 def tool(
+    function: Function | BaseTool | None = None,
+    /,
     *,
-    risk: str,
+    risk: str = "",
     name: str = "",
     description: str = "",
     arguments: type[BaseModel] | None = None,
@@ -112,8 +114,12 @@ def tool(
 
     def make(given: Function | BaseTool) -> Tool | Action[Any]:
         label = name or (given.name if isinstance(given, BaseTool) else getattr(given, "__name__", "tool"))
+        risks = ", ".join(LOOP_RISKS + ACTION_RISKS)
+        if not risk or function is not None:
+            how = f"@tool(risk={risk or 'read'!r})"
+            raise TeamError(f"Tool {label!r}: say its risk in parentheses, as in {how}. It is one of {risks}.")
         if risk not in (*LOOP_RISKS, *ACTION_RISKS):
-            raise TeamError(f"Tool {label!r}: {risk!r} is no risk. Say one of {', '.join(LOOP_RISKS + ACTION_RISKS)}.")
+            raise TeamError(f"Tool {label!r}: {risk!r} is no risk. Say one of {risks}.")
         if risk in LOOP_RISKS and of_action:
             raise TeamError(f"Tool {label!r}: {min(of_action)!r} is for actions, and its risk is {risk!r}.")
         base = _structured(given, label, description, arguments)
@@ -132,6 +138,8 @@ def tool(
             **of_action,
         )
 
+    if function is not None:
+        make(function)  # raises
     return make
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import uuid
 import weakref
 from functools import cached_property
@@ -48,10 +49,11 @@ def _remove(place: Path) -> None:
     if not place.exists():
         return
     place.chmod(0o700)
-    for folder, below, _ in os.walk(place):
-        for path in (Path(folder, name) for name in below):
-            if not path.is_symlink():
-                path.chmod(0o700)
+    if hasattr(os, "fwalk"):  # where there is none, modes keep nobody out
+        for _, below, _, folder in os.fwalk(place):  # by open folders: a whole path may be longer than is taken
+            for name in below:
+                if not stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                    os.chmod(name, 0o700, dir_fd=folder)
     shutil.rmtree(place)
 
 

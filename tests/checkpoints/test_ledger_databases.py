@@ -283,10 +283,10 @@ ledger = Ledger(sys.argv[1])
 before = backend()
 child = os.fork()
 mine = backend()
-print(mine != before, flush=True)
+os.write(1, b"%s\\n" % str(mine != before).encode())
 if child:
     os.waitpid(child, 0)
-    print(backend() == mine)
+    os.write(1, b"%s\\n" % str(backend() == mine).encode())
 else:
     os._exit(0)
 """

@@ -188,3 +188,16 @@ def test_ids_in_a_row_are_bound_to_what_it_holds(path: Path) -> None:
             assert connection.execute(sql).rowcount == 1
         with SqliteCheckpointer(bent) as saver:
             assert saver.check()
+
+
+def test_of_two_processes_that_did_one_task_the_writes_of_the_first_count_and_none_of_the_second(path: Path) -> None:
+    with SqliteCheckpointer(path) as saver:
+        config = put(saver, config_of())
+        saver.put_writes(config, [("branch:to:act", None)], "a")
+        saver.put_writes(config, [("proposals", []), ("messages", ["no"]), ("branch:to:supervisor", None)], "a")
+        saver.put_writes(config, [("proposals", ["b"]), ("plan", ["b"])], "b")
+        saver.put_writes(config, [("plan", ["c"]), ("proposals", ["c"]), ("messages", ["c"])], "b")
+        found = saver.get_tuple(config)
+        assert found is not None
+        writes = [("a", "branch:to:act", None), ("b", "proposals", ["b"]), ("b", "plan", ["b"])]
+        assert sorted(found.pending_writes or ()) == sorted(writes)

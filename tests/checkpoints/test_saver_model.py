@@ -4,7 +4,7 @@ import asyncio
 import copy
 import itertools
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
     BaseCheckpointSaver,
     ChannelVersions,
     Checkpoint,
@@ -166,6 +167,19 @@ def at(thread: str, namespace: str | None = None, checkpoint: str | None = None,
 
 class Model(InMemorySaver):
     """The in-memory saver with the operations it lacks, written down as plainly as possible."""
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        # Where it would mix what two processes made of one task, ours keeps what the first made.
+        kept = self.writes[address(config)]
+        channels = {index: channel for (task, index), (_, channel, *_) in kept.items() if task == task_id}
+        if any(
+            channel not in WRITES_IDX_MAP and channels.get(at, channel) != channel
+            for at, (channel, _) in enumerate(writes)
+        ):
+            writes = [write for write in writes if write[0] in WRITES_IDX_MAP]
+        super().put_writes(config, writes, task_id, task_path)
 
     def forget(self, thread: str, namespace: str, checkpoint: str) -> None:
         del self.storage[thread][namespace][checkpoint]

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from signoff.errors import ActionFailed
+from signoff.errors import ActionFailed, RunBusy
 from signoff.tools.contract import ToolLimits, Touches
 
 APPROVE = {"decisions": [{"type": "approve"}]}
@@ -118,6 +118,66 @@ def test_a_call_that_takes_longer_than_its_action_may_is_left_and_a_person_is_as
     result = office.answer(APPROVE)
     assert [outcome["status"] for outcome in result["outcomes"] if outcome["action"] == "pay"] == ["done"]
     assert len(office.paid) == 1
+
+
+def left(office: Any) -> tuple[threading.Event, dict[str, Any]]:
+    """A payment that takes too long, and goes on until it is let; and what a person is asked of it."""
+    gone_on = threading.Event()
+    office.change(limits=ToolLimits(seconds=0.05))
+    office.before_paying = lambda: gone_on.wait(60)
+    office.start()
+    return gone_on, office.question(office.answer(APPROVE))
+
+
+def let_it_end(gone_on: threading.Event) -> None:
+    gone_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "signoff call":
+            thread.join(60)
+
+
+def test_an_action_is_not_called_again_while_its_call_goes_on_whatever_a_person_says(office: Any) -> None:
+    gone_on, question = left(office)
+    args = {**question["action_requests"][0]["args"], "happened": "no"}
+    with pytest.raises(RunBusy, match="its action is still being called"):
+        office.answer({"decisions": [{"type": "edit", "edited_action": {"name": "settle_outcome", "args": args}}]})
+    with pytest.raises(RunBusy, match="its action is still being called"):
+        office.run(None)
+    let_it_end(gone_on)
+    result = office.run(None)
+    assert len(office.paid) == 1
+    (outcome,) = [outcome for outcome in result["outcomes"] if outcome["action"] == "pay"]
+    assert (outcome["status"], outcome["result"]) == ("done", {"receipt": 1})
+    assert office.ledger.audit.verify().problems == ()
+
+
+def test_a_call_that_fails_after_its_time_has_failed(office: Any) -> None:
+    gone_on, _ = left(office)
+    office.after_paying = lambda: _raise(ActionFailed("pay", "no money"))
+    let_it_end(gone_on)
+    result = office.answer(APPROVE)
+    (outcome,) = [outcome for outcome in result["outcomes"] if outcome["action"] == "pay"]
+    assert (outcome["status"], outcome["detail"]) == ("failed", "no money")
+
+
+def test_a_call_that_breaks_off_after_its_time_may_be_called_again_if_a_person_says_so(office: Any) -> None:
+    gone_on, question = left(office)
+    office.after_paying = lambda: _raise(ConnectionError("the line dropped"))
+    let_it_end(gone_on)
+    office.after_paying = lambda: None
+    args = {**question["action_requests"][0]["args"], "happened": "no"}
+    office.answer({"decisions": [{"type": "edit", "edited_action": {"name": "settle_outcome", "args": args}}]})
+    assert len(office.paid) == 2
+
+
+def test_what_happens_after_a_person_has_given_up_is_noted(office: Any) -> None:
+    gone_on, _ = left(office)
+    result = office.answer({"decisions": [{"type": "reject"}]})
+    let_it_end(gone_on)
+    assert [outcome["status"] for outcome in result["outcomes"] if outcome["action"] == "pay"] == ["abandoned"]
+    found = [entry.body["found"] for entry in office.ledger.audit.entries("r-1") if entry.event == "read back"]
+    assert found == ["it happened, after its time was over"]
+    assert office.ledger.audit.verify().problems == ()
 
 
 def test_a_call_within_its_time_is_like_any_other(office: Any) -> None:

@@ -38,9 +38,11 @@ def test_a_program_does_not_get_the_rest(monkeypatch: pytest.MonkeyPatch, name: 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a process's environment in /proc")
-def test_a_forgotten_variable_is_gone_from_what_the_system_shows_too() -> None:
+@pytest.mark.parametrize("before", ["", "os.environ['PLANTED'] += 'x'; "])
+def test_a_forgotten_variable_is_gone_from_what_the_system_shows_too(before: str) -> None:
     code = (
-        "import os; from signoff.tools.environment import forget_variables; forget_variables(['PLANTED', 'OTHER']); "
+        f"import os; {before}from signoff.tools.environment import forget_variables; "
+        "forget_variables(['PLANTED', 'OTHER']); "
         "print('PLANTED' in os.environ, 'canary' in open('/proc/self/environ').read(), os.environ['KEPT'])"
     )
     done = subprocess.run(

@@ -94,6 +94,15 @@ def test_the_mode_of_a_file_outlives_its_content_but_not_its_special_bits(folder
     assert (folder / "run").stat().st_mode & 0o7777 == 0o750
 
 
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may write what is another user's")
+def test_what_root_writes_stays_its_owners(folder: Path) -> None:
+    Inside(folder).write("theirs", b"1")
+    os.chown(folder / "theirs", 12_345, 12_346)
+    Inside(folder).write("theirs", b"2")
+    found = (folder / "theirs").stat()
+    assert (found.st_uid, found.st_gid, (folder / "theirs").read_bytes()) == (12_345, 12_346, b"2")
+
+
 def test_the_list_names_what_is_there_and_follows_nothing(folder: Path) -> None:
     Inside(folder).write("a/b", b"12")
     os.mkfifo(folder / "pipe")

@@ -136,6 +136,14 @@ def test_writing_twice_changes_nothing_more(folder: Path) -> None:
     assert os.listdir(folder) == ["a.md"]
 
 
+def test_the_preview_of_a_long_report_in_place_of_another_is_told_at_once(folder: Path) -> None:
+    action = publish_report(folder)
+    assert action.preview is not None
+    (folder / "a.md").write_text("\n".join(f"old {at}\n" for at in range(5_000)))
+    report = Publication(path="a.md", content="\n".join(f"new {at}\n" for at in range(5_001)))
+    assert "5000 lines go, 5002 lines are new." in action.preview(report)
+
+
 def test_the_preview_says_where_how_large_and_what_is_replaced(folder: Path) -> None:
     action = publish_report(folder)
     assert action.preview is not None

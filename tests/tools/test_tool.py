@@ -171,6 +171,13 @@ def test_a_function_that_a_model_could_not_be_told_of_is_no_tool(function: Any, 
         tool(risk="read")(function)
 
 
+def test_a_decorator_without_a_risk_says_how_it_is_written() -> None:
+    bare: Any = tool
+    for decorate in (bare, bare(), lambda function: bare(function, risk="read")):
+        with pytest.raises(TeamError, match=r"'no_names': say its risk in parentheses, as in @tool\(risk='read'\)"):
+            decorate(no_names)
+
+
 def test_a_risk_that_there_is_not_is_refused() -> None:
     with pytest.raises(TeamError, match="'harmless' is no risk"):
         tool(risk="harmless")(no_docstring)  # type: ignore[call-overload]  # what is tested
@@ -236,6 +243,29 @@ def test_a_tool_without_a_risk_is_no_agents_tool() -> None:
 
     with pytest.raises(TeamError, match="the tool 'send' does not say its risk"):
         finder([], tools=(send,))
+    tools: Any = ((sending([]),),)
+    with pytest.raises(TeamError, match="there is a tuple among its tools"):
+        finder([], tools=tools)
+    with pytest.raises(TeamError, match="its tools are one tool, 'send'"):
+        finder([], tools=tools[0][0])
+
+
+def test_what_is_no_action_cannot_be_among_an_agents_actions() -> None:
+    @langchain_tool
+    def send(to: str) -> str:
+        """Send a letter."""
+        return to
+
+    with pytest.raises(TeamError, match="'send' among its actions is a StructuredTool"):
+        Agent(role="clerk", gives=Found, function=lambda task: Found(text="x"), actions=(send,))  # type: ignore[arg-type]  # what is tested
+
+
+def test_what_happens_to_a_list_of_tools_later_changes_no_agent() -> None:
+    send = sending([])
+    given: list[Any] = []
+    agent = Agent(role="clerk", gives=Found, function=lambda task: Found(text="x"), tools=given)
+    given.append(send)
+    assert agent.at_gate == ()
 
 
 def test_a_tool_cannot_be_given_another_risk_once_it_is_made() -> None:

@@ -72,6 +72,20 @@ def test_a_workspace_is_removed_whatever_the_modes_in_it_and_links_are_not_follo
     assert (outside / "kept.txt").read_text() == "kept"
 
 
+@pytest.mark.skipif(not hasattr(os, "fwalk"), reason="needs folders that are opened one from the other")
+def test_a_workspace_is_removed_though_its_paths_are_longer_than_the_system_takes(home: Path) -> None:
+    workspaces = Workspaces(home)
+    here = os.open(workspaces.of("run"), os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=here)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    workspaces.remove("run")
+    assert list((home / "workspaces").iterdir()) == []
+
+
 def test_the_steps_of_a_run_share_a_workspace_that_is_gone_at_its_end(ledger: Ledger, home: Path) -> None:
     workspaces = Workspaces(home / ".signoff")
     script = [calls("note", text="a"), calls("note", text="b"), gives(Found())]

@@ -27,6 +27,8 @@ _KINDS: Final = {
 _KIND_OF: Final = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes.split()}
 _LARGEST_UNPACKED: Final = 400_000_000
 """Bytes a workbook may have once it is unpacked."""
+_MOST_ROWS: Final = 1_048_576
+"""Rows of a sheet, in any program."""
 _BATCH: Final = 500
 _LARGEST_BATCH: Final = 100_000_000
 """Bytes that so many rows of a Parquet file may have."""
@@ -124,7 +126,10 @@ def _read_excel(_: str, raw: bytes) -> list[Grid]:
         with closing(load_workbook(io.BytesIO(raw), read_only=True, data_only=True)) as opened:
             page = opened[sheet]
             page.reset_dimensions()  # what a file says of its size may be wrong
-            yield from page.iter_rows(values_only=True)
+            for number, row in enumerate(page.iter_rows(values_only=True), 1):
+                if number > _MOST_ROWS:  # of which all but one may be nothing but a number that the file gives
+                    raise Unreadable(f"a sheet with more than {_MOST_ROWS:,} rows")
+                yield row
 
     with closing(load_workbook(io.BytesIO(raw), read_only=True)) as workbook:
         sheets = [sheet.title for sheet in workbook.worksheets]

@@ -23,9 +23,13 @@ _OF_THE_CONNECTION: Final = frozenset(
 )
 """Headers that are about the way to the broker, not for the server."""
 _OTHER_WAYS: Final = frozenset(
-    "x-http-method x-http-method-override x-method-override x-original-method x-original-url x-rewrite-url".split()
+    "x-forwarded-port x-forwarded-prefix x-forwarded-server x-forwarded-uri x-host x-http-host-override x-http-method "
+    "x-http-method-override x-method-override x-original-host x-original-method x-original-uri x-original-url "
+    "x-override-url x-rewrite-url".split()
 )
-"""Headers by which some servers take another method or path than those that were looked at."""
+"""Headers by which some servers take another host, method or path than those that were looked at."""
+_CREDENTIALS: Final = frozenset({"authorization", "cookie"})
+"""Nobody is somebody else where a secret says who he is."""
 _PIECES: Final = frozenset({"range", "if-range"})
 """With these a secret would come back in pieces that nobody recognizes."""
 
@@ -144,15 +148,14 @@ class Admission:
                     503,
                 )
             filled = rule.filled_in.replace(PLACE, self._values[name])
-            dropped |= _PIECES | {rule.header_name.lower()}
+            dropped |= _PIECES | _CREDENTIALS | {_known_as(rule.header_name)}
             if rule.query:
                 query = _with_parameter(query, rule.query, filled)
             else:
                 added = ((rule.header_name, _basic(filled) if rule.basic else filled),)
-        kept = tuple((key, value) for key, value in headers if key.lower() not in dropped)
-        # Coded answers could not be looked into.
+        dropped |= {"accept-encoding"}  # coded answers could not be looked into
         kept = (
-            *((key, value) for key, value in kept if key.lower() != "accept-encoding"),
+            *((key, value) for key, value in headers if _known_as(key) not in dropped),
             ("Accept-Encoding", "identity"),
         )
         host = f"[{target.host}]" if ":" in target.host else target.host
@@ -177,7 +180,12 @@ def _shown(target: Target) -> str:
 
 def _named_by_connection(headers: Sequence[Header]) -> frozenset[str]:
     named = ",".join(value for key, value in headers if key.lower() == "connection")
-    return frozenset(name.strip().lower() for name in named.split(","))
+    return frozenset(_known_as(name.strip()) for name in named.split(","))
+
+
+def _known_as(header: str) -> str:
+    """The name of a header as servers understand it: to many of them `_` is `-`."""
+    return header.lower().replace("_", "-")
 
 
 def _with_parameter(query: str, name: str, value: str) -> str:

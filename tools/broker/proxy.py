@@ -26,6 +26,8 @@ _IDLE_SECONDS: Final = 120.0
 _LEAVE_SECONDS: Final = 2.0
 _CHUNK: Final = 65_536
 _MOST_HEADERS: Final = 65_536
+_BODIES: Final = 4
+"""All requests together may have so many times the content of the largest: a sandboxed program may make many."""
 _GONE: Final = (ConnectionError, TimeoutError, h11.LocalProtocolError)
 """What happens when whoever asked hangs up."""
 
@@ -48,6 +50,18 @@ class Proxy:
         self.admission, self.bounds = admission, bounds
         self.upstream = Upstream(scrubber, bounds)
         self._scrubber, self._journal, self._key = scrubber, journal, key
+        self._held = 0
+
+    @property
+    def most_bytes(self) -> float:
+        """Bytes of one content, either way."""
+        return self.bounds.megabytes * 1e6
+
+    def hold(self, size: int) -> None:
+        """So many more bytes of requests are held, or less; Denied if they are too many."""
+        self._held += size
+        if size > 0 and self._held > _BODIES * self.most_bytes:
+            raise Denied("too much is being sent at once; send it again later", 503)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tool: str = "") -> None:
         """One connection, to its end. `tool`: who is at the other end; empty where a token has to say so."""
@@ -84,6 +98,7 @@ class _Connection:
         self._proxy, self._reader, self._writer, self._tool = proxy, reader, writer, tool
         self._wire = h11.Connection(h11.SERVER, max_incomplete_event_size=_MOST_HEADERS)
         self._visit = Visit(tool)
+        self._held = 0
 
     async def serve(self) -> None:
         """Take one request after the other, until one of us hangs up."""
@@ -95,8 +110,11 @@ class _Connection:
                     return
                 await self._take(event)
             except (Denied, TooMuch, h11.RemoteProtocolError) as error:
+                self._let_go()
                 await self._refuse(error)
                 return
+            finally:
+                self._let_go()
             if (self._wire.our_state, self._wire.their_state) != (h11.DONE, h11.DONE):
                 return
             self._wire.start_next_cycle()
@@ -136,13 +154,19 @@ class _Connection:
         """What is sent with the request."""
         if self._wire.they_are_waiting_for_100_continue:
             await self._send(h11.InformationalResponse(status_code=100, headers=[]))
-        parts, size = [], 0
+        parts = []
         while isinstance(event := await self._next(), h11.Data):
             parts.append(bytes(event.data))
-            size += len(event.data)
-            if size > self._proxy.bounds.megabytes * 1e6:
+            self._held += len(event.data)
+            self._proxy.hold(len(event.data))
+            if self._held > self._proxy.most_bytes:
                 raise Denied(f"more than {self._proxy.bounds.megabytes:g} MB are not passed on", 413)
         return b"".join(parts)
+
+    def _let_go(self) -> None:
+        """What was sent is held no longer."""
+        held, self._held = self._held, 0
+        self._proxy.hold(-held)
 
     async def _connect(self) -> None:
         """Pass bytes to and fro, which nobody looks at."""
@@ -155,7 +179,7 @@ class _Connection:
             self._proxy.note(visit, 200)
             await self._send(h11.Response(status_code=200, headers=[], reason=b"Connected"))
             writer.write(self._wire.trailing_data[0])
-            most = self._proxy.bounds.megabytes * 1e6
+            most = self._proxy.most_bytes
             ways = [_pump(self._reader, writer, most), _pump(reader, self._writer, most)]
             tasks = [asyncio.create_task(way) for way in ways]
             _, waiting = await asyncio.wait(
@@ -188,7 +212,7 @@ class _Connection:
             self._writer.transport.abort()
             return
         reason = "".join(mark if mark.isascii() and mark.isprintable() else "?" for mark in denied.reason)
-        text = f"Refused by the broker of secrets: {reason}.\n".encode()
+        text = f"Refused by the broker: {reason}.\n".encode()  # "secrets: …" would be redacted as one
         headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text))), (MARK, "refused")]
         if denied.status == 407:
             headers.append(("Proxy-Authenticate", 'Basic realm="signoff"'))

@@ -12,6 +12,13 @@ from urllib.parse import quote, quote_plus
 
 REDACTED: Final = b"[redacted]"
 _PERCENT: Final = re.compile(r"%[0-9A-F]{2}")
+_OF_JSON: Final = ("<>&", "<>&'=", "<>&'+", "<>&'+`")
+"""What writers of JSON escape, so that it may stand in HTML: those of Go and Rails, Gson, .NET old and new."""
+_FORMS_OF_JSON: Final = (r"\u{:04x}", r"\u{:04X}")
+_OF_HTML: Final = ("<>&\"'", "<>&\"'`=/")
+_FORMS_OF_HTML: Final = ("&#{};", "&#x{:x};", "&#x{:X};")
+_OF_ADDRESSES: Final = ("", "/", "!'()*", ";,/?:@&=+$!'()*#")
+"""What quote, encodeURIComponent and encodeURI leave as it is."""
 
 
 class Scrubber:
@@ -71,12 +78,19 @@ def _begun(raw: bytes, spelling: bytes) -> int:
     return 0
 
 
+def _escaped(text: str, marks: str, form: str) -> str:
+    """The text with these characters written by their numbers."""
+    return "".join(form.format(ord(mark)) if mark in marks else mark for mark in text)
+
+
 def _spellings(secret: str) -> Iterator[bytes]:
     """As it is, and as JSON, HTML, addresses, hex and base64 write it."""
     raw = secret.encode()
-    texts = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], html.escape(secret)}
+    texts = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    texts |= {_escaped(text, marks, form) for text in texts for marks in _OF_JSON for form in _FORMS_OF_JSON}
+    texts |= {_escaped(secret, marks, form) for marks in _OF_HTML for form in _FORMS_OF_HTML} | {html.escape(secret)}
     texts |= {text.replace("/", r"\/") for text in texts}
-    quoted = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
+    quoted = {quote(secret, safe=safe) for safe in _OF_ADDRESSES} | {quote_plus(secret)}
     texts |= quoted | {_PERCENT.sub(lambda found: found[0].lower(), text) for text in quoted}
     yield from (raw, raw.hex().encode(), raw.hex().upper().encode(), *(text.encode() for text in texts))
     for before in range(3):  # where it stands in what is encoded, as in `user:secret` of basic authentication

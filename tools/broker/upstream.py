@@ -23,8 +23,8 @@ from signoff.tools.broker.rules import Bounds
 from signoff.tools.broker.scrubber import Scrubber
 from signoff.tools.web.address import pin
 
-_CODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
-"""Codings of a content that are undone here."""
+_CODINGS = frozenset({"", "identity", "gzip", "deflate"})
+"""Codings of a content that are undone here, one at most."""
 _OF_THE_CONNECTION = frozenset(
     "connection content-encoding content-length keep-alive proxy-authenticate proxy-connection te trailer "
     "transfer-encoding upgrade alt-svc".split()
@@ -73,7 +73,7 @@ class Upstream:
                 skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
             )
             async with request as response:
-                if response.headers.get("Content-Encoding", "").strip().lower() not in _CODINGS:
+                if not _is_readable(response):
                     raise Denied("the answer is coded in a way that secrets could not be found in", 502)
                 yield Answer(response.status, self._headers(response, grant), self._content(response))
         except AddressRefused as error:
@@ -160,6 +160,17 @@ async def find_numbers(host: str, port: int, *, private: bool) -> list[str]:
     """The numbers of a host that may be connected to; AddressRefused if they may not."""
     look = partial(pin, host, port, private=("*",) if private else ())
     return [str(number) for number in await asyncio.to_thread(look)]
+
+
+def _is_readable(response: aiohttp.ClientResponse) -> bool:
+    """Whether its content is seen as it is: neither coded in a way that is not undone here, nor on its way."""
+    codings = response.headers.getall("Content-Encoding", [])
+    ways = response.headers.getall("Transfer-Encoding", [])
+    return (
+        len(codings) <= 1
+        and all(coding.strip().lower() in _CODINGS for coding in codings)
+        and all(way.strip().lower() == "chunked" for way in ways)
+    )
 
 
 def _trusted() -> ssl.SSLContext:

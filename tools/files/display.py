@@ -8,6 +8,11 @@ from collections.abc import Iterable
 
 from signoff.tools.files.change import Change
 
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Letters and marks that leave no trace (Unicode: Default_Ignorable_Code_Point), and an empty pattern of Braille."""
+
 
 def make_visible(text: str) -> str:
     """The text with characters that would not be seen, or would reorder what is seen, written out."""
@@ -23,8 +28,8 @@ def as_block(text: str, language: str = "") -> str:
 
 
 def as_code(text: str) -> str:
-    """One line of text as code in Markdown."""
-    text = make_visible(" ".join(text.split()))
+    """One line of text as code in Markdown, with line ends and tabs written out."""
+    text = "".join(f"<U+{ord(char):04X}>" if char in "\n\t" else char for char in make_visible(text))
     ticks = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     edge = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{ticks}{edge}{text}{edge}{ticks}"
@@ -57,4 +62,6 @@ def list_changes(changes: Iterable[Change]) -> str:
 
 
 def _is_plain(char: str) -> bool:
-    return char in "\n\t" or not unicodedata.category(char).startswith(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+    if char in "\n\t":
+        return True
+    return not (_UNSEEN.match(char) or unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))

@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from signoff.checkpoints.secret_names import covers
+from signoff.tools.inside import stays_inside
 
 MADE: Final = frozenset(
     ".git .hg .svn .signoff node_modules __pycache__ .venv .tox .nox .mypy_cache .ruff_cache .pytest_cache "
@@ -41,7 +42,7 @@ def is_made(path: str) -> bool:
 
 
 def leads_out(path: str, target: str) -> bool:
-    """Whether a link at this path leads out of the project, as far as its own text says."""
-    if not target or target.startswith("/") or "\0" in target:
+    """Whether a link at this path may lead out of the project, or into what git keeps there."""
+    if "\0" in target or not stays_inside(path, target):
         return True
-    return posixpath.normpath(posixpath.join(posixpath.dirname(path), target)).split("/")[0] in ("..", ".git")
+    return posixpath.normpath(posixpath.join(posixpath.dirname(path), target)).split("/")[0] == ".git"

@@ -8,8 +8,8 @@ import re
 import shutil
 import stat
 import threading
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,11 +21,12 @@ from signoff.tools.files.leaving import is_made
 from signoff.tools.files.names import check_name
 from signoff.tools.git.program import has_git
 from signoff.tools.git.repository import Repository
-from signoff.tools.inside import Entry, Inside
+from signoff.tools.inside import Entry, Inside, is_part
 from signoff.tools.workspace import Workspaces
 
 _LISTED: Final = 200_000
-_PART: Final = re.compile(r"\.signoff-[0-9a-f]{16}\.part")
+_NO_FOLDER: Final = "there is no such folder. Name one that exists."
+_LOCKS: Final[dict[tuple[Path, str], AbstractContextManager[object]]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,20 @@ class Base:
     """By path: digest (`Version.digest`) and whether it is executable."""
     left_out: Mapping[str, str]
     """By path: why it was not copied."""
+    folder: str
+    """The project's."""
+
+    @cached_property
+    def _folders(self) -> frozenset[str]:
+        """The folders that something was left out of."""
+        return frozenset(folder for path in self.left_out for folder in _above(path))
+
+    def keeps(self, path: str) -> str:
+        """Why nothing can be put there: it, a folder it is in, or something in it was left out; empty if it can."""
+        found = next((one for one in (path, *_above(path)) if one in self.left_out), "")
+        if found:
+            return self.left_out[found]
+        return "something in it" if path in self._folders else ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +78,8 @@ class WorkCopy:
     def base(self) -> Base:
         """What the copy was at the beginning."""
         told = json.loads((self.kept / "base.json").read_text("utf-8"))
-        return Base({path: (sha, bool(run)) for path, (sha, run) in told["files"].items()}, told["left_out"])
+        files = {path: (sha, bool(run)) for path, (sha, run) in told["files"].items()}
+        return Base(files, told["left_out"], told["folder"])
 
     @property
     def repository(self) -> Repository | None:
@@ -82,9 +98,9 @@ class WorkCopy:
         new = [
             entry.path
             for entry in found
-            if entry.path not in known and not is_made(entry.path) and not _PART.fullmatch(os.path.basename(entry.path))
+            if entry.path not in known and not is_made(entry.path) and not is_part(entry.path)
         ]
-        kept = set(new).difference(self._ignored(new, found)).difference(self.base.left_out)
+        kept = {path for path in set(new).difference(self._ignored(new, found)) if not self.base.keeps(path)}
         return tuple(entry for entry in found if entry.path in known or (entry.path in kept and _is_name(entry.path)))
 
     def read(self, path: str) -> Version | None:
@@ -98,8 +114,8 @@ class WorkCopy:
     def write(self, path: str, version: Version | None) -> None:
         """Put a file into the copy, or take it away."""
         path = check_name(path)
-        if path in self.base.left_out:
-            raise FileRefused(path, f"it was left out of the copy ({self.base.left_out[path]}), and stays as it is.")
+        if why := self.base.keeps(path):
+            raise FileRefused(path, f"it was left out of the copy ({why}), and stays as it is.")
         write_version(Inside(self.workspace), f"{self.name}/{path}", version, self.limits, above=1)
 
     def changes(self) -> tuple[Change, ...]:
@@ -138,7 +154,7 @@ class WorkCopy:
         rules = [entry.path for entry in found if os.path.basename(entry.path) == ".gitignore" and entry.size < 100_000]
         if self.repository is None or not rules or not paths:
             return frozenset()
-        read = {path: self.read(path) for path in rules if not is_made(path)}
+        read = {path: self.read(path) for path in rules if not is_made(path) and _is_name(path)}
         return self.repository.ignored(paths, {path: version.raw for path, version in read.items() if version})
 
 
@@ -158,11 +174,13 @@ class Project:
         limits: ProjectLimits | None = None,
     ) -> None:
         self.folder = Path(folder).expanduser().resolve()
+        if not self.folder.is_dir():
+            raise ProjectUnusable(self.folder, _NO_FOLDER)
         self.workspaces = workspaces or Workspaces()
         self.limits = limits or ProjectLimits()
         self.name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name or self.folder.name).strip(".-") or "project"
-        self.alone = threading.RLock()
-        """Held while a tool works on a copy."""
+        self.alone = _LOCKS.setdefault((self.home, self.name), threading.RLock())
+        """Held while a tool works on a copy, whichever object for this project the tool was made of."""
 
     @property
     def home(self) -> Path:
@@ -182,6 +200,10 @@ class Project:
         with self.alone:
             if not (kept / "base.json").exists():
                 self._make(copy)
+            elif copy.base.folder != str(self.folder):
+                raise ProjectUnusable(
+                    self.folder, f"in this run {self.name!r} is the name of {copy.base.folder!r}. Give another name=."
+                )
         return copy
 
     def _make(self, copy: WorkCopy) -> None:
@@ -189,7 +211,7 @@ class Project:
         from signoff.tools.files.copying import copy_commit, copy_folder
 
         if not self.folder.is_dir():
-            raise ProjectUnusable(self.folder, "there is no such folder. Name one that exists.")
+            raise ProjectUnusable(self.folder, _NO_FOLDER)
         self._forget_removed()
         target, staging = copy.workspace / self.name, copy.kept / "staging"
         with suppress(FileNotFoundError):
@@ -210,7 +232,7 @@ class Project:
             staging.rename(target)
         except OSError as error:
             raise ProjectUnusable(self.folder, f"{(error.strerror or str(error)).lower()}. Put it right.") from error
-        told = json.dumps({"files": files, "left_out": left_out})
+        told = json.dumps({"files": files, "left_out": left_out, "folder": str(self.folder)})
         part = copy.kept / "base.part"
         part.write_text(told, "utf-8")
         part.replace(copy.kept / "base.json")
@@ -221,6 +243,11 @@ class Project:
             for kept in (self.home / "copies").iterdir():
                 if not (self.workspaces.folder / kept.name).exists():
                     shutil.rmtree(kept, ignore_errors=True)
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders that a path is in."""
+    return (path[:at] for at, sign in enumerate(path) if sign == "/")
 
 
 def read_version(inside: Inside, path: str, megabytes: float) -> Version | None:
@@ -241,6 +268,8 @@ def look_up(inside: Inside, path: str) -> bool | None:
             found = here.lstat()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:  # such as a name that is longer than the system takes
+            raise FileRefused(path, f"{(error.strerror or str(error)).lower()}.") from error
         if place == len(parts):
             return None if stat.S_ISDIR(found.st_mode) else bool(found.st_mode & 0o100)
         if stat.S_ISLNK(found.st_mode):

@@ -19,8 +19,9 @@ from signoff.tools.blobs import Blobs
 from signoff.tools.contract import Touches
 from signoff.tools.files.change import EXECUTABLE, Change, Version, apply_patch, make_patch, paths_of
 from signoff.tools.files.display import as_block, as_code, count_lines, list_changes, make_visible
+from signoff.tools.files.leaving import is_made
 from signoff.tools.files.project import Project, WorkCopy, read_version, write_version
-from signoff.tools.inside import Inside
+from signoff.tools.inside import Inside, lies_in
 
 NAME: Final = "apply_to_project"
 LONGEST: Final = 200_000
@@ -46,7 +47,7 @@ class Changes(BaseModel):
 
     changes: str = Field(description="Digest of the changes, as show_changes gave it", pattern="[0-9a-f]{64}")
     folder: SkipJsonSchema[str] = ""
-    patch: SkipJsonSchema[str] = ""
+    patch: SkipJsonSchema[str] = Field(default="", max_length=LONGEST)
     files: SkipJsonSchema[tuple[Touched, ...]] = ()
 
     @model_validator(mode="after")
@@ -142,8 +143,8 @@ class _Applying:
 
     def call(self, changes: Changes, _key: str) -> Mapping[str, Any]:
         """Files that are already as they shall be stay, so that a call that was killed is finished by the next."""
+        self._check(changes)
         with self._alone():
-            self._check_folder(changes)
             now = self._now(changes)
             done = {file.path for file in changes.files if now[file.path] == file.after}
             if odd := _odd(changes, now):
@@ -156,7 +157,7 @@ class _Applying:
 
     def read_back(self, changes: Changes, _key: str) -> Mapping[str, Any] | None:
         """Done if every file is as it shall be; not done if none is, or if `call` would finish it."""
-        self._check_folder(changes)
+        self._check(changes)
         now = self._now(changes)
         done = {file.path for file in changes.files if now[file.path] == file.after}
         if len(done) == len(changes.files):
@@ -171,7 +172,7 @@ class _Applying:
         head = f"Changes {len(changes.files)} files in {as_code(changes.folder)}: {come} lines come, {gone} go."
         parts = [head]
         try:
-            self._check_folder(changes)
+            self._check(changes)
             now = self._now(changes)
             if odd := _odd(changes, now):
                 parts.append(f"**It does not fit any more:** {as_code(odd[0])} {make_visible(odd[1])}.")
@@ -181,12 +182,18 @@ class _Applying:
         parts.append(as_block(make_visible(changes.patch), "diff"))
         return "\n\n".join(parts)
 
-    def _check_folder(self, changes: Changes) -> None:
+    def _check(self, changes: Changes) -> None:
+        """ActionFailed if it is for another project, or touches what no copy has: it can be made up, digest and all."""
         if changes.folder != str(self.project.folder):
             raise ActionFailed(
                 NAME,
                 f"the patch is for {changes.folder!r}, and this is {str(self.project.folder)!r}. Nothing was changed.",
             )
+        for file in changes.files:
+            place = self.project.folder / file.path
+            made = is_made(file.path) and not (file.before and self.project.is_git)
+            if made or lies_in(place, self.project.home):
+                raise ActionFailed(NAME, f"{file.path!r} is no file that agents may change. Nothing was changed.")
 
     def _now(self, changes: Changes) -> dict[str, str]:
         """Digest of each file that is touched, as it is in the project, or why it has none."""

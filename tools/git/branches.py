@@ -52,6 +52,7 @@ class Pushing:
             commit = repository.commit_of(f"refs/heads/{values['branch']}")
             if commit == repository.base:
                 raise GitFailed("branch", f"{values['branch']!r} has no commit of yours. Commit with git_commit first.")
+            self.history(repository, commit)  # it has to be one that can be shown
             shown = sha256_of(self.diff(repository, commit))
         except ToolError as error:
             raise ValueError(str(error)) from error
@@ -59,12 +60,11 @@ class Pushing:
 
     def diff(self, repository: Repository, commit: str) -> str:
         """The patch that a person is shown; GitFailed if it is too long."""
-        patch = repository.diff(repository.base, commit, most=LONGEST * 4)
-        if len(patch) > LONGEST:
-            raise GitFailed(
-                "diff", f"it has {len(patch):,} characters, and {LONGEST:,} can be shown. Propose less at a time."
-            )
-        return patch
+        return _short_enough(repository.diff(repository.base, commit, most=LONGEST * 4))
+
+    def history(self, repository: Repository, commit: str) -> str:
+        """All else that is pushed, and that a person is shown: messages, and what came and went in between."""
+        return _short_enough(repository.history(repository.base, commit, most=LONGEST * 4))
 
     def check(self, branch: Branch) -> Repository:
         """The copy's git folder, if it has just what was shown; ActionFailed if not."""
@@ -89,7 +89,7 @@ class Pushing:
         """What the remote has, if the branch may be put there; ActionFailed if not: nothing was done then."""
         try:
             refs = self.refs()
-            if branch.branch in (refs.default, base) and not self.allow_default:
+            if refs.may_be_default(branch.branch, base) and not self.allow_default:
                 raise GitFailed("push", f"{branch.branch!r} is the remote's own branch. Commit to another one.")
             there = refs.branch(branch.branch)
             if there and there != branch.commit and not repository.is_ancestor(there, branch.commit):
@@ -97,11 +97,12 @@ class Pushing:
                     "push", f"the remote has another branch {branch.branch!r}, at {there[:12]}. Take another name."
                 )
             onto = base or refs.default
-            if refs.ids and not self.remote.knows(repository, repository.base, refs, onto):
+            place = f" in {onto!r}" if onto else ""
+            if not self.remote.knows(repository, repository.base, refs, onto):
                 raise GitFailed(
                     "push",
-                    f"the remote does not have the project's commit {repository.base[:12]} in {onto!r}, and what was "
-                    "not shown would be pushed with it. Push that commit first.",
+                    f"the remote does not have the project's commit {repository.base[:12]}{place}, and what was not "
+                    "shown would be pushed with it. Push that commit first.",
                 )
         except ToolError as error:
             raise ActionFailed(self.action, f"{error} Nothing was pushed.") from error
@@ -122,7 +123,7 @@ class Pushing:
             raise ActionFailed(self.action, f"{error} Nothing was pushed.") from error
 
     def preview(self, branch: Branch) -> str:
-        """Where it goes, the commits, and the whole patch."""
+        """Where it goes, the commits one by one, and the whole patch."""
         _, repository = repository_of(self.project)
         patch = self.diff(repository, branch.commit)
         come, gone = count_lines(patch)
@@ -133,11 +134,18 @@ class Pushing:
         ]
         if sha256_of(patch) != branch.diff_sha256:
             parts.append("**This is not the patch that was proposed.** It will not be pushed.")
-        log = repository.run("log", "--format=%h %an: %s", f"{repository.base}..{branch.commit}", "--")
-        parts.append(as_block(make_visible(log)))
+        parts.append(as_block(make_visible(self.history(repository, branch.commit)), "diff"))
         parts.append("\n".join(f"- {letter} {as_code(path)}" for letter, path in changed))
         parts.append(as_block(make_visible(patch), "diff"))
         return "\n\n".join(parts)
+
+
+def _short_enough(text: str) -> str:
+    if len(text) > LONGEST:
+        raise GitFailed(
+            "diff", f"it has {len(text):,} characters, and {LONGEST:,} can be shown. Propose less at a time."
+        )
+    return text
 
 
 def sha256_of(patch: str) -> str:

@@ -30,6 +30,7 @@ _OPTIONS: Final = (
             f"core.hooksPath={_NOWHERE}",
             "core.fsmonitor=false",
             f"core.attributesFile={_NOWHERE}",
+            "attr.tree=no..tree",  # else a bare repository has the attributes that its head has, since git 2.43
             f"core.excludesFile={_NOWHERE}",
             "core.quotePath=false",
             "core.askPass=",

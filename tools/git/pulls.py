@@ -24,7 +24,7 @@ RECORDS: Final = "refs/signoff/pulls/"
 class PullRequest(Branch):
     """A branch that somebody is asked to merge."""
 
-    title: str = Field(description="One line: what it changes", min_length=1, max_length=200)
+    title: str = Field(description="One line: what it changes", min_length=1, max_length=200, pattern=r"^[^\r\n]+$")
     body: str = Field(default="", description="Markdown: why, and how it was checked", max_length=30_000)
     base: str = Field(default="", description="Branch that it shall be merged into; empty for the default branch")
     repository: SkipJsonSchema[str] = ""

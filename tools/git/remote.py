@@ -36,6 +36,12 @@ class Refs:
         """The commit of a branch; empty if there is none."""
         return self.ids.get(f"refs/heads/{name}", "")
 
+    def may_be_default(self, name: str, base: str = "") -> bool:
+        """Whether it is the default branch or `base`; of a remote that has no default branch yet, whether it may be."""
+        if self.default:
+            return name in (self.default, base)
+        return name in ("main", "master", base) or bool(self.branch(name))
+
 
 @dataclass(frozen=True)
 class Remote:
@@ -54,6 +60,8 @@ class Remote:
             raise TeamError("The remote's address has a password in it. Give the password to the broker instead.")
         if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
             raise TeamError(f"The remote {self.address!r} is not encrypted. Use https.")
+        if parts.scheme == "" and "@" in self.address.partition(":")[0]:
+            raise TeamError(f"The remote {self.address!r} is reached by SSH, which is not used. Give its https URL.")
         if parts.scheme == "" and not os.path.isabs(self.address):
             raise TeamError(f"The remote {self.address!r} is a relative path. Give an absolute one.")
 

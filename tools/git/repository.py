@@ -24,6 +24,7 @@ BASE: Final = "refs/signoff/base"
 DEPTH: Final = 50
 """Commits of the project's history that are taken along."""
 
+_PATCH: Final = ("-p", "-M", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -226,8 +227,14 @@ class Repository:
 
     def diff(self, old: str, new: str, paths: Sequence[str] = (), *, most: int = MOST) -> str:
         """The patch between two commits or trees."""
-        options = ("-p", "-r", "-M", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color")
-        return self.run("--literal-pathspecs", "diff-tree", *options, old, new, "--", *paths, most=most)
+        return self.run("--literal-pathspecs", "diff-tree", "-r", *_PATCH, old, new, "--", *paths, most=most)
+
+    def history(self, old: str, new: str, *, most: int = MOST) -> str:
+        """The commits after one up to another, the first one first, with their messages and, if several, patches."""
+        span = f"{old}..{new}"
+        several = int(self.run("rev-list", "--count", span, "--")) > 1
+        form = "--format=commit %H%nAuthor: %an <%ae>%n%n%w(0,4,4)%B"
+        return self.run("log", "--reverse", form, *(_PATCH if several else ()), span, "--", most=most)
 
     def status(self, old: str, new: str) -> list[tuple[str, str]]:
         """What differs between two trees: a letter (A, M, D, R, T) and the path, or both paths."""

@@ -173,9 +173,21 @@ class Link:
             if live is None:
                 live = await self._opened()
             if live.marks.changed:
-                live.marks.changed = False
-                live.opened = Opened(live.opened.session, await list_tools(live.opened.session))
+                await self._look_again(live)
             return live
+
+    async def _look_again(self, live: _Live) -> None:
+        """Ask for the tools that the server offers otherwise now; until it says which, none of them is called."""
+        live.marks.changed = False
+        try:
+            async with asyncio.timeout(self._peer.server.start_seconds):
+                live.opened = Opened(live.opened.session, await list_tools(live.opened.session))
+        except BaseException as error:
+            live.marks.change()
+            if not isinstance(error, Exception):
+                raise
+            why = "it says that its tools have changed, and does not say how"
+            raise McpUnusable(self._peer.name, f"{why} ({type(error).__name__})") from error
 
     async def _opened(self) -> _Live:
         wait = self._rests_until - time.monotonic()

@@ -53,11 +53,12 @@ def offer_of(listed: Sequence[McpTool]) -> Offer:
     tools: dict[str, McpTool] = {}
     unusable: dict[str, str] = {}
     for number, tool in enumerate(listed):
-        problem = _problem(tool)
         if tool.name in tools or tool.name in unusable:
             problem = "it is listed twice"
         elif number >= MOST_TOOLS:
             problem = f"a server may offer {MOST_TOOLS} tools"
+        else:
+            problem = _problem(tool)
         if problem:
             tools.pop(tool.name, None)
             unusable[tool.name] = problem

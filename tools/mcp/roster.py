@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,7 +27,7 @@ class _Entry(BaseModel):
     env: dict[str, str] = Field(default_factory=dict)
     cwd: Path | None = None
     url: str = ""
-    risks: dict[str, McpRisk] = Field(default_factory=dict)
+    risks: dict[str, str] = Field(default_factory=dict)
     idempotent: tuple[str, ...] = ()
     atomic: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class _Entry(BaseModel):
             env=self.env,
             cwd=self.cwd,
             url=self.url,
-            risks=self.risks,
+            risks=cast(dict[str, McpRisk], self.risks),  # which looks at them, and names all there are
             idempotent=self.idempotent,
             atomic=self.atomic,
             touches=Touches(hosts=self.hosts, reads=self.reads, writes=self.writes, secrets=self.secrets),

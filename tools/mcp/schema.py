@@ -70,7 +70,8 @@ def check_schema(schema: Mapping[str, Any]) -> str:
         return "its arguments are no object"
     try:
         _validator_class().check_schema(schema)
-        parts = _count(schema, schema, (), {})
+        if _count(schema, schema, (), {}) > _MOST_PARTS:  # before anything follows every reference
+            return f"its schema has more than {_MOST_PARTS:,} parts"
         _ = list(_validator(schema).iter_errors({}))
     except SchemaError as error:
         return f"its schema is none: {error.message[:_LONGEST_PROBLEM]}"
@@ -78,7 +79,7 @@ def check_schema(schema: Mapping[str, Any]) -> str:
         return f"a reference in its schema leads nowhere in it: {str(error)[:_LONGEST_PROBLEM]}"
     except RecursionError:
         return "its schema is nested too deeply"
-    return f"its schema has more than {_MOST_PARTS:,} parts" if parts > _MOST_PARTS else ""
+    return ""
 
 
 def _count(node: Any, whole: Mapping[str, Any], above: tuple[str, ...], known: dict[str, int]) -> int:

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -46,6 +47,19 @@ class Opened:
     offer: Offer
 
 
+def need_sdk() -> None:
+    """Nothing, or MissingExtra if the MCP SDK is not installed, or one that others brought and that is too new."""
+    try:
+        import mcp  # noqa: F401 - whether it is there
+
+        found = version("mcp")
+    except ImportError as error:
+        raise MissingExtra("MCP", "mcp") from error
+    if not found.startswith("1."):
+        problem = f"needs the package mcp 1, and {found} is installed (servers that need it: in a venv of their own)"
+        raise MissingExtra("MCP", "mcp", problem)
+
+
 @asynccontextmanager
 async def open_session(
     peer: Peer, *, on_end: Callable[[], None], on_change: Callable[[], None]
@@ -54,10 +68,9 @@ async def open_session(
 
     `on_end` is called when it ends by itself, `on_change` when the server says that it offers other tools.
     """
-    try:
-        from mcp import ClientSession, types
-    except ImportError as error:
-        raise MissingExtra("MCP", "mcp") from error
+    need_sdk()
+    from mcp import ClientSession, types
+
     keep_quiet()
 
     async def heed(message: Any) -> None:

@@ -35,7 +35,7 @@ def _check_text(text: str) -> str:
 
 
 def _check_line(text: str) -> str:
-    if "\n" in text:
+    if text and text.splitlines() != [text]:
         raise ValueError("it is one line")
     return _check_text(text)
 

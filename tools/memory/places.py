@@ -62,6 +62,10 @@ class FilePlace:
     """A file of LangGraph's SqliteStore; made on first use, for this user only."""
 
     def __init__(self, path: Path) -> None:
+        try:
+            import langgraph.store.sqlite  # noqa: F401 - now, so that nothing is approved which then cannot be kept
+        except ImportError as error:
+            raise MissingExtra("Keeping memories in a file", "memory") from error
         self.path = path
 
     @property
@@ -72,10 +76,8 @@ class FilePlace:
     @contextmanager
     def open(self) -> Iterator[BaseStore]:
         """The store. ForeignDatabase if the file is somebody else's, DatabaseUnusable if it cannot be used."""
-        try:
-            from langgraph.store.sqlite import SqliteStore
-        except ImportError as error:
-            raise MissingExtra("Keeping memories in a file", "memory") from error
+        from langgraph.store.sqlite import SqliteStore
+
         found = tables_in(self.path, BUSY_SECONDS)
         if found and _TABLE not in found:
             raise ForeignDatabase(

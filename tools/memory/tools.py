@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from signoff.checkpoints import clock
 from signoff.checkpoints.redaction import redact_text
-from signoff.errors import ActionFailed, MemoryFull, UnknownMemory
+from signoff.errors import ActionFailed, MemoryFull, TeamError, UnknownMemory
 from signoff.tools.act import Act, current_act
 from signoff.tools.action import Action
 from signoff.tools.memory.kept import Note, Origin, Remembered
@@ -46,6 +46,8 @@ def memory_tools(
     To remember and to forget is proposed, and done once policy or a person allows it; what was made from texts with
     orders in them is asked about even where policy allows it.
     """
+    if not team.strip():
+        raise TeamError("memory_tools: the team has no name. Name it: memory_tools(memory, team='invoices').")
     return _recall(memory, team, reads), _remember(memory, team), _forget(memory, team)
 
 
@@ -196,7 +198,8 @@ def _told(number: int, memory: Remembered, team: str) -> str:
         *([f"team {memory.team}"] if memory.team != team else []),
         *(["caution: orders were found in the texts that it was made from"] if memory.is_flagged else []),
     ]
-    return f"[{number}] {memory.id} | {memory.kind} | {memory.subject}\n{memory.text}\n({'; '.join(parts)})"
+    said = "\n".join(f"> {line}" for line in memory.text.splitlines())  # so that it cannot pass for another memory
+    return f"[{number}] {memory.id} | {memory.kind} | {memory.subject}\n{said}\n({'; '.join(parts)})"
 
 
 def _fenced(text: str) -> str:

@@ -49,7 +49,7 @@ class Bubblewrap:
             try:
                 tried = self.run(Job(command=("true",), workspace=Path(folder)))
             except SandboxMissing as error:
-                return "; ".join(error.problems)
+                return "; ".join(problem.removeprefix(f"{self.name}: ") for problem in error.problems)
             except (OSError, subprocess.CalledProcessError) as error:
                 return f"a first try failed: {error}"
         return "" if tried.exit_code == 0 else f"a first try failed: {tried.stderr.strip() or tried.note}"
@@ -105,7 +105,8 @@ def _run(job: Job, program: Path, stop: threading.Event) -> Finished:
             ended = "memory" if waiting.ran_out() else "output"
         notes = [f"{place} is full." for place in cell.full()]
         try:
-            left = carry_out(cell.work, before, job.workspace, job.limits)
+            # Of a job that nobody waits for nothing is kept: others may work there now, or the run be over.
+            left = () if ended == "stopped" else carry_out(cell.work, before, job.workspace, job.limits)
         except FileRefused as error:
             ended = "disk" if ended == "exit" else ended
             left = (f"all that it wrote, as {error.problem}",)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from signoff.errors import FileRefused
-from signoff.tools.inside import Entry, Inside, walk
+from signoff.tools.inside import Entry, Inside, is_part, stays_inside, walk
 from signoff.tools.sandbox.sandbox import MB, SandboxLimits
 from signoff.tools.sandbox.staging import acting_as
 
@@ -19,15 +20,20 @@ _CHUNK = 1 << 20
 
 
 def carry_in(workspace: Path, folder: int, limits: SandboxLimits, user: int | None) -> Mapping[str, Entry]:
-    """Copy a workspace into the open, empty folder; returns what is there then. FileRefused if it is too much."""
-    entries = Inside(workspace).list(most=limits.files)
-    total = sum(entry.size for entry in entries if entry.kind == "file")
+    """Copy a workspace into the open, empty folder; returns what is there then. FileRefused if it is too much.
+
+    Others may work on the workspace meanwhile: what is gone when its turn comes is left out, like what they are just
+    writing.
+    """
+    entries = [entry for entry in Inside(workspace).list(most=limits.files) if not _is_being_written(entry)]
+    total = _room(entries)
     if total > limits.disk_mb * MB:
-        raise FileRefused(str(workspace), f"it holds {total:,} bytes, and {limits.disk_mb} MB are allowed")
+        raise FileRefused(str(workspace), f"it takes {total:,} bytes, and {limits.disk_mb} MB are allowed")
     source = os.open(workspace, _FOLDER)
     try:
         for entry in entries:
-            _copy_in(entry, source, folder, user)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                _copy_in(entry, source, folder, user)
     finally:
         os.close(source)
     return {entry.path: entry for entry in walk(folder)}
@@ -48,14 +54,24 @@ def _copy_in(entry: Entry, source: int, folder: int, user: int | None) -> None:
             with acting_as(user):
                 writer = os.open(entry.path, _MAKE, 0o755 if entry.executable else 0o644, dir_fd=folder)
             try:
-                while chunk := os.read(reader, _CHUNK):
-                    os.write(writer, chunk)
+                while chunk := memoryview(os.read(reader, _CHUNK)):
+                    while chunk:  # where room for a part of it is left, only that is written
+                        chunk = chunk[os.write(writer, chunk) :]
                 seen = os.fstat(reader)
                 os.utime(writer, ns=(seen.st_atime_ns, seen.st_mtime_ns))
             finally:
                 os.close(writer)
         finally:
             os.close(reader)
+
+
+def _is_being_written(entry: Entry) -> bool:
+    return entry.kind == "file" and is_part(entry.path)
+
+
+def _room(entries: Iterable[Entry]) -> int:
+    """Bytes that these take in a file system in memory, which has whole pages only."""
+    return sum(-(-entry.size // mmap.PAGESIZE) * mmap.PAGESIZE for entry in entries if entry.kind in ("file", "link"))
 
 
 def carry_out(folder: int, before: Mapping[str, Entry], workspace: Path, limits: SandboxLimits) -> tuple[str, ...]:
@@ -86,13 +102,14 @@ def carry_out(folder: int, before: Mapping[str, Entry], workspace: Path, limits:
 
 
 def _limited(folder: int, limits: SandboxLimits) -> list[Entry]:
-    """All that is in the folder; sparse files count as what they would take when they are copied."""
+    """All that is in the folder; sparse files count as what they take when they are copied in again."""
     entries, total = list[Entry](), 0
+    os.chmod(folder, 0o700)
     for entry in walk(folder):
         if entry.kind == "folder":
             os.chmod(entry.path, 0o700, dir_fd=folder)  # before the walk goes into it
         entries.append(entry)
-        total += entry.size if entry.kind == "file" else 0
+        total += _room([entry])
         if len(entries) > limits.files:
             raise FileRefused(".", f"it holds more than {limits.files:,} things")
         if total > limits.disk_mb * MB:
@@ -114,6 +131,8 @@ def _copy_out(entry: Entry, folder: int, inside: Inside) -> str:
             inside.make_folder(entry.path)
         elif entry.kind == "link":
             return _link_out(entry.path, os.readlink(entry.path, dir_fd=folder), inside)
+        elif _is_being_written(entry):
+            return "a name that is used for files that are just written"
         elif entry.kind == "file":
             raw = _content(entry.path, folder)
             inside.write(entry.path, raw, executable=entry.executable, modified_ns=entry.stamp[2])
@@ -133,18 +152,7 @@ def _content(path: str, folder: int) -> bytes:
 
 
 def _link_out(path: str, target: str, inside: Inside) -> str:
-    if not is_harmless(path, target):
+    if not stays_inside(path, target):
         return f"a link that may lead out of the workspace, to {target!r}"
     inside.link(path, target)
     return ""
-
-
-def is_harmless(path: str, target: str) -> bool:
-    """Whether a link at this path stays in the folder, whatever other harmless links its target goes through.
-
-    So it may only go up at its beginning, and no further than its own folder is deep: after a name `..` could leave
-    a folder that the name, being a link itself, led to.
-    """
-    names = [name for name in target.split("/") if name not in ("", ".")]
-    ups = next((at for at, name in enumerate(names) if name != ".."), len(names))
-    return bool(target) and not target.startswith("/") and ".." not in names[ups:] and ups <= path.count("/")

@@ -55,6 +55,8 @@ class Cell:
 
     def watched(self, stdout: int, stderr: int) -> Watched:
         """What tells about it while it runs."""
+        for stream in (stdout, stderr):
+            os.set_blocking(stream, False)
         finished = self._files.keep(os.pidfd_open(self._outside.pid))
         return Watched(finished, self._proc, tuple(self._disks.values()), (stdout, stderr))
 
@@ -112,7 +114,9 @@ def made(job: Job, program: Path) -> Iterator[Waiting]:
                 pass_fds=files.inherited, env={}, cwd="/", **_identity(),
             )  # fmt: skip
         except OSError as error:
-            raise SandboxMissing((f"bubblewrap: {error}",)) from error
+            weak = isinstance(error, PermissionError) and sandbox_user() is not None
+            reason = "this root may not become another user (CAP_SETUID, CAP_SETGID)" if weak else error
+            raise SandboxMissing((f"bubblewrap: {reason}",)) from error
         group = None
         try:
             for number in (gate, reporter, to_stdout, to_stderr):

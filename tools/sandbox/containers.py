@@ -76,7 +76,8 @@ class Containers:
                 options = confinement(job, folder, user, image.attrs["Config"].get("Volumes") or ())
                 outcome = self._follow(engine, {"image": image.id, **options}, job, stop or threading.Event(), work)
                 try:
-                    left = carry_out(work, before, job.workspace, job.limits)
+                    stopped = outcome.ended == "stopped"  # others may work in the workspace now, or the run be over
+                    left = () if stopped else carry_out(work, before, job.workspace, job.limits)
                 except FileRefused as error:
                     outcome = replace(outcome, ended="disk" if outcome.ended == "exit" else outcome.ended)
                     left = (f"all that it wrote, as {error.problem}",)

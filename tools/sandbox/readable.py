@@ -13,7 +13,7 @@ _ESCAPES = re.compile(
 )
 _CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"
-    "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # they turn the direction of text around
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # they turn the direction of text around
     "\u2028\u2029\ufeff\U000e0000-\U000e007f]"  # line ends that no terminal shows, and tags that nothing shows
 )
 

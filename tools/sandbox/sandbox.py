@@ -88,7 +88,7 @@ def why_ended(ended: Ended, limits: SandboxLimits) -> str:
         "processes": f"It was stopped because it had more than {limits.processes} processes and threads at once.",
         "output": f"It was stopped because it wrote more than {limits.output_bytes:,} bytes; write to a file instead.",
         "disk": f"The workspace may hold {limits.disk_mb} MB in {limits.files:,} files, and that was not enough.",
-        "stopped": "It was stopped because nobody waits for it any more.",
+        "stopped": "It was stopped because nobody waits for it any more; what it did in the workspace is not kept.",
     }[ended]
 
 

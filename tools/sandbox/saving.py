@@ -15,7 +15,7 @@ from signoff.tools.action import Action
 from signoff.tools.blobs import Blobs
 from signoff.tools.contract import Touches
 from signoff.tools.files.display import as_block, as_code, make_visible
-from signoff.tools.inside import Inside, parts
+from signoff.tools.inside import Inside, lies_in, parts
 from signoff.tools.workspace import Workspaces
 
 NAME: Final = "save_from_workspace"
@@ -53,8 +53,10 @@ def save_from_workspace(workspaces: Workspaces, blobs: Blobs, folder: Path | Non
         @model_validator(mode="before")
         @classmethod
         def _read(cls, values: Any) -> Any:
-            if not isinstance(values, Mapping) or set(values) != {"path", "destination"}:
+            if not isinstance(values, Mapping) or "sha256" in values:
                 return values
+            if set(values) != {"path", "destination"}:
+                raise ValueError("it takes a path and a destination, both of them and nothing else")
             path = str(values["path"]).removeprefix("/work/")
             try:
                 raw = Inside(workspaces.current()).read(path)
@@ -72,7 +74,7 @@ def save_from_workspace(workspaces: Workspaces, blobs: Blobs, folder: Path | Non
         return raw
 
     def check(saved: Saved) -> None:
-        if base.joinpath(*parts(saved.destination)).is_relative_to(home):
+        if lies_in(base.joinpath(*parts(saved.destination)), home):
             raise FileRefused(saved.destination, "it is where signoff keeps its own files")
 
     def save(saved: Saved, _key: str) -> Mapping[str, Any]:

@@ -213,13 +213,13 @@ def _files(workspace: Path, limits: SandboxLimits) -> dict[str, Entry]:
 def _tell_files(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> str:
     """Which files are new, changed and gone."""
     kinds = {
-        "New": [f"{path} ({after[path].size:,} bytes)" for path in sorted(after.keys() - before.keys())],
+        "New": [f"{_name(path)} ({after[path].size:,} bytes)" for path in sorted(after.keys() - before.keys())],
         "Changed": [
-            f"{path} ({entry.size:,} bytes)"
+            f"{_name(path)} ({entry.size:,} bytes)"
             for path, entry in sorted(after.items())
             if path in before and before[path].stamp != entry.stamp
         ],
-        "Gone": sorted(before.keys() - after.keys()),
+        "Gone": [_name(path) for path in sorted(before.keys() - after.keys())],
     }
     lines = []
     for kind, paths in kinds.items():
@@ -227,3 +227,8 @@ def _tell_files(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> str:
             more = [f"and {len(paths) - _FILES_SHOWN} more"] if len(paths) > _FILES_SHOWN else []
             lines.append(f"{kind} files: {', '.join(paths[:_FILES_SHOWN] + more)}.")
     return "\n".join(lines)
+
+
+def _name(path: str) -> str:
+    """A name that a job gave, in one line of proper text."""
+    return path if path.isprintable() else repr(path)

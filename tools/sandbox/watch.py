@@ -26,7 +26,7 @@ class Watched:
     disks: tuple[int, ...]
     """Folders on the file systems that it can write to."""
     streams: tuple[int, int]
-    """What it writes to stdout and stderr."""
+    """What it writes to stdout and stderr; reading them does not wait."""
     written: dict[int, bytearray] = field(default_factory=dict)
 
     @classmethod
@@ -43,9 +43,15 @@ class Watched:
         """Whether more was written than is kept."""
         return any(len(kept) > limits.output_bytes for kept in self.written.values())
 
-    def take(self, stream: int, most: int) -> bool:
-        """Take in what can be read now; False when nothing more comes. Keeps at most one byte too many."""
-        piece = os.read(stream, 65_536)
+    def take(self, stream: int, most: int) -> bool | None:
+        """Take in what can be read now; False when nothing more comes, None if nothing is there.
+
+        Keeps at most one byte too many. It never waits: what was there a moment ago the job may have read itself.
+        """
+        try:
+            piece = os.read(stream, 65_536)
+        except BlockingIOError:
+            return None
         kept = self.written.setdefault(stream, bytearray())
         kept += piece[: max(most + 1 - len(kept), 0)]
         return bool(piece)
@@ -62,9 +68,9 @@ def watch(job: Watched, limits: SandboxLimits, stop: threading.Event) -> Ended:
             for key, _ in ready.select(ROUND):
                 if key.fd == job.finished:
                     return "exit"
-                if not job.take(key.fd, limits.output_bytes):
+                if job.take(key.fd, limits.output_bytes) is False:
                     ready.unregister(key.fd)
-                elif len(job.written[key.fd]) > limits.output_bytes:
+                elif len(job.written.get(key.fd, b"")) > limits.output_bytes:
                     return "output"
             now = time.monotonic()
             if stop.is_set():
@@ -79,9 +85,9 @@ def watch(job: Watched, limits: SandboxLimits, stop: threading.Event) -> Ended:
 
 
 def drain(job: Watched, limits: SandboxLimits) -> None:
-    """Take in what was written before the end, when nothing can write any more."""
+    """Take in what was written before the end, without waiting: the job may have sent its stdout through the door."""
     for stream in job.streams:
-        while job.take(stream, limits.output_bytes):
+        while job.take(stream, limits.output_bytes) and not job.exceeds(limits):
             pass
 
 

@@ -196,6 +196,9 @@ def as_provider(search: SearchProvider | SearchFunction) -> SearchProvider:
 def provider_of(settings: Settings, client: OpenClient = plain_client) -> SearchProvider | None:
     """The provider that the settings choose; None if web search is off."""
     url, key = settings.search_url, settings.search_key.get_secret_value()
+    if settings.search in ("brave", "tavily") and not (url or key) and client is plain_client:
+        problem = f"is not set, and SIGNOFF_SEARCH={settings.search} wants a key"
+        raise SettingsError("SIGNOFF_SEARCH_KEY", problem, "Set it, or give the broker a rule for web_search.")
     match settings.search or ("json" if url else ""):
         case "brave":
             return brave_search(url or BRAVE, key=key, client=client)

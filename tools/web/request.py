@@ -177,6 +177,8 @@ async def _body(response: Response, most: int, *, cut: bool) -> bytes:
     raw = bytearray()
     async for chunk in response.aiter_raw():
         raw += unpack(chunk, most + 1 - len(raw))
+        if unpack.has_ended:
+            break
         if len(raw) > most:
             if cut:
                 return bytes(raw[:most])
@@ -192,6 +194,11 @@ class _Unpacker:
             raise PageRefused(f"it is packed as {coding!r}, which was not asked for")
         self._coding = coding
         self._inflate = zlib.decompressobj(31 if "gzip" in coding else 15) if coding not in ("", "identity") else None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether what was packed is all there; nothing that follows belongs to it."""
+        return self._inflate is not None and self._inflate.eof
 
     def __call__(self, chunk: bytes, most: int) -> bytes:
         if self._inflate is None:

@@ -258,6 +258,19 @@ def test_a_workbook_that_unpacks_to_too_much_is_left_alone(folder: Path, monkeyp
     assert "401 MB once unpacked" in tables.skipped()[0].reason
 
 
+def test_a_sheet_whose_rows_have_impossible_numbers_is_not_gone_through(folder: Path) -> None:
+    book, raw, out = Workbook(), io.BytesIO(), io.BytesIO()
+    book.active.append(["a", "b"])
+    book.active.append([1, 2])
+    book.save(raw)
+    with zipfile.ZipFile(raw) as archive, zipfile.ZipFile(out, "w") as changed:
+        for name in archive.namelist():
+            part = archive.read(name)
+            changed.writestr(name, part.replace(b'<row r="2"', b'<row r="4000000000"').replace(b'r="A2"', b'r="A9"'))
+    tables = table(folder, "far.xlsx", out.getvalue())
+    assert tables.skipped() == [Skipped("far.xlsx", "a sheet with more than 1,048,576 rows")]
+
+
 @pytest.mark.parametrize(("name", "package"), [("a.xlsx", "openpyxl"), ("a.parquet", "pyarrow")])
 def test_a_missing_package_is_named_for_each_file_that_needs_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, package: str

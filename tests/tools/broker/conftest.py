@@ -73,6 +73,12 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(gzip.compress(said.encode()), coding="gzip")
             case "/coded":
                 self.answer(said.encode(), coding="zstd-of-tomorrow")
+            case "/coded-of-old":
+                self.answer(gzip.compress(said.encode()), coding="x-gzip")
+            case "/coded-and-not":
+                self.answer(gzip.compress(said.encode()), coding="gzip\r\nContent-Encoding: identity")
+            case "/coded-on-its-way":
+                self.answer_in_pieces([gzip.compress(said.encode())], way="gzip, chunked")
             case "/cookie":
                 self.answer(b"", cookie="session=abc")
             case "/large":
@@ -104,10 +110,10 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def answer_in_pieces(self, pieces: list[bytes | None]) -> None:
+    def answer_in_pieces(self, pieces: list[bytes | None], way: str = "chunked") -> None:
         """Chunks; None waits for the test."""
         self.send_response(200)
-        self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Transfer-Encoding", way)
         self.end_headers()
         for piece in pieces:
             if piece is None:

@@ -93,5 +93,5 @@ def test_a_secret_is_sent_to_whom_the_certificate_is_for(
         answer = client.get(f"https://{host}:{port}/x")
     assert (
         answer.status_code,
-        answer.text.removeprefix("Refused by the broker of secrets: ").rstrip(".\n"),
+        answer.text.removeprefix("Refused by the broker: ").rstrip(".\n"),
     ) == expected

@@ -16,6 +16,8 @@ from signoff.tools.broker.scrubber import REDACTED, Scrubber
 SECRETS = st.text(st.characters(codec="utf-8"), min_size=8, max_size=40)
 CUTS = st.lists(st.integers(0, 200), max_size=12)
 
+OF_GSON = {ord(mark): f"\\u{ord(mark):04x}" for mark in "<>&'="}
+OF_NET = {ord(mark): f"\\u{ord(mark):04X}" for mark in "<>&'+`"}
 SPELLINGS = (
     str.encode,
     lambda secret: quote(secret, safe="").encode(),
@@ -24,6 +26,10 @@ SPELLINGS = (
     lambda secret: json.dumps(secret)[1:-1].encode(),
     lambda secret: json.dumps(secret, ensure_ascii=False)[1:-1].encode(),
     lambda secret: html.escape(secret).encode(),
+    lambda secret: json.dumps(secret)[1:-1].translate(OF_GSON).encode(),
+    lambda secret: json.dumps(secret)[1:-1].translate(OF_NET).encode(),
+    lambda secret: "".join(f"&#{ord(mark)};" if mark in "<>&\"'" else mark for mark in secret).encode(),
+    lambda secret: quote(secret, safe="!'()*").encode(),
     lambda secret: secret.encode().hex().encode(),
     lambda secret: secret.encode().hex().upper().encode(),
 )

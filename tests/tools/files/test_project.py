@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -202,13 +203,63 @@ def test_files_that_hold_secrets_are_told_by_their_names(name: str, secret: bool
 
 @pytest.mark.parametrize(
     ("path", "target", "out"),
-    [("a", "b", False), ("a/b", "../c", False), ("a", "../c", True), ("a", "/etc", True), ("a/b", "../.git/x", True)],
+    [
+        ("a", "b", False),
+        ("a/b", "../c", False),
+        ("a", "../c", True),
+        ("a", "/etc", True),
+        ("a/b", "../.git/x", True),
+        ("a", "b/../c", True),
+        ("a/b/c", "d/../../e", True),
+        ("a/b", ".", False),
+    ],
 )
 def test_where_a_link_leads_is_told_by_its_text(path: str, target: str, out: bool) -> None:
     assert leads_out(path, target) is out
+
+
+@pytest.mark.parametrize("name", [".GIT", "git~1", "~home", "\udcff"])
+def test_rules_in_folders_that_no_tool_reads_keep_no_tool_from_working(folder: Path, tmp_path: Path, name: str) -> None:
+    """A job may have made them, where the names are allowed."""
+    for arguments in (["init", "-q"], ["add", "README.md"], ["commit", "-qm", "first"]):
+        git(folder, *arguments)
+    project = Project(folder, workspaces=Workspaces(tmp_path / "kept"))
+    copy = project.copy()
+    (copy.workspace / "tin" / name).mkdir()
+    (copy.workspace / "tin" / name / ".gitignore").write_text("*\n")
+    (copy.workspace / "tin" / "new").write_text("x")
+    assert [entry.path for entry in copy.files()] == ["README.md", "new"]
+
+
+def test_two_projects_of_one_name_are_not_taken_for_each_other(project: Project, tmp_path: Path) -> None:
+    project.copy()
+    (tmp_path / "other" / "tin").mkdir(parents=True)
+    with pytest.raises(ProjectUnusable, match="Give another name="):
+        Project(tmp_path / "other" / "tin", workspaces=project.workspaces).copy()
+    named = Project(tmp_path / "other" / "tin", workspaces=project.workspaces, name="second")
+    assert named.copy().files() == ()
+
+
+def test_tools_of_several_objects_for_one_project_make_one_copy(folder: Path, tmp_path: Path) -> None:
+    workspaces = Workspaces(tmp_path / "kept")
+    workspaces.current()
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: Project(folder, workspaces=workspaces).copy(), range(8)))
+    assert {copy.read("README.md") for copy in made} == {made[0].read("README.md")}
+    assert made[0].read("README.md") is not None
+
+
+def test_a_name_that_is_too_long_for_a_file_comes_back_as_text(use: Callable[..., str]) -> None:
+    assert "name too long" in use("write_file", path="x" * 300, text="x")
+    assert "name too long" in use("read_file", path="é" * 140)
 
 
 def test_what_was_left_out_stays_out(use: Callable[..., str]) -> None:
     assert "left out of the copy" in use("read_file", path=".env")
     assert "left out of the copy" in use("write_file", path=".env", text="x")
     assert "planted-secret" not in use("search_files", pattern="planted")
+
+
+def test_a_folder_that_is_not_there_is_told_when_the_team_is_built(tmp_path: Path) -> None:
+    with pytest.raises(ProjectUnusable, match="there is no such folder"):
+        Project(tmp_path / "nowhere")

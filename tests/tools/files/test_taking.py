@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -158,6 +159,35 @@ def test_arguments_that_are_not_what_was_shown_are_refused(
         values = {"changes": "0" * 64}
     with pytest.raises(ValidationError):
         action.arguments.model_validate(values)
+
+
+@pytest.mark.parametrize("path", ["kept/blobs/planted", ".venv/planted.pth", "a/node_modules/planted.js"])
+def test_a_patch_that_was_made_up_with_its_digest_touches_nothing_that_is_not_copied(folder: Path, path: str) -> None:
+    from signoff.tools.files.taking import Touched, apply_to_project, digest_of
+    from signoff.tools.workspace import Workspaces
+
+    patch = f"diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n+++ b/{path}\n@@ -0,0 +1 @@\n+x\n"
+    files = (Touched(path=path, before="", after=hashlib.sha256(b"x\n").hexdigest()),)
+    made_up = {"folder": str(folder), "patch": patch, "files": [file.model_dump() for file in files]}
+    action = apply_to_project(Project(folder, workspaces=Workspaces(folder / "kept")))
+    (folder / "kept").mkdir()
+    changes = action.arguments.model_validate({"changes": digest_of(str(folder), patch, files), **made_up})
+    with pytest.raises(ActionFailed, match="is no file that agents may change"):
+        action.call(changes, "key")
+    assert action.preview is not None
+    assert "cannot be applied here" in action.preview(changes)
+    assert not (folder / path).exists()
+
+
+def test_the_preview_writes_out_what_leaves_no_trace(use: Callable[..., str], action: Action[Any]) -> None:
+    unseen = "\ufe0f\U000e0101\u3164\u115f\u2800\u034f\u17b4\uffa0\u200b"
+    use("edit_file", path="README.md", old="Tin", new=unseen)
+    use("write_file", path="two\nlines  apart", text="x\n")
+    assert action.preview is not None
+    shown = action.preview(proposed(use, action))
+    assert not set(unseen) & set(shown)
+    assert "+# " + "".join(f"<U+{ord(char):04X}>" for char in unseen) in shown
+    assert "- `two<U+000A>lines  apart`: new" in shown
 
 
 def test_a_patch_of_another_folder_is_not_applied(

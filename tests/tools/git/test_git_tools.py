@@ -81,6 +81,30 @@ def test_what_is_ignored_or_holds_secrets_is_not_committed(use: Callable[..., st
     assert use("git_status").splitlines()[1:] == ["A :odd", "A sub/.gitignore"]
 
 
+def test_what_was_left_out_stays_in_commits_whatever_stands_in_its_place(
+    use: Callable[..., str], project: Project, folder: Path, as_person: Callable[..., str]
+) -> None:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "secret.key").write_text("planted")
+    as_person(folder, "add", "-f", ".")
+    commit = as_person(folder, "rev-parse", "HEAD")
+    as_person(folder, "update-index", "--add", "--cacheinfo", f"160000,{commit},module")
+    as_person(folder, "commit", "-qm", "more")
+    place = project.copy().workspace / "tin"
+    (place / "link").unlink()
+    for name in ("link", ".env", "module"):
+        (place / name).mkdir(exist_ok=True)
+        (place / name / "new").write_text("x")
+    (place / "deep").write_text("a file")
+    assert "Nothing differs" in use("git_status")
+    (place / "README.md").write_text("x")
+    use("git_branch", name="fix")
+    made = use("git_commit", message="x").split()[1]
+    kept = project.copy().repository
+    assert kept is not None
+    assert [path for _, path in kept.status("HEAD~1", made)] == ["README.md"]
+
+
 def test_secrets_of_the_history_are_not_shown(
     use: Callable[..., str], folder: Path, as_person: Callable[..., str]
 ) -> None:
@@ -258,6 +282,8 @@ def test_no_address_makes_git_start_a_program(tmp_path: Path, trap: Path) -> Non
     for address in (f"ext::{trap}", "ssh://host/x", "git@host:x", "-x", "", "relative/path", "http://example.org/x"):
         with pytest.raises(TeamError):
             Remote(address)
+    with pytest.raises(TeamError, match="reached by SSH"):
+        Remote("git@host:x")
     with pytest.raises(TeamError, match="password"):
         Remote("https://user:word@example.org/x")
     with pytest.raises(GitFailed):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from signoff.errors import ActionFailed, ForgeFailed, PullNotOpened
 from signoff.tools.action import Action
@@ -58,6 +59,11 @@ def test_a_pull_request_is_opened_once_and_read_back(
     assert len(forge.pulls) == 1
     forge.pulls[0]["state"] = "closed"  # it was opened all the same
     assert opening.reconcile(request_of, "key") == {**done, "state": "closed"}
+
+
+def test_a_title_is_one_line(opening: Action[Any], request_of: Any) -> None:
+    with pytest.raises(ValidationError, match="title"):
+        opening.arguments.model_validate({**request_of.model_dump(mode="json"), "title": "Open\n\nBase: main"})
 
 
 def test_the_preview_shows_title_text_and_patch(opening: Action[Any], request_of: Any) -> None:

@@ -50,6 +50,83 @@ def test_the_preview_shows_the_commits_and_the_whole_patch(
     assert "+Opens by itself." in shown
 
 
+def test_the_preview_shows_what_came_and_went_between_the_commits_and_their_whole_messages(
+    actions: Actions, committed: str, use: Callable[..., str], project: Project, propose: Callable[..., Any]
+) -> None:
+    place = project.copy().workspace / "tin"
+    for text, message in (("came\n", "Two\n\nThe \u202ebody."), ("went\n", "Three")):
+        (place / "file").write_text(text)
+        use("git_commit", message=message)
+    action = actions()["push_branch"]
+    assert action.preview is not None
+    shown = action.preview(propose(action, branch="fix"))
+    assert "    The <U+202E>body.\n" in shown
+    assert "+came\n" in shown
+    assert shown.index("+came\n") < shown.index("-came\n") < shown.index("+went\n")
+    assert shown.count("+Opens by itself.") == 2  # in its commit, and in the patch of all
+
+
+def test_a_history_that_nobody_can_read_is_not_proposed(
+    actions: Actions, committed: str, use: Callable[..., str], project: Project
+) -> None:
+    place = project.copy().workspace / "tin"
+    for text in ("came\n" * 70_000, "went\n"):
+        (place / "file").write_text(text)
+        use("git_commit", message="x")
+    with pytest.raises(ValidationError, match="can be shown"):
+        actions()["push_branch"].arguments.model_validate({"branch": "fix"})
+
+
+def test_attributes_that_an_agent_commits_hide_nothing_in_the_preview(
+    actions: Actions, use: Callable[..., str], project: Project, propose: Callable[..., Any]
+) -> None:
+    """Git 2.43 and newer take those of the head in a bare repository."""
+    place = project.copy().workspace / "tin"
+    (place / ".gitattributes").write_text("* -diff\n")
+    (place / "code.py").write_text("harm()\n")
+    use("git_commit", message="hide")
+    use("git_branch", name="fix")
+    (place / "README.md").write_text("x\n")
+    use("git_commit", message="more")
+    action = actions()["push_branch"]
+    assert action.preview is not None
+    assert "+harm()\n" in action.preview(propose(action, branch="fix"))
+
+
+def test_to_a_remote_that_does_not_name_its_default_branch_only_a_new_one_is_pushed(
+    actions: Actions,
+    committed: str,
+    use: Callable[..., str],
+    propose: Callable[..., Any],
+    remote: Path,
+    as_person: Person,
+) -> None:
+    as_person(remote, "symbolic-ref", "HEAD", "refs/heads/master")  # there is none, and so git tells of none
+    as_person(remote, "update-ref", "refs/heads/theirs", "main")
+    action = actions()["push_branch"]
+    before = branches(remote, as_person)
+    for name in ("master", "theirs"):
+        use("git_branch", name=name)
+        with pytest.raises(ActionFailed, match="the remote's own branch"):
+            action.call(propose(action, branch=name), name)
+    assert branches(remote, as_person) == before
+    action.call(propose(action, branch="fix"), "fix")
+    assert branches(remote, as_person)["refs/heads/fix"] == committed
+
+
+def test_to_an_empty_remote_nothing_is_pushed_that_nobody_was_shown(
+    project: Project, committed: str, propose: Callable[..., Any], tmp_path: Path, as_person: Person
+) -> None:
+    from signoff.tools.git.remote import Remote
+    from signoff.tools.git.tools import push_branch
+
+    as_person(tmp_path, "init", "-q", "--bare", "empty.git")
+    action = push_branch(project, Remote(str(tmp_path / "empty.git")))
+    with pytest.raises(ActionFailed, match="Push that commit first"):
+        action.call(propose(action, branch="fix"), "key")
+    assert branches(tmp_path / "empty.git", as_person) == {}
+
+
 def test_a_branch_without_a_commit_of_the_agent_is_not_proposed(actions: Actions, committed: str) -> None:
     action = actions()["push_branch"]
     for branch, why in (("main", "has no commit of yours"), ("none", "no commit"), ("--all", "cannot be the name")):

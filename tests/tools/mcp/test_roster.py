@@ -44,7 +44,7 @@ def test_servers_are_read_as_other_programs_write_them_with_what_is_ours() -> No
         ({"url": "https://example.org", "headers": {"Authorization": "Bearer hush"}}, "has headers for 'a'"),
         ({"type": "sse", "url": "https://example.org"}, "the type 'sse' is not spoken here"),
         ({"url": "http://example.org"}, "http is for this machine only"),
-        ({"command": "x", "risks": {"y": "safe"}}, "risks.y"),
+        ({"command": "x", "risks": {"y": "safe"}}, "'safe' of 'y' is no risk. Say one of read, sandboxed, write, "),
         ({"command": "x", "seconds": -1}, "lets no call be made"),
         ({}, "give a command or a url"),
         ("npx", "describes 'a' wrongly"),

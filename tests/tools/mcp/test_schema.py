@@ -69,6 +69,12 @@ def test_a_circle_of_references_is_allowed() -> None:
     assert misfit({"next": {"next": {"name": 3}}}, tree) == "next.next.name: 3 is not of type 'string'"
 
 
+def test_references_that_would_take_for_ever_are_not_followed() -> None:
+    defs = {f"part{at}": {"allOf": [{"$ref": f"#/$defs/part{at + 1}"}] * 2} for at in range(60)}
+    endless = {"type": "object", "$ref": "#/$defs/part0", "$defs": {**defs, "part60": {}}}
+    assert check_schema(endless) == "its schema has more than 10,000 parts"
+
+
 def test_an_expression_that_would_take_for_ever_is_not_tried() -> None:
     evil = {"type": "string", "pattern": "^(a+)+$"}
     schema = {

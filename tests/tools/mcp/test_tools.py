@@ -42,7 +42,7 @@ def plain(name: str, **schema: Any) -> McpTool:
 
 
 def test_of_a_server_that_nobody_has_accepted_there_are_no_tools(tester: Tester, folder: Path) -> None:
-    with pytest.raises(McpNotAccepted, match="signoff mcp accept tester"):
+    with pytest.raises(McpNotAccepted, match="signoff mcp list tester"):
         mcp_tools({"tester": tester()})
     assert lines(folder / "starts") == 0
 
@@ -133,6 +133,16 @@ def test_values_of_variables_are_not_shown(tester: Tester) -> None:
 def test_without_the_extra_it_says_what_to_install(tester: Tester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mcp", None)
     with pytest.raises(MissingExtra, match=r"signoff\[mcp\]"):
+        look_at("tester", tester())
+
+
+def test_another_sdk_that_somebody_elses_server_brought_is_named(
+    tester: Tester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mcp-2.3.0.dist-info").mkdir()
+    (tmp_path / "mcp-2.3.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: mcp\nVersion: 2.3.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingExtra, match=r"needs the package mcp 1, and 2\.3\.0 is installed .*signoff\[mcp\]"):
         look_at("tester", tester())
 
 
@@ -309,6 +319,20 @@ def test_a_server_that_changes_while_it_runs_is_noticed(quick: Use, folder: Path
     assert call(tools["change"], text="changed") == "changed"
     assert "describes it otherwise now" in call(tools["echo"], text="hello")
     assert lines(folder / "starts") == 2
+
+
+def test_while_a_server_does_not_say_what_has_changed_none_of_its_tools_is_called(quick: Use, folder: Path) -> None:
+    tools = quick()
+    assert call(tools["echo"], text="hello") == "hello"
+    (folder / "mute").touch()
+    assert call(tools["change"], text="changed") == "changed"
+    for _ in range(2):
+        said = call(tools["note"], text="hello")
+        assert "was not called" in said
+        assert "its tools have changed, and does not say how" in said
+    assert lines(folder / "notes") == 0
+    (folder / "mute").unlink()
+    assert call(tools["note"], text="hello") == "hello"
 
 
 def test_a_tool_that_is_added_later_is_not_there_until_it_is_accepted(quick: Use, folder: Path) -> None:

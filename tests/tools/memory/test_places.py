@@ -122,9 +122,10 @@ def test_a_damaged_file_is_told_in_one_line(home: Path) -> None:
         memory.list()
 
 
-def test_a_missing_package_is_told_in_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (home / ".signoff").mkdir()
-    (home / ".signoff" / "memory.db").touch()
+def test_a_missing_package_is_told_in_one_line_before_anything_is_approved(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "langgraph.store.sqlite", None)
     with pytest.raises(MissingExtra, match=r"signoff\[memory\]"):
-        Memory.open().list()
+        Memory.open()
+    assert Memory.open(store=InMemoryStore()).list() == []

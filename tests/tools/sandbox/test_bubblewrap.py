@@ -81,7 +81,7 @@ def test_only_harmless_things_come_back(shell: Run, workspace: Path) -> None:
 
 def test_what_was_closed_even_to_its_owner_comes_back(shell: Run, workspace: Path) -> None:
     Inside(workspace).write("d/kept", b"kept")
-    shell("echo x > d/file; chmod 0 d/file d")
+    shell("echo x > d/file; chmod 0 d/file d .")
     assert (workspace / "d" / "file").read_text() == "x\n"
     assert (workspace / "d" / "kept").read_text() == "kept"
 
@@ -227,10 +227,14 @@ def test_the_door_is_the_only_way_out(python: Run, tmp_path: Path) -> None:
 def test_a_job_is_killed_when_nobody_waits_for_it(sandbox: Bubblewrap, workspace: Path, tmp_path: Path) -> None:
     stop = threading.Event()
     with door_of(tmp_path / "door.sock", then=stop.set) as door:
-        code = "import urllib.request, time; urllib.request.urlopen('http://example.org'); time.sleep(1000)"
+        code = (
+            "import urllib.request, time; open('done', 'w').close(); urllib.request.urlopen('http://example.org')\n"
+            "time.sleep(1000)"
+        )
         job = Job(command=("python3", "-c", code), workspace=workspace, door=door, limits=SandboxLimits(seconds=60))
         done = sandbox.run(job, stop=stop)
     assert done.ended == "stopped"
+    assert os.listdir(workspace) == []
 
 
 def test_jobs_run_side_by_side(sandbox: Bubblewrap, tmp_path: Path) -> None:

@@ -250,6 +250,17 @@ def test_only_files_of_the_workspace_are_proposed(saving: Action[Any], workspace
         proposed(saving, path, "out")
 
 
+def test_nothing_is_saved_where_signoff_keeps_its_own_files(workspaces: Workspaces, home: Path) -> None:
+    Inside(workspaces.current()).write("a", b"x")
+    (home / "link").symlink_to(".")
+    for folder in (home, home / "link"):
+        saving = save_from_workspace(workspaces, Blobs(home / ".signoff"), folder)
+        saved = saving.arguments.model_validate({"path": "a", "destination": ".signoff/blobs/a"})
+        with pytest.raises(ActionFailed, match="keeps its own files"):
+            saving.call(saved, "key")
+    assert not (home / ".signoff" / "blobs" / "a").exists()
+
+
 def test_what_was_kept_must_still_be_that(saving: Action[Any], workspaces: Workspaces, home: Path) -> None:
     Inside(workspaces.current()).write("a", b"new")
     saved = proposed(saving, "a", "a")
@@ -279,3 +290,6 @@ def test_of_what_is_no_text_the_kind_and_the_place_are_shown(saving: Action[Any]
 def test_a_model_names_the_file_and_where_it_goes_and_no_more(saving: Action[Any]) -> None:
     assert set(saving.arguments.model_json_schema()["properties"]) == {"path", "destination"}
     assert saving.fixed == {"path", "sha256", "size"}
+    with pytest.raises(ValidationError, match="it takes a path and a destination") as raised:
+        saving.arguments.model_validate({"path": "a"})
+    assert "sha256" not in str(raised.value)

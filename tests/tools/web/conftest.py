@@ -50,6 +50,14 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(301, "text/plain", b"", location="/loop")
         elif path in ("/endless", "/drip"):
             self.drip(b"word " * 200 if path == "/endless" else b"x")
+        elif path == "/packed-and-more":
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain")
+            self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            self.wfile.write(gzip.compress(b"Unpacked."))
+            while not self.server.stopped.is_set():
+                self.wfile.write(b"x" * 65_536)
         elif path == "/slow-head":
             self.wfile.write(b"HTTP/1.1 200 OK\r\n")
             self.drip_head()

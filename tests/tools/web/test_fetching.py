@@ -29,6 +29,7 @@ def test_other_text_is_fetched_too(site: str, fetch: BaseTool) -> None:
     assert fetch.invoke({"url": f"{site}/text"}).endswith("\n\nA line.\n\nAnother.")
     assert fetch.invoke({"url": f"{site}/small"}).endswith("\n\nUnpacked.")
     assert fetch.invoke({"url": f"{site}/deflated"}).endswith("\n\nUnpacked.")
+    assert fetch.invoke({"url": f"{site}/packed-and-more"}).endswith("\n\nUnpacked.")
 
 
 def test_a_long_page_is_fetched_in_parts(site: str, fetch: BaseTool) -> None:

@@ -151,10 +151,12 @@ def test_the_settings_choose_the_provider(home: Path) -> None:
 
     assert chosen() == ("", "")
     assert chosen(search_url="http://127.0.0.1:8888/search") == ("json", "127.0.0.1")
-    assert chosen(search="brave") == ("brave", "api.search.brave.com")
+    assert chosen(search="brave", search_key="a-key") == ("brave", "api.search.brave.com")
     assert chosen(search="tavily", search_url="https://gateway.example/t") == ("tavily", "gateway.example")
     with pytest.raises(SettingsError, match="SIGNOFF_SEARCH_URL"):
         chosen(search="json")
+    with pytest.raises(SettingsError, match="SIGNOFF_SEARCH_KEY: is not set, and SIGNOFF_SEARCH=tavily wants a key"):
+        chosen(search="tavily")
 
 
 def test_the_settings_open_the_web_as_far_as_they_say(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

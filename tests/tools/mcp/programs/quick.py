@@ -50,6 +50,8 @@ for line in sys.stdin:
             version = params["protocolVersion"]
             result = {"protocolVersion": version, "capabilities": capabilities, "serverInfo": info}
             say({"id": asked["id"], "result": result})
+        case "tools/list" if (FOLDER / "mute").exists():
+            say({"id": asked["id"], "error": {"code": -32603, "message": "not now"}})
         case "tools/list":
             say({"id": asked["id"], "result": {"tools": listed()}})
         case "tools/call" if params["name"] == "refuse":
