@@ -15,7 +15,10 @@ FOR_ALL = ("signoff.errors", "signoff.settings", "signoff.__version__")
 """What every room may import from the front door."""
 
 LONGEST = 400
-LONGER: dict[str, str] = {"signoff/errors.py": "every error of every room, in one tree"}
+LONGER: dict[str, str] = {
+    "signoff/errors.py": "every error of every room, in one tree",
+    "tests/checkpoints/test_saver_model.py": "one state machine and the model that it is held to",
+}
 """Files that may be longer than that, each with the reason."""
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "manager", "data", "process"}
 MAY_PRINT = ("desk", "benchmarks", "make.py", "inside")
