@@ -7,11 +7,19 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from signoff.tools.sandbox.bubblewrap import Bubblewrap
+
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
 def _read(path: Path) -> Any:
     return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]  # it ships no types
+
+
+def _skip_without_sandbox(notebook: Any) -> None:
+    problem = Bubblewrap().problem() if "sandbox_tools" in str(notebook.cells) else ""
+    if problem:
+        pytest.skip(f"bubblewrap cannot be used here: {problem}")
 
 
 def _outputs(notebook: Any) -> str:
@@ -21,6 +29,7 @@ def _outputs(notebook: Any) -> str:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path, home: Path) -> None:
     notebook = _read(path)
+    _skip_without_sandbox(notebook)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(home)}}).execute()
     assert not any(cell.get("outputs") for cell in _read(path).cells), "commit it without outputs"
 
@@ -38,6 +47,7 @@ def test_the_first_report_pauses_is_approved_and_shown(home: Path) -> None:
 def test_the_tools_are_shown_with_a_chart_and_a_figure_that_was_computed(home: Path) -> None:
     (path,) = [path for path in NOTEBOOKS if path.stem == "02_tools"]
     notebook = _read(path)
+    _skip_without_sandbox(notebook)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(home)}}).execute()
     shown = _outputs(notebook)
     for expected in ("image/png", "ships a year: 318", "secrets here: []", "Action external | can be invoked: False"):
