@@ -51,7 +51,7 @@ def test(args: list[str]) -> int:
 def test_long(args: list[str]) -> int:
     """Run all tests, the slow ones too."""
     set_up("dev")
-    return follow([tool("pytest"), "-q", "-n", "2", *args])
+    return follow([tool("pytest"), "-q", "-n", "2", "--dist", "worksteal", *args])
 
 
 def check(_: list[str]) -> int:

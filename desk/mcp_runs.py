@@ -17,7 +17,8 @@ from signoff.settings import Settings
 
 MOST_AT_ONCE = 4
 _MOST_SECONDS = 60.0
-_ENDED = ("done", "stopped", "failed")
+_ENDED = ("done", "stopped")
+"""A run that failed can go on: it may have been cut off at the end of the process that drove it."""
 
 
 class Question(BaseModel):

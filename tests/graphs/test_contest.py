@@ -49,8 +49,14 @@ def check_decided_in_the_ledger(found: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
-def test_five_hundred_times_eight_decide_and_perform(database: str, tmp_path: Path, kind: str) -> None:
-    check_decided_in_the_ledger(rounds(database, tmp_path, kind, "ledger", 500))
+def test_hundreds_of_times_eight_decide_and_perform(database: str, tmp_path: Path, kind: str) -> None:
+    check_decided_in_the_ledger(rounds(database, tmp_path, kind, "ledger", 200 if "://" in database else 500))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_a_thousand_times_eight_decide_and_perform(database: str, tmp_path: Path, kind: str) -> None:
+    check_decided_in_the_ledger(rounds(database, tmp_path, kind, "ledger", 1000))
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])

@@ -59,7 +59,7 @@ def test_a_process_killed_at_any_line_pays_once_or_has_a_person_asked(database: 
     check(found)
     # What is killed is what this is about: most rounds are cut off, at lines of every module that decides or writes.
     killed = [turn for turn in found if turn["killed"]]
-    assert len(killed) > 0.95 * len(found) > 600
+    assert len(killed) > 0.95 * len(found) > (300 if "://" in database else 600)
     modules = {turn["line"].partition(":")[0] for turn in killed}
     assert modules >= {"graphs.gate", "graphs.act", "graphs.decision", "graphs.answers"}
     assert modules >= {f"checkpoints.{name}" for name in ("approvals", "docket", "effects", "audit", "runs", "ledger")}

@@ -2,10 +2,10 @@
 
 Arguments: the ledger's database, an empty folder, `some` or `every`, and the scenarios, if not all. `every` kills
 each line of `graphs` and of the ledger at every hit. `some` leaves out what only routes, and kills a line where a
-scenario is the first to reach it: in the modules that decide, call and write at its first hit, in SQLite at its last
-as well; of the other modules every fourth line, at its first hit, in SQLite, and every other fourth in
-PostgreSQL; and of the lines that were killed before every hundredth, at its last hit. Prints a JSON line for each
-kill. Everything is imported and warmed up first and each process is a fork.
+scenario is the first to reach it: in the modules that decide, call and write in SQLite each line at its first and its
+last hit, in PostgreSQL every second line at its first; of the other modules every fourth line, at its first hit, in
+SQLite, and every other fourth in PostgreSQL; and of the lines that were killed before every hundredth, at its last
+hit. Prints a JSON line for each kill. Everything is imported and warmed up first and each process is a fork.
 """
 
 import gc
@@ -204,8 +204,10 @@ class Killing:
                 yield from ((line, hit) for hit in range(1, times + 1))
             elif line in self.seen:
                 yield from [(line, times)] if place % SAMPLE == len(self.seen) % SAMPLE else []
+            elif line[0] in CORE and "://" not in self.database:
+                yield from ((line, hit) for hit in sorted({1, times}))
             elif line[0] in CORE:
-                yield from ((line, hit) for hit in sorted({1} if "://" in self.database else {1, times}))
+                yield from [(line, 1)] if line[1] % 2 or line[0] == "naive" else []
             elif line[1] % 4 == 2 * ("://" in self.database):
                 yield line, 1
         self.seen |= set(counted)
