@@ -158,6 +158,13 @@ class Agent(Generic[A]):
         return (*self.actions, *more)
 
     @property
+    def offered(self) -> tuple[Action[Any], ...]:
+        """The actions that its model is offered: with a `propose`, its `actions` are for that."""
+        if self.propose is None:
+            return self.at_gate
+        return tuple(given for given in self.tools if isinstance(given, Action))
+
+    @property
     def described(self) -> dict[str, Any]:
         """What it is, in plain values: for the supervisor's model and for people."""
         return {

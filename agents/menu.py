@@ -85,9 +85,7 @@ def _compose(agent: Agent[Any]) -> Menu:
     if agent.model is None:
         raise TeamError(f"Agent {agent.role!r} has no model.")
     form = agent.form or agent.gives
-    # With a function that proposes, the agent's actions are for that.
-    proposable = agent.at_gate if agent.propose is None else [one for one in agent.tools if isinstance(one, Action)]
-    offered = {action.name: action for action in proposable}
+    offered = {action.name: action for action in agent.offered}
     specs = [
         *(convert_to_openai_tool(tool) for tool in agent.in_loop),
         *(_spec(action.name, action.description, action.arguments) for action in offered.values()),

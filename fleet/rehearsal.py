@@ -122,12 +122,11 @@ def _stand_in(agent: Agent[Any], turns: deque[dict[str, Any]], acted: Mapping[st
         artifact: Artifact = agent.gives.model_validate(turn["gives"])
         return artifact
 
-    own = {given.name for given in agent.tools if isinstance(given, Action)}
+    offered = {action.name for action in agent.offered}
 
     def propose(artifact: Artifact, task: Task) -> Sequence[Proposal]:
-        if agent.propose is None:
-            return list(made)  # its model proposed them while it worked
-        return [*(proposal for proposal in made if proposal.action in own), *agent.propose(artifact, task)]
+        by_model = [proposal for proposal in made if proposal.action in offered]
+        return [*by_model, *(agent.propose(artifact, task) if agent.propose is not None else ())]
 
     return replace(
         agent,
