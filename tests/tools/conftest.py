@@ -1,4 +1,4 @@
-"""Documents to read, made here so that nothing binary lies in the repository."""
+"""Documents to read, made here so that nothing binary lies in the repository; and what tests of projects share."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import io
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import docx
 import pytest
 from pypdf import PdfReader, PdfWriter
 
+from signoff.tools.action import Action
+from signoff.tools.files.project import Project
 from signoff.tools.sources import Sources
+from signoff.tools.tool import Tool
+from signoff.tools.workspace import Workspaces
 
 PdfLine = tuple[float, float, str]
 """Height on the page, size of the letters, text."""
@@ -110,3 +115,22 @@ def opened() -> Iterator[Callable[..., Sources]]:
     yield open_sources
     for sources in every:
         sources.close()
+
+
+@pytest.fixture
+def project(folder: Path, tmp_path: Path) -> Project:
+    """A project in the `folder` of the test, with copies of its own."""
+    return Project(folder, workspaces=Workspaces(tmp_path / "kept"))
+
+
+@pytest.fixture
+def use(tools: tuple[Tool | Action[Any], ...]) -> Callable[..., str]:
+    """Calls one of the `tools` of the test by its name."""
+    named = {tool.name: tool for tool in tools}
+
+    def call(name: str, /, **arguments: Any) -> str:
+        tool = named[name]
+        assert isinstance(tool, Tool)
+        return str(tool.invoke(arguments))
+
+    return call

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from signoff.tools.action import Action
 from signoff.tools.files.project import Project
 from signoff.tools.files.tools import file_tools
 from signoff.tools.tool import Tool
-from signoff.tools.workspace import Workspaces
 
 FILES = {
     "README.md": b"# Tin\n\nA can of things.\n",
@@ -38,21 +36,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def project(folder: Path, tmp_path: Path) -> Project:
-    return Project(folder, workspaces=Workspaces(tmp_path / "kept"))
-
-
-@pytest.fixture
-def use(project: Project) -> Callable[..., str]:
-    """Calls a tool by its name."""
-    tools = {tool.name: tool for tool in file_tools(project)}
-
-    def call(name: str, /, **arguments: Any) -> str:
-        tool = tools[name]
-        assert isinstance(tool, Tool)
-        return str(tool.invoke(arguments))
-
-    return call
+def tools(project: Project) -> tuple[Tool | Action[Any], ...]:
+    """What `use` calls."""
+    return file_tools(project)
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from signoff.tools.files.project import Project
 from signoff.tools.git.github import GitHub
 from signoff.tools.git.tools import git_tools
 from signoff.tools.tool import Tool
-from signoff.tools.workspace import Workspaces
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -55,21 +54,9 @@ def remote(folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def project(folder: Path, tmp_path: Path) -> Project:
-    return Project(folder, workspaces=Workspaces(tmp_path / "kept"))
-
-
-@pytest.fixture
-def use(project: Project) -> Callable[..., str]:
-    """Calls a tool by its name."""
-    tools = {tool.name: tool for tool in git_tools(project)}
-
-    def call(name: str, /, **arguments: Any) -> str:
-        tool = tools[name]
-        assert isinstance(tool, Tool)
-        return str(tool.invoke(arguments))
-
-    return call
+def tools(project: Project) -> tuple[Tool | Action[Any], ...]:
+    """What `use` calls."""
+    return git_tools(project)
 
 
 @pytest.fixture
