@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from signoff.agents.artifacts import Artifact
 from signoff.agents.context import Say, say_nothing
-from signoff.checkpoints.budget import NO_LIMIT, Budget, budget_of
+from signoff.checkpoints.ledger.budgets.model import NO_LIMIT, Budget, budget_of
 from signoff.errors import TeamError
 from signoff.tools.action import Action, Proposal
 from signoff.tools.tool import LOOP_RISKS, Tool

@@ -26,9 +26,9 @@ from signoff.errors import ModelDeclined
 
 if TYPE_CHECKING:
     from signoff.agents.link import Link
-    from signoff.checkpoints.budget import Amount
-    from signoff.checkpoints.budgets import Hold
-    from signoff.checkpoints.spending import CallRecord
+    from signoff.checkpoints.ledger.budgets.budgets import Hold
+    from signoff.checkpoints.ledger.budgets.model import Amount
+    from signoff.checkpoints.ledger.budgets.usage_log import CallRecord
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from signoff.agents.context import Payer
 from signoff.agents.prices import FREE, Price
-from signoff.checkpoints.budget import Amount
-from signoff.checkpoints.spending import CallRecord
+from signoff.checkpoints.ledger.budgets.model import Amount
+from signoff.checkpoints.ledger.budgets.usage_log import CallRecord
 
 NAMES_OF_MAX: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 """What providers call the bound of an answer."""

@@ -8,13 +8,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from signoff.checkpoints.budget import Budget, Scope, scopes_of
+from signoff.checkpoints.ledger.budgets.model import Budget, Scope, scopes_of
 from signoff.errors import SettingsError
 from signoff.settings import Settings
 
 if TYPE_CHECKING:
     from signoff.agents.tape import Tape
-    from signoff.checkpoints.ledger import Ledger
+    from signoff.checkpoints.ledger.ledger import Ledger
 
 
 LEVELS: Final = ("call", "agent", "run", "team", "day")

@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, message
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from signoff.checkpoints.digest import digest
+from signoff.checkpoints.canonical import digest
 from signoff.checkpoints.redaction import redact
 
 Kind = Literal["model", "tool"]

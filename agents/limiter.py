@@ -2,7 +2,7 @@
 
 Nothing is known of an endpoint at first: a call goes alone, then three times as many with every round of answers, until
 an answer names a limit, or one is refused, or so many went at once that there is none to speak of. From then on calls
-without a limit start at once; with one they start at moments of the key's timeline (signoff.checkpoints.rates).
+without a limit start at once; with one they start at moments of the key's timeline (ledger.rate_limits).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 from signoff.agents.gauge import Gauge, window_of
 from signoff.agents.ratelimits import Reading, read_headers
 from signoff.agents.turns import Turns
-from signoff.checkpoints.rates import (
+from signoff.checkpoints.ledger.rate_limits import (
     KINDS,
     LEAD,
     SPAN,
@@ -42,7 +42,7 @@ from signoff.checkpoints.rates import (
 from signoff.errors import SignoffError
 
 if TYPE_CHECKING:
-    from signoff.checkpoints.ledger import Ledger
+    from signoff.checkpoints.ledger.ledger import Ledger
 
 __all__ = ["Limiter", "RateLimit", "Ticket", "limiter_for"]
 

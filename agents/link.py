@@ -22,7 +22,7 @@ from signoff.agents.faults import Fault
 from signoff.agents.limiter import Ticket, limiter_for
 from signoff.agents.prices import FREE, Price, price_of
 from signoff.agents.terms import Terms
-from signoff.checkpoints.budget import Amount, Scope
+from signoff.checkpoints.ledger.budgets.model import Amount, Scope
 from signoff.errors import (
     BudgetExhausted,
     ContextTooLong,
@@ -34,7 +34,7 @@ from signoff.errors import (
 )
 
 if TYPE_CHECKING:
-    from signoff.checkpoints.budgets import Hold
+    from signoff.checkpoints.ledger.budgets.budgets import Hold
 
 _LONGEST_PAUSE: Final = 30.0
 """Seconds between two tries, unless the endpoint asks for more."""

@@ -28,7 +28,7 @@ from signoff.errors import UnknownPrice
 from signoff.settings import load_settings
 
 if TYPE_CHECKING:
-    from signoff.checkpoints.budgets import Hold
+    from signoff.checkpoints.ledger.budgets.budgets import Hold
 
 GUARDED: Final = "guarded"
 """The type that a guarded model tells callbacks it is."""

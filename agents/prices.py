@@ -9,7 +9,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Protocol
 
-from signoff.checkpoints.budget import nano_dollars
+from signoff.checkpoints.ledger.budgets.model import nano_dollars
 from signoff.settings import DollarsPerMillion
 
 

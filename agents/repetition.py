@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from signoff.checkpoints.digest import canonical_json
+from signoff.checkpoints.canonical import canonical_json
 
 _AGAIN = 2
 """Turns in a row that only repeat calls and get what they got before."""

@@ -19,7 +19,7 @@ from langchain_core.messages import BaseMessage
 from signoff.agents.placeholders import Restorer, change_message, change_texts, json_text, put_back
 from signoff.agents.private_data import KINDS, Span, find_private
 from signoff.agents.recent import Recent, text_key
-from signoff.checkpoints.digest import readable_text
+from signoff.checkpoints.canonical import readable_text
 from signoff.checkpoints.redaction import redact, redact_text
 from signoff.checkpoints.secret_texts import REDACTED
 

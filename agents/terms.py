@@ -8,8 +8,8 @@ from functools import lru_cache
 
 from signoff.agents.context import Payer, budgets_of, current_payer
 from signoff.agents.shield import Shield
+from signoff.checkpoints.ledger.rate_limits import RateLimit
 from signoff.checkpoints.opening import configured_ledger
-from signoff.checkpoints.rates import RateLimit
 from signoff.errors import SettingsError
 from signoff.settings import DollarsPerMillion, Settings, load_settings
 

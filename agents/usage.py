@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from signoff.checkpoints.budget import NANO
+from signoff.checkpoints.ledger.budgets.model import NANO
 
 
 class Usage(TypedDict):

@@ -22,7 +22,7 @@ from signoff.agents.threads import in_thread
 from signoff.agents.toolbox import NOT_THE_STEPS
 from signoff.agents.tracing import Span, agent_span
 from signoff.agents.usage import Usage
-from signoff.checkpoints.digest import check_storable, readable_text
+from signoff.checkpoints.canonical import check_storable, readable_text
 from signoff.errors import BudgetExhausted, ModelUnreachable, SignoffError, TeamError, WorkFailed
 from signoff.tools.action import Proposal
 

@@ -209,7 +209,7 @@ def be_one_of_many(name: str, folder: Path, number: int, plan: Plan, line: Barri
 def measure_processes(folder: Path, plan: Plan) -> Figures:
     """Several processes on one file, each with a crowd of its own."""
     figures, (count, threads, _) = no_figures(), plan.processes
-    multiprocessing.set_forkserver_preload(["signoff.checkpoints.saver", "langgraph.checkpoint.sqlite.aio"])
+    multiprocessing.set_forkserver_preload(["signoff.checkpoints.saver.saver", "langgraph.checkpoint.sqlite.aio"])
     for turn in range(plan.rounds):
         for name in (OURS, OURS_ASYNC, OFFICIAL, OFFICIAL_ASYNC, BARE):
             home = folder / f"processes-{turn}-{name}"

@@ -21,7 +21,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 
 OURS, OURS_ASYNC, OFFICIAL, OFFICIAL_ASYNC = "ours", "ours async", "SqliteSaver", "AsyncSqliteSaver"
 MEMORY, BARE = "InMemorySaver", "bare INSERT"

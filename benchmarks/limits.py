@@ -116,7 +116,7 @@ async def limiter_alone(url: str, folder: Path) -> AsyncIterator[Job]:
     import aiohttp
 
     from signoff.agents.limiter import limiter_for
-    from signoff.checkpoints.ledger import Ledger
+    from signoff.checkpoints.ledger.ledger import Ledger
 
     ledger = Ledger(folder / "limiter.db")
     limiter = limiter_for(ledger, url)

@@ -56,8 +56,8 @@ async def ours(url: str, folder: Path) -> AsyncIterator[Job]:
     from signoff import Agent, Team
     from signoff.agents.artifacts import Artifact, Verdict
     from signoff.agents.models import load_models
-    from signoff.checkpoints.ledger import Ledger
-    from signoff.checkpoints.saver import SqliteCheckpointer
+    from signoff.checkpoints.ledger.ledger import Ledger
+    from signoff.checkpoints.saver.saver import SqliteCheckpointer
     from signoff.settings import load_settings
     from signoff.tools.tool import tool as as_tool
 

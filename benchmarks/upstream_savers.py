@@ -15,7 +15,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 
 USED_BY = {("sync_checkpointer", "sqlite"), ("async_checkpointer", "sqlite_aio")}
 """Parameters of the tests that get a saver from here."""

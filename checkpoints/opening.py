@@ -7,9 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from signoff.checkpoints.address import is_address
-from signoff.checkpoints.hooks import configured_hooks
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.db.url import is_address
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.ledger.notifications.hooks import configured_hooks
 from signoff.checkpoints.redaction import remember_settings
 from signoff.errors import MissingExtra
 from signoff.settings import Settings
@@ -44,11 +44,11 @@ def open_saver(
     always has both. SettingsError for any other address, MissingExtra if the packages for PostgreSQL are not installed.
     """
     if not is_address(database):
-        from signoff.checkpoints.saver import SqliteCheckpointer  # late: whoever needs only the ledger is quicker
+        from signoff.checkpoints.saver.saver import SqliteCheckpointer  # late: whoever needs only the ledger is quicker
 
         return SqliteCheckpointer(database, types=types, key=key)
     try:
-        from signoff.checkpoints.postgres import PostgresOpening
+        from signoff.checkpoints.saver.postgres_checkpointer import PostgresOpening
     except ImportError as error:
         raise MissingExtra("Keeping checkpoints in PostgreSQL", "postgres") from error
     return PostgresOpening(str(database), types=types, key=key)
@@ -56,8 +56,8 @@ def open_saver(
 
 def configured_saver(settings: Settings) -> Opening:
     """The saver of the database and the key that the settings name; a database of signoff 0.1 is brought up to date."""
-    from signoff.checkpoints.migration import migrate
-    from signoff.checkpoints.saver import SqliteCheckpointer
+    from signoff.checkpoints.saver.official.migration import migrate
+    from signoff.checkpoints.saver.saver import SqliteCheckpointer
 
     key = settings.encryption_key.get_secret_value() if settings.encryption_key is not None else None
     opening = open_saver(settings.database_name, key=key)

@@ -16,8 +16,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
 
-from signoff.checkpoints.digest import readable_text
-from signoff.checkpoints.secret_names import Cover, covers
+from signoff.checkpoints.canonical import readable_text
+from signoff.checkpoints.secret_patterns import Cover, covers
 from signoff.checkpoints.secret_texts import REDACTED, hide_patterns
 
 _SHORTEST: Final = 8

@@ -7,7 +7,7 @@ import binascii
 import re
 from typing import Final
 
-from signoff.checkpoints.secret_names import Cover, covers
+from signoff.checkpoints.secret_patterns import Cover, covers
 
 REDACTED: Final = "[redacted]"
 

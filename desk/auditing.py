@@ -16,9 +16,9 @@ from typing import Any, Literal, TextIO
 from rich.console import Console
 
 from signoff.checkpoints import clock
-from signoff.checkpoints.address import is_address
-from signoff.checkpoints.chain import EMPTY, Head
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.db.url import is_address
+from signoff.checkpoints.ledger.chain import EMPTY, Head
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.desk.terminal import print_json, say
 from signoff.errors import NoDatabase, SettingsError

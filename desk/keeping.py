@@ -12,13 +12,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from signoff.checkpoints.address import is_address, scheme_of
-from signoff.checkpoints.cipher import new_key
-from signoff.checkpoints.file import LEDGER_TABLE, tables_in
-from signoff.checkpoints.ledger import Ledger
-from signoff.checkpoints.official import ImportProgress, import_official
+from signoff.checkpoints.db.sqlite import LEDGER_TABLE, tables_in
+from signoff.checkpoints.db.url import is_address, scheme_of
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.encoding.cipher import new_key
+from signoff.checkpoints.saver.official.importer import ImportProgress, import_official
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.desk.terminal import print_json, row, say, table
 from signoff.errors import NoDatabase, SettingsError
 from signoff.settings import Settings, load_settings

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from signoff.agents.usage import NO_USAGE, Usage
 from signoff.agents.words import counted
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.ledger.runs import RunRecord
 from signoff.checkpoints.opening import configured_ledger
-from signoff.checkpoints.runs import RunRecord
 from signoff.desk.terminal import command, print_json, row, say, table
 from signoff.errors import SettingsError
 from signoff.settings import load_settings

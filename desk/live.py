@@ -15,7 +15,7 @@ from rich.text import Text
 
 from signoff.agents.usage import NO_USAGE, Usage
 from signoff.agents.words import counted
-from signoff.checkpoints.budget import NO_LIMIT, Budget
+from signoff.checkpoints.ledger.budgets.model import NO_LIMIT, Budget
 from signoff.desk.terminal import say, visible
 from signoff.fleet.events import Event, Watch
 from signoff.graphs.state import PlanStep

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from signoff.agents.injection import find_orders
-from signoff.checkpoints.digest import digest
+from signoff.checkpoints.canonical import digest
 from signoff.desk.terminal import can_ask, command, print_json, say
 from signoff.errors import McpUnusable, SettingsError
 from signoff.settings import load_settings

@@ -12,7 +12,7 @@ from signoff.agents.context import budgets_of
 from signoff.agents.models import OFFLINE, choose_model
 from signoff.agents.terms import Terms
 from signoff.agents.tracing import set_up
-from signoff.checkpoints.budget import Budget
+from signoff.checkpoints.ledger.budgets.model import Budget
 from signoff.errors import SettingsError, SourcesMissing, UnknownTeam
 from signoff.graphs.catalog import TEAMS
 from signoff.settings import Settings, load_settings

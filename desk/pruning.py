@@ -15,10 +15,10 @@ from typing import Final, Literal
 import typer
 from rich.console import Console
 
-from signoff.checkpoints.file import LEDGER_TABLE, tables_in
-from signoff.checkpoints.ledger import Ledger
-from signoff.checkpoints.saver import SqliteCheckpointer
-from signoff.checkpoints.threads import ThreadEntry, list_threads
+from signoff.checkpoints.db.sqlite import LEDGER_TABLE, tables_in
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.threads import ThreadEntry, list_threads
 from signoff.desk.keeping import opened, size_text
 from signoff.desk.terminal import can_ask, print_json, say
 from signoff.errors import SettingsError, UnknownThread

@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.prompt import Prompt
 from rich.text import Text
 
-from signoff.checkpoints.asking import Approval
+from signoff.checkpoints.ledger.approval import Approval
 from signoff.desk.terminal import say, visible
 from signoff.errors import BadAnswer
 from signoff.graphs.answers import Decision, read_edit

@@ -13,9 +13,9 @@ from typing import Any, Literal
 from rich.console import Console
 
 from signoff.agents.context import budgets_of
-from signoff.checkpoints.asking import Approval
-from signoff.checkpoints.budget import Budget
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.approval import Approval
+from signoff.checkpoints.ledger.budgets.model import Budget
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.desk.live import usage_text, watch_live
 from signoff.desk.question import ask_person, edit_in_editor, read_change, show_proposal

@@ -14,7 +14,7 @@ from signoff.agents.context import Payer, paying
 from signoff.agents.models import choose_model
 from signoff.agents.tape import Tape
 from signoff.agents.tiers import tiers_of
-from signoff.checkpoints.runs import RunRecord
+from signoff.checkpoints.ledger.runs import RunRecord
 from signoff.desk.terminal import say
 from signoff.errors import SettingsError, TapeMiss
 from signoff.fleet.run import Run

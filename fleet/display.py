@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from signoff.agents.artifacts import Analysis, Draft
-from signoff.checkpoints.asking import Approval
-from signoff.checkpoints.runs import RunRecord
+from signoff.checkpoints.ledger.approval import Approval
+from signoff.checkpoints.ledger.runs import RunRecord
 from signoff.errors import BlobMissing
 from signoff.graphs.state import PlanStep
 from signoff.tools.blobs import Blobs

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, TypedDict
 
-from signoff.checkpoints.asking import Approval
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.approval import Approval
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger, configured_saver
 from signoff.checkpoints.redaction import redact
 from signoff.errors import CannotExport, RunElsewhere

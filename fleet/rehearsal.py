@@ -25,12 +25,12 @@ from sqlalchemy import update
 from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Artifact
 from signoff.checkpoints import clock
-from signoff.checkpoints.asking import Approval
-from signoff.checkpoints.authority import Person
-from signoff.checkpoints.digest import digest
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.canonical import digest
+from signoff.checkpoints.ledger.approval import Approval
+from signoff.checkpoints.ledger.authority import Person
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.ledger.schema import approvals
 from signoff.checkpoints.redaction import redact
-from signoff.checkpoints.tables import approvals
 from signoff.errors import ActionFailed, SignoffError, StoreError, TeamError, WorkFailed
 from signoff.fleet.history import FORMAT, Story, own_arguments, read_ending
 from signoff.fleet.run import Run

@@ -17,15 +17,15 @@ from langgraph.types import StateSnapshot
 from signoff.agents.context import budgets_of
 from signoff.agents.tracing import run_span
 from signoff.agents.usage import NO_USAGE, Usage
-from signoff.checkpoints.asking import Approval
-from signoff.checkpoints.authority import Person
-from signoff.checkpoints.budget import Budget, budget_of
-from signoff.checkpoints.digest import readable_text
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.canonical import readable_text
+from signoff.checkpoints.ledger.approval import Approval
+from signoff.checkpoints.ledger.authority import Person
+from signoff.checkpoints.ledger.budgets.model import Budget, budget_of
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.ledger.runs import RunRecord, Status
 from signoff.checkpoints.opening import configured_ledger, configured_saver
-from signoff.checkpoints.owner import current_owner
-from signoff.checkpoints.runs import RunRecord, Status
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.process_identity import current_owner
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import NothingAsked, RunBusy, RunElsewhere, SeveralAsked, SignoffError, StoreError, UnknownApproval
 from signoff.fleet.display import run_html, run_markdown
 from signoff.fleet.events import Event, Watch, read_events

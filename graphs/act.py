@@ -11,10 +11,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
 from signoff.agents.tracing import act_span
-from signoff.checkpoints.asking import Approval
-from signoff.checkpoints.effects import Effect
-from signoff.checkpoints.ledger import Ledger
-from signoff.checkpoints.owner import current_owner
+from signoff.checkpoints.ledger.approval import Approval
+from signoff.checkpoints.ledger.effects import Effect
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.process_identity import current_owner
 from signoff.errors import ActionFailed, AlreadyDecided, RunBusy
 from signoff.graphs.budgeting import raised_by
 from signoff.graphs.caller import is_own_run

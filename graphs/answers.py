@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from signoff.checkpoints.asking import Approval
-from signoff.checkpoints.digest import check_storable, readable_text
+from signoff.checkpoints.canonical import check_storable, readable_text
+from signoff.checkpoints.ledger.approval import Approval
 from signoff.errors import BadAnswer
 from signoff.tools.action import Action
 

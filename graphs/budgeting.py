@@ -11,8 +11,8 @@ from typing import Any
 from signoff.agents.context import Payer, Say, budgets_of, current_payer, say_nothing
 from signoff.agents.usage import NO_USAGE, Usage
 from signoff.agents.words import counted
-from signoff.checkpoints.budget import NO_LIMIT, Budget
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.budgets.model import NO_LIMIT, Budget
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import BudgetExhausted
 from signoff.graphs.control import Raise, describe_scope, store_proposal
 from signoff.graphs.state import RAISE_BUDGET, StoredProposal, TeamState

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from langchain_core.runnables import RunnableConfig
 
-from signoff.checkpoints.authority import Person
-from signoff.checkpoints.digest import digest_text
+from signoff.checkpoints.canonical import digest_text
+from signoff.checkpoints.ledger.authority import Person
 
 
 def calling_person(config: RunnableConfig) -> Person:

@@ -8,9 +8,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from signoff.checkpoints.digest import check_storable, readable_text
-from signoff.checkpoints.effects import CLAIM_SECONDS, Effect
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.canonical import check_storable, readable_text
+from signoff.checkpoints.ledger.effects import CLAIM_SECONDS, Effect
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import ActionFailed, StoreError
 
 

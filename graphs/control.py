@@ -8,9 +8,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from signoff.checkpoints.budget import Budget
-from signoff.checkpoints.digest import digest
-from signoff.checkpoints.effects import Effect
+from signoff.checkpoints.canonical import digest
+from signoff.checkpoints.ledger.budgets.model import Budget
+from signoff.checkpoints.ledger.effects import Effect
 from signoff.graphs.state import CONTINUE_RUN, RAISE_BUDGET, StoredProposal
 from signoff.tools.action import Action, Proposal
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from signoff.checkpoints.asking import Approval
-from signoff.checkpoints.authority import Authority, Person
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.approval import Approval
+from signoff.checkpoints.ledger.authority import Authority, Person
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import BadAnswer
 from signoff.graphs.answers import Decision
 from signoff.graphs.control import CONTROLS

@@ -21,10 +21,10 @@ from langgraph.types import Command, Interrupt, interrupt
 
 from signoff.agents.tracing import gate_span
 from signoff.checkpoints import clock
-from signoff.checkpoints.asking import Approval
-from signoff.checkpoints.authority import Person
-from signoff.checkpoints.digest import digest
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.canonical import digest
+from signoff.checkpoints.ledger.approval import Approval
+from signoff.checkpoints.ledger.authority import Person
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import AlreadyDecided, BadAnswer, SignoffError
 from signoff.graphs.answers import Decision, read_answer
 from signoff.graphs.caller import calling_person, is_own_run

@@ -10,8 +10,8 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveM
 from langchain_core.runnables import RunnableConfig
 
 from signoff.agents.usage import NO_USAGE
-from signoff.checkpoints.digest import check_storable, readable_text
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.canonical import check_storable, readable_text
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import TeamError
 from signoff.graphs.caller import calling_person, is_own_run, thread_of
 from signoff.graphs.state import ASKS_TO_GO_ON, CurrentRun, NodeWithConfig, Outcome, TeamState, Update, question_over

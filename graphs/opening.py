@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from signoff.checkpoints import clock
-from signoff.checkpoints.asking import Approval, Question
-from signoff.checkpoints.digest import digest
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.canonical import digest
+from signoff.checkpoints.ledger.approval import Approval, Question
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.graphs.answers import misfit
 from signoff.graphs.budgeting import may_raise
 from signoff.graphs.control import CONTROLS, SETTLE_OUTCOME

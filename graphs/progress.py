@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from signoff.agents.artifacts import Artifact, Verdict
-from signoff.checkpoints.digest import digest, digest_text
+from signoff.checkpoints.canonical import digest, digest_text
 from signoff.graphs.state import Turn
 
 NUDGE: Final = 1

@@ -10,8 +10,8 @@ from typing import Any
 from langgraph.graph import END, START, StateGraph
 
 from signoff.agents.agent import Agent
-from signoff.checkpoints.budget import Budget, budget_of
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.budgets.model import Budget, budget_of
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.errors import TeamError
 from signoff.graphs.act import build_act

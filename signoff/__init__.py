@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from signoff.agents.agent import Agent, Limits, Task
     from signoff.agents.artifacts import Analysis, Artifact, Draft, Evidence, Quote, Review, Verdict
     from signoff.agents.models import load_models
-    from signoff.checkpoints.budget import Budget
-    from signoff.checkpoints.hooks import CommandHook, Webhook
-    from signoff.checkpoints.ledger import Ledger
+    from signoff.checkpoints.ledger.budgets.model import Budget
+    from signoff.checkpoints.ledger.ledger import Ledger
+    from signoff.checkpoints.ledger.notifications.hooks import CommandHook, Webhook
     from signoff.checkpoints.opening import open_saver
-    from signoff.checkpoints.saver import SqliteCheckpointer
+    from signoff.checkpoints.saver.saver import SqliteCheckpointer
     from signoff.errors import SignoffError
     from signoff.fleet.run import Run
     from signoff.graphs.patterns import Above, Below, Between, Exactly, Matches, Not, OneOf
@@ -82,12 +82,12 @@ _HOMES = {
     "Ask": "graphs.rules",
     "Below": "graphs.patterns",
     "Between": "graphs.patterns",
-    "Budget": "checkpoints.budget",
-    "CommandHook": "checkpoints.hooks",
+    "Budget": "checkpoints.ledger.budgets.model",
+    "CommandHook": "checkpoints.ledger.notifications.hooks",
     "Draft": "agents.artifacts",
     "Evidence": "agents.artifacts",
     "Exactly": "graphs.patterns",
-    "Ledger": "checkpoints.ledger",
+    "Ledger": "checkpoints.ledger.ledger",
     "Limits": "agents.agent",
     "Matches": "graphs.patterns",
     "Not": "graphs.patterns",
@@ -101,12 +101,12 @@ _HOMES = {
     "Settings": "settings",
     "SignoffError": "errors",
     "Sources": "tools.sources",
-    "SqliteCheckpointer": "checkpoints.saver",
+    "SqliteCheckpointer": "checkpoints.saver.saver",
     "Supervisor": "graphs.supervisor",
     "Task": "agents.agent",
     "Team": "graphs.team",
     "Verdict": "agents.artifacts",
-    "Webhook": "checkpoints.hooks",
+    "Webhook": "checkpoints.ledger.notifications.hooks",
     "When": "graphs.rules",
     "load_models": "agents.models",
     "open_saver": "checkpoints.opening",

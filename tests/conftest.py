@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from signoff.checkpoints.ledger import Ledger
+    from signoff.checkpoints.ledger.ledger import Ledger
 
 GUARD = Path(__file__).parent / "guard"
 
@@ -116,7 +116,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def ledger(database: str) -> Iterator[Ledger]:
     """An empty ledger, in both kinds of database in turn."""
-    from signoff.checkpoints.ledger import Ledger
+    from signoff.checkpoints.ledger.ledger import Ledger
 
     opened = Ledger(database)
     yield opened

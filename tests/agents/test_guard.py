@@ -20,8 +20,8 @@ from signoff.agents.endpoint import Endpoint
 from signoff.agents.guard import GuardedModel, guard
 from signoff.agents.models import load_models
 from signoff.agents.terms import Terms
-from signoff.checkpoints.budget import Budget
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.budgets.model import Budget
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import (
     BudgetExhausted,
     ContextTooLong,

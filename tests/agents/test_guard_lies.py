@@ -14,8 +14,8 @@ from signoff.agents.context import Payer, paying
 from signoff.agents.endpoint import Endpoint
 from signoff.agents.guard import GuardedModel, guard
 from signoff.agents.terms import Terms
-from signoff.checkpoints.budget import Budget
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.budgets.model import Budget
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import BudgetExhausted, ModelRefused, ModelUnreachable
 from signoff.settings import load_settings
 from signoff.testing import ScriptedServer, fails, garbles, hangs

@@ -14,9 +14,9 @@ from sqlalchemy import select
 
 from signoff.agents.limiter import Limiter, RateLimit, Ticket, limiter_for
 from signoff.agents.turns import Turns
-from signoff.checkpoints.ledger import Ledger
-from signoff.checkpoints.rates import PrivateRates, Rates
-from signoff.checkpoints.tables import rates
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.ledger.rate_limits import PrivateRates, Rates
+from signoff.checkpoints.ledger.schema import rates
 from signoff.errors import ForeignDatabase
 from signoff.testing import Allowance, ScriptedServer
 from signoff.testing.allowance import Counting, Meter
@@ -87,7 +87,7 @@ def test_event_loops_of_one_process_share_a_limit(tmp_path: Path) -> None:
 CALLER = """
 import asyncio, http.client, sys
 from signoff.agents.limiter import limiter_for
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.ledger import Ledger
 
 BODY = '{"model": "scripted", "messages": [{"role": "user", "content": "?"}]}'
 

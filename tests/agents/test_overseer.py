@@ -11,8 +11,8 @@ from signoff import Agent, Artifact, Team
 from signoff.agents.context import Payer, paying
 from signoff.agents.guard import guard
 from signoff.agents.overseer import Overseer
-from signoff.checkpoints.budget import Budget
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.budgets.model import Budget
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import BudgetExhausted, UnknownPrice
 from signoff.testing import ScriptedModel, ScriptedServer, calls, fails, gives
 from signoff.tools.tool import tool

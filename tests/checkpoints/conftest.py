@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from signoff import Ledger
-from signoff.checkpoints.hooks import Hook
+from signoff.checkpoints.ledger.notifications.hooks import Hook
 
 
 @dataclass

@@ -33,7 +33,7 @@ from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 
 TALKS = 4
 """Threads of a file: two are written by a thread of the operating system each, two by tasks of one event loop."""

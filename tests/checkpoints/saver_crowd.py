@@ -20,7 +20,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 
 path, writers, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 STEPS_AFTER = 5

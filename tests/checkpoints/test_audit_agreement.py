@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, delete, insert, select, update
 
-from signoff.checkpoints import tables
-from signoff.checkpoints.asking import Question
-from signoff.checkpoints.authority import Authority, Person, Requirement
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger import schema as tables
+from signoff.checkpoints.ledger.approval import Question
+from signoff.checkpoints.ledger.authority import Authority, Person, Requirement
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import NotAllowed
 
 FINANCE = Authority((Requirement("finance"),), quorum=2, four_eyes=True)

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from signoff.checkpoints.ledger import Ledger
-from signoff.checkpoints.verification import Problem, Verification
+from signoff.checkpoints.ledger.audit_chain import Problem, Verification
+from signoff.checkpoints.ledger.ledger import Ledger
 
 ENTRIES = 50
 FIRST = "0" * 64

@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import Engine, event, select
 
 from signoff.checkpoints import clock
-from signoff.checkpoints.budget import Amount, Budget, Scope, scopes_of
-from signoff.checkpoints.budgets import Hold
-from signoff.checkpoints.ledger import Ledger
-from signoff.checkpoints.spending import CallRecord
-from signoff.checkpoints.tables import holds, usage
+from signoff.checkpoints.ledger.budgets.budgets import Hold
+from signoff.checkpoints.ledger.budgets.model import Amount, Budget, Scope, scopes_of
+from signoff.checkpoints.ledger.budgets.usage_log import CallRecord
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.ledger.schema import holds, usage
 from signoff.errors import BudgetExhausted, DatabaseUnusable
 
 DOLLAR = 1_000_000_000

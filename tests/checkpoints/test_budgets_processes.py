@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from signoff.checkpoints.budget import Amount, Budget, Scope
-from signoff.checkpoints.ledger import Ledger
-from signoff.checkpoints.tables import holds, usage
+from signoff.checkpoints.ledger.budgets.model import Amount, Budget, Scope
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.ledger.schema import holds, usage
 from signoff.errors import BudgetExhausted
 
 DOLLAR = 1_000_000_000
@@ -23,9 +23,9 @@ MOST = 5_000_000
 
 HOLD = """
 import sys
-from signoff.checkpoints.budget import *
-from signoff.checkpoints.ledger import Ledger
-from signoff.checkpoints.spending import CallRecord
+from signoff.checkpoints.ledger.budgets.model import *
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.ledger.budgets.usage_log import CallRecord
 ledger = Ledger(sys.argv[1])
 day = Scope("day:2026-01-31", Budget(usd=1))
 held = [ledger.budgets.reserve([day], Amount(nusd=int(sys.argv[3])), seconds=600) for _ in range(int(sys.argv[2]))]
@@ -37,9 +37,9 @@ for hold in held:
 
 JOBS = """
 import asyncio, random, sys
-from signoff.checkpoints.budget import *
-from signoff.checkpoints.ledger import Ledger
-from signoff.checkpoints.spending import CallRecord
+from signoff.checkpoints.ledger.budgets.model import *
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.ledger.budgets.usage_log import CallRecord
 from signoff.errors import BudgetExhausted
 
 database, jobs, most, seed = sys.argv[1], *map(int, sys.argv[2:])
@@ -191,9 +191,9 @@ def test_a_process_ends_whatever_is_under_way(start: Any) -> None:
 def test_a_forked_child_and_its_parent_both_go_on(ledger: Ledger, start: Any) -> None:
     code = """
 import os, sys
-from signoff.checkpoints.budget import *
-from signoff.checkpoints.ledger import Ledger
-from signoff.checkpoints.spending import CallRecord
+from signoff.checkpoints.ledger.budgets.model import *
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.ledger.budgets.usage_log import CallRecord
 ledger, day = Ledger(sys.argv[1]), Scope("day:2026-01-31", Budget(usd=1))
 mine = ledger.budgets.reserve([day], Amount(nusd=10), seconds=60)
 child = os.fork()

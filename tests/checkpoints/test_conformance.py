@@ -29,7 +29,7 @@ from langgraph.checkpoint.conformance.spec import (
     test_put_writes,
 )
 
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 
 Saver = BaseCheckpointSaver[Any]
 Spec = Callable[[Saver], Coroutine[Any, Any, None]]

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from signoff.checkpoints.hooks import CommandHook, Webhook, configured_hooks
-from signoff.checkpoints.notices import Notice
+from signoff.checkpoints.ledger.notifications.hooks import CommandHook, Webhook, configured_hooks
+from signoff.checkpoints.ledger.notifications.outbox import Notice
 from signoff.errors import HookFailed, SettingsError
 from signoff.settings import load_settings
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from signoff.checkpoints.asking import Approval, Question
-from signoff.checkpoints.ledger import Ledger
-from signoff.checkpoints.owner import current_owner
+from signoff.checkpoints.ledger.approval import Approval, Question
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.process_identity import current_owner
 from signoff.errors import (
     AlreadyDecided,
     DatabaseUnusable,
@@ -39,7 +39,7 @@ def asked(ledger: Ledger, proposal: str = "p-1", expires_in: float | None = None
 
 def dead_owner() -> str:
     """The owner string of a process that has ended."""
-    code = "from signoff.checkpoints.owner import current_owner; print(current_owner())"
+    code = "from signoff.checkpoints.process_identity import current_owner; print(current_owner())"
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
 

@@ -13,8 +13,8 @@ from typing import IO, Any
 import pytest
 from sqlalchemy import text
 
-from signoff.checkpoints.ledger import Ledger
-from signoff.checkpoints.tables import metadata
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.ledger.schema import metadata
 from signoff.errors import DatabaseUnusable, DatabaseVersion, ForeignDatabase, SettingsError
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork on this system")
@@ -23,7 +23,7 @@ ROUNDS = 10
 
 APPEND = """
 import sys
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.ledger import Ledger
 ledger = Ledger(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -34,7 +34,7 @@ for number in range(int(sys.argv[2])):
 
 HOLD = """
 import sys
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.ledger import Ledger
 ledger = Ledger(sys.argv[1])
 with ledger.write() as connection:
     ledger.audit.append(connection, "", "people", name="lost", role="", change="")
@@ -44,7 +44,7 @@ with ledger.write() as connection:
 
 FORK = """
 import os, sys, threading
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import DatabaseUnusable
 
 def write(name, then=lambda: None):
@@ -275,7 +275,7 @@ def run_fork(*words: str) -> "subprocess.CompletedProcess[str]":
 def test_a_child_has_a_connection_of_its_own(address: str) -> None:
     code = """
 import os, sys
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.ledger import Ledger
 def backend():
     with ledger.read() as connection:
         return connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.errors import DatabaseUnusable, MissingExtra, SettingsError
 from signoff.settings import Settings, load_settings
@@ -192,8 +192,8 @@ def test_the_settings_name_a_server_and_do_not_show_its_password(address: str, m
 def test_without_the_package_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(sys.modules):
         if name.partition(".")[0] == "psycopg" or name in (
-            "signoff.checkpoints.ledger_server",
-            "signoff.checkpoints.postgres_address",
+            "signoff.checkpoints.db.postgres",
+            "signoff.checkpoints.db.postgres_address",
         ):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "psycopg", None)

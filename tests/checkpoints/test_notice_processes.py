@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from signoff.checkpoints.hooks import Webhook
+from signoff.checkpoints.ledger.notifications.hooks import Webhook
 
 
 def in_a_child(code: str, *args: str) -> subprocess.Popen[bytes]:

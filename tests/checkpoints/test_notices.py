@@ -14,11 +14,11 @@ from sqlalchemy import text
 
 from signoff import Ledger
 from signoff.checkpoints import clock
-from signoff.checkpoints.asking import Approval, Question
-from signoff.checkpoints.authority import Authority, Requirement
-from signoff.checkpoints.hooks import CommandHook, Webhook
-from signoff.checkpoints.notices import Notice
-from signoff.checkpoints.owner import current_owner
+from signoff.checkpoints.ledger.approval import Approval, Question
+from signoff.checkpoints.ledger.authority import Authority, Requirement
+from signoff.checkpoints.ledger.notifications.hooks import CommandHook, Webhook
+from signoff.checkpoints.ledger.notifications.outbox import Notice
+from signoff.checkpoints.process_identity import current_owner
 from signoff.errors import HookFailed, UnknownNotice
 
 NOBODY = "http://127.0.0.1:9/"

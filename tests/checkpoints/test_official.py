@@ -23,9 +23,9 @@ from langgraph.graph.message import add_messages
 from langgraph.types import Command, Send, interrupt
 from pydantic import BaseModel
 
-from signoff.checkpoints.official import ImportedCounts, ImportProgress, import_official
-from signoff.checkpoints.saver import SqliteCheckpointer
-from signoff.checkpoints.threads import list_threads
+from signoff.checkpoints.saver.official.importer import ImportedCounts, ImportProgress, import_official
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.threads import list_threads
 from signoff.errors import UnlistedType
 
 
@@ -275,8 +275,8 @@ def test_an_import_that_is_killed_leaves_no_half_thread_and_the_next_one_complet
                 place = put(saver, place, {"step": [step]})
     code = (
         "import os, signal, sys\n"
-        "from signoff.checkpoints.official import import_official\n"
-        "from signoff.checkpoints.saver import SqliteCheckpointer\n"
+        "from signoff.checkpoints.saver.official.importer import import_official\n"
+        "from signoff.checkpoints.saver.saver import SqliteCheckpointer\n"
         "def die(step):\n"
         "    if step.done == int(sys.argv[3]):\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -300,8 +300,8 @@ def test_the_package_of_the_official_saver_is_not_needed(home: Path) -> None:
     code = (
         "import sys\n"
         "sys.modules['langgraph.checkpoint.sqlite'] = None\n"
-        "from signoff.checkpoints.official import import_official\n"
-        "from signoff.checkpoints.saver import SqliteCheckpointer\n"
+        "from signoff.checkpoints.saver.official.importer import import_official\n"
+        "from signoff.checkpoints.saver.saver import SqliteCheckpointer\n"
         "with SqliteCheckpointer('ours.db') as saver:\n"
         "    print(import_official('official.db', saver).threads)\n"
     )

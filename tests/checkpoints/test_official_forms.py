@@ -16,8 +16,8 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from pydantic import BaseModel
 
-from signoff.checkpoints.official import import_official
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.official.importer import import_official
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import DatabaseUnusable, ImportFailed, UnlistedType
 
 

@@ -21,9 +21,9 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.graph import START, StateGraph
 
-from signoff.checkpoints.cipher import new_key
 from signoff.checkpoints.opening import open_saver
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.encoding.cipher import new_key
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import DatabaseUnusable, KeyMissing, MissingExtra, SettingsError, UnlistedType, WrongKey
 
 SECRET = "the-owner-of-the-harbour"
@@ -258,8 +258,8 @@ def test_an_address_given_as_a_path_makes_no_folder_named_after_it(home: Path) -
 def test_without_the_packages_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(sys.modules):
         if name.partition(".")[0] == "psycopg" or name in (
-            "signoff.checkpoints.postgres",
-            "signoff.checkpoints.postgres_saver",
+            "signoff.checkpoints.saver.postgres_checkpointer",
+            "signoff.checkpoints.saver.postgres_saver",
         ):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "psycopg", None)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from signoff.checkpoints.owner import current_owner, is_gone
+from signoff.checkpoints.process_identity import current_owner, is_gone
 
-CODE = "from signoff.checkpoints.owner import current_owner; print(current_owner())"
+CODE = "from signoff.checkpoints.process_identity import current_owner; print(current_owner())"
 
 knows_pids = pytest.mark.skipif(
     not (sys.platform == "darwin" or Path("/proc/self/ns/pid").exists()), reason="nothing tells where a pid belongs"
@@ -77,7 +77,7 @@ def test_an_owner_can_be_followed_by_more_words() -> None:
 def test_a_child_that_nobody_has_waited_for_is_gone() -> None:
     code = """
 import os
-from signoff.checkpoints.owner import current_owner, is_gone
+from signoff.checkpoints.process_identity import current_owner, is_gone
 reading, writing = os.pipe()
 child = os.fork()
 if not child:

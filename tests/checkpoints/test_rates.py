@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 
-from signoff.checkpoints.ledger import Ledger
-from signoff.checkpoints.rates import (
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.ledger.rate_limits import (
     LEAD,
     SPAN,
     Flow,
@@ -26,7 +26,7 @@ from signoff.checkpoints.rates import (
     settle,
     take,
 )
-from signoff.checkpoints.tables import rates
+from signoff.checkpoints.ledger.schema import rates
 from signoff.errors import DatabaseUnusable
 
 FIFTY = RateLimit(requests_per_minute=3000)

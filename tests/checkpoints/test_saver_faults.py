@@ -10,8 +10,8 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import CheckpointMetadata, empty_checkpoint
 
-from signoff.checkpoints.cipher import new_key
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.encoding.cipher import new_key
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import DatabaseUnusable, KeyMissing, NotEncrypted, SignoffError, ThreadNotEmpty, WrongKey
 
 CONFIG: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}

@@ -22,7 +22,7 @@ from langgraph.types import Command, Overwrite, PregelTask, Send, StateSnapshot,
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 
 Saver = BaseCheckpointSaver[Any]
 Graph = Pregel[Any, Any, Any, Any]

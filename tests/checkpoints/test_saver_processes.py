@@ -16,7 +16,7 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import DatabaseUnusable, DatabaseVersion, ForeignDatabase, LeaseLost, ThreadHeld
 
 CROWD = Path(__file__).with_name("saver_crowd.py")
@@ -25,7 +25,7 @@ THREAD: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": ""
 ANOTHER = """
 import sys
 from langgraph.checkpoint.base import empty_checkpoint
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 path, owner, seconds, name, parent = sys.argv[1:]
 with SqliteCheckpointer(path) as saver:
     writer = saver.leased(owner, seconds=float(seconds)) if owner else saver
@@ -196,7 +196,7 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(path: Path) -> None:
 import asyncio, os, resource, sys
 from pathlib import Path
 from langgraph.checkpoint.base import empty_checkpoint
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import DatabaseUnusable
 path = Path(sys.argv[1])
 
@@ -241,7 +241,7 @@ def test_a_saver_that_was_opened_before_a_fork_works_in_both_processes(path: Pat
     code = """
 import os, sys, warnings
 from langgraph.checkpoint.base import empty_checkpoint
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 warnings.simplefilter("ignore", DeprecationWarning)  # a fork with threads is what is tried
 
 def put(place, name):

@@ -20,7 +20,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.pregel import Pregel
 
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import UnlistedType
 
 T = TypeVar("T")

@@ -23,7 +23,7 @@ from langgraph.store.base import GetOp, Item
 from langgraph.types import Command, Interrupt, Overwrite, PregelTask, Send, StateSnapshot, TimeoutPolicy
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from signoff.checkpoints.strict import KNOWN, StrictSerializer
+from signoff.checkpoints.saver.encoding.serializer import KNOWN, StrictSerializer
 from signoff.errors import UnlistedType, Unstorable
 
 NOW = datetime(2026, 11, 22, 17, 30, tzinfo=UTC)

@@ -13,7 +13,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Command, Send
 from pydantic import BaseModel
 
-from signoff.checkpoints.strict import StrictSerializer
+from signoff.checkpoints.saver.encoding.serializer import StrictSerializer
 from signoff.errors import Unstorable
 
 NOW = datetime(2026, 11, 22, 17, 30, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import OperationalError
 
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import DatabaseUnusable, UnknownRun
 
 CROWD = 30

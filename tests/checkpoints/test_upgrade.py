@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
-from signoff.checkpoints.ledger import Ledger
-from signoff.checkpoints.tables import SCHEMA_VERSION
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.ledger.schema import SCHEMA_VERSION
 from signoff.errors import DatabaseUnusable
 
 FIRST_VERSION = """
@@ -163,7 +163,7 @@ def test_an_upgrade_is_done_once(path: Path) -> None:
 KILL = """
 import os, signal, sys
 from sqlalchemy import Engine, event
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.ledger import Ledger
 
 def upgrade(path, last):
     seen = 0
@@ -222,7 +222,7 @@ def restore(path: Path, content: bytes) -> None:
 
 def test_processes_that_upgrade_at_once_all_succeed(path: Path) -> None:
     fill(path)
-    code = "import sys; from signoff.checkpoints.ledger import Ledger; print(Ledger(sys.argv[1]).runs.get('r-1').goal)"
+    code = "import sys; from signoff import Ledger; print(Ledger(sys.argv[1]).runs.get('r-1').goal)"
     command = [sys.executable, "-c", code, str(path)]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert [process.communicate(timeout=120)[0] for process in started] == ["g\n"] * 4

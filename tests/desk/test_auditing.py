@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.ledger import Ledger
 
 DATABASE = Path(".signoff", "signoff.db")
 FIRST = "0" * 64

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from signoff import Ledger
-from signoff.checkpoints.budget import Amount
-from signoff.checkpoints.spending import CallRecord
+from signoff.checkpoints.ledger.budgets.model import Amount
+from signoff.checkpoints.ledger.budgets.usage_log import CallRecord
 
 CALLS = (
     CallRecord(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from signoff import Run
-from signoff.checkpoints.authority import Person
+from signoff.checkpoints.ledger.authority import Person
 from signoff.errors import SignoffError
 
 SHOP = Path(__file__).parent / "programs" / "shop.py"
@@ -126,7 +126,7 @@ def expire(run: Run, shop: Shop) -> None:
     from sqlalchemy import update
 
     from signoff.checkpoints import clock
-    from signoff.checkpoints.tables import approvals
+    from signoff.checkpoints.ledger.schema import approvals
 
     ledger = run.team.ledger
     assert ledger is not None

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 
 from signoff import Ledger
-from signoff.checkpoints.asking import Question
+from signoff.checkpoints.ledger.approval import Question
 
 NOBODY = "http://127.0.0.1:9/"
 

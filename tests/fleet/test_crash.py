@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.ledger import Ledger
 
 ROUNDS = Path(__file__).with_name("crash_rounds.py")
 SEED = int(os.environ.get("CRASH_SEED", "20261122"))

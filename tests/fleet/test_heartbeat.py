@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from signoff import Agent, Artifact, Ledger, Run, Task, Team
 from signoff.checkpoints import clock
-from signoff.checkpoints.tables import runs
+from signoff.checkpoints.ledger.schema import runs
 from signoff.desk.listing import list_runs, show_run, standing
 from signoff.graphs.heartbeat import Heart
 

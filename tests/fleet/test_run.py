@@ -5,7 +5,7 @@ import pytest
 from pydantic import BaseModel
 
 from signoff import Action, Agent, Artifact, Draft, Policy, Run, Task, Team
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import (
     AlreadyDecided,
     BadAnswer,

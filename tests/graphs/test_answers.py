@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from signoff import Action
-from signoff.checkpoints.asking import Approval
-from signoff.checkpoints.authority import Authority
+from signoff.checkpoints.ledger.approval import Approval
+from signoff.checkpoints.ledger.authority import Authority
 from signoff.errors import BadAnswer
 from signoff.graphs.answers import Decision, read_answer
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import pytest
 
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.testing import Call, Item, ScriptedServer, calls
 
 PROGRAM = Path(__file__).parent / "programs" / "canaries.py"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from signoff import Policy
-from signoff.checkpoints.owner import current_owner
+from signoff.checkpoints.process_identity import current_owner
 from signoff.errors import DryRun
 
 APPROVE = {"decisions": [{"type": "approve"}]}

@@ -16,7 +16,7 @@ import pytest
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 
 QUESTION = "Why does the tide rise and fall?"
 DATABASE = Path(".signoff", "signoff.db")
@@ -66,7 +66,7 @@ def client(home: Path, request: pytest.FixtureRequest) -> Iterator[SyncLangGraph
     graphs = {"agent": "signoff.graphs.report:graph", "patient": "./patient.py:graph"}
     config: dict[str, Any] = {"dependencies": ["."], "graphs": graphs}
     if request.param == "our saver":
-        config["checkpointer"] = {"path": "signoff.checkpoints.server.checkpointer"}
+        config["checkpointer"] = {"path": "signoff.checkpoints.saver.langgraph_server.checkpointer"}
     (home / "langgraph.json").write_text(json.dumps(config))
     port = _free_port()
     command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload", "--port", str(port)]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from signoff.agents.agent import Agent
 from signoff.agents.artifacts import Artifact
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import TeamError
 from signoff.graphs.policy import Policy
 from signoff.graphs.team import Team

@@ -13,7 +13,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Artifact
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import StoreError
 from signoff.graphs.team import Team
 from signoff.testing import ScriptedModel, calls, gives

@@ -6,7 +6,7 @@ import posixpath
 import re
 from typing import Final
 
-from signoff.checkpoints.secret_names import covers
+from signoff.checkpoints.secret_patterns import covers
 from signoff.tools.inside import stays_inside
 
 MADE: Final = frozenset(

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from signoff.checkpoints.digest import canonical_json
+from signoff.checkpoints.canonical import canonical_json
 from signoff.errors import ActionFailed, BlobMissing, FileRefused, HalfApplied, PatchMisfit
 from signoff.tools.action import Action
 from signoff.tools.blobs import Blobs

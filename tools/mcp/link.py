@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from signoff.checkpoints.digest import canonical_json
+from signoff.checkpoints.canonical import canonical_json
 from signoff.errors import McpLost, McpNotCalled, McpUnusable, MissingExtra
 from signoff.tools.mcp.loop import submit
 from signoff.tools.mcp.offer import McpTool, Offer

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from signoff.checkpoints.digest import canonical_json, check_storable, digest_text
+from signoff.checkpoints.canonical import canonical_json, check_storable, digest_text
 from signoff.tools.mcp.schema import check_schema
 
 MOST_TOOLS = 500

@@ -7,7 +7,7 @@ import binascii
 import json
 from typing import TYPE_CHECKING, Any
 
-from signoff.checkpoints.digest import readable_text
+from signoff.checkpoints.canonical import readable_text
 from signoff.tools.blobs import Blobs
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from signoff.checkpoints import clock
-from signoff.checkpoints.digest import digest_text
+from signoff.checkpoints.canonical import digest_text
 from signoff.checkpoints.redaction import redact_text
 
 LONGEST_TEXT: Final = 2_000

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from pydantic import ValidationError
 
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.errors import MemoryFull, UnknownMemory
 from signoff.settings import Settings, load_settings

@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from signoff.checkpoints.address import is_address
-from signoff.checkpoints.file import make_folder, tables_in
+from signoff.checkpoints.db.sqlite import make_folder, tables_in
+from signoff.checkpoints.db.url import is_address
 from signoff.errors import DatabaseUnusable, ForeignDatabase, MissingExtra
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class ServerPlace:
 
     def __init__(self, address: str) -> None:
         try:
-            from signoff.checkpoints.postgres_address import PostgresAddress
+            from signoff.checkpoints.db.postgres_address import PostgresAddress
         except ImportError as error:
             raise MissingExtra("Keeping memories in PostgreSQL", "postgres") from error
         self._address, self._is_set_up = PostgresAddress(address), False

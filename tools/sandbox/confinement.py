@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from signoff.checkpoints.owner import current_owner
+from signoff.checkpoints.process_identity import current_owner
 from signoff.tools.sandbox import forwarder
 from signoff.tools.sandbox.sandbox import MB, Job
 from signoff.tools.sandbox.scene import given_paths

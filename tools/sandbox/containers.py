@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from signoff.checkpoints.owner import is_gone
+from signoff.checkpoints.process_identity import is_gone
 from signoff.errors import FileRefused, SandboxMissing
 from signoff.settings import load_settings
 from signoff.tools.inside import walk

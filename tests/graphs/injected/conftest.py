@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from signoff import Action, Policy, Run, Team, report_team
 from signoff.agents.researcher import Finding, Findings
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.settings import Settings, load_settings
 from signoff.testing import Call, ScriptedModel, calls, gives, says
 from signoff.tools.act import Act, acting

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 from payments import EUROS, Bank, Payment, Person, Verdict, build_team, config_of, drive
 
 from signoff import Ledger
-from signoff.checkpoints.asking import Question
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.ledger.approval import Question
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import AlreadyDecided, RunBusy
 from signoff.graphs.act import perform
 

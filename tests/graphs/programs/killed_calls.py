@@ -18,7 +18,7 @@ from langgraph.types import Command
 from payments import Bank, Person, build_team, config_of, drive
 
 from signoff import Ledger
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 
 CELLS = itertools.product(
     ("sync", "async", "exit"), ("before", "after"), ("continue", "approve again"), ("value", "id"), (1, 3)

@@ -23,7 +23,7 @@ from naive import with_naive_act
 from payments import Bank, Kind, Person, Verdict, build_team, config_of, drive
 
 from signoff import Ledger
-from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.graphs.act import perform
 
 WAYS = ("answer", "continue", "decide")

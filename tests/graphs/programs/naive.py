@@ -6,7 +6,7 @@ from langgraph.types import Command
 from payments import Bank, Payment
 
 from signoff import Ledger
-from signoff.checkpoints.owner import current_owner
+from signoff.checkpoints.process_identity import current_owner
 from signoff.graphs.state import TeamState, make_outcome, settle_first
 
 

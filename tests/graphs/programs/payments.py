@@ -18,7 +18,7 @@ from langgraph.types import Command
 from pydantic import BaseModel
 
 from signoff import Action, Agent, Artifact, Ledger, Policy, Task, Team
-from signoff.checkpoints.asking import Approval
+from signoff.checkpoints.ledger.approval import Approval
 from signoff.graphs.control import SETTLE_OUTCOME
 
 Kind = Literal["plain", "reconcile", "idempotent"]

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from signoff.agents.agent import Agent
 from signoff.agents.artifacts import Artifact
-from signoff.checkpoints.digest import digest
+from signoff.checkpoints.canonical import digest
 from signoff.errors import ActionFailed, BadAnswer, McpLost
 from signoff.fleet.run import Run
 from signoff.graphs.policy import Policy

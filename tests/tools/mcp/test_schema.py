@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ValidationError
 
-from signoff.checkpoints.digest import digest
+from signoff.checkpoints.canonical import digest
 from signoff.tools.mcp.schema import arguments_of, check_schema, misfit
 
 JSON = st.recursive(

@@ -1,0 +1,80 @@
+"""A ledger in a PostgreSQL database."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+
+from signoff.checkpoints.db.postgres_address import PostgresAddress
+
+_WRITER_LOCK: Final = 0x5169_6E0F_0000_0002
+"""Number of the advisory lock that whoever writes holds, so that the audit log has one order."""
+_IDLE_SECONDS: Final = 20
+"""A writer that says nothing for longer is cut off and its transaction undone: its machine may be gone."""
+_IDLE_CONNECTIONS: Final = 2
+_MORE_CONNECTIONS: Final = 8
+
+
+class LedgerServer:
+    """The database at an address; its tables are made when it is opened."""
+
+    is_there: Final = True
+
+    def __init__(self, address: str, busy_seconds: float) -> None:
+        self._address, self._busy_seconds = PostgresAddress(address), busy_seconds
+        self.name = self._address.name
+
+    def open(self) -> Engine:
+        """Its connections. A transaction with the option `writes` holds the write lock from its start."""
+        engine = create_engine(
+            "postgresql+psycopg://",
+            creator=self._connect,
+            pool_size=_IDLE_CONNECTIONS,
+            max_overflow=_MORE_CONNECTIONS,
+            pool_timeout=self._busy_seconds,
+            pool_pre_ping=True,
+            use_native_hstore=False,
+            hide_parameters=True,
+        )
+        event.listen(engine, "begin", self._begin)
+        return engine
+
+    def explain(self, error: SQLAlchemyError) -> str:
+        """The driver's own words, without the SQL and without passwords."""
+        cause = getattr(error, "orig", None) or error
+        if isinstance(cause, psycopg.errors.LockNotAvailable):
+            return f"locked: another process has been writing to it for {self._busy_seconds:g} s"
+        return self._address.tell(cause)
+
+    def tear(self) -> None:
+        """This process is a child that was forked amid a transaction: it makes connections of its own."""
+
+    def _connect(self) -> psycopg.Connection:
+        # A server-side prepared statement would be missed by a connection that a proxy hands to many.
+        return psycopg.connect(
+            self._address.text, **self._address.options, client_encoding="utf8", prepare_threshold=None
+        )
+
+    def _begin(self, connection: Connection) -> None:
+        if connection.get_execution_options().get("writes"):
+            _run(
+                connection,
+                # With one view of the whole transaction it would be one from before the lock was ours.
+                "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+                f"SET LOCAL lock_timeout = {max(1, round(self._busy_seconds * 1000))}",
+                f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS} s'",
+                # With a weaker setting a crash of the server may lose what was committed; a stronger one stays.
+                "SELECT set_config('synchronous_commit', 'on', true) "
+                "WHERE current_setting('synchronous_commit') <> 'remote_apply'",
+                f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})",
+            )
+        else:
+            _run(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
+def _run(connection: Connection, *statements: str) -> None:
+    """Run them in one message to the server."""
+    connection.exec_driver_sql("; ".join(statements), execution_options={"no_parameters": True}).close()

@@ -1,0 +1,1 @@
+"""The ledger: runs, approvals, effects, budgets, usage and the audit log."""

@@ -1,0 +1,247 @@
+"""Notices: an outbox in the ledger, so that whoever is told of something is told exactly when it was committed."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+
+from signoff.checkpoints import clock
+from signoff.checkpoints.canonical import canonical_json
+from signoff.checkpoints.ledger.notifications.hooks import Hook, HookEvent, configured_hooks
+from signoff.checkpoints.ledger.notifications.sender import Sender
+from signoff.checkpoints.ledger.schema import ledger_meta, notices, runs
+from signoff.checkpoints.process_identity import is_gone
+from signoff.checkpoints.redaction import redact, redact_text
+from signoff.errors import UnknownNotice
+
+if TYPE_CHECKING:
+    from signoff.checkpoints.ledger.ledger import Ledger
+
+NoticeStatus = Literal["due", "sent", "given_up"]
+"""due: to be sent, perhaps again; sent: taken by its hook; given_up: tried often enough, or refused for good."""
+
+_LONGEST_TEXT = 2_000
+"""Longer texts among the arguments are cut: a notice says what waits, the ledger has all of it."""
+
+_DEEPEST = 20
+_BATCH = 50
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One thing that one hook is told."""
+
+    id: str
+    """The same at every try."""
+    hook: str
+    event: str
+    run_id: str
+    body: str
+    """JSON, as it is sent."""
+    at: str
+    status: NoticeStatus
+    tries: int
+    next_at: str
+    error: str
+    """Why the last try failed."""
+
+
+class Notices:
+    """The notices table. What is written here is sent by threads of their own, and never fails a run."""
+
+    def __init__(self, ledger: Ledger, hooks: Sequence[Hook] | None = None) -> None:
+        """`hooks`: who is told; None: whom the settings name, which are read on first use."""
+        self._ledger, self._given, self._added = ledger, hooks, threading.local()
+        self.after_try: Callable[[Notice], None] | None = None
+        """Called after each try of this process, from a sender's thread, with the notice as it stands then."""
+
+    @cached_property
+    def hooks(self) -> Mapping[str, Hook]:
+        """Who is told, by name."""
+        found = self._given
+        if found is None:
+            from signoff.settings import load_settings
+
+            found = configured_hooks(load_settings())
+        return {hook.name: hook for hook in found}
+
+    def add(self, connection: Connection, event: HookEvent, run_id: str, **body: Any) -> None:
+        """Have everybody told who wants to know, if this transaction is committed. `body`: JSON values."""
+        told = [hook.name for hook in self.hooks.values() if event in hook.events]
+        if not told:
+            return
+        at, about = clock.now(), _about(connection, run_id) | _cut(redact(body))
+        for name in told:
+            notice_id = f"n-{secrets.token_hex(12)}"
+            text = canonical_json({"event": event, "id": notice_id, "at": at, "run": run_id, **about})
+            connection.execute(
+                insert(notices).values(
+                    id=notice_id, hook=name, event=event, run_id=run_id, body=text, at=at, status="due", next_at=at
+                )
+            )
+        self._added.any = True
+
+    def after_commit(self) -> None:
+        """Have what this thread added sent; called by the ledger after each commit."""
+        if getattr(self._added, "any", False):
+            self._added.any = False
+            for sender in self._senders:
+                sender.wake()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until everything due now was tried, no longer than so many seconds; True if nothing is left to be sent.
+
+        For commands that end soon: what they leave is sent by the next process.
+        """
+        ends = None if seconds is None else time.monotonic() + seconds
+        if self.due():
+            for sender in self._senders:
+                sender.wake()
+        for sender in self._senders:
+            sender.wait(None if ends is None else max(0.0, ends - time.monotonic()))
+        return not self.due()
+
+    def due(self) -> int:
+        """How many are not sent yet to the hooks of this ledger."""
+        if not self.hooks:
+            return 0
+        with self._ledger.read() as connection:
+            return int(connection.execute(select(func.count()).where(self._is_due())).scalar_one())
+
+    def retry(self, notice_id: str) -> Notice:
+        """Send the notice with this id, or beginning of one, again, as if it were new; UnknownNotice otherwise."""
+        with self._ledger.write() as connection:
+            query = select(notices.c.id).where(notices.c.id.startswith(notice_id, autoescape=True)).limit(2)
+            found = connection.execute(query).all() if notice_id else []
+            if len(found) != 1:
+                raise UnknownNotice(notice_id)
+            connection.execute(
+                update(notices).where(notices.c.id == found[0].id).values(status="due", tries=0, next_at=clock.now())
+            )
+            self._added.any = True
+        return self._get(found[0].id)
+
+    def claim(self, hook: Hook, sender: str, *, seconds: float) -> Notice | None:
+        """Take the oldest notice that this hook can be told now, so that no other process sends it meanwhile."""
+        while True:
+            now = clock.now()
+            due = (notices.c.hook == hook.name) & (notices.c.status == "due") & (notices.c.next_at <= now)
+            query = select(notices).where(due).order_by(notices.c.at, notices.c.id).limit(_BATCH)
+            with self._ledger.read() as connection:
+                free = [row for row in connection.execute(query) if _is_free(row, now)]
+            if not free:
+                return None
+            with self._ledger.write() as connection:
+                for row in free:
+                    if _take(connection, row, sender, clock.later(seconds)):
+                        return self._read(connection, row.id)
+            # Others took all of these since: look again.
+
+    def settle(self, notice: Notice, hook: Hook, sender: str, *, error: str = "", final: bool = False) -> None:
+        """Record how a try went, if the notice is still held; `error`: why it failed, empty if it was taken."""
+        values = {"status": "sent", "error": redact_text(error), "sender": "", "sender_until": ""}
+        if error and (final or notice.tries > len(hook.delays)):
+            values["status"] = "given_up"
+        elif error:
+            # Not all at once when a receiver comes back.
+            delay = hook.delays[notice.tries - 1] * random.uniform(0.9, 1.1)
+            values |= {"status": "due", "next_at": clock.later(delay)}
+        with self._ledger.write() as connection:
+            mine = (notices.c.id == notice.id) & (notices.c.sender == sender)
+            connection.execute(update(notices).where(mine).values(**values))
+            settled = self._read(connection, notice.id)
+        if self.after_try is not None:
+            self.after_try(settled)
+
+    def seconds_to_next(self, hook: Hook) -> float | None:
+        """Seconds until this hook can be told again of something; None if nothing is due."""
+        due = (notices.c.hook == hook.name) & (notices.c.status == "due")
+        with self._ledger.read() as connection:
+            moment = connection.execute(select(func.min(notices.c.next_at)).where(due)).scalar_one()
+        return None if moment is None else max(0.0, -clock.seconds_since(moment))
+
+    def list(self, *, status: NoticeStatus | None = None, limit: int = 50) -> list[Notice]:
+        """The newest notices to any hook, newest first."""
+        query = select(notices).order_by(notices.c.at.desc(), notices.c.id).limit(limit)
+        if status is not None:
+            query = query.where(notices.c.status == status)
+        with self._ledger.read() as connection:
+            return [_notice(row) for row in connection.execute(query)]
+
+    def close(self) -> None:
+        """Stop sending; what is due stays due, and the next use starts again."""
+        for sender in self.__dict__.get("_senders", ()):
+            sender.close()
+
+    @cached_property
+    def _senders(self) -> tuple[Sender, ...]:
+        return tuple(Sender(self, hook) for hook in self.hooks.values())
+
+    def _is_due(self) -> ColumnElement[bool]:
+        return (notices.c.status == "due") & notices.c.hook.in_(tuple(self.hooks))
+
+    def _get(self, notice_id: str) -> Notice:
+        with self._ledger.read() as connection:
+            return self._read(connection, notice_id)
+
+    def _read(self, connection: Connection, notice_id: str) -> Notice:
+        return _notice(connection.execute(select(notices).where(notices.c.id == notice_id)).one())
+
+
+def _take(connection: Connection, row: Row[Any], sender: str, until: str) -> bool:
+    """Compare and set: False if the row is no longer as it was seen."""
+    seen = (notices.c.id == row.id) & (notices.c.tries == row.tries) & (notices.c.sender == row.sender)
+    taken = connection.execute(
+        update(notices)
+        .where(seen, notices.c.status == "due", notices.c.next_at == row.next_at)
+        .values(tries=row.tries + 1, sender=sender, sender_until=until)
+    )
+    return taken.rowcount == 1
+
+
+def _is_free(row: Row[Any], now: str) -> bool:
+    """Whether nobody is sending it: nobody was, its time is over, or the process is gone."""
+    return not row.sender or row.sender_until <= now or is_gone(row.sender.partition("/")[0])
+
+
+def _about(connection: Connection, run_id: str) -> dict[str, Any]:
+    """What every notice says: whose run it is, and the newest audit entry, as a witness outside the database."""
+    run = connection.execute(select(runs.c.team, runs.c.goal).where(runs.c.id == run_id)).first()
+    head = connection.execute(select(ledger_meta.c.value).where(ledger_meta.c.key == "audit_head")).scalar()
+    return {"team": run.team if run else "", "goal": redact_text(run.goal) if run else "", "audit_head": head or ""}
+
+
+def _cut(value: Any, depth: int = 0) -> Any:
+    """The value with long texts cut, and without what lies too deep."""
+    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+        return f"{value[:_LONGEST_TEXT]}… ({len(value):,} characters)"
+    if isinstance(value, Mapping | list | tuple) and depth >= _DEEPEST:
+        return "…"
+    if isinstance(value, Mapping):
+        return {name: _cut(inner, depth + 1) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cut(inner, depth + 1) for inner in value]
+    return value
+
+
+def _notice(row: Row[Any]) -> Notice:
+    return Notice(
+        id=row.id,
+        hook=row.hook,
+        event=row.event,
+        run_id=row.run_id,
+        body=row.body,
+        at=row.at,
+        status=row.status,
+        tries=row.tries,
+        next_at=row.next_at,
+        error=row.error,
+    )

@@ -1,0 +1,227 @@
+"""Runs: one goal given to one team, and which process drives it now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from signoff.checkpoints import clock
+from signoff.checkpoints.canonical import canonical_json
+from signoff.checkpoints.ledger.authority import clean_name
+from signoff.checkpoints.ledger.schema import plain, proposals, runs
+from signoff.checkpoints.process_identity import is_gone
+from signoff.errors import BadName, RunBusy, UnknownRun
+
+if TYPE_CHECKING:
+    from signoff.checkpoints.ledger.ledger import Ledger
+
+Status = Literal["running", "waiting", "done", "stopped", "failed"]
+"""running: at work, or cut off and resumable; waiting: for a person; stopped: by a person; failed: by an error."""
+
+Driver = Literal["local", "graph"]
+"""local: signoff's own runner, whose checkpoints are in the same database; graph: whoever invokes the graph."""
+
+
+SILENT_SECONDS = 120.0
+"""A run at work beats every 15 seconds; after so many it is told as silent."""
+_AT_ONCE = 500
+"""Ids in one statement; databases take only so many."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run as the ledger knows it."""
+
+    id: str
+    team: str
+    goal: str
+    options: dict[str, Any]
+    """What the team is built again from."""
+    status: Status
+    note: str
+    driver: Driver
+    requested_by: str
+    """Who gave the goal; empty if nobody knows."""
+    dry_run: bool
+    """Whether nothing is called, whatever is decided."""
+    created_at: str
+    updated_at: str
+    owner: str
+    """The process that drives it, empty if none."""
+    beat_at: str = ""
+    """When whoever drives it last gave a sign of life; empty if never."""
+
+    @property
+    def alive_at(self) -> str:
+        """When something of it was last heard."""
+        return max(self.created_at, self.updated_at, self.beat_at)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it should be at work, and nothing was heard of it for a while."""
+        return self.status == "running" and clock.seconds_since(self.alive_at) > SILENT_SECONDS
+
+
+class Runs:
+    """The runs table."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def begin(
+        self,
+        thread: str,
+        number: int,
+        *,
+        team: str,
+        goal: str,
+        options: Mapping[str, Any] | None = None,
+        driver: Driver = "graph",
+        requested_by: str = "",
+        dry_run: bool = False,
+    ) -> tuple[str, int]:
+        """Record that a thread begins a run, its `number`-th or the next one free; return the run's id and number.
+
+        Beginning again where it was cut off before anything was proposed is the same run. A thread's id that comes
+        back with no memory of its runs (another saver, a deleted thread) gets a new run, never old decisions.
+        """
+        requested_by = _known_name(requested_by)
+        with self._ledger.write() as connection:
+            while (found := self._row(connection, run_id_of(thread, number))) is not None:
+                same = (found.status, found.team, found.goal) == ("running", team, plain(goal))
+                same = same and found.dry_run >= dry_run
+                if same and not _has_proposals(connection, found.id):
+                    return found.id, number
+                number += 1
+            run_id, at = run_id_of(thread, number), clock.now()
+            connection.execute(
+                insert(runs).values(
+                    id=run_id,
+                    team=team,
+                    goal=goal,
+                    options=canonical_json(dict(options or {})),
+                    status="running",
+                    driver=driver,
+                    requested_by=requested_by,
+                    dry_run=dry_run,
+                    created_at=at,
+                    updated_at=at,
+                )
+            )
+            self._ledger.audit.append(
+                connection, run_id, "started", team=team, goal=goal, requested_by=requested_by, dry_run=dry_run
+            )
+        return run_id, number
+
+    def get(self, run_id: str) -> RunRecord:
+        """The run with this id, or the only one whose id begins with it; UnknownRun otherwise."""
+        with self._ledger.read() as connection:
+            row = connection.execute(select(runs).where(runs.c.id == run_id)).first()
+            if row is None and run_id:
+                query = select(runs).where(runs.c.id.startswith(run_id, autoescape=True)).limit(2)
+                found = connection.execute(query).all()
+                row = found[0] if len(found) == 1 else None
+        if row is None:
+            raise UnknownRun(run_id)
+        return _record(row)
+
+    def list(self, limit: int = 50) -> list[RunRecord]:
+        """The newest runs, newest first."""
+        query = select(runs).order_by(runs.c.created_at.desc()).limit(limit)
+        with self._ledger.read() as connection:
+            return [_record(row) for row in connection.execute(query)]
+
+    def open_threads(self) -> set[str]:
+        """The threads of all runs that go on or wait for a person."""
+        query = select(runs.c.id).where(runs.c.status.in_(("running", "waiting")))
+        with self._ledger.read() as connection:
+            ids = {row.id for row in connection.execute(query)}
+        # A thread's own name may end as a later run's id does: both are meant then.
+        return ids | {thread for thread, _, number in (run.rpartition("~") for run in ids) if number.isdecimal()}
+
+    def _row(self, connection: Connection, run_id: str) -> Row[Any] | None:
+        return connection.execute(select(runs).where(runs.c.id == run_id)).first()
+
+    def set_status(self, run_id: str, status: Status, note: str = "") -> None:
+        """Write where the run stands; the audit log tells of every change."""
+        with self._ledger.write() as connection:
+            changed = connection.execute(
+                update(runs)
+                .where(runs.c.id == run_id, (runs.c.status != status) | (runs.c.note != note))
+                .values(status=status, note=note, updated_at=clock.now())
+            )
+            if changed.rowcount:
+                self._ledger.audit.append(connection, run_id, "status", status=status, note=note)
+
+    def claim(self, run_id: str, owner: str, *, seconds: float) -> None:
+        """Take the run for this long; RunBusy while another living process holds it."""
+        at = clock.now()
+        with self._ledger.write() as connection:
+            row = connection.execute(select(runs.c.owner, runs.c.owner_until).where(runs.c.id == run_id)).first()
+            if row is None:
+                raise UnknownRun(run_id)
+            if row.owner not in ("", owner) and row.owner_until > at and not is_gone(row.owner.partition("/")[0]):
+                raise RunBusy(run_id, row.owner)
+            connection.execute(
+                update(runs).where(runs.c.id == run_id).values(owner=owner, owner_until=clock.later(seconds))
+            )
+
+    def renew(self, run_id: str, owner: str, *, seconds: float) -> bool:
+        """Hold the run for longer; False if it was taken over."""
+        with self._ledger.write() as connection:
+            mine = (runs.c.id == run_id) & (runs.c.owner == owner)
+            renewed = connection.execute(update(runs).where(mine).values(owner_until=clock.later(seconds)))
+        return renewed.rowcount == 1
+
+    def beat(self, *run_ids: str) -> None:
+        """Write down that whoever drives these runs is alive."""
+        with self._ledger.write() as connection:
+            for start in range(0, len(run_ids), _AT_ONCE):
+                some = runs.c.id.in_(run_ids[start : start + _AT_ONCE])
+                connection.execute(update(runs).where(some).values(beat_at=clock.now()))
+
+    def release(self, run_id: str, owner: str) -> None:
+        """Let go of the run, if it is still held."""
+        with self._ledger.write() as connection:
+            mine = (runs.c.id == run_id) & (runs.c.owner == owner)
+            connection.execute(update(runs).where(mine).values(owner="", owner_until=""))
+
+
+def _known_name(name: str) -> str:
+    """The name of a person; empty, which nobody has, if it is none."""
+    try:
+        return clean_name(name)
+    except BadName:
+        return ""
+
+
+def run_id_of(thread: str, number: int) -> str:
+    """Id of a thread's `number`-th run: the thread's own id for the first."""
+    return thread if number == 1 else f"{thread}~{number}"
+
+
+def _has_proposals(connection: Connection, run_id: str) -> bool:
+    return connection.execute(select(proposals.c.id).where(proposals.c.run_id == run_id).limit(1)).first() is not None
+
+
+def _record(row: Row[Any]) -> RunRecord:
+    held = row.owner if row.owner_until > clock.now() else ""
+    return RunRecord(
+        id=row.id,
+        team=row.team,
+        goal=row.goal,
+        options=json.loads(row.options),
+        status=row.status,
+        note=row.note,
+        driver=row.driver,
+        requested_by=row.requested_by,
+        dry_run=row.dry_run,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        owner=held,
+        beat_at=row.beat_at,
+    )

@@ -1,0 +1,194 @@
+"""What the writer does for `put` and `put_writes`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import ormsgpack
+
+from signoff.checkpoints.saver.encoding.chunks import Piece, UnwrittenPiece
+from signoff.checkpoints.saver.encoding.delta import Weaver
+from signoff.checkpoints.saver.encoding.encryption import Seal, place_of, place_of_writes
+from signoff.checkpoints.saver.lease import Lease
+from signoff.checkpoints.saver.memory import ITEM_BYTES, Memory, Outdated
+from signoff.checkpoints.saver.schema import row_id
+from signoff.checkpoints.saver.writer import ThreadRow, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The thread that is written to, what is remembered of it, and under which conditions."""
+
+    thread: str
+    memory: Memory
+    seal: Seal
+    lease: Lease | None
+
+
+class Addition(ABC):
+    """Rows added to one thread, with the pieces they refer to."""
+
+    frees_space = False
+
+    def __init__(self, target: Target, weaver: Weaver) -> None:
+        self.target, self._fresh, self._count = target, weaver.fresh, weaver.count
+        self._placed = self._holds = False
+        self._fence: int | None = None
+
+    def undo(self) -> None:
+        """Forget the numbers that were given: the rows are not there."""
+        for piece in self._fresh:
+            piece.number = None
+        if self._placed:
+            self.target.memory.place = None
+        if self.target.lease is not None and self._holds:
+            if self._fence is None:
+                self.target.lease.fences.pop(self.target.thread, None)
+            else:
+                self.target.lease.fences[self.target.thread] = self._fence
+
+    def finish(self) -> int:
+        """The rows are on disk; returns about how many bytes it takes to remember them."""
+        for piece in self._fresh:
+            piece.release()
+        return sum([piece.size for piece in self._fresh]) + self._count * ITEM_BYTES
+
+    def _enter(self, transaction: Transaction) -> ThreadRow:
+        """The thread's row, provided that what is remembered of the thread still holds."""
+        expected = self.target.memory.place
+        row = transaction.thread(self.target.thread, create=expected is None)
+        if row is None or (expected is not None and expected != (row.no, row.era)):
+            raise Outdated
+        if self.target.lease is not None:
+            self._fence, self._holds = self.target.lease.fences.get(self.target.thread), True
+            self.target.lease.hold(self.target.thread, row, transaction)
+        if expected is None:
+            self.target.memory.place, self._placed = (row.no, row.era), True
+        return row
+
+    def _pack_pieces(self, row: ThreadRow) -> tuple[list[tuple[int, bytes]], list[object]]:
+        """The new pieces' rows, and what stands for the values in the row that refers to them.
+
+        Nothing has been written when this raises Outdated.
+        """
+        for piece in self._fresh:
+            piece.number = row.take_number()
+        try:
+            rows = [
+                (row_id(row.no, number), self.target.seal.close(piece.packed(), f"piece:{number}"))
+                for piece in self._fresh
+                if (number := piece.number) is not None
+            ]
+            return rows, self._pack_parts()
+        except UnwrittenPiece:
+            self.undo()
+            raise Outdated from None
+
+    @abstractmethod
+    def _pack_parts(self) -> list[object]:
+        """What the row says, with what stands for the pieces it refers to."""
+
+
+class PutCheckpoint(Addition):
+    """Stores one checkpoint."""
+
+    def __init__(
+        self,
+        target: Target,
+        weaver: Weaver,
+        *,
+        ns: str,
+        checkpoint_id: str,
+        parent_id: str | None,
+        run: bytes | None,
+        values: Piece,
+        rest: Piece | bytes,
+        metadata: bytes,
+    ) -> None:
+        super().__init__(target, weaver)
+        self._ns, self._checkpoint_id, self._parent_id, self._run = ns, checkpoint_id, parent_id, run
+        self._values, self._rest, self._metadata = values, rest, metadata
+
+    def apply(self, transaction: Transaction) -> None:
+        """Write the new pieces and the checkpoint's row; one with the same id is replaced."""
+        row = self._enter(transaction)
+        pieces, packed = self._pack_pieces(row)
+        transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", pieces)
+        place = place_of(self._ns, self._checkpoint_id, self._parent_id, self._run)
+        head = self.target.seal.close(ormsgpack.packb(packed), f"head:{place}")
+        metadata = self.target.seal.close(self._metadata, f"metadata:{place}")
+        transaction.execute(
+            "INSERT INTO saver_checkpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (thread, ns, checkpoint_id)"
+            " DO UPDATE SET parent_id = excluded.parent_id, run = excluded.run, head = excluded.head,"
+            " metadata = excluded.metadata",
+            (
+                row_id(row.no, row.take_number()),
+                row.no,
+                self._ns,
+                self._checkpoint_id,
+                self._parent_id,
+                self._run,
+                head,
+                metadata,
+            ),
+        )
+
+    def _pack_parts(self) -> list[object]:
+        packed: list[object] = []
+        self._values.append_to(packed)
+        if isinstance(self._rest, bytes):
+            packed.append(self._rest)
+        else:
+            self._rest.append_to(packed)
+        return packed
+
+
+class PutWrites(Addition):
+    """Stores what one task wrote."""
+
+    def __init__(
+        self,
+        target: Target,
+        weaver: Weaver,
+        *,
+        ns: str,
+        checkpoint_id: str,
+        task_id: str,
+        task_path: str,
+        writes: list[tuple[int, str, Piece]],
+    ) -> None:
+        super().__init__(target, weaver)
+        self._ns, self._checkpoint_id, self._task_id, self._task_path = ns, checkpoint_id, task_id, task_path
+        self._writes = writes
+
+    def apply(self, transaction: Transaction) -> None:
+        """Write the new pieces and the writes' row; the checkpoint they belong to may come later."""
+        row = self._enter(transaction)
+        pieces, packed = self._pack_pieces(row)
+        transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", pieces)
+        found = transaction.execute(
+            "SELECT id FROM saver_checkpoints WHERE thread = ? AND ns = ? AND checkpoint_id = ?",
+            (row.no, self._ns, self._checkpoint_id),
+        ).fetchone()
+        if found is None:
+            found = (row_id(row.no, row.take_number()),)
+            transaction.execute(
+                "INSERT INTO saver_checkpoints (id, thread, ns, checkpoint_id) VALUES (?, ?, ?, ?)",
+                (found[0], row.no, self._ns, self._checkpoint_id),
+            )
+        number = row.take_number()
+        body = self.target.seal.close(
+            ormsgpack.packb(packed, option=ormsgpack.OPT_REPLACE_SURROGATES),
+            place_of_writes(number, found[0], self._task_id),
+        )
+        transaction.execute(
+            "INSERT INTO saver_writes VALUES (?, ?, ?, ?)", (row_id(row.no, number), found[0], self._task_id, body)
+        )
+
+    def _pack_parts(self) -> list[object]:
+        packed: list[object] = [self._task_path]
+        for index, channel, piece in self._writes:
+            packed += (index, channel)
+            piece.append_to(packed)
+        return packed

@@ -1,0 +1,68 @@
+"""What a file's rows hold: bytes with a checksum, or encrypted with the key that the file was made with."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+from zlib import crc32
+
+from signoff.checkpoints.saver.encoding.cipher import Cipher
+from signoff.checkpoints.saver.schema import MOST_NUMBER
+from signoff.errors import KeyMissing, NotEncrypted, WrongKey
+
+_PROOF: Final = b"signoff"
+_CONTEXT: Final = "proof"
+_CHECKSUM_BYTES: Final = 4
+
+
+class Seal:
+    """Closes and opens the bytes of rows. Each is bound to its place, so that rows cannot be exchanged."""
+
+    def __init__(self, key: str | bytes | None) -> None:
+        self._cipher = None if key is None else Cipher(key)
+
+    def close(self, body: bytes, place: str) -> bytes:
+        """The bytes to store."""
+        if self._cipher is not None:
+            return self._cipher.seal(body, place.encode())
+        return body + _checksum(body, place)
+
+    def open(self, body: bytes, place: str) -> bytes:
+        """The bytes that were stored; WrongKey or sqlite3.DatabaseError if they are not what was stored there."""
+        if self._cipher is not None:
+            return self._cipher.open(body, place.encode())
+        plain = body[:-_CHECKSUM_BYTES]
+        if body[-_CHECKSUM_BYTES:] != _checksum(plain, place):
+            raise sqlite3.DatabaseError(f"{place} is damaged; restore a backup")
+        return plain
+
+    def check(self, connection: sqlite3.Connection, database: str) -> None:
+        """Raise if the file is encrypted and there is no key or another one, or if it is not and there is one."""
+        found = connection.execute("SELECT value FROM saver_meta WHERE key = 'proof'").fetchone()
+        if found is None:
+            if self._cipher is None:
+                return
+            if connection.execute("SELECT 1 FROM saver_threads LIMIT 1").fetchone():
+                raise NotEncrypted(database)
+            proof = self.close(_PROOF, _CONTEXT)
+            connection.execute("INSERT OR IGNORE INTO saver_meta VALUES ('proof', ?)", (proof,))
+            self.check(connection, database)  # another process may have been first
+        elif self._cipher is None:
+            raise KeyMissing(database)
+        elif self.open(found[0], _CONTEXT) != _PROOF:
+            raise WrongKey
+
+
+def _checksum(body: bytes, place: str) -> bytes:
+    """SQLite would hand out a page whose bits have changed; this tells."""
+    return crc32(body, crc32(place.encode())).to_bytes(_CHECKSUM_BYTES, "little")
+
+
+def place_of(ns: str, checkpoint_id: str, parent_id: str | None, run: bytes | None) -> str:
+    """Where a checkpoint's head and metadata stand: all that its row says of it beside them."""
+    return repr((ns, checkpoint_id, parent_id, run))
+
+
+def place_of_writes(number: int, checkpoint: int, task_id: str) -> str:
+    """Where a task's writes stand: numbers count within the thread, so that a copy of it reads the same."""
+    return repr(("writes", number, checkpoint & MOST_NUMBER, task_id))

@@ -1,0 +1,325 @@
+"""Between LangGraph's calls and the file: values become changes for the writer, rows become tuples."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    get_checkpoint_id,
+    get_checkpoint_metadata,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from signoff.checkpoints.saver.commands import Addition, PutCheckpoint, PutWrites, Target
+from signoff.checkpoints.saver.encoding.delta import Holder, Weaver
+from signoff.checkpoints.saver.encoding.encryption import Seal
+from signoff.checkpoints.saver.lease import Lease
+from signoff.checkpoints.saver.memory import ITEM_BYTES, Memories, Memory, Outdated, Space
+from signoff.checkpoints.saver.rows import Row, Shelf, list_rows
+from signoff.checkpoints.saver.schema import NUMBER_BITS
+from signoff.checkpoints.saver.storage import Handle, Storage
+from signoff.checkpoints.saver.writer import Change, Job
+from signoff.errors import DatabaseUnusable, Unstorable
+
+_SMALL_REST: Final = 1024  # what a checkpoint holds beside its values stands in its row, up to this size
+_MARKS: Final = {"msgpack": b"m", "null": b"n", "bytes": b"b", "bytearray": b"a"}
+_KINDS: Final = {mark[0]: kind for kind, mark in _MARKS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What a saver does, apart from being called. Views of a saver have one each."""
+
+    database: Path
+    handle: Handle
+    seal: Seal
+    serde: SerializerProtocol
+    memories: Memories
+    lease: Lease | None = None
+
+    def with_serde(self, serde: SerializerProtocol) -> Engine:
+        """The same with another serializer."""
+        return replace(self, serde=serde)
+
+    def with_lease(self, lease: Lease) -> Engine:
+        """The same for one owner, who remembers on his own what he has read and written."""
+        return replace(self, lease=lease, memories=Memories())
+
+    # -- writing
+
+    def start_put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        future: asyncio.Future[Any] | None = None,
+    ) -> Job:
+        """Have a checkpoint stored: what its parent holds already is referred to."""
+        thread, ns, parent = thread_of(config), ns_of(config), get_checkpoint_id(config)
+        _refuse_torn(ns, checkpoint["id"], parent or "")
+        values = checkpoint["channel_values"]
+        rest = {name: value for name, value in checkpoint.items() if name not in ("id", "channel_values")}
+        facts = get_checkpoint_metadata(config, metadata)
+        run = facts.get("run_id")
+        storage = self.handle.open()
+        with self._remembering(thread, storage) as memory:
+            space = memory.take(ns, parent)
+            if space is None and parent is not None:
+                space = self._recall(thread, ns, parent, memory)
+            if space is None:
+                space = Space(Holder(dict))
+            weaver = Weaver(self.pack, memory.seen)
+            if not space.values.hold(values, weaver):
+                raise TypeError("The names of channels must be text.")
+            packed = self.pack(rest)
+            if len(packed) > _SMALL_REST:
+                space.rest = space.rest or Holder(dict)
+                space.rest.hold(rest, weaver)
+            else:
+                space.rest = None
+            space.checkpoint_id = checkpoint["id"]
+            change = PutCheckpoint(
+                Target(thread, memory, self.seal, self.lease),
+                weaver,
+                ns=ns,
+                checkpoint_id=checkpoint["id"],
+                parent_id=parent,
+                run=None if run is None else run_digest(str(run)),
+                values=space.values.tree.top,
+                rest=packed if space.rest is None else space.rest.tree.top,
+                metadata=self.pack(facts),
+            )
+            memory.put(ns, space)
+            return storage.writer.submit(change, future)
+
+    def start_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str,
+        future: asyncio.Future[Any] | None = None,
+    ) -> Job:
+        """Have what a task wrote stored."""
+        thread = thread_of(config)
+        _refuse_torn(ns_of(config), config["configurable"]["checkpoint_id"], task_id)
+        storage = self.handle.open()
+        with self._remembering(thread, storage) as memory:
+            weaver = Weaver(self.pack, memory.seen)
+            entries = [
+                (WRITES_IDX_MAP.get(channel, index), channel, weaver.know(value).piece)
+                for index, (channel, value) in enumerate(writes)
+            ]
+            change = PutWrites(
+                Target(thread, memory, self.seal, self.lease),
+                weaver,
+                ns=ns_of(config),
+                checkpoint_id=config["configurable"]["checkpoint_id"],
+                task_id=task_id,
+                task_path=task_path,
+                writes=entries,
+            )
+            return storage.writer.submit(change, future)
+
+    def is_ready(self, config: RunnableConfig) -> bool:
+        """Whether a put after this checkpoint can be started without opening or reading anything."""
+        parent, storage = get_checkpoint_id(config), self.handle.opened
+        if storage is None:
+            return False
+        return parent is None or self.memories.get(thread_of(config), storage.number).has(ns_of(config), parent)
+
+    def carry_out(self, change: Change) -> Any:
+        """Have a change made, and wait until it is on disk."""
+        storage = self.handle.open()
+        try:
+            return storage.writer.submit(change).wait()
+        except sqlite3.Error as error:
+            raise self.unusable(error) from error
+
+    def succeed(self, job: Job) -> None:
+        """What was put is on disk."""
+        change = cast(Addition, job.change)
+        target = change.target
+        self.memories.grow(target.thread, target.memory, change.finish())
+
+    def fail(self, job: Job, error: BaseException, *, is_last: bool) -> None:
+        """Forget what was not written; raise, unless it was only put together from a memory that no longer holds."""
+        target = cast(Addition, job.change).target
+        self.memories.forget(target.thread, target.memory)
+        if isinstance(error, sqlite3.Error):
+            raise self.unusable(error) from error
+        if not isinstance(error, Outdated):
+            raise error
+        if is_last:
+            problem = f"thread {target.thread!r} is being deleted or pruned over and over"
+            raise DatabaseUnusable(str(self.database), problem) from error
+
+    def unusable(self, error: sqlite3.Error) -> DatabaseUnusable:
+        """The error for whoever called."""
+        return DatabaseUnusable(str(self.database), str(error))
+
+    # -- reading
+
+    def find(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """The checkpoint that the config names, or the newest."""
+        thread, ns, checkpoint_id = thread_of(config), ns_of(config), get_checkpoint_id(config)
+        if self.lease is not None and checkpoint_id is None:
+            self.lease.start_again(thread)
+        with self.shelf(thread) as shelf:
+            row = shelf.find(ns, checkpoint_id)
+            if row is None:
+                return None
+            values, rest = shelf.values(row.values), shelf.rest(row.rest)
+            return _tuple_of(config["configurable"]["thread_id"], row, rest, values, shelf)
+
+    def list_rows(self, config: RunnableConfig | None, before: RunnableConfig | None) -> list[tuple[str, int]]:
+        """Thread and row of the checkpoints that are meant, newest first."""
+        last = None if before is None else get_checkpoint_id(before)
+        with self.view() as connection:
+            if config is None:
+                return list_rows(connection, None, None, None, last)
+            ns = config["configurable"].get("checkpoint_ns")
+            return list_rows(connection, thread_of(config), ns, get_checkpoint_id(config), last)
+
+    def read_rows(
+        self,
+        rows: Collection[tuple[str, int]],
+        wanted: dict[str, Any] | None,
+        limit: int,
+        shelves: dict[int, Shelf],
+    ) -> list[CheckpointTuple]:
+        """The checkpoints in these rows whose metadata is as wanted, so many at most; the caller keeps `shelves`."""
+        found: list[CheckpointTuple] = []
+        with self.view() as connection:
+            for shelf in shelves.values():
+                shelf.reopen(connection)
+            for thread, row_id in rows:
+                if len(found) == limit:
+                    break
+                number = row_id >> NUMBER_BITS
+                if number not in shelves:
+                    shelves[number] = Shelf(connection, thread, self.seal, self.unpack, many=True)
+                shelf = shelves[number]
+                row = shelf.row(row_id)
+                if row is None:
+                    continue
+                if wanted and any(row.metadata.get(name) != value for name, value in wanted.items()):
+                    continue
+                found.append(_tuple_of(thread, row, shelf.rest(row.rest), shelf.values(row.values), shelf))
+        return found
+
+    @contextmanager
+    def view(self) -> Iterator[sqlite3.Connection]:
+        """A connection with one consistent view."""
+        storage = self.handle.open()
+        try:
+            with storage.reading() as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise self.unusable(error) from error
+
+    @contextmanager
+    def shelf(self, thread: str) -> Iterator[Shelf]:
+        """One thread, to be read."""
+        with self.view() as connection:
+            yield Shelf(connection, thread, self.seal, self.unpack)
+
+    # -- values
+
+    def pack(self, value: Any) -> bytes:
+        """The bytes of a payload: what the serializer makes, after a mark of its kind."""
+        kind, body = self.serde.dumps_typed(value)
+        mark = _MARKS.get(kind)
+        return mark + body if mark is not None else b"x" + bytes([len(kind)]) + kind.encode() + body
+
+    def unpack(self, body: bytes) -> Any:
+        """The value in the bytes of a payload."""
+        kind = _KINDS.get(body[0])
+        if kind is not None:
+            return self.serde.loads_typed((kind, body[1:]))
+        end = 2 + body[1]
+        return self.serde.loads_typed((body[2:end].decode(), body[end:]))
+
+    # -- within
+
+    @contextmanager
+    def _remembering(self, thread: str, storage: Storage) -> Iterator[Memory]:
+        """The thread's memory for one alone; it is forgotten if it may be left half brought up to date."""
+        memory = self.memories.get(thread, storage.number)
+        with memory.lock:
+            try:
+                yield memory
+            except BaseException:
+                self.memories.forget(thread, memory)
+                raise
+
+    def _recall(self, thread: str, ns: str, checkpoint_id: str, memory: Memory) -> Space | None:
+        """The memory of a checkpoint that this process did not put: its pieces, without the values."""
+        with self.shelf(thread) as shelf:
+            row = shelf.find(ns, checkpoint_id)
+            if row is None:
+                return None
+            if memory.place is None:
+                memory.place = row.place
+            elif memory.place != row.place:
+                return None  # the writer will find that it is outdated
+            holder, count = shelf.recall(row.values)
+            memory.size += count * ITEM_BYTES
+            return Space(holder)
+
+
+def _refuse_torn(*names: str) -> None:
+    """Raise before anything is done if a name is no text that can be stored."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise Unstorable(f"the name {name!r}", "it holds half a character", "Use whole characters.") from error
+
+
+def thread_of(config: RunnableConfig) -> str:
+    """The thread that a config names."""
+    return str(config["configurable"]["thread_id"])
+
+
+def ns_of(config: RunnableConfig) -> str:
+    """The namespace that a config names."""
+    return str(config["configurable"].get("checkpoint_ns", ""))
+
+
+def config_of(config: RunnableConfig, checkpoint_id: str) -> RunnableConfig:
+    """The config that names this checkpoint."""
+    thread = config["configurable"]["thread_id"]
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": ns_of(config), "checkpoint_id": checkpoint_id}}
+
+
+def run_digest(run_id: str) -> bytes:
+    """What a checkpoint's row says of the run that made it."""
+    return blake2b(run_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def _tuple_of(thread: Any, row: Row, rest: dict[str, Any], values: dict[str, Any], shelf: Shelf) -> CheckpointTuple:
+    place = {"thread_id": thread, "checkpoint_ns": row.ns}
+    parent: RunnableConfig | None = None
+    if row.parent_id is not None:
+        parent = {"configurable": {**place, "checkpoint_id": row.parent_id}}
+    checkpoint: Any = {**rest, "id": row.checkpoint_id, "channel_values": values}
+    return CheckpointTuple(
+        config={"configurable": {**place, "checkpoint_id": row.checkpoint_id}},
+        checkpoint=checkpoint,
+        metadata=row.metadata,
+        parent_config=parent,
+        pending_writes=shelf.pending_writes(row.id),
+    )

@@ -1,0 +1,277 @@
+"""Deleting, copying and looking after what is stored."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from signoff.checkpoints.saver.encoding.decoding import Unpack
+from signoff.checkpoints.saver.encoding.encryption import Seal
+from signoff.checkpoints.saver.rows import Row, Shelf, list_rows
+from signoff.checkpoints.saver.schema import MOST_NUMBER, NUMBER_BITS, rows_of
+from signoff.checkpoints.saver.writer import Transaction
+from signoff.errors import DatabaseUnusable, SignoffError, ThreadNotEmpty
+
+_TABLES = ("saver_pieces", "saver_writes", "saver_checkpoints")
+_LARGEST = 10
+_UNREADABLE = (sqlite3.Error, SignoffError, ValueError, KeyError, IndexError, TypeError)
+
+
+@dataclass(frozen=True, slots=True)
+class SaverStats:
+    """What is in a file. Sizes are in bytes."""
+
+    size: int
+    free: int
+    threads: int
+    checkpoints: int
+    writes: int
+    pieces: int
+    encrypted: bool
+    schema: int
+    largest: tuple[tuple[str, int, int], ...]
+    """The threads with the most bytes: name, checkpoints, bytes."""
+
+
+class _Upkeep:
+    """A change that tells nothing to objects in memory."""
+
+    frees_space = True
+
+    def undo(self) -> None:
+        """Nothing was told."""
+
+
+class DeleteThreads(_Upkeep):
+    """Deletes everything of some threads."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+
+    def apply(self, transaction: Transaction) -> None:
+        """Delete their rows."""
+        for name in self._names:
+            _delete_thread(transaction, name)
+
+
+class Sweep(_Upkeep):
+    """Deletes the threads that were not written for so many seconds, unless somebody holds them."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def apply(self, transaction: Transaction) -> int:
+        """Delete them; returns how many."""
+        names = transaction.execute(
+            "SELECT name FROM saver_threads WHERE touched_at < ? AND owner_until < ?",
+            (transaction.now - self._seconds, transaction.now),
+        ).fetchall()
+        for (name,) in names:
+            _delete_thread(transaction, name)
+        return len(names)
+
+
+class CopyThread(_Upkeep):
+    """Copies a thread into one that is empty."""
+
+    frees_space = False
+
+    def __init__(self, source: str, target: str) -> None:
+        self._source, self._target = source, target
+
+    def apply(self, transaction: Transaction) -> None:
+        """Copy its rows: what they say of each other holds in any thread."""
+        source = transaction.thread(self._source, create=False)
+        if source is None:
+            return
+        target = transaction.thread(self._target, create=False)
+        filled = "SELECT 1 FROM saver_checkpoints WHERE thread = ?"
+        if target is not None and transaction.execute(filled, (target.no,)).fetchone():
+            raise ThreadNotEmpty(self._target)
+        target = transaction.thread(self._target)
+        assert target is not None
+        shift = target.no - source.no << NUMBER_BITS
+        rows = rows_of(source.no)
+        transaction.execute(
+            "INSERT INTO saver_pieces SELECT id + ?, body FROM saver_pieces WHERE id BETWEEN ? AND ?", (shift, *rows)
+        )
+        transaction.execute(
+            "INSERT INTO saver_checkpoints SELECT id + ?, ?, ns, checkpoint_id, parent_id, run, head, metadata"
+            " FROM saver_checkpoints WHERE id BETWEEN ? AND ?",
+            (shift, target.no, *rows),
+        )
+        transaction.execute(
+            "INSERT INTO saver_writes SELECT id + ?, checkpoint + ?, task_id, body"
+            " FROM saver_writes WHERE id BETWEEN ? AND ?",
+            (shift, shift, *rows),
+        )
+        target.next, target.era, target.is_changed = source.next, target.era + 1, True
+
+
+class DeleteRuns(_Upkeep):
+    """Deletes the checkpoints that some runs made."""
+
+    def __init__(self, runs: Mapping[str, bytes], seal: Seal, unpack: Unpack) -> None:
+        self._runs, self._seal, self._unpack = runs, seal, unpack
+
+    def apply(self, transaction: Transaction) -> None:
+        """Delete them, with their writes and the pieces that nothing else refers to."""
+        found: dict[str, list[int]] = {}
+        for run, digest in self._runs.items():
+            query = (
+                "SELECT t.name, c.id FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE c.run = ?"
+            )
+            for name, row_id in transaction.execute(query, (digest,)).fetchall():
+                row = Shelf(transaction.connection, name, self._seal, self._unpack).row(row_id)
+                if row is not None and str(row.metadata.get("run_id")) == run:
+                    found.setdefault(name, []).append(row_id)
+        for name, rows in found.items():
+            _delete_checkpoints(transaction, name, rows, self._seal, self._unpack)
+
+
+class KeepLatest(_Upkeep):
+    """Deletes all but the newest checkpoint of each namespace, and what that one is still made up from."""
+
+    def __init__(self, names: Sequence[str], seal: Seal, unpack: Unpack) -> None:
+        self._names, self._seal, self._unpack = names, seal, unpack
+
+    def apply(self, transaction: Transaction) -> None:
+        """Delete the older ones, with their writes and the pieces that nothing else refers to."""
+        for name in self._names:
+            thread = transaction.thread(name, create=False)
+            if thread is None:
+                continue
+            shelf = Shelf(transaction.connection, name, self._seal, self._unpack)
+            kept: set[int] = set()
+            newest: dict[str, str] = {}
+            for (ns,) in transaction.execute(
+                "SELECT DISTINCT ns FROM saver_checkpoints WHERE thread = ?", (thread.no,)
+            ).fetchall():
+                row = shelf.find(ns, None)
+                if row is not None:
+                    newest[ns] = row.checkpoint_id
+                    kept |= _lineage(shelf, row)
+            rows = transaction.execute(
+                "SELECT id, ns, checkpoint_id, head IS NULL FROM saver_checkpoints WHERE thread = ?", (thread.no,)
+            ).fetchall()
+            dead = [
+                row_id
+                for row_id, ns, checkpoint_id, is_coming in rows
+                if row_id not in kept and not (is_coming and checkpoint_id > newest.get(ns, ""))
+            ]
+            if dead:
+                _delete_checkpoints(transaction, name, dead, self._seal, self._unpack)
+
+
+def stats(connection: sqlite3.Connection, database: Path) -> SaverStats:
+    """What is in the file."""
+
+    def count(query: str) -> int:
+        return int(connection.execute(query).fetchone()[0])
+
+    page = count("PRAGMA page_size")
+    largest = connection.execute(
+        "SELECT t.name, (SELECT count(*) FROM saver_checkpoints c WHERE c.thread = t.no AND c.head IS NOT NULL), s.size"
+        " FROM saver_threads t JOIN (SELECT id >> 32 AS no, sum(length(body)) AS size FROM saver_pieces GROUP BY 1) s"
+        " ON s.no = t.no ORDER BY s.size DESC LIMIT ?",
+        (_LARGEST,),
+    ).fetchall()
+    return SaverStats(
+        size=sum(path.stat().st_size for path in (database, Path(f"{database}-wal")) if path.exists()),
+        free=count("PRAGMA freelist_count") * page,
+        threads=count("SELECT count(*) FROM saver_threads"),
+        checkpoints=count("SELECT count(*) FROM saver_checkpoints WHERE head IS NOT NULL"),
+        writes=count("SELECT count(*) FROM saver_writes"),
+        pieces=count("SELECT count(*) FROM saver_pieces"),
+        encrypted=count("SELECT count(*) FROM saver_meta WHERE key = 'proof'") > 0,
+        schema=count("SELECT value FROM saver_meta WHERE key = 'schema'"),
+        largest=tuple((name, checkpoints, size) for name, checkpoints, size in largest),
+    )
+
+
+def check(connection: sqlite3.Connection, seal: Seal, unpack: Unpack) -> list[str]:
+    """What is wrong: SQLite's own check, then every checkpoint and write read to the end."""
+    problems = [line for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok"]
+    strays = "SELECT count(*) FROM {0} WHERE id >> 32 NOT IN (SELECT no FROM saver_threads)"
+    for table in _TABLES:
+        (count,) = connection.execute(strays.format(table)).fetchone()
+        if count:
+            problems.append(f"{count} rows of {table} belong to no thread")
+    for name, row_id in list_rows(connection, None, None, None, None):
+        shelf = Shelf(connection, name, seal, unpack)
+        try:
+            row = shelf.row(row_id)
+            if row is not None:
+                shelf.values(row.values), shelf.rest(row.rest), shelf.pending_writes(row.id)
+        except _UNREADABLE as error:
+            problems.append(f"a checkpoint of thread {name!r} cannot be read: {error}")
+    coming = "SELECT t.name, c.id FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE c.head IS NULL"
+    for name, row_id in connection.execute(coming).fetchall():
+        try:
+            Shelf(connection, name, seal, unpack).pending_writes(row_id)
+        except _UNREADABLE as error:
+            problems.append(f"writes of thread {name!r} cannot be read: {error}")
+    return problems
+
+
+def backup(connection: sqlite3.Connection, target: Path) -> None:
+    """Copy the whole file into a new one."""
+    if target.exists():
+        raise DatabaseUnusable(str(target), "it is there already, and a backup replaces nothing")
+    copy = sqlite3.connect(target)
+    try:
+        connection.backup(copy)
+    finally:
+        copy.close()
+
+
+def _lineage(shelf: Shelf, newest: Row) -> set[int]:
+    """The rows that must stay for the newest to be read: its own, and what its DeltaChannels are made up from."""
+    kept = {newest.id}
+    missing = set(newest.metadata.get("counters_since_delta_snapshot") or ()) - set(shelf.channels(newest))
+    row: Row | None = newest
+    while missing and row is not None and row.parent_id is not None:
+        row = shelf.find(row.ns, row.parent_id)
+        if row is not None:
+            kept.add(row.id)
+            missing -= set(shelf.channels(row))
+    return kept
+
+
+def _delete_thread(transaction: Transaction, name: str) -> None:
+    thread = transaction.thread(name, create=False)
+    if thread is None:
+        return
+    for table in _TABLES:
+        transaction.execute(f"DELETE FROM {table} WHERE id BETWEEN ? AND ?", rows_of(thread.no))
+    transaction.execute("DELETE FROM saver_threads WHERE no = ?", (thread.no,))
+    transaction.forget(name)
+
+
+def _delete_checkpoints(transaction: Transaction, name: str, rows: list[int], seal: Seal, unpack: Unpack) -> None:
+    """Delete these rows with their writes, then the thread's pieces that nothing refers to any more."""
+    thread = transaction.thread(name, create=False)
+    if thread is None:
+        return
+    dead = json.dumps(rows)
+    some = "IN (SELECT value FROM json_each(?))"
+    transaction.execute(f"DELETE FROM saver_writes WHERE checkpoint {some}", (dead,))
+    transaction.execute(f"DELETE FROM saver_checkpoints WHERE id {some}", (dead,))
+    shelf = Shelf(transaction.connection, name, seal, unpack)
+    left = [
+        row
+        for _, row_id in list_rows(transaction.connection, name, None, None, None)
+        if (row := shelf.row(row_id)) is not None
+    ]
+    coming = transaction.execute(
+        "SELECT id FROM saver_checkpoints WHERE thread = ? AND head IS NULL", (thread.no,)
+    ).fetchall()
+    alive = shelf.reachable(left, [row_id for (row_id,) in coming])
+    transaction.execute(
+        "DELETE FROM saver_pieces WHERE id BETWEEN ? AND ? AND id & ? NOT IN (SELECT value FROM json_each(?))",
+        (*rows_of(thread.no), MOST_NUMBER, json.dumps(sorted(alive))),
+    )
+    thread.era, thread.is_changed = thread.era + 1, True

@@ -1,0 +1,1 @@
+"""Files of LangGraph's own SQLite saver, read and imported."""

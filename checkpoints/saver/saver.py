@@ -1,0 +1,343 @@
+"""The LangGraph saver that writes only what is new."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import time
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    get_checkpoint_id,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from signoff.checkpoints.saver import maintenance as upkeep
+from signoff.checkpoints.saver.encoding.encryption import Seal
+from signoff.checkpoints.saver.encoding.serializer import StrictSerializer
+from signoff.checkpoints.saver.engine import Engine, config_of, ns_of, run_digest, thread_of
+from signoff.checkpoints.saver.lease import Lease, Release
+from signoff.checkpoints.saver.maintenance import SaverStats
+from signoff.checkpoints.saver.memory import Memories
+from signoff.checkpoints.saver.rows import Shelf
+from signoff.checkpoints.saver.storage import Handle
+from signoff.checkpoints.saver.writer import Job
+from signoff.errors import DatabaseUnusable
+
+_ATTEMPTS: Final = 5  # to put a change together anew, when the thread is deleted or pruned meanwhile
+_PAGE: Final = 32
+_SWEEP_SECONDS: Final = 3600.0
+
+
+class SqliteCheckpointer(BaseCheckpointSaver[Any]):
+    """Keeps the checkpoints of any LangGraph graph in one SQLite file.
+
+    Sync and async methods, from any thread and any event loop. A call returns when what it wrote is on disk. Beside
+    plain values and messages only objects of `types` are stored; others raise UnlistedType when they are written.
+    With `key` (32 bytes, as bytes, base64 or hexadecimal) everything is encrypted except ids, namespaces and times.
+    Threads that were not written for longer than `ttl` are deleted, at most once an hour. Another process that
+    holds the file is waited for, up to `busy_seconds`. A `serde` of your own replaces the strict one.
+
+    Raises ForeignDatabase, DatabaseVersion, KeyMissing, WrongKey or DatabaseUnusable, at the first use.
+    """
+
+    def __init__(
+        self,
+        database: Path | str,
+        *,
+        types: Iterable[type | tuple[str, str]] = (),
+        key: str | bytes | None = None,
+        serde: SerializerProtocol | None = None,
+        ttl: timedelta | None = None,
+        busy_seconds: float = 60.0,
+    ) -> None:
+        super().__init__(serde=serde or StrictSerializer(types))
+        if str(database) == ":memory:":
+            raise DatabaseUnusable(":memory:", "a file is needed; LangGraph's InMemorySaver keeps things in memory")
+        path, seal = Path(database), Seal(key)
+        self._engine = Engine(path, Handle(path, seal, busy_seconds), seal, self.serde, Memories())
+        self._ttl, self._next_sweep = ttl, 0.0
+
+    @property
+    def database(self) -> Path:
+        """The file."""
+        return self._engine.database
+
+    def close(self) -> None:
+        """Close the file; a later call opens it again. A leased view gives its leases back instead."""
+        if self._engine.lease is not None:
+            for thread in list(self._engine.lease.fences):
+                self.release(thread)
+            return
+        self._engine.memories.clear()
+        self._engine.handle.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
+    def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> Self:
+        """This saver with more types listed, as LangGraph asks for in its strict mode."""
+        view = copy.copy(self)
+        if isinstance(self.serde, StrictSerializer):
+            view.serde = self.serde.with_msgpack_allowlist([(name[0], name[-1]) for name in extra_allowlist])
+        else:
+            view.serde = super().with_allowlist(extra_allowlist).serde
+        view._engine = self._engine.with_serde(view.serde)
+        return view
+
+    def leased(self, owner: str, *, seconds: float = 60.0) -> Self:
+        """This saver for one owner: each thread it writes is the owner's alone, until `seconds` after the last write.
+
+        Others with a lease of their own get ThreadHeld. An owner that was away for so long that another took over
+        gets LeaseLost and writes nothing, until it has read the newest state. Savers without leases are not held off.
+        """
+        view = copy.copy(self)
+        view._engine = self._engine.with_lease(Lease(owner, seconds))
+        return view
+
+    def release(self, thread_id: str) -> None:
+        """Give the lease of a thread back, if this view holds it."""
+        lease = self._engine.lease
+        if lease is not None:
+            self._engine.carry_out(Release(lease, str(thread_id)))
+            lease.fences.pop(str(thread_id), None)
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,  # noqa: ARG002  # LangGraph's signature; what changed is found in the values
+    ) -> RunnableConfig:
+        """Store a checkpoint; what its parent holds already is not written again. It is on disk on return."""
+        for attempt in range(_ATTEMPTS):
+            if self._finish(self._engine.start_put(config, checkpoint, metadata), attempt):
+                break
+        return config_of(config, checkpoint["id"])
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,  # noqa: ARG002  # LangGraph's signature; what changed is found in the values
+    ) -> RunnableConfig:
+        """Store a checkpoint, as `put` does."""
+        for attempt in range(_ATTEMPTS):
+            future = asyncio.get_running_loop().create_future()
+            if self._engine.is_ready(config):
+                job = self._engine.start_put(config, checkpoint, metadata, future)
+            else:
+                try:
+                    job = await asyncio.to_thread(self._engine.start_put, config, checkpoint, metadata, future)
+                except BaseException:
+                    future.cancel()  # nobody will ask for what became of it
+                    raise
+            if await self._afinish(job, future, attempt):
+                break
+        return config_of(config, checkpoint["id"])
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Store what a task wrote, beside the checkpoint it started from. It is on disk on return."""
+        for attempt in range(_ATTEMPTS):
+            if self._finish(self._engine.start_writes(config, writes, task_id, task_path), attempt):
+                break
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Store what a task wrote, as `put_writes` does."""
+        for attempt in range(_ATTEMPTS):
+            future = asyncio.get_running_loop().create_future()
+            if self._engine.handle.opened is None:
+                await asyncio.to_thread(self._engine.handle.open)
+            job = self._engine.start_writes(config, writes, task_id, task_path, future)
+            if await self._afinish(job, future, attempt):
+                break
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """The checkpoint that the config names, or the newest; None if there is none."""
+        return self._engine.find(config)
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """The checkpoint that the config names, or the newest; None if there is none."""
+        return await asyncio.to_thread(self._engine.find, config)
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """Checkpoints, newest first, read as they are asked for; nothing is locked in between."""
+        pending = self._engine.list_rows(config, before)
+        left = len(pending) if limit is None else limit
+        shelves: dict[int, Shelf] = {}
+        while pending and left > 0:
+            page, pending = pending[:_PAGE], pending[_PAGE:]
+            for found in self._engine.read_rows(page, filter, left, shelves):
+                left -= 1
+                yield found
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Checkpoints, newest first, read as they are asked for; nothing is locked in between."""
+        pending = await asyncio.to_thread(self._engine.list_rows, config, before)
+        left = len(pending) if limit is None else limit
+        shelves: dict[int, Shelf] = {}
+        while pending and left > 0:
+            page, pending = pending[:_PAGE], pending[_PAGE:]
+            for found in await asyncio.to_thread(self._engine.read_rows, page, filter, left, shelves):
+                left -= 1
+                yield found
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """For each channel its writes since the nearest ancestor that holds its value, and that value as `seed`."""
+        if not channels:
+            return {}
+        with self._engine.shelf(thread_of(config)) as shelf:
+            return shelf.delta_history(ns_of(config), get_checkpoint_id(config), channels)
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """For each channel its writes since the nearest ancestor that holds its value, and that value as `seed`."""
+        return await asyncio.to_thread(self.get_delta_channel_history, config=config, channels=channels)
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete everything of a thread; its space goes back to the file system."""
+        self.prune([thread_id], strategy="delete")
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete everything of a thread; its space goes back to the file system."""
+        await asyncio.to_thread(self.delete_thread, thread_id)
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints that these runs made, with their writes."""
+        if run_ids:
+            digests = {str(run): run_digest(str(run)) for run in run_ids}
+            self._engine.carry_out(upkeep.DeleteRuns(digests, self._engine.seal, self._engine.unpack))
+            self._engine.memories.clear()
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints that these runs made, with their writes."""
+        await asyncio.to_thread(self.delete_for_runs, run_ids)
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy everything of a thread into one that is empty, else ThreadNotEmpty is raised."""
+        self._engine.carry_out(upkeep.CopyThread(str(source_thread_id), str(target_thread_id)))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy everything of a thread into one that is empty, else ThreadNotEmpty is raised."""
+        await asyncio.to_thread(self.copy_thread, source_thread_id, target_thread_id)
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Of each thread keep the newest checkpoint of every namespace ("keep_latest"), or nothing ("delete").
+
+        Older checkpoints stay where a DeltaChannel of the newest is still made up from their writes.
+        """
+        threads = [str(thread) for thread in thread_ids]
+        if strategy in ("delete", "delete_all"):  # the second is what LangGraph's own server says
+            self._engine.carry_out(upkeep.DeleteThreads(threads))
+        elif strategy == "keep_latest":
+            self._engine.carry_out(upkeep.KeepLatest(threads, self._engine.seal, self._engine.unpack))
+        else:
+            raise ValueError(f"{strategy!r} is no strategy: use 'keep_latest' or 'delete'.")
+        for thread in threads:
+            self._engine.memories.forget(thread)
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Of each thread keep the newest checkpoint of every namespace ("keep_latest"), or nothing ("delete")."""
+        await asyncio.to_thread(self.prune, thread_ids, strategy=strategy)
+
+    def sweep(self, older_than: timedelta) -> int:
+        """Delete the threads that were not written for so long and that nobody has a lease of; returns how many."""
+        return int(self._engine.carry_out(upkeep.Sweep(older_than.total_seconds())))
+
+    async def asweep(self, older_than: timedelta) -> int:
+        """Delete the threads that were not written for so long and that nobody has a lease of; returns how many."""
+        return await asyncio.to_thread(self.sweep, older_than)
+
+    def stats(self) -> SaverStats:
+        """What is in the file."""
+        with self._engine.view() as connection:
+            return upkeep.stats(connection, self.database)
+
+    def check(self) -> Sequence[str]:
+        """What is wrong with the file, one line each: SQLite's own check, and every checkpoint read to the end."""
+        with self._engine.view() as connection:
+            return upkeep.check(connection, self._engine.seal, self._engine.unpack)
+
+    def backup(self, target: Path | str) -> None:
+        """Copy the file, as it is now, into a new one, while others go on writing."""
+        with self._engine.view() as connection:
+            upkeep.backup(connection, Path(target))
+
+    def get_next_version(self, current: Any, channel: None) -> Any:  # noqa: ARG002  # LangGraph's signature
+        """The next version of a channel: a number; after a text, as other savers give, a text."""
+        if isinstance(current, str):
+            return f"{int(current.split('.')[0]) + 1:032}.{current.partition('.')[2] or '0'}"
+        return 1 if current is None else int(current) + 1
+
+    def _finish(self, job: Job, attempt: int) -> bool:
+        """Wait until it is on disk; False if it has to be put together anew."""
+        try:
+            job.wait()
+        except BaseException as error:
+            self._engine.fail(job, error, is_last=attempt == _ATTEMPTS - 1)
+            return False
+        self._engine.succeed(job)
+        self._sweep_if_due()
+        return True
+
+    async def _afinish(self, job: Job, future: asyncio.Future[Any], attempt: int) -> bool:
+        """Wait until it is on disk; False if it has to be put together anew."""
+        try:
+            await future
+        except BaseException as error:
+            self._engine.fail(job, error, is_last=attempt == _ATTEMPTS - 1)
+            return False
+        self._engine.succeed(job)
+        self._sweep_if_due()
+        return True
+
+    def _sweep_if_due(self) -> None:
+        if self._ttl is not None and time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + _SWEEP_SECONDS
+            self._engine.handle.open().writer.submit(upkeep.Sweep(self._ttl.total_seconds()))

@@ -1,0 +1,216 @@
+"""One SQLite file as this process uses it: the one writer, and connections to read with."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from pathlib import Path
+from weakref import WeakValueDictionary, finalize
+
+from signoff.checkpoints.db.fork_safety import watch_forks
+from signoff.checkpoints.db.sqlite import identity, make_folder, prepare, refuse_foreign
+from signoff.checkpoints.saver import schema
+from signoff.checkpoints.saver.encoding.encryption import Seal
+from signoff.checkpoints.saver.writer import Writer, WriterConnection, begin
+from signoff.errors import DatabaseUnusable
+
+_MOST_IDLE = 4
+_numbers = count(1)
+
+
+class Storage:
+    """The file, opened. Savers of one process that use the same file share it, and so share its commits."""
+
+    def __init__(self, path: Path, busy_seconds: float) -> None:
+        self.path = path
+        self._idle: list[sqlite3.Connection] = []
+        self._busy_seconds = busy_seconds
+        self.number = next(_numbers)
+        self._prepare()
+        self._identity, self._pid = identity(path), os.getpid()
+        self.writer = Writer(partial(_connect_writer, path, self._identity, busy_seconds), busy_seconds)
+        self._finish = finalize(self, _close, self.writer, self._idle, self._pid, False)
+        self._gate = threading.Condition()
+        self._readers, self._is_forking = 0, False
+        watch_forks(self)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file still stands where it was opened; a deleted one takes what is written to it along."""
+        return identity(self.path) == self._identity
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection with one consistent view of the file."""
+        with self._gate:
+            self._gate.wait_for(lambda: not self._is_forking)
+            self._readers += 1
+        try:
+            connection = self._idle.pop() if self._idle else _connect(self.path, self._busy_seconds)
+            try:
+                connection.execute("BEGIN")
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
+                if len(self._idle) < _MOST_IDLE and self._finish.alive:
+                    self._idle.append(connection)
+                else:
+                    connection.close()
+        finally:
+            with self._gate:
+                self._readers -= 1
+                self._gate.notify_all()
+
+    def before_fork(self) -> None:
+        """Close all connections, and open none until `after_fork`."""
+        self.writer.pause()
+        self._gate.acquire()
+        self._is_forking = True
+        self._gate.wait_for(lambda: not self._readers)
+        while self._idle:
+            self._idle.pop().close()
+
+    def after_fork(self) -> None:
+        """Go on, in the parent; the child has a storage of its own."""
+        self._is_forking = False
+        self._gate.notify_all()
+        self._gate.release()
+        self.writer.resume()
+
+    def admit(self, seal: Seal) -> None:
+        """Raise KeyMissing, WrongKey or NotEncrypted unless the file can be used with this key, or without one."""
+        connection = _connect(self.path, self._busy_seconds)
+        try:
+            seal.check(connection, str(self.path))
+        except sqlite3.Error as error:
+            raise DatabaseUnusable(str(self.path), str(error)) from error
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Let the writer finish, and close all connections."""
+        self._finish.detach()
+        _close(self.writer, self._idle, self._pid, True)
+
+    def _prepare(self) -> None:
+        try:
+            refuse_foreign(self.path, self._busy_seconds)
+            make_folder(self.path.parent)
+            connection = _connect(self.path, self._busy_seconds)
+            try:
+                if not schema.is_present(connection):
+                    begin(connection, self._busy_seconds)
+                    if not schema.is_present(connection):  # another process may have been first
+                        schema.create(connection)
+                    connection.execute("COMMIT")
+                schema.check_version(connection, str(self.path))
+            finally:
+                connection.close()
+        except (sqlite3.Error, OSError) as error:
+            raise DatabaseUnusable(str(self.path), str(error)) from error
+
+
+_shared: WeakValueDictionary[tuple[int, Path], Storage] = WeakValueDictionary()
+_users: dict[Storage, int] = {}
+_sharing = threading.RLock()  # a saver that is collected leaves, wherever that happens
+
+
+def share(path: Path, busy_seconds: float) -> Storage:
+    """The storage of this file, which is opened unless it is already; each call is matched by one of `leave`."""
+    key = (os.getpid(), path.resolve())  # a forked child has the parent's connections, and must not use them
+    with _sharing:
+        storage = _shared.get(key)
+        if storage is None or not storage.is_there:
+            storage = _shared[key] = Storage(key[1], busy_seconds)
+            _users[storage] = 0
+        _users[storage] += 1
+        return storage
+
+
+def leave(storage: Storage) -> None:
+    """One user fewer; the last one closes it."""
+    with _sharing:
+        if storage not in _users:
+            return
+        _users[storage] -= 1
+        if _users[storage]:
+            return
+        del _users[storage]
+        if _shared.get((os.getpid(), storage.path)) is storage:
+            del _shared[os.getpid(), storage.path]
+    storage.close()
+
+
+class Handle:
+    """The opened file, shared by a saver and its views; opened by the first use."""
+
+    def __init__(self, path: Path, seal: Seal, busy_seconds: float) -> None:
+        self._path, self._seal, self._busy_seconds = path, seal, busy_seconds
+        self._lock = threading.Lock()
+        self._storage: Storage | None = None
+        self._pid = 0
+        self._leave: Callable[[], object] | None = None
+
+    @property
+    def opened(self) -> Storage | None:
+        """The storage, if it is open in this process."""
+        return self._storage if self._pid == os.getpid() else None
+
+    def open(self) -> Storage:
+        """The storage, opened now if it is not yet."""
+        storage = self.opened
+        if storage is not None:
+            return storage
+        with self._lock:
+            if self.opened is None:
+                storage = share(self._path, self._busy_seconds)
+                try:
+                    storage.admit(self._seal)
+                except BaseException:
+                    leave(storage)
+                    raise
+                self._storage, self._pid = storage, os.getpid()
+                self._leave = finalize(self, leave, storage)
+            assert self._storage is not None
+            return self._storage
+
+    def close(self) -> None:
+        """Leave the storage."""
+        with self._lock:
+            self._storage, done = None, self._leave
+            self._leave = None
+        if done is not None and self._pid == os.getpid():
+            done()
+
+
+def _close(writer: Writer, idle: list[sqlite3.Connection], pid: int, wait: bool) -> None:
+    if pid != os.getpid():
+        return
+    writer.stop(wait=wait)
+    while idle:
+        idle.pop().close()
+
+
+def _connect_writer(path: Path, opened: tuple[int, int] | None, busy_seconds: float) -> WriterConnection:
+    def check() -> None:
+        if identity(path) != opened:
+            raise sqlite3.OperationalError("the file was deleted or replaced while it was open; close it and open it")
+
+    check()
+    return WriterConnection(_connect(path, busy_seconds), check)
+
+
+def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=busy_seconds, check_same_thread=False, cached_statements=256)
+    try:
+        prepare(connection, busy_seconds)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
