@@ -16,7 +16,7 @@ from signoff.agents.tiers import Tiers
 from signoff.agents.words import counted
 from signoff.errors import QueryRefused
 from signoff.tools.analysis.chart import Charts
-from signoff.tools.analysis.loading import Tables
+from signoff.tools.analysis.tables import Tables
 from signoff.tools.analysis.tools import table_tools
 from signoff.tools.tool import Tool
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from signoff.agents.artifacts import Analysis, Computation, Picture
 from signoff.agents.quoting import escape, flatten
 from signoff.errors import QueryRefused
-from signoff.tools.analysis.asking import QueryResult
 from signoff.tools.analysis.chart import Chart, alternative
-from signoff.tools.analysis.loading import Tables
+from signoff.tools.analysis.query import QueryResult
 from signoff.tools.analysis.store import Table
+from signoff.tools.analysis.tables import Tables
 
 HEADING = "From the tables"
 _NOTE = "*Computed from the tables by the queries shown, when the report was made.*"

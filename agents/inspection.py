@@ -26,8 +26,8 @@ from signoff.agents.statements import (
     unknown_names,
 )
 from signoff.errors import UnknownSource
-from signoff.tools.analysis.loading import Tables
-from signoff.tools.library import Library
+from signoff.tools.analysis.tables import Tables
+from signoff.tools.search.library import Library
 
 _INLINE = re.compile(r"[“\"]([^“”\"]{20,}?)[”\"]")
 

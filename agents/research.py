@@ -14,7 +14,7 @@ from signoff.agents.retrieval import Find, frequency, is_same, retrieve
 from signoff.agents.sentences import split
 from signoff.agents.words import counted, is_ideographic
 from signoff.errors import UnknownSource
-from signoff.tools.library import Library
+from signoff.tools.search.library import Library
 
 _MOST_QUOTES = 14
 _FEWEST_WORDS = 4

@@ -16,9 +16,9 @@ from signoff.agents.tiers import Tiers
 from signoff.agents.words import counted
 from signoff.errors import WorkFailed
 from signoff.tools.action import Action
-from signoff.tools.library import Library
-from signoff.tools.search import search_tools
-from signoff.tools.sources import IndexProgress
+from signoff.tools.search.library import Library
+from signoff.tools.search.sources import IndexProgress
+from signoff.tools.search.tools import search_tools
 from signoff.tools.tool import Tool
 from signoff.tools.web.tools import Web, web_tools
 

@@ -15,8 +15,8 @@ from signoff.agents.question import Question
 from signoff.agents.relevance import BAR, Scale, Score, Surroundings, weigh
 from signoff.agents.sentences import Sentence, split
 from signoff.agents.words import other_forms
-from signoff.tools.library import Library
-from signoff.tools.passage import Passage
+from signoff.tools.search.library import Library
+from signoff.tools.search.passage import Passage
 
 _FOCUS = 6
 """Documents read as a whole."""

@@ -14,8 +14,8 @@ from signoff.agents.doubts import answers_in_json, find_doubts
 from signoff.agents.inspection import inspect
 from signoff.agents.tiers import Tiers, tiers_of
 from signoff.tools.action import Action
-from signoff.tools.analysis.loading import Tables
-from signoff.tools.library import Library
+from signoff.tools.analysis.tables import Tables
+from signoff.tools.search.library import Library
 
 _INSTRUCTIONS = (
     "Judge whether the draft answers the goal, says nothing its quotes do not say, and reads well. Citations and "

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from signoff import Sources
-from signoff.tools.embedding import MiniLM
+from signoff.tools.search.embeddings import MiniLM
 
 DOCS = Path(__file__).parent.parent / "docs"
 FIRST = (1, 3, 5, 10)

@@ -140,7 +140,7 @@ def show_run(run_id: str, *, json: bool) -> None:
 
 def list_sources(folder: Path, *, json: bool) -> None:
     """Index a folder and print what it holds and what could not be read."""
-    from signoff.tools.sources import IndexProgress, Sources
+    from signoff.tools.search.sources import IndexProgress, Sources
 
     settings = load_settings()
     sources = Sources.open(folder, home=settings.home, max_file_mb=settings.max_file_mb)

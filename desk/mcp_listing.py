@@ -18,8 +18,8 @@ from signoff.errors import McpUnusable, SettingsError
 from signoff.settings import load_settings
 from signoff.tools.broker.broker import open_broker
 from signoff.tools.mcp.accepted import Accepted, Standing, compare
+from signoff.tools.mcp.config import read_servers
 from signoff.tools.mcp.offer import McpTool, Offer
-from signoff.tools.mcp.roster import read_servers
 from signoff.tools.mcp.server import McpServer
 from signoff.tools.mcp.tools import look_at
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from signoff.desk.terminal import can_ask, print_json, say
 from signoff.errors import SettingsError
 from signoff.settings import Settings, load_settings
-from signoff.tools.memory.kept import Remembered
+from signoff.tools.memory.item import Remembered
 from signoff.tools.memory.memory import Memory
 
 

@@ -9,7 +9,7 @@ from signoff.desk.terminal import print_json
 from signoff.errors import SettingsError
 from signoff.settings import load_settings
 from signoff.tools.broker.broker import Broker
-from signoff.tools.broker.rules import SecretRule
+from signoff.tools.broker.secrets_file import SecretRule
 
 _COLUMNS = ("secret", "from", "hosts", "methods", "paths", "tools", "added as")
 

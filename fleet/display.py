@@ -13,7 +13,7 @@ from signoff.checkpoints.ledger.approval import Approval
 from signoff.checkpoints.ledger.runs import RunRecord
 from signoff.errors import BlobMissing
 from signoff.graphs.state import PlanStep
-from signoff.tools.blobs import Blobs
+from signoff.tools.storage.blobs import Blobs
 
 _IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)"[^>]*>')
 _MARKS = {"completed": "✓", "failed": "✗", "in_progress": "…", "pending": "·"}

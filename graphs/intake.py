@@ -16,7 +16,7 @@ from signoff.errors import TeamError
 from signoff.graphs.caller import calling_person, is_own_run, thread_of
 from signoff.graphs.state import ASKS_TO_GO_ON, CurrentRun, NodeWithConfig, Outcome, TeamState, Update, question_over
 from signoff.settings import load_settings
-from signoff.tools.workspace import Workspaces
+from signoff.tools.storage.workspaces import Workspaces
 
 _INJECTED = "do-not-render-"
 """Prefix of the ids of messages that agent-chat-ui adds by itself, such as a made-up answer to an open tool call."""

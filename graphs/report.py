@@ -23,12 +23,12 @@ from signoff.graphs.supervisor import Supervisor
 from signoff.graphs.team import Builder, Team
 from signoff.settings import Settings, load_settings
 from signoff.tools.action import Proposal
-from signoff.tools.analysis.loading import Tables, has_tables
-from signoff.tools.blobs import Blobs
-from signoff.tools.embedding import MiniLM
-from signoff.tools.library import SourcesAndPages
+from signoff.tools.analysis.tables import Tables, has_tables
 from signoff.tools.publish import Attachment, Publication, publish_report
-from signoff.tools.sources import Sources
+from signoff.tools.search.embeddings import MiniLM
+from signoff.tools.search.library import SourcesAndPages
+from signoff.tools.search.sources import Sources
+from signoff.tools.storage.blobs import Blobs
 from signoff.tools.web.tools import Web, web_of
 
 

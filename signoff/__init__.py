@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from signoff.graphs.team import Team
     from signoff.settings import Settings
     from signoff.tools.action import Action, Proposal
-    from signoff.tools.sources import Sources
+    from signoff.tools.search.sources import Sources
     from signoff.tools.tool import tool
 
 __version__ = "0.2.0"
@@ -100,7 +100,7 @@ _HOMES = {
     "Run": "fleet.run",
     "Settings": "settings",
     "SignoffError": "errors",
-    "Sources": "tools.sources",
+    "Sources": "tools.search.sources",
     "SqliteCheckpointer": "checkpoints.saver.saver",
     "Supervisor": "graphs.supervisor",
     "Task": "agents.agent",

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from signoff.errors import ActionFailed, BlobMissing
 from signoff.tools.action import Action
-from signoff.tools.blobs import Blobs
+from signoff.tools.storage.blobs import Blobs
 
 NAME = "publish_report"
 

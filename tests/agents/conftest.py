@@ -14,7 +14,7 @@ from signoff.agents.artifacts import Artifact
 from signoff.agents.composition import compose
 from signoff.agents.inspection import inspect
 from signoff.agents.research import gather
-from signoff.tools.sources import Sources
+from signoff.tools.search.sources import Sources
 
 Report = Callable[[str, Sources], Task]
 Ask = Callable[[str], Task]

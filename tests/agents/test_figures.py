@@ -14,7 +14,7 @@ from signoff.agents.composition import compose
 from signoff.agents.figures import compute, figures_section, measure
 from signoff.agents.images import find_images
 from signoff.agents.inspection import inspect
-from signoff.tools.analysis.loading import Tables
+from signoff.tools.analysis.tables import Tables
 
 QUOTE = Quote(id=1, text="The tide rises and falls twice a day.", source="tides.md", start=-1)
 PICTURE = Picture(title="Ranges", name="chart-0123456789ab.png", sha256="0" * 64, bytes=3, sql="select 1")

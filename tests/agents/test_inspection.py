@@ -11,7 +11,7 @@ import pytest
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Artifact, Draft, Evidence, Review
 from signoff.agents.inspection import inspect
-from signoff.tools.sources import Sources
+from signoff.tools.search.sources import Sources
 
 Ask = Callable[[str], Task]
 Report = Callable[[str, Sources], Task]

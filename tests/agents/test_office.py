@@ -9,7 +9,7 @@ import pytest
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Draft, Evidence
-from signoff.tools.sources import Sources
+from signoff.tools.search.sources import Sources
 
 Ask = Callable[[str], Task]
 Report = Callable[[str, Sources], Task]

@@ -7,7 +7,7 @@ import pytest
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Evidence, Quote
 from signoff.agents.research import gather, verify_quotes
-from signoff.tools.sources import Sources
+from signoff.tools.search.sources import Sources
 
 
 def found(question: str, ferry: Sources) -> list[str]:

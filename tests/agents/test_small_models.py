@@ -15,7 +15,7 @@ from signoff.agents.work import do_work
 from signoff.agents.writer import Section, Sentence, Text, writer
 from signoff.settings import Settings
 from signoff.testing import ScriptedModel
-from signoff.tools.sources import Sources
+from signoff.tools.search.sources import Sources
 
 MISSED = "A missed crossing is not refunded."
 EVIDENCE = Evidence(question="What is refunded?", quotes=(Quote(id=1, text=MISSED, source="refunds.md", start=0),))

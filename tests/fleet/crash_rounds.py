@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import signoff.desk.running  # everything a run needs
-import signoff.tools.readers  # noqa: F401
+import signoff.tools.documents.reader  # noqa: F401
 from signoff.desk.cli import main
 
 QUESTION = "Why does the tide rise and fall?"

@@ -123,7 +123,7 @@ def test_an_endpoint_that_fails_once_costs_one_more_try(documents: Path) -> None
 def test_the_reviewer_notices_that_a_document_changed_meanwhile(documents: Path) -> None:
     from signoff.agents.agent import Task
     from signoff.agents.inspection import inspect
-    from signoff.tools.sources import Sources
+    from signoff.tools.search.sources import Sources
 
     run = Run.start(report_team(documents, model="offline"), QUESTION)
     (documents / "tides.md").write_text("# Tides\n\nThe tide has been abolished.\n")

@@ -15,9 +15,9 @@ from signoff.agents.reviewer import Judgement
 from signoff.agents.writer import Sentence, Text
 from signoff.settings import Settings
 from signoff.testing import ScriptedServer, calls, gives
-from signoff.tools.analysis.drawing import Labels, draw
-from signoff.tools.analysis.loading import Tables
-from signoff.tools.blobs import Blobs
+from signoff.tools.analysis.charts import Labels, draw
+from signoff.tools.analysis.tables import Tables
+from signoff.tools.storage.blobs import Blobs
 
 QUESTION = "Why does the tide rise and fall?"
 QUOTE = "The tide rises and falls twice a day because the moon pulls the water of the ocean."

@@ -24,10 +24,10 @@ from signoff.agents.reviewer import Judgement
 from signoff.agents.writer import Sentence, Text
 from signoff.settings import Settings
 from signoff.testing import Call, ScriptedServer, calls, gives
-from signoff.tools.library import SourcesAndPages
-from signoff.tools.sources import Sources
-from signoff.tools.web.providers import json_search
+from signoff.tools.search.library import SourcesAndPages
+from signoff.tools.search.sources import Sources
 from signoff.tools.web.request import Reach
+from signoff.tools.web.search_providers import json_search
 from signoff.tools.web.snapshots import Snapshots
 from signoff.tools.web.tools import Web
 
@@ -180,7 +180,7 @@ def test_a_run_that_died_sees_the_page_as_it_saw_it_before(site: Site, documents
     code = f"""
 import os
 from signoff import Run, report_team
-from signoff.tools.web.providers import json_search
+from signoff.tools.web.search_providers import json_search
 from signoff.tools.web.request import Reach
 from signoff.tools.web.snapshots import Snapshots
 from signoff.tools.web.tools import Web

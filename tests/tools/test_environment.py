@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from signoff.tools.environment import clean_environment, forget_variables
+from signoff.tools.storage.child_environment import clean_environment, forget_variables
 
 
 def test_a_program_gets_what_is_needed_and_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +41,7 @@ def test_a_program_does_not_get_the_rest(monkeypatch: pytest.MonkeyPatch, name: 
 @pytest.mark.parametrize("before", ["", "os.environ['PLANTED'] += 'x'; "])
 def test_a_forgotten_variable_is_gone_from_what_the_system_shows_too(before: str) -> None:
     code = (
-        f"import os; {before}from signoff.tools.environment import forget_variables; "
+        f"import os; {before}from signoff.tools.storage.child_environment import forget_variables; "
         "forget_variables(['PLANTED', 'OTHER']); "
         "print('PLANTED' in os.environ, 'canary' in open('/proc/self/environ').read(), os.environ['KEPT'])"
     )

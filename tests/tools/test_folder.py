@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from signoff.errors import Unreadable
-from signoff.tools.folder import list_files, read_bytes
+from signoff.tools.search.folder import list_files, read_bytes
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs links and special files")
 

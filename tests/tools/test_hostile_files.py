@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signoff.errors import Unreadable
-from signoff.tools.blocks import LONGEST
-from signoff.tools.readers import read_document
+from signoff.tools.documents.blocks import LONGEST
+from signoff.tools.documents.reader import read_document
 
 MARKDOWN = b"""---
 title: T

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from signoff.errors import DatabaseUnusable
-from signoff.tools.readers import read_document
-from signoff.tools.sources import Sources
+from signoff.tools.documents.reader import read_document
+from signoff.tools.search.sources import Sources
 
 Opened = Callable[..., Sources]
 
 REFRESH = """
 import sys
-from signoff.tools.sources import Sources
+from signoff.tools.search.sources import Sources
 sources = Sources.open(sys.argv[1], database=sys.argv[2])
 report = sources.refresh(lambda progress: print(progress.done, flush=True))
 sources.close()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from signoff.errors import FileRefused
-from signoff.tools.inside import Inside, parts
+from signoff.tools.storage.confined_folder import Inside, parts
 
 NAMES = st.text(alphabet=string.ascii_letters + string.digits + " ._-\\~*éß漢", min_size=1, max_size=12)
 PIECES = st.one_of(st.sampled_from(["..", ".", "", "/", "\0", "link", "a"]), NAMES)

@@ -11,9 +11,9 @@ import pytest
 from docx.document import Document as WordDocument
 
 from signoff.errors import Unreadable
-from signoff.tools import word as word_reader
-from signoff.tools.blocks import Document
-from signoff.tools.readers import read_document
+from signoff.tools.documents import docx as word_reader
+from signoff.tools.documents.blocks import Document
+from signoff.tools.documents.reader import read_document
 
 Pdf = Callable[..., bytes]
 Word = Callable[[Callable[[WordDocument], None]], bytes]

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from signoff.errors import Unreadable
-from signoff.tools.blocks import Document
-from signoff.tools.readers import read_document
+from signoff.tools.documents.blocks import Document
+from signoff.tools.documents.reader import read_document
 
 
 def passages(document: Document) -> list[tuple[str, str, str]]:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from langchain_core.tools import BaseTool
 
-from signoff.tools.search import search_tools
-from signoff.tools.sources import Sources
+from signoff.tools.search.sources import Sources
+from signoff.tools.search.tools import search_tools
 
 
 @pytest.fixture

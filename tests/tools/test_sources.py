@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from signoff.errors import DatabaseUnusable, ForeignDatabase, SourcesEmpty, SourcesMissing, UnknownSource
-from signoff.tools.sources import IndexProgress, Skipped, Sources
+from signoff.tools.search.sources import IndexProgress, Skipped, Sources
 
 Opened = Callable[..., Sources]
 
@@ -270,7 +270,7 @@ def test_a_pdf_that_took_too_long_is_tried_again(
 ) -> None:
     (birds.folder / "slow.pdf").write_bytes(pdf([[(700, 10, "A sentence.")]]))
     with monkeypatch.context() as patience:
-        patience.setattr("signoff.tools.pdf.PATIENCE", -1.0)
+        patience.setattr("signoff.tools.documents.pdf.PATIENCE", -1.0)
         assert birds.refresh().skipped[0].reason.startswith("a PDF that takes longer than")
     assert birds.refresh().skipped == ()
     assert birds.text("slow.pdf") == "A sentence."

@@ -17,8 +17,8 @@ from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import StoreError
 from signoff.graphs.team import Team
 from signoff.testing import ScriptedModel, calls, gives
+from signoff.tools.storage.workspaces import Workspaces
 from signoff.tools.tool import Tool, tool
-from signoff.tools.workspace import Workspaces
 
 
 class Found(Artifact):

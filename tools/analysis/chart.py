@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from signoff.errors import BlobMissing
-from signoff.tools.blobs import Blobs
-from signoff.tools.whole import write_whole
+from signoff.tools.storage.atomic import write_whole
+from signoff.tools.storage.blobs import Blobs
 
 Kind = Literal["bar", "line", "scatter", "histogram", "box"]
 

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any, Final, Literal
 
 from signoff.errors import Unreadable
-from signoff.tools.analysis.grids import Grid
+from signoff.tools.analysis.spreadsheets import Grid
 
 Type = Literal["integer", "float", "text", "blob"]
 Cell = int | float | str | bytes | None

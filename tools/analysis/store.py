@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from signoff.errors import DatabaseUnusable, ForeignDatabase, Unreadable
 from signoff.tools.analysis.columns import Column, Shape, choose_name, make_converter
-from signoff.tools.analysis.grids import Grid
-from signoff.tools.folder import Skipped
-from signoff.tools.transaction import write_transaction
+from signoff.tools.analysis.spreadsheets import Grid
+from signoff.tools.search.folder import Skipped
+from signoff.tools.storage.transaction import write_transaction
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

@@ -16,11 +16,11 @@ from signoff.errors import SettingsError
 from signoff.tools.broker.admission import Admission
 from signoff.tools.broker.journal import Journal
 from signoff.tools.broker.proxy import Proxy
-from signoff.tools.broker.rules import SANDBOX, Listed, Listing, SecretsFile
 from signoff.tools.broker.scrubber import Scrubber
 from signoff.tools.broker.seclusion import seclude
+from signoff.tools.broker.secrets_file import SANDBOX, Listed, Listing, SecretsFile
 from signoff.tools.broker.values import read_secrets_file, read_values
-from signoff.tools.environment import forget_variables, is_harmless
+from signoff.tools.storage.child_environment import forget_variables, is_harmless
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
-from signoff.tools.broker.rules import PLACE, OpenRule, Rule, SecretRule, SecretsFile
+from signoff.tools.broker.secrets_file import PLACE, OpenRule, Rule, SecretRule, SecretsFile
 
 Header = tuple[str, str]
 

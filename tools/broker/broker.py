@@ -19,13 +19,13 @@ from weakref import finalize
 
 from signoff.errors import BrokerLost, SettingsError
 from signoff.tools.broker.tokens import token_of
-from signoff.tools.environment import forget_variables
+from signoff.tools.storage.child_environment import forget_variables
 
 if TYPE_CHECKING:
     import httpx2
 
     from signoff.settings import Settings
-    from signoff.tools.broker.rules import Listing
+    from signoff.tools.broker.secrets_file import Listing
 
 LOG: Final = "broker.log"
 """Name of its journal in the home folder."""
@@ -88,7 +88,7 @@ class Broker:
     @property
     def door(self) -> Path | None:
         """The unix socket for sandboxed programs; None if the file of secrets gives them no right."""
-        from signoff.tools.broker.rules import SANDBOX
+        from signoff.tools.broker.secrets_file import SANDBOX
 
         return self.door_for(SANDBOX)
 
@@ -137,7 +137,7 @@ class Broker:
                 _end(now.process, self._folder)
 
     def _start(self, again: _Started | None) -> _Started:
-        from signoff.tools.broker.rules import Listing
+        from signoff.tools.broker.secrets_file import Listing
 
         if again is None:
             self.log.parent.mkdir(parents=True, exist_ok=True)

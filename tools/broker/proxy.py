@@ -15,8 +15,8 @@ import h11
 
 from signoff.tools.broker.admission import Admission, Denied, Header, Target, read_target, read_tunnel
 from signoff.tools.broker.journal import Journal
-from signoff.tools.broker.rules import Bounds
 from signoff.tools.broker.scrubber import Scrubber
+from signoff.tools.broker.secrets_file import Bounds
 from signoff.tools.broker.tokens import token_of
 from signoff.tools.broker.upstream import Answer, TooMuch, Upstream, open_tunnel
 

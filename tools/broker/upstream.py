@@ -19,9 +19,9 @@ from yarl import URL
 
 from signoff.errors import AddressRefused
 from signoff.tools.broker.admission import Denied, Door, Grant, Header
-from signoff.tools.broker.rules import Bounds
 from signoff.tools.broker.scrubber import Scrubber
-from signoff.tools.web.address import pin
+from signoff.tools.broker.secrets_file import Bounds
+from signoff.tools.web.addresses import pin
 
 _CODINGS = frozenset({"", "identity", "gzip", "deflate"})
 """Codings of a content that are undone here, one at most."""

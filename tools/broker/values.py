@@ -13,7 +13,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from signoff.errors import SettingsError
-from signoff.tools.broker.rules import SHORTEST, Secret, SecretsFile
+from signoff.tools.broker.secrets_file import SHORTEST, Secret, SecretsFile
 
 SETTING: Final = "SIGNOFF_SECRETS"
 _PATIENCE: Final = 60

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from signoff.errors import FileRefused, ProjectUnusable
-from signoff.tools.files.change import Version
+from signoff.tools.files.apply import Version
 from signoff.tools.files.leaving import MADE, is_secret, leads_out
 from signoff.tools.files.names import check_name
 from signoff.tools.git.repository import BASE, Repository
-from signoff.tools.inside import Inside
+from signoff.tools.storage.confined_folder import Inside
 
 if TYPE_CHECKING:
     from signoff.tools.files.project import ProjectLimits

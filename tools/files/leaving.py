@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from signoff.checkpoints.secret_patterns import covers
-from signoff.tools.inside import stays_inside
+from signoff.tools.storage.confined_folder import stays_inside
 
 MADE: Final = frozenset(
     ".git .hg .svn .signoff node_modules __pycache__ .venv .tox .nox .mypy_cache .ruff_cache .pytest_cache "

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from signoff.errors import FileRefused, ProjectUnusable
-from signoff.tools.files.change import Change, Version
+from signoff.tools.files.apply import Change, Version
 from signoff.tools.files.leaving import is_made
 from signoff.tools.files.names import check_name
-from signoff.tools.git.program import has_git
+from signoff.tools.git.command import has_git
 from signoff.tools.git.repository import Repository
-from signoff.tools.inside import Entry, Inside, is_part
-from signoff.tools.workspace import Workspaces
+from signoff.tools.storage.confined_folder import Entry, Inside, is_part
+from signoff.tools.storage.workspaces import Workspaces
 
 _LISTED: Final = 200_000
 _NO_FOLDER: Final = "there is no such folder. Name one that exists."

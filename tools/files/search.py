@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from signoff.errors import FileRefused
-from signoff.tools.environment import clean_environment
 from signoff.tools.files import lines as matcher
+from signoff.tools.storage.child_environment import clean_environment
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from signoff.errors import GitFailed, TeamError
-from signoff.tools.git.program import run_git
+from signoff.tools.git.command import run_git
 from signoff.tools.git.repository import Repository
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from signoff.errors import GitFailed, ProjectUnusable
-from signoff.tools.git.program import MOST, run_git
+from signoff.tools.git.command import MOST, run_git
 
 BASE: Final = "refs/signoff/base"
 """The project's commit that the copy was made of."""

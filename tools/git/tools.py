@@ -15,13 +15,13 @@ from signoff.tools.files.display import make_visible
 from signoff.tools.files.names import check_name
 from signoff.tools.files.project import Project
 from signoff.tools.files.tools import tell_problems
-from signoff.tools.git.branches import Branch, Pushing, sha256_of
 from signoff.tools.git.github import GitHub
-from signoff.tools.git.pulls import InBareRepository, OnGitHub, Opening, PullRequest, PullRequests
+from signoff.tools.git.pull_requests import InBareRepository, OnGitHub, Opening, PullRequest, PullRequests
+from signoff.tools.git.push import Branch, Pushing, sha256_of
 from signoff.tools.git.remote import TOOL as PUSH
 from signoff.tools.git.remote import Remote, remote_of
 from signoff.tools.git.repository import Author
-from signoff.tools.git.snapshot import make_snapshot, repository_of, without_secrets
+from signoff.tools.git.tree import make_snapshot, repository_of, without_secrets
 from signoff.tools.tool import Tool, tool
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from signoff.errors import Tampered, ToolError
 from signoff.tools.mcp.offer import McpTool, Offer
-from signoff.tools.whole import write_whole
+from signoff.tools.storage.atomic import write_whole
 
 Standing = Literal["new", "accepted", "changed", "gone", "unusable"]
 """How a tool stands: offered and not accepted, as it was accepted, offered otherwise, no longer offered, of no use."""

@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from signoff.checkpoints.canonical import readable_text
-from signoff.tools.blobs import Blobs
+from signoff.tools.storage.blobs import Blobs
 
 if TYPE_CHECKING:
     from mcp.types import CallToolResult

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from signoff.errors import McpUnusable, MissingExtra
-from signoff.tools.environment import clean_environment
 from signoff.tools.mcp.offer import McpTool, Offer, offer_of
-from signoff.tools.mcp.program import run_program
 from signoff.tools.mcp.server import McpServer, is_here
 from signoff.tools.mcp.stderr import LastWords
+from signoff.tools.mcp.stdio import run_program
 from signoff.tools.mcp.streams import Incoming, Outgoing, keep_quiet
+from signoff.tools.storage.child_environment import clean_environment
 
 if TYPE_CHECKING:
     from mcp import ClientSession

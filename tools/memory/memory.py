@@ -13,9 +13,9 @@ from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.errors import MemoryFull, UnknownMemory
 from signoff.settings import Settings, load_settings
-from signoff.tools.memory.kept import Remembered
-from signoff.tools.memory.places import GivenPlace, Place, graphs_store, place_of
+from signoff.tools.memory.item import Remembered
 from signoff.tools.memory.ranking import rank
+from signoff.tools.memory.stores import GivenPlace, Place, graphs_store, place_of
 
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore, Item

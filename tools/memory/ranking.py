@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Final
 
-from signoff.tools.memory.kept import Remembered
+from signoff.tools.memory.item import Remembered
 
 _MOST_WORDS: Final = 32
 _WORD: Final = re.compile(r"\w+")

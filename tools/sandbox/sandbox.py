@@ -139,9 +139,9 @@ def open_backend(name: str = "") -> Backend:
 
 def _backend(name: str) -> Backend:
     if name == "bubblewrap":
-        from signoff.tools.sandbox.bubblewrap import Bubblewrap
+        from signoff.tools.sandbox.bubblewrap.bubblewrap import Bubblewrap
 
         return Bubblewrap()
-    from signoff.tools.sandbox.containers import Containers
+    from signoff.tools.sandbox.containers.containers import Containers
 
     return Containers(name)

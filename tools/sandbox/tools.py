@@ -17,14 +17,14 @@ from pydantic import BaseModel, Field
 from signoff.errors import FileRefused, SandboxMissing, TeamError
 from signoff.settings import load_settings
 from signoff.tools.action import Action
-from signoff.tools.blobs import Blobs
 from signoff.tools.contract import ToolLimits, Touches
-from signoff.tools.inside import Entry, Inside
 from signoff.tools.sandbox.monty import Monty
 from signoff.tools.sandbox.sandbox import Backend, Finished, Job, SandboxLimits, open_backend
-from signoff.tools.sandbox.saving import save_from_workspace
+from signoff.tools.sandbox.save_action import save_from_workspace
+from signoff.tools.storage.blobs import Blobs
+from signoff.tools.storage.confined_folder import Entry, Inside
+from signoff.tools.storage.workspaces import Workspaces
 from signoff.tools.tool import Tool, tool
-from signoff.tools.workspace import Workspaces
 
 SHOWN: Final = 20_000
 """Characters of each stream that an agent is shown: the beginning and the end."""

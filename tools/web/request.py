@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from signoff import __version__
 from signoff.errors import PageRefused
-from signoff.tools.web.address import Number, is_listed, pin
+from signoff.tools.web.addresses import Number, is_listed, pin
 
 if TYPE_CHECKING:
     from httpx2 import URL, AsyncClient, Response

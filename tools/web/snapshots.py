@@ -18,12 +18,12 @@ from typing import Any, Final
 from urllib.parse import urldefrag, urlsplit
 
 from signoff.errors import BlobMissing, SnapshotChanged, UnknownSource
-from signoff.tools.blobs import Blobs
-from signoff.tools.blocks import Document, Span
-from signoff.tools.plain import is_charset
-from signoff.tools.readers import read_document
-from signoff.tools.web.fetching import Fetched
-from signoff.tools.workspace import current_thread
+from signoff.tools.documents.blocks import Document, Span
+from signoff.tools.documents.plain_text import is_charset
+from signoff.tools.documents.reader import read_document
+from signoff.tools.storage.blobs import Blobs
+from signoff.tools.storage.workspaces import current_thread
+from signoff.tools.web.fetch import Fetched
 
 PREFIX: Final = "web:"
 """How the source of a snapshot begins; a document of a folder has a path there."""

@@ -11,8 +11,9 @@ from signoff.errors import PageRefused, SearchFailed, Unreadable
 from signoff.settings import Settings
 from signoff.tools.broker.broker import open_broker
 from signoff.tools.tool import Tool, Touches, tool
-from signoff.tools.web.fetching import Fetcher
-from signoff.tools.web.providers import (
+from signoff.tools.web.fetch import Fetcher
+from signoff.tools.web.request import Reach
+from signoff.tools.web.search_providers import (
     MOST_RESULTS,
     OpenClient,
     SearchFunction,
@@ -22,7 +23,6 @@ from signoff.tools.web.providers import (
     plain_client,
     provider_of,
 )
-from signoff.tools.web.request import Reach
 from signoff.tools.web.snapshots import Snapshot, Snapshots
 
 _SEARCH = "web_search"

@@ -24,7 +24,7 @@ from signoff.tools.act import Act, acting
 from signoff.tools.files.project import Project
 from signoff.tools.files.tools import file_tools
 from signoff.tools.memory import Memory, memory_tools
-from signoff.tools.memory.kept import Note
+from signoff.tools.memory.item import Note
 from signoff.tools.web.request import Reach
 from signoff.tools.web.snapshots import Snapshots
 from signoff.tools.web.tools import Web

@@ -10,12 +10,12 @@ import pytest
 
 from signoff.errors import SandboxMissing
 from signoff.testing import calls
-from signoff.tools.analysis.loading import Tables
+from signoff.tools.analysis.tables import Tables
 from signoff.tools.analysis.tools import table_tools
 from signoff.tools.sandbox.sandbox import open_backend
 from signoff.tools.sandbox.tools import sandbox_tools
+from signoff.tools.storage.workspaces import Workspaces
 from signoff.tools.tool import tool
-from signoff.tools.workspace import Workspaces
 
 
 def everything(house: Any) -> list[str]:
@@ -241,7 +241,7 @@ app.run()
 def test_a_server_of_tools_that_gives_orders_has_its_other_tools_asked_about(house: Any) -> None:
     pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
     from signoff.tools.mcp.accepted import Accepted
-    from signoff.tools.mcp.link import close_servers
+    from signoff.tools.mcp.connection import close_servers
     from signoff.tools.mcp.server import McpServer
     from signoff.tools.mcp.tools import look_at, mcp_tools
 

@@ -24,8 +24,8 @@ from signoff.settings import load_settings
 from signoff.tools.broker.broker import Broker, open_broker
 from signoff.tools.contract import Touches
 from signoff.tools.sandbox.sandbox import Job, open_backend
+from signoff.tools.storage.workspaces import Workspaces
 from signoff.tools.tool import tool
-from signoff.tools.workspace import Workspaces
 
 
 class Notes(Artifact):

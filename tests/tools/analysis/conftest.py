@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from signoff.tools.analysis.loading import Tables
+from signoff.tools.analysis.tables import Tables
 
 SALES = "region,month,amount\nnorth,2024-01,10\nnorth,2024-02,20\nsouth,2024-01,5.5\nsouth,2024-02,\n"
 

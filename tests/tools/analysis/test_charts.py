@@ -14,9 +14,9 @@ import pytest
 from matplotlib import pyplot
 
 from signoff.errors import ChartRefused, MissingExtra
-from signoff.tools.analysis.asking import QueryResult
 from signoff.tools.analysis.chart import Charts, Kind
-from signoff.tools.analysis.drawing import Labels, draw
+from signoff.tools.analysis.charts import Labels, draw
+from signoff.tools.analysis.query import QueryResult
 
 PAIRS = QueryResult(("region", "amount"), (("north", 30), ("south", 5.5), (None, None)))
 POINTS = QueryResult(("x", "y"), tuple((n, n * n % 17) for n in range(30)))

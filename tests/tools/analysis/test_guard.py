@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from signoff.errors import QueryRefused
-from signoff.tools.analysis import guard
-from signoff.tools.analysis.asking import QueryLimits, ask
-from signoff.tools.analysis.loading import Tables
+from signoff.tools.analysis import query_process as guard
+from signoff.tools.analysis.query import QueryLimits, ask
+from signoff.tools.analysis.tables import Tables
 
 CANARY = "canary-5f0e"
 BRIEF = QueryLimits(seconds=1, memory_mb=64)

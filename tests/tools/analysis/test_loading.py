@@ -24,12 +24,12 @@ from openpyxl import Workbook
 
 from signoff.errors import ForeignDatabase, SourcesMissing, UnknownTable
 from signoff.tools.analysis.columns import choose_names
-from signoff.tools.analysis.loading import LoadLimits, Tables, has_tables
-from signoff.tools.folder import Skipped
+from signoff.tools.analysis.tables import LoadLimits, Tables, has_tables
+from signoff.tools.search.folder import Skipped
 
 ASKS = """
 import sys
-from signoff.tools.analysis.loading import Tables
+from signoff.tools.analysis.tables import Tables
 tables = Tables.open(sys.argv[1])
 print(sum(tables.query(f"select count(*) from {name}").rows[0][0] for name in "abc"))
 """

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from signoff.errors import QueryRefused, UnknownTable
-from signoff.tools.analysis.loading import Tables
 from signoff.tools.analysis.statistics import correlation, describe, group
+from signoff.tools.analysis.tables import Tables
 
 NUMBERS = st.lists(st.integers(-(2**53), 2**53) | st.floats(-1e12, 1e12), min_size=1, max_size=20)
 

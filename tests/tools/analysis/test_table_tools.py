@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from signoff.tools.analysis.chart import Charts
-from signoff.tools.analysis.loading import Tables
+from signoff.tools.analysis.tables import Tables
 from signoff.tools.analysis.tools import table_tools
 from signoff.tools.tool import Tool
 

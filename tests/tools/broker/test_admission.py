@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from signoff.tools.broker.admission import Admission, Denied, Target, read_target
-from signoff.tools.broker.rules import SecretsFile
+from signoff.tools.broker.secrets_file import SecretsFile
 
 PIECES = st.sampled_from(
     ["/", "..", ".", "a", "%2e", "%2E", "%2f", "%5c", "%252e", "\\", ";x", "//", "%00", "?", "#", "@", ":"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signoff.errors import FileRefused, PatchMisfit
-from signoff.tools.files.change import Change, Version, apply_patch, make_patch
+from signoff.tools.files.apply import Change, Version, apply_patch, make_patch
 
 texts = st.text(st.sampled_from("ab\n\r é\u2028\x0c\ufeff-+@\\"), max_size=60) | st.lists(
     st.sampled_from(["a", "b", "-- a", "++ b", "@@ -1 +1 @@", "\\ No newline at end of file", "", " "]), max_size=30

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from signoff.errors import FileRefused, ProjectUnusable
-from signoff.tools.files.change import Version
+from signoff.tools.files.apply import Version
 from signoff.tools.files.leaving import is_secret, leads_out
 from signoff.tools.files.names import check_name
 from signoff.tools.files.project import Project, ProjectLimits, WorkCopy
-from signoff.tools.workspace import Workspaces
+from signoff.tools.storage.workspaces import Workspaces
 
 
 def below(folder: Path) -> dict[str, bytes]:
@@ -98,7 +98,7 @@ def test_a_copy_that_was_killed_while_it_was_made_is_made_again(folder: Path, tm
     program = (
         "import os, sys\n"
         "from signoff.tools.files.project import Project\n"
-        "from signoff.tools.workspace import Workspaces\n"
+        "from signoff.tools.storage.workspaces import Workspaces\n"
         "from langchain_core.runnables import RunnableLambda\n"
         "def stop(event, args):\n"
         "    if event == 'os.rename': os.kill(os.getpid(), 9)\n"

@@ -163,8 +163,8 @@ def test_arguments_that_are_not_what_was_shown_are_refused(
 
 @pytest.mark.parametrize("path", ["kept/blobs/planted", ".venv/planted.pth", "a/node_modules/planted.js"])
 def test_a_patch_that_was_made_up_with_its_digest_touches_nothing_that_is_not_copied(folder: Path, path: str) -> None:
-    from signoff.tools.files.taking import Touched, apply_to_project, digest_of
-    from signoff.tools.workspace import Workspaces
+    from signoff.tools.files.apply_action import Touched, apply_to_project, digest_of
+    from signoff.tools.storage.workspaces import Workspaces
 
     patch = f"diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n+++ b/{path}\n@@ -0,0 +1 @@\n+x\n"
     files = (Touched(path=path, before="", after=hashlib.sha256(b"x\n").hexdigest()),)
@@ -193,7 +193,7 @@ def test_the_preview_writes_out_what_leaves_no_trace(use: Callable[..., str], ac
 def test_a_patch_of_another_folder_is_not_applied(
     use: Callable[..., str], action: Action[Any], tmp_path: Path, project: Project
 ) -> None:
-    from signoff.tools.files.taking import apply_to_project
+    from signoff.tools.files.apply_action import apply_to_project
 
     change_much(use)
     arguments = proposed(use, action)
@@ -233,8 +233,8 @@ def test_if_a_file_cannot_be_written_what_was_written_before_is_taken_back(
 KILLED = """
 import json, os, sys
 from signoff.tools.files.project import Project
-from signoff.tools.files.taking import apply_to_project
-from signoff.tools.workspace import Workspaces
+from signoff.tools.files.apply_action import apply_to_project
+from signoff.tools.storage.workspaces import Workspaces
 
 left = int(sys.argv[3])
 action = apply_to_project(Project(sys.argv[1], workspaces=Workspaces(sys.argv[2])))

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from signoff.errors import GitFailed, ProjectUnusable, TeamError
 from signoff.tools.action import Action
 from signoff.tools.files.project import Project
+from signoff.tools.git.command import run_git
 from signoff.tools.git.github import GitHub
-from signoff.tools.git.program import run_git
 from signoff.tools.git.remote import Remote
 from signoff.tools.git.repository import Repository, check_branch
 from signoff.tools.git.tools import git_tools
@@ -143,7 +143,7 @@ def test_a_name_of_a_branch_is_one_that_git_cannot_read_otherwise(name: str) -> 
 
 def test_a_folder_that_is_no_repository_says_so(tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
-    from signoff.tools.workspace import Workspaces
+    from signoff.tools.storage.workspaces import Workspaces
 
     tools = {
         tool.name: tool for tool in git_tools(Project(tmp_path / "plain", workspaces=Workspaces(tmp_path / "kept")))
@@ -299,7 +299,7 @@ def test_github_needs_a_broker_and_an_owner(project: Project) -> None:
 
 
 def test_a_repository_of_sha256_works_as_well(tmp_path: Path, as_person: Callable[..., str]) -> None:
-    from signoff.tools.workspace import Workspaces
+    from signoff.tools.storage.workspaces import Workspaces
 
     place = tmp_path / "new"
     place.mkdir()

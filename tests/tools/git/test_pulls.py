@@ -92,7 +92,7 @@ def test_an_answer_that_is_lost_after_it_was_opened_is_found_by_the_read_back(
                 return answer
             return None
 
-        from signoff.tools.git.pulls import mark_of
+        from signoff.tools.git.pull_requests import mark_of
 
         mark = mark_of("key")
         forge.fault = fault
@@ -186,7 +186,7 @@ import httpx2
 from signoff.tools.files.project import Project
 from signoff.tools.git.github import GitHub
 from signoff.tools.git.tools import git_tools
-from signoff.tools.workspace import Workspaces
+from signoff.tools.storage.workspaces import Workspaces
 from langchain_core.runnables import RunnableLambda
 
 folder, home, remote, api = sys.argv[1:]
@@ -205,7 +205,7 @@ def test_a_process_that_is_killed_between_push_and_answer_opens_one_in_the_end(
     from langchain_core.runnables import RunnableLambda
 
     from signoff.tools.git.tools import git_tools
-    from signoff.tools.workspace import Workspaces
+    from signoff.tools.storage.workspaces import Workspaces
 
     project = Project(folder, workspaces=Workspaces(tmp_path / "kept"))
     tools = {tool.name: tool for tool in git_tools(project, remote=str(remote), github=forge.github())}

@@ -169,10 +169,10 @@ def test_a_branch_of_somebody_else_is_never_overwritten(
 def test_a_branch_that_somebody_pushes_meanwhile_is_not_overwritten(
     actions: Actions, committed: str, propose: Callable[..., Any], folder: Path, remote: Path, as_person: Person
 ) -> None:
-    from signoff.tools.git.branches import Pushing
+    from signoff.tools.git.push import Pushing
     from signoff.tools.git.remote import Remote
-    from signoff.tools.git.snapshot import repository_of
-    from signoff.tools.workspace import Workspaces
+    from signoff.tools.git.tree import repository_of
+    from signoff.tools.storage.workspaces import Workspaces
 
     action = actions()["push_branch"]
     arguments = propose(action, branch="fix")

@@ -11,7 +11,7 @@ pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 pytest.importorskip("langchain_mcp_adapters", reason="the extra `mcp` is not installed")
 
 from signoff.tools.mcp.accepted import Accepted
-from signoff.tools.mcp.link import close_servers
+from signoff.tools.mcp.connection import close_servers
 from signoff.tools.mcp.offer import Offer
 from signoff.tools.mcp.server import McpServer
 from signoff.tools.mcp.tools import look_at, mcp_tools

@@ -17,7 +17,7 @@ from signoff.tools.action import Action
 from signoff.tools.broker.broker import Broker
 from signoff.tools.contract import Touches
 from signoff.tools.mcp.accepted import Accepted
-from signoff.tools.mcp.link import close_servers
+from signoff.tools.mcp.connection import close_servers
 from signoff.tools.mcp.server import McpServer
 from signoff.tools.mcp.tools import look_at, mcp_tools
 from signoff.tools.tool import Tool

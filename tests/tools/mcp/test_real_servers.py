@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from signoff.tools.action import Action
-from signoff.tools.blobs import Blobs
 from signoff.tools.mcp.accepted import Accepted
 from signoff.tools.mcp.server import McpServer
 from signoff.tools.mcp.tools import look_at, mcp_tools
+from signoff.tools.storage.blobs import Blobs
 from signoff.tools.tool import Tool
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from signoff.errors import SettingsError
-from signoff.tools.mcp.roster import read_servers
+from signoff.tools.mcp.config import read_servers
 
 
 def write(**servers: Any) -> Path:

@@ -9,12 +9,12 @@ import pytest
 
 from signoff.errors import McpNotAccepted, McpUnusable, MissingExtra, Tampered, TeamError
 from signoff.tools.action import Action
-from signoff.tools.blobs import Blobs
 from signoff.tools.contract import ToolLimits, Touches
 from signoff.tools.mcp.accepted import Accepted, compare
 from signoff.tools.mcp.offer import McpTool, Offer, offer_of
 from signoff.tools.mcp.server import McpServer
 from signoff.tools.mcp.tools import look_at, mcp_tools
+from signoff.tools.storage.blobs import Blobs
 from signoff.tools.tool import Tool
 
 Tester = Callable[..., McpServer]

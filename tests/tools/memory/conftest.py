@@ -12,7 +12,7 @@ from signoff import Agent, Artifact, Ledger, Policy, Task, Team
 from signoff.settings import Settings, load_settings
 from signoff.tools.action import Action, Proposal
 from signoff.tools.memory import Memory, memory_tools
-from signoff.tools.memory.kept import Remembered
+from signoff.tools.memory.item import Remembered
 
 
 class Work(Artifact):

@@ -5,7 +5,7 @@ import sys
 from signoff.settings import load_settings
 from signoff.tools.act import Act, acting
 from signoff.tools.memory import Memory, memory_tools
-from signoff.tools.memory.kept import Note
+from signoff.tools.memory.item import Note
 
 
 def work(database: str, number: int) -> None:

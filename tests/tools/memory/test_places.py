@@ -17,7 +17,7 @@ from signoff.errors import DatabaseUnusable, ForeignDatabase, MissingExtra
 from signoff.settings import load_settings
 from signoff.tools.act import Act, acting
 from signoff.tools.memory import Memory, memory_tools
-from signoff.tools.memory.kept import Note
+from signoff.tools.memory.item import Note
 
 
 class Answer(Artifact):

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from signoff.tools.inside import Inside
-from signoff.tools.sandbox.bubblewrap import Bubblewrap
+from signoff.tools.sandbox.bubblewrap.bubblewrap import Bubblewrap
 from signoff.tools.sandbox.sandbox import Finished, SandboxLimits
 from signoff.tools.sandbox.tools import sandbox_tools
+from signoff.tools.storage.confined_folder import Inside
+from signoff.tools.storage.workspaces import Workspaces
 from signoff.tools.tool import Tool
-from signoff.tools.workspace import Workspaces
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap is for Linux")
 
@@ -53,7 +53,7 @@ def test_what_is_just_being_written_is_not_seen_inside_and_its_name_is_not_taken
 
 
 def test_files_that_come_and_go_meanwhile_do_not_keep_a_job_from_running(workspace: Path, tmp_path: Path) -> None:
-    from signoff.tools.sandbox.carrying import carry_in
+    from signoff.tools.sandbox.workspace_copy import carry_in
 
     Inside(workspace).write("stays", b"stays")
     done = threading.Event()
@@ -98,7 +98,7 @@ def test_a_job_that_sends_its_output_away_is_not_waited_for(python: Run) -> None
 
 
 def test_a_job_that_takes_its_output_back_does_not_keep_the_watch_waiting() -> None:
-    from signoff.tools.sandbox.watch import Watched
+    from signoff.tools.sandbox.bubblewrap.limits import Watched
 
     reader, writer = os.pipe()
     os.set_blocking(reader, False)

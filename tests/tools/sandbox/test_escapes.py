@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 
-from signoff.tools.inside import Inside
-from signoff.tools.sandbox.bubblewrap import Bubblewrap
-from signoff.tools.sandbox.containers import Containers
+from signoff.tools.sandbox.bubblewrap.bubblewrap import Bubblewrap
+from signoff.tools.sandbox.containers.containers import Containers
 from signoff.tools.sandbox.sandbox import Backend, Finished, Job, SandboxLimits
+from signoff.tools.storage.confined_folder import Inside
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the attempts are made on Linux")
 

@@ -12,15 +12,15 @@ from pydantic import ValidationError
 from signoff import Agent, Artifact
 from signoff.errors import ActionFailed, SandboxMissing, TeamError
 from signoff.tools.action import Action
-from signoff.tools.blobs import Blobs
-from signoff.tools.inside import Inside
-from signoff.tools.sandbox.bubblewrap import Bubblewrap
+from signoff.tools.sandbox.bubblewrap.bubblewrap import Bubblewrap
 from signoff.tools.sandbox.monty import Monty
 from signoff.tools.sandbox.sandbox import Finished, Job
-from signoff.tools.sandbox.saving import save_from_workspace
+from signoff.tools.sandbox.save_action import save_from_workspace
 from signoff.tools.sandbox.tools import SHOWN, sandbox_tools
+from signoff.tools.storage.blobs import Blobs
+from signoff.tools.storage.confined_folder import Inside
+from signoff.tools.storage.workspaces import Workspaces
 from signoff.tools.tool import Tool
-from signoff.tools.workspace import Workspaces
 
 PROBLEM = Bubblewrap().problem()
 needs_bubblewrap = pytest.mark.skipif(bool(PROBLEM), reason=f"bubblewrap cannot be used here: {PROBLEM}")

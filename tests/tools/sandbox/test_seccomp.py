@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from signoff.tools.sandbox.seccomp import ARCHITECTURES, DENIED, seccomp_filter
+from signoff.tools.sandbox.bubblewrap.seccomp import ARCHITECTURES, DENIED, seccomp_filter
 
 ALLOWED, KILLED, EPERM, ENOSYS, EAFNOSUPPORT = 0x7FFF0000, 0x80000000, 0x50001, 0x50026, 0x50061
 

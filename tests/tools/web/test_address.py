@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from signoff.errors import AddressRefused
-from signoff.tools.web.address import Number, is_listed, is_public, pin
+from signoff.tools.web.addresses import Number, is_listed, is_public, pin
 
 V4 = st.ip_addresses(v=4)
 WRAPPINGS: list[Callable[[int], int]] = [

@@ -14,7 +14,7 @@ import pytest
 
 from signoff.errors import SearchFailed, SettingsError
 from signoff.settings import Settings
-from signoff.tools.web.providers import (
+from signoff.tools.web.search_providers import (
     SearchResult,
     brave_search,
     json_search,

@@ -14,11 +14,11 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
 from signoff.errors import PageRefused, SnapshotChanged, UnknownSource
-from signoff.tools.blobs import Blobs
-from signoff.tools.library import SourcesAndPages
-from signoff.tools.search import search_tools
-from signoff.tools.sources import Sources
-from signoff.tools.web.fetching import Fetched
+from signoff.tools.search.library import SourcesAndPages
+from signoff.tools.search.sources import Sources
+from signoff.tools.search.tools import search_tools
+from signoff.tools.storage.blobs import Blobs
+from signoff.tools.web.fetch import Fetched
 from signoff.tools.web.snapshots import Snapshots
 from signoff.tools.web.tools import Web, web_tools
 

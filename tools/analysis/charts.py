@@ -1,0 +1,296 @@
+"""Drawing: charts of what a query found, with matplotlib and without its global state."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib.util import find_spec
+from textwrap import wrap
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+from signoff.errors import ChartRefused, MissingExtra
+from signoff.tools.analysis.chart import Chart, Kind
+from signoff.tools.analysis.query import QueryResult, Value
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_ROWS: Final = 10_000
+_MOST_BARS: Final = 60
+_MOST_SERIES: Final = 8
+_MOST_GROUPS: Final = 40
+_LARGEST: Final = 1e100
+_LONGEST_LABEL: Final = 40
+_LONGEST_TITLE: Final = 160
+_SIZE, _DOTS = (8.0, 4.5), 120
+_LOCK: Final = Lock()
+"""matplotlib lays out text in one thread at a time."""
+
+_Numbers = list[float]
+"""NaN where there is no value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """What is written on a chart, and whether its numbers are on a logarithmic scale."""
+
+    title: str
+    x: str = ""
+    y: str = ""
+    log: bool = False
+
+
+def can_draw() -> bool:
+    """Whether charts can be drawn here."""
+    return find_spec("matplotlib") is not None
+
+
+def draw(kind: Kind, result: QueryResult, labels: Labels, *, sql: str = "") -> Chart:
+    """The chart of what a query found; ChartRefused says what must be selected instead.
+
+    bar, line: the first column names the places, each other one is a series of numbers. scatter: two columns of
+    numbers. histogram: columns of numbers. box: columns of numbers, or a column of groups and one of numbers.
+    The same result gives the same bytes with the same version of matplotlib.
+    """
+    if not result.rows:
+        raise ChartRefused("the query found no rows")
+    if not result.columns or (kind in ("bar", "line", "scatter") and len(result.columns) < 2):
+        raise ChartRefused(f"a {kind} chart needs at least two columns, and the query gives {len(result.columns)}")
+    if not can_draw():
+        raise MissingExtra("drawing charts", "analysis")
+    note = f"only the first {len(result.rows):,} rows are drawn" if result.more else ""
+    with _canvas() as (axes, save):
+        lost = _DRAWN[kind](axes, result, labels)
+        if lost:
+            note = "; ".join(
+                filter(None, [note, f"{lost:,} of {len(result.rows):,} rows have no value and are left out"])
+            )
+        _write_labels(axes, labels, result, kind)
+        png = save()
+    return Chart(" ".join(labels.title.split()), kind, sql, len(result.rows), png, note)
+
+
+@contextmanager
+def _canvas() -> Iterator[tuple[Axes, Callable[[], bytes]]]:
+    """Axes on an empty picture in matplotlib's own style, and what makes a PNG of it that says nothing else."""
+    with _LOCK:
+        from matplotlib import rc_context, rcParamsDefault
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        own: dict[Any, Any] = {
+            name: value for name, value in rcParamsDefault.items() if not name.startswith(("backend", "toolbar"))
+        }
+        style: dict[Any, Any] = {
+            "text.parse_math": False,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.axisbelow": True,
+        }
+        with rc_context({**own, **style}):
+            figure = Figure(figsize=_SIZE, dpi=_DOTS, layout="constrained")
+            FigureCanvasAgg(figure)
+
+            def save() -> bytes:
+                out = io.BytesIO()
+                figure.savefig(out, format="png", metadata={"Software": None})
+                return out.getvalue()
+
+            yield figure.add_subplot(), save
+
+
+def _write_labels(axes: Axes, labels: Labels, result: QueryResult, kind: Kind) -> None:
+    across = kind in ("bar", "line", "scatter")
+    axes.set_title("\n".join(wrap(_label(labels.title, _LONGEST_TITLE), _LONGEST_TITLE // 2)))
+    axes.set_xlabel(_label(labels.x or (result.columns[0] if across else "")))
+    only = result.columns[1] if across and len(result.columns) == 2 else ""
+    axes.set_ylabel(_label(labels.y or only or ("count" if kind == "histogram" else "")))
+    if labels.log:
+        from matplotlib.ticker import FuncFormatter, NullFormatter
+
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))  # no formulas: see the style
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(axis="both" if kind == "scatter" else "y", alpha=0.3)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend()
+
+
+def _draw_bars(axes: Axes, result: QueryResult, labels: Labels) -> int:
+    places, series = _labels_of(result.rows), _series(result, labels)
+    if len(places) > _MOST_BARS:
+        raise ChartRefused(f"{len(places)} bars are more than {_MOST_BARS}; group them, or add a LIMIT")
+    width = 0.8 / len(series)
+    for at, (name, numbers) in enumerate(series):
+        offset = (at - (len(series) - 1) / 2) * width
+        axes.bar([place + offset for place in range(len(places))], numbers, width, label=_of_several(name, series))
+    _write_places(axes, places)
+    return 0
+
+
+def _draw_lines(axes: Axes, result: QueryResult, labels: Labels) -> int:
+    series = _series(result, labels)
+    first = [row[0] for row in result.rows]
+    numbers, dates = _numbers(first), _dates(first)
+    across: Sequence[Any] = numbers or dates or range(len(first))
+    order = sorted(range(len(first)), key=lambda at: across[at])
+    mark = "o" if len(first) <= 40 else ""
+    for name, values in series:
+        axes.plot(
+            [across[at] for at in order],
+            [values[at] for at in order],
+            marker=mark,
+            markersize=4,
+            label=_of_several(name, series),
+        )
+    if dates and not numbers:
+        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+        locator = AutoDateLocator()  # type: ignore[no-untyped-call]  # matplotlib has no types for it
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]  # nor for this
+    elif not numbers:
+        _write_places(axes, _labels_of(result.rows))
+    return 0
+
+
+def _draw_points(axes: Axes, result: QueryResult, labels: Labels) -> int:
+    across, (_, up) = _column_of(result, 0), _series(result, labels)[0]
+    pairs = [pair for pair in zip(across, up, strict=True) if not any(map(math.isnan, pair))]
+    axes.scatter([x for x, _ in pairs], [y for _, y in pairs], s=14, alpha=0.6, linewidths=0)
+    return len(result.rows) - len(pairs)
+
+
+def _draw_histogram(axes: Axes, result: QueryResult, _labels: Labels) -> int:
+    series = [(name, _column_of(result, at)) for at, name in enumerate(result.columns[:_MOST_SERIES])]
+    known = [(name, [number for number in numbers if not math.isnan(number)]) for name, numbers in series]
+    full = [(name, numbers) for name, numbers in known if numbers]
+    if not full:
+        raise ChartRefused("there are no numbers to count")
+    bins = min(50, max(5, math.ceil(math.log2(max(len(numbers) for _, numbers in full))) + 1))
+    least, greatest = min(min(numbers) for _, numbers in full), max(max(numbers) for _, numbers in full)
+    for name, numbers in full:
+        axes.hist(
+            numbers,
+            bins=bins,
+            range=(least, greatest),
+            alpha=0.7 if len(full) > 1 else 1,
+            label=_of_several(name, full),
+        )
+    return len(result.rows) - max(len(numbers) for _, numbers in full)
+
+
+def _draw_boxes(axes: Axes, result: QueryResult, labels: Labels) -> int:
+    if len(result.columns) == 2 and not _numbers([row[0] for row in result.rows]):
+        grouped: dict[str, _Numbers] = {}
+        for place, number in zip(_labels_of(result.rows), _column_of(result, 1), strict=True):
+            grouped.setdefault(place, []).append(number)
+    else:
+        grouped = {name: _column_of(result, at) for at, name in enumerate(result.columns)}
+    known = {name: [number for number in numbers if not math.isnan(number)] for name, numbers in grouped.items()}
+    full = {name: numbers for name, numbers in known.items() if numbers}
+    if not full or len(full) > _MOST_GROUPS:
+        raise ChartRefused(f"{len(full)} groups of numbers cannot be drawn; 1 to {_MOST_GROUPS} can")
+    if labels.log:
+        _check_positive([number for numbers in full.values() for number in numbers])
+    axes.boxplot(list(full.values()), positions=list(range(len(full))))
+    _write_places(axes, [_label(name) for name in full])
+    return 0
+
+
+_DRAWN: Final[dict[Kind, Callable[[Axes, QueryResult, Labels], int]]] = {
+    "bar": _draw_bars,
+    "line": _draw_lines,
+    "scatter": _draw_points,
+    "histogram": _draw_histogram,
+    "box": _draw_boxes,
+}
+"""How each kind is drawn; gives the number of rows that were left out."""
+
+
+def _series(result: QueryResult, labels: Labels) -> list[tuple[str, _Numbers]]:
+    """Name and numbers of every column but the first."""
+    if len(result.columns) - 1 > _MOST_SERIES:
+        raise ChartRefused(f"{len(result.columns) - 1} series are more than {_MOST_SERIES}; select fewer columns")
+    series = [(name, _column_of(result, at)) for at, name in enumerate(result.columns) if at]
+    if labels.log:
+        _check_positive([number for _, numbers in series for number in numbers if not math.isnan(number)])
+    return series
+
+
+def _check_positive(numbers: Sequence[float]) -> None:
+    if any(number <= 0 for number in numbers):
+        raise ChartRefused("numbers of 0 and below have no place on a logarithmic scale; draw it without")
+
+
+def _column_of(result: QueryResult, at: int) -> _Numbers:
+    """The numbers of a column, NaN for none; ChartRefused if something else stands there."""
+    found: _Numbers = []
+    for row in result.rows:
+        value = row[at]
+        if isinstance(value, str):
+            raise ChartRefused(f"the column {result.columns[at]!r} must be numbers, and has {value[:60]!r}")
+        if value is not None and abs(value) > _LARGEST:
+            raise ChartRefused(f"the column {result.columns[at]!r} has {value:g}, which no axis can show")
+        found.append(math.nan if value is None else float(value))
+    if all(map(math.isnan, found)):
+        raise ChartRefused(f"the column {result.columns[at]!r} has no numbers")
+    return found
+
+
+def _numbers(values: Sequence[Value]) -> _Numbers | None:
+    """The values, if all are numbers."""
+    found = [float(value) for value in values if isinstance(value, int | float)]
+    return found if len(found) == len(values) else None
+
+
+def _dates(values: Sequence[Value]) -> list[datetime] | None:
+    """The values as dates, if all are; those of a zone without it, as SQL shows them."""
+    try:
+        return [
+            datetime.fromisoformat(value if isinstance(value, str) else "").replace(tzinfo=None) for value in values
+        ]
+    except ValueError:
+        return None
+
+
+def _labels_of(rows: Sequence[Sequence[Value]]) -> list[str]:
+    return [_label("(none)" if row[0] is None else str(row[0])) for row in rows]
+
+
+def _of_several(name: str, series: Sequence[Any]) -> str | None:
+    return _label(name) if len(series) > 1 else None
+
+
+def _write_places(axes: Axes, places: Sequence[str]) -> None:
+    """Names below places, as many as can be read."""
+    step = math.ceil(len(places) / _MOST_BARS)
+    steep = sum(map(len, places)) / step > 90
+    axes.set_xticks(
+        range(0, len(places), step), places[::step], rotation=45 if steep else 0, ha="right" if steep else "center"
+    )
+
+
+def _label(text: str, longest: int = _LONGEST_LABEL) -> str:
+    """The text on one line, not too long; a box for what the font cannot draw."""
+    flat = " ".join(text.split())
+    known = _characters()
+    return "".join(
+        character if ord(character) in known else "□"
+        for character in (flat if len(flat) <= longest else f"{flat[: longest - 1]}…")
+    )
+
+
+@cache
+def _characters() -> frozenset[int]:
+    """What the font has."""
+    from matplotlib.font_manager import findfont
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(findfont("DejaVu Sans")).get_charmap())

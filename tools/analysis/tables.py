@@ -1,0 +1,211 @@
+"""Loading: the tables of a folder, or of some files, kept up to date and asked with SQL."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from signoff.errors import MissingExtra, QueryRefused, SourcesMissing, UnknownTable, Unreadable
+from signoff.tools.analysis.columns import find_shape
+from signoff.tools.analysis.query import QueryLimits, QueryResult, ask
+from signoff.tools.analysis.spreadsheets import damage_named, holds_tables, read_grids
+from signoff.tools.analysis.store import Reading, Store, Table
+from signoff.tools.search.folder import Found, Skipped, list_files, read_bytes
+
+_MOST_TOLD: Final = 12
+"""Tables whose columns are told to whoever asked for one that is not there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadLimits:
+    """How large files and tables may be; larger ones are left out, with the reason."""
+
+    file_mb: float = 50.0
+    rows: int = 1_000_000
+    columns: int = 300
+    all_mb: int = 1_000
+
+
+class Tables:
+    """Every CSV, TSV, JSON, JSON Lines, Parquet and Excel file as a table of one SQLite file, asked with SQL.
+
+    Files are read on first use, and again by `refresh` where their content changed. Threads and processes may share it.
+    """
+
+    def __init__(self, files: Folder | Sequence[Path], store: Store, load: LoadLimits, query: QueryLimits) -> None:
+        self._files, self._store, self._load, self.limits = files, store, load, query
+        self._refreshing = Lock()
+        self._is_fresh = False
+
+    @classmethod
+    def open(
+        cls,
+        source: Path | str | Sequence[Path | str],
+        *,
+        home: Path | str = ".signoff",
+        load: LoadLimits | None = None,
+        query: QueryLimits | None = None,
+    ) -> Tables:
+        """The tables of a folder, or of the files named, kept in `<home>/tables`; nothing is read yet."""
+        load = load or LoadLimits()
+        files: Folder | Sequence[Path]
+        if isinstance(source, Path | str):
+            place = Path(source).expanduser()
+            if not place.exists():
+                raise SourcesMissing(source)
+            files = Folder(place.resolve()) if place.is_dir() else [place.resolve()]
+        else:
+            files = sorted({Path(file).expanduser().resolve() for file in source})
+        named = files.path if isinstance(files, Folder) else "\0".join(map(str, files))
+        digest = hashlib.sha256(str(named).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        first = files.path.name if isinstance(files, Folder) else files[0].stem if files else ""
+        name = re.sub(r"[^\w.-]", "_", first, flags=re.ASCII)[:60] or "root"
+        database = Path(home).expanduser() / "tables" / f"{name}-{digest}.db"
+        return cls(files, Store(database, most_mb=load.all_mb), load, query or QueryLimits())
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file that the tables are in."""
+        return self._store.database
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The folder, or the files, that the tables come from."""
+        return (str(self._files.path),) if isinstance(self._files, Folder) else tuple(map(str, self._files))
+
+    def refresh(self) -> list[Table]:
+        """Read what is new or has changed, forget what is gone, and return the tables."""
+        with self._refreshing:
+            self._refresh()
+            self._is_fresh = True
+            return self._store.tables()
+
+    def _refresh(self) -> None:
+        found, left_out = self._list()
+        known = self._store.known()
+        self._store.remove(sorted(known.keys() - {file.name for file in found} - {skip.path for skip in left_out}))
+        for skip in left_out:
+            self._store.put(Reading(skip.path, "", problem=skip.reason))
+        for file in found:
+            reading = self._read(file, known.get(file.name, ""))
+            if reading is not None:
+                self._keep(reading)
+
+    def _list(self) -> tuple[list[Found], list[Skipped]]:
+        if isinstance(self._files, Folder):
+            return self._files.find()
+        names = _short_names(self._files)
+        kept = [Found(name, path) for name, path in zip(names, self._files, strict=True) if holds_tables(path.name)]
+        return kept, [
+            Skipped(name, "its name is not that of a file of tables")
+            for name, path in zip(names, self._files, strict=True)
+            if not holds_tables(path.name)
+        ]
+
+    def _read(self, file: Found, known: str) -> Reading | None:
+        """A file as it is now; None if it is stored already."""
+        mark = ""
+        try:
+            raw = read_bytes(file.path, int(self._load.file_mb * 1_000_000))
+            mark = hashlib.sha256(repr(self._load).encode() + raw).hexdigest()
+            if known == mark:
+                return None
+            shaped = []
+            for grid in read_grids(file.name, raw):
+                with damage_named():
+                    shape = find_shape(grid, most_rows=self._load.rows, most_columns=self._load.columns)
+                shaped.append((grid, shape))
+            return Reading(file.name, mark, tuple(shaped))
+        except Unreadable as error:
+            return Reading(file.name, "" if error.passing else mark, problem=error.reason)
+        except MissingExtra as error:  # which may be installed by the next time
+            return Reading(file.name, "", problem=str(error))
+
+    def _keep(self, reading: Reading) -> None:
+        try:
+            with damage_named():
+                self._store.put(reading)
+        except Unreadable as error:
+            self._store.put(Reading(reading.file, "" if error.passing else reading.mark, problem=error.reason))
+
+    def _fresh(self) -> Store:
+        if not self._is_fresh:
+            self.refresh()
+        return self._store
+
+    def tables(self) -> list[Table]:
+        """The tables, in the order of their names."""
+        return self._fresh().tables()
+
+    def table(self, name: str) -> Table:
+        """The table of this name, whatever its case; UnknownTable if there is none."""
+        tables = {table.name.lower(): table for table in self.tables()}
+        if name.strip().lower() not in tables:
+            close = get_close_matches(name.lower()[:200], list(tables), n=3, cutoff=0.4)
+            raise UnknownTable(name, [tables[key].name for key in (close or tables)])
+        return tables[name.strip().lower()]
+
+    def skipped(self) -> list[Skipped]:
+        """Files that gave no table, and why."""
+        return self._fresh().skipped()
+
+    def query(self, sql: str, *, rows: int | None = None) -> QueryResult:
+        """What one SELECT finds; QueryRefused if it is not answered, with the tables and columns there are."""
+        return self.ask([sql], rows=rows)[0]
+
+    def ask(
+        self, statements: Sequence[str], *, rows: int | None = None, seconds: float | None = None
+    ) -> list[QueryResult]:
+        """What several SELECTs find, all in the time that one may take, or in so many seconds."""
+        tables = self.tables()
+        limits = replace(self.limits, rows=rows or self.limits.rows, seconds=seconds or self.limits.seconds)
+        try:
+            return ask(self.database, [table.name for table in tables], statements, limits)
+        except QueryRefused as error:
+            raise QueryRefused(error.problem, _hint(error.problem, tables)) from None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder, whose files of tables may come and go."""
+
+    path: Path
+
+    def find(self) -> tuple[list[Found], list[Skipped]]:
+        """The files of tables below it, and those of them that cannot be followed."""
+        if not self.path.is_dir():
+            raise SourcesMissing(self.path)
+        files, skipped = list_files(self.path)
+        return [f for f in files if holds_tables(f.name)], [skip for skip in skipped if holds_tables(skip.path)]
+
+
+def has_tables(folder: Path) -> bool:
+    """Whether there is any file of tables below a folder."""
+    return any(holds_tables(file.name) for file in list_files(folder)[0])
+
+
+def _short_names(files: Sequence[Path]) -> list[str]:
+    """Each file's path from the folder they all lie in."""
+    if not files:
+        return []
+    top = os.path.commonpath([file.parent for file in files]) if len({file.drive for file in files}) == 1 else ""
+    return [file.relative_to(top).as_posix() if top else file.as_posix() for file in files]
+
+
+def _hint(problem: str, tables: Sequence[Table]) -> str:
+    """The tables and columns there are, for whoever named one that is not there."""
+    missing = re.search(r"no such (table|column): (?:\w+\.)?(.+)|misuse|ambiguous", problem)
+    told = [f"{table.name}({', '.join(column.name for column in table.columns)})" for table in tables[:_MOST_TOLD]]
+    every = f"Tables: {'; '.join(told)}{' …' if len(tables) > _MOST_TOLD else ''}." if told else "There are no tables."
+    if missing is None or not missing[2]:
+        return every
+    names = [t.name for t in tables] if missing[1] == "table" else [c.name for t in tables for c in t.columns]
+    close = get_close_matches(missing[2].strip('"'), list(dict.fromkeys(names)), n=3)
+    return f"Did you mean {' or '.join(close)}? {every}" if close else every

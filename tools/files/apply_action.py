@@ -1,0 +1,291 @@
+"""Taking changes out of a workspace copy: the action that applies to the project exactly the patch that was seen."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from signoff.checkpoints.canonical import canonical_json
+from signoff.errors import ActionFailed, BlobMissing, FileRefused, HalfApplied, PatchMisfit
+from signoff.tools.action import Action
+from signoff.tools.contract import Touches
+from signoff.tools.files.apply import EXECUTABLE, Change, Version, apply_patch, make_patch, paths_of
+from signoff.tools.files.display import as_block, as_code, count_lines, list_changes, make_visible
+from signoff.tools.files.leaving import is_made
+from signoff.tools.files.project import Project, WorkCopy, read_version, write_version
+from signoff.tools.storage.blobs import Blobs
+from signoff.tools.storage.confined_folder import Inside, lies_in
+
+NAME: Final = "apply_to_project"
+LONGEST: Final = 200_000
+"""Characters of a patch: what a person can be asked to read."""
+_NOTHING: Final = ""
+"""Digest of a file that is not there."""
+
+
+class Touched(BaseModel):
+    """A file before and after, by digest; empty where there is none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str
+    before: str
+    after: str
+
+
+class Changes(BaseModel):
+    """A patch of a project and what it makes of each file. `changes` is the digest of all the rest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    changes: str = Field(description="Digest of the changes, as show_changes gave it", pattern="[0-9a-f]{64}")
+    folder: SkipJsonSchema[str] = ""
+    patch: SkipJsonSchema[str] = Field(default="", max_length=LONGEST)
+    files: SkipJsonSchema[tuple[Touched, ...]] = ()
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Changes:
+        if digest_of(self.folder, self.patch, self.files) != self.changes:
+            raise ValueError("the patch is not the one that this digest was given for; call show_changes again")
+        try:
+            touched = set(paths_of(self.patch))
+        except (PatchMisfit, FileRefused) as error:
+            raise ValueError(str(error)) from error
+        if touched != {file.path for file in self.files}:
+            raise ValueError("the patch touches other files than are listed")
+        return self
+
+
+def digest_of(folder: str, patch: str, files: tuple[Touched, ...]) -> str:
+    """Digest of a patch and of all that it does."""
+    return hashlib.sha256(_written(folder, patch, files)).hexdigest()
+
+
+def keep_changes(copy: WorkCopy, blobs: Blobs) -> Changes | None:
+    """What was changed in a copy, made ready to be proposed; None if nothing was. FileRefused if it cannot be."""
+    changes = copy.changes()
+    if not changes:
+        return None
+    patch = make_patch(changes)
+    if len(patch) > LONGEST:
+        raise FileRefused(
+            "patch", f"it has {len(patch):,} characters, and {LONGEST:,} can be proposed. Propose less at a time."
+        )
+    if {change.path: change.after for change in apply_patch(patch, _reading(changes), exact=True)} != {
+        change.path: change.after for change in changes
+    }:
+        raise FileRefused("patch", "it would not make of the project what the copy is.")
+    for change in changes:
+        if change.after:
+            blobs.keep(change.after.raw)
+    copy.note_taken(changes)
+    files = tuple(Touched(path=one.path, before=_digest(one.before), after=_digest(one.after)) for one in changes)
+    return Changes(
+        changes=blobs.keep(_written(str(copy.project), patch, files)),
+        folder=str(copy.project),
+        patch=patch,
+        files=files,
+    )
+
+
+def apply_to_project(project: Project) -> Action[Changes]:
+    """The action that applies a patch to the project's folder: all of it, once, or nothing.
+
+    A model names the changes by the digest that `show_changes` gave it; what is asked about, kept and applied is the
+    whole patch.
+    """
+    blobs = Blobs(project.home)
+
+    class KeptChanges(Changes):
+        """Changes that a model names by their digest."""
+
+        @model_validator(mode="before")
+        @classmethod
+        def _fill_in(cls, values: Any) -> Any:
+            if not isinstance(values, Mapping) or set(values) != {"changes"}:
+                return values
+            try:
+                kept = Changes.model_validate_json(
+                    b'{"changes":"%s",%s' % (str(values["changes"]).encode(), blobs.read(str(values["changes"]))[1:])
+                )
+            except (BlobMissing, ValidationError) as error:
+                raise ValueError("there are no changes of this digest; call show_changes") from error
+            return kept.model_dump()
+
+    applying = _Applying(project, blobs)
+    return Action(
+        name=NAME,
+        description=f"Apply changes to the project {project.name!r} itself. show_changes gives their digest.",
+        arguments=KeptChanges,
+        call=applying.call,
+        risk="write",
+        touches=Touches(writes=(str(project.folder),)),
+        idempotent=True,
+        reconcile=applying.read_back,
+        preview=applying.preview,
+        fixed=frozenset(Changes.model_fields),
+    )
+
+
+class _Applying:
+    """The action on one project."""
+
+    def __init__(self, project: Project, blobs: Blobs) -> None:
+        self.project, self.blobs = project, blobs
+        self.inside = Inside(project.folder)
+
+    def call(self, changes: Changes, _key: str) -> Mapping[str, Any]:
+        """Files that are already as they shall be stay, so that a call that was killed is finished by the next."""
+        self._check(changes)
+        with self._alone():
+            now = self._now(changes)
+            done = {file.path for file in changes.files if now[file.path] == file.after}
+            if odd := _odd(changes, now):
+                raise HalfApplied(*odd) if done else ActionFailed(NAME, f"{odd[0]!r} {odd[1]}. Nothing was changed.")
+            if done:
+                self._finish([file for file in changes.files if file.path not in done])
+            else:
+                self._apply(changes)
+        return _result(changes)
+
+    def read_back(self, changes: Changes, _key: str) -> Mapping[str, Any] | None:
+        """Done if every file is as it shall be; not done if none is, or if `call` would finish it."""
+        self._check(changes)
+        now = self._now(changes)
+        done = {file.path for file in changes.files if now[file.path] == file.after}
+        if len(done) == len(changes.files):
+            return _result(changes)
+        if done and (odd := _odd(changes, now)):
+            raise HalfApplied(*odd)
+        return None
+
+    def preview(self, changes: Changes) -> str:
+        """The files, the counts and the whole patch."""
+        come, gone = count_lines(changes.patch)
+        head = f"Changes {len(changes.files)} files in {as_code(changes.folder)}: {come} lines come, {gone} go."
+        parts = [head]
+        try:
+            self._check(changes)
+            now = self._now(changes)
+            if odd := _odd(changes, now):
+                parts.append(f"**It does not fit any more:** {as_code(odd[0])} {make_visible(odd[1])}.")
+            parts.append(list_changes(_listed(changes)))
+        except ActionFailed as error:
+            parts.append(f"**It cannot be applied here.** {make_visible(error.problem)}")
+        parts.append(as_block(make_visible(changes.patch), "diff"))
+        return "\n\n".join(parts)
+
+    def _check(self, changes: Changes) -> None:
+        """ActionFailed if it is for another project, or touches what no copy has: it can be made up, digest and all."""
+        if changes.folder != str(self.project.folder):
+            raise ActionFailed(
+                NAME,
+                f"the patch is for {changes.folder!r}, and this is {str(self.project.folder)!r}. Nothing was changed.",
+            )
+        for file in changes.files:
+            place = self.project.folder / file.path
+            made = is_made(file.path) and not (file.before and self.project.is_git)
+            if made or lies_in(place, self.project.home):
+                raise ActionFailed(NAME, f"{file.path!r} is no file that agents may change. Nothing was changed.")
+
+    def _now(self, changes: Changes) -> dict[str, str]:
+        """Digest of each file that is touched, as it is in the project, or why it has none."""
+        found = {}
+        for file in changes.files:
+            try:
+                found[file.path] = _digest(self._read(file.path))
+            except FileRefused as error:
+                found[file.path] = error.problem
+        return found
+
+    def _read(self, path: str) -> Version | None:
+        return read_version(self.inside, path, self.project.limits.file_megabytes)
+
+    def _apply(self, changes: Changes) -> None:
+        """Files that go first, as others may need their place; taken back if one cannot be written."""
+        written: list[Change] = []
+        try:
+            todo = apply_patch(changes.patch, self._read, exact=True)
+            if {one.path: _digest(one.after) for one in todo} != {file.path: file.after for file in changes.files}:
+                raise PatchMisfit("it would not make what was shown.")
+            for change in todo:
+                if change.after:
+                    self.blobs.keep(change.after.raw)
+            for change in sorted(todo, key=lambda one: (one.after is not None, one.path)):
+                written.append(change)
+                self._write(change.path, change.after)
+        except (PatchMisfit, FileRefused, OSError) as error:
+            for change in reversed(written):
+                self._write(change.path, change.before)
+            raise ActionFailed(NAME, f"{error} What was written is taken back: nothing was changed.") from error
+
+    def _finish(self, files: list[Touched]) -> None:
+        """Write what a call that was killed would have written; it was kept before the first file was."""
+        for file in sorted(files, key=lambda one: (one.after != _NOTHING, one.path)):
+            raw = self.blobs.read(file.after.removesuffix(EXECUTABLE)) if file.after else b""
+            self._write(file.path, Version(raw, file.after.endswith(EXECUTABLE)) if file.after else None)
+
+    def _write(self, path: str, version: Version | None) -> None:
+        folder = (self.project.folder / path).parent
+        for part in folder.glob(".signoff-*.part"):  # what a call that was killed was just writing
+            part.unlink()
+        write_version(self.inside, path, version, self.project.limits, lasting=True)
+        if version is None and folder.is_dir():
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)  # so that it stays away through a power cut
+            finally:
+                os.close(handle)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No two runs write to the same project at once."""
+        import fcntl
+
+        lock = self.project.home / f"applying-{hashlib.sha256(str(self.project.folder).encode()).hexdigest()[:16]}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _odd(changes: Changes, now: Mapping[str, str]) -> tuple[str, str] | None:
+    """The first file that is neither as it was nor as it shall be, and what is wrong with it."""
+    for file in changes.files:
+        if now[file.path] not in (file.before, file.after):
+            changed = re.fullmatch(r"([0-9a-f]{64}(\+x)?)?", now[file.path])
+            return file.path, "was changed since the patch was made" if changed else now[file.path].rstrip(".")
+    return None
+
+
+def _result(changes: Changes) -> Mapping[str, Any]:
+    return {"folder": changes.folder, "files": [file.path for file in changes.files], "changes": changes.changes}
+
+
+def _listed(changes: Changes) -> list[Change]:
+    """The files as far as a list tells of them."""
+
+    def told(digest: str) -> Version | None:
+        return Version(b"", digest.endswith(EXECUTABLE)) if digest else None
+
+    return [Change(file.path, told(file.before), told(file.after)) for file in changes.files]
+
+
+def _written(folder: str, patch: str, files: tuple[Touched, ...]) -> bytes:
+    listed = [file.model_dump() for file in files]
+    return canonical_json({"folder": folder, "patch": patch, "files": listed}).encode()
+
+
+def _digest(version: Version | None) -> str:
+    return version.digest if version else _NOTHING
+
+
+def _reading(changes: tuple[Change, ...]) -> Callable[[str], Version | None]:
+    return {change.path: change.before for change in changes}.__getitem__

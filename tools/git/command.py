@@ -1,0 +1,148 @@
+"""The git program, started so that nothing but itself can run: no hooks, helpers, filters or settings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from signoff.checkpoints.secret_texts import hide_patterns
+from signoff.errors import GitFailed
+from signoff.tools.storage.child_environment import clean_environment
+
+MOST: Final = 50_000_000
+"""Bytes of output that are taken."""
+
+_NOWHERE: Final = os.devnull
+_OPTIONS: Final = (
+    "--no-pager",
+    "--no-replace-objects",
+    *(
+        part
+        for setting in (
+            f"core.hooksPath={_NOWHERE}",
+            "core.fsmonitor=false",
+            f"core.attributesFile={_NOWHERE}",
+            "attr.tree=no..tree",  # else a bare repository has the attributes that its head has, since git 2.43
+            f"core.excludesFile={_NOWHERE}",
+            "core.quotePath=false",
+            "core.askPass=",
+            "credential.helper=",
+            "commit.gpgSign=false",
+            "diff.ignoreSubmodules=all",
+            "submodule.recurse=false",
+            "fetch.recurseSubmodules=false",
+            "push.recurseSubmodules=no",
+            "gc.auto=0",
+            "maintenance.auto=false",
+            "http.followRedirects=false",
+        )
+        for part in ("-c", setting)
+    ),
+)
+_PROTOCOLS: Final = frozenset({"file", "http", "https"})
+
+
+def has_git() -> bool:
+    """Whether there is a git program."""
+    return shutil.which("git") is not None
+
+
+def run_git(
+    *arguments: str,
+    git_dir: Path | None = None,
+    stdin: bytes = b"",
+    protocols: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    seconds: float = 60.0,
+    most: int = MOST,
+    codes: Sequence[int] = (0,),
+) -> bytes:
+    """What git prints; GitFailed if it ends with another code than these, prints too much or takes too long.
+
+    It may speak only the protocols named (`file`, `http`, `https`), so that no address can make it start a program.
+    """
+    program = shutil.which("git")
+    what = next((part for part in arguments[2 if arguments[0] == "-C" else 0 :] if not part.startswith("-")), "")
+    if program is None:
+        raise GitFailed(what, "there is no git program on this machine. Install git.")
+    options = [*_OPTIONS, *(part for setting in settings for part in ("-c", setting))]
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
+        given.write(stdin)
+        given.seek(0)
+        process = subprocess.Popen(
+            [program, *options, *arguments],
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            cwd=git_dir or os.path.abspath(os.sep),
+            env=_environment(git_dir, protocols) | dict(env or {}),
+            start_new_session=True,
+        )
+        timed_out = threading.Event()
+
+        def stop() -> None:
+            timed_out.set()
+            _kill(process)
+
+        timer = threading.Timer(seconds, stop)
+        timer.daemon = True
+        timer.start()
+        try:
+            assert process.stdout is not None
+            with process.stdout:
+                out = process.stdout.read(most + 1)
+            if len(out) > most:
+                _kill(process)
+            code = process.wait()
+        except BaseException:
+            _kill(process)
+            process.wait()
+            raise
+        finally:
+            timer.cancel()
+        errors.seek(0)
+        said = errors.read(4_000).decode("utf-8", "replace").strip()
+    if timed_out.is_set():
+        raise GitFailed(what, f"it took longer than {seconds:g} seconds and was stopped. {said}".strip())
+    if len(out) > most:
+        raise GitFailed(what, f"its output has more than {most:,} bytes. Ask for less.")
+    if code not in codes:
+        raise GitFailed(what, hide_patterns(said) or f"it ended with exit code {code}.")
+    return out
+
+
+def _environment(git_dir: Path | None, protocols: Sequence[str]) -> dict[str, str]:
+    env = clean_environment(
+        # Settings, attributes, credentials and certificates of the user are looked for in these.
+        HOME=_NOWHERE,
+        XDG_CONFIG_HOME=_NOWHERE,
+        LC_ALL="C.UTF-8",
+        GIT_CONFIG_NOSYSTEM="1",
+        GIT_CONFIG_SYSTEM=_NOWHERE,
+        GIT_CONFIG_GLOBAL=_NOWHERE,
+        GIT_ATTR_NOSYSTEM="1",
+        GIT_TERMINAL_PROMPT="0",
+        GIT_ASKPASS="",
+        SSH_ASKPASS="",
+        GIT_EDITOR=":",
+        GIT_PAGER="cat",
+        GIT_OPTIONAL_LOCKS="0",
+        GIT_NO_LAZY_FETCH="1",
+        GIT_ALLOW_PROTOCOL=":".join(name for name in protocols if name in _PROTOCOLS) or "none",
+    )
+    return env | ({"GIT_DIR": str(git_dir)} if git_dir is not None else {})
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """With everything it started."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,177 @@
+"""Pull requests: a branch is pushed and a pull request opened for it, once, on GitHub or in a bare repository here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+from signoff.errors import ActionFailed, ForgeFailed, PullNotOpened, ToolError
+from signoff.tools.files.display import as_block, as_code, make_visible
+from signoff.tools.git.github import GitHub, Pull
+from signoff.tools.git.push import Branch, Pushing
+from signoff.tools.git.remote import Refs
+from signoff.tools.git.repository import Repository
+
+RECORDS: Final = "refs/signoff/pulls/"
+"""Where a bare repository keeps its pull requests: a tag for each, which names the branches in its message."""
+
+
+class PullRequest(Branch):
+    """A branch that somebody is asked to merge."""
+
+    title: str = Field(description="One line: what it changes", min_length=1, max_length=200, pattern=r"^[^\r\n]+$")
+    body: str = Field(default="", description="Markdown: why, and how it was checked", max_length=30_000)
+    base: str = Field(default="", description="Branch that it shall be merged into; empty for the default branch")
+    repository: SkipJsonSchema[str] = ""
+    """On GitHub: `owner/name`."""
+
+
+class Opening(Protocol):
+    """Where pull requests are opened."""
+
+    def find(self, request: PullRequest, key: str) -> Mapping[str, Any] | None:
+        """The one that was opened under this key."""
+        ...
+
+    def open(self, request: PullRequest, repository: Repository, key: str) -> Mapping[str, Any]:
+        """Push the branch and open one. ActionFailed if nothing was pushed."""
+        ...
+
+
+@dataclass(frozen=True)
+class OnGitHub:
+    """On GitHub: pushed by git, opened through the REST API, known again by a mark in its body."""
+
+    pushing: Pushing
+    github: GitHub
+
+    def find(self, request: PullRequest, key: str) -> Mapping[str, Any] | None:
+        """By the mark, whether it is still open or not."""
+        marked = (pull for pull in self.github.pulls(request.branch) if mark_of(key) in pull.body)
+        return next((_result(request, pull) for pull in marked), None)
+
+    def open(self, request: PullRequest, repository: Repository, key: str) -> Mapping[str, Any]:
+        """What can stop it is looked for before the push; what stops it later is a PullNotOpened."""
+        self._check(request)
+        found = self.pushing.check_remote(request, repository, request.base)
+        base = _base_of(self.pushing, request, found)
+        self.pushing.push(request, repository, found)
+        body = f"{request.body}\n\n{mark_of(key)}".lstrip()
+        try:
+            opened = self.github.open(title=request.title, body=body, branch=request.branch, base=base)
+        except ForgeFailed as error:
+            raise PullNotOpened(request.branch, str(error)) from error
+        return _result(request, opened)
+
+    def _check(self, request: PullRequest) -> None:
+        try:
+            self.github.check()
+            others = [pull for pull in self.github.pulls(request.branch) if pull.state == "open"]
+        except ForgeFailed as error:
+            raise ActionFailed(self.pushing.action, f"{error} No pull request was opened.") from error
+        if others:
+            raise ActionFailed(
+                self.pushing.action,
+                f"there is an open pull request from {request.branch!r} already: {others[0].url}. Take another branch.",
+            )
+
+
+@dataclass(frozen=True)
+class InBareRepository:
+    """In a bare repository here: the branch and a record of the pull request are pushed together, or neither."""
+
+    pushing: Pushing
+
+    def find(self, request: PullRequest, key: str) -> Mapping[str, Any] | None:
+        """By the record."""
+        return self._result(request, key) if record_of(key) in self.pushing.refs().ids else None
+
+    def open(self, request: PullRequest, repository: Repository, key: str) -> Mapping[str, Any]:
+        """One push, which is atomic."""
+        found = self.pushing.check_remote(request, repository, request.base)
+        base = _base_of(self.pushing, request, found)
+        about = f"Head: {request.branch}\nBase: {base}\nDiff-SHA256: {request.diff_sha256}\n"
+        tag = (
+            f"object {request.commit}\ntype commit\ntag {record_of(key).removeprefix('refs/')}\n"
+            f"tagger signoff <agent@signoff.invalid> 0 +0000\n\n{request.title}\n\n{request.body}\n\n{about}"
+        )
+        made = repository.run("mktag", stdin=tag.encode()).strip()
+        self.pushing.push(request, repository, found, {record_of(key): made})
+        return self._result(request, key)
+
+    def _result(self, request: PullRequest, key: str) -> Mapping[str, Any]:
+        return {
+            "remote": request.remote,
+            "branch": request.branch,
+            "commit": request.commit,
+            "record": record_of(key),
+        }
+
+
+def mark_of(key: str) -> str:
+    """What tells the pull request that an action opened, in its body: nobody can know it before."""
+    return f"<!-- signoff:{hashlib.sha256(key.encode()).hexdigest()[:32]} -->"
+
+
+def record_of(key: str) -> str:
+    """Name of the record of a pull request in a bare repository."""
+    return RECORDS + hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class PullRequests:
+    """The action that opens them."""
+
+    pushing: Pushing
+    opening: Opening
+    repository: str = ""
+
+    def call(self, request: PullRequest, key: str) -> Mapping[str, Any]:
+        """Open it, unless it was opened under this key before."""
+        try:
+            opened = self.opening.find(request, key)
+        except ToolError as error:
+            raise ActionFailed(self.pushing.action, f"{error} No pull request was opened.") from error
+        return opened if opened is not None else self.opening.open(request, self._checked(request), key)
+
+    def read_back(self, request: PullRequest, key: str) -> Mapping[str, Any] | None:
+        """The one that was opened under this key."""
+        return self.opening.find(request, key)
+
+    def preview(self, request: PullRequest) -> str:
+        """Its title and text, then what is pushed."""
+        where = f" on {as_code(request.repository)}" if request.repository else ""
+        into = as_code(request.base) if request.base else "the default branch"
+        text = as_block(make_visible(request.body), "markdown") if request.body else "(no text)"
+        head = f"Opens a pull request{where}, to be merged into {into}: **{as_code(request.title)}**"
+        return f"{head}\n\n{text}\n\n{self.pushing.preview(request)}"
+
+    def _checked(self, request: PullRequest) -> Repository:
+        if request.repository != self.repository:
+            raise ActionFailed(
+                self.pushing.action,
+                f"it is for {request.repository!r}, and this is {self.repository!r}. Nothing was done.",
+            )
+        return self.pushing.check(request)
+
+
+def _result(request: PullRequest, pull: Pull) -> Mapping[str, Any]:
+    return {
+        "number": pull.number,
+        "url": pull.url,
+        "branch": request.branch,
+        "commit": request.commit,
+        "state": pull.state,
+    }
+
+
+def _base_of(pushing: Pushing, request: PullRequest, found: Refs) -> str:
+    base = request.base or found.default
+    if not found.branch(base):
+        raise ActionFailed(pushing.action, f"the remote has no branch {base!r}. No pull request was opened.")
+    return base

@@ -1,0 +1,153 @@
+"""Branches that are to be pushed: bound to a commit and to the patch that was shown, and pushed once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+
+from signoff.errors import ActionFailed, GitFailed, ToolError
+from signoff.tools.files.display import as_block, as_code, count_lines, make_visible
+from signoff.tools.files.project import Project
+from signoff.tools.git.remote import Refs, Remote
+from signoff.tools.git.repository import Repository, check_branch, is_commit
+from signoff.tools.git.tree import repository_of
+
+LONGEST: Final = 300_000
+"""Characters of a patch that a person is asked to read."""
+
+
+class Branch(BaseModel):
+    """A branch of the copy, as it was when it was proposed. What a model leaves out is taken from the copy."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    branch: str = Field(description="Name of the branch, as git_branch started it")
+    commit: SkipJsonSchema[str] = ""
+    diff_sha256: SkipJsonSchema[str] = ""
+    """Of the patch from the project's commit to this one, as it is shown."""
+    remote: SkipJsonSchema[str] = ""
+
+
+@dataclass(frozen=True)
+class Pushing:
+    """One way from copies of a project to a remote."""
+
+    action: str
+    project: Project
+    remote: Remote
+    allow_default: bool = False
+
+    def fill_in(self, values: Any) -> Any:
+        """The commit and the digest of the patch, as the copy has them now, where they are not said."""
+        if not isinstance(values, Mapping) or "commit" in values or "branch" not in values:
+            return values
+        try:
+            _, repository = repository_of(self.project)
+            check_branch(str(values["branch"]))
+            commit = repository.commit_of(f"refs/heads/{values['branch']}")
+            if commit == repository.base:
+                raise GitFailed("branch", f"{values['branch']!r} has no commit of yours. Commit with git_commit first.")
+            self.history(repository, commit)  # it has to be one that can be shown
+            shown = sha256_of(self.diff(repository, commit))
+        except ToolError as error:
+            raise ValueError(str(error)) from error
+        return {**values, "commit": commit, "diff_sha256": shown, "remote": self.remote.address}
+
+    def diff(self, repository: Repository, commit: str) -> str:
+        """The patch that a person is shown; GitFailed if it is too long."""
+        return _short_enough(repository.diff(repository.base, commit, most=LONGEST * 4))
+
+    def history(self, repository: Repository, commit: str) -> str:
+        """All else that is pushed, and that a person is shown: messages, and what came and went in between."""
+        return _short_enough(repository.history(repository.base, commit, most=LONGEST * 4))
+
+    def check(self, branch: Branch) -> Repository:
+        """The copy's git folder, if it has just what was shown; ActionFailed if not."""
+        try:
+            _, repository = repository_of(self.project)
+            check_branch(branch.branch)
+            if branch.remote != self.remote.address:
+                raise GitFailed("push", f"it is for {branch.remote!r}, and this is {self.remote.address!r}.")
+            if not is_commit(branch.commit) or not repository.has(branch.commit):
+                raise GitFailed("push", f"the copy has no commit {branch.commit[:12]!r}: it was thrown away since.")
+            if sha256_of(self.diff(repository, branch.commit)) != branch.diff_sha256:
+                raise GitFailed("push", f"the patch of {branch.commit[:12]} is not the one that was shown.")
+        except ToolError as error:
+            raise ActionFailed(self.action, f"{error} Nothing was pushed.") from error
+        return repository
+
+    def refs(self) -> Refs:
+        """What the remote has."""
+        return self.remote.refs()
+
+    def check_remote(self, branch: Branch, repository: Repository, base: str = "") -> Refs:
+        """What the remote has, if the branch may be put there; ActionFailed if not: nothing was done then."""
+        try:
+            refs = self.refs()
+            if refs.may_be_default(branch.branch, base) and not self.allow_default:
+                raise GitFailed("push", f"{branch.branch!r} is the remote's own branch. Commit to another one.")
+            there = refs.branch(branch.branch)
+            if there and there != branch.commit and not repository.is_ancestor(there, branch.commit):
+                raise GitFailed(
+                    "push", f"the remote has another branch {branch.branch!r}, at {there[:12]}. Take another name."
+                )
+            onto = base or refs.default
+            place = f" in {onto!r}" if onto else ""
+            if not self.remote.knows(repository, repository.base, refs, onto):
+                raise GitFailed(
+                    "push",
+                    f"the remote does not have the project's commit {repository.base[:12]}{place}, and what was not "
+                    "shown would be pushed with it. Push that commit first.",
+                )
+        except ToolError as error:
+            raise ActionFailed(self.action, f"{error} Nothing was pushed.") from error
+        return refs
+
+    def push(self, branch: Branch, repository: Repository, found: Refs, more: Mapping[str, str] | None = None) -> None:
+        """Put the commit there, if it is not; ActionFailed only if it surely is not."""
+        wanted = {f"refs/heads/{branch.branch}": branch.commit, **(more or {})}
+        todo = {name: source for name, source in wanted.items() if found.ids.get(name) != source}
+        if not todo:
+            return
+        try:
+            self.remote.push(repository, todo, found)
+        except GitFailed as error:
+            now = self.refs()  # GitFailed: it is not known
+            if all(now.ids.get(name) == source for name, source in wanted.items()):
+                return
+            raise ActionFailed(self.action, f"{error} Nothing was pushed.") from error
+
+    def preview(self, branch: Branch) -> str:
+        """Where it goes, the commits one by one, and the whole patch."""
+        _, repository = repository_of(self.project)
+        patch = self.diff(repository, branch.commit)
+        come, gone = count_lines(patch)
+        changed = repository.status(repository.base, branch.commit)
+        parts = [
+            f"Pushes {as_code(branch.branch)} at {as_code(branch.commit[:12])} to {as_code(branch.remote)}: "
+            f"{len(changed)} files, {come} lines come, {gone} go.",
+        ]
+        if sha256_of(patch) != branch.diff_sha256:
+            parts.append("**This is not the patch that was proposed.** It will not be pushed.")
+        parts.append(as_block(make_visible(self.history(repository, branch.commit)), "diff"))
+        parts.append("\n".join(f"- {letter} {as_code(path)}" for letter, path in changed))
+        parts.append(as_block(make_visible(patch), "diff"))
+        return "\n\n".join(parts)
+
+
+def _short_enough(text: str) -> str:
+    if len(text) > LONGEST:
+        raise GitFailed(
+            "diff", f"it has {len(text):,} characters, and {LONGEST:,} can be shown. Propose less at a time."
+        )
+    return text
+
+
+def sha256_of(patch: str) -> str:
+    """Digest of a patch."""
+    return hashlib.sha256(patch.encode()).hexdigest()

@@ -1,0 +1,230 @@
+"""Docker and Podman as sandboxes: each job in a new container, on a copy of its workspace that is brought back."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+from signoff.checkpoints.process_identity import is_gone
+from signoff.errors import FileRefused, SandboxMissing
+from signoff.settings import load_settings
+from signoff.tools.sandbox.containers.attached import Attached, Outcome
+from signoff.tools.sandbox.containers.confinement import OWNER, confinement, container_user
+from signoff.tools.sandbox.readable import readable
+from signoff.tools.sandbox.sandbox import MB, Finished, Job, SandboxLimits, not_run, why_ended
+from signoff.tools.sandbox.workspace_copy import carry_in, carry_out
+from signoff.tools.storage.confined_folder import walk
+
+ANSWER: Final = 60
+"""Seconds in which an engine answers a request."""
+STAGE: Final = "signoff-stage-"
+SHOWN: Final = 5
+"""Things not kept that are named."""
+
+
+@dataclass(frozen=True)
+class Containers:
+    """A backend that runs jobs in containers of Docker or Podman. It fetches no image unasked."""
+
+    name: str
+    image: str = ""
+    """Empty: the setting SIGNOFF_SANDBOX_IMAGE."""
+    address: str = ""
+    """Of the engine's socket, such as `unix:///run/docker.sock`; empty: where the engine's own programs look."""
+
+    def problem(self) -> str:
+        """Why it cannot be used here and what would help; empty if it can."""
+        try:
+            with self._engine() as engine:
+                self._image(engine)
+                info = engine.info()
+        except SandboxMissing as missing:
+            return "; ".join(missing.problems)
+        lacking = [what for what in ("MemoryLimit", "PidsLimit") if info.get(what) is False]
+        if lacking:
+            return f"the engine cannot limit what a container uses ({', '.join(lacking)}). Give it its cgroups"
+        if not any("seccomp" in option for option in info.get("SecurityOptions") or ()):
+            return "the engine does not filter system calls. Turn its seccomp profile on"
+        return ""
+
+    def run(self, job: Job, *, stop: threading.Event | None = None) -> Finished:
+        """Run it to its end, blocking; its container is removed whatever happens. `stop` kills it."""
+        if refused := not_run(job):
+            return refused
+        with self._engine() as engine, _stage() as folder:
+            _remove_leftovers(engine)
+            image, user = self._image(engine), container_user(engine.info())
+            as_root = os.geteuid() == 0
+            if as_root:
+                os.chown(folder, user.number, user.group)
+            work = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                try:
+                    before = carry_in(job.workspace, work, job.limits, user.number if as_root else None)
+                except (FileRefused, OSError) as error:
+                    reason = error.problem if isinstance(error, FileRefused) else str(error)
+                    return _told(job, Outcome("disk", 126), [f"It was not run: the workspace: {reason}."])
+                options = confinement(job, folder, user, image.attrs["Config"].get("Volumes") or ())
+                outcome = self._follow(engine, {"image": image.id, **options}, job, stop or threading.Event(), work)
+                try:
+                    stopped = outcome.ended == "stopped"  # others may work in the workspace now, or the run be over
+                    left = () if stopped else carry_out(work, before, job.workspace, job.limits)
+                except FileRefused as error:
+                    outcome = replace(outcome, ended="disk" if outcome.ended == "exit" else outcome.ended)
+                    left = (f"all that it wrote, as {error.problem}",)
+            finally:
+                os.close(work)
+        shown = "; ".join(left[:SHOWN]) + (f"; and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
+        return _told(job, outcome, [f"Not kept in the workspace: {shown}."] if left else [])
+
+    def _follow(self, engine: Any, options: dict[str, Any], job: Job, stop: threading.Event, work: int) -> Outcome:
+        """What comes of a new container, which is gone afterwards."""
+        from docker.errors import APIError
+
+        container = engine.containers.create(**options)
+        try:
+            return Attached(engine, container, job).follow(stop, lambda: is_over(work, job.limits))
+        except APIError as error:
+            said = f"{self.name} could not start it: {error.explanation or error}"
+            return Outcome("exit", 127, stderr=said.encode())
+        finally:
+            _remove(container)
+
+    @contextmanager
+    def _engine(self) -> Iterator[Any]:
+        """The engine's client; SandboxMissing if it cannot be spoken to."""
+        try:
+            import docker
+            from docker.errors import DockerException
+        except ImportError:
+            raise SandboxMissing(("its SDK is not installed. Run: pip install 'signoff[containers]'",)) from None
+        address = self.address or usual_address(self.name)
+        if not address.startswith("unix://"):
+            raise SandboxMissing((f"the engine at {address} is elsewhere, without the files of this machine",))
+        try:
+            with socket.socket(socket.AF_UNIX) as tried:  # the SDK leaves its own open when nobody answers
+                tried.connect(address.removeprefix("unix://"))
+            client = docker.DockerClient(base_url=address, timeout=ANSWER)
+        except (OSError, DockerException) as error:
+            raise SandboxMissing((f"no engine answers at {address} ({error}). {_START[self.name]}",)) from None
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def _image(self, engine: Any) -> Any:
+        """The image jobs run in; SandboxMissing if the engine has it not."""
+        from docker.errors import ImageNotFound
+
+        name = self.image or load_settings().sandbox_image
+        try:
+            return engine.images.get(name)
+        except ImageNotFound:
+            hint = f"Run: {self.name} pull {name}; or name another with SIGNOFF_SANDBOX_IMAGE"
+            raise SandboxMissing((f"the image {name!r} is not here, and none is fetched unasked. {hint}",)) from None
+
+
+_START: Final = {
+    "docker": "Install Docker and start it, or name its socket with DOCKER_HOST",
+    "podman": "Install Podman and run: systemctl --user start podman.socket; or name its socket with CONTAINER_HOST",
+}
+
+
+def usual_address(name: str) -> str:
+    """Where the engine's own programs look for it."""
+    if name == "docker":
+        from docker.context import ContextAPI
+
+        return os.environ.get("DOCKER_HOST") or str(ContextAPI.get_current_context().Host)
+    own = Path(os.environ.get("XDG_RUNTIME_DIR") or "/nowhere", "podman", "podman.sock")
+    return os.environ.get("CONTAINER_HOST") or f"unix://{own if own.exists() else '/run/podman/podman.sock'}"
+
+
+@contextmanager
+def _stage() -> Iterator[Path]:
+    """A new folder of this user alone, removed with all that a job left in it."""
+    folder = Path(tempfile.mkdtemp(prefix=STAGE))
+    try:
+        yield folder.resolve()
+    finally:
+        _remove_stage(folder)
+
+
+def _remove_stage(folder: Path) -> None:
+    """Remove it, whatever was done to the modes of what lies in it, and however deep it is; nothing runs there now."""
+    names = (folder / f"{STAGE}{secrets.token_hex(8)}-{number}" for number in count())
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        here.chmod(0o700)
+        with os.scandir(here) as found:
+            entries = list(found)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                os.chmod(entry.path, 0o700)
+                waiting.append(Path(entry.path).rename(next(names)))
+            else:
+                os.unlink(entry.path)
+        if here != folder:
+            here.rmdir()
+    folder.rmdir()
+
+
+def is_over(folder: int, limits: SandboxLimits) -> bool:
+    """Whether more is in the open folder than a job may keep, or something that we cannot look into."""
+    total = 0
+    try:
+        for number, entry in enumerate(walk(folder), 1):
+            total += entry.size if entry.kind == "file" else 0
+            if number > limits.files or total > limits.disk_mb * MB:
+                return True
+    except (FileRefused, PermissionError):
+        return True
+    return False
+
+
+def _remove(container: Any) -> None:
+    """Remove a container, running or not; another process may be faster."""
+    from docker.errors import APIError
+
+    try:
+        container.remove(force=True, v=True)
+    except APIError as error:
+        if error.status_code not in (404, 409):  # gone, or being removed
+            raise
+
+
+def _remove_leftovers(engine: Any) -> None:
+    """Remove the containers of processes that died while they ran one, with what these worked on."""
+    for container in engine.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True):
+        if not is_gone(container.labels.get(OWNER, "")):
+            continue
+        _remove(container)
+        for mount in container.attrs.get("Mounts") or ():
+            folder = Path(mount.get("Source", ""))
+            if mount.get("Destination") == "/work" and folder.name.startswith(STAGE) and folder.is_dir():
+                _remove_stage(folder)
+
+
+def _told(job: Job, outcome: Outcome, notes: Sequence[str]) -> Finished:
+    """The outcome, as it is shown."""
+    (stdout, first), (stderr, second) = readable(outcome.stdout), readable(outcome.stderr)
+    taken = f"{first + second} escape sequences and control characters were taken out of the output."
+    told = (why_ended(outcome.ended, job.limits), *notes, taken if first + second else "")
+    return Finished(
+        exit_code=outcome.exit_code,
+        stdout=stdout,
+        stderr=stderr,
+        ended=outcome.ended,
+        seconds=outcome.seconds,
+        note=" ".join(filter(None, told)),
+    )

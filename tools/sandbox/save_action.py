@@ -1,0 +1,158 @@
+"""Saving: the action that takes a file out of a workspace, just as it was when that was proposed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from signoff.errors import ActionFailed, BlobMissing, FileRefused
+from signoff.tools.action import Action
+from signoff.tools.contract import Touches
+from signoff.tools.files.display import as_block, as_code, make_visible
+from signoff.tools.storage.blobs import Blobs
+from signoff.tools.storage.confined_folder import Inside, lies_in, parts
+from signoff.tools.storage.workspaces import Workspaces
+
+NAME: Final = "save_from_workspace"
+SHOWN: Final = 50_000
+"""Characters of a text that the person who decides is shown here; the rest is in the kept file."""
+_KINDS: Final = {
+    b"\x89PNG": "a PNG image", b"\xff\xd8\xff": "a JPEG image", b"GIF8": "a GIF image", b"%PDF": "a PDF document",
+    b"PK\x03\x04": "a ZIP archive, or an Office document", b"\x1f\x8b": "a gzip archive", b"PAR1": "a Parquet table",
+    b"\x7fELF": "a program", b"SQLite format 3": "an SQLite database",
+}  # fmt: skip
+
+
+class Saved(BaseModel):
+    """A file of the workspace and where it goes. Digest and size are read when it is proposed, and bind it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = Field(description="File in the workspace, such as 'out/result.csv'")
+    destination: str = Field(description="Where to save it, a path that starts from the project's folder")
+    sha256: SkipJsonSchema[str] = Field(pattern="^[0-9a-f]{64}$")
+    size: SkipJsonSchema[int] = Field(ge=0)
+
+
+def save_from_workspace(workspaces: Workspaces, blobs: Blobs, folder: Path | None = None) -> Action[Saved]:
+    """The action that saves a file of the workspace in the folder, which its path cannot leave; here if not said.
+
+    What is saved are the bytes that were there when it was proposed, whatever became of the workspace since.
+    """
+    base = Path(folder or ".").absolute()
+    inside, home = Inside(base), workspaces.folder.parent
+
+    class FromWorkspace(Saved):
+        """A file of the run's workspace."""
+
+        @model_validator(mode="before")
+        @classmethod
+        def _read(cls, values: Any) -> Any:
+            if not isinstance(values, Mapping) or "sha256" in values:
+                return values
+            if set(values) != {"path", "destination"}:
+                raise ValueError("it takes a path and a destination, both of them and nothing else")
+            path = str(values["path"]).removeprefix("/work/")
+            try:
+                raw = Inside(workspaces.current()).read(path)
+            except FileRefused as error:
+                raise ValueError(f"the file of the workspace cannot be read: {error}") from error
+            return {**values, "path": path, "sha256": blobs.keep(raw), "size": len(raw)}
+
+    def content(saved: Saved) -> bytes:
+        try:
+            raw = blobs.read(saved.sha256)
+        except BlobMissing as error:
+            raise ActionFailed(NAME, f"{error} Nothing was changed.") from error
+        if len(raw) != saved.size:
+            raise ActionFailed(NAME, f"the file has {len(raw):,} bytes, not {saved.size:,}. Nothing was changed.")
+        return raw
+
+    def check(saved: Saved) -> None:
+        if lies_in(base.joinpath(*parts(saved.destination)), home):
+            raise FileRefused(saved.destination, "it is where signoff keeps its own files")
+
+    def save(saved: Saved, _key: str) -> Mapping[str, Any]:
+        try:
+            check(saved)
+            inside.write(saved.destination, content(saved), lasting=True)
+        except FileRefused as error:
+            raise ActionFailed(NAME, f"{error} in {str(base)!r}. Nothing was changed.") from error
+        return _result(saved, base)
+
+    def read_back(saved: Saved, _key: str) -> Mapping[str, Any] | None:
+        try:
+            there = _there(inside, saved.destination)
+        except FileRefused as error:
+            raise ActionFailed(NAME, f"{error} in {str(base)!r}, so that it cannot be read back.") from error
+        return _result(saved, base) if there is not None and _digest(there) == saved.sha256 else None
+
+    def preview(saved: Saved) -> str:
+        try:
+            check(saved)
+            raw, there = content(saved), _there(inside, saved.destination)
+        except (ActionFailed, FileRefused) as error:
+            return f"**This cannot be saved.** {make_visible(str(error))}"
+        target = as_code(str(base / saved.destination))
+        head = f"Saves {as_code(saved.path)} of the workspace as {target} ({saved.size:,} bytes)."
+        return "\n\n".join([f"{head} {_replaced(there, raw)}", _show(raw, blobs.path(saved.sha256))])
+
+    return Action(
+        name=NAME,
+        description="Save a file of the workspace in the project's folder.",
+        arguments=FromWorkspace,
+        call=save,
+        risk="write",
+        touches=Touches(writes=(str(base),)),
+        idempotent=True,
+        reconcile=read_back,
+        preview=preview,
+        fixed=frozenset({"path", "sha256", "size"}),
+    )
+
+
+def _there(inside: Inside, path: str) -> bytes | None:
+    """The file that is there now; None if there is none that could be it."""
+    try:
+        return inside.read(path)
+    except FileRefused as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+
+
+def _replaced(old: bytes | None, new: bytes) -> str:
+    """What becomes of the file that is there."""
+    if old is None:
+        return "The file is new."
+    if old == new:
+        return "The file is there already with just this content."
+    return f"It **replaces** the file that is there ({len(old):,} bytes)."
+
+
+def _show(raw: bytes, kept: Path) -> str:
+    """The text, all of it if it is not too long; of anything else what it is, and where it can be looked at."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        kind = next((kind for start, kind in _KINDS.items() if raw.startswith(start)), "no text")
+        return f"It is {kind}; look at it before you decide: {as_code(str(kept))}"
+    block = as_block(make_visible(text[:SHOWN]))
+    if len(text) <= SHOWN:
+        return block
+    return f"{block}\n\nThese are the first {SHOWN:,} of {len(text):,} characters; all of it: {as_code(str(kept))}"
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
+
+
+def _result(saved: Saved, base: Path) -> Mapping[str, Any]:
+    return {"path": str(base / saved.destination), "bytes": saved.size, "sha256": saved.sha256}

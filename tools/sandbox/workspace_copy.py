@@ -1,0 +1,158 @@
+"""Carrying a workspace into a sandbox's own file system, and back: only plain files, folders and harmless links."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from signoff.errors import FileRefused
+from signoff.tools.sandbox.bubblewrap.user import acting_as
+from signoff.tools.sandbox.sandbox import MB, SandboxLimits
+from signoff.tools.storage.confined_folder import Entry, Inside, is_part, stays_inside, walk
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_CHUNK = 1 << 20
+
+
+def carry_in(workspace: Path, folder: int, limits: SandboxLimits, user: int | None) -> Mapping[str, Entry]:
+    """Copy a workspace into the open, empty folder; returns what is there then. FileRefused if it is too much.
+
+    Others may work on the workspace meanwhile: what is gone when its turn comes is left out, like what they are just
+    writing.
+    """
+    entries = [entry for entry in Inside(workspace).list(most=limits.files) if not _is_being_written(entry)]
+    total = _room(entries)
+    if total > limits.disk_mb * MB:
+        raise FileRefused(str(workspace), f"it takes {total:,} bytes, and {limits.disk_mb} MB are allowed")
+    source = os.open(workspace, _FOLDER)
+    try:
+        for entry in entries:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                _copy_in(entry, source, folder, user)
+    finally:
+        os.close(source)
+    return {entry.path: entry for entry in walk(folder)}
+
+
+def _copy_in(entry: Entry, source: int, folder: int, user: int | None) -> None:
+    """One thing of the workspace; no other process writes to the target yet."""
+    if entry.kind == "folder":
+        with acting_as(user):
+            os.mkdir(entry.path, 0o755, dir_fd=folder)
+    elif entry.kind == "link":
+        target = os.readlink(entry.path, dir_fd=source)
+        with acting_as(user):
+            os.symlink(target, entry.path, dir_fd=folder)
+    elif entry.kind == "file":
+        reader = os.open(entry.path, _READ, dir_fd=source)
+        try:
+            with acting_as(user):
+                writer = os.open(entry.path, _MAKE, 0o755 if entry.executable else 0o644, dir_fd=folder)
+            try:
+                while chunk := memoryview(os.read(reader, _CHUNK)):
+                    while chunk:  # where room for a part of it is left, only that is written
+                        chunk = chunk[os.write(writer, chunk) :]
+                seen = os.fstat(reader)
+                os.utime(writer, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+            finally:
+                os.close(writer)
+        finally:
+            os.close(reader)
+
+
+def _is_being_written(entry: Entry) -> bool:
+    return entry.kind == "file" and is_part(entry.path)
+
+
+def _room(entries: Iterable[Entry]) -> int:
+    """Bytes that these take in a file system in memory, which has whole pages only."""
+    return sum(-(-entry.size // mmap.PAGESIZE) * mmap.PAGESIZE for entry in entries if entry.kind in ("file", "link"))
+
+
+def carry_out(folder: int, before: Mapping[str, Entry], workspace: Path, limits: SandboxLimits) -> tuple[str, ...]:
+    """Bring what changed in the open folder back into the workspace, when nothing runs any more that could change it.
+
+    Only regular files (hard links as files of their own, without special modes), folders, and links that lead to
+    somewhere in the workspace; returns what else is there, and why it is left. FileRefused, with nothing brought, if
+    it is more than the limits allow.
+    """
+    try:
+        after = {entry.path: entry for entry in _limited(folder, limits)}
+    except OSError as error:  # such as a path that is longer than the system takes
+        raise FileRefused(".", f"it cannot be looked through: {(error.strerror or str(error)).lower()}") from error
+    inside, left = Inside(workspace), list[str]()
+    for path in sorted(before.keys() - after.keys(), reverse=True):
+        with suppress(FileRefused):  # another tool of the run may have put something there
+            inside.remove(path)
+    for path, entry in after.items():
+        old = before.get(path)
+        if old is not None and old.kind == entry.kind and (entry.kind == "folder" or old == entry):
+            continue
+        if old is not None and old.kind != entry.kind:
+            _clear(inside, path, before)
+        problem = _copy_out(entry, folder, inside)
+        if problem:
+            left.append(f"{path!r} ({problem})")
+    return tuple(left)
+
+
+def _limited(folder: int, limits: SandboxLimits) -> list[Entry]:
+    """All that is in the folder; sparse files count as what they take when they are copied in again."""
+    entries, total = list[Entry](), 0
+    os.chmod(folder, 0o700)
+    for entry in walk(folder):
+        if entry.kind == "folder":
+            os.chmod(entry.path, 0o700, dir_fd=folder)  # before the walk goes into it
+        entries.append(entry)
+        total += _room([entry])
+        if len(entries) > limits.files:
+            raise FileRefused(".", f"it holds more than {limits.files:,} things")
+        if total > limits.disk_mb * MB:
+            raise FileRefused(".", f"it holds more than {limits.disk_mb} MB")
+    return entries
+
+
+def _clear(inside: Inside, path: str, before: Mapping[str, Entry]) -> None:
+    """Remove what was there under this name, with what was in it."""
+    for old in sorted((name for name in before if name == path or name.startswith(f"{path}/")), reverse=True):
+        with suppress(FileRefused):
+            inside.remove(old)
+
+
+def _copy_out(entry: Entry, folder: int, inside: Inside) -> str:
+    """Why this one was left; empty if it was brought."""
+    try:
+        if entry.kind == "folder":
+            inside.make_folder(entry.path)
+        elif entry.kind == "link":
+            return _link_out(entry.path, os.readlink(entry.path, dir_fd=folder), inside)
+        elif _is_being_written(entry):
+            return "a name that is used for files that are just written"
+        elif entry.kind == "file":
+            raw = _content(entry.path, folder)
+            inside.write(entry.path, raw, executable=entry.executable, modified_ns=entry.stamp[2])
+        else:
+            return "no regular file"
+    except FileRefused as error:
+        return error.problem
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return ""
+
+
+def _content(path: str, folder: int) -> bytes:
+    os.chmod(path, 0o600, dir_fd=folder)  # it may have been made so that not even its owner reads it
+    with os.fdopen(os.open(path, _READ, dir_fd=folder), "rb") as file:
+        return file.read()
+
+
+def _link_out(path: str, target: str, inside: Inside) -> str:
+    if not stays_inside(path, target):
+        return f"a link that may lead out of the workspace, to {target!r}"
+    inside.link(path, target)
+    return ""

@@ -1,0 +1,342 @@
+"""The index of a folder: documents, their passages and a full-text search over them, in one SQLite file."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+from weakref import finalize
+
+from signoff.errors import DatabaseUnusable, ForeignDatabase
+from signoff.tools.documents.blocks import Document
+from signoff.tools.search.folder import Skipped, explain
+from signoff.tools.search.passage import Passage
+from signoff.tools.storage.transaction import write_transaction
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+VERSION = 2
+"""Of the tables and of what the readers make of a file: raise it, and every index is built anew."""
+
+_APPLICATION = 0x5349474E  # "SIGN": how a file is known to be ours
+_SQLITE = b"SQLite format 3\0"
+_WEIGHTS = "bm25(1.0, 2.0, 0.7)"  # of text, heading, title
+_PASSAGE = "p.id, d.path, p.title, p.heading, p.text, p.start, p.kind"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A document to be stored."""
+
+    path: str
+    sha256: str
+    bytes: int
+    document: Document
+
+
+class Index:
+    """One SQLite file. Several threads and several processes may use it at once."""
+
+    def __init__(self, database: Path) -> None:
+        self.database = database
+        self._lock = RLock()
+        self._db: Database | None = None
+        self._state: tuple[int, int] | None = None
+        self._numbers: dict[tuple[str, str], int] = {}
+        with self._lock:
+            try:
+                self._open()
+            except DatabaseUnusable as error:
+                if not is_damaged(error) or not _is_ours(database):
+                    raise
+                self.renew()
+
+    def renew(self) -> None:
+        """Begin anew with an empty file, as the old one is damaged."""
+        with self._lock, self._named_errors():
+            self.close()
+            for suffix in ("", "-wal", "-shm"):
+                self.database.with_name(self.database.name + suffix).unlink(missing_ok=True)
+            self._open()
+
+    def close(self) -> None:
+        """Close the file; harmless when closed already."""
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+            self._db = None
+
+    def put(self, entries: Sequence[Entry]) -> None:
+        """Store documents and their passages, all or none, in place of what was stored under their paths."""
+        with self._writing() as db:
+            for entry in entries:
+                found = db.execute("select id, sha256 from documents where path = ?", [entry.path]).fetchone()
+                if found and found[1] == entry.sha256:
+                    continue  # another process was faster
+                if found:
+                    self._delete(db, found[0])
+                self._insert(db, entry)
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """Forget these documents."""
+        with self._writing() as db:
+            for path in paths:
+                found = db.execute("select id from documents where path = ?", [path]).fetchone()
+                if found:
+                    self._delete(db, found[0])
+
+    def set_skipped(self, skips: Iterable[tuple[Skipped, str]]) -> None:
+        """Remember what could not be indexed, and the digest of its content where it is known."""
+        rows = [{"path": skip.path, "reason": skip.reason, "sha256": digest} for skip, digest in skips]
+        with self._writing() as db:
+            db.execute("delete from skipped")
+            db.table("skipped").insert_all(rows, pk="path", replace=True)
+
+    def digest_of(self, path: str) -> str:
+        """SHA-256 of the document stored under this path; empty if there is none."""
+        found = self._rows("select sha256 from documents where path = ?", [path])
+        return str(found[0][0]) if found else ""
+
+    def paths(self) -> list[str]:
+        """Paths of all documents."""
+        return [str(path) for (path,) in self._rows("select path from documents order by path")]
+
+    def skipped(self) -> list[tuple[Skipped, str]]:
+        """What could not be indexed, with the digest of its content where it is known."""
+        rows = self._rows("select path, reason, sha256 from skipped order by path")
+        return [(Skipped(path, reason), digest) for path, reason, digest in rows]
+
+    def count(self, table: str) -> int:
+        """Number of rows."""
+        return self._number(f"select count(*) from {table}", "")
+
+    def text(self, path: str) -> str | None:
+        """The stored text of a document; None if there is none."""
+        found = self._rows("select text from documents where path = ?", [path])
+        return str(found[0][0]) if found else None
+
+    def passages(self, path: str) -> list[Passage]:
+        """The passages of a document, in order."""
+        return self._unranked("d.path = ? order by p.ordinal", [path])
+
+    def neighbours(self, passage: int, before: int, after: int) -> list[Passage]:
+        """The passages around this one in its document, without itself."""
+        where = (
+            "p.document = (select document from passages where id = :id) and p.id != :id"
+            " and p.ordinal between (select ordinal from passages where id = :id) - :before"
+            " and (select ordinal from passages where id = :id) + :after order by p.ordinal"
+        )
+        return self._unranked(where, {"id": passage, "before": before, "after": after})
+
+    def match(self, query: str, limit: int) -> list[Passage]:
+        """The passages that match a query in FTS5's own language, best first."""
+        rows = self._rows(
+            f"select {_PASSAGE}, -f.rank from (select rowid, rank from passages_fts where passages_fts match ?"
+            " order by rank limit ?) f join passages p on p.id = f.rowid join documents d on d.id = p.document"
+            " order by f.rank, p.id",
+            [query, limit],
+        )
+        return [Passage(*row) for row in rows]
+
+    def by_id(self, ids: Sequence[int]) -> dict[int, Passage]:
+        """The passages with these ids, as far as they are there."""
+        marks = ", ".join("?" * len(ids))
+        return {passage.id: passage for passage in self._unranked(f"p.id in ({marks})", list(ids))}
+
+    def texts_without_vector(self, model: str) -> list[tuple[str, str]]:
+        """Digest and text of each passage that has no vector of this model; title and headings are part of the text."""
+        rows = self._rows(
+            "select p.digest, p.title, p.heading, p.text from passages p left join vectors v"
+            " on v.digest = p.digest and v.model = ? where v.digest is null group by p.digest order by min(p.id)",
+            [model],
+        )
+        return [(digest, ". ".join(filter(None, above)) + f"\n{text}") for digest, *above, text in rows]
+
+    def put_vectors(self, model: str, vectors: Sequence[tuple[str, bytes]]) -> None:
+        """Store vectors by the digests of their texts."""
+        with self._writing() as db:
+            rows = [(digest, model, vector) for digest, vector in vectors]
+            db.conn.executemany("insert or ignore into vectors (digest, model, vector) values (?, ?, ?)", rows)
+
+    def forget_vectors(self) -> None:
+        """Forget the vectors of texts that no passage has any more."""
+        gone = "digest not in (select digest from passages)"
+        if self._rows(f"select 1 from vectors where {gone} limit 1"):
+            with self._writing() as db:
+                db.execute(f"delete from vectors where {gone}")
+
+    def vectors(self, model: str) -> list[tuple[int, bytes]]:
+        """Id and vector of each passage that has one of this model."""
+        join = "passages p join vectors v on v.digest = p.digest and v.model = ?"
+        return [(id, vector) for id, vector in self._rows(f"select p.id, v.vector from {join} order by p.id", [model])]
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Differs from what it was if anybody has written since."""
+        with self._lock, self._named_errors():
+            db = self._connected()
+            return int(db.execute("pragma data_version").fetchone()[0]), db.conn.total_changes
+
+    def count_matches(self, query: str) -> int:
+        """In how many passages the query matches."""
+        return self._number("select count(*) from passages_fts where passages_fts match ?", query)
+
+    def count_titles(self, query: str) -> int:
+        """How many documents have a title that the query matches."""
+        of = "passages_fts f join passages p on p.id = f.rowid"
+        return self._number(
+            f"select count(distinct p.document) from {of} where passages_fts match ?", f"title: {query}"
+        )
+
+    def _number(self, sql: str, value: str) -> int:
+        """The one number a query gives, looked up again only after somebody wrote."""
+        with self._lock, self._named_errors():
+            db, state = self._connected(), self.state
+            if state != self._state or len(self._numbers) > 10_000:
+                self._state, self._numbers = state, {}
+            if (sql, value) not in self._numbers:
+                self._numbers[sql, value] = int(db.execute(sql, [value] if value else []).fetchone()[0])
+            return self._numbers[sql, value]
+
+    def _unranked(self, where: str, values: Any) -> list[Passage]:
+        tables = "passages p join documents d on d.id = p.document"
+        return [Passage(*row) for row in self._rows(f"select {_PASSAGE}, 0.0 from {tables} where {where}", values)]
+
+    def _rows(self, sql: str, values: Any = ()) -> list[Any]:
+        with self._lock, self._named_errors():
+            return self._connected().execute(sql, values).fetchall()
+
+    def _connected(self) -> Database:
+        if self._db is None:
+            raise DatabaseUnusable(str(self.database), "it was closed")
+        return self._db
+
+    @contextmanager
+    def _writing(self) -> Iterator[Database]:
+        with self._lock, self._named_errors(), write_transaction(self._connected()) as db:
+            yield db
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            problem = explain(error) if isinstance(error, OSError) else str(error)
+            raise DatabaseUnusable(str(self.database), problem) from error
+
+    @staticmethod
+    def _insert(db: Database, entry: Entry) -> None:
+        document = entry.document
+        row = db.execute(
+            "insert into documents (path, sha256, bytes, title, text) values (?, ?, ?, ?, ?) returning id",
+            [entry.path, entry.sha256, entry.bytes, document.title, document.text],
+        )
+        ((number,),) = row.fetchall()
+        db.table("passages").insert_all(
+            {
+                "document": number,
+                "ordinal": at,
+                "title": document.title,
+                "heading": span.heading,
+                "text": (text := document.text[span.start : span.end]),
+                "start": span.start,
+                "kind": span.kind,
+                "digest": _digest(document.title, span.heading, text),
+            }
+            for at, span in enumerate(document.spans)
+        )
+
+    @staticmethod
+    def _delete(db: Database, document: int) -> None:
+        db.execute("delete from passages where document = ?", [document])
+        db.execute("delete from documents where id = ?", [document])
+
+    def _open(self) -> None:
+        from sqlite_utils import Database
+
+        with self._named_errors():
+            self.database.parent.mkdir(parents=True, exist_ok=True)
+            if self.database.is_file() and _head(self.database)[:16] not in (b"", _SQLITE):
+                raise ForeignDatabase(str(self.database), "it is some other file")
+            connection = sqlite3.connect(self.database, timeout=30, check_same_thread=False)
+            try:
+                db = Database(connection, execute_plugins=False)
+                if self._whose(db) != "ours":
+                    self._create(db)
+                db.execute("pragma synchronous = normal")
+            except BaseException:
+                connection.close()
+                raise
+            self._db = db
+            finalize(self, connection.close)  # Python 3.13 warns of a connection that nobody closed
+
+    def _whose(self, db: Database) -> str:
+        """'ours', 'old' if another version wrote it, 'blank' if nobody has written; ForeignDatabase otherwise."""
+        application = db.execute("pragma application_id").fetchone()[0]
+        if application == _APPLICATION:
+            return "ours" if db.execute("pragma user_version").fetchone()[0] == VERSION else "old"
+        if application or db.execute("select count(*) from sqlite_master").fetchone()[0]:
+            raise ForeignDatabase(str(self.database), "it holds tables of some other program")
+        return "blank"
+
+    def _create(self, db: Database) -> None:
+        """Make the tables in one transaction; an index of another version is emptied in it.
+
+        The file stays where it is: other processes may have it open, and SQLite's log belongs to the file's name.
+        """
+        db.enable_wal()
+        with write_transaction(db):
+            whose = self._whose(db)
+            if whose == "old":
+                for (table,) in db.execute("select name from sqlite_master where sql like 'create virtual table%'"):
+                    db.execute(f'drop table "{table}"')
+                kept = "type = 'table' and name not like 'sqlite_%'"
+                for (table,) in db.execute(f"select name from sqlite_master where {kept}").fetchall():
+                    db.execute(f'drop table "{table}"')
+            if whose != "ours":
+                _create_tables(db)
+
+
+def _create_tables(db: Database) -> None:
+    documents = {"id": int, "path": str, "sha256": str, "bytes": int, "title": str, "text": str}
+    passages = {"id": int, "document": int, "ordinal": int, "title": str, "heading": str, "text": str, "start": int}
+    db.table("documents").create(documents, pk="id", not_null=set(documents) - {"id"})
+    db.table("documents").create_index(["path"], unique=True)
+    more = {"kind": str, "digest": str}
+    db.table("passages").create(passages | more, pk="id", foreign_keys=[("document", "documents", "id")])
+    db.table("passages").create_index(["document", "ordinal"])
+    db.table("passages").create_index(["digest"])
+    db.table("vectors").create({"digest": str, "model": str, "vector": bytes}, pk=("digest", "model"))
+    db.table("passages").enable_fts(
+        ["text", "heading", "title"], tokenize="porter unicode61 remove_diacritics 2", create_triggers=True
+    )
+    db.table("skipped").create({"path": str, "reason": str, "sha256": str}, pk="path")
+    db.execute("insert into passages_fts (passages_fts, rank) values ('rank', ?)", [_WEIGHTS])
+    db.execute(f"pragma application_id = {_APPLICATION}")
+    db.execute(f"pragma user_version = {VERSION}")
+
+
+def _digest(title: str, heading: str, text: str) -> str:
+    """Names a passage's text, by which its vector is found again in another version of its document."""
+    return hashlib.sha256("\0".join((title, heading, text)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def is_damaged(error: DatabaseUnusable) -> bool:
+    """Whether the file's content is broken, so that only beginning anew helps."""
+    return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _head(database: Path) -> bytes:
+    with database.open("rb") as file:
+        return file.read(100)
+
+
+def _is_ours(database: Path) -> bool:
+    """Whether a file too damaged for SQLite has our mark where SQLite puts it."""
+    return _head(database)[68:72] == _APPLICATION.to_bytes(4, "big")

@@ -1,0 +1,288 @@
+"""Sources: a folder of documents, indexed for full-text search."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from signoff.errors import DatabaseUnusable, SourcesEmpty, SourcesMissing, UnknownSource, Unreadable
+from signoff.tools.documents.reader import READABLE, kind_of, read_document
+from signoff.tools.search.embeddings import Embedder
+from signoff.tools.search.folder import Found, list_files, read_bytes
+from signoff.tools.search.folder import Skipped as Skipped  # what `skipped()` gives
+from signoff.tools.search.index import Entry, Index, is_damaged
+from signoff.tools.search.passage import Passage
+from signoff.tools.search.ranking import fuse
+from signoff.tools.search.vectors import Tell, Vectors
+
+_WORD = re.compile(r"\w+")
+_MOST_WORDS = 64
+"""Words of a query that are looked for; more make a search slow and no better."""
+_RARE, _FEW = 0.1, 200
+"""The share of passages in which a rare word stands at most; the number of passages that are ranked in no time."""
+_BATCH_DOCUMENTS, _BATCH_CHARACTERS, _BATCH_SECONDS = 100, 1_000_000, 1.0
+
+
+@dataclass(frozen=True)
+class IndexProgress:
+    """How far a refresh is."""
+
+    done: int
+    total: int
+    path: str
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What a refresh did."""
+
+    added: int
+    changed: int
+    removed: int
+    unchanged: int
+    skipped: tuple[Skipped, ...]
+    documents: int
+    passages: int
+    seconds: float
+
+
+Watch = Callable[[IndexProgress], None]
+"""Is told of every file a refresh has looked at."""
+
+
+class Sources:
+    """A folder of documents, indexed for full-text search. Threads and processes may share it."""
+
+    def __init__(self, folder: Path, index: Index, most_bytes: int, embedder: Embedder | None = None) -> None:
+        self.folder = folder
+        self._index = index
+        self._most_bytes = most_bytes
+        self._embedder = embedder
+        self._vectors = Vectors(index, embedder) if embedder is not None else None
+        self._refreshing = Lock()
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path | str,
+        *,
+        database: Path | str | None = None,
+        home: Path | str = ".signoff",
+        max_file_mb: float = 20.0,
+        embedder: Embedder | None = None,
+    ) -> Sources:
+        """Open the folder's index, by default `<home>/sources/<name>-<hash>.db`; nothing is read yet.
+
+        With an `embedder`, such as `MiniLM()`, it is searched by meaning too.
+        """
+        place = Path(folder).expanduser()
+        if not place.is_dir():
+            raise SourcesMissing(folder)
+        place = place.resolve()
+        if database is None:
+            digest = hashlib.sha256(str(place).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+            name = re.sub(r"[^\w.-]", "_", place.name, flags=re.ASCII)[:60] or "root"
+            database = Path(home).expanduser() / "sources" / f"{name}-{digest}.db"
+        return cls(place, Index(Path(database)), int(max_file_mb * 1_000_000), embedder)
+
+    def refresh(self, progress: Watch | None = None) -> IndexReport:
+        """Bring the index up to date with the folder; SourcesEmpty if nothing in it can be read."""
+        with self._refreshing:
+            try:
+                return self._refresh(progress)
+            except DatabaseUnusable as error:
+                if not is_damaged(error):
+                    raise
+                self._index.renew()
+                return self._refresh(progress)
+
+    def _refresh(self, progress: Watch | None) -> IndexReport:
+        started = time.monotonic()
+        if not self.folder.is_dir():
+            raise SourcesMissing(self.folder)
+        files, left_out = list_files(self.folder)
+        skips = [(skip, "") for skip in left_out]
+        known = {skip.path: (skip, digest) for skip, digest in self._index.skipped()}
+        before = set(self._index.paths())
+        kept: set[str] = set()
+        new: set[str] = set()
+        batch = _Batch(self._index)
+        for done, file in enumerate(files, 1):
+            seen = self._look(file, known)
+            if isinstance(seen, tuple):
+                skips.append(seen)
+            else:
+                kept.add(file.name)
+            if isinstance(seen, Entry):
+                new.add(file.name)
+                batch.add(seen)
+            if progress is not None:
+                progress(IndexProgress(done, len(files), file.name))
+        batch.flush()
+        gone = set(self._index.paths()) - kept
+        self._index.remove(sorted(gone))
+        self._index.set_skipped(skips)
+        if self._vectors is not None:
+            self._vectors.complete(_telling_of(progress))
+        if not kept:
+            raise SourcesEmpty(self.folder, len(skips), READABLE)
+        return IndexReport(
+            added=len(new - before),
+            changed=len(new & before),
+            removed=len(gone),
+            unchanged=len(kept - new),
+            skipped=tuple(self.skipped()),
+            documents=self.documents,
+            passages=self.passages,
+            seconds=time.monotonic() - started,
+        )
+
+    def _look(self, file: Found, known: dict[str, tuple[Skipped, str]]) -> Entry | tuple[Skipped, str] | None:
+        """What to store of a file, why not with the digest of its content, or None if it is stored already."""
+        digest = ""
+        try:
+            kind_of(file.name)
+            raw = read_bytes(file.path, self._most_bytes)
+            digest = hashlib.sha256(raw).hexdigest()
+            if self._index.digest_of(file.name) == digest:
+                return None
+            skip, before = known.get(file.name, (None, ""))
+            if skip is not None and before == digest:
+                return skip, digest
+            return Entry(file.name, digest, len(raw), read_document(file.name, raw))
+        except Unreadable as error:
+            return Skipped(file.name, error.reason), "" if error.passing else digest
+
+    def beside(self, index: Index) -> Sources:
+        """The same search over another index, which no folder is behind; `add` fills it."""
+        return Sources(self.folder, index, self._most_bytes, self._embedder)
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Store these documents as well; the next refresh forgets those that are not in the folder."""
+        self._index.put(entries)
+        if self._vectors is not None:
+            self._vectors.complete()
+
+    def search(self, query: str, *, limit: int = 50) -> list[Passage]:
+        """Passages with any of the query's words, best first; with an embedder, those that mean alike compete."""
+        found = self._with_words(query, limit)
+        if self._vectors is None or limit < 1:
+            return found
+        near = self._vectors.nearest(query, limit)
+        best = fuse([[passage.id for passage in found], near])[:limit]
+        ranked = {passage.id: passage for passage in found}
+        others = self._index.by_id([id for id in best if id not in ranked])
+        return [passage for id in best if (passage := ranked.get(id) or others.get(id))]
+
+    def _with_words(self, query: str, limit: int) -> list[Passage]:
+        """Passages with any of the query's words, best first."""
+        words = list(dict.fromkeys(word.lower() for word in _WORD.findall(query[:20_000])))[:_MOST_WORDS]
+        if not words or limit < 1:
+            return []
+        return self._index.match(" OR ".join(f'"{word}"' for word in self._telling(words, 4 * limit)), limit)
+
+    def _telling(self, words: Sequence[str], enough: int) -> list[str]:
+        """The rarer words, as many as find enough: ranking every passage with 'the' in it is slow and tells nothing."""
+        rare = self.passages * _RARE
+        if rare < _FEW:
+            return list(words)
+        counts = self.document_frequency(words)
+        chosen: list[str] = []
+        found = 0
+        for word in sorted(words, key=lambda word: counts[word]):
+            if counts[word] > rare and found >= enough:
+                break
+            chosen.append(word)
+            found += counts[word]
+        return chosen
+
+    def text(self, source: str) -> str:
+        """The whole stored text of a document; UnknownSource if there is none."""
+        text = self._index.text(source)
+        if text is None:
+            raise UnknownSource(source)
+        return text
+
+    def origin(self, source: str) -> str:  # noqa: ARG002  # other libraries have pages of the web
+        """Nothing more to say of a document of the folder."""
+        return ""
+
+    def paths(self) -> list[str]:
+        """Paths of all documents, as `text` and `passages_of` take them."""
+        return self._index.paths()
+
+    def document_frequency(self, words: Sequence[str]) -> dict[str, int]:
+        """In how many passages each word occurs, stemmed as the index stems; if more, in how many titles."""
+        return {word: self._frequency(word) for word in words}
+
+    def _frequency(self, word: str) -> int:
+        parts = _WORD.findall(word[:1000])
+        if not parts:
+            return 0
+        phrase = '"' + " ".join(parts) + '"'
+        return max(self._index.count_matches(f"{{text heading}}: {phrase}"), self._index.count_titles(phrase))
+
+    def neighbours(self, passage_id: int, before: int = 1, after: int = 1) -> list[Passage]:
+        """The passages next to this one in its document, without itself."""
+        return self._index.neighbours(passage_id, before, after)
+
+    def passages_of(self, source: str) -> list[Passage]:
+        """All passages of a document in reading order; UnknownSource if there is none."""
+        passages = self._index.passages(source)
+        if not passages:
+            raise UnknownSource(source)
+        return passages
+
+    @property
+    def documents(self) -> int:
+        """Number of documents in the index."""
+        return self._index.count("documents")
+
+    @property
+    def passages(self) -> int:
+        """Number of passages in the index."""
+        return self._index.count("passages")
+
+    def skipped(self) -> list[Skipped]:
+        """Files the last refresh could not index, and why."""
+        return [skip for skip, _ in self._index.skipped()]
+
+    def close(self) -> None:
+        """Close the index; harmless when closed already."""
+        self._index.close()
+
+
+def _telling_of(progress: Watch | None) -> Tell | None:
+    """Tells whoever watches a refresh of the vectors that are made in it."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(IndexProgress(done, total, "passages by meaning"))
+
+
+class _Batch:
+    """Documents that are stored together: one transaction each would be slow, one for all would lock others out."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._entries: list[Entry] = []
+        self._characters = 0
+        self._since = time.monotonic()
+
+    def add(self, entry: Entry) -> None:
+        """Take a document, and store those taken when they are many, large or waiting for long."""
+        self._entries.append(entry)
+        self._characters += len(entry.document.text)
+        waited = time.monotonic() - self._since
+        if len(self._entries) >= _BATCH_DOCUMENTS or self._characters >= _BATCH_CHARACTERS or waited >= _BATCH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Store what was taken."""
+        if self._entries:
+            self._index.put(self._entries)
+        self._entries, self._characters, self._since = [], 0, time.monotonic()

@@ -1,0 +1,1 @@
+"""Files of ours: confined folders, whole writes, blobs and workspaces."""
