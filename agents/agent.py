@@ -11,14 +11,14 @@ from langchain_core.messages import BaseMessage
 from pydantic import BaseModel
 
 from signoff.agents.artifacts import Artifact
-from signoff.agents.context import Say, say_nothing
+from signoff.agents.run_context import Say, say_nothing
 from signoff.checkpoints.ledger.budgets.model import NO_LIMIT, Budget, budget_of
 from signoff.errors import TeamError
 from signoff.tools.action import Action, Proposal
 from signoff.tools.tool import LOOP_RISKS, Tool
 
 if TYPE_CHECKING:
-    from signoff.agents.tiers import Tiers
+    from signoff.agents.models.tiers import Tiers
 
 A = TypeVar("A", bound=Artifact)
 N = TypeVar("N", bound=Artifact)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from signoff.agents.artifacts import Analysis, Computation, Picture
-from signoff.agents.quoting import escape, flatten
+from signoff.agents.citations import escape, flatten
 from signoff.errors import QueryRefused
 from signoff.tools.analysis.chart import Chart, alternative
 from signoff.tools.analysis.query import QueryResult

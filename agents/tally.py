@@ -9,7 +9,7 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.outputs import ChatGeneration, LLMResult
 
-from signoff.agents.context import Say
+from signoff.agents.run_context import Say
 from signoff.agents.usage import NO_USAGE, Usage, add_usage, call_usage
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span as OtelSpan
     from opentelemetry.trace import Tracer
 
-    from signoff.agents.context import Payer
+    from signoff.agents.run_context import Payer
 
 WAYS: Final = ("otlp", "console", "api")
 """Over HTTP to what `OTEL_EXPORTER_OTLP_*` names; to standard error; to the provider that the program has set up."""

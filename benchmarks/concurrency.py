@@ -86,7 +86,7 @@ async def measure_calls(name: str, at_once: int, count: int, endpoint: ScriptedE
     from langchain_core.messages import HumanMessage, SystemMessage
     from langchain_openai import ChatOpenAI
 
-    from signoff.agents.endpoint import Endpoint
+    from signoff.agents.models.openai.chat_model import Endpoint
 
     kind = {OURS: Endpoint, THEIRS: ChatOpenAI}[name]
     model = kind(model="scripted", base_url=endpoint.url, api_key="none", timeout=120)

@@ -115,7 +115,7 @@ async def limiter_alone(url: str, folder: Path) -> AsyncIterator[Job]:
     """Calls that wait for nothing but the limiter."""
     import aiohttp
 
-    from signoff.agents.limiter import limiter_for
+    from signoff.agents.models.rate_limiter import limiter_for
     from signoff.checkpoints.ledger.ledger import Ledger
 
     ledger = Ledger(folder / "limiter.db")

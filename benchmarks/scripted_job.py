@@ -55,7 +55,7 @@ async def ours(url: str, folder: Path) -> AsyncIterator[Job]:
     }
     from signoff import Agent, Team
     from signoff.agents.artifacts import Artifact, Verdict
-    from signoff.agents.models import load_models
+    from signoff.agents.models.registry import load_models
     from signoff.checkpoints.ledger.ledger import Ledger
     from signoff.checkpoints.saver.saver import SqliteCheckpointer
     from signoff.settings import load_settings

@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
+from signoff.agents.extractive.text import counted
 from signoff.agents.usage import NO_USAGE, Usage
-from signoff.agents.words import counted
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.runs import RunRecord
 from signoff.checkpoints.opening import configured_ledger

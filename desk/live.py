@@ -13,8 +13,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from signoff.agents.extractive.text import counted
 from signoff.agents.usage import NO_USAGE, Usage
-from signoff.agents.words import counted
 from signoff.checkpoints.ledger.budgets.model import NO_LIMIT, Budget
 from signoff.desk.terminal import say, visible
 from signoff.fleet.events import Event, Watch

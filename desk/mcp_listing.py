@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from signoff.agents.injection import find_orders
+from signoff.agents.safety.injection import find_orders
 from signoff.checkpoints.canonical import digest
 from signoff.desk.terminal import can_ask, command, print_json, say
 from signoff.errors import McpUnusable, SettingsError

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from signoff.agents.context import budgets_of
+from signoff.agents.run_context import budgets_of
 from signoff.checkpoints.opening import configured_ledger
 from signoff.errors import RunBusy, SettingsError, UnknownRun
 from signoff.fleet.run import Run

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from signoff.agents.context import budgets_of
-from signoff.agents.models import OFFLINE, choose_model
-from signoff.agents.terms import Terms
+from signoff.agents.models.registry import OFFLINE, choose_model
+from signoff.agents.models.settings import Terms
+from signoff.agents.run_context import budgets_of
 from signoff.agents.tracing import set_up
 from signoff.checkpoints.ledger.budgets.model import Budget
 from signoff.errors import SettingsError, SourcesMissing, UnknownTeam

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from signoff.agents.context import budgets_of
+from signoff.agents.run_context import budgets_of
 from signoff.checkpoints.ledger.approval import Approval
 from signoff.checkpoints.ledger.budgets.model import Budget
 from signoff.checkpoints.ledger.ledger import Ledger

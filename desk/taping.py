@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.console import Console
 
-from signoff.agents.context import Payer, paying
-from signoff.agents.models import choose_model
-from signoff.agents.tape import Tape
-from signoff.agents.tiers import tiers_of
+from signoff.agents.models.registry import choose_model
+from signoff.agents.models.tiers import tiers_of
+from signoff.agents.replay.cassette import Tape
+from signoff.agents.run_context import Payer, paying
 from signoff.checkpoints.ledger.runs import RunRecord
 from signoff.desk.terminal import say
 from signoff.errors import SettingsError, TapeMiss

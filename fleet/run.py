@@ -14,7 +14,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateSnapshot
 
-from signoff.agents.context import budgets_of
+from signoff.agents.run_context import budgets_of
 from signoff.agents.tracing import run_span
 from signoff.agents.usage import NO_USAGE, Usage
 from signoff.checkpoints.canonical import readable_text

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from signoff.agents.agent import Agent
-from signoff.agents.tiers import Tiers
+from signoff.agents.models.tiers import Tiers
 from signoff.graphs.plan import failures_in_a_row
 from signoff.graphs.progress import NUDGE, PAUSE, STRONGER, find_circle, find_idleness
 from signoff.graphs.routing import candidates, judge, rejections

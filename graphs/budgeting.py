@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from signoff.agents.context import Payer, Say, budgets_of, current_payer, say_nothing
+from signoff.agents.extractive.text import counted
+from signoff.agents.run_context import Payer, Say, budgets_of, current_payer, say_nothing
 from signoff.agents.usage import NO_USAGE, Usage
-from signoff.agents.words import counted
 from signoff.checkpoints.ledger.budgets.model import NO_LIMIT, Budget
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import BudgetExhausted

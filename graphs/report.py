@@ -11,13 +11,13 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 
 from signoff.agents.agent import Task
-from signoff.agents.analyst import analyst
 from signoff.agents.artifacts import Analysis, Draft, Review
-from signoff.agents.models import choose_model, load_models
-from signoff.agents.researcher import researcher
-from signoff.agents.reviewer import reviewer
-from signoff.agents.tiers import Tiers, tiers_of
-from signoff.agents.writer import writer
+from signoff.agents.models.registry import choose_model, load_models
+from signoff.agents.models.tiers import Tiers, tiers_of
+from signoff.agents.roles.analyst import analyst
+from signoff.agents.roles.researcher import researcher
+from signoff.agents.roles.reviewer import reviewer
+from signoff.agents.roles.writer import writer
 from signoff.graphs.policy import Policy
 from signoff.graphs.supervisor import Supervisor
 from signoff.graphs.team import Builder, Team

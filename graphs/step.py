@@ -11,12 +11,12 @@ from langgraph.config import get_stream_writer
 
 from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Verdict
-from signoff.agents.context import Payer, Say, paying
-from signoff.agents.injection import find_orders
-from signoff.agents.overseer import Overseer, overseen
-from signoff.agents.taint import flags_for
+from signoff.agents.models.unguarded import Overseer, overseen
+from signoff.agents.run_context import Payer, Say, paying
+from signoff.agents.runner import StepFailed, StepHeld, Work, ado_work, do_work
+from signoff.agents.safety.injection import find_orders
+from signoff.agents.safety.provenance import flags_for
 from signoff.agents.usage import NO_USAGE, Usage, add_usage
-from signoff.agents.work import StepFailed, StepHeld, Work, ado_work, do_work
 from signoff.graphs.budgeting import Account, ask_for_budget
 from signoff.graphs.control import store_proposal
 from signoff.graphs.heartbeat import HEART

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from signoff.agents.agent import Agent, Limits, Task
     from signoff.agents.artifacts import Analysis, Artifact, Draft, Evidence, Quote, Review, Verdict
-    from signoff.agents.models import load_models
+    from signoff.agents.models.registry import load_models
     from signoff.checkpoints.ledger.budgets.model import Budget
     from signoff.checkpoints.ledger.ledger import Ledger
     from signoff.checkpoints.ledger.notifications.hooks import CommandHook, Webhook
@@ -108,7 +108,7 @@ _HOMES = {
     "Verdict": "agents.artifacts",
     "Webhook": "checkpoints.ledger.notifications.hooks",
     "When": "graphs.rules",
-    "load_models": "agents.models",
+    "load_models": "agents.models.registry",
     "open_saver": "checkpoints.opening",
     "report_team": "graphs.report",
     "tool": "tools.tool",

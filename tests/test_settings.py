@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from signoff.agents.models import load_model
+from signoff.agents.models.registry import load_model
 from signoff.errors import SettingsError, UnknownModel
 from signoff.settings import load_settings
 

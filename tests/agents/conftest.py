@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from signoff.agents.agent import Task
-from signoff.agents.analysis import analyse
 from signoff.agents.artifacts import Artifact
-from signoff.agents.composition import compose
-from signoff.agents.inspection import inspect
-from signoff.agents.research import gather
+from signoff.agents.extractive.analysis import analyse
+from signoff.agents.extractive.report import compose
+from signoff.agents.extractive.research import gather
+from signoff.agents.roles.checks import inspect
 from signoff.tools.search.sources import Sources
 
 Report = Callable[[str, Sources], Task]

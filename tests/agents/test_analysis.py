@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from signoff.agents.agent import Task
-from signoff.agents.analysis import analyse
 from signoff.agents.artifacts import Analysis, Evidence, Quote
+from signoff.agents.extractive.analysis import analyse
 
 Ask = Callable[[str], Task]
 

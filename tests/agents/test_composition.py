@@ -10,8 +10,8 @@ import pytest
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Draft, Evidence, Quote
-from signoff.agents.composition import compose, with_sources
-from signoff.agents.quoting import CITATION, find_blockquotes, same_text
+from signoff.agents.citations import CITATION, find_blockquotes, same_text
+from signoff.agents.extractive.report import compose, with_sources
 
 Ask = Callable[[str], Task]
 

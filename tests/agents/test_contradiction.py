@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from signoff.agents.artifacts import Quote
-from signoff.agents.contradiction import differ, find_conflicts
+from signoff.agents.extractive.conflicts import differ, find_conflicts
 
 
 def quotes(*texts: str) -> list[Quote]:

@@ -14,7 +14,7 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, Field
 
-from signoff.agents.endpoint import Endpoint
+from signoff.agents.models.openai.chat_model import Endpoint
 from signoff.testing import Item, ScriptedServer, calls, fails, garbles, gives, refuses, says
 
 

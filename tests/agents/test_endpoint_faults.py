@@ -15,8 +15,8 @@ from langchain_openai import ChatOpenAI
 from langchain_openai.chat_models import base as known
 from pydantic import BaseModel
 
-from signoff.agents.endpoint import Endpoint
-from signoff.agents.wire_errors import MalformedAnswer
+from signoff.agents.models.openai.chat_model import Endpoint
+from signoff.agents.models.openai.errors import MalformedAnswer
 from signoff.testing import Item, ScriptedServer, drops, fails, garbles, hangs, refuses, says
 
 
@@ -254,7 +254,7 @@ def test_an_answer_of_ten_megabytes_is_read(kind: type[ChatOpenAI], ask: Ask) ->
 
 @whole
 def test_an_answer_too_long_for_any_model_is_not_read(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("signoff.agents.transport.MOST_BYTES", 100_000)
+    monkeypatch.setattr("signoff.agents.models.openai.connections.MOST_BYTES", 100_000)
     error = error_of(ask, Endpoint, garbles(json.dumps("x" * 200_000)))
     assert isinstance(error, MalformedAnswer)
     assert "100,000 bytes" in str(error)

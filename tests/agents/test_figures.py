@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from signoff.agents.agent import Task
-from signoff.agents.analysis import analyse
 from signoff.agents.artifacts import Analysis, Draft, Evidence, Picture, Quote, Review
-from signoff.agents.composition import compose
+from signoff.agents.extractive.analysis import analyse
+from signoff.agents.extractive.report import compose
 from signoff.agents.figures import compute, figures_section, measure
-from signoff.agents.images import find_images
-from signoff.agents.inspection import inspect
+from signoff.agents.roles.checks import inspect
+from signoff.agents.roles.images import find_images
 from signoff.tools.analysis.tables import Tables
 
 QUOTE = Quote(id=1, text="The tide rises and falls twice a day.", source="tides.md", start=-1)

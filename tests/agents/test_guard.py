@@ -14,12 +14,12 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
-from signoff.agents.address import model_name
-from signoff.agents.context import Payer, paying
-from signoff.agents.endpoint import Endpoint
-from signoff.agents.guard import GuardedModel, guard
-from signoff.agents.models import load_models
-from signoff.agents.terms import Terms
+from signoff.agents.models.address import model_name
+from signoff.agents.models.guarded import GuardedModel, guard
+from signoff.agents.models.openai.chat_model import Endpoint
+from signoff.agents.models.registry import load_models
+from signoff.agents.models.settings import Terms
+from signoff.agents.run_context import Payer, paying
 from signoff.checkpoints.ledger.budgets.model import Budget
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import (

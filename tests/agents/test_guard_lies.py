@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from signoff.agents.context import Payer, paying
-from signoff.agents.endpoint import Endpoint
-from signoff.agents.guard import GuardedModel, guard
-from signoff.agents.terms import Terms
+from signoff.agents.models.guarded import GuardedModel, guard
+from signoff.agents.models.openai.chat_model import Endpoint
+from signoff.agents.models.settings import Terms
+from signoff.agents.run_context import Payer, paying
 from signoff.checkpoints.ledger.budgets.model import Budget
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import BudgetExhausted, ModelRefused, ModelUnreachable

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from signoff.agents.injection import RULE, find_orders, mark
+from signoff.agents.safety.injection import RULE, find_orders, mark
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,7 @@ import pytest
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Artifact, Draft, Evidence, Review
-from signoff.agents.inspection import inspect
+from signoff.agents.roles.checks import inspect
 from signoff.tools.search.sources import Sources
 
 Ask = Callable[[str], Task]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from signoff.agents.limiter import Limiter, RateLimit, Ticket, limiter_for
-from signoff.agents.turns import Turns
+from signoff.agents.models.rate_limiter import Limiter, RateLimit, Ticket, limiter_for
+from signoff.agents.models.turns import Turns
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.rate_limits import PrivateRates, Rates
 from signoff.checkpoints.ledger.schema import rates
@@ -86,7 +86,7 @@ def test_event_loops_of_one_process_share_a_limit(tmp_path: Path) -> None:
 
 CALLER = """
 import asyncio, http.client, sys
-from signoff.agents.limiter import limiter_for
+from signoff.agents.models.rate_limiter import limiter_for
 from signoff.checkpoints.ledger.ledger import Ledger
 
 BODY = '{"model": "scripted", "messages": [{"role": "user", "content": "?"}]}'

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from signoff.agents.gauge import Gauge, window_of
-from signoff.agents.ratelimits import Level, read_headers
+from signoff.agents.models.gauge import Gauge, window_of
+from signoff.agents.models.rate_headers import Level, read_headers
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC).timestamp()
 

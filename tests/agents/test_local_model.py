@@ -23,10 +23,10 @@ from pydantic import BaseModel, Field
 from signoff import Agent, Artifact, Run, Team, report_team
 from signoff.agents.agent import Limits
 from signoff.agents.artifacts import Draft, Evidence
-from signoff.agents.endpoint import Endpoint
-from signoff.agents.models import load_models
-from signoff.agents.quoting import CITATION, flatten
-from signoff.agents.statements import missing_figures
+from signoff.agents.citations import CITATION, flatten
+from signoff.agents.models.openai.chat_model import Endpoint
+from signoff.agents.models.registry import load_models
+from signoff.agents.roles.statements import missing_figures
 from signoff.errors import ContextTooLong
 from signoff.settings import Settings, load_settings
 

@@ -17,7 +17,7 @@ from langgraph.graph import START, StateGraph
 from pydantic import BaseModel
 
 from signoff import Action, Agent, Artifact, Limits, Task
-from signoff.agents.work import StepFailed, Work, ado_work, do_work
+from signoff.agents.runner import StepFailed, Work, ado_work, do_work
 from signoff.errors import SettingsError, TeamError
 from signoff.testing import ScriptedModel, calls, gives, says
 from signoff.tools.tool import tool

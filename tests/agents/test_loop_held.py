@@ -11,7 +11,7 @@ from langchain_core.messages import messages_from_dict, messages_to_dict
 from pydantic import BaseModel
 
 from signoff import Action, Agent, Artifact, Limits, Task
-from signoff.agents.work import StepFailed, StepHeld, do_work
+from signoff.agents.runner import StepFailed, StepHeld, do_work
 from signoff.errors import BudgetExhausted
 from signoff.testing import ScriptedModel, calls, gives
 from signoff.tools.tool import tool

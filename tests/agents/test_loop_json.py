@@ -11,7 +11,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, Field
 
 from signoff import Action, Agent, Artifact, Task
-from signoff.agents.work import StepFailed, Work, do_work
+from signoff.agents.runner import StepFailed, Work, do_work
 from signoff.errors import ModelRefused
 from signoff.testing import Call, ScriptedModel, ScriptedServer, calls, fails, gives
 from signoff.tools.tool import tool

@@ -12,9 +12,9 @@ from langchain_openai import ChatOpenAI
 from pydantic import Field
 
 from signoff import Agent, Artifact, Limits, Task
-from signoff.agents.guard import guard
-from signoff.agents.tiers import Tiers
-from signoff.agents.work import StepFailed, do_work
+from signoff.agents.models.guarded import guard
+from signoff.agents.models.tiers import Tiers
+from signoff.agents.runner import StepFailed, do_work
 from signoff.errors import StepStuck
 from signoff.testing import ScriptedModel, ScriptedServer, calls, gives, refuses, says
 from signoff.tools.tool import tool

@@ -8,9 +8,9 @@ from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_openai import ChatOpenAI
 
 from signoff import Agent, Artifact, Team
-from signoff.agents.context import Payer, paying
-from signoff.agents.guard import guard
-from signoff.agents.overseer import Overseer
+from signoff.agents.models.guarded import guard
+from signoff.agents.models.unguarded import Overseer
+from signoff.agents.run_context import Payer, paying
 from signoff.checkpoints.ledger.budgets.model import Budget
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import BudgetExhausted, UnknownPrice

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from signoff.agents.prices import price_of
+from signoff.agents.models.pricing import price_of
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from signoff.agents.question import understand, whole
+from signoff.agents.extractive.question import understand, whole
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from signoff.agents.quoting import blockquote, escape, find_blockquotes, flatten, same_text, unescape
+from signoff.agents.citations import blockquote, escape, find_blockquotes, flatten, same_text, unescape
 
 AWKWARD = "ab1 \\*_`[]<>#&;-+.=~$|!()/:'\""
 RENDER = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render

@@ -10,8 +10,8 @@ import pytest
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Draft, Evidence, Review
-from signoff.agents.quoting import find_blockquotes, flatten
-from signoff.agents.sentences import split
+from signoff.agents.citations import find_blockquotes, flatten
+from signoff.agents.extractive.sentences import split
 
 Ask = Callable[[str], Task]
 

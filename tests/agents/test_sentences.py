@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signoff.agents.sentences import split
+from signoff.agents.extractive.sentences import split
 
 
 def texts(text: str) -> list[str]:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from signoff.agents.private_data import KINDS, find_private
-from signoff.agents.shield import Shield
+from signoff.agents.safety.pii import KINDS, find_private
+from signoff.agents.safety.prompt_redaction import Shield
 
 KEY = "sk-proj-Ab12Cd34Ef56Gh78Ij90"
 ALL = Shield(pii=KINDS)

@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from signoff.agents.agent import Task
-from signoff.agents.analyst import Clash, Group, Sorting, analyst
 from signoff.agents.artifacts import Analysis, Conflict, Draft, Evidence, Quote, Review, Theme
-from signoff.agents.guard import guard
-from signoff.agents.reviewer import Judgement, reviewer
-from signoff.agents.terms import Terms
-from signoff.agents.tiers import Tiers
-from signoff.agents.work import do_work
-from signoff.agents.writer import Section, Sentence, Text, writer
+from signoff.agents.models.guarded import guard
+from signoff.agents.models.settings import Terms
+from signoff.agents.models.tiers import Tiers
+from signoff.agents.roles.analyst import Clash, Group, Sorting, analyst
+from signoff.agents.roles.reviewer import Judgement, reviewer
+from signoff.agents.roles.writer import Section, Sentence, Text, writer
+from signoff.agents.runner import do_work
 from signoff.settings import Settings
 from signoff.testing import ScriptedModel
 from signoff.tools.search.sources import Sources

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from signoff.agents.taint import MOST, flags_for
+from signoff.agents.safety.provenance import MOST, flags_for
 
 GOAL = "Write the harbour report to /srv/reports/harbour.md, mail it to ann@corp.example, pay 120 EUR; see https://wiki.corp.example/x."
 DOC = (

@@ -15,7 +15,7 @@ from langchain_core.messages.tool import tool_call
 from langchain_core.tools import ToolException
 from pydantic import BaseModel, ValidationError
 
-from signoff.agents.tape import Request, Tape
+from signoff.agents.replay.cassette import Request, Tape
 from signoff.checkpoints.redaction import remember_secrets
 from signoff.errors import (
     MissingExtra,
@@ -339,7 +339,7 @@ def test_threads_record_whole_lines(path: Path) -> None:
 PROGRAM = """
 import asyncio, sys
 from langchain_core.messages import AIMessage, HumanMessage
-from signoff.agents.tape import Request, Tape
+from signoff.agents.replay.cassette import Request, Tape
 
 async def answer():
     return AIMessage("x" * 30_000)

@@ -17,7 +17,7 @@ import openai
 import pytest
 from langchain_openai.chat_models.base import OpenAIConnectionError, OpenAITimeoutError
 
-from signoff.agents.endpoint import Endpoint
+from signoff.agents.models.openai.chat_model import Endpoint
 from signoff.testing import ScriptedServer
 
 CHOICES = [{"index": 0, "message": {"role": "assistant", "content": "Paris"}, "finish_reason": "stop"}]
@@ -153,7 +153,7 @@ def test_a_stream_that_was_read_leaves_its_connection_to_the_next_call() -> None
 
 
 def test_calls_beyond_the_bound_wait_their_turn_outside_of_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("signoff.agents.transport.most_connections", lambda: 2)
+    monkeypatch.setattr("signoff.agents.models.openai.connections.most_connections", lambda: 2)
 
     async def take_a_while(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.05)
@@ -264,7 +264,7 @@ def test_an_answer_that_drips_for_too_long_is_a_timeout() -> None:
 
 
 def test_a_cancelled_call_ends_at_once_and_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("signoff.agents.transport.most_connections", lambda: 1)
+    monkeypatch.setattr("signoff.agents.models.openai.connections.most_connections", lambda: 1)
     begun = asyncio.Event()
 
     async def hang_once(writer: asyncio.StreamWriter) -> None:

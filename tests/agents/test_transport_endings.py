@@ -11,7 +11,7 @@ from signoff.testing import ScriptedServer
 
 PROGRAM = """
     import asyncio, os, sys
-    from signoff.agents.endpoint import Endpoint
+    from signoff.agents.models.openai.chat_model import Endpoint
     model = Endpoint(model="m", base_url=sys.argv[1], api_key="k", max_retries=0)
 
     def ask():

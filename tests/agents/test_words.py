@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signoff.agents.words import content, is_weak, other_forms, root, stem, tokens
+from signoff.agents.extractive.text import content, is_weak, other_forms, root, stem, tokens
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
 from signoff import Action, Agent, Artifact, Limits, Task
-from signoff.agents.work import StepFailed, do_work
+from signoff.agents.runner import StepFailed, do_work
 from signoff.errors import ModelRefused
 from signoff.testing import ScriptedModel, ScriptedServer, calls, fails, gives
 from signoff.tools.tool import tool

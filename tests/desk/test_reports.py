@@ -9,9 +9,9 @@ import pytest
 
 from signoff import Run
 from signoff.agents.artifacts import Analysis, Theme
-from signoff.agents.researcher import Finding, Findings
-from signoff.agents.reviewer import Judgement
-from signoff.agents.writer import Sentence, Text
+from signoff.agents.roles.researcher import Finding, Findings
+from signoff.agents.roles.reviewer import Judgement
+from signoff.agents.roles.writer import Sentence, Text
 from signoff.testing import ScriptedServer, calls, gives
 
 QUOTE = "The tide rises and falls twice a day because the moon pulls the water of the ocean."

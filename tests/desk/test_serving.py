@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from signoff.agents.weights import WEIGHTS, Piece, Weights, fetch_weights, is_fetched, weights_path
+from signoff.agents.models.local import WEIGHTS, Piece, Weights, fetch_weights, is_fetched, weights_path
 from signoff.errors import ModelNotFetched
 
 CONTENT = b"GGUF" + bytes(range(256)) * 40

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from signoff.agents.artifacts import Analysis, Theme
-from signoff.agents.researcher import Finding, Findings
-from signoff.agents.reviewer import Judgement
-from signoff.agents.writer import Sentence, Text
+from signoff.agents.roles.researcher import Finding, Findings
+from signoff.agents.roles.reviewer import Judgement
+from signoff.agents.roles.writer import Sentence, Text
 from signoff.testing import ScriptedServer, calls, fails, gives
 
 QUESTION = "Why does the tide rise and fall?"

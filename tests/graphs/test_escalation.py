@@ -6,8 +6,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from signoff import Agent, Artifact, Ledger, Task, Team, Verdict
-from signoff.agents.guard import guard
-from signoff.agents.tiers import Tiers
+from signoff.agents.models.guarded import guard
+from signoff.agents.models.tiers import Tiers
 from signoff.errors import WorkFailed
 from signoff.testing import ScriptedModel, gives
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from signoff import Agent, Artifact, Limits, Run, Team
-from signoff.agents.endpoint import Endpoint
+from signoff.agents.models.openai.chat_model import Endpoint
 from signoff.errors import ModelRefused
 from signoff.testing import ScriptedServer, calls, drops, fails, garbles, gives, hangs, refuses, says
 

@@ -7,9 +7,9 @@ import pytest
 
 from signoff import Review, Run, report_team
 from signoff.agents.artifacts import Analysis, Theme
-from signoff.agents.researcher import Finding, Findings
-from signoff.agents.reviewer import Judgement
-from signoff.agents.writer import Sentence, Text
+from signoff.agents.roles.researcher import Finding, Findings
+from signoff.agents.roles.reviewer import Judgement
+from signoff.agents.roles.writer import Sentence, Text
 from signoff.errors import SourcesEmpty, SourcesMissing
 from signoff.settings import Settings
 from signoff.testing import ScriptedServer, calls, fails, gives
@@ -122,7 +122,7 @@ def test_an_endpoint_that_fails_once_costs_one_more_try(documents: Path) -> None
 
 def test_the_reviewer_notices_that_a_document_changed_meanwhile(documents: Path) -> None:
     from signoff.agents.agent import Task
-    from signoff.agents.inspection import inspect
+    from signoff.agents.roles.checks import inspect
     from signoff.tools.search.sources import Sources
 
     run = Run.start(report_team(documents, model="offline"), QUESTION)

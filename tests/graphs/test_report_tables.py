@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from signoff import Run, report_team
-from signoff.agents.analyst import Figure, SortingAndFigures
-from signoff.agents.researcher import Finding, Findings
-from signoff.agents.reviewer import Judgement
-from signoff.agents.writer import Sentence, Text
+from signoff.agents.roles.analyst import Figure, SortingAndFigures
+from signoff.agents.roles.researcher import Finding, Findings
+from signoff.agents.roles.reviewer import Judgement
+from signoff.agents.roles.writer import Sentence, Text
 from signoff.settings import Settings
 from signoff.testing import ScriptedServer, calls, gives
 from signoff.tools.analysis.charts import Labels, draw

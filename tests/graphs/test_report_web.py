@@ -18,10 +18,10 @@ import pytest
 from signoff import Run, report_team
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Theme
-from signoff.agents.inspection import inspect
-from signoff.agents.researcher import Finding, Findings
-from signoff.agents.reviewer import Judgement
-from signoff.agents.writer import Sentence, Text
+from signoff.agents.roles.checks import inspect
+from signoff.agents.roles.researcher import Finding, Findings
+from signoff.agents.roles.reviewer import Judgement
+from signoff.agents.roles.writer import Sentence, Text
 from signoff.settings import Settings
 from signoff.testing import Call, ScriptedServer, calls, gives
 from signoff.tools.search.library import SourcesAndPages

@@ -133,7 +133,7 @@ def test_an_action_whose_arguments_hold_a_secret_is_refused() -> None:
 
 def test_work_that_cannot_be_kept_and_a_verdict_on_nothing_are_failed_steps() -> None:
     from signoff import Agent, Artifact, Task, Verdict
-    from signoff.agents.work import StepFailed, do_work
+    from signoff.agents.runner import StepFailed, do_work
 
     class Facts(Artifact):
         number: float

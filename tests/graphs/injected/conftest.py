@@ -16,7 +16,7 @@ import pytest
 from pydantic import BaseModel
 
 from signoff import Action, Policy, Run, Team, report_team
-from signoff.agents.researcher import Finding, Findings
+from signoff.agents.roles.researcher import Finding, Findings
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.settings import Settings, load_settings
 from signoff.testing import Call, ScriptedModel, calls, gives, says

@@ -14,8 +14,8 @@ import httpx2
 from rich.console import Console
 
 from signoff import Agent, Artifact, Policy, Task, Team, load_models
-from signoff.agents.context import Payer, paying
-from signoff.agents.tape import Tape
+from signoff.agents.replay.cassette import Tape
+from signoff.agents.run_context import Payer, paying
 from signoff.agents.tracing import set_up
 from signoff.checkpoints.opening import configured_ledger
 from signoff.errors import SandboxMissing

@@ -1,0 +1,1 @@
+"""The function bodies: work done without a model, by retrieval, extraction and comparison."""

@@ -1,0 +1,208 @@
+"""Contradiction: sentences that say nearly the same, and differ in what matters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from signoff.agents.artifacts import Conflict, Quote
+from signoff.agents.extractive import text as words
+from signoff.agents.extractive.dating import date_of, version_of
+from signoff.agents.extractive.matching import bag
+from signoff.agents.extractive.question import Question
+from signoff.agents.extractive.sentences import split
+
+_ALIKE = 0.6
+"""Share of all their words that two sentences about the same thing have in common."""
+_FEWEST = 3
+"""Words they must have in common."""
+_MOST = 5
+_NEGATION = re.compile(
+    r"\b(?:not|no|never|cannot|neither|nor|without|none|nobody|nothing)\b|n['’]t\b",
+    re.IGNORECASE,
+)
+_SPELT = {
+    spelt: number
+    for number, spelt in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
+} | {"fifteen": 15, "twenty": 20, "thirty": 30, "forty": 40, "sixty": 60, "ninety": 90}
+_FIGURE = re.compile(
+    rf"(?P<money>[$€£]|\b(?:USD|EUR|GBP) ?)?(?<![\w.])(?P<number>\d+(?:[.,]\d+)*|(?:{'|'.join(_SPELT)})\b)"
+    r"(?:[ -]?(?P<unit>%|[^\W\d_]+))?",
+    re.IGNORECASE,
+)
+_MEASURES = frozenset(
+    words.stem(unit)
+    for unit in (
+        "percent second minute hour day week month quarter year byte kb mb gb tb kib mib gib ms km m cm mm kg g mg "
+        "mile meter metre euro dollar pound degree watt volt people user seat employee item point vote copy"
+    ).split()
+)
+_LENGTHS = frozenset(words.stem(unit) for unit in "second minute hour day week month quarter year".split())
+_LASTING = frozenset(words.stem(word) for word in "keep hold store last stay take run retain save remain".split())
+_OPPOSITES = tuple(
+    tuple(pair.split(":"))
+    for pair in (
+        "allowed:forbidden allowed:prohibited permitted:prohibited required:optional mandatory:optional "
+        "enabled:disabled always:never increase:decrease before:after minimum:maximum include:exclude "
+        "accepted:rejected safe:unsafe supported:unsupported public:private faster:slower more:fewer more:less "
+        "free:paid true:false open:closed"
+    ).split()
+)
+
+
+@dataclass(frozen=True)
+class _Statement:
+    """A sentence, taken apart."""
+
+    about: frozenset[str]
+    """Stems that carry meaning."""
+    said: frozenset[str]
+    """All stems."""
+    figures: frozenset[tuple[str, str]]
+    """Number and unit."""
+    others: frozenset[str]
+    """Numbers without a unit: versions, dates, sections."""
+    negations: int
+    shown: dict[str, str]
+    """By unit, the figure as it is written."""
+
+
+def find_conflicts(quotes: Sequence[Quote], questions: Sequence[Question] = ()) -> tuple[Conflict, ...]:
+    """Pairs of quotes that seem to disagree, few and rather too few than too many."""
+    read = [(quote, [_read(clause) for clause in _clauses(quote.text)]) for quote in quotes]
+    found = (
+        Conflict(first=one.id, second=other.id, why=why + _later(one, other))
+        for (one, first), (other, second) in combinations(read, 2)
+        if (why := next(_differences(first, second), None) or _two_answers(one, other, questions))
+    )
+    return tuple(conflict for conflict, _ in zip(found, range(_MOST), strict=False))
+
+
+def _clauses(text: str) -> list[str]:
+    return [clause for sentence in split(text) for clause in re.split(r"(?<=\w); ", sentence.text)]
+
+
+def _two_answers(one: Quote, other: Quote, questions: Sequence[Question]) -> str:
+    """Why two documents disagree that each answer a question about a figure, with one figure each; else empty."""
+    if one.source == other.source:
+        return ""
+    for question in questions:
+        if question.kind not in ("span", "count"):
+            continue
+        first, second = (_answer(quote, question) for quote in (one, other))
+        if first and second and first[1] == second[1] and first[0] != second[0]:
+            return f"“{first[2]}” in one, “{second[2]}” in the other"
+    return ""
+
+
+def _answer(quote: Quote, question: Question) -> tuple[str, str, str] | None:
+    """The one figure that a quote gives, its unit and how it is written, if the quote is about the question."""
+    innermost = quote.heading.split(" › ")[-1]
+    things = [term for term in question.subject if term.stem not in _LASTING]
+    held = [bag(f"{quote.text} {innermost}").holds(term) > 0 for term in things]
+    if not held or not held[-1] or 2 * sum(held) < len(held):
+        return None
+    units = _LENGTHS if question.kind == "span" else {term.stem for term in question.terms}
+    figures = {
+        (number, unit, read.shown[unit])
+        for read in map(_read, _clauses(quote.text))
+        for number, unit in read.figures
+        if unit in units
+    }
+    return figures.pop() if len(figures) == 1 else None
+
+
+def _later(one: Quote, other: Quote) -> str:
+    """Which of the two is later, if their titles, headings or names tell."""
+    first, second = (date_of(quote.title, quote.heading, quote.source) for quote in (one, other))
+    if first and second and first[: len(second)] != second[: len(first)]:
+        later, date = ("first", first) if first > second else ("second", second)
+        return f"; the {later} is of {date}, and later"
+    versions = version_of(one.title), version_of(other.title)
+    if versions[0] and versions[1] and versions[0][0] == versions[1][0] and versions[0] != versions[1]:
+        return f"; the {'first' if versions[0] > versions[1] else 'second'} is of the later version"
+    return ""
+
+
+def differ(one: str, other: str) -> bool:
+    """True if two texts that look alike have different figures, or only one of them says 'not'."""
+    first, second = _read(one), _read(other)
+    return {number for number, _ in first.figures} | first.others != {
+        number for number, _ in second.figures
+    } | second.others or first.negations % 2 != second.negations % 2
+
+
+def _read(sentence: str) -> _Statement:
+    figures: set[tuple[str, str]] = set()
+    others: set[str] = set()
+    shown: dict[str, str] = {}
+    for match in _FIGURE.finditer(sentence):
+        number = str(_SPELT.get(match["number"].lower(), match["number"].lower().rstrip(",.")))
+        unit = _unit(match, number)
+        if unit:
+            figures.add((number, unit))
+            shown[unit] = match[0].strip() if unit != "money" else f"{match['money']}{match['number']}"
+        else:
+            others.add(number)
+    counted = {number for number, _ in figures} | others | set(_SPELT)
+    about = {words.stem(word) for word in words.content(sentence) if word not in counted} - {
+        unit for _, unit in figures
+    }
+    said = frozenset(map(words.stem, words.tokens(sentence)))
+    return _Statement(
+        frozenset(about), said, frozenset(figures), frozenset(others), len(_NEGATION.findall(sentence)), shown
+    )
+
+
+def _unit(match: re.Match[str], number: str) -> str:
+    if match["money"]:
+        return "money"
+    unit = (match["unit"] or "").lower()
+    if unit == "%" or words.stem(unit) in _MEASURES:
+        return words.stem(unit)
+    is_thing = (
+        unit.endswith("s") and unit not in words.STOP_WORDS and "." not in number and not match["number"].isalpha()
+    )
+    return words.stem(unit) if is_thing else ""
+
+
+def _differences(first: Sequence[_Statement], second: Sequence[_Statement]) -> Iterator[str]:
+    for one in first:
+        for other in second:
+            if why := _difference(one, other):
+                yield why
+
+
+def _difference(one: _Statement, other: _Statement) -> str:
+    """Why two statements disagree; empty if they do not, or are not about the same thing."""
+    shared = len(one.about & other.about)
+    if shared < _FEWEST or one.others != other.others:
+        return ""
+    apart = one.about ^ other.about
+    if opposed := _opposed(one, other):
+        close = shared >= _ALIKE * (len(one.about | other.about) - 2)
+        return opposed if close and one.negations % 2 == other.negations % 2 else ""
+    if shared < _ALIKE * len(one.about | other.about):
+        return ""
+    if one.negations % 2 != other.negations % 2:
+        return "one says it, the other denies it" if one.figures == other.figures and len(apart) <= 2 else ""
+    units = {unit for _, unit in one.figures} & {unit for _, unit in other.figures}
+    changed = sorted(unit for unit in units if _of(one, unit) != _of(other, unit))
+    if len(changed) != 1 or len(_of(one, changed[0])) != 1 or len(_of(other, changed[0])) != 1:
+        return ""
+    return f"“{one.shown[changed[0]]}” in one, “{other.shown[changed[0]]}” in the other"
+
+
+def _of(statement: _Statement, unit: str) -> set[str]:
+    return {number for number, of in statement.figures if of == unit}
+
+
+def _opposed(one: _Statement, other: _Statement) -> str:
+    for pair in _OPPOSITES:
+        for left, right in (pair, pair[::-1]):
+            first, second = words.stem(left), words.stem(right)
+            if first in one.said - other.said and second in other.said - one.said:
+                return f"one says “{left}”, the other “{right}”"
+    return ""

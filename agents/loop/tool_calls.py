@@ -1,0 +1,124 @@
+"""The toolbox: one call of a read-only tool, and what came of it as text that a model can be shown."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from langchain_core.messages import ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp
+from pydantic import ValidationError
+
+from signoff.agents.endings import StepHeld
+from signoff.agents.loop.repair import tell_problems
+from signoff.agents.loop.transcript import Call
+from signoff.agents.replay.exchange import Request
+from signoff.agents.run_context import current_payer
+from signoff.agents.safety.injection import find_orders, mark
+from signoff.agents.threads import in_thread
+from signoff.agents.tracing import tool_span
+from signoff.errors import (
+    BudgetExhausted,
+    ModelRefused,
+    SettingsError,
+    SourcesError,
+    StoreError,
+    TapeError,
+    TeamError,
+    UnknownPrice,
+)
+from signoff.tools.tool import LOOP_RISKS, Tool
+
+_LONGEST_ERROR = 600
+
+NOT_THE_STEPS = (ModelRefused, UnknownPrice, SettingsError, SourcesError, StoreError, TapeError)
+"""Errors that no other plan can mend: they end the process's attempt, and the run stays resumable."""
+_ENDS_THE_STEP = (GraphBubbleUp, BudgetExhausted, StepHeld, *NOT_THE_STEPS)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a call."""
+
+    content: Any
+    """Text, or a list of content blocks."""
+    flags: tuple[str, ...] = ()
+    """Orders that were found in it: nobody may follow them."""
+
+
+async def use_tool(tool: Tool, call: Call, config: RunnableConfig) -> Result:
+    """Call it; whatever it raises is told to the model, but for what ends the step."""
+    payer = current_payer()
+    try:
+        with tool_span(call.name, call_id=call.id, args=call.args) as span:
+            if payer is not None and payer.tape is not None:
+                request = Request.of_tool(call.name, call.args)
+                content = await payer.tape.play(request, partial(_called, tool, call, config))
+            else:
+                content = await _called(tool, call, config)
+            span.returned(content)
+        return _shown(content, source_of(tool), tool.limits.characters)
+    except _ENDS_THE_STEP:
+        raise
+    except ValidationError as error:
+        return Result(f"{tool.name} was called wrongly: {tell_problems(error)}. Call it again with these put right.")
+    except Exception as error:  # a tool is somebody else's code: what it raises is its result
+        told = f"{tool.name} failed: {type(error).__name__}: {str(error)[:_LONGEST_ERROR]}"
+        return _shown(told, source_of(tool), tool.limits.characters)
+
+
+def source_of(tool: Tool) -> str:
+    """Where what it returns comes from."""
+    return str((tool.metadata or {}).get("source") or tool.name)
+
+
+async def _called(tool: Tool, call: Call, config: RunnableConfig) -> Any:
+    """What it returns; what takes longer than the tool may is not waited for."""
+    if tool.risk not in LOOP_RISKS:
+        raise TeamError(f"Tool {tool.name!r} is {tool.risk}, which is never called in an agent's loop. Propose it.")
+    use = {"type": "tool_call", "name": call.name, "args": dict(call.args), "id": call.id}
+    waiting = tool.ainvoke(use, config) if tool.coroutine is not None else in_thread(tool.invoke, use, config)
+    try:
+        async with asyncio.timeout(tool.limits.seconds) as limit:
+            answer = await waiting
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return f"{tool.name} gave nothing within {tool.limits.seconds:g} seconds and was left. Ask for less, or go on."
+    return answer.content if isinstance(answer, ToolMessage) else str(answer)
+
+
+def _shown(content: Any, source: str, longest: int) -> Result:
+    """The content bounded, marked as what it is, and searched for orders."""
+    if isinstance(content, str):
+        text = bound(content, longest)
+        return Result(mark(text, source), flags_of(text, source))
+    if not isinstance(content, list):
+        return _shown(str(content), source, longest)
+    shown = [
+        _shown(block if isinstance(block, str) else block["text"], source, longest) if _is_text(block) else block
+        for block in content
+    ]
+    return Result(
+        [{"type": "text", "text": part.content} if isinstance(part, Result) else part for part in shown],
+        tuple(flag for part in shown if isinstance(part, Result) for flag in part.flags),
+    )
+
+
+def flags_of(text: str, source: str) -> tuple[str, ...]:
+    """The orders that stand in a text where there should be none, and where it comes from."""
+    return tuple(f"{source}: “{found.excerpt}” ({found.why})" for found in find_orders(text))
+
+
+def _is_text(block: Any) -> bool:
+    return isinstance(block, str) or (isinstance(block, dict) and isinstance(block.get("text"), str))
+
+
+def bound(text: str, longest: int) -> str:
+    """The text, cut with a note if it is too long to be shown."""
+    if len(text) <= longest:
+        return text
+    return f"{text[:longest]}\n[cut: these are the first {longest:,} of {len(text):,} characters]"

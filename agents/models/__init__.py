@@ -1,0 +1,1 @@
+"""What stands around every model call: settings, budgets, rates, retries, stand-ins, prices."""

@@ -1,0 +1,1 @@
+"""A chat model for OpenAI-compatible endpoints, and its HTTP client."""

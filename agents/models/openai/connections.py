@@ -1,0 +1,206 @@
+"""The way to model endpoints: one bounded pool of connections for each event loop and endpoint of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import ssl
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any, Final
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from yarl import URL
+
+from signoff.agents.models.openai.patience import Patience
+
+MOST_BYTES: Final = 32 * 1024 * 1024
+"""A longer answer is not read to its end."""
+MOST_CONNECTIONS: Final = 1000
+_SPARE_FILES = 256  # of those that the process may have open: databases, documents, other programs' sockets
+
+
+class TooLong(Exception):
+    """The answer is longer than any model's: reading it would only fill the memory."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A request that is ready to be sent."""
+
+    url: URL
+    headers: Mapping[str, str]
+    body: bytes
+    patience: Patience
+    proxy: str | None = None
+    """Address of a proxy; None is the one that the environment names for this address, if any."""
+
+
+@asynccontextmanager
+async def sent(letter: Letter) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Send it; yields once the head of the answer is there. TimeoutError or aiohttp.ClientError if it does not come."""
+    pool = await _pool_for(letter.url)
+    async with (
+        pool.places,  # outside of the time-outs: a call that waits its turn has not begun
+        pool.session.post(
+            letter.url,
+            data=letter.body,
+            headers=letter.headers,
+            timeout=_limits(letter.patience),
+            proxy=letter.proxy or pool.proxy,
+        ) as response,
+    ):
+        yield response
+
+
+async def read_body(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body, piece by piece as it comes, so that a long one does not hold up the event loop."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in response.content.iter_any():
+        size += len(piece)
+        if size > MOST_BYTES:
+            raise TooLong(f"The answer is longer than {MOST_BYTES:,} bytes.")
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+@lru_cache(maxsize=64)
+def _limits(patience: Patience) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=patience.total, sock_connect=patience.connect, sock_read=patience.idle)
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """The connections of one event loop to one endpoint."""
+
+    session: aiohttp.ClientSession
+    places: asyncio.Semaphore
+    proxy: str | None
+
+
+class _Pools:
+    """The pools of one event loop."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.by_origin: dict[tuple[str, str | None, int | None], _Pool] = {}
+        # The loop ends its asynchronous generators before it is closed: that is when the connections are closed.
+        self.end: AsyncGenerator[None, None] = self._close_at_the_end()
+
+    async def pool(self, url: URL) -> _Pool:
+        """The pool for this address."""
+        origin = (url.scheme, url.host, url.port)
+        if origin not in self.by_origin:
+            # Certificates lie in files, and files are not read in an event loop.
+            trusted = await asyncio.to_thread(_trusted, *_certificates()) if url.scheme == "https" else True
+            if origin not in self.by_origin:  # another call may have been faster
+                self.by_origin[origin] = _new_pool(url, trusted)
+        return self.by_origin[origin]
+
+    async def _close_at_the_end(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            with _opening:
+                _open.pop(asyncio.get_running_loop(), None)
+            for pool in self.by_origin.values():
+                await pool.session.close()
+            await asyncio.sleep(0)  # transports are closed one turn of the loop later
+
+    def abandon(self) -> None:
+        """Close them without their loop, which is closed already, so that nothing there has to be waited for."""
+        for pool in self.by_origin.values():
+            with suppress(StopIteration):
+                pool.session.close().send(None)
+
+
+_opening = threading.Lock()
+_open: dict[asyncio.AbstractEventLoop, _Pools] = {}
+
+
+async def _pool_for(url: URL) -> _Pool:
+    loop = asyncio.get_running_loop()
+    pools = _open.get(loop)
+    if pools is None or pools.pid != os.getpid():
+        pools = _Pools()
+        await anext(pools.end)
+        with _opening:
+            atexit.unregister(_close_all)
+            atexit.register(_close_all)
+            for ended in [each for each in _open if each.is_closed()]:
+                _open.pop(ended).abandon()
+            _open[loop] = pools
+    return await pools.pool(url)
+
+
+def _close_all() -> None:
+    """The process ends: close what is still open, such as the pools of loops that run in other threads."""
+    with _opening:
+        left = list(_open.items())
+        _open.clear()
+    for loop, pools in left:
+        if pools.pid != os.getpid():
+            loop.set_exception_handler(_say_nothing)  # a fork's parent goes on with them: to close them would harm it
+            continue
+        if loop.is_closed():
+            pools.abandon()
+            continue
+        closing = pools.end.aclose()
+        with suppress(TimeoutError, RuntimeError):  # the loop may stop at this very moment
+            if loop.is_running():
+                asyncio.run_coroutine_threadsafe(closing, loop).result(1)
+            else:
+                loop.run_until_complete(closing)
+
+
+def _say_nothing(_loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) -> None:
+    """No complaint about connections that are not this process's to close."""
+
+
+def _new_pool(url: URL, trusted: ssl.SSLContext | bool) -> _Pool:
+    connector = aiohttp.TCPConnector(limit=0, ssl=trusted)
+    # No cookies: calls with different keys share the connections.
+    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    return _Pool(session, asyncio.Semaphore(most_connections()), _proxy_for(url))
+
+
+def _proxy_for(url: URL) -> str | None:
+    """The proxy that the environment names for an address."""
+    if not url.host or proxy_bypass(url.host):
+        return None
+    proxies = getproxies()
+    return proxies.get(url.scheme) or proxies.get("all")
+
+
+def _certificates() -> tuple[str | None, str | None]:
+    return os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+
+
+@lru_cache(maxsize=4)
+def _trusted(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """Whom to trust: the named certificates, else the system's and those that come with Python packages."""
+    if file or folder:
+        return ssl.create_default_context(cafile=file, capath=folder)
+    context = ssl.create_default_context()
+    if find_spec("certifi") is not None:
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+def most_connections() -> int:
+    """As many as the process may have open files, and some to spare."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return MOST_CONNECTIONS // 2
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else max(64, min(MOST_CONNECTIONS, soft - _SPARE_FILES))

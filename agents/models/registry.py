@@ -1,0 +1,118 @@
+"""Models by name: which one to use, and how to reach it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from signoff.agents.models.failures import classify
+from signoff.agents.models.guarded import guard
+from signoff.agents.models.settings import Terms
+from signoff.agents.models.tiers import Tiers
+from signoff.errors import ModelRefused, ModelUnreachable, SettingsError, UnknownModel
+from signoff.settings import Settings
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+OFFLINE = "offline"
+"""No model: the agents' function bodies."""
+DEFAULT_OPENAI_MODEL = "gpt-5.4-mini"
+
+
+def choose_model(settings: Settings) -> str:
+    """The model's name: what is set, else `openai` if a key or a base URL is there, else `offline`."""
+    if settings.model:
+        return settings.model
+    return "openai" if settings.base_url or settings.api_key.get_secret_value() else OFFLINE
+
+
+def load_models(settings: Settings, model: str | None = None) -> Tiers | None:
+    """The guarded models by tier: `model` for every tier, else the settings' tiers, else the settings' one model.
+
+    None for `offline`. Nothing is called, but for `openai` without a name behind a base URL.
+    """
+    if model is None and settings.tiers:
+        return _tiers(settings)
+    chat = load_model(model or choose_model(settings), settings)
+    return None if chat is None else Tiers({"": guard(chat, terms=Terms.of(settings))})
+
+
+def _tiers(settings: Settings) -> Tiers:
+    terms = Terms.of(settings)
+    chains = {
+        tier: [load_model(name, settings) for name in ([names] if isinstance(names, str) else names)]
+        for tier, names in settings.tiers.items()
+    }
+    for tier, chain in chains.items():
+        if not chain or None in chain:
+            raise SettingsError("SIGNOFF_TIERS", f"gives the tier {tier!r} no model, or {OFFLINE!r}", "Name one.")
+    strongest = chains[list(chains)[-1]][0]
+    return Tiers(
+        {
+            tier: guard(*[model for model in chain if model is not None], tier=tier, terms=terms, dearest=strongest)
+            for tier, chain in chains.items()
+        }
+    )
+
+
+def load_model(name: str, settings: Settings) -> BaseChatModel | None:
+    """The chat model of this name; None for `offline`. Nothing is called, but for `openai` without a name."""
+    if name == OFFLINE:
+        return None
+    provider, _, model = name.partition(":")
+    if provider == "openai":
+        return _openai(model, settings)
+    if not model:
+        raise UnknownModel(name, "it names no provider and model")
+    from langchain.chat_models import init_chat_model
+
+    try:
+        loaded: BaseChatModel = init_chat_model(model, model_provider=provider)
+    except ImportError as error:
+        package = getattr(error.__cause__, "name", None) or f"that of {provider}"
+        raise UnknownModel(name, f"its package is not installed ({package.replace('_', '-')})") from error
+    except ValidationError as error:
+        raise UnknownModel(name, f"its settings are not complete ({error.errors()[0]['msg'].rstrip('.')})") from error
+    except ValueError as error:
+        raise UnknownModel(name, f"there is no provider {provider!r}") from error
+    return loaded
+
+
+def _openai(model: str, settings: Settings) -> BaseChatModel:
+    from signoff.agents.models.openai.chat_model import Endpoint
+
+    key = settings.api_key.get_secret_value()
+    if not key and not settings.base_url:
+        raise SettingsError(
+            "OPENAI_API_KEY", "is not set", "Set it, or SIGNOFF_BASE_URL for another endpoint, or use --model offline."
+        )
+    return Endpoint(
+        model=model or (_first_served(settings) if settings.base_url else DEFAULT_OPENAI_MODEL),
+        api_key=key or "none",  # an endpoint without keys still needs the header to be there
+        base_url=settings.base_url or None,
+        timeout=settings.model_timeout,
+        max_retries=0,  # the guard tries again
+        stream_usage=True,  # with a base URL it would stream without usage, and cost would read 0
+        use_responses_api=False if settings.base_url else None,  # compatible endpoints have chat completions only
+    )
+
+
+def _first_served(settings: Settings) -> str:
+    """Name of the first model that the endpoint offers."""
+    import openai
+
+    client = openai.OpenAI(
+        base_url=settings.base_url, api_key=settings.api_key.get_secret_value() or "none", timeout=10, max_retries=1
+    )
+    with client:
+        try:
+            served = client.models.list().data
+        except openai.OpenAIError as error:
+            fault = classify(error)
+            told = ModelRefused if fault.kind == "refused" else ModelUnreachable
+            raise told("openai", fault.message) from error
+    if not served:
+        raise UnknownModel("openai", f"{settings.base_url} offers no model")
+    return served[0].id

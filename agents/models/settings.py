@@ -1,0 +1,65 @@
+"""Terms: how models are called, as the settings say it; and who pays for a call that no step makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from signoff.agents.run_context import Payer, budgets_of, current_payer
+from signoff.agents.safety.prompt_redaction import Shield
+from signoff.checkpoints.ledger.rate_limits import RateLimit
+from signoff.checkpoints.opening import configured_ledger
+from signoff.errors import SettingsError
+from signoff.settings import DollarsPerMillion, Settings, load_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What holds for every call."""
+
+    timeout: float
+    """Seconds for one try."""
+    idle_timeout: float
+    """Seconds of silence amid an answer."""
+    retries: int
+    first_pause: float = 0.5
+    """Seconds before the second try, at random from nothing up to that; twice as long before each further one."""
+    patience: float
+    """Seconds for one call with all its tries and waits."""
+    max_output_tokens: int
+    json_actions: bool | None
+    prices: Mapping[str, DollarsPerMillion]
+    rates: Mapping[str, RateLimit]
+    shield: Shield
+
+    @classmethod
+    def of(cls, settings: Settings) -> Terms:
+        """The terms in these settings; SettingsError if they cannot be read."""
+        try:
+            shield = Shield.read(settings.redact)
+        except ValueError as error:
+            raise SettingsError("SIGNOFF_REDACT", str(error), "Correct or unset it.") from None
+        return cls(
+            timeout=settings.model_timeout,
+            idle_timeout=settings.model_idle_timeout,
+            retries=settings.model_retries,
+            patience=settings.model_patience,
+            max_output_tokens=settings.max_output_tokens,
+            json_actions=settings.json_actions,
+            prices=settings.prices,
+            rates={model: RateLimit(**limits) for model, limits in settings.rates.items()},
+            shield=shield,
+        )
+
+
+def payer_here() -> Payer:
+    """Who pays: the step this is called in, or outside of any whoever the database in the settings belongs to."""
+    return current_payer() or _owner(load_settings().database_name)
+
+
+@lru_cache(maxsize=4)
+def _owner(_database: str) -> Payer:
+    settings = load_settings()
+    limits = budgets_of(settings)
+    return Payer(ledger=configured_ledger(settings), budgets={level: limits[level] for level in ("call", "day")})

@@ -1,0 +1,137 @@
+"""The overseer: sees calls of chat models that nobody guarded, in tools, sub-agents and functions, and charges them.
+
+It can refuse such a call and write down what it used. Only the guard can give it a turn, a time-out and more tries.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.runnables.config import ensure_config, merge_configs, var_child_runnable_config
+
+from signoff.agents.models.attempt import size_of
+from signoff.agents.models.bill import NAMES_OF_MAX, make_bill, worst_case
+from signoff.agents.models.failures import MAYBE_PAID, classify
+from signoff.agents.models.pricing import FREE, Price, price_of
+from signoff.agents.models.settings import Terms
+from signoff.agents.run_context import Payer, current_payer
+from signoff.errors import UnknownPrice
+from signoff.settings import load_settings
+
+if TYPE_CHECKING:
+    from signoff.checkpoints.ledger.budgets.budgets import Hold
+
+GUARDED: Final = "guarded"
+"""The type that a guarded model tells callbacks it is."""
+
+
+@dataclass(frozen=True)
+class _Account:
+    """A call under way."""
+
+    payer: Payer
+    model: str
+    price: Price
+    hold: Hold
+    started: float
+
+
+class Overseer(BaseCallbackHandler):
+    """A callback handler for a step; calls made inside inherit it, once `overseen` has begun."""
+
+    raise_error = True
+    run_inline = True
+    """Guarded calls, which are nearly all, are looked at for a microsecond; a thread for that would cost more."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[UUID, _Account] = {}
+        self._lock = threading.Lock()
+        self._terms: Terms | None = None
+
+    @property
+    def ignore_chain(self) -> bool:
+        """Chains cost nothing."""
+        return True
+
+    @property
+    def ignore_agent(self) -> bool:
+        """Nor do agents."""
+        return True
+
+    def on_chat_model_start(
+        self, serialized: dict[str, Any] | None, messages: list[list[BaseMessage]], *, run_id: UUID, **more: Any
+    ) -> None:
+        """Reserve the worst case of a call that nobody guards; BudgetExhausted or UnknownPrice stops it."""
+        del serialized
+        params = more.get("invocation_params") or {}
+        payer = current_payer()
+        if params.get("_type") == GUARDED or payer is None:
+            return
+        terms = self._terms = self._terms or Terms.of(load_settings())
+        model = str(params.get("model") or params.get("model_name") or params.get("_type") or "unknown")
+        price = FREE if params.get("_type") == "scripted" else price_of(model, "", terms.prices)
+        if price is None:
+            raise UnknownPrice(model)
+        size = sum(size_of(batch, params) for batch in messages)
+        most = next((params[name] for name in NAMES_OF_MAX if isinstance(params.get(name), int)), None)
+        most = most or terms.max_output_tokens
+        worst = worst_case(price, size=size, most=most, seconds=terms.timeout)
+        hold = payer.ledger.budgets.reserve(payer.scopes, worst, seconds=terms.patience, wait=0)
+        with self._lock:
+            self._accounts[run_id] = _Account(payer, model, price, hold, time.monotonic())
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:
+        """Settle what was used."""
+        if (account := self._taken(run_id)) is not None:
+            found = [generation for batch in response.generations for generation in batch]
+            said = [part.message for part in found if isinstance(part, ChatGeneration)]
+            usage = [dict(getattr(message, "usage_metadata", None) or {}) for message in said]
+            _settle(account, "ok", _total(usage), assume=not all(usage) or not usage)
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
+        """Settle a call that failed: its worst case if nobody knows what it used."""
+        if (account := self._taken(run_id)) is not None:
+            kind = classify(error).kind
+            _settle(account, kind, {}, assume=kind in MAYBE_PAID)
+
+    def _taken(self, run_id: UUID) -> _Account | None:
+        with self._lock:
+            return self._accounts.pop(run_id, None)
+
+
+@contextmanager
+def overseen(overseer: Overseer) -> Iterator[None]:
+    """Have every call of a model that is made inside seen, in threads and tasks begun with this context as well."""
+    config = merge_configs(ensure_config(), {"callbacks": [overseer]})
+    token = var_child_runnable_config.set(config)
+    try:
+        yield
+    finally:
+        var_child_runnable_config.reset(token)
+
+
+def _total(usage: list[dict[str, Any]]) -> dict[str, int]:
+    names = ("input_tokens", "output_tokens")
+    return {name: sum(int(part.get(name, 0)) for part in usage) for name in names}
+
+
+def _settle(account: _Account, outcome: str, usage: Mapping[str, int], *, assume: bool) -> None:
+    spent, record = make_bill(
+        account.payer,
+        model=account.model,
+        outcome=outcome,
+        usage=usage,
+        price=account.price,
+        assumed=account.hold.worst if assume else None,
+        ms=int((time.monotonic() - account.started) * 1000),
+    )
+    account.hold.settle(spent, record)

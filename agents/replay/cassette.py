@@ -1,0 +1,182 @@
+"""A tape: the traffic with models and tools of a run, written down while it happens, or played again in its place.
+
+It is a file of JSON lines: a header, then one exchange a line, in the order in which they ended. A question is found by
+the digest of what it asks (exchange.py), so it does not matter how it is sent, by whom, or in which order. HTTP is one
+floor too low for that: there a retry is another request, a stream another answer, and each provider another body.
+
+What is recorded is without secrets, and it is what the recorded run goes on with: a replay is then the same run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar, cast
+
+from langgraph.errors import GraphBubbleUp
+
+from signoff.agents.replay.difference import describe_difference
+from signoff.agents.replay.exchange import Exchange
+from signoff.agents.replay.exchange import Request as Request  # what it is asked with
+from signoff.checkpoints.redaction import redact
+from signoff.errors import ModelError, SignoffError, SourcesError, TapeMiss, TapeUnreadable, UnknownPrice
+
+T = TypeVar("T")
+
+Mode = Literal["record", "replay"]
+
+FORMAT: Final = 1
+"""Version of the format; other versions are refused."""
+
+
+class Tape:
+    """One tape, recording or replaying; threads, event loops and processes may share it."""
+
+    def __init__(self, path: Path, mode: Mode, about: Mapping[str, Any], notes: tuple[str, ...]) -> None:
+        self.path, self.mode, self.about, self.notes = path, mode, about, notes
+        self._recorded: list[Request] = []
+        self._left: dict[str, deque[Exchange]] = defaultdict(deque)
+        self._misses: list[TapeMiss] = []
+        self._taking = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path | str, mode: Mode, *, about: Mapping[str, Any] | None = None) -> Tape:
+        """Open a tape to record on, made if it is not there, or to replay; TapeUnreadable if that cannot be.
+
+        `about` goes into the header of a new tape, without its secrets. A tape that is there already is recorded on
+        after what it has.
+        """
+        path = Path(path)
+        if mode == "replay":
+            return cls._load(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or not path.stat().st_size:
+            header = {"signoff_tape": FORMAT, "about": redact(dict(about or {}))}
+            _append(path, header)
+        return cls(path, "record", _read_header(path, _lines(path)), ())
+
+    @classmethod
+    def _load(cls, path: Path) -> Tape:
+        lines, notes = _lines(path), list[str]()
+        tape = cls(path, "replay", _read_header(path, lines), ())
+        for number, line in enumerate(lines[1:], start=2):
+            try:
+                exchange = Exchange.read(json.loads(line))
+                key = exchange.request.key
+            except (ValueError, KeyError, TypeError, AttributeError):
+                notes.append(f"Line {number} of {str(path)!r} is torn and left out: a process ended while it wrote it.")
+                continue
+            tape._recorded.append(exchange.request)
+            tape._left[key].append(exchange)
+        tape.notes = tuple(notes)
+        return tape
+
+    async def play(self, request: Request, call: Callable[[], Awaitable[T]]) -> T:
+        """The recorded answer, or, when recording, that of the call, written down first."""
+        if self.mode == "replay":
+            return cast(T, self.find(request))
+        try:
+            answer: Any = await call()
+        except Exception as error:
+            if _is_answer(error):
+                self.add(request, error)
+            raise
+        return cast(T, self.add(request, answer))
+
+    def find(self, request: Request) -> Any:
+        """The next recorded answer to this: a message or a value, or the error that was raised; TapeMiss if none."""
+        with self._taking:
+            left = self._left.get(request.key)
+            exchange = left.popleft() if left else None
+        if exchange is not None:
+            return exchange.answer()
+        miss = TapeMiss(self.path, str(request), describe_difference(request, self._recorded))
+        self._misses.append(miss)
+        raise miss
+
+    def add(self, request: Request, answer: Any) -> Any:
+        """Write down an answer or an error; returns the answer as a replay will give it."""
+        exchange = Exchange.of(request, answer)
+        _append(self.path, exchange.line)
+        return None if exchange.error is not None else exchange.answer()
+
+    @property
+    def unused(self) -> tuple[Request, ...]:
+        """What is on the tape and was not asked in this replay, in recorded order."""
+        with self._taking:
+            counts = {key: len(left) for key, left in self._left.items()}
+        found: list[Request] = []
+        for request in reversed(self._recorded):
+            if counts.get(request.key, 0):
+                counts[request.key] -= 1
+                found.append(request)
+        return tuple(reversed(found))
+
+    @property
+    def misses(self) -> tuple[TapeMiss, ...]:
+        """What this replay asked and the tape does not have, whatever became of the error."""
+        return tuple(self._misses)
+
+
+def _is_answer(error: Exception) -> bool:
+    """Whether the error came from a model or a tool, and not from a budget, a setting or the database of ours."""
+    if isinstance(error, GraphBubbleUp | UnknownPrice):
+        return False
+    return not isinstance(error, SignoffError) or isinstance(error, ModelError | SourcesError)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_bytes().decode("utf-8", "replace")
+    except OSError as error:
+        raise TapeUnreadable(path, error.strerror or str(error)) from error
+    return text.removesuffix("\n").split("\n")
+
+
+def _read_header(path: Path, lines: list[str]) -> Mapping[str, Any]:
+    try:
+        header = json.loads(lines[0])
+        version, about = header["signoff_tape"], header["about"]
+    except (IndexError, ValueError, KeyError, TypeError):
+        raise TapeUnreadable(path, "its first line is no header of a tape") from None
+    if version != FORMAT or not isinstance(about, dict):
+        raise TapeUnreadable(path, f"its format is {version!r}, and this signoff knows {FORMAT}")
+    return about
+
+
+def _append(path: Path, line: Mapping[str, Any]) -> None:
+    """Add one whole line; after a torn one, which a process left behind that died, on a line of its own."""
+    data = json.dumps(line, ensure_ascii=True).encode() + b"\n"
+    try:
+        # Opened for each line: no descriptor is shared with a child that is forked, or left open.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        with open(descriptor, "r+b", buffering=0) as file, _alone(descriptor):
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            if file.read(1) not in (b"", b"\n"):
+                data = b"\n" + data
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+    except OSError as error:
+        raise TapeUnreadable(path, f"it cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _alone(descriptor: int) -> Iterator[None]:
+    """Be the only one that writes, where the system has locks for it; elsewhere appends alone keep lines whole."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

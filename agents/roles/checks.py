@@ -1,0 +1,254 @@
+"""Inspection: what code can check about a draft, whichever body wrote it, and about the evidence below it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from signoff.agents.agent import Task
+from signoff.agents.artifacts import Analysis, Check, Draft, Evidence, Quote, Review
+from signoff.agents.citations import CITATION, SOURCES_LIST, Cited, find_blockquotes, flatten, same_text, unescape
+from signoff.agents.extractive.analysis import addresses
+from signoff.agents.extractive.matching import bag
+from signoff.agents.extractive.question import whole
+from signoff.agents.extractive.sentences import begins_well, is_terminated, split
+from signoff.agents.figures import figures_section, find_changed
+from signoff.agents.location import reads_alike
+from signoff.agents.roles.images import find_images
+from signoff.agents.roles.statements import (
+    Statement,
+    admits,
+    capitals_mean_names,
+    find_statements,
+    missing_figures,
+    unknown_names,
+)
+from signoff.errors import UnknownSource
+from signoff.tools.analysis.tables import Tables
+from signoff.tools.search.library import Library
+
+_INLINE = re.compile(r"[“\"]([^“”\"]{20,}?)[”\"]")
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """Something wrong, and what must change."""
+
+    note: str
+    about: str = "Draft"
+
+
+def inspect(task: Task, sources: Library | None, tables: Tables | None = None) -> Review:
+    """Check the draft's citations, quotes and coverage; reject with notes that say what to change."""
+    evidence, analysis, whole_draft = task.need(Evidence), task.need(Analysis), task.need(Draft)
+    figures = figures_section(analysis)
+    # What code computed rests on no quote; it is checked by itself.
+    draft = whole_draft.model_copy(update={"markdown": whole_draft.markdown.replace(figures, "", 1)})
+    body = _body(draft.markdown)
+    statements = find_statements(body)
+    blocks = list(find_blockquotes(body))
+    looked = [
+        ("sources", "every quote stands in the stored text of its document", _sources(evidence, draft, sources)),
+        ("citations", "every citation is a quote of the evidence", _citations(draft, evidence, body)),
+        (
+            "quotations",
+            "every quotation in the report is word for word its quote",
+            _quotations(blocks, statements, evidence),
+        ),
+        ("repetition", "no sentence stands in the report twice", _repetition(blocks, statements)),
+        ("coverage", "what was asked is quoted on or named as a gap", _coverage(task.goal, evidence, body, statements)),
+    ]
+    if draft.method == "extracted":
+        looked += [
+            ("wholeness", "no quote begins or ends within a sentence", _wholeness(evidence, sources, body)),
+            ("gaps", "every gap the analysis found is named", _gaps(analysis, evidence, body)),
+        ]
+    else:
+        promise = "every statement cites quotes that hold its figures and names"
+        looked.append(("support", promise, _support(statements, evidence, task.goal)))
+    if figures or any(find_images(whole_draft.markdown)):
+        promise = "every figure and chart is what the tables gave, and no other picture is shown"
+        looked.append(("figures", promise, _figures(analysis, whole_draft, figures, tables)))
+    checks: list[Check] = []
+    faults: list[_Fault] = []
+    for name, promise, found in looked:
+        here = list(dict.fromkeys(found))
+        detail = f"{promise[0].upper()}{promise[1:]}." if not here else " ".join(fault.note for fault in here)
+        checks.append(Check(name=name, passed=not here, detail=detail))
+        faults += here
+        task.say(f"checked {name}: {'fine' if not here else f'{len(here)} to mend'}")
+    about = next((fault.about for fault in faults if fault.about != "Draft"), "Draft")
+    notes = tuple(fault.note for fault in faults if fault.about == about)
+    return Review(accepted=not faults, about=about, notes=notes, checks=tuple(checks))
+
+
+def _body(markdown: str) -> str:
+    """The report without its list of sources."""
+    found = SOURCES_LIST.search(markdown)
+    return markdown[: found.start()] if found else markdown
+
+
+def _cited(text: str) -> list[int]:
+    return [int(id) for id in CITATION.findall(text)]
+
+
+def _sources(evidence: Evidence, draft: Draft, sources: Library | None) -> Iterator[_Fault]:
+    if sources is None:
+        return
+    cited = set(_cited(draft.markdown))
+    changed: dict[str, list[int]] = {}
+    for quote in evidence.quotes:
+        if quote.id not in cited:
+            continue
+        try:
+            text = sources.text(quote.source)
+        except UnknownSource:
+            yield _Fault(
+                f"{quote.source!r}, quoted in [{quote.id}], is no longer among the documents; search again.", "Evidence"
+            )
+            continue
+        if quote.start < 0 or text[quote.start : quote.start + len(quote.text)] != quote.text:
+            changed.setdefault(quote.source, []).append(quote.id)
+    for source, ids in changed.items():
+        marks = " ".join(f"[{id}]" for id in ids)
+        yield _Fault(
+            f"{source!r} no longer reads as quoted in {marks}; it has changed, so search it again.", "Evidence"
+        )
+
+
+def _figures(analysis: Analysis, draft: Draft, section: str, tables: Tables | None) -> Iterator[_Fault]:
+    if section and section not in draft.markdown:
+        yield _Fault("The report leaves out or changes what was computed from the tables; show it as it was computed.")
+    known = {picture.name for picture in analysis.pictures}
+    for image in find_images(draft.markdown):
+        if image not in known:
+            yield _Fault(f"“{_shortened(image)}” is no chart of the analysis; take it out.")
+    for title in find_changed(analysis.computations, tables) if tables is not None else ():
+        yield _Fault(f"The tables no longer give “{_shortened(title)}”; compute it again.", "Analysis")
+
+
+def _citations(draft: Draft, evidence: Evidence, body: str) -> Iterator[_Fault]:
+    known = {quote.id for quote in evidence.quotes}
+    cited = _cited(draft.markdown)
+    for id in dict.fromkeys(cited):
+        if id not in known:
+            yield _Fault(f"[{id}] is no quote of the evidence; cite one that is, or take the statement out.")
+    if known and not _cited(body):
+        yield _Fault("The report cites nothing although there is evidence; cite the quotes it rests on.")
+
+
+def _quotations(blocks: Iterable[Cited], statements: Iterable[Statement], evidence: Evidence) -> Iterator[_Fault]:
+    quotes = {quote.id: quote for quote in evidence.quotes}
+    for block in blocks:
+        shown = _shortened(block.text)
+        if block.id is None:
+            yield _Fault(f"The quotation “{shown}” has no citation; add the number of its quote.")
+        elif block.id in quotes and not _is_from(block.text, quotes[block.id].text):
+            yield _Fault(f"The quotation “{shown}” is not word for word quote [{block.id}]; copy it exactly.")
+    for statement in statements:
+        cited = [quotes[id] for id in statement.citations if id in quotes]
+        for quoted in _INLINE.findall(statement.text) if cited else ():
+            if len(quoted.split()) > 3 and not any(reads_alike(quoted.rstrip(".,;"), quote.text) for quote in cited):
+                yield _Fault(
+                    f"The words “{_shortened(quoted)}” do not stand in {_marks(cited)}; quote exactly or paraphrase."
+                )
+
+
+def _is_from(shown: str, quote: str) -> bool:
+    """True if this is the quote, or whole words of it."""
+    shown = shown.strip().strip('“”"').strip()
+    return same_text(shown, flatten(quote)) or reads_alike(shown, flatten(quote))
+
+
+def _repetition(blocks: Iterable[Cited], statements: Iterable[Statement]) -> Iterator[_Fault]:
+    said = Counter(
+        flatten(sentence.text).casefold().strip("\"“”'.")
+        for text in (*(block.text for block in blocks), *(statement.text for statement in statements))
+        for sentence in split(text)
+        if len(sentence.text.split()) > 4
+    )
+    for sentence, times in said.items():
+        if times > 1:
+            yield _Fault(f"“{_shortened(sentence)}” stands in the report {times} times; keep one.")
+
+
+def _coverage(goal: str, evidence: Evidence, body: str, statements: Iterable[Statement]) -> Iterator[_Fault]:
+    admissions = [statement.text for statement in statements if admits(statement)]
+    if not evidence.quotes:
+        if not admissions:
+            yield _Fault("There is no evidence; say plainly that nothing was found.")
+        return
+    admitted = bag(" ".join(admissions))
+    cited = set(_cited(body))
+    quotes = [quote for quote in evidence.quotes if quote.id in cited]
+    for term in whole(goal).terms:
+        if not term.weak and not admitted.holds(term) and not any(addresses(quote, term) for quote in quotes):
+            yield _Fault(f"Nothing cited speaks of “{term.word}”; cite a quote that does, or say that none does.")
+
+
+def _gaps(analysis: Analysis, evidence: Evidence, body: str) -> Iterator[_Fault]:
+    shown = flatten(unescape(body))
+    for gap in analysis.gaps if evidence.quotes else ():
+        if flatten(gap) not in shown:
+            yield _Fault(f"The report leaves out a gap: {gap}")
+
+
+def _wholeness(evidence: Evidence, sources: Library | None, body: str) -> Iterator[_Fault]:
+    cited = set(_cited(body))
+    for quote in evidence.quotes:
+        if quote.id not in cited or (begins_well(quote.text) and is_terminated(quote.text)):
+            continue
+        if not _fills_its_lines(quote, sources):
+            yield _Fault(
+                f"Quote [{quote.id}] is cut through: “{_shortened(quote.text)}”; take whole sentences.", "Evidence"
+            )
+
+
+def _fills_its_lines(quote: Quote, sources: Library | None) -> bool:
+    """True if a quote begins and ends with a line, or as a sentence does: a list, a row, a name in small letters."""
+    if sources is None:
+        return True
+    try:
+        text = sources.text(quote.source)
+    except UnknownSource:
+        return True
+    before = text[max(0, quote.start - 12) : quote.start].rpartition("\n")[2]
+    after = text[quote.start + len(quote.text) :][:1]
+    return (after in ("", "\n") or is_terminated(quote.text)) and (
+        quote.start < 12 or not re.search(r"[^\W\d_]{2}", before) or is_terminated(before.rstrip())
+    )
+
+
+def _support(statements: Sequence[Statement], evidence: Evidence, goal: str) -> Iterator[_Fault]:
+    quotes = {quote.id: quote for quote in evidence.quotes}
+    everything = " ".join([goal, *map(_all_of, evidence.quotes), *(quote.source for quote in evidence.quotes)])
+    names_count = capitals_mean_names(" ".join(statement.text for statement in statements))
+    for statement in statements:
+        if not statement.claims or admits(statement):
+            continue
+        shown = _shortened(statement.text)
+        cited = [quotes[id] for id in statement.citations if id in quotes]
+        if not cited:
+            yield _Fault(f"“{shown}” cites nothing; cite the quotes it rests on, or take it out.")
+            continue
+        for figure in missing_figures(statement.text, " ".join([goal, *map(_all_of, cited)])):
+            yield _Fault(
+                f"The figure {figure} in “{shown}” does not stand in {_marks(cited)}; correct it or cite its source."
+            )
+        for name in unknown_names(statement.text, everything) if names_count else ():
+            yield _Fault(f"“{name}” in “{shown}” stands nowhere in the evidence; take it out.")
+
+
+def _all_of(quote: Quote) -> str:
+    return f"{quote.text} {quote.title} {quote.heading}"
+
+
+def _marks(quotes: Iterable[Quote]) -> str:
+    return " ".join(f"[{quote.id}]" for quote in quotes)
+
+
+def _shortened(text: str) -> str:
+    flat = flatten(text)
+    return flat if len(flat) <= 80 else flat[:79].rsplit(" ", 1)[0] + "…"

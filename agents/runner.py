@@ -1,0 +1,165 @@
+"""Doing one step: prepare, the body (model or function), the check, and what is proposed in consequence."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from langgraph.errors import GraphBubbleUp
+
+from signoff.agents import backstage
+from signoff.agents.agent import Agent, Task
+from signoff.agents.artifacts import Artifact, Verdict
+from signoff.agents.endings import StepFailed as StepFailed  # what the functions here raise
+from signoff.agents.endings import StepHeld as StepHeld
+from signoff.agents.loop.loop import Loop
+from signoff.agents.loop.tool_calls import NOT_THE_STEPS
+from signoff.agents.run_context import current_payer
+from signoff.agents.threads import in_thread
+from signoff.agents.tracing import Span, agent_span
+from signoff.agents.usage import Usage
+from signoff.checkpoints.canonical import check_storable, readable_text
+from signoff.errors import BudgetExhausted, ModelUnreachable, SignoffError, TeamError, WorkFailed
+from signoff.tools.action import Proposal
+
+
+@dataclass(frozen=True)
+class Work:
+    """What came of one step."""
+
+    artifact: Artifact
+    proposals: tuple[Proposal, ...]
+    usage: Usage
+    flags: tuple[str, ...] = ()
+    """Orders that were found in what it was made from, where there should be none."""
+
+
+def do_work(agent: Agent[Any], task: Task) -> Work:
+    """Do the step; StepFailed if it could not be done, StepHeld if a budget ended amid it."""
+    loop = Loop(agent, task)
+    try:
+        with _traced(agent):
+            _prepare(agent, task)
+            given = backstage.run(loop.arun()) if agent.model is not None else _run_function(agent, task)
+            return _finish(agent, task, given, loop)
+    except Exception as error:
+        raise _explain(error, agent, loop) from error
+
+
+async def ado_work(agent: Agent[Any], task: Task) -> Work:
+    """Do the step without blocking the event loop; StepFailed or StepHeld as above."""
+    loop = Loop(agent, task)
+    try:
+        with _traced(agent):
+            if agent.prepare is not None:
+                await in_thread(_prepare, agent, task)
+            if agent.model is not None:
+                given = await loop.arun()
+            elif inspect.iscoroutinefunction(agent.function):
+                given = await agent.function(task)
+            else:
+                given = await in_thread(_run_function, agent, task)
+            if agent.read is agent.check is agent.propose is None:
+                return _finish(agent, task, given, loop)
+            return await in_thread(_finish, agent, task, given, loop)
+    except Exception as error:
+        raise _explain(error, agent, loop) from error
+
+
+def _traced(agent: Agent[Any]) -> Span:
+    payer = current_payer()
+    return agent_span(agent.role, payer.run_id if payer is not None else "", tier=agent.tier)
+
+
+def _prepare(agent: Agent[Any], task: Task) -> None:
+    if agent.prepare is not None:
+        agent.prepare(task)
+
+
+def _run_function(agent: Agent[Any], task: Task) -> Artifact:
+    if agent.function is None:
+        raise TeamError(f"Agent {agent.role!r} has no body. Give it a function or a model.")
+    given = agent.function(task)
+    return backstage.run(_wait(given)) if inspect.isawaitable(given) else cast(Artifact, given)
+
+
+async def _wait(given: Awaitable[Artifact]) -> Artifact:
+    return await given
+
+
+def _finish(agent: Agent[Any], task: Task, given: Any, loop: Loop) -> Work:
+    """Read, check and type what the body gave, and collect the proposals."""
+    artifact = given
+    if agent.model is not None and agent.read is not None:
+        artifact = agent.read(given, task)
+    if not isinstance(artifact, agent.gives):
+        raise WorkFailed(agent.role, f"gave a {type(artifact).__name__}, not the {agent.gives.__name__} it promised")
+    if agent.check is not None:
+        artifact = agent.check(artifact, task)
+    proposals = (*loop.proposals, *(agent.propose(artifact, task) if agent.propose is not None else ()))
+    _check_artifact(agent, artifact)
+    for proposal in proposals:
+        _check_proposal(agent, proposal)
+    return Work(artifact=artifact, proposals=proposals, usage=loop.usage, flags=loop.flags)
+
+
+def _check_artifact(agent: Agent[Any], artifact: Artifact) -> None:
+    """WorkFailed if the artifact cannot be kept and read again, or judges what it was not shown."""
+    try:
+        kept = artifact.model_dump(mode="json")
+        check_storable([kept, artifact.brief()])
+        same = agent.gives.model_validate(kept).model_dump(mode="json") == kept
+    except (ValueError, TypeError, RecursionError) as error:
+        raise WorkFailed(agent.role, f"gave a {agent.gives.__name__} that cannot be kept: {error}") from error
+    if not same or not isinstance(artifact.brief(), str):
+        raise WorkFailed(agent.role, f"gave a {agent.gives.__name__} that does not read back as it was")
+    if isinstance(artifact, Verdict) and artifact.about not in {need.__name__ for need in agent.needs}:
+        raise WorkFailed(agent.role, f"judged {artifact.about!r}, which is not among the artifacts it needs")
+
+
+def _check_proposal(agent: Agent[Any], proposal: Proposal) -> None:
+    """WorkFailed if the proposal could not be shown, kept and called just as it is."""
+    action = next((action for action in agent.at_gate if action.name == proposal.action), None)
+    if action is None:
+        raise TeamError(f"Agent {agent.role!r} proposes {proposal.action!r}, which is not among its actions.")
+    try:
+        check_storable([proposal.args, proposal.reason])
+        arguments = action.arguments.model_validate(proposal.args)
+        same = arguments.model_dump(mode="json") == proposal.args
+        shown = action.preview(arguments) if action.preview is not None else ""
+    except (ValueError, TypeError, RecursionError) as error:
+        raise WorkFailed(agent.role, f"proposed {proposal.action} with arguments that do not fit: {error}") from error
+    if not same or not isinstance(shown, str):
+        raise WorkFailed(agent.role, f"proposed {proposal.action} with arguments that do not read back as they were")
+
+
+def _place(error: Exception) -> str:
+    """File and line an unforeseen error came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+
+
+def _problem(error: Exception) -> str:
+    """What went wrong, without advice for somebody at a terminal: the run goes on by itself, or asks."""
+    if isinstance(error, ModelUnreachable):
+        return f"model {error.model!r} gave no answer: {error.problem}"
+    return str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}{_place(error)}"
+
+
+def _explain(error: Exception, agent: Agent[Any], loop: Loop) -> Exception:
+    """What to raise instead: a body is somebody else's code, so anything may come out of it."""
+    if isinstance(error, StepHeld):  # of a step within this one
+        error = error.error
+    if isinstance(error, BudgetExhausted):
+        return StepHeld(error, loop.transcript, loop.usage)
+    if isinstance(error, NOT_THE_STEPS) or (
+        isinstance(error, GraphBubbleUp | TeamError) and not isinstance(error, WorkFailed)
+    ):
+        return error
+    if not isinstance(error, WorkFailed):
+        error = WorkFailed(agent.role, readable_text(_problem(error)))
+    return StepFailed(error, loop.usage, loop.flags)

@@ -1,0 +1,180 @@
+"""The shield: private data and secrets are taken out of a prompt before it leaves, and private data is put back.
+
+Secrets are not put back. A model never needs one, and an argument in which a placeholder silently became a secret
+again would carry it into a proposal, onto a screen and into the ledger; so what was a secret stays `[redacted]`.
+Private data is: `Write to [EMAIL_1]` in a model's answer becomes the address again before anybody sees the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, TypeVar, cast
+
+from langchain_core.messages import BaseMessage
+
+from signoff.agents.safety.pii import KINDS, Span, find_private
+from signoff.agents.safety.placeholders import Restorer, change_message, change_texts, json_text, put_back
+from signoff.agents.safety.recent import Recent, text_key
+from signoff.checkpoints.canonical import readable_text
+from signoff.checkpoints.redaction import redact, redact_text
+from signoff.checkpoints.secret_texts import REDACTED
+
+M = TypeVar("M", bound=BaseMessage)
+
+_PLACEHOLDER: Final = re.compile(rf"\[(?:{'|'.join(sorted(kind.upper() for kind in KINDS))})_\d+\]")
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Messages that may leave, what was taken out of them, and the way back."""
+
+    messages: list[BaseMessage]
+    found: Mapping[str, int]
+    """How often something was taken out, by kind; `secret` for secrets."""
+    originals: Mapping[str, str] = field(repr=False)
+    """What each placeholder stands for; never a secret."""
+
+    def restore(self, message: M) -> M:
+        """The model's answer with the private data put back: in its text, its tool calls and their JSON."""
+        if not self.originals:
+            return message
+        return cast(M, change_message(message, self.restore_text, lambda args: change_texts(args, self.restore_text)))
+
+    def restore_text(self, text: str) -> str:
+        """A text with the private data put back."""
+        return put_back(text, self.originals)
+
+    def restorer(self) -> Restorer:
+        """Puts the private data back into one text of a stream."""
+        return Restorer(self.originals)
+
+
+@dataclass(frozen=True)
+class Shield:
+    """What is taken out of a prompt; by default secrets only."""
+
+    secrets: bool = True
+    pii: frozenset[str] = frozenset()
+    """Kinds of private data: credit_card, email, iban, ip, mac, phone, ssn."""
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(self.pii - KINDS):
+            raise ValueError(_unknown(unknown[0]))
+
+    @classmethod
+    def read(cls, words: Sequence[str]) -> Shield:
+        """The shield that a setting names: `secrets`, `pii` (all kinds), single kinds, or `none`; ValueError if not."""
+        chosen = [word.strip().lower() for word in ([words] if isinstance(words, str) else words) if word.strip()]
+        if "none" in chosen and len(set(chosen)) > 1:
+            raise ValueError("'none' stands alone: name what to redact, or only 'none'")
+        kinds: set[str] = set()
+        for word in chosen:
+            if word == "pii":
+                kinds |= KINDS
+            elif word in KINDS:
+                kinds.add(word)
+            elif word not in ("secrets", "none"):
+                raise ValueError(_unknown(word))
+        return cls(secrets=not chosen or "secrets" in chosen, pii=frozenset(kinds))
+
+    def hide(self, messages: Sequence[BaseMessage]) -> Hidden:
+        """The messages as they may leave. The given ones stay as they are; one that holds nothing is used itself.
+
+        Placeholders are numbered in the order of the prompt, so that a prompt that only grows keeps its beginning.
+        """
+        if not self.secrets and not self.pii:
+            return Hidden(list(messages), {}, {})
+        hiding = _Hiding(self, messages)
+        hidden = [change_message(message, hiding.hide_text, hiding.hide_args) for message in messages]
+        originals = {name: value for value, name in hiding.names.items()}
+        return Hidden(hidden, MappingProxyType(dict(hiding.found)), MappingProxyType(originals))
+
+
+class _Hiding:
+    """One prompt being hidden."""
+
+    def __init__(self, shield: Shield, messages: Iterable[BaseMessage]) -> None:
+        self._shield, self._messages = shield, messages
+        self._taken: frozenset[str] | None = None
+        self.found: Counter[str] = Counter()
+        self.names: dict[str, str] = {}
+        self._counts: Counter[str] = Counter()
+
+    def hide_text(self, text: str) -> str:
+        """The text without secrets and with placeholders for private data; itself if there is neither."""
+        if not text:
+            return text
+        options = f"{self._shield.secrets} {' '.join(sorted(self._shield.pii))}"
+        key = text_key(text, options)
+        spans = _seen.get(key)
+        if spans is None:
+            hidden = self._hide_secrets(text)
+            spans = find_private(hidden, self._shield.pii)
+            if hidden is text:
+                _seen.keep(key, spans)
+            text = hidden
+        if not spans:
+            return text
+        # What stands beside a name, such as `tokens=10.20.30.40`, may look like a secret only once it has no digits.
+        return self._hide_secrets(self._name(text, spans))
+
+    def hide_args(self, args: Any) -> Any:
+        """Arguments of a tool call, or another JSON value: there the names of members tell secrets, too."""
+        if self._shield.secrets:
+            redacted = redact(args)
+            if json_text(redacted) != json_text(args):
+                self.found["secret"] += max(1, json_text(redacted).count(REDACTED) - json_text(args).count(REDACTED))
+                args = redacted
+        return change_texts(args, self.hide_text)
+
+    def _hide_secrets(self, text: str) -> str:
+        if not self._shield.secrets:
+            return text
+        hidden = redact_text(text)
+        if hidden == text or (not text.isascii() and hidden == readable_text(text)):
+            return text
+        self.found["secret"] += max(1, hidden.count(REDACTED) - text.count(REDACTED))
+        return hidden
+
+    def _name(self, text: str, spans: Sequence[Span]) -> str:
+        parts, done = [], 0
+        for span in spans:
+            parts += [text[done : span.start], self._placeholder(span.kind, text[span.start : span.end])]
+            done = span.end
+            self.found[span.kind] += 1
+        return "".join((*parts, text[done:]))
+
+    def _placeholder(self, kind: str, value: str) -> str:
+        if value not in self.names:
+            if self._taken is None:  # a placeholder that somebody wrote himself must not be filled in
+                self._taken = frozenset(_PLACEHOLDER.findall(" ".join(map(_words, self._messages))))
+            while True:
+                self._counts[kind] += 1
+                name = f"[{kind.upper()}_{self._counts[kind]}]"
+                if name not in self._taken:
+                    break
+            self.names[value] = name
+        return self.names[value]
+
+
+_seen: Final = Recent[tuple[Span, ...]](20_000)
+"""Where private data stands in texts without secrets: a prompt is sent again with every call of a step.
+
+A secret that becomes known only after a text was sent is not looked for in that text again."""
+
+
+def _words(message: BaseMessage) -> str:
+    """Everything a message says, to look for placeholders in it."""
+    return repr((message.content, message.additional_kwargs, getattr(message, "tool_calls", ()))) + repr(
+        getattr(message, "invalid_tool_calls", ())
+    )
+
+
+def _unknown(word: str) -> str:
+    return (
+        f"{word!r} is nothing that can be redacted; use secrets, pii, none, or kinds of pii: {', '.join(sorted(KINDS))}"
+    )
