@@ -7,7 +7,7 @@ from pathlib import Path
 
 from signoff.desk.terminal import print_json
 from signoff.errors import MissingExtra
-from signoff.graphs.catalog import team_graph
+from signoff.graphs.teams.catalog import team_graph
 
 
 def draw_team(name: str, *, png: Path | None, json: bool) -> None:

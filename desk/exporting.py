@@ -19,8 +19,8 @@ from signoff.errors import CannotExport, SettingsError
 from signoff.fleet.history import read_story
 from signoff.fleet.rehearsal import Ending, rehearse
 from signoff.fleet.run import Run
-from signoff.graphs.catalog import rebuild_team
 from signoff.graphs.team import Team
+from signoff.graphs.teams.catalog import rebuild_team
 from signoff.settings import Settings, load_settings
 
 _SHOWN = 100

@@ -11,8 +11,8 @@ from signoff.agents.run_context import budgets_of
 from signoff.checkpoints.opening import configured_ledger
 from signoff.errors import RunBusy, SettingsError, UnknownRun
 from signoff.fleet.run import Run
-from signoff.graphs.report import report_team
 from signoff.graphs.team import Team
+from signoff.graphs.teams.report import report_team
 from signoff.settings import Settings
 
 MOST_AT_ONCE = 4

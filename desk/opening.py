@@ -14,7 +14,7 @@ from signoff.agents.run_context import budgets_of
 from signoff.agents.tracing import set_up
 from signoff.checkpoints.ledger.budgets.model import Budget
 from signoff.errors import SettingsError, SourcesMissing, UnknownTeam
-from signoff.graphs.catalog import TEAMS
+from signoff.graphs.teams.catalog import TEAMS
 from signoff.settings import Settings, load_settings
 
 

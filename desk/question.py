@@ -16,8 +16,8 @@ from rich.text import Text
 from signoff.checkpoints.ledger.approval import Approval
 from signoff.desk.terminal import say, visible
 from signoff.errors import BadAnswer
-from signoff.graphs.answers import Decision, read_edit
-from signoff.graphs.gate import describe
+from signoff.graphs.approval.answers import Decision, read_edit
+from signoff.graphs.nodes.gate import describe
 from signoff.tools.action import Action
 
 _LONG = 60

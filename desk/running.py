@@ -23,14 +23,14 @@ from signoff.desk.taping import Taping, check_dry, check_new, read_recorded, tap
 from signoff.desk.terminal import can_ask, command, print_json, say
 from signoff.errors import BadAnswer, ChangedSince, NotAllowed, RunBusy, RunElsewhere, SignoffError, StoreError
 from signoff.fleet.run import Run
-from signoff.graphs.answers import Decision
-from signoff.graphs.catalog import TEAMS
-from signoff.graphs.control import CONTROLS
-from signoff.graphs.decision import decide
-from signoff.graphs.gate import standing_after
-from signoff.graphs.policy import Ruling
-from signoff.graphs.report import report_team
+from signoff.graphs.approval.answers import Decision
+from signoff.graphs.approval.decision import decide
+from signoff.graphs.approval.questions import CONTROLS
+from signoff.graphs.nodes.gate import standing_after
+from signoff.graphs.policy.policy import Ruling
 from signoff.graphs.state import RAISE_BUDGET, PlanStep
+from signoff.graphs.teams.catalog import TEAMS
+from signoff.graphs.teams.report import report_team
 from signoff.settings import Settings, load_settings
 from signoff.tools.action import Action
 

@@ -12,7 +12,7 @@ from signoff.checkpoints.opening import configured_ledger, configured_saver
 from signoff.checkpoints.redaction import redact
 from signoff.errors import CannotExport, RunElsewhere
 from signoff.fleet.run import Run
-from signoff.graphs.control import CONTROLS, SETTLE_OUTCOME
+from signoff.graphs.approval.questions import CONTROLS, SETTLE_OUTCOME
 from signoff.graphs.state import RAISE_BUDGET
 from signoff.settings import Settings, load_settings
 

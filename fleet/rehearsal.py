@@ -34,10 +34,10 @@ from signoff.checkpoints.redaction import redact
 from signoff.errors import ActionFailed, SignoffError, StoreError, TeamError, WorkFailed
 from signoff.fleet.history import FORMAT, Story, own_arguments, read_ending
 from signoff.fleet.run import Run
-from signoff.graphs.answers import Decision
-from signoff.graphs.catalog import rebuild_team
-from signoff.graphs.decision import decide
+from signoff.graphs.approval.answers import Decision
+from signoff.graphs.approval.decision import decide
 from signoff.graphs.team import Team
+from signoff.graphs.teams.catalog import rebuild_team
 from signoff.settings import Settings
 from signoff.tools.action import Action, Proposal
 

@@ -29,14 +29,14 @@ from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import NothingAsked, RunBusy, RunElsewhere, SeveralAsked, SignoffError, StoreError, UnknownApproval
 from signoff.fleet.display import run_html, run_markdown
 from signoff.fleet.events import Event, Watch, read_events
-from signoff.graphs.answers import Decision, read_edit
-from signoff.graphs.catalog import rebuild_team
-from signoff.graphs.control import CONTROLS
-from signoff.graphs.decision import decide
-from signoff.graphs.intake import read_goal
-from signoff.graphs.opening import first_decided
+from signoff.graphs.approval.answers import Decision, read_edit
+from signoff.graphs.approval.decision import decide
+from signoff.graphs.approval.opening import first_decided
+from signoff.graphs.approval.questions import CONTROLS
+from signoff.graphs.nodes.intake import read_goal
 from signoff.graphs.state import PlanStep
 from signoff.graphs.team import Team
+from signoff.graphs.teams.catalog import rebuild_team
 from signoff.settings import Settings, load_settings
 from signoff.tools.action import Action
 from signoff.tools.broker.broker import open_broker

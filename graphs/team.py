@@ -14,17 +14,17 @@ from signoff.checkpoints.ledger.budgets.model import Budget, budget_of
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.errors import TeamError
-from signoff.graphs.act import build_act
-from signoff.graphs.budgeting import Account
-from signoff.graphs.control import CONTROLS
-from signoff.graphs.gate import build_gate
-from signoff.graphs.intake import build_finish, build_intake
-from signoff.graphs.opening import Actions, Opening
-from signoff.graphs.policy import Policy, Rate, Ruling
-from signoff.graphs.routing import order_agents
+from signoff.graphs.approval.budgeting import Account
+from signoff.graphs.approval.opening import Actions, Opening
+from signoff.graphs.approval.questions import CONTROLS
+from signoff.graphs.nodes.act import build_act
+from signoff.graphs.nodes.agent import build_step
+from signoff.graphs.nodes.gate import build_gate
+from signoff.graphs.nodes.intake import build_finish, build_intake
+from signoff.graphs.nodes.supervisor import Supervisor, build_supervisor
+from signoff.graphs.policy.policy import Policy, Rate, Ruling
+from signoff.graphs.routing.routing import order_agents
 from signoff.graphs.state import TeamInput, TeamState
-from signoff.graphs.step import build_step
-from signoff.graphs.supervisor import Supervisor, build_supervisor
 from signoff.settings import load_settings
 from signoff.tools.action import Action
 from signoff.tools.broker.broker import open_broker

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from signoff.checkpoints.saver.saver import SqliteCheckpointer
     from signoff.errors import SignoffError
     from signoff.fleet.run import Run
-    from signoff.graphs.patterns import Above, Below, Between, Exactly, Matches, Not, OneOf
-    from signoff.graphs.policy import Policy, Rate
-    from signoff.graphs.report import report_team
-    from signoff.graphs.rules import Ask, When
-    from signoff.graphs.supervisor import Supervisor
+    from signoff.graphs.nodes.supervisor import Supervisor
+    from signoff.graphs.policy.patterns import Above, Below, Between, Exactly, Matches, Not, OneOf
+    from signoff.graphs.policy.policy import Policy, Rate
+    from signoff.graphs.policy.rules import Ask, When
     from signoff.graphs.team import Team
+    from signoff.graphs.teams.report import report_team
     from signoff.settings import Settings
     from signoff.tools.action import Action, Proposal
     from signoff.tools.search.sources import Sources
@@ -74,43 +74,43 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Above": "graphs.patterns",
+    "Above": "graphs.policy.patterns",
     "Action": "tools.action",
     "Agent": "agents.agent",
     "Analysis": "agents.artifacts",
     "Artifact": "agents.artifacts",
-    "Ask": "graphs.rules",
-    "Below": "graphs.patterns",
-    "Between": "graphs.patterns",
+    "Ask": "graphs.policy.rules",
+    "Below": "graphs.policy.patterns",
+    "Between": "graphs.policy.patterns",
     "Budget": "checkpoints.ledger.budgets.model",
     "CommandHook": "checkpoints.ledger.notifications.hooks",
     "Draft": "agents.artifacts",
     "Evidence": "agents.artifacts",
-    "Exactly": "graphs.patterns",
+    "Exactly": "graphs.policy.patterns",
     "Ledger": "checkpoints.ledger.ledger",
     "Limits": "agents.agent",
-    "Matches": "graphs.patterns",
-    "Not": "graphs.patterns",
-    "OneOf": "graphs.patterns",
-    "Policy": "graphs.policy",
+    "Matches": "graphs.policy.patterns",
+    "Not": "graphs.policy.patterns",
+    "OneOf": "graphs.policy.patterns",
+    "Policy": "graphs.policy.policy",
     "Proposal": "tools.action",
     "Quote": "agents.artifacts",
-    "Rate": "graphs.policy",
+    "Rate": "graphs.policy.policy",
     "Review": "agents.artifacts",
     "Run": "fleet.run",
     "Settings": "settings",
     "SignoffError": "errors",
     "Sources": "tools.search.sources",
     "SqliteCheckpointer": "checkpoints.saver.saver",
-    "Supervisor": "graphs.supervisor",
+    "Supervisor": "graphs.nodes.supervisor",
     "Task": "agents.agent",
     "Team": "graphs.team",
     "Verdict": "agents.artifacts",
     "Webhook": "checkpoints.ledger.notifications.hooks",
-    "When": "graphs.rules",
+    "When": "graphs.policy.rules",
     "load_models": "agents.models.registry",
     "open_saver": "checkpoints.opening",
-    "report_team": "graphs.report",
+    "report_team": "graphs.teams.report",
     "tool": "tools.tool",
 }
 

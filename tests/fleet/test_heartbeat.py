@@ -11,7 +11,7 @@ from signoff import Agent, Artifact, Ledger, Run, Task, Team
 from signoff.checkpoints import clock
 from signoff.checkpoints.ledger.schema import runs
 from signoff.desk.listing import list_runs, show_run, standing
-from signoff.graphs.heartbeat import Heart
+from signoff.graphs.nodes.heartbeat import Heart
 
 
 class Facts(Artifact):

@@ -10,7 +10,7 @@ from signoff import Action
 from signoff.checkpoints.ledger.approval import Approval
 from signoff.checkpoints.ledger.authority import Authority
 from signoff.errors import BadAnswer
-from signoff.graphs.answers import Decision, read_answer
+from signoff.graphs.approval.answers import Decision, read_answer
 
 
 class Payment(BaseModel):

@@ -8,7 +8,7 @@ from langgraph.types import Command
 from pydantic import BaseModel
 
 from signoff import Action, Agent, Artifact, Ledger, Policy, Run, Team, Verdict
-from signoff.graphs.gate import FLAGGED
+from signoff.graphs.nodes.gate import FLAGGED
 from signoff.testing import ScriptedModel, calls, gives
 from signoff.tools.tool import tool
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signoff.errors import TeamError, Undecidable
-from signoff.graphs import patterns
-from signoff.graphs.patterns import Above, Below, Between, Exactly, Matches, Not, OneOf, as_pattern
+from signoff.graphs.policy import patterns
+from signoff.graphs.policy.patterns import Above, Below, Between, Exactly, Matches, Not, OneOf, as_pattern
 
 NAN, INFINITE = float("nan"), float("inf")
 WRONG_KINDS: list[Any] = [None, True, [1], {"a": 1}, (1,), object()]

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from signoff import Action, Policy
 from signoff.checkpoints.ledger.authority import Authority, Requirement
 from signoff.errors import TeamError
-from signoff.graphs.patterns import Above, Below, Not, OneOf
-from signoff.graphs.policy import Rate, Ruling
-from signoff.graphs.rules import Ask, When
+from signoff.graphs.policy.patterns import Above, Below, Not, OneOf
+from signoff.graphs.policy.policy import Rate, Ruling
+from signoff.graphs.policy.rules import Ask, When
 
 SMALL = When("allow", to="ann", euros=Below(100))
 PAY = Policy({"pay": [SMALL, When("deny", to="eve"), Ask(role="finance")], "note": "allow", "wipe": "deny"})

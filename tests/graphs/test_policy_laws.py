@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signoff import Policy
-from signoff.graphs.patterns import Above, Below, Between, Matches, Not, OneOf
-from signoff.graphs.policy import Rate, Ruling
-from signoff.graphs.rules import Ask, When
+from signoff.graphs.policy.patterns import Above, Below, Between, Matches, Not, OneOf
+from signoff.graphs.policy.policy import Rate, Ruling
+from signoff.graphs.policy.rules import Ask, When
 
 LONG = settings(max_examples=150, deadline=None)
 STRICTNESS = {"allow": 0, "ask": 1, "deny": 2}

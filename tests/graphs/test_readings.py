@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validat
 
 from signoff import Action
 from signoff.errors import BadAnswer, TeamError
-from signoff.graphs.answers import read_answer
-from signoff.graphs.gate import describe
+from signoff.graphs.approval.answers import read_answer
+from signoff.graphs.nodes.gate import describe
 
 ACCOUNTS = {"ann": "ann"}
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from signoff.errors import RunBusy
-from signoff.graphs.act import perform
+from signoff.graphs.nodes.act import perform
 
 APPROVE = {"decisions": [{"type": "approve"}]}
 

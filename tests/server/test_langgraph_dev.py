@@ -63,7 +63,7 @@ def client(home: Path, request: pytest.FixtureRequest) -> Iterator[SyncLangGraph
         "The difference between high and low water is called the tidal range.\n"
     )
     (home / "patient.py").write_text(PATIENT)
-    graphs = {"agent": "signoff.graphs.report:graph", "patient": "./patient.py:graph"}
+    graphs = {"agent": "signoff.graphs.teams.report:graph", "patient": "./patient.py:graph"}
     config: dict[str, Any] = {"dependencies": ["."], "graphs": graphs}
     if request.param == "our saver":
         config["checkpointer"] = {"path": "signoff.checkpoints.saver.langgraph_server.checkpointer"}

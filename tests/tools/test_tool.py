@@ -15,7 +15,7 @@ from signoff.agents.agent import Agent
 from signoff.agents.artifacts import Artifact
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import TeamError
-from signoff.graphs.policy import Policy
+from signoff.graphs.policy.policy import Policy
 from signoff.graphs.team import Team
 from signoff.testing import ScriptedModel, calls, gives
 from signoff.tools.action import Action

@@ -22,7 +22,7 @@ from signoff import Ledger
 from signoff.checkpoints.ledger.approval import Question
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import AlreadyDecided, RunBusy
-from signoff.graphs.act import perform
+from signoff.graphs.nodes.act import perform
 
 PEOPLE = 8
 PATIENCE = 120.0

@@ -24,7 +24,7 @@ from payments import Bank, Kind, Person, Verdict, build_team, config_of, drive
 
 from signoff import Ledger
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
-from signoff.graphs.act import perform
+from signoff.graphs.nodes.act import perform
 
 WAYS = ("answer", "continue", "decide")
 """How the run is taken up again: the answer is sent once more, nothing is sent, or it is decided at the desk."""

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from signoff import Action, Agent, Artifact, Ledger, Policy, Task, Team
 from signoff.checkpoints.ledger.approval import Approval
-from signoff.graphs.control import SETTLE_OUTCOME
+from signoff.graphs.approval.questions import SETTLE_OUTCOME
 
 Kind = Literal["plain", "reconcile", "idempotent"]
 """What the bank offers: nothing, a look at what was paid, or that it ignores a key it has seen."""

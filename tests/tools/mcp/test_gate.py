@@ -12,8 +12,8 @@ from signoff.agents.artifacts import Artifact
 from signoff.checkpoints.canonical import digest
 from signoff.errors import ActionFailed, BadAnswer, McpLost
 from signoff.fleet.run import Run
-from signoff.graphs.policy import Policy
-from signoff.graphs.rules import When
+from signoff.graphs.policy.policy import Policy
+from signoff.graphs.policy.rules import When
 from signoff.graphs.team import Team
 from signoff.tools.action import Action, Proposal
 from signoff.tools.mcp.accepted import Accepted

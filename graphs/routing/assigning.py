@@ -9,9 +9,9 @@ from typing import Any
 
 from signoff.agents.agent import Agent
 from signoff.agents.models.tiers import Tiers
-from signoff.graphs.plan import failures_in_a_row
-from signoff.graphs.progress import NUDGE, PAUSE, STRONGER, find_circle, find_idleness
-from signoff.graphs.routing import candidates, judge, rejections
+from signoff.graphs.routing.plan import failures_in_a_row
+from signoff.graphs.routing.progress import NUDGE, PAUSE, STRONGER, find_circle, find_idleness
+from signoff.graphs.routing.routing import candidates, judge, rejections
 from signoff.graphs.state import Assignment, PlanStep, TeamState, unheard, what_was_said
 
 

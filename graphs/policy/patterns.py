@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from signoff.errors import TeamError, Undecidable
-from signoff.graphs.globs import compile_glob, trick_in
+from signoff.graphs.policy.globs import compile_glob, trick_in
 
 _KINDS = {
     str: "text",

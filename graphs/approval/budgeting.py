@@ -14,7 +14,7 @@ from signoff.agents.usage import NO_USAGE, Usage
 from signoff.checkpoints.ledger.budgets.model import NO_LIMIT, Budget
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import BudgetExhausted
-from signoff.graphs.control import Raise, describe_scope, store_proposal
+from signoff.graphs.approval.questions import Raise, describe_scope, store_proposal
 from signoff.graphs.state import RAISE_BUDGET, StoredProposal, TeamState
 from signoff.settings import load_settings
 from signoff.tools.action import Proposal

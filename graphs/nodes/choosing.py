@@ -15,8 +15,8 @@ from signoff.agents.agent import Agent
 from signoff.agents.models.tiers import Tiers, tiers_of
 from signoff.agents.usage import NO_USAGE, Usage, call_usage
 from signoff.errors import BudgetExhausted, ModelRefused, SettingsError, StoreError, TapeError, UnknownPrice
-from signoff.graphs.assigning import Open, Pause, instructions_of
-from signoff.graphs.routing import judge
+from signoff.graphs.routing.assigning import Open, Pause, instructions_of
+from signoff.graphs.routing.routing import judge
 from signoff.graphs.state import Assignment, TeamState
 
 _INSTRUCTIONS = (

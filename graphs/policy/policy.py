@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from signoff.checkpoints.ledger.authority import Authority
 from signoff.errors import TeamError, Undecidable
-from signoff.graphs.rules import MOST_HOURS, Ask, Rule, Verdict, When, check_rule, is_span, listed, shortened
+from signoff.graphs.policy.rules import MOST_HOURS, Ask, Rule, Verdict, When, check_rule, is_span, listed, shortened
 from signoff.tools.action import Action
 
 _STRICTNESS = ("allow", "ask", "deny")

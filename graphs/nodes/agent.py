@@ -17,13 +17,13 @@ from signoff.agents.runner import StepFailed, StepHeld, Work, ado_work, do_work
 from signoff.agents.safety.injection import find_orders
 from signoff.agents.safety.provenance import flags_for
 from signoff.agents.usage import NO_USAGE, Usage, add_usage
-from signoff.graphs.budgeting import Account, ask_for_budget
-from signoff.graphs.control import store_proposal
-from signoff.graphs.heartbeat import HEART
-from signoff.graphs.node import TeamNode
-from signoff.graphs.plan import revise_plan
-from signoff.graphs.progress import followed_by, turn_failed, turn_given
-from signoff.graphs.routing import order_agents, rejections
+from signoff.graphs.approval.budgeting import Account, ask_for_budget
+from signoff.graphs.approval.questions import store_proposal
+from signoff.graphs.nodes.heartbeat import HEART
+from signoff.graphs.nodes.node import TeamNode
+from signoff.graphs.routing.plan import revise_plan
+from signoff.graphs.routing.progress import followed_by, turn_failed, turn_given
+from signoff.graphs.routing.routing import order_agents, rejections
 from signoff.graphs.state import StoredArtifact, TeamState, Update, end_step, unheard, what_was_said
 from signoff.tools.action import Proposal
 

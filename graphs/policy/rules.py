@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from signoff.checkpoints.ledger.authority import Authority, Requirement
 from signoff.errors import TeamError, Undecidable
-from signoff.graphs.patterns import Given, Pattern, as_pattern
+from signoff.graphs.policy.patterns import Given, Pattern, as_pattern
 
 MOST_HOURS = 100_000
 _MOST_PEOPLE = 100

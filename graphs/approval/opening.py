@@ -10,11 +10,11 @@ from signoff.checkpoints import clock
 from signoff.checkpoints.canonical import digest
 from signoff.checkpoints.ledger.approval import Approval, Question
 from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.graphs.answers import misfit
-from signoff.graphs.budgeting import may_raise
-from signoff.graphs.control import CONTROLS, SETTLE_OUTCOME
-from signoff.graphs.decision import Rules
-from signoff.graphs.policy import Rate, Ruling
+from signoff.graphs.approval.answers import misfit
+from signoff.graphs.approval.budgeting import may_raise
+from signoff.graphs.approval.decision import Rules
+from signoff.graphs.approval.questions import CONTROLS, SETTLE_OUTCOME
+from signoff.graphs.policy.policy import Rate, Ruling
 from signoff.graphs.state import RAISE_BUDGET, StoredProposal
 from signoff.tools.action import Action
 

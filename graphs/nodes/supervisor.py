@@ -17,13 +17,13 @@ from signoff.agents.models.tiers import Tiers
 from signoff.agents.run_context import paying
 from signoff.agents.usage import NO_USAGE, Usage, add_usage
 from signoff.errors import BudgetExhausted
-from signoff.graphs.assigning import Limits, Open, Pause, assign, limit_reached, tell
-from signoff.graphs.budgeting import SUPERVISOR, Account, ask_for_budget
-from signoff.graphs.choosing import Chooser, choose_without
-from signoff.graphs.control import pause
-from signoff.graphs.node import TeamNode
-from signoff.graphs.plan import revise_plan
-from signoff.graphs.routing import is_complete, order_agents
+from signoff.graphs.approval.budgeting import SUPERVISOR, Account, ask_for_budget
+from signoff.graphs.approval.questions import pause
+from signoff.graphs.nodes.choosing import Chooser, choose_without
+from signoff.graphs.nodes.node import TeamNode
+from signoff.graphs.routing.assigning import Limits, Open, Pause, assign, limit_reached, tell
+from signoff.graphs.routing.plan import revise_plan
+from signoff.graphs.routing.routing import is_complete, order_agents
 from signoff.graphs.state import Assignment, StoredProposal, TeamState, Update, was_refused
 from signoff.settings import load_settings
 

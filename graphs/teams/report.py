@@ -18,8 +18,8 @@ from signoff.agents.roles.analyst import analyst
 from signoff.agents.roles.researcher import researcher
 from signoff.agents.roles.reviewer import reviewer
 from signoff.agents.roles.writer import writer
-from signoff.graphs.policy import Policy
-from signoff.graphs.supervisor import Supervisor
+from signoff.graphs.nodes.supervisor import Supervisor
+from signoff.graphs.policy.policy import Policy
 from signoff.graphs.team import Builder, Team
 from signoff.settings import Settings, load_settings
 from signoff.tools.action import Proposal

@@ -26,11 +26,11 @@ from signoff.checkpoints.ledger.approval import Approval
 from signoff.checkpoints.ledger.authority import Person
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import AlreadyDecided, BadAnswer, SignoffError
-from signoff.graphs.answers import Decision, read_answer
+from signoff.graphs.approval.answers import Decision, read_answer
+from signoff.graphs.approval.decision import decide, denial
+from signoff.graphs.approval.opening import NO_ACTION, Opening, first_decided, is_of
+from signoff.graphs.approval.questions import SETTLE_OUTCOME
 from signoff.graphs.caller import calling_person, is_own_run
-from signoff.graphs.control import SETTLE_OUTCOME
-from signoff.graphs.decision import decide, denial
-from signoff.graphs.opening import NO_ACTION, Opening, first_decided, is_of
 from signoff.graphs.state import (
     NodeWithConfig,
     Outcome,

@@ -16,13 +16,13 @@ from signoff.checkpoints.ledger.effects import Effect
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.process_identity import current_owner
 from signoff.errors import ActionFailed, AlreadyDecided, RunBusy
-from signoff.graphs.budgeting import raised_by
+from signoff.graphs.approval.budgeting import raised_by
+from signoff.graphs.approval.opening import Actions, is_of
+from signoff.graphs.approval.questions import SETTLE_OUTCOME, ask_outcome, describe_scope
 from signoff.graphs.caller import is_own_run
-from signoff.graphs.claim import KeptClaim, keepable
-from signoff.graphs.control import SETTLE_OUTCOME, ask_outcome, describe_scope
-from signoff.graphs.deadline import TimeIsOver, call_within
-from signoff.graphs.gate import outcome_message
-from signoff.graphs.opening import Actions, is_of
+from signoff.graphs.nodes.claim import KeptClaim, keepable
+from signoff.graphs.nodes.deadline import TimeIsOver, call_within
+from signoff.graphs.nodes.gate import outcome_message
 from signoff.graphs.state import (
     CONTINUE_RUN,
     RAISE_BUDGET,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from signoff.agents.agent import Agent
-from signoff.graphs.routing import Artifacts, judge
+from signoff.graphs.routing.routing import Artifacts, judge
 from signoff.graphs.state import Assignment, PlanStep, ended_steps, plan_step
 
 

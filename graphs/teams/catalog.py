@@ -12,7 +12,7 @@ from signoff.settings import Settings
 if TYPE_CHECKING:
     from signoff.graphs.team import Builder, Team
 
-TEAMS = {"report": "signoff.graphs.report"}
+TEAMS = {"report": "signoff.graphs.teams.report"}
 """Each module has `graph()` for servers, `build_graph()` for drawings, `rebuild(options, settings)` for resuming."""
 
 

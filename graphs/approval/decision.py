@@ -9,9 +9,9 @@ from signoff.checkpoints.ledger.approval import Approval
 from signoff.checkpoints.ledger.authority import Authority, Person
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import BadAnswer
-from signoff.graphs.answers import Decision
-from signoff.graphs.control import CONTROLS
-from signoff.graphs.policy import Ruling
+from signoff.graphs.approval.answers import Decision
+from signoff.graphs.approval.questions import CONTROLS
+from signoff.graphs.policy.policy import Ruling
 
 Rules = Callable[[str, str, Mapping[str, Any]], Ruling]
 """What policy says of an action that a role proposes with these arguments."""

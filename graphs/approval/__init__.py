@@ -1,0 +1,1 @@
+"""Questions to people: how they are opened, answered and decided."""

@@ -1,0 +1,1 @@
+"""The nodes of a team's graph: intake, supervisor, agents, gate, act."""

@@ -1,0 +1,1 @@
+"""Policy: which action is allowed, asked about or denied, by tool and argument."""

@@ -1,0 +1,1 @@
+"""Who works next: rules from needs and gives, plans, progress."""

@@ -1,0 +1,1 @@
+"""The ready-made teams, and where they are found by name."""
