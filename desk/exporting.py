@@ -16,8 +16,8 @@ from rich.console import Console
 from signoff.checkpoints.opening import configured_ledger
 from signoff.desk.terminal import print_json, say
 from signoff.errors import CannotExport, SettingsError
-from signoff.fleet.history import read_story
-from signoff.fleet.rehearsal import Ending, rehearse
+from signoff.fleet.replay.history import read_story
+from signoff.fleet.replay.replay import Ending, rehearse
 from signoff.fleet.run import Run
 from signoff.graphs.team import Team
 from signoff.graphs.teams.catalog import rebuild_team
@@ -34,7 +34,7 @@ It fails if the team would take another route today, propose something else, or 
 
 from pathlib import Path
 
-from signoff.fleet.rehearsal import rehearse
+from signoff.fleet.replay.replay import rehearse
 {imports}
 STORY = Path(__file__).with_suffix(".json")
 

@@ -27,8 +27,8 @@ from signoff.checkpoints.opening import configured_ledger, configured_saver
 from signoff.checkpoints.process_identity import current_owner
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import NothingAsked, RunBusy, RunElsewhere, SeveralAsked, SignoffError, StoreError, UnknownApproval
-from signoff.fleet.display import run_html, run_markdown
 from signoff.fleet.events import Event, Watch, read_events
+from signoff.fleet.notebook import run_html, run_markdown
 from signoff.graphs.approval.answers import Decision, read_edit
 from signoff.graphs.approval.decision import decide
 from signoff.graphs.approval.opening import first_decided

@@ -32,7 +32,7 @@ from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.schema import approvals
 from signoff.checkpoints.redaction import redact
 from signoff.errors import ActionFailed, SignoffError, StoreError, TeamError, WorkFailed
-from signoff.fleet.history import FORMAT, Story, own_arguments, read_ending
+from signoff.fleet.replay.history import FORMAT, Story, own_arguments, read_ending
 from signoff.fleet.run import Run
 from signoff.graphs.approval.answers import Decision
 from signoff.graphs.approval.decision import decide

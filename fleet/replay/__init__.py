@@ -1,0 +1,1 @@
+"""Runs told again: their history, and their replay as a test."""
