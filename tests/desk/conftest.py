@@ -53,7 +53,7 @@ def documents(home: Path) -> Path:
 
 @pytest.fixture
 def signoff(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Signoff:
-    from signoff.desk.cli import main
+    from signoff.desk.cli.app import main
 
     def call(*words: object) -> Said:
         monkeypatch.setattr(sys, "argv", ["signoff", *map(str, words)])

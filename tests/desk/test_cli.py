@@ -304,7 +304,7 @@ def test_help_and_version_are_quick_and_import_no_framework(home: Path) -> None:
     code = (
         "import resource, sys\n"
         "sys.argv = ['signoff', '--help']\n"
-        "from signoff.desk.cli import main\n"
+        "from signoff.desk.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'langgraph', 'langchain_core', 'openai', 'sqlalchemy', 'pydantic'} & set(sys.modules)\n"
         "print(sorted(heavy), file=sys.stderr)\n"

@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-import signoff.desk.running  # everything a run needs
+import signoff.desk.cli.run  # everything a run needs
 import signoff.tools.documents.reader  # noqa: F401
-from signoff.desk.cli import main
+from signoff.desk.cli.app import main
 
 QUESTION = "Why does the tide rise and fall?"
 

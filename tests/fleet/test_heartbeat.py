@@ -10,7 +10,7 @@ from sqlalchemy import update
 from signoff import Agent, Artifact, Ledger, Run, Task, Team
 from signoff.checkpoints import clock
 from signoff.checkpoints.ledger.schema import runs
-from signoff.desk.listing import list_runs, show_run, standing
+from signoff.desk.cli.lists import list_runs, show_run, standing
 from signoff.graphs.nodes.heartbeat import Heart
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from signoff.checkpoints.ledger.budgets.usage_log import Kind, Spent
 from signoff.checkpoints.opening import configured_ledger
-from signoff.desk.terminal import print_json, row, say, table
+from signoff.desk.cli.terminal import print_json, row, say, table
 from signoff.settings import load_settings
 
 _NOBODY = {

@@ -14,7 +14,7 @@ from rich.prompt import Prompt
 from rich.text import Text
 
 from signoff.checkpoints.ledger.approval import Approval
-from signoff.desk.terminal import say, visible
+from signoff.desk.cli.terminal import say, visible
 from signoff.errors import BadAnswer
 from signoff.graphs.approval.answers import Decision, read_edit
 from signoff.graphs.nodes.gate import describe

@@ -8,12 +8,12 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from signoff.desk.audit import audit
-from signoff.desk.database import db
-from signoff.desk.faults import check_words, explain, one_of
-from signoff.desk.mcp import mcp
-from signoff.desk.memory import memory
-from signoff.desk.model import model as local_model
+from signoff.desk.cli.audit_group import audit
+from signoff.desk.cli.database import db
+from signoff.desk.cli.faults import check_words, explain, one_of
+from signoff.desk.cli.mcp_group import mcp
+from signoff.desk.cli.memory_group import memory
+from signoff.desk.cli.model_group import model as local_model
 
 app = typer.Typer(
     name="signoff",
@@ -84,15 +84,15 @@ def run(
         raise typer.BadParameter(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
     recorded = None
     if replay is not None:
-        from signoff.desk.taping import read_recorded
+        from signoff.desk.cli.record import read_recorded
 
         found = read_recorded(replay)
         team, question, recorded = team or found.team, question or found.goal, found.settings
-    from signoff.desk.opening import open_run
+    from signoff.desk.cli.opening import open_run
 
     settings = open_run(team, question, sources=sources, out=out, model=model, budget=budget, recorded=recorded)
-    from signoff.desk.running import start_run
-    from signoff.desk.taping import Taping
+    from signoff.desk.cli.record import Taping
+    from signoff.desk.cli.run import start_run
 
     taping = Taping(record, replay)
     raise typer.Exit(start_run(question, settings, yes=yes, json=json, dry_run=dry_run, taping=taping))
@@ -101,8 +101,8 @@ def run(
 @app.command()
 def resume(run: RunId, yes: Yes = False, record: Record = None, replay: Replay = None, json: Json = False) -> None:
     """Go on with a run that was cut off or waits."""
-    from signoff.desk.running import resume_run
-    from signoff.desk.taping import Taping
+    from signoff.desk.cli.record import Taping
+    from signoff.desk.cli.run import resume_run
 
     raise typer.Exit(resume_run(run, yes=yes, json=json, taping=Taping(record, replay)))
 
@@ -115,7 +115,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Make a test of a run: it is played again without its models, and must go as it went."""
-    from signoff.desk.exporting import export_run
+    from signoff.desk.cli.exporting import export_run
 
     export_run(run, test, team=team, json=json)
 
@@ -123,7 +123,7 @@ def export(
 @app.command()
 def runs(limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, json: Json = False) -> None:
     """List the runs, newest first."""
-    from signoff.desk.listing import list_runs
+    from signoff.desk.cli.lists import list_runs
 
     list_runs(limit, json=json)
 
@@ -131,7 +131,7 @@ def runs(limit: Annotated[int, typer.Option(min=1, help="How many, newest first.
 @app.command()
 def show(run: RunId, json: Json = False) -> None:
     """Show a run: plan, decisions, effects, usage."""
-    from signoff.desk.listing import show_run
+    from signoff.desk.cli.lists import show_run
 
     show_run(run, json=json)
 
@@ -145,7 +145,7 @@ def costs(
     json: Json = False,
 ) -> None:
     """Show what calls of models cost, and what the cheaper tiers saved."""
-    from signoff.desk.costs import list_costs
+    from signoff.desk.cli.costs import list_costs
 
     list_costs(by, run, json=json)
 
@@ -153,7 +153,7 @@ def costs(
 @app.command()
 def approvals(json: Json = False) -> None:
     """List what waits for a decision, oldest first."""
-    from signoff.desk.listing import list_approvals
+    from signoff.desk.cli.lists import list_approvals
 
     list_approvals(json=json)
 
@@ -169,7 +169,7 @@ def approve(
     json: Json = False,
 ) -> None:
     """Approve exactly what was shown, and let the run go on."""
-    from signoff.desk.running import Verdict, decide_approval
+    from signoff.desk.cli.run import Verdict, decide_approval
 
     raise typer.Exit(decide_approval(approval, Verdict(kind="approve", by=by, sha256=sha256), go_on=resume, json=json))
 
@@ -183,7 +183,7 @@ def reject(
     json: Json = False,
 ) -> None:
     """Reject it: it does not happen. With a reason, the agent may propose otherwise."""
-    from signoff.desk.running import Verdict, decide_approval
+    from signoff.desk.cli.run import Verdict, decide_approval
 
     raise typer.Exit(decide_approval(approval, Verdict(kind="reject", by=by, said=why), go_on=resume, json=json))
 
@@ -197,7 +197,7 @@ def respond(
     json: Json = False,
 ) -> None:
     """Say something instead of deciding: it does not happen, and the agent reads the message."""
-    from signoff.desk.running import Verdict, decide_approval
+    from signoff.desk.cli.run import Verdict, decide_approval
 
     raise typer.Exit(decide_approval(approval, Verdict(kind="respond", by=by, said=message), go_on=resume, json=json))
 
@@ -211,7 +211,7 @@ def revoke(
     json: Json = False,
 ) -> None:
     """Take an approval back, as long as its action was not called."""
-    from signoff.desk.running import Verdict, decide_approval
+    from signoff.desk.cli.run import Verdict, decide_approval
 
     raise typer.Exit(decide_approval(approval, Verdict(kind="revoke", by=by, said=why), go_on=resume, json=json))
 
@@ -230,7 +230,7 @@ def edit(
     json: Json = False,
 ) -> None:
     """Approve it with other arguments."""
-    from signoff.desk.running import Verdict, decide_approval
+    from signoff.desk.cli.run import Verdict, decide_approval
 
     verdict = Verdict(kind="edit", by=by, changes=changes or [])
     raise typer.Exit(decide_approval(approval, verdict, go_on=resume, json=json))
@@ -248,7 +248,7 @@ def people(
     json: Json = False,
 ) -> None:
     """List who has which role, or change it; policy says which role decides what."""
-    from signoff.desk.listing import list_people
+    from signoff.desk.cli.lists import list_people
 
     list_people(give or [], take or [], by=by, json=json)
 
@@ -263,7 +263,7 @@ def notify(
     json: Json = False,
 ) -> None:
     """Close what has expired, and send the notices that are due."""
-    from signoff.desk.notifying import list_notices, retry_notice, send_notices, watch_notices
+    from signoff.desk.cli.notify import list_notices, retry_notice, send_notices, watch_notices
 
     if newest:
         return list_notices(limit, json=json)
@@ -275,7 +275,7 @@ def notify(
 @app.command("secrets")
 def secrets_(json: Json = False) -> None:
     """Show which secrets tools may use where, and whether they can be read; never a value."""
-    from signoff.desk.secrets import show_secrets
+    from signoff.desk.cli.secrets import show_secrets
 
     show_secrets(json=json)
 
@@ -287,7 +287,7 @@ def graph(
     json: Json = False,
 ) -> None:
     """Draw a team's graph: Mermaid text, or a picture."""
-    from signoff.desk.drawing import draw_team
+    from signoff.desk.cli.drawing import draw_team
 
     draw_team(team, png=png, json=json)
 
@@ -297,14 +297,14 @@ def sources(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of documents.")], json: Json = False
 ) -> None:
     """Index a folder and list what could not be read."""
-    from signoff.desk.listing import list_sources
+    from signoff.desk.cli.lists import list_sources
 
     list_sources(folder, json=json)
 
 
 def main() -> None:
     """Run the command; an expected error is one line on standard error and exit code 1."""
-    from signoff.desk.streams import open_closed_streams
+    from signoff.desk.cli.streams import open_closed_streams
 
     open_closed_streams()
     check_words(sys.argv)

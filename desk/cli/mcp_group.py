@@ -24,7 +24,7 @@ def list_(
     json: Json = False,
 ) -> None:
     """Ask the servers what they offer, and show how it stands to what was accepted."""
-    from signoff.desk.mcp_listing import list_offers
+    from signoff.desk.cli.mcp import list_offers
 
     raise typer.Exit(list_offers(server, servers, json=json))
 
@@ -42,7 +42,7 @@ def accept(
     json: Json = False,
 ) -> None:
     """Let agents have the tools that a server offers now, as they are described now."""
-    from signoff.desk.mcp_listing import accept_offer
+    from signoff.desk.cli.mcp import accept_offer
 
     accept_offer(server, tools or [], servers, sha256=sha256, json=json)
 
@@ -52,7 +52,7 @@ def forget(
     server: Annotated[str, typer.Argument(metavar="SERVER", help="A server that was accepted.")], json: Json = False
 ) -> None:
     """Let agents have none of a server's tools any more."""
-    from signoff.desk.mcp_listing import forget_server
+    from signoff.desk.cli.mcp import forget_server
 
     forget_server(server, json=json)
 
@@ -74,6 +74,6 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a team to an MCP client. It can give goals and ask how runs stand; only people decide."""
-    from signoff.desk.mcp_serving import serve_team
+    from signoff.desk.mcp_server import serve_team
 
     serve_team(team, sources=sources, out=out, model=model, budget=budget, port=port)

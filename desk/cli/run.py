@@ -17,10 +17,10 @@ from signoff.checkpoints.ledger.approval import Approval
 from signoff.checkpoints.ledger.budgets.model import Budget
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
-from signoff.desk.live import usage_text, watch_live
-from signoff.desk.question import ask_person, edit_in_editor, read_change, show_proposal
-from signoff.desk.taping import Taping, check_dry, check_new, read_recorded, taped
-from signoff.desk.terminal import can_ask, command, print_json, say
+from signoff.desk.cli.live import usage_text, watch_live
+from signoff.desk.cli.question import ask_person, edit_in_editor, read_change, show_proposal
+from signoff.desk.cli.record import Taping, check_dry, check_new, read_recorded, taped
+from signoff.desk.cli.terminal import can_ask, command, print_json, say
 from signoff.errors import BadAnswer, ChangedSince, NotAllowed, RunBusy, RunElsewhere, SignoffError, StoreError
 from signoff.fleet.run import Run
 from signoff.graphs.approval.answers import Decision

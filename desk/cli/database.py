@@ -17,7 +17,7 @@ Threads = Annotated[list[str] | None, typer.Argument(metavar="[THREAD]...", help
 @db.command()
 def stats(database: Database = None, json: Json = False) -> None:
     """Show how large the database is and what it holds."""
-    from signoff.desk.keeping import show_stats
+    from signoff.desk.cli.db_file import show_stats
 
     show_stats(database, json=json)
 
@@ -25,7 +25,7 @@ def stats(database: Database = None, json: Json = False) -> None:
 @db.command()
 def check(database: Database = None, json: Json = False) -> None:
     """Check that file, checkpoints and audit log are whole; exit code 1 if not. On PostgreSQL: the audit log."""
-    from signoff.desk.keeping import check_database
+    from signoff.desk.cli.db_file import check_database
 
     raise typer.Exit(check_database(database, json=json))
 
@@ -44,7 +44,7 @@ def prune(
     json: Json = False,
 ) -> None:
     """Delete checkpoints nobody needs and give the space back; runs that go on or wait are spared."""
-    from signoff.desk.pruning import prune_database
+    from signoff.desk.cli.db import prune_database
 
     prune_database(
         threads or [],
@@ -66,7 +66,7 @@ def backup(
     json: Json = False,
 ) -> None:
     """Copy the database as it is now, while it is in use."""
-    from signoff.desk.keeping import back_up
+    from signoff.desk.cli.db_file import back_up
 
     back_up(target, database, force=force, json=json)
 
@@ -81,7 +81,7 @@ def import_(
     json: Json = False,
 ) -> None:
     """Take over all threads from a file of LangGraph's own SqliteSaver."""
-    from signoff.desk.keeping import import_file
+    from signoff.desk.cli.db_file import import_file
 
     raise typer.Exit(import_file(source, types or [], database, json=json))
 
@@ -89,6 +89,6 @@ def import_(
 @db.command()
 def key(json: Json = False) -> None:
     """Make a key for encryption."""
-    from signoff.desk.keeping import print_key
+    from signoff.desk.cli.db_file import print_key
 
     print_key(json=json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from signoff.desk.terminal import print_json
+from signoff.desk.cli.terminal import print_json
 from signoff.errors import MissingExtra
 from signoff.graphs.teams.catalog import team_graph
 

@@ -15,7 +15,7 @@ from signoff.agents.usage import NO_USAGE, Usage
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.runs import RunRecord
 from signoff.checkpoints.opening import configured_ledger
-from signoff.desk.terminal import command, print_json, row, say, table
+from signoff.desk.cli.terminal import command, print_json, row, say, table
 from signoff.errors import SettingsError
 from signoff.settings import load_settings
 
@@ -93,7 +93,7 @@ def _name_and_role(text: str) -> tuple[str, str]:
 
 def show_run(run_id: str, *, json: bool) -> None:
     """Print one run: plan, decisions, effects, usage."""
-    from signoff.desk.live import usage_text
+    from signoff.desk.cli.live import usage_text
     from signoff.fleet.run import read_state
     from signoff.graphs.state import TeamState
 

@@ -20,7 +20,7 @@ from signoff.checkpoints.db.url import is_address
 from signoff.checkpoints.ledger.chain import EMPTY, Head
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
-from signoff.desk.terminal import print_json, say
+from signoff.desk.cli.terminal import print_json, say
 from signoff.errors import NoDatabase, SettingsError
 from signoff.settings import load_settings
 

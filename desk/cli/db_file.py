@@ -19,7 +19,7 @@ from signoff.checkpoints.opening import configured_ledger
 from signoff.checkpoints.saver.encoding.cipher import new_key
 from signoff.checkpoints.saver.official.importer import ImportProgress, import_official
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
-from signoff.desk.terminal import print_json, row, say, table
+from signoff.desk.cli.terminal import print_json, row, say, table
 from signoff.errors import NoDatabase, SettingsError
 from signoff.settings import Settings, load_settings
 

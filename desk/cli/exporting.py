@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from signoff.checkpoints.opening import configured_ledger
-from signoff.desk.terminal import print_json, say
+from signoff.desk.cli.terminal import print_json, say
 from signoff.errors import CannotExport, SettingsError
 from signoff.fleet.replay.history import read_story
 from signoff.fleet.replay.replay import Ending, rehearse

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Column, Table
 
-from signoff.desk.terminal import print_json
+from signoff.desk.cli.terminal import print_json
 from signoff.errors import SettingsError
 from signoff.settings import load_settings
 from signoff.tools.broker.broker import Broker

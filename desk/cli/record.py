@@ -15,7 +15,7 @@ from signoff.agents.models.tiers import tiers_of
 from signoff.agents.replay.cassette import Tape
 from signoff.agents.run_context import Payer, paying
 from signoff.checkpoints.ledger.runs import RunRecord
-from signoff.desk.terminal import say
+from signoff.desk.cli.terminal import say
 from signoff.errors import SettingsError, TapeMiss
 from signoff.fleet.run import Run
 from signoff.graphs.team import Team

@@ -19,8 +19,8 @@ from signoff.checkpoints.db.sqlite import LEDGER_TABLE, tables_in
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.checkpoints.saver.threads import ThreadEntry, list_threads
-from signoff.desk.keeping import opened, size_text
-from signoff.desk.terminal import can_ask, print_json, say
+from signoff.desk.cli.db_file import opened, size_text
+from signoff.desk.cli.terminal import can_ask, print_json, say
 from signoff.errors import SettingsError, UnknownThread
 
 _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from signoff.desk.faults import one_of
+from signoff.desk.cli.faults import one_of
 
 audit = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check and export the audit log.")
 
@@ -29,7 +29,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check that the log is what was written, and that the tables say what it says; exit code 1 if not."""
-    from signoff.desk.auditing import verify_log
+    from signoff.desk.cli.audit import verify_log
 
     raise typer.Exit(verify_log(head or [], anchor, database, json=json))
 
@@ -41,7 +41,7 @@ def anchor(
     json: Json = False,
 ) -> None:
     """Note down the log's present head in a file outside the database, for `audit verify --anchor`."""
-    from signoff.desk.auditing import anchor_head
+    from signoff.desk.cli.audit import anchor_head
 
     anchor_head(file, database, json=json)
 
@@ -58,6 +58,6 @@ def export(
     json: Json = False,
 ) -> None:
     """Write out the log, with what each entry's hash is made of, so that anybody can recompute it."""
-    from signoff.desk.auditing import export_log
+    from signoff.desk.cli.audit import export_log
 
     export_log(run, format, out, database, force=force, json=json)

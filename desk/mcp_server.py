@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from signoff.desk.cli.opening import open_run
+from signoff.desk.cli.terminal import say
 from signoff.desk.mcp_runs import Finished, Runs, Standing
-from signoff.desk.opening import open_run
-from signoff.desk.terminal import say
 from signoff.errors import SettingsError
 from signoff.settings import Settings
 from signoff.tools.mcp.session import need_sdk

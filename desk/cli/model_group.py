@@ -23,7 +23,7 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a model to OpenAI clients of this machine until Ctrl-C; fetches it first if it is not there."""
-    from signoff.desk.serving import serve_model
+    from signoff.desk.cli.model import serve_model
 
     serve_model(model, port=port, context=context, api_key=api_key)
 
@@ -31,7 +31,7 @@ def serve(
 @model.command("list")
 def list_(json: Json = False) -> None:
     """List the models that can be fetched, and where they are."""
-    from signoff.desk.serving import list_models
+    from signoff.desk.cli.model import list_models
 
     list_models(json=json)
 
@@ -41,6 +41,6 @@ def fetch(
     model: Annotated[str, typer.Argument(metavar="NAME", help="A name from `model list`.")], json: Json = False
 ) -> None:
     """Fetch a model with pip, to serve it later."""
-    from signoff.desk.serving import fetch_model
+    from signoff.desk.cli.model import fetch_model
 
     fetch_model(model, json=json)

@@ -16,7 +16,7 @@ from rich.text import Text
 from signoff.agents.extractive.text import counted
 from signoff.agents.usage import NO_USAGE, Usage
 from signoff.checkpoints.ledger.budgets.model import NO_LIMIT, Budget
-from signoff.desk.terminal import say, visible
+from signoff.desk.cli.terminal import say, visible
 from signoff.fleet.events import Event, Watch
 from signoff.graphs.state import PlanStep
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from signoff.agents.models.local import WEIGHTS, Watch, Weights, fetch_weights, is_fetched, is_gguf, weights_path
-from signoff.desk.terminal import print_json, row, say, table
+from signoff.desk.cli.terminal import print_json, row, say, table
 from signoff.errors import MissingExtra, ModelNotServed, SettingsError
 
 _HOST = "127.0.0.1"

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from signoff.agents.safety.injection import find_orders
 from signoff.checkpoints.canonical import digest
-from signoff.desk.terminal import can_ask, command, print_json, say
+from signoff.desk.cli.terminal import can_ask, command, print_json, say
 from signoff.errors import McpUnusable, SettingsError
 from signoff.settings import load_settings
 from signoff.tools.broker.broker import open_broker

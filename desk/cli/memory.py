@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from signoff.desk.terminal import can_ask, print_json, say
+from signoff.desk.cli.terminal import can_ask, print_json, say
 from signoff.errors import SettingsError
 from signoff.settings import Settings, load_settings
 from signoff.tools.memory.item import Remembered

@@ -17,7 +17,7 @@ Run = Annotated[str | None, typer.Option(metavar="RUN", help="Only what this run
 @memory.command("list")
 def list_(team: Team = None, run: Run = None, json: Json = False) -> None:
     """List the memories, oldest first, with where they came from."""
-    from signoff.desk.remembering import list_memories
+    from signoff.desk.cli.memory import list_memories
 
     list_memories(team, run, json=json)
 
@@ -28,7 +28,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a memory: all of it, and where it came from."""
-    from signoff.desk.remembering import show_memory
+    from signoff.desk.cli.memory import show_memory
 
     show_memory(memory, json=json)
 
@@ -44,7 +44,7 @@ def forget(
     json: Json = False,
 ) -> None:
     """Delete memories for good; the audit log says who did, not what they said."""
-    from signoff.desk.remembering import forget_memories
+    from signoff.desk.cli.memory import forget_memories
 
     forget_memories(memories or [], run, expired=expired, why=why, by=by, yes=yes, json=json)
 
@@ -57,6 +57,6 @@ def export(
     json: Json = False,
 ) -> None:
     """Write out the memories as JSON Lines, with where they came from."""
-    from signoff.desk.remembering import export_memories
+    from signoff.desk.cli.memory import export_memories
 
     export_memories(team, out, force=force, json=json)
