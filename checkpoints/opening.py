@@ -56,7 +56,7 @@ def open_saver(
 
 def configured_saver(settings: Settings) -> Opening:
     """The saver of the database and the key that the settings name; a database of signoff 0.1 is brought up to date."""
-    from signoff.checkpoints.saver.official.migration import migrate
+    from signoff.checkpoints.saver.official.importer import migrate
     from signoff.checkpoints.saver.saver import SqliteCheckpointer
 
     key = settings.encryption_key.get_secret_value() if settings.encryption_key is not None else None

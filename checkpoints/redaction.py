@@ -17,8 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import BaseModel, SecretStr
 
 from signoff.checkpoints.canonical import readable_text
-from signoff.checkpoints.secret_patterns import Cover, covers
-from signoff.checkpoints.secret_texts import REDACTED, hide_patterns
+from signoff.checkpoints.secret_patterns import REDACTED, Cover, covers, hide_patterns
 
 _SHORTEST: Final = 8
 _TOKEN: Final = 16

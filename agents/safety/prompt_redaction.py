@@ -21,7 +21,7 @@ from signoff.agents.safety.placeholders import Restorer, change_message, change_
 from signoff.agents.safety.recent import Recent, text_key
 from signoff.checkpoints.canonical import readable_text
 from signoff.checkpoints.redaction import redact, redact_text
-from signoff.checkpoints.secret_texts import REDACTED
+from signoff.checkpoints.secret_patterns import REDACTED
 
 M = TypeVar("M", bound=BaseMessage)
 

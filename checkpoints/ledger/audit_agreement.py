@@ -13,7 +13,7 @@ from signoff.checkpoints.canonical import canonical_json, digest_text
 from signoff.checkpoints.ledger.audit_chain import Problem
 from signoff.checkpoints.ledger.authority import Authority
 from signoff.checkpoints.ledger.schema import approvals, audit, effects, people, proposals, runs, votes
-from signoff.checkpoints.secret_texts import REDACTED
+from signoff.checkpoints.secret_patterns import REDACTED
 
 _RUNS_AT_ONCE: Final = 200
 _DECISIONS: Final = ("approved", "rejected", "answered", "expired", "revoked")

@@ -18,8 +18,7 @@ from sqlalchemy import Connection, Select, bindparam, func, insert, select, upda
 from signoff.checkpoints import clock
 from signoff.checkpoints.canonical import canonical_json, readable_text
 from signoff.checkpoints.ledger.audit_agreement import disagreements
-from signoff.checkpoints.ledger.audit_chain import ChainReader, Verification
-from signoff.checkpoints.ledger.chain import EMPTY, FIRST, Head, link
+from signoff.checkpoints.ledger.audit_chain import EMPTY, FIRST, ChainReader, Head, Verification, link
 from signoff.checkpoints.ledger.schema import audit, ledger_meta
 from signoff.checkpoints.redaction import redact
 from signoff.errors import SettingsError

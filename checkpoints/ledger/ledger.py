@@ -14,10 +14,9 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError, InterfaceError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from signoff.checkpoints.db.fork_safety import watch_forks
+from signoff.checkpoints.db.fork_safety import Turnstile, watch_forks
 from signoff.checkpoints.db.group_commit import Turns
-from signoff.checkpoints.db.ledger_file import LedgerFile
-from signoff.checkpoints.db.turnstile import Turnstile
+from signoff.checkpoints.db.sqlite import LedgerFile
 from signoff.checkpoints.db.url import is_address
 from signoff.checkpoints.ledger.approvals import Approvals
 from signoff.checkpoints.ledger.audit_log import AuditLog

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, insert, inspect, select, update
 
 from signoff.checkpoints.ledger import schema as tables
-from signoff.checkpoints.ledger.chain import EMPTY
+from signoff.checkpoints.ledger.audit_chain import EMPTY
 from signoff.errors import DatabaseVersion, ForeignDatabase
 
 _SECOND_VERSION: Final = (

@@ -22,10 +22,9 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from signoff.checkpoints.saver.commands import Addition, PutCheckpoint, PutWrites, Target
+from signoff.checkpoints.saver.commands import Addition, Lease, PutCheckpoint, PutWrites, Target
 from signoff.checkpoints.saver.encoding.delta import Holder, Weaver
 from signoff.checkpoints.saver.encoding.encryption import Seal
-from signoff.checkpoints.saver.lease import Lease
 from signoff.checkpoints.saver.memory import ITEM_BYTES, Memories, Memory, Outdated, Space
 from signoff.checkpoints.saver.rows import Row, Shelf, list_rows
 from signoff.checkpoints.saver.schema import NUMBER_BITS

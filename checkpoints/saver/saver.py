@@ -24,10 +24,10 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from signoff.checkpoints.saver import maintenance as upkeep
+from signoff.checkpoints.saver.commands import Lease, Release
 from signoff.checkpoints.saver.encoding.encryption import Seal
 from signoff.checkpoints.saver.encoding.serializer import StrictSerializer
 from signoff.checkpoints.saver.engine import Engine, config_of, ns_of, run_digest, thread_of
-from signoff.checkpoints.saver.lease import Lease, Release
 from signoff.checkpoints.saver.maintenance import SaverStats
 from signoff.checkpoints.saver.memory import Memories
 from signoff.checkpoints.saver.rows import Shelf

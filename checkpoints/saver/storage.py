@@ -13,10 +13,10 @@ from pathlib import Path
 from weakref import WeakValueDictionary, finalize
 
 from signoff.checkpoints.db.fork_safety import watch_forks
-from signoff.checkpoints.db.sqlite import identity, make_folder, prepare, refuse_foreign
+from signoff.checkpoints.db.sqlite import begin, identity, make_folder, prepare, refuse_foreign
 from signoff.checkpoints.saver import schema
 from signoff.checkpoints.saver.encoding.encryption import Seal
-from signoff.checkpoints.saver.writer import Writer, WriterConnection, begin
+from signoff.checkpoints.saver.writer import Writer, WriterConnection
 from signoff.errors import DatabaseUnusable
 
 _MOST_IDLE = 4

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import sqlite3
 import threading
 import time
@@ -15,14 +14,13 @@ from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, Protocol
 
-from signoff.checkpoints.db.sqlite import is_busy
+from signoff.checkpoints.db.sqlite import begin, is_busy
 
 _MOST_JOBS: Final = 2000
 _VACUUM_PAGES: Final = 1000
 _SMALL_CROWD: Final = 3
-_SHORTEST_WAIT: Final = 0.0003
-_LONGEST_WAIT: Final = 0.03
 _CROWD_WAIT: Final = 0.002
+_LONGEST_CROWDING: Final = 0.03
 
 _log = logging.getLogger(__name__)
 
@@ -220,7 +218,7 @@ def _collect(queue: SimpleQueue[Job | None], jobs: list[Job], crowd: int) -> boo
     Where many are at work, as `crowd` of the time before tells, a sync to disk is shared by more if those who are
     about to come are waited for: as long as they do come, and never for long.
     """
-    deadline = time.monotonic() + _LONGEST_WAIT if crowd > _SMALL_CROWD else 0.0
+    deadline = time.monotonic() + _LONGEST_CROWDING if crowd > _SMALL_CROWD else 0.0
     while True:
         before = len(jobs)
         while len(jobs) < _MOST_JOBS:
@@ -274,24 +272,6 @@ def _attempt(connection: sqlite3.Connection, jobs: list[Job], busy_seconds: floa
         for job in reversed(done):  # each found what the one before had left
             job.change.undo()
         raise
-
-
-def begin(connection: sqlite3.Connection, busy_seconds: float) -> None:
-    """Take the write lock, however many others want it too."""
-    deadline, wait = time.monotonic() + busy_seconds, _SHORTEST_WAIT
-    connection.execute("PRAGMA busy_timeout = 0").close()  # SQLite's own waits soon take longer than a commit does
-    try:
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                if not is_busy(error) or time.monotonic() > deadline:
-                    raise
-            time.sleep(random.uniform(wait / 2, wait))
-            wait = min(2 * wait, _LONGEST_WAIT)
-    finally:
-        connection.execute(f"PRAGMA busy_timeout = {round(busy_seconds * 1000)}").close()
 
 
 def _answer(jobs: list[Job]) -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from signoff.checkpoints import clock
 from signoff.checkpoints.db.url import is_address
-from signoff.checkpoints.ledger.chain import EMPTY, Head
+from signoff.checkpoints.ledger.audit_chain import EMPTY, Head
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.desk.cli.terminal import print_json, say

@@ -16,7 +16,7 @@ from signoff.checkpoints.db.sqlite import LEDGER_TABLE, tables_in
 from signoff.checkpoints.db.url import is_address, scheme_of
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
-from signoff.checkpoints.saver.encoding.cipher import new_key
+from signoff.checkpoints.saver.encoding.encryption import new_key
 from signoff.checkpoints.saver.official.importer import ImportProgress, import_official
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.desk.cli.terminal import print_json, row, say, table

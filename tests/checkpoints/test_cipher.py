@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from signoff.checkpoints.saver.encoding.cipher import Cipher, new_key
+from signoff.checkpoints.saver.encoding.encryption import Cipher, new_key
 from signoff.errors import MissingExtra, SettingsError, WrongKey
 from signoff.settings import Settings
 
@@ -118,7 +118,7 @@ def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.Monke
 
 
 def test_the_package_is_loaded_only_for_a_cipher() -> None:
-    code = "import sys, signoff.checkpoints.saver.encoding.cipher; sys.exit('cryptography' in sys.modules)"
+    code = "import sys, signoff.checkpoints.saver.encoding.encryption; sys.exit('cryptography' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

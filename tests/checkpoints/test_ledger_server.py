@@ -193,7 +193,7 @@ def test_without_the_package_it_is_told_what_to_install(monkeypatch: pytest.Monk
     for name in list(sys.modules):
         if name.partition(".")[0] == "psycopg" or name in (
             "signoff.checkpoints.db.postgres",
-            "signoff.checkpoints.db.postgres_address",
+            "signoff.checkpoints.db.postgres",
         ):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "psycopg", None)

@@ -22,7 +22,7 @@ from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.graph import START, StateGraph
 
 from signoff.checkpoints.opening import open_saver
-from signoff.checkpoints.saver.encoding.cipher import new_key
+from signoff.checkpoints.saver.encoding.encryption import new_key
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import DatabaseUnusable, KeyMissing, MissingExtra, SettingsError, UnlistedType, WrongKey
 
@@ -259,7 +259,7 @@ def test_without_the_packages_it_is_told_what_to_install(monkeypatch: pytest.Mon
     for name in list(sys.modules):
         if name.partition(".")[0] == "psycopg" or name in (
             "signoff.checkpoints.saver.postgres_checkpointer",
-            "signoff.checkpoints.saver.postgres_saver",
+            "signoff.checkpoints.saver.postgres_checkpointer",
         ):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "psycopg", None)

@@ -10,7 +10,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import CheckpointMetadata, empty_checkpoint
 
-from signoff.checkpoints.saver.encoding.cipher import new_key
+from signoff.checkpoints.saver.encoding.encryption import new_key
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import DatabaseUnusable, KeyMissing, NotEncrypted, SignoffError, ThreadNotEmpty, WrongKey
 

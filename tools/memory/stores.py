@@ -122,7 +122,7 @@ class ServerPlace:
 
     def __init__(self, address: str) -> None:
         try:
-            from signoff.checkpoints.db.postgres_address import PostgresAddress
+            from signoff.checkpoints.db.postgres import PostgresAddress
         except ImportError as error:
             raise MissingExtra("Keeping memories in PostgreSQL", "postgres") from error
         self._address, self._is_set_up = PostgresAddress(address), False
