@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from signoff.agents.artifacts import Analysis, Computation, Picture
 from signoff.agents.citations import escape, flatten
 from signoff.errors import QueryRefused
-from signoff.tools.analysis.chart import Chart, alternative
+from signoff.tools.analysis.charts import Chart, alternative
 from signoff.tools.analysis.query import QueryResult
 from signoff.tools.analysis.store import Table
 from signoff.tools.analysis.tables import Tables

@@ -2,14 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, get_args
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from signoff.errors import TeamError
-from signoff.tools.contract import NOTHING, Risk, ToolLimits, Touches
+
+LoopRisk = Literal["read", "sandboxed"]
+"""Runs inside an agent's loop: it changes nothing, or only what is thrown away."""
+Risk = Literal["write", "external", "irreversible"]
+"""Happens at the gate only: files here, the world beyond, or something that cannot be undone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Touches:
+    """What a tool may touch outside of the run; nothing, unless it is said here."""
+
+    hosts: tuple[str, ...] = ()
+    """Such as `api.github.com` or `*.example.org`."""
+    reads: tuple[str, ...] = ()
+    """Folders or files."""
+    writes: tuple[str, ...] = ()
+    """Folders or files."""
+    secrets: tuple[str, ...] = ()
+    """Names of secrets that the broker adds to its requests; the tool never sees them."""
+
+    def __str__(self) -> str:
+        """One line for the person who decides; empty if it is nothing."""
+        parts = {"reads": self.reads, "writes": self.writes, "hosts": self.hosts, "secrets": self.secrets}
+        return "; ".join(f"{name}: {', '.join(values)}" for name, values in parts.items() if values)
+
+
+NOTHING = Touches()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolLimits:
+    """How much one call of a tool may take."""
+
+    seconds: float = 60.0
+    characters: int = 50_000
+    """Of its result, as a model is shown it."""
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "characters"):
+            if not getattr(self, name) > 0:
+                raise TeamError(f"ToolLimits({name}={getattr(self, name)!r}) lets no call be made. Give more than 0.")
+
 
 P = TypeVar("P", bound=BaseModel)
 
@@ -76,3 +119,37 @@ class Action(Generic[P]):
     def propose(self, arguments: P, reason: str = "") -> Proposal:
         """A proposal of this action."""
         return Proposal(action=self.name, args=arguments.model_dump(mode="json"), reason=reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """One approved proposal that is being done, as the ledger knows it."""
+
+    run_id: str
+    team: str
+    goal: str
+    agent: str
+    """Who proposed it."""
+    approval_id: str
+    approved_by: str
+    """Everybody who agreed, or `policy`."""
+    flags: tuple[str, ...] = ()
+    """What whoever approved it was warned of: orders in the texts it was made from, and what only these name."""
+
+
+_acting: ContextVar[Act | None] = ContextVar("signoff_act", default=None)
+
+
+@contextmanager
+def acting(act: Act) -> Iterator[None]:
+    """What is called inside is done on this word, in threads that are started with this context too."""
+    token = _acting.set(act)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
+def current_act() -> Act | None:
+    """The act that an action is called in; None outside of any."""
+    return _acting.get()

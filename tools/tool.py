@@ -14,10 +14,9 @@ from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool
 from pydantic import BaseModel, ConfigDict, create_model
 
 from signoff.errors import TeamError
-from signoff.tools.action import Action
-from signoff.tools.contract import NOTHING, LoopRisk, Risk
-from signoff.tools.contract import ToolLimits as ToolLimits
-from signoff.tools.contract import Touches as Touches
+from signoff.tools.action import NOTHING, Action, LoopRisk, Risk
+from signoff.tools.action import ToolLimits as ToolLimits
+from signoff.tools.action import Touches as Touches
 
 LOOP_RISKS: Final = get_args(LoopRisk)
 ACTION_RISKS: Final = get_args(Risk)

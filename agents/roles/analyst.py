@@ -15,7 +15,7 @@ from signoff.agents.extractive.text import counted
 from signoff.agents.figures import compute, measure, picture_of
 from signoff.agents.models.tiers import Tiers
 from signoff.errors import QueryRefused
-from signoff.tools.analysis.chart import Charts
+from signoff.tools.analysis.charts import Charts
 from signoff.tools.analysis.tables import Tables
 from signoff.tools.analysis.tools import table_tools
 from signoff.tools.tool import Tool

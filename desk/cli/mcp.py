@@ -17,8 +17,7 @@ from signoff.desk.cli.terminal import can_ask, command, print_json, say
 from signoff.errors import McpUnusable, SettingsError
 from signoff.settings import load_settings
 from signoff.tools.broker.broker import open_broker
-from signoff.tools.mcp.accepted import Accepted, Standing, compare
-from signoff.tools.mcp.config import read_servers
+from signoff.tools.mcp.config import Accepted, Standing, compare, read_servers
 from signoff.tools.mcp.offer import McpTool, Offer
 from signoff.tools.mcp.server import McpServer
 from signoff.tools.mcp.tools import look_at

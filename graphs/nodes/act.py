@@ -38,8 +38,7 @@ from signoff.graphs.state import (
     plan_step,
     settle_first,
 )
-from signoff.tools.act import Act, acting
-from signoff.tools.action import Action
+from signoff.tools.action import Act, Action, acting
 
 Next = Command[Literal["gate", "supervisor"]]
 

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 pytest.importorskip("langchain_mcp_adapters", reason="the extra `mcp` is not installed")
 
-from signoff.tools.mcp.accepted import Accepted
+from signoff.tools.mcp.config import Accepted
 
 PROGRAM = Path(__file__).parent.parent / "tools" / "mcp" / "programs" / "quick.py"
 

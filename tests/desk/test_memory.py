@@ -9,7 +9,7 @@ import pytest
 
 from signoff.checkpoints import clock
 from signoff.settings import load_settings
-from signoff.tools.act import Act, acting
+from signoff.tools.action import Act, acting
 from signoff.tools.memory import Memory, memory_tools
 from signoff.tools.memory.item import Note
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from signoff.errors import ActionFailed, RunBusy
-from signoff.tools.contract import ToolLimits, Touches
+from signoff.tools.action import ToolLimits, Touches
 
 APPROVE = {"decisions": [{"type": "approve"}]}
 

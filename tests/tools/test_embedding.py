@@ -14,7 +14,7 @@ import pytest
 from signoff.errors import MissingExtra, SettingsError
 from signoff.tools.search import embeddings as embedding
 from signoff.tools.search.embeddings import MiniLM
-from signoff.tools.search.ranking import fuse
+from signoff.tools.search.passage import fuse
 from signoff.tools.search.sources import IndexProgress, Sources
 
 if TYPE_CHECKING:

@@ -2,24 +2,96 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
+from pathlib import Path
 from textwrap import wrap
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from signoff.errors import ChartRefused, MissingExtra
-from signoff.tools.analysis.chart import Chart, Kind
+from signoff.errors import BlobMissing, ChartRefused, MissingExtra
 from signoff.tools.analysis.query import QueryResult, Value
+from signoff.tools.storage.atomic import write_whole
+from signoff.tools.storage.blobs import Blobs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Kind = Literal["bar", "line", "scatter", "histogram", "box"]
+
+_NAME: Final = re.compile(r"chart-[0-9a-f]{12}\.png")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture, and the query that it was drawn from. In a notebook it shows itself."""
+
+    title: str
+    kind: Kind
+    sql: str
+    rows: int
+    """Rows that were drawn."""
+    png: bytes
+    note: str = ""
+    """What the picture leaves out."""
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the picture."""
+        return hashlib.sha256(self.png).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """Name of its file."""
+        return f"chart-{self.sha256[:12]}.png"
+
+    @property
+    def markdown(self) -> str:
+        """How a text shows it."""
+        return f"![{alternative(self.title)}]({self.name})"
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+
+class Charts:
+    """Charts that were drawn: the pictures among the blobs, and beside them what each was drawn from."""
+
+    def __init__(self, home: Path | str = ".signoff") -> None:
+        self.blobs = Blobs(home)
+        self._folder = Path(home).expanduser().absolute() / "charts"
+
+    def keep(self, chart: Chart) -> Chart:
+        """Keep a chart, so that `find` finds it by its name."""
+        about = {**asdict(replace(chart, png=b"")), "png": self.blobs.keep(chart.png)}
+        write_whole(self._folder / f"{chart.name}.json", json.dumps(about).encode("utf-8"))
+        return chart
+
+    def find(self, name: str) -> Chart | None:
+        """The chart of this name, such as `chart-0123456789ab.png`; None if none was kept, or its picture is gone."""
+        found = _NAME.search(name)
+        if found is None:
+            return None
+        try:
+            about = json.loads((self._folder / f"{found[0]}.json").read_text(encoding="utf-8"))
+            return Chart(**{**about, "png": self.blobs.read(about["png"])})
+        except (FileNotFoundError, BlobMissing):
+            return None
+
+
+def alternative(title: str) -> str:
+    """A title as the text that stands in for a picture in Markdown."""
+    return re.sub(r"([\\`*_\[\]<>!&$~|])", r"\\\1", " ".join(title.split()))
+
 
 MOST_ROWS: Final = 10_000
 _MOST_BARS: Final = 60

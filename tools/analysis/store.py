@@ -15,7 +15,7 @@ from signoff.errors import DatabaseUnusable, ForeignDatabase, Unreadable
 from signoff.tools.analysis.columns import Column, Shape, choose_name, make_converter
 from signoff.tools.analysis.spreadsheets import Grid
 from signoff.tools.search.folder import Skipped
-from signoff.tools.storage.transaction import write_transaction
+from signoff.tools.storage.atomic import write_transaction
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

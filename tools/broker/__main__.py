@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import socket
@@ -10,17 +11,27 @@ import sys
 import threading
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from signoff.errors import SettingsError
 from signoff.tools.broker.admission import Admission
-from signoff.tools.broker.journal import Journal
-from signoff.tools.broker.proxy import Proxy
+from signoff.tools.broker.proxy import Journal, Proxy
 from signoff.tools.broker.scrubber import Scrubber
-from signoff.tools.broker.seclusion import seclude
-from signoff.tools.broker.secrets_file import SANDBOX, Listed, Listing, SecretsFile
-from signoff.tools.broker.values import read_secrets_file, read_values
+from signoff.tools.broker.secrets_file import SANDBOX, Listed, Listing, SecretsFile, read_secrets_file, read_values
 from signoff.tools.storage.child_environment import forget_variables, is_harmless
+
+_PR_SET_DUMPABLE: Final = 4
+
+
+def seclude() -> None:
+    """No core files, private new files, and on Linux no ptrace, /proc/PID/mem and environ for anybody but root."""
+    os.umask(0o077)
+    if os.name == "posix":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def main() -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import hmac
 import json
 import os
 import secrets as random
@@ -10,20 +13,19 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 from weakref import finalize
 
+import httpx2
+
 from signoff.errors import BrokerLost, SettingsError
-from signoff.tools.broker.tokens import token_of
 from signoff.tools.storage.child_environment import forget_variables
 
 if TYPE_CHECKING:
-    import httpx2
-
     from signoff.settings import Settings
     from signoff.tools.broker.secrets_file import Listing
 
@@ -112,13 +114,13 @@ class Broker:
 
     def client(self, tool: str, **options: Any) -> httpx2.Client:
         """A client whose requests go through the broker with the rights of this tool; `options` of httpx2.Client."""
-        from signoff.tools.broker.clients import new_client
+        from signoff.tools.broker.broker import new_client
 
         return new_client(self, tool, options)
 
     def async_client(self, tool: str, **options: Any) -> httpx2.AsyncClient:
         """The same for `await`."""
-        from signoff.tools.broker.clients import new_async_client
+        from signoff.tools.broker.broker import new_async_client
 
         return new_async_client(self, tool, options)
 
@@ -215,3 +217,123 @@ def _end(process: subprocess.Popen[str], folder: str) -> None:
         process.kill()
         process.wait()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def new_client(broker: Broker, tool: str, options: dict[str, Any]) -> httpx2.Client:
+    """A client with the rights of a tool."""
+    return httpx2.Client(transport=_Through(broker, tool), trust_env=False, **options)
+
+
+def new_async_client(broker: Broker, tool: str, options: dict[str, Any]) -> httpx2.AsyncClient:
+    """A client with the rights of a tool, for `await`."""
+    return httpx2.AsyncClient(transport=_AsyncThrough(broker, tool), trust_env=False, **options)
+
+
+class _Through(httpx2.BaseTransport):
+    def __init__(self, broker: Broker, tool: str) -> None:
+        self._broker, self._tool = broker, tool
+        self._inner: dict[str, httpx2.HTTPTransport] = {}
+        self._lock = threading.Lock()
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send it through the broker that runs now."""
+        proxy = self._broker.proxy_for(self._tool)
+        with self._lock:
+            if proxy not in self._inner:
+                self._inner[proxy] = httpx2.HTTPTransport(proxy=proxy, trust_env=False)
+        try:
+            response = self._inner[proxy].handle_request(_plain(request))
+        except httpx2.TransportError as error:
+            raise _told(self._broker, request, error) from error
+        assert isinstance(response.stream, httpx2.SyncByteStream)
+        response.stream = _Content(response.stream, self._broker, request)
+        return response
+
+    def close(self) -> None:
+        """Close the connections."""
+        for inner in self._inner.values():
+            inner.close()
+
+
+class _AsyncThrough(httpx2.AsyncBaseTransport):
+    def __init__(self, broker: Broker, tool: str) -> None:
+        self._broker, self._tool = broker, tool
+        self._inner: dict[str, httpx2.AsyncHTTPTransport] = {}
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send it through the broker that runs now."""
+        proxy = await asyncio.to_thread(self._broker.proxy_for, self._tool)
+        if proxy not in self._inner:
+            self._inner[proxy] = httpx2.AsyncHTTPTransport(proxy=proxy, trust_env=False)
+        try:
+            response = await self._inner[proxy].handle_async_request(_plain(request))
+        except httpx2.TransportError as error:
+            raise await asyncio.to_thread(_told, self._broker, request, error) from error
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _AsyncContent(response.stream, self._broker, request)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        for inner in self._inner.values():
+            await inner.aclose()
+
+
+class _Content(httpx2.SyncByteStream):
+    """The content of an answer on its way."""
+
+    def __init__(self, inner: httpx2.SyncByteStream, broker: Broker, request: httpx2.Request) -> None:
+        self._inner, self._broker, self._request = inner, broker, request
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._inner
+        except httpx2.TransportError as error:
+            raise _told(self._broker, self._request, error) from error
+
+    def close(self) -> None:
+        """Read no more."""
+        self._inner.close()
+
+
+class _AsyncContent(httpx2.AsyncByteStream):
+    def __init__(self, inner: httpx2.AsyncByteStream, broker: Broker, request: httpx2.Request) -> None:
+        self._inner, self._broker, self._request = inner, broker, request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._inner:
+                yield chunk
+        except httpx2.TransportError as error:
+            raise await asyncio.to_thread(_told, self._broker, self._request, error) from error
+
+    async def aclose(self) -> None:
+        """Read no more."""
+        await self._inner.aclose()
+
+
+def _plain(request: httpx2.Request) -> httpx2.Request:
+    """The request as the broker takes it: with https it would be a tunnel, in which nothing can be added."""
+    return httpx2.Request(
+        request.method,
+        request.url.copy_with(scheme="http", port=request.url.port),
+        headers=request.headers,
+        stream=request.stream,
+        extensions=request.extensions,
+    )
+
+
+def _told(broker: Broker, request: httpx2.Request, error: httpx2.TransportError) -> httpx2.TransportError:
+    """What happened: if the broker ended, that it did."""
+    if isinstance(error, httpx2.TimeoutException) or not broker.has_ended():
+        return error
+    return httpx2.ProxyError(
+        f"The broker of secrets ended during {request.method} {request.url.host}; whether the server did it is not "
+        "known. The next request starts the broker again.",
+        request=request,
+    )
+
+
+def token_of(key: bytes, tool: str) -> str:
+    """What a tool shows to be taken for itself, made of the key that one broker and its run share."""
+    return hmac.new(key, tool.encode(), hashlib.sha256).hexdigest()

@@ -14,11 +14,10 @@ from pydantic.json_schema import SkipJsonSchema
 
 from signoff.checkpoints.canonical import canonical_json
 from signoff.errors import ActionFailed, BlobMissing, FileRefused, HalfApplied, PatchMisfit
-from signoff.tools.action import Action
-from signoff.tools.contract import Touches
+from signoff.tools.action import Action, Touches
 from signoff.tools.files.apply import EXECUTABLE, Change, Version, apply_patch, make_patch, paths_of
+from signoff.tools.files.copying import is_made
 from signoff.tools.files.display import as_block, as_code, count_lines, list_changes, make_visible
-from signoff.tools.files.leaving import is_made
 from signoff.tools.files.project import Project, WorkCopy, read_version, write_version
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.storage.confined_folder import Inside, lies_in

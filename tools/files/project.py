@@ -17,8 +17,8 @@ from typing import Final
 
 from signoff.errors import FileRefused, ProjectUnusable
 from signoff.tools.files.apply import Change, Version
-from signoff.tools.files.leaving import is_made
-from signoff.tools.files.names import check_name
+from signoff.tools.files.copying import is_made
+from signoff.tools.files.patch import check_name
 from signoff.tools.git.command import has_git
 from signoff.tools.git.repository import Repository
 from signoff.tools.storage.confined_folder import Entry, Inside, is_part

@@ -8,17 +8,15 @@ from collections.abc import Callable
 from typing import Any, Final, ParamSpec
 
 from signoff.errors import FileRefused, ToolError
-from signoff.tools.action import Action
-from signoff.tools.contract import Touches
+from signoff.tools.action import Action, Touches
 from signoff.tools.files import apply as changing
 from signoff.tools.files.apply import Version
 from signoff.tools.files.apply_action import apply_to_project, keep_changes
 from signoff.tools.files.display import make_visible
-from signoff.tools.files.edit import replace_once
-from signoff.tools.files.names import check_name
+from signoff.tools.files.edit import FileText, decode, replace_once, split_lines
+from signoff.tools.files.patch import check_name
 from signoff.tools.files.project import Project
 from signoff.tools.files.search import search_texts
-from signoff.tools.files.text import FileText, decode, split_lines
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.tool import Tool, tool
 

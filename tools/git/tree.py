@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from signoff.errors import ProjectUnusable
-from signoff.tools.files.leaving import is_secret
-from signoff.tools.files.names import check_name
+from signoff.tools.files.copying import is_secret
+from signoff.tools.files.patch import check_name
 from signoff.tools.files.project import Project, WorkCopy
 from signoff.tools.git.repository import Repository, is_blob
 

@@ -15,8 +15,7 @@ from signoff.checkpoints.canonical import canonical_json
 from signoff.errors import McpLost, McpNotCalled, McpUnusable, MissingExtra
 from signoff.tools.mcp.loop import submit
 from signoff.tools.mcp.offer import McpTool, Offer
-from signoff.tools.mcp.session import Opened, Peer, list_tools, open_session
-from signoff.tools.mcp.streams import SENT
+from signoff.tools.mcp.session import SENT, Opened, Peer, list_tools, open_session
 
 if TYPE_CHECKING:
     from mcp import ClientSession

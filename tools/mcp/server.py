@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +12,11 @@ from pathlib import Path
 from typing import get_args
 from urllib.parse import urlsplit
 
+import httpx
+
 from signoff.errors import TeamError
-from signoff.tools.contract import NOTHING, LoopRisk, Risk, ToolLimits, Touches
+from signoff.tools.action import NOTHING, LoopRisk, Risk, ToolLimits, Touches
+from signoff.tools.broker.broker import Broker
 
 McpRisk = LoopRisk | Risk
 """What a user may say of a tool; of a tool nothing is said of it is `external`, so that a person is asked."""
@@ -113,3 +117,31 @@ def _check_url(url: str) -> None:
         raise TeamError(f"McpServer at {parts.hostname!r}: a password stands in its address. Let the broker add it.")
     if parts.scheme == "http" and not is_here(url):
         raise TeamError(f"McpServer(url={url!r}): http is for this machine only. Use https.")
+
+
+class ThroughBroker(httpx.AsyncBaseTransport):
+    """Sends every request through the broker that runs now; it speaks https with the server, whatever we say to it."""
+
+    def __init__(self, broker: Broker, tool: str) -> None:
+        self._broker, self._tool = broker, tool
+        self._inner: dict[str, httpx.AsyncHTTPTransport] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send it."""
+        proxy = await asyncio.to_thread(self._broker.proxy_for, self._tool)
+        if proxy not in self._inner:
+            self._inner[proxy] = httpx.AsyncHTTPTransport(proxy=proxy, trust_env=False)
+        # With https it would be a tunnel, in which nothing can be added.
+        plain = httpx.Request(
+            request.method,
+            request.url.copy_with(scheme="http"),
+            headers=request.headers,
+            stream=request.stream,
+            extensions=request.extensions,
+        )
+        return await self._inner[proxy].handle_async_request(plain)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        for inner in self._inner.values():
+            await inner.aclose()

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from signoff.errors import ActionFailed, McpLost, McpNotAccepted, McpNotCalled, TeamError
-from signoff.tools.action import Action
-from signoff.tools.contract import LoopRisk
-from signoff.tools.mcp.accepted import Accepted
+from signoff.tools.action import Action, LoopRisk
+from signoff.tools.mcp.config import Accepted
 from signoff.tools.mcp.connection import link_to
 from signoff.tools.mcp.loop import submit, wait_for
-from signoff.tools.mcp.offer import McpTool, Offer
-from signoff.tools.mcp.result import say_result
+from signoff.tools.mcp.offer import McpTool, Offer, say_result
 from signoff.tools.mcp.schema import Given, arguments_of, misfit
 from signoff.tools.mcp.server import McpServer, check_names, fits
 from signoff.tools.mcp.session import Peer, open_session

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
@@ -14,7 +16,6 @@ from signoff.checkpoints.opening import configured_ledger
 from signoff.errors import MemoryFull, UnknownMemory
 from signoff.settings import Settings, load_settings
 from signoff.tools.memory.item import Remembered
-from signoff.tools.memory.ranking import rank
 from signoff.tools.memory.stores import GivenPlace, Place, graphs_store, place_of
 
 if TYPE_CHECKING:
@@ -174,3 +175,33 @@ def _said(memory: Remembered) -> tuple[str, ...]:
 
 def _lasts(memory: Remembered) -> str:
     return memory.expires_at or "for ever"  # texts of moments sort before it
+
+
+_MOST_WORDS: Final = 32
+_WORD: Final = re.compile(r"\w+")
+_UNSPACED: Final = re.compile("([\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff])")
+"""Characters of scripts without spaces between words: each is found by itself."""
+
+
+def rank(memories: Sequence[Remembered], words: str) -> list[Remembered]:
+    """Those that hold any of the words, in any form of English words; all, newest first, if no word is asked for."""
+    asked = list(dict.fromkeys(_WORD.findall(_spaced(words))))[:_MOST_WORDS]
+    if not asked:
+        return sorted(memories, key=lambda memory: memory.origin.at, reverse=True)
+    with closing(sqlite3.connect(":memory:")) as index:
+        index.execute(
+            "CREATE VIRTUAL TABLE kept USING fts5(subject, text, tokenize='porter unicode61 remove_diacritics 2')"
+        )
+        index.executemany(
+            "INSERT INTO kept (rowid, subject, text) VALUES (?, ?, ?)",
+            ((at, _spaced(memory.subject), _spaced(memory.text)) for at, memory in enumerate(memories)),
+        )
+        query = " OR ".join(f'"{word}"' for word in asked)
+        found = index.execute(
+            "SELECT rowid FROM kept WHERE kept MATCH ? ORDER BY bm25(kept, 3.0, 1.0), rowid", (query,)
+        )
+        return [memories[at] for (at,) in found]
+
+
+def _spaced(text: str) -> str:
+    return _UNSPACED.sub(r" \1 ", text)

@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from signoff.checkpoints import clock
 from signoff.checkpoints.redaction import redact_text
 from signoff.errors import ActionFailed, MemoryFull, TeamError, UnknownMemory
-from signoff.tools.act import Act, current_act
-from signoff.tools.action import Action
+from signoff.tools.action import Act, Action, current_act
 from signoff.tools.memory.item import Note, Origin, Remembered
 from signoff.tools.memory.memory import Memory
 from signoff.tools.tool import Tool, tool

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from signoff.errors import MissingExtra
-from signoff.tools.sandbox.readable import readable
 from signoff.tools.sandbox.sandbox import MB, Ended, Finished, SandboxLimits, why_ended
+from signoff.tools.sandbox.save_action import readable
 
 NO_INPUTS: Final[Mapping[str, Any]] = MappingProxyType({})
 LANGUAGE: Final = (

@@ -16,8 +16,7 @@ from pydantic import BaseModel, Field
 
 from signoff.errors import FileRefused, SandboxMissing, TeamError
 from signoff.settings import load_settings
-from signoff.tools.action import Action
-from signoff.tools.contract import ToolLimits, Touches
+from signoff.tools.action import Action, ToolLimits, Touches
 from signoff.tools.sandbox.monty import Monty
 from signoff.tools.sandbox.sandbox import Backend, Finished, Job, SandboxLimits, open_backend
 from signoff.tools.sandbox.save_action import save_from_workspace

@@ -16,7 +16,7 @@ from signoff.errors import DatabaseUnusable, ForeignDatabase
 from signoff.tools.documents.blocks import Document
 from signoff.tools.search.folder import Skipped, explain
 from signoff.tools.search.passage import Passage
-from signoff.tools.storage.transaction import write_transaction
+from signoff.tools.storage.atomic import write_transaction
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

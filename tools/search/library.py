@@ -11,8 +11,7 @@ from typing import Protocol
 
 from signoff.errors import SourcesEmpty, UnknownSource
 from signoff.tools.search.index import Entry, Index
-from signoff.tools.search.passage import Passage
-from signoff.tools.search.ranking import fuse
+from signoff.tools.search.passage import Passage, fuse
 from signoff.tools.search.sources import IndexReport, Sources, Watch
 from signoff.tools.web.snapshots import Snapshots, is_snapshot
 

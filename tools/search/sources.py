@@ -12,13 +12,11 @@ from threading import Lock
 
 from signoff.errors import DatabaseUnusable, SourcesEmpty, SourcesMissing, UnknownSource, Unreadable
 from signoff.tools.documents.reader import READABLE, kind_of, read_document
-from signoff.tools.search.embeddings import Embedder
+from signoff.tools.search.embeddings import Embedder, Tell, Vectors
 from signoff.tools.search.folder import Found, list_files, read_bytes
 from signoff.tools.search.folder import Skipped as Skipped  # what `skipped()` gives
 from signoff.tools.search.index import Entry, Index, is_damaged
-from signoff.tools.search.passage import Passage
-from signoff.tools.search.ranking import fuse
-from signoff.tools.search.vectors import Tell, Vectors
+from signoff.tools.search.passage import Passage, fuse
 
 _WORD = re.compile(r"\w+")
 _MOST_WORDS = 64

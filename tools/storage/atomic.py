@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 
 def write_whole(path: Path, raw: bytes) -> None:
@@ -25,3 +30,15 @@ def write_whole(path: Path, raw: bytes) -> None:
         with suppress(FileNotFoundError):
             os.unlink(beside)
         raise
+
+
+@contextmanager
+def write_transaction(db: Database) -> Iterator[Database]:
+    """One that holds the write lock from its start, so that it never fails half-way for want of it."""
+    db.execute("begin immediate")
+    try:
+        yield db
+    except BaseException:
+        db.rollback()
+        raise
+    db.commit()

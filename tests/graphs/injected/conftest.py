@@ -20,7 +20,7 @@ from signoff.agents.roles.researcher import Finding, Findings
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.settings import Settings, load_settings
 from signoff.testing import Call, ScriptedModel, calls, gives, says
-from signoff.tools.act import Act, acting
+from signoff.tools.action import Act, acting
 from signoff.tools.files.project import Project
 from signoff.tools.files.tools import file_tools
 from signoff.tools.memory import Memory, memory_tools

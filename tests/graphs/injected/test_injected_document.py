@@ -240,7 +240,7 @@ app.run()
 
 def test_a_server_of_tools_that_gives_orders_has_its_other_tools_asked_about(house: Any) -> None:
     pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
-    from signoff.tools.mcp.accepted import Accepted
+    from signoff.tools.mcp.config import Accepted
     from signoff.tools.mcp.connection import close_servers
     from signoff.tools.mcp.server import McpServer
     from signoff.tools.mcp.tools import look_at, mcp_tools

@@ -14,8 +14,7 @@ import pytest
 from matplotlib import pyplot
 
 from signoff.errors import ChartRefused, MissingExtra
-from signoff.tools.analysis.chart import Charts, Kind
-from signoff.tools.analysis.charts import Labels, draw
+from signoff.tools.analysis.charts import Charts, Kind, Labels, draw
 from signoff.tools.analysis.query import QueryResult
 
 PAIRS = QueryResult(("region", "amount"), (("north", 30), ("south", 5.5), (None, None)))

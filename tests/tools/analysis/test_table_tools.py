@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from signoff.tools.analysis.chart import Charts
+from signoff.tools.analysis.charts import Charts
 from signoff.tools.analysis.tables import Tables
 from signoff.tools.analysis.tools import table_tools
 from signoff.tools.tool import Tool

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from signoff.errors import SettingsError
-from signoff.tools.broker.values import read_secrets_file, read_values
+from signoff.tools.broker.secrets_file import read_secrets_file, read_values
 
 RULE = """
 [[secrets.main.rules]]

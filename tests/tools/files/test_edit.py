@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signoff.errors import FileRefused
-from signoff.tools.files.edit import replace_once
+from signoff.tools.files.edit import FileText, decode, replace_once
 from signoff.tools.files.project import Project
-from signoff.tools.files.text import FileText, decode
 
 pieces = st.text(st.sampled_from("ab\n é\t"), max_size=12)
 

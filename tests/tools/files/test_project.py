@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from signoff.errors import FileRefused, ProjectUnusable
 from signoff.tools.files.apply import Version
-from signoff.tools.files.leaving import is_secret, leads_out
-from signoff.tools.files.names import check_name
+from signoff.tools.files.copying import is_secret, leads_out
+from signoff.tools.files.patch import check_name
 from signoff.tools.files.project import Project, ProjectLimits, WorkCopy
 from signoff.tools.storage.workspaces import Workspaces
 

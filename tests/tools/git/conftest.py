@@ -16,7 +16,7 @@ import pytest
 
 from signoff.tools.action import Action
 from signoff.tools.files.project import Project
-from signoff.tools.git.github import GitHub
+from signoff.tools.git.pull_requests import GitHub
 from signoff.tools.git.tools import git_tools
 from signoff.tools.tool import Tool
 

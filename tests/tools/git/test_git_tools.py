@@ -16,8 +16,8 @@ from signoff.errors import GitFailed, ProjectUnusable, TeamError
 from signoff.tools.action import Action
 from signoff.tools.files.project import Project
 from signoff.tools.git.command import run_git
-from signoff.tools.git.github import GitHub
-from signoff.tools.git.remote import Remote
+from signoff.tools.git.pull_requests import GitHub
+from signoff.tools.git.push import Remote
 from signoff.tools.git.repository import Repository, check_branch
 from signoff.tools.git.tools import git_tools
 

@@ -184,7 +184,7 @@ KILLED = """
 import json, sys
 import httpx2
 from signoff.tools.files.project import Project
-from signoff.tools.git.github import GitHub
+from signoff.tools.git.pull_requests import GitHub
 from signoff.tools.git.tools import git_tools
 from signoff.tools.storage.workspaces import Workspaces
 from langchain_core.runnables import RunnableLambda

@@ -117,7 +117,7 @@ def test_to_a_remote_that_does_not_name_its_default_branch_only_a_new_one_is_pus
 def test_to_an_empty_remote_nothing_is_pushed_that_nobody_was_shown(
     project: Project, committed: str, propose: Callable[..., Any], tmp_path: Path, as_person: Person
 ) -> None:
-    from signoff.tools.git.remote import Remote
+    from signoff.tools.git.push import Remote
     from signoff.tools.git.tools import push_branch
 
     as_person(tmp_path, "init", "-q", "--bare", "empty.git")
@@ -169,8 +169,7 @@ def test_a_branch_of_somebody_else_is_never_overwritten(
 def test_a_branch_that_somebody_pushes_meanwhile_is_not_overwritten(
     actions: Actions, committed: str, propose: Callable[..., Any], folder: Path, remote: Path, as_person: Person
 ) -> None:
-    from signoff.tools.git.push import Pushing
-    from signoff.tools.git.remote import Remote
+    from signoff.tools.git.push import Pushing, Remote
     from signoff.tools.git.tree import repository_of
     from signoff.tools.storage.workspaces import Workspaces
 
@@ -318,7 +317,7 @@ def test_several_that_push_the_same_at_once_push_it_once(
 def test_a_copy_with_part_of_the_history_is_pushed_onto_all_of_it(
     folder: Path, remote: Path, tmp_path: Path, as_person: Person
 ) -> None:
-    from signoff.tools.git.remote import Remote
+    from signoff.tools.git.push import Remote
     from signoff.tools.git.repository import Author, Repository
 
     for number in range(3):

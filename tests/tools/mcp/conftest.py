@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 pytest.importorskip("langchain_mcp_adapters", reason="the extra `mcp` is not installed")
 
-from signoff.tools.mcp.accepted import Accepted
+from signoff.tools.mcp.config import Accepted
 from signoff.tools.mcp.connection import close_servers
 from signoff.tools.mcp.offer import Offer
 from signoff.tools.mcp.server import McpServer

@@ -16,7 +16,7 @@ from signoff.graphs.policy.policy import Policy
 from signoff.graphs.policy.rules import When
 from signoff.graphs.team import Team
 from signoff.tools.action import Action, Proposal
-from signoff.tools.mcp.accepted import Accepted
+from signoff.tools.mcp.config import Accepted
 from signoff.tools.mcp.offer import McpTool
 from signoff.tools.mcp.server import McpServer
 from signoff.tools.mcp.tools import mcp_tools

@@ -13,10 +13,9 @@ import uvicorn
 from mcp.server.fastmcp import FastMCP
 
 from signoff.errors import ActionFailed, McpUnusable
-from signoff.tools.action import Action
+from signoff.tools.action import Action, Touches
 from signoff.tools.broker.broker import Broker
-from signoff.tools.contract import Touches
-from signoff.tools.mcp.accepted import Accepted
+from signoff.tools.mcp.config import Accepted
 from signoff.tools.mcp.connection import close_servers
 from signoff.tools.mcp.server import McpServer
 from signoff.tools.mcp.tools import look_at, mcp_tools

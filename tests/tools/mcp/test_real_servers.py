@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from signoff.tools.action import Action
-from signoff.tools.mcp.accepted import Accepted
+from signoff.tools.mcp.config import Accepted
 from signoff.tools.mcp.server import McpServer
 from signoff.tools.mcp.tools import look_at, mcp_tools
 from signoff.tools.storage.blobs import Blobs

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from signoff.errors import McpNotAccepted, McpUnusable, MissingExtra, Tampered, TeamError
-from signoff.tools.action import Action
-from signoff.tools.contract import ToolLimits, Touches
-from signoff.tools.mcp.accepted import Accepted, compare
+from signoff.tools.action import Action, ToolLimits, Touches
+from signoff.tools.mcp.config import Accepted, compare
 from signoff.tools.mcp.offer import McpTool, Offer, offer_of
 from signoff.tools.mcp.server import McpServer
 from signoff.tools.mcp.tools import look_at, mcp_tools

@@ -3,7 +3,7 @@
 import sys
 
 from signoff.settings import load_settings
-from signoff.tools.act import Act, acting
+from signoff.tools.action import Act, acting
 from signoff.tools.memory import Memory, memory_tools
 from signoff.tools.memory.item import Note
 

@@ -15,7 +15,7 @@ from langgraph.store.sqlite.aio import AsyncSqliteStore
 from signoff import Agent, Artifact, Policy, Task, Team
 from signoff.errors import DatabaseUnusable, ForeignDatabase, MissingExtra
 from signoff.settings import load_settings
-from signoff.tools.act import Act, acting
+from signoff.tools.action import Act, acting
 from signoff.tools.memory import Memory, memory_tools
 from signoff.tools.memory.item import Note
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from signoff.tools.sandbox.bubblewrap.cgroup import make_group
+from signoff.tools.sandbox.bubblewrap.limits import make_group
 from signoff.tools.sandbox.sandbox import SandboxLimits
 
 LIMITS = SandboxLimits(memory_mb=100)

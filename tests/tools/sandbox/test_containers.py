@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from signoff.errors import SandboxMissing
-from signoff.tools.sandbox.containers.confinement import OWNER
-from signoff.tools.sandbox.containers.containers import Containers
+from signoff.tools.sandbox.containers.containers import OWNER, Containers
 from signoff.tools.sandbox.sandbox import Job, SandboxLimits, open_backend
 
 docker = pytest.importorskip("docker", reason="needs the extra `containers`")

@@ -9,7 +9,7 @@ import pytest
 from langchain_core.tools import BaseTool
 
 from signoff import __version__
-from signoff.tools.web.robots import Pace, Robots
+from signoff.tools.web.fetch import Pace, Robots
 from signoff.tools.web.tools import Web, web_tools
 
 OpenWeb = Callable[..., Web]

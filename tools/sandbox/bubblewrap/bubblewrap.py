@@ -18,8 +18,8 @@ from signoff.errors import FileRefused, SandboxMissing
 from signoff.tools.sandbox.bubblewrap.limits import Watched, drain, watch
 from signoff.tools.sandbox.bubblewrap.seccomp import ARCHITECTURES
 from signoff.tools.sandbox.bubblewrap.user import sandbox_user
-from signoff.tools.sandbox.readable import readable
 from signoff.tools.sandbox.sandbox import Ended, Finished, Job, not_run, why_ended
+from signoff.tools.sandbox.save_action import readable
 
 _INSTALL = "Run: pip install 'signoff[sandbox]'"
 _OLDEST = [0, 11]

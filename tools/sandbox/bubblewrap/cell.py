@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from signoff.errors import SandboxMissing
-from signoff.tools.sandbox.bubblewrap.cgroup import Group, make_group
-from signoff.tools.sandbox.bubblewrap.limits import Watched
+from signoff.tools.sandbox.bubblewrap.limits import Group, Watched, make_group
 from signoff.tools.sandbox.bubblewrap.mounts import OpenFiles, command, host_paths, in_memory_mb, options
 from signoff.tools.sandbox.bubblewrap.user import sandbox_user, staged
 from signoff.tools.sandbox.sandbox import MB, Job, SandboxLimits
