@@ -12,13 +12,14 @@ from pydantic import BaseModel
 
 from signoff.agents.artifacts import Artifact
 from signoff.agents.run_context import Say, say_nothing
+from signoff.agents.usage import Usage
 from signoff.checkpoints.ledger.budgets.model import NO_LIMIT, Budget, budget_of
-from signoff.errors import TeamError
+from signoff.errors import BudgetExhausted, TeamError, WorkFailed
 from signoff.tools.action import Action, Proposal
 from signoff.tools.tool import LOOP_RISKS, Tool
 
 if TYPE_CHECKING:
-    from signoff.agents.models.tiers import Tiers
+    from signoff.agents.models.registry import Tiers
 
 A = TypeVar("A", bound=Artifact)
 N = TypeVar("N", bound=Artifact)
@@ -173,3 +174,19 @@ class Agent(Generic[A]):
             "gives": self.gives.__name__,
             "body": "model" if self.model is not None else "function",
         }
+
+
+class StepFailed(Exception):
+    """The step failed; carries why, whether another try can help, and what it used."""
+
+    def __init__(self, failure: WorkFailed, usage: Usage, flags: Sequence[str] = ()) -> None:
+        self.failure, self.usage, self.flags = failure, usage, tuple(flags)
+        super().__init__(str(failure))
+
+
+class StepHeld(Exception):
+    """A budget ended amid the step; `Task.transcript` takes the transcript, and the step goes on just there."""
+
+    def __init__(self, error: BudgetExhausted, transcript: Sequence[BaseMessage], usage: Usage) -> None:
+        self.error, self.transcript, self.usage = error, tuple(transcript), usage
+        super().__init__(str(error))

@@ -13,9 +13,9 @@ from langgraph.errors import GraphBubbleUp
 
 from signoff.agents import backstage
 from signoff.agents.agent import Agent, Task
+from signoff.agents.agent import StepFailed as StepFailed  # what the functions here raise
+from signoff.agents.agent import StepHeld as StepHeld
 from signoff.agents.artifacts import Artifact, Verdict
-from signoff.agents.endings import StepFailed as StepFailed  # what the functions here raise
-from signoff.agents.endings import StepHeld as StepHeld
 from signoff.agents.loop.loop import Loop
 from signoff.agents.loop.tool_calls import NOT_THE_STEPS
 from signoff.agents.run_context import current_payer

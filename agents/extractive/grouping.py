@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from signoff.agents.artifacts import Quote, Theme
 from signoff.agents.extractive.answer_cues import PLAIN_KINDS, cue, is_clear, may_state
-from signoff.agents.extractive.dating import date_of
+from signoff.agents.extractive.conflicts import date_of
 from signoff.agents.extractive.matching import bag
 from signoff.agents.extractive.question import Question, understand
 from signoff.agents.extractive.text import stem

@@ -11,7 +11,7 @@ from signoff.agents.artifacts import Analysis, Draft, Evidence, Quote
 from signoff.agents.citations import CITATION, SOURCES_LIST, blockquote, escape, flatten
 from signoff.agents.extractive import text as words
 from signoff.agents.extractive.analysis import addresses
-from signoff.agents.extractive.dating import date_of
+from signoff.agents.extractive.conflicts import date_of
 from signoff.agents.extractive.grouping import name
 from signoff.agents.extractive.matching import bag
 from signoff.agents.extractive.question import whole

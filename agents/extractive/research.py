@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Evidence, Quote
+from signoff.agents.citations import Plain, even_out
 from signoff.agents.extractive.grouping import reading_order
 from signoff.agents.extractive.matching import bag
 from signoff.agents.extractive.question import Question, sides, understand, whole
 from signoff.agents.extractive.retrieval import Find, frequency, is_same, retrieve
 from signoff.agents.extractive.sentences import split
 from signoff.agents.extractive.text import counted, is_ideographic
-from signoff.agents.location import Plain, even_out
 from signoff.errors import UnknownSource
 from signoff.tools.search.library import Library
 

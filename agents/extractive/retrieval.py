@@ -15,8 +15,7 @@ from signoff.agents.extractive.answer_cues import (
     is_log,
     is_set_aside,
 )
-from signoff.agents.extractive.conflicts import differ
-from signoff.agents.extractive.dating import date_of
+from signoff.agents.extractive.conflicts import date_of, differ
 from signoff.agents.extractive.excerpts import LONGEST, Excerpt, cut, is_about_itself, is_noise, is_pointer, rows
 from signoff.agents.extractive.matching import Bag, bag
 from signoff.agents.extractive.question import Question

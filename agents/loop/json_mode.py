@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+
+from signoff.agents.models.settings import address_of
 
 Spec = Mapping[str, Any]
 """What can be called, in OpenAI's format of functions."""
@@ -139,3 +143,28 @@ def _kind(part: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     elif "anyOf" in part:
         kind = " | ".join(_kind(choice, root) for choice in part["anyOf"])
     return f"{kind} ({part['description']})" if part.get("description") else kind
+
+
+_served: set[str] = set()
+_local: dict[int, weakref.ref[Any]] = {}
+
+
+def lacks_tools(model: BaseChatModel) -> bool:
+    """Whether it was found out that this model does not call tools."""
+    kept = _local.get(id(model))
+    return (kept is not None and kept() is model) or (bool(_served) and _name(model) in _served)
+
+
+def note_no_tools(model: BaseChatModel) -> None:
+    """This model does not call tools; nor does the same one behind the same endpoint."""
+    name = _name(model)
+    if name:
+        _served.add(name)
+    else:
+        _local[id(model)] = weakref.ref(model)
+
+
+def _name(model: BaseChatModel) -> str:
+    """Endpoint and model; empty for a model within this process, which another may share its name with."""
+    address = address_of(getattr(model, "chain", (model,))[0])
+    return f"{address.endpoint} {address.model}" if address.endpoint else ""

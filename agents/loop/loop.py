@@ -12,11 +12,10 @@ from langchain_core.runnables.config import ensure_config, merge_configs
 from pydantic import BaseModel, ValidationError
 
 from signoff.agents.agent import Agent, Task
-from signoff.agents.loop import abilities
+from signoff.agents.loop import json_mode as abilities
 from signoff.agents.loop.compaction import ROUNDS, shorten
 from signoff.agents.loop.json_mode import in_words
-from signoff.agents.loop.parsing import Answer, Reader, as_sent
-from signoff.agents.loop.repair import fill_in, tell_problems
+from signoff.agents.loop.parsing import Answer, Reader, as_sent, fill_in, tell_problems
 from signoff.agents.loop.repetition import Repetition
 from signoff.agents.loop.tool_calls import Result, flags_of, use_tool
 from signoff.agents.loop.toolset import Menu, menu_of
@@ -24,8 +23,7 @@ from signoff.agents.loop.transcript import Call, Conversation, as_text, open_ste
 from signoff.agents.models.failures import classify
 from signoff.agents.models.guarded import GuardedModel
 from signoff.agents.safety.injection import mark
-from signoff.agents.tally import Tally
-from signoff.agents.usage import Usage
+from signoff.agents.usage import Tally, Usage
 from signoff.errors import ContextTooLong, ModelDeclined, ModelRefused, StepStuck, WorkFailed
 from signoff.tools.action import Proposal
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolCall
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from signoff.agents.loop.json_mode import parse_action, parse_object
-from signoff.agents.loop.repair import fill_in
 from signoff.agents.loop.transcript import IN_TEXT, NOTED, Call, as_text
 
 _CUT = ("length", "max_tokens", "MAX_TOKENS")
@@ -124,3 +124,25 @@ def _with_ids(message: AIMessage, number: int) -> AIMessage:
 def _without_calls(text: str) -> AIMessage:
     """The beginning of an answer that could not be used."""
     return AIMessage(text if len(text) <= _KEPT else f"{text[:_KEPT]}… [cut: {len(text):,} characters in all]")
+
+
+_MOST = 6
+"""Problems that are named."""
+
+
+def fill_in(form: type[BaseModel], values: Mapping[str, Any]) -> BaseModel | str:
+    """The form with these values, or what is wrong with them, field by field."""
+    try:
+        return form.model_validate(values)
+    except ValidationError as error:
+        return tell_problems(error)
+    except RecursionError:
+        return "it is nested too deeply"
+
+
+def tell_problems(error: ValidationError) -> str:
+    """The fields that do not fit, and why."""
+    problems = error.errors(include_url=False, include_context=False)
+    told = [f"{'.'.join(map(str, problem['loc'])) or 'all of it'}: {problem['msg']}" for problem in problems[:_MOST]]
+    more = f"; and {len(problems) - _MOST} more" if len(problems) > _MOST else ""
+    return "; ".join(line[:300] for line in told) + more

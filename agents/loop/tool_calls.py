@@ -12,8 +12,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from pydantic import ValidationError
 
-from signoff.agents.endings import StepHeld
-from signoff.agents.loop.repair import tell_problems
+from signoff.agents.agent import StepHeld
+from signoff.agents.loop.parsing import tell_problems
 from signoff.agents.loop.transcript import Call
 from signoff.agents.replay.exchange import Request
 from signoff.agents.run_context import current_payer

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from signoff.agents.agent import Agent
 from signoff.agents.loop.json_mode import answer_format, tell_actions
-from signoff.agents.models.tiers import Tiers, tiers_of
+from signoff.agents.models.registry import Tiers, tiers_of
 from signoff.agents.safety.injection import RULE
 from signoff.errors import TeamError
 from signoff.tools.action import Action

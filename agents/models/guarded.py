@@ -21,11 +21,9 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field
 
 from signoff.agents import backstage
-from signoff.agents.models.address import model_name
-from signoff.agents.models.attempt import Asked, size_of
-from signoff.agents.models.call import Link, stands_in
+from signoff.agents.models.call import Asked, Link, size_of, stands_in
 from signoff.agents.models.pricing import Price, price_of
-from signoff.agents.models.settings import Terms, payer_here
+from signoff.agents.models.settings import Terms, model_name, payer_here
 from signoff.agents.models.unguarded import GUARDED
 from signoff.agents.relay import relay
 from signoff.agents.replay.cassette import Request

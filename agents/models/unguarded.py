@@ -18,10 +18,9 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables.config import ensure_config, merge_configs, var_child_runnable_config
 
-from signoff.agents.models.attempt import size_of
-from signoff.agents.models.bill import NAMES_OF_MAX, make_bill, worst_case
+from signoff.agents.models.call import size_of
 from signoff.agents.models.failures import MAYBE_PAID, classify
-from signoff.agents.models.pricing import FREE, Price, price_of
+from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, make_bill, price_of, worst_case
 from signoff.agents.models.settings import Terms
 from signoff.agents.run_context import Payer, current_payer
 from signoff.errors import UnknownPrice

@@ -13,7 +13,7 @@ from signoff.agents.artifacts import Analysis, Computation, Conflict, Evidence, 
 from signoff.agents.extractive.analysis import analyse
 from signoff.agents.extractive.text import counted
 from signoff.agents.figures import compute, measure, picture_of
-from signoff.agents.models.tiers import Tiers
+from signoff.agents.models.registry import Tiers
 from signoff.errors import QueryRefused
 from signoff.tools.analysis.charts import Charts
 from signoff.tools.analysis.tables import Tables

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel, Field
 
 from signoff.agents.agent import Agent, Propose, Task
-from signoff.agents.artifacts import Analysis, Check, Draft, Evidence, Review
-from signoff.agents.models.tiers import Tiers, tiers_of
+from signoff.agents.artifacts import Analysis, Check, Draft, Evidence, Quote, Review
+from signoff.agents.citations import CITATION, SOURCES_LIST, flatten, unescape
+from signoff.agents.extractive.sentences import split
+from signoff.agents.loop.json_mode import lacks_tools, parse_object
+from signoff.agents.models.guarded import GuardedModel
+from signoff.agents.models.registry import Tiers, tiers_of
 from signoff.agents.roles.checks import inspect
-from signoff.agents.roles.doubts import answers_in_json, find_doubts
 from signoff.tools.action import Action
 from signoff.tools.analysis.tables import Tables
 from signoff.tools.search.library import Library
@@ -86,3 +90,61 @@ def _look_closer(review: Review, task: Task, model: BaseChatModel | Tiers) -> Re
     again = isinstance(task.previous, Review)
     rejected = {} if again or not doubts else {"accepted": False, "notes": doubts}
     return review.model_copy(update={"checks": (*review.checks, check), **rejected})
+
+
+_MOST_DOUBTED = 24
+"""Sentences that are asked about."""
+_FEWEST_WORDS_DOUBTED = 4
+_DOUBT_INSTRUCTIONS = "You check facts. Answer yes only if the passage says what the sentence says."
+_DOUBT_FORM: Mapping[str, Any] = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "supported",
+        "schema": {
+            "type": "object",
+            "properties": {"supported": {"enum": ["yes", "no"]}},
+            "required": ["supported"],
+            "additionalProperties": False,
+        },
+    },
+}
+_DOUBT_TOKENS = 32
+
+
+def answers_in_json(model: GuardedModel) -> bool:
+    """Whether it is a model without tool calls: a small one."""
+    return model.json_actions or (model.json_actions is None and lacks_tools(model))
+
+
+def find_doubts(task: Task, model: GuardedModel) -> tuple[str, ...]:
+    """What the model finds unsupported, as notes; one call for each cited sentence of the draft."""
+    cited = list(_cited_sentences(task.need(Draft), task.need(Evidence)))[:_MOST_DOUBTED]
+    doubts = []
+    for number, (sentence, quotes) in enumerate(cited, 1):
+        task.say("checks sentence by sentence", done=number, total=len(cited))
+        answer = model.invoke(_question(sentence, quotes), response_format=_DOUBT_FORM, max_tokens=_DOUBT_TOKENS)
+        given = parse_object(str(answer.text)) or {}
+        if given.get("supported") == "no":
+            marks = " ".join(f"[{quote.id}]" for quote in quotes)
+            doubts.append(f"“{sentence}” may not be what {marks} says; put it in the quote's words, or take it out.")
+    return tuple(doubts)
+
+
+def _cited_sentences(draft: Draft, evidence: Evidence) -> Iterator[tuple[str, list[Quote]]]:
+    """The sentences of the report that cite quotes, as plain text, each with those quotes."""
+    quotes = {quote.id: quote for quote in evidence.quotes}
+    body = SOURCES_LIST.split(draft.markdown)[0]
+    for line in body.splitlines():
+        if line.startswith(("#", ">")):
+            continue
+        for sentence in split(line):
+            found = [quotes[int(id)] for id in CITATION.findall(sentence.text) if int(id) in quotes]
+            text = flatten(unescape(CITATION.sub("", sentence.text))).replace(" .", ".")
+            if found and len(text.split()) >= _FEWEST_WORDS_DOUBTED:
+                yield text, found
+
+
+def _question(sentence: str, quotes: list[Quote]) -> list[BaseMessage]:
+    passage = " ".join(flatten(quote.text) for quote in quotes)
+    asked = f"Passage: {passage}\n\nSentence: {sentence}\n\nIs the sentence supported by the passage?"
+    return [SystemMessage(_DOUBT_INSTRUCTIONS), HumanMessage(asked)]

@@ -12,7 +12,7 @@ from signoff.agents.artifacts import Analysis, Draft, Evidence
 from signoff.agents.citations import CITATION, flatten
 from signoff.agents.extractive.report import compose, with_sources
 from signoff.agents.figures import figures_section
-from signoff.agents.models.tiers import Tiers
+from signoff.agents.models.registry import Tiers
 
 _INSTRUCTIONS = (
     "Write a report that answers the goal, from the evidence and the analysis and nothing else. `answer` answers it in "

@@ -10,8 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from signoff.agents.models.registry import choose_model
-from signoff.agents.models.tiers import tiers_of
+from signoff.agents.models.registry import choose_model, tiers_of
 from signoff.agents.replay.cassette import Tape
 from signoff.agents.run_context import Payer, paying
 from signoff.checkpoints.ledger.runs import RunRecord

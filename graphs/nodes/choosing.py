@@ -12,7 +12,7 @@ from langchain_core.runnables import Runnable
 from pydantic import BaseModel, Field, ValidationError, create_model
 
 from signoff.agents.agent import Agent
-from signoff.agents.models.tiers import Tiers, tiers_of
+from signoff.agents.models.registry import Tiers, tiers_of
 from signoff.agents.usage import NO_USAGE, Usage, call_usage
 from signoff.errors import BudgetExhausted, ModelRefused, SettingsError, StoreError, TapeError, UnknownPrice
 from signoff.graphs.routing.assigning import Open, Pause, instructions_of

@@ -13,7 +13,7 @@ from langgraph.config import get_stream_writer
 from langgraph.types import Command
 
 from signoff.agents.agent import Agent
-from signoff.agents.models.tiers import Tiers
+from signoff.agents.models.registry import Tiers
 from signoff.agents.run_context import paying
 from signoff.agents.usage import NO_USAGE, Usage, add_usage
 from signoff.errors import BudgetExhausted

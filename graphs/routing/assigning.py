@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from signoff.agents.agent import Agent
-from signoff.agents.models.tiers import Tiers
+from signoff.agents.models.registry import Tiers
 from signoff.graphs.routing.plan import failures_in_a_row
 from signoff.graphs.routing.progress import NUDGE, PAUSE, STRONGER, find_circle, find_idleness
 from signoff.graphs.routing.routing import candidates, judge, rejections

@@ -12,8 +12,7 @@ from langchain_core.language_models import BaseChatModel
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Draft, Review
-from signoff.agents.models.registry import choose_model, load_models
-from signoff.agents.models.tiers import Tiers, tiers_of
+from signoff.agents.models.registry import Tiers, choose_model, load_models, tiers_of
 from signoff.agents.roles.analyst import analyst
 from signoff.agents.roles.researcher import researcher
 from signoff.agents.roles.reviewer import reviewer

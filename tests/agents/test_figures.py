@@ -12,8 +12,7 @@ from signoff.agents.artifacts import Analysis, Draft, Evidence, Picture, Quote, 
 from signoff.agents.extractive.analysis import analyse
 from signoff.agents.extractive.report import compose
 from signoff.agents.figures import compute, figures_section, measure
-from signoff.agents.roles.checks import inspect
-from signoff.agents.roles.images import find_images
+from signoff.agents.roles.checks import find_images, inspect
 from signoff.tools.analysis.tables import Tables
 
 QUOTE = Quote(id=1, text="The tide rises and falls twice a day.", source="tides.md", start=-1)

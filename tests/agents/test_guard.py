@@ -14,11 +14,10 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
-from signoff.agents.models.address import model_name
 from signoff.agents.models.guarded import GuardedModel, guard
 from signoff.agents.models.openai.chat_model import Endpoint
 from signoff.agents.models.registry import load_models
-from signoff.agents.models.settings import Terms
+from signoff.agents.models.settings import Terms, model_name
 from signoff.agents.run_context import Payer, paying
 from signoff.checkpoints.ledger.budgets.model import Budget
 from signoff.checkpoints.ledger.ledger import Ledger

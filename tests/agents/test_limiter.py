@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from signoff.agents.models.rate_limiter import Limiter, RateLimit, Ticket, limiter_for
-from signoff.agents.models.turns import Turns
+from signoff.agents.models.rate_limiter import Limiter, RateLimit, Ticket, Turns, limiter_for
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.rate_limits import PrivateRates, Rates
 from signoff.checkpoints.ledger.schema import rates

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from signoff.agents.models.gauge import Gauge, window_of
-from signoff.agents.models.rate_headers import Level, read_headers
+from signoff.agents.models.rate_headers import Gauge, Level, read_headers, window_of
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC).timestamp()
 

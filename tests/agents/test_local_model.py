@@ -26,7 +26,7 @@ from signoff.agents.artifacts import Draft, Evidence
 from signoff.agents.citations import CITATION, flatten
 from signoff.agents.models.openai.chat_model import Endpoint
 from signoff.agents.models.registry import load_models
-from signoff.agents.roles.statements import missing_figures
+from signoff.agents.roles.checks import missing_figures
 from signoff.errors import ContextTooLong
 from signoff.settings import Settings, load_settings
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from signoff import Agent, Artifact, Limits, Task
 from signoff.agents.models.guarded import guard
-from signoff.agents.models.tiers import Tiers
+from signoff.agents.models.registry import Tiers
 from signoff.agents.runner import StepFailed, do_work
 from signoff.errors import StepStuck
 from signoff.testing import ScriptedModel, ScriptedServer, calls, gives, refuses, says

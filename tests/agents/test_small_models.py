@@ -7,8 +7,8 @@ import pytest
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Conflict, Draft, Evidence, Quote, Review, Theme
 from signoff.agents.models.guarded import guard
+from signoff.agents.models.registry import Tiers
 from signoff.agents.models.settings import Terms
-from signoff.agents.models.tiers import Tiers
 from signoff.agents.roles.analyst import Clash, Group, Sorting, analyst
 from signoff.agents.roles.reviewer import Judgement, reviewer
 from signoff.agents.roles.writer import Section, Sentence, Text, writer

@@ -7,7 +7,7 @@ from langgraph.types import Command
 
 from signoff import Agent, Artifact, Ledger, Task, Team, Verdict
 from signoff.agents.models.guarded import guard
-from signoff.agents.models.tiers import Tiers
+from signoff.agents.models.registry import Tiers
 from signoff.errors import WorkFailed
 from signoff.testing import ScriptedModel, gives
 

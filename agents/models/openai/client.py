@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,10 +13,8 @@ from typing import Any, TypeVar
 import aiohttp
 import openai
 
-from signoff.agents.models.openai.connections import Letter, TooLong, read_body, sent
+from signoff.agents.models.openai.connections import Letter, TooLong, pause_before_retry, read_body, sent
 from signoff.agents.models.openai.errors import dropped, interrupted, malformed, rejected, timed_out
-from signoff.agents.models.openai.events import read_events
-from signoff.agents.models.openai.patience import pause_before_retry
 
 T = TypeVar("T")
 
@@ -178,3 +176,32 @@ def _problem_with(content: Any) -> str:
     if not all(isinstance(choice, dict) and isinstance(choice.get("message"), dict) for choice in choices):
         return "a choice of it has no message"
     return ""
+
+
+async def read_events(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The data of each event, in order; comments that only keep the connection alive come as empty data.
+
+    What stands after the last end of a line was cut off, and is left out.
+    """
+    data: list[bytes] = []
+    async for line in _lines(pieces):
+        if line.startswith(b"data:"):
+            data.append(line[5:].removeprefix(b" "))
+        elif not line and data:
+            yield data[0] if len(data) == 1 else b"\n".join(data)
+            data = []
+        elif line.startswith(b":"):
+            yield b""
+    if data:
+        yield b"\n".join(data)
+
+
+async def _lines(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The lines without their ends; a line of any length is put together once."""
+    begun: list[bytes] = []
+    async for piece in pieces:
+        first, *others = piece.split(b"\n")
+        begun.append(first)
+        for line in others:
+            yield b"".join(begun).removesuffix(b"\r")
+            begun = [line]
