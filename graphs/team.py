@@ -14,9 +14,8 @@ from signoff.checkpoints.ledger.budgets.model import Budget, budget_of
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.errors import TeamError
-from signoff.graphs.approval.budgeting import Account
 from signoff.graphs.approval.opening import Actions, Opening
-from signoff.graphs.approval.questions import CONTROLS
+from signoff.graphs.approval.questions import CONTROLS, Account
 from signoff.graphs.nodes.act import build_act
 from signoff.graphs.nodes.agent import build_step
 from signoff.graphs.nodes.gate import build_gate

@@ -11,9 +11,8 @@ from signoff.checkpoints.canonical import digest
 from signoff.checkpoints.ledger.approval import Approval, Question
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.graphs.approval.answers import misfit
-from signoff.graphs.approval.budgeting import may_raise
 from signoff.graphs.approval.decision import Rules
-from signoff.graphs.approval.questions import CONTROLS, SETTLE_OUTCOME
+from signoff.graphs.approval.questions import CONTROLS, SETTLE_OUTCOME, may_raise
 from signoff.graphs.policy.policy import Rate, Ruling
 from signoff.graphs.state import RAISE_BUDGET, StoredProposal
 from signoff.tools.action import Action

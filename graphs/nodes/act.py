@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
 from signoff.agents.tracing import act_span
+from signoff.checkpoints.canonical import check_storable, readable_text
 from signoff.checkpoints.ledger.approval import Approval
-from signoff.checkpoints.ledger.effects import Effect
+from signoff.checkpoints.ledger.effects import CLAIM_SECONDS, Effect
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.process_identity import current_owner
-from signoff.errors import ActionFailed, AlreadyDecided, RunBusy
-from signoff.graphs.approval.budgeting import raised_by
+from signoff.errors import ActionFailed, AlreadyDecided, RunBusy, StoreError
 from signoff.graphs.approval.opening import Actions, is_of
-from signoff.graphs.approval.questions import SETTLE_OUTCOME, ask_outcome, describe_scope
+from signoff.graphs.approval.questions import SETTLE_OUTCOME, ask_outcome, describe_scope, raised_by
 from signoff.graphs.caller import is_own_run
-from signoff.graphs.nodes.claim import KeptClaim, keepable
-from signoff.graphs.nodes.deadline import TimeIsOver, call_within
 from signoff.graphs.nodes.gate import outcome_message
 from signoff.graphs.state import (
     CONTINUE_RUN,
@@ -211,3 +214,95 @@ def _note_raise(state: TeamState, proposal: StoredProposal, approval: Approval) 
 
 def _settle(state: TeamState, outcome: Outcome) -> Update:
     return {**settle_first(state, outcome), "messages": [outcome_message(outcome)]}
+
+
+class KeptClaim:
+    """Renews a claim until its call has ended, so that nobody calls the action while it may still take effect."""
+
+    def __init__(self, ledger: Ledger, effect: Effect, owner: str) -> None:
+        self._effects, self._effect, self._owner = ledger.effects, effect, owner
+        self._ended = threading.Event()
+        self._keeper = threading.Thread(target=self._renew, name=f"claim {effect.key[:12]}", daemon=True)
+        self.is_left = False
+        """Whether the call goes on, and nobody waits for it."""
+
+    def __enter__(self) -> KeptClaim:
+        self._keeper.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.is_left:
+            self._ended.set()
+            self._keeper.join()
+
+    def leave(self, coming: Future[Any]) -> None:
+        """Nobody waits for the call any more; what will come of it is recorded when it does."""
+        self.is_left = True
+        coming.add_done_callback(self._record)
+
+    def _record(self, coming: Future[Any]) -> None:
+        """What came late: a person may have said something else by then, which stays."""
+        self._ended.set()
+        key, claim, error = self._effect.key, self._effect.claims, coming.exception()
+        with suppress(StoreError):  # it stays unknown; the claim runs out
+            if error is None:
+                self._effects.finish_late(key, keepable(coming.result()), claim=claim)
+            elif isinstance(error, ActionFailed):
+                self._effects.fail(key, error.problem, claim=claim)
+            else:
+                problem = f"{self._effect.action} ended in {type(error).__name__}: {error}"
+                self._effects.lose(key, problem, claim=claim)
+            self._effects.let_go(key, claim=claim)
+
+    def _renew(self) -> None:
+        while not self._ended.wait(CLAIM_SECONDS / 4):
+            with suppress(StoreError):  # the next renewal may succeed; if none does, the claim runs out
+                self._effects.renew(self._effect.key, self._owner, is_left=self.is_left)
+
+
+def keepable(result: Any) -> dict[str, Any]:
+    """The result as the ledger keeps it: it was done, whatever its author returned."""
+    try:
+        kept = dict(result)
+        check_storable(kept)
+    except (ValueError, TypeError, RecursionError):
+        return {"unreadable": readable_text(repr(result)[:500])}
+    return kept
+
+
+T = TypeVar("T")
+
+
+class TimeIsOver(Exception):
+    """The call did not return in time. It goes on in its thread: nobody knows what will come of it."""
+
+
+def call_within(seconds: float | None, call: Callable[[], T], leave: Callable[[Future[T]], None]) -> T:
+    """What the call returns or raises; TimeIsOver if it has not after so many seconds. None: it is waited for.
+
+    `leave` is given what will come of a call that is left behind, be it for the time or for an interrupt.
+    """
+    if seconds is None:
+        return call()
+    coming: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result = call()
+        except BaseException as error:  # it is raised again where the call is waited for
+            coming.set_exception(error)
+        else:
+            coming.set_result(result)
+
+    threading.Thread(target=copy_context().run, args=(run,), name="signoff call", daemon=True).start()
+    ended = False
+    try:
+        ended = bool(wait([coming], min(seconds, threading.TIMEOUT_MAX)).done)
+    finally:
+        if not ended:
+            leave(coming)
+    if not ended:
+        raise TimeIsOver(f"it did not return within {seconds:g} seconds")
+    return coming.result()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.config import get_stream_writer
 
 from signoff.agents.agent import Agent, Task
@@ -17,13 +19,10 @@ from signoff.agents.runner import StepFailed, StepHeld, Work, ado_work, do_work
 from signoff.agents.safety.injection import find_orders
 from signoff.agents.safety.provenance import flags_for
 from signoff.agents.usage import NO_USAGE, Usage, add_usage
-from signoff.graphs.approval.budgeting import Account, ask_for_budget
-from signoff.graphs.approval.questions import store_proposal
+from signoff.graphs.approval.questions import Account, ask_for_budget, store_proposal
 from signoff.graphs.nodes.heartbeat import HEART
-from signoff.graphs.nodes.node import TeamNode
-from signoff.graphs.routing.plan import revise_plan
-from signoff.graphs.routing.progress import followed_by, turn_failed, turn_given
-from signoff.graphs.routing.routing import order_agents, rejections
+from signoff.graphs.routing.assigning import followed_by, turn_failed, turn_given
+from signoff.graphs.routing.routing import order_agents, rejections, revise_plan
 from signoff.graphs.state import StoredArtifact, TeamState, Update, end_step, unheard, what_was_said
 from signoff.tools.action import Proposal
 
@@ -175,3 +174,33 @@ def _held(agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState, hel
         "plan": revise_plan(state["plan"], agents, state["artifacts"], None),
         "usage": usage,
     }
+
+
+class TeamNode(Runnable[TeamState, Any]):
+    """Two functions of the state that do the same: one for sync graphs, one that never blocks the event loop.
+
+    `prepare` reads what both need and may block; an async graph has it done once, in a thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[TeamState], Any],
+        awork: Callable[[TeamState], Awaitable[Any]],
+        prepare: Callable[[], None],
+    ) -> None:
+        self.name, self._work, self._awork, self._prepare = name, work, awork, prepare
+        self._is_prepared = False
+
+    def invoke(self, input: TeamState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """The update, or a Command with it."""
+        del config, kwargs
+        return self._work(input)
+
+    async def ainvoke(self, input: TeamState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """The update, or a Command with it."""
+        del config, kwargs
+        if not self._is_prepared:
+            await asyncio.to_thread(self._prepare)
+            self._is_prepared = True
+        return await self._awork(input)

@@ -9,7 +9,7 @@ from langgraph.types import Command
 
 from signoff import Agent, Artifact, Ledger, Limits, Supervisor, Task, Team, Verdict
 from signoff.errors import WorkFailed
-from signoff.graphs.routing.progress import (
+from signoff.graphs.routing.assigning import (
     IDLE_CALLS,
     IDLE_TURNS,
     find_circle,
