@@ -6,16 +6,22 @@ import asyncio
 import secrets
 import socket
 import sys
+import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, Field
 from rich.console import Console
 
-from signoff.desk.cli.opening import open_run
+from signoff.agents.run_context import budgets_of
+from signoff.checkpoints.opening import configured_ledger
+from signoff.desk.cli.run import open_run
 from signoff.desk.cli.terminal import say
-from signoff.desk.mcp_runs import Finished, Runs, Standing
-from signoff.errors import SettingsError
+from signoff.errors import RunBusy, SettingsError, UnknownRun
+from signoff.fleet.run import Run
+from signoff.graphs.team import Team
+from signoff.graphs.teams.report import report_team
 from signoff.settings import Settings
 from signoff.tools.mcp.session import need_sdk
 
@@ -120,3 +126,140 @@ def only_with(token: str, app: App) -> App:
         await app(scope, receive, send)
 
     return guarded
+
+
+MOST_AT_ONCE = 4
+_MOST_SECONDS = 60.0
+_ENDED = ("done", "stopped")
+"""A run that failed can go on: it may have been cut off at the end of the process that drove it."""
+
+
+class Question(BaseModel):
+    """What a run waits for."""
+
+    approval: str
+    action: str
+    risk: str
+    reason: str
+    people_decide_with: str = Field(description="The command by which a person decides")
+
+
+class Standing(BaseModel):
+    """How a run stands."""
+
+    run: str
+    status: str = Field(description="running, waiting (for a person), done, stopped or failed")
+    note: str = ""
+    plan: list[str] = Field(default_factory=list, description="What was done and what is to do")
+    waits_for: list[Question] = Field(default_factory=list)
+
+
+class Finished(BaseModel):
+    """What a run has made and done; empty while it is not done."""
+
+    run: str
+    status: str
+    note: str
+    artifacts: dict[str, Any] = Field(default_factory=dict)
+    outcomes: list[dict[str, Any]] = Field(
+        default_factory=list, description="What was done outside, and by whose leave"
+    )
+
+
+class Runs:
+    """The runs of one team that this process drives, and those of the same team that it may tell about."""
+
+    def __init__(self, team: str, settings: Settings) -> None:
+        self._team, self._settings = team, settings
+        self._driven: dict[str, threading.Thread] = {}
+        self._ended: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def start(self, goal: str, wait_seconds: float) -> Standing:
+        """Give the team a goal, and drive the run in the background."""
+        with self._lock:
+            self._check_room()
+            run = Run.start(
+                self._built(), goal, settings=self._settings, drive=False, budget=budgets_of(self._settings)["run"]
+            )
+            self._drive(run)
+        return self.standing(run.id, wait_seconds)
+
+    def resume(self, run_id: str, wait_seconds: float) -> Standing:
+        """Go on with a run, wherever it stands."""
+        run = self._open(run_id)
+        with self._lock:
+            thread = self._driven.get(run.id)
+            if (thread is None or not thread.is_alive()) and run.status not in _ENDED:
+                self._check_room()
+                self._drive(run)
+        return self.standing(run.id, wait_seconds)
+
+    def standing(self, run_id: str, wait_seconds: float) -> Standing:
+        """How the run stands; waits so long for this process to stop driving it."""
+        run = self._open(run_id)
+        thread = self._driven.get(run.id)
+        if thread is not None:
+            thread.join(min(max(wait_seconds, 0), _MOST_SECONDS))
+        record, asked = run.record, run.approvals
+        return Standing(
+            run=record.id,
+            status=record.status,
+            note=record.note or self._ended.get(record.id, ""),
+            plan=[f"{step['status']}: {step['agent']} {step['gives']} {step['note']}".rstrip() for step in run.plan],
+            waits_for=[
+                Question(
+                    approval=one.id,
+                    action=one.action,
+                    risk=one.risk,
+                    reason=one.reason,
+                    people_decide_with=f"signoff approve {one.id}, or signoff reject {one.id}",
+                )
+                for one in asked
+            ],
+        )
+
+    def result(self, run_id: str) -> Finished:
+        """What the run has made, if it is done: before that, somebody may still refuse it."""
+        run = self._open(run_id)
+        record = run.record
+        if record.status != "done":
+            note = record.note or "It is not done, and nothing is given before it is."
+            return Finished(run=record.id, status=record.status, note=note)
+        return Finished(
+            run=record.id,
+            status=record.status,
+            note=record.note,
+            artifacts={name: artifact.model_dump(mode="json") for name, artifact in run.artifacts.items()},
+            outcomes=[dict(outcome) for outcome in run.values.get("outcomes", [])],
+        )
+
+    def _built(self) -> Team:
+        return report_team(self._settings.sources or "", out=self._settings.out, settings=self._settings)
+
+    def _open(self, run_id: str) -> Run:
+        """A run of this team; of others it is as if there were none."""
+        record = configured_ledger(self._settings).runs.get(run_id)
+        if record.team != self._team:
+            raise UnknownRun(run_id)
+        return Run.open(record.id, settings=self._settings)
+
+    def _check_room(self) -> None:
+        alive = [run for run, thread in self._driven.items() if thread.is_alive()]
+        if len(alive) >= MOST_AT_ONCE:
+            problem = f"{len(alive)} runs are under way here ({', '.join(alive)})"
+            raise SettingsError("start_run", problem, "Wait until one of them ends or waits for a person.")
+
+    def _drive(self, run: Run) -> None:
+        def drive() -> None:
+            try:
+                run.resume()
+            except RunBusy:
+                self._ended[run.id] = "another process drives it"
+            except Exception as error:  # the run is kept, and says that it failed; nobody else would hear of it here
+                self._ended[run.id] = str(error)
+
+        # A daemon, so that a client that leaves need not wait: a run that is cut off is resumed from where it stood.
+        thread = threading.Thread(target=drive, name=f"run {run.id}", daemon=True)
+        self._driven[run.id] = thread
+        thread.start()

@@ -10,10 +10,10 @@ import typer
 
 from signoff.desk.cli.audit_group import audit
 from signoff.desk.cli.database import db
-from signoff.desk.cli.faults import check_words, explain, one_of
 from signoff.desk.cli.mcp_group import mcp
 from signoff.desk.cli.memory_group import memory
 from signoff.desk.cli.model_group import model as local_model
+from signoff.desk.cli.terminal import check_words, explain, one_of
 
 app = typer.Typer(
     name="signoff",
@@ -88,7 +88,7 @@ def run(
 
         found = read_recorded(replay)
         team, question, recorded = team or found.team, question or found.goal, found.settings
-    from signoff.desk.cli.opening import open_run
+    from signoff.desk.cli.run import open_run
 
     settings = open_run(team, question, sources=sources, out=out, model=model, budget=budget, recorded=recorded)
     from signoff.desk.cli.record import Taping
@@ -287,7 +287,7 @@ def graph(
     json: Json = False,
 ) -> None:
     """Draw a team's graph: Mermaid text, or a picture."""
-    from signoff.desk.cli.drawing import draw_team
+    from signoff.desk.cli.lists import draw_team
 
     draw_team(team, png=png, json=json)
 
@@ -304,7 +304,7 @@ def sources(
 
 def main() -> None:
     """Run the command; an expected error is one line on standard error and exit code 1."""
-    from signoff.desk.cli.streams import open_closed_streams
+    from signoff.desk.cli.terminal import open_closed_streams
 
     open_closed_streams()
     check_words(sys.argv)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from signoff.desk.cli.faults import one_of
+from signoff.desk.cli.terminal import one_of
 
 audit = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check and export the audit log.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from json import dumps
@@ -16,7 +17,8 @@ from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.runs import RunRecord
 from signoff.checkpoints.opening import configured_ledger
 from signoff.desk.cli.terminal import command, print_json, row, say, table
-from signoff.errors import SettingsError
+from signoff.errors import MissingExtra, SettingsError
+from signoff.graphs.teams.catalog import team_graph
 from signoff.settings import load_settings
 
 
@@ -208,3 +210,24 @@ def _moment(at: str) -> str:
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 100 else f"{line[:99]}…"
+
+
+def draw_team(name: str, *, png: Path | None, json: bool) -> None:
+    """Print a team's graph as Mermaid text, or write it as a PNG picture."""
+    drawing = team_graph(name).compile().get_graph()
+    if png is not None:
+        png.write_bytes(picture(drawing.draw_mermaid()))
+    if json:
+        print_json({"team": name, "graph": drawing.to_json(), "png": str(png) if png else None})
+    else:
+        sys.stdout.write(f"Wrote {png}\n" if png else drawing.draw_mermaid())
+
+
+def picture(mermaid: str) -> bytes:
+    """The picture of a Mermaid text, PNG; drawn here, without a browser or the network."""
+    try:
+        import mermaidx  # type: ignore[import-untyped]  # it ships no types
+    except ImportError as error:
+        raise MissingExtra("Drawing a picture", "png") from error
+    drawn: bytes = mermaidx.render(mermaid).png()
+    return drawn

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sqlite3
 import sys
 import unicodedata
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from signoff.errors import SignoffError
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co"}
 """Unicode categories that are not shown but act: controls and escapes, direction marks, surrogates, private use."""
@@ -62,3 +68,44 @@ def command() -> str:
 def can_ask(console: Console) -> bool:
     """Whether a person can be asked here."""
     return console.is_terminal and sys.stdin.isatty()
+
+
+def open_closed_streams() -> None:
+    """Give the standard streams that were closed before the start to nobody, so that writing to them does no harm."""
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115  # for the life of the process
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def check_words(words: Sequence[str]) -> None:
+    """End with one line if a word of the command line is no text: it could be neither shown nor kept."""
+    for word in words:
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError:
+            sys.stderr.write(f"signoff: {word!a} is not text in this locale. Use UTF-8.\n")
+            raise SystemExit(2) from None
+
+
+def explain(error: Exception) -> str | None:
+    """One line that says what happened and what to do; None for an error that nobody expected."""
+    if isinstance(error, SignoffError):
+        return " ".join(str(error).split())
+    if isinstance(error, sqlite3.Error):
+        return f"The database cannot be used: {error}. Mend it and go on; nothing committed was lost."
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror or error}{where}. Mend it and go on; nothing committed was lost."
+    return None
+
+
+def one_of(literal: Any) -> Callable[[str], str]:
+    """Reads an option that takes one word of a Literal; Typer's own way says `Value error` of any other."""
+    words: tuple[str, ...] = get_args(literal)
+
+    def parse(word: str) -> str:
+        if word not in words:
+            raise typer.BadParameter(f"{word!r} is not one of {', '.join(words)}.")
+        return word
+
+    return parse
