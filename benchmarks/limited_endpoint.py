@@ -14,7 +14,7 @@ from typing import get_args
 
 from scripted_endpoint import Counts, Exchange, answer
 
-from signoff.testing.allowance import Allowance, Counting, Meter
+from signoff.testing.server import Allowance, Counting, Meter
 
 
 @dataclass

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from scripted_job import DUTIES, GOAL, MODEL, Job, ours, search
 
-from signoff.testing.allowance import Counting
+from signoff.testing.server import Counting
 
 CALLS = 6
 """Of one job, for all who do it."""

@@ -9,13 +9,14 @@ endpoint on loopback.
         model = ChatOpenAI(model="scripted", base_url=server.url, api_key="test")
 """
 
-from signoff.testing.allowance import Allowance
-from signoff.testing.call import Call
 from signoff.testing.model import ScriptedModel
-from signoff.testing.replies import (
+from signoff.testing.script import (
+    Call,
     Fault,
     Item,
+    Pick,
     Reply,
+    Script,
     calls,
     drops,
     fails,
@@ -25,9 +26,7 @@ from signoff.testing.replies import (
     refuses,
     says,
 )
-from signoff.testing.request import Request
-from signoff.testing.script import Pick, Script
-from signoff.testing.server import ScriptedServer
+from signoff.testing.server import Allowance, Request, ScriptedServer
 
 __all__ = [
     "Allowance",

@@ -2,22 +2,238 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 import selectors
 import socket
+import sys
 import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from types import TracebackType
-from typing import Self
+from typing import Any, Literal, Self, TypeAlias
 
-from signoff.errors import ScriptError
-from signoff.testing.allowance import Allowance, Meter
-from signoff.testing.call import Call
-from signoff.testing.exchange import Exchange
-from signoff.testing.listener import Listener
-from signoff.testing.replies import Failure
-from signoff.testing.request import Request
-from signoff.testing.script import Pick, Played, Player, Script
+from typing_extensions import override
+
+from signoff.errors import ReplyMisfit, ScriptError
+from signoff.testing.script import Call, Drop, Failure, Fault, Garble, Hang, Pick, Played, Player, Reply, Script
+from signoff.testing.wire import completion, completion_chunks, error_body, error_headers, fit, model_list, parsed_call
+
+_WRONG_KEY = Failure(401, "Incorrect API key provided.", "invalid_api_key")
+_NO_ROUTE = Failure(
+    404,
+    "ScriptedServer has /v1/chat/completions and /v1/models only. ChatOpenAI chooses the Responses API by the name "
+    "of the model: set use_responses_api=False, or name the model 'scripted'.",
+)
+
+
+class Exchange(BaseHTTPRequestHandler):
+    """Serves one keep-alive connection."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    def __init__(self, double: ScriptedServer, *connection: Any) -> None:
+        self._double = double
+        self._limits: dict[str, str] = {}
+        super().__init__(*connection)
+
+    def do_GET(self) -> None:
+        """List the models."""
+        if not self._admit(None):
+            self._fail(_WRONG_KEY)
+        elif self.path == "/v1/models":
+            self._send(_json(model_list(self._double.models)))
+        else:
+            self._fail(_NO_ROUTE)
+
+    def do_POST(self) -> None:
+        """Answer a chat completion."""
+        body = _parsed(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        if not self._admit(body):
+            self._fail(_WRONG_KEY)
+        elif self.path != "/v1/chat/completions":
+            self._fail(_NO_ROUTE)
+        else:
+            try:
+                call = parsed_call(body)
+            except (ValueError, KeyError, TypeError) as problem:
+                self._fail(Failure(400, f"This is no chat completion request: {problem!r}"))
+            else:
+                self._limits, refusal = self._double.meter()
+                if refusal is None:
+                    self._answer(self._double.record(call), body)
+                else:
+                    self._fail(refusal)
+                self._limits = {}
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing; `ScriptedServer.requests` is the log."""
+
+    def _admit(self, body: Any) -> bool:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        return self._double.admit(Request(self.command, self.path, headers, body))
+
+    def _answer(self, call: Call, body: Mapping[str, Any]) -> None:
+        stream = bool(body.get("stream"))
+        try:
+            fault, parts = _rendered(self._double.play(call), call, body)
+        except Exception as problem:  # a scripted function may raise anything: it goes to the test, not this thread
+            self._double.keep(problem)
+            self._fail(Failure(400, str(problem), "not_scripted"))
+            return
+        match fault:
+            case None:
+                self._say(parts, stream)
+            case Failure():
+                self._fail(fault)
+            case Garble() if stream and fault.content_type == "application/json":
+                self._say([fault.body.encode()], stream)
+            case Garble():
+                self._send(fault.body.encode(), content_type=fault.content_type)
+            case Hang():
+                self._say(parts if self._double.hold(self.connection) else [], stream)
+            case Drop():
+                self._say(parts, stream, cut=True)
+
+    def _say(self, parts: list[bytes], stream: bool, *, cut: bool = False) -> None:
+        """Send these parts, or the first half of them; without any, close the connection."""
+        if cut or not parts:
+            self.close_connection = True
+        if parts and stream:
+            self._stream(parts, cut)
+        elif parts:
+            self._send(parts[0], cut=cut)
+
+    def _fail(self, failure: Failure) -> None:
+        self._send(_json(error_body(failure)), status=failure.status, headers=error_headers(failure))
+
+    def _open(self, status: int, headers: Mapping[str, str]) -> None:
+        """Send the head of a response."""
+        # An asyncio client's pool outlives its event loop, and Python would report the connection as never closed.
+        if self.headers.get("X-Stainless-Async", "").startswith("async"):
+            self.close_connection = True
+        self.send_response(status)
+        for name, value in {**self._limits, **headers}.items():
+            self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+
+    def _send(
+        self,
+        body: bytes,
+        *,
+        status: int = 200,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+        cut: bool = False,
+    ) -> None:
+        self._open(status, {"Content-Type": content_type, **(headers or {}), "Content-Length": str(len(body))})
+        self.wfile.write(body[: len(body) // 2] if cut else body)
+
+    def _stream(self, events: list[bytes], cut: bool) -> None:
+        self._open(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
+        for event in events[: len(events) // 2] if cut else [*events, b"[DONE]"]:
+            self._write_chunk(b"data: " + event + b"\n\n")
+        if not cut:
+            self._write_chunk(b"")
+
+    def _write_chunk(self, data: bytes) -> None:
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        self.wfile.flush()
+
+
+def _rendered(played: Played, call: Call, body: Mapping[str, Any]) -> tuple[Fault | None, list[bytes]]:
+    """The fault, if it is one, and the parts of the reply, if it has one: events of a stream, or the whole body."""
+    if isinstance(played, BaseException):
+        raise ReplyMisfit(call.number, played, "an exception cannot cross HTTP; use fails(), hangs() or drops()")
+    fault = None if isinstance(played, Reply) else played
+    reply = played.reply if isinstance(played, Hang | Drop) else played
+    if not isinstance(reply, Reply):
+        return fault, []
+    answer = fit(reply, call)
+    if not body.get("stream"):
+        return fault, [_json(completion(answer, call))]
+    include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+    return fault, [_json(chunk) for chunk in completion_chunks(answer, call, include_usage=include_usage)]
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+class Listener(ThreadingHTTPServer):
+    """Listens on an ephemeral port of 127.0.0.1; `close` ends every connection and waits for its thread."""
+
+    request_queue_size = 512
+
+    def __init__(self, handler: Callable[..., BaseHTTPRequestHandler], failed: Callable[[BaseException], None]) -> None:
+        self._failed = failed
+        self._connections: set[socket.socket] = set()
+        self._threads_alive: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        super().__init__(("127.0.0.1", 0), handler)
+        # The interval is how long `close` may have to wait for the accepting thread, in seconds.
+        self._accepting = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
+        self._accepting.start()
+
+    def close(self) -> None:
+        """Stop accepting, end the open connections, and wait until their threads are gone."""
+        self.shutdown()
+        self._accepting.join()
+        with self._lock:
+            connections, threads = tuple(self._connections), tuple(self._threads_alive)
+        for connection in connections:
+            with contextlib.suppress(OSError):  # the client has closed it already
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()
+        self.server_close()
+
+    @override
+    def server_bind(self) -> None:
+        """Bind without HTTPServer's look-up of the host's name, which may ask a name server."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "127.0.0.1", int(self.server_address[1])
+
+    @override
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own, and keep account of both."""
+        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
+        with self._lock:
+            self._connections.add(request)
+            self._threads_alive = [other for other in self._threads_alive if other.is_alive()]
+            thread.start()
+            self._threads_alive.append(thread)
+
+    @override
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        with self._lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    @override
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep what went wrong; a client that hangs up is nothing wrong."""
+        problem = sys.exception()
+        if problem is not None and not isinstance(problem, ConnectionError):
+            self._failed(problem)
 
 
 class ScriptedServer:
@@ -143,3 +359,78 @@ class _Running:
     gate: socket.socket
     """Readable once the answers are released."""
     opener: socket.socket
+
+
+@dataclass(frozen=True)
+class Request:
+    """An HTTP request as it came in."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    """By lower-case name."""
+    body: Any
+    """The parsed JSON; None when there was none."""
+
+
+Counting: TypeAlias = Literal["fixed", "sliding", "bucket"]
+"""A window after the other, the last so many seconds at any moment, or a bucket that fills up again evenly."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """So many requests in so many seconds; those beyond get 429. `headers=False` tells nothing but Retry-After."""
+
+    requests: int
+    seconds: float = 1.0
+    counting: Counting = "fixed"
+    headers: bool = True
+
+
+class Meter:
+    """Counts requests against an allowance; threads may share it."""
+
+    def __init__(self, allowance: Allowance, clock: Callable[[], float] = time.monotonic) -> None:
+        self._allowance, self._clock = allowance, clock
+        self._began, self._counting = clock(), threading.Lock()
+        self._taken: deque[float] = deque()
+        self._level, self._filled_at = float(allowance.requests), self._began
+        self.refused = 0
+
+    def admit(self) -> tuple[dict[str, str], Failure | None]:
+        """Count a request: headers for its answer, and the answer itself if it is refused."""
+        with self._counting:
+            now = self._clock()
+            remaining, reset, wait = self._count(now)
+            headers = {
+                "x-ratelimit-limit-requests": str(self._allowance.requests),
+                "x-ratelimit-remaining-requests": str(max(0, remaining)),
+                "x-ratelimit-reset-requests": f"{max(0, math.ceil(reset * 1000))}ms",
+            }
+            told = headers if self._allowance.headers else {}
+            if remaining >= 0:
+                return told, None
+            self.refused += 1
+        asked = {"Retry-After": f"{math.ceil(wait)}", "retry-after-ms": f"{max(1, math.ceil(wait * 1000))}"}
+        message = f"Rate limit reached: {self._allowance.requests} requests per {self._allowance.seconds:g} s."
+        return {}, Failure(429, message, "rate_limit_exceeded", {**told, **asked})
+
+    def _count(self, now: float) -> tuple[int, float, float]:
+        """What remains (-1: refused), seconds until it is better, and seconds until a request will be taken."""
+        limit, seconds = self._allowance.requests, self._allowance.seconds
+        if self._allowance.counting == "bucket":
+            self._level = min(limit, self._level + (now - self._filled_at) * limit / seconds)
+            self._filled_at = now
+            missing = (1 - self._level) * seconds / limit
+            taken = self._level >= 1
+            self._level -= taken
+            return (int(self._level) if taken else -1), (limit - self._level) * seconds / limit, missing
+        ends = self._began + seconds * (1 + (now - self._began) // seconds)
+        oldest = ends - seconds if self._allowance.counting == "fixed" else now - seconds
+        while self._taken and self._taken[0] < oldest:
+            self._taken.popleft()
+        remaining = limit - len(self._taken) - 1
+        if remaining >= 0:
+            self._taken.append(now)
+        left = ends - now if self._allowance.counting == "fixed" else self._taken[0] + seconds - now
+        return remaining, left, left

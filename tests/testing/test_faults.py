@@ -1,4 +1,4 @@
-"""What the real ChatOpenAI makes of each fault; `signoff.testing.replies` documents it."""
+"""What the real ChatOpenAI makes of each fault; `signoff.testing.script` documents it."""
 
 from __future__ import annotations
 
