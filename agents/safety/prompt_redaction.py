@@ -95,10 +95,10 @@ def change_message(message: BaseMessage, change: Change, change_args: Callable[[
         message.additional_kwargs
     ):
         changed["additional_kwargs"] = new
-    for field in ("tool_calls", "invalid_tool_calls", "tool_call_chunks"):
-        calls = getattr(message, field, None)
+    for key in ("tool_calls", "invalid_tool_calls", "tool_call_chunks"):
+        calls = getattr(message, key, None)
         if calls and (new := [_call(call, change, change_args) for call in calls]) != calls:
-            changed[field] = new
+            changed[key] = new
     return message.model_copy(update=changed) if changed else message
 
 
