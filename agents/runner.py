@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from langgraph.errors import GraphBubbleUp
 
-from signoff.agents import backstage
+from signoff import concurrency
 from signoff.agents.agent import Agent, Task
 from signoff.agents.agent import StepFailed as StepFailed  # what the functions here raise
 from signoff.agents.agent import StepHeld as StepHeld
@@ -19,10 +19,10 @@ from signoff.agents.artifacts import Artifact, Verdict
 from signoff.agents.loop.loop import Loop
 from signoff.agents.loop.tool_calls import NOT_THE_STEPS
 from signoff.agents.run_context import current_payer
-from signoff.agents.threads import in_thread
 from signoff.agents.tracing import Span, agent_span
 from signoff.agents.usage import Usage
 from signoff.checkpoints.canonical import check_storable, readable_text
+from signoff.concurrency import in_thread
 from signoff.errors import BudgetExhausted, ModelUnreachable, SignoffError, TeamError, WorkFailed
 from signoff.tools.action import Proposal
 
@@ -44,7 +44,7 @@ def do_work(agent: Agent[Any], task: Task) -> Work:
     try:
         with _traced(agent):
             _prepare(agent, task)
-            given = backstage.run(loop.arun()) if agent.model is not None else _run_function(agent, task)
+            given = concurrency.run(loop.arun()) if agent.model is not None else _run_function(agent, task)
             return _finish(agent, task, given, loop)
     except Exception as error:
         raise _explain(error, agent, loop) from error
@@ -84,7 +84,7 @@ def _run_function(agent: Agent[Any], task: Task) -> Artifact:
     if agent.function is None:
         raise TeamError(f"Agent {agent.role!r} has no body. Give it a function or a model.")
     given = agent.function(task)
-    return backstage.run(_wait(given)) if inspect.isawaitable(given) else cast(Artifact, given)
+    return concurrency.run(_wait(given), alone=True) if inspect.isawaitable(given) else cast(Artifact, given)
 
 
 async def _wait(given: Awaitable[Artifact]) -> Artifact:

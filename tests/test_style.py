@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("desk", "fleet", "graphs", "agents", "tools", "checkpoints")
 """A room imports only from rooms after it."""
-FOR_ALL = ("signoff.errors", "signoff.settings", "signoff.__version__")
+FOR_ALL = ("signoff.concurrency", "signoff.errors", "signoff.settings", "signoff.__version__")
 """What every room may import from the front door."""
 
 LONGEST = 400

@@ -18,8 +18,8 @@ from signoff.agents.loop.transcript import Call
 from signoff.agents.replay.exchange import Request
 from signoff.agents.run_context import current_payer
 from signoff.agents.safety.injection import find_orders, mark
-from signoff.agents.threads import in_thread
 from signoff.agents.tracing import tool_span
+from signoff.concurrency import in_thread
 from signoff.errors import (
     BudgetExhausted,
     ModelRefused,

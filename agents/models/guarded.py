@@ -20,15 +20,15 @@ from langchain_core.runnables import Runnable, RunnableBinding, RunnableParallel
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field
 
-from signoff.agents import backstage
+from signoff import concurrency
 from signoff.agents.models.call import Asked, Link, size_of, stands_in
 from signoff.agents.models.pricing import Price, price_of
 from signoff.agents.models.settings import Terms, model_name, payer_here
 from signoff.agents.models.unguarded import GUARDED
-from signoff.agents.relay import relay
 from signoff.agents.replay.cassette import Request
 from signoff.agents.run_context import Payer
 from signoff.agents.safety.prompt_redaction import Hidden
+from signoff.concurrency import stream
 from signoff.errors import ModelError
 from signoff.settings import load_settings
 
@@ -120,7 +120,7 @@ class GuardedModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         del run_manager
-        return backstage.run(self._agenerate(messages, stop, **kwargs))
+        return concurrency.run(self._agenerate(messages, stop, **kwargs))
 
     async def _agenerate(
         self,
@@ -167,7 +167,7 @@ class GuardedModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         del run_manager
-        return relay(self._astream(messages, stop, **kwargs))
+        return stream(self._astream(messages, stop, **kwargs))
 
     async def _parts(self, payer: Payer, asked: Asked, *, stream: bool) -> AsyncGenerator[ChatGeneration, None]:
         """The answer of the first model of the chain that gives one."""

@@ -17,7 +17,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from signoff.agents import backstage, tracing
+from signoff import concurrency
+from signoff.agents import tracing
 from signoff.errors import SettingsError
 from signoff.settings import Settings
 
@@ -125,7 +126,7 @@ def test_parents_are_found_across_threads_and_event_loops() -> None:
             await asyncio.sleep(0)
 
     with tracing.agent_span("writer", "r-1"):
-        backstage.run(call("behind"))
+        concurrency.run(call("behind"))
         thread = threading.Thread(target=copy_context().run, args=(asyncio.run, call("beside")))
         thread.start()
         thread.join()

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from signoff.checkpoints.canonical import canonical_json
+from signoff.concurrency import submit
 from signoff.errors import McpLost, McpNotCalled, McpUnusable, MissingExtra
-from signoff.tools.mcp.loop import submit
 from signoff.tools.mcp.offer import McpTool, Offer
 from signoff.tools.mcp.session import SENT, Opened, Peer, list_tools, open_session
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from signoff.concurrency import run, submit
 from signoff.errors import ActionFailed, McpLost, McpNotAccepted, McpNotCalled, TeamError
 from signoff.tools.action import Action, LoopRisk
 from signoff.tools.mcp.config import Accepted
 from signoff.tools.mcp.connection import link_to
-from signoff.tools.mcp.loop import submit, wait_for
 from signoff.tools.mcp.offer import McpTool, Offer, say_result
 from signoff.tools.mcp.schema import Given, arguments_of, misfit
 from signoff.tools.mcp.server import McpServer, check_names, fits
@@ -67,7 +67,7 @@ def look_at(name: str, server: McpServer, *, broker: Broker | None = None) -> Of
         async with open_session(peer, on_end=_ignore, on_change=_ignore) as opened:
             return opened.offer
 
-    return wait_for(look())
+    return run(look())
 
 
 def _ignore() -> None:
@@ -119,7 +119,7 @@ def _tool(source: _Source, risk: Any) -> Tool:
         return f"It failed: {text}" if result.isError else text
 
     def call(**arguments: Any) -> str:
-        return wait_for(read(arguments))
+        return run(read(arguments))
 
     async def acall(**arguments: Any) -> str:
         return await asyncio.wrap_future(submit(read(arguments)))
@@ -143,7 +143,7 @@ def _action(source: _Source, risk: Any) -> Action[Given]:
 
     def do(given: Given, key: str) -> Mapping[str, Any]:
         try:
-            result = wait_for(source.ask(given.model_dump(mode="json"), key=key, again=False))
+            result = run(source.ask(given.model_dump(mode="json"), key=key, again=False))
         except McpNotCalled as error:
             raise ActionFailed(name, str(error)) from error
         text = source.say(result)

@@ -6,12 +6,11 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from signoff.concurrency import run
 from signoff.errors import AddressRefused, PageRefused
 from signoff.tools.web.request import ROBOT, Reach, Reply, check, get, open_client
 
@@ -46,7 +45,7 @@ class Fetcher:
         import httpx2
 
         try:
-            return _wait_for(self._fetch_in_time(address.strip()))
+            return run(self._fetch_in_time(address.strip()))
         except TimeoutError as error:
             raise PageRefused(f"it takes longer than {self.reach.seconds:g} seconds") from error
         except AddressRefused as error:
@@ -84,16 +83,6 @@ class Fetcher:
             raise PageRefused(f"{url.host!r} wants {pause:g} seconds between two requests, more than a page may take")
         await asyncio.sleep(self._pace.turn(url.raw_host, pause))
         return await get(client, url, self.reach)
-
-
-def _wait_for(work: Coroutine[None, None, T]) -> T:
-    """What a coroutine returns, also where an event loop is running in this thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(copy_context().run, asyncio.run, work).result()
 
 
 MOST_BYTES: Final = 512 * 1024

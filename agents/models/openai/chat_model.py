@@ -21,11 +21,11 @@ from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, Field, PrivateAttr, SecretStr, model_validator
 from yarl import URL
 
-from signoff.agents import backstage
+from signoff import concurrency
 from signoff.agents.models.openai.client import complete, open_stream
 from signoff.agents.models.openai.connections import Letter, patience_of
 from signoff.agents.models.openai.errors import malformed
-from signoff.agents.relay import relay
+from signoff.concurrency import stream
 
 _OFFICIAL = "https://api.openai.com/v1"
 _RETRIES = 2
@@ -80,7 +80,7 @@ class Endpoint(ChatOpenAI):
     ) -> ChatResult:
         if twin := self._needed_twin(kwargs):
             return twin._generate(messages, stop, run_manager, **kwargs)
-        return backstage.run(self._agenerate(messages, stop, **kwargs))
+        return concurrency.run(self._agenerate(messages, stop, **kwargs))
 
     async def _agenerate(
         self,
@@ -116,7 +116,7 @@ class Endpoint(ChatOpenAI):
         if twin := self._needed_twin(kwargs):
             yield from twin._stream(messages, stop, run_manager, **kwargs)
             return
-        for chunk in relay(self._astream(messages, stop, **kwargs)):
+        for chunk in stream(self._astream(messages, stop, **kwargs)):
             if run_manager:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk, logprobs=_logprobs(chunk))
             yield chunk

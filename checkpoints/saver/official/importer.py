@@ -7,7 +7,6 @@ import secrets
 import sqlite3
 from asyncio import Task
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from signoff.checkpoints.process_identity import current_owner, is_gone
 from signoff.checkpoints.saver.maintenance import checkpoint_ids, list_threads
 from signoff.checkpoints.saver.official.reader import OfficialFile, Step
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
+from signoff.concurrency import run
 from signoff.errors import DatabaseUnusable, ThreadNotEmpty
 
 _ASIDE: Final = "signoff-import:"
@@ -80,13 +80,7 @@ def import_official(
     was not LangGraph's default. Raises UnlistedType if a value needs a type that the saver does not list, and
     ImportFailed if the file is not SqliteSaver's or something in it cannot be read.
     """
-    work = _Import(Path(source), saver, serde or saver.serde, progress or _look_away).run()
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as helper:  # called from within a loop, as in a notebook
-        return helper.submit(asyncio.run, work).result()
+    return run(_Import(Path(source), saver, serde or saver.serde, progress or _look_away).run())
 
 
 class _Import:
