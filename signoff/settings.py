@@ -112,12 +112,12 @@ class Settings(BaseSettings):
     """Whether documents are searched by meaning too (needs the extra `embeddings`)."""
 
     sandbox: Literal["", "bubblewrap", "docker", "podman", "monty"] = ""
-    """What agents' commands and code run in (docs/sandbox.md); empty takes the first that can be used here."""
+    """What agents' commands and code run in (docs/tools/sandbox.md); empty takes the first that can be used here."""
     sandbox_image: str = "python:3.13-slim"
     """Image of the containers that code runs in where Docker or Podman is the sandbox; it is never fetched unasked."""
 
     mcp_servers: Path = Path("mcp.json")
-    """File of MCP servers whose tools can be used (docs/mcp.md)."""
+    """File of MCP servers whose tools can be used (docs/tools/mcp.md)."""
     mcp_token: SecretStr = SecretStr("")
     """What clients of `signoff mcp serve --port` must send; empty means that one is made up."""
 

@@ -18,7 +18,7 @@ def show_secrets(*, json: bool) -> None:
     """Read every value once, and show everything but them."""
     settings = load_settings()
     if settings.secrets is None:
-        raise SettingsError("SIGNOFF_SECRETS", "names no file", "See docs/secrets.md.")
+        raise SettingsError("SIGNOFF_SECRETS", "names no file", "See docs/tools/secrets.md.")
     with Broker.start(settings.secrets, home=settings.home) as broker:
         listing = broker.listing
     if json:

@@ -151,7 +151,7 @@ def test_an_ordinary_text_holds_no_order(text: str) -> None:
 
 
 def test_the_documents_of_this_project_hold_no_order() -> None:
-    documents = [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")]
+    documents = [*ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md")]
     assert len(documents) > 10
     assert [found for path in documents for found in find_orders(path.read_text(encoding="utf-8"))] == []
 

@@ -232,13 +232,13 @@ def read_secrets_file(path: Path) -> SecretsFile:
     except UnicodeDecodeError:
         raise SettingsError(SETTING, f"{str(path)!r} is not UTF-8", "Save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(SETTING, f"{str(path)!r} is no TOML: {error}", "See docs/secrets.md.") from None
+        raise SettingsError(SETTING, f"{str(path)!r} is no TOML: {error}", "See docs/tools/secrets.md.") from None
     except ValidationError as error:
         # Not str(error): it shows what it was given.
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
         problem = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(SETTING, f"{place} of {str(path)!r}: {problem}", "See docs/secrets.md.") from None
+        raise SettingsError(SETTING, f"{place} of {str(path)!r}: {problem}", "See docs/tools/secrets.md.") from None
 
 
 def read_values(secrets: SecretsFile, environment: Mapping[str, str], *, again: bool) -> dict[str, str]:

@@ -79,7 +79,7 @@ def read_servers(path: Path | str = "mcp.json") -> dict[str, McpServer]:
 def _read(path: Path | str, name: str, entry: Any) -> McpServer:
     if isinstance(entry, dict) and "headers" in entry:
         raise _wrong(
-            path, f"has headers for {name!r}", "Let the broker add what a server must be sent (docs/secrets.md)."
+            path, f"has headers for {name!r}", "Let the broker add what a server must be sent (docs/tools/secrets.md)."
         )
     try:
         read = _Entry.model_validate(entry)
