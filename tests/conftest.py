@@ -34,8 +34,8 @@ LONGEST = (
     "test_line_kills.py",
     "test_contest.py",
     "test_answer_fuzz.py",
-    "test_crash.py",
-    "test_local_model.py",
+    "test_run_crash.py",
+    "test_local.py",
     "test_benchmark_concurrency.py",
 )
 """Files whose tests take longest: they come first, so that nothing waits for one of them at the end."""

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-ROUNDS = Path(__file__).with_name("saver_crash_rounds.py")
+ROUNDS = Path(__file__).parent / "programs" / "saver_crash_rounds.py"
 SEED = os.environ.get("CRASH_SEED", "20261122")
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the writers are forks")

@@ -17,7 +17,7 @@ import pytest
 
 import signoff
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BESIDE = {"tests", "notebooks", "benchmarks", "docs", "build", "dist"}
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
 FRONT_DOOR = ast.parse((ROOT / "signoff" / "__init__.py").read_text(encoding="utf-8"))

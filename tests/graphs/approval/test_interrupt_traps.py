@@ -16,7 +16,7 @@ from langgraph.types import Command
 
 from signoff.errors import RunBusy, SignoffError
 
-PROGRAM = Path(__file__).parent / "programs" / "killed_calls.py"
+PROGRAM = Path(__file__).parents[2] / "kills" / "programs" / "killed_calls.py"
 APPROVE = {"decisions": [{"type": "approve"}]}
 
 

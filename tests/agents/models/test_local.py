@@ -30,7 +30,7 @@ from signoff.agents.roles.checks import missing_figures
 from signoff.errors import ContextTooLong
 from signoff.settings import Settings, load_settings
 
-GUARD = str(Path(__file__).parents[1] / "guard")
+GUARD = str(Path(__file__).parents[2] / "guard")
 CONTEXT = 2048
 TIDES = "The tide rises and falls twice a day because the moon pulls the water of the ocean."
 HARBOUR = "Ships longer than 80 metres must take a pilot on board."

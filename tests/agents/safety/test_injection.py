@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from signoff.agents.safety.injection import RULE, find_orders, mark
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def tags(text: str) -> str:

@@ -12,7 +12,7 @@ pytest.importorskip("langchain_mcp_adapters", reason="the extra `mcp` is not ins
 
 from signoff.tools.mcp.config import Accepted
 
-PROGRAM = Path(__file__).parent.parent / "tools" / "mcp" / "programs" / "quick.py"
+PROGRAM = Path(__file__).parents[2] / "tools" / "mcp" / "programs" / "quick.py"
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from signoff.agents.models.registry import load_model
 from signoff.errors import SettingsError, UnknownModel
 from signoff.settings import load_settings
 
-EXAMPLE = Path(__file__).parents[1] / ".env.example"
+EXAMPLE = Path(__file__).parents[2] / ".env.example"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from signoff.checkpoints.ledger.ledger import Ledger
 
-ROUNDS = Path(__file__).with_name("crash_rounds.py")
+ROUNDS = Path(__file__).parent / "programs" / "crash_rounds.py"
 SEED = int(os.environ.get("CRASH_SEED", "20261122"))
 
 

@@ -19,7 +19,7 @@ from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import DatabaseUnusable, DatabaseVersion, ForeignDatabase, LeaseLost, ThreadHeld
 
-CROWD = Path(__file__).with_name("saver_crowd.py")
+CROWD = Path(__file__).parents[2] / "kills" / "programs" / "saver_crowd.py"
 THREAD: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
 
 ANOTHER = """
