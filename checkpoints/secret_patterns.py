@@ -1,12 +1,17 @@
-"""Which names say that their value is a secret: `api_key`, `dbPassword`, `X-Auth-Token`, but not `max_tokens`."""
+"""What looks like a secret: a value whose name says so (`dbPassword`, but not `max_tokens`), and a provider's token.
+
+The words and the tokens of providers stand in secret_patterns.toml.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
-from functools import lru_cache
-from typing import Final, Literal
+import tomllib
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, Final, Literal
 
 Cover = Literal["nothing", "texts", "everything"]
 """How much of what has a name is a secret; texts: not its numbers, as `tokens` are strings or a count of them."""
@@ -14,35 +19,26 @@ Cover = Literal["nothing", "texts", "everything"]
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _LONGEST: Final = 200
 
-_SECRET: Final = frozenset(
-    "password passwords passwd pwd passphrase passcode passwort kennwort secret secrets apikey apikeys authorization "
-    "credential credentials creds cookie cookies token jwt otp totp".split()
-)
-_ENDINGS: Final = (
-    *("password", "passwd", "passphrase", "secret", "token", "apikey", "privatekey", "secretkey", "accesskey"),
-    *("credentials", "cookie", "sessionid"),
-)
-_KEYS: Final = frozenset(
-    "api private secret access signing signature encryption master auth session shared account storage ssh".split()
-)
-"""Before `key`."""
-_OFTEN_TEXT: Final = {
-    "tokens": None,
-    "session": frozenset[str](),
-    "auth": frozenset({"basic", "http", "proxy"}),
-    "pass": frozenset("db user smtp mail ftp ssh admin root mysql pg postgres redis sudo login".split()),
-}
-"""Names of texts that are secrets, and what may stand before them; None: anything."""
-_ABOUT: Final = frozenset(
-    "count counts limit limits budget usage used length len size type types kind name names policy price prices cost "
-    "costs rate per max min total expiry expires expire expired expiration ttl age required enabled present valid url "
-    "uri path file dir store manager id ids index version format status strength rules env var ref window".split()
-)
-"""After a secret's name: it is something about it, not itself."""
-_NO_SECRET_TOKEN: Final = frozenset(
-    "max min num total input output prompt completion next page pagination continuation sync idempotency cancellation "
-    "stop special pad eos bos unk per".split()
-)
+
+@cache
+def _known() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(Path(__file__).with_name("secret_patterns.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _names(listed: str) -> frozenset[str]:
+    """The words of one list of names."""
+    return frozenset(_known()["names"][listed].split())
+
+
+@cache
+def _endings() -> tuple[str, ...]:
+    return tuple(_names("endings"))
+
+
+@cache
+def _provider_token() -> re.Pattern[str]:
+    return re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(_known()['tokens']['patterns'])})[A-Za-z0-9_-]*")
 
 
 def covers(name: str) -> Cover:
@@ -55,21 +51,20 @@ def _covers(name: str) -> Cover:
     words = [word.lower() for word in _WORD.findall(name)]
     for place, word in enumerate(words):
         before, after = words[:place], words[place + 1 :]
-        if word in _OFTEN_TEXT:
-            allowed = _OFTEN_TEXT[word]
-            if not after and (allowed is None or not before or (before[-1] in allowed)):
+        if (allowed := _known()["texts"].get(word)) is not None:
+            if not after and (allowed == "*" or not before or before[-1] in allowed.split()):
                 return "texts"
-        elif _is_secret(word, before) and not _ABOUT.intersection(after):
+        elif _is_secret(word, before) and not _names("about").intersection(after):
             return "everything"
     return "nothing"
 
 
 def _is_secret(word: str, before: list[str]) -> bool:
     if word == "token":
-        return not _NO_SECRET_TOKEN.intersection(before)
+        return not _names("no_secret_token").intersection(before)
     if word in ("key", "keys", "id"):
-        return bool(before) and (before[-1] in _KEYS if word != "id" else before[-1] == "session")
-    return word in _SECRET or word.endswith(_ENDINGS)
+        return bool(before) and (before[-1] in _names("before_key") if word != "id" else before[-1] == "session")
+    return word in _names("secret") or word.endswith(_endings())
 
 
 REDACTED: Final = "[redacted]"
@@ -81,24 +76,6 @@ _PEM: Final = re.compile(
     re.DOTALL,
 )
 _JWT: Final = re.compile(r"eyJ[A-Za-z0-9_-]{5,}+(?:\.[A-Za-z0-9_-]*+)*+")
-_PROVIDER: Final = re.compile(
-    r"(?<![A-Za-z0-9])(?:"
-    r"sk-(?=[A-Za-z_-]{0,80}[0-9])[A-Za-z0-9_-]{16,}"
-    r"|[sr]k_(?:live|test)_[A-Za-z0-9]{10,}"
-    r"|gh[oprsu]_[A-Za-z0-9]{16,}"
-    r"|github_pat_[A-Za-z0-9_]{16,}"
-    r"|glpat-[A-Za-z0-9_-]{16,}"
-    r"|xox[a-z]-[A-Za-z0-9-]{8,}"
-    r"|xapp-[A-Za-z0-9-]{16,}"
-    r"|A(?:KIA|SIA)[A-Z0-9]{12,}"
-    r"|AIza[A-Za-z0-9_-]{20,}"
-    r"|ya29\.[A-Za-z0-9_-]{16,}"
-    r"|(?:hf|npm)_[A-Za-z0-9]{16,}"
-    r"|pypi-[A-Za-z0-9_-]{40,}"
-    r"|whsec_[A-Za-z0-9+/=_-]{16,}"
-    r"|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"
-    r")[A-Za-z0-9_-]*"
-)
 _SCHEME: Final = re.compile(r"\b(bearer|basic)([ \t]+)([A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE)
 _USERINFO: Final = re.compile(r'(:(?:\\?/){2}[^\s/:@"<>]*:)[^\s/"<>]+@')
 
@@ -113,8 +90,6 @@ _VALUE: Final = re.compile(
 )
 _LINE: Final = re.compile(r"[^\r\n]*+")
 _WORD_BEFORE: Final = re.compile(r"([A-Za-z]+)[ \t]\Z")
-_NOTHING: Final = frozenset({"", *"null none nil true false undefined str string bytes secretstr".split()})
-"""Values that are none, and the types of them in code."""
 
 
 def hide_patterns(text: str) -> str:
@@ -123,7 +98,7 @@ def hide_patterns(text: str) -> str:
         text = _PEM.sub(REDACTED, text)
     if "eyJ" in text:
         text = _JWT.sub(lambda found: REDACTED if found[0].count(".") > 1 else found[0], text)
-    text = _PROVIDER.sub(REDACTED, text)
+    text = _provider_token().sub(REDACTED, text)
     text = _SCHEME.sub(_hide_credentials, text)
     if "@" in text:
         text = _USERINFO.sub(rf"\1{REDACTED}@", text)
@@ -185,9 +160,10 @@ def _value(text: str, place: int, name: str, *, opened: str) -> tuple[int, int]:
 
 
 def _is_worth_hiding(value: str, cover: Cover, *, quoted: bool, sign: str) -> bool:
-    if value.strip(",.)}] ").lower() in _NOTHING:
+    word = value.strip(",.)}] ")
+    if not word or word.lower() in _names("no_value"):
         return False
     if cover == "everything":
         return True
     # A word such as `tokens` or `session` before a colon is as often prose, and `tokens=120` is a count.
-    return (quoted or sign == "=") and not value.strip(",.)}] ").replace(",", "").replace(".", "").isdigit()
+    return (quoted or sign == "=") and not word.replace(",", "").replace(".", "").isdigit()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from signoff.agents.extractive.matching import bag
 from signoff.agents.extractive.question import Kind, Question
-from signoff.agents.extractive.text import STOP_WORDS
+from signoff.agents.extractive.text import is_stop_word
 
 PLAIN_KINDS: tuple[Kind, ...] = ("when", "who", "count", "span")
 """What is plain to see in an answer: a date, a name, a figure, a length of time."""
@@ -188,7 +188,7 @@ def may_state(kind: Kind, text: str, heading: str) -> bool:
         patterns = (_STRONG_CUES[kind], _WEAK_CUES[kind])
         return bool(_HEADING_CUES[kind].search(heading)) or any(pattern.search(text) for pattern in patterns)
     if kind == "who":
-        names = (word for word in _CAPITALISED.findall(text) if word.lower() not in STOP_WORDS)
+        names = (word for word in _CAPITALISED.findall(text) if not is_stop_word(word.lower()))
         return any(names) or bool(_WEAK_CUES[kind].search(text) or _STRONG_CUES[kind].search(text))
     return kind not in PLAIN_KINDS or bool(_ANY_FIGURE.search(text) or _STRONG_CUES[kind].search(text))
 

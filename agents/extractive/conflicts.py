@@ -162,7 +162,7 @@ def _unit(match: re.Match[str], number: str) -> str:
     if unit == "%" or words.stem(unit) in _MEASURES:
         return words.stem(unit)
     is_thing = (
-        unit.endswith("s") and unit not in words.STOP_WORDS and "." not in number and not match["number"].isalpha()
+        unit.endswith("s") and not words.is_stop_word(unit) and "." not in number and not match["number"].isalpha()
     )
     return words.stem(unit) if is_thing else ""
 

@@ -1,20 +1,20 @@
 """Prompt injection: text from outside is marked as such, and orders in it are found and named.
 
 Neither makes a model obey only us; both make what it does afterwards easier to judge. What protects is the gate: an
-order in a document can at most become a proposal, and that is flagged (`taint.py`) before anybody approves it.
+order in a document can at most become a proposal, and that is flagged (`provenance.py`) before anybody approves it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
-from signoff.agents.safety import foreign_cues
-from signoff.agents.safety import injection_patterns as order_cues
 from signoff.agents.safety.hidden_text import INVISIBLE, hidden_pieces, plain_text
 from signoff.agents.safety.prompt_redaction import Recent, text_key
 
@@ -28,9 +28,14 @@ _GAP: Final = rf"[\s{INVISIBLE}]{{0,4}}"
 _LOOK_ALIKE: Final = re.compile(rf"([<＜‹〈⟨﹤])(?={_GAP}[/／∕⁄\\]?{_GAP}{_GAP.join('untrusted')})", re.IGNORECASE)
 _UNNAMED: Final = re.compile(rf"[\s<>＜＞{INVISIBLE}\x00-\x1f\x7f]+")
 
+_WORDS: Final = re.compile(r"[^\W\d_]+")
+_FIRST_IN_LINE: Final = 6
+"""Marks that may stand before the first word of a line."""
 _END: Final = re.compile(r"[.!?](?=\s|\Z)|[\n<]|$")
 _REACH: Final = 240
 """Characters within which signs belong together."""
+ENOUGH: Final = 3
+"""Weight of the signs in one place that makes an order of them."""
 _MOST: Final = 12
 """Findings per text; the first ones tell enough."""
 
@@ -40,6 +45,16 @@ class Finding:
     """Text that reads like an order to the model."""
 
     excerpt: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Where a sign stands in a text, how much it tells, and what."""
+
+    start: int
+    end: int
+    weight: int
     why: str
 
 
@@ -132,27 +147,10 @@ def _short(text: str) -> str:
     return line if len(line) <= 160 else f"{line[:159]}…"
 
 
-ENOUGH: Final = 3
-"""Weight of the signs in one place that makes an order of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """Where a sign stands in a text, how much it tells, and what."""
-
-    start: int
-    end: int
-    weight: int
-    why: str
-
-
-_WORDS: Final = re.compile(r"[^\W\d_]+")
-_FIRST_IN_LINE: Final = 6
-"""Marks that may stand before the first word of a line."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Rest:
+    """What may follow a word."""
+
     weight: int
     why: str
     pattern: re.Pattern[str]
@@ -162,23 +160,35 @@ class _Rest:
 
 
 @cache
+def _patterns() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("injection_patterns.toml").read_text(encoding="utf-8"))
+
+
+def _compiled(pattern: str | list[str]) -> re.Pattern[str]:
+    whole = "".join(pattern)
+    for name, part in _patterns()["parts"].items():
+        whole = whole.replace(f"{{{name}}}", "".join(part))
+    return re.compile(whole, re.IGNORECASE)
+
+
+@cache
 def _rests() -> dict[str, list[_Rest]]:
     """What may follow each word; compiled when first needed."""
     rests: dict[str, list[_Rest]] = {}
-    for weight, why, words, pattern in (*order_cues.BY_WORD, *foreign_cues.BY_WORD):
-        compiled = re.compile(pattern, re.IGNORECASE)
-        opens_line, words = words.startswith("^"), words.removeprefix("^")
-        for word in words.split():
+    for entry in _patterns()["word"]:
+        pattern, listed = _compiled(entry["pattern"]), entry["words"]
+        for word in (listed if isinstance(listed, str) else " ".join(listed)).split():
             exact = "" if word.islower() or not word.isascii() else word
-            rests.setdefault(word.lower(), []).append(_Rest(weight, why, compiled, exact, opens_line))
+            rest = _Rest(entry["weight"], entry["why"], pattern, exact, entry.get("opens_line", False))
+            rests.setdefault(word.lower(), []).append(rest)
     return rests
 
 
 @cache
 def _marked() -> list[tuple[int, str, tuple[str, ...], re.Pattern[str]]]:
     return [
-        (weight, why, tuple(marks.split()), re.compile(pattern, re.IGNORECASE))
-        for weight, why, marks, pattern in (*order_cues.BY_MARK, *foreign_cues.BY_MARK)
+        (entry["weight"], entry["why"], tuple(entry["marks"].split()), _compiled(entry["pattern"]))
+        for entry in _patterns()["mark"]
     ]
 
 
