@@ -3,34 +3,151 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NoReturn
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
-from langchain_core.runnables.config import ensure_config, merge_configs
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from signoff.agents.agent import Agent, Task
-from signoff.agents.loop import json_mode as abilities
-from signoff.agents.loop.compaction import ROUNDS, shorten
-from signoff.agents.loop.json_mode import in_words
-from signoff.agents.loop.parsing import Answer, Reader, as_sent, fill_in, tell_problems
-from signoff.agents.loop.repetition import Repetition
-from signoff.agents.loop.tool_calls import Result, flags_of, use_tool
-from signoff.agents.loop.toolset import Menu, menu_of
+from signoff.agents.loop.json_mode import in_words, lacks_tools, note_no_tools
+from signoff.agents.loop.parsing import Answer, Reader, as_sent, fill_in
+from signoff.agents.loop.tool_calls import Result, do_call, propose
+from signoff.agents.loop.toolset import Toolset, toolset_of
 from signoff.agents.loop.transcript import Call, Conversation, as_text, open_step
 from signoff.agents.models.failures import classify
 from signoff.agents.models.guarded import GuardedModel
-from signoff.agents.safety.injection import mark
+from signoff.agents.safety.injection import flags_of, mark
 from signoff.agents.usage import Tally, Usage
 from signoff.errors import ContextTooLong, ModelDeclined, ModelRefused, StepStuck, WorkFailed
 from signoff.tools.action import Proposal
 
-_MOST_CALLS = 32
-"""Tool calls of one answer that are done."""
+_MOST_SHORTENED = 3
+"""Times a step's conversation is made shorter before the step fails."""
 _LONGEST_TOKEN = 16
 """Characters that a token has at most, on average: an answer with more than that for each is not one it may give."""
+
+
+class _StepModel:
+    """The model of one step: which one answers, how it is asked, and what is done when a call brings no answer."""
+
+    def __init__(self, agent: Agent[Any], task: Task, conversation: Conversation, tally: Tally) -> None:
+        self.agent, self.task, self.conversation, self.tally = agent, task, conversation, tally
+        self.flags: tuple[str, ...] = ()
+        """Orders found in the artifacts that the model was shown."""
+        self._shortened = 0
+        self._gave_up_tools = False
+
+    @cached_property
+    def toolset(self) -> Toolset:
+        return toolset_of(self.agent)
+
+    @property
+    def current(self) -> GuardedModel:
+        return self.toolset.tiers.model(self.agent.tier, self._stronger)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the model is offered tool calls."""
+        model = self.current
+        if model.json_actions is not None:
+            return not model.json_actions
+        return not (self._gave_up_tools or lacks_tools(model))
+
+    def reader(self, *, native: bool) -> Reader:
+        longest = self.agent.limits.output_tokens * _LONGEST_TOKEN
+        return Reader(self.toolset.form, len(self.toolset.specs) == 1, native, longest)
+
+    async def ask(self) -> Answer:
+        """The model's next answer; what can be done about a call that brings none is done."""
+        while True:
+            # Another step may find out meanwhile that the model has no tools: what was asked so is read so.
+            model, native = self.current, self.is_native
+            try:
+                message = await self._call(model, native=native)
+            except ModelDeclined as error:
+                if not self.grow("declined"):
+                    raise WorkFailed(self.agent.role, str(error), final=True) from error
+            except ContextTooLong as error:
+                self._shorten(error)
+            except ModelRefused as error:
+                if not native or model.json_actions is not None or not _is_about_tools(error):
+                    raise
+                self.give_up_tools(model)
+            except Exception as error:  # clients that parse what they get raise it when it was cut
+                if classify(error).kind != "cut":
+                    raise
+                self.tally.add(None)
+                return Answer(AIMessage(""), is_cut=True)
+            else:
+                self.tally.add(message)
+                return self.reader(native=native).read(message, self.conversation.answers + 1)
+
+    async def _call(self, model: GuardedModel, *, native: bool) -> AIMessage:
+        """Ask the model; its last answer in a step can only be the form."""
+        toolset, limits = self.toolset, self.agent.limits
+        form_only = self.conversation.answers == limits.model_calls - 1
+        opening = HumanMessage(self._opening)
+        self.task.say(f"asks {model.model_name}")
+        if native:
+            return await model.ainvoke(
+                [SystemMessage(toolset.system), opening, *as_sent(self.conversation.said)],
+                tools=toolset.specs,
+                tool_choice=toolset.gives if form_only else "any",
+                max_tokens=limits.output_tokens,
+            )
+        # A small model that goes in circles cannot be reasoned with: its next answer is the form.
+        form_only = form_only or "circles" in self.conversation.last_notes
+        return await model.ainvoke(
+            [SystemMessage(toolset.system_for_json), opening, *in_words(self.conversation.said)],
+            response_format=toolset.form_only if form_only else toolset.any_action,
+            max_tokens=limits.output_tokens,
+        )
+
+    @cached_property
+    def _texts(self) -> dict[str, str]:
+        """The artifacts that the model is shown, by heading; orders found in them are kept in `flags`."""
+        task = self.task
+        shown = dict(task.artifacts)
+        if task.previous is not None:
+            shown[f"Your last {type(task.previous).__name__}"] = task.previous
+        texts = {name: artifact.model_dump_json(exclude_defaults=True) for name, artifact in shown.items()}
+        self.flags = tuple(flag for name, text in texts.items() for flag in flags_of(text, name))
+        return texts
+
+    @cached_property
+    def _opening(self) -> str:
+        """What the model is told first."""
+        return open_step(self.task, {name: mark(text, name) for name, text in self._texts.items()})
+
+    def _shorten(self, error: ContextTooLong) -> None:
+        """Make the conversation shorter, or fail when that was done often enough."""
+        self._shortened += 1
+        if self._shortened > _MOST_SHORTENED:
+            problem = f"{error} It was made shorter {_MOST_SHORTENED} times."
+            raise WorkFailed(self.agent.role, problem, final=True) from error
+        self.task.say("the prompt is too long for the model; leaves out what is oldest")
+        self._texts.update(self.conversation.shorten(self._texts, self._shortened))
+        del self._opening
+
+    def give_up_tools(self, model: GuardedModel) -> None:
+        """Ask for JSON from here on; in every step, unless the model has called tools after all."""
+        self._gave_up_tools = True
+        if not any(isinstance(message, AIMessage) and message.tool_calls for message in self.conversation.said):
+            note_no_tools(model)
+
+    @property
+    def _stronger(self) -> int:
+        return self.task.stronger + self.conversation.grown
+
+    def grow(self, why: str) -> bool:
+        """Go on with a stronger model, once for each reason; False if there is none."""
+        if self.conversation.has_grown(why) or not self.toolset.tiers.can_grow(self.agent.tier, self._stronger):
+            return False
+        self.conversation.grow(why)
+        self.task.say(f"goes on with {self.current.model_name}, which is stronger")
+        return True
 
 
 class Loop:
@@ -40,10 +157,7 @@ class Loop:
         self.agent, self.task = agent, task
         self.conversation = Conversation(task.transcript)
         self.tally = Tally(task.say)
-        self._repetition = Repetition()
-        self._compacted = 0
-        self._gave_up_tools = False
-        self._found: tuple[str, ...] = ()
+        self._model = _StepModel(agent, task, self.conversation, self.tally)
 
     @property
     def usage(self) -> Usage:
@@ -63,11 +177,11 @@ class Loop:
     @property
     def flags(self) -> tuple[str, ...]:
         """Orders found in what the model was shown, where there should be none."""
-        return tuple(dict.fromkeys((*self.task.untrusted, *self._found, *self.conversation.flags)))
+        return tuple(dict.fromkeys((*self.task.untrusted, *self._model.flags, *self.conversation.flags)))
 
     async def arun(self) -> BaseModel:
         """Run to the end: the form that the model filled in."""
-        calls = self._reader(native=self._native).pending(self.conversation.said)
+        calls = self._model.reader(native=self._model.is_native).pending(self.conversation.said)
         while True:
             given = await self._heed(calls) if calls else None
             if given is not None:
@@ -79,9 +193,9 @@ class Loop:
         if self.conversation.answers >= self.agent.limits.model_calls:
             self._fail(
                 f"the model reached its limit of {self.agent.limits.model_calls} calls in one step and gave no "
-                f"{self._menu.gives}"
+                f"{self._gives}"
             )
-        answer = await self._ask()
+        answer = await self._model.ask()
         if answer.is_cut:
             self._say_too_long(answer)
         elif answer.is_empty:
@@ -92,110 +206,26 @@ class Loop:
             self.conversation.answer(answer.message)
         return answer.calls
 
-    # What is asked
-
-    @cached_property
-    def _menu(self) -> Menu:
-        return menu_of(self.agent)
-
     @property
-    def _stronger(self) -> int:
-        return self.task.stronger + self.conversation.grown
-
-    @property
-    def _model(self) -> GuardedModel:
-        return self._menu.tiers.model(self.agent.tier, self._stronger)
-
-    @property
-    def _native(self) -> bool:
-        """Whether the model is offered tool calls."""
-        model = self._model
-        if model.json_actions is not None:
-            return not model.json_actions
-        return not (self._gave_up_tools or abilities.lacks_tools(model))
-
-    def _reader(self, *, native: bool) -> Reader:
-        longest = self.agent.limits.output_tokens * _LONGEST_TOKEN
-        return Reader(self._menu.form, len(self._menu.specs) == 1, native, longest)
-
-    @cached_property
-    def _texts(self) -> dict[str, str]:
-        """The artifacts that the model is shown, by heading; orders found in them are kept in `_found`."""
-        task = self.task
-        shown = dict(task.artifacts)
-        if task.previous is not None:
-            shown[f"Your last {type(task.previous).__name__}"] = task.previous
-        texts = {name: artifact.model_dump_json(exclude_defaults=True) for name, artifact in shown.items()}
-        self._found = tuple(flag for name, text in texts.items() for flag in flags_of(text, name))
-        return texts
-
-    @cached_property
-    def _opening(self) -> str:
-        """What the model is told first."""
-        return open_step(self.task, {name: mark(text, name) for name, text in self._texts.items()})
-
-    async def _ask(self) -> Answer:
-        """The model's next answer; what can be done about a call that brings none is done."""
-        while True:
-            # Another step may find out meanwhile that the model has no tools: what was asked so is read so.
-            model, native = self._model, self._native
-            try:
-                message = await self._call(model, native=native)
-            except ModelDeclined as error:
-                if not self._grow("declined"):
-                    raise WorkFailed(self.agent.role, str(error), final=True) from error
-            except ContextTooLong as error:
-                self._compact(error)
-            except ModelRefused as error:
-                if not native or model.json_actions is not None or not _is_about_tools(error):
-                    raise
-                self._give_up_tools(model)
-            except Exception as error:  # clients that parse what they get raise it when it was cut
-                if classify(error).kind != "cut":
-                    raise
-                self.tally.add(None)
-                return Answer(AIMessage(""), is_cut=True)
-            else:
-                self.tally.add(message)
-                return self._reader(native=native).read(message, self.conversation.answers + 1)
-
-    async def _call(self, model: GuardedModel, *, native: bool) -> AIMessage:
-        """Ask the model; its last answer in a step can only be the form."""
-        menu, limits = self._menu, self.agent.limits
-        form_only = self.conversation.answers == limits.model_calls - 1
-        opening = HumanMessage(self._opening)
-        self.task.say(f"asks {model.model_name}")
-        if native:
-            return await model.ainvoke(
-                [SystemMessage(menu.system), opening, *as_sent(self.conversation.said)],
-                tools=menu.specs,
-                tool_choice=menu.gives if form_only else "any",
-                max_tokens=limits.output_tokens,
-            )
-        # A small model that goes in circles cannot be reasoned with: its next answer is the form.
-        form_only = form_only or "circles" in self.conversation.last_notes
-        return await model.ainvoke(
-            [SystemMessage(menu.system_for_json), opening, *in_words(self.conversation.said)],
-            response_format=menu.form_only if form_only else menu.any_action,
-            max_tokens=limits.output_tokens,
-        )
+    def _gives(self) -> str:
+        return self._model.toolset.gives
 
     # What comes of an answer
 
     async def _heed(self, calls: Sequence[Call]) -> BaseModel | None:
         """Do what the model asked for; the form if it gave it, and it fits."""
-        menu = self._menu
-        forms = [call for call in calls if call.name == menu.gives]
-        others = [call for call in calls if call.name != menu.gives]
+        toolset = self._model.toolset
+        forms = [call for call in calls if call.name == toolset.gives]
+        others = [call for call in calls if call.name != toolset.gives]
         if not forms and self.conversation.answers >= self.agent.limits.model_calls:
             return None
         given = self._given(forms) if forms else None
         if isinstance(given, BaseModel):
             # Nobody would read what is looked up beside the finished work; what is proposed with it counts.
-            results = [(call, *self._propose(call)) for call in others if call.name in menu.actions]
-            if all(proposal is not None for _, _, proposal in results):
-                for call, text, proposal in results:
-                    self._keep(call, Result(text), proposal=proposal)
+            results = [(call, propose(call, toolset, self.task.say)) for call in others if call.name in toolset.actions]
+            if all(result.proposal is not None for _, result in results):
+                for call, result in results:
+                    self._keep(call, result)
                 return given
             given = "what was proposed with it does not fit, see there"
         await self._do(others)
@@ -210,76 +240,46 @@ class Loop:
             return first.problem
         if any(call.args != first.args for call in forms):
             return f"it was given {len(forms)} times, each time otherwise; give it once"
-        return fill_in(self._menu.form, first.args)
+        return fill_in(self._model.toolset.form, first.args)
 
     def _repair(self, forms: Sequence[Call], problem: str) -> None:
         """The form does not fit: that is said once, then once more to a stronger model."""
-        if self.conversation.count("misfit") and not self._grow("misfit"):
-            self._fail(f"the model gave no valid {self._menu.gives}: {problem}")
+        if self.conversation.count("misfit") and not self._model.grow("misfit"):
+            self._fail(f"the model gave no valid {self._gives}: {problem}")
         for call in forms:
-            text = f"{self._menu.gives} does not fit: {problem}. Give it again with that put right."
-            self._keep(call, Result(text), note="misfit")
+            told = Result(f"{self._gives} does not fit: {problem}. Give it again with that put right.")
+            self._keep(call, told, note="misfit")
 
     async def _do(self, calls: Sequence[Call]) -> None:
         """Do these calls at once and keep their results in order; then see whether the step goes in circles."""
+        toolset = self._model.toolset
         done = await asyncio.gather(
-            *(self._use(call, place) for place, call in enumerate(calls)), return_exceptions=True
+            *(do_call(call, place, toolset, self.tally) for place, call in enumerate(calls)), return_exceptions=True
         )
+        turn: list[tuple[str, Mapping[str, Any], str]] = []
         ending: BaseException | None = None
         for call, result in zip(calls, done, strict=True):
             if isinstance(result, BaseException):
                 ending = ending or result
             else:
-                self._keep(call, result[0], proposal=result[1])
+                self._keep(call, result)
+                turn.append((call.name, call.args, as_text(result.content)))
         if ending is not None:
             raise ending
-        turn = [
-            (call.name, call.args, as_text(result[0].content))
-            for call, result in zip(calls, done, strict=True)
-            if not isinstance(result, BaseException)
-        ]
-        if reason := self._repetition.notice(turn):
+        if reason := self.conversation.repetition.notice(turn):
             self._nudge(reason)
 
-    async def _use(self, call: Call, place: int) -> tuple[Result, dict[str, Any] | None]:
-        """What came of one call, and what it proposes."""
-        menu = self._menu
-        if call.problem:
-            return Result(f"{call.name} was not called: {call.problem}. Call it again."), None
-        if place >= _MOST_CALLS:
-            return Result(f"Not done: one answer may make {_MOST_CALLS} calls."), None
-        if call.name in menu.actions:
-            text, proposal = self._propose(call)
-            return Result(text), proposal
-        tool = menu.tools.get(call.name)
-        if tool is None:
-            return Result(f"There is no tool {call.name[:80]!r}. There are: {menu.names}."), None
-        config = merge_configs(ensure_config(), {"callbacks": [self.tally]})
-        return await use_tool(tool, call, config), None
-
-    def _propose(self, call: Call) -> tuple[str, dict[str, Any] | None]:
-        """Note the action as proposed; nothing if its arguments do not fit."""
-        action = self._menu.actions[call.name]
-        if call.problem:
-            return f"Not proposed: {call.problem}.", None
-        try:
-            proposal = action.propose(action.arguments.model_validate(call.args)).model_dump(mode="json")
-        except ValidationError as error:
-            return f"Not proposed, the arguments do not fit: {tell_problems(error)}.", None
-        self.task.say(f"proposes {call.name} {str(call.args)[:120]}")
-        return "Proposed. It has not happened; it will only happen if policy or a person allows it. Go on.", proposal
-
-    def _keep(self, call: Call, result: Result, *, note: str = "", proposal: dict[str, Any] | None = None) -> None:
-        self.conversation.result(call, result.content, note=note, flags=result.flags, proposal=proposal)
+    def _keep(self, call: Call, result: Result, *, note: str = "") -> None:
+        self.conversation.result(call, result.content, note=note, flags=result.flags, proposal=result.proposal)
 
     # What is said to a model that does not get on
 
     def _nudge(self, reason: str) -> None:
         """The step goes in circles: that is said, then a stronger model goes on, then a person is asked."""
-        if self.conversation.count("circles") and not self._grow("circles"):
+        if self.conversation.count("circles") and not self._model.grow("circles"):
             raise StepStuck(self.agent.role, reason)
         self.conversation.tell(
-            f"You go in circles: {reason}. Do something else, or give {self._menu.gives} from what you have.", "circles"
+            f"You go in circles: {reason}. Do something else, or give {self._gives} from what you have.", "circles"
         )
 
     def _say_too_long(self, answer: Answer) -> None:
@@ -300,51 +300,25 @@ class Loop:
 
     def _say_no_call(self, answer: Answer) -> None:
         """An answer in words: that is said once; a model that then still calls nothing is asked for JSON."""
-        native, model = self._native, self._model
+        native, model = self._model.is_native, self._model.current
         note = "words" if native else "words for JSON"
         if self.conversation.count(note):
             if native and model.json_actions is None:
-                self._give_up_tools(model)
-            elif not self._grow(note):
-                self._fail(f"the model answered in words, twice, and gave no {self._menu.gives}")
+                self._model.give_up_tools(model)
+            elif not self._model.grow(note):
+                self._fail(f"the model answered in words, twice, and gave no {self._gives}")
         self._answer_and_tell(answer, f"That was no {'call of a tool' if native else 'action'}. {self._wanted}", note)
-
-    def _give_up_tools(self, model: GuardedModel) -> None:
-        """Ask for JSON from here on; in every step, unless the model has called tools after all."""
-        self._gave_up_tools = True
-        if not any(isinstance(message, AIMessage) and message.tool_calls for message in self.conversation.said):
-            abilities.note_no_tools(model)
 
     @property
     def _wanted(self) -> str:
-        if self._native:
-            return f"Call {self._menu.gives} to give your work, or another tool."
+        if self._model.is_native:
+            return f"Call {self._gives} to give your work, or another tool."
         return "Answer with one JSON object and nothing else, as you were told."
 
     def _answer_and_tell(self, answer: Answer, text: str, note: str) -> None:
         said = answer.message if as_text(answer.message.content) else AIMessage("(nothing)")
         self.conversation.answer(said)
         self.conversation.tell(text, note)
-
-    def _compact(self, error: ContextTooLong) -> None:
-        """Make the conversation shorter, or fail when that was done often enough."""
-        self._compacted += 1
-        if self._compacted > ROUNDS:
-            raise WorkFailed(self.agent.role, f"{error} It was made shorter {ROUNDS} times.", final=True) from error
-        self.task.say("the prompt is too long for the model; leaves out what is oldest")
-        said, texts = shorten(self.conversation.said, self._texts, self._compacted)
-        self.conversation.said[:] = said
-        self._texts.update(texts)
-        del self._opening
-        self._repetition.forget()
-
-    def _grow(self, why: str) -> bool:
-        """Go on with a stronger model, once for each reason; False if there is none."""
-        if self.conversation.has_grown(why) or not self._menu.tiers.can_grow(self.agent.tier, self._stronger):
-            return False
-        self.conversation.grow(why)
-        self.task.say(f"goes on with {self._model.model_name}, which is stronger")
-        return True
 
     def _fail(self, problem: str) -> NoReturn:
         raise WorkFailed(self.agent.role, problem)

@@ -1,4 +1,4 @@
-"""The toolbox: one call of a read-only tool, and what came of it as text that a model can be shown."""
+"""One call that a model makes: a tool is used, an action is proposed, and what came of it is text for the model."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from typing import Any
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config, merge_configs
 from langgraph.errors import GraphBubbleUp
 from pydantic import ValidationError
 
 from signoff.agents.agent import StepHeld
 from signoff.agents.loop.parsing import tell_problems
+from signoff.agents.loop.toolset import Toolset
 from signoff.agents.loop.transcript import Call
 from signoff.agents.replay.exchange import Request
-from signoff.agents.run_context import current_payer
-from signoff.agents.safety.injection import find_orders, mark
+from signoff.agents.run_context import Say, current_payer
+from signoff.agents.safety.injection import flags_of, mark
 from signoff.agents.tracing import tool_span
+from signoff.agents.usage import Tally
 from signoff.concurrency import in_thread
 from signoff.errors import (
     BudgetExhausted,
@@ -33,6 +36,8 @@ from signoff.errors import (
 from signoff.tools.tool import LOOP_RISKS, Tool
 
 _LONGEST_ERROR = 600
+_MOST_CALLS = 32
+"""Calls of one answer that are done."""
 
 NOT_THE_STEPS = (ModelRefused, UnknownPrice, SettingsError, SourcesError, StoreError, TapeError)
 """Errors that no other plan can mend: they end the process's attempt, and the run stays resumable."""
@@ -47,9 +52,39 @@ class Result:
     """Text, or a list of content blocks."""
     flags: tuple[str, ...] = ()
     """Orders that were found in it: nobody may follow them."""
+    proposal: dict[str, Any] | None = None
+    """What the call proposes."""
 
 
-async def use_tool(tool: Tool, call: Call, config: RunnableConfig) -> Result:
+async def do_call(call: Call, place: int, toolset: Toolset, tally: Tally) -> Result:
+    """What came of a call; `place` counts the calls of its answer from 0."""
+    if call.problem:
+        return Result(f"{call.name} was not called: {call.problem}. Call it again.")
+    if place >= _MOST_CALLS:
+        return Result(f"Not done: one answer may make {_MOST_CALLS} calls.")
+    if call.name in toolset.actions:
+        return propose(call, toolset, tally.say)
+    tool = toolset.tools.get(call.name)
+    if tool is None:
+        return Result(f"There is no tool {call.name[:80]!r}. There are: {toolset.names}.")
+    return await _use(tool, call, merge_configs(ensure_config(), {"callbacks": [tally]}))
+
+
+def propose(call: Call, toolset: Toolset, say: Say) -> Result:
+    """Note the action as proposed; nothing if its arguments do not fit."""
+    action = toolset.actions[call.name]
+    if call.problem:
+        return Result(f"Not proposed: {call.problem}.")
+    try:
+        proposal = action.propose(action.arguments.model_validate(call.args)).model_dump(mode="json")
+    except ValidationError as error:
+        return Result(f"Not proposed, the arguments do not fit: {tell_problems(error)}.")
+    say(f"proposes {call.name} {str(call.args)[:120]}")
+    told = "Proposed. It has not happened; it will only happen if policy or a person allows it. Go on."
+    return Result(told, proposal=proposal)
+
+
+async def _use(tool: Tool, call: Call, config: RunnableConfig) -> Result:
     """Call it; whatever it raises is told to the model, but for what ends the step."""
     payer = current_payer()
     try:
@@ -60,17 +95,17 @@ async def use_tool(tool: Tool, call: Call, config: RunnableConfig) -> Result:
             else:
                 content = await _called(tool, call, config)
             span.returned(content)
-        return _shown(content, source_of(tool), tool.limits.characters)
+        return _shown(content, _source_of(tool), tool.limits.characters)
     except _ENDS_THE_STEP:
         raise
     except ValidationError as error:
         return Result(f"{tool.name} was called wrongly: {tell_problems(error)}. Call it again with these put right.")
     except Exception as error:  # a tool is somebody else's code: what it raises is its result
         told = f"{tool.name} failed: {type(error).__name__}: {str(error)[:_LONGEST_ERROR]}"
-        return _shown(told, source_of(tool), tool.limits.characters)
+        return _shown(told, _source_of(tool), tool.limits.characters)
 
 
-def source_of(tool: Tool) -> str:
+def _source_of(tool: Tool) -> str:
     """Where what it returns comes from."""
     return str((tool.metadata or {}).get("source") or tool.name)
 
@@ -94,7 +129,7 @@ async def _called(tool: Tool, call: Call, config: RunnableConfig) -> Any:
 def _shown(content: Any, source: str, longest: int) -> Result:
     """The content bounded, marked as what it is, and searched for orders."""
     if isinstance(content, str):
-        text = bound(content, longest)
+        text = _bound(content, longest)
         return Result(mark(text, source), flags_of(text, source))
     if not isinstance(content, list):
         return _shown(str(content), source, longest)
@@ -108,16 +143,11 @@ def _shown(content: Any, source: str, longest: int) -> Result:
     )
 
 
-def flags_of(text: str, source: str) -> tuple[str, ...]:
-    """The orders that stand in a text where there should be none, and where it comes from."""
-    return tuple(f"{source}: “{found.excerpt}” ({found.why})" for found in find_orders(text))
-
-
 def _is_text(block: Any) -> bool:
     return isinstance(block, str) or (isinstance(block, dict) and isinstance(block.get("text"), str))
 
 
-def bound(text: str, longest: int) -> str:
+def _bound(text: str, longest: int) -> str:
     """The text, cut with a note if it is too long to be shown."""
     if len(text) <= longest:
         return text

@@ -1,4 +1,4 @@
-"""The menu: what a model is offered in a step of an agent, made once for each agent and not for each step."""
+"""What a model is offered in a step of an agent: made once for each agent, not for each step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from signoff.tools.tool import Tool
 
 
 @dataclass(frozen=True)
-class Menu:
+class Toolset:
     """Tools and actions by name, and the form that ends the step."""
 
     role: str
@@ -60,28 +60,28 @@ class Menu:
         return answer_format(self.specs, form_only=True)
 
 
-_menus: dict[int, tuple[weakref.ref[Agent[Any]], Menu]] = {}
+_made: dict[int, tuple[weakref.ref[Agent[Any]], Toolset]] = {}
 
 
-def menu_of(agent: Agent[Any]) -> Menu:
+def toolset_of(agent: Agent[Any]) -> Toolset:
     """What a model is offered in a step of this agent."""
     key = id(agent)
-    kept = _menus.get(key)
+    kept = _made.get(key)
     if kept is not None and kept[0]() is agent:
         return kept[1]
-    menu = _compose(agent)
-    _menus[key] = weakref.ref(agent, lambda gone: _forget(key, gone)), menu
-    return menu
+    toolset = _compose(agent)
+    _made[key] = weakref.ref(agent, lambda gone: _forget(key, gone)), toolset
+    return toolset
 
 
 def _forget(key: int, gone: weakref.ref[Agent[Any]]) -> None:
     """Another agent may have got the number of one that is gone."""
-    kept = _menus.get(key)
+    kept = _made.get(key)
     if kept is not None and kept[0] is gone:
-        del _menus[key]
+        del _made[key]
 
 
-def _compose(agent: Agent[Any]) -> Menu:
+def _compose(agent: Agent[Any]) -> Toolset:
     if agent.model is None:
         raise TeamError(f"Agent {agent.role!r} has no model.")
     form = agent.form or agent.gives
@@ -94,7 +94,7 @@ def _compose(agent: Agent[Any]) -> Menu:
     names = [spec["function"]["name"] for spec in specs]
     if twice := {name for name in names if names.count(name) > 1}:
         raise TeamError(f"Agent {agent.role!r} has two tools named {min(twice)!r}. Rename one.")
-    return Menu(
+    return Toolset(
         role=agent.role,
         system=f"You are the {agent.role} of a team. {agent.instructions}".strip() + f" {RULE}",
         form=form,

@@ -78,6 +78,11 @@ def find_orders(text: str) -> tuple[Finding, ...]:
     return known if known is not None else _seen.keep(key, _search(text))
 
 
+def flags_of(text: str, source: str) -> tuple[str, ...]:
+    """The orders that stand in a text where there should be none, and where it comes from."""
+    return tuple(f"{source}: “{found.excerpt}” ({found.why})" for found in find_orders(text))
+
+
 _seen: Final = Recent[tuple[Finding, ...]](2_000)
 
 
