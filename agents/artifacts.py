@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from signoff.agents.extractive.text import counted
+from signoff.wording import counted
 
 
 class Artifact(BaseModel):

@@ -1,11 +1,16 @@
-"""Quoting: quotes as Markdown that renders them as they are, and back again."""
+"""Quotes and citations: as Markdown that renders them as they are, read back from it, and held against documents."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+from signoff.agents.artifacts import Evidence, Quote
+from signoff.agents.extractive.sentences import split
+from signoff.errors import UnknownSource
+from signoff.tools.search.library import Library
 
 _PUNCTUATION = re.escape("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 _ESCAPED = re.compile(rf"\\([{_PUNCTUATION}])")
@@ -17,7 +22,9 @@ _BLOCK_MARK = re.compile(r"^([ \t]*)(?:([-+=#>])|(\d{1,9})([.)])(?=\s|$))")
 _ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,9}[.)])[ \t]+(?=\S)")
 CITATION = re.compile(r"(?<!\\)\[(\d{1,4})\]")
 """A citation, [12]; the brackets of a quote itself are escaped."""
-SOURCES_LIST = re.compile(r"^#{1,6}\s*(?:sources|references|citations|bibliography)\s*$", re.IGNORECASE | re.MULTILINE)
+_FEWEST_WORDS = 4
+"""A shorter sentence on its own says nothing."""
+_SOURCES_LIST = re.compile(r"^#{1,6}\s*(?:sources|references|citations|bibliography)\s*$", re.IGNORECASE | re.MULTILINE)
 """The heading of a report's list of sources."""
 
 
@@ -29,6 +36,21 @@ class Cited:
     """As plain text, as it stood in its source but for white space."""
     id: int | None
     """The citation behind it."""
+
+
+def cited_ids(markdown: str) -> list[int]:
+    """The numbers that are cited, in order."""
+    return [int(id) for id in CITATION.findall(markdown)]
+
+
+def without_citations(markdown: str) -> str:
+    """The same Markdown without its citations."""
+    return CITATION.sub("", markdown)
+
+
+def without_sources(markdown: str) -> str:
+    """A report without its list of sources."""
+    return _SOURCES_LIST.split(markdown, 1)[0]
 
 
 def escape(text: str) -> str:
@@ -140,3 +162,58 @@ def even_out(text: str) -> Plain:
 def reads_alike(one: str, other: str) -> bool:
     """True if the first text stands within the second, but for typography."""
     return even_out(one).text.strip() in even_out(other).text
+
+
+def verify_quotes(evidence: Evidence, sources: Library) -> tuple[Evidence, int]:
+    """The evidence with each quote as its document has it, and the number that no document has, which are dropped.
+
+    Of a quote that was put together from several places, those of its sentences are kept that stand in the document.
+    """
+    texts: dict[str, Plain] = {}
+    kept: list[Quote] = []
+    dropped = 0
+    for quote in evidence.quotes:
+        new = [found for found in _standing(quote, sources, texts) if not _is_among(found, kept)]
+        kept += new
+        dropped += not new
+    numbered = tuple(quote.model_copy(update={"id": number}) for number, quote in enumerate(kept, 1))
+    matched = len({quote.source for quote in numbered})
+    updated = evidence.model_copy(update={"quotes": numbered, "matched": matched, "searched": sources.documents})
+    return updated, dropped
+
+
+def _standing(quote: Quote, sources: Library, texts: dict[str, Plain]) -> list[Quote]:
+    """The quote if its document has it, else those of its sentences that the document has."""
+    whole = _located(quote, sources, texts)
+    if whole is not None:
+        return [whole]
+    parts = [quote.model_copy(update={"text": sentence.text}) for sentence in split(quote.text)]
+    found = [_located(part, sources, texts) for part in parts if len(part.text.split()) >= _FEWEST_WORDS]
+    return [part for part in found if part is not None]
+
+
+def _is_among(quote: Quote, others: Iterable[Quote]) -> bool:
+    """Whether the document's same span is quoted, alone or within a longer one."""
+    return any(other.source == quote.source and quote.text in other.text for other in others)
+
+
+def _located(quote: Quote, sources: Library, texts: dict[str, Plain]) -> Quote | None:
+    """The quote with the exact span of its document, or None if the document has no such span."""
+    try:
+        text = sources.text(quote.source)
+    except UnknownSource:
+        return None
+    at = text.find(quote.text) if quote.text.strip() else -1
+    if at >= 0:
+        span = (at, at + len(quote.text))
+    else:
+        if quote.source not in texts:
+            texts[quote.source] = even_out(text)
+        near = texts[quote.source].find(quote.text)
+        if near is None:
+            return None
+        span = near
+    place = next((p for p in sources.passages_of(quote.source) if p.start <= span[0] < p.start + len(p.text)), None)
+    named = {"title": place.title, "heading": place.heading} if place else {}
+    found = {"text": text[slice(*span)], "start": span[0], "origin": sources.origin(quote.source)}
+    return quote.model_copy(update={**found, **named})

@@ -18,6 +18,7 @@ from langgraph.errors import GraphBubbleUp
 from signoff.checkpoints.redaction import redact
 from signoff.errors import MissingExtra, SettingsError
 from signoff.settings import Settings, load_settings
+from signoff.version import VERSION
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
@@ -256,9 +257,7 @@ def _built(settings: Settings) -> _Tracing | None:
         provider = trace.get_tracer_provider() if way == "api" else _provider_of(way)
     except ImportError as error:
         raise MissingExtra(f"Tracing with SIGNOFF_TRACES={way}", "traces") from error
-    from signoff import __version__
-
-    return _Tracing(provider.get_tracer("signoff", __version__), content=settings.traces_content)
+    return _Tracing(provider.get_tracer("signoff", VERSION), content=settings.traces_content)
 
 
 def _provider_of(way: str) -> Any:

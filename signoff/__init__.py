@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from signoff.version import VERSION
+
 if TYPE_CHECKING:
     from signoff.agents.agent import Agent, Limits, Task
     from signoff.agents.artifacts import Analysis, Artifact, Draft, Evidence, Quote, Review, Verdict
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from signoff.tools.search.sources import Sources
     from signoff.tools.tool import tool
 
-__version__ = "0.2.0"
+__version__ = VERSION
 
 __all__ = [
     "Above",

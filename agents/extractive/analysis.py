@@ -11,7 +11,7 @@ from signoff.agents.extractive.conflicts import find_conflicts
 from signoff.agents.extractive.grouping import answers, themes, unanswered
 from signoff.agents.extractive.matching import bag
 from signoff.agents.extractive.question import Kind, Question, Term, understand, whole
-from signoff.agents.extractive.text import counted
+from signoff.wording import counted
 
 _NOT_STATED: dict[Kind, str] = {
     "why": "No quoted passage says “because” or the like; a reason may be there all the same.",

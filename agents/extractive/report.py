@@ -1,4 +1,4 @@
-"""Composition: a report in Markdown that quotes and adds nothing."""
+"""A report in Markdown that quotes and adds nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Draft, Evidence, Quote
-from signoff.agents.citations import CITATION, SOURCES_LIST, blockquote, escape, flatten
+from signoff.agents.citations import blockquote, cited_ids, escape, flatten, without_sources
 from signoff.agents.extractive import text as words
 from signoff.agents.extractive.analysis import addresses
 from signoff.agents.extractive.conflicts import date_of
@@ -16,6 +16,7 @@ from signoff.agents.extractive.grouping import name
 from signoff.agents.extractive.matching import bag
 from signoff.agents.extractive.question import whole
 from signoff.agents.figures import figures_section
+from signoff.wording import counted
 
 _LONGEST_TITLE = 120
 _FIRST_HEADING = re.compile(r"\A#\s+.*\n*")
@@ -44,18 +45,16 @@ def compose(task: Task) -> Draft:
     parts = _report(title, evidence, analysis, quotes, wishes) if quotes else _nothing(title, evidence, analysis)
     markdown = "\n\n".join(part for part in parts if part) + "\n"
     if task.notes:
-        task.say(f"revised after {words.counted(len(task.notes), 'note')}")
-    task.say(
-        f"wrote {len(markdown.split())} words, {words.counted(len(set(CITATION.findall(markdown))), 'quote')} cited"
-    )
+        task.say(f"revised after {counted(len(task.notes), 'note')}")
+    task.say(f"wrote {len(markdown.split())} words, {counted(len(set(cited_ids(markdown))), 'quote')} cited")
     return Draft(title=title, markdown=markdown, method="extracted")
 
 
 def with_sources(title: str, markdown: str, evidence: Evidence) -> Draft:
     """A report that a model wrote, with its title, what kind of text it is, and the quotes it cites."""
-    body = SOURCES_LIST.split(_FIRST_HEADING.sub("", markdown.strip(), count=1))[0].strip()
+    body = without_sources(_FIRST_HEADING.sub("", markdown.strip(), count=1)).strip()
     quotes = {quote.id: quote for quote in evidence.quotes}
-    cited = [quotes[id] for id in dict.fromkeys(int(id) for id in CITATION.findall(body)) if id in quotes]
+    cited = [quotes[id] for id in dict.fromkeys(cited_ids(body)) if id in quotes]
     documents = len({quote.source for quote in cited})
     parts = [
         f"# {escape(_title(title))}",
@@ -190,7 +189,7 @@ def _read_notes(notes: Sequence[str], evidence: Evidence) -> _Wishes:
     unmet: list[str] = []
     shorter = False
     for note in notes:
-        named = [int(id) for id in CITATION.findall(note)]
+        named = cited_ids(note)
         wanted = [] if named else _wanted(note, evidence)
         if named and _FORWARD.search(note):
             first += named

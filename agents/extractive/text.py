@@ -47,11 +47,6 @@ def _kept_apart() -> frozenset[str]:
     return frozenset(_lists()["kept_apart"])
 
 
-def counted(number: int, thing: str) -> str:
-    """A number of things: '1 quote', '2 quotes'."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
 def tokens(text: str) -> list[str]:
     """The words of a text in small letters and in order; runs of ideographs become pairs of neighbours."""
     found: list[str] = []

@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Analysis, Computation, Conflict, Evidence, Theme
 from signoff.agents.extractive.analysis import analyse
-from signoff.agents.extractive.text import counted
 from signoff.agents.figures import compute, measure, picture_of
 from signoff.agents.models.registry import Tiers
 from signoff.errors import QueryRefused
@@ -19,6 +18,7 @@ from signoff.tools.analysis.charts import Charts
 from signoff.tools.analysis.tables import Tables
 from signoff.tools.analysis.tools import table_tools
 from signoff.tools.tool import Tool
+from signoff.wording import counted
 
 _INSTRUCTIONS = (
     "Sort the evidence. `answer`: the ids of the two to five quotes that answer the goal most directly, best first. "

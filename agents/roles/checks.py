@@ -11,14 +11,15 @@ from typing import Final
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Check, Draft, Evidence, Quote, Review
 from signoff.agents.citations import (
-    CITATION,
-    SOURCES_LIST,
     Cited,
+    cited_ids,
     find_blockquotes,
     flatten,
     reads_alike,
     same_text,
     unescape,
+    without_citations,
+    without_sources,
 )
 from signoff.agents.extractive import text as words
 from signoff.agents.extractive.analysis import addresses
@@ -47,7 +48,7 @@ def inspect(task: Task, sources: Library | None, tables: Tables | None = None) -
     figures = figures_section(analysis)
     # What code computed rests on no quote; it is checked by itself.
     draft = whole_draft.model_copy(update={"markdown": whole_draft.markdown.replace(figures, "", 1)})
-    body = _body(draft.markdown)
+    body = without_sources(draft.markdown)
     statements = find_statements(body)
     blocks = list(find_blockquotes(body))
     looked = [
@@ -85,20 +86,10 @@ def inspect(task: Task, sources: Library | None, tables: Tables | None = None) -
     return Review(accepted=not faults, about=about, notes=notes, checks=tuple(checks))
 
 
-def _body(markdown: str) -> str:
-    """The report without its list of sources."""
-    found = SOURCES_LIST.search(markdown)
-    return markdown[: found.start()] if found else markdown
-
-
-def _cited(text: str) -> list[int]:
-    return [int(id) for id in CITATION.findall(text)]
-
-
 def _sources(evidence: Evidence, draft: Draft, sources: Library | None) -> Iterator[_Fault]:
     if sources is None:
         return
-    cited = set(_cited(draft.markdown))
+    cited = set(cited_ids(draft.markdown))
     changed: dict[str, list[int]] = {}
     for quote in evidence.quotes:
         if quote.id not in cited:
@@ -132,11 +123,11 @@ def _figures(analysis: Analysis, draft: Draft, section: str, tables: Tables | No
 
 def _citations(draft: Draft, evidence: Evidence, body: str) -> Iterator[_Fault]:
     known = {quote.id for quote in evidence.quotes}
-    cited = _cited(draft.markdown)
+    cited = cited_ids(draft.markdown)
     for id in dict.fromkeys(cited):
         if id not in known:
             yield _Fault(f"[{id}] is no quote of the evidence; cite one that is, or take the statement out.")
-    if known and not _cited(body):
+    if known and not cited_ids(body):
         yield _Fault("The report cites nothing although there is evidence; cite the quotes it rests on.")
 
 
@@ -182,7 +173,7 @@ def _coverage(goal: str, evidence: Evidence, body: str, statements: Iterable[Sta
             yield _Fault("There is no evidence; say plainly that nothing was found.")
         return
     admitted = bag(" ".join(admissions))
-    cited = set(_cited(body))
+    cited = set(cited_ids(body))
     quotes = [quote for quote in evidence.quotes if quote.id in cited]
     for term in whole(goal).terms:
         if not term.weak and not admitted.holds(term) and not any(addresses(quote, term) for quote in quotes):
@@ -197,7 +188,7 @@ def _gaps(analysis: Analysis, evidence: Evidence, body: str) -> Iterator[_Fault]
 
 
 def _wholeness(evidence: Evidence, sources: Library | None, body: str) -> Iterator[_Fault]:
-    cited = set(_cited(body))
+    cited = set(cited_ids(body))
     for quote in evidence.quotes:
         if quote.id not in cited or (begins_well(quote.text) and is_terminated(quote.text)):
             continue
@@ -305,8 +296,8 @@ def find_statements(markdown: str) -> list[Statement]:
     def close() -> None:
         if lines:
             raw = " ".join(lines)
-            text = flatten(unescape(CITATION.sub("", raw)))
-            found.append(Statement(text, tuple(int(id) for id in CITATION.findall(raw)), heading))
+            text = flatten(unescape(without_citations(raw)))
+            found.append(Statement(text, tuple(cited_ids(raw)), heading))
             lines.clear()
 
     for line in [*markdown.split("\n"), ""]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -10,8 +11,8 @@ from pydantic import BaseModel, Field
 
 from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Evidence, Quote
-from signoff.agents.extractive.research import gather, verify_quotes
-from signoff.agents.extractive.text import counted
+from signoff.agents.citations import verify_quotes
+from signoff.agents.extractive.research import gather
 from signoff.agents.models.registry import Tiers
 from signoff.errors import PageRefused, SearchFailed, Unreadable, WorkFailed
 from signoff.tools.action import Action
@@ -20,6 +21,7 @@ from signoff.tools.search.sources import IndexProgress
 from signoff.tools.search.tools import search_tools
 from signoff.tools.tool import Tool
 from signoff.tools.web.tools import Web, web_tools
+from signoff.wording import counted
 
 _INSTRUCTIONS = (
     "Search the documents for passages that answer the goal. Search one to four times with different words, the way "
@@ -34,6 +36,7 @@ _ON_THE_WEB = (
     "from a page that you fetched, under the source that begins with `web:` as the fetch printed it; an excerpt of a "
     "search is no quote. Never put into an address or a search what only the documents say."
 )
+_MOST_PAGES = 5
 
 
 class Finding(BaseModel):
@@ -60,12 +63,34 @@ def researcher(
 
     With `web` the sources are a `SourcesAndPages`, which finds the pages again that were fetched.
     """
+    research = _Research(sources, web)
+    pages = web_tools(web) if web is not None else ()
+    return Agent(
+        role="researcher",
+        instructions=_INSTRUCTIONS + (_ON_THE_WEB if pages else ""),
+        gives=Evidence,
+        function=research.work,
+        model=model,
+        form=Findings,
+        read=research.read,
+        prepare=research.prepare,
+        check=research.check,
+        tools=(*search_tools(sources), *pages, *tools),
+    )
 
-    def prepare(task: Task) -> None:
+
+@dataclass(frozen=True)
+class _Research:
+    """What is done with the documents, and with the web if there is one."""
+
+    sources: Library
+    web: Web | None
+
+    def prepare(self, task: Task) -> None:
         def tell(progress: IndexProgress) -> None:
             task.say("looks through the documents", done=progress.done, total=progress.total)
 
-        report = sources.refresh(tell)
+        report = self.sources.refresh(tell)
         for skipped in report.skipped[:5]:
             task.say(f"skipped {skipped.path}: {skipped.reason}")
         if len(report.skipped) > 5:
@@ -73,57 +98,40 @@ def researcher(
         if report.added or report.changed:
             task.say(f"indexed {report.added} new and {report.changed} changed documents")
 
-    def named(source: str) -> str:
-        """The source that is meant, where a model gives a page's address instead."""
-        return web.snapshots.source_of(source) if web is not None else source
+    def work(self, task: Task) -> Evidence:
+        if self.web is not None:
+            _browse(task, self.web)
+        return gather(task, self.sources)
 
-    def work(task: Task) -> Evidence:
-        if web is not None:
-            browse(task, web)
-        return gather(task, sources)
-
-    def read(findings: Findings, task: Task) -> Evidence:
+    def read(self, findings: Findings, task: Task) -> Evidence:
         quotes = [
-            Quote(id=place, text=finding.text, source=named(finding.source), start=-1)
+            Quote(id=place, text=finding.text, source=self._named(finding.source), start=-1)
             for place, finding in enumerate(findings.findings, start=1)
         ]
-        evidence = Evidence(question=task.goal, quotes=tuple(quotes), searched=sources.documents)
-        verified, dropped = verify_quotes(evidence, sources)
+        evidence = Evidence(question=task.goal, quotes=tuple(quotes), searched=self.sources.documents)
+        verified, dropped = verify_quotes(evidence, self.sources)
         if dropped:
             task.say(f"threw away {counted(dropped, 'quote')} not found word for word in the document")
         return verified
 
-    def check(evidence: Evidence, task: Task) -> Evidence:
+    def check(self, evidence: Evidence, task: Task) -> Evidence:
         if evidence.quotes:
             return evidence
-        or_pages = " or on the pages that were fetched" if web is not None else ""
+        or_pages = " or on the pages that were fetched" if self.web is not None else ""
         missing = f" No document uses: {', '.join(evidence.missing)}." if evidence.missing else ""
         raise WorkFailed(
             "researcher",
-            f"nothing in {str(sources.folder)!r}{or_pages} answers “{task.goal}” "
+            f"nothing in {str(self.sources.folder)!r}{or_pages} answers “{task.goal}” "
             f"({counted(evidence.searched, 'document')} searched).{missing} Add documents or ask in other words.",
             final=True,
         )
 
-    pages = web_tools(web) if web is not None else ()
-    return Agent(
-        role="researcher",
-        instructions=_INSTRUCTIONS + (_ON_THE_WEB if pages else ""),
-        gives=Evidence,
-        function=work,
-        model=model,
-        form=Findings,
-        read=read,
-        prepare=prepare,
-        check=check,
-        tools=(*search_tools(sources), *pages, *tools),
-    )
+    def _named(self, source: str) -> str:
+        """The source that is meant, where a model gives a page's address instead."""
+        return self.web.snapshots.source_of(source) if self.web is not None else source
 
 
-_MOST_PAGES = 5
-
-
-def browse(task: Task, web: Web) -> None:
+def _browse(task: Task, web: Web) -> None:
     """Fetch the pages that a search for the goal finds first, so that they can be searched and quoted like documents.
 
     A search that fails, or a page that cannot be had, is told to whoever watches; the work goes on without it.

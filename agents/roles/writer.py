@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Analysis, Draft, Evidence
-from signoff.agents.citations import CITATION, flatten
+from signoff.agents.citations import cited_ids, flatten, without_citations
 from signoff.agents.extractive.report import compose, with_sources
 from signoff.agents.figures import figures_section
 from signoff.agents.models.registry import Tiers
@@ -79,11 +79,11 @@ def _paragraph(sentences: Iterable[Sentence], said: set[str]) -> str:
 def _cited(sentences: Iterable[Sentence], said: set[str]) -> Iterator[str]:
     """The sentences that were not said yet, each with its citations before its full stop's end."""
     for sentence in sentences:
-        text = flatten(CITATION.sub("", sentence.text)).lstrip("#>-* ").strip()
+        text = flatten(without_citations(sentence.text)).lstrip("#>-* ").strip()
         key = text.casefold().rstrip(".")
         if not key or key in said:
             continue
         said.add(key)
-        numbers = dict.fromkeys((*sentence.quotes, *(int(number) for number in CITATION.findall(sentence.text))))
+        numbers = dict.fromkeys((*sentence.quotes, *cited_ids(sentence.text)))
         marks = "".join(f"[{number}]" for number in numbers)
         yield f"{text.rstrip('.')} {marks}." if marks and text.endswith(".") else f"{text} {marks}".strip()

@@ -14,6 +14,7 @@ from signoff.desk.cli.mcp_group import mcp
 from signoff.desk.cli.memory_group import memory
 from signoff.desk.cli.model_group import model as local_model
 from signoff.desk.cli.terminal import check_words, explain, one_of
+from signoff.version import VERSION
 
 app = typer.Typer(
     name="signoff",
@@ -43,9 +44,7 @@ GoOn = Annotated[bool, typer.Option("--resume/--no-resume", help="Drive the run 
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from signoff import __version__
-
-        typer.echo(__version__)
+        typer.echo(VERSION)
         raise typer.Exit
 
 

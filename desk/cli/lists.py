@@ -11,7 +11,6 @@ from typing import Any
 
 from rich.console import Console
 
-from signoff.agents.extractive.text import counted
 from signoff.agents.usage import NO_USAGE, Usage
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.runs import RunRecord
@@ -20,6 +19,7 @@ from signoff.desk.cli.terminal import command, print_json, row, say, table
 from signoff.errors import MissingExtra, SettingsError
 from signoff.graphs.teams.catalog import team_graph
 from signoff.settings import load_settings
+from signoff.wording import counted
 
 
 def list_runs(limit: int, *, json: bool) -> None:

@@ -13,12 +13,12 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from signoff.agents.extractive.text import counted
 from signoff.agents.usage import NO_USAGE, Usage
 from signoff.checkpoints.ledger.budgets.model import NO_LIMIT, Budget
 from signoff.desk.cli.terminal import say, visible
 from signoff.fleet.events import Event, Watch
 from signoff.graphs.state import PlanStep
+from signoff.wording import counted
 
 _MARKS = {
     "completed": Text("✓", "green"),

@@ -11,7 +11,6 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from signoff.agents.extractive.text import counted
 from signoff.agents.run_context import Payer, Say, budgets_of, current_payer, say_nothing
 from signoff.agents.usage import NO_USAGE, Usage
 from signoff.checkpoints.canonical import digest
@@ -22,6 +21,7 @@ from signoff.errors import BudgetExhausted
 from signoff.graphs.state import CONTINUE_RUN, RAISE_BUDGET, StoredProposal, TeamState
 from signoff.settings import load_settings
 from signoff.tools.action import Action, Proposal
+from signoff.wording import counted
 
 SETTLE_OUTCOME = "settle_outcome"
 

@@ -19,7 +19,8 @@ import signoff
 
 ROOT = Path(__file__).resolve().parents[2]
 BESIDE = {"tests", "notebooks", "benchmarks", "docs", "build", "dist"}
-SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+SETUPTOOLS = PROJECT["tool"]["setuptools"]
 FRONT_DOOR = ast.parse((ROOT / "signoff" / "__init__.py").read_text(encoding="utf-8"))
 
 
@@ -126,6 +127,10 @@ def test_public_names_are_sorted_few_and_all_there() -> None:
     assert len(signoff.__all__) < 40
     assert [name for name in signoff.__all__ if not hasattr(signoff, name)] == []
     assert set(signoff.__all__) <= set(dir(signoff))
+
+
+def test_the_version_is_the_projects() -> None:
+    assert signoff.__version__ == PROJECT["project"]["version"]
 
 
 def test_an_unknown_public_name_is_an_attribute_error() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("desk", "fleet", "graphs", "agents", "tools", "checkpoints")
 """A room imports only from rooms after it."""
-FOR_ALL = ("signoff.concurrency", "signoff.errors", "signoff.settings", "signoff.__version__")
+FOR_ALL = ("signoff.concurrency", "signoff.errors", "signoff.settings", "signoff.version", "signoff.wording")
 """What every room may import from the front door."""
 
 LONGEST = 400

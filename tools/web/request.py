@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from signoff import __version__
 from signoff.errors import PageRefused
 from signoff.tools.web.addresses import Number, is_listed, pin
+from signoff.version import VERSION
 
 if TYPE_CHECKING:
     from httpx2 import URL, AsyncClient, Response
 
-USER_AGENT: Final = f"signoff/{__version__}"
+USER_AGENT: Final = f"signoff/{VERSION}"
 """How every request of ours names itself."""
 ROBOT: Final = "signoff"
 """The name that a robots.txt may address us by."""

@@ -25,6 +25,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from signoff.checkpoints.canonical import digest_text
 from signoff.errors import HookFailed, SettingsError
+from signoff.version import VERSION
 
 if TYPE_CHECKING:
     import ssl
@@ -124,12 +125,10 @@ class Webhook:
             raise HookFailed(f"it answered {status}" + (", and is not followed" if 300 <= status < 400 else ""))
 
     def _headers(self, notice: Notice) -> dict[str, str]:
-        from signoff import __version__
-
         moment = str(int(time.time()))
         headers = {
             "content-type": "application/json",
-            "user-agent": f"signoff/{__version__}",
+            "user-agent": f"signoff/{VERSION}",
             "webhook-id": notice.id,
             "webhook-timestamp": moment,
         }

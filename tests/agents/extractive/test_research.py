@@ -6,7 +6,8 @@ import pytest
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Evidence, Quote
-from signoff.agents.extractive.research import gather, verify_quotes
+from signoff.agents.citations import verify_quotes
+from signoff.agents.extractive.research import gather
 from signoff.tools.search.sources import Sources
 
 
