@@ -21,13 +21,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
-from limited_endpoint import limited_endpoint
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from scripted_endpoint import scripted_endpoint
 from scripted_job import DUTIES, GOAL, MODEL, Job, ours, search
 
-from signoff.testing.server import Counting
+from signoff.testing.allowance import Counting
 
 CALLS = 6
 """Of one job, for all who do it."""
@@ -182,7 +182,7 @@ def measure(crew: Crew | None, plan: Plan) -> Outcome:
     """Let one crew, or several processes, do all jobs against an endpoint of their own."""
     names = [f"job-{number}" for number in range(plan.jobs)]
     with (
-        limited_endpoint(plan.limit, plan.counting, plan.delay) as endpoint,
+        scripted_endpoint(plan.delay, limit=plan.limit, counting=plan.counting) as endpoint,
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home,
     ):
         folder = Path(home)

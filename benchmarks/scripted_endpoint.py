@@ -1,7 +1,9 @@
 """A fast endpoint that answers the scripted report job, whoever's team does it: a process of its own on loopback.
 
 It keeps nothing of a conversation: who asks (`You are the researcher`) and what was said so far tell what comes next.
-It sends an answer `delay` seconds after its request, to thousands at once, and counts calls and their bytes.
+It sends an answer `delay` seconds after its request, to thousands at once, and counts calls and their bytes. It may
+have a rate limit, with the headers that tell of it. `signoff.testing.ScriptedServer` has a thread for each connection
+and keeps what was asked: with a thousand at once its work would be measured, not the team's.
 """
 
 import argparse
@@ -11,11 +13,13 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import count
-from typing import Any
+from typing import Any, get_args
+
+from signoff.testing.allowance import Allowance, Counting, Meter
 
 ROLES = ("researcher", "analyst", "writer", "reviewer")
 FOUND = "Found in the documents: "
@@ -41,13 +45,14 @@ class Counts:
     prompt_bytes: int = 0
     most_at_once: int = 0
     connections: int = 0
+    refused: int = 0
 
 
 class Exchange(asyncio.Protocol):
     """One connection; requests come with a length, and one after the other."""
 
-    def __init__(self, counts: Counts, delay: float) -> None:
-        self.counts, self.delay, self.waiting = counts, delay, bytearray()
+    def __init__(self, counts: Counts, delay: float, meter: Meter | None) -> None:
+        self.counts, self.delay, self.meter, self.waiting = counts, delay, meter, bytearray()
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -72,15 +77,23 @@ class Exchange(asyncio.Protocol):
 
     def take(self, head: bytes, body: bytes) -> None:
         if head.startswith(b"get"):
-            self.say(json.dumps(asdict(self.counts)).encode())
+            self.say("200 OK", {}, json.dumps(asdict(self.counts)).encode())
+            return
+        headers, refusal = ({}, None) if self.meter is None else self.meter.admit()
+        if refusal is not None:
+            self.counts.refused += 1
+            error = {"message": refusal.message, "type": "requests", "param": None, "code": refusal.code}
+            self.say("429 Too Many Requests", refusal.headers, json.dumps({"error": error}).encode())
             return
         self.counts.calls += 1
         self.counts.prompt_bytes += len(body)
-        asyncio.get_running_loop().call_later(self.delay, self.say, answer(json.loads(body), len(body)))
+        reply = answer(json.loads(body), len(body))
+        asyncio.get_running_loop().call_later(self.delay, self.say, "200 OK", headers, reply)
 
-    def say(self, body: bytes) -> None:
+    def say(self, status: str, headers: Mapping[str, str], body: bytes) -> None:
         if self.transport is not None:
-            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            head = f"HTTP/1.1 {status}\r\n{told}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
             self.transport.write(head.encode() + body)
 
 
@@ -141,9 +154,12 @@ class ScriptedEndpoint:
 
 
 @contextmanager
-def scripted_endpoint(delay: float = 0.2) -> Iterator[ScriptedEndpoint]:
-    """The endpoint, in a process of its own, for as long as the block runs."""
-    process = subprocess.Popen([sys.executable, __file__, str(delay)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+def scripted_endpoint(
+    delay: float = 0.2, *, limit: int = 0, counting: Counting = "fixed"
+) -> Iterator[ScriptedEndpoint]:
+    """The endpoint, in a process of its own, while the block runs; `limit` requests a second, or 0 for any number."""
+    command = [sys.executable, __file__, str(delay), str(limit), counting]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdin is not None
     try:
@@ -154,9 +170,10 @@ def scripted_endpoint(delay: float = 0.2) -> Iterator[ScriptedEndpoint]:
         process.stdout.close()
 
 
-async def serve(delay: float) -> None:
+async def serve(delay: float, limit: int, counting: Counting) -> None:
     counts, loop = Counts(), asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Exchange(counts, delay), "127.0.0.1", 0, backlog=4096)
+    meter = Meter(Allowance(limit, 1.0, counting)) if limit else None
+    server = await loop.create_server(lambda: Exchange(counts, delay, meter), "127.0.0.1", 0, backlog=4096)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
     ended = asyncio.Event()
 
@@ -171,4 +188,7 @@ async def serve(delay: float) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("delay", type=float, help="seconds before each answer")
-    asyncio.run(serve(parser.parse_args().delay))
+    parser.add_argument("limit", type=int, help="requests a second; 0: any number")
+    parser.add_argument("counting", choices=get_args(Counting), help="how they are counted")
+    asked = parser.parse_args()
+    asyncio.run(serve(asked.delay, asked.limit, asked.counting))

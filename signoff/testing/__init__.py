@@ -9,6 +9,7 @@ endpoint on loopback.
         model = ChatOpenAI(model="scripted", base_url=server.url, api_key="test")
 """
 
+from signoff.testing.allowance import Allowance
 from signoff.testing.model import ScriptedModel
 from signoff.testing.script import (
     Call,
@@ -26,7 +27,7 @@ from signoff.testing.script import (
     refuses,
     says,
 )
-from signoff.testing.server import Allowance, Request, ScriptedServer
+from signoff.testing.server import Request, ScriptedServer
 
 __all__ = [
     "Allowance",

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import selectors
 import socket
 import sys
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Self
 
 from typing_extensions import override
 
 from signoff.errors import ReplyMisfit, ScriptError
+from signoff.testing.allowance import Allowance, Meter
 from signoff.testing.script import Call, Drop, Failure, Fault, Garble, Hang, Pick, Played, Player, Reply, Script
 from signoff.testing.wire import completion, completion_chunks, error_body, error_headers, fit, model_list, parsed_call
 
@@ -33,8 +31,8 @@ _NO_ROUTE = Failure(
 )
 
 
-class Exchange(BaseHTTPRequestHandler):
-    """Serves one keep-alive connection."""
+class _Connection(BaseHTTPRequestHandler):
+    """One keep-alive connection: its requests are answered one after the other."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1
@@ -177,7 +175,7 @@ def _parsed(text: bytes) -> Any:
         return None
 
 
-class Listener(ThreadingHTTPServer):
+class _Listener(ThreadingHTTPServer):
     """Listens on an ephemeral port of 127.0.0.1; `close` ends every connection and waits for its thread."""
 
     request_queue_size = 512
@@ -268,7 +266,7 @@ class ScriptedServer:
 
     def __enter__(self) -> Self:
         gate = socket.socketpair()
-        self._running = _Running(Listener(partial(Exchange, self), self.keep), *gate)
+        self._running = _Running(_Listener(partial(_Connection, self), self.keep), *gate)
         return self
 
     def __exit__(
@@ -355,7 +353,7 @@ class ScriptedServer:
 class _Running:
     """What is open while the server runs."""
 
-    listener: Listener
+    listener: _Listener
     gate: socket.socket
     """Readable once the answers are released."""
     opener: socket.socket
@@ -371,66 +369,3 @@ class Request:
     """By lower-case name."""
     body: Any
     """The parsed JSON; None when there was none."""
-
-
-Counting: TypeAlias = Literal["fixed", "sliding", "bucket"]
-"""A window after the other, the last so many seconds at any moment, or a bucket that fills up again evenly."""
-
-
-@dataclass(frozen=True)
-class Allowance:
-    """So many requests in so many seconds; those beyond get 429. `headers=False` tells nothing but Retry-After."""
-
-    requests: int
-    seconds: float = 1.0
-    counting: Counting = "fixed"
-    headers: bool = True
-
-
-class Meter:
-    """Counts requests against an allowance; threads may share it."""
-
-    def __init__(self, allowance: Allowance, clock: Callable[[], float] = time.monotonic) -> None:
-        self._allowance, self._clock = allowance, clock
-        self._began, self._counting = clock(), threading.Lock()
-        self._taken: deque[float] = deque()
-        self._level, self._filled_at = float(allowance.requests), self._began
-        self.refused = 0
-
-    def admit(self) -> tuple[dict[str, str], Failure | None]:
-        """Count a request: headers for its answer, and the answer itself if it is refused."""
-        with self._counting:
-            now = self._clock()
-            remaining, reset, wait = self._count(now)
-            headers = {
-                "x-ratelimit-limit-requests": str(self._allowance.requests),
-                "x-ratelimit-remaining-requests": str(max(0, remaining)),
-                "x-ratelimit-reset-requests": f"{max(0, math.ceil(reset * 1000))}ms",
-            }
-            told = headers if self._allowance.headers else {}
-            if remaining >= 0:
-                return told, None
-            self.refused += 1
-        asked = {"Retry-After": f"{math.ceil(wait)}", "retry-after-ms": f"{max(1, math.ceil(wait * 1000))}"}
-        message = f"Rate limit reached: {self._allowance.requests} requests per {self._allowance.seconds:g} s."
-        return {}, Failure(429, message, "rate_limit_exceeded", {**told, **asked})
-
-    def _count(self, now: float) -> tuple[int, float, float]:
-        """What remains (-1: refused), seconds until it is better, and seconds until a request will be taken."""
-        limit, seconds = self._allowance.requests, self._allowance.seconds
-        if self._allowance.counting == "bucket":
-            self._level = min(limit, self._level + (now - self._filled_at) * limit / seconds)
-            self._filled_at = now
-            missing = (1 - self._level) * seconds / limit
-            taken = self._level >= 1
-            self._level -= taken
-            return (int(self._level) if taken else -1), (limit - self._level) * seconds / limit, missing
-        ends = self._began + seconds * (1 + (now - self._began) // seconds)
-        oldest = ends - seconds if self._allowance.counting == "fixed" else now - seconds
-        while self._taken and self._taken[0] < oldest:
-            self._taken.popleft()
-        remaining = limit - len(self._taken) - 1
-        if remaining >= 0:
-            self._taken.append(now)
-        left = ends - now if self._allowance.counting == "fixed" else self._taken[0] + seconds - now
-        return remaining, left, left

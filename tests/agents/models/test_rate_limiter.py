@@ -18,7 +18,7 @@ from signoff.checkpoints.ledger.rate_limits import PrivateRates, Rates
 from signoff.checkpoints.ledger.schema import rates
 from signoff.errors import ForeignDatabase
 from signoff.testing import Allowance, ScriptedServer
-from signoff.testing.server import Counting, Meter
+from signoff.testing.allowance import Counting, Meter
 
 HUNDRED = RateLimit(requests_per_minute=6000)
 

@@ -9,7 +9,7 @@ import pytest
 from langchain_openai import ChatOpenAI
 
 from signoff.testing import Allowance, ScriptedServer
-from signoff.testing.server import Counting, Meter
+from signoff.testing.allowance import Counting, Meter
 
 
 class Clock:
