@@ -1,4 +1,4 @@
-"""The Agent: a role, what it needs, what it gives, and a body that does the work."""
+"""The agent and its task: a role, what it needs, what it gives, and a body that does the work, or how that ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Artifacts: the typed, named pieces of work that agents give and need."""
+"""The typed, named pieces of work that agents give and need."""
 
 from __future__ import annotations
 

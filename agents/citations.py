@@ -39,12 +39,10 @@ class Cited:
 
 
 def cited_ids(markdown: str) -> list[int]:
-    """The numbers that are cited, in order."""
     return [int(id) for id in CITATION.findall(markdown)]
 
 
 def without_citations(markdown: str) -> str:
-    """The same Markdown without its citations."""
     return CITATION.sub("", markdown)
 
 

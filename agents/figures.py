@@ -1,4 +1,4 @@
-"""Figures: what was computed from tables, and how a report shows it. No number in it was written by a model."""
+"""What was computed from tables, and how a report shows it. No number in it was written by a model."""
 
 from __future__ import annotations
 
@@ -62,7 +62,6 @@ def _measuring(table: Table) -> str:
 
 
 def picture_of(chart: Chart) -> Picture:
-    """What an artifact says of a chart."""
     return Picture(title=chart.title, name=chart.name, sha256=chart.sha256, bytes=len(chart.png), sql=chart.sql)
 
 

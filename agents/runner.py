@@ -1,4 +1,4 @@
-"""Doing one step: prepare, the body (model or function), the check, and what is proposed in consequence."""
+"""Runs one step: prepare, the body (model or function), the check, and what is proposed in consequence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Analysis: what the evidence answers, how it hangs together, where it disagrees and what it leaves open."""
+"""What the evidence answers, how it hangs together, where it disagrees and what it leaves open."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from signoff.agents.artifacts import Analysis, Evidence, Quote
 from signoff.agents.extractive.answer_cues import may_state
 from signoff.agents.extractive.conflicts import find_conflicts
 from signoff.agents.extractive.grouping import answers, themes, unanswered
-from signoff.agents.extractive.matching import bag
+from signoff.agents.extractive.matching import word_index
 from signoff.agents.extractive.question import Kind, Question, Term, understand, whole
 from signoff.wording import counted
 
@@ -41,7 +41,7 @@ def analyse(task: Task) -> Analysis:
 
 def addresses(quote: Quote, term: Term) -> bool:
     """True if a quote, or the place it stands at, speaks of a word of the question."""
-    return any(bag(part).holds(term) for part in (quote.text, quote.heading, quote.title))
+    return any(word_index(part).holds(term) for part in (quote.text, quote.heading, quote.title))
 
 
 def _gaps(goal: str, evidence: Evidence) -> Iterator[str]:

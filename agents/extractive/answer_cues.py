@@ -7,7 +7,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-from signoff.agents.extractive.matching import bag
+from signoff.agents.extractive.matching import word_index
 from signoff.agents.extractive.question import Kind, Question
 from signoff.agents.extractive.text import is_stop_word
 
@@ -43,7 +43,7 @@ def cue(question: Question, sentence: str, heading: str) -> float:
     kind = question.kind
     headed = _HEADED if is_headed(question, heading) else 0.0
     if kind == "which":
-        words = bag(sentence)
+        words = word_index(sentence)
         return headed + (_STRONG if all(words.holds(term) for term in question.terms) else 0.0)
     if kind not in _tables()["strong"]:
         return headed + _definition(question, sentence)
@@ -58,7 +58,6 @@ def is_headed(question: Question, heading: str) -> bool:
 
 
 def lists_steps(text: str) -> bool:
-    """True if this holds a numbered list."""
     return bool(_STEP.search(text))
 
 
@@ -105,7 +104,7 @@ def is_set_aside(heading: str) -> bool:
 def names_subject(question: Question, text: str) -> bool:
     """True if this says that something is called what the question asks about."""
     return any(
-        any(bag(text[named.end() : named.end() + 120]).holds(term) == 1 for term in question.subject)
+        any(word_index(text[named.end() : named.end() + 120]).holds(term) == 1 for term in question.subject)
         for named in _cue("other", "naming").finditer(text)
     )
 
@@ -117,6 +116,6 @@ def _definition(question: Question, sentence: str) -> float:
     verb = _cue("other", "copula").search(sentence, 0, 120)
     if verb is None or _cue("other", "condition").match(sentence):
         return 0.0
-    before = bag(sentence[: verb.start()])
+    before = word_index(sentence[: verb.start()])
     held = sum(before.holds(term) == 1 for term in question.subject) / max(1, len(question.subject))
     return (0.6 if len(before.order) <= 8 else 0.2) * held

@@ -1,4 +1,4 @@
-"""Contradiction: sentences that say nearly the same, and differ in what matters."""
+"""Contradictions between quotes: sentences that say nearly the same and differ in what matters, and which is later."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import combinations
 
 from signoff.agents.artifacts import Conflict, Quote
 from signoff.agents.extractive import text as words
-from signoff.agents.extractive.matching import bag
+from signoff.agents.extractive.matching import word_index
 from signoff.agents.extractive.question import Question
 from signoff.agents.extractive.sentences import split
 
@@ -100,7 +100,7 @@ def _answer(quote: Quote, question: Question) -> tuple[str, str, str] | None:
     """The one figure that a quote gives, its unit and how it is written, if the quote is about the question."""
     innermost = quote.heading.split(" › ")[-1]
     things = [term for term in question.subject if term.stem not in _LASTING]
-    held = [bag(f"{quote.text} {innermost}").holds(term) > 0 for term in things]
+    held = [word_index(f"{quote.text} {innermost}").holds(term) > 0 for term in things]
     if not held or not held[-1] or 2 * sum(held) < len(held):
         return None
     units = _LENGTHS if question.kind == "span" else {term.stem for term in question.terms}

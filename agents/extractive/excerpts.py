@@ -1,4 +1,4 @@
-"""Excerpts: whole sentences cut from a document so that they can be read alone."""
+"""Excerpts of documents: whole sentences cut from a document so that they can be read alone."""
 
 from __future__ import annotations
 
@@ -163,7 +163,6 @@ def _excerpt(text: str, sentences: Sequence[Sentence], first: int, last: int) ->
 
 
 def _stands(sentences: Sequence[Sentence], place: int) -> bool:
-    """True if this sentence begins as one does."""
     return sentences[place].is_begun
 
 

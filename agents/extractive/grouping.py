@@ -1,4 +1,4 @@
-"""Grouping: which quotes answer most directly, and which speak of one thing."""
+"""Which quotes answer most directly, and which speak of one thing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from signoff.agents.artifacts import Quote, Theme
 from signoff.agents.extractive.answer_cues import PLAIN_KINDS, cue, is_clear, may_state
 from signoff.agents.extractive.conflicts import date_of
-from signoff.agents.extractive.matching import bag
+from signoff.agents.extractive.matching import word_index
 from signoff.agents.extractive.question import Question, understand
 from signoff.agents.extractive.text import stem
 
@@ -23,7 +23,7 @@ _ELSEWHERE = "Other documents"
 
 def fit(question: Question, quote: Quote) -> float:
     """How directly a quote answers a question, by its own words and its headings."""
-    held = [bag(part) for part in (quote.text, quote.heading, quote.title)]
+    held = [word_index(part) for part in (quote.text, quote.heading, quote.title)]
     terms = question.terms
     share = sum(max(words.holds(term) for words in held) for term in terms) / len(terms) if terms else 0.0
     return share + 0.6 * cue(question, quote.text, quote.heading)
@@ -48,7 +48,7 @@ def answers(goal: str, quotes: Sequence[Quote]) -> tuple[int, ...]:
 
 def _spoken(question: Question, quote: Quote) -> int:
     """How many words of the subject a quote and the place it stands at speak of; 'own' and 'run' count for nothing."""
-    words = bag(f"{quote.text} {quote.heading} {quote.title}")
+    words = word_index(f"{quote.text} {quote.heading} {quote.title}")
     return sum(words.holds(term) > 0 for term in question.subject if term.stem not in _DOING)
 
 
@@ -57,7 +57,7 @@ def _answers(question: Question, quote: Quote) -> bool:
     if question.kind not in PLAIN_KINDS:
         return True
     innermost = quote.heading.split(" › ")[-1]
-    words = bag(f"{quote.text} {innermost}" if date_of(quote.title, quote.source) else quote.text)
+    words = word_index(f"{quote.text} {innermost}" if date_of(quote.title, quote.source) else quote.text)
     held = sum(words.holds(term) > 0 for term in question.subject)
     return is_clear(question, quote.text) and 2 * held >= len(question.subject)
 
@@ -65,7 +65,7 @@ def _answers(question: Question, quote: Quote) -> bool:
 def unanswered(goal: str, quotes: Sequence[Quote]) -> tuple[Question, ...]:
     """The questions of a goal with several that share no word with any quote, nor could be answered by any."""
     questions = understand(goal)
-    held = [bag(f"{quote.text} {quote.heading} {quote.title}") for quote in quotes]
+    held = [word_index(f"{quote.text} {quote.heading} {quote.title}") for quote in quotes]
     left = (
         question
         for question in questions

@@ -1,4 +1,4 @@
-"""Bag: the words of a piece of text, ready to be looked up."""
+"""The words of a piece of text, ready to be looked up."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CAMEL_PART = re.compile(r"[A-Z][a-z]+")
 
 
 @dataclass(frozen=True)
-class Bag:
+class WordIndex:
     """The words of a piece of text."""
 
     order: tuple[str, ...]
@@ -56,7 +56,7 @@ class Bag:
 
 
 @lru_cache(maxsize=4096)
-def bag(text: str) -> Bag:
+def word_index(text: str) -> WordIndex:
     """The words of this text."""
     found = words.tokens(text)
     carrying = {word for word in found if words.carries_meaning(word)}
@@ -66,7 +66,7 @@ def bag(text: str) -> Bag:
         carrying.update(("version", number))  # "v2" is how titles write "version 2".
     if _AT_MOST.search(text):
         carrying.add("limit")
-    return Bag(
+    return WordIndex(
         tuple(words.stem(word) for word in found),
         frozenset(words.stem(word) for word in carrying),
         frozenset(words.root(word) for word in carrying),

@@ -1,4 +1,4 @@
-"""Questions: what is asked for, and with which words."""
+"""What is asked for, and with which words."""
 
 from __future__ import annotations
 

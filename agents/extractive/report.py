@@ -13,7 +13,7 @@ from signoff.agents.extractive import text as words
 from signoff.agents.extractive.analysis import addresses
 from signoff.agents.extractive.conflicts import date_of
 from signoff.agents.extractive.grouping import name
-from signoff.agents.extractive.matching import bag
+from signoff.agents.extractive.matching import word_index
 from signoff.agents.extractive.question import whole
 from signoff.agents.figures import figures_section
 from signoff.wording import counted
@@ -145,7 +145,7 @@ def _grouped(analysis: Analysis, quotes: dict[int, Quote], used: Sequence[int]) 
 
 def _left_out(evidence: Evidence, analysis: Analysis, cited: Sequence[Quote]) -> list[str]:
     """Words of the question that only quotes this draft leaves out speak of."""
-    named = bag(" ".join(analysis.gaps))
+    named = word_index(" ".join(analysis.gaps))
     lost = [
         term.word
         for term in whole(evidence.question).terms
@@ -208,6 +208,6 @@ def _wanted(note: str, evidence: Evidence) -> list[int]:
     asked = {words.stem(word) for part in (_NAMED.findall(note) or [note]) for word in words.content(part)}
     own = {words.stem(word) for word in words.content(evidence.question)}
     asked -= own if asked - own else set()
-    held = {quote.id: len(asked & bag(quote.text).stems) for quote in evidence.quotes}
+    held = {quote.id: len(asked & word_index(quote.text).stems) for quote in evidence.quotes}
     best = sorted((id for id in held if held[id]), key=lambda id: (-held[id], id))
     return best[:2]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Evidence, Quote
 from signoff.agents.extractive.grouping import reading_order
-from signoff.agents.extractive.matching import bag
+from signoff.agents.extractive.matching import word_index
 from signoff.agents.extractive.question import Question, sides, understand, whole
 from signoff.agents.extractive.retrieval import Find, frequency, is_same, retrieve
 from signoff.agents.extractive.text import is_ideographic
@@ -51,13 +51,13 @@ def _missing(question: Question, quotes: Iterable[Quote], sources: Library) -> t
     """The words of the question that no passage, title or file name uses, in whichever form."""
     counts = frequency(question, sources)
     absent = [term for term in question.terms if not counts[term.word]]
-    names = bag(" ".join(sources.paths()).replace("_", " ")) if absent else bag("")
+    names = word_index(" ".join(sources.paths()).replace("_", " ")) if absent else word_index("")
     return tuple(
         term.word
         for term in absent
         if not is_ideographic(term.word)
         and not names.holds(term)
-        and not any(bag(quote.text).holds(term) for quote in quotes)
+        and not any(word_index(quote.text).holds(term) for quote in quotes)
     )
 
 

@@ -1,4 +1,4 @@
-"""Retrieval: the sentences of the documents that answer a question, cut so that they can be quoted."""
+"""The sentences of the documents that answer a question, cut so that they can be quoted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from signoff.agents.extractive.answer_cues import (
 )
 from signoff.agents.extractive.conflicts import date_of, differ
 from signoff.agents.extractive.excerpts import LONGEST, Excerpt, cut, is_about_itself, is_noise, is_pointer, rows
-from signoff.agents.extractive.matching import Bag, bag
+from signoff.agents.extractive.matching import WordIndex, word_index
 from signoff.agents.extractive.question import Question
 from signoff.agents.extractive.scoring import BAR, Scale, Score, Surroundings, weigh
 from signoff.agents.extractive.sentences import Sentence, split
@@ -55,7 +55,7 @@ _FAR_BELOW_BEST = 0.73
 class Lead:
     """How a document begins that seems to be about the question."""
 
-    words: Bag
+    words: WordIndex
     opening: frozenset[int]
     """Ids of its first passages."""
     promised: frozenset[int]
@@ -100,7 +100,7 @@ def retrieve(question: Question, sources: Library, most: int) -> list[Find]:
 
 def _compared(scale: Scale, passages: Sequence[Passage]) -> list[Find]:
     """How each document begins whose title names what is compared: 'Pumps v1' and 'Pumps v2'."""
-    titled = {p.source for p in passages if scale.share(bag(p.title).holds) >= BAR}
+    titled = {p.source for p in passages if scale.share(word_index(p.title).holds) >= BAR}
     if len(titled) < 2:
         return []
     first: dict[str, Find] = {}
@@ -111,7 +111,7 @@ def _compared(scale: Scale, passages: Sequence[Passage]) -> list[Find]:
                 (found for n in range(len(sentences[:3])) if (found := cut(passage.text, sentences, n))), None
             )
             if excerpt:
-                where = Surroundings((), bag(passage.text), passage.heading, passage.title, None)
+                where = Surroundings((), word_index(passage.text), passage.heading, passage.title, None)
                 score = scale.score(excerpt.text, where)
                 placed = replace(excerpt, start=passage.start + excerpt.start)
                 first[passage.source] = Find(passage, placed, score, score.total)
@@ -130,14 +130,14 @@ def _over_time(scale: Scale, passages: Sequence[Passage], chosen: Sequence[Find]
         return []
     best: dict[str, Find] = {}
     for passage in passages:
-        innermost = bag(passage.heading.split(" › ")[-1])
+        innermost = word_index(passage.heading.split(" › ")[-1])
         is_headed_so = len(innermost.stems) <= 3 and any(
             innermost.holds(term) == 1 for term in scale.subject if not term.weak
         )
         if not dates[passage.source] or passage.source in told or not is_headed_so or passage.kind == "table":
             continue
         for excerpt in _told(question, passage):
-            where = Surroundings((), bag(passage.text), passage.heading, passage.title, None)
+            where = Surroundings((), word_index(passage.text), passage.heading, passage.title, None)
             score = scale.score(excerpt.text, where)
             find = Find(passage, excerpt, score, score.total)
             if passage.source not in best or best[passage.source].worth < find.worth:
@@ -183,7 +183,7 @@ def _leads(scale: Scale, passages: dict[int, Passage], sources: Library) -> dict
         opening = [p for p in read[:8] if not is_noise(p.text[:300])][:_OPENING]
         text = " ".join(p.text for p in opening)
         if opening and scale.is_about(opening[0].title, [p.text for p in read], text):
-            lead = bag(f"{opening[0].title} {text}")
+            lead = word_index(f"{opening[0].title} {text}")
             fitting = [p.id for p in read if is_headed(scale.question, p.heading) and not is_set_aside(p.heading)]
             leads[source] = Lead(lead, frozenset(p.id for p in opening), frozenset(fitting[:_PROMISED]))
     return dict(list(leads.items())[:_FOCUS])
@@ -198,7 +198,7 @@ def _is_readable(question: Question, passage: Passage) -> bool:
 
 def _promise(scale: Scale, passage: Passage, lead: Lead | None) -> float:
     """What a passage may be worth, before its sentences are looked at."""
-    bags = [bag(passage.text), bag(passage.heading), bag(passage.title)]
+    bags = [word_index(passage.text), word_index(passage.heading), word_index(passage.title)]
     here = scale.share(lambda term: max(found.holds(term) for found in bags))
     return here if lead is None else max(here, 0.5 * here + 0.5 * scale.share(lead.words.holds))
 
@@ -207,14 +207,16 @@ def _finds(scale: Scale, passage: Passage, region: Excerpt, lead: Lead | None) -
     """The quotes that could be made of a passage; the region is what it runs on from and into."""
     text, offset = region.text, region.start
     sentences = rows(text) if passage.kind == "table" else split(text)
-    bags = [bag(sentence.text) for sentence in sentences]
+    bags = [word_index(sentence.text) for sentence in sentences]
     found: list[Find] = []
     for place, sentence in enumerate(sentences):
         inside = passage.start <= offset + sentence.start < passage.start + len(passage.text)
         if not inside or (is_noise(sentence.text) and not sentence.introduces):
             continue
         near = tuple(bags[i] for i in (place - 1, place + 1) if 0 <= i < len(bags) and passage.kind != "table")
-        where = Surroundings(near, bag(passage.text), passage.heading, passage.title, lead.words if lead else None)
+        where = Surroundings(
+            near, word_index(passage.text), passage.heading, passage.title, lead.words if lead else None
+        )
         score = scale.score(sentence.text, where)
         if not _bears(scale, score, lead is not None and passage.id in lead.opening | lead.promised) or (
             passage.kind == "table" and score.own < _ROW
@@ -304,7 +306,7 @@ def is_same(one: Find, other: Find) -> bool:
     overlaps = one.excerpt.start < other.excerpt.end and other.excerpt.start < one.excerpt.end
     if overlaps and one.passage.source == other.passage.source:
         return True
-    first, second = bag(one.excerpt.text).stems, bag(other.excerpt.text).stems
+    first, second = word_index(one.excerpt.text).stems, word_index(other.excerpt.text).stems
     alike = len(first & second) >= 0.8 * max(1, min(len(first), len(second)))
     return alike and not differ(one.excerpt.text, other.excerpt.text)
 

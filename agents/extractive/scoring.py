@@ -1,4 +1,4 @@
-"""Relevance: how well a sentence, in its surroundings, answers a question."""
+"""How well a sentence, in its surroundings, answers a question."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from signoff.agents.extractive.answer_cues import cue, names_subject
-from signoff.agents.extractive.matching import Bag, bag
+from signoff.agents.extractive.matching import WordIndex, word_index
 from signoff.agents.extractive.question import Question, Term
 
 BAR = 0.6
@@ -35,12 +35,12 @@ _TELLING = 0.4
 class Surroundings:
     """Where a sentence stands."""
 
-    near: tuple[Bag, ...]
+    near: tuple[WordIndex, ...]
     """The sentences next to it."""
-    passage: Bag
+    passage: WordIndex
     heading: str
     title: str
-    lead: Bag | None
+    lead: WordIndex | None
     """How its document begins, if the document is about the question."""
 
 
@@ -115,7 +115,7 @@ class Scale:
 
     def is_about(self, title: str, passages: Sequence[str], opening: str) -> bool:
         """True if a document with this title, these passages and this opening is about the question."""
-        named, lead = bag(title), bag(opening)
+        named, lead = word_index(title), word_index(opening)
         if self.share(lambda term: max(named.holds(term), lead.holds(term))) < BAR:
             return False
         held = sum(named.holds(term) > _CLOSE for term in self.subject)
@@ -126,13 +126,16 @@ class Scale:
         # A phrase that is mentioned where a document begins is its subject only if it is defined there or comes again.
         return any(
             lead.phrase(phrase) == 1
-            and (names_subject(self.question, opening) or sum(bag(p).phrase(phrase) == 1 for p in passages) >= _OFTEN)
+            and (
+                names_subject(self.question, opening)
+                or sum(word_index(p).phrase(phrase) == 1 for p in passages) >= _OFTEN
+            )
             for phrase in self.telling
         )
 
     def score(self, sentence: str, where: Surroundings) -> Score:
         """Score a sentence in its surroundings."""
-        own, heading, title = bag(sentence), bag(where.heading), bag(where.title)
+        own, heading, title = word_index(sentence), word_index(where.heading), word_index(where.title)
 
         def around(term: Term) -> float:
             return max(
@@ -162,7 +165,7 @@ class Scale:
             early=_earliness(own, {term.stem for term in self.subject}),
         )
 
-    def _torn(self, bags: Sequence[Bag]) -> float:
+    def _torn(self, bags: Sequence[WordIndex]) -> float:
         """Share of the question's telling phrases whose words are all here, but nowhere as a phrase."""
         here = frozenset().union(*(found.stems for found in bags))
         lost = sum(
@@ -185,13 +188,13 @@ def weigh(question: Question, frequency: Mapping[str, int], passages: int) -> Sc
     return Scale(question, {s: weight * min(rarity[s], strongest) if s in weak else rarity[s] for s in rarity})
 
 
-def _named(sentence: Bag, title: str, question: Question) -> float:
+def _named(sentence: WordIndex, title: str, question: Question) -> float:
     """Share of the title's own words that the sentence holds: documents call their subject by their title."""
     asked = {term.stem for term in question.terms}
-    named = {stem for stem in bag(title).stems if not stem.isdigit()} - asked
+    named = {stem for stem in word_index(title).stems if not stem.isdigit()} - asked
     return len(named & sentence.stems) / len(named) if named else 0.0
 
 
-def _earliness(sentence: Bag, subject: set[str]) -> float:
+def _earliness(sentence: WordIndex, subject: set[str]) -> float:
     first = next((place for place, stem in enumerate(sentence.order) if stem in subject), None)
     return 0.0 if first is None else 1.0 if first < 5 else 0.5 if first < 10 else 0.0

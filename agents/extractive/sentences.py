@@ -1,4 +1,4 @@
-"""Sentences: where they begin and end in wrapped prose and lists, with nothing cut through."""
+"""Where sentences begin and end in wrapped prose and lists, with nothing cut through."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words: how text is cut into them, which carry meaning, and when two of them are the same word."""
+"""How text is cut into words, which of them carry meaning, and when two of them are the same word."""
 
 from __future__ import annotations
 

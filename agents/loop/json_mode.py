@@ -1,4 +1,4 @@
-"""Actions as JSON: for models without tool calls, one object for each turn that names a tool and its arguments."""
+"""For models without tool calls: one JSON object each turn that names a tool and its arguments; and which need it."""
 
 from __future__ import annotations
 

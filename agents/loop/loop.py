@@ -161,7 +161,6 @@ class Loop:
 
     @property
     def usage(self) -> Usage:
-        """What was used."""
         return self.tally.usage
 
     @property
@@ -171,7 +170,6 @@ class Loop:
 
     @property
     def proposals(self) -> tuple[Proposal, ...]:
-        """What the model proposed."""
         return tuple(Proposal.model_validate(proposal) for proposal in self.conversation.proposed)
 
     @property

@@ -1,4 +1,4 @@
-"""An answer of the model, read: the calls it makes, in whichever way it makes them, and whether it was cut."""
+"""Reads an answer of the model: its calls, in whichever way it makes them, the form, and whether it was cut."""
 
 from __future__ import annotations
 

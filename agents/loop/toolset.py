@@ -36,7 +36,7 @@ class Toolset:
 
     @property
     def gives(self) -> str:
-        """Name of the form."""
+        """Name of the form that ends the step."""
         return self.form.__name__
 
     @cached_property

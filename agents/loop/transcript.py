@@ -99,7 +99,6 @@ class Conversation:
             self._keep(message)
 
     def count(self, note: str) -> int:
-        """How often this was noted."""
         return self._noted[note]
 
     @property
@@ -108,7 +107,6 @@ class Conversation:
         return sum(note.startswith(_GROWN) for note in self._noted)
 
     def has_grown(self, why: str) -> bool:
-        """Whether it became stronger for this reason."""
         return bool(self._noted[_GROWN + why])
 
     def grow(self, why: str) -> None:
@@ -123,7 +121,6 @@ class Conversation:
 
     @property
     def last_notes(self) -> tuple[str, ...]:
-        """What was noted with the last message."""
         return tuple(self.said[-1].additional_kwargs.get(NOTED, {}).get("notes", ())) if self.said else ()
 
     def shorten(self, texts: Mapping[str, str], step: int) -> dict[str, str]:
@@ -140,7 +137,6 @@ class Conversation:
         return kept
 
     def answer(self, message: AIMessage) -> None:
-        """The model said this."""
         self._keep(message)
 
     def tell(self, text: str, note: str = "") -> None:

@@ -13,7 +13,7 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
 from signoff.agents.run_context import Payer, budgets_of, current_payer
-from signoff.agents.safety.prompt_redaction import Shield
+from signoff.agents.safety.prompt_redaction import PromptRedaction
 from signoff.checkpoints.ledger.rate_limits import RateLimit
 from signoff.checkpoints.opening import configured_ledger
 from signoff.errors import SettingsError
@@ -37,13 +37,13 @@ class Terms:
     json_actions: bool | None
     prices: Mapping[str, DollarsPerMillion]
     rates: Mapping[str, RateLimit]
-    shield: Shield
+    shield: PromptRedaction
 
     @classmethod
     def of(cls, settings: Settings) -> Terms:
         """The terms in these settings; SettingsError if they cannot be read."""
         try:
-            shield = Shield.read(settings.redact)
+            shield = PromptRedaction.read(settings.redact)
         except ValueError as error:
             raise SettingsError("SIGNOFF_REDACT", str(error), "Correct or unset it.") from None
         return cls(

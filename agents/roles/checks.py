@@ -1,4 +1,4 @@
-"""Inspection: what code can check about a draft, whichever body wrote it, and about the evidence below it."""
+"""What code can check about a draft, whichever body wrote it: citations, quotes, statements, figures and pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from signoff.agents.citations import (
 )
 from signoff.agents.extractive import text as words
 from signoff.agents.extractive.analysis import addresses
-from signoff.agents.extractive.matching import bag
+from signoff.agents.extractive.matching import word_index
 from signoff.agents.extractive.question import whole
 from signoff.agents.extractive.sentences import begins_well, is_terminated, split
 from signoff.agents.figures import figures_section, find_changed
@@ -172,7 +172,7 @@ def _coverage(goal: str, evidence: Evidence, body: str, statements: Iterable[Sta
         if not admissions:
             yield _Fault("There is no evidence; say plainly that nothing was found.")
         return
-    admitted = bag(" ".join(admissions))
+    admitted = word_index(" ".join(admissions))
     cited = set(cited_ids(body))
     quotes = [quote for quote in evidence.quotes if quote.id in cited]
     for term in whole(goal).terms:
@@ -333,7 +333,7 @@ def capitals_mean_names(text: str) -> bool:
 
 def unknown_names(text: str, evidence: str) -> list[str]:
     """The names in a statement that stand nowhere in the evidence."""
-    known = frozenset(bag(evidence).order)
+    known = frozenset(word_index(evidence).order)
     return [
         name
         for name in dict.fromkeys(_NAME.findall(text))

@@ -1,4 +1,4 @@
-"""The researcher: finds passages in the sources that bear on the question. Gives Evidence."""
+"""The researcher: finds passages in the documents, and on the web, that bear on the question. Gives Evidence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reviewer: checks citations and coverage by code, a model adds its judgement. Gives Review."""
+"""The reviewer: code checks citations and coverage, a model adds its judgement and its doubts. Gives Review."""
 
 from __future__ import annotations
 

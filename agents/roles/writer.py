@@ -46,7 +46,6 @@ class Text(BaseModel):
 
 
 def writer(*, model: BaseChatModel | Tiers | None = None) -> Agent[Draft]:
-    """An agent that writes the report."""
     return Agent(
         role="writer",
         instructions=_INSTRUCTIONS,

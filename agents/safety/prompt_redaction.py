@@ -1,4 +1,4 @@
-"""The shield: private data and secrets are taken out of a prompt before it leaves, and private data is put back.
+"""Private data and secrets are taken out of a prompt before it leaves, and private data is put back.
 
 Secrets are not put back. A model never needs one, and an argument in which a placeholder silently became a secret
 again would carry it into a proposal, onto a screen and into the ledger; so what was a secret stays `[redacted]`.
@@ -159,7 +159,6 @@ class Recent(Generic[T]):
         self._keeping = threading.Lock()
 
     def get(self, key: bytes) -> T | None:
-        """What was kept, or None."""
         return self._kept.get(key)
 
     def keep(self, key: bytes, value: T) -> T:
@@ -199,16 +198,14 @@ class Hidden:
         return cast(M, change_message(message, self.restore_text, lambda args: change_texts(args, self.restore_text)))
 
     def restore_text(self, text: str) -> str:
-        """A text with the private data put back."""
         return put_back(text, self.originals)
 
     def restorer(self) -> Restorer:
-        """Puts the private data back into one text of a stream."""
         return Restorer(self.originals)
 
 
 @dataclass(frozen=True)
-class Shield:
+class PromptRedaction:
     """What is taken out of a prompt; by default secrets only."""
 
     secrets: bool = True
@@ -220,7 +217,7 @@ class Shield:
             raise ValueError(_unknown(unknown[0]))
 
     @classmethod
-    def read(cls, words: Sequence[str]) -> Shield:
+    def read(cls, words: Sequence[str]) -> PromptRedaction:
         """The shield that a setting names: `secrets`, `pii` (all kinds), single kinds, or `none`; ValueError if not."""
         chosen = [word.strip().lower() for word in ([words] if isinstance(words, str) else words) if word.strip()]
         if "none" in chosen and len(set(chosen)) > 1:
@@ -251,7 +248,7 @@ class Shield:
 class _Hiding:
     """One prompt being hidden."""
 
-    def __init__(self, shield: Shield, messages: Iterable[BaseMessage]) -> None:
+    def __init__(self, shield: PromptRedaction, messages: Iterable[BaseMessage]) -> None:
         self._shield, self._messages = shield, messages
         self._taken: frozenset[str] | None = None
         self.found: Counter[str] = Counter()

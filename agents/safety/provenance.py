@@ -1,4 +1,4 @@
-"""Taint: what a person should be warned of before a proposal is approved, because it came from outside.
+"""Where a proposal comes from: what in it a person should be warned of, because it came from outside.
 
 An address that stands in the goal is somebody's wish; one that stands only in a document is the document's.
 """

@@ -318,17 +318,14 @@ class ScriptedServer:
         return self._key is None or request.headers.get("authorization") == f"Bearer {self._key}"
 
     def meter(self) -> tuple[dict[str, str], Failure | None]:
-        """Count a call against the limit: headers for its answer, and the answer itself if it is refused."""
         return ({}, None) if self._meter is None else self._meter.admit()
 
     def record(self, call: Call) -> Call:
-        """Record a call and give it its number."""
         with self._changed:
             self._changed.notify_all()
             return self._player.record(call)
 
     def play(self, call: Call) -> Played:
-        """Answer a recorded call from the script."""
         return self._player.play(call)
 
     def hold(self, connection: socket.socket) -> bool:
@@ -339,7 +336,6 @@ class ScriptedServer:
             return all(key.data for key, _ in selector.select())
 
     def keep(self, problem: BaseException) -> None:
-        """Raise this when the `with` block ends."""
         self._problems.append(problem)
 
     @property

@@ -78,7 +78,6 @@ def error_headers(failure: Failure) -> dict[str, str]:
 
 
 def model_list(models: tuple[str, ...]) -> dict[str, Any]:
-    """The body of `/v1/models`."""
     return {
         "object": "list",
         "data": [{"id": model, "object": "model", "created": 0, "owned_by": "signoff"} for model in models],

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from signoff.agents.safety.pii import KINDS, find_private
-from signoff.agents.safety.prompt_redaction import Shield
+from signoff.agents.safety.prompt_redaction import PromptRedaction
 
 KEY = "sk-proj-Ab12Cd34Ef56Gh78Ij90"
-ALL = Shield(pii=KINDS)
+ALL = PromptRedaction(pii=KINDS)
 PRIVATE = {
     "email": ["ann@example.com", "jürgen.o'neil+x@müller-bau.co.uk", "a_b%c@mail.example.org"],
     "credit_card": ["4111 1111 1111 1111", "5500-0000-0000-0004", "378282246310005", "3782 822463 10005"],
@@ -34,7 +34,7 @@ ORDINARY = [
 ]
 
 
-def hidden_text(text: str, shield: Shield = ALL) -> str:
+def hidden_text(text: str, shield: PromptRedaction = ALL) -> str:
     return str(shield.hide([HumanMessage(text)]).messages[0].content)
 
 
@@ -45,7 +45,7 @@ def everything(messages: list[BaseMessage]) -> str:
 @pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in PRIVATE.items() for value in values])
 def test_private_data_of_each_kind_is_hidden_wherever_it_stands(kind: str, value: str) -> None:
     for frame in ("{}", "Ask {}.", "({})", "“{}”", "a: {}, b", "x\n{}\ny", '{{"who": "{}"}}', "<{}>"):
-        hidden = Shield(pii=frozenset({kind})).hide([HumanMessage(frame.format(value))])
+        hidden = PromptRedaction(pii=frozenset({kind})).hide([HumanMessage(frame.format(value))])
         assert hidden.messages[0].content == frame.format(f"[{kind.upper()}_1]")
         assert hidden.found == {kind: 1}
         assert hidden_text(frame.format(value)) == frame.format(f"[{kind.upper()}_1]")
@@ -70,9 +70,12 @@ def test_numbers_beside_a_number_do_not_hide_it(text: str, left: str) -> None:
 
 def test_only_the_kinds_asked_for_are_hidden() -> None:
     text = f"ann@example.com at 203.0.113.77 with {KEY}"
-    assert hidden_text(text, Shield()) == "ann@example.com at 203.0.113.77 with [redacted]"
-    assert hidden_text(text, Shield(secrets=False, pii=frozenset({"ip"}))) == f"ann@example.com at [IP_1] with {KEY}"
-    assert hidden_text(text, Shield(secrets=False)) == text
+    assert hidden_text(text, PromptRedaction()) == "ann@example.com at 203.0.113.77 with [redacted]"
+    assert (
+        hidden_text(text, PromptRedaction(secrets=False, pii=frozenset({"ip"})))
+        == f"ann@example.com at [IP_1] with {KEY}"
+    )
+    assert hidden_text(text, PromptRedaction(secrets=False)) == text
 
 
 def test_the_same_value_has_the_same_placeholder_in_all_messages() -> None:
@@ -180,18 +183,18 @@ def test_a_stream_never_shows_half_a_placeholder(size: int) -> None:
 
 
 def test_a_setting_is_read() -> None:
-    assert Shield.read(["secrets"]) == Shield.read([]) == Shield()
-    assert Shield.read(["Secrets", "PII"]) == ALL
-    assert Shield.read(["none"]) == Shield(secrets=False)
-    assert Shield.read(["email", "ip"]) == Shield(secrets=False, pii=frozenset({"email", "ip"}))
+    assert PromptRedaction.read(["secrets"]) == PromptRedaction.read([]) == PromptRedaction()
+    assert PromptRedaction.read(["Secrets", "PII"]) == ALL
+    assert PromptRedaction.read(["none"]) == PromptRedaction(secrets=False)
+    assert PromptRedaction.read(["email", "ip"]) == PromptRedaction(secrets=False, pii=frozenset({"email", "ip"}))
 
 
 @pytest.mark.parametrize("words", [["emial"], ["none", "email"], ["secrets", "url"]])
 def test_a_setting_that_makes_no_sense_is_refused(words: list[str]) -> None:
     with pytest.raises(ValueError, match="redact"):
-        Shield.read(words)
+        PromptRedaction.read(words)
     with pytest.raises(ValueError, match="credit_card"):
-        Shield(pii=frozenset({"emial"}))
+        PromptRedaction(pii=frozenset({"emial"}))
 
 
 def test_addresses_of_both_kinds_are_found_in_any_order() -> None:
@@ -202,7 +205,7 @@ def test_addresses_of_both_kinds_are_found_in_any_order() -> None:
 
 WORDS = st.sampled_from([value for values in PRIVATE.values() for value in values] + [*ORDINARY, "[EMAIL_1]", "[", "]"])
 TEXTS = st.lists(st.text(max_size=12) | WORDS, max_size=8).map(" ".join) | st.text(max_size=60)
-NO_SECRETS = Shield(secrets=False, pii=KINDS)
+NO_SECRETS = PromptRedaction(secrets=False, pii=KINDS)
 
 
 @given(TEXTS, TEXTS)
