@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from functools import cache
-from pathlib import Path
 
 from signoff.agents.extractive.matching import word_index
+from signoff.agents.extractive.patterns import pattern, pattern_tables
 from signoff.agents.extractive.question import Kind, Question
 from signoff.agents.extractive.text import is_stop_word
 
@@ -20,24 +18,6 @@ _STEP = re.compile(r"^\d+[.)] ", re.MULTILINE)
 _CAPITALISED = re.compile(r"\b[A-Z]\w+")
 
 
-@cache
-def _tables() -> dict[str, dict[str, str | list[str]]]:
-    return tomllib.loads(Path(__file__).with_name("answer_cues.toml").read_text(encoding="utf-8"))
-
-
-@cache
-def _cue(table: str, name: str) -> re.Pattern[str]:
-    """A pattern of answer_cues.toml: `strong`, `weak` and `heading` by kind of question, and `other`."""
-    whole = _alternatives(_tables()[table][name])
-    for part, pattern in _tables()["parts"].items():
-        whole = whole.replace(f"{{{part}}}", _alternatives(pattern))
-    return re.compile(whole, re.IGNORECASE)
-
-
-def _alternatives(patterns: str | list[str]) -> str:
-    return patterns if isinstance(patterns, str) else "|".join(patterns)
-
-
 def cue(question: Question, sentence: str, heading: str) -> float:
     """How much this looks like an answer of the kind that is asked for, from 0 to 1."""
     kind = question.kind
@@ -45,16 +25,16 @@ def cue(question: Question, sentence: str, heading: str) -> float:
     if kind == "which":
         words = word_index(sentence)
         return headed + (_STRONG if all(words.holds(term) for term in question.terms) else 0.0)
-    if kind not in _tables()["strong"]:
+    if kind not in pattern_tables()["strong"]:
         return headed + _definition(question, sentence)
-    if _cue("strong", kind).search(sentence) or (kind == "how" and lists_steps(sentence)):
+    if pattern(kind, "strong").search(sentence) or (kind == "how" and lists_steps(sentence)):
         return headed + _STRONG
-    return headed + (_WEAK if _cue("weak", kind).search(sentence) else 0.0)
+    return headed + (_WEAK if pattern(kind, "weak").search(sentence) else 0.0)
 
 
 def is_headed(question: Question, heading: str) -> bool:
     """True if a heading like this promises an answer of the kind that is asked for."""
-    return bool(_cue("heading", question.kind).search(" ".join(heading.split(" › ")[-2:])))
+    return bool(pattern(question.kind, "heading").search(" ".join(heading.split(" › ")[-2:])))
 
 
 def lists_steps(text: str) -> bool:
@@ -63,14 +43,12 @@ def lists_steps(text: str) -> bool:
 
 def is_apparatus(heading: str) -> bool:
     """True for sections that serve the document, not its subject: references, licence, change log."""
-    return any(_cue("other", "apparatus").fullmatch(part.strip()) for part in heading.split(" › "))
+    return any(pattern("apparatus").fullmatch(part.strip()) for part in heading.split(" › "))
 
 
 def is_log(title: str, heading: str) -> bool:
     """True for lists of changes: they use every word there is and explain none."""
-    return bool(
-        _cue("other", "log").fullmatch(title.strip()) or _cue("other", "log").fullmatch(heading.split(" › ")[0].strip())
-    )
+    return bool(pattern("log").fullmatch(title.strip()) or pattern("log").fullmatch(heading.split(" › ")[0].strip()))
 
 
 def asks_about_changes(question: Question) -> bool:
@@ -80,32 +58,30 @@ def asks_about_changes(question: Question) -> bool:
 
 def is_clear(question: Question, sentence: str) -> bool:
     """True if this gives what the question asks for, such as a date; of reasons and the like, who can tell."""
-    return question.kind not in PLAIN_KINDS or bool(_cue("strong", question.kind).search(sentence))
+    return question.kind not in PLAIN_KINDS or bool(pattern(question.kind, "strong").search(sentence))
 
 
 def may_state(kind: Kind, text: str, heading: str) -> bool:
     """True unless this surely gives nothing of the kind that is asked for."""
     if kind == "why":
-        patterns = (_cue("strong", kind), _cue("weak", kind))
-        return bool(_cue("heading", kind).search(heading)) or any(pattern.search(text) for pattern in patterns)
+        patterns = (pattern(kind, "strong"), pattern(kind, "weak"))
+        return bool(pattern(kind, "heading").search(heading)) or any(words.search(text) for words in patterns)
     if kind == "who":
         names = (word for word in _CAPITALISED.findall(text) if not is_stop_word(word.lower()))
-        return any(names) or bool(_cue("weak", kind).search(text) or _cue("strong", kind).search(text))
-    return kind not in PLAIN_KINDS or bool(
-        _cue("other", "any_figure").search(text) or _cue("strong", kind).search(text)
-    )
+        return any(names) or bool(pattern(kind, "weak").search(text) or pattern(kind, "strong").search(text))
+    return kind not in PLAIN_KINDS or bool(pattern("any_figure").search(text) or pattern(kind, "strong").search(text))
 
 
 def is_set_aside(heading: str) -> bool:
     """True for sections about what was not done: rejected ideas, open issues."""
-    return bool(_cue("other", "set_aside").search(heading))
+    return bool(pattern("set_aside").search(heading))
 
 
 def names_subject(question: Question, text: str) -> bool:
     """True if this says that something is called what the question asks about."""
     return any(
         any(word_index(text[named.end() : named.end() + 120]).holds(term) == 1 for term in question.subject)
-        for named in _cue("other", "naming").finditer(text)
+        for named in pattern("naming").finditer(text)
     )
 
 
@@ -113,8 +89,8 @@ def _definition(question: Question, sentence: str) -> float:
     """How much this looks as if it says what the subject is."""
     if names_subject(question, sentence):
         return 0.5
-    verb = _cue("other", "copula").search(sentence, 0, 120)
-    if verb is None or _cue("other", "condition").match(sentence):
+    verb = pattern("copula").search(sentence, 0, 120)
+    if verb is None or pattern("condition").match(sentence):
         return 0.0
     before = word_index(sentence[: verb.start()])
     held = sum(before.holds(term) == 1 for term in question.subject) / max(1, len(question.subject))

@@ -31,24 +31,6 @@ _FIGURE = re.compile(
     r"(?:[ -]?(?P<unit>%|[^\W\d_]+))?",
     re.IGNORECASE,
 )
-_MEASURES = frozenset(
-    words.stem(unit)
-    for unit in (
-        "percent second minute hour day week month quarter year byte kb mb gb tb kib mib gib ms km m cm mm kg g mg "
-        "mile meter metre euro dollar pound degree watt volt people user seat employee item point vote copy"
-    ).split()
-)
-_LENGTHS = frozenset(words.stem(unit) for unit in "second minute hour day week month quarter year".split())
-_LASTING = frozenset(words.stem(word) for word in "keep hold store last stay take run retain save remain".split())
-_OPPOSITES = tuple(
-    tuple(pair.split(":"))
-    for pair in (
-        "allowed:forbidden allowed:prohibited permitted:prohibited required:optional mandatory:optional "
-        "enabled:disabled always:never increase:decrease before:after minimum:maximum include:exclude "
-        "accepted:rejected safe:unsafe supported:unsupported public:private faster:slower more:fewer more:less "
-        "free:paid true:false open:closed"
-    ).split()
-)
 
 
 @dataclass(frozen=True)
@@ -99,11 +81,11 @@ def _two_answers(one: Quote, other: Quote, questions: Sequence[Question]) -> str
 def _answer(quote: Quote, question: Question) -> tuple[str, str, str] | None:
     """The one figure that a quote gives, its unit and how it is written, if the quote is about the question."""
     innermost = quote.heading.split(" › ")[-1]
-    things = [term for term in question.subject if term.stem not in _LASTING]
+    things = [term for term in question.subject if term.stem not in words.stems_of("lasting")]
     held = [word_index(f"{quote.text} {innermost}").holds(term) > 0 for term in things]
     if not held or not held[-1] or 2 * sum(held) < len(held):
         return None
-    units = _LENGTHS if question.kind == "span" else {term.stem for term in question.terms}
+    units = words.stems_of("lengths") if question.kind == "span" else {term.stem for term in question.terms}
     figures = {
         (number, unit, read.shown[unit])
         for read in map(_read, _clauses(quote.text))
@@ -159,7 +141,7 @@ def _unit(match: re.Match[str], number: str) -> str:
     if match["money"]:
         return "money"
     unit = (match["unit"] or "").lower()
-    if unit == "%" or words.stem(unit) in _MEASURES:
+    if unit == "%" or words.stem(unit) in words.stems_of("measures"):
         return words.stem(unit)
     is_thing = (
         unit.endswith("s") and not words.is_stop_word(unit) and "." not in number and not match["number"].isalpha()
@@ -199,7 +181,7 @@ def _of(statement: _Statement, unit: str) -> set[str]:
 
 
 def _opposed(one: _Statement, other: _Statement) -> str:
-    for pair in _OPPOSITES:
+    for pair in words.pairs_of("opposites"):
         for left, right in (pair, pair[::-1]):
             first, second = words.stem(left), words.stem(right)
             if first in one.said - other.said and second in other.said - one.said:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from signoff.agents.extractive import text as words
+from signoff.agents.extractive.patterns import pattern
 from signoff.agents.extractive.sentences import Sentence
 
 LONGEST = 700
@@ -17,35 +18,6 @@ _MOST_SENTENCES = 3
 _LONGEST_LIST = 8
 
 _FIELDS = re.compile(r"(?:(?:^|\s)[A-Z][A-Za-z]*(?:-[A-Za-z]+)*: \S.{0,80}?){4,}")
-_PROCLAMATION = re.compile(
-    r"^©|\bcopyright\b.{0,40}\b(?:\d{4}|reserved|holder)|\ball rights reserved\b|\bplaced in the public domain\b|"
-    r"\blicensed under\b|\bcc0\b|^table of contents\b|^(?:last|first) (?:modified|updated|edited)\b|"
-    r"^(?:figure|fig\.|table|listing|image) \d+(?:[-.]\d+)*[.:]|"
-    r"^(?:next|previous|home|back to top|edit this page|skip to)\b.{0,40}$|"
-    r"\.{5,}|[,;:]\s*[,;:]|^\[?[\d*†^]{1,3}\]?\.? (?:https?:|[“\"(]|[A-Z][\w.]*, )|"
-    r"\bsubscribe\b.{0,30}\bnewsletter\b|\bcookies?\b.{0,30}\baccept\b",
-    re.IGNORECASE,
-)
-_POINTER = re.compile(
-    r"^(?:\(?see\b|refer to|for details|(?:please )?(?:consult|visit|contact)\b|click|read more|"
-    r"for (?:more|further|full|additional) (?:details?|information|discussion|examples)|in the rest of|"
-    r"(?:in )?th(?:is|e (?:following|next|previous|above)) (?:sub)?section|the (?:rest|remainder) of th|"
-    r"below(?: is| are|,)|as (?:mentioned|discussed|described|noted|explained|stated)\b|"
-    r"note that (?:this|the) (?:section|example)|more (?:details|information)|details (?:are|can))",
-    re.IGNORECASE,
-)
-_META = re.compile(
-    r"\b(?:in |of )?(?:this|the (?:next|previous|following|last)) (?:chapter|section|appendix|tutorial)\b|"
-    r"\bchapter \d|\b(?:later|earlier) in (?:this|the)\b|\bas (?:we|you)(?:[’']ve| have)? (?:saw|seen)\b|\brecall\b|"
-    r"\byou[’']ll learn\b|\blet[’']s\b|\bnow that we\b|"
-    r"\bwe(?:[’']ll| will) (?:cover|discuss|look|talk|see|explore|learn|show|explain|use|start|create|go)\b",
-    re.IGNORECASE,
-)
-_SELF = re.compile(
-    r"^this (?:pep|document|page|guide|paper|article|proposal) (?:\w+ly )?(?:is|provides|contains|describes|explains|"
-    r"discusses|addresses|lists|covers|gives)\b",
-    re.IGNORECASE,
-)
 _LABELLED = re.compile(r"(?:Owner|Lead|Author|Contact|Responsible): .{2,60}")
 _TAKEN_UP = re.compile(r"The (\w{4,})\b")
 _CODE = re.compile(
@@ -90,17 +62,19 @@ def is_noise(text: str) -> bool:
         return True
     if text.isascii() and len(text.split()) < 5:
         return True
-    return bool(_FIELDS.search(text) or _PROCLAMATION.search(text) or _CODE.search(text))
+    return bool(_FIELDS.search(text) or pattern("proclamation").search(text) or _CODE.search(text))
 
 
 def is_pointer(text: str) -> bool:
     """True for a sentence that sends the reader elsewhere, speaks of its own document, or asks instead of telling."""
-    return bool(_POINTER.match(text) or _META.search(text)) or text.rstrip("\"'”’)").endswith(("?", "？", "؟"))
+    return bool(pattern("pointer").match(text) or pattern("meta").search(text)) or text.rstrip("\"'”’)").endswith(
+        ("?", "？", "؟")
+    )
 
 
 def is_about_itself(text: str) -> bool:
     """True for a sentence that says what its document is, and little about the subject."""
-    return bool(_SELF.match(text))
+    return bool(pattern("about_itself").match(text))
 
 
 def cut(text: str, sentences: Sequence[Sentence], seed: int) -> Excerpt | None:

@@ -7,53 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 from signoff.agents.extractive import text as words
+from signoff.agents.extractive.patterns import pattern, question_patterns
 
 Kind = Literal["why", "how", "what", "which", "when", "who", "where", "span", "count", "compare", "whether", "topic"]
 """What is asked for: a reason, a way, a definition, one or some of many, a time, a name, a place, a length of time,
 a number, a difference, yes or no, or everything."""
 
-_OPENING = r"^(?:\W|\b(?:and|or|but|since|until|by|for|with|to|from|of|in|on|at|exactly)\b)*"
-_KINDS: tuple[tuple[Kind, str], ...] = (
-    (
-        "why",
-        r"\bwhy\b|\bhow come\b|\bwhat (?:has |had )?(?:caused?|led to|triggered)\b|\bcauses? of\b|"
-        r"\b(?:reasons?|rationale|motivation|justification|purpose|aim|point of)s?\b",
-    ),
-    ("span", r"\bhow (?:long|often|old|soon|frequently)\b"),
-    ("count", r"\bhow (?:many|much|large|big|fast|far|high|heavy|tall)\b|\b(?:number|amount|price) of\b"),
-    ("compare", r"\b(?:differen(?:ces?|t)|differ|compared?|comparison|versus|vs)\b"),
-    ("whether", r"\bwhen (?:should|do|does|can|could|must|may|to|would|shall|am|not|is an?)\b"),
-    ("when", _OPENING + r"when\b|\b(?:what|which) (?:year|date|day|month|release|version)\b|\bsince which\b"),
-    ("how", r"\bhow\b|\bsteps (?:to|for)\b"),
-    ("who", _OPENING + r"who(?:m|se)?\b"),
-    ("where", _OPENING + r"where\b"),
-    (
-        "what",
-        r"\bwhat(?:['’]s| is| are| was| were| counts as)\b|"
-        r"\bwhat does .{2,60} (?:mean|do)\b|\bdefin(?:e|ition)\b|\bmeaning\b",
-    ),
-    ("which", r"\b(?:what|which)\b"),
-    ("whether", r"^(?:is|are|was|were|do|does|did|can|could|should|shall|will|would|has|have|had|may|must|might)\b"),
-)
-_REQUEST = re.compile(
-    r"^(?:(?:please|kindly|can|could|would|will|you|i|we|want|need|like|to|me|us|a|an|the|brief|short|detailed|full|"
-    r"complete|comprehensive|write|prepare|produce|give|create|make|draft|compile|do|report|summary|overview|summari[sz]e|"
-    r"explain|describe|discuss|outline|research|investigate|find|out|tell|show|list|analy[sz]e|review|know|understand|"
-    r"introduction|answer|question|documents?|sources?|files?|texts?|say|says|everything|anything|all|information|"
-    r"what counts as|about|on|of|for|from|according|in|into|using|based|these|our|my|"
-    r"what (?:the|these|our|my) (?:documents?|sources?|files?|texts?|papers?) (?:say|says|tell us|contain)(?: about)?)"
-    r"\b[\s,:–-]*)+",
-    re.IGNORECASE,
-)
-_AUDIENCE = re.compile(
-    r"\s+for (?:the|my|our|a|an) (?:whole |new )?(?:team|board|boss|manager|management|client|customer|audience|"
-    r"meeting|company|public|reader|beginner)s?\b|\s+in (?:at most |about |under |less than |no more than )?\d+ "
-    r"(?:words|pages?|sentences|paragraphs|bullets?|bullet points)\b",
-    re.IGNORECASE,
-)
 _PART = re.compile(
     r"(?<=[?？؟;])\s*|\n+|,?\s+and\s+(?=(?:why|how|what|when|who|whom|where|which|whether|does|do|did|is|are|was|were|can)\b)",
     re.IGNORECASE,
@@ -63,11 +25,6 @@ _BACK_REFERENCE = re.compile(
     r"\b(?:it|its|they|them|their|this|that|these|those|he|she|his|her|there)\b", re.IGNORECASE
 )
 _QUOTED = re.compile(r"[\"“”`«»„]+([^\"“”`«»„]{2,60})[\"“”`«»„]+")
-_ASKING = frozenset(
-    words.stem(word)
-    for word in "reason rationale motivation justification purpose aim difference differ compare comparison versus vs "
-    "definition meaning step example detail".split()
-)
 _MEASURED = re.compile(
     r"\b(how )(?:long|often|old|soon|frequently|large|big|fast|far|high|heavy|tall|expensive|well)\b", re.IGNORECASE
 )
@@ -134,12 +91,12 @@ def sides(question: Question) -> tuple[Question, ...]:
     """The things a question sets side by side, 'fares and refunds', each as a question; none if there is only one."""
     if question.kind not in ("topic", "compare"):
         return ()
-    parts = [_analyse(part) for part in _BESIDE.split(_REQUEST.sub("", question.text)) if words.content(part)]
+    parts = [_analyse(part) for part in _BESIDE.split(pattern("request").sub("", question.text)) if words.content(part)]
     return tuple(part for part in parts if part.subject) if len(parts) > 1 else ()
 
 
 def _analyse(text: str) -> Question:
-    asked = _AUDIENCE.sub("", _REQUEST.sub("", text.strip()))
+    asked = pattern("audience").sub("", pattern("request").sub("", text.strip()))
     if not words.content(asked):
         asked = text
     names = [name for name in _IDENTIFIER.findall(asked) if len(words.tokens(name)) > 1]
@@ -159,7 +116,11 @@ def _with_names(terms: tuple[Term, ...], asked: str) -> tuple[Term, ...]:
 
 
 def _plain_terms(asked: str) -> list[Term]:
-    return [_term(word) for word in words.content(_MEASURED.sub(r"\1", asked)) if words.stem(word) not in _ASKING]
+    return [
+        _term(word)
+        for word in words.content(_MEASURED.sub(r"\1", asked))
+        if words.stem(word) not in words.stems_of("asking")
+    ]
 
 
 def _term(word: str) -> Term:
@@ -174,7 +135,7 @@ def _identifier(name: str) -> Term:
 
 def _kind(asked: str) -> Kind | None:
     lowered = asked.strip().lower()
-    return next((kind for kind, pattern in _KINDS if re.search(pattern, lowered)), None)
+    return next((cast(Kind, kind) for kind, asking in question_patterns() if asking.search(lowered)), None)
 
 
 def _about(question: Question, first: Question) -> Question:

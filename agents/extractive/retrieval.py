@@ -198,8 +198,8 @@ def _is_readable(question: Question, passage: Passage) -> bool:
 
 def _promise(scale: Scale, passage: Passage, lead: Lead | None) -> float:
     """What a passage may be worth, before its sentences are looked at."""
-    bags = [word_index(passage.text), word_index(passage.heading), word_index(passage.title)]
-    here = scale.share(lambda term: max(found.holds(term) for found in bags))
+    indexes = [word_index(passage.text), word_index(passage.heading), word_index(passage.title)]
+    here = scale.share(lambda term: max(found.holds(term) for found in indexes))
     return here if lead is None else max(here, 0.5 * here + 0.5 * scale.share(lead.words.holds))
 
 
@@ -207,13 +207,13 @@ def _finds(scale: Scale, passage: Passage, region: Excerpt, lead: Lead | None) -
     """The quotes that could be made of a passage; the region is what it runs on from and into."""
     text, offset = region.text, region.start
     sentences = rows(text) if passage.kind == "table" else split(text)
-    bags = [word_index(sentence.text) for sentence in sentences]
+    indexes = [word_index(sentence.text) for sentence in sentences]
     found: list[Find] = []
     for place, sentence in enumerate(sentences):
         inside = passage.start <= offset + sentence.start < passage.start + len(passage.text)
         if not inside or (is_noise(sentence.text) and not sentence.introduces):
             continue
-        near = tuple(bags[i] for i in (place - 1, place + 1) if 0 <= i < len(bags) and passage.kind != "table")
+        near = tuple(indexes[i] for i in (place - 1, place + 1) if 0 <= i < len(indexes) and passage.kind != "table")
         where = Surroundings(
             near, word_index(passage.text), passage.heading, passage.title, lead.words if lead else None
         )

@@ -145,14 +145,14 @@ class Scale:
                 _LEAD * where.lead.holds(term) if where.lead else 0.0,
             )
 
-        bags = (own, heading, title, where.passage, *where.near, *([where.lead] if where.lead else []))
+        indexes = (own, heading, title, where.passage, *where.near, *([where.lead] if where.lead else []))
         about = self.share(where.lead.holds) if where.lead else 0.0
         matched = [
             max(own.phrase(phrase), 0.8 * heading.phrase(phrase), 0.8 * title.phrase(phrase))
             for phrase in self.question.phrases
         ]
         return Score(
-            coverage=self.share(around) * (1 - _TORN * self._torn(bags)),
+            coverage=self.share(around) * (1 - _TORN * self._torn(indexes)),
             own=self.share(own.holds),
             titled=about * _named(own, where.title, self.question),
             said=cue(self.question, sentence, ""),
@@ -165,11 +165,12 @@ class Scale:
             early=_earliness(own, {term.stem for term in self.subject}),
         )
 
-    def _torn(self, bags: Sequence[WordIndex]) -> float:
+    def _torn(self, indexes: Sequence[WordIndex]) -> float:
         """Share of the question's telling phrases whose words are all here, but nowhere as a phrase."""
-        here = frozenset().union(*(found.stems for found in bags))
+        here = frozenset().union(*(found.stems for found in indexes))
         lost = sum(
-            here.issuperset(phrase) and all(found.phrase(phrase) < _CLOSE for found in bags) for phrase in self.telling
+            here.issuperset(phrase) and all(index.phrase(phrase) < _CLOSE for index in indexes)
+            for phrase in self.telling
         )
         return lost / len(self.telling) if self.telling else 0.0
 

@@ -6,18 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from signoff.agents.extractive.patterns import pattern
+
 _BLANK = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 _MARKER = re.compile(r"[ \t]*(?:[-*+•◦‣·]|\(?(?:\d{1,3}|[a-z]|#)[.)])[ \t]+(?=\S)")
 _PLAIN_MARKER = re.compile(r"[ \t]*[-*+•◦‣·][ \t]")
 _STOP = re.compile(
     r"(?:[.!?…]+[\"'”’»)\]}*_`]*(?:[ \t]?\[[#*\w,. -]{1,20}\]_?[.]?)*(?=\s|$)|[.!?…]+[”’»](?=\S)"
     r"|[؟۔।]+(?=\s|$)|[。！？]+[”’」』）》]*)"
-)
-_ABBREVIATION = re.compile(
-    r"(?:^|[\s(\[“\"'])(?:(?P<never>e\.g|i\.e|cf|vs|viz|resp|approx|ca|dr|mr|mrs|ms|prof|st|sr|rev|gen|hon|messrs|"
-    r"fig|figs|eq|eqs|sec|ch|chap|vol|pp|ref|refs|ed|eds|ex|esp|incl|excl|al|z\.b|d\.h|u\.a|vgl|bzw|ggf|evtl|"
-    r"jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|\w)|(?P<number>no|nr|art|p|abs|ver|rev))$",
-    re.IGNORECASE,
 )
 _SPACED = re.compile(r"\w\.(?:\s|$)")
 """The second half of an abbreviation in two parts: the 'B.' of 'z. B.'."""
@@ -28,36 +24,7 @@ _TERMINATED = re.compile(
 )
 _LONGEST_ASIDE = 300
 
-_DANGLING = re.compile(
-    r"(?:this|that|these|those|it|its|they|them|their|he|she|his|her|such|here|there|both|neither|either|another|other|"
-    r"others|one|the (?:latter|former|above|following|same)|however|therefore|thus|hence|moreover|furthermore|also|"
-    r"besides|instead|otherwise|consequently|accordingly|nevertheless|nonetheless|still|then|so|but|and|or|yet|nor|again|"
-    r"finally|similarly|likewise|conversely|meanwhile|additionally|alternatively|unfortunately|fortunately|of course|"
-    r"rather|even so|second|secondly|third|thirdly|next|lastly|e\.g\.|i\.e\.|in addition|in contrast|"
-    r"on the (?:other|contrary)|for (?:example|instance|this|these|that)|as part of (?:this|that)|"
-    r"as (?:a (?:result|consequence)|such|above|before|mentioned|noted|said|shown)|because of (?:this|that)|"
-    r"in (?:this|that|these|those|such|particular|fact|other)|(?:at|after) (?:this|that)|with (?:this|that|these)|"
-    r"(?:(?:subsequent|prior|due|thanks) to|despite|following|given|besides|unlike) (?:this|that|these)|"
-    r"by (?:this|that|doing)|to do (?:this|so|that)|note that (?:this|that|it|these)|"
-    r"the \w+(?: \w+)? (?:is|are|was|were|will|can) then)\b",
-    re.IGNORECASE,
-)
 _ASIDE = re.compile(r"[(\[][^()\[\]]*[)\]][.!?]?")
-_SELF = (
-    "pep|document|proposal|specification|paper|report|article|chapter|page|guide|note|policy|module|package|library|"
-    "project|manual|handbook|book|study|agreement|release|version"
-)
-_SELF_CONTAINED = re.compile(
-    rf"(?:this|these) (?:{_SELF})\b|(?:it|there) (?:is|are|was|were|has been) (?:a|an|no|not|often|also|important|"
-    r"possible|necessary|recommended|useful|many|several|some|two|three|four|five)\b|those who\b|one of\b|one can\b|"
-    r"so that\b|such as\b|both the\b",
-    re.IGNORECASE,
-)
-_LEANING = re.compile(
-    rf"\b(?:this|these|those|such) (?!{_SELF}|a\b|an\b|is\b|are\b|was\b|as\b|that\b|who\b)\w|"
-    r"\b(?:the|as) (?:above|latter|former)\b|\b(?:above|following)[,.]",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -95,12 +62,12 @@ class Sentence:
         opening = self.text.lstrip(_OPENERS)
         if _ASIDE.fullmatch(self.text):
             return True
-        return bool(_DANGLING.match(opening)) and not _SELF_CONTAINED.match(opening)
+        return bool(pattern("dangling").match(opening)) and not pattern("self_contained").match(opening)
 
     @property
     def leans(self) -> bool:
         """True if words further in point back: 'those arguments', 'is then'; it can stand alone, but not well."""
-        return bool(_LEANING.search(self.text, 0, 100))
+        return bool(pattern("leaning").search(self.text, 0, 100))
 
     @property
     def introduces(self) -> bool:
@@ -194,7 +161,7 @@ def _abbreviates(before: str, following: str) -> bool:
     """True if the full stop between these belongs to an abbreviation, an initial or a list number."""
     if before.isdigit() and len(before) <= 3:
         return True
-    if found := _ABBREVIATION.search(before[-14:] if len(before) > 14 else before):
+    if found := pattern("abbreviation").search(before[-14:] if len(before) > 14 else before):
         word = found["never"] or ""
         if len(word) == 1:
             return (word.isupper() and word != "I") or bool(_SPACED.match(following))

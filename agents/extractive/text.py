@@ -27,24 +27,26 @@ def _lists() -> dict[str, list[str]]:
 
 
 @cache
+def _words_of(name: str) -> frozenset[str]:
+    return frozenset(_lists()[name])
+
+
+@cache
+def stems_of(name: str) -> frozenset[str]:
+    """The stems of the words of a list."""
+    return frozenset(map(stem, _lists()[name]))
+
+
+@cache
+def pairs_of(name: str) -> tuple[tuple[str, str], ...]:
+    """The pairs of a list of pairs."""
+    return tuple((first, second) for first, _, second in (pair.partition(":") for pair in _lists()[name]))
+
+
+@cache
 def _base_forms() -> dict[str, str]:
     """Irregular and short forms, and the words they stand for."""
-    return dict(pair.split(":") for name in ("irregular", "short") for pair in _lists()[name])
-
-
-@cache
-def _stop_words() -> frozenset[str]:
-    return frozenset(_lists()["stop_words"])
-
-
-@cache
-def _weak_stems() -> frozenset[str]:
-    return frozenset(map(stem, _lists()["weak"]))
-
-
-@cache
-def _kept_apart() -> frozenset[str]:
-    return frozenset(_lists()["kept_apart"])
+    return dict(pairs_of("irregular") + pairs_of("short"))
 
 
 def tokens(text: str) -> list[str]:
@@ -66,12 +68,12 @@ def content(text: str) -> list[str]:
 
 def is_stop_word(word: str) -> bool:
     """True for words too common to tell one text from another."""
-    return word in _stop_words()
+    return word in _words_of("stop_words")
 
 
 def carries_meaning(word: str) -> bool:
     """True unless it is a stop word or a lone letter that is not a name of its own."""
-    return word not in _stop_words() and (len(word) > 1 or word.isdigit() or not word.isascii())
+    return word not in _words_of("stop_words") and (len(word) > 1 or word.isdigit() or not word.isascii())
 
 
 def is_ideographic(word: str) -> bool:
@@ -81,7 +83,7 @@ def is_ideographic(word: str) -> bool:
 
 def is_weak(word: str) -> bool:
     """True for words that say little about the subject: 'use', 'add', 'work'."""
-    return stem(word) in _weak_stems()
+    return stem(word) in stems_of("weak")
 
 
 def other_forms(word: str) -> tuple[str, ...]:
@@ -104,7 +106,7 @@ def stem(word: str) -> str:
 def root(word: str) -> str:
     """What the words of one family share: 'reject' for 'rejection', 'compil' for 'compiler' and 'compilation'."""
     base = _uninflected(word)
-    if base in _kept_apart() or not (base.isascii() and base.isalpha()):
+    if base in _words_of("kept_apart") or not (base.isascii() and base.isalpha()):
         return stem(word)
     base = re.sub("uction$", "uce", re.sub(r"^(?:sub|multi)(?=[a-z]{6})", "", base))
     suffix: str | None = ""
