@@ -9,10 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from signoff.wording import counted
 
 
-class Artifact(BaseModel):
-    """A piece of work. Subclass it; the class name is the artifact's name in the state."""
+class Part(BaseModel):
+    """A value that artifacts are made of: it never changes, and has its own fields only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Artifact(Part):
+    """A piece of work. Subclass it; the class name is the artifact's name in the state."""
 
     def brief(self) -> str:
         """What a chat client shows when it is given: Markdown, short unless the work is itself a text."""
@@ -32,10 +36,8 @@ class Verdict(Artifact):
         return "\n".join(lines + [f"- {note}" for note in self.notes])
 
 
-class Quote(BaseModel):
+class Quote(Part):
     """A span copied word for word from a stored document."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: int = Field(description="Citation number, from 1, unique within the evidence")
     text: str = Field(description="The span, word for word as it stands in the stored text")
@@ -62,30 +64,24 @@ class Evidence(Artifact):
         return f"Found {counted(len(self.quotes), 'passage')} in {sources} of {counted(self.searched, 'document')}."
 
 
-class Theme(BaseModel):
+class Theme(Part):
     """Quotes that speak of one thing."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str
     quotes: tuple[int, ...] = Field(description="Quote ids, best first")
     summary: str = Field(default="", description="One or two sentences; empty when nothing was generated")
 
 
-class Conflict(BaseModel):
+class Conflict(Part):
     """Two quotes that seem to disagree."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     first: int
     second: int
     why: str
 
 
-class Computation(BaseModel):
+class Computation(Part):
     """What a query of the tables found, as the database gave it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str
     sql: str = Field(description="The query")
@@ -94,10 +90,8 @@ class Computation(BaseModel):
     more: bool = Field(default=False, description="Whether there are more rows than these")
 
 
-class Picture(BaseModel):
+class Picture(Part):
     """A chart that was drawn."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str
     name: str = Field(description="Name of its file, as the report refers to it")
@@ -140,10 +134,8 @@ class Draft(Artifact):
         return self.markdown
 
 
-class Check(BaseModel):
+class Check(Part):
     """One thing the reviewer looked at."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     passed: bool

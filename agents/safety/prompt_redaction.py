@@ -218,7 +218,7 @@ class PromptRedaction:
 
     @classmethod
     def read(cls, words: Sequence[str]) -> PromptRedaction:
-        """The shield that a setting names: `secrets`, `pii` (all kinds), single kinds, or `none`; ValueError if not."""
+        """What a setting names: `secrets`, `pii` (all kinds), single kinds, or `none`; ValueError if not."""
         chosen = [word.strip().lower() for word in ([words] if isinstance(words, str) else words) if word.strip()]
         if "none" in chosen and len(set(chosen)) > 1:
             raise ValueError("'none' stands alone: name what to redact, or only 'none'")
@@ -248,8 +248,8 @@ class PromptRedaction:
 class _Hiding:
     """One prompt being hidden."""
 
-    def __init__(self, shield: PromptRedaction, messages: Iterable[BaseMessage]) -> None:
-        self._shield, self._messages = shield, messages
+    def __init__(self, redaction: PromptRedaction, messages: Iterable[BaseMessage]) -> None:
+        self._redaction, self._messages = redaction, messages
         self._taken: frozenset[str] | None = None
         self.found: Counter[str] = Counter()
         self.names: dict[str, str] = {}
@@ -259,12 +259,12 @@ class _Hiding:
         """The text without secrets and with placeholders for private data; itself if there is neither."""
         if not text:
             return text
-        options = f"{self._shield.secrets} {' '.join(sorted(self._shield.pii))}"
+        options = f"{self._redaction.secrets} {' '.join(sorted(self._redaction.pii))}"
         key = text_key(text, options)
         spans = _seen.get(key)
         if spans is None:
             hidden = self._hide_secrets(text)
-            spans = find_private(hidden, self._shield.pii)
+            spans = find_private(hidden, self._redaction.pii)
             if hidden is text:
                 _seen.keep(key, spans)
             text = hidden
@@ -275,7 +275,7 @@ class _Hiding:
 
     def hide_args(self, args: Any) -> Any:
         """Arguments of a tool call, or another JSON value: there the names of members tell secrets, too."""
-        if self._shield.secrets:
+        if self._redaction.secrets:
             redacted = redact(args)
             if json_text(redacted) != json_text(args):
                 self.found["secret"] += max(1, json_text(redacted).count(REDACTED) - json_text(args).count(REDACTED))
@@ -283,7 +283,7 @@ class _Hiding:
         return change_texts(args, self.hide_text)
 
     def _hide_secrets(self, text: str) -> str:
-        if not self._shield.secrets:
+        if not self._redaction.secrets:
             return text
         hidden = redact_text(text)
         if hidden == text or (not text.isascii() and hidden == readable_text(text)):

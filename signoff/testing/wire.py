@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, as they stand on the wire."""
+"""OpenAI's chat completions on the wire: a request is read, and a scripted reply becomes its answer or its pieces."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ ORDINARY = [
 ]
 
 
-def hidden_text(text: str, shield: PromptRedaction = ALL) -> str:
-    return str(shield.hide([HumanMessage(text)]).messages[0].content)
+def hidden_text(text: str, redaction: PromptRedaction = ALL) -> str:
+    return str(redaction.hide([HumanMessage(text)]).messages[0].content)
 
 
 def everything(messages: list[BaseMessage]) -> str:
