@@ -200,15 +200,9 @@ def as_text(content: Any) -> str:
 def _noting(
     *, note: str = "", flags: tuple[str, ...] = (), proposal: dict[str, Any] | None = None, call: str = ""
 ) -> dict[str, Any]:
-    noted: dict[str, Any] = {}
-    if note:
-        noted["notes"] = [note]
-    if flags:
-        noted["flags"] = list(flags)
-    if proposal is not None:
-        noted["proposal"] = proposal
-    if call:
-        noted["call"] = call
+    """The `additional_kwargs` of a message that carries this."""
+    every = {"notes": [note] if note else [], "flags": list(flags), "proposal": proposal, "call": call}
+    noted = {name: value for name, value in every.items() if value}
     return {NOTED: noted} if noted else {}
 
 

@@ -90,7 +90,7 @@ def _sources(evidence: Evidence, draft: Draft, sources: Library | None) -> Itera
     if sources is None:
         return
     cited = set(cited_ids(draft.markdown))
-    changed: dict[str, list[int]] = {}
+    changed: dict[str, list[Quote]] = {}
     for quote in evidence.quotes:
         if quote.id not in cited:
             continue
@@ -102,11 +102,10 @@ def _sources(evidence: Evidence, draft: Draft, sources: Library | None) -> Itera
             )
             continue
         if quote.start < 0 or text[quote.start : quote.start + len(quote.text)] != quote.text:
-            changed.setdefault(quote.source, []).append(quote.id)
-    for source, ids in changed.items():
-        marks = " ".join(f"[{id}]" for id in ids)
+            changed.setdefault(quote.source, []).append(quote)
+    for source, quotes in changed.items():
         yield _Fault(
-            f"{source!r} no longer reads as quoted in {marks}; it has changed, so search it again.", "Evidence"
+            f"{source!r} no longer reads as quoted in {_marks(quotes)}; it has changed, so search it again.", "Evidence"
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from itertools import pairwise
 from typing import Final
@@ -113,8 +114,8 @@ def _phones(text: str) -> Iterator[tuple[int, int]]:
             yield found.start(), found.start() + len(number)
 
 
-def _ssns(text: str) -> Iterator[tuple[int, int]]:
-    yield from (found.span() for found in _SSN.finditer(text))
+def _matches(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
+    return (found.span() for found in pattern.finditer(text))
 
 
 def _ips(text: str) -> Iterator[tuple[int, int]]:
@@ -130,17 +131,13 @@ def _ips(text: str) -> Iterator[tuple[int, int]]:
             yield found.span()
 
 
-def _macs(text: str) -> Iterator[tuple[int, int]]:
-    yield from (found.span() for found in _MAC.finditer(text))
-
-
 FINDERS: Final[dict[str, Callable[[str], Iterable[tuple[int, int]]]]] = {
     "email": _emails,
     "iban": _ibans,
     "credit_card": _cards,
     "phone": _phones,
-    "ssn": _ssns,
-    "mac": _macs,
+    "ssn": partial(_matches, _SSN),
+    "mac": partial(_matches, _MAC),
     "ip": _ips,
 }
 """Where data of each kind stands in a text; where two kinds fit, the first one counts."""

@@ -1,4 +1,4 @@
-"""A script: the replies of a model in order, or one such list for each agent; the words it is written in, and its player."""
+"""A script: the replies of a model in order, or one such list for each agent, and the words it is written in."""
 
 from __future__ import annotations
 
