@@ -24,8 +24,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from signoff.tools.sandbox.bubblewrap.bubblewrap import Bubblewrap
-from signoff.tools.sandbox.containers.containers import Containers
+from signoff.tools.sandbox.bubblewrap.backend import Bubblewrap
+from signoff.tools.sandbox.containers import Containers
 from signoff.tools.sandbox.monty import Monty
 from signoff.tools.sandbox.sandbox import Backend, Job
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from signoff.errors import SandboxMissing
-from signoff.tools.sandbox.sandbox import open_backend
+from signoff.tools.sandbox.backends import open_backend
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

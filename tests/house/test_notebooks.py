@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from signoff.tools.sandbox.bubblewrap.bubblewrap import Bubblewrap
+from signoff.tools.sandbox.bubblewrap.backend import Bubblewrap
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 

@@ -8,8 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from signoff.errors import MissingExtra
-from signoff.tools.sandbox.sandbox import MB, Ended, Finished, SandboxLimits, why_ended
-from signoff.tools.sandbox.save_action import readable
+from signoff.tools.sandbox.sandbox import MB, Ended, Finished, SandboxLimits, finish
 
 NO_INPUTS: Final[Mapping[str, Any]] = MappingProxyType({})
 LANGUAGE: Final = (
@@ -71,16 +70,14 @@ class Monty:
         printed.take("stderr", problem)
         if printed.is_full:
             ended = "output"
-        (stdout, first), (stderr, second) = (readable(printed.kept[name].encode()) for name in ("stdout", "stderr"))
-        taken = f"{first + second} escape sequences and control characters were taken out of the output."
-        told = (why_ended(ended, limits), LANGUAGE if problem else "", taken if first + second else "")
-        return Finished(
-            exit_code=(1 if problem else 0) if ended == "exit" else KILLED,
-            stdout=stdout,
-            stderr=stderr,
+        return finish(
+            limits,
             ended=ended,
+            exit_code=(1 if problem else 0) if ended == "exit" else KILLED,
+            stdout=printed.kept["stdout"].encode(),
+            stderr=printed.kept["stderr"].encode(),
             seconds=time.monotonic() - begin,
-            note=" ".join(filter(None, told)),
+            notes=[LANGUAGE] if problem else [],
         )
 
 

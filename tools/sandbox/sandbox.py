@@ -1,25 +1,36 @@
-"""The protocol of a sandbox: a job, its limits, what came of it, and the backends that can run one."""
+"""The protocol of a sandbox: a job, its limits, what came of it, and what a backend that runs it has to do."""
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from signoff.errors import SandboxMissing, TeamError
+from signoff.errors import TeamError
 
 Ended = Literal["exit", "signal", "time", "memory", "processes", "output", "disk", "stopped"]
 """Why a job ended: by itself, by a signal of its own, at one of its limits, or because nobody waits for it any more."""
-
-NAMES = ("bubblewrap", "docker", "podman")
-"""The backends, in the order in which they are tried."""
 
 MB = 1 << 20
 LONGEST_WORD = 1 << 17
 """Bytes of one argument or variable, with its end; Linux takes no longer ones."""
 LONGEST_COMMAND = 1 << 20
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, modes
+    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|\x9c|$)"  # OSC, DCS, SOS, PM, APC: titles, links, clipboard, up to their end
+    r"|\x1b[ -/]*[0-~]"  # two characters and more
+    r"|\x9b[0-?]*[ -/]*[@-~]",
+    re.DOTALL,
+)
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # they turn the direction of text around
+    "\u2028\u2029\ufeff\U000e0000-\U000e007f]"  # line ends that no terminal shows, and tags that nothing shows
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +81,7 @@ class Finished:
     exit_code: int
     """As a shell tells it: 128 and the number of the signal that killed it."""
     stdout: str
-    """Without escape sequences and control characters but tab and newline; see `readable`."""
+    """Without escape sequences and control characters but tab and newline."""
     stderr: str
     ended: Ended
     seconds: float
@@ -78,7 +89,24 @@ class Finished:
     """For the agent: what stopped it, what was taken out or left behind; empty if there is nothing to say."""
 
 
-def why_ended(ended: Ended, limits: SandboxLimits) -> str:
+def finish(
+    limits: SandboxLimits,
+    *,
+    ended: Ended,
+    exit_code: int,
+    stdout: bytes = b"",
+    stderr: bytes = b"",
+    seconds: float,
+    notes: Sequence[str] = (),
+) -> Finished:
+    """What came of a job, as it is shown: with the reason if it was stopped, and then what else is to be said."""
+    (out, first), (err, second) = _readable(stdout), _readable(stderr)
+    taken = f"{first + second} escape sequences and control characters were taken out of the output."
+    told = filter(None, (_why_ended(ended, limits), *notes, taken if first + second else ""))
+    return Finished(exit_code=exit_code, stdout=out, stderr=err, ended=ended, seconds=seconds, note=" ".join(told))
+
+
+def _why_ended(ended: Ended, limits: SandboxLimits) -> str:
     """What stopped it, for the agent; empty if it ended by itself."""
     return {
         "exit": "",
@@ -90,6 +118,14 @@ def why_ended(ended: Ended, limits: SandboxLimits) -> str:
         "disk": f"The workspace may hold {limits.disk_mb} MB in {limits.files:,} files, and that was not enough.",
         "stopped": "It was stopped because nobody waits for it any more; what it did in the workspace is not kept.",
     }[ended]
+
+
+def _readable(raw: bytes) -> tuple[str, int]:
+    """The text of this output, and how many escape sequences and control characters were taken out of it."""
+    text = raw.decode("utf-8", "replace").replace("\r\n", "\n")
+    text, escapes = _ESCAPES.subn("", text)
+    text, controls = _CONTROLS.subn("", text)
+    return text, escapes + controls
 
 
 def not_run(job: Job) -> Finished | None:
@@ -121,27 +157,3 @@ class Backend(Protocol):
 
     def run(self, job: Job, *, stop: threading.Event | None = None) -> Finished:
         """Run it to its end, blocking; everything it started is dead on return. `stop` kills it from another thread."""
-
-
-def open_backend(name: str = "") -> Backend:
-    """The backend of this name, or the first that can be used; SandboxMissing if there is none. Never the host."""
-    if name and name not in NAMES:
-        raise SandboxMissing((f"there is no backend {name!r}; there are {', '.join(NAMES)}",))
-    problems = []
-    for candidate in (name,) if name else NAMES:
-        backend = _backend(candidate)
-        problem = backend.problem()
-        if not problem:
-            return backend
-        problems.append(f"{candidate}: {problem}")
-    raise SandboxMissing(problems)
-
-
-def _backend(name: str) -> Backend:
-    if name == "bubblewrap":
-        from signoff.tools.sandbox.bubblewrap.bubblewrap import Bubblewrap
-
-        return Bubblewrap()
-    from signoff.tools.sandbox.containers.containers import Containers
-
-    return Containers(name)

@@ -14,11 +14,11 @@ from typing import Any, Final
 from langchain_core.tools import StructuredTool
 from pydantic import BaseModel, Field
 
-from signoff.errors import FileRefused, SandboxMissing, TeamError
-from signoff.settings import load_settings
+from signoff.errors import FileRefused, TeamError
 from signoff.tools.action import Action, ToolLimits, Touches
+from signoff.tools.sandbox.backends import backend_of_settings
 from signoff.tools.sandbox.monty import Monty
-from signoff.tools.sandbox.sandbox import Backend, Finished, Job, SandboxLimits, open_backend
+from signoff.tools.sandbox.sandbox import Backend, Finished, Job, SandboxLimits
 from signoff.tools.sandbox.save_action import save_from_workspace
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.storage.confined_folder import Entry, Inside
@@ -61,7 +61,7 @@ def sandbox_tools(
     the only way to a network; `folder` is where files are saved, here if not said. Without a `backend` it is the one of
     the settings. Monty has neither commands nor files, so that `run_python` is all there is.
     """
-    chosen, bounds = backend or _choose(), limits or SandboxLimits()
+    chosen, bounds = backend or backend_of_settings(), limits or SandboxLimits()
     if isinstance(chosen, Monty):
         return (_computing(chosen, bounds),)
     given, variables = given or {}, env or {}
@@ -94,20 +94,6 @@ def sandbox_tools(
         *(_running(chosen, make, name, about, form, bounds, touches) for name, about, form, make in runs),
         save_from_workspace(workspaces, Blobs(workspaces.folder.parent), folder),
     )
-
-
-def _choose() -> Backend | Monty:
-    """What the settings name, or what can be used here; Monty only if nothing else can."""
-    name, monty = load_settings().sandbox, Monty()
-    if name != "monty":
-        try:
-            return open_backend(name)
-        except SandboxMissing:
-            if name or monty.problem():
-                raise
-    elif monty.problem():
-        raise SandboxMissing((f"monty: {monty.problem()}",))
-    return monty
 
 
 def _running(

@@ -1,4 +1,4 @@
-"""Carrying a workspace into a sandbox's own file system, and back: only plain files, folders and harmless links."""
+"""A workspace copied into a sandbox's own file system, and back: only plain files, folders and harmless links."""
 
 from __future__ import annotations
 
@@ -10,33 +10,38 @@ from pathlib import Path
 
 from signoff.errors import FileRefused
 from signoff.tools.sandbox.bubblewrap.user import acting_as
-from signoff.tools.sandbox.sandbox import MB, SandboxLimits
+from signoff.tools.sandbox.sandbox import MB, Ended, Job, SandboxLimits
 from signoff.tools.storage.confined_folder import Entry, Inside, is_part, stays_inside, walk
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CHUNK = 1 << 20
+_SHOWN = 5
+"""Things not kept that are named."""
 
 
-def carry_in(workspace: Path, folder: int, limits: SandboxLimits, user: int | None) -> Mapping[str, Entry]:
-    """Copy a workspace into the open, empty folder; returns what is there then. FileRefused if it is too much.
+def copy_in(workspace: Path, folder: int, limits: SandboxLimits, user: int | None) -> Mapping[str, Entry]:
+    """Copy a workspace into the open, empty folder; returns what is there then. FileRefused if it cannot be.
 
     Others may work on the workspace meanwhile: what is gone when its turn comes is left out, like what they are just
     writing.
     """
-    entries = [entry for entry in Inside(workspace).list(most=limits.files) if not _is_being_written(entry)]
-    total = _room(entries)
-    if total > limits.disk_mb * MB:
-        raise FileRefused(str(workspace), f"it takes {total:,} bytes, and {limits.disk_mb} MB are allowed")
-    source = os.open(workspace, _FOLDER)
     try:
-        for entry in entries:
-            with suppress(FileNotFoundError, NotADirectoryError):
-                _copy_in(entry, source, folder, user)
-    finally:
-        os.close(source)
-    return {entry.path: entry for entry in walk(folder)}
+        entries = [entry for entry in Inside(workspace).list(most=limits.files) if not _is_being_written(entry)]
+        total = _room(entries)
+        if total > limits.disk_mb * MB:
+            raise FileRefused(str(workspace), f"it takes {total:,} bytes, and {limits.disk_mb} MB are allowed")
+        source = os.open(workspace, _FOLDER)
+        try:
+            for entry in entries:
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    _copy_in(entry, source, folder, user)
+        finally:
+            os.close(source)
+        return {entry.path: entry for entry in walk(folder)}
+    except OSError as error:
+        raise FileRefused(str(workspace), str(error)) from error
 
 
 def _copy_in(entry: Entry, source: int, folder: int, user: int | None) -> None:
@@ -74,7 +79,23 @@ def _room(entries: Iterable[Entry]) -> int:
     return sum(-(-entry.size // mmap.PAGESIZE) * mmap.PAGESIZE for entry in entries if entry.kind in ("file", "link"))
 
 
-def carry_out(folder: int, before: Mapping[str, Entry], workspace: Path, limits: SandboxLimits) -> tuple[str, ...]:
+def copy_back(folder: int, before: Mapping[str, Entry], job: Job, ended: Ended) -> tuple[Ended, list[str]]:
+    """Bring what a job changed in the open folder back into its workspace; how it ended then, and what was left behind.
+
+    Of a job that nobody waits for nothing is kept: others may work in the workspace now, or the run be over.
+    """
+    if ended == "stopped":
+        return ended, []
+    try:
+        left = _bring_back(folder, before, job.workspace, job.limits)
+    except FileRefused as error:
+        ended = "disk" if ended == "exit" else ended
+        left = (f"all that it wrote, as {error.problem}",)
+    more = f"; and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+    return ended, [f"Not kept in the workspace: {'; '.join(left[:_SHOWN])}{more}."] if left else []
+
+
+def _bring_back(folder: int, before: Mapping[str, Entry], workspace: Path, limits: SandboxLimits) -> tuple[str, ...]:
     """Bring what changed in the open folder back into the workspace, when nothing runs any more that could change it.
 
     Only regular files (hard links as files of their own, without special modes), folders, and links that lead to

@@ -12,7 +12,7 @@ from signoff.errors import SandboxMissing
 from signoff.testing import calls
 from signoff.tools.analysis.tables import Tables
 from signoff.tools.analysis.tools import table_tools
-from signoff.tools.sandbox.sandbox import open_backend
+from signoff.tools.sandbox.backends import open_backend
 from signoff.tools.sandbox.tools import sandbox_tools
 from signoff.tools.storage.workspaces import Workspaces
 from signoff.tools.tool import tool

@@ -23,7 +23,8 @@ from signoff.fleet.run import Run
 from signoff.settings import load_settings
 from signoff.tools.action import Touches
 from signoff.tools.broker.broker import Broker, open_broker
-from signoff.tools.sandbox.sandbox import Job, open_backend
+from signoff.tools.sandbox.backends import open_backend
+from signoff.tools.sandbox.sandbox import Job
 from signoff.tools.storage.workspaces import Workspaces
 from signoff.tools.tool import tool
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from signoff.errors import FileRefused, ProjectUnusable
 from signoff.tools.files.apply import Version
-from signoff.tools.files.copying import is_secret, leads_out
+from signoff.tools.files.copying import ProjectLimits, is_secret, leads_out
 from signoff.tools.files.patch import check_name
-from signoff.tools.files.project import Project, ProjectLimits, WorkCopy
+from signoff.tools.files.project import Project, WorkCopy
 from signoff.tools.storage.workspaces import Workspaces
 
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from signoff.tools.sandbox.bubblewrap.bubblewrap import Bubblewrap
-from signoff.tools.sandbox.containers.containers import usual_address
+from signoff.tools.sandbox.bubblewrap.backend import Bubblewrap
+from signoff.tools.sandbox.containers import usual_address
 from signoff.tools.sandbox.sandbox import Finished, Job, SandboxLimits
 
 IMAGE = "signoff-test:latest"

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from signoff.errors import SandboxMissing, TeamError
-from signoff.tools.sandbox.bubblewrap.bubblewrap import Bubblewrap
-from signoff.tools.sandbox.sandbox import Finished, Job, SandboxLimits, open_backend
+from signoff.tools.sandbox.backends import open_backend
+from signoff.tools.sandbox.bubblewrap.backend import Bubblewrap
+from signoff.tools.sandbox.sandbox import Finished, Job, SandboxLimits
 from signoff.tools.storage.confined_folder import Inside
 
 Run = Callable[..., Finished]

@@ -133,7 +133,7 @@ def test_a_workspace_that_is_too_large_is_not_run(shell: Run, workspace: Path) -
 SYSTEM_PYTHON = Path("/usr/bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
 AS_ANOTHER = """
 import json, pathlib, sys
-from signoff.tools.sandbox.bubblewrap.bubblewrap import Bubblewrap
+from signoff.tools.sandbox.bubblewrap.backend import Bubblewrap
 from signoff.tools.sandbox.sandbox import Job, SandboxLimits
 
 sandbox, limits, told = Bubblewrap(), SandboxLimits(memory_mb=200, processes=20), []

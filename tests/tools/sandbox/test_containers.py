@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from signoff.errors import SandboxMissing
-from signoff.tools.sandbox.containers.containers import OWNER, Containers
-from signoff.tools.sandbox.sandbox import Job, SandboxLimits, open_backend
+from signoff.tools.sandbox.backends import open_backend
+from signoff.tools.sandbox.containers import OWNER, Containers
+from signoff.tools.sandbox.sandbox import Job, SandboxLimits
 
 docker = pytest.importorskip("docker", reason="needs the extra `containers`")
 
@@ -20,7 +21,7 @@ NOWHERE = "unix:///nowhere/docker.sock"
 KILLED_WHILE_IT_RUNS = """
 import sys
 from pathlib import Path
-from signoff.tools.sandbox.containers.containers import Containers
+from signoff.tools.sandbox.containers import Containers
 from signoff.tools.sandbox.sandbox import Job
 name, image, address, folder = sys.argv[1:]
 Containers(name, image=image, address=address).run(Job(command=("sleep", "3600"), workspace=Path(folder)))

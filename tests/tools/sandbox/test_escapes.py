@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
-from signoff.tools.sandbox.bubblewrap.bubblewrap import Bubblewrap
-from signoff.tools.sandbox.containers.containers import Containers
+from signoff.tools.sandbox.bubblewrap.backend import Bubblewrap
+from signoff.tools.sandbox.containers import Containers
 from signoff.tools.sandbox.sandbox import Backend, Finished, Job, SandboxLimits
 from signoff.tools.storage.confined_folder import Inside
 

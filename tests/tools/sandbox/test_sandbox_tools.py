@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from signoff import Agent, Artifact
 from signoff.errors import ActionFailed, SandboxMissing, TeamError
 from signoff.tools.action import Action
-from signoff.tools.sandbox.bubblewrap.bubblewrap import Bubblewrap
+from signoff.tools.sandbox.bubblewrap.backend import Bubblewrap
 from signoff.tools.sandbox.monty import Monty
 from signoff.tools.sandbox.sandbox import Finished, Job
 from signoff.tools.sandbox.save_action import save_from_workspace

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from signoff.tools.sandbox.bubblewrap.bubblewrap import Bubblewrap
+from signoff.tools.sandbox.bubblewrap.backend import Bubblewrap
 from signoff.tools.sandbox.sandbox import Finished, SandboxLimits
 from signoff.tools.sandbox.tools import sandbox_tools
 from signoff.tools.storage.confined_folder import Inside
@@ -53,7 +53,7 @@ def test_what_is_just_being_written_is_not_seen_inside_and_its_name_is_not_taken
 
 
 def test_files_that_come_and_go_meanwhile_do_not_keep_a_job_from_running(workspace: Path, tmp_path: Path) -> None:
-    from signoff.tools.sandbox.workspace_copy import carry_in
+    from signoff.tools.sandbox.workspace_copy import copy_in
 
     Inside(workspace).write("stays", b"stays")
     done = threading.Event()
@@ -73,7 +73,7 @@ def test_files_that_come_and_go_meanwhile_do_not_keep_a_job_from_running(workspa
             target.mkdir()
             handle = os.open(target, os.O_RDONLY)
             try:
-                assert "stays" in carry_in(workspace, handle, SandboxLimits(), None)
+                assert "stays" in copy_in(workspace, handle, SandboxLimits(), None)
             finally:
                 os.close(handle)
     finally:

@@ -1,1 +1,1 @@
-"""The sandbox of Linux: a bubblewrap cell with its mounts, limits and system call filter."""
+"""The sandbox of Linux: bubblewrap with its mounts, limits, user and filter of system calls."""

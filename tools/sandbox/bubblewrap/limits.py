@@ -1,4 +1,4 @@
-"""The watch over a job that runs: it takes in its output, and says when and why it has to end."""
+"""The limits of a job in bubblewrap: what it uses is measured while it runs, and a cgroup bounds it if there is one."""
 
 from __future__ import annotations
 

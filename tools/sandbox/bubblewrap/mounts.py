@@ -1,4 +1,4 @@
-"""The scene: all that a job in bubblewrap sees, as the arguments of bwrap."""
+"""All that a job in bubblewrap sees, as the arguments of bwrap."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def python_paths() -> dict[str, Path]:
 
 
 def options(job: Job, places: Mapping[str, Path], open_files: OpenFiles) -> list[str]:
-    """Options of bwrap that make the scene; `places` is where the host's paths are found, by their path inside."""
+    """Options of bwrap that make what a job sees; `places` is where the host's paths are, by their path inside."""
     found = [
         "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try",
         "--disable-userns", "--assert-userns-disabled", "--uid", str(USER), "--gid", str(USER),
@@ -115,7 +115,7 @@ def environment(job: Job) -> dict[str, str]:
 
 
 def interpreter() -> str:
-    """The Python of the scene."""
+    """The Python inside."""
     prefix = Path(sys.base_prefix).resolve()
     return str(prefix / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
 

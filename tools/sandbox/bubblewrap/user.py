@@ -1,4 +1,4 @@
-"""Staging: how a sandbox that does not run as root is given what only root can reach."""
+"""As whom a job in bubblewrap runs, and how one that is not root is given what only root can reach."""
 
 from __future__ import annotations
 

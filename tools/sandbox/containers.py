@@ -8,8 +8,10 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -21,17 +23,32 @@ from signoff.settings import load_settings
 from signoff.tools.sandbox.bubblewrap import forwarder
 from signoff.tools.sandbox.bubblewrap.mounts import given_paths
 from signoff.tools.sandbox.bubblewrap.user import NOBODY
-from signoff.tools.sandbox.containers.attached import Attached, Outcome
-from signoff.tools.sandbox.sandbox import MB, Finished, Job, SandboxLimits, not_run, why_ended
-from signoff.tools.sandbox.save_action import readable
-from signoff.tools.sandbox.workspace_copy import carry_in, carry_out
+from signoff.tools.sandbox.sandbox import MB, Ended, Finished, Job, SandboxLimits, finish, not_run
+from signoff.tools.sandbox.workspace_copy import copy_back, copy_in
 from signoff.tools.storage.confined_folder import walk
 
 ANSWER: Final = 60
 """Seconds in which an engine answers a request."""
 STAGE: Final = "signoff-stage-"
-SHOWN: Final = 5
-"""Things not kept that are named."""
+STEP: Final = 0.1
+"""Seconds between two looks at the limits that no engine keeps."""
+STDERR: Final = 2
+KILLED: Final = 128 + 9
+OWNER: Final = "signoff.owner"
+"""The label that says whose container it is, so that what a killed process left behind is found."""
+FORWARDER: Final = "/run/forwarder.py"
+ENVIRONMENT: Final = {
+    "HOME": "/work",
+    "TMPDIR": "/tmp",
+    "LANG": "C.UTF-8",
+    "TZ": "UTC",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+_START: Final = {
+    "docker": "Install Docker and start it, or name its socket with DOCKER_HOST",
+    "podman": "Install Podman and run: systemctl --user start podman.socket; or name its socket with CONTAINER_HOST",
+}
 
 
 @dataclass(frozen=True)
@@ -71,23 +88,15 @@ class Containers:
                 os.chown(folder, user.number, user.group)
             work = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                try:
-                    before = carry_in(job.workspace, work, job.limits, user.number if as_root else None)
-                except (FileRefused, OSError) as error:
-                    reason = error.problem if isinstance(error, FileRefused) else str(error)
-                    return _told(job, Outcome("disk", 126), [f"It was not run: the workspace: {reason}."])
+                before = copy_in(job.workspace, work, job.limits, user.number if as_root else None)
                 options = confinement(job, folder, user, image.attrs["Config"].get("Volumes") or ())
                 outcome = self._follow(engine, {"image": image.id, **options}, job, stop or threading.Event(), work)
-                try:
-                    stopped = outcome.ended == "stopped"  # others may work in the workspace now, or the run be over
-                    left = () if stopped else carry_out(work, before, job.workspace, job.limits)
-                except FileRefused as error:
-                    outcome = replace(outcome, ended="disk" if outcome.ended == "exit" else outcome.ended)
-                    left = (f"all that it wrote, as {error.problem}",)
+                ended, left = copy_back(work, before, job, outcome.ended)
+            except FileRefused as error:
+                return _finished(job, Outcome("disk", 126), [f"It was not run: the workspace: {error.problem}."])
             finally:
                 os.close(work)
-        shown = "; ".join(left[:SHOWN]) + (f"; and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
-        return _told(job, outcome, [f"Not kept in the workspace: {shown}."] if left else [])
+        return _finished(job, replace(outcome, ended=ended), left)
 
     def _follow(self, engine: Any, options: dict[str, Any], job: Job, stop: threading.Event, work: int) -> Outcome:
         """What comes of a new container, which is gone afterwards."""
@@ -95,7 +104,7 @@ class Containers:
 
         container = engine.containers.create(**options)
         try:
-            return Attached(engine, container, job).follow(stop, lambda: is_over(work, job.limits))
+            return RunningContainer(engine, container, job).follow(stop, lambda: exceeds_disk(work, job.limits))
         except APIError as error:
             said = f"{self.name} could not start it: {error.explanation or error}"
             return Outcome("exit", 127, stderr=said.encode())
@@ -134,12 +143,6 @@ class Containers:
         except ImageNotFound:
             hint = f"Run: {self.name} pull {name}; or name another with SIGNOFF_SANDBOX_IMAGE"
             raise SandboxMissing((f"the image {name!r} is not here, and none is fetched unasked. {hint}",)) from None
-
-
-_START: Final = {
-    "docker": "Install Docker and start it, or name its socket with DOCKER_HOST",
-    "podman": "Install Podman and run: systemctl --user start podman.socket; or name its socket with CONTAINER_HOST",
-}
 
 
 def usual_address(name: str) -> str:
@@ -182,7 +185,7 @@ def _remove_stage(folder: Path) -> None:
     folder.rmdir()
 
 
-def is_over(folder: int, limits: SandboxLimits) -> bool:
+def exceeds_disk(folder: int, limits: SandboxLimits) -> bool:
     """Whether more is in the open folder than a job may keep, or something that we cannot look into."""
     total = 0
     try:
@@ -218,34 +221,111 @@ def _remove_leftovers(engine: Any) -> None:
                 _remove_stage(folder)
 
 
-def _told(job: Job, outcome: Outcome, notes: Sequence[str]) -> Finished:
-    """The outcome, as it is shown."""
-    (stdout, first), (stderr, second) = readable(outcome.stdout), readable(outcome.stderr)
-    taken = f"{first + second} escape sequences and control characters were taken out of the output."
-    told = (why_ended(outcome.ended, job.limits), *notes, taken if first + second else "")
-    return Finished(
-        exit_code=outcome.exit_code,
-        stdout=stdout,
-        stderr=stderr,
-        ended=outcome.ended,
-        seconds=outcome.seconds,
-        note=" ".join(filter(None, told)),
-    )
+def _finished(job: Job, outcome: Outcome, notes: Sequence[str]) -> Finished:
+    return finish(job.limits, **vars(outcome), notes=notes)
 
 
-OWNER: Final = "signoff.owner"
-"""The label that says whose container it is, so that what a killed process left behind is found."""
-FORWARDER: Final = "/run/forwarder.py"
+@dataclass(frozen=True)
+class Outcome:
+    """What came of the container."""
+
+    ended: Ended
+    exit_code: int
+    stdout: bytes = b""
+    stderr: bytes = b""
+    seconds: float = 0.0
 
 
-ENVIRONMENT: Final = {
-    "HOME": "/work",
-    "TMPDIR": "/tmp",
-    "LANG": "C.UTF-8",
-    "TZ": "UTC",
-    "PYTHONDONTWRITEBYTECODE": "1",
-}
-PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+class RunningContainer:
+    """A container at work: its output is taken as it comes, and it is killed at the first limit that it reaches."""
+
+    def __init__(self, engine: Any, container: Any, job: Job) -> None:
+        self.engine, self.container, self.job = engine, container, job
+        self._streams: dict[int, bytearray] = {1: bytearray(), STDERR: bytearray()}
+        self._is_full = threading.Event()
+
+    def follow(self, stop: threading.Event, exceeds_disk: Callable[[], bool]) -> Outcome:
+        """Start it and wait for its end, or bring it about: at a limit, on `stop`, or once it `exceeds_disk`."""
+        wanted = {"stdout": 1, "stderr": 1, "stream": 1, **({"stdin": 1} if self.job.stdin else {})}
+        attached = self.engine.api.attach_socket(self.container.id, params=wanted)
+        line: socket.socket = attached._sock  # the SDK gives a reader only, which neither writes nor closes it
+        line.setblocking(True)
+        with attached, line, ThreadPoolExecutor(3) as threads:
+            reading = threads.submit(self._read, line)
+            started = time.monotonic()
+            try:
+                self.container.start()
+                threads.submit(self._write, line)
+                exited = threads.submit(self.container.wait, timeout=self.job.limits.seconds + 60)
+                killed = self._watch(exited, started, stop, exceeds_disk)
+                code = int(exited.result()["StatusCode"])
+                wait([reading], timeout=10)
+            finally:
+                with suppress(OSError):
+                    line.shutdown(socket.SHUT_RDWR)  # else a thread could wait for it forever
+        return self._outcome(killed, code, time.monotonic() - started)
+
+    def _watch(
+        self, exited: Future[Any], started: float, stop: threading.Event, exceeds_disk: Callable[[], bool]
+    ) -> Ended | None:
+        """Why it was killed; None if it ended by itself."""
+        while not wait([exited], timeout=STEP).done:
+            reason = self._reason(started, stop, exceeds_disk)
+            if reason:
+                self._kill()
+                return reason
+        return "output" if self._is_full.is_set() else None
+
+    def _reason(self, started: float, stop: threading.Event, exceeds_disk: Callable[[], bool]) -> Ended | None:
+        """The limit that it reached, if any."""
+        if stop.is_set():
+            return "stopped"
+        if self._is_full.is_set():
+            return "output"
+        if exceeds_disk():
+            return "disk"
+        if time.monotonic() - started < self.job.limits.seconds:
+            return None
+        found = self.engine.api.stats(self.container.id, stream=False, one_shot=True)
+        return "processes" if found.get("pids_stats", {}).get("current", 0) >= self.job.limits.processes else "time"
+
+    def _kill(self) -> None:
+        from docker.errors import APIError
+
+        try:
+            self.container.kill()
+        except APIError as error:
+            if error.status_code not in (404, 409, 500):  # it ended meanwhile; what it is answered differs by engine
+                raise
+
+    def _outcome(self, killed: Ended | None, code: int, seconds: float) -> Outcome:
+        self.container.reload()
+        ended: Ended = killed or ("exit" if code <= 128 else "signal")
+        # No process of a container can kill its first one, and Podman does not always tell that memory ran out.
+        starved = self.container.attrs["State"].get("OOMKilled") or (killed is None and code == KILLED)
+        if starved and code and killed in (None, "time", "processes"):
+            ended = "memory"
+        stdout, stderr = (bytes(raw) for raw in self._streams.values())
+        return Outcome(ended, KILLED if killed else code, stdout, stderr, seconds)
+
+    def _read(self, line: socket.socket) -> None:
+        """Keep what it says, up to the limit. The rest is read as well: an engine that is not heard does not kill."""
+        from docker.utils.socket import frames_iter
+
+        most = self.job.limits.output_bytes
+        for stream, piece in frames_iter(line, tty=False):
+            kept = self._streams[STDERR if stream == STDERR else 1]
+            if len(kept) + len(piece) > most:
+                self._is_full.set()
+            kept += piece[: max(most - len(kept), 0)]
+
+    def _write(self, line: socket.socket) -> None:
+        """Give it its standard input, and then the end of it."""
+        if not self.job.stdin:
+            return
+        with suppress(OSError):  # it ended, or closed its end
+            line.sendall(self.job.stdin)
+            line.shutdown(socket.SHUT_WR)
 
 
 @dataclass(frozen=True)
