@@ -7,8 +7,9 @@ import posixpath
 import re
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from signoff.checkpoints.secret_patterns import covers
 from signoff.errors import FileRefused, ProjectUnusable
@@ -17,15 +18,38 @@ from signoff.tools.files.patch import check_name
 from signoff.tools.git.repository import BASE, Repository
 from signoff.tools.storage.confined_folder import Inside, stays_inside
 
-if TYPE_CHECKING:
-    from signoff.tools.files.project import ProjectLimits
-
 Files = dict[str, tuple[str, bool]]
 """By path: the digest of a file and whether it is executable."""
 LeftOut = dict[str, str]
 """By path: why it was not copied."""
 
 _BATCH = 20_000_000
+MADE: Final = frozenset(
+    ".git .hg .svn .signoff node_modules __pycache__ .venv .tox .nox .mypy_cache .ruff_cache .pytest_cache "
+    ".hypothesis .gradle .terraform".split()
+)
+"""Folders that are not entered, unless git keeps files in them."""
+
+_SECRET: Final = re.compile(
+    r"\.env(?:\..+)?|.+\.env|\.netrc|_netrc|\.pypirc|\.npmrc|\.pgpass|\.htpasswd|\.git-credentials|\.dockercfg|kubeconfig"
+    r"|id_(?:rsa|dsa|ecdsa|ed25519)(?:_.*)?|.+\.(?:pem|key|p12|pfx|jks|keystore|kdbx|ppk|tfstate)",
+    re.IGNORECASE,
+)
+_EXAMPLE: Final = re.compile(r".*\.(?:example|sample|template|dist|tmpl)", re.IGNORECASE)
+_FORMS: Final = frozenset(
+    ("", ".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".txt", ".properties", ".xml")
+)
+"""Files of values, which are secret if their name says so; `tokens.py` is a program."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectLimits:
+    """How much of a project is copied."""
+
+    megabytes: float = 200.0
+    files: int = 20_000
+    file_megabytes: float = 2.0
+    """Of one file that is shown or changed."""
 
 
 def copy_commit(repository: Repository, target: Path, limits: ProjectLimits, project: Path) -> tuple[Files, LeftOut]:
@@ -140,24 +164,6 @@ def _write(place: Path, version: Version) -> tuple[str, bool]:
     place.write_bytes(version.raw)
     place.chmod(0o755 if version.executable else 0o644)
     return version.digest, version.executable
-
-
-MADE: Final = frozenset(
-    ".git .hg .svn .signoff node_modules __pycache__ .venv .tox .nox .mypy_cache .ruff_cache .pytest_cache "
-    ".hypothesis .gradle .terraform".split()
-)
-"""Folders that are not entered, unless git keeps files in them."""
-
-_SECRET: Final = re.compile(
-    r"\.env(?:\..+)?|.+\.env|\.netrc|_netrc|\.pypirc|\.npmrc|\.pgpass|\.htpasswd|\.git-credentials|\.dockercfg|kubeconfig"
-    r"|id_(?:rsa|dsa|ecdsa|ed25519)(?:_.*)?|.+\.(?:pem|key|p12|pfx|jks|keystore|kdbx|ppk|tfstate)",
-    re.IGNORECASE,
-)
-_EXAMPLE: Final = re.compile(r".*\.(?:example|sample|template|dist|tmpl)", re.IGNORECASE)
-_FORMS: Final = frozenset(
-    ("", ".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".txt", ".properties", ".xml")
-)
-"""Files of values, which are secret if their name says so; `tokens.py` is a program."""
 
 
 def is_secret(path: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Final
 
 from signoff.errors import FileRefused, ProjectUnusable
 from signoff.tools.files.apply import Change, Version
-from signoff.tools.files.copying import is_made
+from signoff.tools.files.copying import ProjectLimits, copy_commit, copy_folder, is_made
 from signoff.tools.files.patch import check_name
 from signoff.tools.git.command import has_git
 from signoff.tools.git.repository import Repository
@@ -27,16 +27,6 @@ from signoff.tools.storage.workspaces import Workspaces
 _LISTED: Final = 200_000
 _NO_FOLDER: Final = "there is no such folder. Name one that exists."
 _LOCKS: Final[dict[tuple[Path, str], AbstractContextManager[object]]] = {}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProjectLimits:
-    """How much of a project is copied."""
-
-    megabytes: float = 200.0
-    files: int = 20_000
-    file_megabytes: float = 2.0
-    """Of one file that is shown or changed."""
 
 
 @dataclass(frozen=True)
@@ -208,8 +198,6 @@ class Project:
 
     def _make(self, copy: WorkCopy) -> None:
         """Made beside and moved in whole; what a process that died left is thrown away."""
-        from signoff.tools.files.copying import copy_commit, copy_folder
-
         if not self.folder.is_dir():
             raise ProjectUnusable(self.folder, _NO_FOLDER)
         self._forget_removed()
