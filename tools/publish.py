@@ -7,7 +7,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from signoff.errors import ActionFailed, BlobMissing
 from signoff.tools.action import Action
+from signoff.tools.storage.atomic import beside, explain, sync_folder, write_synced
 from signoff.tools.storage.blobs import Blobs
 
 NAME = "publish_report"
@@ -48,73 +49,102 @@ class _File:
     target: Path
     raw: bytes
 
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.raw).hexdigest()
+
 
 def publish_report(folder: Path | None = None, *, blobs: Blobs | None = None) -> Action[Publication]:
     """The action that writes a report and what is attached to it; with a folder, paths may not leave it.
 
     `blobs` is where the attachments are kept; without it, `.signoff/blobs`.
     """
-    base = Path(folder).absolute() if folder is not None else None
-    kept = blobs or Blobs()
+    publishing = _Publishing(Path(folder).absolute() if folder is not None else None, blobs or Blobs())
+    return Action(
+        name=NAME,
+        description="Write the finished report to a file, and its charts beside it.",
+        arguments=Publication,
+        call=publishing.write,
+        risk="write",
+        idempotent=True,
+        reconcile=publishing.read_back,
+        preview=publishing.preview,
+    )
 
-    def find(publication: Publication) -> list[_File]:
+
+@dataclass(frozen=True)
+class _Publishing:
+    """The action in one folder, or anywhere."""
+
+    base: Path | None
+    blobs: Blobs
+
+    def files(self, publication: Publication) -> list[_File]:
         """The files to write, the report the last of them: what it shows is there before it is."""
-        report = _File(_target(publication.path, base), _encode(publication.content))
-        attached = [_File(report.target.parent / one.name, _content(one, kept)) for one in publication.attachments]
-        for name, times in Counter(file.target for file in (*attached, report)).items():
+        report = _File(_target(publication.path, self.base), _encode(publication.content))
+        beside_it = [_File(report.target.parent / one.name, self._content(one)) for one in publication.attachments]
+        for name, times in Counter(file.target for file in (*beside_it, report)).items():
             if times > 1:
                 raise ActionFailed(NAME, f"two files would be written to {str(name)!r}. Name each once.")
-        return [*(_File(_target(str(file.target), base), file.raw) for file in attached), report]
+        return [*(_File(_target(str(file.target), self.base), file.raw) for file in beside_it), report]
 
-    def write(publication: Publication, key: str) -> Mapping[str, Any]:
-        files = find(publication)
+    def write(self, publication: Publication, key: str) -> Mapping[str, Any]:
+        """Write every file whole beside its target, or none, and then give them their names in order."""
+        files = self.files(publication)
         report = files[-1].target
+        has_begun = False
         try:
             report.parent.mkdir(parents=True, exist_ok=True)
-            staged = _stage(files, key)
+            with ExitStack() as parts:
+                for at, file in enumerate(reversed(files)):
+                    _write_beside(parts, file, key, at)
+                has_begun = True
+            for folder in {file.target.parent for file in files}:
+                sync_folder(folder)
         except OSError as error:
-            raise ActionFailed(NAME, f"cannot write {str(report)!r}: {_reason(error)}. Nothing was changed.") from error
-        try:
-            _put_in_place(staged)
-        except OSError as error:
-            if len(files) > 1:
+            if has_begun and len(files) > 1:
                 raise  # some may be in place: only reading them back tells
-            raise ActionFailed(NAME, f"cannot write {str(report)!r}: {_reason(error)}. Nothing was changed.") from error
+            raise ActionFailed(NAME, f"cannot write {str(report)!r}: {explain(error)}. Nothing was changed.") from error
         return _result(files)
 
-    def read_back(publication: Publication, _key: str) -> Mapping[str, Any] | None:
-        report = _target(publication.path, base)
-        beside = {_target(str(report.parent / one.name), base): one.sha256 for one in publication.attachments}
-        wanted = beside | {report: hashlib.sha256(_encode(publication.content)).hexdigest()}
+    def read_back(self, publication: Publication, _key: str) -> Mapping[str, Any] | None:
+        """What was written, if all of it is there as it was meant."""
+        report = _target(publication.path, self.base)
+        beside_it = {_target(str(report.parent / one.name), self.base): one.sha256 for one in publication.attachments}
+        wanted = beside_it | {report: hashlib.sha256(_encode(publication.content)).hexdigest()}
         try:
             files = [_File(target, target.read_bytes()) for target in wanted]
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise ActionFailed(NAME, f"cannot read back {str(report)!r}: {_reason(error)}.") from error
-        return (
-            _result(files) if [hashlib.sha256(file.raw).hexdigest() for file in files] == [*wanted.values()] else None
-        )
+            raise ActionFailed(NAME, f"cannot read back {str(report)!r}: {explain(error)}.") from error
+        return _result(files) if [file.sha256 for file in files] == [*wanted.values()] else None
 
-    def preview(publication: Publication) -> str:
+    def preview(self, publication: Publication) -> str:
+        """Where it goes, what becomes of the files there, and all that it says."""
         try:
-            *attached, report = find(publication)
+            *attached, report = self.files(publication)
         except ActionFailed as error:
             return f"**This cannot be written.** {error.problem}\n\n---\n\n{publication.content}"
         lines = [f"Writes `{report.target}` ({_size(len(report.raw))}). {_replaced(report.target, report.raw)}"]
-        lines += ["", *(_attached(file, kept) for file in attached)] if attached else []
+        lines += ["", *map(self._attached, attached)] if attached else []
         return "\n".join([*lines, "", "---", "", publication.content])
 
-    return Action(
-        name=NAME,
-        description="Write the finished report to a file, and its charts beside it.",
-        arguments=Publication,
-        call=write,
-        risk="write",
-        idempotent=True,
-        reconcile=read_back,
-        preview=preview,
-    )
+    def _content(self, attachment: Attachment) -> bytes:
+        """The bytes that were meant when it was proposed."""
+        try:
+            raw = self.blobs.read(attachment.sha256)
+        except BlobMissing as error:
+            raise ActionFailed(NAME, f"{attachment.name!r} cannot be attached. {error}") from error
+        if len(raw) != attachment.bytes:
+            problem = f"{attachment.name!r} has {len(raw)} bytes, not {attachment.bytes}. Propose it again."
+            raise ActionFailed(NAME, problem)
+        return raw
+
+    def _attached(self, file: _File) -> str:
+        """One attachment, and where it can be looked at before it is written."""
+        kept = self.blobs.path(file.sha256)
+        return f"- and `{file.target}` ({_size(len(file.raw))}), kept as `{kept}`. {_replaced(file.target, file.raw)}"
 
 
 def _target(path: str, base: Path | None) -> Path:
@@ -135,23 +165,6 @@ def _target(path: str, base: Path | None) -> Path:
     return target
 
 
-def _content(attachment: Attachment, blobs: Blobs) -> bytes:
-    """The bytes that were meant when it was proposed."""
-    try:
-        raw = blobs.read(attachment.sha256)
-    except BlobMissing as error:
-        raise ActionFailed(NAME, f"{attachment.name!r} cannot be attached. {error}") from error
-    if len(raw) != attachment.bytes:
-        raise ActionFailed(NAME, f"{attachment.name!r} has {len(raw)} bytes, not {attachment.bytes}. Propose it again.")
-    return raw
-
-
-def _attached(file: _File, blobs: Blobs) -> str:
-    """One attachment, and where it can be looked at before it is written."""
-    kept = blobs.path(hashlib.sha256(file.raw).hexdigest())
-    return f"- and `{file.target}` ({_size(len(file.raw))}), kept as `{kept}`. {_replaced(file.target, file.raw)}"
-
-
 def _encode(content: str) -> bytes:
     try:
         return content.encode("utf-8")
@@ -159,63 +172,18 @@ def _encode(content: str) -> bytes:
         raise ActionFailed(NAME, f"the content cannot be written as UTF-8: {error}.") from error
 
 
-def _stage(files: Sequence[_File], key: str) -> list[tuple[Path, Path]]:
-    """Write every file whole beside its target, or none; the same key uses its own leftovers again."""
-    staged: list[tuple[Path, Path]] = []
-    mark = hashlib.sha256(key.encode()).hexdigest()[:16]
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    try:
-        for at, file in enumerate(reversed(files)):
-            beside = file.target.parent / f".signoff-{mark}{f'-{at}' if at else ''}.part"
-            handle = os.open(beside, flags, 0o666)
-            staged.insert(0, (beside, file.target))
-            with os.fdopen(handle, "wb") as opened:
-                opened.write(file.raw)
-                opened.flush()
-                os.fsync(opened.fileno())
-            with suppress(FileNotFoundError):
-                os.chmod(beside, stat.S_IMODE(file.target.stat().st_mode))
-    except BaseException:
-        _throw_away(staged)
-        raise
-    return staged
-
-
-def _put_in_place(staged: Sequence[tuple[Path, Path]]) -> None:
-    """Give the files their names, in order, so that each target is always whole."""
-    try:
-        for beside, target in staged:
-            os.replace(beside, target)
-    except BaseException:
-        _throw_away(staged)
-        raise
-    for folder in {target.parent for _, target in staged}:
-        _sync_folder(folder)
-
-
-def _throw_away(staged: Sequence[tuple[Path, Path]]) -> None:
-    for beside, _ in staged:
-        with suppress(FileNotFoundError):
-            beside.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name last through a power cut, where folders can be opened."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _write_beside(parts: ExitStack, file: _File, key: str, at: int) -> None:
+    """Write it under a name that the same key uses again, with the mode of the file that it takes the place of."""
+    name = f".signoff-{hashlib.sha256(key.encode()).hexdigest()[:16]}{f'-{at}' if at else ''}.part"
+    part = parts.enter_context(beside(file.target, part=file.target.parent / name))
+    write_synced(part, file.raw, mode=0o666, again=True)
+    with suppress(FileNotFoundError):
+        os.chmod(part, stat.S_IMODE(file.target.stat().st_mode))
 
 
 def _result(files: Sequence[_File]) -> Mapping[str, Any]:
     """What was written: the report, and what is beside it."""
-    *attached, report = [
-        {"path": str(file.target), "bytes": len(file.raw), "sha256": hashlib.sha256(file.raw).hexdigest()}
-        for file in files
-    ]
+    *attached, report = [{"path": str(file.target), "bytes": len(file.raw), "sha256": file.sha256} for file in files]
     return {**report, "attachments": attached} if attached else report
 
 
@@ -226,7 +194,7 @@ def _replaced(target: Path, raw: bytes) -> str:
     except FileNotFoundError:
         return "The file is new."
     except OSError as error:
-        return f"There is a file, which cannot be read ({_reason(error)}); it is **replaced**."
+        return f"There is a file, which cannot be read ({explain(error)}); it is **replaced**."
     if old == raw:
         return "The file is there already with just this content."
     # Counted, not matched: matching takes hours where lines repeat, as the empty ones of every text do.
@@ -237,7 +205,3 @@ def _replaced(target: Path, raw: bytes) -> str:
 
 def _size(size: int) -> str:
     return f"{size:,} bytes" if size < 10_000 else f"{size / 1000:,.1f} kB"
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()

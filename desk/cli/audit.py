@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json as json_text
 import os
-import secrets
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -23,6 +22,7 @@ from signoff.checkpoints.opening import configured_ledger
 from signoff.desk.cli.terminal import print_json, say
 from signoff.errors import NoDatabase, SettingsError
 from signoff.settings import load_settings
+from signoff.tools.storage.atomic import beside
 
 Format = Literal["jsonl", "csv"]
 
@@ -95,15 +95,10 @@ def export_log(
         entries = ledger.audit.export(ledger.runs.get(run).id if run is not None else None)
         if out is None:
             return _print(entries, form)
-        part = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
-        try:
-            with part.open("x", encoding="utf-8", newline="") as file:
-                count = _write(entries, form, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, out)
-        finally:
-            part.unlink(missing_ok=True)
+        with beside(out) as part, part.open("x", encoding="utf-8", newline="") as file:
+            count = _write(entries, form, file)
+            file.flush()
+            os.fsync(file.fileno())
         head = ledger.audit.head()
     if json:
         return print_json({"file": str(out), "entries": count, "head": head})

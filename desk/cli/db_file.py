@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -22,6 +20,7 @@ from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.desk.cli.terminal import print_json, row, say, table
 from signoff.errors import NoDatabase, SettingsError
 from signoff.settings import Settings, load_settings
+from signoff.tools.storage.atomic import beside
 
 _BUSY_SECONDS = 60.0
 
@@ -117,12 +116,8 @@ def back_up(target: Path, database: Path | None, *, force: bool, json: bool) -> 
     with opened(database) as saver:
         if target.exists() and target.samefile(saver.database):
             raise SettingsError("FILE", "is the database itself", "Name another file.")
-        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        try:
+        with beside(target) as part:
             saver.backup(part)
-            os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
     size = target.stat().st_size
     if json:
         print_json({"database": str(saver.database), "backup": str(target), "size": size})

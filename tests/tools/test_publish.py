@@ -88,7 +88,7 @@ DIES = """
 import os, sys
 from pathlib import Path
 from signoff.tools.publish import Publication, publish_report
-os.replace = lambda *_: os._exit(9)  # where the new name would be given
+os.replace = lambda *_, **__: os._exit(9)  # where the new name would be given
 publish_report(Path(sys.argv[1])).call(Publication(path="a.md", content="x" * 5000), "key")
 """
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from signoff.errors import SettingsError
+from signoff.tools.storage.atomic import explain
 
 SHORTEST: Final = 8
 """Characters of a secret; to take a shorter one out of answers would take words out of them."""
@@ -282,8 +283,7 @@ def _run(name: str, command: tuple[str, ...], environment: Mapping[str, str]) ->
             check=False,
         )
     except OSError as error:
-        problem = (error.strerror or type(error).__name__).lower()
-        raise _wrong(name, f"{command[0]!r} cannot be started: {problem}", "Correct the command.") from None
+        raise _wrong(name, f"{command[0]!r} cannot be started: {explain(error)}", "Correct the command.") from None
     except subprocess.TimeoutExpired:
         raise _wrong(name, f"{command[0]!r} took more than {_PATIENCE} s", "Try it in a terminal.") from None
     if done.returncode:
@@ -304,8 +304,7 @@ def _read_private(path: Path) -> bytes:
                 raise SettingsError(SETTING, f"others may use {str(path)!r} (mode {mode:o})", f"Run: chmod 600 {path}")
             return file.read()
     except OSError as error:
-        problem = (error.strerror or type(error).__name__).lower()
-        raise SettingsError(SETTING, f"{str(path)!r} cannot be read: {problem}", "Correct the path.") from None
+        raise SettingsError(SETTING, f"{str(path)!r} cannot be read: {explain(error)}", "Correct the path.") from None
 
 
 def _decoded(name: str, raw: bytes) -> str:

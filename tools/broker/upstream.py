@@ -21,6 +21,7 @@ from signoff.errors import AddressRefused
 from signoff.tools.broker.admission import Denied, Door, Grant, Header
 from signoff.tools.broker.scrubber import Scrubber
 from signoff.tools.broker.secrets_file import Bounds
+from signoff.tools.storage.atomic import explain
 from signoff.tools.web.addresses import pin
 
 _CODINGS = frozenset({"", "identity", "gzip", "deflate"})
@@ -150,7 +151,7 @@ async def open_tunnel(door: Door) -> tuple[asyncio.StreamReader, asyncio.StreamW
             try:
                 return await asyncio.wait_for(asyncio.open_connection(number, door.port), _CONNECT_SECONDS)
             except OSError as error:  # TimeoutError, too
-                problem = (error.strerror or type(error).__name__).lower()
+                problem = explain(error)
     except AddressRefused as error:
         raise Denied(error.problem) from None
     raise Denied(f"no connection to {door.host}: {problem}", 502)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from signoff.tools.files.apply import EXECUTABLE, Change, Version, apply_patch, 
 from signoff.tools.files.copying import is_made
 from signoff.tools.files.display import as_block, as_code, count_lines, list_changes, make_visible
 from signoff.tools.files.project import Project, WorkCopy, read_version, write_version
+from signoff.tools.storage.atomic import sync_folder
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.storage.confined_folder import Inside, lies_in
 
@@ -237,11 +237,7 @@ class _Applying:
             part.unlink()
         write_version(self.inside, path, version, self.project.limits, lasting=True)
         if version is None and folder.is_dir():
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)  # so that it stays away through a power cut
-            finally:
-                os.close(handle)
+            sync_folder(folder)  # so that it stays away through a power cut
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -21,6 +21,7 @@ from signoff.tools.files.copying import ProjectLimits, copy_commit, copy_folder,
 from signoff.tools.files.patch import check_name
 from signoff.tools.git.command import has_git
 from signoff.tools.git.repository import Repository
+from signoff.tools.storage.atomic import explain, write_whole
 from signoff.tools.storage.confined_folder import Entry, Inside, is_part
 from signoff.tools.storage.workspaces import Workspaces
 
@@ -219,11 +220,9 @@ class Project:
                 shutil.rmtree(target)
             staging.rename(target)
         except OSError as error:
-            raise ProjectUnusable(self.folder, f"{(error.strerror or str(error)).lower()}. Put it right.") from error
+            raise ProjectUnusable(self.folder, f"{explain(error)}. Put it right.") from error
         told = json.dumps({"files": files, "left_out": left_out, "folder": str(self.folder)})
-        part = copy.kept / "base.part"
-        part.write_text(told, "utf-8")
-        part.replace(copy.kept / "base.json")
+        write_whole(copy.kept / "base.json", told.encode())
 
     def _forget_removed(self) -> None:
         """Throw away what was kept beside workspaces that are gone."""
@@ -257,7 +256,7 @@ def look_up(inside: Inside, path: str) -> bool | None:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:  # such as a name that is longer than the system takes
-            raise FileRefused(path, f"{(error.strerror or str(error)).lower()}.") from error
+            raise FileRefused(path, f"{explain(error)}.") from error
         if place == len(parts):
             return None if stat.S_ISDIR(found.st_mode) else bool(found.st_mode & 0o100)
         if stat.S_ISLNK(found.st_mode):

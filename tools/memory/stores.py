@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from signoff.checkpoints.db.sqlite import make_folder, tables_in
 from signoff.checkpoints.db.url import is_address
 from signoff.errors import DatabaseUnusable, ForeignDatabase, MissingExtra
+from signoff.tools.storage.atomic import beside
 
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
@@ -86,11 +86,8 @@ class FilePlace:
         try:
             if not found:
                 self._make(SqliteStore)
-            connection = _connect(self.path)
-            try:
+            with closing(_connect(self.path)) as connection:
                 yield SqliteStore(connection)
-            finally:
-                connection.close()
         except (sqlite3.Error, OSError) as error:
             raise DatabaseUnusable(str(self.path), str(error)) from error
         except ValueError as error:  # the store wraps what reading raises
@@ -101,18 +98,10 @@ class FilePlace:
     def _make(self, store: Any) -> None:
         """Make the tables in a file of another name first: the store's own way fails if two processes do it at once."""
         make_folder(self.path.parent)
-        handle, name = tempfile.mkstemp(prefix=f".{self.path.name}-", dir=self.path.parent)
-        os.close(handle)
-        try:
-            connection = _connect(Path(name))
-            try:
+        with beside(self.path, replace=False) as part:  # somebody may be faster
+            os.close(os.open(part, os.O_CREAT | os.O_EXCL, 0o600))
+            with closing(_connect(part)) as connection:
                 store(connection).setup()
-            finally:
-                connection.close()
-            with suppress(OSError):  # somebody was faster, or there are no links here: then it is set up in place
-                os.link(name, self.path)
-        finally:
-            os.unlink(name)
 
 
 class ServerPlace:

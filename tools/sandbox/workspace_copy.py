@@ -11,6 +11,7 @@ from pathlib import Path
 from signoff.errors import FileRefused
 from signoff.tools.sandbox.bubblewrap.user import acting_as
 from signoff.tools.sandbox.sandbox import MB, Ended, Job, SandboxLimits
+from signoff.tools.storage.atomic import explain
 from signoff.tools.storage.confined_folder import Entry, Inside, is_part, stays_inside, walk
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -105,7 +106,7 @@ def _bring_back(folder: int, before: Mapping[str, Entry], workspace: Path, limit
     try:
         after = {entry.path: entry for entry in _limited(folder, limits)}
     except OSError as error:  # such as a path that is longer than the system takes
-        raise FileRefused(".", f"it cannot be looked through: {(error.strerror or str(error)).lower()}") from error
+        raise FileRefused(".", f"it cannot be looked through: {explain(error)}") from error
     inside, left = Inside(workspace), list[str]()
     for path in sorted(before.keys() - after.keys(), reverse=True):
         with suppress(FileRefused):  # another tool of the run may have put something there
@@ -162,7 +163,7 @@ def _copy_out(entry: Entry, folder: int, inside: Inside) -> str:
     except FileRefused as error:
         return error.problem
     except OSError as error:
-        return (error.strerror or str(error)).lower()
+        return explain(error)
     return ""
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from signoff.errors import Unreadable
+from signoff.tools.storage.atomic import explain
 
 _NOT_ENTERED = frozenset({"node_modules", "__pycache__"})
 
@@ -117,8 +118,3 @@ def read_bytes(path: Path, limit: int) -> bytes:
         size = max(len(raw), status.st_size) / 1e6
         raise Unreadable(f"{size:,.1f} MB is more than the limit of {limit / 1e6:,.1f} MB")
     return raw
-
-
-def explain(error: OSError) -> str:
-    """What went wrong, without the path."""
-    return (error.strerror or type(error).__name__).lower()

@@ -14,9 +14,9 @@ from weakref import finalize
 
 from signoff.errors import DatabaseUnusable, ForeignDatabase
 from signoff.tools.documents.blocks import Document
-from signoff.tools.search.folder import Skipped, explain
+from signoff.tools.search.folder import Skipped
 from signoff.tools.search.passage import Passage
-from signoff.tools.storage.atomic import write_transaction
+from signoff.tools.storage.atomic import explain, write_transaction
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from signoff.errors import FileRefused
+from signoff.tools.storage.atomic import beside, explain
 
 DEEPEST = 64
 """Folders within folders that are looked into."""
@@ -82,10 +82,9 @@ class Inside:
             old = _look(name, parent)
             if old is not None and not stat.S_ISREG(old.st_mode):
                 raise FileRefused(path, "it is there and is no regular file")
-            beside = f".signoff-{secrets.token_hex(8)}.part"
             mode = (0o755 if executable else 0o644) if old is None else stat.S_IMODE(old.st_mode) & 0o777
-            handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FILE, 0o600, dir_fd=parent)
-            try:
+            with beside(name, dir_fd=parent) as part:
+                handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FILE, 0o600, dir_fd=parent)
                 with os.fdopen(handle, "wb") as file:
                     file.write(raw)
                     if old is not None and (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
@@ -97,13 +96,8 @@ class Inside:
                         os.utime(handle, ns=(modified_ns, modified_ns))
                     if lasting:
                         os.fsync(handle)
-                os.replace(beside, name, src_dir_fd=parent, dst_dir_fd=parent)
-                if lasting:
-                    os.fsync(parent)
-            except BaseException:
-                with suppress(FileNotFoundError):
-                    os.unlink(beside, dir_fd=parent)
-                raise
+            if lasting:
+                os.fsync(parent)
 
     def remove(self, path: str) -> None:
         """Remove a file, a link (not what it leads to), or an empty folder."""
@@ -251,7 +245,7 @@ def _told(path: str) -> Iterator[None]:
     except NotImplementedError as error:
         raise FileRefused(path, "it cannot be opened safely on this system") from error
     except OSError as error:
-        raise FileRefused(path, _REASONS.get(error.errno or 0) or (error.strerror or str(error)).lower()) from error
+        raise FileRefused(path, _REASONS.get(error.errno or 0) or explain(error)) from error
 
 
 _REASONS = {

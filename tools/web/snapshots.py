@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 import re
-import tempfile
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +18,7 @@ from signoff.errors import BlobMissing, SnapshotChanged, UnknownSource
 from signoff.tools.documents.blocks import Document, Span
 from signoff.tools.documents.plain_text import is_charset
 from signoff.tools.documents.reader import read_document
+from signoff.tools.storage.atomic import write_whole
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.storage.workspaces import current_thread
 from signoff.tools.web.fetch import Fetched
@@ -30,8 +28,6 @@ PREFIX: Final = "web:"
 
 _SOURCE = re.compile(r"web:.+@([0-9a-f]{16})", re.DOTALL)
 _LONGEST_PATH = 100
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
-"""What file systems say that know no hard links."""
 _ODD = re.compile(r"[^\w.~/-]+")
 
 Fetch = Callable[[str], Fetched]
@@ -88,8 +84,8 @@ class Snapshots:
         seen = self._seen(address)
         if not seen.exists():
             snapshot = self._keep(address.strip(), fetch(address))
-            _write_once(self._seen(snapshot.address), snapshot.source.encode())
-            _write_once(seen, snapshot.source.encode())  # a call beside this one may have been faster
+            write_whole(self._seen(snapshot.address), snapshot.source.encode(), replace=False)
+            write_whole(seen, snapshot.source.encode(), replace=False)  # a call beside this one may have been faster
         return self.find(seen.read_text(encoding="utf-8"))
 
     def visited(self) -> tuple[str, ...]:
@@ -139,7 +135,7 @@ class Snapshots:
         place = self._of_run(self.run) / f"{_short(what)}.json"
         with suppress(FileNotFoundError):
             return json.loads(place.read_bytes())
-        _write_once(place, json.dumps(make()).encode())
+        write_whole(place, json.dumps(make()).encode(), replace=False)
         return json.loads(place.read_bytes())
 
     def _keep(self, asked: str, page: Fetched) -> Snapshot:
@@ -156,7 +152,7 @@ class Snapshots:
         }
         record = json.dumps(fields, sort_keys=True).encode()
         digest = hashlib.sha256(record).hexdigest()[:16]
-        _write_once(self._record(digest), record)
+        write_whole(self._record(digest), record, replace=False)
         return self.find(_name(page.address, digest))
 
     def _read(self, snapshot: Snapshot) -> bytes:
@@ -201,28 +197,3 @@ def _name(address: str, digest: str) -> str:
 
 def _short(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
-
-
-def _write_once(place: Path, raw: bytes) -> bool:
-    """Write a file whole or not at all, unless it is there; whether it was written."""
-    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, beside = tempfile.mkstemp(dir=place.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(beside, place)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            if place.exists():
-                return False
-            os.replace(beside, place)
-    except FileExistsError:
-        return False
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(beside)
-    return True
