@@ -61,83 +61,84 @@ class ChartArguments(BaseModel):
     log: bool = Field(default=False, description="Whether the numbers are on a logarithmic scale")
 
 
+class _Nothing(BaseModel):
+    """No arguments."""
+
+
 def table_tools(tables: Tables, *, home: Path | str = ".signoff") -> tuple[Tool, ...]:
     """`list_tables`, `describe_table`, `query_tables`, and with matplotlib `make_chart`, which keeps charts in `home`.
 
     What is wrong with a query comes back as text, with the tables and columns there are.
     """
-    charts = Charts(home)
+    answers = _Answers(tables, Charts(home))
+    limits = ToolLimits(seconds=max(MOST_SECONDS, tables.limits.seconds) + 30)
+    touches = Touches(reads=tables.origins)
 
-    def list_tables() -> str:
-        found = tables.tables()
+    def make(function: Callable[..., str], about: str, arguments: type[BaseModel], risk: LoopRisk = "read") -> Tool:
+        made = tool(risk=risk, description=about, arguments=arguments, touches=touches, limits=limits)(function)
+        assert isinstance(made, Tool)
+        return made
+
+    statistics = "Statistics of each column of a table, and its commonest values."
+    made = (
+        make(answers.list_tables, "List the tables and their columns.", _Nothing),
+        make(answers.describe_table, statistics, DescribeArguments),
+        make(answers.query_tables, f"Ask the tables with SQL. {_DIALECT}", QueryArguments),
+    )
+    if not can_draw():
+        return made
+    return (*made, make(answers.make_chart, "Draw a chart of what a query finds.", ChartArguments, "sandboxed"))
+
+
+class _Answers:
+    """What the tools answer."""
+
+    def __init__(self, tables: Tables, charts: Charts) -> None:
+        self._tables, self._charts = tables, charts
+
+    def list_tables(self) -> str:
+        found = self._tables.tables()
         lines = [
             f"{table.name} ({table.rows:,} rows, from {table.source}): "
             + ", ".join(f"{column.name} {column.type}" for column in table.columns)
             for table in found[:_MOST_LISTED]
         ]
         lines += [f"… and {len(found) - _MOST_LISTED} more"] * (len(found) > _MOST_LISTED)
-        lines += [f"Not read: {skip.path} ({skip.reason})" for skip in tables.skipped()[:20]]
+        lines += [f"Not read: {skip.path} ({skip.reason})" for skip in self._tables.skipped()[:20]]
         return "\n".join(lines) or "There are no tables."
 
-    def describe_table(table: str) -> str:
+    def describe_table(self, table: str) -> str:
         try:
-            found = describe(tables, table)
+            found = describe(self._tables, table)
         except (UnknownTable, QueryRefused) as error:
             return str(error)
         head = f"{found.table.name}, {found.table.rows:,} rows, from {found.table.source}. Numbers are rounded here."
         titles = [f"{c.name} is titled {c.title!r}" for c in found.table.columns if c.title not in ("", c.name)]
         return "\n".join(filter(None, [head, "; ".join(titles), *_lines(found.result())]))
 
-    def query_tables(sql: str, rows: int = 50) -> str:
+    def query_tables(self, sql: str, rows: int = 50) -> str:
         try:
-            result = tables.query(sql, rows=max(1, min(rows, _MOST_SHOWN)))
+            result = self._tables.query(sql, rows=max(1, min(rows, _MOST_SHOWN)))
         except QueryRefused as error:
             return _explained(error)
-        lines = _lines(result)
         if not result.rows:
             return f"No row was found. Columns: {', '.join(result.columns)}."
         more = "There are more rows: add up in SQL, or use LIMIT and OFFSET." if result.more else ""
-        return "\n".join(filter(None, [f"{len(result.rows)} rows.", *lines, more]))
+        return "\n".join(filter(None, [f"{len(result.rows)} rows.", *_lines(result), more]))
 
-    def make_chart(sql: str, kind: Kind, title: str, x_label: str = "", y_label: str = "", log: bool = False) -> str:
+    def make_chart(
+        self, sql: str, kind: Kind, title: str, x_label: str = "", y_label: str = "", log: bool = False
+    ) -> str:
         try:
-            result = tables.query(sql, rows=MOST_ROWS)
+            result = self._tables.query(sql, rows=MOST_ROWS)
             labels = Labels(title=title, x=x_label, y=y_label, log=log)
-            chart = charts.keep(draw(kind, result, labels, sql=sql))
+            chart = self._charts.keep(draw(kind, result, labels, sql=sql))
         except QueryRefused as error:
             return _explained(error)
         except ChartRefused as error:
             return str(error)
         note = f" Note: {chart.note}." if chart.note else ""
         return f"Drawn from {chart.rows:,} rows as {chart.name}.{note} A text shows it with: {chart.markdown}"
-
-    def make(function: Callable[..., str], about: str, arguments: type[BaseModel] | None, risk: LoopRisk) -> Tool:
-        seconds = max(MOST_SECONDS, tables.limits.seconds) + 30
-        touches = Touches(reads=tables.origins)
-        made = tool(
-            risk=risk,
-            description=about,
-            arguments=arguments or _Nothing,
-            touches=touches,
-            limits=ToolLimits(seconds=seconds),
-        )(function)
-        assert isinstance(made, Tool)
-        return made
-
-    made = (
-        make(list_tables, "List the tables and their columns.", None, "read"),
-        make(
-            describe_table, "Statistics of each column of a table, and its commonest values.", DescribeArguments, "read"
-        ),
-        make(query_tables, f"Ask the tables with SQL. {_DIALECT}", QueryArguments, "read"),
-    )
-    if not can_draw():
-        return made
-    return (*made, make(make_chart, "Draw a chart of what a query finds.", ChartArguments, "sandboxed"))
-
-
-class _Nothing(BaseModel):
-    """No arguments."""
 
 
 def _explained(error: QueryRefused) -> str:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from signoff.checkpoints.secret_patterns import hide_patterns
 from signoff.errors import GitFailed
@@ -55,6 +55,18 @@ def has_git() -> bool:
     return shutil.which("git") is not None
 
 
+class GitOptions(TypedDict, total=False):
+    """How git is run, as `run_git` takes it."""
+
+    stdin: bytes
+    protocols: Sequence[str]
+    settings: Sequence[str]
+    env: Mapping[str, str] | None
+    seconds: float
+    most: int
+    codes: Sequence[int]
+
+
 def run_git(
     *arguments: str,
     git_dir: Path | None = None,
@@ -87,37 +99,42 @@ def run_git(
             env=_environment(git_dir, protocols) | dict(env or {}),
             start_new_session=True,
         )
-        timed_out = threading.Event()
-
-        def stop() -> None:
-            timed_out.set()
-            _kill(process)
-
-        timer = threading.Timer(seconds, stop)
-        timer.daemon = True
-        timer.start()
-        try:
-            assert process.stdout is not None
-            with process.stdout:
-                out = process.stdout.read(most + 1)
-            if len(out) > most:
-                _kill(process)
-            code = process.wait()
-        except BaseException:
-            _kill(process)
-            process.wait()
-            raise
-        finally:
-            timer.cancel()
+        out, code, timed_out = _read_output(process, seconds, most)
         errors.seek(0)
         said = errors.read(4_000).decode("utf-8", "replace").strip()
-    if timed_out.is_set():
+    if timed_out:
         raise GitFailed(what, f"it took longer than {seconds:g} seconds and was stopped. {said}".strip())
     if len(out) > most:
         raise GitFailed(what, f"its output has more than {most:,} bytes. Ask for less.")
     if code not in codes:
         raise GitFailed(what, hide_patterns(said) or f"it ended with exit code {code}.")
     return out
+
+
+def _read_output(process: subprocess.Popen[bytes], seconds: float, most: int) -> tuple[bytes, int, bool]:
+    """Output (one byte more than `most` if it was too much), exit code, and whether it was killed as it took too long."""
+    timed_out = threading.Event()
+
+    def stop() -> None:
+        timed_out.set()
+        _kill(process)
+
+    timer = threading.Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        assert process.stdout is not None
+        with process.stdout:
+            out = process.stdout.read(most + 1)
+        if len(out) > most:
+            _kill(process)
+        return out, process.wait(), timed_out.is_set()
+    except BaseException:
+        _kill(process)
+        process.wait()
+        raise
+    finally:
+        timer.cancel()
 
 
 def _environment(git_dir: Path | None, protocols: Sequence[str]) -> dict[str, str]:

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Unpack
 
 from signoff.errors import GitFailed, ProjectUnusable
-from signoff.tools.git.command import MOST, run_git
+from signoff.tools.git.command import MOST, GitOptions, run_git
 
 BASE: Final = "refs/signoff/base"
 """The project's commit that the copy was made of."""
@@ -98,30 +98,9 @@ class Repository:
         made.run("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}")
         return made
 
-    def run(
-        self,
-        *arguments: str,
-        stdin: bytes = b"",
-        protocols: Sequence[str] = (),
-        settings: Sequence[str] = (),
-        env: Mapping[str, str] | None = None,
-        seconds: float = 60.0,
-        most: int = MOST,
-        codes: Sequence[int] = (0,),
-    ) -> str:
+    def run(self, *arguments: str, **options: Unpack[GitOptions]) -> str:
         """What git prints, as text."""
-        out = run_git(
-            *arguments,
-            git_dir=self.git_dir,
-            stdin=stdin,
-            protocols=protocols,
-            settings=settings,
-            env=env,
-            seconds=seconds,
-            most=most,
-            codes=codes,
-        )
-        return out.decode("utf-8", "replace")
+        return run_git(*arguments, git_dir=self.git_dir, **options).decode("utf-8", "replace")
 
     # Commits and trees
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,8 +44,7 @@ def save_from_workspace(workspaces: Workspaces, blobs: Blobs, folder: Path | Non
 
     What is saved are the bytes that were there when it was proposed, whatever became of the workspace since.
     """
-    base = Path(folder or ".").absolute()
-    inside, home = Inside(base), workspaces.folder.parent
+    saving = _Saving(Path(folder or ".").absolute(), workspaces, blobs)
 
     class FromWorkspace(Saved):
         """A file of the run's workspace."""
@@ -52,77 +52,96 @@ def save_from_workspace(workspaces: Workspaces, blobs: Blobs, folder: Path | Non
         @model_validator(mode="before")
         @classmethod
         def _read(cls, values: Any) -> Any:
-            if not isinstance(values, Mapping) or "sha256" in values:
-                return values
-            if set(values) != {"path", "destination"}:
-                raise ValueError("it takes a path and a destination, both of them and nothing else")
-            path = str(values["path"]).removeprefix("/work/")
-            try:
-                raw = Inside(workspaces.current()).read(path)
-            except FileRefused as error:
-                raise ValueError(f"the file of the workspace cannot be read: {error}") from error
-            return {**values, "path": path, "sha256": blobs.keep(raw), "size": len(raw)}
+            return saving.fill_in(values)
 
-    def content(saved: Saved) -> bytes:
+    return Action(
+        name=NAME,
+        description="Save a file of the workspace in the project's folder.",
+        arguments=FromWorkspace,
+        call=saving.save,
+        risk="write",
+        touches=Touches(writes=(str(saving.base),)),
+        idempotent=True,
+        reconcile=saving.read_back,
+        preview=saving.preview,
+        fixed=frozenset({"path", "sha256", "size"}),
+    )
+
+
+@dataclass(frozen=True)
+class _Saving:
+    """The action in one folder."""
+
+    base: Path
+    workspaces: Workspaces
+    blobs: Blobs
+
+    def fill_in(self, values: Any) -> Any:
+        """Digest and size of the file as it is now, where they are not said."""
+        if not isinstance(values, Mapping) or "sha256" in values:
+            return values
+        if set(values) != {"path", "destination"}:
+            raise ValueError("it takes a path and a destination, both of them and nothing else")
+        path = str(values["path"]).removeprefix("/work/")
         try:
-            raw = blobs.read(saved.sha256)
+            raw = Inside(self.workspaces.current()).read(path)
+        except FileRefused as error:
+            raise ValueError(f"the file of the workspace cannot be read: {error}") from error
+        return {**values, "path": path, "sha256": self.blobs.keep(raw), "size": len(raw)}
+
+    def save(self, saved: Saved, _key: str) -> Mapping[str, Any]:
+        """Write the bytes that were meant when it was proposed."""
+        try:
+            self._check(saved)
+            Inside(self.base).write(saved.destination, self._content(saved), lasting=True)
+        except FileRefused as error:
+            raise ActionFailed(NAME, f"{error} in {str(self.base)!r}. Nothing was changed.") from error
+        return self._result(saved)
+
+    def read_back(self, saved: Saved, _key: str) -> Mapping[str, Any] | None:
+        """What was saved, if it is there."""
+        try:
+            there = self._there(saved.destination)
+        except FileRefused as error:
+            raise ActionFailed(NAME, f"{error} in {str(self.base)!r}, so that it cannot be read back.") from error
+        is_saved = there is not None and hashlib.sha256(there).hexdigest() == saved.sha256
+        return self._result(saved) if is_saved else None
+
+    def preview(self, saved: Saved) -> str:
+        """Where it goes, what becomes of the file there, and the text or what else it is."""
+        try:
+            self._check(saved)
+            raw, there = self._content(saved), self._there(saved.destination)
+        except (ActionFailed, FileRefused) as error:
+            return f"**This cannot be saved.** {make_visible(str(error))}"
+        target = as_code(str(self.base / saved.destination))
+        head = f"Saves {as_code(saved.path)} of the workspace as {target} ({saved.size:,} bytes)."
+        return "\n\n".join([f"{head} {_replaced(there, raw)}", _show(raw, self.blobs.path(saved.sha256))])
+
+    def _content(self, saved: Saved) -> bytes:
+        try:
+            raw = self.blobs.read(saved.sha256)
         except BlobMissing as error:
             raise ActionFailed(NAME, f"{error} Nothing was changed.") from error
         if len(raw) != saved.size:
             raise ActionFailed(NAME, f"the file has {len(raw):,} bytes, not {saved.size:,}. Nothing was changed.")
         return raw
 
-    def check(saved: Saved) -> None:
-        if lies_in(base.joinpath(*parts(saved.destination)), home):
+    def _check(self, saved: Saved) -> None:
+        if lies_in(self.base.joinpath(*parts(saved.destination)), self.workspaces.folder.parent):
             raise FileRefused(saved.destination, "it is where signoff keeps its own files")
 
-    def save(saved: Saved, _key: str) -> Mapping[str, Any]:
+    def _there(self, path: str) -> bytes | None:
+        """The file that is there now; None if there is none that could be it."""
         try:
-            check(saved)
-            inside.write(saved.destination, content(saved), lasting=True)
+            return Inside(self.base).read(path)
         except FileRefused as error:
-            raise ActionFailed(NAME, f"{error} in {str(base)!r}. Nothing was changed.") from error
-        return _result(saved, base)
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
 
-    def read_back(saved: Saved, _key: str) -> Mapping[str, Any] | None:
-        try:
-            there = _there(inside, saved.destination)
-        except FileRefused as error:
-            raise ActionFailed(NAME, f"{error} in {str(base)!r}, so that it cannot be read back.") from error
-        return _result(saved, base) if there is not None and _digest(there) == saved.sha256 else None
-
-    def preview(saved: Saved) -> str:
-        try:
-            check(saved)
-            raw, there = content(saved), _there(inside, saved.destination)
-        except (ActionFailed, FileRefused) as error:
-            return f"**This cannot be saved.** {make_visible(str(error))}"
-        target = as_code(str(base / saved.destination))
-        head = f"Saves {as_code(saved.path)} of the workspace as {target} ({saved.size:,} bytes)."
-        return "\n\n".join([f"{head} {_replaced(there, raw)}", _show(raw, blobs.path(saved.sha256))])
-
-    return Action(
-        name=NAME,
-        description="Save a file of the workspace in the project's folder.",
-        arguments=FromWorkspace,
-        call=save,
-        risk="write",
-        touches=Touches(writes=(str(base),)),
-        idempotent=True,
-        reconcile=read_back,
-        preview=preview,
-        fixed=frozenset({"path", "sha256", "size"}),
-    )
-
-
-def _there(inside: Inside, path: str) -> bytes | None:
-    """The file that is there now; None if there is none that could be it."""
-    try:
-        return inside.read(path)
-    except FileRefused as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            return None
-        raise
+    def _result(self, saved: Saved) -> Mapping[str, Any]:
+        return {"path": str(self.base / saved.destination), "bytes": saved.size, "sha256": saved.sha256}
 
 
 def _replaced(old: bytes | None, new: bytes) -> str:
@@ -147,11 +166,3 @@ def _show(raw: bytes, kept: Path) -> str:
     if len(text) <= SHOWN:
         return block
     return f"{block}\n\nThese are the first {SHOWN:,} of {len(text):,} characters; all of it: {as_code(str(kept))}"
-
-
-def _digest(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()
-
-
-def _result(saved: Saved, base: Path) -> Mapping[str, Any]:
-    return {"path": str(base / saved.destination), "bytes": saved.size, "sha256": saved.sha256}

@@ -51,7 +51,7 @@ class Index:
         self._numbers: dict[tuple[str, str], int] = {}
         with self._lock:
             try:
-                self._open()
+                self._connect()
             except DatabaseUnusable as error:
                 if not is_damaged(error) or not _is_ours(database):
                     raise
@@ -63,7 +63,12 @@ class Index:
             self.close()
             for suffix in ("", "-wal", "-shm"):
                 self.database.with_name(self.database.name + suffix).unlink(missing_ok=True)
-            self._open()
+            self._connect()
+
+    def _connect(self) -> None:
+        with self._named_errors():
+            self._db = _open(self.database)
+            finalize(self, self._db.close)  # Python 3.13 warns of a connection that nobody closed
 
     def close(self) -> None:
         """Close the file; harmless when closed already."""
@@ -257,50 +262,52 @@ class Index:
         db.execute("delete from passages where document = ?", [document])
         db.execute("delete from documents where id = ?", [document])
 
-    def _open(self) -> None:
-        from sqlite_utils import Database
 
-        with self._named_errors():
-            self.database.parent.mkdir(parents=True, exist_ok=True)
-            if self.database.is_file() and _head(self.database)[:16] not in (b"", _SQLITE):
-                raise ForeignDatabase(str(self.database), "it is some other file")
-            connection = sqlite3.connect(self.database, timeout=30, check_same_thread=False)
-            try:
-                db = Database(connection, execute_plugins=False)
-                if self._whose(db) != "ours":
-                    self._create(db)
-                db.execute("pragma synchronous = normal")
-            except BaseException:
-                connection.close()
-                raise
-            self._db = db
-            finalize(self, connection.close)  # Python 3.13 warns of a connection that nobody closed
+def _open(database: Path) -> Database:
+    """The file, open, with our tables in it; ForeignDatabase if it is somebody else's."""
+    from sqlite_utils import Database
 
-    def _whose(self, db: Database) -> str:
-        """'ours', 'old' if another version wrote it, 'blank' if nobody has written; ForeignDatabase otherwise."""
-        application = db.execute("pragma application_id").fetchone()[0]
-        if application == _APPLICATION:
-            return "ours" if db.execute("pragma user_version").fetchone()[0] == VERSION else "old"
-        if application or db.execute("select count(*) from sqlite_master").fetchone()[0]:
-            raise ForeignDatabase(str(self.database), "it holds tables of some other program")
-        return "blank"
+    database.parent.mkdir(parents=True, exist_ok=True)
+    if database.is_file() and _head(database)[:16] not in (b"", _SQLITE):
+        raise ForeignDatabase(str(database), "it is some other file")
+    connection = sqlite3.connect(database, timeout=30, check_same_thread=False)
+    try:
+        db = Database(connection, execute_plugins=False)
+        if _whose(db, database) != "ours":
+            _create(db, database)
+        db.execute("pragma synchronous = normal")
+    except BaseException:
+        connection.close()
+        raise
+    return db
 
-    def _create(self, db: Database) -> None:
-        """Make the tables in one transaction; an index of another version is emptied in it.
 
-        The file stays where it is: other processes may have it open, and SQLite's log belongs to the file's name.
-        """
-        db.enable_wal()
-        with write_transaction(db):
-            whose = self._whose(db)
-            if whose == "old":
-                for (table,) in db.execute("select name from sqlite_master where sql like 'create virtual table%'"):
-                    db.execute(f'drop table "{table}"')
-                kept = "type = 'table' and name not like 'sqlite_%'"
-                for (table,) in db.execute(f"select name from sqlite_master where {kept}").fetchall():
-                    db.execute(f'drop table "{table}"')
-            if whose != "ours":
-                _create_tables(db)
+def _whose(db: Database, database: Path) -> str:
+    """'ours', 'old' if another version wrote it, 'blank' if nobody has written; ForeignDatabase otherwise."""
+    application = db.execute("pragma application_id").fetchone()[0]
+    if application == _APPLICATION:
+        return "ours" if db.execute("pragma user_version").fetchone()[0] == VERSION else "old"
+    if application or db.execute("select count(*) from sqlite_master").fetchone()[0]:
+        raise ForeignDatabase(str(database), "it holds tables of some other program")
+    return "blank"
+
+
+def _create(db: Database, database: Path) -> None:
+    """Make the tables in one transaction; an index of another version is emptied in it.
+
+    The file stays where it is: other processes may have it open, and SQLite's log belongs to the file's name.
+    """
+    db.enable_wal()
+    with write_transaction(db):
+        whose = _whose(db, database)
+        if whose == "old":
+            for (table,) in db.execute("select name from sqlite_master where sql like 'create virtual table%'"):
+                db.execute(f'drop table "{table}"')
+            kept = "type = 'table' and name not like 'sqlite_%'"
+            for (table,) in db.execute(f"select name from sqlite_master where {kept}").fetchall():
+                db.execute(f'drop table "{table}"')
+        if whose != "ours":
+            _create_tables(db)
 
 
 def _create_tables(db: Database) -> None:
