@@ -117,7 +117,6 @@ class Action(Generic[P]):
                 )
 
     def propose(self, arguments: P, reason: str = "") -> Proposal:
-        """A proposal of this action."""
         return Proposal(action=self.name, args=arguments.model_dump(mode="json"), reason=reason)
 
 

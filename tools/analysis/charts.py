@@ -46,12 +46,10 @@ class Chart:
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the picture."""
         return hashlib.sha256(self.png).hexdigest()
 
     @property
     def name(self) -> str:
-        """Name of its file."""
         return f"chart-{self.sha256[:12]}.png"
 
     @property
@@ -119,7 +117,6 @@ class Labels:
 
 
 def can_draw() -> bool:
-    """Whether charts can be drawn here."""
     return find_spec("matplotlib") is not None
 
 

@@ -55,7 +55,6 @@ class Grid:
 
 
 def holds_tables(name: str) -> bool:
-    """Whether a file of this name may hold tables."""
     return PurePosixPath(name).suffix.lower() in _KIND_OF
 
 

@@ -94,7 +94,6 @@ class Store:
                 raise Unreadable(f"no room: all tables together may have {most:,.0f} MB", passing=True) from error
 
     def remove(self, files: Sequence[str]) -> None:
-        """Forget these files and their tables."""
         if files:
             with self._writing() as db:
                 for file in files:

@@ -72,7 +72,6 @@ class Tables:
 
     @property
     def database(self) -> Path:
-        """The SQLite file that the tables are in."""
         return self._store.database
 
     @property
@@ -187,7 +186,6 @@ class Folder:
 
 
 def has_tables(folder: Path) -> bool:
-    """Whether there is any file of tables below a folder."""
     return any(holds_tables(file.name) for file in list_files(folder)[0])
 
 

@@ -84,7 +84,6 @@ class Broker:
 
     @property
     def pid(self) -> int:
-        """Its process."""
         return self.ensure().process.pid
 
     @property
@@ -125,7 +124,6 @@ class Broker:
         return new_async_client(self, tool, options)
 
     def ensure(self) -> _Started:
-        """Have it run."""
         with self._starting:
             if self._now is None or self._now.process.poll() is not None:
                 self._now = self._start(again=self._now)
@@ -220,12 +218,10 @@ def _end(process: subprocess.Popen[str], folder: str) -> None:
 
 
 def new_client(broker: Broker, tool: str, options: dict[str, Any]) -> httpx2.Client:
-    """A client with the rights of a tool."""
     return httpx2.Client(transport=_Through(broker, tool), trust_env=False, **options)
 
 
 def new_async_client(broker: Broker, tool: str, options: dict[str, Any]) -> httpx2.AsyncClient:
-    """A client with the rights of a tool, for `await`."""
     return httpx2.AsyncClient(transport=_AsyncThrough(broker, tool), trust_env=False, **options)
 
 
@@ -250,7 +246,6 @@ class _Through(httpx2.BaseTransport):
         return response
 
     def close(self) -> None:
-        """Close the connections."""
         for inner in self._inner.values():
             inner.close()
 
@@ -274,7 +269,6 @@ class _AsyncThrough(httpx2.AsyncBaseTransport):
         return response
 
     async def aclose(self) -> None:
-        """Close the connections."""
         for inner in self._inner.values():
             await inner.aclose()
 
@@ -292,7 +286,6 @@ class _Content(httpx2.SyncByteStream):
             raise _told(self._broker, self._request, error) from error
 
     def close(self) -> None:
-        """Read no more."""
         self._inner.close()
 
 
@@ -308,7 +301,6 @@ class _AsyncContent(httpx2.AsyncByteStream):
             raise await asyncio.to_thread(_told, self._broker, self._request, error) from error
 
     async def aclose(self) -> None:
-        """Read no more."""
         await self._inner.aclose()
 
 

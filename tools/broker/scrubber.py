@@ -29,15 +29,12 @@ class Scrubber:
         self._any = re.compile(b"|".join(map(re.escape, self.spellings)) or rb"(?!)")
 
     def clean(self, raw: bytes) -> bytes:
-        """The whole of something, without the secrets."""
         return self._any.sub(REDACTED, raw)
 
     def clean_text(self, text: str) -> str:
-        """The text without the secrets."""
         return self.clean(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 
     def stream(self) -> Stream:
-        """For what comes in pieces."""
         return Stream(self)
 
     def split(self, raw: bytes) -> tuple[bytes, bytes]:

@@ -93,7 +93,6 @@ class Rule(_Entry):
         return int(next(ports, "") or (443 if self.scheme == "https" else 80))
 
     def has_path(self, path: str) -> bool:
-        """Whether it is about this path."""
         return not self.paths or any(_path_pattern(pattern).fullmatch(path) for pattern in self.paths)
 
 

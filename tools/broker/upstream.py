@@ -55,7 +55,6 @@ class Upstream:
         self._sessions = {private: self._session(private=private) for private in (False, True)}
 
     async def close(self) -> None:
-        """Close all connections."""
         for session in self._sessions.values():
             await session.close()
 

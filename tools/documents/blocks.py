@@ -64,7 +64,6 @@ def clean(text: str) -> str:
 
 
 def flatten(text: str) -> str:
-    """The text on one line."""
     return " ".join(text.split())
 
 

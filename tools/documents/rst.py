@@ -157,7 +157,6 @@ class _Flow:
         self._substitutions = document.substitution_defs
 
     def read(self, node: nodes.Element, level: int = 0) -> Iterator[Block]:
-        """The blocks of an element's children."""
         for child in node.children:
             if isinstance(child, nodes.Element) and not isinstance(child, _NOT_PROSE):
                 yield from self._block(child, level)

@@ -69,12 +69,10 @@ def read_json(text: str) -> tuple[str, list[Block]]:
 
 
 def read_json_lines(text: str) -> tuple[str, list[Block]]:
-    """One record on each line."""
     return "", list(_value_blocks(parse_json_lines(text)))
 
 
 def parse_json_lines(text: str) -> list[Any]:
-    """The records of a text that has one on each line."""
     return [parse_json(line) for line in text.split("\n") if line.strip()]  # U+2028 may stand in a value
 
 

@@ -63,7 +63,6 @@ class Changes(BaseModel):
 
 
 def digest_of(folder: str, patch: str, files: tuple[Touched, ...]) -> str:
-    """Digest of a patch and of all that it does."""
     return hashlib.sha256(_written(folder, patch, files)).hexdigest()
 
 

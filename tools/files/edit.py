@@ -39,7 +39,6 @@ def replace_once(found: FileText, old: str, new: str, path: str) -> str:
 
 
 def with_line_ends(text: str, line_end: str) -> str:
-    """The text with this line end in every line."""
     return text.replace("\r\n", "\n").replace("\n", line_end)
 
 

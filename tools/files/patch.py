@@ -45,7 +45,6 @@ class FilePatch:
 
     @property
     def name(self) -> str:
-        """The name by which it is spoken of."""
         return self.new or self.old or ""
 
 

@@ -99,7 +99,6 @@ class WorkCopy:
         return read_version(Inside(self.workspace), f"{self.name}/{check_name(path)}", self.limits.file_megabytes)
 
     def read_any(self, path: str) -> Version | None:
-        """A file of the copy, however large."""
         return read_version(Inside(self.workspace), f"{self.name}/{path}", self.limits.megabytes)
 
     def write(self, path: str, version: Version | None) -> None:
@@ -180,7 +179,6 @@ class Project:
 
     @property
     def is_git(self) -> bool:
-        """Whether the folder is the top of a git repository."""
         return (self.folder / ".git").exists()
 
     def copy(self) -> WorkCopy:

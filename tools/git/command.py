@@ -51,7 +51,6 @@ _PROTOCOLS: Final = frozenset({"file", "http", "https"})
 
 
 def has_git() -> bool:
-    """Whether there is a git program."""
     return shutil.which("git") is not None
 
 
@@ -112,7 +111,7 @@ def run_git(
 
 
 def _read_output(process: subprocess.Popen[bytes], seconds: float, most: int) -> tuple[bytes, int, bool]:
-    """Output (one byte more than `most` if it was too much), exit code, and whether it was killed as it took too long."""
+    """Output (more than `most` bytes if it was too much), exit code, and whether it was killed for taking too long."""
     timed_out = threading.Event()
 
     def stop() -> None:

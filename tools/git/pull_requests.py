@@ -213,7 +213,6 @@ class InBareRepository:
     pushing: Pushing
 
     def find(self, request: PullRequest, key: str) -> Mapping[str, Any] | None:
-        """By the record."""
         return self._result(request, key) if record_of(key) in self.pushing.refs().ids else None
 
     def open(self, request: PullRequest, repository: Repository, key: str) -> Mapping[str, Any]:
@@ -265,7 +264,6 @@ class PullRequests:
         return opened if opened is not None else self.opening.open(request, self._checked(request), key)
 
     def read_back(self, request: PullRequest, key: str) -> Mapping[str, Any] | None:
-        """The one that was opened under this key."""
         return self.opening.find(request, key)
 
     def preview(self, request: PullRequest) -> str:

@@ -74,7 +74,6 @@ class Remote:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a folder of this machine."""
         return urlsplit(self.address).scheme in ("", "file")
 
     @cached_property
@@ -220,7 +219,6 @@ class Pushing:
         return repository
 
     def refs(self) -> Refs:
-        """What the remote has."""
         return self.remote.refs()
 
     def check_remote(self, branch: Branch, repository: Repository, base: str = "") -> Refs:
@@ -287,5 +285,4 @@ def _short_enough(text: str) -> str:
 
 
 def sha256_of(patch: str) -> str:
-    """Digest of a patch."""
     return hashlib.sha256(patch.encode()).hexdigest()

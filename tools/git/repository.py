@@ -111,12 +111,10 @@ class Repository:
 
     @property
     def base(self) -> str:
-        """The project's commit that the copy was made of."""
         return self.commit_of(BASE)
 
     @property
     def branch(self) -> str:
-        """Name of the branch that commits go to."""
         return self.run("symbolic-ref", "--short", "HEAD").strip()
 
     @property
@@ -205,7 +203,6 @@ class Repository:
         self.run("symbolic-ref", "HEAD", f"refs/heads/{name}")
 
     def diff(self, old: str, new: str, paths: Sequence[str] = (), *, most: int = MOST) -> str:
-        """The patch between two commits or trees."""
         return self.run("--literal-pathspecs", "diff-tree", "-r", *_PATCH, old, new, "--", *paths, most=most)
 
     def history(self, old: str, new: str, *, most: int = MOST) -> str:
@@ -254,7 +251,6 @@ def is_blob(raw: bytes, blob: str) -> bool:
 
 
 def is_commit(text: str) -> bool:
-    """Whether it is the whole id of a commit."""
     return _COMMIT.fullmatch(text) is not None
 
 

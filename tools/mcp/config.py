@@ -42,7 +42,6 @@ class _Entry(BaseModel):
     start_seconds: float = McpServer.start_seconds
 
     def server(self) -> McpServer:
-        """What it describes."""
         return McpServer(
             command=(self.command, *self.args) if self.command else (),
             env=self.env,

@@ -48,11 +48,9 @@ class _Marks:
     """What broke it."""
 
     def end(self) -> None:
-        """The server has ended it."""
         self.ended = True
 
     def change(self) -> None:
-        """The server offers other tools."""
         self.changed = True
 
 

@@ -42,7 +42,6 @@ class Given(BaseModel):
 
 
 def arguments_of(name: str, schema: Mapping[str, Any]) -> type[Given]:
-    """A model of arguments that fit this schema."""
     return type(name, (Given,), {"offered": schema, "__module__": __name__, "__doc__": f"Arguments of {name}."})
 
 

@@ -85,7 +85,6 @@ class McpServer:
 
 
 def fits(tool: str, patterns: Sequence[str]) -> bool:
-    """Whether one of the patterns fits the tool's name."""
     return any(fnmatchcase(tool, pattern) for pattern in patterns)
 
 
@@ -142,6 +141,5 @@ class ThroughBroker(httpx.AsyncBaseTransport):
         return await self._inner[proxy].handle_async_request(plain)
 
     async def aclose(self) -> None:
-        """Close the connections."""
         for inner in self._inner.values():
             await inner.aclose()

@@ -205,7 +205,6 @@ class Outgoing:
         self._stream = stream
 
     async def send(self, message: SessionMessage) -> None:
-        """Send it."""
         from mcp.types import JSONRPCRequest
 
         root, noted = message.message.root, SENT.get()
@@ -214,7 +213,6 @@ class Outgoing:
         await self._stream.send(message)
 
     async def aclose(self) -> None:
-        """Close it."""
         await self._stream.aclose()
 
     async def __aenter__(self) -> Outgoing:
@@ -243,7 +241,6 @@ class Incoming:
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Close it."""
         await self._stream.aclose()
 
     async def __aenter__(self) -> Incoming:

@@ -94,7 +94,6 @@ class _Source:
         return await link.call(self.tool, arguments, key=key, again=again)
 
     def say(self, result: CallToolResult) -> str:
-        """What it answered, as text."""
         return say_result(result, self.blobs, self.peer.server.limits.characters)
 
 

@@ -103,7 +103,6 @@ class Remembered(BaseModel):
 
     @property
     def has_expired(self) -> bool:
-        """Whether its days are over."""
         return bool(self.expires_at) and self.expires_at <= clock.now()
 
     @property

@@ -54,7 +54,6 @@ class GivenPlace:
 
     @contextmanager
     def open(self) -> Iterator[BaseStore]:
-        """The store."""
         yield self._store
 
 
@@ -70,7 +69,6 @@ class FilePlace:
 
     @property
     def is_there(self) -> bool:
-        """Whether the file is there."""
         return self.path.exists()
 
     @contextmanager

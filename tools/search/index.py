@@ -71,7 +71,6 @@ class Index:
             finalize(self, self._db.close)  # Python 3.13 warns of a connection that nobody closed
 
     def close(self) -> None:
-        """Close the file; harmless when closed already."""
         with self._lock:
             if self._db is not None:
                 self._db.close()
@@ -89,7 +88,6 @@ class Index:
                 self._insert(db, entry)
 
     def remove(self, paths: Sequence[str]) -> None:
-        """Forget these documents."""
         with self._writing() as db:
             for path in paths:
                 found = db.execute("select id from documents where path = ?", [path]).fetchone()
@@ -109,7 +107,6 @@ class Index:
         return str(found[0][0]) if found else ""
 
     def paths(self) -> list[str]:
-        """Paths of all documents."""
         return [str(path) for (path,) in self._rows("select path from documents order by path")]
 
     def skipped(self) -> list[tuple[Skipped, str]]:
@@ -118,7 +115,6 @@ class Index:
         return [(Skipped(path, reason), digest) for path, reason, digest in rows]
 
     def count(self, table: str) -> int:
-        """Number of rows."""
         return self._number(f"select count(*) from {table}", "")
 
     def text(self, path: str) -> str | None:
@@ -127,7 +123,6 @@ class Index:
         return str(found[0][0]) if found else None
 
     def passages(self, path: str) -> list[Passage]:
-        """The passages of a document, in order."""
         return self._unranked("d.path = ? order by p.ordinal", [path])
 
     def neighbours(self, passage: int, before: int, after: int) -> list[Passage]:
@@ -164,7 +159,6 @@ class Index:
         return [(digest, ". ".join(filter(None, above)) + f"\n{text}") for digest, *above, text in rows]
 
     def put_vectors(self, model: str, vectors: Sequence[tuple[str, bytes]]) -> None:
-        """Store vectors by the digests of their texts."""
         with self._writing() as db:
             rows = [(digest, model, vector) for digest, vector in vectors]
             db.conn.executemany("insert or ignore into vectors (digest, model, vector) values (?, ?, ?)", rows)
@@ -189,7 +183,6 @@ class Index:
             return int(db.execute("pragma data_version").fetchone()[0]), db.conn.total_changes
 
     def count_matches(self, query: str) -> int:
-        """In how many passages the query matches."""
         return self._number("select count(*) from passages_fts where passages_fts match ?", query)
 
     def count_titles(self, query: str) -> int:

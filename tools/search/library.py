@@ -72,17 +72,14 @@ class SourcesAndPages:
 
     @property
     def folder(self) -> Path:
-        """The folder of documents."""
         return self.sources.folder
 
     @property
     def documents(self) -> int:
-        """Number of documents and pages."""
         return sum(part.documents for part in self._parts())
 
     @property
     def passages(self) -> int:
-        """Number of passages."""
         return sum(part.passages for part in self._parts())
 
     def refresh(self, progress: Watch | None = None) -> IndexReport:
@@ -100,31 +97,25 @@ class SourcesAndPages:
         return [found[id] for id in fuse([[passage.id for passage in ranking] for ranking in rankings])][:limit]
 
     def text(self, source: str) -> str:
-        """The whole stored text of a document or page; UnknownSource if there is none."""
         return self.snapshots.text(source) if is_snapshot(source) else self.sources.text(source)
 
     def origin(self, source: str) -> str:
-        """Address and date of a page; empty for a document of the folder."""
         return self.snapshots.find(source).origin if is_snapshot(source) else ""
 
     def paths(self) -> list[str]:
-        """The sources of all documents and pages."""
         return [path for part in self._parts() for path in part.paths()]
 
     def document_frequency(self, words: Sequence[str]) -> dict[str, int]:
-        """In how many passages each word occurs."""
         counts = [part.document_frequency(words) for part in self._parts()]
         return {word: sum(count[word] for count in counts) for word in words}
 
     def neighbours(self, passage_id: int, before: int = 1, after: int = 1) -> list[Passage]:
-        """The passages next to this one in its document or page, without itself."""
         if passage_id > 0:
             return self.sources.neighbours(passage_id, before, after)
         pages = self._pages()
         return self._numbered(pages, pages.neighbours(-passage_id, before, after)) if pages else []
 
     def passages_of(self, source: str) -> list[Passage]:
-        """All passages of a document or page in reading order; UnknownSource if there is none."""
         if not is_snapshot(source):
             return self.sources.passages_of(source)
         pages = self._pages()
@@ -137,7 +128,6 @@ class SourcesAndPages:
         ]
 
     def close(self) -> None:
-        """Close the indexes; harmless when closed already."""
         with self._lock:
             for _, pages in self._open.values():
                 pages.close()

@@ -200,14 +200,12 @@ class Sources:
         return chosen
 
     def text(self, source: str) -> str:
-        """The whole stored text of a document; UnknownSource if there is none."""
         text = self._index.text(source)
         if text is None:
             raise UnknownSource(source)
         return text
 
     def origin(self, source: str) -> str:  # noqa: ARG002  # other libraries have pages of the web
-        """Nothing more to say of a document of the folder."""
         return ""
 
     def paths(self) -> list[str]:
@@ -226,11 +224,9 @@ class Sources:
         return max(self._index.count_matches(f"{{text heading}}: {phrase}"), self._index.count_titles(phrase))
 
     def neighbours(self, passage_id: int, before: int = 1, after: int = 1) -> list[Passage]:
-        """The passages next to this one in its document, without itself."""
         return self._index.neighbours(passage_id, before, after)
 
     def passages_of(self, source: str) -> list[Passage]:
-        """All passages of a document in reading order; UnknownSource if there is none."""
         passages = self._index.passages(source)
         if not passages:
             raise UnknownSource(source)
@@ -238,12 +234,10 @@ class Sources:
 
     @property
     def documents(self) -> int:
-        """Number of documents in the index."""
         return self._index.count("documents")
 
     @property
     def passages(self) -> int:
-        """Number of passages in the index."""
         return self._index.count("passages")
 
     def skipped(self) -> list[Skipped]:
@@ -251,7 +245,6 @@ class Sources:
         return [skip for skip, _ in self._index.skipped()]
 
     def close(self) -> None:
-        """Close the index; harmless when closed already."""
         self._index.close()
 
 

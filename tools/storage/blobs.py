@@ -47,7 +47,6 @@ class Blobs:
 
 
 def _is_whole(target: Path, sha256: str) -> bool:
-    """Whether just these bytes are kept already."""
     try:
         return hashlib.sha256(target.read_bytes()).hexdigest() == sha256
     except FileNotFoundError:

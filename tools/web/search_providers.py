@@ -82,11 +82,9 @@ class HttpSearch:
 
     @property
     def host(self) -> str:
-        """Where queries are sent."""
         return urlsplit(self.url).hostname or ""
 
     def search(self, query: str, limit: int) -> Sequence[SearchResult]:
-        """The best pages, at most so many; SearchFailed if it cannot be asked."""
         import httpx2
 
         request = self.ask(" ".join(query.split())[:_LONGEST_QUERY], min(max(limit, 1), MOST_RESULTS))

@@ -184,7 +184,6 @@ def read_page(page: Fetched) -> Document:
 
 
 def is_snapshot(source: str) -> bool:
-    """Whether a source is a page of the web rather than a document of a folder."""
     return source.startswith(PREFIX)
 
 

@@ -43,7 +43,6 @@ class Watched:
         return bytes(self.written.get(first, b"")), bytes(self.written.get(second, b""))
 
     def exceeds(self, limits: SandboxLimits) -> bool:
-        """Whether more was written than is kept."""
         return any(len(kept) > limits.output_bytes for kept in self.written.values())
 
     def take(self, stream: int, most: int) -> bool | None:

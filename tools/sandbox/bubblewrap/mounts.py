@@ -91,7 +91,6 @@ def _without_packages() -> list[str]:
 
 
 def command(job: Job) -> list[str]:
-    """What bwrap starts."""
     return [interpreter(), "-I", "-S", _FORWARDER, *job.command] if job.door else list(job.command)
 
 
@@ -121,7 +120,6 @@ def interpreter() -> str:
 
 
 def temporary_mb(job: Job) -> int:
-    """Size of /tmp."""
     return max(job.limits.disk_mb // 4, 1)
 
 
