@@ -9,18 +9,22 @@ import os
 import socket
 import sys
 import threading
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from signoff.errors import SettingsError
 from signoff.tools.broker.admission import Admission
-from signoff.tools.broker.proxy import Journal, Proxy
+from signoff.tools.broker.proxy import Proxy
 from signoff.tools.broker.scrubber import Scrubber
 from signoff.tools.broker.secrets_file import SANDBOX, Listed, Listing, SecretsFile, read_secrets_file, read_values
 from signoff.tools.storage.child_environment import forget_variables, is_harmless
 
 _PR_SET_DUMPABLE: Final = 4
+_LARGEST_JOURNAL: Final = 1_000_000
+"""Bytes at which the file becomes `broker.log.1`, in place of the one before."""
+_LONGEST: Final = 500
 
 
 def seclude() -> None:
@@ -62,7 +66,7 @@ async def _serve(given: dict[str, Any], secrets: SecretsFile, values: dict[str, 
     proxy = Proxy(
         admission=Admission(secrets, values),
         scrubber=Scrubber(values.values()),
-        journal=Journal(Path(given["log"])),
+        journal=Journal(Path(given["log"])).write,
         bounds=secrets.limits,
         key=bytes.fromhex(given["key"]),
     )
@@ -89,6 +93,28 @@ async def _serve(given: dict[str, Any], secrets: SecretsFile, values: dict[str, 
     for path in doors.values():
         Path(path).unlink(missing_ok=True)
     Path(given["folder"]).rmdir()
+
+
+class Journal:
+    """A file of JSON lines that only its owner may read. Several brokers may write to one."""
+
+    def __init__(self, path: Path, most_bytes: int = _LARGEST_JOURNAL) -> None:
+        self.path, self._most = path, most_bytes
+
+    def write(self, **facts: str | int) -> None:
+        """Add a line; long texts are cut."""
+        told = {key: fact[:_LONGEST] if isinstance(fact, str) else fact for key, fact in facts.items()}
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"at": at, **told}, ensure_ascii=True) + "\n"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        handle = os.open(self.path, flags, 0o600)
+        try:
+            os.write(handle, line.encode())
+            size = os.fstat(handle).st_size
+        finally:
+            os.close(handle)
+        if size > self._most:
+            os.replace(self.path, self.path.with_name(f"{self.path.name}.1"))
 
 
 async def _listen(proxy: Proxy, port: int) -> asyncio.Server:

@@ -113,15 +113,11 @@ class Broker:
 
     def client(self, tool: str, **options: Any) -> httpx2.Client:
         """A client whose requests go through the broker with the rights of this tool; `options` of httpx2.Client."""
-        from signoff.tools.broker.broker import new_client
-
-        return new_client(self, tool, options)
+        return httpx2.Client(transport=_Through(self, tool), trust_env=False, **options)
 
     def async_client(self, tool: str, **options: Any) -> httpx2.AsyncClient:
         """The same for `await`."""
-        from signoff.tools.broker.broker import new_async_client
-
-        return new_async_client(self, tool, options)
+        return httpx2.AsyncClient(transport=_AsyncThrough(self, tool), trust_env=False, **options)
 
     def ensure(self) -> _Started:
         with self._starting:
@@ -215,14 +211,6 @@ def _end(process: subprocess.Popen[str], folder: str) -> None:
         process.kill()
         process.wait()
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def new_client(broker: Broker, tool: str, options: dict[str, Any]) -> httpx2.Client:
-    return httpx2.Client(transport=_Through(broker, tool), trust_env=False, **options)
-
-
-def new_async_client(broker: Broker, tool: str, options: dict[str, Any]) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(transport=_AsyncThrough(broker, tool), trust_env=False, **options)
 
 
 class _Through(httpx2.BaseTransport):

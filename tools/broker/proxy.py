@@ -1,4 +1,4 @@
-"""The proxy: reads requests of tools, asks whether they may be made, and passes on what comes back."""
+"""The proxy: what tools ask for is admitted or refused, made with its secret, and answered without any secret in it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,29 @@ import asyncio
 import base64
 import binascii
 import hmac
-import json
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
+from importlib.util import find_spec
 from typing import Final
+from urllib.parse import urlsplit
 
+import aiohttp
 import h11
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
-from signoff.tools.broker.admission import Admission, Denied, Header, Target, read_target, read_tunnel
+from signoff.errors import AddressRefused
+from signoff.tools.broker.admission import Admission, Denied, Door, Grant, Header, Target, read_target, read_tunnel
 from signoff.tools.broker.broker import token_of
 from signoff.tools.broker.scrubber import Scrubber
 from signoff.tools.broker.secrets_file import Bounds
-from signoff.tools.broker.upstream import Answer, TooMuch, Upstream, open_tunnel
+from signoff.tools.storage.atomic import explain
+from signoff.tools.web.addresses import pin
 
 MARK: Final = "X-Signoff-Broker"
 """A header of answers that come from the broker itself."""
@@ -33,6 +40,20 @@ _BODIES: Final = 4
 """All requests together may have so many times the content of the largest: a sandboxed program may make many."""
 _GONE: Final = (ConnectionError, TimeoutError, h11.LocalProtocolError)
 """What happens when whoever asked hangs up."""
+_CODINGS: Final = frozenset({"", "identity", "gzip", "deflate"})
+"""Codings of a content that are undone here, one at most."""
+_NOT_PASSED_ON: Final = frozenset(
+    "connection content-encoding content-length keep-alive proxy-authenticate proxy-connection te trailer "
+    "transfer-encoding upgrade alt-svc".split()
+)
+_CONNECT_SECONDS: Final = 30.0
+
+Journal = Callable[..., None]
+"""Writes a request down, as facts by their names."""
+
+
+class TooMuch(Exception):
+    """An answer is larger than it may be; it has begun already, so it is cut off."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +114,7 @@ class Proxy:
         """Write down a request."""
         host = visit.target.host if visit.target else ""
         path = self._scrubber.clean_text(visit.target.path) if visit.target else ""
-        self._journal.write(tool=visit.tool, method=visit.method, host=host, path=path, status=status, secret=secret)
+        self._journal(tool=visit.tool, method=visit.method, host=host, path=path, status=status, secret=secret)
 
 
 class _Connection:
@@ -253,28 +274,150 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most
     writer.write_eof()
 
 
-MOST_BYTES: Final = 1_000_000
-"""Size at which the file becomes `broker.log.1`, in place of the one before."""
-_LONGEST: Final = 500
+# The way out: to addresses that were looked at
 
 
-class Journal:
-    """A file of JSON lines that only its owner may read. Several brokers may write to one."""
+@dataclass(frozen=True)
+class Answer:
+    """What a server answers: its content arrives while it is read."""
 
-    def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:
-        self.path, self._most = path, most_bytes
+    status: int
+    headers: tuple[Header, ...]
+    content: AsyncIterator[bytes]
 
-    def write(self, **facts: str | int) -> None:
-        """Add a line; long texts are cut."""
-        told = {key: fact[:_LONGEST] if isinstance(fact, str) else fact for key, fact in facts.items()}
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"at": at, **told}, ensure_ascii=True) + "\n"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        handle = os.open(self.path, flags, 0o600)
+
+class Upstream:
+    """Makes requests. What a name stands for is looked up once, checked, and connected to."""
+
+    def __init__(self, scrubber: Scrubber, bounds: Bounds) -> None:
+        self._scrubber, self._bounds = scrubber, bounds
+        self._sessions = {private: self._session(private=private) for private in (False, True)}
+
+    async def close(self) -> None:
+        for session in self._sessions.values():
+            await session.close()
+
+    @asynccontextmanager
+    async def send(self, method: str, grant: Grant, body: bytes) -> AsyncIterator[Answer]:
+        """The answer to a request; Denied if it is not to be had."""
+        where = urlsplit(grant.url)
         try:
-            os.write(handle, line.encode())
-            size = os.fstat(handle).st_size
-        finally:
-            os.close(handle)
-        if size > self._most:
-            os.replace(self.path, self.path.with_name(f"{self.path.name}.1"))
+            await find_numbers(where.hostname or "", where.port or 0, private=grant.rule.private)
+            request = self._sessions[grant.rule.private].request(
+                method,
+                URL(grant.url, encoded=True),
+                headers=grant.headers,
+                data=body or None,
+                allow_redirects=False,
+                skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
+            )
+            async with request as response:
+                if not _is_readable(response):
+                    raise Denied("the answer is coded in a way that secrets could not be found in", 502)
+                yield Answer(response.status, self._headers(response, grant), self._content(response))
+        except AddressRefused as error:
+            raise Denied(error.problem) from None
+        except aiohttp.ClientConnectorCertificateError:
+            raise Denied(f"{where.hostname} has no certificate that can be trusted", 502) from None
+        except aiohttp.ClientConnectorError as error:
+            problem = error.strerror or type(error.os_error).__name__
+            raise Denied(f"no connection to {where.hostname}: {problem.lower()}", 502) from None
+        except TimeoutError:
+            raise Denied(f"{where.hostname} took more than {self._bounds.seconds:g} s", 504) from None
+        except (aiohttp.ClientError, ValueError) as error:  # its text may hold what was sent or answered
+            raise Denied(f"{where.hostname} gave no usable answer ({type(error).__name__})", 502) from None
+
+    def _headers(self, response: aiohttp.ClientResponse, grant: Grant) -> tuple[Header, ...]:
+        # A session that was opened with a secret is one as well.
+        dropped = _NOT_PASSED_ON | ({"set-cookie", "set-cookie2"} if grant.secret else frozenset())
+        if response.method == "HEAD":
+            dropped -= {"content-length"}  # no content follows that could become longer or shorter
+        return tuple(
+            (name, self._scrubber.clean_text(value))
+            for name, value in response.headers.items()
+            if name.lower() not in dropped
+        )
+
+    async def _content(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        stream, size = self._scrubber.stream(), 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > self._bounds.megabytes * 1e6:
+                raise TooMuch
+            if passed := stream.feed(chunk):
+                yield passed
+        if rest := stream.finish():
+            yield rest
+
+    def _session(self, *, private: bool) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(resolver=_Checked(private=private), use_dns_cache=False, ssl=_trusted()),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=self._bounds.seconds, connect=_CONNECT_SECONDS),
+            max_field_size=_MOST_HEADERS,
+            max_line_size=_MOST_HEADERS,
+            trust_env=False,
+        )
+
+
+class _Checked(AbstractResolver):
+    """Resolves a name to numbers that may be reached."""
+
+    def __init__(self, *, private: bool) -> None:
+        self._private = private
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        numbers = await find_numbers(host, port, private=self._private)
+        families = {number: socket.AF_INET6 if ":" in number else socket.AF_INET for number in numbers}
+        return [
+            ResolveResult(hostname=host, host=number, port=port, family=own, proto=0, flags=socket.AI_NUMERICHOST)
+            for number, own in families.items()
+            if family in (socket.AF_UNSPEC, own)
+        ]
+
+    async def close(self) -> None:
+        """Nothing is kept."""
+
+
+async def open_tunnel(door: Door) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to where a tunnel leads; Denied if there is none."""
+    problem = ""
+    try:
+        for number in await find_numbers(door.host, door.port, private=door.rule.private):
+            try:
+                return await asyncio.wait_for(asyncio.open_connection(number, door.port), _CONNECT_SECONDS)
+            except OSError as error:  # TimeoutError, too
+                problem = explain(error)
+    except AddressRefused as error:
+        raise Denied(error.problem) from None
+    raise Denied(f"no connection to {door.host}: {problem}", 502)
+
+
+async def find_numbers(host: str, port: int, *, private: bool) -> list[str]:
+    """The numbers of a host that may be connected to; AddressRefused if they may not."""
+    look = partial(pin, host, port, private=("*",) if private else ())
+    return [str(number) for number in await asyncio.to_thread(look)]
+
+
+def _is_readable(response: aiohttp.ClientResponse) -> bool:
+    """Whether its content is seen as it is: neither coded in a way that is not undone here, nor on its way."""
+    codings = response.headers.getall("Content-Encoding", [])
+    ways = response.headers.getall("Transfer-Encoding", [])
+    return (
+        len(codings) <= 1
+        and all(coding.strip().lower() in _CODINGS for coding in codings)
+        and all(way.strip().lower() == "chunked" for way in ways)
+    )
+
+
+def _trusted() -> ssl.SSLContext:
+    """Whom to trust: the certificates that the environment names, else the system's and those of certifi."""
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    context = ssl.create_default_context(cafile=file, capath=folder)
+    if not file and not folder and find_spec("certifi") is not None:
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    return context

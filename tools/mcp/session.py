@@ -1,4 +1,7 @@
-"""Sessions: a server started or reached, asked for its tools, and left again."""
+"""Sessions with a server: a program that is started or an address that is reached, asked for its tools, and left again.
+
+The library's own way to a program takes lines of any length, in time that grows with their square, on the loop that all
+share; so a program is spoken with here, in a group of processes of its own that ends with all that it started."""
 
 from __future__ import annotations
 
@@ -6,19 +9,21 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+import shutil
+import signal
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Self, cast
 
-from signoff.errors import McpUnusable, MissingExtra
+from signoff.errors import McpUnusable, MissingExtra, ToolError
 from signoff.tools.mcp.offer import McpTool, Offer, offer_of
-from signoff.tools.mcp.server import McpServer, is_here
-from signoff.tools.mcp.stdio import LastWords, run_program
+from signoff.tools.mcp.server import McpServer, ThroughBroker, is_here
 from signoff.tools.storage.child_environment import clean_environment
 
 if TYPE_CHECKING:
@@ -30,6 +35,16 @@ if TYPE_CHECKING:
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _READ_SECONDS = 300.0
 """How long an answer over HTTP may make no progress; what a call may take is limited by itself."""
+_LARGEST = 32_000_000
+"""Bytes of one message."""
+_LEAVING_SECONDS = 2.0
+"""How long a program may take to end by itself, and then after being asked to."""
+_KEPT = 64
+"""Pieces of at most 4 kB of what a program says to its standard error."""
+_TOLD = 300
+
+SENT: ContextVar[list[str | int] | None] = ContextVar("signoff_mcp_sent", default=None)
+"""Where the ids of the requests of a call are noted, so that it can be taken back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +152,6 @@ async def _reached(peer: Peer) -> AsyncIterator[tuple[Any, Any]]:
     timeout = httpx.Timeout(server.start_seconds, read=max(_READ_SECONDS, server.limits.seconds))
     options: dict[str, Any] = {"trust_env": not is_here(server.url)}
     if broker is not None:
-        from signoff.tools.mcp.server import ThroughBroker
-
         options = {"transport": ThroughBroker(broker, tool_name(peer.name))}
     async with (
         httpx.AsyncClient(timeout=timeout, **options) as client,
@@ -187,10 +200,6 @@ def _problem(error: BaseException, server: McpServer) -> str:
     return f"{type(first).__name__}: {first}"[:300]
 
 
-SENT: ContextVar[list[str | int] | None] = ContextVar("signoff_mcp_sent", default=None)
-"""Where the ids of the requests of a call are noted, so that it can be taken back."""
-
-
 def keep_quiet() -> None:
     """Let nothing that a server says reach the terminal through a logger that nobody has set up."""
     logger = logging.getLogger("mcp")
@@ -198,11 +207,24 @@ def keep_quiet() -> None:
         logger.addHandler(logging.NullHandler())
 
 
-class Outgoing:
-    """Messages to a server; the ids of requests are noted."""
+class _Stream:
+    """A stream of messages, as the library wants it."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+class Outgoing(_Stream):
+    """Messages to a server; the ids of requests are noted."""
 
     async def send(self, message: SessionMessage) -> None:
         from mcp.types import JSONRPCRequest
@@ -212,23 +234,13 @@ class Outgoing:
             noted.append(root.id)
         await self._stream.send(message)
 
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
-    async def __aenter__(self) -> Outgoing:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-class Incoming:
+class Incoming(_Stream):
     """Messages from a server that are what the protocol says; the library would print others to the terminal."""
 
     def __init__(self, stream: Any, on_end: Callable[[], None]) -> None:
-        self._stream, self._on_end = stream, on_end
+        super().__init__(stream)
+        self._on_end = on_end
 
     def __aiter__(self) -> Incoming:
         return self
@@ -239,17 +251,6 @@ class Incoming:
                 return message  # type: ignore[no-any-return]  # the stream is one of SessionMessage and Exception
         self._on_end()
         raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def __aenter__(self) -> Incoming:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 def _is_sound(root: Any) -> bool:
@@ -265,3 +266,123 @@ def _is_sound(root: Any) -> bool:
     except ValidationError:
         return False
     return True
+
+
+# A server that is a program
+
+
+@asynccontextmanager
+async def run_program(
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path | None, errors: IO[str]
+) -> AsyncIterator[tuple[Any, Any]]:
+    """The streams of messages from and to the program, which ends with the context."""
+    import anyio
+    from mcp.shared.message import SessionMessage
+
+    process = await asyncio.create_subprocess_exec(
+        shutil.which(command[0], path=env.get("PATH")) or command[0],  # Windows starts no scripts by their names
+        *command[1:],
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=errors,
+        env=dict(env),
+        cwd=cwd,
+        limit=_LARGEST,
+        start_new_session=True,
+    )
+    said, heard = anyio.create_memory_object_stream[SessionMessage](0)
+    to_send, sending = anyio.create_memory_object_stream[SessionMessage](0)
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_listen, process, said)
+            group.start_soon(_speak, process, sending)
+            try:
+                yield heard, to_send
+            finally:
+                group.cancel_scope.cancel()
+    finally:
+        for stream in (said, heard, to_send, sending):
+            stream.close()
+        await asyncio.shield(asyncio.ensure_future(_end(process)))
+
+
+async def _listen(process: asyncio.subprocess.Process, said: Any) -> None:
+    """Pass on what the program says; lines that are no messages are left out."""
+    from mcp.shared.message import SessionMessage
+    from mcp.types import JSONRPCMessage
+    from pydantic import ValidationError
+
+    assert process.stdout is not None
+    async with said:
+        while line := await _next_line(process.stdout):
+            with suppress(ValidationError):
+                await said.send(SessionMessage(JSONRPCMessage.model_validate_json(line)))
+
+
+async def _next_line(stdout: asyncio.StreamReader) -> bytes:
+    try:
+        return await stdout.readline()
+    except ValueError:
+        raise ToolError(f"it sent a message of more than {_LARGEST // 1_000_000} MB") from None
+
+
+async def _speak(process: asyncio.subprocess.Process, sending: Any) -> None:
+    """Tell the program what it is sent; once it has ended, that shows in what it says no more."""
+    assert process.stdin is not None
+    async with sending:
+        async for message in sending:
+            line = message.message.model_dump_json(by_alias=True, exclude_none=True) + "\n"
+            with suppress(ConnectionError):
+                process.stdin.write(line.encode())
+                await process.stdin.drain()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Close its input, then ask it, then make it."""
+    assert process.stdin is not None
+    process.stdin.close()
+    for number in (None, signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+        if number is not None:
+            _signal(process, number)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVING_SECONDS):
+                await process.wait()
+                break
+    _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))  # what it left running
+
+
+def _signal(process: asyncio.subprocess.Process, number: int) -> None:
+    """Send a signal to the program and to what it has started."""
+    with suppress(ProcessLookupError, PermissionError):
+        if os.name == "posix":
+            os.killpg(process.pid, number)
+        elif process.returncode is None:
+            process.send_signal(number)
+
+
+class LastWords:
+    """Reads a pipe to its end in a thread, so that no program waits for it and nothing of it reaches the terminal."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[bytes] = deque(maxlen=_KEPT)
+        reading, writing = os.pipe()
+        self.pipe: IO[str] = os.fdopen(writing, "w", encoding="utf-8")
+        """What the program gets as its standard error."""
+        self._reader = threading.Thread(target=self._read, args=(reading,), name="signoff mcp stderr", daemon=True)
+        self._reader.start()
+
+    def close(self) -> None:
+        """Close our end; the thread ends with the last process that has the other."""
+        self.pipe.close()
+
+    @property
+    def told(self) -> str:
+        """The last of it in one line, without anything that a terminal would act on."""
+        text = b"".join(self._pieces).decode("utf-8", "replace")
+        line = " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())
+        return line[-_TOLD:]
+
+    def _read(self, reading: int) -> None:
+        with os.fdopen(reading, "rb", buffering=0) as pipe:
+            while piece := pipe.read(4096):
+                self._pieces.append(piece)
