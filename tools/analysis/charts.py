@@ -1,4 +1,4 @@
-"""Drawing: charts of what a query found, with matplotlib and without its global state."""
+"""Charts of what a query found, drawn with matplotlib without its global state, and kept with the query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking: SQL to the guard, which answers from a process of its own."""
+"""SQL asked of tables: it is sent to a process of its own, which answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from signoff.errors import QueryRefused
-from signoff.tools.analysis import query_process as guard
+from signoff.tools.analysis import query_process as query_process
 
 Value = int | float | str | None
 """What stands in a cell of a result; bytes are shown as text."""
@@ -88,11 +88,11 @@ def ask(
 
 
 def _run(request: dict[str, Any], limits: QueryLimits) -> dict[str, Any]:
-    """What the guard's process says. It has no environment, no packages, and no file that it could write."""
+    """What the query_process's process says. It has no environment, no packages, and no file that it could write."""
     kept = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}  # Windows starts nothing without
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-B", guard.__file__],
+            [sys.executable, "-I", "-S", "-B", query_process.__file__],
             input=json.dumps(request).encode(),
             capture_output=True,
             env=kept,

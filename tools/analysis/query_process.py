@@ -1,6 +1,6 @@
-"""The guard: one read-only answer from the tables of one SQLite file, in a process of its own.
+"""One read-only answer from the tables of one SQLite file, in a process of its own.
 
-It is started as `python -I -S guard.py`, so it uses the standard library only. What is asked may come from a model
+It is started by its path with `python -I -S`, so it uses the standard library only. What is asked may come from a model
 that read hostile text. SQLite reads the file only, an authorizer lets pass nothing but reading the named tables with
 listed functions, and limits of the process hold what SQLite does not bound.
 """

@@ -1,4 +1,4 @@
-"""Grids: what a file of tables holds, before columns have names and types."""
+"""Files of tables as rows and titles: CSV, JSON, Parquet and Excel, before columns have names and types."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def read_grids(name: str, raw: bytes) -> list[Grid]:
     read = _READERS[_KIND_OF[suffix]]
     if not raw.strip():
         raise Unreadable("empty")
-    with damage_named():
+    with unreadable_if_damaged():
         grids = read("\t" if suffix in (".tsv", ".tab") else "", raw)
     if not grids:
         raise Unreadable(_NO_ROWS)
@@ -72,7 +72,7 @@ def read_grids(name: str, raw: bytes) -> list[Grid]:
 
 
 @contextmanager
-def damage_named() -> Iterator[None]:
+def unreadable_if_damaged() -> Iterator[None]:
     """Tell as Unreadable whatever a file makes a format's library raise, also while its rows are gone through."""
     try:
         yield

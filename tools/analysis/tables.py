@@ -1,4 +1,4 @@
-"""Loading: the tables of a folder, or of some files, kept up to date and asked with SQL."""
+"""The tables of a folder, or of some files, kept up to date and asked with SQL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Final
 from signoff.errors import MissingExtra, QueryRefused, SourcesMissing, UnknownTable, Unreadable
 from signoff.tools.analysis.columns import find_shape
 from signoff.tools.analysis.query import QueryLimits, QueryResult, ask
-from signoff.tools.analysis.spreadsheets import damage_named, holds_tables, read_grids
+from signoff.tools.analysis.spreadsheets import holds_tables, read_grids, unreadable_if_damaged
 from signoff.tools.analysis.store import Reading, Store, Table
 from signoff.tools.search.folder import Found, Skipped, list_files, read_bytes
 
@@ -118,7 +118,7 @@ class Tables:
                 return None
             shaped = []
             for grid in read_grids(file.name, raw):
-                with damage_named():
+                with unreadable_if_damaged():
                     shape = find_shape(grid, most_rows=self._load.rows, most_columns=self._load.columns)
                 shaped.append((grid, shape))
             return Reading(file.name, mark, tuple(shaped))
@@ -129,7 +129,7 @@ class Tables:
 
     def _keep(self, reading: Reading) -> None:
         try:
-            with damage_named():
+            with unreadable_if_damaged():
                 self._store.put(reading)
         except Unreadable as error:
             self._store.put(Reading(reading.file, "" if error.passing else reading.mark, problem=error.reason))

@@ -1,4 +1,4 @@
-"""The Broker: what the run's process has of it, which is where it listens and what it may be asked, and no secret."""
+"""What a run has of the broker of secrets: where it listens, and clients whose requests go through it; no secret."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ class _Through(httpx2.BaseTransport):
         try:
             response = self._inner[proxy].handle_request(_plain(request))
         except httpx2.TransportError as error:
-            raise _told(self._broker, request, error) from error
+            raise _explained(self._broker, request, error) from error
         assert isinstance(response.stream, httpx2.SyncByteStream)
         response.stream = _Content(response.stream, self._broker, request)
         return response
@@ -251,7 +251,7 @@ class _AsyncThrough(httpx2.AsyncBaseTransport):
         try:
             response = await self._inner[proxy].handle_async_request(_plain(request))
         except httpx2.TransportError as error:
-            raise await asyncio.to_thread(_told, self._broker, request, error) from error
+            raise await asyncio.to_thread(_explained, self._broker, request, error) from error
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = _AsyncContent(response.stream, self._broker, request)
         return response
@@ -271,7 +271,7 @@ class _Content(httpx2.SyncByteStream):
         try:
             yield from self._inner
         except httpx2.TransportError as error:
-            raise _told(self._broker, self._request, error) from error
+            raise _explained(self._broker, self._request, error) from error
 
     def close(self) -> None:
         self._inner.close()
@@ -286,7 +286,7 @@ class _AsyncContent(httpx2.AsyncByteStream):
             async for chunk in self._inner:
                 yield chunk
         except httpx2.TransportError as error:
-            raise await asyncio.to_thread(_told, self._broker, self._request, error) from error
+            raise await asyncio.to_thread(_explained, self._broker, self._request, error) from error
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -303,7 +303,7 @@ def _plain(request: httpx2.Request) -> httpx2.Request:
     )
 
 
-def _told(broker: Broker, request: httpx2.Request, error: httpx2.TransportError) -> httpx2.TransportError:
+def _explained(broker: Broker, request: httpx2.Request, error: httpx2.TransportError) -> httpx2.TransportError:
     """What happened: if the broker ended, that it did."""
     if isinstance(error, httpx2.TimeoutException) or not broker.has_ended():
         return error

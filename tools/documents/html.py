@@ -1,4 +1,4 @@
-"""Markup: HTML and Markdown to blocks."""
+"""HTML and Markdown to blocks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FOOTNOTE = re.compile(r"\[\^[\w.-]+\]")
 _NOTE = re.compile(r"^\[\^[\w.-]+\]:[ \t]*", re.MULTILINE)
 _CONTAINER = re.compile(r"^[ \t]*:{3,}.*$", re.MULTILINE)
 _ALERT = re.compile(r"^(\s*>\s*)\[!\w+\]\s*$", re.MULTILINE)
-_WALL = 400
+_DEEPEST = 400
 """Elements nested deeper than this are read as one run of text."""
 
 
@@ -157,7 +157,7 @@ class _Flow:
             elif tag == "pre" or (tag == "table" and _is_data(node)) or tag in _HEADINGS:
                 yield from self._whole(node)
                 passed = node
-            elif depth > _WALL:
+            elif depth > _DEEPEST:
                 self._words.append("".join(node.itertext()))
                 passed = node
             else:

@@ -1,4 +1,4 @@
-"""Readers: what kind of document a file is, and its text."""
+"""What kind of document a file is, and its text."""
 
 from __future__ import annotations
 

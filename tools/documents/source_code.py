@@ -1,4 +1,4 @@
-"""Programs: source code and notebooks to blocks; what they say in words is prose, the rest is code."""
+"""Source code and notebooks to blocks; what they say in words is prose, the rest is code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables: rows and records as lines that read by themselves."""
+"""CSV and JSON to blocks: rows and records as lines that read by themselves."""
 
 from __future__ import annotations
 

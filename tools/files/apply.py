@@ -1,4 +1,4 @@
-"""Changes of files: what a patch makes of them, all of it or nothing; and the patch that makes a change."""
+"""What a patch makes of files, all of it or nothing; and the patch that makes a change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking changes out of a workspace copy: the action that applies to the project exactly the patch that was seen."""
+"""The action that applies to a project exactly the patch of a run's copy that a person was shown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from signoff.tools.files.display import as_block, as_code, count_lines, list_cha
 from signoff.tools.files.project import Project, WorkCopy, read_version, write_version
 from signoff.tools.storage.atomic import sync_folder
 from signoff.tools.storage.blobs import Blobs
-from signoff.tools.storage.confined_folder import Inside, lies_in
+from signoff.tools.storage.confined_folder import ConfinedFolder, lies_in
 
 NAME: Final = "apply_to_project"
 LONGEST: Final = 200_000
@@ -83,7 +83,7 @@ def keep_changes(copy: WorkCopy, blobs: Blobs) -> Changes | None:
     for change in changes:
         if change.after:
             blobs.keep(change.after.raw)
-    copy.note_taken(changes)
+    copy.note_proposed(changes)
     files = tuple(Touched(path=one.path, before=_digest(one.before), after=_digest(one.after)) for one in changes)
     return Changes(
         changes=blobs.keep(_written(str(copy.project), patch, files)),
@@ -137,7 +137,7 @@ class _Applying:
 
     def __init__(self, project: Project, blobs: Blobs) -> None:
         self.project, self.blobs = project, blobs
-        self.inside = Inside(project.folder)
+        self.inside = ConfinedFolder(project.folder)
 
     def call(self, changes: Changes, _key: str) -> Mapping[str, Any]:
         """Files that are already as they shall be stay, so that a call that was killed is finished by the next."""

@@ -16,7 +16,7 @@ from signoff.errors import FileRefused, ProjectUnusable
 from signoff.tools.files.apply import Version
 from signoff.tools.files.patch import check_name
 from signoff.tools.git.repository import BASE, Repository
-from signoff.tools.storage.confined_folder import Inside, stays_inside
+from signoff.tools.storage.confined_folder import ConfinedFolder, stays_inside
 
 Files = dict[str, tuple[str, bool]]
 """By path: the digest of a file and whether it is executable."""
@@ -102,7 +102,7 @@ def copy_folder(folder: Path, target: Path, limits: ProjectLimits) -> tuple[File
         found.append((path, seen))
         size += seen.st_size
         _check_size(folder, len(found), size, limits)
-    source = Inside(folder)
+    source = ConfinedFolder(folder)
     for path, seen in found:
         try:
             raw = source.read(path, largest=int(limits.megabytes * 1e6))

@@ -1,4 +1,4 @@
-"""Edits: one piece of a text is replaced, if it stands there once; otherwise a clear word on where it may be."""
+"""One piece of a text replaced, if it stands there once; and how a file's text is read and written as it was."""
 
 from __future__ import annotations
 

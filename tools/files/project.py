@@ -22,7 +22,7 @@ from signoff.tools.files.patch import check_name
 from signoff.tools.git.command import has_git
 from signoff.tools.git.repository import Repository
 from signoff.tools.storage.atomic import explain, write_whole
-from signoff.tools.storage.confined_folder import Entry, Inside, is_part
+from signoff.tools.storage.confined_folder import ConfinedFolder, Entry, is_part
 from signoff.tools.storage.workspaces import Workspaces
 
 _LISTED: Final = 200_000
@@ -82,7 +82,7 @@ class WorkCopy:
         start = f"{self.name}/"
         found = [
             Entry(entry.path.removeprefix(start), entry.kind, entry.size, entry.stamp, entry.executable)
-            for entry in Inside(self.workspace).list(most=_LISTED)
+            for entry in ConfinedFolder(self.workspace).list(most=_LISTED)
             if entry.path.startswith(start) and entry.kind == "file"
         ]
         known = self.base.files
@@ -96,17 +96,19 @@ class WorkCopy:
 
     def read(self, path: str) -> Version | None:
         """A file of the copy, not too large to be shown and changed; None if there is none."""
-        return read_version(Inside(self.workspace), f"{self.name}/{check_name(path)}", self.limits.file_megabytes)
+        return read_version(
+            ConfinedFolder(self.workspace), f"{self.name}/{check_name(path)}", self.limits.file_megabytes
+        )
 
     def read_any(self, path: str) -> Version | None:
-        return read_version(Inside(self.workspace), f"{self.name}/{path}", self.limits.megabytes)
+        return read_version(ConfinedFolder(self.workspace), f"{self.name}/{path}", self.limits.megabytes)
 
     def write(self, path: str, version: Version | None) -> None:
         """Put a file into the copy, or take it away."""
         path = check_name(path)
         if why := self.base.keeps(path):
             raise FileRefused(path, f"it was left out of the copy ({why}), and stays as it is.")
-        write_version(Inside(self.workspace), f"{self.name}/{path}", version, self.limits, above=1)
+        write_version(ConfinedFolder(self.workspace), f"{self.name}/{path}", version, self.limits, above=1)
 
     def changes(self) -> tuple[Change, ...]:
         """What was changed since it was copied; FileRefused where the project itself was changed meanwhile."""
@@ -117,10 +119,10 @@ class WorkCopy:
             after = self.read_any(path) if path in now else None
             if (after and after.digest) == (known and known[0]):
                 continue
-            before = read_version(Inside(self.project), path, self.limits.file_megabytes)
+            before = read_version(ConfinedFolder(self.project), path, self.limits.file_megabytes)
             if before == after:
                 continue  # taken out already
-            if (before and before.digest) != (known and known[0]) and not self._was_taken(before):
+            if (before and before.digest) != (known and known[0]) and not self._was_proposed(before):
                 raise FileRefused(
                     path, "in the project it is not what was copied: it was changed since, or is not committed there."
                 )
@@ -129,7 +131,7 @@ class WorkCopy:
             changed.append(Change(path, before, after))
         return tuple(changed)
 
-    def note_taken(self, changes: Iterable[Change]) -> None:
+    def note_proposed(self, changes: Iterable[Change]) -> None:
         """Remember what is proposed for the project: found there later, it is no change by somebody else."""
         folder = self.kept / "taken"
         folder.mkdir(exist_ok=True)
@@ -137,7 +139,7 @@ class WorkCopy:
             if change.after:
                 (folder / change.after.digest).touch()
 
-    def _was_taken(self, version: Version | None) -> bool:
+    def _was_proposed(self, version: Version | None) -> bool:
         return version is not None and (self.kept / "taken" / version.digest).exists()
 
     def _ignored(self, paths: list[str], found: list[Entry]) -> frozenset[str]:
@@ -206,7 +208,7 @@ class Project:
         staging.mkdir(parents=True, mode=0o700)
         try:
             if self.is_git and has_git():
-                repository = Repository.take(self.folder, copy.kept / "git")
+                repository = Repository.copy_of(self.folder, copy.kept / "git")
                 files, left_out = copy_commit(repository, staging, self.limits, self.folder)
             elif self.is_git:
                 raise ProjectUnusable(self.folder, "it is a git repository, and there is no git program. Install git.")
@@ -235,7 +237,7 @@ def _above(path: str) -> Iterator[str]:
     return (path[:at] for at, sign in enumerate(path) if sign == "/")
 
 
-def read_version(inside: Inside, path: str, megabytes: float) -> Version | None:
+def read_version(inside: ConfinedFolder, path: str, megabytes: float) -> Version | None:
     """A file, or None if there is none; FileRefused if it is something else or too large."""
     entry = look_up(inside, path)
     if entry is None:
@@ -243,7 +245,7 @@ def read_version(inside: Inside, path: str, megabytes: float) -> Version | None:
     return Version(inside.read(path, largest=int(megabytes * 1e6)), entry)
 
 
-def look_up(inside: Inside, path: str) -> bool | None:
+def look_up(inside: ConfinedFolder, path: str) -> bool | None:
     """Whether the file is executable; None if there is none. FileRefused if a link is on the way to it."""
     here = inside.root
     parts = path.split("/")
@@ -263,7 +265,7 @@ def look_up(inside: Inside, path: str) -> bool | None:
 
 
 def write_version(
-    inside: Inside,
+    inside: ConfinedFolder,
     path: str,
     version: Version | None,
     limits: ProjectLimits,

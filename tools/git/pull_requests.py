@@ -99,7 +99,7 @@ class GitHub:
         if not 200 <= answer.status_code < 300:
             # With 5xx it may have been opened all the same; with all else GitHub says why it was not.
             raise ForgeFailed(
-                "GitHub", _told(answer), sure=reading or answer.status_code < 500, status=answer.status_code
+                "GitHub", _refusal(answer), sure=reading or answer.status_code < 500, status=answer.status_code
             )
         try:
             return answer.json()
@@ -121,7 +121,7 @@ def _pull(told: Any) -> Pull | None:
         return None
 
 
-def _told(answer: httpx2.Response) -> str:
+def _refusal(answer: httpx2.Response) -> str:
     """What GitHub says of a request that it refused."""
     said = ""
     try:

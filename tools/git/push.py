@@ -1,4 +1,4 @@
-"""Branches that are to be pushed: bound to a commit and to the patch that was shown, and pushed once."""
+"""Remotes, and the branches pushed to them: bound to a commit and to the patch that was shown, and pushed once."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Repository:
         self.git_dir = git_dir
 
     @classmethod
-    def take(cls, project: Path, git_dir: Path, *, depth: int = DEPTH) -> Repository:
+    def copy_of(cls, project: Path, git_dir: Path, *, depth: int = DEPTH) -> Repository:
         """A copy of the project's committed state and last commits; ProjectUnusable if it has none."""
         try:
             partial = _ask(

@@ -1,4 +1,4 @@
-"""Snapshots: the files of a workspace copy as a tree of git, made without git ever looking at them."""
+"""The files of a workspace copy as a tree of git, made without git ever looking at them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The roster: a file of servers, in the form that other programs read too, with the risks of their tools."""
+"""The files of MCP: servers, in the form that other programs read too, and the tools of theirs that were accepted."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ Standing = Literal["new", "accepted", "changed", "gone", "unusable"]
 """How a tool stands: offered and not accepted, as it was accepted, offered otherwise, no longer offered, of no use."""
 
 
-class _Kept(BaseModel):
+class _AcceptedTool(BaseModel):
     """One accepted tool in the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
@@ -148,7 +148,7 @@ class Accepted:
     def _read(self, server: str, name: str, kept: Any) -> McpTool:
         what = f"The tool {name!r} of the MCP server {server!r} in {str(self.path)!r}"
         try:
-            read = _Kept.model_validate(kept)
+            read = _AcceptedTool.model_validate(kept)
         except ValidationError as error:
             raise Tampered(what) from error
         tool = McpTool(name=name, description=read.description, schema=read.arguments)

@@ -1,4 +1,4 @@
-"""Links: the one session with a server that a process has, opened by the first call and again after it ended."""
+"""The one session with a server that a process has, opened by the first call and again after it ended."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _KEY = "signoff/idempotency-key"
 
 
 @dataclass
-class _Marks:
+class _SessionState:
     """What becomes of a session, from its first moment."""
 
     leave: asyncio.Event = field(default_factory=asyncio.Event)
@@ -55,22 +55,22 @@ class _Marks:
 
 
 @dataclass
-class _Live:
+class _OpenSession:
     """A session that was opened."""
 
     opened: Opened
-    keeper: asyncio.Task[None]
-    marks: _Marks
+    holder: asyncio.Task[None]
+    state: _SessionState
     asked: int = 0
     """How many calls wait for their answers."""
 
 
-class Link:
+class Connection:
     """Calls tools of one server. Everything in it happens in the loop of the sessions."""
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
-        self._live: _Live | None = None
+        self._live: _OpenSession | None = None
         self._opening = asyncio.Lock()
         self._endings, self._rests_until = 0, 0.0
 
@@ -98,8 +98,8 @@ class Link:
         """End the session, and the program if there is one."""
         live, self._live = self._live, None
         if live is not None:
-            live.marks.leave.set()
-            await asyncio.wait([live.keeper], timeout=_CLOSING_SECONDS)
+            live.state.leave.set()
+            await asyncio.wait([live.holder], timeout=_CLOSING_SECONDS)
 
     async def _call_once(self, tool: McpTool, arguments: Mapping[str, Any], key: str) -> CallToolResult:
         name, server = tool.name, self._peer.name
@@ -117,7 +117,7 @@ class Link:
         self._endings = 0
         return result
 
-    async def _ask(self, live: _Live, tool: McpTool, arguments: Mapping[str, Any], key: str) -> CallToolResult:
+    async def _ask(self, live: _OpenSession, tool: McpTool, arguments: Mapping[str, Any], key: str) -> CallToolResult:
         """Send the call and wait; a call that takes too long is taken back."""
         from anyio import BrokenResourceError, ClosedResourceError
         from mcp import McpError, types
@@ -142,7 +142,7 @@ class Link:
             why = f"the connection broke ({error})"
             raise (McpNotCalled(server, name, why) if error.surely_not else McpLost(server, name, why)) from error
         except McpError as error:
-            if live.marks.ended:
+            if live.state.ended:
                 await self._drop(live)
                 raise McpLost(server, name, f"the server ended before it answered ({error})") from error
             if error.error.code == _FORGOTTEN:
@@ -160,33 +160,33 @@ class Link:
             await _take_back(live.opened.session, sent, "nobody waits for it any more")
             raise
 
-    async def _open(self) -> _Live:
+    async def _open(self) -> _OpenSession:
         """The session, opened if there is none, with what the server offers now."""
         async with self._opening:
             live = self._live
-            if live is not None and live.marks.ended:
+            if live is not None and live.state.ended:
                 await self._drop(live)
                 live = None
             if live is None:
                 live = await self._opened()
-            if live.marks.changed:
+            if live.state.changed:
                 await self._look_again(live)
             return live
 
-    async def _look_again(self, live: _Live) -> None:
+    async def _look_again(self, live: _OpenSession) -> None:
         """Ask for the tools that the server offers otherwise now; until it says which, none of them is called."""
-        live.marks.changed = False
+        live.state.changed = False
         try:
             async with asyncio.timeout(self._peer.server.start_seconds):
                 live.opened = Opened(live.opened.session, await list_tools(live.opened.session))
         except BaseException as error:
-            live.marks.change()
+            live.state.change()
             if not isinstance(error, Exception):
                 raise
             why = "it says that its tools have changed, and does not say how"
             raise McpUnusable(self._peer.name, f"{why} ({type(error).__name__})") from error
 
-    async def _opened(self) -> _Live:
+    async def _opened(self) -> _OpenSession:
         wait = self._rests_until - time.monotonic()
         if self._endings >= _MOST_ENDINGS and wait > 0:
             raise McpUnusable(
@@ -195,43 +195,43 @@ class Link:
         if self._endings:
             await asyncio.sleep(_FIRST_PAUSE * 2 ** min(self._endings, _MOST_ENDINGS))
         ready: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
-        marks = _Marks()
-        keeper = asyncio.create_task(self._keep(ready, marks))
+        state = _SessionState()
+        holder = asyncio.create_task(self._keep(ready, state))
         try:
             opened = await ready
         except asyncio.CancelledError:
-            keeper.cancel()
+            holder.cancel()
             raise
         except McpUnusable:
             self._count_ending()
             raise
-        self._live = _Live(opened, keeper, marks)
+        self._live = _OpenSession(opened, holder, state)
         return self._live
 
-    async def _keep(self, ready: asyncio.Future[Opened], marks: _Marks) -> None:
+    async def _keep(self, ready: asyncio.Future[Opened], state: _SessionState) -> None:
         """Hold the session open in one task from its beginning to its end, as its library wants it."""
         try:
-            async with open_session(self._peer, on_end=marks.end, on_change=marks.change) as opened:
+            async with open_session(self._peer, on_end=state.end, on_change=state.change) as opened:
                 ready.set_result(opened)
-                await marks.leave.wait()
+                await state.leave.wait()
         except (McpUnusable, MissingExtra) as error:
             if not ready.done():
                 ready.set_exception(error)
         except BaseExceptionGroup as error:
-            marks.error = error
+            state.error = error
         finally:
-            marks.end()
-            marks.gone.set()
+            state.end()
+            state.gone.set()
             if not ready.done():
                 ready.cancel()
 
-    async def _drop(self, live: _Live) -> None:
+    async def _drop(self, live: _OpenSession) -> None:
         """Leave a session that has ended."""
         if self._live is live:
             self._live = None
             self._count_ending()
-        live.marks.leave.set()
-        await asyncio.wait([live.keeper], timeout=_CLOSING_SECONDS)
+        live.state.leave.set()
+        await asyncio.wait([live.holder], timeout=_CLOSING_SECONDS)
 
     def _count_ending(self) -> None:
         self._endings += 1
@@ -253,15 +253,15 @@ class _Broken(Exception):
         super().__init__(f"{type(error).__name__}: {error}"[:300] if error is not None else "it was closed")
 
 
-async def _while_open(live: _Live, asking: Coroutine[Any, Any, CallToolResult]) -> CallToolResult:
+async def _while_open(live: _OpenSession, asking: Coroutine[Any, Any, CallToolResult]) -> CallToolResult:
     """The answer; _Broken if the session closes before it comes, of which its library tells nobody who waits."""
-    answer, gone = asyncio.ensure_future(asking), asyncio.ensure_future(live.marks.gone.wait())
+    answer, gone = asyncio.ensure_future(asking), asyncio.ensure_future(live.state.gone.wait())
     live.asked += 1
     try:
         await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
         if answer.done():
             return answer.result()
-        raise _Broken(live.marks.error, alone=live.asked == 1)
+        raise _Broken(live.state.error, alone=live.asked == 1)
     finally:
         live.asked -= 1
         answer.cancel()
@@ -281,12 +281,12 @@ async def _take_back(session: ClientSession, sent: list[str | int], reason: str)
                 await session.send_notification(notification)
 
 
-_links: dict[tuple[int, str], Link] = {}
+_connections: dict[tuple[int, str], Connection] = {}
 
 
-async def link_to(peer: Peer) -> Link:
-    """The link to this server that the process has."""
-    if not _links:
+async def connection_to(peer: Peer) -> Connection:
+    """The connection to this server that the process has."""
+    if not _connections:
         atexit.register(close_servers)
     server = peer.server
     reached = [list(server.command), dict(server.env), str(server.cwd), server.url]
@@ -298,18 +298,18 @@ async def link_to(peer: Peer) -> Link:
         server.limits.seconds,
         server.start_seconds,
     ]
-    return _links.setdefault((os.getpid(), canonical_json(how)), Link(peer))
+    return _connections.setdefault((os.getpid(), canonical_json(how)), Connection(peer))
 
 
 def close_servers() -> None:
     """End every session, and the programs that were started; the next call opens a new one."""
-    mine = [key for key in _links if key[0] == os.getpid()]
+    mine = [key for key in _connections if key[0] == os.getpid()]
     if not mine:
         return
-    links = [_links.pop(key) for key in mine]
+    connections = [_connections.pop(key) for key in mine]
 
     async def close() -> None:
-        await asyncio.gather(*(link.close() for link in links))
+        await asyncio.gather(*(connection.close() for connection in connections))
 
     with suppress(TimeoutError):
         submit(close()).result(2 * _CLOSING_SECONDS)

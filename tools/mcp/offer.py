@@ -1,4 +1,4 @@
-"""Offers: what a server says its tools are. All of it is the server's text, pinned by a digest once it is accepted."""
+"""What a server says: its tools, pinned by a digest once they are accepted, and the results of calls as text."""
 
 from __future__ import annotations
 
@@ -119,16 +119,16 @@ def _say(block: Any, blobs: Blobs) -> str:
     if block.type == "text":
         return str(block.text)
     if block.type in ("image", "audio"):
-        return _kept(block.type, block.mimeType, block.data, blobs)
+        return _keep_file(block.type, block.mimeType, block.data, blobs)
     if block.type == "resource_link":
         return f"[link to {block.name}: {block.uri} {block.mimeType or ''}".rstrip() + "]"
     resource = block.resource
     if hasattr(resource, "text"):
         return f"[{resource.uri}]\n{resource.text}"
-    return _kept(f"file {resource.uri}", resource.mimeType or "of no known type", resource.blob, blobs)
+    return _keep_file(f"file {resource.uri}", resource.mimeType or "of no known type", resource.blob, blobs)
 
 
-def _kept(what: str, kind: str, data: str, blobs: Blobs) -> str:
+def _keep_file(what: str, kind: str, data: str, blobs: Blobs) -> str:
     if len(data) > _LARGEST * 4 / 3:
         return f"[{what}, {kind}: not kept, it is larger than {_LARGEST // 1_000_000} MB]"
     try:

@@ -1,4 +1,4 @@
-"""Schemas: arguments checked against a JSON Schema that somebody else wrote, and kept exactly as they were given."""
+"""Arguments checked against a JSON Schema that somebody else wrote, and kept exactly as they were given."""
 
 from __future__ import annotations
 

@@ -90,20 +90,20 @@ async def open_session(
 
     keep_quiet()
 
-    async def heed(message: Any) -> None:
+    async def on_message(message: Any) -> None:
         if isinstance(getattr(message, "root", None), types.ToolListChangedNotification):
             on_change()
 
-    words = LastWords()
+    stderr = StandardError()
     began = False
     try:
         async with AsyncExitStack() as stack:
-            connect = _reached(peer) if peer.server.url else _started(peer, words)
+            connect = _over_http(peer) if peer.server.url else _as_program(peer, stderr)
             read, write = await stack.enter_async_context(connect)
             session = ClientSession(
                 cast(Any, Incoming(read, on_end)),
                 cast(Any, Outgoing(write)),
-                message_handler=heed,
+                message_handler=on_message,
                 client_info=types.Implementation(name="signoff", version="1"),
             )
             await stack.enter_async_context(session)
@@ -115,9 +115,9 @@ async def open_session(
     except Exception as error:
         if began:
             raise
-        raise McpUnusable(peer.name, _problem(error, peer.server), words.told) from error
+        raise McpUnusable(peer.name, _problem(error, peer.server), stderr.told) from error
     finally:
-        words.close()
+        stderr.close()
 
 
 async def list_tools(session: ClientSession) -> Offer:
@@ -133,17 +133,17 @@ def _tool_of(tool: Any) -> McpTool:
 
 
 @asynccontextmanager
-async def _started(peer: Peer, words: LastWords) -> AsyncIterator[tuple[Any, Any]]:
+async def _as_program(peer: Peer, stderr: StandardError) -> AsyncIterator[tuple[Any, Any]]:
     """The streams of a server that is a program."""
     server, broker = peer.server, _broker_of(peer)
     way = broker.environment_for(tool_name(peer.name)) if broker is not None else {}
     env = clean_environment(**_filled(server.env), **way)
-    async with run_program(server.command, env=env, cwd=server.cwd, errors=words.pipe) as streams:
+    async with run_program(server.command, env=env, cwd=server.cwd, errors=stderr.pipe) as streams:
         yield streams
 
 
 @asynccontextmanager
-async def _reached(peer: Peer) -> AsyncIterator[tuple[Any, Any]]:
+async def _over_http(peer: Peer) -> AsyncIterator[tuple[Any, Any]]:
     """The streams of a server that is reached over HTTP."""
     import httpx
     from mcp.client.streamable_http import streamable_http_client
@@ -360,7 +360,7 @@ def _signal(process: asyncio.subprocess.Process, number: int) -> None:
             process.send_signal(number)
 
 
-class LastWords:
+class StandardError:
     """Reads a pipe to its end in a thread, so that no program waits for it and nothing of it reaches the terminal."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from signoff.concurrency import run, submit
 from signoff.errors import ActionFailed, McpLost, McpNotAccepted, McpNotCalled, TeamError
 from signoff.tools.action import Action, LoopRisk
 from signoff.tools.mcp.config import Accepted
-from signoff.tools.mcp.connection import link_to
+from signoff.tools.mcp.connection import connection_to
 from signoff.tools.mcp.offer import McpTool, Offer, say_result
 from signoff.tools.mcp.schema import Given, arguments_of, misfit
 from signoff.tools.mcp.server import McpServer, check_names, fits
@@ -90,8 +90,8 @@ class _Source:
 
     async def ask(self, arguments: Mapping[str, Any], *, key: str = "", again: bool) -> CallToolResult:
         """Call it, in the loop of the sessions."""
-        link = await link_to(self.peer)
-        return await link.call(self.tool, arguments, key=key, again=again)
+        connection = await connection_to(self.peer)
+        return await connection.call(self.tool, arguments, key=key, again=again)
 
     def say(self, result: CallToolResult) -> str:
         return say_result(result, self.blobs, self.peer.server.limits.characters)

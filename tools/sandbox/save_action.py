@@ -1,4 +1,4 @@
-"""Saving: the action that takes a file out of a workspace, just as it was when that was proposed."""
+"""The action that saves a file of a workspace, just as it was when that was proposed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from signoff.errors import ActionFailed, BlobMissing, FileRefused
 from signoff.tools.action import Action, Touches
 from signoff.tools.files.display import as_block, as_code, make_visible
 from signoff.tools.storage.blobs import Blobs
-from signoff.tools.storage.confined_folder import Inside, lies_in, parts
+from signoff.tools.storage.confined_folder import ConfinedFolder, lies_in, parts
 from signoff.tools.storage.workspaces import Workspaces
 
 NAME: Final = "save_from_workspace"
@@ -84,7 +84,7 @@ class _Saving:
             raise ValueError("it takes a path and a destination, both of them and nothing else")
         path = str(values["path"]).removeprefix("/work/")
         try:
-            raw = Inside(self.workspaces.current()).read(path)
+            raw = ConfinedFolder(self.workspaces.current()).read(path)
         except FileRefused as error:
             raise ValueError(f"the file of the workspace cannot be read: {error}") from error
         return {**values, "path": path, "sha256": self.blobs.keep(raw), "size": len(raw)}
@@ -93,7 +93,7 @@ class _Saving:
         """Write the bytes that were meant when it was proposed."""
         try:
             self._check(saved)
-            Inside(self.base).write(saved.destination, self._content(saved), lasting=True)
+            ConfinedFolder(self.base).write(saved.destination, self._content(saved), lasting=True)
         except FileRefused as error:
             raise ActionFailed(NAME, f"{error} in {str(self.base)!r}. Nothing was changed.") from error
         return self._result(saved)
@@ -134,7 +134,7 @@ class _Saving:
     def _there(self, path: str) -> bytes | None:
         """The file that is there now; None if there is none that could be it."""
         try:
-            return Inside(self.base).read(path)
+            return ConfinedFolder(self.base).read(path)
         except FileRefused as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return None

@@ -21,7 +21,7 @@ from signoff.tools.sandbox.monty import Monty
 from signoff.tools.sandbox.sandbox import Backend, Finished, Job, SandboxLimits
 from signoff.tools.sandbox.save_action import save_from_workspace
 from signoff.tools.storage.blobs import Blobs
-from signoff.tools.storage.confined_folder import Entry, Inside
+from signoff.tools.storage.confined_folder import ConfinedFolder, Entry
 from signoff.tools.storage.workspaces import Workspaces
 from signoff.tools.tool import Tool, tool
 
@@ -190,7 +190,9 @@ def _describe(given: Mapping[str, Path], limits: SandboxLimits, door: Path | Non
 def _files(workspace: Path, limits: SandboxLimits) -> dict[str, Entry]:
     """The files of a workspace; empty if they are too many, which the job is then told."""
     try:
-        return {entry.path: entry for entry in Inside(workspace).list(most=limits.files) if entry.kind == "file"}
+        return {
+            entry.path: entry for entry in ConfinedFolder(workspace).list(most=limits.files) if entry.kind == "file"
+        }
     except FileRefused:
         return {}
 

@@ -12,7 +12,7 @@ from signoff.errors import FileRefused
 from signoff.tools.sandbox.bubblewrap.user import acting_as
 from signoff.tools.sandbox.sandbox import MB, Ended, Job, SandboxLimits
 from signoff.tools.storage.atomic import explain
-from signoff.tools.storage.confined_folder import Entry, Inside, is_part, stays_inside, walk
+from signoff.tools.storage.confined_folder import ConfinedFolder, Entry, is_part, stays_inside, walk
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -29,7 +29,7 @@ def copy_in(workspace: Path, folder: int, limits: SandboxLimits, user: int | Non
     writing.
     """
     try:
-        entries = [entry for entry in Inside(workspace).list(most=limits.files) if not _is_being_written(entry)]
+        entries = [entry for entry in ConfinedFolder(workspace).list(most=limits.files) if not _is_being_written(entry)]
         total = _room(entries)
         if total > limits.disk_mb * MB:
             raise FileRefused(str(workspace), f"it takes {total:,} bytes, and {limits.disk_mb} MB are allowed")
@@ -107,7 +107,7 @@ def _bring_back(folder: int, before: Mapping[str, Entry], workspace: Path, limit
         after = {entry.path: entry for entry in _limited(folder, limits)}
     except OSError as error:  # such as a path that is longer than the system takes
         raise FileRefused(".", f"it cannot be looked through: {explain(error)}") from error
-    inside, left = Inside(workspace), list[str]()
+    inside, left = ConfinedFolder(workspace), list[str]()
     for path in sorted(before.keys() - after.keys(), reverse=True):
         with suppress(FileRefused):  # another tool of the run may have put something there
             inside.remove(path)
@@ -139,14 +139,14 @@ def _limited(folder: int, limits: SandboxLimits) -> list[Entry]:
     return entries
 
 
-def _clear(inside: Inside, path: str, before: Mapping[str, Entry]) -> None:
+def _clear(inside: ConfinedFolder, path: str, before: Mapping[str, Entry]) -> None:
     """Remove what was there under this name, with what was in it."""
     for old in sorted((name for name in before if name == path or name.startswith(f"{path}/")), reverse=True):
         with suppress(FileRefused):
             inside.remove(old)
 
 
-def _copy_out(entry: Entry, folder: int, inside: Inside) -> str:
+def _copy_out(entry: Entry, folder: int, inside: ConfinedFolder) -> str:
     """Why this one was left; empty if it was brought."""
     try:
         if entry.kind == "folder":
@@ -173,7 +173,7 @@ def _content(path: str, folder: int) -> bytes:
         return file.read()
 
 
-def _link_out(path: str, target: str, inside: Inside) -> str:
+def _link_out(path: str, target: str, inside: ConfinedFolder) -> str:
     if not stays_inside(path, target):
         return f"a link that may lead out of the workspace, to {target!r}"
     inside.link(path, target)

@@ -1,4 +1,4 @@
-"""Embeddings: texts as vectors, near each other where they mean alike. A small model, on this machine only."""
+"""Search by meaning: a small model on this machine makes vectors of texts, near each other where they mean alike."""
 
 from __future__ import annotations
 

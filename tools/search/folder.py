@@ -1,4 +1,4 @@
-"""Folder: which files of a folder are documents, and their bytes."""
+"""Which files of a folder are documents, and their bytes."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Entry:
     executable: bool
 
 
-class Inside:
+class ConfinedFolder:
     """Files by their path from `root`. No path leads out: not by `..`, not by links, not by what is swapped meanwhile.
 
     Every folder on the way is opened from the one before, links are refused, and so is what is no regular file. What
@@ -51,7 +51,7 @@ class Inside:
 
     def read(self, path: str, *, largest: int = LARGEST) -> bytes:
         """The content of a file; a larger one is refused."""
-        with self._parent(path, make=False) as (parent, name), _told(path):
+        with self._parent(path, make=False) as (parent, name), _as_refusal(path):
             # A named pipe would keep whoever opens it waiting.
             handle = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _FILE, dir_fd=parent)
             with os.fdopen(handle, "rb") as file:
@@ -78,7 +78,7 @@ class Inside:
 
         `executable`: what it becomes; None keeps what it is. `lasting`: on return it would be there after a power cut.
         """
-        with self._parent(path, make=True) as (parent, name), _told(path):
+        with self._parent(path, make=True) as (parent, name), _as_refusal(path):
             old = _look(name, parent)
             if old is not None and not stat.S_ISREG(old.st_mode):
                 raise FileRefused(path, "it is there and is no regular file")
@@ -101,7 +101,7 @@ class Inside:
 
     def remove(self, path: str) -> None:
         """Remove a file, a link (not what it leads to), or an empty folder."""
-        with self._parent(path, make=False) as (parent, name), _told(path):
+        with self._parent(path, make=False) as (parent, name), _as_refusal(path):
             found = os.stat(name, dir_fd=parent, follow_symlinks=False)
             (os.rmdir if stat.S_ISDIR(found.st_mode) else os.unlink)(name, dir_fd=parent)
 
@@ -112,14 +112,14 @@ class Inside:
 
     def link(self, path: str, target: str) -> None:
         """Make or replace a symbolic link; nothing here follows it, but other programs may."""
-        with self._parent(path, make=True) as (parent, name), _told(path):
+        with self._parent(path, make=True) as (parent, name), _as_refusal(path):
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=parent)
             os.symlink(target, name, dir_fd=parent)
 
     def list(self, *, most: int = 20_000) -> tuple[Entry, ...]:
         """Everything in it, sorted by path; FileRefused if it is more than so many things, or too deep."""
-        with _told("."):
+        with _as_refusal("."):
             root = os.open(self.root, _FOLDER & ~getattr(os, "O_NOFOLLOW", 0))
         try:
             return tuple(sorted(_limited(walk(root), most), key=lambda entry: entry.path))
@@ -130,10 +130,10 @@ class Inside:
     def _parent(self, path: str, *, make: bool) -> Iterator[tuple[int, str]]:
         """The folder that the path's last name stands in, open, and that name."""
         *folders, name = parts(path)
-        with _told(path):
+        with _as_refusal(path):
             here = os.open(self.root, _FOLDER & ~getattr(os, "O_NOFOLLOW", 0))
         try:
-            with _told(path):
+            with _as_refusal(path):
                 for folder in folders:
                     if make:
                         with suppress(FileExistsError):
@@ -238,7 +238,7 @@ def _look(name: str, parent: int) -> os.stat_result | None:
 
 
 @contextmanager
-def _told(path: str) -> Iterator[None]:
+def _as_refusal(path: str) -> Iterator[None]:
     """What the system says, as a FileRefused."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""Fetching: a page by its address, with every redirect checked like the first address, within one time limit."""
+"""A page by its address: every redirect checked like the first address, as robots.txt allows, within one time limit."""
 
 from __future__ import annotations
 

@@ -323,7 +323,7 @@ def test_a_copy_with_part_of_the_history_is_pushed_onto_all_of_it(
     for number in range(3):
         as_person(folder, "commit", "-q", "--allow-empty", "-m", f"number {number}")
     as_person(folder, "push", "-q", "origin", "main")
-    repository = Repository.take(folder, tmp_path / "shallow.git", depth=1)
+    repository = Repository.copy_of(folder, tmp_path / "shallow.git", depth=1)
     assert repository.run("rev-list", "--count", "HEAD").strip() == "1"
     tree = repository.make_tree("HEAD", {"new": ("100644", repository.keep_blob(b"x\n"))})
     made = repository.commit(tree, "mine\n", Author())

@@ -18,7 +18,7 @@ from signoff.errors import SandboxMissing, TeamError
 from signoff.tools.sandbox.backends import open_backend
 from signoff.tools.sandbox.bubblewrap.backend import Bubblewrap
 from signoff.tools.sandbox.sandbox import Finished, Job, SandboxLimits
-from signoff.tools.storage.confined_folder import Inside
+from signoff.tools.storage.confined_folder import ConfinedFolder
 
 Run = Callable[..., Finished]
 
@@ -38,8 +38,8 @@ def test_a_program_that_is_not_there_is_told_so(sandbox: Bubblewrap, workspace: 
 
 
 def test_files_come_in_and_go_out_with_their_times(shell: Run, workspace: Path) -> None:
-    Inside(workspace).write("in/a", b"one", executable=True, modified_ns=10**18)
-    Inside(workspace).write("in/old", b"old")
+    ConfinedFolder(workspace).write("in/a", b"one", executable=True, modified_ns=10**18)
+    ConfinedFolder(workspace).write("in/old", b"old")
     done = shell("stat -c '%Y %A' in/a; cat in/a > b; chmod +x b; touch -d @2000000000 b; rm in/old; mkdir empty")
     assert done.stdout == "1000000000 -rwxr-xr-x\n"
     assert (workspace / "b").read_bytes() == b"one"
@@ -50,15 +50,17 @@ def test_files_come_in_and_go_out_with_their_times(shell: Run, workspace: Path) 
 
 
 def test_a_file_may_become_a_folder_and_the_other_way_round(shell: Run, workspace: Path) -> None:
-    Inside(workspace).write("one", b"")
-    Inside(workspace).write("two/three/four", b"")
+    ConfinedFolder(workspace).write("one", b"")
+    ConfinedFolder(workspace).write("two/three/four", b"")
     shell("rm -r one two; mkdir one; echo file > one/in; echo file > two")
     assert (workspace / "one" / "in").read_text() == (workspace / "two").read_text() == "file\n"
 
 
 def test_what_another_tool_writes_meanwhile_stays(sandbox: Bubblewrap, workspace: Path, tmp_path: Path) -> None:
-    Inside(workspace).write("untouched", b"before")
-    with door_of(tmp_path / "door.sock", then=lambda: Inside(workspace).write("untouched", b"meanwhile")) as door:
+    ConfinedFolder(workspace).write("untouched", b"before")
+    with door_of(
+        tmp_path / "door.sock", then=lambda: ConfinedFolder(workspace).write("untouched", b"meanwhile")
+    ) as door:
         code = "import urllib.request; urllib.request.urlopen('http://example.org'); open('new', 'w').close()"
         sandbox.run(Job(command=("python3", "-c", code), workspace=workspace, door=door))
     assert (workspace / "untouched").read_bytes() == b"meanwhile"
@@ -81,7 +83,7 @@ def test_only_harmless_things_come_back(shell: Run, workspace: Path) -> None:
 
 
 def test_what_was_closed_even_to_its_owner_comes_back(shell: Run, workspace: Path) -> None:
-    Inside(workspace).write("d/kept", b"kept")
+    ConfinedFolder(workspace).write("d/kept", b"kept")
     shell("echo x > d/file; chmod 0 d/file d .")
     assert (workspace / "d" / "file").read_text() == "x\n"
     assert (workspace / "d" / "kept").read_text() == "kept"
@@ -153,7 +155,7 @@ def test_nothing_outlives_the_call(shell: Run, workspace: Path) -> None:
     assert done.ended == "exit"
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "sleep 98765" not in listed.splitlines()
-    assert Inside(workspace).read("mine")
+    assert ConfinedFolder(workspace).read("mine")
 
 
 def test_it_cannot_end_the_host_or_itself_from_inside(shell: Run) -> None:

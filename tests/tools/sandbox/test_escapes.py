@@ -24,7 +24,7 @@ import pytest
 from signoff.tools.sandbox.bubblewrap.backend import Bubblewrap
 from signoff.tools.sandbox.containers import Containers
 from signoff.tools.sandbox.sandbox import Backend, Finished, Job, SandboxLimits
-from signoff.tools.storage.confined_folder import Inside
+from signoff.tools.storage.confined_folder import ConfinedFolder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the attempts are made on Linux")
 
@@ -233,7 +233,7 @@ class Host:
                     found.append(f"no plain file: {path.name!r}")
         if size > LIMITS.disk_mb * MB or number > LIMITS.files:
             return [*found, f"{size} bytes in {number} files are left"]
-        inside = Inside(self.workspace)
+        inside = ConfinedFolder(self.workspace)
         files = [entry.path for entry in inside.list() if entry.kind == "file"]
         return found + [f"the secret is in {path!r}" for path in files if self.token.encode() in inside.read(path)]
 

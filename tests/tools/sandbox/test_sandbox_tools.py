@@ -18,7 +18,7 @@ from signoff.tools.sandbox.sandbox import Finished, Job
 from signoff.tools.sandbox.save_action import save_from_workspace
 from signoff.tools.sandbox.tools import SHOWN, sandbox_tools
 from signoff.tools.storage.blobs import Blobs
-from signoff.tools.storage.confined_folder import Inside
+from signoff.tools.storage.confined_folder import ConfinedFolder
 from signoff.tools.storage.workspaces import Workspaces
 from signoff.tools.tool import Tool
 
@@ -61,8 +61,8 @@ def test_agents_call_what_is_sandboxed_and_propose_what_is_not(tools: dict[str, 
 
 @needs_bubblewrap
 def test_the_agent_is_told_what_happened(tools: dict[str, Any], workspaces: Workspaces) -> None:
-    Inside(workspaces.current()).write("old", b"old")
-    Inside(workspaces.current()).write("gone", b"gone")
+    ConfinedFolder(workspaces.current()).write("old", b"old")
+    ConfinedFolder(workspaces.current()).write("gone", b"gone")
     told = tools["run_shell"].invoke(
         {"command": "echo out; echo err >&2; echo new > new; echo more >> old; rm gone; exit 3"}
     )
@@ -201,7 +201,7 @@ def test_monty_computes_and_does_nothing_else(workspaces: Workspaces, monkeypatc
 
 
 def test_what_is_saved_is_what_was_proposed(saving: Action[Any], workspaces: Workspaces, home: Path) -> None:
-    inside = Inside(workspaces.current())
+    inside = ConfinedFolder(workspaces.current())
     inside.write("out.csv", b"1,2\n")
     saved = proposed(saving, "/work/out.csv", "results/out.csv")
     inside.write("out.csv", b"changed since")
@@ -218,7 +218,7 @@ def test_what_is_saved_is_what_was_proposed(saving: Action[Any], workspaces: Wor
 
 
 def test_a_file_that_would_be_replaced_is_told(saving: Action[Any], workspaces: Workspaces, home: Path) -> None:
-    Inside(workspaces.current()).write("a", b"new")
+    ConfinedFolder(workspaces.current()).write("a", b"new")
     (home / "a").write_bytes(b"longer")
     assert saving.preview is not None
     assert "**replaces** the file that is there (6 bytes)" in saving.preview(proposed(saving, "a", "a"))
@@ -230,7 +230,7 @@ def test_a_file_that_would_be_replaced_is_told(saving: Action[Any], workspaces: 
 def test_nothing_is_saved_outside_of_the_folder(
     saving: Action[Any], workspaces: Workspaces, home: Path, destination: str
 ) -> None:
-    Inside(workspaces.current()).write("a", b"new")
+    ConfinedFolder(workspaces.current()).write("a", b"new")
     (home / "folder").mkdir()
     (home / "link").symlink_to("..")
     saved = proposed(saving, "a", destination)
@@ -251,7 +251,7 @@ def test_only_files_of_the_workspace_are_proposed(saving: Action[Any], workspace
 
 
 def test_nothing_is_saved_where_signoff_keeps_its_own_files(workspaces: Workspaces, home: Path) -> None:
-    Inside(workspaces.current()).write("a", b"x")
+    ConfinedFolder(workspaces.current()).write("a", b"x")
     (home / "link").symlink_to(".")
     for folder in (home, home / "link"):
         saving = save_from_workspace(workspaces, Blobs(home / ".signoff"), folder)
@@ -262,7 +262,7 @@ def test_nothing_is_saved_where_signoff_keeps_its_own_files(workspaces: Workspac
 
 
 def test_what_was_kept_must_still_be_that(saving: Action[Any], workspaces: Workspaces, home: Path) -> None:
-    Inside(workspaces.current()).write("a", b"new")
+    ConfinedFolder(workspaces.current()).write("a", b"new")
     saved = proposed(saving, "a", "a")
     with pytest.raises(ActionFailed, match="3 bytes, not 4"):
         saving.call(saved.model_copy(update={"size": 4}), "key")
@@ -273,14 +273,14 @@ def test_what_was_kept_must_still_be_that(saving: Action[Any], workspaces: Works
 
 
 def test_a_text_is_shown_so_that_nothing_in_it_hides_or_ends_it(saving: Action[Any], workspaces: Workspaces) -> None:
-    Inside(workspaces.current()).write("a", "```\n**approved** \u202egnp.exe".encode())
+    ConfinedFolder(workspaces.current()).write("a", "```\n**approved** \u202egnp.exe".encode())
     assert saving.preview is not None
     shown = saving.preview(proposed(saving, "a", "a"))
     assert "````\n```\n**approved** <U+202E>gnp.exe\n````" in shown
 
 
 def test_of_what_is_no_text_the_kind_and_the_place_are_shown(saving: Action[Any], workspaces: Workspaces) -> None:
-    Inside(workspaces.current()).write("a.png", b"\x89PNG\r\n\x1a\n\0\0")
+    ConfinedFolder(workspaces.current()).write("a.png", b"\x89PNG\r\n\x1a\n\0\0")
     saved = proposed(saving, "a.png", "a.png")
     assert saving.preview is not None
     assert "a PNG image" in saving.preview(saved)

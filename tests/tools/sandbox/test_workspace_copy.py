@@ -16,7 +16,7 @@ import pytest
 from signoff.tools.sandbox.bubblewrap.backend import Bubblewrap
 from signoff.tools.sandbox.sandbox import Finished, SandboxLimits
 from signoff.tools.sandbox.tools import sandbox_tools
-from signoff.tools.storage.confined_folder import Inside
+from signoff.tools.storage.confined_folder import ConfinedFolder
 from signoff.tools.storage.workspaces import Workspaces
 from signoff.tools.tool import Tool
 
@@ -28,8 +28,8 @@ PART = ".signoff-0123456789abcdef.part"
 
 def test_a_file_that_has_no_room_inside_is_refused_and_never_cut_off(shell: Run, workspace: Path) -> None:
     """Their bytes would fit, and the pages that they take do not."""
-    Inside(workspace).write("a small one", b"x")
-    Inside(workspace).write("large", b"y" * ((1 << 20) - 1))
+    ConfinedFolder(workspace).write("a small one", b"x")
+    ConfinedFolder(workspace).write("large", b"y" * ((1 << 20) - 1))
     done = shell("mv large moved", limits=SandboxLimits(disk_mb=1))
     assert done.ended == "disk"
     assert "It was not run" in done.note
@@ -55,15 +55,15 @@ def test_what_is_just_being_written_is_not_seen_inside_and_its_name_is_not_taken
 def test_files_that_come_and_go_meanwhile_do_not_keep_a_job_from_running(workspace: Path, tmp_path: Path) -> None:
     from signoff.tools.sandbox.workspace_copy import copy_in
 
-    Inside(workspace).write("stays", b"stays")
+    ConfinedFolder(workspace).write("stays", b"stays")
     done = threading.Event()
 
     def come_and_go() -> None:
         while not done.is_set():
             for name in ("a", "b/c", "d"):
-                Inside(workspace).write(name, b"x" * 10_000)
+                ConfinedFolder(workspace).write(name, b"x" * 10_000)
             for name in ("a", "b/c", "b", "d"):
-                Inside(workspace).remove(name)
+                ConfinedFolder(workspace).remove(name)
 
     coming = threading.Thread(target=come_and_go)
     coming.start()
