@@ -43,7 +43,6 @@ class QueryResult:
     """Whether there are more rows than these."""
 
     def markdown(self) -> str:
-        """The rows as a table in Markdown; it shows itself so in a notebook."""
         head = [f"| {' | '.join(map(_cell, self.columns))} |", f"|{'---|' * len(self.columns)}"]
         return "\n".join(head + [f"| {' | '.join(map(_cell, row))} |" for row in self.rows])
 
@@ -52,7 +51,6 @@ class QueryResult:
 
 
 def show_value(value: Value) -> str:
-    """A value as text that says all of it."""
     return "" if value is None else str(value)
 
 

@@ -63,18 +63,15 @@ class Store:
         self._most_pages = most_mb * 1_000_000 // _PAGE
 
     def known(self) -> dict[str, str]:
-        """What was read, by file: its mark."""
         with self._opened() as db:
             return dict(db.execute("select file, mark from signoff_files").fetchall())
 
     def skipped(self) -> list[Skipped]:
-        """Files without tables, and why."""
         with self._opened() as db:
             found = db.execute("select file, problem from signoff_files where problem != '' order by file").fetchall()
         return [Skipped(*row) for row in found]
 
     def tables(self) -> list[Table]:
-        """The tables, in the order of their names."""
         with self._opened() as db:
             return _tables(db)
 

@@ -76,7 +76,6 @@ class Tables:
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """The folder, or the files, that the tables come from."""
         return (str(self._files.path),) if isinstance(self._files, Folder) else tuple(map(str, self._files))
 
     def refresh(self) -> list[Table]:
@@ -140,7 +139,6 @@ class Tables:
         return self._store
 
     def tables(self) -> list[Table]:
-        """The tables, in the order of their names."""
         return self._fresh().tables()
 
     def table(self, name: str) -> Table:
@@ -152,7 +150,6 @@ class Tables:
         return tables[name.strip().lower()]
 
     def skipped(self) -> list[Skipped]:
-        """Files that gave no table, and why."""
         return self._fresh().skipped()
 
     def query(self, sql: str, *, rows: int | None = None) -> QueryResult:

@@ -72,7 +72,6 @@ class Broker:
 
     @property
     def listing(self) -> Listing:
-        """Names of secrets, and which tools may use them where."""
         return self.ensure().listing
 
     def has_ended(self) -> bool:
@@ -126,7 +125,6 @@ class Broker:
             return self._now
 
     def close(self) -> None:
-        """End it; harmless if it does not run."""
         with self._starting:
             now, self._now = self._now, None
             if now is not None:
@@ -220,7 +218,6 @@ class _Through(httpx2.BaseTransport):
         self._lock = threading.Lock()
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send it through the broker that runs now."""
         proxy = self._broker.proxy_for(self._tool)
         with self._lock:
             if proxy not in self._inner:
@@ -244,7 +241,6 @@ class _AsyncThrough(httpx2.AsyncBaseTransport):
         self._inner: dict[str, httpx2.AsyncHTTPTransport] = {}
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send it through the broker that runs now."""
         proxy = await asyncio.to_thread(self._broker.proxy_for, self._tool)
         if proxy not in self._inner:
             self._inner[proxy] = httpx2.AsyncHTTPTransport(proxy=proxy, trust_env=False)

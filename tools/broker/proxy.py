@@ -1,4 +1,7 @@
-"""The proxy: what tools ask for is admitted or refused, made with its secret, and answered without any secret in it."""
+"""The proxy: what tools ask for is admitted or refused, made with its secret, and answered without any secret in it.
+
+It is longer than most files, as a request goes through all of it: in, out to a checked address, and back.
+"""
 
 from __future__ import annotations
 

@@ -68,7 +68,6 @@ def flatten(text: str) -> str:
 
 
 def join_items(blocks: Iterable[Block]) -> Iterable[Block]:
-    """The blocks, items that follow each other made one list."""
     for kind, group in groupby(blocks, key=lambda block: block.kind):
         run = list(group)
         yield from [Block("list", "\n".join(block.text for block in run))] if kind == "list" else run

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from signoff.errors import Unreadable
 from signoff.tools.documents.blocks import Block, Document, compose
@@ -16,32 +17,9 @@ Reading = tuple[str, list[Block]]
 READABLE = ".md .txt .rst .html .pdf .docx .csv .json, source code"
 """What to say when nothing could be read."""
 
-_KINDS = {
-    "markdown": ".md .markdown .mdx .mkd .qmd",
-    "text": ".txt .text .log .adoc .asciidoc .org .tex .srt .vtt",
-    "rst": ".rst .rest",
-    "html": ".html .htm .xhtml",
-    "pdf": ".pdf",
-    "word": ".docx",
-    "csv": ".csv .tsv .tab",
-    "json": ".json .geojson .webmanifest",
-    "jsonl": ".jsonl .ndjson",
-    "notebook": ".ipynb",
-    "python": ".py .pyi .pyw",
-    "code": (
-        ".js .mjs .cjs .jsx .ts .tsx .vue .svelte .go .rs .java .kt .kts .scala .groovy .c .h .cc .cpp .cxx .hh .hpp"
-        " .cs .m .mm .swift .rb .php .pl .pm .lua .r .jl .ex .exs .erl .hs .ml .clj .dart .sh .bash .zsh .fish .ps1"
-        " .bat .toml .yaml .yml .ini .cfg .conf .properties .sql .proto .graphql .tf .hcl .css .scss .less .xml"
-        " .xsd .cmake .mk .gradle .dockerfile .zig .nim .f90 .asm .s .v .vhd .sol"
-    ),
-}
-_KIND_OF = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes.split()}
-_NEVER_TEXT = frozenset(
-    ".png .jpg .jpeg .gif .webp .bmp .ico .tiff .svg .mp3 .mp4 .wav .ogg .flac .avi .mov .mkv .webm .woff .woff2 .ttf"
-    " .otf .eot .zip .gz .bz2 .xz .zst .7z .rar .tar .jar .whl .exe .dll .so .dylib .o .a .class .pyc .pyd .db .sqlite"
-    " .sqlite3 .parquet .npy .npz .pkl .bin .dat .iso .doc .xls .xlsx .ppt .pptx .odt .ods .odp .epub .psd .pem"
-    " .key".split()
-)
+_FILE = tomllib.loads((Path(__file__).parent / "kinds.toml").read_text(encoding="utf-8"))
+_KIND_OF: dict[str, str] = {suffix: kind for kind, suffixes in _FILE["kinds"].items() for suffix in suffixes.split()}
+_NEVER_TEXT = frozenset(_FILE["never_text"].split())
 _UNTITLED = frozenset({"csv", "json", "jsonl", "python", "code"})
 """Kinds whose headings are names of parts, so that none of them can stand for the whole."""
 _HEAVY = 2_000_000

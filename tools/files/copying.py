@@ -176,7 +176,6 @@ def is_secret(path: str) -> bool:
 
 
 def is_made(path: str) -> bool:
-    """Whether it lies in a folder that programs make."""
     return not MADE.isdisjoint(path.split("/")[:-1])
 
 

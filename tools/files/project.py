@@ -43,7 +43,6 @@ class Base:
 
     @cached_property
     def _folders(self) -> frozenset[str]:
-        """The folders that something was left out of."""
         return frozenset(folder for path in self.left_out for folder in _above(path))
 
     def keeps(self, path: str) -> str:
@@ -73,8 +72,11 @@ class WorkCopy:
         return Base(files, told["left_out"], told["folder"])
 
     @property
+    def _inside(self) -> ConfinedFolder:
+        return ConfinedFolder(self.workspace)
+
+    @property
     def repository(self) -> Repository | None:
-        """Its git folder, if the project is a git repository."""
         return Repository(self.kept / "git") if (self.kept / "git" / "HEAD").exists() else None
 
     def files(self) -> tuple[Entry, ...]:
@@ -82,7 +84,7 @@ class WorkCopy:
         start = f"{self.name}/"
         found = [
             Entry(entry.path.removeprefix(start), entry.kind, entry.size, entry.stamp, entry.executable)
-            for entry in ConfinedFolder(self.workspace).list(most=_LISTED)
+            for entry in self._inside.list(most=_LISTED)
             if entry.path.startswith(start) and entry.kind == "file"
         ]
         known = self.base.files
@@ -96,19 +98,17 @@ class WorkCopy:
 
     def read(self, path: str) -> Version | None:
         """A file of the copy, not too large to be shown and changed; None if there is none."""
-        return read_version(
-            ConfinedFolder(self.workspace), f"{self.name}/{check_name(path)}", self.limits.file_megabytes
-        )
+        return read_version(self._inside, f"{self.name}/{check_name(path)}", self.limits.file_megabytes)
 
     def read_any(self, path: str) -> Version | None:
-        return read_version(ConfinedFolder(self.workspace), f"{self.name}/{path}", self.limits.megabytes)
+        return read_version(self._inside, f"{self.name}/{path}", self.limits.megabytes)
 
     def write(self, path: str, version: Version | None) -> None:
         """Put a file into the copy, or take it away."""
         path = check_name(path)
         if why := self.base.keeps(path):
             raise FileRefused(path, f"it was left out of the copy ({why}), and stays as it is.")
-        write_version(ConfinedFolder(self.workspace), f"{self.name}/{path}", version, self.limits, above=1)
+        write_version(self._inside, f"{self.name}/{path}", version, self.limits, above=1)
 
     def changes(self) -> tuple[Change, ...]:
         """What was changed since it was copied; FileRefused where the project itself was changed meanwhile."""
@@ -225,7 +225,6 @@ class Project:
         write_whole(copy.kept / "base.json", told.encode())
 
     def _forget_removed(self) -> None:
-        """Throw away what was kept beside workspaces that are gone."""
         with suppress(FileNotFoundError):
             for kept in (self.home / "copies").iterdir():
                 if not (self.workspaces.folder / kept.name).exists():

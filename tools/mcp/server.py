@@ -126,7 +126,6 @@ class ThroughBroker(httpx.AsyncBaseTransport):
         self._inner: dict[str, httpx.AsyncHTTPTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send it."""
         proxy = await asyncio.to_thread(self._broker.proxy_for, self._tool)
         if proxy not in self._inner:
             self._inner[proxy] = httpx.AsyncHTTPTransport(proxy=proxy, trust_env=False)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from signoff.concurrency import run, submit
 from signoff.errors import ActionFailed, McpLost, McpNotAccepted, McpNotCalled, TeamError
 from signoff.tools.action import Action, LoopRisk
+from signoff.tools.files.display import as_block
 from signoff.tools.mcp.config import Accepted
 from signoff.tools.mcp.connection import connection_to
 from signoff.tools.mcp.offer import McpTool, Offer, say_result
@@ -32,7 +33,6 @@ _LONGEST_NAME = 64
 """Characters that providers of models allow."""
 _TAKEN = frozenset({"config", "run_manager", "callbacks", "self", "runtime"})
 """Names of arguments that LangChain keeps for itself."""
-_FENCE = re.compile(r"`{3,}")
 
 
 def mcp_tools(
@@ -180,10 +180,9 @@ def _renamed(schema: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]
 def _preview(source: _Source, given: Given) -> str:
     """What the person who decides sees: which tool of whom, and every argument."""
     arguments = json.dumps(given.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    fence = "`" * max([3, *(len(found) + 1 for found in _FENCE.findall(arguments))])
     server = source.peer.server
     where = server.url or " ".join(server.command)
     return (
         f"Calls `{source.tool.name}` of the MCP server `{source.peer.name}` (`{where.replace('`', '')}`).\n\n"
-        f"{fence}json\n{arguments}\n{fence}"
+        f"{as_block(arguments, 'json')}"
     )

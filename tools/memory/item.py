@@ -107,5 +107,4 @@ class Remembered(BaseModel):
 
     @property
     def is_flagged(self) -> bool:
-        """Whether it was made from texts that a person was warned of."""
         return bool(self.origin.flags)

@@ -12,6 +12,7 @@ from signoff.checkpoints import clock
 from signoff.checkpoints.redaction import redact_text
 from signoff.errors import ActionFailed, MemoryFull, TeamError, UnknownMemory
 from signoff.tools.action import Act, Action, current_act
+from signoff.tools.files.display import as_block
 from signoff.tools.memory.item import Note, Origin, Remembered
 from signoff.tools.memory.memory import Memory
 from signoff.tools.tool import Tool, tool
@@ -89,7 +90,7 @@ def _remember(memory: Memory, team: str) -> Action[Note]:
         sources = "".join(f"\n- {_one_line(source)}" for source in note.sources)
         return (
             f"Every later run of team **{_one_line(team)}** may read this {note.kind}{days}.\n\n"
-            f"**{_one_line(note.subject)}**\n\n{_fenced(note.text)}"
+            f"**{_one_line(note.subject)}**\n\n{as_block(note.text, 'text')}"
             + (f"\n\nSources, as the agent names them:{sources}" if sources else "\n\nNo sources are named.")
         )
 
@@ -130,7 +131,7 @@ def _forget(memory: Memory, team: str) -> Action[Forgetting]:
         why = f"\n\nWhy: {_one_line(wish.why)}" if wish.why else ""
         return (
             f"Delete this {found.kind} of team **{_one_line(team)}**, kept {found.origin.at[:10]} by "
-            f"{_one_line(found.origin.agent)}.\n\n**{_one_line(found.subject)}**\n\n{_fenced(found.text)}{why}"
+            f"{_one_line(found.origin.agent)}.\n\n**{_one_line(found.subject)}**\n\n{as_block(found.text, 'text')}{why}"
         )
 
     return Action(
@@ -199,12 +200,6 @@ def _told(number: int, memory: Remembered, team: str) -> str:
     ]
     said = "\n".join(f"> {line}" for line in memory.text.splitlines())  # so that it cannot pass for another memory
     return f"[{number}] {memory.id} | {memory.kind} | {memory.subject}\n{said}\n({'; '.join(parts)})"
-
-
-def _fenced(text: str) -> str:
-    """The text as a block that nothing in it can end."""
-    fence = "`" * (3 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return f"{fence}text\n{text}\n{fence}"
 
 
 def _one_line(text: str) -> str:

@@ -21,9 +21,9 @@ from signoff.checkpoints.process_identity import current_owner, is_gone
 from signoff.errors import FileRefused, SandboxMissing
 from signoff.settings import load_settings
 from signoff.tools.sandbox.bubblewrap import forwarder
-from signoff.tools.sandbox.bubblewrap.mounts import given_paths
+from signoff.tools.sandbox.bubblewrap.mounts import FORWARDER, PROXIES, given_paths
 from signoff.tools.sandbox.bubblewrap.user import NOBODY
-from signoff.tools.sandbox.sandbox import MB, Ended, Finished, Job, SandboxLimits, finish, not_run
+from signoff.tools.sandbox.sandbox import ENVIRONMENT, MB, Ended, Finished, Job, SandboxLimits, finish, not_run
 from signoff.tools.sandbox.workspace_copy import copy_back, copy_in
 from signoff.tools.storage.confined_folder import walk
 
@@ -36,15 +36,6 @@ STDERR: Final = 2
 KILLED: Final = 128 + 9
 OWNER: Final = "signoff.owner"
 """The label that says whose container it is, so that what a killed process left behind is found."""
-FORWARDER: Final = "/run/forwarder.py"
-ENVIRONMENT: Final = {
-    "HOME": "/work",
-    "TMPDIR": "/tmp",
-    "LANG": "C.UTF-8",
-    "TZ": "UTC",
-    "PYTHONDONTWRITEBYTECODE": "1",
-}
-PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 _START: Final = {
     "docker": "Install Docker and start it, or name its socket with DOCKER_HOST",
     "podman": "Install Podman and run: systemctl --user start podman.socket; or name its socket with CONTAINER_HOST",
@@ -62,7 +53,6 @@ class Containers:
     """Of the engine's socket, such as `unix:///run/docker.sock`; empty: where the engine's own programs look."""
 
     def problem(self) -> str:
-        """Why it cannot be used here and what would help; empty if it can."""
         try:
             with self._engine() as engine:
                 self._image(engine)
@@ -360,7 +350,7 @@ def confinement(job: Job, folder: Path, user: User, volumes: Iterable[str]) -> d
     if job.door:
         given[FORWARDER] = Path(forwarder.__file__)
         command = ("python3", "-I", FORWARDER, *command)
-        env = {**dict.fromkeys(PROXIES, f"http://127.0.0.1:{forwarder.PORT}"), **env}
+        env = {**PROXIES, **env}
     mounts = [Mount("/work", str(folder), type="bind")]
     mounts += [Mount(inside, str(path.resolve()), type="bind", read_only=True) for inside, path in given.items()]
     scratch = max(limits.disk_mb // 4, 1) * MB

@@ -28,7 +28,6 @@ class Monty:
     name = "monty"
 
     def problem(self) -> str:
-        """Why it cannot be used here and what would help; empty if it can."""
         try:
             import pydantic_monty  # noqa: F401 - whether it can be imported is the question
         except ImportError:

@@ -18,6 +18,8 @@ MB = 1 << 20
 LONGEST_WORD = 1 << 17
 """Bytes of one argument or variable, with its end; Linux takes no longer ones."""
 LONGEST_COMMAND = 1 << 20
+ENVIRONMENT = {"HOME": "/work", "TMPDIR": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC", "PYTHONDONTWRITEBYTECODE": "1"}
+"""What every job is given; a backend adds its own."""
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, modes

@@ -102,7 +102,6 @@ class Index:
             db.table("skipped").insert_all(rows, pk="path", replace=True)
 
     def digest_of(self, path: str) -> str:
-        """SHA-256 of the document stored under this path; empty if there is none."""
         found = self._rows("select sha256 from documents where path = ?", [path])
         return str(found[0][0]) if found else ""
 
@@ -110,7 +109,6 @@ class Index:
         return [str(path) for (path,) in self._rows("select path from documents order by path")]
 
     def skipped(self) -> list[tuple[Skipped, str]]:
-        """What could not be indexed, with the digest of its content where it is known."""
         rows = self._rows("select path, reason, sha256 from skipped order by path")
         return [(Skipped(path, reason), digest) for path, reason, digest in rows]
 
@@ -118,7 +116,6 @@ class Index:
         return self._number(f"select count(*) from {table}", "")
 
     def text(self, path: str) -> str | None:
-        """The stored text of a document; None if there is none."""
         found = self._rows("select text from documents where path = ?", [path])
         return str(found[0][0]) if found else None
 
@@ -126,7 +123,6 @@ class Index:
         return self._unranked("d.path = ? order by p.ordinal", [path])
 
     def neighbours(self, passage: int, before: int, after: int) -> list[Passage]:
-        """The passages around this one in its document, without itself."""
         where = (
             "p.document = (select document from passages where id = :id) and p.id != :id"
             " and p.ordinal between (select ordinal from passages where id = :id) - :before"
@@ -145,7 +141,6 @@ class Index:
         return [Passage(*row) for row in rows]
 
     def by_id(self, ids: Sequence[int]) -> dict[int, Passage]:
-        """The passages with these ids, as far as they are there."""
         marks = ", ".join("?" * len(ids))
         return {passage.id: passage for passage in self._unranked(f"p.id in ({marks})", list(ids))}
 

@@ -209,7 +209,6 @@ class Sources:
         return ""
 
     def paths(self) -> list[str]:
-        """Paths of all documents, as `text` and `passages_of` take them."""
         return self._index.paths()
 
     def document_frequency(self, words: Sequence[str]) -> dict[str, int]:
@@ -241,7 +240,6 @@ class Sources:
         return self._index.count("passages")
 
     def skipped(self) -> list[Skipped]:
-        """Files the last refresh could not index, and why."""
         return [skip for skip, _ in self._index.skipped()]
 
     def close(self) -> None:

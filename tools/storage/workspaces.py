@@ -25,7 +25,6 @@ class Workspaces:
         return self.of(current_thread() or self._own)
 
     def of(self, thread_id: str) -> Path:
-        """The folder of a run, which nobody but this user may enter."""
         place = self._place(thread_id)
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         return place

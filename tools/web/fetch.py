@@ -41,7 +41,6 @@ class Fetcher:
         self._pace = Pace()
 
     def fetch(self, address: str) -> Fetched:
-        """The page; PageRefused says why not."""
         import httpx2
 
         try:

@@ -135,8 +135,6 @@ def json_search(url: str, *, key: str = "", client: OpenClient = plain_client) -
 
 
 def brave_search(url: str = BRAVE, *, key: str = "", client: OpenClient = plain_client) -> HttpSearch:
-    """The search of brave.com. It wants a key, unless the client adds it."""
-
     def rows(answer: Any) -> Any:
         found = answer.get("web", {"results": []}) if isinstance(answer, dict) else None
         return found.get("results") if isinstance(found, dict) else None

@@ -49,7 +49,6 @@ class Bubblewrap:
     name = "bubblewrap"
 
     def problem(self) -> str:
-        """Why it cannot be used here; it was tried, once."""
         return self._problem
 
     @cached_property
@@ -82,7 +81,6 @@ class Bubblewrap:
             return _installed()
 
     def run(self, job: Job, *, stop: threading.Event | None = None) -> Finished:
-        """Run it to its end; SandboxMissing if bwrap cannot make a sandbox here."""
         if refused := not_run(job):
             return refused
         if self._program is None:

@@ -11,13 +11,16 @@ from signoff.errors import TeamError
 from signoff.tools.sandbox.bubblewrap import forwarder
 from signoff.tools.sandbox.bubblewrap.seccomp import seccomp_filter
 from signoff.tools.sandbox.bubblewrap.user import sandbox_user
-from signoff.tools.sandbox.sandbox import MB, Job
+from signoff.tools.sandbox.sandbox import ENVIRONMENT, MB, Job
 
 USER = 1000
 """The user and the group inside, which own the workspace; outside they are whoever runs bwrap."""
 SHARED_MEMORY_MB = 64
 
-_FORWARDER = "/run/forwarder.py"
+FORWARDER = "/run/forwarder.py"
+PROXIES = dict.fromkeys(
+    ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), f"http://127.0.0.1:{forwarder.PORT}"
+)
 _ADD_SEALS, _ALL_SEALS = 1033, 0xF
 """Of fcntl: F_ADD_SEALS, with those against sealing, shrinking, growing and writing."""
 _OWN = ("work", "proc", "dev", "sys")
@@ -67,7 +70,7 @@ def options(job: Job, places: Mapping[str, Path], open_files: OpenFiles) -> list
     ]  # fmt: skip
     files = {f"/etc/{name}": text.encode() for name, text in _ETC.items()}
     if job.door:
-        files[_FORWARDER] = Path(forwarder.__file__).read_bytes()
+        files[FORWARDER] = Path(forwarder.__file__).read_bytes()
     for inside, raw in files.items():
         found += ["--perms", "0444", "--ro-bind-data", str(open_files.hold(raw)), inside]
     for inside, path in places.items():
@@ -91,26 +94,20 @@ def _without_packages() -> list[str]:
 
 
 def command(job: Job) -> list[str]:
-    return [interpreter(), "-I", "-S", _FORWARDER, *job.command] if job.door else list(job.command)
+    return [interpreter(), "-I", "-S", FORWARDER, *job.command] if job.door else list(job.command)
 
 
 def environment(job: Job) -> dict[str, str]:
     """All variables of the job."""
     own = {
         "PATH": os.pathsep.join([str(Path(interpreter()).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
-        "HOME": "/work",
-        "TMPDIR": "/tmp",
-        "LANG": "C.UTF-8",
-        "TZ": "UTC",
-        "PYTHONDONTWRITEBYTECODE": "1",
+        **ENVIRONMENT,
         "PYTHONNOUSERSITE": "1",
         # As many as there are cores would be too many for the limits.
         "OMP_NUM_THREADS": "2",
         "OPENBLAS_NUM_THREADS": "2",
     }
-    proxy = f"http://127.0.0.1:{forwarder.PORT}"
-    names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy") if job.door else ()
-    return own | dict.fromkeys(names, proxy) | dict(job.env)
+    return own | (PROXIES if job.door else {}) | dict(job.env)
 
 
 def interpreter() -> str:
