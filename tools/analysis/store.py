@@ -11,11 +11,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from signoff.errors import DatabaseUnusable, ForeignDatabase, Unreadable
+from signoff.errors import DatabaseUnusable, Unreadable
 from signoff.tools.analysis.columns import Column, Shape, choose_name, make_converter
 from signoff.tools.analysis.spreadsheets import Grid
 from signoff.tools.search.folder import Skipped
-from signoff.tools.storage.atomic import write_transaction
+from signoff.tools.storage.own_database import OwnDatabase, write_transaction
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 """Of what is made of a file: raise it, and every file is read anew."""
 _APPLICATION: Final = 0x53494754  # "SIGT": how a file is known to be ours
-_OWN: Final = ("signoff_files", "signoff_tables")
 _PAGE: Final = 4096
 
 
@@ -61,6 +60,13 @@ class Store:
     def __init__(self, database: Path, *, most_mb: int) -> None:
         self.database = database
         self._most_pages = most_mb * 1_000_000 // _PAGE
+        self._file = OwnDatabase(
+            path=database,
+            application=_APPLICATION,
+            version=VERSION,
+            create=_create,
+            pragmas=(f"max_page_count = {self._most_pages}",),
+        )
 
     def known(self) -> dict[str, str]:
         with self._opened() as db:
@@ -104,66 +110,15 @@ class Store:
     @contextmanager
     def _opened(self) -> Iterator[Database]:
         try:
-            with closing(self._connect()) as connection:
-                yield _database(connection)
+            with closing(self._file.open()) as db:
+                yield db
         except sqlite3.Error as error:
             raise DatabaseUnusable(str(self.database), str(error)) from error
 
-    def _connect(self) -> sqlite3.Connection:
-        """A connection to the file, which is made, or emptied if another version or a crash left it unusable."""
-        self.database.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return self._prepared()
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                raise
-            if self.database.read_bytes()[68:72] != _APPLICATION.to_bytes(4, "big"):
-                raise ForeignDatabase(str(self.database), "it is some other file") from error
-            self.database.unlink()
-            return self._prepared()
 
-    def _prepared(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.database, timeout=30, check_same_thread=False)
-        try:
-            connection.execute(f"pragma max_page_count = {self._most_pages}")
-            if _is_current(connection):
-                return connection
-            connection.execute("begin immediate")
-            if not _is_current(connection):
-                _begin_anew(connection, self.database)
-            connection.commit()
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
-def _database(connection: sqlite3.Connection) -> Database:
-    from sqlite_utils import Database
-
-    return Database(connection, execute_plugins=False)
-
-
-def _is_current(connection: sqlite3.Connection) -> bool:
-    ((application,),) = connection.execute("pragma application_id")
-    ((version,),) = connection.execute("pragma user_version")
-    return bool(application == _APPLICATION and version == VERSION)
-
-
-def _begin_anew(connection: sqlite3.Connection, database: Path) -> None:
-    """Empty the file, if it is ours or nobody's."""
-    ((application,),) = connection.execute("pragma application_id")
-    names = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
-    if application != _APPLICATION and (application or names):
-        raise ForeignDatabase(str(database), "it holds tables of some other program")
-    for name in names:
-        connection.execute(f'drop table "{name}"')
-    connection.execute("create table signoff_files (file text primary key, mark text, problem text)")
-    connection.execute(
-        "create table signoff_tables (name text primary key, file text, part text, rows integer, columns text)"
-    )
-    connection.execute(f"pragma application_id = {_APPLICATION}")
-    connection.execute(f"pragma user_version = {VERSION}")
+def _create(db: Database) -> None:
+    db.execute("create table signoff_files (file text primary key, mark text, problem text)")
+    db.execute("create table signoff_tables (name text primary key, file text, part text, rows integer, columns text)")
 
 
 def _tables(db: Database) -> list[Table]:

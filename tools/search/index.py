@@ -12,11 +12,12 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
-from signoff.errors import DatabaseUnusable, ForeignDatabase
+from signoff.errors import DatabaseUnusable
 from signoff.tools.documents.blocks import Document
 from signoff.tools.search.folder import Skipped
 from signoff.tools.search.passage import Passage
-from signoff.tools.storage.atomic import explain, write_transaction
+from signoff.tools.storage.atomic import explain
+from signoff.tools.storage.own_database import OwnDatabase, write_transaction
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -25,7 +26,6 @@ VERSION = 2
 """Of the tables and of what the readers make of a file: raise it, and every index is built anew."""
 
 _APPLICATION = 0x5349474E  # "SIGN": how a file is known to be ours
-_SQLITE = b"SQLite format 3\0"
 _WEIGHTS = "bm25(1.0, 2.0, 0.7)"  # of text, heading, title
 _PASSAGE = "p.id, d.path, p.title, p.heading, p.text, p.start, p.kind"
 
@@ -49,25 +49,26 @@ class Index:
         self._db: Database | None = None
         self._state: tuple[int, int] | None = None
         self._numbers: dict[tuple[str, str], int] = {}
+        self._file = OwnDatabase(
+            path=database,
+            application=_APPLICATION,
+            version=VERSION,
+            create=_create_tables,
+            pragmas=("journal_mode = wal", "synchronous = normal"),
+        )
         with self._lock:
-            try:
-                self._connect()
-            except DatabaseUnusable as error:
-                if not is_damaged(error) or not _is_ours(database):
-                    raise
-                self.renew()
+            self._connect()
 
     def renew(self) -> None:
         """Begin anew with an empty file, as the old one is damaged."""
         with self._lock, self._named_errors():
             self.close()
-            for suffix in ("", "-wal", "-shm"):
-                self.database.with_name(self.database.name + suffix).unlink(missing_ok=True)
+            self._file.remove()
             self._connect()
 
     def _connect(self) -> None:
         with self._named_errors():
-            self._db = _open(self.database)
+            self._db = self._file.open()
             finalize(self, self._db.close)  # Python 3.13 warns of a connection that nobody closed
 
     def close(self) -> None:
@@ -251,53 +252,6 @@ class Index:
         db.execute("delete from documents where id = ?", [document])
 
 
-def _open(database: Path) -> Database:
-    """The file, open, with our tables in it; ForeignDatabase if it is somebody else's."""
-    from sqlite_utils import Database
-
-    database.parent.mkdir(parents=True, exist_ok=True)
-    if database.is_file() and _head(database)[:16] not in (b"", _SQLITE):
-        raise ForeignDatabase(str(database), "it is some other file")
-    connection = sqlite3.connect(database, timeout=30, check_same_thread=False)
-    try:
-        db = Database(connection, execute_plugins=False)
-        if _whose(db, database) != "ours":
-            _create(db, database)
-        db.execute("pragma synchronous = normal")
-    except BaseException:
-        connection.close()
-        raise
-    return db
-
-
-def _whose(db: Database, database: Path) -> str:
-    """'ours', 'old' if another version wrote it, 'blank' if nobody has written; ForeignDatabase otherwise."""
-    application = db.execute("pragma application_id").fetchone()[0]
-    if application == _APPLICATION:
-        return "ours" if db.execute("pragma user_version").fetchone()[0] == VERSION else "old"
-    if application or db.execute("select count(*) from sqlite_master").fetchone()[0]:
-        raise ForeignDatabase(str(database), "it holds tables of some other program")
-    return "blank"
-
-
-def _create(db: Database, database: Path) -> None:
-    """Make the tables in one transaction; an index of another version is emptied in it.
-
-    The file stays where it is: other processes may have it open, and SQLite's log belongs to the file's name.
-    """
-    db.enable_wal()
-    with write_transaction(db):
-        whose = _whose(db, database)
-        if whose == "old":
-            for (table,) in db.execute("select name from sqlite_master where sql like 'create virtual table%'"):
-                db.execute(f'drop table "{table}"')
-            kept = "type = 'table' and name not like 'sqlite_%'"
-            for (table,) in db.execute(f"select name from sqlite_master where {kept}").fetchall():
-                db.execute(f'drop table "{table}"')
-        if whose != "ours":
-            _create_tables(db)
-
-
 def _create_tables(db: Database) -> None:
     documents = {"id": int, "path": str, "sha256": str, "bytes": int, "title": str, "text": str}
     passages = {"id": int, "document": int, "ordinal": int, "title": str, "heading": str, "text": str, "start": int}
@@ -313,25 +267,8 @@ def _create_tables(db: Database) -> None:
     )
     db.table("skipped").create({"path": str, "reason": str, "sha256": str}, pk="path")
     db.execute("insert into passages_fts (passages_fts, rank) values ('rank', ?)", [_WEIGHTS])
-    db.execute(f"pragma application_id = {_APPLICATION}")
-    db.execute(f"pragma user_version = {VERSION}")
 
 
 def _digest(title: str, heading: str, text: str) -> str:
     """Names a passage's text, by which its vector is found again in another version of its document."""
     return hashlib.sha256("\0".join((title, heading, text)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def is_damaged(error: DatabaseUnusable) -> bool:
-    """Whether the file's content is broken, so that only beginning anew helps."""
-    return getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _head(database: Path) -> bytes:
-    with database.open("rb") as file:
-        return file.read(100)
-
-
-def _is_ours(database: Path) -> bool:
-    """Whether a file too damaged for SQLite has our mark where SQLite puts it."""
-    return _head(database)[68:72] == _APPLICATION.to_bytes(4, "big")

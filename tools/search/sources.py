@@ -15,8 +15,9 @@ from signoff.tools.documents.reader import READABLE, kind_of, read_document
 from signoff.tools.search.embeddings import Embedder, Tell, Vectors
 from signoff.tools.search.folder import Found, list_files, read_bytes
 from signoff.tools.search.folder import Skipped as Skipped  # what `skipped()` gives
-from signoff.tools.search.index import Entry, Index, is_damaged
+from signoff.tools.search.index import Entry, Index
 from signoff.tools.search.passage import Passage, fuse
+from signoff.tools.storage.own_database import is_damage
 
 _WORD = re.compile(r"\w+")
 _MOST_WORDS = 64
@@ -94,7 +95,7 @@ class Sources:
             try:
                 return self._refresh(progress)
             except DatabaseUnusable as error:
-                if not is_damaged(error):
+                if not is_damage(error.__cause__):
                     raise
                 self._index.renew()
                 return self._refresh(progress)

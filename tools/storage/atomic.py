@@ -8,10 +8,6 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 """What file systems say that know no hard links."""
@@ -87,15 +83,3 @@ def sync_folder(folder: Path) -> None:
 def explain(error: OSError) -> str:
     """What went wrong, without the path."""
     return (error.strerror or type(error).__name__).lower()
-
-
-@contextmanager
-def write_transaction(db: Database) -> Iterator[Database]:
-    """One that holds the write lock from its start, so that it never fails half-way for want of it."""
-    db.execute("begin immediate")
-    try:
-        yield db
-    except BaseException:
-        db.rollback()
-        raise
-    db.commit()
