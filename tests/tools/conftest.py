@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from http.server import HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +118,22 @@ def opened() -> Iterator[Callable[..., Sources]]:
     yield open_sources
     for sources in every:
         sources.close()
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[[HTTPServer], AbstractContextManager[int]]:
+    """Lets a server answer in a context, and gives its port."""
+
+    @contextmanager
+    def serve(server: HTTPServer) -> Iterator[int]:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    return serve
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,15 +135,11 @@ class Server(ThreadingHTTPServer):
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Site]:
+def server(serving: Any) -> Iterator[Site]:
     server = Server(("127.0.0.1", 0), Handler)
     server.site = Site(server.server_address[1])  # type: ignore[attr-defined]  # for the handler
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield server.site  # type: ignore[attr-defined]
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(server):
+        yield server.site  # type: ignore[attr-defined]
 
 
 @pytest.fixture

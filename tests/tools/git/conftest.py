@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -108,7 +107,7 @@ class Forge:
 
 
 @pytest.fixture
-def forge(remote: Path) -> Iterator[Forge]:
+def forge(remote: Path, serving: Any) -> Iterator[Forge]:
     """A loopback server that acts like GitHub's REST API."""
     kept = Forge(remote)
 
@@ -151,14 +150,8 @@ def forge(remote: Path) -> Iterator[Forge]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    kept.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield kept
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as kept.port:
+        yield kept
 
 
 def actions_of(project: Project, remote: Path, **options: Any) -> dict[str, Action[Any]]:
@@ -177,6 +170,19 @@ def actions(project: Project, remote: Path) -> Callable[..., dict[str, Action[An
 def as_person() -> Callable[..., str]:
     """Calls git in a folder, as a person would."""
     return git
+
+
+@pytest.fixture
+def hook(remote: Path) -> Callable[[str, str], None]:
+    """Lets the remote run a shell script at a moment of a push, such as `pre-receive`."""
+
+    def write(name: str, script: str) -> None:
+        place = remote / "hooks" / name
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(f"#!/bin/sh\n{script}\n")
+        place.chmod(0o755)
+
+    return write
 
 
 def arguments_of(action: Action[Any], **given: Any) -> Any:

@@ -261,12 +261,9 @@ def test_in_a_bare_repository_branch_and_record_are_pushed_together_and_once(
 
 
 def test_in_a_bare_repository_that_refuses_neither_branch_nor_record_is_there(
-    actions: Actions, committed: str, propose: Callable[..., Any], remote: Path, as_person: Person
+    actions: Actions, committed: str, propose: Callable[..., Any], remote: Path, as_person: Person, hook: Any
 ) -> None:
-    hook = remote / "hooks/update"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text('#!/bin/sh\ncase "$1" in refs/signoff/*) echo no records here; exit 1;; esac\n')
-    hook.chmod(0o755)
+    hook("update", 'case "$1" in refs/signoff/*) echo no records here; exit 1;; esac')
     action = actions()["open_pull_request"]
     with pytest.raises(ActionFailed, match="no records here"):
         action.call(propose(action, branch="fix", title="t"), "key")

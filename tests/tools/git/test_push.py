@@ -272,12 +272,9 @@ def test_a_remote_that_cannot_be_reached_is_a_failure_before_and_unknown_to_the_
 
 
 def test_a_remote_that_refuses_says_why_and_has_nothing(
-    actions: Actions, committed: str, propose: Callable[..., Any], remote: Path, as_person: Person
+    actions: Actions, committed: str, propose: Callable[..., Any], remote: Path, as_person: Person, hook: Any
 ) -> None:
-    hook = remote / "hooks/pre-receive"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\necho only on Mondays\nexit 1\n")
-    hook.chmod(0o755)
+    hook("pre-receive", "echo only on Mondays; exit 1")
     action = actions()["push_branch"]
     with pytest.raises(ActionFailed, match="only on Mondays"):
         action.call(propose(action, branch="fix"), "key")
@@ -285,16 +282,13 @@ def test_a_remote_that_refuses_says_why_and_has_nothing(
 
 
 def test_several_that_push_the_same_at_once_push_it_once(
-    actions: Actions, committed: str, propose: Callable[..., Any], remote: Path, as_person: Person
+    actions: Actions, committed: str, propose: Callable[..., Any], remote: Path, as_person: Person, hook: Any
 ) -> None:
     from contextvars import copy_context
 
     action = actions()["push_branch"]
     arguments = propose(action, branch="fix")
-    hook = remote / "hooks/post-receive"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text(f"#!/bin/sh\necho x >> {remote}/received\n")
-    hook.chmod(0o755)
+    hook("post-receive", f"echo x >> {remote}/received")
     results: list[Any] = []
 
     def call() -> None:

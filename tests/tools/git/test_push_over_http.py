@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,7 +36,7 @@ class Seen:
 
 
 @pytest.fixture
-def site(remote: Path) -> Iterator[Seen]:
+def site(remote: Path, serving: Any) -> Iterator[Seen]:
     """The remote behind git's own program for HTTP, for whoever has the password."""
     seen = Seen()
 
@@ -83,14 +82,8 @@ def site(remote: Path) -> Iterator[Seen]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    seen.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield seen
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as seen.port:
+        yield seen
 
 
 def test_the_broker_adds_the_password_to_what_git_sends(

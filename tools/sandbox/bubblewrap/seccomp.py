@@ -17,8 +17,9 @@ _X32: Final = 0x40000000
 
 ARCHITECTURES: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
-DENIED: Final[dict[str, list[int]]] = tomllib.loads((Path(__file__).parent / "denied_calls.toml").read_text("utf-8"))
-"""Calls and their numbers on x86_64 and, where it has them, on aarch64; they fail with EPERM."""
+_LISTED = tomllib.loads((Path(__file__).parent / "denied_calls.toml").read_text("utf-8"))
+DENIED: Final[dict[str, tuple[int | None, ...]]] = {name: (*numbers, None)[:2] for name, numbers in _LISTED.items()}
+"""Calls and their numbers on x86_64 and on aarch64, which has none for some; they fail with EPERM."""
 
 _SOCKET: Final = (41, 198)
 _FAMILIES: Final = (1, 2, 10)
@@ -34,7 +35,7 @@ def seccomp_filter(machine: str = "") -> bytes:
     if machine not in ARCHITECTURES:
         return b""
     column = list(ARCHITECTURES).index(machine)
-    denied = [numbers[column] for numbers in DENIED.values() if column < len(numbers)]
+    denied = [numbers[column] for numbers in DENIED.values()]
     steps = [
         # Another architecture's calls have other numbers, so that nothing below would hold.
         _step(_LOAD, _ARCHITECTURE),
@@ -44,7 +45,8 @@ def seccomp_filter(machine: str = "") -> bytes:
         *([_step(_AT_LEAST, _X32, no=1), _fail(errno.ENOSYS)] if machine == "x86_64" else []),
     ]
     for number in denied:
-        steps += [_step(_EQUALS, number, no=1), _fail(errno.EPERM)]
+        if number is not None:
+            steps += [_step(_EQUALS, number, no=1), _fail(errno.EPERM)]
     families = [_step(_EQUALS, family, yes=len(_FAMILIES) - at) for at, family in enumerate(_FAMILIES)]
     body = [_step(_LOAD, _FIRST), *families, _fail(errno.EAFNOSUPPORT), _step(_RETURN, _ALLOW)]
     steps += [_step(_EQUALS, _SOCKET[column], no=len(body)), *body]
