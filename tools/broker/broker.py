@@ -226,7 +226,6 @@ class _Through(httpx2.BaseTransport):
             response = self._inner[proxy].handle_request(_plain(request))
         except httpx2.TransportError as error:
             raise _explained(self._broker, request, error) from error
-        assert isinstance(response.stream, httpx2.SyncByteStream)
         response.stream = _Content(response.stream, self._broker, request)
         return response
 
@@ -248,8 +247,7 @@ class _AsyncThrough(httpx2.AsyncBaseTransport):
             response = await self._inner[proxy].handle_async_request(_plain(request))
         except httpx2.TransportError as error:
             raise await asyncio.to_thread(_explained, self._broker, request, error) from error
-        assert isinstance(response.stream, httpx2.AsyncByteStream)
-        response.stream = _AsyncContent(response.stream, self._broker, request)
+        response.stream = _Content(response.stream, self._broker, request)
         return response
 
     async def aclose(self) -> None:
@@ -257,10 +255,10 @@ class _AsyncThrough(httpx2.AsyncBaseTransport):
             await inner.aclose()
 
 
-class _Content(httpx2.SyncByteStream):
+class _Content(httpx2.SyncByteStream, httpx2.AsyncByteStream):
     """The content of an answer on its way."""
 
-    def __init__(self, inner: httpx2.SyncByteStream, broker: Broker, request: httpx2.Request) -> None:
+    def __init__(self, inner: Any, broker: Broker, request: httpx2.Request) -> None:
         self._inner, self._broker, self._request = inner, broker, request
 
     def __iter__(self) -> Iterator[bytes]:
@@ -269,20 +267,15 @@ class _Content(httpx2.SyncByteStream):
         except httpx2.TransportError as error:
             raise _explained(self._broker, self._request, error) from error
 
-    def close(self) -> None:
-        self._inner.close()
-
-
-class _AsyncContent(httpx2.AsyncByteStream):
-    def __init__(self, inner: httpx2.AsyncByteStream, broker: Broker, request: httpx2.Request) -> None:
-        self._inner, self._broker, self._request = inner, broker, request
-
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._inner:
                 yield chunk
         except httpx2.TransportError as error:
             raise await asyncio.to_thread(_explained, self._broker, self._request, error) from error
+
+    def close(self) -> None:
+        self._inner.close()
 
     async def aclose(self) -> None:
         await self._inner.aclose()

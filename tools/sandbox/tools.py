@@ -29,7 +29,7 @@ SHOWN: Final = 20_000
 """Characters of each stream that an agent is shown: the beginning and the end."""
 _FILES_SHOWN: Final = 50
 _SPARE_SECONDS: Final = 30.0
-"""For making a sandbox and carrying the workspace, beyond the seconds of the job."""
+"""For making a sandbox and copying the workspace, beyond the seconds of the job."""
 
 
 class ShellArguments(BaseModel):
@@ -85,35 +85,19 @@ def sandbox_tools(
             door=door,
         )
 
+    def run(make: Callable[[str], Job], text: str, stop: threading.Event) -> str:
+        job = make(text)
+        before = _files(job.workspace, bounds)
+        finished = chosen.run(job, stop=stop)
+        return tell(finished, _tell_files(before, _files(job.workspace, bounds)))
+
     place = _describe(given, bounds, door)
-    runs: list[tuple[str, str, type[BaseModel], Callable[[str], Job]]] = [
-        ("run_shell", f"Run a command in a sandbox. {place}", ShellArguments, shell),
-        ("run_python", f"Run a Python program in a sandbox. {place}", PythonArguments, python),
-    ]
+    in_shell, in_python = f"Run a command in a sandbox. {place}", f"Run a Python program in a sandbox. {place}"
     return (
-        *(_running(chosen, make, name, about, form, bounds, touches) for name, about, form, make in runs),
+        _tool(partial(run, shell), "run_shell", in_shell, ShellArguments, bounds, touches),
+        _tool(partial(run, python), "run_python", in_python, PythonArguments, bounds, touches),
         save_from_workspace(workspaces, Blobs(workspaces.folder.parent), folder),
     )
-
-
-def _running(
-    backend: Backend,
-    make: Callable[[str], Job],
-    name: str,
-    about: str,
-    form: type[BaseModel],
-    limits: SandboxLimits,
-    touches: Touches,
-) -> Tool:
-    """A tool that runs the job that is made of its argument."""
-
-    def run(text: str, stop: threading.Event) -> str:
-        job = make(text)
-        before = _files(job.workspace, limits)
-        finished = backend.run(job, stop=stop)
-        return tell(finished, _tell_files(before, _files(job.workspace, limits)))
-
-    return _tool(run, name, about, form, limits, touches)
 
 
 def _computing(monty: Monty, limits: SandboxLimits) -> Tool:

@@ -23,7 +23,7 @@ def serve(listener: socket.socket) -> None:
 
 
 def join(client: socket.socket) -> None:
-    """Carry bytes to and fro until both sides have said all."""
+    """Pass bytes to and fro until both sides have said all."""
     with client, socket.socket(socket.AF_UNIX) as door, selectors.DefaultSelector() as ready:
         try:
             door.connect(DOOR)
@@ -34,11 +34,11 @@ def join(client: socket.socket) -> None:
         while ready.get_map():
             for key, _ in ready.select():
                 source, sink = key.fileobj, key.data
-                if not isinstance(source, socket.socket) or not carry(source, sink):
+                if not isinstance(source, socket.socket) or not pass_on(source, sink):
                     ready.unregister(key.fileobj)
 
 
-def carry(source: socket.socket, sink: socket.socket) -> bool:
+def pass_on(source: socket.socket, sink: socket.socket) -> bool:
     """Pass one piece on; False when the source has said all."""
     try:
         piece = source.recv(65_536)
