@@ -1,4 +1,4 @@
-"""Checking the audit log, noting down its head elsewhere, and writing it out."""
+"""The commands that check the audit log, note down its head elsewhere, and write it out."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import csv
 import json as json_text
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Annotated, Any, Literal, TextIO, get_args
 
+import typer
 from rich.console import Console
 
 from signoff.checkpoints import clock
@@ -19,17 +20,28 @@ from signoff.checkpoints.db.url import is_address
 from signoff.checkpoints.ledger.audit_chain import EMPTY, Head
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
-from signoff.desk.cli.terminal import print_json, say
+from signoff.desk.cli.terminal import Json, one_of, print_json, say
 from signoff.errors import NoDatabase, SettingsError
 from signoff.settings import load_settings
 from signoff.tools.storage.atomic import beside
 
 Format = Literal["jsonl", "csv"]
+Database = Annotated[
+    str | None, typer.Option(metavar="FILE", help="The database, or an address; that of the settings by default.")
+]
 
 
-def verify_log(heads: Sequence[str], anchor: Path | None, database: str | None, *, json: bool) -> int:
-    """Print what is wrong with the audit log, each problem on a line; returns the exit code."""
-    kept = [*heads, *(read_anchor(anchor) if anchor is not None else ())]
+def verify(
+    head: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NUMBER:HASH", help="A head that was kept: the log must lead through it."),
+    ] = None,
+    anchor: Annotated[Path | None, typer.Option(metavar="FILE", help="A file of heads from `audit anchor`.")] = None,
+    database: Database = None,
+    json: Json = False,
+) -> int:
+    """Check that the log is what was written, and that the tables say what it says; exit code 1 if not."""
+    kept = [*(head or []), *(read_anchor(anchor) if anchor is not None else ())]
     with _opened(database) as ledger, Console(stderr=True).status("reading the audit log"):
         found = ledger.audit.verify(*kept)
     if json:
@@ -52,8 +64,12 @@ def verify_log(heads: Sequence[str], anchor: Path | None, database: str | None, 
     return 0
 
 
-def anchor_head(file: Path, database: str | None, *, json: bool) -> None:
-    """Add the present head to a file, unless it is the last one there."""
+def anchor(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where writers of the database cannot write.")],
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Note down the log's present head in a file outside the database, for `audit verify --anchor`."""
     known = read_anchor(file) if file.exists() else []
     with _opened(database) as ledger:
         head = ledger.audit.head()
@@ -69,7 +85,7 @@ def anchor_head(file: Path, database: str | None, *, json: bool) -> None:
 
 
 def read_anchor(file: Path) -> list[str]:
-    """The heads in a file of `anchor_head`, oldest first; SettingsError if a line is none."""
+    """The heads in a file of `anchor`, oldest first; SettingsError if a line is none."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -85,18 +101,26 @@ def read_anchor(file: Path) -> list[str]:
     return heads
 
 
-def export_log(
-    run: str | None, form: Format, out: Path | None, database: str | None, *, force: bool, json: bool
+def export(
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="Only this run's entries.")] = None,
+    format: Annotated[
+        Format, typer.Option(parser=one_of(Format), metavar="|".join(get_args(Format)), help="How they are written.")
+    ] = "jsonl",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="The file; standard output by default.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    database: Database = None,
+    json: Json = False,
 ) -> None:
-    """Write the entries to a file, which is there when all of it is on disk, or to standard output."""
+    """Write out the log, with what each entry's hash is made of, so that anybody can recompute it."""
     if out is not None and out.exists() and not force:
         raise SettingsError("--out", f"{str(out)!r} is there already", "Name another, or add --force to replace it.")
     with _opened(database) as ledger:
         entries = ledger.audit.export(ledger.runs.get(run).id if run is not None else None)
         if out is None:
-            return _print(entries, form)
+            return _print(entries, format)
+        # The file is there when all of it is on disk.
         with beside(out) as part, part.open("x", encoding="utf-8", newline="") as file:
-            count = _write(entries, form, file)
+            count = _write(entries, format, file)
             file.flush()
             os.fsync(file.fileno())
         head = ledger.audit.head()

@@ -1,17 +1,19 @@
-"""Showing what was spent: calls, tokens, dollars, and what the cheaper tiers saved."""
+"""The command that shows what was spent: calls, tokens, dollars, and what the cheaper tiers saved."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import reduce
+from typing import Annotated, get_args
 
+import typer
 from rich.cells import cell_len
 from rich.console import Console
 
 from signoff.checkpoints.ledger.budgets.usage_log import Kind, Spent
 from signoff.checkpoints.opening import configured_ledger
-from signoff.desk.cli.terminal import print_json, row, say, table
+from signoff.desk.cli.terminal import Json, one_of, print_json, row, say, table
 from signoff.settings import load_settings
 
 _NOBODY = {
@@ -38,21 +40,27 @@ _COLUMNS = {
 _FIRST_TO_GO = ("reasoning", "cached", "seconds", "saved", "failed")
 
 
-def list_costs(kind: Kind, run: str | None, *, json: bool) -> None:
-    """Print what was spent, by this; of one run, or of all."""
+def costs(
+    by: Annotated[
+        Kind, typer.Option(parser=one_of(Kind), metavar="|".join(get_args(Kind)), help="What to add up by.")
+    ] = ("run"),
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="Only this run, or the beginning of its id.")] = None,
+    json: Json = False,
+) -> None:
+    """Show what calls of models cost, and what the cheaper tiers saved."""
     ledger = configured_ledger(load_settings())
     run_id = None if run is None else ledger.runs.get(run).id
-    found = ledger.spending.by(kind, run_id)
+    found = ledger.spending.by(by, run_id)
     if json:
         sums = asdict(_total(found)) if found else None
         tiers = [asdict(spent) for spent in ledger.spending.by("tier", run_id)]
-        return print_json({"by": kind, "spent": [asdict(spent) for spent in found], "total": sums, "tiers": tiers})
+        return print_json({"by": by, "spent": [asdict(spent) for spent in found], "total": sums, "tiers": tiers})
     console = Console()
     if not found:
         where = "" if run_id is None else f" in run {run_id}"
         return say(console, f"No model was called yet{where}, so nothing was spent.")
-    _print_table(console, kind, [replace(spent, name=spent.name or _NOBODY[kind]) for spent in found])
-    if kind != "tier":
+    _print_table(console, by, [replace(spent, name=spent.name or _NOBODY[by]) for spent in found])
+    if by != "tier":
         for spent in ledger.spending.by("tier", run_id):
             if spent.name:
                 say(console, f"Tier {spent.name} cost {_dollars(spent.usd)}{_saving(spent)}.")

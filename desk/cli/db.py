@@ -1,4 +1,4 @@
-"""Deleting checkpoints that nobody needs any more."""
+"""The command that deletes checkpoints nobody needs any more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 from rich.console import Console
@@ -19,8 +19,8 @@ from signoff.checkpoints.db.sqlite import LEDGER_TABLE, tables_in
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.saver.maintenance import ThreadEntry, list_threads
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
-from signoff.desk.cli.db_file import opened, size_text
-from signoff.desk.cli.terminal import can_ask, print_json, say
+from signoff.desk.cli.db_file import Database, opened, size_text
+from signoff.desk.cli.terminal import Json, Yes, can_ask, print_json, say
 from signoff.errors import SettingsError, UnknownThread
 
 _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
@@ -40,19 +40,22 @@ class Wish:
     force: bool = False
 
 
-def prune_database(
-    threads: Sequence[str],
-    *,
-    older_than: str | None,
-    keep_latest: bool,
-    delete: bool,
-    force: bool,
-    yes: bool,
-    database: Path | None,
-    json: bool,
+def prune(
+    threads: Annotated[
+        list[str] | None, typer.Argument(metavar="[THREAD]...", help="Threads; a run's id names its own.")
+    ] = None,
+    older_than: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Delete threads that nobody touched for 30d, 12h, 90m …")
+    ] = None,
+    keep_latest: Annotated[bool, typer.Option("--keep-latest", help="Keep the latest checkpoint of each.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the named threads.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also threads of runs that go on or wait.")] = False,
+    yes: Yes = False,
+    database: Database = None,
+    json: Json = False,
 ) -> None:
-    """Say what will be pruned, ask, do it, and say how much space came back."""
-    wish = read_wish(threads, older_than, keep_latest=keep_latest, delete=delete, force=force)
+    """Delete checkpoints nobody needs and give the space back; runs that go on or wait are spared."""
+    wish = read_wish(threads or [], older_than, keep_latest=keep_latest, delete=delete, force=force)
     console = Console(stderr=True)
     with opened(database) as saver:
         chosen, spared = choose(wish, saver)

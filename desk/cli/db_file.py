@@ -1,4 +1,4 @@
-"""Looking after the database: what is in it, whether it is whole, copies of it, and what others wrote."""
+"""The commands about the database: what is in it, whether it is whole, copies of it, and what others wrote."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from signoff.checkpoints.db.sqlite import LEDGER_TABLE, tables_in
@@ -17,16 +19,18 @@ from signoff.checkpoints.opening import configured_ledger
 from signoff.checkpoints.saver.encoding.encryption import new_key
 from signoff.checkpoints.saver.official.importer import ImportProgress, import_official
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
-from signoff.desk.cli.terminal import print_json, row, say, table
+from signoff.desk.cli.terminal import Json, print_json, row, say, table
 from signoff.errors import NoDatabase, SettingsError
 from signoff.settings import Settings, load_settings
 from signoff.tools.storage.atomic import beside
 
 _BUSY_SECONDS = 60.0
 
+Database = Annotated[Path | None, typer.Option(metavar="FILE", help="The database; that of the settings by default.")]
 
-def show_stats(database: Path | None, *, json: bool) -> None:
-    """Print how large the database is and what it holds."""
+
+def stats(database: Database = None, json: Json = False) -> None:
+    """Show how large the database is and what it holds."""
     with opened(database) as saver:
         found = saver.stats()
     if json:
@@ -60,8 +64,8 @@ class Check:
     problems: tuple[str, ...]
 
 
-def check_database(database: Path | None, *, json: bool) -> int:
-    """Print what is wrong with the database, its checkpoints and its audit log; returns the exit code."""
+def check(database: Database = None, json: Json = False) -> int:
+    """Check that file, checkpoints and audit log are whole; exit code 1 if not. On PostgreSQL: the audit log."""
     settings = load_settings()
     if database is None and is_address(settings.database_name):
         found = _check_server(settings)
@@ -105,8 +109,13 @@ def _check_log(ledger: Ledger) -> tuple[int, tuple[str, ...]]:
     return found.entries, tuple(f"audit log: {problem.what}" for problem in found.problems)
 
 
-def back_up(target: Path, database: Path | None, *, force: bool, json: bool) -> None:
-    """Copy the database while it is in use; the target is there when all of it is on disk."""
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Copy the database as it is now, while it is in use."""
     if target.is_dir():
         raise SettingsError("FILE", f"{str(target)!r} is a folder", "Name a file in it.")
     if not target.absolute().parent.is_dir():
@@ -116,7 +125,7 @@ def back_up(target: Path, database: Path | None, *, force: bool, json: bool) -> 
     with opened(database) as saver:
         if target.exists() and target.samefile(saver.database):
             raise SettingsError("FILE", "is the database itself", "Name another file.")
-        with beside(target) as part:
+        with beside(target) as part:  # the target is there when all of it is on disk
             saver.backup(part)
     size = target.stat().st_size
     if json:
@@ -125,9 +134,16 @@ def back_up(target: Path, database: Path | None, *, force: bool, json: bool) -> 
         say(Console(), f"Wrote {target} ({size_text(size)}).")
 
 
-def import_file(source: Path, types: Sequence[str], database: Path | None, *, json: bool) -> int:
-    """Take over the threads of a file of the official saver; returns the exit code: 1 if a thread was refused."""
-    listed = [type_name(name) for name in types]
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="A file of LangGraph's SqliteSaver.")],
+    types: Annotated[
+        list[str] | None, typer.Option("--type", metavar="MODULE.CLASS", help="A class that is among the values.")
+    ] = None,
+    database: Database = None,
+    json: Json = False,
+) -> int:
+    """Take over all threads from a file of LangGraph's own SqliteSaver."""
+    listed = [type_name(name) for name in types or []]
     console = Console(stderr=True)
     with opened(database, make=True, types=listed) as saver, console.status("importing") as status:
 
@@ -149,12 +165,12 @@ def import_file(source: Path, types: Sequence[str], database: Path | None, *, js
     return 1 if counts.refused else 0
 
 
-def print_key(*, json: bool) -> None:
-    """Print a new key, and how it is set."""
-    key = new_key()
+def key(json: Json = False) -> None:
+    """Make a key for encryption."""
+    made = new_key()
     if json:
-        return print_json({"key": key})
-    sys.stdout.write(f"{key}\n")
+        return print_json({"key": made})
+    sys.stdout.write(f"{made}\n")
     console = Console(stderr=True)
     say(console, "Set SIGNOFF_ENCRYPTION_KEY to it, in the environment or in .env, before the first run:")
     say(console, "a database is encrypted from its beginning or not at all.")

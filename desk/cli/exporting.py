@@ -9,12 +9,13 @@ from itertools import zip_longest
 from json import dumps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 
 from signoff.checkpoints.opening import configured_ledger
-from signoff.desk.cli.terminal import print_json, say
+from signoff.desk.cli.terminal import Json, RunId, print_json, say
 from signoff.errors import CannotExport, SettingsError
 from signoff.fleet.replay.history import read_story
 from signoff.fleet.replay.replay import Ending, rehearse
@@ -48,22 +49,27 @@ def test_run_{name}_goes_as_it_went(tmp_path: Path) -> None:
 '''
 
 
-def export_run(run_id: str, test: Path, *, team: str, json: bool) -> None:
-    """Write the test and its story, after it was seen to pass; CannotExport if it cannot be."""
+def export(
+    run: RunId,
+    test: Annotated[Path, typer.Option(metavar="FILE", help="The test to write; its data goes beside it.")],
+    team: Annotated[str, typer.Option(metavar="MODULE:NAME", help="Your own team; not for ready-made ones.")] = "",
+    json: Json = False,
+) -> None:
+    """Make a test of a run: it is played again without its models, and must go as it went."""
     _check(test)
     settings = load_settings()
-    run = _open(run_id, team, settings)
-    story = read_story(run, settings)
+    opened = _open(run, team, settings)
+    story = read_story(opened, settings)
     with TemporaryDirectory() as folder:
         now, then = rehearse(story, Path(folder), team=_load(team) if team else None)
     if now != then:
-        raise CannotExport(run.id, f"played again it does not go as it went: {_difference(now, then)}")
+        raise CannotExport(opened.id, f"played again it does not go as it went: {_difference(now, then)}")
     body = dumps(story, ensure_ascii=False, indent=1) + "\n"
     test.parent.mkdir(parents=True, exist_ok=True)
     test.with_suffix(".json").write_text(body, encoding="utf-8")
-    test.write_text(_text(run, team), encoding="utf-8")
+    test.write_text(_text(opened, team), encoding="utf-8")
     if json:
-        return print_json({"run": run.id, "test": str(test), "story": str(test.with_suffix(".json"))})
+        return print_json({"run": opened.id, "test": str(test), "story": str(test.with_suffix(".json"))})
     console = Console(stderr=True)
     return say(console, f"Wrote {test} and {test.with_suffix('.json').name}, and the test passes: pytest {test}")
 

@@ -1,29 +1,30 @@
-"""Listing and showing what the ledger knows."""
+"""The commands that list and show: runs, approvals, people, sources, a team's graph."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 
 from signoff.agents.usage import NO_USAGE, Usage
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.runs import RunRecord
 from signoff.checkpoints.opening import configured_ledger
-from signoff.desk.cli.terminal import command, print_json, row, say, table
+from signoff.desk.cli.terminal import By, Json, RunId, command, moment, print_json, row, say, short, table
 from signoff.errors import MissingExtra, SettingsError
 from signoff.graphs.teams.catalog import team_graph
 from signoff.settings import load_settings
 from signoff.wording import counted
 
 
-def list_runs(limit: int, *, json: bool) -> None:
-    """Print the newest runs."""
+def runs(limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, json: Json = False) -> None:
+    """List the runs, newest first."""
     records = _ledger().runs.list(limit)
     if json:
         return print_json([asdict(record) for record in records])
@@ -35,13 +36,13 @@ def list_runs(limit: int, *, json: bool) -> None:
     found.columns[0].no_wrap = True
     for record in records:
         stands = f"{standing(record)}, dry run" if record.dry_run else standing(record)
-        row(found, record.id, record.team, stands, _moment(record.created_at), _short(record.goal))
+        row(found, record.id, record.team, stands, moment(record.created_at), short(record.goal))
     console.print(found)
     return None
 
 
-def list_approvals(*, json: bool) -> None:
-    """Print what waits for a decision."""
+def approvals(json: Json = False) -> None:
+    """List what waits for a decision, oldest first."""
     pending = _ledger().approvals.pending()
     if json:
         return print_json([asdict(approval) for approval in pending])
@@ -50,29 +51,38 @@ def list_approvals(*, json: bool) -> None:
         console.print("Nothing waits for a decision.")
         return None
     for approval in pending:
-        expires = f", open until {_moment(approval.expires_at)}" if approval.expires_at else ""
-        because = f": {_short(approval.reason)}" if approval.reason else ""
+        expires = f", open until {moment(approval.expires_at)}" if approval.expires_at else ""
+        because = f": {short(approval.reason)}" if approval.reason else ""
         say(console, f"{approval.id}  {approval.action} ({approval.risk}), run {approval.run_id}", "bold")
-        say(console, f"  asked {_moment(approval.requested_at)}{expires}{because}")
+        say(console, f"  asked {moment(approval.requested_at)}{expires}{because}")
         for name, value in approval.shown.items():
-            say(console, f"  {name}: {_short(dumps(value, ensure_ascii=False))}")
+            say(console, f"  {name}: {short(dumps(value, ensure_ascii=False))}")
         for flag in approval.flags:
-            say(console, f"  caution, an order in its sources: {_short(flag)}")
+            say(console, f"  caution, an order in its sources: {short(flag)}")
         say(console, f"  digest {approval.shown_sha256[:12]}")
         if approval.standing:
             say(console, f"  {approval.standing}")
-        say(console, f"  goal: {_short(approval.goal)}")
+        say(console, f"  goal: {short(approval.goal)}")
     return None
 
 
-def list_people(give: Sequence[str], take: Sequence[str], *, by: str | None, json: bool) -> None:
-    """Change roles, then print who has which."""
+def people(
+    give: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=ROLE", help="Give somebody a role.", show_default=False)
+    ] = None,
+    take: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=ROLE", help="Take a role from somebody.", show_default=False)
+    ] = None,
+    by: By = None,
+    json: Json = False,
+) -> None:
+    """List who has which role, or change it; policy says which role decides what."""
     settings = load_settings()
     ledger, who, console = configured_ledger(settings), by or settings.user_name, Console(stderr=True)
-    for name, role in map(_name_and_role, give):
+    for name, role in map(_name_and_role, give or []):
         said = "has" if ledger.people.give(name, role, by=who) else "had already"
         say(console, f"{name} {said} the role {role}.")
-    for name, role in map(_name_and_role, take):
+    for name, role in map(_name_and_role, take or []):
         said = "no longer has" if ledger.people.take(name, role, by=who) else "did not have"
         say(console, f"{name} {said} the role {role}.")
     known = ledger.people.list()
@@ -93,15 +103,15 @@ def _name_and_role(text: str) -> tuple[str, str]:
     return name, role
 
 
-def show_run(run_id: str, *, json: bool) -> None:
-    """Print one run: plan, decisions, effects, usage."""
+def show(run: RunId, json: Json = False) -> None:
+    """Show a run: plan, decisions, effects, usage."""
     from signoff.desk.cli.live import usage_text
     from signoff.fleet.run import read_state
     from signoff.graphs.state import TeamState
 
     settings = load_settings()
     ledger = configured_ledger(settings)
-    record = ledger.runs.get(run_id)
+    record = ledger.runs.get(run)
     state = read_state(record.id, settings) if record.driver == "local" else {}
     entries = ledger.audit.entries(record.id)
     if json:
@@ -111,7 +121,7 @@ def show_run(run_id: str, *, json: bool) -> None:
         body = {**asdict(record), "state": kept, "audit": [asdict(entry) for entry in entries]}
         return print_json(body)
     console = Console()
-    started, stands = _moment(record.created_at), standing(record)
+    started, stands = moment(record.created_at), standing(record)
     dry = " · dry run" if record.dry_run else ""
     say(console, f"{record.id} · {record.team} · {stands}{dry} · started {started}", "bold")
     say(console, record.goal, "italic")
@@ -119,7 +129,7 @@ def show_run(run_id: str, *, json: bool) -> None:
         say(console, record.note)
     plan = table("agent", "status", "note")
     for step in state.get("plan", []):
-        row(plan, step["agent"], step["status"], _short(step["note"]))
+        row(plan, step["agent"], step["status"], short(step["note"]))
     if plan.row_count:
         console.print(plan)
     used = _usage(ledger, record, state)
@@ -127,32 +137,34 @@ def show_run(run_id: str, *, json: bool) -> None:
         console.print(usage_text(used), highlight=False)
     history = table("when", "event", "details")
     for entry in entries:
-        row(history, _moment(entry.at), entry.event, _short(_details(entry.body)))
+        row(history, moment(entry.at), entry.event, short(_details(entry.body)))
     console.print(history)
     waiting = ledger.approvals.pending(record.id)
     for approval in waiting:
         console.print(f"Waits for you: {command()} approve {approval.id}", highlight=False)
     if record.is_silent:
         resume = f"{command()} resume {record.id}" if record.driver == "local" else "invoke its thread"
-        console.print(f"No sign of life since {_moment(record.alive_at)}. To go on: {resume}", highlight=False)
+        console.print(f"No sign of life since {moment(record.alive_at)}. To go on: {resume}", highlight=False)
     elif not waiting and record.status in ("running", "failed") and not record.owner and record.driver == "local":
         console.print(f"Can go on: {command()} resume {record.id}", highlight=False)
     return None
 
 
-def list_sources(folder: Path, *, json: bool) -> None:
-    """Index a folder and print what it holds and what could not be read."""
+def sources(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of documents.")], json: Json = False
+) -> None:
+    """Index a folder and list what could not be read."""
     from signoff.tools.search.sources import IndexProgress, Sources
 
     settings = load_settings()
-    sources = Sources.open(folder, home=settings.home, max_file_mb=settings.max_file_mb)
+    opened = Sources.open(folder, home=settings.home, max_file_mb=settings.max_file_mb)
     progress = Console(stderr=True)
     with progress.status("indexing") as status:
 
         def tell(step: IndexProgress) -> None:
             status.update(f"indexing {step.done:,} of {step.total:,}")
 
-        report = sources.refresh(tell)
+        report = opened.refresh(tell)
     if json:
         return print_json(asdict(report))
     console = Console()
@@ -203,22 +215,17 @@ def _details(body: dict[str, Any]) -> str:
     return ", ".join(f"{name}: {body[name]}" for name in names if body[name] not in ("", None, {}))
 
 
-def _moment(at: str) -> str:
-    return at[:16].replace("T", " ")
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 100 else f"{line[:99]}…"
-
-
-def draw_team(name: str, *, png: Path | None, json: bool) -> None:
-    """Print a team's graph as Mermaid text, or write it as a PNG picture."""
-    drawing = team_graph(name).compile().get_graph()
+def graph(
+    team: Annotated[str, typer.Argument(metavar="TEAM", help="A ready-made team: report.")],
+    png: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a PNG picture instead.")] = None,
+    json: Json = False,
+) -> None:
+    """Draw a team's graph: Mermaid text, or a picture."""
+    drawing = team_graph(team).compile().get_graph()
     if png is not None:
         png.write_bytes(picture(drawing.draw_mermaid()))
     if json:
-        print_json({"team": name, "graph": drawing.to_json(), "png": str(png) if png else None})
+        print_json({"team": team, "graph": drawing.to_json(), "png": str(png) if png else None})
     else:
         sys.stdout.write(f"Wrote {png}\n" if png else drawing.draw_mermaid())
 

@@ -1,19 +1,20 @@
-"""Listing what MCP servers offer, and accepting it: a person reads what models would be told."""
+"""The commands about MCP servers: list what they offer, accept it (a person reads what models would be told), serve."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import unified_diff
 from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 
 from signoff.agents.safety.injection import find_orders
 from signoff.checkpoints.canonical import digest
-from signoff.desk.cli.terminal import can_ask, command, print_json, say
+from signoff.desk.cli.terminal import Json, Model, Out, Sources, can_ask, command, print_json, say
 from signoff.errors import McpUnusable, SettingsError
 from signoff.settings import load_settings
 from signoff.tools.broker.broker import open_broker
@@ -21,6 +22,10 @@ from signoff.tools.mcp.config import Accepted, Standing, compare, read_servers
 from signoff.tools.mcp.offer import McpTool, Offer
 from signoff.tools.mcp.server import McpServer
 from signoff.tools.mcp.tools import look_at
+
+Servers = Annotated[
+    Path | None, typer.Option("--servers", metavar="FILE", help="File of servers; mcp.json by default.")
+]
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,12 @@ class Seen:
         return not {"new", "changed", "gone"} & set(self.standings.values())
 
 
-def list_offers(server: str, servers: Path | None, *, json: bool) -> int:
-    """Print what the servers offer; returns the exit code, 1 if one of them could not be asked."""
+def list_(
+    server: Annotated[str, typer.Argument(metavar="SERVER", help="Only this one.")] = "",
+    servers: Servers = None,
+    json: Json = False,
+) -> int:
+    """Ask the servers what they offer, and show how it stands to what was accepted."""
     console, errors = Console(), Console(stderr=True)
     seen, problems = list[Seen](), dict[str, str]()
     chosen = _chosen(server, servers)
@@ -75,9 +84,19 @@ def list_offers(server: str, servers: Path | None, *, json: bool) -> int:
     return 1 if problems else 0
 
 
-def accept_offer(server: str, tools: Sequence[str], servers: Path | None, *, sha256: str, json: bool) -> None:
-    """Accept what a server offers, if it is what the person has seen."""
-    console = Console(stderr=True)
+def accept(
+    server: Annotated[str, typer.Argument(metavar="SERVER", help="A server of the file.")],
+    tools: Annotated[
+        list[str] | None, typer.Argument(metavar="[TOOL]...", help="These and no others; all without them.")
+    ] = None,
+    sha256: Annotated[
+        str, typer.Option(metavar="DIGEST", help="Digest, or its beginning, of the offer that you saw.")
+    ] = "",
+    servers: Servers = None,
+    json: Json = False,
+) -> None:
+    """Let agents have the tools that a server offers now, as they are described now."""
+    console, tools = Console(stderr=True), tools or []
     seen = _look(server, _chosen(server, servers)[server])
     if unknown := set(tools) - set(seen.offer.tools):
         offered = ", ".join(seen.offer.tools) or "nothing that can be used"
@@ -103,8 +122,10 @@ def accept_offer(server: str, tools: Sequence[str], servers: Path | None, *, sha
         say(console, f"Accepted of {server}: {', '.join(sorted(chosen))}.")
 
 
-def forget_server(server: str, *, json: bool) -> None:
-    """Forget what was accepted of a server."""
+def forget(
+    server: Annotated[str, typer.Argument(metavar="SERVER", help="A server that was accepted.")], json: Json = False
+) -> None:
+    """Let agents have none of a server's tools any more."""
     kept = _kept()
     tools = kept.of(server)
     if not tools:
@@ -114,6 +135,25 @@ def forget_server(server: str, *, json: bool) -> None:
         print_json({"server": server, "forgotten": sorted(tools)})
     else:
         say(Console(stderr=True), f"Forgotten: {', '.join(sorted(tools))} of {server}.")
+
+
+def serve(
+    team: Annotated[str, typer.Argument(metavar="TEAM", help="A ready-made team: report.")],
+    sources: Sources = None,
+    out: Out = None,
+    model: Model = None,
+    budget: Annotated[str | None, typer.Option(metavar="LIMIT", help="What one run may use before you are asked.")] = (
+        None
+    ),
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Serve streamable HTTP on 127.0.0.1 instead; 0 takes a free port."),
+    ] = None,
+) -> None:
+    """Serve a team to an MCP client. It can give goals and ask how runs stand; only people decide."""
+    from signoff.desk.mcp_server import serve_team  # late: the other commands need no team
+
+    serve_team(team, sources=sources, out=out, model=model, budget=budget, port=port)
 
 
 def _chosen(server: str, servers: Path | None) -> dict[str, McpServer]:

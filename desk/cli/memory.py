@@ -1,25 +1,30 @@
-"""Listing, showing, deleting and exporting what teams remember."""
+"""The commands that list, show, delete and export what teams remember."""
 
 from __future__ import annotations
 
 import json as json_text
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from signoff.desk.cli.terminal import can_ask, print_json, say
+from signoff.desk.cli.terminal import Json, Yes, can_ask, moment, print_json, say, short
 from signoff.errors import SettingsError
 from signoff.settings import Settings, load_settings
 from signoff.tools.memory.item import Remembered
 from signoff.tools.memory.memory import Memory
 
+Team = Annotated[str | None, typer.Option(metavar="TEAM", help="Only this team's.")]
 
-def list_memories(team: str | None, run: str | None, *, json: bool) -> None:
-    """Print the memories, oldest first."""
+
+def list_(
+    team: Team = None,
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="Only what this run left.")] = None,
+    json: Json = False,
+) -> None:
+    """List the memories, oldest first, with where they came from."""
     known = _memory()[0].list(team=team, run=run)
     if json:
         return print_json([_as_json(memory) for memory in known])
@@ -29,23 +34,26 @@ def list_memories(team: str | None, run: str | None, *, json: bool) -> None:
     for memory in known:
         flagged = " (!)" if memory.is_flagged else ""
         say(console, f"{memory.id}  {memory.kind}{flagged}, team {memory.team}: {memory.subject}", "bold")
-        say(console, f"  {_short(memory.text)}")
+        say(console, f"  {short(memory.text)}")
         say(console, f"  {_origin(memory)}")
     if any(memory.is_flagged for memory in known):
         say(console, "(!) Made from texts with orders in them, or with what only such a text names.", "dim")
     return None
 
 
-def show_memory(memory_id: str, *, json: bool) -> None:
-    """Print one memory and where it came from."""
-    memory = _memory()[0].find(memory_id)
+def show(
+    memory: Annotated[str, typer.Argument(metavar="MEMORY", help="A memory's id, or the beginning of one.")],
+    json: Json = False,
+) -> None:
+    """Show a memory: all of it, and where it came from."""
+    found = _memory()[0].find(memory)
     if json:
-        return print_json(_as_json(memory))
-    console, origin = Console(), memory.origin
-    say(console, f"{memory.id} · {memory.kind} · team {memory.team}", "bold")
-    say(console, memory.subject, "italic")
-    say(console, memory.text)
-    say(console, f"{_origin(memory)}, approval {origin.approval_id}")
+        return print_json(_as_json(found))
+    console, origin = Console(), found.origin
+    say(console, f"{found.id} · {found.kind} · team {found.team}", "bold")
+    say(console, found.subject, "italic")
+    say(console, found.text)
+    say(console, f"{_origin(found)}, approval {origin.approval_id}")
     say(console, f"goal: {origin.goal}")
     for source in origin.sources:
         say(console, f"source, as the agent names it: {source}")
@@ -54,10 +62,16 @@ def show_memory(memory_id: str, *, json: bool) -> None:
     return None
 
 
-def forget_memories(
-    memories: Sequence[str], run: str | None, *, expired: bool, why: str, by: str | None, yes: bool, json: bool
+def forget(
+    memories: Annotated[list[str] | None, typer.Argument(metavar="[MEMORY]...", help="Ids, or beginnings.")] = None,
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="All that this run left.")] = None,
+    expired: Annotated[bool, typer.Option("--expired", help="All whose days are over.")] = False,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the record.")] = "",
+    by: Annotated[str | None, typer.Option(metavar="NAME", help="Who deletes; your login name by default.")] = None,
+    yes: Yes = False,
+    json: Json = False,
 ) -> None:
-    """Say what will be deleted, ask, and delete it."""
+    """Delete memories for good; the audit log says who did, not what they said."""
     if bool(memories) + (run is not None) + expired != 1:
         raise SettingsError(
             "memory forget", "what to forget is not clear", "Name memories, or use one of --run and --expired."
@@ -66,7 +80,7 @@ def forget_memories(
     if expired:
         dropped = memory.drop_expired()
         return print_json({"forgotten": dropped}) if json else say(Console(), f"Deleted {_count(dropped)}.")
-    chosen = memory.list(run=run) if run is not None else [memory.find(name) for name in dict.fromkeys(memories)]
+    chosen = memory.list(run=run) if run is not None else [memory.find(name) for name in dict.fromkeys(memories or ())]
     console = Console(stderr=True)
     if chosen and not yes:
         for one in chosen:
@@ -81,11 +95,17 @@ def forget_memories(
     return say(Console(), f"Deleted {_count(len(chosen))}.")
 
 
-def export_memories(team: str | None, out: Path | None, *, force: bool, json: bool) -> None:
-    """Write the memories as JSON Lines, in ASCII: any terminal and any pipe takes it."""
+def export(
+    team: Team = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="The file; standard output by default.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    json: Json = False,
+) -> None:
+    """Write out the memories as JSON Lines, with where they came from."""
     if out is not None and out.exists() and not force:
         raise SettingsError("--out", f"{str(out)!r} is there already", "Name another, or add --force to replace it.")
     known = _memory()[0].list(team=team)
+    # In ASCII: any terminal and any pipe takes it.
     lines = "".join(f"{json_text.dumps(_as_json(memory))}\n" for memory in known)
     if out is None:
         sys.stdout.write(lines)
@@ -112,15 +132,6 @@ def _count(number: int) -> str:
 def _origin(memory: Remembered) -> str:
     origin = memory.origin
     of_team = f" of team {origin.team}" if origin.team != memory.team else ""
-    until = f", until {_moment(memory.expires_at)}" if memory.expires_at else ""
+    until = f", until {moment(memory.expires_at)}" if memory.expires_at else ""
     by = f"by {origin.agent} in run {origin.run_id}{of_team}, allowed by {origin.approved_by}"
-    return f"kept {_moment(origin.at)} {by}{until}"
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 100 else f"{line[:99]}…"
-
-
-def _moment(at: str) -> str:
-    return at[:16].replace("T", " ")
+    return f"kept {moment(origin.at)} {by}{until}"

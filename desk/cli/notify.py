@@ -1,4 +1,4 @@
-"""Sending notices from the command line: for cron, for a watcher, and to see what became of them."""
+"""The command that sends notices: for cron, for a watcher, and to see what became of them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,33 @@ import threading
 from contextlib import closing
 from dataclasses import asdict
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.notifications.outbox import Notice
 from signoff.checkpoints.opening import configured_ledger
-from signoff.desk.cli.terminal import command, print_json, row, say, table
+from signoff.desk.cli.terminal import Json, command, moment, print_json, row, say, table
 from signoff.errors import DatabaseUnusable
 from signoff.settings import load_settings
+
+
+def notify(
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often, with --watch.")] = 5.0,
+    newest: Annotated[bool, typer.Option("--list", help="List the newest notices and send nothing.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many, with --list.")] = 20,
+    retry: Annotated[str | None, typer.Option(metavar="NOTICE", help="Send this one again, sent or given up.")] = None,
+    json: Json = False,
+) -> int:
+    """Close what has expired, and send the notices that are due."""
+    if newest:
+        return list_notices(limit, json=json)
+    if retry is not None:
+        return retry_notice(retry, json=json)
+    return watch_notices(every=every, json=json) if watch else send_notices(json=json)
 
 
 def send_notices(*, json: bool) -> int:
@@ -68,17 +85,17 @@ def watch_notices(*, every: float, json: bool) -> int:
             return 0
 
 
-def list_notices(limit: int, *, json: bool) -> None:
+def list_notices(limit: int, *, json: bool) -> int:
     """Print the newest notices."""
     with closing(configured_ledger(load_settings())) as ledger:
         found = ledger.notices.list(limit=limit)
     if json:
-        return print_json([_as_json(notice) for notice in found])
-    if found:
+        print_json([_as_json(notice) for notice in found])
+    elif found:
         _print(Console(), found)
     else:
         say(Console(), "No notices yet.")
-    return None
+    return 0
 
 
 def retry_notice(notice_id: str, *, json: bool) -> int:
@@ -139,7 +156,7 @@ def _standing(notice: Notice) -> str:
         return f"given up after try {notice.tries}: {notice.error}"
     if not notice.error:
         return "due"
-    return f"try {notice.tries} failed, next {notice.next_at[:16].replace('T', ' ')}: {notice.error}"
+    return f"try {notice.tries} failed, next {moment(notice.next_at)}: {notice.error}"
 
 
 def _as_json(notice: Notice) -> dict[str, Any]:

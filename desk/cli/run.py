@@ -1,4 +1,4 @@
-"""Running, resuming and deciding from the command line."""
+"""The commands that run a team: start a run, go on with it, and decide what it proposes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import typer
 from rich.console import Console
 
 from signoff.agents.models.registry import OFFLINE, choose_model
@@ -25,7 +26,7 @@ from signoff.checkpoints.opening import configured_ledger
 from signoff.desk.cli.live import usage_text, watch_live
 from signoff.desk.cli.question import ask_person, edit_in_editor, read_change, show_proposal
 from signoff.desk.cli.record import Taping, check_dry, check_new, read_recorded, taped
-from signoff.desk.cli.terminal import can_ask, command, print_json, say
+from signoff.desk.cli.terminal import By, Json, Model, Out, RunId, Sources, can_ask, command, print_json, say
 from signoff.errors import (
     BadAnswer,
     ChangedSince,
@@ -40,7 +41,7 @@ from signoff.errors import (
 )
 from signoff.fleet.run import Run
 from signoff.graphs.approval.answers import Decision
-from signoff.graphs.approval.decision import decide
+from signoff.graphs.approval.decision import decide as decide_question
 from signoff.graphs.approval.questions import CONTROLS
 from signoff.graphs.nodes.gate import standing_after
 from signoff.graphs.policy.policy import Ruling
@@ -57,33 +58,123 @@ _TELLING_SECONDS = 3.0
 """How long the end of a command waits for notifications; what is left, the next one sends."""
 
 
-def start_run(
-    question: str, settings: Settings, *, yes: bool, json: bool, dry_run: bool, taping: Taping | None = None
+ApprovalId = Annotated[str, typer.Argument(metavar="APPROVAL", help="An approval's id, or the beginning of one.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Approve what the team proposes, in your name, unseen.")]
+Record = Annotated[Path | None, typer.Option(metavar="FILE", help="Write down what models and tools answer.")]
+Replay = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Replay what was recorded, as a dry run: no key, no network.")
+]
+GoOn = Annotated[bool, typer.Option("--resume/--no-resume", help="Drive the run on after the decision.")]
+
+
+def run(
+    team: Annotated[str, typer.Argument(metavar="TEAM", help="A ready-made team: report.")] = "",
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What the team is to find out.")] = "",
+    sources: Sources = None,
+    out: Out = None,
+    model: Model = None,
+    yes: Yes = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but the effects.")] = False,
+    budget: Annotated[
+        str | None, typer.Option(metavar="LIMIT", help="What it may use before you are asked: '$2 tokens=100000'.")
+    ] = None,
+    record: Record = None,
+    replay: Replay = None,
+    json: Json = False,
 ) -> int:
-    """Start a run of the report team and see it through; returns the exit code. A replay is a dry run."""
-    console, taping = Console(stderr=True), taping or Taping()
-    check_new(taping.record)
-    dry_run = dry_run or taping.replay is not None
+    """Give a team a goal; sign off what it proposes. TEAM and QUESTION are left out to replay what was recorded."""
+    missing = [name for name, value in (("TEAM", team), ("QUESTION", question)) if not value]
+    if replay is None and missing:
+        raise typer.BadParameter(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
+    recorded = None
+    if replay is not None:
+        found = read_recorded(replay)
+        team, question, recorded = team or found.team, question or found.goal, found.settings
+    settings = open_run(team, question, sources=sources, out=out, model=model, budget=budget, recorded=recorded)
+    console, taping = Console(stderr=True), Taping(record, replay)
+    check_new(record)
+    dry_run = dry_run or replay is not None
     built = report_team(settings.sources or Path(), out=settings.out, settings=settings)
     run = Run.start(
         built, question, settings=settings, drive=False, dry_run=dry_run, budget=budgets_of(settings)["run"]
     )
-    replayed = f"replay of {taping.replay}, " if taping.replay is not None else ""
+    replayed = f"replay of {replay}, " if replay is not None else ""
     say(console, f"Run {run.id}" + (f" ({replayed}dry run: nothing is called)" if dry_run else ""))
     with taped(taping, run, settings, console):
         return _see_through(run, console, yes=yes, json=json)
 
 
-def resume_run(run_id: str, *, yes: bool, json: bool, taping: Taping | None = None) -> int:
-    """Go on with a run; returns the exit code."""
-    console, taping = Console(stderr=True), taping or Taping()
-    recorded = read_recorded(taping.replay).settings if taping.replay is not None else {}
-    settings = load_settings(**recorded)
-    if taping.replay is not None:
-        check_dry(configured_ledger(settings).runs.get(run_id))
-    run = Run.open(run_id, settings=settings)
-    with taped(taping, run, settings, console):
-        return _see_through(run, console, yes=yes, json=json)
+def resume(run: RunId, yes: Yes = False, record: Record = None, replay: Replay = None, json: Json = False) -> int:
+    """Go on with a run that was cut off or waits."""
+    console, taping = Console(stderr=True), Taping(record, replay)
+    settings = load_settings(**(read_recorded(replay).settings if replay is not None else {}))
+    if replay is not None:
+        check_dry(configured_ledger(settings).runs.get(run))
+    opened = Run.open(run, settings=settings)
+    with taped(taping, opened, settings, console):
+        return _see_through(opened, console, yes=yes, json=json)
+
+
+def approve(
+    approval: ApprovalId,
+    sha256: Annotated[
+        str, typer.Option(metavar="DIGEST", help="Digest, or its beginning, of the arguments that you saw.")
+    ] = "",
+    by: By = None,
+    resume: GoOn = True,
+    json: Json = False,
+) -> int:
+    """Approve exactly what was shown, and let the run go on."""
+    return decide(approval, Verdict(kind="approve", by=by, sha256=sha256), go_on=resume, json=json)
+
+
+def reject(
+    approval: ApprovalId,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the team and the record.")] = "",
+    by: By = None,
+    resume: GoOn = True,
+    json: Json = False,
+) -> int:
+    """Reject it: it does not happen. With a reason, the agent may propose otherwise."""
+    return decide(approval, Verdict(kind="reject", by=by, said=why), go_on=resume, json=json)
+
+
+def respond(
+    approval: ApprovalId,
+    message: Annotated[str, typer.Argument(metavar="MESSAGE", help="What the agent is told.")],
+    by: By = None,
+    resume: GoOn = True,
+    json: Json = False,
+) -> int:
+    """Say something instead of deciding: it does not happen, and the agent reads the message."""
+    return decide(approval, Verdict(kind="respond", by=by, said=message), go_on=resume, json=json)
+
+
+def revoke(
+    approval: ApprovalId,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the record.")] = "",
+    by: By = None,
+    resume: GoOn = True,
+    json: Json = False,
+) -> int:
+    """Take an approval back, as long as its action was not called."""
+    return decide(approval, Verdict(kind="revoke", by=by, said=why), go_on=resume, json=json)
+
+
+def edit(
+    approval: ApprovalId,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Change one argument; VALUE may be JSON. Without it, your editor opens."
+        ),
+    ] = None,
+    by: By = None,
+    resume: GoOn = True,
+    json: Json = False,
+) -> int:
+    """Approve it with other arguments."""
+    return decide(approval, Verdict(kind="edit", by=by, changes=changes or []), go_on=resume, json=json)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +191,7 @@ class Verdict:
     """Beginning of the digest of what was seen."""
 
 
-def decide_approval(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> int:
+def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> int:
     """Record a decision, then drive the run on if its checkpoints are here; returns the exit code."""
     settings = load_settings()
     console, ledger = Console(stderr=True), configured_ledger(settings)
@@ -136,7 +227,7 @@ def _record(ledger: Ledger, approval: Approval, verdict: Verdict, settings: Sett
             raise approval.already_decided()
         case "respond":
             # The team's own questions are not answered with words.
-            return decide(ledger, approval, Decision("respond", {}, verdict.said), _no_rules, by=who)
+            return decide_question(ledger, approval, Decision("respond", {}, verdict.said), _no_rules, by=who)
         case "approve":
             if approval.shown_sha256 != approval.proposed_sha256 and not verdict.sha256:
                 say(console, f"Its arguments are now: {dumps(approval.shown, ensure_ascii=False)}")
@@ -147,11 +238,11 @@ def _record(ledger: Ledger, approval: Approval, verdict: Verdict, settings: Sett
             return decisions.approve(approval.id, by=who, sha256=verdict.sha256 or approval.shown_sha256)
         case "edit" if approval.action in CONTROLS:
             edited = _edited(approval, CONTROLS[approval.action], console, verdict.changes)
-            return decide(ledger, approval, Decision("approve", edited), _no_rules, by=who)
+            return decide_question(ledger, approval, Decision("approve", edited), _no_rules, by=who)
         case "edit":
             run = Run.open(approval.run_id, settings=settings)
             edited = _edited(approval, run.action(approval.action), console, verdict.changes)
-            return decide(ledger, approval, Decision("approve", edited), run.team.rules, by=who)
+            return decide_question(ledger, approval, Decision("approve", edited), run.team.rules, by=who)
 
 
 def _no_rules(_role: str, action: str, _args: Mapping[str, Any]) -> Ruling:

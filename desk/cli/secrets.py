@@ -1,11 +1,11 @@
-"""The command `signoff secrets`: what the broker made of the file of secrets."""
+"""The command that shows what the broker made of the file of secrets."""
 
 from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Column, Table
 
-from signoff.desk.cli.terminal import print_json
+from signoff.desk.cli.terminal import Json, print_json
 from signoff.errors import SettingsError
 from signoff.settings import load_settings
 from signoff.tools.broker.broker import Broker
@@ -14,8 +14,8 @@ from signoff.tools.broker.secrets_file import SecretRule
 _COLUMNS = ("secret", "from", "hosts", "methods", "paths", "tools", "added as")
 
 
-def show_secrets(*, json: bool) -> None:
-    """Read every value once, and show everything but them."""
+def secrets(json: Json = False) -> None:
+    """Show which secrets tools may use where, and whether they can be read; never a value."""
     settings = load_settings()
     if settings.secrets is None:
         raise SettingsError("SIGNOFF_SECRETS", "names no file", "See docs/tools/secrets.md.")

@@ -1,4 +1,4 @@
-"""What is written to the terminal: a person signs what they see there, so nothing may restyle or hide it."""
+"""Between a command and the terminal: options that many take, and what is written; nothing may restyle or hide it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.console import Console
@@ -18,6 +18,14 @@ from rich.table import Table
 from rich.text import Text
 
 from signoff.errors import SignoffError
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of one.")]
+By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; your login name by default.")]
+Sources = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of documents.")]
+Out = Annotated[Path | None, typer.Option(metavar="FILE", help="File the report goes to once signed off.")]
+Model = Annotated[str | None, typer.Option(metavar="NAME", help="offline, openai, openai:NAME or provider:NAME.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co"}
 """Unicode categories that are not shown but act: controls and escapes, direction marks, surrogates, private use."""
@@ -51,6 +59,17 @@ def row(found: Table, *cells: str) -> None:
 def print_json(value: Any) -> None:
     """Print a result as JSON on standard output, in ASCII: any terminal and any pipe takes it."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def short(text: str) -> str:
+    """The text as one line of at most 100 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= 100 else f"{line[:99]}…"
+
+
+def moment(at: str) -> str:
+    """A time of the database, to the minute."""
+    return at[:16].replace("T", " ")
 
 
 def command() -> str:

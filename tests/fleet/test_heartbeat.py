@@ -10,7 +10,7 @@ from sqlalchemy import update
 from signoff import Agent, Artifact, Ledger, Run, Task, Team
 from signoff.checkpoints import clock
 from signoff.checkpoints.ledger.schema import runs
-from signoff.desk.cli.lists import list_runs, show_run, standing
+from signoff.desk.cli import lists
 from signoff.graphs.nodes.heartbeat import Heart
 
 
@@ -105,18 +105,18 @@ def test_a_run_of_which_nothing_was_heard_is_told_as_silent(home: Path, capsys: 
     del home
     ledger = Ledger(".signoff/signoff.db")
     ledger.runs.begin("r-1", 1, team="t", goal="g")
-    assert standing(ledger.runs.get("r-1")) == "running"
+    assert lists.standing(ledger.runs.get("r-1")) == "running"
     silence(ledger, "r-1", 100)
-    assert standing(ledger.runs.get("r-1")) == "running"
+    assert lists.standing(ledger.runs.get("r-1")) == "running"
     silence(ledger, "r-1", 121)
-    assert standing(ledger.runs.get("r-1")) == "silent"
-    list_runs(5, json=False)
-    show_run("r-1", json=False)
+    assert lists.standing(ledger.runs.get("r-1")) == "silent"
+    lists.runs(5, json=False)
+    lists.show("r-1", json=False)
     told = capsys.readouterr().out
     assert "silent" in told
     assert f"No sign of life since {ledger.runs.get('r-1').beat_at[:16].replace('T', ' ')}" in told
     ledger.runs.beat("r-1")
-    assert standing(ledger.runs.get("r-1")) == "running"
+    assert lists.standing(ledger.runs.get("r-1")) == "running"
 
 
 def test_a_silent_run_of_ours_says_how_to_resume_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,8 +124,8 @@ def test_a_silent_run_of_ours_says_how_to_resume_it(capsys: pytest.CaptureFixtur
     team: Any = Team(agents=[Agent(role="scout", gives=Facts, function=lambda task: Facts(text="x"))])
     run = Run.start(team, "x", drive=False)
     silence(ledger, run.id, 121)
-    assert standing(run.record) == "cut off"
-    show_run(run.id, json=False)
+    assert lists.standing(run.record) == "cut off"
+    lists.show(run.id, json=False)
     assert f"resume {run.id}" in " ".join(capsys.readouterr().out.split())
 
 
@@ -134,4 +134,4 @@ def test_only_a_run_at_work_can_be_silent(ledger: Ledger, status: Any) -> None:
     ledger.runs.begin("r-1", 1, team="t", goal="g")
     ledger.runs.set_status("r-1", status)
     silence(ledger, "r-1", 9_999)
-    assert standing(ledger.runs.get("r-1")) == status
+    assert lists.standing(ledger.runs.get("r-1")) == status

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from signoff import __version__
+from signoff.desk.cli.app import COMMANDS, LazyCommand
 from signoff.testing import ScriptedServer, fails
 
 QUESTION = "Why does the tide rise and fall?"
@@ -308,9 +309,17 @@ def test_help_and_version_are_quick_and_import_no_framework(home: Path) -> None:
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'langgraph', 'langchain_core', 'openai', 'sqlalchemy', 'pydantic'} & set(sys.modules)\n"
         "print(sorted(heavy), file=sys.stderr)\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('signoff.desk.')), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=home)
     assert "approvals" in done.stdout
-    assert done.stderr.strip() == "[]"
+    assert done.stderr.splitlines() == ["[]", "signoff.desk.cli signoff.desk.cli.app signoff.desk.cli.terminal"]
     version = subprocess.run([sys.executable, "-m", "signoff", "--version"], capture_output=True, text=True, check=True)
     assert version.stdout.strip() == __version__
+
+
+def test_the_list_says_of_each_command_what_its_own_help_begins_with() -> None:
+    for words, (place, sentence) in COMMANDS.items():
+        whole = LazyCommand(words.split()[-1], place, sentence).load()
+        assert f"{whole.help} ".startswith(f"{sentence} "), words
+        assert whole.get_short_help_str(1_000) == sentence, words
