@@ -13,7 +13,7 @@ from signoff.errors import SettingsError
 from signoff.settings import Settings
 
 if TYPE_CHECKING:
-    from signoff.agents.replay.cassette import Tape
+    from signoff.agents.replay.cassette import Cassette
     from signoff.checkpoints.ledger.ledger import Ledger
 
 
@@ -43,7 +43,7 @@ class Payer:
     budgets: Mapping[str, Budget] = field(default_factory=dict)
     """Limits by level: call, agent, run, team, day."""
     say: Say = say_nothing
-    tape: Tape | None = None
+    cassette: Cassette | None = None
 
     @property
     def scopes(self) -> tuple[Scope, ...]:

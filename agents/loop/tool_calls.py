@@ -89,9 +89,9 @@ async def _use(tool: Tool, call: Call, config: RunnableConfig) -> Result:
     payer = current_payer()
     try:
         with tool_span(call.name, call_id=call.id, args=call.args) as span:
-            if payer is not None and payer.tape is not None:
+            if payer is not None and payer.cassette is not None:
                 request = Request.of_tool(call.name, call.args)
-                content = await payer.tape.play(request, partial(_called, tool, call, config))
+                content = await payer.cassette.play(request, partial(_called, tool, call, config))
             else:
                 content = await _called(tool, call, config)
             span.returned(content)

@@ -1,6 +1,6 @@
 """The guard: a chat model around other chat models, and the one place where any of them is called.
 
-Every call is redacted, played from or to a tape, given a turn under the shared rate limit, reserved against every
+Every call is redacted, played from or to a cassette, given a turn under the shared rate limit, reserved against every
 budget that covers it, timed, tried again or handed to the next model of the chain, and written down with what it cost.
 """
 
@@ -25,7 +25,7 @@ from signoff.agents.models.call import Asked, Link, size_of, stands_in
 from signoff.agents.models.pricing import Price, price_of
 from signoff.agents.models.settings import Terms, model_name, payer_here
 from signoff.agents.models.unguarded import GUARDED
-from signoff.agents.replay.cassette import Request
+from signoff.agents.replay.exchange import Request
 from signoff.agents.run_context import Payer
 from signoff.agents.safety.prompt_redaction import Hidden
 from signoff.concurrency import stream
@@ -150,8 +150,8 @@ class GuardedModel(BaseChatModel):
         del run_manager
         payer = payer_here()
         hidden = self._terms.shield.hide(messages)
-        if payer.tape is not None or hidden.originals:
-            # Private data is put back, and a tape is played, in a whole answer only.
+        if payer.cassette is not None or hidden.originals:
+            # Private data is put back, and a cassette is played, in a whole answer only.
             result = await self._agenerate(messages, stop, **kwargs)
             yield _as_chunk(cast(AIMessage, result.generations[0].message))
             return
@@ -187,10 +187,10 @@ class GuardedModel(BaseChatModel):
                 payer.say(f"{link.address.model}: {problem}; {self._links[place + 1].address.model} stands in")
 
     async def _played(self, payer: Payer, asked: Asked, live: Any) -> AIMessage:
-        if payer.tape is None:
+        if payer.cassette is None:
             return cast(AIMessage, await live())
         request = Request.of(asked.messages, asked.options, self.model_name)
-        return cast(AIMessage, await payer.tape.play(request, live))
+        return cast(AIMessage, await payer.cassette.play(request, live))
 
 
 def guard(

@@ -1,8 +1,9 @@
-"""A tape: the traffic with models and tools of a run, written down while it happens, or played again in its place.
+"""A cassette: the traffic with models and tools of a run, written down while it happens, or played again in its place.
 
-It is a file of JSON lines: a header, then one exchange a line, in the order in which they ended. A question is found by
-the digest of what it asks (exchange.py), so it does not matter how it is sent, by whom, or in which order. HTTP is one
-floor too low for that: there a retry is another request, a stream another answer, and each provider another body.
+It is a file of JSON lines: a header, then one exchange a line, in the order in which they ended, then what the recorded
+run came to. A question is found by the digest of what it asks (exchange.py), so it does not matter how it is sent, by
+whom, or in which order. HTTP is one floor too low for that: there a retry is another request, a stream another answer,
+and each provider another body.
 
 What is recorded is without secrets, and it is what the recorded run goes on with: a replay is then the same run.
 """
@@ -21,8 +22,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 from langgraph.errors import GraphBubbleUp
 
-from signoff.agents.replay.exchange import Exchange
-from signoff.agents.replay.exchange import Request as Request  # what it is asked with
+from signoff.agents.replay.exchange import Exchange, Request
 from signoff.checkpoints.redaction import redact
 from signoff.errors import ModelError, SignoffError, SourcesError, TapeMiss, TapeUnreadable, UnknownPrice
 
@@ -34,8 +34,8 @@ FORMAT: Final = 1
 """Version of the format; other versions are refused."""
 
 
-class Tape:
-    """One tape, recording or replaying; threads, event loops and processes may share it."""
+class Cassette:
+    """One cassette, recording or replaying; threads, event loops and processes may share it."""
 
     def __init__(self, path: Path, mode: Mode, about: Mapping[str, Any], notes: tuple[str, ...]) -> None:
         self.path, self.mode, self.about, self.notes = path, mode, about, notes
@@ -43,12 +43,14 @@ class Tape:
         self._left: dict[str, deque[Exchange]] = defaultdict(deque)
         self._misses: list[TapeMiss] = []
         self._taking = threading.Lock()
+        self.ending: Mapping[str, Any] | None = None
+        """What the recorded run had come to when the recording ended last; None if nobody wrote that down."""
 
     @classmethod
-    def open(cls, path: Path | str, mode: Mode, *, about: Mapping[str, Any] | None = None) -> Tape:
-        """Open a tape to record on, made if it is not there, or to replay; TapeUnreadable if that cannot be.
+    def open(cls, path: Path | str, mode: Mode, *, about: Mapping[str, Any] | None = None) -> Cassette:
+        """Open a cassette to record on, made if it is not there, or to replay; TapeUnreadable if that cannot be.
 
-        `about` goes into the header of a new tape, without its secrets. A tape that is there already is recorded on
+        `about` goes into the header of a new one, without its secrets. One that is there already is recorded on
         after what it has.
         """
         path = Path(path)
@@ -61,20 +63,24 @@ class Tape:
         return cls(path, "record", _read_header(path, _lines(path)), ())
 
     @classmethod
-    def _load(cls, path: Path) -> Tape:
+    def _load(cls, path: Path) -> Cassette:
         lines, notes = _lines(path), list[str]()
-        tape = cls(path, "replay", _read_header(path, lines), ())
+        cassette = cls(path, "replay", _read_header(path, lines), ())
         for number, line in enumerate(lines[1:], start=2):
             try:
-                exchange = Exchange.read(json.loads(line))
+                found = json.loads(line)
+                if found["kind"] == "ending":
+                    cassette.ending = found["ending"]
+                    continue
+                exchange = Exchange.read(found)
                 key = exchange.request.key
             except (ValueError, KeyError, TypeError, AttributeError):
                 notes.append(f"Line {number} of {str(path)!r} is torn and left out: a process ended while it wrote it.")
                 continue
-            tape._recorded.append(exchange.request)
-            tape._left[key].append(exchange)
-        tape.notes = tuple(notes)
-        return tape
+            cassette._recorded.append(exchange.request)
+            cassette._left[key].append(exchange)
+        cassette.notes = tuple(notes)
+        return cassette
 
     async def play(self, request: Request, call: Callable[[], Awaitable[T]]) -> T:
         """The recorded answer, or, when recording, that of the call, written down first."""
@@ -105,9 +111,13 @@ class Tape:
         _append(self.path, exchange.line)
         return None if exchange.error is not None else exchange.answer()
 
+    def end(self, ending: Mapping[str, Any]) -> None:
+        """Write down what the run has come to, as JSON without secrets."""
+        _append(self.path, {"kind": "ending", "ending": ending})
+
     @property
     def unused(self) -> tuple[Request, ...]:
-        """What is on the tape and was not asked in this replay, in recorded order."""
+        """What was recorded and was not asked in this replay, in recorded order."""
         with self._taking:
             counts = {key: len(left) for key, left in self._left.items()}
         found: list[Request] = []
@@ -119,7 +129,7 @@ class Tape:
 
     @property
     def misses(self) -> tuple[TapeMiss, ...]:
-        """What this replay asked and the tape does not have, whatever became of the error."""
+        """What this replay asked and the cassette does not have, whatever became of the error."""
         return tuple(self._misses)
 
 

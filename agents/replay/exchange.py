@@ -1,4 +1,4 @@
-"""One exchange of a tape: what was asked of a model or a tool, as it reads each time, and what came back."""
+"""One exchange of a cassette: what was asked of a model or a tool, as it reads each time, and what came back."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, message
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from signoff import errors
 from signoff.checkpoints.canonical import digest
 from signoff.checkpoints.redaction import redact
 
@@ -26,7 +27,7 @@ _NOT_ASKED: Final = frozenset(
 _PASSING: Final = frozenset(("id", "index", "created", "created_at", "timestamp"))
 """Parts of a content block that differ each time."""
 _ERRORS_FROM: Final = ("builtins", "signoff.errors", "langchain_core.exceptions", "langchain_core.tools.base", "openai")
-"""Modules whose errors a tape may raise again: nothing else that a file names is ever loaded."""
+"""Modules whose errors a cassette may raise again: nothing else that a file names is ever loaded."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,12 @@ class Exchange:
 
     @classmethod
     def read(cls, line: Mapping[str, Any]) -> Exchange:
-        """The exchange of a tape's line; KeyError or TypeError if it is none."""
+        """The exchange of a cassette's line; KeyError or TypeError if it is none."""
         return cls(Request(line["kind"], line["request"]), line.get("reply"), line.get("error"))
 
     @property
     def line(self) -> dict[str, Any]:
-        """It as a line of a tape."""
+        """It as a line of a cassette."""
         found = {"reply": self.reply} if self.error is None else {"error": self.error}
         return {"kind": self.request.kind, "key": self.request.key, "request": self.request.body, **found}
 
@@ -198,9 +199,14 @@ def _kept_error(error: Exception) -> dict[str, Any]:
     if isinstance(error, ValidationError):
         problems = [_json(dict(problem)) for problem in error.errors(include_url=False, include_context=False)]
         return {"classes": ["pydantic:ValidationError"], "message": error.title, "problems": problems}
-    classes = [f"{kind.__module__}:{kind.__qualname__}" for kind in type(error).__mro__ if issubclass(kind, Exception)]
+    classes = [f"{_module_of(kind)}:{kind.__qualname__}" for kind in type(error).__mro__ if issubclass(kind, Exception)]
     attributes = {name: value for name, value in vars(error).items() if _is_json(value)}
     return {"classes": classes, "message": str(error), "attributes": attributes}
+
+
+def _module_of(kind: type[Exception]) -> str:
+    """Where a file says that the class is: ours are all in `signoff.errors`, wherever they are defined."""
+    return errors.__name__ if issubclass(kind, errors.SignoffError) else kind.__module__
 
 
 def _is_json(value: Any) -> bool:
@@ -231,6 +237,8 @@ def _made_error(kept: Mapping[str, Any]) -> Exception:
 def _known_class(place: str) -> type[Exception] | None:
     """The class of errors that this names, if it is one that may be raised again."""
     module, _, name = place.partition(":")
+    if module.startswith("signoff."):
+        module = errors.__name__
     if not any(module == known or module.startswith(f"{known}.") for known in _ERRORS_FROM):
         return None
     try:

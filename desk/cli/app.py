@@ -16,7 +16,7 @@ COMMANDS = {
     "run": ("run.run", "Give a team a goal; sign off what it proposes."),
     "resume": ("run.resume", "Go on with a run that was cut off or waits."),
     "export": (
-        "exporting.export",
+        "record.export",
         "Make a test of a run: it is played again without its models, and must go as it went.",
     ),
     "runs": ("lists.runs", "List the runs, newest first."),

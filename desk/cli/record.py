@@ -1,116 +1,205 @@
-"""Recording a run on a tape, and replaying one: nothing is called then, neither a model nor an action."""
+"""Recording a run, replaying one (nothing is called then, neither a model nor an action), and making a test of one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict
+from importlib import import_module
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from shutil import copyfile
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 
-from signoff.agents.models.registry import choose_model, tiers_of
-from signoff.agents.replay.cassette import Tape
+from signoff.agents.replay.cassette import Cassette
 from signoff.agents.run_context import Payer, paying
 from signoff.checkpoints.ledger.runs import RunRecord
-from signoff.desk.cli.terminal import say
-from signoff.errors import SettingsError, TapeMiss
+from signoff.desk.cli.terminal import Json, print_json, say
+from signoff.errors import CannotExport, SettingsError, TapeMiss
+from signoff.fleet.recording import Ending
+from signoff.fleet.recording import record as record_run
+from signoff.fleet.recording import replay as replay_run
 from signoff.fleet.run import Run
 from signoff.graphs.team import Team
 from signoff.settings import Settings
 
-_NOT_KEPT = frozenset(
-    "home database encryption_key user api_key secrets webhooks webhook_secret hook_command hook_events traces "
-    "traces_content approval_hours confirm_seconds".split()
-)
-"""Settings that are no part of the run: where things are kept, who people are, secrets."""
+_SHOWN = 100
+"""Characters of a text that a message shows."""
+_ABSENT = object()
+
+_TEST = '''"""Run {run} of the team {team!r}, played again without model or network. Made by `signoff export`.
+
+It fails if the team would take another route today, make or propose something else, or if policy would say otherwise.
+"""
+
+from pathlib import Path
+
+from signoff.fleet.recording import replay
+{imports}
+RECORDING = Path(__file__).with_suffix(".jsonl")
 
 
-@dataclass(frozen=True)
-class Taping:
-    """Which tape a command records on or replays, if any."""
-
-    record: Path | None = None
-    replay: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.record is not None and self.replay is not None:
-            raise SettingsError("--record", "goes not with --replay", "Use one of them.")
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """What a tape tells of the run that was recorded."""
-
-    team: str
-    goal: str
-    settings: Mapping[str, Any]
-    """With something for a key, as no model is loaded without one; nothing is called with it."""
+def test_run_{name}_goes_as_it_went(tmp_path: Path) -> None:
+    now, then = replay(RECORDING, tmp_path{argument})
+    assert then is not None
+    assert now.route == then.route
+    assert now.artifacts == then.artifacts
+    assert now.proposals == then.proposals
+    assert now.outcomes == then.outcomes
+    assert now.status == then.status
+'''
 
 
-def read_recorded(path: Path) -> Recorded:
-    """What the header of a tape tells; empty where the tape was recorded otherwise."""
-    about = Tape.open(path, "replay").about
-    settings = about.get("settings", {})
-    return Recorded(str(about.get("team", "")), str(about.get("goal", "")), {**settings, "api_key": "replayed"})
-
-
-def check_new(path: Path | None) -> None:
-    """SettingsError if a new run would be recorded on another's tape."""
-    if path is not None and path.exists() and path.stat().st_size:
-        raise SettingsError("--record", f"{str(path)!r} is there already", "Name another file, or remove it.")
+def check_files(record: Path | None, replay: Path | None, *, new: bool) -> None:
+    """SettingsError if both are named, or a `new` run would be recorded over another."""
+    if record is not None and replay is not None:
+        raise SettingsError("--record", "goes not with --replay", "Use one of them.")
+    if new and record is not None and record.exists() and record.stat().st_size:
+        raise SettingsError("--record", f"{str(record)!r} is there already", "Name another file, or remove it.")
 
 
 def check_dry(record: RunRecord) -> None:
-    """SettingsError if a run that acts would go on from a tape."""
+    """SettingsError if a run that acts would go on from a recording."""
     if not record.dry_run:
         problem = f"calls nothing, and run {record.id!r} is no dry run"
         raise SettingsError("--replay", problem, "Start one: signoff run --replay FILE")
 
 
 @contextmanager
-def taped(taping: Taping, run: Run, settings: Settings, console: Console) -> Iterator[None]:
-    """Have the run's traffic recorded, or replayed; says at the end what of the tape was not asked.
+def recorded(
+    run: Run, settings: Settings, console: Console, record: Path | None, replay: Path | None
+) -> Iterator[None]:
+    """Have the run's traffic recorded, or replayed; says at the end what of the recording was not asked.
 
-    TapeMiss if a replay asked what the tape does not have, whatever the team made of that.
+    TapeMiss if a replay asked what the recording does not have, whatever the team made of that.
     """
-    tape = _open(taping, run, settings)
     ledger = run.team.ledger
-    if tape is None or ledger is None:
-        yield
-        return
-    for note in tape.notes:
-        say(console, note)
-    try:
-        with paying(Payer(ledger=ledger, tape=tape)):
+    if record is not None:
+        with record_run(run, record, settings=settings):
             yield
-    except TapeMiss as miss:
-        say(console, miss.difference)
-        raise
-    if tape.misses:
-        say(console, tape.misses[0].difference)
-        raise tape.misses[0]
-    if tape.mode == "record":
-        say(console, f"Recorded on {tape.path}")
-    elif tape.unused:
-        say(console, f"{len(tape.unused)} exchanges on the tape were not asked, the first: {tape.unused[0]}")
+        say(console, f"Recorded on {record}")
+    elif replay is not None and ledger is not None:
+        cassette = Cassette.open(replay, "replay")
+        for note in cassette.notes:
+            say(console, note)
+        try:
+            with paying(Payer(ledger=ledger, cassette=cassette)):
+                yield
+            for miss in cassette.misses[:1]:
+                raise miss
+        except TapeMiss as miss:
+            say(console, miss.difference)
+            raise
+        if unused := cassette.unused:
+            say(console, f"{len(unused)} exchanges on the tape were not asked, the first: {unused[0]}")
+    else:
+        yield
 
 
-def _open(taping: Taping, run: Run, settings: Settings) -> Tape | None:
-    if taping.replay is not None:
-        return Tape.open(taping.replay, "replay")
-    if taping.record is None:
-        return None
-    kept = settings.model_dump(mode="json", exclude=set(_NOT_KEPT))
-    kept["model"] = _full_name(run.team, settings)
-    about = {"team": run.record.team, "goal": run.record.goal, "settings": kept}
-    return Tape.open(taping.record, "record", about=about)
+def export(
+    recording: Annotated[Path, typer.Argument(metavar="RECORDING", help="What `signoff run --record` wrote.")],
+    test: Annotated[Path, typer.Option(metavar="FILE", help="The test to write; its data goes beside it.")],
+    team: Annotated[str, typer.Option(metavar="MODULE:NAME", help="Your own team; not for ready-made ones.")] = "",
+    json: Json = False,
+) -> None:
+    """Make a test of a run: it is played again without its models, and must go as it went."""
+    _check(recording, test)
+    cassette, copy = Cassette.open(recording, "replay"), test.with_suffix(".jsonl")
+    run = cassette.about.get("run", recording.stem)
+    status = cassette.ending["ending"]["status"] if cassette.ending else ""
+    if status == "running":
+        raise CannotExport(run, "it was cut off; resume it with --record, and export once it waits or has ended")
+    with TemporaryDirectory() as folder:
+        now, then = replay_run(recording, Path(folder), team=_load(team) if team else None)
+    if then is not None and now != then:
+        raise CannotExport(run, f"played again it does not go as it went: {_difference(now, then)}")
+    test.parent.mkdir(parents=True, exist_ok=True)
+    copyfile(recording, copy)
+    if then is None:  # recorded before endings were
+        Cassette.open(copy, "record").end({"ending": asdict(now), "decisions": {}, "calls": {}})
+    test.write_text(_text(run, str(cassette.about.get("team", "")), team), encoding="utf-8")
+    if json:
+        return print_json({"run": run, "test": str(test), "recording": str(copy)})
+    return say(Console(stderr=True), f"Wrote {test} and {copy.name}, and the test passes: pytest {test}")
 
 
-def _full_name(team: Team, settings: Settings) -> str:
-    """The model's name, also where the endpoint was asked for it: a replay cannot ask."""
-    chosen, model = choose_model(settings), team.supervisor.model
-    if ":" in chosen or model is None or settings.tiers:
-        return chosen
-    return f"{chosen}:{tiers_of(model).model('').model_name}"
+def _check(recording: Path, test: Path) -> None:
+    """Raise before any work is done if there is no recording, or the test would not be found or replace a file."""
+    if not recording.is_file():
+        remedy = "Record a run with --record FILE, such as `signoff run … --record FILE`, then export that file."
+        raise SettingsError("RECORDING", f"there is no file {str(recording)!r}", remedy)
+    if test.suffix != ".py" or not test.stem.isidentifier():
+        raise SettingsError("--test", f"{str(test)!r} is no name of a test", "Name it like tests/test_run.py.")
+    for path in (test, test.with_suffix(".jsonl")):
+        if path.exists():
+            raise SettingsError("--test", f"{str(path)!r} is there already", "Name another file, or remove it.")
+
+
+def _load(team: str) -> Team:
+    """The team that `module:name` names, or that what it names makes."""
+    module, colon, name = team.partition(":")
+    remedy = "Write it like shop.teams:orders, for `orders` in shop/teams.py."
+    if not colon or not all(part.isidentifier() for part in (*module.split("."), name)):
+        raise SettingsError("--team", f"{team!r} is not MODULE:NAME", remedy)
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Any = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError("--team", f"{team!r} is not found ({error})", remedy) from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    made = found if isinstance(found, Team) else found() if callable(found) else found
+    if not isinstance(made, Team):
+        raise SettingsError("--team", f"{team!r} is a {type(made).__name__}, no Team", remedy)
+    return made
+
+
+def _text(run: str, named: str, team: str) -> str:
+    module, _, name = team.partition(":")
+    return _TEST.format(
+        run=run,
+        team=named,
+        name=re.sub(r"\W", "_", run),
+        imports=f"from {module} import {name} as team\n" if team else "",
+        argument=", team=team" if team else "",
+    )
+
+
+def _difference(now: Ending, then: Ending) -> str:
+    """The first thing that is not the same, down to the one field of it."""
+    for name in ("route", "artifacts", "proposals", "outcomes", "status"):
+        found, wanted = getattr(now, name), getattr(then, name)
+        if found != wanted:
+            return f"its {_differing(name, found, wanted)}"
+    return "nothing"
+
+
+def _differing(name: str, found: Any, wanted: Any) -> str:
+    """Where two values of this name differ first, and what stands there."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in [*wanted, *(key for key in found if key not in wanted)]:
+            if found.get(key, _ABSENT) != wanted.get(key, _ABSENT):
+                return _differing(f"{name}.{key}", found.get(key, _ABSENT), wanted.get(key, _ABSENT))
+    if isinstance(found, list) and isinstance(wanted, list):
+        for place, (one, other) in enumerate(zip_longest(found, wanted, fillvalue=_ABSENT)):
+            if one != other:
+                return _differing(f"{name}[{place}]", one, other)
+    return f"{name} is {_around(found, wanted)}, and was {_around(wanted, found)}"
+
+
+def _around(text: Any, other: Any) -> str:
+    """A value for a message: of a long text only what stands where it begins to differ from the other."""
+    if text is _ABSENT:
+        return "not there"
+    if not isinstance(text, str) or not isinstance(other, str) or len(text) <= _SHOWN:
+        return f"{text!r:.{2 * _SHOWN}}"
+    same = next((place for place, (one, two) in enumerate(zip(text, other, strict=False)) if one != two), len(other))
+    start = max(0, min(same, len(text)) - _SHOWN // 4)
+    part = text[start : start + _SHOWN]
+    return f"{'…' if start else ''}{part!r}{'…' if start + _SHOWN < len(text) else ''}"

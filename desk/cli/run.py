@@ -17,6 +17,7 @@ from rich.console import Console
 
 from signoff.agents.models.registry import OFFLINE, choose_model
 from signoff.agents.models.settings import Terms
+from signoff.agents.replay.cassette import Cassette
 from signoff.agents.run_context import budgets_of
 from signoff.agents.tracing import set_up
 from signoff.checkpoints.ledger.approval import Approval
@@ -25,7 +26,7 @@ from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.desk.cli.live import usage_text, watch_live
 from signoff.desk.cli.question import ask_person, edit_in_editor, read_change, show_proposal
-from signoff.desk.cli.record import Taping, check_dry, check_new, read_recorded, taped
+from signoff.desk.cli.record import check_dry, check_files, recorded
 from signoff.desk.cli.terminal import By, Json, Model, Out, RunId, Sources, can_ask, command, print_json, say
 from signoff.errors import (
     BadAnswer,
@@ -39,6 +40,7 @@ from signoff.errors import (
     StoreError,
     UnknownTeam,
 )
+from signoff.fleet.recording import settings_of
 from signoff.fleet.run import Run
 from signoff.graphs.approval.answers import Decision
 from signoff.graphs.approval.decision import decide as decide_question
@@ -86,32 +88,33 @@ def run(
     missing = [name for name, value in (("TEAM", team), ("QUESTION", question)) if not value]
     if replay is None and missing:
         raise typer.BadParameter(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
-    recorded = None
+    known = None
     if replay is not None:
-        found = read_recorded(replay)
-        team, question, recorded = team or found.team, question or found.goal, found.settings
-    settings = open_run(team, question, sources=sources, out=out, model=model, budget=budget, recorded=recorded)
-    console, taping = Console(stderr=True), Taping(record, replay)
-    check_new(record)
+        about = Cassette.open(replay, "replay").about
+        team, question, known = team or about.get("team", ""), question or about.get("goal", ""), settings_of(about)
+    settings = open_run(team, question, sources=sources, out=out, model=model, budget=budget, known=known)
+    check_files(record, replay, new=True)
+    console = Console(stderr=True)
     dry_run = dry_run or replay is not None
     built = report_team(settings.sources or Path(), out=settings.out, settings=settings)
-    run = Run.start(
+    started = Run.start(
         built, question, settings=settings, drive=False, dry_run=dry_run, budget=budgets_of(settings)["run"]
     )
     replayed = f"replay of {replay}, " if replay is not None else ""
-    say(console, f"Run {run.id}" + (f" ({replayed}dry run: nothing is called)" if dry_run else ""))
-    with taped(taping, run, settings, console):
-        return _see_through(run, console, yes=yes, json=json)
+    say(console, f"Run {started.id}" + (f" ({replayed}dry run: nothing is called)" if dry_run else ""))
+    with recorded(started, settings, console, record, replay):
+        return _see_through(started, console, yes=yes, json=json)
 
 
 def resume(run: RunId, yes: Yes = False, record: Record = None, replay: Replay = None, json: Json = False) -> int:
     """Go on with a run that was cut off or waits."""
-    console, taping = Console(stderr=True), Taping(record, replay)
-    settings = load_settings(**(read_recorded(replay).settings if replay is not None else {}))
+    check_files(record, replay, new=False)
+    console = Console(stderr=True)
+    settings = load_settings(**(settings_of(Cassette.open(replay, "replay").about) if replay is not None else {}))
     if replay is not None:
         check_dry(configured_ledger(settings).runs.get(run))
     opened = Run.open(run, settings=settings)
-    with taped(taping, opened, settings, console):
+    with recorded(opened, settings, console, record, replay):
         return _see_through(opened, console, yes=yes, json=json)
 
 
@@ -367,9 +370,9 @@ def open_run(
     out: Path | None,
     model: str | None,
     budget: str | None = None,
-    recorded: Mapping[str, Any] | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """The settings of a new run, checked; says which model is used. `recorded` are those of a run that is replayed."""
+    """The settings of a new run, checked; says which model is used. `known` are those of a run that is replayed."""
     if team not in TEAMS:
         raise UnknownTeam(team, sorted(TEAMS))
     if not question.strip():
@@ -380,7 +383,7 @@ def open_run(
     if budget:
         _check_budget(budget)
     given = {"model": model, "sources": sources, "out": out, "run_budget": budget}
-    said: dict[str, Any] = {**(recorded or {}), **{name: value for name, value in given.items() if value}}
+    said: dict[str, Any] = {**(known or {}), **{name: value for name, value in given.items() if value}}
     settings = load_settings(**(said | {"tiers": {}} if model else said))  # a model that is asked for does all
     _check(settings)
     if settings.sources is None:
@@ -388,7 +391,7 @@ def open_run(
     if not settings.sources.expanduser().is_dir():
         raise SourcesMissing(settings.sources)
     _check_out(settings.out.expanduser().absolute())
-    sys.stderr.write("Model: none, answers are replayed.\n" if recorded else f"{_model_line(settings)}\n")
+    sys.stderr.write("Model: none, answers are replayed.\n" if known else f"{_model_line(settings)}\n")
     sys.stderr.flush()
     return settings
 

@@ -207,14 +207,14 @@ class Account:
         self.ledger()
 
     def payer(self, run_id: str, role: str, say: Say = say_nothing) -> Payer:
-        """Who pays for a step of this role; a tape that is played or recorded around the run stays in place."""
+        """Who pays for a step of this role; a cassette that is played or recorded around the run stays in place."""
         base = self._payers.get(role)
         if base is None:
             own = self.limits.get(role, NO_LIMIT)
             budgets = {**self.budgets, "agent": own} if own.is_limited else self.budgets
             base = self._payers[role] = Payer(ledger=self.ledger(), team=self.team, role=role, budgets=budgets)
         around = current_payer()
-        return replace(base, run_id=run_id, say=say, tape=around.tape if around is not None else None)
+        return replace(base, run_id=run_id, say=say, cassette=around.cassette if around is not None else None)
 
 
 def ask_for_budget(state: TeamState, error: BudgetExhausted, payer: Payer, doing: str) -> StoredProposal:

@@ -15,7 +15,8 @@ from langchain_core.messages.tool import tool_call
 from langchain_core.tools import ToolException
 from pydantic import BaseModel, ValidationError
 
-from signoff.agents.replay.cassette import Request, Tape
+from signoff.agents.replay.cassette import Cassette
+from signoff.agents.replay.exchange import Request
 from signoff.checkpoints.redaction import remember_secrets
 from signoff.errors import (
     MissingExtra,
@@ -47,18 +48,18 @@ async def never() -> Any:
 
 
 def record(path: Path, *exchanges: tuple[Request, Any]) -> list[Any]:
-    tape = Tape.open(path, "record")
+    cassette = Cassette.open(path, "record")
     found: list[Any] = []
     for request, answer in exchanges:
         try:
-            found.append(asyncio.run(tape.play(request, answers(answer))))
+            found.append(asyncio.run(cassette.play(request, answers(answer))))
         except Exception as error:  # the test says what it should be
             found.append(error)
     return found
 
 
-def replay(tape: Tape, request: Request) -> Any:
-    return asyncio.run(tape.play(request, never))
+def replay(cassette: Cassette, request: Request) -> Any:
+    return asyncio.run(cassette.play(request, never))
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_what_was_recorded_is_replayed_without_a_call(path: Path) -> None:
         response_metadata={"finish_reason": "stop", "headers": {"x-request-id": "1"}},
     )
     (recorded,) = record(path, (asks("mare?"), said))
-    played = replay(Tape.open(path, "replay"), asks("mare?"))
+    played = replay(Cassette.open(path, "replay"), asks("mare?"))
     assert played == recorded
     assert (played.content, played.tool_calls, played.usage_metadata) == (
         said.content,
@@ -91,19 +92,19 @@ def test_a_tool_is_replayed_by_its_name_and_arguments(path: Path) -> None:
         (Request.of_tool("search", {"query": "tide", "limit": 3}), "twice a day"),
         (Request.of_tool("list", {}), ["a", {"b": 1}]),
     )
-    tape = Tape.open(path, "replay")
-    assert replay(tape, Request.of_tool("list", {})) == ["a", {"b": 1}]
-    assert replay(tape, Request.of_tool("search", {"limit": 3, "query": "tide"})) == "twice a day"
+    cassette = Cassette.open(path, "replay")
+    assert replay(cassette, Request.of_tool("list", {})) == ["a", {"b": 1}]
+    assert replay(cassette, Request.of_tool("search", {"limit": 3, "query": "tide"})) == "twice a day"
     with pytest.raises(TapeMiss):
-        replay(tape, Request.of_tool("search", {"query": "tide"}))
+        replay(cassette, Request.of_tool("search", {"query": "tide"}))
 
 
 def test_the_same_question_again_gets_the_next_answer(path: Path) -> None:
     record(path, (asks("go"), AIMessage("one")), (asks("stay"), AIMessage("x")), (asks("go"), AIMessage("two")))
-    tape = Tape.open(path, "replay")
-    assert [replay(tape, asks("go")).content for _ in range(2)] == ["one", "two"]
+    cassette = Cassette.open(path, "replay")
+    assert [replay(cassette, asks("go")).content for _ in range(2)] == ["one", "two"]
     with pytest.raises(TapeMiss, match="It has this 2 times, and it is asked once more"):
-        replay(tape, asks("go"))
+        replay(cassette, asks("go"))
 
 
 def test_what_differs_each_time_makes_no_difference() -> None:
@@ -159,7 +160,7 @@ def test_options_that_are_no_json_have_the_same_digest_in_every_process() -> Non
 def test_an_error_is_replayed_as_the_same_error(path: Path, error: Exception) -> None:
     assert record(path, (asks("go"), error)) == [error]
     with pytest.raises(type(error)) as replayed:
-        replay(Tape.open(path, "replay"), asks("go"))
+        replay(Cassette.open(path, "replay"), asks("go"))
     assert str(replayed.value) == str(error)
     assert vars(replayed.value) == vars(error)
 
@@ -173,7 +174,7 @@ class Strange(ToolException):
 def test_an_error_of_any_class_says_the_same_under_the_same_name(path: Path, error: Exception) -> None:
     record(path, (asks("a"), error))
     with pytest.raises(Exception, match=re.escape(str(error))) as raised:
-        replay(Tape.open(path, "replay"), asks("a"))
+        replay(Cassette.open(path, "replay"), asks("a"))
     again = raised.value
     assert (type(again).__name__, str(again)) == (type(error).__name__, str(error))
     assert isinstance(again, ToolException if isinstance(error, Strange) else type(error))
@@ -190,7 +191,7 @@ def test_arguments_that_did_not_fit_do_not_fit_again(path: Path) -> None:
         misfit = error
     record(path, (asks("a"), misfit))
     with pytest.raises(ValidationError) as raised:
-        replay(Tape.open(path, "replay"), asks("a"))
+        replay(Cassette.open(path, "replay"), asks("a"))
 
     def told(error: ValidationError) -> list[Any]:
         return [(problem["type"], problem["loc"], problem["msg"], problem["input"]) for problem in error.errors()]
@@ -203,7 +204,7 @@ def test_a_tape_cannot_have_anything_else_loaded_or_raised(path: Path) -> None:
     record(path, (asks("a"), ValueError("no")))
     path.write_text(path.read_text().replace("builtins:ValueError", "subprocess:CalledProcessError"))
     with pytest.raises(Exception, match="no") as raised:
-        replay(Tape.open(path, "replay"), asks("a"))
+        replay(Cassette.open(path, "replay"), asks("a"))
     assert not isinstance(raised.value, subprocess.CalledProcessError)
 
 
@@ -222,14 +223,14 @@ def test_secrets_are_neither_recorded_nor_needed_to_replay(path: Path) -> None:
     assert key not in text
     assert password not in text
     assert recorded.content == "I used [redacted]", "the recorded run goes on with what a replay will give"
-    played = replay(Tape.open(path, "replay"), asks("Use [redacted] and [redacted]"))
+    played = replay(Cassette.open(path, "replay"), asks("Use [redacted] and [redacted]"))
     assert played.content == recorded.content
 
 
 def test_a_header_is_kept_without_secrets(path: Path) -> None:
-    Tape.open(path, "record", about={"goal": "Why?", "settings": {"api_key": "abcdefgh12345678"}})
-    Tape.open(path, "record", about={"goal": "Another?"})
-    assert Tape.open(path, "replay").about == {"goal": "Why?", "settings": {"api_key": "[redacted]"}}
+    Cassette.open(path, "record", about={"goal": "Why?", "settings": {"api_key": "abcdefgh12345678"}})
+    Cassette.open(path, "record", about={"goal": "Another?"})
+    assert Cassette.open(path, "replay").about == {"goal": "Why?", "settings": {"api_key": "[redacted]"}}
 
 
 def test_a_miss_says_which_words_of_which_message_differ(path: Path) -> None:
@@ -238,29 +239,29 @@ def test_a_miss_says_which_words_of_which_message_differ(path: Path) -> None:
         (asks("Why does the tide rise?", "Answer in one sentence please, as short as can be."), AIMessage("moon")),
         (asks("Who pays the pilot?"), AIMessage("the ship")),
     )
-    tape = Tape.open(path, "replay")
+    cassette = Cassette.open(path, "replay")
     with pytest.raises(TapeMiss) as missed:
-        replay(tape, asks("Why does the tide rise?", "Answer in two sentences please, as short as can be."))
+        replay(cassette, asks("Why does the tide rise?", "Answer in two sentences please, as short as can be."))
     told = missed.value.difference
     assert "message 3 (human)" in told
     assert "recorded: Answer in [one sentence] please" in told
     assert "asked:    Answer in [two sentences] please" in told
     assert "message 2" not in told
     assert "never makes a live call" in str(missed.value)
-    assert [str(miss) for miss in tape.misses] == [str(missed.value)]
+    assert [str(miss) for miss in cassette.misses] == [str(missed.value)]
 
 
 def test_a_miss_is_short_however_long_the_question_is(path: Path) -> None:
     record(path, *((asks("word " * 20_000 + str(number)), AIMessage("x")) for number in range(5)))
     with pytest.raises(TapeMiss) as missed:
-        replay(Tape.open(path, "replay"), asks("other " * 20_000, temperature=1, top_p=1, seed=3, n=2))
+        replay(Cassette.open(path, "replay"), asks("other " * 20_000, temperature=1, top_p=1, seed=3, n=2))
     assert len(str(missed.value)) < 3_000
 
 
 def test_a_miss_on_a_tape_without_such_calls_says_so(path: Path) -> None:
     record(path, (asks("x"), AIMessage("y")))
     with pytest.raises(TapeMiss, match="no call of a tool at all"):
-        replay(Tape.open(path, "replay"), Request.of_tool("search", {}))
+        replay(Cassette.open(path, "replay"), Request.of_tool("search", {}))
 
 
 def test_what_was_not_asked_is_told(path: Path) -> None:
@@ -271,9 +272,9 @@ def test_what_was_not_asked_is_told(path: Path) -> None:
         (asks("a"), AIMessage("3")),
         (Request.of_tool("t", {}), "x"),
     )
-    tape = Tape.open(path, "replay")
-    replay(tape, asks("a"))
-    assert [request.key for request in tape.unused] == [
+    cassette = Cassette.open(path, "replay")
+    replay(cassette, asks("a"))
+    assert [request.key for request in cassette.unused] == [
         asks("b").key,
         asks("a").key,
         Request.of_tool("t", {}).key,
@@ -284,20 +285,20 @@ def test_a_torn_line_is_left_out_and_told(path: Path) -> None:
     record(path, (asks("a"), AIMessage("1")), (asks("b"), AIMessage("2")))
     whole = path.read_bytes()
     path.write_bytes(whole[:-30])
-    tape = Tape.open(path, "replay")
-    assert replay(tape, asks("a")).content == "1"
-    assert len(tape.notes) == 1
-    assert "Line 3" in tape.notes[0]
-    assert Tape.open(path, "record").notes == ()
+    cassette = Cassette.open(path, "replay")
+    assert replay(cassette, asks("a")).content == "1"
+    assert len(cassette.notes) == 1
+    assert "Line 3" in cassette.notes[0]
+    assert Cassette.open(path, "record").notes == ()
 
 
 def test_recording_goes_on_after_a_torn_line(path: Path) -> None:
     record(path, (asks("a"), AIMessage("1")))
     path.write_bytes(path.read_bytes()[:-30])
     record(path, (asks("b"), AIMessage("2")))
-    tape = Tape.open(path, "replay")
-    assert replay(tape, asks("b")).content == "2"
-    assert [request.key for request in tape.unused] == []
+    cassette = Cassette.open(path, "replay")
+    assert replay(cassette, asks("b")).content == "2"
+    assert [request.key for request in cassette.unused] == []
 
 
 @pytest.mark.parametrize("text", ["", "hello\n", '{"signoff_tape": 99, "about": {}}\n', "[]\n"])
@@ -305,32 +306,32 @@ def test_a_file_that_is_no_tape_is_refused(path: Path, text: str) -> None:
     path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(TapeUnreadable):
-        Tape.open(path, "replay")
+        Cassette.open(path, "replay")
     if text:
         with pytest.raises(TapeUnreadable):
-            Tape.open(path, "record")
+            Cassette.open(path, "record")
         assert path.read_text() == text
 
 
 def test_a_tape_that_is_not_there_is_refused(path: Path) -> None:
     with pytest.raises(TapeUnreadable, match="No such file"):
-        Tape.open(path, "replay")
+        Cassette.open(path, "replay")
 
 
 def test_threads_record_whole_lines(path: Path) -> None:
-    tape = Tape.open(path, "record")
+    cassette = Cassette.open(path, "record")
     text = "x" * 20_000
 
     def work(name: int) -> None:
         for number in range(20):
-            asyncio.run(tape.play(asks(f"{name} {number}"), answers(AIMessage(text))))
+            asyncio.run(cassette.play(asks(f"{name} {number}"), answers(AIMessage(text))))
 
     threads = [threading.Thread(target=work, args=(name,)) for name in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    played = Tape.open(path, "replay")
+    played = Cassette.open(path, "replay")
     assert played.notes == ()
     assert len(played.unused) == 120
     assert replay(played, asks("5 19")).content == text
@@ -339,21 +340,22 @@ def test_threads_record_whole_lines(path: Path) -> None:
 PROGRAM = """
 import asyncio, sys
 from langchain_core.messages import AIMessage, HumanMessage
-from signoff.agents.replay.cassette import Request, Tape
+from signoff.agents.replay.cassette import Cassette
+from signoff.agents.replay.exchange import Request
 
 async def answer():
     return AIMessage("x" * 30_000)
 
-tape = Tape.open(sys.argv[1], "record")
+cassette = Cassette.open(sys.argv[1], "record")
 print("open", flush=True)
 for number in range(10**9 if sys.argv[3:] else 40):
     request = Request.of([HumanMessage(f"{sys.argv[2]} {number}")], {}, "m")
-    asyncio.run(tape.play(request, answer))
+    asyncio.run(cassette.play(request, answer))
 """
 
 
 def test_processes_record_on_one_tape_and_one_that_is_killed_loses_one_line_at_most(path: Path) -> None:
-    Tape.open(path, "record")
+    Cassette.open(path, "record")
     command = [sys.executable, "-c", PROGRAM, str(path)]
     killed = subprocess.Popen([*command, "victim", "forever"], stdout=subprocess.PIPE)
     assert killed.stdout is not None
@@ -363,9 +365,9 @@ def test_processes_record_on_one_tape_and_one_that_is_killed_loses_one_line_at_m
     killed.kill()
     killed.wait()
     killed.stdout.close()
-    tape = Tape.open(path, "replay")
-    assert len(tape.notes) <= 1
-    keys = [request.key for request in tape.unused]
+    cassette = Cassette.open(path, "replay")
+    assert len(cassette.notes) <= 1
+    keys = [request.key for request in cassette.unused]
     for name in ("0", "1"):
         wanted = [Request.of([HumanMessage(f"{name} {number}")], {}, "m").key for number in range(40)]
         assert [key for key in keys if key in wanted] == wanted

@@ -1,6 +1,8 @@
 """Recording a run of the report team through a scripted endpoint, and replaying it with no key and no endpoint."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ def script(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def tape(signoff: Any, documents: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def recording(signoff: Any, documents: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tape of a run that waits for a person, made with a key; key and endpoint are gone afterwards."""
     with monkeypatch.context() as context, ScriptedServer(script(), key=KEY) as server:
         context.setenv("SIGNOFF_BASE_URL", server.url)
@@ -52,33 +54,35 @@ def proposed(signoff: Any, run: str) -> dict[str, Any]:
     return shown
 
 
-def test_a_replay_gives_the_same_report_with_no_key_and_no_endpoint(signoff: Any, tape: Path) -> None:
+def test_a_replay_gives_the_same_report_with_no_key_and_no_endpoint(signoff: Any, recording: Path) -> None:
     (recorded,) = signoff("approvals", "--json").json
-    assert KEY not in tape.read_text()
-    kinds = [json.loads(line).get("kind") for line in tape.read_text().splitlines()[1:]]
+    assert KEY not in recording.read_text()
+    kinds = [json.loads(line).get("kind") for line in recording.read_text().splitlines()[1:]]
     assert kinds.count("model") == 5
-    said = signoff("run", "report", QUESTION, "--sources", "docs", "--replay", tape, "--json")
+    said = signoff("run", "report", QUESTION, "--sources", "docs", "--replay", recording, "--json")
     assert said.code == 3, said.err
     assert proposed(signoff, said.json["run"]) == recorded["shown"]
     assert "not asked" not in said.err
 
 
-def test_a_tape_knows_the_team_the_question_and_the_documents(signoff: Any, tape: Path) -> None:
-    said = signoff("run", "--replay", tape, "--json")
+def test_a_tape_knows_the_team_the_question_and_the_documents(signoff: Any, recording: Path) -> None:
+    said = signoff("run", "--replay", recording, "--json")
     assert said.code == 3, said.err
     assert signoff("show", said.json["run"], "--json").json["goal"] == QUESTION
 
 
-def test_a_replay_says_so_and_does_nothing_outside(signoff: Any, tape: Path) -> None:
-    said = signoff("run", "--replay", tape, "--yes")
+def test_a_replay_says_so_and_does_nothing_outside(signoff: Any, recording: Path) -> None:
+    said = signoff("run", "--replay", recording, "--yes")
     assert said.code == 0, said.err
     assert "replay of run.jsonl, dry run: nothing is called" in said.err
     assert "answers are replayed" in said.err
     assert not Path("report.md").exists()
 
 
-def test_a_question_that_is_not_on_the_tape_ends_the_replay_and_shows_the_difference(signoff: Any, tape: Path) -> None:
-    said = signoff("run", "report", "Why does the sea rise and fall?", "--replay", tape)
+def test_a_question_that_is_not_on_the_tape_ends_the_replay_and_shows_the_difference(
+    signoff: Any, recording: Path
+) -> None:
+    said = signoff("run", "report", "Why does the sea rise and fall?", "--replay", recording)
     assert said.code == 1
     assert "never makes a live call" in said.err
     assert "[tide]" in said.err
@@ -86,29 +90,29 @@ def test_a_question_that_is_not_on_the_tape_ends_the_replay_and_shows_the_differ
     assert not Path("report.md").exists()
 
 
-def test_what_was_not_asked_is_told(signoff: Any, tape: Path) -> None:
-    lines = tape.read_text().splitlines()
-    tape.write_text("\n".join([*lines, lines[-1]]) + "\n")
-    said = signoff("run", "--replay", tape)
+def test_what_was_not_asked_is_told(signoff: Any, recording: Path) -> None:
+    lines = recording.read_text().splitlines()
+    recording.write_text("\n".join([*lines, lines[1]]) + "\n")
+    said = signoff("run", "--replay", recording)
     assert said.code == 3, said.err
     assert "1 exchanges on the tape were not asked" in said.err
 
 
-def test_a_run_that_acts_cannot_go_on_from_a_tape(signoff: Any, tape: Path) -> None:
+def test_a_run_that_acts_cannot_go_on_from_a_tape(signoff: Any, recording: Path) -> None:
     (asked,) = signoff("approvals", "--json").json
-    said = signoff("resume", asked["run_id"], "--replay", tape, "--yes")
+    said = signoff("resume", asked["run_id"], "--replay", recording, "--yes")
     assert said.code == 1
     assert "no dry run" in said.err
     assert not Path("report.md").exists()
 
 
-def test_a_new_run_is_not_recorded_on_the_tape_of_another(signoff: Any, tape: Path) -> None:
-    before = tape.read_bytes()
-    said = signoff("run", "report", QUESTION, "--sources", "docs", "--record", tape)
+def test_a_new_run_is_not_recorded_on_the_tape_of_another(signoff: Any, recording: Path) -> None:
+    before = recording.read_bytes()
+    said = signoff("run", "report", QUESTION, "--sources", "docs", "--record", recording)
     assert said.code == 1
     assert "is there already" in said.err
-    assert tape.read_bytes() == before
-    assert signoff("run", "--record", "x", "--replay", tape).code == 1
+    assert recording.read_bytes() == before
+    assert signoff("run", "--record", "x", "--replay", recording).code == 1
 
 
 def test_a_run_that_failed_goes_on_recording_on_its_tape(
@@ -135,3 +139,18 @@ def test_a_run_that_failed_goes_on_recording_on_its_tape(
 def test_without_a_tape_team_and_question_are_needed(signoff: Any) -> None:
     assert signoff("run").code == 2
     assert signoff("run", "--replay", "missing.jsonl").code == 1
+
+
+def test_a_recorded_report_is_a_test_that_needs_neither_key_nor_endpoint(
+    signoff: Any, recording: Path, documents: Path
+) -> None:
+    said = signoff("export", recording, "--test", "out/test_tide.py", "--json")
+    assert said.code == 0, said.err
+    assert said.json == {"run": said.json["run"], "test": "out/test_tide.py", "recording": "out/test_tide.jsonl"}
+    assert KEY not in Path("out/test_tide.jsonl").read_text()
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "out/test_tide.py"]
+    assert subprocess.run(command).returncode == 0
+    (documents / "tides.md").write_text("# Tides\n\nNobody knows why.\n")
+    changed = subprocess.run(command, capture_output=True, text=True)
+    assert changed.returncode == 1
+    assert "then" in changed.stdout or "TapeMiss" in changed.stdout

@@ -14,7 +14,7 @@ import httpx2
 from rich.console import Console
 
 from signoff import Agent, Artifact, Policy, Task, Team, load_models
-from signoff.agents.replay.cassette import Tape
+from signoff.agents.replay.cassette import Cassette
 from signoff.agents.run_context import Payer, paying
 from signoff.agents.tracing import set_up
 from signoff.checkpoints.opening import configured_ledger
@@ -105,8 +105,8 @@ def main(url: str) -> None:
     set_up(settings)
     team = team_of(broker, url, settings.home)
     assert team.ledger is not None
-    tape = Tape.open("run.jsonl", "record", about={"team": "canaries"})
-    with paying(Payer(ledger=team.ledger, tape=tape)):
+    cassette = Cassette.open("run.jsonl", "record", about={"team": "canaries"})
+    with paying(Payer(ledger=team.ledger, cassette=cassette)):
         run = Run.start(team, "find the secrets", settings=settings)
         Console(stderr=True).print(run, run.approvals)
         run.approve(by="ann", reason="to see what comes of it")

@@ -6,9 +6,9 @@ from pydantic import BaseModel
 
 from signoff import Action, Agent, Artifact, Ask, Policy, Proposal, Supervisor, Task, Team, Verdict, tool
 from signoff.errors import ActionFailed, SourcesError, WorkFailed
-from signoff.testing import ScriptedModel, calls, gives, says
+from signoff.testing import ScriptedModel, calls, fails, gives, says
 
-FOR_CHANGES = (Ask, ScriptedModel, SourcesError, calls, gives, says)
+FOR_CHANGES = (Ask, ScriptedModel, SourcesError, calls, fails, gives, says)
 """What is used once something is changed."""
 
 

@@ -1,1 +1,0 @@
-"""Runs told again: their history, and their replay as a test."""
