@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from functools import reduce
-from typing import Annotated, get_args
+from dataclasses import asdict, fields, replace
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.cells import cell_len
@@ -74,14 +73,14 @@ def costs(
 
 def _print_table(console: Console, kind: Kind, shown: Sequence[Spent]) -> None:
     """Print a line for each and the total, without columns that say nothing or have no room beside the names."""
-    total = _total(shown)
-    lines = [_cells(spent) for spent in [*shown, total]]
-    widths = {
-        name: 2 + max(cell_len(cell) for cell in (name, *(line[place] for line in lines)))
-        for place, name in enumerate(_COLUMNS, 1)
-        if any(getattr(spent, _COLUMNS[name]) for spent in shown)
+    lines = [*shown, _total(shown)]
+    cells = {
+        name: [_cell(name, getattr(spent, field)) for spent in lines]
+        for name, field in _COLUMNS.items()
+        if any(getattr(spent, field) for spent in shown)
     }
-    room = console.width - 2 - max(cell_len(line[0]) for line in [(kind,), *lines])
+    widths = {name: 2 + max(map(cell_len, (name, *column))) for name, column in cells.items()}
+    room = console.width - 2 - max(map(cell_len, (kind, *(spent.name for spent in lines))))
     left_out = []
     for name in _FIRST_TO_GO:
         if name in widths and sum(widths.values()) > room:
@@ -91,34 +90,22 @@ def _print_table(console: Console, kind: Kind, shown: Sequence[Spent]) -> None:
     rows.columns[0].overflow = "fold"
     for column in rows.columns[1:]:
         column.justify, column.no_wrap = "right", True
-    places = [0, *(place for place, name in enumerate(_COLUMNS, 1) if name in widths)]
-    for line in lines:
-        row(rows, *(line[place] for place in places))
+    for place, spent in enumerate(lines):
+        row(rows, spent.name, *(cells[name][place] for name in widths))
     console.print(rows)
     if left_out:
         say(console, f"No room for {', '.join(left_out)}: see --json.")
 
 
 def _total(found: Sequence[Spent]) -> Spent:
-    total = reduce(
-        lambda one, other: replace(
-            one, **{name: value + getattr(other, name) for name, value in asdict(one).items() if name != "name"}
-        ),
-        found,
-    )
-    return replace(total, name="total")
+    names = [field.name for field in fields(Spent) if field.name != "name"]
+    return Spent(name="total", **{name: sum(getattr(spent, name) for spent in found) for name in names})
 
 
-def _cells(spent: Spent) -> tuple[str, ...]:
-    counts = (spent.calls, spent.failed, spent.input_tokens, spent.cached_tokens)
-    answers = (spent.output_tokens, spent.reasoning_tokens)
-    return (
-        spent.name,
-        *(f"{count:,}" for count in (*counts, *answers)),
-        _dollars(spent.usd),
-        _dollars(spent.usd_saved),
-        f"{spent.seconds:,.1f}",
-    )
+def _cell(column: str, value: Any) -> str:
+    if column in ("cost", "saved"):
+        return _dollars(value)
+    return f"{value:,.1f}" if column == "seconds" else f"{value:,}"
 
 
 def _saving(spent: Spent) -> str:

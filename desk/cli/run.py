@@ -1,16 +1,14 @@
-"""The commands that run a team: start a run, go on with it, and decide what it proposes."""
+"""The commands that start a run and go on with one, and how a run is seen through at a terminal."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from json import dumps
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,12 +20,11 @@ from signoff.agents.run_context import budgets_of
 from signoff.agents.tracing import set_up
 from signoff.checkpoints.ledger.approval import Approval
 from signoff.checkpoints.ledger.budgets.model import Budget
-from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.desk.cli.live import usage_text, watch_live
-from signoff.desk.cli.question import ask_person, edit_in_editor, read_change, show_proposal
+from signoff.desk.cli.question import ask_person, show_proposal
 from signoff.desk.cli.record import check_dry, check_files, recorded
-from signoff.desk.cli.terminal import By, Json, Model, Out, RunId, Sources, can_ask, command, print_json, say
+from signoff.desk.cli.terminal import Json, Model, Out, RunId, Sources, can_ask, command, print_json, say
 from signoff.errors import (
     BadAnswer,
     ChangedSince,
@@ -42,31 +39,25 @@ from signoff.errors import (
 )
 from signoff.fleet.recording import settings_of
 from signoff.fleet.run import Run
-from signoff.graphs.approval.answers import Decision
-from signoff.graphs.approval.decision import decide as decide_question
 from signoff.graphs.approval.questions import CONTROLS
 from signoff.graphs.nodes.gate import standing_after
-from signoff.graphs.policy.policy import Ruling
 from signoff.graphs.state import RAISE_BUDGET, PlanStep
 from signoff.graphs.teams.catalog import TEAMS
 from signoff.graphs.teams.report import report_team
 from signoff.settings import Settings, load_settings
-from signoff.tools.action import Action
 
 DONE, WAITS, STOPPED, INTERRUPTED = 0, 3, 4, 130
 """Exit codes: the run is done; it waits for a person; it was stopped, rejected or refused; Ctrl-C."""
 
-_TELLING_SECONDS = 3.0
+TELLING_SECONDS = 3.0
 """How long the end of a command waits for notifications; what is left, the next one sends."""
 
 
-ApprovalId = Annotated[str, typer.Argument(metavar="APPROVAL", help="An approval's id, or the beginning of one.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Approve what the team proposes, in your name, unseen.")]
 Record = Annotated[Path | None, typer.Option(metavar="FILE", help="Write down what models and tools answer.")]
 Replay = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Replay what was recorded, as a dry run: no key, no network.")
 ]
-GoOn = Annotated[bool, typer.Option("--resume/--no-resume", help="Drive the run on after the decision.")]
 
 
 def run(
@@ -103,7 +94,7 @@ def run(
     replayed = f"replay of {replay}, " if replay is not None else ""
     say(console, f"Run {started.id}" + (f" ({replayed}dry run: nothing is called)" if dry_run else ""))
     with recorded(started, settings, console, record, replay):
-        return _see_through(started, console, yes=yes, json=json)
+        return see_through(started, console, yes=yes, json=json)
 
 
 def resume(run: RunId, yes: Yes = False, record: Record = None, replay: Replay = None, json: Json = False) -> int:
@@ -115,160 +106,10 @@ def resume(run: RunId, yes: Yes = False, record: Record = None, replay: Replay =
         check_dry(configured_ledger(settings).runs.get(run))
     opened = Run.open(run, settings=settings)
     with recorded(opened, settings, console, record, replay):
-        return _see_through(opened, console, yes=yes, json=json)
+        return see_through(opened, console, yes=yes, json=json)
 
 
-def approve(
-    approval: ApprovalId,
-    sha256: Annotated[
-        str, typer.Option(metavar="DIGEST", help="Digest, or its beginning, of the arguments that you saw.")
-    ] = "",
-    by: By = None,
-    resume: GoOn = True,
-    json: Json = False,
-) -> int:
-    """Approve exactly what was shown, and let the run go on."""
-    return decide(approval, Verdict(kind="approve", by=by, sha256=sha256), go_on=resume, json=json)
-
-
-def reject(
-    approval: ApprovalId,
-    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the team and the record.")] = "",
-    by: By = None,
-    resume: GoOn = True,
-    json: Json = False,
-) -> int:
-    """Reject it: it does not happen. With a reason, the agent may propose otherwise."""
-    return decide(approval, Verdict(kind="reject", by=by, said=why), go_on=resume, json=json)
-
-
-def respond(
-    approval: ApprovalId,
-    message: Annotated[str, typer.Argument(metavar="MESSAGE", help="What the agent is told.")],
-    by: By = None,
-    resume: GoOn = True,
-    json: Json = False,
-) -> int:
-    """Say something instead of deciding: it does not happen, and the agent reads the message."""
-    return decide(approval, Verdict(kind="respond", by=by, said=message), go_on=resume, json=json)
-
-
-def revoke(
-    approval: ApprovalId,
-    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the record.")] = "",
-    by: By = None,
-    resume: GoOn = True,
-    json: Json = False,
-) -> int:
-    """Take an approval back, as long as its action was not called."""
-    return decide(approval, Verdict(kind="revoke", by=by, said=why), go_on=resume, json=json)
-
-
-def edit(
-    approval: ApprovalId,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="Change one argument; VALUE may be JSON. Without it, your editor opens."
-        ),
-    ] = None,
-    by: By = None,
-    resume: GoOn = True,
-    json: Json = False,
-) -> int:
-    """Approve it with other arguments."""
-    return decide(approval, Verdict(kind="edit", by=by, changes=changes or []), go_on=resume, json=json)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What somebody decides at the command line."""
-
-    kind: Literal["approve", "reject", "edit", "respond", "revoke"]
-    by: str | None
-    said: str = ""
-    """The reason, or the message."""
-    changes: Sequence[str] = ()
-    """Edits, as NAME=VALUE."""
-    sha256: str = ""
-    """Beginning of the digest of what was seen."""
-
-
-def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> int:
-    """Record a decision, then drive the run on if its checkpoints are here; returns the exit code."""
-    settings = load_settings()
-    console, ledger = Console(stderr=True), configured_ledger(settings)
-    approval = _record(ledger, ledger.approvals.get(approval_id), verdict, settings, console)
-    ledger.notices.wait(_TELLING_SECONDS)
-    if approval.status == "pending":
-        say(console, f"{approval.action} is not decided yet. {approval.standing} (approval {approval.id})")
-    else:
-        say(console, f"{approval.action} {approval.status} by {approval.decided_by} (approval {approval.id}).")
-    record = ledger.runs.get(approval.run_id)
-    if not go_on or record.driver != "local" or record.team not in TEAMS or approval.status == "pending":
-        if go_on and approval.status != "pending":
-            resume = f'Run.open("{record.id}", team=…).resume()' if record.driver == "local" else "invoke its thread"
-            say(console, f"The run is driven by your own program. There, {resume} finds the decision.")
-        if json:
-            print_json({"approval": approval.id, "status": approval.status, "run": approval.run_id})
-        return WAITS if approval.status == "pending" else DONE
-    code = _see_through(Run.open(record.id, settings=settings), console, yes=False, json=json)
-    return DONE if verdict.kind in ("reject", "respond", "revoke") and code == STOPPED else code
-
-
-def _record(ledger: Ledger, approval: Approval, verdict: Verdict, settings: Settings, console: Console) -> Approval:
-    """Write the decision into the ledger."""
-    who, decisions = verdict.by or settings.user_name, ledger.approvals
-    match verdict.kind:
-        case "revoke" if approval.action in CONTROLS:
-            raise BadAnswer(f"{approval.action} is the team's own question, and was acted on when it was answered.")
-        case "revoke":
-            return decisions.revoke(approval.id, by=who, reason=verdict.said)
-        case "reject":
-            return decisions.reject(approval.id, by=who, reason=verdict.said)
-        case _ if approval.status != "pending":
-            raise approval.already_decided()
-        case "respond":
-            # The team's own questions are not answered with words.
-            return decide_question(ledger, approval, Decision("respond", {}, verdict.said), _no_rules, by=who)
-        case "approve":
-            if approval.shown_sha256 != approval.proposed_sha256 and not verdict.sha256:
-                say(console, f"Its arguments are now: {dumps(approval.shown, ensure_ascii=False)}")
-                raise BadAnswer(
-                    "Its arguments were edited since they were proposed. To approve them, add "
-                    f"--sha256 {approval.shown_sha256[:12]}."
-                )
-            return decisions.approve(approval.id, by=who, sha256=verdict.sha256 or approval.shown_sha256)
-        case "edit" if approval.action in CONTROLS:
-            edited = _edited(approval, CONTROLS[approval.action], console, verdict.changes)
-            return decide_question(ledger, approval, Decision("approve", edited), _no_rules, by=who)
-        case "edit":
-            run = Run.open(approval.run_id, settings=settings)
-            edited = _edited(approval, run.action(approval.action), console, verdict.changes)
-            return decide_question(ledger, approval, Decision("approve", edited), run.team.rules, by=who)
-
-
-def _no_rules(_role: str, action: str, _args: Mapping[str, Any]) -> Ruling:
-    """The team's own questions, and words, are not held against policy."""
-    raise BadAnswer(f"{action} cannot be approved so.")
-
-
-def _edited(approval: Approval, action: Action[Any], console: Console, changes: Sequence[str]) -> dict[str, Any]:
-    """The arguments as a person wants them, checked against the action's schema."""
-    if not changes:
-        if not can_ask(console):
-            raise BadAnswer("There is no terminal for an editor; use --set NAME=VALUE.")
-        return read_change(edit_in_editor(approval), approval, action)
-    args = dict(approval.shown)
-    for change in changes:
-        name, equals, value = change.partition("=")
-        if not equals or name not in args:
-            raise BadAnswer(f"--set {change!r} is not NAME=VALUE with NAME one of {', '.join(args)}.")
-        args[name] = value
-    return read_change(args, approval, action)
-
-
-def _see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
+def see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
     """Drive the run, asking the person at the terminal, until it ends or nobody can be asked."""
     asks, told = can_ask(console) and not json, list[PlanStep]()
     try:
@@ -299,7 +140,7 @@ def _see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
         raise
     finally:
         with suppress(StoreError):  # what goes wrong with the run is the one thing to tell
-            run.wait_for_notices(_TELLING_SECONDS)
+            run.wait_for_notices(TELLING_SECONDS)
 
 
 def _answer(run: Run, approval: Approval, console: Console, *, yes: bool, asks: bool) -> Callable[..., Run] | None:
