@@ -139,9 +139,10 @@ def _full_name(team: Team, settings: Settings) -> str:
 def _end(run: Run, ledger: Ledger, settings: Settings) -> dict[str, Any]:
     """What a run has come to, and what people and the world said on the way, as JSON without secrets."""
     state = read_state(run.id, settings)
-    outcomes = [found for found in state.get("outcomes", []) if found["action"] != RAISE_BUDGET]
+    outcomes = state.get("outcomes", [])
     ids = [outcome["proposal"] for outcome in outcomes] + [found["id"] for found in state.get("proposals", [])]
-    asked = [found for found in map(ledger.approvals.of_proposal, ids) if found is not None]
+    everything = [found for found in map(ledger.approvals.of_proposal, ids) if found is not None]
+    asked = [found for found in everything if found.action != RAISE_BUDGET]  # a replay spends nothing
     in_doubt = [found.proposed["effect"] for found in asked if found.action == SETTLE_OUTCOME]
     ending = Ending(
         route=[
@@ -158,11 +159,16 @@ def _end(run: Run, ledger: Ledger, settings: Settings) -> dict[str, Any]:
             }
             for found in asked
         ],
-        outcomes=[{name: outcome[name] for name in _TOLD_OF_OUTCOMES} for outcome in outcomes],
+        outcomes=[
+            {name: outcome[name] for name in _TOLD_OF_OUTCOMES}
+            for outcome in outcomes
+            if outcome["action"] != RAISE_BUDGET
+        ],
         status=run.status,
     )
     told = {
         "ending": asdict(ending),
+        "budgets": [found.status for found in everything if found.action == RAISE_BUDGET],
         "decisions": {found.id: _decision(found) for found in asked if _was_decided(found)},
         "calls": {
             effect.key: {

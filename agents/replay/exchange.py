@@ -51,7 +51,6 @@ class Request:
 
     @classmethod
     def of_tool(cls, name: str, args: Mapping[str, Any]) -> Request:
-        """A call of a tool that only reads."""
         return cls("tool", redact({"tool": name, "args": _plain(args)}))
 
     @cached_property

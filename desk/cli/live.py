@@ -40,7 +40,6 @@ class Progress:
         self._spinner = Spinner("dots")
 
     def note(self, event: Event) -> None:
-        """Take in an event."""
         if event.kind == "plan":
             self.plan = event.plan or self.plan
             self.usage = event.usage or self.usage

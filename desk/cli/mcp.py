@@ -39,7 +39,6 @@ class Seen:
 
     @property
     def standings(self) -> dict[str, Standing]:
-        """How each tool stands."""
         return compare(self.offer, self.accepted)
 
     @property

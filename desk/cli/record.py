@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import import_module
@@ -112,9 +112,8 @@ def export(
     _check(recording, test)
     cassette, copy = Cassette.open(recording, "replay"), test.with_suffix(".jsonl")
     run = cassette.about.get("run", recording.stem)
-    status = cassette.ending["ending"]["status"] if cassette.ending else ""
-    if status == "running":
-        raise CannotExport(run, "it was cut off; resume it with --record, and export once it waits or has ended")
+    if cassette.ending is not None:
+        _check_ending(run, cassette.ending)
     with TemporaryDirectory() as folder:
         now, then = replay_run(recording, Path(folder), team=_load(team) if team else None)
     if then is not None and now != then:
@@ -122,7 +121,7 @@ def export(
     test.parent.mkdir(parents=True, exist_ok=True)
     copyfile(recording, copy)
     if then is None:  # recorded before endings were
-        Cassette.open(copy, "record").end({"ending": asdict(now), "decisions": {}, "calls": {}})
+        Cassette.open(copy, "record").end({"ending": asdict(now), "budgets": [], "decisions": {}, "calls": {}})
     test.write_text(_text(run, str(cassette.about.get("team", "")), team), encoding="utf-8")
     if json:
         return print_json({"run": run, "test": str(test), "recording": str(copy)})
@@ -139,6 +138,16 @@ def _check(recording: Path, test: Path) -> None:
     for path in (test, test.with_suffix(".jsonl")):
         if path.exists():
             raise SettingsError("--test", f"{str(path)!r} is there already", "Name another file, or remove it.")
+
+
+def _check_ending(run: str, told: Mapping[str, Any]) -> None:
+    """CannotExport if no replay could come to this."""
+    if told["ending"]["status"] == "running":
+        raise CannotExport(run, "it was cut off; resume it with --record, and export once it waits or has ended")
+    if "pending" in told["budgets"]:
+        raise CannotExport(run, "it waits for more budget, and a replay spends nothing; decide that first")
+    if set(told["budgets"]) - {"approved"}:
+        raise CannotExport(run, "its budget ended it, and a replay spends nothing")
 
 
 def _load(team: str) -> Team:

@@ -85,7 +85,6 @@ def command() -> str:
 
 
 def can_ask(console: Console) -> bool:
-    """Whether a person can be asked here."""
     return console.is_terminal and sys.stdin.isatty()
 
 

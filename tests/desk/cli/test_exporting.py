@@ -1,4 +1,7 @@
-"""Recorded runs exported as tests: they pass as exported, and fail once the team would go another way."""
+"""Recorded runs exported as tests: they pass as exported, and fail once the team would go another way.
+
+One file, as all of it is about one shop: what may become of its run, and what may be changed about it.
+"""
 
 import json
 import sys

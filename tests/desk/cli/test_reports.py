@@ -1,6 +1,7 @@
 """Runs of the report team with models: exported as tests, and asking for more budget."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,52 +45,57 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
         yield context
 
 
-def test_reports_are_played_again_with_nothing_but_pytest(
+def test_reports_are_played_again_with_nothing_but_pytest_and_the_documents(
     signoff: Any, documents: Path, endpoint: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     endpoint.setenv("PWD", str(Path.cwd()))  # as shells have it; a path is no password
     runs = {
-        "waiting": ask(signoff, "--record", "run.jsonl"),
-        "approved": ask(signoff, "--yes"),
-        "rejected": ask(signoff),
-        "offline": ask(signoff, "--yes", "--model", "offline"),
+        "waiting": ask(signoff, "--record", "waiting.jsonl"),
+        "approved": ask(signoff, "--yes", "--record", "approved.jsonl"),
+        "rejected": ask(signoff, "--record", "rejected.jsonl"),
+        "offline": ask(signoff, "--yes", "--model", "offline", "--record", "offline.jsonl"),
     }
     (asked,) = [found for found in signoff("approvals", "--json").json if found["run_id"] == runs["rejected"]]
-    assert signoff("reject", asked["id"]).code == 0
+    assert signoff("reject", asked["id"], "--no-resume").code == 0
+    assert signoff("resume", runs["rejected"], "--record", "rejected.jsonl").code == 4
     for name in ("SIGNOFF_BASE_URL", "SIGNOFF_MODEL", "OPENAI_API_KEY"):
         endpoint.delenv(name)
-    runs["replayed"] = ask(signoff, "--replay", "run.jsonl")
     for name, run in runs.items():
-        exported = signoff("export", run, "--test", f"out/test_{name}.py", "--json")
+        exported = signoff("export", f"{name}.jsonl", "--test", f"out/test_{name}.py", "--json")
         assert exported.code == 0, exported.err
-    endings = {name: json.loads(Path(f"out/test_{name}.json").read_text())["ending"] for name in runs}
+        assert exported.json["run"] == run
+    endings = {
+        name: json.loads(Path(f"out/test_{name}.jsonl").read_text().splitlines()[-1])["ending"]["ending"]
+        for name in runs
+    }
     assert {name: ending["status"] for name, ending in endings.items()} == {
         "waiting": "waiting",
         "approved": "done",
         "rejected": "stopped",
         "offline": "done",
-        "replayed": "waiting",
     }
     assert endings["waiting"]["proposals"][0]["args"]["path"] == str(Path("report.md").absolute())
     Path("report.md").unlink()
-    for file in documents.iterdir():
-        file.unlink()
+    shutil.rmtree(".signoff")
     assert pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "error", "out"]) == 0
-    assert "5 passed" in capsys.readouterr().out
-    assert not Path("report.md").exists(), "a rehearsal does nothing outside"
+    assert "4 passed" in capsys.readouterr().out
+    assert not Path("report.md").exists(), "a replay does nothing outside"
+    shutil.rmtree(documents)
+    assert pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "error", "out"]) == 1
+    assert "No folder" in capsys.readouterr().out
 
 
 def test_a_question_about_a_budget_shows_its_edit_and_takes_it_without_what_is_fixed(
     signoff: Any, documents: Path, endpoint: pytest.MonkeyPatch
 ) -> None:
     endpoint.setenv("SIGNOFF_RUN_BUDGET", "steps=2")
-    said = signoff("run", "report", "Why does the tide rise?", "--sources", "docs")
+    said = signoff("run", "report", "Why does the tide rise?", "--sources", "docs", "--record", "run.jsonl")
     assert said.code == 3, said.err
     run = Run.open(signoff("runs", "--json").json[0]["id"])
     assert run.approval is not None
     assert f"edit {run.approval.id} --set steps=…\n" in said.err
     assert "all that it names is added" in said.err
-    asked = signoff("export", run.id, "--test", "out/test_x.py")
+    asked = signoff("export", "run.jsonl", "--test", "out/test_x.py")
     assert "it waits for more budget" in asked.err
     run.approve(args={"steps": 10})
     assert run.approval is not None
