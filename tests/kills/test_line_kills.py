@@ -56,6 +56,7 @@ def check(found: list[dict[str, Any]]) -> None:
     assert not failed, f"{len(failed)} of {len(found)} rounds, such as {json.dumps(failed[:3], indent=1)}"
 
 
+@pytest.mark.smoke
 def test_a_process_killed_at_a_line_that_decides_or_writes_pays_once_or_has_a_person_asked(
     database: str, tmp_path: Path
 ) -> None:

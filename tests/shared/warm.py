@@ -6,6 +6,7 @@ test says of the start itself (what is imported, what is printed how soon) needs
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import select
@@ -151,11 +152,18 @@ class Forking:
             self._asking.sendall(body)
         return status
 
+    def close(self) -> None:
+        """End it."""
+        self._asking.close()
+        self._process.wait()
+
 
 @cache
 def forking() -> Forking:
     """Started when it is first needed."""
-    return Forking()
+    started = Forking()
+    atexit.register(started.close)
+    return started
 
 
 def start(

@@ -13,6 +13,8 @@ import warm
 from signoff import __version__
 from signoff.testing import ScriptedServer, fails
 
+pytestmark = pytest.mark.smoke
+
 QUESTION = "Why does the tide rise and fall?"
 
 
