@@ -54,8 +54,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """The dearest tests first, the others in their order; of hunts that cannot be divided, those of the part."""
     part = part_of(config)
     hunts = [item for item in items if isinstance(item, pytest.Function) and item.get_closest_marker("hunt")]
-    whole = [item for item in hunts if "part" not in item.fixturenames]
-    left_out: set[pytest.Item] = set(whole) - set(part.of(whole))
+    whole: list[pytest.Item] = [item for item in hunts if "part" not in item.fixturenames]
+    left_out = set(whole) - set(part.of(whole))
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = sorted((item for item in items if item not in left_out), key=lambda item: item.path.name not in DEAREST)
 
