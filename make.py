@@ -43,13 +43,25 @@ def run(args: list[str]) -> int:
     return 0 if code == WAITS_FOR_A_PERSON else code
 
 
+def smoke(args: list[str]) -> int:
+    """Run a few tests that show in two minutes that signoff works here."""
+    return test_long(["-m", "smoke", *args])
+
+
 def test(args: list[str]) -> int:
-    """Run the tests, except the slow ones; options for pytest go after `--`."""
-    return test_long(["-m", "not slow", *args])
+    """Run the tests, except the long hunts; options for pytest go after `--`."""
+    return test_long(["-m", "not hunt", *args])
+
+
+def hunt(args: list[str]) -> int:
+    """Run a tenth of each long hunt: the one that the commit picks, or the one named after `--`, 0 to 9."""
+    part, options = (args[0], args[1:]) if args and args[0].isdigit() else (str(part_of_commit()), args)
+    print(f"Hunting, part {part} of 0 to 9. This part again: python3 make.py hunt -- {part}")
+    return test_long(["-m", "hunt", "--hunt-part", part, *options])
 
 
 def test_long(args: list[str]) -> int:
-    """Run all tests, the slow ones too."""
+    """Run all tests, with all of the hunts: hours."""
     set_up("dev")
     return follow([tool("pytest"), "-q", "-n", "2", "--dist", "worksteal", *args])
 
@@ -126,6 +138,15 @@ def set_up(extra: str = "") -> None:
         path.write_bytes(wanted)
 
 
+def part_of_commit() -> int:
+    """Which part of the hunts belongs to this commit, so that ten commits in a row see about all; 0 without git."""
+    git = shutil.which("git")
+    done = git and subprocess.run(
+        [git, "rev-parse", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    return int(done.stdout, 16) % 10 if done and done.returncode == 0 else 0
+
+
 def make_environment(folder: Path) -> Path:
     """Make an empty environment there, with pip in it, and return its Python."""
     if UV:
@@ -158,7 +179,10 @@ def follow(command: list[str], cwd: Path = ROOT) -> int:
     # Ctrl-C is for the program to handle, this process only waits. A handler, unlike SIG_IGN, is not inherited.
     signal.signal(signal.SIGINT, lambda *_: None)
     sys.stdout.flush()
-    code = subprocess.Popen(command, cwd=cwd).wait()
+    program = subprocess.Popen(command, cwd=cwd)
+    signal.signal(signal.SIGTERM, lambda *_: program.terminate())  # whoever ends this process means the program
+    code = program.wait()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return code if code >= 0 else 128 - code
 
@@ -189,7 +213,7 @@ def main(words: list[str]) -> int:
     return COMMANDS[name](rest[1:] if rest[:1] == ["--"] else rest)
 
 
-ALL = (run, test, test_long, check, bench, setup, constraints, clean, help)
+ALL = (run, smoke, test, hunt, test_long, check, bench, setup, constraints, clean, help)
 COMMANDS = {command.__name__.replace("_", "-"): command for command in ALL}
 
 if __name__ == "__main__":

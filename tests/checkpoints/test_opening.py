@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+import warm
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -105,7 +106,7 @@ def test_processes_that_open_a_new_database_at_once_all_succeed(address: str) ->
     command = [sys.executable, "-c", code, address]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with ExitStack() as stack:
-        started = [stack.enter_context(subprocess.Popen(command, text=True, **pipes)) for _ in range(4)]
+        started = [stack.enter_context(warm.start(command, text=True, **pipes)) for _ in range(4)]
         for process in started:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"

@@ -6,8 +6,10 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import warm
 
 from signoff.checkpoints.process_identity import current_owner, is_gone
 
@@ -19,9 +21,9 @@ knows_pids = pytest.mark.skipif(
 
 
 @pytest.fixture
-def dead() -> list[str]:
+def dead() -> Any:
     """The parts of the name of a process that has ended: host, boot, namespace, pid, start."""
-    ended = subprocess.run([sys.executable, "-c", CODE], check=True, capture_output=True, text=True)
+    ended = warm.run([sys.executable, "-c", CODE], check=True, capture_output=True, text=True)
     return ended.stdout.strip().split(":")
 
 
@@ -88,4 +90,4 @@ owner = os.fdopen(reading).read()
 os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
 print(is_gone(owner))
 """
-    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "True\n"
+    assert warm.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "True\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 
@@ -92,7 +93,7 @@ def test_a_run_that_was_cut_off_with_its_client_is_resumed_by_the_next(documents
 
 def test_over_http_only_whoever_has_the_token_is_heard(documents: Path) -> None:
     env = {**os.environ, "SIGNOFF_MCP_TOKEN": "the-token"}
-    server = subprocess.Popen(
+    server = warm.start(
         [sys.executable, *SERVE, "--port", "0"], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:

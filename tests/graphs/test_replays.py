@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hunts import Part
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
@@ -94,11 +95,19 @@ class Replays:
         return [interrupt.value for interrupt in self.graph.get_state(config).interrupts]
 
 
-def test_a_thousand_replays_and_forks_of_a_payment_pay_nothing(finished: Any) -> None:
-    chance = random.Random(SEED)
+def test_replays_and_forks_of_a_payment_pay_nothing(finished: Any) -> None:
+    go_back(finished, 100, random.Random(SEED))
+
+
+@pytest.mark.hunt
+def test_a_thousand_replays_and_forks_of_a_payment_pay_nothing(finished: Any, part: Part) -> None:
+    go_back(finished, part.number(1000), random.Random(SEED + part.index))
+
+
+def go_back(finished: Any, times: int, chance: random.Random) -> None:
     replays = Replays(finished, chance)
     ways = [replays.go_on, replays.approve_again, replays.fork, replays.forget, replays.copy]
-    for number in range(1000):
+    for number in range(times):
         way = ways[number % len(ways)]
         # Before intake there is no run yet: going on from there is another run, whose payment is asked about anew.
         past = chance.choice([moment for moment in replays.moments if "run" in moment.values or way == replays.go_on])
@@ -111,10 +120,18 @@ def test_a_thousand_replays_and_forks_of_a_payment_pay_nothing(finished: Any) ->
 
 
 def test_a_fork_that_changes_the_amount_is_asked_about_and_only_its_own_approval_pays_it(finished: Any) -> None:
-    chance = random.Random(SEED)
+    change_amounts(finished, 15, random.Random(SEED))
+
+
+@pytest.mark.hunt
+def test_of_many_forks_that_change_the_amount_each_is_paid_by_its_own_approval(finished: Any, part: Part) -> None:
+    change_amounts(finished, part.number(150), random.Random(SEED + part.index))
+
+
+def change_amounts(finished: Any, times: int, chance: random.Random) -> None:
     replays = Replays(finished, chance)
     expected = [("ann", 5)]
-    for number in range(60):
+    for number in range(times):
         euros = 1000 + number
         thread = replays.change(chance.choice([moment for moment in replays.moments if "run" in moment.values]), euros)
         (question,) = replays.asked(thread)
@@ -127,4 +144,4 @@ def test_a_fork_that_changes_the_amount_is_asked_about_and_only_its_own_approval
         expected += [("ann", euros)] if verdict == "approve" else []
         finished.answer({"decisions": [{"type": verdict, "approval_id": question["approval_id"]}]})
         assert payments(finished) == expected
-    assert len(expected) > 20
+    assert times // 3 < len(expected) <= times

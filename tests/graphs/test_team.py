@@ -9,6 +9,8 @@ from langgraph.graph import StateGraph
 
 from signoff import Agent, Artifact, Ledger, Policy, SignoffError, Task, Team
 
+pytestmark = pytest.mark.smoke
+
 APPROVE = {"decisions": [{"type": "approve"}]}
 
 

@@ -2,7 +2,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.hunt
 
 
 def test_the_concurrency_benchmark_prints_its_tables_and_every_team_makes_the_calls_it_needs(tmp_path: Path) -> None:

@@ -2,7 +2,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.hunt
 
 
 def test_the_checkpoint_benchmark_prints_its_table(tmp_path: Path) -> None:

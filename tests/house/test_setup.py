@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -81,14 +82,15 @@ def blocks(document: str) -> list[str]:
 def test_help_names_every_command() -> None:
     done = make("help")
     listed = set(re.findall(r"^  ([\w-]+) +[A-Z]", done.stdout, re.MULTILINE))
-    assert listed == {"run", "test", "test-long", "check", "bench", "setup", "constraints", "clean", "help"}
+    tests = {"smoke", "test", "hunt", "test-long"}
+    assert listed == tests | {"run", "check", "bench", "setup", "constraints", "clean", "help"}
     assert done.returncode == 0
 
 
 def test_an_unknown_command_is_refused_and_the_known_ones_are_named() -> None:
     done = make("fly")
     assert done.returncode == 2
-    assert done.stdout.startswith("No command 'fly'. There are: run, test,")
+    assert done.stdout.startswith("No command 'fly'. There are: run, smoke, test,")
 
 
 def test_an_old_python_is_told_so_in_one_line() -> None:
@@ -184,8 +186,37 @@ def test_an_environment_that_cannot_work_is_replaced(checkout: Path, harm: str) 
 def test_the_command_that_ci_runs_is_the_readme_s_test_command() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    commands = script.read_text(encoding="utf-8").splitlines()
-    assert commands[-2:] == ["python3 make.py test", "python3 make.py check"]
+    commands = [line for line in script.read_text(encoding="utf-8").splitlines() if "make.py" in line]
+    assert commands == [f"pass python3 make.py {name}" for name in ("test", "hunt", "check")]
+
+
+def test_the_commit_picks_a_part_of_the_hunts_and_it_is_told_how_to_repeat_it(checkout: Path) -> None:
+    place(checkout / ".venv" / "bin" / "pytest", checkout / ".venv")
+    (checkout / ".venv" / "ready-core").rename(checkout / ".venv" / "ready-dev")
+    git = checkout / "bin" / "git"
+    place(git, checkout)
+    git.write_text(f"#!{sys.executable}\nprint('00000000000000000000000000000000000000a7')")
+    picked = make("hunt", root=checkout, PATH=str(checkout / "bin"))
+    assert "again: python3 make.py hunt -- 7\npytest ['-q', " in picked.stdout
+    assert "'-m', 'hunt', '--hunt-part', '7']" in picked.stdout
+    assert "'--hunt-part', '3', '-k', 'x']" in make("hunt", "--", "3", "-k", "x", root=checkout).stdout
+    git.unlink()
+    assert "'--hunt-part', '0']" in make("hunt", root=checkout, PATH=str(checkout / "bin")).stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no signals")
+def test_whoever_ends_make_ends_what_it_runs(checkout: Path) -> None:
+    program = checkout / ".venv" / "bin" / "signoff"
+    program.write_text(
+        f"#!{sys.executable}\nimport signal\nprint('up', flush=True)\nsignal.pause()  # {checkout}/.venv"
+    )
+    command = [sys.executable, str(checkout / "make.py"), "run"]
+    with subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, text=True) as made:
+        assert made.stdout is not None
+        assert made.stdout.readline() == "up\n"
+        made.terminate()
+        assert made.wait(60) == 128 + signal.SIGTERM
+        assert made.stdout.read() == ""  # the program had the other end, and is gone
 
 
 def test_the_readme_begins_with_the_run_command_and_names_the_test_command() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import warm
 
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.testing import Call, Item, ScriptedServer, calls
@@ -149,7 +149,7 @@ def left(home: Path, tmp_path: Path, echo: Any) -> Left:
     script: list[Item] = [*tried, calls("look_around"), calls("run_inside"), all_seen]
     with ScriptedServer(script, key=CANARIES["key"]) as server:
         url = f"https://127.0.0.1:{echo.server_address[1]}"
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, str(PROGRAM), url],
             env=os.environ | environment | {"SIGNOFF_BASE_URL": server.url},
             capture_output=True,

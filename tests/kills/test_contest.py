@@ -1,22 +1,24 @@
 """Eight people decide about the same payment at once, and all of them have it made: one decision, one payment."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
+from hunts import Part
 
 PROGRAM = Path(__file__).parent / "programs" / "contest.py"
 PEOPLE = 8
 SEED = "20261122"
+EITHER = pytest.mark.parametrize("kind", ["threads", "processes"])
 PAID = {"approve": [5], "edit": [3], "reject": []}
 
 
-def rounds(database: str, folder: Path, kind: str, level: str, number: int) -> list[dict[str, Any]]:
-    program = [sys.executable, str(PROGRAM), database, str(folder), kind, level, str(number), SEED]
-    done = subprocess.run(program, capture_output=True, text=True)
+def rounds(database: str, folder: Path, kind: str, level: str, number: int, seed: str = SEED) -> list[dict[str, Any]]:
+    program = [sys.executable, str(PROGRAM), database, str(folder), kind, level, str(number), seed]
+    done = warm.run(program, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr}"
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) == number
@@ -48,23 +50,24 @@ def check_decided_in_the_ledger(found: list[dict[str, Any]]) -> None:
         assert done <= ({"AlreadyDecided"} if first["verdict"] == "reject" else {"done", "RunBusy"}), turn
 
 
-@pytest.mark.parametrize("kind", ["threads", "processes"])
-def test_hundreds_of_times_eight_decide_and_perform(database: str, tmp_path: Path, kind: str) -> None:
-    check_decided_in_the_ledger(rounds(database, tmp_path, kind, "ledger", 200 if "://" in database else 500))
+@EITHER
+def test_some_times_eight_decide_and_perform(database: str, tmp_path: Path, kind: str) -> None:
+    check_decided_in_the_ledger(rounds(database, tmp_path, kind, "ledger", 25))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["threads", "processes"])
-def test_a_thousand_times_eight_decide_and_perform(database: str, tmp_path: Path, kind: str) -> None:
-    check_decided_in_the_ledger(rounds(database, tmp_path, kind, "ledger", 1000))
+@pytest.mark.hunt
+@EITHER
+def test_a_thousand_times_eight_decide_and_perform(database: str, tmp_path: Path, kind: str, part: Part) -> None:
+    seed = f"{SEED}-{part.index}"
+    check_decided_in_the_ledger(rounds(database, tmp_path, kind, "ledger", part.number(1000), seed))
 
 
-@pytest.mark.parametrize("kind", ["threads", "processes"])
-def test_fifty_times_eight_decide_and_resume(database: str, tmp_path: Path, kind: str) -> None:
-    check(rounds(database, tmp_path, kind, "graph", 50))
+@EITHER
+def test_some_times_eight_decide_and_resume(database: str, tmp_path: Path, kind: str) -> None:
+    check(rounds(database, tmp_path, kind, "graph", 25))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["threads", "processes"])
-def test_a_thousand_times_eight_decide_and_resume(database: str, tmp_path: Path, kind: str) -> None:
-    check(rounds(database, tmp_path, kind, "graph", 1000))
+@pytest.mark.hunt
+@EITHER
+def test_a_thousand_times_eight_decide_and_resume(database: str, tmp_path: Path, kind: str, part: Part) -> None:
+    check(rounds(database, tmp_path, kind, "graph", part.number(1000), f"{SEED}-{part.index}"))

@@ -2,12 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
+from hunts import Part
 
 from signoff.checkpoints.ledger.ledger import Ledger
 
@@ -15,7 +16,7 @@ ROUNDS = Path(__file__).parent / "programs" / "crash_rounds.py"
 SEED = int(os.environ.get("CRASH_SEED", "20261122"))
 
 
-def _rounds(home: Path, number: int) -> list[dict[str, Any]]:
+def _rounds(home: Path, number: int, seed: int) -> list[dict[str, Any]]:
     docs = home / "docs"
     docs.mkdir()
     for place in range(30):
@@ -23,15 +24,13 @@ def _rounds(home: Path, number: int) -> list[dict[str, Any]]:
     (docs / "tides.md").write_text(
         "# Tides\n\nThe tide rises and falls twice a day because the moon pulls the water of the ocean.\n"
     )
-    done = subprocess.run(
-        [sys.executable, str(ROUNDS), str(SEED), str(number)], capture_output=True, text=True, cwd=home
-    )
+    done = warm.run([sys.executable, str(ROUNDS), str(seed), str(number)], capture_output=True, text=True, cwd=home)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def _check(number: int, home: Path) -> None:
-    rounds = _rounds(home, number)
+def _check(number: int, home: Path, seed: int = SEED) -> None:
+    rounds = _rounds(home, number, seed)
     whole = (home / "whole" / "report.md").read_text()
     accepted = [turn for turn in rounds if turn["accepted"]]
     for turn in accepted:
@@ -52,10 +51,10 @@ def _check(number: int, home: Path) -> None:
     assert len([turn for turn in accepted if turn["killed"]]) == number, rounds
 
 
-def test_a_run_killed_at_any_of_30_random_moments_is_finished_by_resume(home: Path) -> None:
-    _check(30, home)
+def test_a_run_killed_at_any_of_some_random_moments_is_finished_by_resume(home: Path) -> None:
+    _check(5, home)
 
 
-@pytest.mark.slow
-def test_a_run_killed_at_any_of_500_random_moments_is_finished_by_resume(home: Path) -> None:
-    _check(500, home)
+@pytest.mark.hunt
+def test_a_run_killed_at_any_of_500_random_moments_is_finished_by_resume(home: Path, part: Part) -> None:
+    _check(part.number(500), home, SEED + part.index)

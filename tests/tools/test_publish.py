@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 from signoff.errors import ActionFailed, SignoffError
 from signoff.tools.publish import Publication, publish_report
@@ -94,7 +94,7 @@ publish_report(Path(sys.argv[1])).call(Publication(path="a.md", content="x" * 50
 
 
 def test_what_a_killed_attempt_left_is_used_up_by_the_next(folder: Path) -> None:
-    assert subprocess.run([sys.executable, "-c", DIES, str(folder)]).returncode == 9
+    assert warm.run([sys.executable, "-c", DIES, str(folder)]).returncode == 9
     assert len(os.listdir(folder)) == 1
     action = publish_report(folder)
     report = Publication(path="a.md", content="x" * 5000)

@@ -238,7 +238,7 @@ def test_every_role_does_its_step_with_evidence_at_hand(settings: Settings, docu
     assert {"researcher", "analyst"} <= {step["agent"] for step in run.plan if step["status"] != "pending"}
 
 
-@pytest.mark.slow
+@pytest.mark.hunt
 def test_a_usable_model_writes_a_report_that_a_person_can_sign_off(
     documents: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
+import warm
 from sqlalchemy import select
 
 from signoff.agents.models.rate_limiter import Limiter, RateLimit, Ticket, Turns, limiter_for
@@ -120,7 +120,7 @@ def test_processes_share_a_limit(database: str) -> None:
     with ScriptedServer(lambda _: "Yes.", limit=Allowance(50)) as server:
         address = server.url.removeprefix("http://").removesuffix("/v1")
         command = [sys.executable, "-c", CALLER, database, address, "40"]
-        callers = [subprocess.Popen(command) for _ in range(3)]
+        callers = [warm.start(command) for _ in range(3)]
         assert [caller.wait(60) for caller in callers] == [0, 0, 0]
         assert len(server.calls) == 120
         assert server.refused <= 3

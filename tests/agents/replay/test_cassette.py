@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.tool import tool_call
 from langchain_core.tools import ToolException
@@ -357,10 +358,10 @@ for number in range(10**9 if sys.argv[3:] else 40):
 def test_processes_record_on_one_tape_and_one_that_is_killed_loses_one_line_at_most(path: Path) -> None:
     Cassette.open(path, "record")
     command = [sys.executable, "-c", PROGRAM, str(path)]
-    killed = subprocess.Popen([*command, "victim", "forever"], stdout=subprocess.PIPE)
+    killed = warm.start([*command, "victim", "forever"], stdout=subprocess.PIPE)
     assert killed.stdout is not None
     assert killed.stdout.readline() == b"open\n"
-    others = [subprocess.Popen([*command, str(number)], stdout=subprocess.DEVNULL) for number in range(2)]
+    others = [warm.start([*command, str(number)], stdout=subprocess.DEVNULL) for number in range(2)]
     assert [other.wait() for other in others] == [0, 0]
     killed.kill()
     killed.wait()

@@ -1,9 +1,9 @@
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import warm
 from sqlalchemy import text
 
 from signoff.checkpoints.ledger.approval import Approval, Question
@@ -40,7 +40,8 @@ def asked(ledger: Ledger, proposal: str = "p-1", expires_in: float | None = None
 def dead_owner() -> str:
     """The owner string of a process that has ended."""
     code = "from signoff.checkpoints.process_identity import current_owner; print(current_owner())"
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    ended = warm.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return str(ended.stdout).strip()
 
 
 def test_asking_twice_is_one_approval(ledger: Ledger) -> None:

@@ -11,6 +11,7 @@ from threading import Barrier
 from typing import IO, Any
 
 import pytest
+import warm
 from sqlalchemy import text
 
 from signoff.checkpoints.ledger.ledger import Ledger
@@ -79,11 +80,11 @@ print([entry.body["name"] for entry in ledger.audit.entries()])
 """
 
 
-def start(stack: ExitStack, code: str, *words: object) -> "subprocess.Popen[str]":
+def start(stack: ExitStack, code: str, *words: object) -> warm.WarmProcess:
     """A Python process that has said it is ready."""
     command = [sys.executable, "-c", code, *map(str, words)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = stack.enter_context(subprocess.Popen(command, text=True, **pipes))
+    process = stack.enter_context(warm.start(command, text=True, **pipes))
     assert open_pipe(process.stdout).readline() == "ready\n", open_pipe(process.stderr).read()
     return process
 
@@ -268,7 +269,7 @@ def test_after_a_fork_amid_a_transaction_that_did_not_end_the_child_never_writes
 
 def run_fork(*words: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-W", "ignore", "-c", FORK, *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return warm.run(command, capture_output=True, text=True, timeout=120)
 
 
 @forks
@@ -291,7 +292,7 @@ else:
     os._exit(0)
 """
     command = [sys.executable, "-W", "ignore", "-c", code, address]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    ended = warm.run(command, capture_output=True, text=True, timeout=120)
     assert ended.stdout == "True\n" * 3, ended.stderr
 
 

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import warm
 from sqlalchemy import create_engine, inspect, text
 
 from signoff.checkpoints.ledger.ledger import Ledger
@@ -190,7 +191,7 @@ def test_an_upgrade_that_is_killed_at_any_statement_leaves_the_first_version_who
     fill(path)
     content, before = path.read_bytes(), state(path)
     killed = 0
-    with subprocess.Popen(
+    with warm.start(
         [sys.executable, "-c", KILL, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin is not None
@@ -224,7 +225,7 @@ def test_processes_that_upgrade_at_once_all_succeed(path: Path) -> None:
     fill(path)
     code = "import sys; from signoff import Ledger; print(Ledger(sys.argv[1]).runs.get('r-1').goal)"
     command = [sys.executable, "-c", code, str(path)]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    started = [warm.start(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert [process.communicate(timeout=120)[0] for process in started] == ["g\n"] * 4
 
 

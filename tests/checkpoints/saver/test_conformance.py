@@ -31,6 +31,8 @@ from langgraph.checkpoint.conformance.spec import (
 
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 
+pytestmark = pytest.mark.smoke
+
 Saver = BaseCheckpointSaver[Any]
 Spec = Callable[[Saver], Coroutine[Any, Any, None]]
 

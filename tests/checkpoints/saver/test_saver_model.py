@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hunts import Part
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -403,9 +404,9 @@ def test_the_saver_reads_as_the_in_memory_saver_does() -> None:
     run_state_machine_as_test(Comparison, settings=modest(examples=25, steps=30))
 
 
-@pytest.mark.slow
-def test_the_saver_reads_as_the_in_memory_saver_does_for_long() -> None:
-    run_state_machine_as_test(Comparison, settings=modest(examples=400, steps=60))
+@pytest.mark.hunt
+def test_the_saver_reads_as_the_in_memory_saver_does_for_long(part: Part) -> None:
+    run_state_machine_as_test(Comparison, settings=modest(examples=part.number(400), steps=60))
 
 
 def modest(*, examples: int, steps: int) -> settings:

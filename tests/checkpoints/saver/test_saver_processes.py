@@ -6,13 +6,13 @@ import asyncio
 import json
 import os
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 
@@ -63,9 +63,9 @@ def put_elsewhere(path: Path, name: str, parent: str = "", *, owner: str = "", s
 
 def run_python(code: str, *arguments: object) -> str:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = warm.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    return str(done.stdout)
 
 
 def kept(saver: SqliteCheckpointer) -> list[str]:
@@ -81,7 +81,7 @@ def assert_sound(path: Path) -> None:
 
 
 def crowd(path: Path, seconds: float) -> None:
-    done = subprocess.run([sys.executable, str(CROWD), str(path), "16", str(seconds)], capture_output=True, text=True)
+    done = warm.run([sys.executable, str(CROWD), str(path), "16", str(seconds)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     holder, *writers = [json.loads(line) for line in done.stdout.splitlines()]
     assert holder == {"held": seconds}
@@ -110,7 +110,7 @@ def test_16_processes_write_to_a_new_file_while_another_holds_its_lock(path: Pat
 
 
 @forking
-@pytest.mark.slow
+@pytest.mark.hunt
 def test_16_processes_write_to_a_file_whose_lock_another_holds_for_10_seconds(path: Path) -> None:
     crowd(path, 10)
 

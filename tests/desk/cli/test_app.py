@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 from signoff import __version__
 from signoff.desk.cli.app import COMMANDS, LazyCommand
 from signoff.testing import ScriptedServer, fails
+
+pytestmark = pytest.mark.smoke
 
 QUESTION = "Why does the tide rise and fall?"
 
@@ -263,7 +266,7 @@ def test_a_wrong_key_is_one_line_and_the_run_goes_on_once_it_is_right(
 
 def test_ctrl_c_leaves_a_run_that_can_be_resumed_and_says_how(signoff: Any, home: Path, documents: Path) -> None:
     command = [sys.executable, "-m", "signoff", "run", "report", QUESTION, "--sources", "docs"]
-    process = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = warm.start(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     seen = ""
     while "researcher:" not in seen:
@@ -280,7 +283,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed_and_says_how(signoff: Any, home
 def test_at_a_terminal_it_shows_the_proposal_and_takes_the_answer(home: Path, documents: Path) -> None:
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "signoff", "run", "report", QUESTION, "--sources", "docs"]
-    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, cwd=home, close_fds=True)
+    process = warm.start(command, stdin=follower, stdout=follower, stderr=follower, cwd=home)
     os.close(follower)
     seen = ""
     answers = iter(["perhaps\n", "a\n"])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 from signoff.checkpoints.ledger.ledger import Ledger
 
@@ -188,7 +189,7 @@ def test_an_export_into_a_pipe_that_closes_ends_quietly(home: Path) -> None:
         for _ in range(3000):
             ledger.audit.append(connection, "r-1", "event", text="x" * 200)
     read, written = os.pipe()
-    with subprocess.Popen(
+    with warm.start(
         [sys.executable, "-m", "signoff", "audit", "export"], stdout=written, stderr=subprocess.PIPE
     ) as child:
         os.close(written)

@@ -3,7 +3,6 @@
 import os
 import pty
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -235,7 +235,7 @@ def test_without_a_terminal_nothing_is_pruned_unasked_and_it_is_said_what_would_
 def test_at_a_terminal_it_asks(filled: Path, home: Path, answer: str, left: set[str]) -> None:
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "signoff", "db", "prune", "--delete", "one"]
-    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, cwd=home, close_fds=True)
+    process = warm.start(command, stdin=follower, stdout=follower, stderr=follower, cwd=home)
     os.close(follower)
     seen = ""
     try:

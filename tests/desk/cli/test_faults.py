@@ -1,6 +1,5 @@
 """What a full disk, a damaged index or a locked database does to a run: one line, and nothing is lost."""
 
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -8,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 QUESTION = "Why does the tide rise and fall?"
 
 
 def run_with_disk_of(most: int, home: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     """The command in a process whose files cannot grow beyond so many bytes."""
-    return subprocess.run(
-        [sys.executable, "-m", "signoff", *words],
-        cwd=home,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
+    code = (
+        "import resource, sys\n"
+        "from signoff.desk.cli.app import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, 2 * (int(sys.argv.pop(1)),))\n"
+        "main()\n"
     )
+    return warm.run([sys.executable, "-c", code, str(most), *words], cwd=home, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("kilobytes", [0, 60, 120, 180, 240])

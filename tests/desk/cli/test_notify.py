@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from sqlalchemy import text
 
 from signoff import Ledger
@@ -144,7 +145,7 @@ def test_a_wrong_setting_is_one_clear_line(signoff: Any, monkeypatch: pytest.Mon
 def test_a_watcher_sends_until_it_is_stopped(receiver: Receiver, home: Path) -> None:
     command = [sys.executable, "-m", "signoff", "notify", "--watch", "--every", "0.1", "--json"]
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as watcher:
+    with warm.start(command, stdout=subprocess.PIPE, text=True, env=environment) as watcher:
         assert watcher.stdout is not None
         first = json.loads(watcher.stdout.readline())
         ask(home, 2)

@@ -7,6 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+from hunts import Part
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from langgraph.checkpoint.memory import InMemorySaver
@@ -159,14 +160,30 @@ class Waiting:
         assert len(self.office.paid) == before + 1
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # answers are read before any database is asked
-@pytest.mark.parametrize("kind", ["random-1", "random-2", "mutated-1", "mutated-2"])
+ONE_DATABASE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+"""Answers are read before any database is asked."""
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("kind", ["random", "mutated"])
 def test_no_answer_raises_or_wedges_the_thread_and_only_an_approval_approves(office: Any, kind: str) -> None:
+    meet_all(office, kind, 100)
+
+
+@ONE_DATABASE
+@pytest.mark.hunt
+@pytest.mark.parametrize("kind", ["random", "mutated"])
+def test_no_answer_of_thousands_raises_or_wedges_the_thread(office: Any, kind: str, part: Part) -> None:
+    meet_all(office, f"{kind} {part.index}", part.number(5_000))
+
+
+def meet_all(office: Any, kind: str, answers: int) -> None:
+    """Give so many answers; what they are depends on the kind alone."""
     thread = Waiting(office)
     strategy = values if kind.startswith("random") else mutations()
 
     @settings(
-        max_examples=2_500,
+        max_examples=answers,
         deadline=None,
         database=None,
         derandomize=True,

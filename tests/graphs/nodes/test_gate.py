@@ -5,6 +5,8 @@ from langgraph.types import Command
 
 from signoff import Ask, Policy, SignoffError
 
+pytestmark = pytest.mark.smoke
+
 APPROVE = {"decisions": [{"type": "approve"}]}
 
 

@@ -14,6 +14,8 @@ from signoff.errors import SourcesEmpty, SourcesMissing
 from signoff.settings import Settings
 from signoff.testing import ScriptedServer, calls, fails, gives
 
+pytestmark = pytest.mark.smoke
+
 QUESTION = "Why does the tide rise and fall?"
 QUOTE = "The tide rises and falls twice a day because the moon pulls the water of the ocean."
 INVENTED = "Whales push the tide up every night."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 from signoff import Run, report_team
 from signoff.agents.agent import Task
@@ -191,7 +191,7 @@ run = Run.start(team, {QUESTION!r}, drive=False)
 print(run.id, flush=True)
 run.resume(watch=lambda event: os._exit(9) if "fetched http" in str(event) else None)
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True)
+    done = warm.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True)
     assert done.returncode == 9, done.stderr
     site.page = "<p>The tide has been abolished.</p>"
     asked = list(site.asked)

@@ -1,7 +1,8 @@
 """Kills a process in the middle of an approved call, in each way that LangGraph can be asked to go on.
 
-Arguments: the ledger's database and an empty folder. Prints a JSON line for each cell: how checkpoints are written,
-when the call is killed, how it was answered, how the thread is taken up again; then what is asked and what was paid.
+Arguments: the ledger's database, an empty folder, the first cell and how many to go on by. Prints a JSON line for each
+cell: how checkpoints are written, when the call is killed, how it was answered, how the thread is taken up again; then
+what is asked and what was paid.
 """
 
 import gc
@@ -20,8 +21,10 @@ from payments import Bank, Person, build_team, config_of, drive
 from signoff import Ledger
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 
-CELLS = itertools.product(
-    ("sync", "async", "exit"), ("before", "after"), ("continue", "approve again"), ("value", "id"), (1, 3)
+CELLS = list(
+    itertools.product(
+        ("sync", "async", "exit"), ("before", "after"), ("continue", "approve again"), ("value", "id"), (1, 3)
+    )
 )
 
 
@@ -78,7 +81,7 @@ if __name__ == "__main__":
     drive(Cell("sync", "", "continue", "value", 3).graph(), "warm", Person(bank, ledger, "approve", at_desk=True))
     gc.collect()
     gc.freeze()
-    for durability, dies, again, by, payments in CELLS:
+    for durability, dies, again, by, payments in CELLS[int(sys.argv[3]) :: int(sys.argv[4])]:
         cell = Cell(durability, dies, again, by, payments)
         answer = must(cell.start)
         code, _ = in_fork(partial(cell.die, answer))

@@ -1,11 +1,12 @@
 """Kills a process at a line of our code while a payment is decided and made; then another process finishes the run.
 
-Arguments: the ledger's database, an empty folder, `some` or `every`, and the scenarios, if not all. `every` kills
-each line of `graphs` and of the ledger at every hit. `some` leaves out what only routes, and kills a line where a
-scenario is the first to reach it: in the modules that decide, call and write in SQLite each line at its first and its
-last hit, in PostgreSQL every second line at its first; of the other modules every fourth line, at its first hit, in
-SQLite, and every other fourth in PostgreSQL; and of the lines that were killed before every hundredth, at its last
-hit. Prints a JSON line for each kill. Everything is imported and warmed up first and each process is a fork.
+Arguments: the ledger's database, an empty folder, `few`, `some` or `every`, which part of how many, and the scenarios,
+if not all. `every` kills each line of `graphs` and of the ledger at every hit. `some` leaves out what only routes, and
+kills a line where a scenario is the first to reach it: in the modules that decide, call and write in SQLite each line
+at its first and its last hit, in PostgreSQL every second line at its first; of the other modules every fourth line, at
+its first hit, in SQLite, and every other fourth in PostgreSQL; and of the lines that were killed before every
+hundredth, at its last hit. `few` kills at four lines of each scenario, spread over what decides, calls and writes.
+Prints a JSON line for each kill. Everything is imported and warmed up first and each process is a fork.
 """
 
 import gc
@@ -29,22 +30,32 @@ from signoff.graphs.nodes.act import perform
 WAYS = ("answer", "continue", "decide")
 """How the run is taken up again: the answer is sent once more, nothing is sent, or it is decided at the desk."""
 
-SAVER = frozenset(
-    "changes cipher engine forks lease memory pieces reading recall saver schema seal shelf storage strict turnstile "
-    "watch writer".split()
-)
-"""Modules of the saver, which has crash tests of its own, and of forking."""
+SAVER = ("checkpoints.saver.", "checkpoints.db.fork_safety")
+"""The saver, which has crash tests of its own, and forking."""
 
-ROUTES = frozenset(
-    "assigning budgeting choosing heartbeat intake node plan progress routing state step supervisor team".split()
+ROUTES = (
+    "graphs.routing.",
+    "graphs.teams.",
+    "graphs.team",
+    "graphs.state",
+    "graphs.nodes.agent",
+    "graphs.nodes.heartbeat",
+    "graphs.nodes.intake",
+    "graphs.nodes.supervisor",
 )
-"""Modules of the graph that decide nothing and call nothing."""
+"""What decides nothing and calls nothing in the graph."""
 
-CORE = frozenset(
-    "graphs.act graphs.decision graphs.gate checkpoints.approvals checkpoints.docket checkpoints.effects naive".split()
+CORE = (
+    "graphs.approval.decision",
+    "graphs.nodes.act",
+    "graphs.nodes.gate",
+    "checkpoints.ledger.approval",
+    "checkpoints.ledger.effects",
+    "naive",
 )
-"""Modules that decide, call and write."""
+"""What decides, calls and writes. All three are beginnings of names of modules."""
 
+FEW = 4
 SAMPLE = 100
 BATCH = 8
 """How many runs one process finishes, each of a process that was killed."""
@@ -161,8 +172,8 @@ def open_office(ledger: Ledger, saver: SqliteCheckpointer, bank: Bank, scenario:
 class Killing:
     """The rounds in one database."""
 
-    def __init__(self, database: str, folder: Path, mode: str) -> None:
-        self.database, self.folder, self.mode = database, folder, mode
+    def __init__(self, database: str, folder: Path, mode: str, part: slice) -> None:
+        self.database, self.folder, self.mode, self.part = database, folder, mode, part
         self.ledger, self.saver = Ledger(database), SqliteCheckpointer(file_of(database, folder))
         self.seen: set[Line] = set()
         self.made = 0
@@ -176,7 +187,7 @@ class Killing:
         gc.freeze()
         files, first = self.watched(scenario), self.place(office)
         first.prepare([f"{prefix}-whole"])
-        planned = list(self.plan(count_lines(files, lambda: first.play(f"{prefix}-whole"))))
+        planned = list(self.plan(count_lines(files, lambda: first.play(f"{prefix}-whole"))))[self.part]
         threads = [f"{prefix}-{number}" for number in range(len(planned))]
         office.prepare(threads)
         killed: list[tuple[Office, str, dict[str, Any]]] = []
@@ -199,14 +210,18 @@ class Killing:
 
     def plan(self, counted: Mapping[Line, int]) -> Iterator[tuple[Line, int]]:
         """At which hits which lines are killed."""
+        core = sorted(line for line in counted if line[0].startswith(CORE))
+        few = core[len(core) // (2 * FEW) :: max(1, len(core) // FEW)]
         for place, (line, times) in enumerate(sorted(counted.items())):
-            if self.mode == "every":
+            if self.mode == "few":
+                yield from [(line, 1)] if line in few else []
+            elif self.mode == "every":
                 yield from ((line, hit) for hit in range(1, times + 1))
             elif line in self.seen:
                 yield from [(line, times)] if place % SAMPLE == len(self.seen) % SAMPLE else []
-            elif line[0] in CORE and "://" not in self.database:
+            elif line[0].startswith(CORE) and "://" not in self.database:
                 yield from ((line, hit) for hit in sorted({1, times}))
-            elif line[0] in CORE:
+            elif line[0].startswith(CORE):
                 yield from [(line, 1)] if line[1] % 2 or line[0] == "naive" else []
             elif line[1] % 4 == 2 * ("://" in self.database):
                 yield line, 1
@@ -229,10 +244,10 @@ class Killing:
             return {str(sys.modules["naive"].__file__): "naive"}
         found = {}
         for name, module in sys.modules.items():
-            room, _, last = name.removeprefix("signoff.").rpartition(".")
-            left_out = last in SAVER or (self.mode == "some" and last in ROUTES)
-            if room in ("graphs", "checkpoints") and not left_out:
-                found[str(module.__file__)] = name.removeprefix("signoff.")
+            short = name.removeprefix("signoff.")
+            left_out = short.startswith(SAVER) or (self.mode != "every" and short.startswith(ROUTES))
+            if short.startswith(("graphs.", "checkpoints.")) and not left_out:
+                found[str(module.__file__)] = short
         return found
 
 
@@ -252,8 +267,9 @@ def new_database(address: str) -> str:
 
 
 if __name__ == "__main__":
-    killing = Killing(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
-    for name in sys.argv[4:] or [name for name, scenario in SCENARIOS.items() if not scenario.naive]:
+    index, parts = map(int, sys.argv[4].split("/"))
+    killing = Killing(sys.argv[1], Path(sys.argv[2]), sys.argv[3], slice(index, None, parts))
+    for name in sys.argv[5:] or [name for name, scenario in SCENARIOS.items() if not scenario.naive]:
         for told in killing.rounds(name):
             sys.stdout.write(json.dumps(told) + "\n")
             sys.stdout.flush()

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
+import warm
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
@@ -323,7 +324,7 @@ def test_several_may_load_and_ask_at_once(folder: Path) -> None:
     for name in ("a", "b", "c"):
         (folder / f"{name}.csv").write_text("n\n" + "".join(f"{number}\n" for number in range(500)))
     programs = [
-        subprocess.Popen(
+        warm.start(
             [sys.executable, "-c", ASKS, str(folder)],
             stdout=subprocess.PIPE,
             text=True,

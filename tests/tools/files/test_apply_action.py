@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from pydantic import ValidationError
 
 from signoff.errors import ActionFailed, HalfApplied
@@ -259,7 +260,7 @@ def test_a_call_that_is_killed_between_two_files_is_finished_by_the_next(
     change_much(use)
     arguments = proposed(use, action)
     before = below(folder)
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-c", KILLED, str(folder), str(project.home), str(writes)],
         input=json.dumps(arguments.model_dump(mode="json")),
         text=True,

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import warm
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -106,7 +107,7 @@ def test_a_copy_that_was_killed_while_it_was_made_is_made_again(folder: Path, tm
         "project = Project(sys.argv[1], workspaces=Workspaces(sys.argv[2]))\n"
         "RunnableLambda(lambda _: project.copy()).invoke(None, {'configurable': {'thread_id': 't'}})\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(folder), str(tmp_path / "kept")], check=False)
+    done = warm.run([sys.executable, "-c", program, str(folder), str(tmp_path / "kept")], check=False)
     assert done.returncode == -9
     workspaces = Workspaces(tmp_path / "kept")
     assert list(workspaces.of("t").iterdir()) == []

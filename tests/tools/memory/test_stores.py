@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
@@ -65,7 +66,7 @@ def test_a_server_whose_store_is_async_is_no_different(desk: Any, home: Path) ->
 def test_several_processes_share_a_memory_from_its_first_use_on(desk: Any, database: str) -> None:
     command = [sys.executable, str(Path(__file__).with_name("memory_crowd.py")), database]
     crowd = [
-        subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        warm.start([*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for number in range(2)
     ]
     for one in crowd:

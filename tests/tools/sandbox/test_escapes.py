@@ -303,7 +303,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
         yield made
 
 
-@pytest.fixture(params=["bubblewrap", "docker", pytest.param("podman", marks=pytest.mark.slow)])
+@pytest.fixture(params=["bubblewrap", "docker", pytest.param("podman", marks=pytest.mark.hunt)])
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Every backend that can be used here, in turn."""
     name = str(request.param)

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import warm
 
 from signoff.errors import DatabaseUnusable
 from signoff.tools.documents.reader import read_document
@@ -36,9 +37,9 @@ def write(folder: Path, count: int) -> None:
         (folder / f"{number:04}.md").write_text(f"# Document {number}\n\n{sections}")
 
 
-def start_refresh(folder: Path, database: Path) -> subprocess.Popen[str]:
+def start_refresh(folder: Path, database: Path) -> warm.WarmProcess:
     command = [sys.executable, "-c", REFRESH, str(folder), str(database)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return warm.start(command, stdout=subprocess.PIPE, text=True)
 
 
 def check_whole(database: Path, folder: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
@@ -103,7 +103,7 @@ var_child_runnable_config.set({{"configurable": {{"thread_id": "run-1"}}}})
 found = Snapshots().visit({PAGE.address!r}, fetch)
 print(found.source, Snapshots().text(found.source).splitlines()[-1])
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True)
+    done = warm.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == (f"{kept.source} The moon pulls the water of the ocean.\n", "")
 
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import warm
 from sqlalchemy import func, select
 
 from signoff.checkpoints.ledger.budgets.model import Amount, Budget, Scope
@@ -67,13 +68,13 @@ print(len(refused), *sorted(set(refused)))
 
 
 @pytest.fixture
-def start(database: str) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+def start(database: str) -> Iterator[Callable[..., warm.WarmProcess]]:
     """Starts processes, and ends those that are left."""
     with ExitStack() as stack:
 
-        def run(code: str, *words: object) -> "subprocess.Popen[str]":
+        def run(code: str, *words: object) -> warm.WarmProcess:
             command = [sys.executable, "-c", code, database, *map(str, words)]
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            process = warm.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             stack.enter_context(process)
             stack.callback(process.kill)
             return process
@@ -81,9 +82,9 @@ def start(database: str) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
         yield run
 
 
-def line(process: "subprocess.Popen[str]") -> str:
+def line(process: warm.WarmProcess) -> str:
     assert process.stdout is not None
-    return process.stdout.readline()
+    return str(process.stdout.readline())
 
 
 class Observer:
@@ -117,7 +118,7 @@ def test_a_thousand_jobs_in_several_processes_share_a_dollar_though_some_are_kil
     share_a_dollar(database, ledger, start, processes=3, jobs=334, rounds=1, victims=1)
 
 
-@pytest.mark.slow
+@pytest.mark.hunt
 @pytest.mark.parametrize("seed", range(5))
 def test_many_thousand_jobs_share_a_dollar_though_many_are_killed(
     database: str, ledger: Ledger, start: Any, seed: int

@@ -1,21 +1,21 @@
 """Several processes share an outbox: whoever is killed, whatever is due is sent, by one of them at a time."""
 
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 from signoff.checkpoints.ledger.notifications.hooks import Webhook
 
 
-def in_a_child(code: str, *args: str) -> subprocess.Popen[bytes]:
+def in_a_child(code: str, *args: str) -> warm.WarmProcess:
     """Another process, with the names of test_notices.py."""
     here = str(Path(__file__).parent)
     start = f"import os, signal, sys; sys.path.insert(0, {here!r}); from test_notices import *"
-    return subprocess.Popen([sys.executable, "-c", f"{start}; {code}", *args])
+    return warm.start([sys.executable, "-c", f"{start}; {code}", *args])
 
 
 def test_a_process_killed_while_it_sends_leaves_the_notice_to_the_next(

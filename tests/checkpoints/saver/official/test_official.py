@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
+import warm
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels.delta import DeltaChannel
@@ -283,7 +284,7 @@ def test_an_import_that_is_killed_leaves_no_half_thread_and_the_next_one_complet
         "import_official(sys.argv[1], SqliteCheckpointer(sys.argv[2]), progress=die)\n"
     )
     for done in (100, 250):
-        killed = subprocess.run([sys.executable, "-c", code, str(source), str(target), str(done)], cwd=home)
+        killed = warm.run([sys.executable, "-c", code, str(source), str(target), str(done)], cwd=home)
         assert killed.returncode == -signal.SIGKILL
         assert list_threads(target)  # it was on its way
         with SqliteCheckpointer(target) as ours:
