@@ -16,7 +16,7 @@ from signoff.errors import DatabaseUnusable, ForeignDatabase
 LEDGER_TABLE: Final = "ledger_meta"
 SAVER_TABLE: Final = "saver_meta"
 OFFICIAL_TABLES: Final = frozenset({"checkpoints", "writes"})
-"""The tables of LangGraph's own SqliteSaver, with which signoff 0.1 kept its checkpoints in the same file."""
+"""The tables of LangGraph's own SqliteSaver."""
 
 
 _SHORTEST_WAIT: Final = 0.0003

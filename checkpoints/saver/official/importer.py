@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import sqlite3
 from asyncio import Task
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,13 +14,12 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from signoff.checkpoints.db.sqlite import LEDGER_TABLE, OFFICIAL_TABLES, tables_in
 from signoff.checkpoints.process_identity import current_owner, is_gone
 from signoff.checkpoints.saver.maintenance import checkpoint_ids, list_threads
 from signoff.checkpoints.saver.official.reader import OfficialFile, Step
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.concurrency import run
-from signoff.errors import DatabaseUnusable, ThreadNotEmpty
+from signoff.errors import ThreadNotEmpty
 
 _ASIDE: Final = "signoff-import:"
 """How the name of a thread begins that is not wholly there yet; the importing process follows."""
@@ -205,40 +202,3 @@ async def _settle(under_way: list[Task[None]]) -> None:
     for outcome in done:
         if outcome is not None:
             raise outcome
-
-
-_BUSY_SECONDS = 60.0
-
-
-def migrate(saver: SqliteCheckpointer) -> Path | None:
-    """Take over the checkpoints that SqliteSaver keeps beside our ledger; returns the backup that was made first.
-
-    None if there is nothing to do. Whatever fails, the old tables stay, and the next use goes on where this one ended.
-    """
-    database = saver.database
-    if not {LEDGER_TABLE, *OFFICIAL_TABLES} <= tables_in(database, _BUSY_SECONDS):
-        return None
-    backup = Path(f"{database}.backup-of-0.1")
-    try:
-        with closing(sqlite3.connect(database, timeout=_BUSY_SECONDS)) as connection:
-            if not backup.exists():
-                _copy(connection, backup)
-            counts = import_official(database, saver)
-            if counts.refused:
-                first = counts.refused[0]
-                raise DatabaseUnusable(str(database), f"thread {first.thread!r} cannot be taken over: {first.reason}")
-            with connection:
-                for table in sorted(OFFICIAL_TABLES):
-                    connection.execute(f"DROP TABLE IF EXISTS {table}")
-    except sqlite3.Error as error:
-        raise DatabaseUnusable(str(database), str(error)) from error
-    return backup
-
-
-def _copy(connection: sqlite3.Connection, target: Path) -> None:
-    """A copy that is whole or not there."""
-    part = Path(f"{target}.part")
-    part.unlink(missing_ok=True)
-    with closing(sqlite3.connect(part)) as copy:
-        connection.backup(copy)
-    part.replace(target)
