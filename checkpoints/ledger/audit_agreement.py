@@ -9,9 +9,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, select, union
 
-from signoff.checkpoints.canonical import canonical_json, digest_text
-from signoff.checkpoints.ledger.audit_chain import Problem
-from signoff.checkpoints.ledger.authority import Authority
+from signoff.checkpoints.canonical import canonical_json, digest_text, plain_text
+from signoff.checkpoints.ledger.approval import Authority
 from signoff.checkpoints.ledger.schema import approvals, audit, effects, people, proposals, runs, votes
 from signoff.checkpoints.secret_patterns import REDACTED
 
@@ -22,6 +21,19 @@ _OUTCOMES: Final = ("done", "failed", "unknown", "released", "abandoned")
 _RUN_IDS: Final = union(
     *(select(table.c.run_id) for table in (audit, proposals, approvals, effects)), select(runs.c.id)
 )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Where something is wrong with the log, and what."""
+
+    seq: int
+    """The first entry it is about; 0 if the log has none for it."""
+    last: int
+    """The last entry it is about."""
+    what: str
+    """It in a plain sentence, without its full stop."""
+
 
 Key = tuple[str, ...]
 """What names a row within its table."""
@@ -157,7 +169,7 @@ def _agrees(table: Table, column: str, found: Any, said: Any) -> bool:
 
 def _stored(text: Any) -> str:
     """A text as the tables hold it."""
-    return str(text).replace("\0", "\\x00")
+    return plain_text(str(text))
 
 
 def _short(value: Any) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy import Connection, Engine, insert, inspect, select, update
 
 from signoff.checkpoints.ledger import schema as tables
-from signoff.checkpoints.ledger.audit_chain import EMPTY
 from signoff.errors import DatabaseVersion, ForeignDatabase
+
+_NO_ENTRIES: Final = f"0:{'0' * 64}"
+"""The head of an audit log without entries."""
 
 _SECOND_VERSION: Final = (
     "ALTER TABLE runs ADD COLUMN requested_by TEXT NOT NULL DEFAULT ''",
@@ -33,7 +34,7 @@ _SECOND_VERSION: Final = (
     "tries INTEGER NOT NULL DEFAULT '0', next_at TEXT NOT NULL, sender TEXT NOT NULL DEFAULT '', "
     "sender_until TEXT NOT NULL DEFAULT '', error TEXT NOT NULL DEFAULT '')",
     "CREATE INDEX notices_by_status ON notices (status, next_at)",
-    f"INSERT INTO ledger_meta (key, value) VALUES ('audit_head', '0:{'0' * 64}')",
+    f"INSERT INTO ledger_meta (key, value) VALUES ('audit_head', '{_NO_ENTRIES}')",
     "UPDATE ledger_meta SET value = (SELECT seq || ':' || hash FROM audit ORDER BY seq DESC LIMIT 1) "
     "WHERE key = 'audit_head' AND EXISTS (SELECT seq FROM audit)",
 )
@@ -59,6 +60,10 @@ _THIRD_VERSION: Final = (
 )
 
 
+_STEPS: Final = {1: _SECOND_VERSION, 2: _THIRD_VERSION}
+"""What to do to a database of each older version, to be of the next."""
+
+
 def set_up(engine: Engine, database: str) -> None:
     """Make the tables if they are not there, and bring older ones up to date; several processes may come at once.
 
@@ -75,8 +80,10 @@ def set_up(engine: Engine, database: str) -> None:
         if not 1 <= found <= tables.SCHEMA_VERSION:
             raise DatabaseVersion(database, found, tables.SCHEMA_VERSION)
         for version in range(found, tables.SCHEMA_VERSION):
-            _STEPS[version](connection)
-        _write_version(connection)
+            for statement in _STEPS[version]:
+                connection.exec_driver_sql(statement)
+        meta = tables.ledger_meta
+        connection.execute(update(meta).where(meta.c.key == "schema").values(value=str(tables.SCHEMA_VERSION)))
 
 
 def _version(connection: Connection, database: str) -> int | None:
@@ -96,23 +103,4 @@ def _create(connection: Connection, database: str) -> None:
     tables.metadata.create_all(connection, checkfirst=False)
     meta = tables.ledger_meta
     connection.execute(insert(meta).values(key="schema", value=str(tables.SCHEMA_VERSION)))
-    connection.execute(insert(meta).values(key="audit_head", value=str(EMPTY)))
-
-
-def _write_version(connection: Connection) -> None:
-    meta = tables.ledger_meta
-    connection.execute(update(meta).where(meta.c.key == "schema").values(value=str(tables.SCHEMA_VERSION)))
-
-
-def _to_second(connection: Connection) -> None:
-    for statement in _SECOND_VERSION:
-        connection.exec_driver_sql(statement)
-
-
-def _to_third(connection: Connection) -> None:
-    for statement in _THIRD_VERSION:
-        connection.exec_driver_sql(statement)
-
-
-_STEPS: Final[dict[int, Callable[[Connection], None]]] = {1: _to_second, 2: _to_third}
-"""What to do to a database of each older version, to be of the next."""
+    connection.execute(insert(meta).values(key="audit_head", value=_NO_ENTRIES))

@@ -11,16 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import Final, Literal, Protocol, TypeAlias, TypeVar
 from weakref import ref
 
 from sqlalchemy import Connection, Float, cast, extract, func, insert, select, update
 
 from signoff.checkpoints.ledger.schema import rates
+from signoff.checkpoints.ledger.session import Transactions
 from signoff.errors import DatabaseUnusable
-
-if TYPE_CHECKING:
-    from signoff.checkpoints.ledger.ledger import Ledger
 
 T = TypeVar("T")
 
@@ -236,7 +234,7 @@ class RateStore(Protocol):
 class Rates:
     """The rates table."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Transactions) -> None:
         self._ledger = ref(ledger)  # limiters are kept for as long as their ledger is, and must not keep it
 
     def read(self, key: str) -> tuple[RateState, float]:
@@ -258,7 +256,7 @@ class Rates:
         return state, now, result
 
     @property
-    def _held(self) -> Ledger:
+    def _held(self) -> Transactions:
         ledger = self._ledger()
         if ledger is None:
             raise DatabaseUnusable("", "its ledger was given up")

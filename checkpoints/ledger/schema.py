@@ -1,4 +1,4 @@
-"""The ledger's tables, in SQLite and PostgreSQL. Times are UTC texts (clock.py), JSON is canonical text (digest.py)."""
+"""The ledger's tables, in SQLite and PostgreSQL. Times and JSON are texts (canonical.py)."""
 
 from __future__ import annotations
 
@@ -20,27 +20,22 @@ from sqlalchemy import (
     false,
 )
 
-from signoff.checkpoints.canonical import readable_text
+from signoff.checkpoints.canonical import plain_text
 
 SCHEMA_VERSION = 3
-"""Raised with every change of these tables; upgrade.py brings older ones up to date, newer ones are refused."""
+"""Raised with every change of these tables; migrations.py brings older ones up to date, newer ones are refused."""
 
 
 class Plain(TypeDecorator[str]):
-    """Text that every database takes: what UTF-8 cannot say, and NUL, become escapes."""
+    """Text that every database takes; no column of a ledger is null."""
 
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
-        """The text as it is written, and as it is compared."""
+    def bind_processor(self, dialect: Dialect) -> Any:
+        """What makes the text as it is written and compared: one call for a value, process_bind_param takes three."""
         del dialect
-        return None if value is None else plain(value)
-
-
-def plain(text: str) -> str:
-    """The text as it is kept and found again."""
-    return readable_text(text).replace("\0", "\\x00")
+        return plain_text
 
 
 metadata = MetaData()

@@ -29,7 +29,7 @@ from signoff.checkpoints.saver.memory import ITEM_BYTES, Memories, Memory, Outda
 from signoff.checkpoints.saver.rows import Row, Shelf, list_rows
 from signoff.checkpoints.saver.schema import NUMBER_BITS
 from signoff.checkpoints.saver.storage import Handle, Storage
-from signoff.checkpoints.saver.writer import Change, Job
+from signoff.checkpoints.saver.writer import Change, ChangeJob
 from signoff.errors import DatabaseUnusable, Unstorable
 
 _SMALL_REST: Final = 1024  # what a checkpoint holds beside its values stands in its row, up to this size
@@ -64,7 +64,7 @@ class Engine:
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         future: asyncio.Future[Any] | None = None,
-    ) -> Job:
+    ) -> ChangeJob:
         """Have a checkpoint stored: what its parent holds already is referred to."""
         thread, ns, parent = thread_of(config), ns_of(config), get_checkpoint_id(config)
         _refuse_torn(ns, checkpoint["id"], parent or "")
@@ -110,7 +110,7 @@ class Engine:
         task_id: str,
         task_path: str,
         future: asyncio.Future[Any] | None = None,
-    ) -> Job:
+    ) -> ChangeJob:
         """Have what a task wrote stored."""
         thread = thread_of(config)
         _refuse_torn(ns_of(config), config["configurable"]["checkpoint_id"], task_id)
@@ -147,13 +147,13 @@ class Engine:
         except sqlite3.Error as error:
             raise self.unusable(error) from error
 
-    def succeed(self, job: Job) -> None:
+    def succeed(self, job: ChangeJob) -> None:
         """What was put is on disk."""
         change = cast(Addition, job.change)
         target = change.target
         self.memories.grow(target.thread, target.memory, change.finish())
 
-    def fail(self, job: Job, error: BaseException, *, is_last: bool) -> None:
+    def fail(self, job: ChangeJob, error: BaseException, *, is_last: bool) -> None:
         """Forget what was not written; raise, unless it was only put together from a memory that no longer holds."""
         target = cast(Addition, job.change).target
         self.memories.forget(target.thread, target.memory)

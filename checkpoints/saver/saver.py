@@ -32,7 +32,7 @@ from signoff.checkpoints.saver.maintenance import SaverStats
 from signoff.checkpoints.saver.memory import Memories
 from signoff.checkpoints.saver.rows import Shelf
 from signoff.checkpoints.saver.storage import Handle
-from signoff.checkpoints.saver.writer import Job
+from signoff.checkpoints.saver.writer import ChangeJob
 from signoff.errors import DatabaseUnusable
 
 _ATTEMPTS: Final = 5  # to put a change together anew, when the thread is deleted or pruned meanwhile
@@ -315,7 +315,7 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
             return f"{int(current.split('.')[0]) + 1:032}.{current.partition('.')[2] or '0'}"
         return 1 if current is None else int(current) + 1
 
-    def _finish(self, job: Job, attempt: int) -> bool:
+    def _finish(self, job: ChangeJob, attempt: int) -> bool:
         """Wait until it is on disk; False if it has to be put together anew."""
         try:
             job.wait()
@@ -326,7 +326,7 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
         self._sweep_if_due()
         return True
 
-    async def _afinish(self, job: Job, future: asyncio.Future[Any], attempt: int) -> bool:
+    async def _afinish(self, job: ChangeJob, future: asyncio.Future[Any], attempt: int) -> bool:
         """Wait until it is on disk; False if it has to be put together anew."""
         try:
             await future

@@ -14,9 +14,9 @@ from typing import Any, Literal, TextIO
 
 from rich.console import Console
 
-from signoff.checkpoints import clock
+from signoff.checkpoints import canonical
 from signoff.checkpoints.db.url import is_address
-from signoff.checkpoints.ledger.audit_chain import EMPTY, Head
+from signoff.checkpoints.ledger.audit_log import EMPTY, Head
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.desk.cli.terminal import print_json, say
@@ -59,7 +59,7 @@ def anchor_head(file: Path, database: str | None, *, json: bool) -> None:
         head = ledger.audit.head()
     added = head != str(EMPTY) and known[-1:] != [head]
     if added:
-        _append(file, f"{head} {clock.now()}\n")
+        _append(file, f"{head} {canonical.now()}\n")
     if json:
         return print_json({"file": str(file), "head": head, "added": added})
     if added:

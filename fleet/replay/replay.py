@@ -24,10 +24,9 @@ from sqlalchemy import update
 
 from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Artifact
-from signoff.checkpoints import clock
+from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import digest
-from signoff.checkpoints.ledger.approval import Approval
-from signoff.checkpoints.ledger.authority import Person
+from signoff.checkpoints.ledger.approval import Approval, Person
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.schema import approvals
 from signoff.checkpoints.redaction import redact
@@ -275,7 +274,7 @@ def _decide(ledger: Ledger, team: Team, approval: Approval, decision: Mapping[st
         case "expired":
             with ledger.write() as connection:
                 mine = approvals.c.id == approval.id
-                connection.execute(update(approvals).where(mine).values(expires_at=clock.later(-1)))
+                connection.execute(update(approvals).where(mine).values(expires_at=canonical.later(-1)))
         case "revoked":
             ledger.approvals.approve(approval.id, by=people[0], sha256=approval.shown_sha256)
             ledger.approvals.revoke(approval.id, by=people[0], reason=reason)

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from signoff.checkpoints.ledger.audit_chain import Problem, Verification
+from signoff.checkpoints.ledger.audit_agreement import Problem
+from signoff.checkpoints.ledger.audit_log import Verification
 from signoff.checkpoints.ledger.ledger import Ledger
 
 ENTRIES = 50
