@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, select, union
 from signoff.checkpoints.canonical import canonical_json, digest_text, plain_text
 from signoff.checkpoints.ledger.approval import Authority
 from signoff.checkpoints.ledger.schema import approvals, audit, effects, people, proposals, runs, votes
-from signoff.checkpoints.secret_patterns import REDACTED
+from signoff.checkpoints.redaction import REDACTED
 
 _RUNS_AT_ONCE: Final = 200
 _DECISIONS: Final = ("approved", "rejected", "answered", "expired", "revoked")
