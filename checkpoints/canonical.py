@@ -76,17 +76,14 @@ def today() -> str:
 
 
 def later(seconds: float) -> str:
-    """The moment this many seconds from now."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime(_MOMENT)
 
 
 def after(moment: str, seconds: float) -> str:
-    """The moment this many seconds after another."""
     return (_parse(moment) + timedelta(seconds=seconds)).strftime(_MOMENT)
 
 
 def seconds_since(moment: str) -> float:
-    """Seconds from a moment until now."""
     return (datetime.now(UTC) - _parse(moment)).total_seconds()
 
 

@@ -33,7 +33,6 @@ class Job:
 
     @property
     def is_unwanted(self) -> bool:
-        """Whether nobody waits any more."""
         return self._is_unwanted if self.future is None else self.future.cancelled()
 
     def answer(self) -> bool:

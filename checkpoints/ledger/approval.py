@@ -72,7 +72,6 @@ class Requirement:
         )
 
     def describe(self) -> str:
-        """It in words."""
         hours = f"{self.escalate_after / 3600:g}"
         return f"role {self.role}" + (f" (or {self.escalate_to} after {hours} h)" if self.escalate_to else "")
 
@@ -112,7 +111,6 @@ class Authority:
         return ""
 
     def narrowed(self, other: Authority) -> Authority:
-        """What satisfies both."""
         return Authority(
             tuple(dict.fromkeys((*self.requirements, *other.requirements))),
             max(self.quorum, other.quorum),
@@ -138,7 +136,6 @@ class Authority:
         return ", ".join(parts) or "anybody"
 
     def as_json(self) -> dict[str, Any]:
-        """As the ledger keeps it."""
         return {
             "requirements": [
                 {"role": need.role, "escalate_to": need.escalate_to, "escalate_after": need.escalate_after}
@@ -150,7 +147,6 @@ class Authority:
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Authority:
-        """As it was kept."""
         return cls(
             tuple(Requirement(**need) for need in kept.get("requirements", ())),
             kept.get("quorum", 1),
@@ -240,7 +236,6 @@ class Approval:
 
     @property
     def has_expired(self) -> bool:
-        """Whether its time is over and nobody decided."""
         return self.status == "pending" and bool(self.expires_at) and self.expires_at <= canonical.now()
 
     @property

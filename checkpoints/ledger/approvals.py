@@ -186,7 +186,6 @@ class Approvals:
             connection.execute(update(approvals).where(approvals.c.id == approval_id).values(answering=who))
 
     def end_answer(self, approval_id: str) -> None:
-        """The answer was read, or there was none."""
         self.begin_answer(approval_id, "")
 
     def has_twin(self, approval: Approval, sha256: str) -> bool:
@@ -411,7 +410,6 @@ class _Rows:
         return load_approval(connection, current.id)
 
     def refuse(self, connection: Connection, current: Approval, person: Person, why: str) -> None:
-        """Somebody tried who may not."""
         self._log(connection, current, "refused", by=str(person), why=why)
 
     def end(

@@ -92,7 +92,6 @@ class _Tale:
         told.columns.update({name: value for name, value in columns.items() if value is not None})
 
     def forget(self, kind: str, belongs: Callable[[Key], bool]) -> None:
-        """These rows are gone from here on."""
         for key in [key for key in self.rows[kind] if belongs(key)]:
             del self.rows[kind][key]
 
@@ -168,7 +167,6 @@ def _agrees(table: Table, column: str, found: Any, said: Any) -> bool:
 
 
 def _stored(text: Any) -> str:
-    """A text as the tables hold it."""
     return plain_text(str(text))
 
 

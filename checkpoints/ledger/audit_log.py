@@ -80,7 +80,6 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
         return not self.problems
 
 
@@ -232,7 +231,6 @@ class ChainReader:
         self._broken: tuple[int, int] | None = None
 
     def read(self, row: Row[Any]) -> None:
-        """Check one entry."""
         self.entries += 1
         texts = (row.at, row.run_id, row.event, row.body, row.hash)
         if not isinstance(row.seq, int) or not all(isinstance(text, str) for text in texts):

@@ -44,7 +44,6 @@ class RateLimit:
     tokens_per_minute: float | None = None
 
     def of(self, kind: Kind) -> float | None:
-        """The limit of one kind."""
         return self.requests_per_minute if kind == "requests" else self.tokens_per_minute
 
 
@@ -117,11 +116,9 @@ class RateState:
             return cls()
 
     def flow(self, kind: Kind) -> Flow:
-        """The flow of one kind."""
         return self.requests if kind == "requests" else self.tokens
 
     def with_flow(self, kind: Kind, flow: Flow) -> RateState:
-        """The same with another flow."""
         return replace(self, requests=flow) if kind == "requests" else replace(self, tokens=flow)
 
     def moved(self, seconds: float) -> RateState:
@@ -238,12 +235,10 @@ class Rates:
         self._ledger = ref(ledger)  # limiters are kept for as long as their ledger is, and must not keep it
 
     def read(self, key: str) -> tuple[RateState, float]:
-        """The state, and the moment by the clock of the database."""
         with self._held.read() as connection:
             return _read(connection, key)[1:]
 
     def change(self, key: str, step: Callable[[RateState, float], tuple[RateState, T]]) -> tuple[RateState, float, T]:
-        """Change the state in one transaction: the new one, the moment, and what else the step returned."""
         with self._held.write() as connection:
             is_there, found, now = _read(connection, key)
             state, result = step(found, now)
@@ -271,11 +266,9 @@ class PrivateRates:
         self._changing = threading.Lock()
 
     def read(self, key: str) -> tuple[RateState, float]:
-        """The state, and the moment."""
         return self._states.get(key, RateState()), time.time()
 
     def change(self, key: str, step: Callable[[RateState, float], tuple[RateState, T]]) -> tuple[RateState, float, T]:
-        """Change the state."""
         with self._changing:
             found, now = self.read(key)
             self._states[key], result = step(found, now)

@@ -37,7 +37,10 @@ class Transactions(Protocol):
     """Where the parts of a ledger read and write."""
 
     def write(self) -> AbstractContextManager[Connection]:
-        """One change, made as a whole or not at all, and on disk when it ends; nobody else writes meanwhile."""
+        """One change, made as a whole or not at all, and on disk when it ends; nobody else writes meanwhile.
+
+        Threads that write at once share a transaction, one after the other.
+        """
 
     def read(self) -> AbstractContextManager[Connection]:
         """One consistent view."""
@@ -84,15 +87,10 @@ class Session:
 
     @property
     def database(self) -> str:
-        """The file, or the address without the password."""
         return self._database.name
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One change, made as a whole or not at all, and on disk when it ends; nobody else writes meanwhile.
-
-        Threads that write at once share a transaction, one after the other.
-        """
         with self._in_use.shared(), self._explaining(), self._commits.turn() as connection:
             self._afterwards.calls = []
             yield connection
@@ -105,7 +103,6 @@ class Session:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One consistent view."""
         with self._in_use.shared(), self._explaining(), self._opened().connect() as connection, connection.begin():
             yield connection
 
@@ -118,14 +115,12 @@ class Session:
             self._in_use.readmit()
 
     def before_fork(self) -> None:
-        """Close all connections, once the transactions of other threads have ended; open none until `after_fork`."""
         self._is_torn = not self._in_use.exclude(self._busy_seconds)
         self._forked_by = os.getpid()
         if self._engine is not None:
             self._engine.dispose()
 
     def after_fork(self) -> None:
-        """Connections may be opened again, in the parent and in the child."""
         if not self._is_torn or self._forked_by == os.getpid():
             self._in_use.readmit()
             return
@@ -247,7 +242,6 @@ class Waiter:
         self._called = threading.Semaphore(0)
 
     def call(self, shared: SharedTransaction | None) -> None:
-        """It is its turn."""
         self.shared = shared
         self._called.release()
 

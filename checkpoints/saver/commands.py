@@ -10,10 +10,10 @@ import ormsgpack
 
 from signoff.checkpoints.process_identity import is_gone
 from signoff.checkpoints.saver.encoding.chunks import Piece, UnwrittenPiece
-from signoff.checkpoints.saver.encoding.delta import Weaver
-from signoff.checkpoints.saver.encoding.encryption import Seal, place_of, place_of_writes
-from signoff.checkpoints.saver.memory import ITEM_BYTES, Memory, Outdated
+from signoff.checkpoints.saver.encoding.delta import DeltaEncoder
+from signoff.checkpoints.saver.encoding.encryption import RowCodec, place_of, place_of_writes
 from signoff.checkpoints.saver.schema import row_id
+from signoff.checkpoints.saver.thread_cache import ITEM_BYTES, Outdated, ThreadCache
 from signoff.checkpoints.saver.writer import ThreadRow, Transaction
 from signoff.errors import LeaseLost, ThreadHeld
 
@@ -56,7 +56,6 @@ class Release:
         self._lease, self._name = lease, name
 
     def apply(self, transaction: Transaction) -> None:
-        """Clear the owner."""
         row = transaction.thread(self._name, create=False)
         if row is not None and self._lease.fences.get(self._name) == row.fence and row.owner == self._lease.owner:
             row.owner, row.owner_until, row.is_changed = "", 0.0, True
@@ -70,8 +69,8 @@ class Target:
     """The thread that is written to, what is remembered of it, and under which conditions."""
 
     thread: str
-    memory: Memory
-    seal: Seal
+    cache: ThreadCache
+    codec: RowCodec
     lease: Lease | None
 
 
@@ -80,8 +79,8 @@ class Addition(ABC):
 
     frees_space = False
 
-    def __init__(self, target: Target, weaver: Weaver) -> None:
-        self.target, self._fresh, self._count = target, weaver.fresh, weaver.count
+    def __init__(self, target: Target, encoder: DeltaEncoder) -> None:
+        self.target, self._fresh, self._count = target, encoder.fresh, encoder.count
         self._placed = self._holds = False
         self._fence: int | None = None
 
@@ -90,7 +89,7 @@ class Addition(ABC):
         for piece in self._fresh:
             piece.number = None
         if self._placed:
-            self.target.memory.place = None
+            self.target.cache.place = None
         if self.target.lease is not None and self._holds:
             if self._fence is None:
                 self.target.lease.fences.pop(self.target.thread, None)
@@ -105,7 +104,7 @@ class Addition(ABC):
 
     def _enter(self, transaction: Transaction) -> ThreadRow:
         """The thread's row, provided that what is remembered of the thread still holds."""
-        expected = self.target.memory.place
+        expected = self.target.cache.place
         row = transaction.thread(self.target.thread, create=expected is None)
         if row is None or (expected is not None and expected != (row.no, row.era)):
             raise Outdated
@@ -113,7 +112,7 @@ class Addition(ABC):
             self._fence, self._holds = self.target.lease.fences.get(self.target.thread), True
             self.target.lease.hold(self.target.thread, row, transaction)
         if expected is None:
-            self.target.memory.place, self._placed = (row.no, row.era), True
+            self.target.cache.place, self._placed = (row.no, row.era), True
         return row
 
     def _pack_pieces(self, row: ThreadRow) -> tuple[list[tuple[int, bytes]], list[object]]:
@@ -125,7 +124,7 @@ class Addition(ABC):
             piece.number = row.take_number()
         try:
             rows = [
-                (row_id(row.no, number), self.target.seal.close(piece.packed(), f"piece:{number}"))
+                (row_id(row.no, number), self.target.codec.encode(piece.packed(), f"piece:{number}"))
                 for piece in self._fresh
                 if (number := piece.number) is not None
             ]
@@ -145,7 +144,7 @@ class PutCheckpoint(Addition):
     def __init__(
         self,
         target: Target,
-        weaver: Weaver,
+        encoder: DeltaEncoder,
         *,
         ns: str,
         checkpoint_id: str,
@@ -155,7 +154,7 @@ class PutCheckpoint(Addition):
         rest: Piece | bytes,
         metadata: bytes,
     ) -> None:
-        super().__init__(target, weaver)
+        super().__init__(target, encoder)
         self._ns, self._checkpoint_id, self._parent_id, self._run = ns, checkpoint_id, parent_id, run
         self._values, self._rest, self._metadata = values, rest, metadata
 
@@ -165,8 +164,8 @@ class PutCheckpoint(Addition):
         pieces, packed = self._pack_pieces(row)
         transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", pieces)
         place = place_of(self._ns, self._checkpoint_id, self._parent_id, self._run)
-        head = self.target.seal.close(ormsgpack.packb(packed), f"head:{place}")
-        metadata = self.target.seal.close(self._metadata, f"metadata:{place}")
+        head = self.target.codec.encode(ormsgpack.packb(packed), f"head:{place}")
+        metadata = self.target.codec.encode(self._metadata, f"metadata:{place}")
         transaction.execute(
             "INSERT INTO saver_checkpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (thread, ns, checkpoint_id)"
             " DO UPDATE SET parent_id = excluded.parent_id, run = excluded.run, head = excluded.head,"
@@ -199,7 +198,7 @@ class PutWrites(Addition):
     def __init__(
         self,
         target: Target,
-        weaver: Weaver,
+        encoder: DeltaEncoder,
         *,
         ns: str,
         checkpoint_id: str,
@@ -207,7 +206,7 @@ class PutWrites(Addition):
         task_path: str,
         writes: list[tuple[int, str, Piece]],
     ) -> None:
-        super().__init__(target, weaver)
+        super().__init__(target, encoder)
         self._ns, self._checkpoint_id, self._task_id, self._task_path = ns, checkpoint_id, task_id, task_path
         self._writes = writes
 
@@ -227,7 +226,7 @@ class PutWrites(Addition):
                 (found[0], row.no, self._ns, self._checkpoint_id),
             )
         number = row.take_number()
-        body = self.target.seal.close(
+        body = self.target.codec.encode(
             ormsgpack.packb(packed, option=ormsgpack.OPT_REPLACE_SURROGATES),
             place_of_writes(number, found[0], self._task_id),
         )

@@ -86,7 +86,6 @@ class Transaction:
         return row
 
     def forget(self, name: str) -> None:
-        """The thread's row was deleted."""
         self._rows.pop(name, None)
 
     def save_threads(self) -> None:
@@ -162,7 +161,6 @@ class Writer:
             thread.join()
 
     def resume(self) -> None:
-        """Go on after `pause`."""
         self._lock.release()
 
 

@@ -74,7 +74,6 @@ class Account(NamedTuple):
 
     @property
     def raised(self) -> Amount:
-        """What people added to its limit."""
         return sum(self.raises.values(), NOTHING)
 
 
@@ -139,7 +138,6 @@ class Accounts:
         return ms, in_the_way
 
     def hold(self, hold: str, held: Held) -> None:
-        """Hold an amount."""
         self._holds[hold] = self._given[hold] = held
         self._count(held.scopes, held.worst)
 
@@ -214,7 +212,6 @@ def exhausted(name: str, unit: int, limit: int, spent: int, wanted: int, held: i
 
 
 def account_of(row: Any) -> Account:
-    """An account as the table has it."""
     raises = {key: Amount(*by) for key, by in json.loads(row.raised).items()}
     return Account(Amount(row.nusd, row.tokens, row.steps, row.ms), raises)
 
@@ -246,7 +243,6 @@ def write_calls(connection: Connection, records: Sequence[CallRecord]) -> None:
 
 
 def written_calls(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """Those of these records that are written."""
     return {row.id for row in _in_parts(connection, _WRITTEN, ids)}
 
 

@@ -194,7 +194,6 @@ class _Worker:
 
     @property
     def owner(self) -> str:
-        """This process."""
         self._notice_fork()
         return self._owner
 

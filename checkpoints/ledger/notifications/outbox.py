@@ -227,13 +227,11 @@ class Bell:
         self.is_closed = False
 
     def ring(self) -> None:
-        """There is something to do."""
         with self._changed:
             self._rung += 1
             self._changed.notify_all()
 
     def close(self) -> None:
-        """There will be nothing more to do."""
         with self._changed:
             self.is_closed = True
             self._changed.notify_all()
@@ -254,7 +252,6 @@ class Bell:
             return self._rung
 
     def answer(self, ring: int) -> None:
-        """What this ring was for is done."""
         with self._changed:
             self._answered = ring
             self._changed.notify_all()
@@ -284,7 +281,6 @@ class Sender:
         self._bell.ring()
 
     def wait(self, seconds: float | None) -> bool:
-        """Wait until everything due when it was woken was tried; False if that takes longer."""
         self._notice_fork()
         return self._bell.wait(seconds)
 

@@ -59,8 +59,8 @@ class ImportedCounts:
     refused: tuple[RefusedThread, ...]
 
 
-def _look_away(_progress: ImportProgress) -> None:
-    """Watch nothing."""
+def _tell_nobody(_progress: ImportProgress) -> None:
+    """Nobody wants to know."""
 
 
 def import_official(
@@ -77,7 +77,7 @@ def import_official(
     was not LangGraph's default. Raises UnlistedType if a value needs a type that the saver does not list, and
     ImportFailed if the file is not SqliteSaver's or something in it cannot be read.
     """
-    return run(_Import(Path(source), saver, serde or saver.serde, progress or _look_away).run())
+    return run(_Import(Path(source), saver, serde or saver.serde, progress or _tell_nobody).run())
 
 
 class _Import:
@@ -88,9 +88,9 @@ class _Import:
         source: Path,
         saver: SqliteCheckpointer,
         serde: SerializerProtocol,
-        watch: Callable[[ImportProgress], None],
+        progress: Callable[[ImportProgress], None],
     ) -> None:
-        self._source, self._saver, self._serde, self._watch = source, saver, serde, watch
+        self._source, self._saver, self._serde, self._progress = source, saver, serde, progress
         self._mark = f"{_ASIDE}{current_owner()}/{secrets.token_hex(4)}/"
         self._aside: dict[str, str] = {}  # names of whole threads, by the names they have meanwhile
         self._counted: dict[str, tuple[int, int]] = {}
@@ -182,7 +182,7 @@ class _Import:
 
     def _tell(self, thread: str, steps: int) -> None:
         self._done += steps
-        self._watch(ImportProgress(self._done, self._total, thread))
+        self._progress(ImportProgress(self._done, self._total, thread))
 
 
 async def _put(saver: BaseCheckpointSaver[Any], thread: str, step: Step) -> None:

@@ -73,11 +73,9 @@ class OfficialFile:
             self._connection.close()
 
     def count(self) -> int:
-        """How many checkpoints there are."""
         return int(next(self._rows("SELECT count(*) FROM checkpoints"))[0])
 
     def threads(self) -> Iterator[str]:
-        """The names of all threads."""
         return (name for (name,) in self._rows("SELECT DISTINCT thread_id FROM checkpoints ORDER BY thread_id"))
 
     def checkpoint_ids(self, thread: str) -> set[tuple[str, str]]:
