@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import ormsgpack
@@ -74,19 +74,20 @@ class Target:
     lease: Lease | None
 
 
+@dataclass(kw_only=True, slots=True)
 class Addition(ABC):
     """Rows added to one thread, with the pieces they refer to."""
 
-    frees_space = False
-
-    def __init__(self, target: Target, encoder: DeltaEncoder) -> None:
-        self.target, self._fresh, self._count = target, encoder.fresh, encoder.count
-        self._placed = self._holds = False
-        self._fence: int | None = None
+    target: Target
+    encoder: DeltaEncoder
+    frees_space: bool = field(default=False, init=False)
+    _placed: bool = field(default=False, init=False)
+    _holds: bool = field(default=False, init=False)
+    _fence: int | None = field(default=None, init=False)
 
     def undo(self) -> None:
         """Forget the numbers that were given: the rows are not there."""
-        for piece in self._fresh:
+        for piece in self.encoder.fresh:
             piece.number = None
         if self._placed:
             self.target.cache.place = None
@@ -98,9 +99,9 @@ class Addition(ABC):
 
     def finish(self) -> int:
         """The rows are on disk; returns about how many bytes it takes to remember them."""
-        for piece in self._fresh:
+        for piece in self.encoder.fresh:
             piece.release()
-        return sum([piece.size for piece in self._fresh]) + self._count * ITEM_BYTES
+        return sum([piece.size for piece in self.encoder.fresh]) + self.encoder.count * ITEM_BYTES
 
     def _enter(self, transaction: Transaction) -> ThreadRow:
         """The thread's row, provided that what is remembered of the thread still holds."""
@@ -120,12 +121,12 @@ class Addition(ABC):
 
         Nothing has been written when this raises Outdated.
         """
-        for piece in self._fresh:
+        for piece in self.encoder.fresh:
             piece.number = row.take_number()
         try:
             rows = [
                 (row_id(row.no, number), self.target.codec.encode(piece.packed(), f"piece:{number}"))
-                for piece in self._fresh
+                for piece in self.encoder.fresh
                 if (number := piece.number) is not None
             ]
             return rows, self._pack_parts()
@@ -138,34 +139,26 @@ class Addition(ABC):
         """What the row says, with what stands for the pieces it refers to."""
 
 
+@dataclass(kw_only=True, slots=True)
 class PutCheckpoint(Addition):
     """Stores one checkpoint."""
 
-    def __init__(
-        self,
-        target: Target,
-        encoder: DeltaEncoder,
-        *,
-        ns: str,
-        checkpoint_id: str,
-        parent_id: str | None,
-        run: bytes | None,
-        values: Piece,
-        rest: Piece | bytes,
-        metadata: bytes,
-    ) -> None:
-        super().__init__(target, encoder)
-        self._ns, self._checkpoint_id, self._parent_id, self._run = ns, checkpoint_id, parent_id, run
-        self._values, self._rest, self._metadata = values, rest, metadata
+    ns: str
+    checkpoint_id: str
+    parent_id: str | None
+    run: bytes | None
+    values: Piece
+    rest: Piece | bytes
+    metadata: bytes
 
     def apply(self, transaction: Transaction) -> None:
         """Write the new pieces and the checkpoint's row; one with the same id is replaced."""
         row = self._enter(transaction)
         pieces, packed = self._pack_pieces(row)
         transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", pieces)
-        place = place_of(self._ns, self._checkpoint_id, self._parent_id, self._run)
+        place = place_of(self.ns, self.checkpoint_id, self.parent_id, self.run)
         head = self.target.codec.encode(ormsgpack.packb(packed), f"head:{place}")
-        metadata = self.target.codec.encode(self._metadata, f"metadata:{place}")
+        metadata = self.target.codec.encode(self.metadata, f"metadata:{place}")
         transaction.execute(
             "INSERT INTO saver_checkpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (thread, ns, checkpoint_id)"
             " DO UPDATE SET parent_id = excluded.parent_id, run = excluded.run, head = excluded.head,"
@@ -173,10 +166,10 @@ class PutCheckpoint(Addition):
             (
                 row_id(row.no, row.take_number()),
                 row.no,
-                self._ns,
-                self._checkpoint_id,
-                self._parent_id,
-                self._run,
+                self.ns,
+                self.checkpoint_id,
+                self.parent_id,
+                self.run,
                 head,
                 metadata,
             ),
@@ -184,31 +177,23 @@ class PutCheckpoint(Addition):
 
     def _pack_parts(self) -> list[object]:
         packed: list[object] = []
-        self._values.append_to(packed)
-        if isinstance(self._rest, bytes):
-            packed.append(self._rest)
+        self.values.append_to(packed)
+        if isinstance(self.rest, bytes):
+            packed.append(self.rest)
         else:
-            self._rest.append_to(packed)
+            self.rest.append_to(packed)
         return packed
 
 
+@dataclass(kw_only=True, slots=True)
 class PutWrites(Addition):
     """Stores what one task wrote."""
 
-    def __init__(
-        self,
-        target: Target,
-        encoder: DeltaEncoder,
-        *,
-        ns: str,
-        checkpoint_id: str,
-        task_id: str,
-        task_path: str,
-        writes: list[tuple[int, str, Piece]],
-    ) -> None:
-        super().__init__(target, encoder)
-        self._ns, self._checkpoint_id, self._task_id, self._task_path = ns, checkpoint_id, task_id, task_path
-        self._writes = writes
+    ns: str
+    checkpoint_id: str
+    task_id: str
+    task_path: str
+    writes: list[tuple[int, str, Piece]]
 
     def apply(self, transaction: Transaction) -> None:
         """Write the new pieces and the writes' row; the checkpoint they belong to may come later."""
@@ -217,26 +202,26 @@ class PutWrites(Addition):
         transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", pieces)
         found = transaction.execute(
             "SELECT id FROM saver_checkpoints WHERE thread = ? AND ns = ? AND checkpoint_id = ?",
-            (row.no, self._ns, self._checkpoint_id),
+            (row.no, self.ns, self.checkpoint_id),
         ).fetchone()
         if found is None:
             found = (row_id(row.no, row.take_number()),)
             transaction.execute(
                 "INSERT INTO saver_checkpoints (id, thread, ns, checkpoint_id) VALUES (?, ?, ?, ?)",
-                (found[0], row.no, self._ns, self._checkpoint_id),
+                (found[0], row.no, self.ns, self.checkpoint_id),
             )
         number = row.take_number()
         body = self.target.codec.encode(
             ormsgpack.packb(packed, option=ormsgpack.OPT_REPLACE_SURROGATES),
-            place_of_writes(number, found[0], self._task_id),
+            place_of_writes(number, found[0], self.task_id),
         )
         transaction.execute(
-            "INSERT INTO saver_writes VALUES (?, ?, ?, ?)", (row_id(row.no, number), found[0], self._task_id, body)
+            "INSERT INTO saver_writes VALUES (?, ?, ?, ?)", (row_id(row.no, number), found[0], self.task_id, body)
         )
 
     def _pack_parts(self) -> list[object]:
-        packed: list[object] = [self._task_path]
-        for index, channel, piece in self._writes:
+        packed: list[object] = [self.task_path]
+        for index, channel, piece in self.writes:
             packed += (index, channel)
             piece.append_to(packed)
         return packed

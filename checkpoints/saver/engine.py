@@ -89,8 +89,8 @@ class Engine:
                 cached.rest = None
             cached.checkpoint_id = checkpoint["id"]
             change = PutCheckpoint(
-                Target(thread, cache, self.codec, self.lease),
-                encoder,
+                target=Target(thread, cache, self.codec, self.lease),
+                encoder=encoder,
                 ns=ns,
                 checkpoint_id=checkpoint["id"],
                 parent_id=parent,
@@ -121,8 +121,8 @@ class Engine:
                 for index, (channel, value) in enumerate(writes)
             ]
             change = PutWrites(
-                Target(thread, cache, self.codec, self.lease),
-                encoder,
+                target=Target(thread, cache, self.codec, self.lease),
+                encoder=encoder,
                 ns=ns_of(config),
                 checkpoint_id=config["configurable"]["checkpoint_id"],
                 task_id=task_id,

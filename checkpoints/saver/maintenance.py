@@ -127,51 +127,51 @@ class _Maintenance:
         """Nothing was told."""
 
 
+@dataclass(frozen=True)
 class DeleteThreads(_Maintenance):
     """Deletes everything of some threads."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
+    names: Sequence[str]
 
     def apply(self, transaction: Transaction) -> None:
-        for name in self._names:
+        for name in self.names:
             _delete_thread(transaction, name)
 
 
+@dataclass(frozen=True)
 class Sweep(_Maintenance):
     """Deletes the threads that were not written for so many seconds, unless somebody holds them."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    seconds: float
 
     def apply(self, transaction: Transaction) -> int:
         names = transaction.execute(
             "SELECT name FROM saver_threads WHERE touched_at < ? AND owner_until < ?",
-            (transaction.now - self._seconds, transaction.now),
+            (transaction.now - self.seconds, transaction.now),
         ).fetchall()
         for (name,) in names:
             _delete_thread(transaction, name)
         return len(names)
 
 
+@dataclass(frozen=True)
 class CopyThread(_Maintenance):
     """Copies a thread into one that is empty."""
 
     frees_space = False
-
-    def __init__(self, source: str, target: str) -> None:
-        self._source, self._target = source, target
+    source: str
+    target: str
 
     def apply(self, transaction: Transaction) -> None:
         """Copy its rows: what they say of each other holds in any thread."""
-        source = transaction.thread(self._source, create=False)
+        source = transaction.thread(self.source, create=False)
         if source is None:
             return
-        target = transaction.thread(self._target, create=False)
+        target = transaction.thread(self.target, create=False)
         filled = "SELECT 1 FROM saver_checkpoints WHERE thread = ?"
         if target is not None and transaction.execute(filled, (target.no,)).fetchone():
-            raise ThreadNotEmpty(self._target)
-        target = transaction.thread(self._target)
+            raise ThreadNotEmpty(self.target)
+        target = transaction.thread(self.target)
         assert target is not None
         shift = target.no - source.no << NUMBER_BITS
         rows = rows_of(source.no)
@@ -191,40 +191,44 @@ class CopyThread(_Maintenance):
         target.next, target.era, target.is_changed = source.next, target.era + 1, True
 
 
+@dataclass(frozen=True)
 class DeleteRuns(_Maintenance):
     """Deletes the checkpoints that some runs made."""
 
-    def __init__(self, runs: Mapping[str, bytes], codec: RowCodec, unpack: Unpack) -> None:
-        self._runs, self._codec, self._unpack = runs, codec, unpack
+    runs: Mapping[str, bytes]
+    codec: RowCodec
+    unpack: Unpack
 
     def apply(self, transaction: Transaction) -> None:
         """Delete them, with their writes and the pieces that nothing else refers to."""
         found: dict[str, list[int]] = {}
-        for run, digest in self._runs.items():
+        for run, digest in self.runs.items():
             query = (
                 "SELECT t.name, c.id FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE c.run = ?"
             )
             for name, row_id in transaction.execute(query, (digest,)).fetchall():
-                row = ThreadReader(transaction.connection, name, self._codec, self._unpack).row(row_id)
+                row = ThreadReader(transaction.connection, name, self.codec, self.unpack).row(row_id)
                 if row is not None and str(row.metadata.get("run_id")) == run:
                     found.setdefault(name, []).append(row_id)
         for name, rows in found.items():
-            _delete_checkpoints(transaction, name, rows, self._codec, self._unpack)
+            _delete_checkpoints(transaction, name, rows, self.codec, self.unpack)
 
 
+@dataclass(frozen=True)
 class KeepLatest(_Maintenance):
     """Deletes all but the newest checkpoint of each namespace, and what that one is still made up from."""
 
-    def __init__(self, names: Sequence[str], codec: RowCodec, unpack: Unpack) -> None:
-        self._names, self._codec, self._unpack = names, codec, unpack
+    names: Sequence[str]
+    codec: RowCodec
+    unpack: Unpack
 
     def apply(self, transaction: Transaction) -> None:
         """Delete the older ones, with their writes and the pieces that nothing else refers to."""
-        for name in self._names:
+        for name in self.names:
             thread = transaction.thread(name, create=False)
             if thread is None:
                 continue
-            reader = ThreadReader(transaction.connection, name, self._codec, self._unpack)
+            reader = ThreadReader(transaction.connection, name, self.codec, self.unpack)
             kept: set[int] = set()
             newest: dict[str, str] = {}
             for (ns,) in transaction.execute(
@@ -243,7 +247,7 @@ class KeepLatest(_Maintenance):
                 if row_id not in kept and not (is_coming and checkpoint_id > newest.get(ns, ""))
             ]
             if dead:
-                _delete_checkpoints(transaction, name, dead, self._codec, self._unpack)
+                _delete_checkpoints(transaction, name, dead, self.codec, self.unpack)
 
 
 def _stats(connection: sqlite3.Connection, database: Path) -> SaverStats:

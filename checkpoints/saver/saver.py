@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +36,9 @@ from signoff.errors import DatabaseUnusable
 _ATTEMPTS: Final = 5  # to put a change together anew, when the thread is deleted or pruned meanwhile
 _PAGE: Final = 32
 _SWEEP_SECONDS: Final = 3600.0
+
+Start = Callable[[asyncio.Future[Any] | None], ChangeJob]
+"""Begins to store something; the future is told when it is on disk, or else the job."""
 
 
 class SqliteCheckpointer(MaintainedSaver):
@@ -132,9 +135,7 @@ class SqliteCheckpointer(MaintainedSaver):
         new_versions: ChannelVersions,  # noqa: ARG002  # LangGraph's signature; what changed is found in the values
     ) -> RunnableConfig:
         """Store a checkpoint; what its parent holds already is not written again. It is on disk on return."""
-        for attempt in range(_ATTEMPTS):
-            if self._finish(self._engine.start_put(config, checkpoint, metadata), attempt):
-                break
+        self._store(lambda future: self._engine.start_put(config, checkpoint, metadata, future))
         return config_of(config, checkpoint["id"])
 
     async def aput(
@@ -145,39 +146,26 @@ class SqliteCheckpointer(MaintainedSaver):
         new_versions: ChannelVersions,  # noqa: ARG002  # LangGraph's signature; what changed is found in the values
     ) -> RunnableConfig:
         """Store a checkpoint, as `put` does."""
-        for attempt in range(_ATTEMPTS):
-            future = asyncio.get_running_loop().create_future()
-            if self._engine.is_ready(config):
-                job = self._engine.start_put(config, checkpoint, metadata, future)
-            else:
-                try:
-                    job = await asyncio.to_thread(self._engine.start_put, config, checkpoint, metadata, future)
-                except BaseException:
-                    future.cancel()  # nobody will ask for what became of it
-                    raise
-            if await self._afinish(job, future, attempt):
-                break
+        await self._astore(
+            lambda future: self._engine.start_put(config, checkpoint, metadata, future),
+            is_ready=lambda: self._engine.is_ready(config),
+        )
         return config_of(config, checkpoint["id"])
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store what a task wrote, beside the checkpoint it started from. It is on disk on return."""
-        for attempt in range(_ATTEMPTS):
-            if self._finish(self._engine.start_writes(config, writes, task_id, task_path), attempt):
-                break
+        self._store(lambda future: self._engine.start_writes(config, writes, task_id, task_path, future))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store what a task wrote, as `put_writes` does."""
-        for attempt in range(_ATTEMPTS):
-            future = asyncio.get_running_loop().create_future()
-            if self._engine.handle.opened is None:
-                await asyncio.to_thread(self._engine.handle.open)
-            job = self._engine.start_writes(config, writes, task_id, task_path, future)
-            if await self._afinish(job, future, attempt):
-                break
+        await self._astore(
+            lambda future: self._engine.start_writes(config, writes, task_id, task_path, future),
+            is_ready=lambda: self._engine.handle.opened is not None,
+        )
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that the config names, or the newest; None if there is none."""
@@ -244,29 +232,39 @@ class SqliteCheckpointer(MaintainedSaver):
             return f"{int(current.split('.')[0]) + 1:032}.{current.partition('.')[2] or '0'}"
         return 1 if current is None else int(current) + 1
 
-    def _finish(self, job: ChangeJob, attempt: int) -> bool:
-        """Wait until it is on disk; False if it has to be put together anew."""
-        try:
-            job.wait()
-        except BaseException as error:
-            return self._forget(job, error, attempt)
-        return self._remember(job)
+    def _store(self, start: Start) -> None:
+        for attempt in range(_ATTEMPTS):
+            job = start(None)
+            try:
+                job.wait()
+            except BaseException as error:
+                self._engine.fail(job, error, is_last=attempt == _ATTEMPTS - 1)
+            else:
+                return self._note_stored(job)
+        return None
 
-    async def _afinish(self, job: ChangeJob, future: asyncio.Future[Any], attempt: int) -> bool:
-        """Wait until it is on disk; False if it has to be put together anew."""
-        try:
-            await future
-        except BaseException as error:
-            return self._forget(job, error, attempt)
-        return self._remember(job)
+    async def _astore(self, start: Start, *, is_ready: Callable[[], bool]) -> None:
+        """`is_ready`: whether it can be started without opening or reading anything, which is left to a thread."""
+        for attempt in range(_ATTEMPTS):
+            future = asyncio.get_running_loop().create_future()
+            if is_ready():
+                job = start(future)
+            else:
+                try:
+                    job = await asyncio.to_thread(start, future)
+                except BaseException:
+                    future.cancel()  # nobody will ask for what became of it
+                    raise
+            try:
+                await future
+            except BaseException as error:
+                self._engine.fail(job, error, is_last=attempt == _ATTEMPTS - 1)
+            else:
+                return self._note_stored(job)
+        return None
 
-    def _forget(self, job: ChangeJob, error: BaseException, attempt: int) -> bool:
-        self._engine.fail(job, error, is_last=attempt == _ATTEMPTS - 1)
-        return False
-
-    def _remember(self, job: ChangeJob) -> bool:
+    def _note_stored(self, job: ChangeJob) -> None:
         self._engine.succeed(job)
         if self._ttl is not None and time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_SECONDS
             self._engine.handle.open().writer.submit(Sweep(self._ttl.total_seconds()))
-        return True
