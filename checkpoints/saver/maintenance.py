@@ -6,7 +6,6 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ from signoff.checkpoints.saver.encoding.decoding import Unpack
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
 from signoff.checkpoints.saver.engine import Engine, run_digest
 from signoff.checkpoints.saver.rows import Row, ThreadReader, list_rows
-from signoff.checkpoints.saver.schema import MOST_NUMBER, NUMBER_BITS, is_present, rows_of
+from signoff.checkpoints.saver.schema import MOST_NUMBER, NUMBER_BITS, rows_of
 from signoff.checkpoints.saver.writer import Transaction
 from signoff.errors import DatabaseUnusable, SignoffError, ThreadNotEmpty
 
@@ -359,43 +358,3 @@ def _delete_checkpoints(transaction: Transaction, name: str, rows: list[int], co
         (*rows_of(thread.no), MOST_NUMBER, json.dumps(sorted(alive))),
     )
     thread.era, thread.is_changed = thread.era + 1, True
-
-
-_BUSY_SECONDS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadEntry:
-    """One thread. Times are seconds since 1970."""
-
-    name: str
-    touched_at: float
-    """When it was last written."""
-    held_until: float
-    """Until when somebody has its lease; in the past if nobody has."""
-
-
-def list_threads(database: Path) -> list[ThreadEntry]:
-    """All threads, those first that were not written for longest; none if the file is not there yet."""
-    rows = _rows(database, "SELECT name, touched_at, owner_until FROM saver_threads ORDER BY touched_at")
-    return [ThreadEntry(*row) for row in rows]
-
-
-def checkpoint_ids(database: Path, thread: str) -> set[tuple[str, str]]:
-    """Namespace and id of each checkpoint of a thread; none if there is no such thread."""
-    query = (
-        "SELECT ns, checkpoint_id FROM saver_checkpoints WHERE head IS NOT NULL"
-        " AND thread = (SELECT no FROM saver_threads WHERE name = ?)"
-    )
-    return set(_rows(database, query, thread))
-
-
-def _rows(database: Path, query: str, *values: Any) -> list[Any]:
-    if not database.exists():
-        return []
-    address = f"{database.resolve().as_uri()}?mode=ro"
-    try:
-        with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as connection:
-            return connection.execute(query, values).fetchall() if is_present(connection) else []
-    except sqlite3.Error as error:
-        raise DatabaseUnusable(str(database), str(error)) from error

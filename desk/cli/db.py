@@ -17,7 +17,7 @@ from rich.console import Console
 
 from signoff.checkpoints.db.sqlite import LEDGER_TABLE, tables_in
 from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.saver.maintenance import ThreadEntry, list_threads
+from signoff.checkpoints.saver.rows import ThreadEntry, list_threads
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.desk.cli.db_file import opened, size_text
 from signoff.desk.cli.terminal import can_ask, print_json, say

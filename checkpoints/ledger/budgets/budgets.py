@@ -1,7 +1,8 @@
 """Budgets that hold: the worst case of a call is held before it is made, and what it really took is settled after.
 
 One thread of the process keeps the accounts, for all who want an amount held or settled at once. What has come while a
-transaction was under way goes into the next one, so that a crowd shares a few commits.
+transaction was under way goes into the next one, so that a crowd shares a few commits. What one asks for, and the
+thread that does it, stand in one file: apart they are two halves of a conversation.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from signoff.checkpoints.ledger.budgets.accounts import (
     write_calls,
     written_calls,
 )
-from signoff.checkpoints.ledger.budgets.model import NOTHING, Amount, Budget, CallRecord, Scope
+from signoff.checkpoints.ledger.budgets.model import NOTHING, Amount, Budget, CallRecord, Scope, day_of, names_of
 from signoff.checkpoints.ledger.schema import budgets
 from signoff.checkpoints.ledger.session import Session
 from signoff.checkpoints.process_identity import current_owner
@@ -99,7 +100,7 @@ class Hold:
     def _settling(self, spent: Amount, call: CallRecord) -> Settle:
         call = replace(call, day=self.day) if self.day and self.day != call.day else call
         # A scope that was not limited when it was held may be by now.
-        names = dict.fromkeys((*self.scopes, *_names_of(call)))
+        names = dict.fromkeys((*self.scopes, *names_of(call)))
         return Settle(self.id, tuple(names), _checked(spent), call)
 
 
@@ -152,7 +153,7 @@ class Budgets:
                 amount = _check_call(limited, amount)
             elif limited:
                 limits[plain_text(scope.name)] = limited
-                day = day or _day(scope.name)
+                day = day or day_of(scope.name)
         hold = Hold(secrets.token_hex(16), tuple(limits), amount, amount.ms, day, self._worker)
         return Reserve(hold.id, limits, amount, seconds, wait), hold
 
@@ -402,16 +403,3 @@ def _limits(budget: Budget) -> Limits:
 
 def _name(scope: str | Scope) -> str:
     return plain_text(scope if isinstance(scope, str) else scope.name)
-
-
-def _names_of(call: CallRecord) -> tuple[str, ...]:
-    """The scopes of a call that adds up, whether they are limited or not."""
-    names = [f"day:{call.day}", f"team:{call.team}@{call.day}"]
-    if call.run_id:
-        names += [f"agent:{call.run_id}/{call.role}", f"run:{call.run_id}"]
-    return tuple(map(plain_text, names))
-
-
-def _day(name: str) -> str:
-    kind, _, rest = name.partition(":")
-    return rest if kind == "day" else rest.rpartition("@")[2] if kind == "team" else ""

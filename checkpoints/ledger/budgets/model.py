@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from signoff.checkpoints import canonical
+from signoff.checkpoints.canonical import plain_text
 from signoff.errors import TeamError
 
 NANO: Final = 1_000_000_000
@@ -174,6 +175,20 @@ def scopes_of(*, run_id: str, role: str, team: str, limits: dict[str, Budget]) -
     return tuple(
         Scope(name, limits[level]) for level, name in names.items() if level in limits and limits[level].is_limited
     )
+
+
+def names_of(call: CallRecord) -> tuple[str, ...]:
+    """The scopes of a call that adds up, whether they are limited or not."""
+    names = [f"day:{call.day}", f"team:{call.team}@{call.day}"]
+    if call.run_id:
+        names += [f"agent:{call.run_id}/{call.role}", f"run:{call.run_id}"]
+    return tuple(map(plain_text, names))
+
+
+def day_of(name: str) -> str:
+    """The day whose budget a scope of this name is; empty if it is none's."""
+    kind, _, rest = name.partition(":")
+    return rest if kind == "day" else rest.rpartition("@")[2] if kind == "team" else ""
 
 
 def nano_dollars(usd: float | Decimal) -> int:

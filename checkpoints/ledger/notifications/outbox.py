@@ -218,17 +218,17 @@ _JOIN_SECONDS: Final = 1.0
 _log = logging.getLogger("signoff.notices")
 
 
-class Bell:
+class WakeUp:
     """Calls a thread to work, and tells when it has done what it was called for."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._rung = self._answered = 0
+        self._called = self._answered = 0
         self.is_closed = False
 
-    def ring(self) -> None:
+    def call(self) -> None:
         with self._changed:
-            self._rung += 1
+            self._called += 1
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -246,20 +246,20 @@ class Bell:
                 self._changed.release()
 
     def listen(self, seconds: float) -> int:
-        """Wait for a ring or for so many seconds; return the number of the last ring."""
+        """Wait for a call or for so many seconds; return the number of the last call."""
         with self._changed:
-            self._changed.wait_for(lambda: self.is_closed or self._rung > self._answered, seconds)
-            return self._rung
+            self._changed.wait_for(lambda: self.is_closed or self._called > self._answered, seconds)
+            return self._called
 
-    def answer(self, ring: int) -> None:
+    def answer(self, call: int) -> None:
         with self._changed:
-            self._answered = ring
+            self._answered = call
             self._changed.notify_all()
 
     def wait(self, seconds: float | None) -> bool:
-        """Wait until all rings so far are answered; False if that takes longer, or if it is closed meanwhile."""
+        """Wait until all calls so far are answered; False if that takes longer, or if it is closed meanwhile."""
         with self._changed:
-            last = self._rung
+            last = self._called
             self._changed.wait_for(lambda: self.is_closed or self._answered >= last, seconds)
             return self._answered >= last
 
@@ -276,25 +276,25 @@ class Sender:
         """Have it look what is due; a forked child, which has no threads, starts its own."""
         self._notice_fork()
         with self._starting:
-            if self._bell.is_closed:
+            if self._wake_up.is_closed:
                 self._start()
-        self._bell.ring()
+        self._wake_up.call()
 
     def wait(self, seconds: float | None) -> bool:
         self._notice_fork()
-        return self._bell.wait(seconds)
+        return self._wake_up.wait(seconds)
 
     def close(self) -> None:
         """Stop after the notice it is sending, and wait for that, but not long."""
         self._notice_fork()
         if self._thread is not None:
-            self._bell.close()
+            self._wake_up.close()
             self._thread.join(_JOIN_SECONDS)
 
     def send_due(self) -> float:
         """Send what is due; return how many seconds to rest."""
         try:
-            while not self._bell.is_closed and self._send_next():
+            while not self._wake_up.is_closed and self._send_next():
                 pass
             pause = self._outbox.seconds_to_next(self._hook)
         except SignoffError as error:
@@ -326,33 +326,33 @@ class Sender:
 
     def _forget(self) -> None:
         self._pid, self._name = os.getpid(), f"{current_owner()}/{secrets.token_hex(4)}"
-        self._starting, self._thread, self._bell = threading.Lock(), None, Bell()
-        self._bell.close()  # nobody listens yet
+        self._starting, self._thread, self._wake_up = threading.Lock(), None, WakeUp()
+        self._wake_up.close()  # nobody listens yet
 
     def _start(self) -> None:
-        bell = Bell()
+        wake_up = WakeUp()
         # The thread must not keep a ledger alive that nobody uses any more.
-        itself = weakref.ref(self, lambda _: bell.abandon())
-        thread = threading.Thread(target=_work, args=(itself, bell), name="signoff-notices", daemon=True)
+        itself = weakref.ref(self, lambda _: wake_up.abandon())
+        thread = threading.Thread(target=_work, args=(itself, wake_up), name="signoff-notices", daemon=True)
         try:
             self._hook.prepare()
             thread.start()
         except Exception as error:  # what was committed is committed: whatever is wrong here is no reason to fail a run
             _log.warning("Notices to %s wait: %s: %s", self._hook.name, type(error).__name__, error)
             return
-        self._bell, self._thread = bell, thread
+        self._wake_up, self._thread = wake_up, thread
 
 
-def _work(itself: weakref.ref[Sender], bell: Bell) -> None:
+def _work(itself: weakref.ref[Sender], wake_up: WakeUp) -> None:
     pause = 0.0
     try:
         while True:
-            ring = bell.listen(pause)
-            sender = None if bell.is_closed else itself()
+            call = wake_up.listen(pause)
+            sender = None if wake_up.is_closed else itself()
             if sender is None:
                 return
             pause = sender.send_due()
             del sender
-            bell.answer(ring)
+            wake_up.answer(call)
     finally:
-        bell.close()
+        wake_up.close()

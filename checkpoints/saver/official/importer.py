@@ -15,8 +15,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from signoff.checkpoints.process_identity import current_owner, is_gone
-from signoff.checkpoints.saver.maintenance import checkpoint_ids, list_threads
 from signoff.checkpoints.saver.official.reader import OfficialFile, Step
+from signoff.checkpoints.saver.rows import checkpoint_ids, list_threads
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.concurrency import run
 from signoff.errors import ThreadNotEmpty
