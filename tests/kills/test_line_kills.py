@@ -61,8 +61,11 @@ def test_a_process_killed_at_any_line_pays_once_or_has_a_person_asked(database: 
     killed = [turn for turn in found if turn["killed"]]
     assert len(killed) > 0.95 * len(found) > (300 if "://" in database else 600)
     modules = {turn["line"].partition(":")[0] for turn in killed}
-    assert modules >= {"graphs.gate", "graphs.act", "graphs.decision", "graphs.answers"}
-    assert modules >= {f"checkpoints.{name}" for name in ("approvals", "docket", "effects", "audit", "runs", "ledger")}
+    assert modules >= {
+        f"graphs.{name}" for name in ("nodes.gate", "nodes.act", "approval.decision", "approval.answers")
+    }
+    parts = ("approvals", "effects", "audit_log", "runs", "session")
+    assert modules >= {f"checkpoints.ledger.{name}" for name in parts}
     assert {"settle_outcome", "pay"} == {asked for turn in found for asked in turn["asked"]}
 
 

@@ -29,19 +29,29 @@ from signoff.graphs.nodes.act import perform
 WAYS = ("answer", "continue", "decide")
 """How the run is taken up again: the answer is sent once more, nothing is sent, or it is decided at the desk."""
 
-SAVER = frozenset(
-    "changes cipher engine forks lease memory pieces reading recall saver schema seal shelf storage strict turnstile "
-    "watch writer".split()
-)
-"""Modules of the saver, which has crash tests of its own, and of forking."""
+SAVER = ("checkpoints.saver.", "checkpoints.db.fork_safety")
+"""How the names of modules begin that belong to the saver, which has crash tests of its own, and of forking."""
 
-ROUTES = frozenset(
-    "assigning budgeting choosing heartbeat intake node plan progress routing state step supervisor team".split()
+ROUTES = (
+    "graphs.nodes.agent",
+    "graphs.nodes.heartbeat",
+    "graphs.nodes.intake",
+    "graphs.nodes.supervisor",
+    "graphs.routing.",
+    "graphs.state",
+    "graphs.team",
 )
-"""Modules of the graph that decide nothing and call nothing."""
+"""How the names of modules of the graph begin that decide nothing and call nothing."""
 
 CORE = frozenset(
-    "graphs.act graphs.decision graphs.gate checkpoints.approvals checkpoints.docket checkpoints.effects naive".split()
+    {
+        "graphs.approval.decision",
+        "graphs.nodes.act",
+        "graphs.nodes.gate",
+        "checkpoints.ledger.approvals",
+        "checkpoints.ledger.effects",
+        "naive",
+    }
 )
 """Modules that decide, call and write."""
 
@@ -228,11 +238,11 @@ class Killing:
         if scenario.naive:
             return {str(sys.modules["naive"].__file__): "naive"}
         found = {}
-        for name, module in sys.modules.items():
-            room, _, last = name.removeprefix("signoff.").rpartition(".")
-            left_out = last in SAVER or (self.mode == "some" and last in ROUTES)
-            if room in ("graphs", "checkpoints") and not left_out:
-                found[str(module.__file__)] = name.removeprefix("signoff.")
+        for full_name, module in sys.modules.items():
+            name = full_name.removeprefix("signoff.")
+            left_out = name.startswith(SAVER) or (self.mode == "some" and name.startswith(ROUTES))
+            if name.startswith(("graphs.", "checkpoints.")) and not left_out:
+                found[str(module.__file__)] = name
         return found
 
 
