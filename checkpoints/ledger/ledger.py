@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-
-from sqlalchemy import Connection
 
 from signoff.checkpoints.ledger.approvals import Approvals
 from signoff.checkpoints.ledger.audit_log import AuditLog
@@ -32,6 +29,10 @@ class Ledger:
         self, database: Path | str, *, busy_seconds: float = 30.0, hooks: Sequence[Hook] | None = None
     ) -> None:
         self._session = session = Session(database, busy_seconds)
+        self.write = session.write
+        """One change, made as a whole or not at all, and on disk when it ends; nobody else writes meanwhile."""
+        self.read = session.read
+        """One consistent view."""
         self.audit = AuditLog(session)
         self.people = People(session, self.audit)
         self.runs = Runs(session, self.audit)
@@ -45,17 +46,6 @@ class Ledger:
     def database(self) -> str:
         """The file, or the address without the password."""
         return self._session.database
-
-    def write(self) -> AbstractContextManager[Connection]:
-        """One change, made as a whole or not at all, and on disk when it ends; nobody else writes meanwhile.
-
-        Threads that write at once share a transaction, one after the other.
-        """
-        return self._session.write()
-
-    def read(self) -> AbstractContextManager[Connection]:
-        """One consistent view."""
-        return self._session.read()
 
     def close(self) -> None:
         """Close all connections, once the transactions of other threads have ended; the next use opens it again."""
