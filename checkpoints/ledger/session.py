@@ -22,7 +22,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from signoff.checkpoints.db.fork_safety import watch_forks
 from signoff.checkpoints.db.sqlite import LedgerFile
 from signoff.checkpoints.db.url import is_address
-from signoff.checkpoints.ledger.migrations import set_up
+from signoff.checkpoints.ledger.schema import set_up
 from signoff.errors import DatabaseUnusable, MissingExtra
 
 _MOST_TURNS: Final = 200
