@@ -1,10 +1,18 @@
-"""Canonical JSON and its digest: what an approval is bound to."""
+"""Values as the ledger keeps them: JSON as its one text, with a digest; moments as texts; rows as dataclasses.
+
+An approval is bound to the digest of its arguments. Moments are UTC, ISO 8601, with microseconds, and sort as texts.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 def canonical_json(value: Any) -> str:
@@ -21,6 +29,11 @@ def check_storable(value: Any) -> None:
 def readable_text(text: str) -> str:
     """The text with what cannot be written as UTF-8 written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def plain_text(text: str) -> str:
+    """The text as every database takes it, and as it is found again: what UTF-8 cannot say, and NUL, as escapes."""
+    return readable_text(text).replace("\0", "\\x00")
 
 
 def _check_integers(value: Any) -> None:
@@ -44,3 +57,35 @@ def digest(value: Any) -> str:
 def digest_text(text: str) -> str:
     """Sha256 of a text, 64 hex digits."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def from_row(kind: type[T], row: Any, **others: Any) -> T:
+    """The dataclass of a row's columns of the same names; `others` are those of its fields that are kept otherwise."""
+    same = {field.name for field in fields(kind)} - others.keys()  # type: ignore[arg-type]  # always a dataclass
+    return kind(**{name: getattr(row, name) for name in same}, **others)
+
+
+def now() -> str:
+    """This moment, such as '2026-01-31T09:30:00.000000Z'."""
+    return datetime.now(UTC).strftime(_MOMENT)
+
+
+def today() -> str:
+    """This day, of UTC, such as '2026-01-31'."""
+    return now()[:10]
+
+
+def later(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime(_MOMENT)
+
+
+def after(moment: str, seconds: float) -> str:
+    return (_parse(moment) + timedelta(seconds=seconds)).strftime(_MOMENT)
+
+
+def seconds_since(moment: str) -> float:
+    return (datetime.now(UTC) - _parse(moment)).total_seconds()
+
+
+def _parse(moment: str) -> datetime:
+    return datetime.strptime(moment, _MOMENT).replace(tzinfo=UTC)

@@ -55,15 +55,9 @@ def open_saver(
 
 
 def configured_saver(settings: Settings) -> Opening:
-    """The saver of the database and the key that the settings name; a database of signoff 0.1 is brought up to date."""
-    from signoff.checkpoints.saver.official.importer import migrate
-    from signoff.checkpoints.saver.saver import SqliteCheckpointer
-
+    """The saver of the database and the key that the settings name."""
     key = settings.encryption_key.get_secret_value() if settings.encryption_key is not None else None
-    opening = open_saver(settings.database_name, key=key)
-    if isinstance(opening, SqliteCheckpointer):
-        migrate(opening)
-    return opening
+    return open_saver(settings.database_name, key=key)
 
 
 def configured_ledger(settings: Settings) -> Ledger:

@@ -18,8 +18,7 @@ from signoff.agents.run_context import budgets_of
 from signoff.agents.tracing import run_span
 from signoff.agents.usage import NO_USAGE, Usage
 from signoff.checkpoints.canonical import readable_text
-from signoff.checkpoints.ledger.approval import Approval
-from signoff.checkpoints.ledger.authority import Person
+from signoff.checkpoints.ledger.approval import Approval, Person
 from signoff.checkpoints.ledger.budgets.model import Budget, budget_of
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.runs import RunRecord, Status

@@ -5,7 +5,7 @@ from __future__ import annotations
 from langchain_core.runnables import RunnableConfig
 
 from signoff.checkpoints.canonical import digest_text
-from signoff.checkpoints.ledger.authority import Person
+from signoff.checkpoints.ledger.approval import Person
 
 
 def calling_person(config: RunnableConfig) -> Person:

@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph.message import add_messages
 
 from signoff.agents.usage import Usage
-from signoff.checkpoints import clock
+from signoff.checkpoints import canonical
 
 
 class StoredArtifact(TypedDict):
@@ -211,7 +211,7 @@ def settle_first(state: Mapping[str, Any], outcome: Outcome) -> Update:
 
 def question_over() -> Update:
     """The question at the gate is settled: nothing of it stays, but when that was."""
-    return {"problem": "", "shown": {}, "asked_again": "", "settled_at": clock.now()}
+    return {"problem": "", "shown": {}, "asked_again": "", "settled_at": canonical.now()}
 
 
 def make_outcome(

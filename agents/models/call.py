@@ -37,7 +37,7 @@ from signoff.errors import (
 
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger.budgets.budgets import Hold
-    from signoff.checkpoints.ledger.budgets.usage_log import CallRecord
+    from signoff.checkpoints.ledger.budgets.model import CallRecord
 
 _LONGEST_PAUSE: Final = 30.0
 """Seconds between two tries, unless the endpoint asks for more."""

@@ -10,8 +10,7 @@ from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
 from signoff.agents.run_context import Payer
-from signoff.checkpoints.ledger.budgets.model import Amount, nano_dollars
-from signoff.checkpoints.ledger.budgets.usage_log import CallRecord
+from signoff.checkpoints.ledger.budgets.model import Amount, CallRecord, nano_dollars
 from signoff.settings import DollarsPerMillion
 
 

@@ -29,7 +29,6 @@ class LedgerServer:
         self.name = self._address.name
 
     def open(self) -> Engine:
-        """Its connections. A transaction with the option `writes` holds the write lock from its start."""
         engine = create_engine(
             "postgresql+psycopg://",
             creator=self._connect,
@@ -44,7 +43,6 @@ class LedgerServer:
         return engine
 
     def explain(self, error: SQLAlchemyError) -> str:
-        """The driver's own words, without the SQL and without passwords."""
         cause = getattr(error, "orig", None) or error
         if isinstance(cause, psycopg.errors.LockNotAvailable):
             return f"locked: another process has been writing to it for {self._busy_seconds:g} s"

@@ -16,7 +16,7 @@ from signoff.errors import DatabaseUnusable, ForeignDatabase
 LEDGER_TABLE: Final = "ledger_meta"
 SAVER_TABLE: Final = "saver_meta"
 OFFICIAL_TABLES: Final = frozenset({"checkpoints", "writes"})
-"""The tables of LangGraph's own SqliteSaver, with which signoff 0.1 kept its checkpoints in the same file."""
+"""The tables of LangGraph's own SqliteSaver."""
 
 
 _SHORTEST_WAIT: Final = 0.0003
@@ -74,7 +74,6 @@ def prepare(connection: Any, busy_seconds: float) -> None:
 
 
 def is_busy(error: sqlite3.Error) -> bool:
-    """Whether another connection is in the way."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
@@ -125,7 +124,6 @@ class LedgerFile:
         return identity(Path(self.name)) == self._identity
 
     def open(self) -> Engine:
-        """Its connections. A transaction with the option `writes` holds the write lock from its start."""
         path = Path(self.name)
         try:
             refuse_foreign(path, self._busy_seconds)
@@ -149,11 +147,9 @@ class LedgerFile:
         return engine
 
     def explain(self, error: SQLAlchemyError) -> str:
-        """The driver's own words, without the SQL."""
         return str(getattr(error, "orig", None) or error)
 
     def tear(self) -> None:
-        """This process is a child that was forked amid a transaction."""
         _torn.add(Path(self.name).resolve())
 
     def _prepare(self, connection: sqlite3.Connection, _record: object) -> None:

@@ -1,30 +1,39 @@
-"""Approvals: asking, and deciding once. Whoever decides, from wherever, decides here."""
+"""Approvals: asking, and deciding once. Whoever decides, from wherever, decides here.
+
+What is written when something is asked or decided is written here too, each with its audit entry and its notice: two
+halves of one transaction, which is why this file is longer than most.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, insert, select, update
 
-from signoff.checkpoints import clock
-from signoff.checkpoints.canonical import canonical_json
+from signoff.checkpoints import canonical
+from signoff.checkpoints.canonical import canonical_json, digest_text
 from signoff.checkpoints.ledger.approval import (
+    ANYBODY,
     Approval,
     ApprovalStatus,
+    Authority,
+    Person,
     Question,
     Vote,
     approval_id_of,
+    is_same_person,
     joined,
+    load_approval,
     read_approval,
 )
-from signoff.checkpoints.ledger.approval_rows import Docket
-from signoff.checkpoints.ledger.authority import Authority, Person, is_same_person
-from signoff.checkpoints.ledger.schema import approvals, effects, proposals
-from signoff.errors import ChangedSince, NotAllowed, UnknownApproval
-
-if TYPE_CHECKING:
-    from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.ledger.audit_log import AuditLog
+from signoff.checkpoints.ledger.notifications.hooks import HookEvent
+from signoff.checkpoints.ledger.notifications.outbox import Notices
+from signoff.checkpoints.ledger.people import People
+from signoff.checkpoints.ledger.schema import approvals, effects, proposals, votes
+from signoff.checkpoints.ledger.session import Transactions
+from signoff.errors import AlreadyDecided, ChangedSince, NotAllowed, UnknownApproval
 
 _SHORTEST_ID = 6
 """A shorter beginning of an id is too easily the wrong one."""
@@ -36,8 +45,8 @@ Deciding = Callable[[Connection, Approval, Person], str]
 class Approvals:
     """The approvals in the ledger. A decision is compare-and-set: the first one stands."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger, self._docket = ledger, Docket(ledger)
+    def __init__(self, ledger: Transactions, audit: AuditLog, people: People, notices: Notices) -> None:
+        self._ledger, self._people, self._rows = ledger, people, _Rows(audit, notices)
 
     def ask(
         self, question: Question, *, expires_in: float | None, authority: Authority | None = None, why: str = ""
@@ -48,10 +57,9 @@ class Approvals:
         """
 
         def open_it(connection: Connection) -> None:
-            self._docket.propose(connection, question, "ask", why)
-            expires_at = clock.later(expires_in) if expires_in is not None else ""
-            opened = self._docket.open(connection, question, authority or Authority(), expires_at)
-            self._docket.announce_question(connection, opened)
+            expires_at = canonical.later(expires_in) if expires_in is not None else ""
+            opened = self._rows.open(connection, question, "ask", why, authority or ANYBODY, expires_at)
+            self._rows.announce_question(connection, opened)
 
         return self._once(question, open_it)
 
@@ -59,9 +67,8 @@ class Approvals:
         """Record that policy allows the proposal as it stands, or return the approval there is."""
 
         def approve_it(connection: Connection) -> None:
-            self._docket.propose(connection, question, "allow", why)
-            opened = self._docket.open(connection, question, Authority(), "")
-            self._docket.end(connection, opened, "approved", by=by, reason=why, args=opened.shown, was_asked=False)
+            opened = self._rows.open(connection, question, "allow", why)
+            self._rows.end(connection, opened, "approved", by=by, reason=why, args=opened.shown, was_asked=False)
 
         return self._once(question, approve_it)
 
@@ -69,9 +76,8 @@ class Approvals:
         """Record that policy does not allow the proposal, or return the approval there is."""
 
         def reject_it(connection: Connection) -> None:
-            self._docket.propose(connection, question, "deny", why)
-            opened = self._docket.open(connection, question, Authority(), "")
-            self._docket.end(connection, opened, "rejected", by=by, reason=why, was_asked=False)
+            opened = self._rows.open(connection, question, "deny", why)
+            self._rows.end(connection, opened, "rejected", by=by, reason=why, was_asked=False)
 
         return self._once(question, reject_it)
 
@@ -102,12 +108,12 @@ class Approvals:
             changed = current.shown if args is None else dict(args)
             if objection or canonical_json(changed) == canonical_json(current.shown):
                 return objection or self._agree(connection, current, person, reason)
-            needed = current.authority.narrowed(authority or Authority())
+            needed = current.authority.narrowed(authority or ANYBODY)
             if not needed.needs_names:
-                self._docket.end(connection, current, "approved", by=str(person), reason=reason, args=changed)
+                self._rows.end(connection, current, "approved", by=str(person), reason=reason, args=changed)
                 return ""
             # What is asked about changes even if the new arguments are not for this person to approve.
-            current = self._docket.edit(connection, current, changed, needed, person)
+            current = self._rows.edit(connection, current, changed, needed, person)
             if not _objection(current, needed, person):
                 self._agree(connection, current, person, reason)
             return ""
@@ -125,10 +131,10 @@ class Approvals:
     def close(self, approval_id: str, *, by: str, reason: str) -> Approval:
         """Reject it because its question is gone; nothing happens if it was decided."""
         with self._ledger.write() as connection:
-            current = self._docket.refresh(connection, self._full_id(connection, approval_id))
+            current = self._rows.refresh(connection, self._full_id(connection, approval_id))
             if current.status == "pending":
-                self._docket.end(connection, current, "rejected", by=by, reason=reason)
-            return self._docket.read(connection, current.id)
+                self._rows.end(connection, current, "rejected", by=by, reason=reason)
+            return load_approval(connection, current.id)
 
     def revoke(self, approval_id: str, *, by: str | Person, reason: str = "") -> Approval:
         """Take an approval back before its action is claimed; whoever gave it can, and whoever could have rejected it.
@@ -136,8 +142,8 @@ class Approvals:
         AlreadyDecided if it was claimed or is not approved, NotAllowed if this person may not.
         """
         with self._ledger.write() as connection:
-            current = self._docket.read(connection, self._full_id(connection, approval_id))
-            person = self._ledger.people.named(connection, by)
+            current = load_approval(connection, self._full_id(connection, approval_id))
+            person = self._people.named(connection, by)
             query = select(effects.c.key).where(effects.c.approval_id == current.id).limit(1)
             claimed = connection.execute(query).first() is not None
             if current.status != "approved" or claimed:
@@ -146,22 +152,22 @@ class Approvals:
             gave_it = bool(person.name) and person.name.casefold() in givers
             objection = "" if gave_it else _objection(current, current.authority, person, approves=False)
             if not objection:
-                self._docket.end(connection, current, "revoked", by=str(person), reason=reason)
-                return self._docket.read(connection, current.id)
-            self._docket.refuse(connection, current, person, objection)
+                self._rows.end(connection, current, "revoked", by=str(person), reason=reason)
+                return load_approval(connection, current.id)
+            self._rows.refuse(connection, current, person, objection)
         raise NotAllowed(current.id, str(person), objection)
 
     def get(self, approval_id: str) -> Approval:
         """The approval with this id, or the only one whose id begins with it; UnknownApproval otherwise."""
         with self._ledger.read() as connection:
-            found = self._docket.read(connection, self._full_id(connection, approval_id))
+            found = load_approval(connection, self._full_id(connection, approval_id))
         return self._now(found)
 
     def of_proposal(self, proposal_id: str) -> Approval | None:
         """The approval of a proposal, if one was opened."""
         with self._ledger.read() as connection:
             row = connection.execute(select(approvals.c.id).where(approvals.c.proposal_id == proposal_id)).first()
-            found = self._docket.read(connection, row.id) if row else None
+            found = load_approval(connection, row.id) if row else None
         return self._now(found) if found else None
 
     def pending(self, run_id: str | None = None) -> list[Approval]:
@@ -171,18 +177,16 @@ class Approvals:
             query = query.where(approvals.c.run_id == run_id)
         with self._ledger.read() as connection:
             ids = connection.execute(query.order_by(approvals.c.requested_at, approvals.c.id)).all()
-            found = [self._docket.read(connection, row.id) for row in ids]
+            found = [load_approval(connection, row.id) for row in ids]
         return [approval for approval in map(self._now, found) if approval.status == "pending"]
 
     def begin_answer(self, approval_id: str, who: str) -> None:
         """Write down whose answer is about to be read: LangGraph keeps an answer, and forgets whose it was."""
         with self._ledger.write() as connection:
-            self._docket.note_answering(connection, approval_id, who)
+            connection.execute(update(approvals).where(approvals.c.id == approval_id).values(answering=who))
 
     def end_answer(self, approval_id: str) -> None:
-        """The answer was read, or there was none."""
-        with self._ledger.write() as connection:
-            self._docket.note_answering(connection, approval_id, "")
+        self.begin_answer(approval_id, "")
 
     def has_twin(self, approval: Approval, sha256: str) -> bool:
         """Whether the run has another approval of the same action that is, or was, about arguments of this digest."""
@@ -203,13 +207,13 @@ class Approvals:
         )
         with self._ledger.read() as connection:
             row = connection.execute(query).first()
-        return read_approval(row, ()) if row else None
+        return read_approval(row) if row else None
 
     def sweep(self) -> int:
         """Close what has expired and tell of what has escalated; how many approvals that were."""
         query = joined().where(approvals.c.status == "pending")
         with self._ledger.read() as connection:
-            seen = [read_approval(row, ()) for row in connection.execute(query)]
+            seen = [read_approval(row) for row in connection.execute(query)]
         due = [approval for approval in seen if approval.has_expired or approval.has_escalated]
         for approval in due:
             self._now(approval)
@@ -224,25 +228,25 @@ class Approvals:
             query = select(proposals.c.id).where(proposals.c.id == question.proposal_id)
             if connection.execute(query).first() is None:
                 open_it(connection)
-            return self._docket.refresh(connection, approval_id_of(question.proposal_id))
+            return self._rows.refresh(connection, approval_id_of(question.proposal_id))
 
     def _now(self, seen: Approval) -> Approval:
         """The approval, closed or escalated if its time has come."""
         if not (seen.has_expired or seen.has_escalated):
             return seen
         with self._ledger.write() as connection:
-            return self._docket.refresh(connection, seen.id)
+            return self._rows.refresh(connection, seen.id)
 
     def _settle(self, approval_id: str, decide: Deciding, *, by: str | Person) -> Approval:
         """Have a decision made under the write lock, if it is pending and nothing speaks against it."""
         with self._ledger.write() as connection:
-            current = self._docket.refresh(connection, self._full_id(connection, approval_id))
-            person, objection = self._ledger.people.named(connection, by), ""
+            current = self._rows.refresh(connection, self._full_id(connection, approval_id))
+            person, objection = self._people.named(connection, by), ""
             if current.status == "pending":
                 objection = decide(connection, current, person)
                 if not objection:
-                    return self._docket.read(connection, current.id)
-                self._docket.refuse(connection, current, person, objection)
+                    return load_approval(connection, current.id)
+                self._rows.refuse(connection, current, person, objection)
         # Raised outside the transaction, so that an expiry and a refusal are kept.
         if objection:
             raise NotAllowed(current.id, str(person), objection)
@@ -252,7 +256,7 @@ class Approvals:
         def end(connection: Connection, current: Approval, person: Person) -> str:
             objection = _objection(current, current.authority, person, approves=False)
             if not objection:
-                self._docket.end(connection, current, status, by=str(person), reason=reason)
+                self._rows.end(connection, current, status, by=str(person), reason=reason)
             return objection
 
         return end
@@ -263,14 +267,14 @@ class Approvals:
         counted = [vote.name for vote in others if self._counts(connection, current, vote)]
         if len(counted) + 1 >= current.authority.quorum:
             by = ", ".join((*counted, str(person)))
-            self._docket.end(connection, current, "approved", by=by, reason=reason, args=current.shown)
+            self._rows.end(connection, current, "approved", by=by, reason=reason, args=current.shown)
         elif len(others) == len(current.votes):
-            self._docket.vote(connection, current, person, reason)
+            self._rows.vote(connection, current, person, reason)
         return ""
 
     def _counts(self, connection: Connection, current: Approval, vote: Vote) -> bool:
         """Whether somebody who agreed before could still do so."""
-        person = self._ledger.people.named(connection, Person(vote.name, vote.roles))
+        person = self._people.named(connection, Person(vote.name, vote.roles))
         return not _objection(current, current.authority, person)
 
     def _full_id(self, connection: Connection, approval_id: str) -> str:
@@ -286,3 +290,179 @@ class Approvals:
 
 def _objection(current: Approval, authority: Authority, person: Person, *, approves: bool = True) -> str:
     return authority.objection(person, requester=current.requested_by, asked_at=current.requested_at, approves=approves)
+
+
+class _Rows:
+    """Writes proposals, approvals and votes within a transaction."""
+
+    def __init__(self, audit: AuditLog, notices: Notices) -> None:
+        self._audit, self._notices = audit, notices
+
+    def refresh(self, connection: Connection, approval_id: str) -> Approval:
+        """The approval as it stands now: closed if its time is over, escalated if it has waited."""
+        current = load_approval(connection, approval_id)
+        if current.has_expired:
+            self.end(connection, current, "expired", by="", reason="not decided in time")
+        elif current.has_escalated:
+            this = approvals.c.id == current.id
+            connection.execute(update(approvals).where(this).values(escalated_at=canonical.now()))
+            roles = sorted({need.escalate_to for need in current.authority.requirements if need.escalate_to})
+            self._log(connection, current, "escalated", to=roles)
+            self._announce(connection, "escalated", current.id)
+        else:
+            return current
+        return load_approval(connection, approval_id)
+
+    def open(
+        self,
+        connection: Connection,
+        question: Question,
+        rule: str,
+        why: str,
+        authority: Authority = ANYBODY,
+        expires_at: str = "",
+    ) -> Approval:
+        """Write the proposal, what policy says of it, and its approval."""
+        proposal_id, run_id, args = question.proposal_id, question.run_id, dict(question.args)
+        text, at = canonical_json(args), canonical.now()
+        sha256, flags = digest_text(text), list(question.flags)
+        said = {"action": question.action, "args_sha256": sha256, "reason": question.reason, "risk": question.risk}
+        connection.execute(
+            insert(proposals).values(
+                id=proposal_id,
+                run_id=run_id,
+                args=text,
+                proposed_by=question.proposed_by,
+                flags=canonical_json(flags),
+                created_at=at,
+                **said,
+            )
+        )
+        told = {"proposal": proposal_id, "by": question.proposed_by, "flags": flags}
+        self._audit.append(connection, run_id, "proposed", args=args, **said, **told)
+        policy = {"proposal": proposal_id, "action": question.action, "rule": rule, "why": why}
+        self._audit.append(connection, run_id, "policy", **policy)
+        approval_id = approval_id_of(proposal_id)
+        connection.execute(
+            insert(approvals).values(
+                id=approval_id,
+                proposal_id=proposal_id,
+                run_id=run_id,
+                authority=canonical_json(authority.as_json()),
+                shown=text,
+                shown_sha256=sha256,
+                status="pending",
+                requested_at=at,
+                expires_at=expires_at,
+            )
+        )
+        return load_approval(connection, approval_id)
+
+    def announce_question(self, connection: Connection, opened: Approval) -> None:
+        """Tell that somebody has to decide."""
+        self._log(
+            connection,
+            opened,
+            "asked",
+            authority=opened.authority.describe(),
+            expires_at=opened.expires_at,
+            shown_sha256=opened.shown_sha256,
+        )
+        self._announce(connection, "pending", opened.id)
+
+    def vote(self, connection: Connection, current: Approval, person: Person, reason: str) -> None:
+        """One more who agrees to what is shown."""
+        sha256 = current.shown_sha256
+        connection.execute(
+            insert(votes).values(
+                approval_id=current.id,
+                name=person.name,
+                args_sha256=sha256,
+                roles=canonical_json(sorted(person.vouched)),
+                reason=reason,
+                at=canonical.now(),
+            )
+        )
+        self._log(connection, current, "voted", by=person.name, args_sha256=sha256)
+
+    def edit(
+        self, connection: Connection, current: Approval, args: dict[str, Any], authority: Authority, person: Person
+    ) -> Approval:
+        """Ask about other arguments from now on; whoever agreed to the former ones no longer counts."""
+        text = canonical_json(args)
+        sha256 = digest_text(text)
+        connection.execute(delete(votes).where(votes.c.approval_id == current.id))
+        connection.execute(
+            update(approvals)
+            .where(approvals.c.id == current.id, approvals.c.status == "pending")
+            .values(shown=text, shown_sha256=sha256, authority=canonical_json(authority.as_json()))
+        )
+        self._log(
+            connection,
+            current,
+            "edited",
+            by=str(person),
+            args=args,
+            args_sha256=sha256,
+            authority=authority.describe(),
+        )
+        self._announce(connection, "pending", current.id)
+        return load_approval(connection, current.id)
+
+    def refuse(self, connection: Connection, current: Approval, person: Person, why: str) -> None:
+        self._log(connection, current, "refused", by=str(person), why=why)
+
+    def end(
+        self,
+        connection: Connection,
+        current: Approval,
+        status: ApprovalStatus,
+        *,
+        by: str,
+        reason: str,
+        args: Mapping[str, Any] | None = None,
+        was_asked: bool = True,
+    ) -> None:
+        """Write the decision, by compare-and-set; `args` are the approved ones."""
+        text = canonical_json(dict(args)) if args is not None else ""
+        sha256 = digest_text(text) if text else ""
+        decided = {"decided_by": by, "decided_at": canonical.now(), "reason": reason}
+        changed = connection.execute(
+            update(approvals)
+            .where(approvals.c.id == current.id, approvals.c.status == current.status)
+            .values(status=status, args=text, args_sha256=sha256, **decided)
+        )
+        if changed.rowcount != 1:
+            raise AlreadyDecided(current.id, "decided", "somebody else", "this moment")
+        self._log(
+            connection, current, status, shown_sha256=current.shown_sha256, args_sha256=sha256, by=by, reason=reason
+        )
+        if was_asked:
+            self._announce(connection, "expired" if status == "expired" else "decided", current.id)
+
+    def _log(self, connection: Connection, current: Approval, event: str, **body: Any) -> None:
+        self._audit.append(connection, current.run_id, event, approval=current.id, **body)
+
+    def _announce(self, connection: Connection, event: HookEvent, approval_id: str) -> None:
+        now = load_approval(connection, approval_id)
+        args, sha256 = (now.args, now.args_sha256) if now.status == "approved" else (now.shown, now.shown_sha256)
+        self._notices.add(
+            connection,
+            event,
+            now.run_id,
+            team=now.team,
+            goal=now.goal,
+            approval={
+                "id": now.id,
+                "action": now.action,
+                "risk": now.risk,
+                "reason": now.reason,
+                "args": args,
+                "args_sha256": sha256,
+                "authority": now.authority.describe(),
+                "expires_at": now.expires_at,
+                "status": now.status,
+                "decided_by": now.decided_by,
+                "decision_reason": now.decision_reason,
+            },
+        )

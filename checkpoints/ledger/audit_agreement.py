@@ -9,27 +9,36 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, select, union
 
-from signoff.checkpoints.canonical import canonical_json, digest_text
-from signoff.checkpoints.ledger.audit_chain import Problem
-from signoff.checkpoints.ledger.authority import Authority
+from signoff.checkpoints.canonical import canonical_json, digest_text, plain_text
+from signoff.checkpoints.ledger.approval import Authority
 from signoff.checkpoints.ledger.schema import approvals, audit, effects, people, proposals, runs, votes
-from signoff.checkpoints.secret_patterns import REDACTED
+from signoff.checkpoints.redaction import REDACTED
 
 _RUNS_AT_ONCE: Final = 200
-_DECISIONS: Final = ("approved", "rejected", "answered", "expired", "revoked")
-_OUTCOMES: Final = ("done", "failed", "unknown", "released", "abandoned")
-
 _RUN_IDS: Final = union(
     *(select(table.c.run_id) for table in (audit, proposals, approvals, effects)), select(runs.c.id)
 )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Where something is wrong with the log, and what."""
+
+    seq: int
+    """The first entry it is about; 0 if the log has none for it."""
+    last: int
+    """The last entry it is about."""
+    what: str
+    """It in a plain sentence, without its full stop."""
+
 
 Key = tuple[str, ...]
 """What names a row within its table."""
 
 
 @dataclass
-class _Told:
-    """What the log tells of one row: the entry that did so last, and what its columns should hold."""
+class _Expected:
+    """What the log says of one row: the entry that did so last, and what its columns should hold."""
 
     seq: int
     columns: dict[str, Any] = field(default_factory=dict)
@@ -55,32 +64,93 @@ _KINDS: Final = (
 _PEOPLE: Final = _Kind(people, "role", ("name", "role"))
 
 
-class _Tale:
-    """What the log tells of the rows of some runs, entry by entry."""
+@dataclass(frozen=True)
+class _Entry:
+    """What entries of one event say of a row. Facts are what their body has by name, and their `run_id` and `event`."""
+
+    kind: str
+    key: Sequence[str]
+    """The facts that name the row."""
+    columns: Mapping[str, str]
+    """Columns, and the facts that they should hold."""
+    always: Mapping[str, Any] = field(default_factory=dict)
+    """Columns, and what they should hold whatever the body says."""
+
+
+def _same(names: str) -> dict[str, str]:
+    """Columns that are called as the facts."""
+    return {name: name for name in names.split()}
+
+
+_DECISION: Final = _Entry(
+    "approval", ("approval",), _same("reason args_sha256 shown_sha256") | {"status": "event", "decided_by": "by"}
+)
+_OUTCOME: Final = _Entry("effect", ("effect",), _same("action result error") | {"status": "event"})
+_CLAIMED: Final = _same("action run_id") | {"approval_id": "approval"}
+_PROPOSED: Final = _same("action args_sha256 reason risk flags run_id") | {"proposed_by": "by"}
+_ENTRIES: Final[Mapping[str, _Entry]] = {
+    "started": _Entry("run", ("run_id",), _same("team goal requested_by dry_run"), {"status": "running", "note": ""}),
+    "status": _Entry("run", ("run_id",), _same("status note")),
+    "proposed": _Entry("proposal", ("proposal",), _PROPOSED),
+    "asked": _Entry("approval", ("approval",), _same("authority expires_at shown_sha256")),
+    "edited": _Entry("approval", ("approval",), {"shown_sha256": "args_sha256", "authority": "authority"}),
+    "voted": _Entry("vote", ("approval", "by"), _same("args_sha256")),
+    **dict.fromkeys(("approved", "rejected", "answered", "expired", "revoked"), _DECISION),
+    "claimed": _Entry("effect", ("effect",), _CLAIMED, {"status": "claimed"}),
+    "claimed again": _Entry("effect", ("effect",), {}, {"status": "claimed", "error": ""}),
+    **dict.fromkeys(("done", "failed", "unknown", "released", "abandoned"), _OUTCOME),
+}
+
+
+class _Log:
+    """What the log says of the rows of some runs, entry by entry."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, dict[Key, _Told]] = {kind.name: {} for kind in (*_KINDS, _PEOPLE)}
+        self.rows: dict[str, dict[Key, _Expected]] = {kind.name: {} for kind in (*_KINDS, _PEOPLE)}
 
     def read(self, row: Row[Any]) -> None:
         """Take one entry; what is none, or tells of no row, tells nothing here."""
-        teller = _TELLERS.get(row.event)
-        if teller is None:
+        if row.event not in _ENTRIES and row.event != "people":
             return
         try:
             body = json.loads(row.body)
         except (ValueError, TypeError, RecursionError):
             return
-        if isinstance(body, dict):
-            teller(self, row, body)
+        if not isinstance(body, dict):
+            return
+        facts = {**body, "run_id": row.run_id, "event": row.event}
+        if row.event == "people":
+            self._read_role(row.seq, facts)
+            return
+        entry = _ENTRIES[row.event]
+        columns = {column: facts.get(fact) for column, fact in entry.columns.items()}
+        self._expect(entry.kind, [facts.get(fact) for fact in entry.key], row.seq, {**columns, **entry.always})
+        if row.event == "proposed":
+            self._read_opened(row.seq, facts)
+        elif row.event == "edited":
+            self._forget("vote", lambda key: key[0] == body.get("approval"))
 
-    def tell(self, kind: str, key: Sequence[Any], seq: int, **columns: Any) -> None:
+    def _read_opened(self, seq: int, facts: Mapping[str, Any]) -> None:
+        """A proposal's approval is opened in the same breath, and holds no decision until the log tells of one."""
+        proposal = str(facts.get("proposal"))
+        opened = {"proposal_id": proposal, "run_id": facts["run_id"], "shown_sha256": facts.get("args_sha256")}
+        undecided = {"status": "pending", "decided_by": "", "args_sha256": ""}
+        self._expect("approval", ["a-" + proposal.removeprefix("p-")], seq, opened | undecided)
+
+    def _read_role(self, seq: int, facts: Mapping[str, Any]) -> None:
+        key = tuple(_stored(facts.get(name)) for name in _PEOPLE.key)
+        if facts.get("change") == "given":
+            self._expect(_PEOPLE.name, key, seq, {})
+        else:
+            self._forget(_PEOPLE.name, lambda other: other == key)
+
+    def _expect(self, kind: str, key: Sequence[Any], seq: int, columns: Mapping[str, Any]) -> None:
         """This row holds these values from this entry on."""
-        told = self.rows[kind].setdefault(tuple(map(_stored, key)), _Told(seq))
-        told.seq = seq
-        told.columns.update({name: value for name, value in columns.items() if value is not None})
+        expected = self.rows[kind].setdefault(tuple(map(_stored, key)), _Expected(seq))
+        expected.seq = seq
+        expected.columns.update({name: value for name, value in columns.items() if value is not None})
 
-    def forget(self, kind: str, belongs: Callable[[Key], bool]) -> None:
-        """These rows are gone from here on."""
+    def _forget(self, kind: str, belongs: Callable[[Key], bool]) -> None:
         for key in [key for key in self.rows[kind] if belongs(key)]:
             del self.rows[kind][key]
 
@@ -93,18 +163,18 @@ def disagreements(connection: Connection) -> Iterator[Problem]:
     """
     for part in connection.execute(_RUN_IDS).yield_per(_RUNS_AT_ONCE).partitions():
         ids = [row.run_id for row in part]
-        tale = _tale(connection, audit.c.run_id.in_(ids))
+        log = _read_log(connection, audit.c.run_id.in_(ids))
         for kind in _KINDS:
-            yield from _compare(connection, kind, tale.rows[kind.name], _belonging(kind.table, ids))
-    tale = _tale(connection, audit.c.event == "people")
-    yield from _compare(connection, _PEOPLE, tale.rows[_PEOPLE.name], None)
+            yield from _compare(connection, kind, log.rows[kind.name], _belonging(kind.table, ids))
+    log = _read_log(connection, audit.c.event == "people")
+    yield from _compare(connection, _PEOPLE, log.rows[_PEOPLE.name], None)
 
 
-def _tale(connection: Connection, about: ColumnElement[bool]) -> _Tale:
-    tale = _Tale()
+def _read_log(connection: Connection, about: ColumnElement[bool]) -> _Log:
+    log = _Log()
     for row in connection.execute(select(audit).where(about).order_by(audit.c.seq)).yield_per(1_000):
-        tale.read(row)
-    return tale
+        log.read(row)
+    return log
 
 
 def _belonging(table: Table, ids: Sequence[str]) -> ColumnElement[bool]:
@@ -116,7 +186,7 @@ def _belonging(table: Table, ids: Sequence[str]) -> ColumnElement[bool]:
 
 
 def _compare(
-    connection: Connection, kind: _Kind, told: Mapping[Key, _Told], which: ColumnElement[bool] | None
+    connection: Connection, kind: _Kind, expected: Mapping[Key, _Expected], which: ColumnElement[bool] | None
 ) -> Iterator[Problem]:
     """Compare the rows of one table with what the log tells of them."""
     query = select(kind.table) if which is None else select(kind.table).where(which)
@@ -125,7 +195,7 @@ def _compare(
         key = tuple(str(getattr(row, name)) for name in kind.key)
         seen.add(key)
         name = " ".join((kind.name, *key))
-        said = told.get(key)
+        said = expected.get(key)
         if said is None:
             yield Problem(0, 0, f"{name}: the log does not tell of it")
             continue
@@ -137,7 +207,7 @@ def _compare(
             text = getattr(row, column)
             if text and (not isinstance(text, str) or digest_text(text) != getattr(row, sha256)):
                 yield Problem(said.seq, said.seq, f"{name}: its {column} were changed, their digest is another")
-    for key, said in told.items():
+    for key, said in expected.items():
         if key not in seen:
             yield Problem(said.seq, said.seq, f"{' '.join((kind.name, *key))}: the log tells of it, but it is gone")
 
@@ -156,85 +226,8 @@ def _agrees(table: Table, column: str, found: Any, said: Any) -> bool:
 
 
 def _stored(text: Any) -> str:
-    """A text as the tables hold it."""
-    return str(text).replace("\0", "\\x00")
+    return plain_text(str(text))
 
 
 def _short(value: Any) -> str:
     return f"{value!r:.60}"
-
-
-def _started(tale: _Tale, row: Row[Any], body: dict[str, Any]) -> None:
-    columns = {name: body.get(name) for name in ("team", "goal", "requested_by", "dry_run")}
-    tale.tell("run", (row.run_id,), row.seq, status="running", note="", **columns)
-
-
-def _stands(tale: _Tale, row: Row[Any], body: dict[str, Any]) -> None:
-    tale.tell("run", (row.run_id,), row.seq, status=body.get("status"), note=body.get("note"))
-
-
-def _proposed(tale: _Tale, row: Row[Any], body: dict[str, Any]) -> None:
-    columns = {name: body.get(name) for name in ("action", "args_sha256", "reason", "risk", "flags")}
-    proposal = str(body.get("proposal"))
-    tale.tell("proposal", (proposal,), row.seq, run_id=row.run_id, proposed_by=body.get("by"), **columns)
-    # Its approval is opened in the same breath, and holds no decision until the log tells of one.
-    opened = {"proposal_id": proposal, "run_id": row.run_id, "shown_sha256": body.get("args_sha256")}
-    undecided = {"status": "pending", "decided_by": "", "args_sha256": ""}
-    tale.tell("approval", ("a-" + proposal.removeprefix("p-"),), row.seq, **opened, **undecided)
-
-
-def _asked(tale: _Tale, row: Row[Any], body: dict[str, Any]) -> None:
-    columns = {name: body.get(name) for name in ("authority", "expires_at", "shown_sha256")}
-    tale.tell("approval", (body.get("approval"),), row.seq, **columns)
-
-
-def _edited(tale: _Tale, row: Row[Any], body: dict[str, Any]) -> None:
-    shown = {"shown_sha256": body.get("args_sha256"), "authority": body.get("authority")}
-    tale.tell("approval", (body.get("approval"),), row.seq, **shown)
-    tale.forget("vote", lambda key: key[0] == body.get("approval"))
-
-
-def _voted(tale: _Tale, row: Row[Any], body: dict[str, Any]) -> None:
-    tale.tell("vote", (body.get("approval"), body.get("by")), row.seq, args_sha256=body.get("args_sha256"))
-
-
-def _decided(tale: _Tale, row: Row[Any], body: dict[str, Any]) -> None:
-    columns = {name: body.get(name) for name in ("reason", "args_sha256", "shown_sha256")}
-    tale.tell("approval", (body.get("approval"),), row.seq, status=row.event, decided_by=body.get("by"), **columns)
-
-
-def _claimed(tale: _Tale, row: Row[Any], body: dict[str, Any]) -> None:
-    columns = {"action": body.get("action"), "approval_id": body.get("approval"), "run_id": row.run_id}
-    tale.tell("effect", (body.get("effect"),), row.seq, status="claimed", **columns)
-
-
-def _claimed_again(tale: _Tale, row: Row[Any], body: dict[str, Any]) -> None:
-    tale.tell("effect", (body.get("effect"),), row.seq, status="claimed", error="")
-
-
-def _came_of_it(tale: _Tale, row: Row[Any], body: dict[str, Any]) -> None:
-    columns = {name: body.get(name) for name in ("action", "result", "error")}
-    tale.tell("effect", (body.get("effect"),), row.seq, status=row.event, **columns)
-
-
-def _changed_people(tale: _Tale, row: Row[Any], body: dict[str, Any]) -> None:
-    key = tuple(_stored(body.get(name)) for name in _PEOPLE.key)
-    if body.get("change") == "given":
-        tale.tell(_PEOPLE.name, key, row.seq)
-    else:
-        tale.forget(_PEOPLE.name, lambda other: other == key)
-
-
-_TELLERS: Final[Mapping[str, Callable[[_Tale, Row[Any], dict[str, Any]], None]]] = {
-    "started": _started,
-    "status": _stands,
-    "proposed": _proposed,
-    "asked": _asked,
-    "edited": _edited,
-    "voted": _voted,
-    **dict.fromkeys(_DECISIONS, _decided),
-    "claimed": _claimed,
-    "claimed again": _claimed_again,
-    **dict.fromkeys(_OUTCOMES, _came_of_it),
-    "people": _changed_people,
-}

@@ -8,33 +8,79 @@ that was kept elsewhere tells: give it to `verify`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
 
-from signoff.checkpoints import clock
-from signoff.checkpoints.canonical import canonical_json, readable_text
-from signoff.checkpoints.ledger.audit_agreement import disagreements
-from signoff.checkpoints.ledger.audit_chain import EMPTY, FIRST, ChainReader, Head, Verification, link
+from signoff.checkpoints import canonical
+from signoff.checkpoints.canonical import canonical_json, digest_text, plain_text
+from signoff.checkpoints.ledger.audit_agreement import Problem, disagreements
 from signoff.checkpoints.ledger.schema import audit, ledger_meta
+from signoff.checkpoints.ledger.session import Transactions
 from signoff.checkpoints.redaction import redact
 from signoff.errors import SettingsError
 
-if TYPE_CHECKING:
-    from signoff.checkpoints.ledger.ledger import Ledger
-
-_HEAD: Final = "audit_head"
+_HEAD_KEY: Final = "audit_head"
 _AT_ONCE: Final = 1_000
 
-# Built once, as in books.py.
+# Built once: building them costs SQLAlchemy more than the database takes for them.
 _LAST: Final = select(func.max(audit.c.seq))
 _ADD: Final = insert(audit)
-_HEAD_NOW: Final = select(ledger_meta.c.value).where(ledger_meta.c.key == _HEAD)
-_KEEP_HEAD: Final = update(ledger_meta).where(ledger_meta.c.key == _HEAD).values(value=bindparam("head"))
-_FIRST_HEAD: Final = insert(ledger_meta).values(key=_HEAD, value=bindparam("head"))
+_HEAD_NOW: Final = select(ledger_meta.c.value).where(ledger_meta.c.key == _HEAD_KEY)
+_KEEP_HEAD: Final = update(ledger_meta).where(ledger_meta.c.key == _HEAD_KEY).values(value=bindparam("head"))
+_FIRST_HEAD: Final = insert(ledger_meta).values(key=_HEAD_KEY, value=bindparam("head"))
+
+
+FIRST: Final = "0" * 64
+"""What the first entry follows from."""
+_HEAD: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
+
+
+def link(before: str, seq: int, at: str, run_id: str, event: str, body: str) -> str:
+    """Hash of an entry: the digest of `[before, seq, at, run_id, event, body]`, with `body` as the JSON text it has.
+
+    The text goes in as it stands, so that no other spelling of the same value passes for what was written.
+    """
+    return digest_text(f"{canonical_json([before, seq, at, run_id, event])[:-1]},{body}]")
+
+
+@dataclass(frozen=True)
+class Head:
+    """The newest entry's number and hash: whoever keeps it elsewhere can tell whether the log still leads to it."""
+
+    seq: int
+    hash: str
+
+    def __str__(self) -> str:
+        return f"{self.seq}:{self.hash}"
+
+    @classmethod
+    def parse(cls, text: str) -> Head | None:
+        """A head as it is written, `12:9f86d0…`; None if the text is none."""
+        found = _HEAD.fullmatch(text.strip())
+        return cls(int(found[1]), found[2]) if found else None
+
+
+EMPTY: Final = Head(0, FIRST)
+"""The head of a log without entries."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What reading the whole log found."""
+
+    entries: int
+    head: str
+    """Number and hash of the last entry there is: worth keeping where a writer of the database cannot reach."""
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
 
 
 @dataclass(frozen=True)
@@ -52,7 +98,7 @@ class Entry:
 class AuditLog:
     """Append-only; written within the transaction of what it tells of."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Transactions) -> None:
         self._ledger = ledger
 
     def append(self, connection: Connection, run_id: str, event: str, **body: Any) -> None:
@@ -65,7 +111,7 @@ class AuditLog:
         last = connection.execute(_LAST).scalar() or 0
         head = self._head(connection) or EMPTY
         # Never a number that is taken: rows that were slipped in after the head must not block this one.
-        seq, at, run_id = max(head.seq, last) + 1, clock.now(), readable_text(run_id).replace("\0", "\\x00")
+        seq, at, run_id = max(head.seq, last) + 1, canonical.now(), plain_text(run_id)
         text = canonical_json(redact(body))
         written = Head(seq, link(head.hash, seq, at, run_id, event, text))
         entry = {"seq": seq, "at": at, "run_id": run_id, "event": event, "body": text, "hash": written.hash}
@@ -165,3 +211,101 @@ def _parsed(body: Any) -> Any:
 
 def _decoded(stored: bytes) -> str:
     return stored.decode("utf-8", "backslashreplace")
+
+
+class ChainReader:
+    """Takes the entries in the order of their numbers, and holds no more of them than the last one's hash.
+
+    An entry can only be checked against the one before it. So a broken link says that the entry was changed, or that
+    some before it were written anew as a chain of their own; and an entry after a gap is taken as it is. `kept` are
+    heads that were noted down elsewhere.
+    """
+
+    def __init__(self, kept: Iterable[Head] = ()) -> None:
+        self.entries, self.head = 0, EMPTY
+        self.problems: list[Problem] = []
+        self._kept: dict[int, set[str]] = {}
+        for head in kept:
+            self._kept.setdefault(head.seq, set()).add(head.hash)
+        self._proven = 0
+        self._broken: tuple[int, int] | None = None
+
+    def read(self, row: Row[Any]) -> None:
+        self.entries += 1
+        texts = (row.at, row.run_id, row.event, row.body, row.hash)
+        if not isinstance(row.seq, int) or not all(isinstance(text, str) for text in texts):
+            place = self.head.seq + 1
+            return self._report(place, place, f"near number {place} there is a row that is no entry")
+        if row.seq <= self.head.seq:
+            why = "its number is there twice" if row.seq > 0 else "numbers begin with 1"
+            return self._report(row.seq, row.seq, f"entry {row.seq} was inserted: {why}")
+        if row.seq > self.head.seq + 1:
+            missing = _entries(self.head.seq + 1, row.seq - 1)
+            what = f"{missing} missing; without that, entry {row.seq} cannot be checked"
+            self._report(self.head.seq + 1, row.seq - 1, what)
+        elif link(self.head.hash, row.seq, row.at, row.run_id, row.event, row.body) != row.hash:
+            if row.seq > 1 and link(FIRST, row.seq, row.at, row.run_id, row.event, row.body) == row.hash:
+                what = f"entry {row.seq} begins a new chain: when it was written, the head was gone or unreadable"
+                self._report(row.seq, row.seq, what)
+            else:
+                self._broken = (self._broken[0] if self._broken else row.seq, row.seq)
+        else:
+            self._tell_broken()
+        self.head = Head(row.seq, row.hash)
+        self._compare_kept()
+        return None
+
+    def end(self, head: str | None) -> None:
+        """Check the end of the log against the head that the database keeps beside it."""
+        self._tell_broken()
+        last = self.head.seq
+        for seq in sorted(seq for seq in self._kept if seq > last):
+            self._report(
+                last + 1, seq, f"{_entries(last + 1, seq)} missing at the end: a head was kept of number {seq}"
+            )
+        if head is None:
+            return self._report(last, last, "the head is missing, so nothing tells whether the log was cut off")
+        kept = Head.parse(head)
+        if kept is None:
+            self._report(last, last, f"the head was changed: {head!r:.100} is none")
+        elif kept.seq > last:
+            self._report(last + 1, kept.seq, f"{_entries(last + 1, kept.seq)} missing at the end: the log was cut off")
+        elif kept.seq < last:
+            what = f"after entry {kept.seq} there are more than the head knows of: inserted, or the head was changed"
+            self._report(kept.seq + 1, last, what)
+        elif kept.hash != self.head.hash:
+            self._report(last, last, f"the head does not agree with entry {last}: one of the two was changed")
+        return None
+
+    def _compare_kept(self) -> None:
+        """An entry that is not what was kept of it tells that it, or one before it, was rewritten."""
+        hashes = self._kept.pop(self.head.seq, None)
+        if hashes is None:
+            return
+        if hashes == {self.head.hash}:
+            self._proven = self.head.seq
+        else:
+            since = f"after entry {self._proven}, up to it" if self._proven else "up to it"
+            what = f"entry {self.head.seq} is not the one whose head was kept: the log was rewritten {since}"
+            self._report(self._proven + 1, self.head.seq, what)
+
+    def _tell_broken(self) -> None:
+        """Report the entries in a row that do not follow as one."""
+        if self._broken is None:
+            return
+        (first, last), self._broken = self._broken, None
+        if first != last:
+            what = f"entries {first} to {last} do not follow from one another: changed, moved or renumbered"
+        elif first == 1:
+            what = "entry 1 was changed after it was written"
+        else:
+            what = f"entry {first} does not follow from entry {first - 1}: it was changed, or what is before it was"
+        self.problems.append(Problem(first, last, what))
+
+    def _report(self, seq: int, last: int, what: str) -> None:
+        self._tell_broken()
+        self.problems.append(Problem(seq, last, what))
+
+
+def _entries(first: int, last: int) -> str:
+    return f"entry {first} is" if first == last else f"entries {first} to {last} are"

@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from signoff.checkpoints import clock
-from signoff.checkpoints.canonical import canonical_json, digest, readable_text
-from signoff.checkpoints.ledger.approval import Approval
-from signoff.checkpoints.ledger.approval_rows import Docket
+from signoff.checkpoints import canonical
+from signoff.checkpoints.canonical import canonical_json, digest, from_row, readable_text
+from signoff.checkpoints.ledger.approval import Approval, load_approval
+from signoff.checkpoints.ledger.audit_log import AuditLog
+from signoff.checkpoints.ledger.notifications.outbox import Notices
 from signoff.checkpoints.ledger.schema import effects, runs
+from signoff.checkpoints.ledger.session import Transactions
 from signoff.checkpoints.process_identity import is_gone
 from signoff.checkpoints.redaction import redact_text
 from signoff.errors import DryRun, RunBusy
-
-if TYPE_CHECKING:
-    from signoff.checkpoints.ledger.ledger import Ledger
 
 EffectStatus = Literal["claimed", "unknown", "released", "done", "failed", "abandoned"]
 """claimed: being called; unknown: called, outcome not known; released: surely not done, to be called again;
@@ -58,8 +57,8 @@ class Claim:
 class Effects:
     """The effects table."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Transactions, audit: AuditLog, notices: Notices) -> None:
+        self._ledger, self._audit, self._notices = ledger, audit, notices
 
     def claim(self, approval: Approval, *, owner: str) -> Claim:
         """Claim the effect of an approval, or learn that it was claimed before.
@@ -82,21 +81,12 @@ class Effects:
                     action=approval.action,
                     status="claimed",
                     claimed_by=owner,
-                    claimed_at=clock.now(),
-                    claimed_until=clock.later(CLAIM_SECONDS),
+                    claimed_at=canonical.now(),
+                    claimed_until=canonical.later(CLAIM_SECONDS),
                 )
             )
-            self._ledger.audit.append(
-                connection,
-                approval.run_id,
-                "claimed",
-                effect=key,
-                approval=approval.id,
-                action=approval.action,
-                args=approval.args,
-                args_sha256=approval.args_sha256,
-            )
-            return Claim(_effect(connection.execute(select(effects).where(effects.c.key == key)).one()), fresh=True)
+            self._audit.append(connection, approval.run_id, "claimed", effect=key, **_approved(approval))
+            return Claim(_load(connection, key), fresh=True)
 
     def reclaim(self, effect: Effect, *, owner: str) -> int:
         """Claim an effect again for another call with the same key; the number of the claim.
@@ -106,7 +96,7 @@ class Effects:
         with self._ledger.write() as connection:
             seen = (effects.c.key == effect.key) & (effects.c.claims == effect.claims)
             before = connection.execute(select(effects).where(seen)).first()
-            if before is None or (before.claimed_until > clock.now() and not is_gone(before.claimed_by)):
+            if before is None or (before.claimed_until > canonical.now() and not is_gone(before.claimed_by)):
                 return 0
             claimed = connection.execute(
                 update(effects)
@@ -115,8 +105,8 @@ class Effects:
                     status="claimed",
                     claims=effects.c.claims + 1,
                     claimed_by=owner,
-                    claimed_at=clock.now(),
-                    claimed_until=clock.later(CLAIM_SECONDS),
+                    claimed_at=canonical.now(),
+                    claimed_until=canonical.later(CLAIM_SECONDS),
                     error="",
                 )
             )
@@ -132,7 +122,8 @@ class Effects:
         held = ("claimed", "unknown", "released") if is_left else ("claimed",)
         with self._ledger.write() as connection:
             mine = (effects.c.key == key) & (effects.c.claimed_by == owner) & effects.c.status.in_(held)
-            renewed = connection.execute(update(effects).where(mine).values(claimed_until=clock.later(CLAIM_SECONDS)))
+            until = canonical.later(CLAIM_SECONDS)
+            renewed = connection.execute(update(effects).where(mine).values(claimed_until=until))
         return renewed.rowcount == 1
 
     # What is recorded about a claim that another has followed changes nothing; `claim` 0 means the last one.
@@ -181,15 +172,7 @@ class Effects:
     def skip(self, approval: Approval) -> None:
         """Record that a dry run did not call it."""
         with self._ledger.write() as connection:
-            self._ledger.audit.append(
-                connection,
-                approval.run_id,
-                "skipped",
-                approval=approval.id,
-                action=approval.action,
-                args=approval.args,
-                args_sha256=approval.args_sha256,
-            )
+            self._audit.append(connection, approval.run_id, "skipped", **_approved(approval))
 
     def record_read_back(self, key: str, found: str) -> None:
         """Record what the action's own read-back said, whatever follows from it."""
@@ -223,15 +206,15 @@ class Effects:
     def _seen(self, connection: Connection, row: Row[Any]) -> Effect:
         if row.status != "claimed":
             return _effect(row)
-        if row.claimed_until > clock.now() and not is_gone(row.claimed_by):
+        if row.claimed_until > canonical.now() and not is_gone(row.claimed_by):
             raise RunBusy(row.run_id, row.claimed_by)
         error = f"the process that called it ({row.claimed_by}) ended before it could tell"
         connection.execute(update(effects).where(effects.c.key == row.key).values(status="unknown", error=error))
         self._log(connection, row.key, "unknown", error=error)
-        return _effect(connection.execute(select(effects).where(effects.c.key == row.key)).one())
+        return _load(connection, row.key)
 
     def _check_approved(self, connection: Connection, approval: Approval) -> None:
-        current = Docket(self._ledger).read(connection, approval.id)
+        current = load_approval(connection, approval.id)
         if current.status != "approved" or current.args_sha256 != approval.args_sha256:
             raise current.already_decided()
         current.check_digests()
@@ -252,7 +235,7 @@ class Effects:
     ) -> Effect:
         """`goes_on`: its call may not have ended, so the claim is held as long as it was."""
         error = redact_text(readable_text(error))
-        values = {"status": status, "result": result, "error": error, "finished_at": clock.now()}
+        values = {"status": status, "result": result, "error": error, "finished_at": canonical.now()}
         with self._ledger.write() as connection:
             which = (effects.c.key == key) & effects.c.status.in_(before)
             if claim:
@@ -262,14 +245,14 @@ class Effects:
             )
             if changed.rowcount:
                 self._log(connection, key, status, result=json.loads(result) if result else {}, error=error)
-            return _effect(connection.execute(select(effects).where(effects.c.key == key)).one())
+            return _load(connection, key)
 
     def _log(self, connection: Connection, key: str, event: str, **body: Any) -> None:
-        row = connection.execute(select(effects).where(effects.c.key == key)).one()
-        self._ledger.audit.append(connection, row.run_id, event, effect=key, action=row.action, **body)
+        effect = _load(connection, key)
+        self._audit.append(connection, effect.run_id, event, effect=key, action=effect.action, **body)
         if event == "unknown":
-            told = {"key": key, "action": row.action, "error": row.error}
-            self._ledger.notices.add(connection, "unknown", row.run_id, effect=told)
+            told = {"key": key, "action": effect.action, "error": effect.error}
+            self._notices.add(connection, "unknown", effect.run_id, effect=told)
 
 
 def effect_key(approval: Approval) -> str:
@@ -278,13 +261,18 @@ def effect_key(approval: Approval) -> str:
 
 
 def _effect(row: Row[Any]) -> Effect:
-    return Effect(
-        key=row.key,
-        run_id=row.run_id,
-        approval_id=row.approval_id,
-        action=row.action,
-        status=row.status,
-        claims=row.claims,
-        result=json.loads(row.result) if row.result else {},
-        error=row.error,
-    )
+    return from_row(Effect, row, result=json.loads(row.result) if row.result else {})
+
+
+def _load(connection: Connection, key: str) -> Effect:
+    return _effect(connection.execute(select(effects).where(effects.c.key == key)).one())
+
+
+def _approved(approval: Approval) -> dict[str, Any]:
+    """What the audit log says of an approval whose action is called, or would be."""
+    return {
+        "approval": approval.id,
+        "action": approval.action,
+        "args": approval.args,
+        "args_sha256": approval.args_sha256,
+    }

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sqlalchemy import Connection, delete, insert, select
 
-from signoff.checkpoints.ledger.authority import Person, clean_name
+from signoff.checkpoints.ledger.approval import Person, clean_name
+from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.schema import people
+from signoff.checkpoints.ledger.session import Transactions
 from signoff.errors import BadName
-
-if TYPE_CHECKING:
-    from signoff.checkpoints.ledger.ledger import Ledger
 
 
 class People:
     """The people table. Each change is in the audit log."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Transactions, audit: AuditLog) -> None:
+        self._ledger, self._audit = ledger, audit
 
     def give(self, name: str, role: str, *, by: str) -> bool:
         """Give a role to somebody; False if they had it."""
@@ -27,7 +24,7 @@ class People:
             if role in self._roles(connection, name):
                 return False
             connection.execute(insert(people).values(name=name, role=role))
-            self._ledger.audit.append(connection, "", "people", name=name, role=role, change="given", by=by)
+            self._audit.append(connection, "", "people", name=name, role=role, change="given", by=by)
         return True
 
     def take(self, name: str, role: str, *, by: str) -> bool:
@@ -35,7 +32,7 @@ class People:
         with self._ledger.write() as connection:
             gone = connection.execute(delete(people).where(people.c.name == name, people.c.role == role))
             if gone.rowcount:
-                self._ledger.audit.append(connection, "", "people", name=name, role=role, change="taken", by=by)
+                self._audit.append(connection, "", "people", name=name, role=role, change="taken", by=by)
         return gone.rowcount == 1
 
     def list(self) -> dict[str, frozenset[str]]:

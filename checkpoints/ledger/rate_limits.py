@@ -11,16 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import Final, Literal, Protocol, TypeAlias, TypeVar
 from weakref import ref
 
 from sqlalchemy import Connection, Float, cast, extract, func, insert, select, update
 
 from signoff.checkpoints.ledger.schema import rates
+from signoff.checkpoints.ledger.session import Transactions
 from signoff.errors import DatabaseUnusable
-
-if TYPE_CHECKING:
-    from signoff.checkpoints.ledger.ledger import Ledger
 
 T = TypeVar("T")
 
@@ -46,7 +44,6 @@ class RateLimit:
     tokens_per_minute: float | None = None
 
     def of(self, kind: Kind) -> float | None:
-        """The limit of one kind."""
         return self.requests_per_minute if kind == "requests" else self.tokens_per_minute
 
 
@@ -119,11 +116,9 @@ class RateState:
             return cls()
 
     def flow(self, kind: Kind) -> Flow:
-        """The flow of one kind."""
         return self.requests if kind == "requests" else self.tokens
 
     def with_flow(self, kind: Kind, flow: Flow) -> RateState:
-        """The same with another flow."""
         return replace(self, requests=flow) if kind == "requests" else replace(self, tokens=flow)
 
     def moved(self, seconds: float) -> RateState:
@@ -236,16 +231,14 @@ class RateStore(Protocol):
 class Rates:
     """The rates table."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Transactions) -> None:
         self._ledger = ref(ledger)  # limiters are kept for as long as their ledger is, and must not keep it
 
     def read(self, key: str) -> tuple[RateState, float]:
-        """The state, and the moment by the clock of the database."""
         with self._held.read() as connection:
             return _read(connection, key)[1:]
 
     def change(self, key: str, step: Callable[[RateState, float], tuple[RateState, T]]) -> tuple[RateState, float, T]:
-        """Change the state in one transaction: the new one, the moment, and what else the step returned."""
         with self._held.write() as connection:
             is_there, found, now = _read(connection, key)
             state, result = step(found, now)
@@ -258,7 +251,7 @@ class Rates:
         return state, now, result
 
     @property
-    def _held(self) -> Ledger:
+    def _held(self) -> Transactions:
         ledger = self._ledger()
         if ledger is None:
             raise DatabaseUnusable("", "its ledger was given up")
@@ -273,11 +266,9 @@ class PrivateRates:
         self._changing = threading.Lock()
 
     def read(self, key: str) -> tuple[RateState, float]:
-        """The state, and the moment."""
         return self._states.get(key, RateState()), time.time()
 
     def change(self, key: str, step: Callable[[RateState, float], tuple[RateState, T]]) -> tuple[RateState, float, T]:
-        """Change the state."""
         with self._changing:
             found, now = self.read(key)
             self._states[key], result = step(found, now)

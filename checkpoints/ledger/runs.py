@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from signoff.checkpoints import clock
-from signoff.checkpoints.canonical import canonical_json
-from signoff.checkpoints.ledger.authority import clean_name
-from signoff.checkpoints.ledger.schema import plain, proposals, runs
+from signoff.checkpoints import canonical
+from signoff.checkpoints.canonical import canonical_json, from_row, plain_text
+from signoff.checkpoints.ledger.approval import clean_name
+from signoff.checkpoints.ledger.audit_log import AuditLog
+from signoff.checkpoints.ledger.schema import proposals, runs
+from signoff.checkpoints.ledger.session import Transactions
 from signoff.checkpoints.process_identity import is_gone
 from signoff.errors import BadName, RunBusy, UnknownRun
-
-if TYPE_CHECKING:
-    from signoff.checkpoints.ledger.ledger import Ledger
 
 Status = Literal["running", "waiting", "done", "stopped", "failed"]
 """running: at work, or cut off and resumable; waiting: for a person; stopped: by a person; failed: by an error."""
@@ -63,14 +62,14 @@ class RunRecord:
     @property
     def is_silent(self) -> bool:
         """Whether it should be at work, and nothing was heard of it for a while."""
-        return self.status == "running" and clock.seconds_since(self.alive_at) > SILENT_SECONDS
+        return self.status == "running" and canonical.seconds_since(self.alive_at) > SILENT_SECONDS
 
 
 class Runs:
     """The runs table."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Transactions, audit: AuditLog) -> None:
+        self._ledger, self._audit = ledger, audit
 
     def begin(
         self,
@@ -92,12 +91,12 @@ class Runs:
         requested_by = _known_name(requested_by)
         with self._ledger.write() as connection:
             while (found := self._row(connection, run_id_of(thread, number))) is not None:
-                same = (found.status, found.team, found.goal) == ("running", team, plain(goal))
+                same = (found.status, found.team, found.goal) == ("running", team, plain_text(goal))
                 same = same and found.dry_run >= dry_run
                 if same and not _has_proposals(connection, found.id):
                     return found.id, number
                 number += 1
-            run_id, at = run_id_of(thread, number), clock.now()
+            run_id, at = run_id_of(thread, number), canonical.now()
             connection.execute(
                 insert(runs).values(
                     id=run_id,
@@ -112,7 +111,7 @@ class Runs:
                     updated_at=at,
                 )
             )
-            self._ledger.audit.append(
+            self._audit.append(
                 connection, run_id, "started", team=team, goal=goal, requested_by=requested_by, dry_run=dry_run
             )
         return run_id, number
@@ -152,14 +151,14 @@ class Runs:
             changed = connection.execute(
                 update(runs)
                 .where(runs.c.id == run_id, (runs.c.status != status) | (runs.c.note != note))
-                .values(status=status, note=note, updated_at=clock.now())
+                .values(status=status, note=note, updated_at=canonical.now())
             )
             if changed.rowcount:
-                self._ledger.audit.append(connection, run_id, "status", status=status, note=note)
+                self._audit.append(connection, run_id, "status", status=status, note=note)
 
     def claim(self, run_id: str, owner: str, *, seconds: float) -> None:
         """Take the run for this long; RunBusy while another living process holds it."""
-        at = clock.now()
+        at = canonical.now()
         with self._ledger.write() as connection:
             row = connection.execute(select(runs.c.owner, runs.c.owner_until).where(runs.c.id == run_id)).first()
             if row is None:
@@ -167,14 +166,14 @@ class Runs:
             if row.owner not in ("", owner) and row.owner_until > at and not is_gone(row.owner.partition("/")[0]):
                 raise RunBusy(run_id, row.owner)
             connection.execute(
-                update(runs).where(runs.c.id == run_id).values(owner=owner, owner_until=clock.later(seconds))
+                update(runs).where(runs.c.id == run_id).values(owner=owner, owner_until=canonical.later(seconds))
             )
 
     def renew(self, run_id: str, owner: str, *, seconds: float) -> bool:
         """Hold the run for longer; False if it was taken over."""
         with self._ledger.write() as connection:
             mine = (runs.c.id == run_id) & (runs.c.owner == owner)
-            renewed = connection.execute(update(runs).where(mine).values(owner_until=clock.later(seconds)))
+            renewed = connection.execute(update(runs).where(mine).values(owner_until=canonical.later(seconds)))
         return renewed.rowcount == 1
 
     def beat(self, *run_ids: str) -> None:
@@ -182,7 +181,7 @@ class Runs:
         with self._ledger.write() as connection:
             for start in range(0, len(run_ids), _AT_ONCE):
                 some = runs.c.id.in_(run_ids[start : start + _AT_ONCE])
-                connection.execute(update(runs).where(some).values(beat_at=clock.now()))
+                connection.execute(update(runs).where(some).values(beat_at=canonical.now()))
 
     def release(self, run_id: str, owner: str) -> None:
         """Let go of the run, if it is still held."""
@@ -209,19 +208,5 @@ def _has_proposals(connection: Connection, run_id: str) -> bool:
 
 
 def _record(row: Row[Any]) -> RunRecord:
-    held = row.owner if row.owner_until > clock.now() else ""
-    return RunRecord(
-        id=row.id,
-        team=row.team,
-        goal=row.goal,
-        options=json.loads(row.options),
-        status=row.status,
-        note=row.note,
-        driver=row.driver,
-        requested_by=row.requested_by,
-        dry_run=row.dry_run,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        owner=held,
-        beat_at=row.beat_at,
-    )
+    held = row.owner if row.owner_until > canonical.now() else ""
+    return from_row(RunRecord, row, options=json.loads(row.options), owner=held)

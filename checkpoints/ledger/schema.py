@@ -1,14 +1,19 @@
-"""The ledger's tables, in SQLite and PostgreSQL. Times are UTC texts (clock.py), JSON is canonical text (digest.py)."""
+"""The ledger's tables, in SQLite and PostgreSQL, and how older ones are brought up to date, all or nothing.
+
+Times and JSON are texts (canonical.py).
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Dialect,
+    Engine,
     Float,
     ForeignKey,
     Index,
@@ -18,29 +23,29 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     false,
+    insert,
+    inspect,
+    select,
+    update,
 )
 
-from signoff.checkpoints.canonical import readable_text
+from signoff.checkpoints.canonical import plain_text
+from signoff.errors import DatabaseVersion, ForeignDatabase
 
 SCHEMA_VERSION = 3
-"""Raised with every change of these tables; upgrade.py brings older ones up to date, newer ones are refused."""
+"""Raised with every change of these tables; `set_up` brings older ones up to date, newer ones are refused."""
 
 
 class Plain(TypeDecorator[str]):
-    """Text that every database takes: what UTF-8 cannot say, and NUL, become escapes."""
+    """Text that every database takes; no column of a ledger is null."""
 
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
-        """The text as it is written, and as it is compared."""
+    def bind_processor(self, dialect: Dialect) -> Any:
+        """What makes the text as it is written and compared: one call for a value, process_bind_param takes three."""
         del dialect
-        return None if value is None else plain(value)
-
-
-def plain(text: str) -> str:
-    """The text as it is kept and found again."""
-    return readable_text(text).replace("\0", "\\x00")
+        return plain_text
 
 
 metadata = MetaData()
@@ -73,7 +78,7 @@ runs = Table(
     Column("dry_run", Boolean, nullable=False, server_default=false()),  # everything but the effects
     Column("created_at", Plain, nullable=False),
     Column("updated_at", Plain, nullable=False),
-    Column("owner", Plain, nullable=False, default=""),  # the process that drives it (owner.py)
+    Column("owner", Plain, nullable=False, default=""),  # the process that drives it (process_identity.py)
     Column("owner_until", Plain, nullable=False, default=""),
     Column("beat_at", Plain, nullable=False, server_default=""),  # when whoever drives it last gave a sign of life
 )
@@ -99,7 +104,7 @@ approvals = Table(
     Column("id", Plain, primary_key=True),
     Column("proposal_id", ForeignKey("proposals.id"), nullable=False, unique=True),
     Column("run_id", ForeignKey("runs.id"), nullable=False),
-    Column("authority", Plain, nullable=False, server_default="{}"),  # JSON: who may decide (authority.py)
+    Column("authority", Plain, nullable=False, server_default="{}"),  # JSON: who may decide (approval.py)
     Column("shown", Plain, nullable=False, server_default=""),  # the arguments asked about now: as proposed or edited
     Column("shown_sha256", Plain, nullable=False),
     Column("status", Plain, nullable=False),  # pending, approved, rejected, answered, expired, revoked
@@ -182,7 +187,7 @@ notices = Table(
 budgets = Table(
     "budgets",
     metadata,
-    Column("scope", Plain, primary_key=True),  # agent:RUN/ROLE, run:RUN, team:TEAM@DAY, day:DAY (budget.py)
+    Column("scope", Plain, primary_key=True),  # agent:RUN/ROLE, run:RUN, team:TEAM@DAY, day:DAY (budgets/model.py)
     Column("nusd", BigInteger, nullable=False, server_default="0"),  # spent, in nano-dollars
     Column("tokens", BigInteger, nullable=False, server_default="0"),
     Column("steps", BigInteger, nullable=False, server_default="0"),
@@ -199,7 +204,7 @@ holds = Table(
     Column("tokens", BigInteger, nullable=False),
     Column("steps", BigInteger, nullable=False),
     Column("ms", BigInteger, nullable=False),
-    Column("owner", Plain, nullable=False),  # the process (owner.py)
+    Column("owner", Plain, nullable=False),  # the process (process_identity.py)
     Column("until", Plain, nullable=False),  # returned then, whatever became of the call
 )
 
@@ -215,7 +220,7 @@ usage = Table(
     Column("tier", Plain, nullable=False),
     Column("model", Plain, nullable=False),
     Column("endpoint", Plain, nullable=False),  # host and port, empty if the model has none
-    Column("outcome", Plain, nullable=False),  # ok, or what went wrong (faults.py)
+    Column("outcome", Plain, nullable=False),  # ok, or what went wrong (agents/models/failures.py)
     Column("input_tokens", BigInteger, nullable=False),
     Column("cached_tokens", BigInteger, nullable=False),  # part of the input
     Column("output_tokens", BigInteger, nullable=False),
@@ -232,7 +237,104 @@ rates = Table(
     "rates",
     metadata,
     Column("key", Plain, primary_key=True),  # endpoint, model and digest of the key
-    Column("state", Plain, nullable=False),  # JSON, written by rates.py
+    Column("state", Plain, nullable=False),  # JSON, as rate_limits.py writes it
     Column("version", Integer, nullable=False, server_default="0"),  # for compare-and-set
     Column("at", Float, nullable=False),  # seconds since 1970 of the last change
 )
+
+
+_NO_ENTRIES: Final = f"0:{'0' * 64}"
+"""The head of an audit log without entries."""
+
+_SECOND_VERSION: Final = (
+    "ALTER TABLE runs ADD COLUMN requested_by TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE runs ADD COLUMN dry_run BOOLEAN NOT NULL DEFAULT false",
+    "ALTER TABLE approvals ADD COLUMN authority TEXT NOT NULL DEFAULT '{}'",
+    "ALTER TABLE approvals ADD COLUMN shown TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE approvals ADD COLUMN escalated_at TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE approvals ADD COLUMN answering TEXT NOT NULL DEFAULT ''",
+    "UPDATE approvals SET shown = (SELECT args FROM proposals WHERE proposals.id = approvals.proposal_id)",
+    "CREATE INDEX approvals_by_run ON approvals (run_id)",
+    "ALTER TABLE effects ADD COLUMN claims INTEGER NOT NULL DEFAULT '1'",
+    "ALTER TABLE effects ADD COLUMN claimed_until TEXT NOT NULL DEFAULT ''",
+    "CREATE INDEX effects_by_run ON effects (run_id)",
+    "CREATE INDEX effects_by_approval ON effects (approval_id)",
+    "CREATE TABLE people (name TEXT NOT NULL, role TEXT NOT NULL, PRIMARY KEY (name, role))",
+    "CREATE TABLE votes (approval_id TEXT NOT NULL REFERENCES approvals (id), name TEXT NOT NULL, "
+    "args_sha256 TEXT NOT NULL, roles TEXT NOT NULL DEFAULT '[]', reason TEXT NOT NULL, at TEXT NOT NULL, "
+    "PRIMARY KEY (approval_id, name))",
+    "CREATE TABLE notices (id TEXT NOT NULL PRIMARY KEY, hook TEXT NOT NULL, event TEXT NOT NULL, "
+    "run_id TEXT NOT NULL, body TEXT NOT NULL, at TEXT NOT NULL, status TEXT NOT NULL, "
+    "tries INTEGER NOT NULL DEFAULT '0', next_at TEXT NOT NULL, sender TEXT NOT NULL DEFAULT '', "
+    "sender_until TEXT NOT NULL DEFAULT '', error TEXT NOT NULL DEFAULT '')",
+    "CREATE INDEX notices_by_status ON notices (status, next_at)",
+    f"INSERT INTO ledger_meta (key, value) VALUES ('audit_head', '{_NO_ENTRIES}')",
+    "UPDATE ledger_meta SET value = (SELECT seq || ':' || hash FROM audit ORDER BY seq DESC LIMIT 1) "
+    "WHERE key = 'audit_head' AND EXISTS (SELECT seq FROM audit)",
+)
+"""Written out, because the tables of today are another version's tomorrow."""
+
+_THIRD_VERSION: Final = (
+    "ALTER TABLE runs ADD COLUMN beat_at TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE proposals ADD COLUMN flags TEXT NOT NULL DEFAULT '[]'",
+    "CREATE TABLE budgets (scope TEXT NOT NULL PRIMARY KEY, nusd BIGINT NOT NULL DEFAULT '0', "
+    "tokens BIGINT NOT NULL DEFAULT '0', steps BIGINT NOT NULL DEFAULT '0', ms BIGINT NOT NULL DEFAULT '0', "
+    "raised TEXT NOT NULL DEFAULT '{}')",
+    "CREATE TABLE holds (id TEXT NOT NULL PRIMARY KEY, scopes TEXT NOT NULL, nusd BIGINT NOT NULL, "
+    "tokens BIGINT NOT NULL, steps BIGINT NOT NULL, ms BIGINT NOT NULL, owner TEXT NOT NULL, until TEXT NOT NULL)",
+    "CREATE TABLE usage (id TEXT NOT NULL PRIMARY KEY, at TEXT NOT NULL, day TEXT NOT NULL, run_id TEXT NOT NULL, "
+    "team TEXT NOT NULL, role TEXT NOT NULL, tier TEXT NOT NULL, model TEXT NOT NULL, endpoint TEXT NOT NULL, "
+    "outcome TEXT NOT NULL, input_tokens BIGINT NOT NULL, cached_tokens BIGINT NOT NULL, "
+    "output_tokens BIGINT NOT NULL, reasoning_tokens BIGINT NOT NULL, nusd BIGINT NOT NULL, "
+    "dearest_nusd BIGINT NOT NULL, assumed BOOLEAN NOT NULL, ms BIGINT NOT NULL)",
+    "CREATE INDEX usage_by_run ON usage (run_id)",
+    "CREATE INDEX usage_by_day ON usage (day)",
+    "CREATE TABLE rates (key TEXT NOT NULL PRIMARY KEY, state TEXT NOT NULL, version INTEGER NOT NULL DEFAULT '0', "
+    "at FLOAT NOT NULL)",
+)
+
+
+_STEPS: Final = {1: _SECOND_VERSION, 2: _THIRD_VERSION}
+"""What to do to a database of each older version, to be of the next."""
+
+
+def set_up(engine: Engine, database: str) -> None:
+    """Make the tables if they are not there, and bring older ones up to date; several processes may come at once.
+
+    DatabaseVersion if a newer signoff wrote them, ForeignDatabase if a table of the same name is somebody else's.
+    """
+    with engine.connect() as connection, connection.begin():
+        if _version(connection, database) == SCHEMA_VERSION:
+            return  # without a lock, and by whoever may only read
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        found = _version(connection, database)
+        if found is None:
+            _create(connection, database)
+            return
+        if not 1 <= found <= SCHEMA_VERSION:
+            raise DatabaseVersion(database, found, SCHEMA_VERSION)
+        for version in range(found, SCHEMA_VERSION):
+            for statement in _STEPS[version]:
+                connection.exec_driver_sql(statement)
+        meta = ledger_meta
+        connection.execute(update(meta).where(meta.c.key == "schema").values(value=str(SCHEMA_VERSION)))
+
+
+def _version(connection: Connection, database: str) -> int | None:
+    if not inspect(connection).has_table(ledger_meta.name):
+        return None
+    meta = ledger_meta.c
+    found = connection.execute(select(meta.value).where(meta.key == "schema")).scalar_one_or_none()
+    if found is None or not found.isdecimal():
+        raise ForeignDatabase(database, f"its table {ledger_meta.name!r} is not a ledger's")
+    return int(found)
+
+
+def _create(connection: Connection, database: str) -> None:
+    taken = set(inspect(connection).get_table_names()) & set(metadata.tables)
+    if taken:
+        raise ForeignDatabase(database, f"it holds the table {min(taken)!r}")
+    metadata.create_all(connection, checkfirst=False)
+    meta = ledger_meta
+    connection.execute(insert(meta).values(key="schema", value=str(SCHEMA_VERSION)))
+    connection.execute(insert(meta).values(key="audit_head", value=_NO_ENTRIES))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import ormsgpack
 
 from signoff.checkpoints.process_identity import is_gone
 from signoff.checkpoints.saver.encoding.chunks import Piece, UnwrittenPiece
-from signoff.checkpoints.saver.encoding.delta import Weaver
-from signoff.checkpoints.saver.encoding.encryption import Seal, place_of, place_of_writes
-from signoff.checkpoints.saver.memory import ITEM_BYTES, Memory, Outdated
+from signoff.checkpoints.saver.encoding.delta import DeltaEncoder
+from signoff.checkpoints.saver.encoding.encryption import RowCodec, place_of, place_of_writes
 from signoff.checkpoints.saver.schema import row_id
+from signoff.checkpoints.saver.thread_cache import ITEM_BYTES, Outdated, ThreadCache
 from signoff.checkpoints.saver.writer import ThreadRow, Transaction
 from signoff.errors import LeaseLost, ThreadHeld
 
@@ -56,7 +56,6 @@ class Release:
         self._lease, self._name = lease, name
 
     def apply(self, transaction: Transaction) -> None:
-        """Clear the owner."""
         row = transaction.thread(self._name, create=False)
         if row is not None and self._lease.fences.get(self._name) == row.fence and row.owner == self._lease.owner:
             row.owner, row.owner_until, row.is_changed = "", 0.0, True
@@ -70,27 +69,28 @@ class Target:
     """The thread that is written to, what is remembered of it, and under which conditions."""
 
     thread: str
-    memory: Memory
-    seal: Seal
+    cache: ThreadCache
+    codec: RowCodec
     lease: Lease | None
 
 
+@dataclass(kw_only=True, slots=True)
 class Addition(ABC):
     """Rows added to one thread, with the pieces they refer to."""
 
-    frees_space = False
-
-    def __init__(self, target: Target, weaver: Weaver) -> None:
-        self.target, self._fresh, self._count = target, weaver.fresh, weaver.count
-        self._placed = self._holds = False
-        self._fence: int | None = None
+    target: Target
+    encoder: DeltaEncoder
+    frees_space: bool = field(default=False, init=False)
+    _placed: bool = field(default=False, init=False)
+    _holds: bool = field(default=False, init=False)
+    _fence: int | None = field(default=None, init=False)
 
     def undo(self) -> None:
         """Forget the numbers that were given: the rows are not there."""
-        for piece in self._fresh:
+        for piece in self.encoder.fresh:
             piece.number = None
         if self._placed:
-            self.target.memory.place = None
+            self.target.cache.place = None
         if self.target.lease is not None and self._holds:
             if self._fence is None:
                 self.target.lease.fences.pop(self.target.thread, None)
@@ -99,13 +99,13 @@ class Addition(ABC):
 
     def finish(self) -> int:
         """The rows are on disk; returns about how many bytes it takes to remember them."""
-        for piece in self._fresh:
+        for piece in self.encoder.fresh:
             piece.release()
-        return sum([piece.size for piece in self._fresh]) + self._count * ITEM_BYTES
+        return sum([piece.size for piece in self.encoder.fresh]) + self.encoder.count * ITEM_BYTES
 
     def _enter(self, transaction: Transaction) -> ThreadRow:
         """The thread's row, provided that what is remembered of the thread still holds."""
-        expected = self.target.memory.place
+        expected = self.target.cache.place
         row = transaction.thread(self.target.thread, create=expected is None)
         if row is None or (expected is not None and expected != (row.no, row.era)):
             raise Outdated
@@ -113,7 +113,7 @@ class Addition(ABC):
             self._fence, self._holds = self.target.lease.fences.get(self.target.thread), True
             self.target.lease.hold(self.target.thread, row, transaction)
         if expected is None:
-            self.target.memory.place, self._placed = (row.no, row.era), True
+            self.target.cache.place, self._placed = (row.no, row.era), True
         return row
 
     def _pack_pieces(self, row: ThreadRow) -> tuple[list[tuple[int, bytes]], list[object]]:
@@ -121,12 +121,12 @@ class Addition(ABC):
 
         Nothing has been written when this raises Outdated.
         """
-        for piece in self._fresh:
+        for piece in self.encoder.fresh:
             piece.number = row.take_number()
         try:
             rows = [
-                (row_id(row.no, number), self.target.seal.close(piece.packed(), f"piece:{number}"))
-                for piece in self._fresh
+                (row_id(row.no, number), self.target.codec.encode(piece.packed(), f"piece:{number}"))
+                for piece in self.encoder.fresh
                 if (number := piece.number) is not None
             ]
             return rows, self._pack_parts()
@@ -139,34 +139,26 @@ class Addition(ABC):
         """What the row says, with what stands for the pieces it refers to."""
 
 
+@dataclass(kw_only=True, slots=True)
 class PutCheckpoint(Addition):
     """Stores one checkpoint."""
 
-    def __init__(
-        self,
-        target: Target,
-        weaver: Weaver,
-        *,
-        ns: str,
-        checkpoint_id: str,
-        parent_id: str | None,
-        run: bytes | None,
-        values: Piece,
-        rest: Piece | bytes,
-        metadata: bytes,
-    ) -> None:
-        super().__init__(target, weaver)
-        self._ns, self._checkpoint_id, self._parent_id, self._run = ns, checkpoint_id, parent_id, run
-        self._values, self._rest, self._metadata = values, rest, metadata
+    ns: str
+    checkpoint_id: str
+    parent_id: str | None
+    run: bytes | None
+    values: Piece
+    rest: Piece | bytes
+    metadata: bytes
 
     def apply(self, transaction: Transaction) -> None:
         """Write the new pieces and the checkpoint's row; one with the same id is replaced."""
         row = self._enter(transaction)
         pieces, packed = self._pack_pieces(row)
         transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", pieces)
-        place = place_of(self._ns, self._checkpoint_id, self._parent_id, self._run)
-        head = self.target.seal.close(ormsgpack.packb(packed), f"head:{place}")
-        metadata = self.target.seal.close(self._metadata, f"metadata:{place}")
+        place = place_of(self.ns, self.checkpoint_id, self.parent_id, self.run)
+        head = self.target.codec.encode(ormsgpack.packb(packed), f"head:{place}")
+        metadata = self.target.codec.encode(self.metadata, f"metadata:{place}")
         transaction.execute(
             "INSERT INTO saver_checkpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (thread, ns, checkpoint_id)"
             " DO UPDATE SET parent_id = excluded.parent_id, run = excluded.run, head = excluded.head,"
@@ -174,10 +166,10 @@ class PutCheckpoint(Addition):
             (
                 row_id(row.no, row.take_number()),
                 row.no,
-                self._ns,
-                self._checkpoint_id,
-                self._parent_id,
-                self._run,
+                self.ns,
+                self.checkpoint_id,
+                self.parent_id,
+                self.run,
                 head,
                 metadata,
             ),
@@ -185,31 +177,23 @@ class PutCheckpoint(Addition):
 
     def _pack_parts(self) -> list[object]:
         packed: list[object] = []
-        self._values.append_to(packed)
-        if isinstance(self._rest, bytes):
-            packed.append(self._rest)
+        self.values.append_to(packed)
+        if isinstance(self.rest, bytes):
+            packed.append(self.rest)
         else:
-            self._rest.append_to(packed)
+            self.rest.append_to(packed)
         return packed
 
 
+@dataclass(kw_only=True, slots=True)
 class PutWrites(Addition):
     """Stores what one task wrote."""
 
-    def __init__(
-        self,
-        target: Target,
-        weaver: Weaver,
-        *,
-        ns: str,
-        checkpoint_id: str,
-        task_id: str,
-        task_path: str,
-        writes: list[tuple[int, str, Piece]],
-    ) -> None:
-        super().__init__(target, weaver)
-        self._ns, self._checkpoint_id, self._task_id, self._task_path = ns, checkpoint_id, task_id, task_path
-        self._writes = writes
+    ns: str
+    checkpoint_id: str
+    task_id: str
+    task_path: str
+    writes: list[tuple[int, str, Piece]]
 
     def apply(self, transaction: Transaction) -> None:
         """Write the new pieces and the writes' row; the checkpoint they belong to may come later."""
@@ -218,26 +202,26 @@ class PutWrites(Addition):
         transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", pieces)
         found = transaction.execute(
             "SELECT id FROM saver_checkpoints WHERE thread = ? AND ns = ? AND checkpoint_id = ?",
-            (row.no, self._ns, self._checkpoint_id),
+            (row.no, self.ns, self.checkpoint_id),
         ).fetchone()
         if found is None:
             found = (row_id(row.no, row.take_number()),)
             transaction.execute(
                 "INSERT INTO saver_checkpoints (id, thread, ns, checkpoint_id) VALUES (?, ?, ?, ?)",
-                (found[0], row.no, self._ns, self._checkpoint_id),
+                (found[0], row.no, self.ns, self.checkpoint_id),
             )
         number = row.take_number()
-        body = self.target.seal.close(
+        body = self.target.codec.encode(
             ormsgpack.packb(packed, option=ormsgpack.OPT_REPLACE_SURROGATES),
-            place_of_writes(number, found[0], self._task_id),
+            place_of_writes(number, found[0], self.task_id),
         )
         transaction.execute(
-            "INSERT INTO saver_writes VALUES (?, ?, ?, ?)", (row_id(row.no, number), found[0], self._task_id, body)
+            "INSERT INTO saver_writes VALUES (?, ?, ?, ?)", (row_id(row.no, number), found[0], self.task_id, body)
         )
 
     def _pack_parts(self) -> list[object]:
-        packed: list[object] = [self._task_path]
-        for index, channel, piece in self._writes:
+        packed: list[object] = [self.task_path]
+        for index, channel, piece in self.writes:
             packed += (index, channel)
             piece.append_to(packed)
         return packed

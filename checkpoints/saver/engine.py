@@ -23,13 +23,13 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from signoff.checkpoints.saver.commands import Addition, Lease, PutCheckpoint, PutWrites, Target
-from signoff.checkpoints.saver.encoding.delta import Holder, Weaver
-from signoff.checkpoints.saver.encoding.encryption import Seal
-from signoff.checkpoints.saver.memory import ITEM_BYTES, Memories, Memory, Outdated, Space
-from signoff.checkpoints.saver.rows import Row, Shelf, list_rows
+from signoff.checkpoints.saver.encoding.delta import DeltaEncoder, StoredContainer
+from signoff.checkpoints.saver.encoding.encryption import RowCodec
+from signoff.checkpoints.saver.rows import Row, ThreadReader, list_rows
 from signoff.checkpoints.saver.schema import NUMBER_BITS
 from signoff.checkpoints.saver.storage import Handle, Storage
-from signoff.checkpoints.saver.writer import Change, Job
+from signoff.checkpoints.saver.thread_cache import ITEM_BYTES, CachedCheckpoint, Outdated, ThreadCache, ThreadCaches
+from signoff.checkpoints.saver.writer import Change, ChangeJob
 from signoff.errors import DatabaseUnusable, Unstorable
 
 _SMALL_REST: Final = 1024  # what a checkpoint holds beside its values stands in its row, up to this size
@@ -43,18 +43,17 @@ class Engine:
 
     database: Path
     handle: Handle
-    seal: Seal
+    codec: RowCodec
     serde: SerializerProtocol
-    memories: Memories
+    caches: ThreadCaches
     lease: Lease | None = None
 
     def with_serde(self, serde: SerializerProtocol) -> Engine:
-        """The same with another serializer."""
         return replace(self, serde=serde)
 
     def with_lease(self, lease: Lease) -> Engine:
         """The same for one owner, who remembers on his own what he has read and written."""
-        return replace(self, lease=lease, memories=Memories())
+        return replace(self, lease=lease, caches=ThreadCaches())
 
     # -- writing
 
@@ -64,7 +63,7 @@ class Engine:
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         future: asyncio.Future[Any] | None = None,
-    ) -> Job:
+    ) -> ChangeJob:
         """Have a checkpoint stored: what its parent holds already is referred to."""
         thread, ns, parent = thread_of(config), ns_of(config), get_checkpoint_id(config)
         _refuse_torn(ns, checkpoint["id"], parent or "")
@@ -73,34 +72,34 @@ class Engine:
         facts = get_checkpoint_metadata(config, metadata)
         run = facts.get("run_id")
         storage = self.handle.open()
-        with self._remembering(thread, storage) as memory:
-            space = memory.take(ns, parent)
-            if space is None and parent is not None:
-                space = self._recall(thread, ns, parent, memory)
-            if space is None:
-                space = Space(Holder(dict))
-            weaver = Weaver(self.pack, memory.seen)
-            if not space.values.hold(values, weaver):
+        with self._cache_of(thread, storage) as cache:
+            cached = cache.take(ns, parent)
+            if cached is None and parent is not None:
+                cached = self._load(thread, ns, parent, cache)
+            if cached is None:
+                cached = CachedCheckpoint(StoredContainer(dict))
+            encoder = DeltaEncoder(self.pack, cache.seen)
+            if not cached.values.update(values, encoder):
                 raise TypeError("The names of channels must be text.")
             packed = self.pack(rest)
             if len(packed) > _SMALL_REST:
-                space.rest = space.rest or Holder(dict)
-                space.rest.hold(rest, weaver)
+                cached.rest = cached.rest or StoredContainer(dict)
+                cached.rest.update(rest, encoder)
             else:
-                space.rest = None
-            space.checkpoint_id = checkpoint["id"]
+                cached.rest = None
+            cached.checkpoint_id = checkpoint["id"]
             change = PutCheckpoint(
-                Target(thread, memory, self.seal, self.lease),
-                weaver,
+                target=Target(thread, cache, self.codec, self.lease),
+                encoder=encoder,
                 ns=ns,
                 checkpoint_id=checkpoint["id"],
                 parent_id=parent,
                 run=None if run is None else run_digest(str(run)),
-                values=space.values.tree.top,
-                rest=packed if space.rest is None else space.rest.tree.top,
+                values=cached.values.tree.top,
+                rest=packed if cached.rest is None else cached.rest.tree.top,
                 metadata=self.pack(facts),
             )
-            memory.put(ns, space)
+            cache.put(ns, cached)
             return storage.writer.submit(change, future)
 
     def start_writes(
@@ -110,20 +109,20 @@ class Engine:
         task_id: str,
         task_path: str,
         future: asyncio.Future[Any] | None = None,
-    ) -> Job:
+    ) -> ChangeJob:
         """Have what a task wrote stored."""
         thread = thread_of(config)
         _refuse_torn(ns_of(config), config["configurable"]["checkpoint_id"], task_id)
         storage = self.handle.open()
-        with self._remembering(thread, storage) as memory:
-            weaver = Weaver(self.pack, memory.seen)
+        with self._cache_of(thread, storage) as cache:
+            encoder = DeltaEncoder(self.pack, cache.seen)
             entries = [
-                (WRITES_IDX_MAP.get(channel, index), channel, weaver.know(value).piece)
+                (WRITES_IDX_MAP.get(channel, index), channel, encoder.encode(value)[0])
                 for index, (channel, value) in enumerate(writes)
             ]
             change = PutWrites(
-                Target(thread, memory, self.seal, self.lease),
-                weaver,
+                target=Target(thread, cache, self.codec, self.lease),
+                encoder=encoder,
                 ns=ns_of(config),
                 checkpoint_id=config["configurable"]["checkpoint_id"],
                 task_id=task_id,
@@ -137,7 +136,7 @@ class Engine:
         parent, storage = get_checkpoint_id(config), self.handle.opened
         if storage is None:
             return False
-        return parent is None or self.memories.get(thread_of(config), storage.number).has(ns_of(config), parent)
+        return parent is None or self.caches.get(thread_of(config), storage.number).has(ns_of(config), parent)
 
     def carry_out(self, change: Change) -> Any:
         """Have a change made, and wait until it is on disk."""
@@ -147,16 +146,16 @@ class Engine:
         except sqlite3.Error as error:
             raise self.unusable(error) from error
 
-    def succeed(self, job: Job) -> None:
+    def succeed(self, job: ChangeJob) -> None:
         """What was put is on disk."""
         change = cast(Addition, job.change)
         target = change.target
-        self.memories.grow(target.thread, target.memory, change.finish())
+        self.caches.grow(target.thread, target.cache, change.finish())
 
-    def fail(self, job: Job, error: BaseException, *, is_last: bool) -> None:
-        """Forget what was not written; raise, unless it was only put together from a memory that no longer holds."""
+    def fail(self, job: ChangeJob, error: BaseException, *, is_last: bool) -> None:
+        """Forget what was not written; raise, unless it was only put together from a cache that no longer holds."""
         target = cast(Addition, job.change).target
-        self.memories.forget(target.thread, target.memory)
+        self.caches.forget(target.thread, target.cache)
         if isinstance(error, sqlite3.Error):
             raise self.unusable(error) from error
         if not isinstance(error, Outdated):
@@ -166,7 +165,6 @@ class Engine:
             raise DatabaseUnusable(str(self.database), problem) from error
 
     def unusable(self, error: sqlite3.Error) -> DatabaseUnusable:
-        """The error for whoever called."""
         return DatabaseUnusable(str(self.database), str(error))
 
     # -- reading
@@ -176,12 +174,11 @@ class Engine:
         thread, ns, checkpoint_id = thread_of(config), ns_of(config), get_checkpoint_id(config)
         if self.lease is not None and checkpoint_id is None:
             self.lease.start_again(thread)
-        with self.shelf(thread) as shelf:
-            row = shelf.find(ns, checkpoint_id)
+        with self.reader(thread) as reader:
+            row = reader.find(ns, checkpoint_id)
             if row is None:
                 return None
-            values, rest = shelf.values(row.values), shelf.rest(row.rest)
-            return _tuple_of(config["configurable"]["thread_id"], row, rest, values, shelf)
+            return _tuple_of(config["configurable"]["thread_id"], row, reader)
 
     def list_rows(self, config: RunnableConfig | None, before: RunnableConfig | None) -> list[tuple[str, int]]:
         """Thread and row of the checkpoints that are meant, newest first."""
@@ -197,26 +194,26 @@ class Engine:
         rows: Collection[tuple[str, int]],
         wanted: dict[str, Any] | None,
         limit: int,
-        shelves: dict[int, Shelf],
+        readers: dict[int, ThreadReader],
     ) -> list[CheckpointTuple]:
-        """The checkpoints in these rows whose metadata is as wanted, so many at most; the caller keeps `shelves`."""
+        """The checkpoints in these rows whose metadata is as wanted, so many at most; the caller keeps `readers`."""
         found: list[CheckpointTuple] = []
         with self.view() as connection:
-            for shelf in shelves.values():
-                shelf.reopen(connection)
+            for reader in readers.values():
+                reader.reopen(connection)
             for thread, row_id in rows:
                 if len(found) == limit:
                     break
                 number = row_id >> NUMBER_BITS
-                if number not in shelves:
-                    shelves[number] = Shelf(connection, thread, self.seal, self.unpack, many=True)
-                shelf = shelves[number]
-                row = shelf.row(row_id)
+                if number not in readers:
+                    readers[number] = ThreadReader(connection, thread, self.codec, self.unpack, many=True)
+                reader = readers[number]
+                row = reader.row(row_id)
                 if row is None:
                     continue
                 if wanted and any(row.metadata.get(name) != value for name, value in wanted.items()):
                     continue
-                found.append(_tuple_of(thread, row, shelf.rest(row.rest), shelf.values(row.values), shelf))
+                found.append(_tuple_of(thread, row, reader))
         return found
 
     @contextmanager
@@ -230,10 +227,9 @@ class Engine:
             raise self.unusable(error) from error
 
     @contextmanager
-    def shelf(self, thread: str) -> Iterator[Shelf]:
-        """One thread, to be read."""
+    def reader(self, thread: str) -> Iterator[ThreadReader]:
         with self.view() as connection:
-            yield Shelf(connection, thread, self.seal, self.unpack)
+            yield ThreadReader(connection, thread, self.codec, self.unpack)
 
     # -- values
 
@@ -254,29 +250,29 @@ class Engine:
     # -- within
 
     @contextmanager
-    def _remembering(self, thread: str, storage: Storage) -> Iterator[Memory]:
-        """The thread's memory for one alone; it is forgotten if it may be left half brought up to date."""
-        memory = self.memories.get(thread, storage.number)
-        with memory.lock:
+    def _cache_of(self, thread: str, storage: Storage) -> Iterator[ThreadCache]:
+        """The thread's cache for one alone; it is forgotten if it may be left half brought up to date."""
+        cache = self.caches.get(thread, storage.number)
+        with cache.lock:
             try:
-                yield memory
+                yield cache
             except BaseException:
-                self.memories.forget(thread, memory)
+                self.caches.forget(thread, cache)
                 raise
 
-    def _recall(self, thread: str, ns: str, checkpoint_id: str, memory: Memory) -> Space | None:
-        """The memory of a checkpoint that this process did not put: its pieces, without the values."""
-        with self.shelf(thread) as shelf:
-            row = shelf.find(ns, checkpoint_id)
+    def _load(self, thread: str, ns: str, checkpoint_id: str, cache: ThreadCache) -> CachedCheckpoint | None:
+        """A checkpoint that this process did not put, to be added to: its pieces, without the values."""
+        with self.reader(thread) as reader:
+            row = reader.find(ns, checkpoint_id)
             if row is None:
                 return None
-            if memory.place is None:
-                memory.place = row.place
-            elif memory.place != row.place:
+            if cache.place is None:
+                cache.place = row.place
+            elif cache.place != row.place:
                 return None  # the writer will find that it is outdated
-            holder, count = shelf.recall(row.values)
-            memory.size += count * ITEM_BYTES
-            return Space(holder)
+            container, count = reader.container(row.values)
+            cache.size += count * ITEM_BYTES
+            return CachedCheckpoint(container)
 
 
 def _refuse_torn(*names: str) -> None:
@@ -289,17 +285,14 @@ def _refuse_torn(*names: str) -> None:
 
 
 def thread_of(config: RunnableConfig) -> str:
-    """The thread that a config names."""
     return str(config["configurable"]["thread_id"])
 
 
 def ns_of(config: RunnableConfig) -> str:
-    """The namespace that a config names."""
     return str(config["configurable"].get("checkpoint_ns", ""))
 
 
 def config_of(config: RunnableConfig, checkpoint_id: str) -> RunnableConfig:
-    """The config that names this checkpoint."""
     thread = config["configurable"]["thread_id"]
     return {"configurable": {"thread_id": thread, "checkpoint_ns": ns_of(config), "checkpoint_id": checkpoint_id}}
 
@@ -309,7 +302,8 @@ def run_digest(run_id: str) -> bytes:
     return blake2b(run_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
-def _tuple_of(thread: Any, row: Row, rest: dict[str, Any], values: dict[str, Any], shelf: Shelf) -> CheckpointTuple:
+def _tuple_of(thread: Any, row: Row, reader: ThreadReader) -> CheckpointTuple:
+    values, rest = reader.values(row.values), reader.rest(row.rest)
     place = {"thread_id": thread, "checkpoint_ns": row.ns}
     parent: RunnableConfig | None = None
     if row.parent_id is not None:
@@ -320,5 +314,5 @@ def _tuple_of(thread: Any, row: Row, rest: dict[str, Any], values: dict[str, Any
         checkpoint=checkpoint,
         metadata=row.metadata,
         parent_config=parent,
-        pending_writes=shelf.pending_writes(row.id),
+        pending_writes=reader.pending_writes(row.id),
     )

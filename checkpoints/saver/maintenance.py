@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
 from signoff.checkpoints.saver.encoding.decoding import Unpack
-from signoff.checkpoints.saver.encoding.encryption import Seal
-from signoff.checkpoints.saver.rows import Row, Shelf, list_rows
-from signoff.checkpoints.saver.schema import MOST_NUMBER, NUMBER_BITS, is_present, rows_of
+from signoff.checkpoints.saver.encoding.encryption import RowCodec
+from signoff.checkpoints.saver.engine import Engine, run_digest
+from signoff.checkpoints.saver.rows import Row, ThreadReader, list_rows
+from signoff.checkpoints.saver.schema import MOST_NUMBER, NUMBER_BITS, rows_of
 from signoff.checkpoints.saver.writer import Transaction
 from signoff.errors import DatabaseUnusable, SignoffError, ThreadNotEmpty
 
@@ -38,7 +42,82 @@ class SaverStats:
     """The threads with the most bytes: name, checkpoints, bytes."""
 
 
-class _Upkeep:
+class MaintainedSaver(BaseCheckpointSaver[Any]):
+    """What a saver does for whoever looks after it."""
+
+    _engine: Engine
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete everything of a thread; its space goes back to the file system."""
+        self.prune([thread_id], strategy="delete")
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete everything of a thread; its space goes back to the file system."""
+        await asyncio.to_thread(self.delete_thread, thread_id)
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints that these runs made, with their writes."""
+        if run_ids:
+            digests = {str(run): run_digest(str(run)) for run in run_ids}
+            self._engine.carry_out(DeleteRuns(digests, self._engine.codec, self._engine.unpack))
+            self._engine.caches.clear()
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints that these runs made, with their writes."""
+        await asyncio.to_thread(self.delete_for_runs, run_ids)
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy everything of a thread into one that is empty, else ThreadNotEmpty is raised."""
+        self._engine.carry_out(CopyThread(str(source_thread_id), str(target_thread_id)))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy everything of a thread into one that is empty, else ThreadNotEmpty is raised."""
+        await asyncio.to_thread(self.copy_thread, source_thread_id, target_thread_id)
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Of each thread keep the newest checkpoint of every namespace ("keep_latest"), or nothing ("delete").
+
+        Older checkpoints stay where a DeltaChannel of the newest is still made up from their writes.
+        """
+        threads = [str(thread) for thread in thread_ids]
+        if strategy in ("delete", "delete_all"):  # the second is what LangGraph's own server says
+            self._engine.carry_out(DeleteThreads(threads))
+        elif strategy == "keep_latest":
+            self._engine.carry_out(KeepLatest(threads, self._engine.codec, self._engine.unpack))
+        else:
+            raise ValueError(f"{strategy!r} is no strategy: use 'keep_latest' or 'delete'.")
+        for thread in threads:
+            self._engine.caches.forget(thread)
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Of each thread keep the newest checkpoint of every namespace ("keep_latest"), or nothing ("delete")."""
+        await asyncio.to_thread(self.prune, thread_ids, strategy=strategy)
+
+    def sweep(self, older_than: timedelta) -> int:
+        """Delete the threads that were not written for so long and that nobody has a lease of; returns how many."""
+        return int(self._engine.carry_out(Sweep(older_than.total_seconds())))
+
+    async def asweep(self, older_than: timedelta) -> int:
+        """Delete the threads that were not written for so long and that nobody has a lease of; returns how many."""
+        return await asyncio.to_thread(self.sweep, older_than)
+
+    def stats(self) -> SaverStats:
+        """What is in the file."""
+        with self._engine.view() as connection:
+            return _stats(connection, self._engine.database)
+
+    def check(self) -> Sequence[str]:
+        """What is wrong with the file, one line each: SQLite's own check, and every checkpoint read to the end."""
+        with self._engine.view() as connection:
+            return _check(connection, self._engine.codec, self._engine.unpack)
+
+    def backup(self, target: Path | str) -> None:
+        """Copy the file, as it is now, into a new one, while others go on writing."""
+        with self._engine.view() as connection:
+            _backup(connection, Path(target))
+
+
+class _Maintenance:
     """A change that tells nothing to objects in memory."""
 
     frees_space = True
@@ -47,53 +126,51 @@ class _Upkeep:
         """Nothing was told."""
 
 
-class DeleteThreads(_Upkeep):
+@dataclass(frozen=True)
+class DeleteThreads(_Maintenance):
     """Deletes everything of some threads."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
+    names: Sequence[str]
 
     def apply(self, transaction: Transaction) -> None:
-        """Delete their rows."""
-        for name in self._names:
+        for name in self.names:
             _delete_thread(transaction, name)
 
 
-class Sweep(_Upkeep):
+@dataclass(frozen=True)
+class Sweep(_Maintenance):
     """Deletes the threads that were not written for so many seconds, unless somebody holds them."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    seconds: float
 
     def apply(self, transaction: Transaction) -> int:
-        """Delete them; returns how many."""
         names = transaction.execute(
             "SELECT name FROM saver_threads WHERE touched_at < ? AND owner_until < ?",
-            (transaction.now - self._seconds, transaction.now),
+            (transaction.now - self.seconds, transaction.now),
         ).fetchall()
         for (name,) in names:
             _delete_thread(transaction, name)
         return len(names)
 
 
-class CopyThread(_Upkeep):
+@dataclass(frozen=True)
+class CopyThread(_Maintenance):
     """Copies a thread into one that is empty."""
 
     frees_space = False
-
-    def __init__(self, source: str, target: str) -> None:
-        self._source, self._target = source, target
+    source: str
+    target: str
 
     def apply(self, transaction: Transaction) -> None:
         """Copy its rows: what they say of each other holds in any thread."""
-        source = transaction.thread(self._source, create=False)
+        source = transaction.thread(self.source, create=False)
         if source is None:
             return
-        target = transaction.thread(self._target, create=False)
+        target = transaction.thread(self.target, create=False)
         filled = "SELECT 1 FROM saver_checkpoints WHERE thread = ?"
         if target is not None and transaction.execute(filled, (target.no,)).fetchone():
-            raise ThreadNotEmpty(self._target)
-        target = transaction.thread(self._target)
+            raise ThreadNotEmpty(self.target)
+        target = transaction.thread(self.target)
         assert target is not None
         shift = target.no - source.no << NUMBER_BITS
         rows = rows_of(source.no)
@@ -113,49 +190,53 @@ class CopyThread(_Upkeep):
         target.next, target.era, target.is_changed = source.next, target.era + 1, True
 
 
-class DeleteRuns(_Upkeep):
+@dataclass(frozen=True)
+class DeleteRuns(_Maintenance):
     """Deletes the checkpoints that some runs made."""
 
-    def __init__(self, runs: Mapping[str, bytes], seal: Seal, unpack: Unpack) -> None:
-        self._runs, self._seal, self._unpack = runs, seal, unpack
+    runs: Mapping[str, bytes]
+    codec: RowCodec
+    unpack: Unpack
 
     def apply(self, transaction: Transaction) -> None:
         """Delete them, with their writes and the pieces that nothing else refers to."""
         found: dict[str, list[int]] = {}
-        for run, digest in self._runs.items():
+        for run, digest in self.runs.items():
             query = (
                 "SELECT t.name, c.id FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE c.run = ?"
             )
             for name, row_id in transaction.execute(query, (digest,)).fetchall():
-                row = Shelf(transaction.connection, name, self._seal, self._unpack).row(row_id)
+                row = ThreadReader(transaction.connection, name, self.codec, self.unpack).row(row_id)
                 if row is not None and str(row.metadata.get("run_id")) == run:
                     found.setdefault(name, []).append(row_id)
         for name, rows in found.items():
-            _delete_checkpoints(transaction, name, rows, self._seal, self._unpack)
+            _delete_checkpoints(transaction, name, rows, self.codec, self.unpack)
 
 
-class KeepLatest(_Upkeep):
+@dataclass(frozen=True)
+class KeepLatest(_Maintenance):
     """Deletes all but the newest checkpoint of each namespace, and what that one is still made up from."""
 
-    def __init__(self, names: Sequence[str], seal: Seal, unpack: Unpack) -> None:
-        self._names, self._seal, self._unpack = names, seal, unpack
+    names: Sequence[str]
+    codec: RowCodec
+    unpack: Unpack
 
     def apply(self, transaction: Transaction) -> None:
         """Delete the older ones, with their writes and the pieces that nothing else refers to."""
-        for name in self._names:
+        for name in self.names:
             thread = transaction.thread(name, create=False)
             if thread is None:
                 continue
-            shelf = Shelf(transaction.connection, name, self._seal, self._unpack)
+            reader = ThreadReader(transaction.connection, name, self.codec, self.unpack)
             kept: set[int] = set()
             newest: dict[str, str] = {}
             for (ns,) in transaction.execute(
                 "SELECT DISTINCT ns FROM saver_checkpoints WHERE thread = ?", (thread.no,)
             ).fetchall():
-                row = shelf.find(ns, None)
+                row = reader.find(ns, None)
                 if row is not None:
                     newest[ns] = row.checkpoint_id
-                    kept |= _lineage(shelf, row)
+                    kept |= _lineage(reader, row)
             rows = transaction.execute(
                 "SELECT id, ns, checkpoint_id, head IS NULL FROM saver_checkpoints WHERE thread = ?", (thread.no,)
             ).fetchall()
@@ -165,10 +246,10 @@ class KeepLatest(_Upkeep):
                 if row_id not in kept and not (is_coming and checkpoint_id > newest.get(ns, ""))
             ]
             if dead:
-                _delete_checkpoints(transaction, name, dead, self._seal, self._unpack)
+                _delete_checkpoints(transaction, name, dead, self.codec, self.unpack)
 
 
-def stats(connection: sqlite3.Connection, database: Path) -> SaverStats:
+def _stats(connection: sqlite3.Connection, database: Path) -> SaverStats:
     """What is in the file."""
 
     def count(query: str) -> int:
@@ -194,7 +275,7 @@ def stats(connection: sqlite3.Connection, database: Path) -> SaverStats:
     )
 
 
-def check(connection: sqlite3.Connection, seal: Seal, unpack: Unpack) -> list[str]:
+def _check(connection: sqlite3.Connection, codec: RowCodec, unpack: Unpack) -> list[str]:
     """What is wrong: SQLite's own check, then every checkpoint and write read to the end."""
     problems = [line for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok"]
     strays = "SELECT count(*) FROM {0} WHERE id >> 32 NOT IN (SELECT no FROM saver_threads)"
@@ -203,23 +284,23 @@ def check(connection: sqlite3.Connection, seal: Seal, unpack: Unpack) -> list[st
         if count:
             problems.append(f"{count} rows of {table} belong to no thread")
     for name, row_id in list_rows(connection, None, None, None, None):
-        shelf = Shelf(connection, name, seal, unpack)
+        reader = ThreadReader(connection, name, codec, unpack)
         try:
-            row = shelf.row(row_id)
+            row = reader.row(row_id)
             if row is not None:
-                shelf.values(row.values), shelf.rest(row.rest), shelf.pending_writes(row.id)
+                reader.values(row.values), reader.rest(row.rest), reader.pending_writes(row.id)
         except _UNREADABLE as error:
             problems.append(f"a checkpoint of thread {name!r} cannot be read: {error}")
     coming = "SELECT t.name, c.id FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE c.head IS NULL"
     for name, row_id in connection.execute(coming).fetchall():
         try:
-            Shelf(connection, name, seal, unpack).pending_writes(row_id)
+            ThreadReader(connection, name, codec, unpack).pending_writes(row_id)
         except _UNREADABLE as error:
             problems.append(f"writes of thread {name!r} cannot be read: {error}")
     return problems
 
 
-def backup(connection: sqlite3.Connection, target: Path) -> None:
+def _backup(connection: sqlite3.Connection, target: Path) -> None:
     """Copy the whole file into a new one."""
     if target.exists():
         raise DatabaseUnusable(str(target), "it is there already, and a backup replaces nothing")
@@ -230,16 +311,16 @@ def backup(connection: sqlite3.Connection, target: Path) -> None:
         copy.close()
 
 
-def _lineage(shelf: Shelf, newest: Row) -> set[int]:
+def _lineage(reader: ThreadReader, newest: Row) -> set[int]:
     """The rows that must stay for the newest to be read: its own, and what its DeltaChannels are made up from."""
     kept = {newest.id}
-    missing = set(newest.metadata.get("counters_since_delta_snapshot") or ()) - set(shelf.channels(newest))
+    missing = set(newest.metadata.get("counters_since_delta_snapshot") or ()) - set(reader.channels(newest))
     row: Row | None = newest
     while missing and row is not None and row.parent_id is not None:
-        row = shelf.find(row.ns, row.parent_id)
+        row = reader.find(row.ns, row.parent_id)
         if row is not None:
             kept.add(row.id)
-            missing -= set(shelf.channels(row))
+            missing -= set(reader.channels(row))
     return kept
 
 
@@ -253,7 +334,7 @@ def _delete_thread(transaction: Transaction, name: str) -> None:
     transaction.forget(name)
 
 
-def _delete_checkpoints(transaction: Transaction, name: str, rows: list[int], seal: Seal, unpack: Unpack) -> None:
+def _delete_checkpoints(transaction: Transaction, name: str, rows: list[int], codec: RowCodec, unpack: Unpack) -> None:
     """Delete these rows with their writes, then the thread's pieces that nothing refers to any more."""
     thread = transaction.thread(name, create=False)
     if thread is None:
@@ -262,58 +343,18 @@ def _delete_checkpoints(transaction: Transaction, name: str, rows: list[int], se
     some = "IN (SELECT value FROM json_each(?))"
     transaction.execute(f"DELETE FROM saver_writes WHERE checkpoint {some}", (dead,))
     transaction.execute(f"DELETE FROM saver_checkpoints WHERE id {some}", (dead,))
-    shelf = Shelf(transaction.connection, name, seal, unpack)
+    reader = ThreadReader(transaction.connection, name, codec, unpack)
     left = [
         row
         for _, row_id in list_rows(transaction.connection, name, None, None, None)
-        if (row := shelf.row(row_id)) is not None
+        if (row := reader.row(row_id)) is not None
     ]
     coming = transaction.execute(
         "SELECT id FROM saver_checkpoints WHERE thread = ? AND head IS NULL", (thread.no,)
     ).fetchall()
-    alive = shelf.reachable(left, [row_id for (row_id,) in coming])
+    alive = reader.reachable(left, [row_id for (row_id,) in coming])
     transaction.execute(
         "DELETE FROM saver_pieces WHERE id BETWEEN ? AND ? AND id & ? NOT IN (SELECT value FROM json_each(?))",
         (*rows_of(thread.no), MOST_NUMBER, json.dumps(sorted(alive))),
     )
     thread.era, thread.is_changed = thread.era + 1, True
-
-
-_BUSY_SECONDS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadEntry:
-    """One thread. Times are seconds since 1970."""
-
-    name: str
-    touched_at: float
-    """When it was last written."""
-    held_until: float
-    """Until when somebody has its lease; in the past if nobody has."""
-
-
-def list_threads(database: Path) -> list[ThreadEntry]:
-    """All threads, those first that were not written for longest; none if the file is not there yet."""
-    rows = _rows(database, "SELECT name, touched_at, owner_until FROM saver_threads ORDER BY touched_at")
-    return [ThreadEntry(*row) for row in rows]
-
-
-def checkpoint_ids(database: Path, thread: str) -> set[tuple[str, str]]:
-    """Namespace and id of each checkpoint of a thread; none if there is no such thread."""
-    query = (
-        "SELECT ns, checkpoint_id FROM saver_checkpoints WHERE head IS NOT NULL"
-        " AND thread = (SELECT no FROM saver_threads WHERE name = ?)"
-    )
-    return set(_rows(database, query, thread))
-
-
-def _rows(database: Path, query: str, *values: Any) -> list[Any]:
-    if not database.exists():
-        return []
-    address = f"{database.resolve().as_uri()}?mode=ro"
-    try:
-        with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as connection:
-            return connection.execute(query, values).fetchall() if is_present(connection) else []
-    except sqlite3.Error as error:
-        raise DatabaseUnusable(str(database), str(error)) from error

@@ -39,7 +39,7 @@ class PostgresOpening:
         self, address: str, *, types: Iterable[type | tuple[str, str]] = (), key: str | bytes | None = None
     ) -> None:
         self._server = Server(address)
-        self._serde = SealingSerializer(PostgresCipher(self._server.name, key), StrictSerializer(types))
+        self._serde = EncryptingSerializer(PostgresCipher(self._server.name, key), StrictSerializer(types))
         self._stack, self._async_stack = ExitStack(), AsyncExitStack()
 
     def __enter__(self) -> BaseCheckpointSaver[Any]:
@@ -59,7 +59,7 @@ class PostgresOpening:
         await self._async_stack.aclose()
 
     @contextmanager
-    def _opened(self) -> Iterator[SealedSaver]:
+    def _opened(self) -> Iterator[EncryptingSaver]:
         self._server.set_up()
         kept = ConnectionPool[psycopg.Connection[DictRow]](
             self._server.address,
@@ -70,10 +70,10 @@ class PostgresOpening:
             open=False,
         )
         with kept as pool:
-            yield SealedSaver(pool, serde=self._serde)
+            yield EncryptingSaver(pool, serde=self._serde)
 
     @asynccontextmanager
-    async def _aopened(self) -> AsyncIterator[AsyncSealedSaver]:
+    async def _aopened(self) -> AsyncIterator[AsyncEncryptingSaver]:
         await asyncio.to_thread(self._server.set_up)
         kept = AsyncConnectionPool[psycopg.AsyncConnection[DictRow]](
             self._server.address,
@@ -84,7 +84,7 @@ class PostgresOpening:
             open=False,
         )
         async with kept as pool:
-            yield AsyncSealedSaver(pool, serde=self._serde)
+            yield AsyncEncryptingSaver(pool, serde=self._serde)
 
 
 class Server:
@@ -145,33 +145,31 @@ SaverT = TypeVar("SaverT", bound=BaseCheckpointSaver[Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class Wrapped:
     """A text, number, truth or None of a channel."""
 
     value: str | int | float | bool | None
 
 
-class SealingSerializer(EncryptedSerializer):
+class EncryptingSerializer(EncryptedSerializer):
     """The strict serializer, and encryption if there is a key."""
 
     def __init__(self, cipher: PostgresCipher, serde: StrictSerializer) -> None:
         super().__init__(cipher, serde)
-        self._sealer, self._strict = cipher, serde
+        self._own_cipher, self._strict = cipher, serde
 
     @property
     def encrypts(self) -> bool:
-        """Whether there is a key."""
-        return self._sealer.has_key
+        return self._own_cipher.has_key
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
-        """Kind and bytes of a value; a sealed one is read back as what is in it."""
-        value = obj.value if isinstance(obj, Sealed) else obj
+        """Kind and bytes of a value; a wrapped one is read back as what is in it."""
+        value = obj.value if isinstance(obj, Wrapped) else obj
         return super().dumps_typed(value) if self.encrypts else self._strict.dumps_typed(value)
 
-    def with_msgpack_allowlist(self, extra: Collection[tuple[str, ...]]) -> SealingSerializer:
-        """This serializer with more types listed."""
+    def with_msgpack_allowlist(self, extra: Collection[tuple[str, ...]]) -> EncryptingSerializer:
         pairs = [(".".join(names[:-1]), names[-1]) for names in extra]
-        return SealingSerializer(self._sealer, self._strict.with_msgpack_allowlist(pairs))
+        return EncryptingSerializer(self._own_cipher, self._strict.with_msgpack_allowlist(pairs))
 
 
 class PostgresCipher(CipherProtocol):
@@ -183,7 +181,6 @@ class PostgresCipher(CipherProtocol):
 
     @property
     def has_key(self) -> bool:
-        """Whether there is a key."""
         return self._cipher is not None
 
     def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
@@ -202,7 +199,7 @@ class PostgresCipher(CipherProtocol):
         return self._cipher
 
 
-class SealedSaver(PostgresSaver):
+class EncryptingSaver(PostgresSaver):
     """The official sync saver."""
 
     def put(
@@ -212,15 +209,13 @@ class SealedSaver(PostgresSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Save a checkpoint."""
-        return super().put(config, _seal(self, checkpoint), metadata, new_versions)
+        return super().put(config, _wrapped(self, checkpoint), metadata, new_versions)
 
-    def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> SealedSaver:
-        """This saver with more types listed."""
+    def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> EncryptingSaver:
         return _list_more(self, extra_allowlist)
 
 
-class AsyncSealedSaver(AsyncPostgresSaver):
+class AsyncEncryptingSaver(AsyncPostgresSaver):
     """The official async saver."""
 
     async def aput(
@@ -230,25 +225,23 @@ class AsyncSealedSaver(AsyncPostgresSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Save a checkpoint."""
-        return await super().aput(config, _seal(self, checkpoint), metadata, new_versions)
+        return await super().aput(config, _wrapped(self, checkpoint), metadata, new_versions)
 
-    def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> AsyncSealedSaver:
-        """This saver with more types listed."""
+    def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> AsyncEncryptingSaver:
         return _list_more(self, extra_allowlist)
 
 
-def _seal(saver: BaseCheckpointSaver[Any], checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint with every plain value sealed, if there is a key."""
-    if not (isinstance(saver.serde, SealingSerializer) and saver.serde.encrypts):
+def _wrapped(saver: BaseCheckpointSaver[Any], checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with every plain value wrapped, if there is a key."""
+    if not (isinstance(saver.serde, EncryptingSerializer) and saver.serde.encrypts):
         return checkpoint
     plain, values = (str, int, float, bool, type(None)), checkpoint["channel_values"]
-    sealed = {name: Sealed(value) if isinstance(value, plain) else value for name, value in values.items()}
-    return cast(Checkpoint, {**checkpoint, "channel_values": sealed})
+    wrapped = {name: Wrapped(value) if isinstance(value, plain) else value for name, value in values.items()}
+    return cast(Checkpoint, {**checkpoint, "channel_values": wrapped})
 
 
 def _list_more(saver: SaverT, extra: Collection[tuple[str, ...]]) -> SaverT:
     clone = copy(saver)
-    assert isinstance(saver.serde, SealingSerializer)
+    assert isinstance(saver.serde, EncryptingSerializer)
     clone.serde = saver.serde.with_msgpack_allowlist(extra)
     return clone

@@ -1,20 +1,23 @@
-"""Reading one thread's rows."""
+"""Reading rows: those of one thread, and which threads there are."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ormsgpack
 from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite, writes_sort_key
 
-from signoff.checkpoints.saver.encoding.decoding import Part, Reader, Unpack
-from signoff.checkpoints.saver.encoding.delta import Holder
-from signoff.checkpoints.saver.encoding.encryption import Seal, place_of, place_of_writes
-from signoff.checkpoints.saver.schema import MOST_NUMBER, NUMBER_BITS, row_id
+from signoff.checkpoints.saver.encoding.decoding import Decoder, Part, Unpack
+from signoff.checkpoints.saver.encoding.delta import StoredContainer
+from signoff.checkpoints.saver.encoding.encryption import RowCodec, place_of, place_of_writes
+from signoff.checkpoints.saver.schema import MOST_NUMBER, NUMBER_BITS, is_present, row_id
+from signoff.errors import DatabaseUnusable
 
 _COLUMNS = "c.id, c.ns, c.checkpoint_id, c.parent_id, c.run, c.head, c.metadata, t.no, t.era"
 _NO_TASK = "00000000-0000-0000-0000-000000000000"
@@ -36,15 +39,15 @@ class Row:
     place: tuple[int, int]  # number and era of the thread
 
 
-class Shelf:
+class ThreadReader:
     """One thread's rows, in the view of one transaction."""
 
     def __init__(
-        self, connection: sqlite3.Connection, thread: str, seal: Seal, unpack: Unpack, *, many: bool = False
+        self, connection: sqlite3.Connection, thread: str, codec: RowCodec, unpack: Unpack, *, many: bool = False
     ) -> None:
-        self._connection, self._thread, self._seal, self._unpack = connection, thread, seal, unpack
+        self._connection, self._thread, self._codec, self._unpack = connection, thread, codec, unpack
         self._no = 0
-        self._reader = Reader(self._fetch, unpack, many=many)
+        self._decoder = Decoder(self._fetch, unpack, many=many)
 
     def reopen(self, connection: sqlite3.Connection) -> None:
         """Go on in the view of another transaction: pieces never change."""
@@ -64,24 +67,23 @@ class Shelf:
         return self._row(self._connection.execute(_ROWS + "c.id = ? AND c.head IS NOT NULL", (row_id,)).fetchone())
 
     def values(self, part: Part) -> dict[str, Any]:
-        """The dict that this stands for."""
-        return self._reader.values(part)
+        return self._decoder.values(part)
 
     def rest(self, part: Part) -> dict[str, Any]:
         """What a checkpoint holds beside its values, which is one payload if it is small."""
-        rest: dict[str, Any] = self._reader.value(part)
+        rest: dict[str, Any] = self._decoder.value(part)
         return rest
 
-    def recall(self, part: Part) -> tuple[Holder, int]:
-        """The memory of the dict that this stands for, and of how many items it is."""
-        holder = self._reader.holder(part)
-        return holder, self._reader.count
+    def container(self, part: Part) -> tuple[StoredContainer, int]:
+        """The dict that this stands for, as it is stored, and how many items it has at any depth."""
+        container = self._decoder.container(part)
+        return container, self._decoder.count
 
     def pending_writes(self, checkpoint: int) -> list[PendingWrite]:
         """The writes beside a checkpoint, in the order in which a run applies them."""
         found = [(task, channel, part, path, at) for task, at, channel, part, path in self._writes(checkpoint)]
         found.sort(key=lambda write: writes_sort_key(write[3], write[0], write[4]))
-        return [(task, channel, self._reader.value(part)) for task, channel, part, _, _ in found]
+        return [(task, channel, self._decoder.value(part)) for task, channel, part, _, _ in found]
 
     def delta_history(
         self, ns: str, checkpoint_id: str | None, channels: Sequence[str]
@@ -99,7 +101,7 @@ class Shelf:
                 if write[1] in newest_first and write[1] not in seeds:
                     newest_first[write[1]].append(write)
             wanted = [channel for channel in newest_first if channel not in seeds]
-            seeds |= self._reader.values(row.values, only=wanted)
+            seeds |= self._decoder.values(row.values, only=wanted)
             parent_id = row.parent_id
         history: dict[str, DeltaChannelHistory] = {}
         for channel, writes in newest_first.items():
@@ -109,15 +111,14 @@ class Shelf:
         return history
 
     def channels(self, row: Row) -> list[str]:
-        """The channels that have a value in this checkpoint."""
-        return self._reader.keys(row.values)
+        return self._decoder.keys(row.values)
 
     def reachable(self, rows: Sequence[Row], coming: Sequence[int]) -> set[int]:
         """The numbers of all pieces of these checkpoints, of their writes, and of the writes of these other rows."""
         parts = [part for row in rows for part in (row.values, row.rest)]
         for identity in [row.id for row in rows] + list(coming):
             parts += [part for _, _, _, part, _ in self._writes(identity)]
-        return self._reader.reachable(parts)
+        return self._decoder.reachable(parts)
 
     def _row(self, found: tuple[Any, ...] | None) -> Row | None:
         if found is None:
@@ -125,8 +126,8 @@ class Shelf:
         identity, ns, checkpoint_id, parent_id, run, head, metadata, no, era = found
         place = place_of(ns, checkpoint_id, parent_id, run)
         self._no = no
-        values, rest = ormsgpack.unpackb(self._seal.open(head, f"head:{place}"))
-        facts = self._unpack(self._seal.open(metadata, f"metadata:{place}"))
+        values, rest = ormsgpack.unpackb(self._codec.decode(head, f"head:{place}"))
+        facts = self._unpack(self._codec.decode(metadata, f"metadata:{place}"))
         return Row(identity, ns, checkpoint_id, parent_id, values, rest, facts, (no, era))
 
     def _writes(self, checkpoint: int) -> Iterator[tuple[str, int, str, Part, str]]:
@@ -139,7 +140,7 @@ class Shelf:
         found: dict[tuple[str, int], tuple[str, int, str, Part, str]] = {}
         for identity, task_id, body in self._connection.execute(query, (checkpoint,)):
             number = identity & MOST_NUMBER
-            path, *rest = ormsgpack.unpackb(self._seal.open(body, place_of_writes(number, checkpoint, task_id)))
+            path, *rest = ormsgpack.unpackb(self._codec.decode(body, place_of_writes(number, checkpoint, task_id)))
             writes = list(zip(rest[::3], rest[1::3], rest[2::3], strict=True))
             is_another = task_id != _NO_TASK and any(
                 index >= 0 and (task_id, index) in found and found[task_id, index][2] != channel
@@ -157,7 +158,7 @@ class Shelf:
         bodies = {}
         for identity, body in self._connection.execute(query, (wanted,)):
             number = identity & MOST_NUMBER
-            bodies[number] = self._seal.open(body, f"piece:{number}")
+            bodies[number] = self._codec.decode(body, f"piece:{number}")
         if len(bodies) != len(numbers):
             missing = min(set(numbers) - bodies.keys())
             raise sqlite3.DatabaseError(f"piece {missing} of thread {self._thread!r} is missing; restore a backup")
@@ -183,3 +184,43 @@ def list_rows(
         f"{' AND '.join(conditions)} ORDER BY c.checkpoint_id DESC, c.id DESC"
     )
     return connection.execute(query, values).fetchall()
+
+
+_BUSY_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadEntry:
+    """One thread. Times are seconds since 1970."""
+
+    name: str
+    touched_at: float
+    """When it was last written."""
+    held_until: float
+    """Until when somebody has its lease; in the past if nobody has."""
+
+
+def list_threads(database: Path) -> list[ThreadEntry]:
+    """All threads, those first that were not written for longest; none if the file is not there yet."""
+    rows = _rows(database, "SELECT name, touched_at, owner_until FROM saver_threads ORDER BY touched_at")
+    return [ThreadEntry(*row) for row in rows]
+
+
+def checkpoint_ids(database: Path, thread: str) -> set[tuple[str, str]]:
+    """Namespace and id of each checkpoint of a thread; none if there is no such thread."""
+    query = (
+        "SELECT ns, checkpoint_id FROM saver_checkpoints WHERE head IS NOT NULL"
+        " AND thread = (SELECT no FROM saver_threads WHERE name = ?)"
+    )
+    return set(_rows(database, query, thread))
+
+
+def _rows(database: Path, query: str, *values: Any) -> list[Any]:
+    if not database.exists():
+        return []
+    address = f"{database.resolve().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as connection:
+            return connection.execute(query, values).fetchall() if is_present(connection) else []
+    except sqlite3.Error as error:
+        raise DatabaseUnusable(str(database), str(error)) from error

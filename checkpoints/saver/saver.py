@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +13,6 @@ from typing import Any, Final, Self
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
-    BaseCheckpointSaver,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
@@ -23,24 +22,26 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from signoff.checkpoints.saver import maintenance as upkeep
 from signoff.checkpoints.saver.commands import Lease, Release
-from signoff.checkpoints.saver.encoding.encryption import Seal
+from signoff.checkpoints.saver.encoding.encryption import RowCodec
 from signoff.checkpoints.saver.encoding.serializer import StrictSerializer
-from signoff.checkpoints.saver.engine import Engine, config_of, ns_of, run_digest, thread_of
-from signoff.checkpoints.saver.maintenance import SaverStats
-from signoff.checkpoints.saver.memory import Memories
-from signoff.checkpoints.saver.rows import Shelf
+from signoff.checkpoints.saver.engine import Engine, config_of, ns_of, thread_of
+from signoff.checkpoints.saver.maintenance import MaintainedSaver, Sweep
+from signoff.checkpoints.saver.rows import ThreadReader
 from signoff.checkpoints.saver.storage import Handle
-from signoff.checkpoints.saver.writer import Job
+from signoff.checkpoints.saver.thread_cache import ThreadCaches
+from signoff.checkpoints.saver.writer import ChangeJob
 from signoff.errors import DatabaseUnusable
 
 _ATTEMPTS: Final = 5  # to put a change together anew, when the thread is deleted or pruned meanwhile
 _PAGE: Final = 32
 _SWEEP_SECONDS: Final = 3600.0
 
+Start = Callable[[asyncio.Future[Any] | None], ChangeJob]
+"""Begins to store something; the future is told when it is on disk, or else the job."""
 
-class SqliteCheckpointer(BaseCheckpointSaver[Any]):
+
+class SqliteCheckpointer(MaintainedSaver):
     """Keeps the checkpoints of any LangGraph graph in one SQLite file.
 
     Sync and async methods, from any thread and any event loop. A call returns when what it wrote is on disk. Beside
@@ -65,8 +66,8 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
         super().__init__(serde=serde or StrictSerializer(types))
         if str(database) == ":memory:":
             raise DatabaseUnusable(":memory:", "a file is needed; LangGraph's InMemorySaver keeps things in memory")
-        path, seal = Path(database), Seal(key)
-        self._engine = Engine(path, Handle(path, seal, busy_seconds), seal, self.serde, Memories())
+        path, codec = Path(database), RowCodec(key)
+        self._engine = Engine(path, Handle(path, codec, busy_seconds), codec, self.serde, ThreadCaches())
         self._ttl, self._next_sweep = ttl, 0.0
 
     @property
@@ -80,7 +81,7 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
             for thread in list(self._engine.lease.fences):
                 self.release(thread)
             return
-        self._engine.memories.clear()
+        self._engine.caches.clear()
         self._engine.handle.close()
 
     def __enter__(self) -> Self:
@@ -134,9 +135,7 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,  # noqa: ARG002  # LangGraph's signature; what changed is found in the values
     ) -> RunnableConfig:
         """Store a checkpoint; what its parent holds already is not written again. It is on disk on return."""
-        for attempt in range(_ATTEMPTS):
-            if self._finish(self._engine.start_put(config, checkpoint, metadata), attempt):
-                break
+        self._store(lambda future: self._engine.start_put(config, checkpoint, metadata, future))
         return config_of(config, checkpoint["id"])
 
     async def aput(
@@ -147,39 +146,26 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,  # noqa: ARG002  # LangGraph's signature; what changed is found in the values
     ) -> RunnableConfig:
         """Store a checkpoint, as `put` does."""
-        for attempt in range(_ATTEMPTS):
-            future = asyncio.get_running_loop().create_future()
-            if self._engine.is_ready(config):
-                job = self._engine.start_put(config, checkpoint, metadata, future)
-            else:
-                try:
-                    job = await asyncio.to_thread(self._engine.start_put, config, checkpoint, metadata, future)
-                except BaseException:
-                    future.cancel()  # nobody will ask for what became of it
-                    raise
-            if await self._afinish(job, future, attempt):
-                break
+        await self._astore(
+            lambda future: self._engine.start_put(config, checkpoint, metadata, future),
+            is_ready=lambda: self._engine.is_ready(config),
+        )
         return config_of(config, checkpoint["id"])
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store what a task wrote, beside the checkpoint it started from. It is on disk on return."""
-        for attempt in range(_ATTEMPTS):
-            if self._finish(self._engine.start_writes(config, writes, task_id, task_path), attempt):
-                break
+        self._store(lambda future: self._engine.start_writes(config, writes, task_id, task_path, future))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store what a task wrote, as `put_writes` does."""
-        for attempt in range(_ATTEMPTS):
-            future = asyncio.get_running_loop().create_future()
-            if self._engine.handle.opened is None:
-                await asyncio.to_thread(self._engine.handle.open)
-            job = self._engine.start_writes(config, writes, task_id, task_path, future)
-            if await self._afinish(job, future, attempt):
-                break
+        await self._astore(
+            lambda future: self._engine.start_writes(config, writes, task_id, task_path, future),
+            is_ready=lambda: self._engine.handle.opened is not None,
+        )
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that the config names, or the newest; None if there is none."""
@@ -200,10 +186,10 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
         """Checkpoints, newest first, read as they are asked for; nothing is locked in between."""
         pending = self._engine.list_rows(config, before)
         left = len(pending) if limit is None else limit
-        shelves: dict[int, Shelf] = {}
+        readers: dict[int, ThreadReader] = {}
         while pending and left > 0:
             page, pending = pending[:_PAGE], pending[_PAGE:]
-            for found in self._engine.read_rows(page, filter, left, shelves):
+            for found in self._engine.read_rows(page, filter, left, readers):
                 left -= 1
                 yield found
 
@@ -218,10 +204,10 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
         """Checkpoints, newest first, read as they are asked for; nothing is locked in between."""
         pending = await asyncio.to_thread(self._engine.list_rows, config, before)
         left = len(pending) if limit is None else limit
-        shelves: dict[int, Shelf] = {}
+        readers: dict[int, ThreadReader] = {}
         while pending and left > 0:
             page, pending = pending[:_PAGE], pending[_PAGE:]
-            for found in await asyncio.to_thread(self._engine.read_rows, page, filter, left, shelves):
+            for found in await asyncio.to_thread(self._engine.read_rows, page, filter, left, readers):
                 left -= 1
                 yield found
 
@@ -231,8 +217,8 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
         """For each channel its writes since the nearest ancestor that holds its value, and that value as `seed`."""
         if not channels:
             return {}
-        with self._engine.shelf(thread_of(config)) as shelf:
-            return shelf.delta_history(ns_of(config), get_checkpoint_id(config), channels)
+        with self._engine.reader(thread_of(config)) as reader:
+            return reader.delta_history(ns_of(config), get_checkpoint_id(config), channels)
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -240,104 +226,45 @@ class SqliteCheckpointer(BaseCheckpointSaver[Any]):
         """For each channel its writes since the nearest ancestor that holds its value, and that value as `seed`."""
         return await asyncio.to_thread(self.get_delta_channel_history, config=config, channels=channels)
 
-    def delete_thread(self, thread_id: str) -> None:
-        """Delete everything of a thread; its space goes back to the file system."""
-        self.prune([thread_id], strategy="delete")
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        """Delete everything of a thread; its space goes back to the file system."""
-        await asyncio.to_thread(self.delete_thread, thread_id)
-
-    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Delete the checkpoints that these runs made, with their writes."""
-        if run_ids:
-            digests = {str(run): run_digest(str(run)) for run in run_ids}
-            self._engine.carry_out(upkeep.DeleteRuns(digests, self._engine.seal, self._engine.unpack))
-            self._engine.memories.clear()
-
-    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Delete the checkpoints that these runs made, with their writes."""
-        await asyncio.to_thread(self.delete_for_runs, run_ids)
-
-    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy everything of a thread into one that is empty, else ThreadNotEmpty is raised."""
-        self._engine.carry_out(upkeep.CopyThread(str(source_thread_id), str(target_thread_id)))
-
-    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy everything of a thread into one that is empty, else ThreadNotEmpty is raised."""
-        await asyncio.to_thread(self.copy_thread, source_thread_id, target_thread_id)
-
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Of each thread keep the newest checkpoint of every namespace ("keep_latest"), or nothing ("delete").
-
-        Older checkpoints stay where a DeltaChannel of the newest is still made up from their writes.
-        """
-        threads = [str(thread) for thread in thread_ids]
-        if strategy in ("delete", "delete_all"):  # the second is what LangGraph's own server says
-            self._engine.carry_out(upkeep.DeleteThreads(threads))
-        elif strategy == "keep_latest":
-            self._engine.carry_out(upkeep.KeepLatest(threads, self._engine.seal, self._engine.unpack))
-        else:
-            raise ValueError(f"{strategy!r} is no strategy: use 'keep_latest' or 'delete'.")
-        for thread in threads:
-            self._engine.memories.forget(thread)
-
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Of each thread keep the newest checkpoint of every namespace ("keep_latest"), or nothing ("delete")."""
-        await asyncio.to_thread(self.prune, thread_ids, strategy=strategy)
-
-    def sweep(self, older_than: timedelta) -> int:
-        """Delete the threads that were not written for so long and that nobody has a lease of; returns how many."""
-        return int(self._engine.carry_out(upkeep.Sweep(older_than.total_seconds())))
-
-    async def asweep(self, older_than: timedelta) -> int:
-        """Delete the threads that were not written for so long and that nobody has a lease of; returns how many."""
-        return await asyncio.to_thread(self.sweep, older_than)
-
-    def stats(self) -> SaverStats:
-        """What is in the file."""
-        with self._engine.view() as connection:
-            return upkeep.stats(connection, self.database)
-
-    def check(self) -> Sequence[str]:
-        """What is wrong with the file, one line each: SQLite's own check, and every checkpoint read to the end."""
-        with self._engine.view() as connection:
-            return upkeep.check(connection, self._engine.seal, self._engine.unpack)
-
-    def backup(self, target: Path | str) -> None:
-        """Copy the file, as it is now, into a new one, while others go on writing."""
-        with self._engine.view() as connection:
-            upkeep.backup(connection, Path(target))
-
     def get_next_version(self, current: Any, channel: None) -> Any:  # noqa: ARG002  # LangGraph's signature
         """The next version of a channel: a number; after a text, as other savers give, a text."""
         if isinstance(current, str):
             return f"{int(current.split('.')[0]) + 1:032}.{current.partition('.')[2] or '0'}"
         return 1 if current is None else int(current) + 1
 
-    def _finish(self, job: Job, attempt: int) -> bool:
-        """Wait until it is on disk; False if it has to be put together anew."""
-        try:
-            job.wait()
-        except BaseException as error:
-            self._engine.fail(job, error, is_last=attempt == _ATTEMPTS - 1)
-            return False
-        self._engine.succeed(job)
-        self._sweep_if_due()
-        return True
+    def _store(self, start: Start) -> None:
+        for attempt in range(_ATTEMPTS):
+            job = start(None)
+            try:
+                job.wait()
+            except BaseException as error:
+                self._engine.fail(job, error, is_last=attempt == _ATTEMPTS - 1)
+            else:
+                return self._note_stored(job)
+        return None
 
-    async def _afinish(self, job: Job, future: asyncio.Future[Any], attempt: int) -> bool:
-        """Wait until it is on disk; False if it has to be put together anew."""
-        try:
-            await future
-        except BaseException as error:
-            self._engine.fail(job, error, is_last=attempt == _ATTEMPTS - 1)
-            return False
-        self._engine.succeed(job)
-        self._sweep_if_due()
-        return True
+    async def _astore(self, start: Start, *, is_ready: Callable[[], bool]) -> None:
+        """`is_ready`: whether it can be started without opening or reading anything, which is left to a thread."""
+        for attempt in range(_ATTEMPTS):
+            future = asyncio.get_running_loop().create_future()
+            if is_ready():
+                job = start(future)
+            else:
+                try:
+                    job = await asyncio.to_thread(start, future)
+                except BaseException:
+                    future.cancel()  # nobody will ask for what became of it
+                    raise
+            try:
+                await future
+            except BaseException as error:
+                self._engine.fail(job, error, is_last=attempt == _ATTEMPTS - 1)
+            else:
+                return self._note_stored(job)
+        return None
 
-    def _sweep_if_due(self) -> None:
+    def _note_stored(self, job: ChangeJob) -> None:
+        self._engine.succeed(job)
         if self._ttl is not None and time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_SECONDS
-            self._engine.handle.open().writer.submit(upkeep.Sweep(self._ttl.total_seconds()))
+            self._engine.handle.open().writer.submit(Sweep(self._ttl.total_seconds()))

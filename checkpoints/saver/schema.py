@@ -55,12 +55,10 @@ _TABLES: Final = (
 
 
 def is_present(connection: sqlite3.Connection) -> bool:
-    """Whether the saver's tables are in this file."""
     return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'saver_meta'").fetchone())
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Make the tables, in the transaction that is open."""
     for statement in _TABLES:
         connection.execute(statement)
     connection.execute("INSERT INTO saver_meta VALUES ('schema', ?)", (VERSION,))
@@ -74,7 +72,6 @@ def check_version(connection: sqlite3.Connection, database: str) -> None:
 
 
 def row_id(thread: int, number: int) -> int:
-    """The id of a thread's row."""
     return thread << NUMBER_BITS | number
 
 

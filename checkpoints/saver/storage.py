@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary, finalize
 from signoff.checkpoints.db.fork_safety import watch_forks
 from signoff.checkpoints.db.sqlite import begin, identity, make_folder, prepare, refuse_foreign
 from signoff.checkpoints.saver import schema
-from signoff.checkpoints.saver.encoding.encryption import Seal
+from signoff.checkpoints.saver.encoding.encryption import RowCodec
 from signoff.checkpoints.saver.writer import Writer, WriterConnection
 from signoff.errors import DatabaseUnusable
 
@@ -68,7 +68,6 @@ class Storage:
                 self._gate.notify_all()
 
     def before_fork(self) -> None:
-        """Close all connections, and open none until `after_fork`."""
         self.writer.pause()
         self._gate.acquire()
         self._is_forking = True
@@ -83,11 +82,11 @@ class Storage:
         self._gate.release()
         self.writer.resume()
 
-    def admit(self, seal: Seal) -> None:
+    def admit(self, codec: RowCodec) -> None:
         """Raise KeyMissing, WrongKey or NotEncrypted unless the file can be used with this key, or without one."""
         connection = _connect(self.path, self._busy_seconds)
         try:
-            seal.check(connection, str(self.path))
+            codec.check(connection, str(self.path))
         except sqlite3.Error as error:
             raise DatabaseUnusable(str(self.path), str(error)) from error
         finally:
@@ -150,8 +149,8 @@ def leave(storage: Storage) -> None:
 class Handle:
     """The opened file, shared by a saver and its views; opened by the first use."""
 
-    def __init__(self, path: Path, seal: Seal, busy_seconds: float) -> None:
-        self._path, self._seal, self._busy_seconds = path, seal, busy_seconds
+    def __init__(self, path: Path, codec: RowCodec, busy_seconds: float) -> None:
+        self._path, self._codec, self._busy_seconds = path, codec, busy_seconds
         self._lock = threading.Lock()
         self._storage: Storage | None = None
         self._pid = 0
@@ -171,7 +170,7 @@ class Handle:
             if self.opened is None:
                 storage = share(self._path, self._busy_seconds)
                 try:
-                    storage.admit(self._seal)
+                    storage.admit(self._codec)
                 except BaseException:
                     leave(storage)
                     raise
@@ -181,7 +180,6 @@ class Handle:
             return self._storage
 
     def close(self) -> None:
-        """Leave the storage."""
         with self._lock:
             self._storage, done = None, self._leave
             self._leave = None

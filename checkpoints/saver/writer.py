@@ -10,10 +10,11 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, Protocol
 
+from signoff.checkpoints.db.jobs import Job, answer
 from signoff.checkpoints.db.sqlite import begin, is_busy
 
 _MOST_JOBS: Final = 2000
@@ -85,7 +86,6 @@ class Transaction:
         return row
 
     def forget(self, name: str) -> None:
-        """The thread's row was deleted."""
         self._rows.pop(name, None)
 
     def save_threads(self) -> None:
@@ -106,32 +106,12 @@ class WriterConnection(NamedTuple):
     check: Callable[[], None]
 
 
-class Job:
-    """A change, and who waits for it: a thread, or a loop's future."""
+class ChangeJob(Job):
+    """A change, and who waits for it."""
 
-    __slots__ = ("_ready", "change", "error", "future", "result")
-
-    def __init__(self, change: Change, future: asyncio.Future[Any] | None = None) -> None:
-        self.change, self.future = change, future
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self._ready: threading.Lock | None = None
-        if future is None:
-            self._ready = threading.Lock()
-            self._ready.acquire()
-
-    def wait(self) -> Any:
-        """The result, once the change is on disk; to be called once."""
-        assert self._ready is not None
-        self._ready.acquire()
-        if self.error is not None:
-            raise self.error
-        return self.result
-
-    def settle(self) -> None:
-        """Tell the thread that waits."""
-        if self._ready is not None:
-            self._ready.release()
+    def __init__(self, change: Change, future: asyncio.Future[Any] | None) -> None:
+        super().__init__(future)
+        self.change = change
 
 
 class Writer:
@@ -140,13 +120,13 @@ class Writer:
     def __init__(self, connect: Callable[[], WriterConnection], busy_seconds: float) -> None:
         self._connect, self._busy_seconds = connect, busy_seconds
         self._lock = threading.Lock()
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[ChangeJob | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_over = False
 
-    def submit(self, change: Change, future: asyncio.Future[Any] | None = None) -> Job:
+    def submit(self, change: Change, future: asyncio.Future[Any] | None = None) -> ChangeJob:
         """Have the change made; the future, or else the job's `wait`, tells when it is on disk."""
-        job = Job(change, future)
+        job = ChangeJob(change, future)
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._queue = SimpleQueue()  # of this thread alone: one that was stopped has its own to empty
@@ -181,11 +161,10 @@ class Writer:
             thread.join()
 
     def resume(self) -> None:
-        """Go on after `pause`."""
         self._lock.release()
 
 
-def _serve(queue: SimpleQueue[Job | None], connect: Callable[[], WriterConnection], busy_seconds: float) -> None:
+def _serve(queue: SimpleQueue[ChangeJob | None], connect: Callable[[], WriterConnection], busy_seconds: float) -> None:
     """The writer's thread: it keeps nothing alive but its queue."""
     opened: WriterConnection | None = None
     crowd = 1
@@ -203,7 +182,7 @@ def _serve(queue: SimpleQueue[Job | None], connect: Callable[[], WriterConnectio
             except BaseException as error:  # whatever it is, those who wait must be told
                 for job in jobs:
                     job.error = error
-            _answer(jobs)
+            answer(jobs)
             jobs, first = [], None  # what was written must not live on until the next comes
             if is_last:
                 return
@@ -212,7 +191,7 @@ def _serve(queue: SimpleQueue[Job | None], connect: Callable[[], WriterConnectio
             opened.connection.close()
 
 
-def _collect(queue: SimpleQueue[Job | None], jobs: list[Job], crowd: int) -> bool:
+def _collect(queue: SimpleQueue[ChangeJob | None], jobs: list[ChangeJob], crowd: int) -> bool:
     """Take what has come in the meantime; whether the thread is to end.
 
     Where many are at work, as `crowd` of the time before tells, a sync to disk is shared by more if those who are
@@ -234,7 +213,7 @@ def _collect(queue: SimpleQueue[Job | None], jobs: list[Job], crowd: int) -> boo
         time.sleep(_CROWD_WAIT)
 
 
-def _commit(connection: sqlite3.Connection, jobs: list[Job], busy_seconds: float) -> None:
+def _commit(connection: sqlite3.Connection, jobs: list[ChangeJob], busy_seconds: float) -> None:
     """Make all changes in one transaction; if that fails, each in one of its own, so that one cannot spoil others."""
     try:
         _attempt(connection, jobs, busy_seconds)
@@ -250,9 +229,9 @@ def _commit(connection: sqlite3.Connection, jobs: list[Job], busy_seconds: float
                 job.error = single
 
 
-def _attempt(connection: sqlite3.Connection, jobs: list[Job], busy_seconds: float) -> None:
+def _attempt(connection: sqlite3.Connection, jobs: list[ChangeJob], busy_seconds: float) -> None:
     begin(connection, busy_seconds)
-    done: list[Job] = []
+    done: list[ChangeJob] = []
     try:
         transaction = Transaction(connection)
         for job in jobs:
@@ -272,32 +251,6 @@ def _attempt(connection: sqlite3.Connection, jobs: list[Job], busy_seconds: floa
         for job in reversed(done):  # each found what the one before had left
             job.change.undo()
         raise
-
-
-def _answer(jobs: list[Job]) -> None:
-    """Tell those who wait, each loop once."""
-    loops: dict[asyncio.AbstractEventLoop, list[Job]] = {}
-    for job in jobs:
-        if job.future is None:
-            job.settle()
-        else:
-            loops.setdefault(job.future.get_loop(), []).append(job)
-    for loop, waiting in loops.items():
-        try:
-            loop.call_soon_threadsafe(_settle, waiting)
-        except RuntimeError:  # the loop was closed: nobody waits any more
-            continue
-
-
-def _settle(jobs: Iterable[Job]) -> None:
-    for job in jobs:
-        future = job.future
-        if future is None or future.done():
-            continue
-        if job.error is not None:
-            future.set_exception(job.error)
-        else:
-            future.set_result(job.result)
 
 
 def _give_back(connection: sqlite3.Connection) -> None:

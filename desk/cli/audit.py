@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, TextIO, get_args
 import typer
 from rich.console import Console
 
-from signoff.checkpoints import clock
+from signoff.checkpoints import canonical
 from signoff.checkpoints.db.url import is_address
-from signoff.checkpoints.ledger.audit_chain import EMPTY, Head
+from signoff.checkpoints.ledger.audit_log import EMPTY, Head
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.desk.cli.terminal import Json, one_of, print_json, say
@@ -75,7 +75,7 @@ def anchor(
         head = ledger.audit.head()
     added = head != str(EMPTY) and known[-1:] != [head]
     if added:
-        _append(file, f"{head} {clock.now()}\n")
+        _append(file, f"{head} {canonical.now()}\n")
     if json:
         return print_json({"file": str(file), "head": head, "added": added})
     if added:

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.ledger.notifications.outbox import Notice
+from signoff.checkpoints.ledger.notifications.hooks import Notice
 from signoff.checkpoints.opening import configured_ledger
 from signoff.desk.cli.terminal import Json, command, moment, print_json, row, say, table
 from signoff.errors import DatabaseUnusable

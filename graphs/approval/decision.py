@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from signoff.checkpoints.ledger.approval import Approval
-from signoff.checkpoints.ledger.authority import Authority, Person
+from signoff.checkpoints.ledger.approval import Approval, Authority, Person
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import BadAnswer
 from signoff.graphs.approval.answers import Decision

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from signoff.checkpoints import clock
+from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import digest
 from signoff.checkpoints.ledger.approval import Approval, Question
 from signoff.checkpoints.ledger.ledger import Ledger
@@ -90,7 +90,7 @@ class Opening:
 
     def _within_rates(self, ledger: Ledger, ruling: Ruling, rates: Sequence[Rate], run_id: str, ahead: int) -> Ruling:
         for rate in rates:
-            since = "" if rate.seconds is None else clock.later(-rate.seconds)
+            since = "" if rate.seconds is None else canonical.later(-rate.seconds)
             if ruling.kind == "deny" or ledger.effects.count(run_id, since=since) + ahead < rate.count:
                 continue
             if rate.then == "deny":

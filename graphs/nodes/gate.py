@@ -20,10 +20,9 @@ from langgraph.errors import GraphInterrupt
 from langgraph.types import Command, Interrupt, interrupt
 
 from signoff.agents.tracing import gate_span
-from signoff.checkpoints import clock
+from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import digest
-from signoff.checkpoints.ledger.approval import Approval
-from signoff.checkpoints.ledger.authority import Person
+from signoff.checkpoints.ledger.approval import Approval, Person
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import AlreadyDecided, BadAnswer, SignoffError
 from signoff.graphs.approval.answers import Decision, read_answer
@@ -134,7 +133,7 @@ class _Visit:
                 raise BadAnswer(f"A process ended while it read an answer of {left_by}, and it may be that one.")
             decision = read_answer(answer, approval, action, _interrupt_id(self.config))
             if decision.kind == "approve" and self._may_be_late(decision, approval):
-                return self._again(approval, _SAY_IT_AGAIN, asked_again=clock.now())
+                return self._again(approval, _SAY_IT_AGAIN, asked_again=canonical.now())
             now = decide(self.ledger, approval, decision, self.opening.rules, by=caller)
         except AlreadyDecided:
             now = self.ledger.approvals.get(approval.id)  # what stands in the ledger wins
@@ -291,13 +290,13 @@ def _one_line(text: str) -> str:
 
 def _changed() -> Update:
     """What is asked about has changed: an answer to what stood there may still arrive."""
-    return {"settled_at": clock.now()}
+    return {"settled_at": canonical.now()}
 
 
 def _age(moment: str) -> float:
     """Seconds since a moment that the state names; none have passed since one that makes no sense."""
     try:
-        return clock.seconds_since(moment)
+        return canonical.seconds_since(moment)
     except (TypeError, ValueError):
         return 0.0
 

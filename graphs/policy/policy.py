@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any, Literal
 
-from signoff.checkpoints.ledger.authority import Authority
+from signoff.checkpoints.ledger.approval import Authority
 from signoff.errors import TeamError, Undecidable
 from signoff.graphs.policy.rules import MOST_HOURS, Ask, Rule, Verdict, When, check_rule, is_span, listed, shortened
 from signoff.tools.action import Action

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from signoff.checkpoints.ledger.authority import Authority, Requirement
+from signoff.checkpoints.ledger.approval import Authority, Requirement
 from signoff.errors import TeamError, Undecidable
 from signoff.graphs.policy.patterns import Given, Pattern, as_pattern
 

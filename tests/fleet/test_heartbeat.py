@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from signoff import Agent, Artifact, Ledger, Run, Task, Team
-from signoff.checkpoints import clock
+from signoff.checkpoints import canonical
 from signoff.checkpoints.ledger.schema import runs
 from signoff.desk.cli import lists
 from signoff.graphs.nodes.heartbeat import Heart
@@ -36,7 +36,7 @@ def running(ledger: Ledger) -> Ledger:
 
 def silence(ledger: Ledger, run_id: str, seconds: float) -> None:
     """As if nothing had been heard of the run for so long."""
-    moment = clock.later(-seconds)
+    moment = canonical.later(-seconds)
     with ledger.write() as connection:
         connection.execute(
             update(runs).where(runs.c.id == run_id).values(created_at=moment, updated_at=moment, beat_at=moment)

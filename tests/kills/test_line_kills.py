@@ -81,7 +81,7 @@ def test_a_process_killed_at_any_line_pays_once_or_has_a_person_asked(
     assert modules >= {"graphs.nodes.gate", "graphs.nodes.act"}
     if part.parts == 1:
         assert modules >= {"graphs.approval.decision", "graphs.approval.answers"}
-        names = ("approvals", "approval_rows", "effects", "audit_log", "runs", "ledger")
+        names = ("approvals", "effects", "audit_log", "runs", "session")
         assert modules >= {f"checkpoints.ledger.{name}" for name in names}
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from signoff.checkpoints.secret_patterns import covers
+from signoff.checkpoints.redaction import covers
 from signoff.errors import FileRefused, ProjectUnusable
 from signoff.tools.files.apply import Version
 from signoff.tools.files.patch import check_name

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypedDict
 
-from signoff.checkpoints.secret_patterns import hide_patterns
+from signoff.checkpoints.redaction import hide_patterns
 from signoff.errors import GitFailed
 from signoff.tools.storage.child_environment import clean_environment
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from signoff.checkpoints import clock
+from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import digest_text
 from signoff.checkpoints.redaction import redact_text
 
@@ -103,7 +103,7 @@ class Remembered(BaseModel):
 
     @property
     def has_expired(self) -> bool:
-        return bool(self.expires_at) and self.expires_at <= clock.now()
+        return bool(self.expires_at) and self.expires_at <= canonical.now()
 
     @property
     def is_flagged(self) -> bool:

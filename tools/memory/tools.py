@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from signoff.checkpoints import clock
+from signoff.checkpoints import canonical
 from signoff.checkpoints.redaction import redact_text
 from signoff.errors import ActionFailed, MemoryFull, TeamError, UnknownMemory
 from signoff.tools.action import Act, Action, current_act
@@ -168,7 +168,7 @@ def _remembered(note: Note, key: str, act: Act, team: str) -> Remembered:
             goal=redact_text(act.goal)[:_LONGEST_GOAL],
             approval_id=act.approval_id,
             approved_by=act.approved_by,
-            at=clock.now(),
+            at=canonical.now(),
             sources=note.sources,
             flags=act.flags,
         ),
@@ -177,7 +177,7 @@ def _remembered(note: Note, key: str, act: Act, team: str) -> Remembered:
 
 def _midnight(days: int) -> str:
     """The end of the day that is so many days from now."""
-    return f"{clock.later((days + 1) * _DAY)[:10]}T00:00:00.000000Z"
+    return f"{canonical.later((days + 1) * _DAY)[:10]}T00:00:00.000000Z"
 
 
 def _id(key: str) -> str:

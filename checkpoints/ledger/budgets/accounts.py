@@ -1,52 +1,67 @@
-"""The books: what is spent and held of every budget, as the transaction at hand sees it."""
+"""Accounts: what is spent and held of every budget, as the transaction at hand sees it, and a row for each call."""
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from signoff.checkpoints import clock
-from signoff.checkpoints.ledger.schema import budgets, holds, ledger_meta, plain
+from signoff.checkpoints import canonical
+from signoff.checkpoints.canonical import plain_text
+from signoff.checkpoints.ledger.budgets.model import NOTHING, Amount, CallRecord
+from signoff.checkpoints.ledger.schema import budgets, holds, ledger_meta, usage
 from signoff.checkpoints.process_identity import is_gone
+from signoff.errors import BudgetExhausted
 
-if TYPE_CHECKING:
-    from signoff.checkpoints.ledger.budgets.usage_log import Spending
+Limits = tuple[tuple[int, int], ...]
+"""Of what is limited: its place in an Amount, and how much."""
 
-Units = tuple[int, int, int, int]
-"""Nano-dollars, tokens, steps and milliseconds."""
-
-UNITS: Final = ("nusd", "tokens", "steps", "ms")
-NOTHING: Final[Units] = (0, 0, 0, 0)
+MS: Final = 3
+_SAID: Final = ("usd", "tokens", "steps", "seconds")
+_SCALES: Final = (1e9, 1, 1, 1e3)
 
 _BY: Final[tuple[Literal["run_id", "day"], ...]] = ("run_id", "day")
-_PAGE: Final = "books_page"
+_VERSION: Final = "books_page"
 _AT_ONCE: Final = 500
 _MOST_KEPT: Final = 20_000
 
 # Statements that every call needs are built once: building them costs SQLAlchemy more than the database takes for them.
-_PAGE_NOW: Final = select(ledger_meta.c.value).where(ledger_meta.c.key == _PAGE)
-_TURN_PAGE: Final = update(ledger_meta).where(ledger_meta.c.key == _PAGE).values(value=bindparam("page"))
-_FIRST_PAGE: Final = insert(ledger_meta).values(key=_PAGE, value=bindparam("page"))
-_ACCOUNTS: Final = select(budgets).where(budgets.c.scope.in_(bindparam("names", expanding=True)))
+_VERSION_NOW: Final = select(ledger_meta.c.value).where(ledger_meta.c.key == _VERSION)
+_NEXT_VERSION: Final = update(ledger_meta).where(ledger_meta.c.key == _VERSION).values(value=bindparam("version"))
+_FIRST_VERSION: Final = insert(ledger_meta).values(key=_VERSION, value=bindparam("version"))
+_ACCOUNTS: Final = select(budgets).where(budgets.c.scope.in_(bindparam("some", expanding=True)))
 _NEW_ACCOUNT: Final = insert(budgets)
 _NEW_HOLD: Final = insert(holds)
 _DELETE_HOLD: Final = delete(holds).where(holds.c.id == bindparam("hold"))
 _CHARGE: Final = (
     update(budgets)
     .where(budgets.c.scope == bindparam("name"))
-    .values({name: budgets.c[name] + bindparam(f"more_{name}") for name in UNITS})
+    .values({name: budgets.c[name] + bindparam(f"more_{name}") for name in Amount._fields})
 )
+_NEW_CALL: Final = insert(usage)
+_WRITTEN: Final = select(usage.c.id).where(usage.c.id.in_(bindparam("some", expanding=True)))
+_TOTALS: Final = (
+    func.sum(usage.c.nusd),
+    func.sum(usage.c.input_tokens + usage.c.output_tokens),
+    func.count(),
+    func.sum(usage.c.ms),
+)
+_SUMS: Final = {
+    first.name: select(first, second, *_TOTALS)
+    .where(first.in_(bindparam("some", expanding=True)))
+    .group_by(first, second)
+    for first, second in ((usage.c.run_id, usage.c.role), (usage.c.day, usage.c.team))
+}
 
 
 class Held(NamedTuple):
     """What is held for one call."""
 
     scopes: tuple[str, ...]
-    worst: Units
+    worst: Amount
     owner: str
     until: str
 
@@ -54,84 +69,94 @@ class Held(NamedTuple):
 class Account(NamedTuple):
     """What is spent of one budget, and what people added to it, by key."""
 
-    spent: Units
-    raises: dict[str, Units]
+    spent: Amount
+    raises: dict[str, Amount]
 
     @property
-    def raised(self) -> Units:
-        """What people added to its limit."""
-        return total(self.raises.values())
+    def raised(self) -> Amount:
+        return sum(self.raises.values(), NOTHING)
 
 
-class Books:
-    """A copy of the tables that is kept as long as nobody else changes them: the number of the page tells.
+class Accounts:
+    """A copy of the tables that is kept as long as nobody else changes them, which a version in the database tells.
 
-    Changes are made in the copy at once, and in the tables by `write`; `turn` the page at the end.
+    Changes are made in the copy at once, and in the tables by `write`; `end` writes the next version.
     """
 
-    def __init__(self, connection: Connection, spending: Spending) -> None:
-        self._spending = spending
-        self.page = _page(connection)
+    def __init__(self, connection: Connection) -> None:
+        self.version = _version(connection)
         self._accounts: dict[str, Account] = {}
-        self._holds = {row.id: _held(row) for row in connection.execute(select(holds))}
-        self._sums: dict[str, Units] = {}
+        self._holds = _read_holds(connection)
+        self._sums: dict[str, Amount] = {}
         for held in self._holds.values():
-            self._count(held, 1)
+            self._count(held.scopes, held.worst)
         self._is_changed = False
         self._forget_changes()
 
     def _forget_changes(self) -> None:
-        self._charges: dict[str, Units] = {}
+        self._charges: dict[str, Amount] = {}
         self._given: dict[str, Held] = {}
         self._gone: list[str] = []
         self._raised: set[str] = set()
 
     def is_current(self, connection: Connection) -> bool:
         """Whether the tables are as this copy has them."""
-        return _page(connection) == self.page and len(self._accounts) < _MOST_KEPT
+        return _version(connection) == self.version and len(self._accounts) < _MOST_KEPT
 
     def open(self, connection: Connection, names: Iterable[str]) -> None:
         """Look up these scopes; one that was never limited begins with what its calls have used so far."""
         wanted = [name for name in dict.fromkeys(names) if name not in self._accounts]
-        for start in range(0, len(wanted), _AT_ONCE):
-            for row in connection.execute(_ACCOUNTS, {"names": wanted[start : start + _AT_ONCE]}):
-                self._accounts[row.scope] = account_of(row)
+        for row in _in_parts(connection, _ACCOUNTS, wanted):
+            self._accounts[row.scope] = account_of(row)
         fresh = [name for name in wanted if name not in self._accounts]
         if fresh:
-            spent = spent_so_far(connection, self._spending, fresh)
-            rows = [{"scope": name, **dict(zip(UNITS, spent[name], strict=True))} for name in fresh]
-            connection.execute(_NEW_ACCOUNT, rows)
+            spent = spent_so_far(connection, fresh)
+            connection.execute(_NEW_ACCOUNT, [{"scope": name, **spent[name]._asdict()} for name in fresh])
             self._accounts.update((name, Account(spent[name], {})) for name in fresh)
 
-    def account(self, name: str) -> Account:
-        """What is spent of a scope that was looked up."""
-        return self._accounts[name]
+    def fit(self, scopes: Mapping[str, Limits], worst: Amount) -> tuple[int, BudgetExhausted | None]:
+        """The milliseconds that can be granted; or what is in the way as long as others hold what they hold.
 
-    def held(self, name: str) -> Units:
-        """What is held of a scope."""
-        return self._sums.get(name, NOTHING)
+        BudgetExhausted is raised if what is spent alone is in the way.
+        """
+        ms, in_the_way = worst.ms, None
+        for name, limits in scopes.items():
+            account, held = self._accounts[name], self._sums.get(name, NOTHING)
+            spent, raised = account.spent, account.raised
+            for unit, limit in limits:
+                # Any time that is left will do: the call is cut off when it is over.
+                wanted = 1 if unit == MS else worst[unit]
+                free = limit + raised[unit] - spent[unit]
+                if wanted > free - held[unit]:
+                    on_top = held[unit] if wanted <= free else 0
+                    error = exhausted(name, unit, limit + raised[unit], spent[unit], worst[unit], on_top)
+                    if wanted > free:
+                        raise error
+                    in_the_way = in_the_way or error
+                elif unit == MS:
+                    ms = min(ms, free - held[unit])
+        return ms, in_the_way
 
     def hold(self, hold: str, held: Held) -> None:
-        """Hold an amount."""
         self._holds[hold] = self._given[hold] = held
-        self._count(held, 1)
+        self._count(held.scopes, held.worst)
 
     def give_back(self, hold: str) -> None:
         """Hold it no longer, if it still is."""
         found = self._holds.pop(hold, None)
         if found is not None:
-            self._count(found, -1)
+            self._count(found.scopes, NOTHING - found.worst)
             self._gone.append(hold)
 
-    def charge(self, names: Iterable[str], spent: Units) -> None:
+    def charge(self, names: Iterable[str], spent: Amount) -> None:
         """Add what was spent to those of these scopes that have an account."""
         for name in names:
-            self._charges[name] = added(self._charges.get(name, NOTHING), spent)
+            self._charges[name] = self._charges.get(name, NOTHING) + spent
             if name in self._accounts:
                 account = self._accounts[name]
-                self._accounts[name] = account._replace(spent=added(account.spent, spent))
+                self._accounts[name] = account._replace(spent=account.spent + spent)
 
-    def raise_limit(self, name: str, by: Units, key: str) -> bool:
+    def raise_limit(self, name: str, by: Amount, key: str) -> bool:
         """Add to the limit of a scope that was looked up; False if that was done before with this key."""
         account = self._accounts[name]
         if key in account.raises:
@@ -140,12 +165,10 @@ class Books:
         self._raised.add(name)
         return True
 
-    def sweep(self, owner: str) -> bool:
-        """Give back what has expired, and what dead processes held; whether there was any. `owner` is this process."""
-        dead = lapsed((item for item in self._holds.items() if item[0] not in self._given), owner)
-        for hold in dead:
+    def sweep(self, owner: str) -> None:
+        """Give back what has expired, and what dead processes held. `owner` is this process."""
+        for hold in _lapsed((item for item in self._holds.items() if item[0] not in self._given), owner):
             self.give_back(hold)
-        return bool(dead)
 
     def write(self, connection: Connection) -> None:
         """Write what has changed into the tables."""
@@ -156,7 +179,7 @@ class Books:
             connection.execute(
                 _CHARGE,
                 [
-                    {"name": name, "more_nusd": m[0], "more_tokens": m[1], "more_steps": m[2], "more_ms": m[3]}
+                    {"name": name, "more_nusd": m.nusd, "more_tokens": m.tokens, "more_steps": m.steps, "more_ms": m.ms}
                     for name, m in self._charges.items()
                 ],
             )
@@ -167,69 +190,68 @@ class Books:
             connection.execute(_NEW_HOLD, [_row(hold, held) for hold, held in self._given.items()])
         self._forget_changes()
 
-    def turn(self, connection: Connection) -> None:
-        """Turn the page if anything was written, so that other processes read the tables again."""
+    def end(self, connection: Connection) -> None:
+        """Write the next version if anything was written, so that other processes read the tables again."""
         if self._is_changed:
-            self.page, self._is_changed = _turn_page(connection), False
+            self.version, self._is_changed = secrets.token_hex(8), False
+            if not connection.execute(_NEXT_VERSION, {"version": self.version}).rowcount:
+                connection.execute(_FIRST_VERSION, {"version": self.version})
 
-    def _count(self, held: Held, sign: int) -> None:
-        change = held.worst if sign > 0 else _negative(held.worst)
-        for name in held.scopes:
-            left = added(self._sums.get(name, NOTHING), change)
+    def _count(self, scopes: Iterable[str], change: Amount) -> None:
+        for name in scopes:
+            left = self._sums.get(name, NOTHING) + change
             self._sums[name] = left
             if left == NOTHING:
                 del self._sums[name]
 
 
-def added(one: Units, other: Units) -> Units:
-    """The sum of both."""
-    return one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3]
-
-
-def total(amounts: Iterable[Units]) -> Units:
-    """The sum of all."""
-    found = NOTHING
-    for amount in amounts:
-        found = added(found, amount)
-    return found
+def exhausted(name: str, unit: int, limit: int, spent: int, wanted: int, held: int = 0) -> BudgetExhausted:
+    """The error, in the units that people use."""
+    scale = _SCALES[unit]
+    return BudgetExhausted(name, _SAID[unit], limit / scale, spent / scale, wanted / scale, held / scale)
 
 
 def account_of(row: Any) -> Account:
-    """An account as the table has it."""
-    raises = {key: (by[0], by[1], by[2], by[3]) for key, by in json.loads(row.raised).items()}
-    return Account((row.nusd, row.tokens, row.steps, row.ms), raises)
+    raises = {key: Amount(*by) for key, by in json.loads(row.raised).items()}
+    return Account(Amount(row.nusd, row.tokens, row.steps, row.ms), raises)
 
 
-def read_holds(connection: Connection, name: str, owner: str) -> Units:
+def held_of(connection: Connection, name: str, owner: str) -> Amount:
     """What is held of one scope, of calls that are under way."""
-    found = {row.id: _held(row) for row in connection.execute(select(holds))}
-    dead = set(lapsed(found.items(), owner))
-    return total(held.worst for hold, held in found.items() if name in held.scopes and hold not in dead)
+    found = _read_holds(connection)
+    dead = set(_lapsed(found.items(), owner))
+    return sum((held.worst for hold, held in found.items() if name in held.scopes and hold not in dead), NOTHING)
 
 
-def lapsed(found: Iterable[tuple[str, Held]], owner: str) -> list[str]:
-    """The holds that have expired, and those whose process is surely gone."""
-    now, gone = clock.now(), {owner: False}
-    dead = []
-    for hold, held in found:
-        if held.owner not in gone:
-            gone[held.owner] = is_gone(held.owner)
-        if gone[held.owner] or held.until <= now:
-            dead.append(hold)
-    return dead
-
-
-def spent_so_far(connection: Connection, spending: Spending, names: Sequence[str]) -> dict[str, Units]:
+def spent_so_far(connection: Connection, names: Sequence[str]) -> dict[str, Amount]:
     """What the calls of these scopes have used, by the rows that were written of them."""
     keys = {name: _columns_of(name) for name in names}
-    found: dict[tuple[str, str, str | None], Units] = {}
+    found: dict[tuple[str, str, str | None], Amount] = {}
     for column in _BY:
         values = sorted({key[1] for key in keys.values() if key is not None and key[0] == column})
-        for value, second, *sums in spending.sums(connection, column, values):
-            amount = (int(sums[0]), int(sums[1]), int(sums[2]), int(sums[3]))
+        for value, second, *sums in _in_parts(connection, _SUMS[column], values):
+            amount = Amount(*map(int, sums))
             for key in ((column, value, second), (column, value, None)):
-                found[key] = added(found.get(key, NOTHING), amount)
+                found[key] = found.get(key, NOTHING) + amount
     return {name: NOTHING if key is None else found.get(key, NOTHING) for name, key in keys.items()}
+
+
+def write_calls(connection: Connection, records: Sequence[CallRecord]) -> None:
+    """Write records that are not written yet, within this transaction."""
+    if records:
+        connection.execute(_NEW_CALL, [dict(vars(record)) for record in records])
+
+
+def written_calls(connection: Connection, ids: Sequence[str]) -> set[str]:
+    return {row.id for row in _in_parts(connection, _WRITTEN, ids)}
+
+
+def _in_parts(connection: Connection, query: Any, values: Sequence[str]) -> list[Any]:
+    """The rows that are found for some values: databases take only so many at once."""
+    found: list[Any] = []
+    for start in range(0, len(values), _AT_ONCE):
+        found += connection.execute(query, {"some": values[start : start + _AT_ONCE]}).all()
+    return found
 
 
 def _columns_of(name: str) -> tuple[str, str, str | None] | None:
@@ -244,25 +266,30 @@ def _columns_of(name: str) -> tuple[str, str, str | None] | None:
     return {"run": ("run_id", rest, None), "day": ("day", rest, None)}.get(kind)
 
 
-def _held(row: Any) -> Held:
-    return Held(tuple(json.loads(row.scopes)), (row.nusd, row.tokens, row.steps, row.ms), row.owner, row.until)
+def _lapsed(found: Iterable[tuple[str, Held]], owner: str) -> list[str]:
+    """The holds that have expired, and those whose process is surely gone."""
+    now, gone = canonical.now(), {owner: False}
+    dead = []
+    for hold, held in found:
+        if held.owner not in gone:
+            gone[held.owner] = is_gone(held.owner)
+        if gone[held.owner] or held.until <= now:
+            dead.append(hold)
+    return dead
+
+
+def _read_holds(connection: Connection) -> dict[str, Held]:
+    found = {}
+    for row in connection.execute(select(holds)):
+        worst = Amount(row.nusd, row.tokens, row.steps, row.ms)
+        found[row.id] = Held(tuple(json.loads(row.scopes)), worst, row.owner, row.until)
+    return found
 
 
 def _row(hold: str, held: Held) -> dict[str, Any]:
-    values = dict(zip(UNITS, held.worst, strict=True))
-    return {"id": hold, "scopes": json.dumps(held.scopes), **values, "owner": held.owner, "until": held.until}
+    scopes = json.dumps(held.scopes)
+    return {"id": hold, "scopes": scopes, **held.worst._asdict(), "owner": held.owner, "until": held.until}
 
 
-def _negative(amount: Units) -> Units:
-    return -amount[0], -amount[1], -amount[2], -amount[3]
-
-
-def _page(connection: Connection) -> str:
-    return plain(connection.execute(_PAGE_NOW).scalar() or "")
-
-
-def _turn_page(connection: Connection) -> str:
-    page = secrets.token_hex(8)
-    if not connection.execute(_TURN_PAGE, {"page": page}).rowcount:
-        connection.execute(_FIRST_PAGE, {"page": page})
-    return page
+def _version(connection: Connection) -> str:
+    return plain_text(connection.execute(_VERSION_NOW).scalar() or "")

@@ -1,38 +1,54 @@
-"""Budgets that hold: the worst case of a call is held before it is made, and what it really took is settled after."""
+"""Budgets that hold: the worst case of a call is held before it is made, and what it really took is settled after.
+
+One thread of the process keeps the accounts, for all who want an amount held or settled at once. What has come while a
+transaction was under way goes into the next one, so that a crowd shares a few commits. What one asks for, and the
+thread that does it, stand in one file: apart they are two halves of a conversation.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
-from signoff.checkpoints.ledger.budgets.accounts import NOTHING, Units, account_of, read_holds, spent_so_far
-from signoff.checkpoints.ledger.budgets.model import Amount, Budget, Scope
-from signoff.checkpoints.ledger.budgets.usage_log import CallRecord
-from signoff.checkpoints.ledger.budgets.worker import (
+from signoff.checkpoints import canonical
+from signoff.checkpoints.canonical import plain_text
+from signoff.checkpoints.db.jobs import Job, answer
+from signoff.checkpoints.ledger.budgets.accounts import (
     MS,
-    Bursar,
-    Job,
+    Accounts,
+    Held,
     Limits,
-    Raise,
-    Reserve,
-    Settle,
+    account_of,
     exhausted,
-    limits_of,
-    units_of,
+    held_of,
+    spent_so_far,
+    write_calls,
+    written_calls,
 )
-from signoff.checkpoints.ledger.schema import budgets, plain
+from signoff.checkpoints.ledger.budgets.model import NOTHING, Amount, Budget, CallRecord, Scope, day_of, names_of
+from signoff.checkpoints.ledger.schema import budgets
+from signoff.checkpoints.ledger.session import Session
+from signoff.checkpoints.process_identity import current_owner
+from signoff.errors import BudgetExhausted, DatabaseUnusable
 
-if TYPE_CHECKING:
-    from signoff.checkpoints.ledger.ledger import Ledger
-
-_CALL = "call"
+_CALL: Final = "call"
 """The scope of one call alone: nothing adds up in it."""
+_IDLE_SECONDS: Final = 2.0
+"""How long the thread waits for more before it ends."""
+_FIRST_POLL: Final = 0.05
+_LONGEST_POLL: Final = 0.5
+"""Seconds between two looks at what other processes gave back, while somebody waits for it."""
+_AT_ONCE: Final = 32
+"""Of how many who wait the accounts are looked up at once: mostly, the first few are all that can go on."""
 
 
 @dataclass(frozen=True)
@@ -58,41 +74,41 @@ class Hold:
     """The milliseconds that were granted: no more than are left, and the call is to be cut off then."""
     day: str
     """The day whose budget it is held from; empty if it is from none."""
-    _bursar: Bursar = field(repr=False, compare=False)
+    _worker: _Worker = field(repr=False, compare=False)
 
     def settle(self, spent: Amount, call: CallRecord) -> None:
         """Give it back, charge what was spent and write the call down, all or nothing; late is better than never.
 
         The same record is charged once, however often it is settled.
         """
-        _wait(self._bursar, self._settling(spent, call))
+        self._worker.wait(self._settling(spent, call))
 
     async def asettle(self, spent: Amount, call: CallRecord) -> None:
         """As `settle`; it is done even if whoever awaits it is cancelled."""
-        await _await(self._bursar, self._settling(spent, call))
+        await self._worker.wait_async(self._settling(spent, call))
 
     def release(self) -> None:
         """Give it back: the call was not made."""
         if self.scopes:
-            _wait(self._bursar, Settle(self.id, (), NOTHING, None))
+            self._worker.wait(Settle(self.id))
 
     async def arelease(self) -> None:
         """As `release`; it is done even if whoever awaits it is cancelled."""
         if self.scopes:
-            await _await(self._bursar, Settle(self.id, (), NOTHING, None))
+            await self._worker.wait_async(Settle(self.id))
 
     def _settling(self, spent: Amount, call: CallRecord) -> Settle:
         call = replace(call, day=self.day) if self.day and self.day != call.day else call
         # A scope that was not limited when it was held may be by now.
-        names = dict.fromkeys((*self.scopes, *_names_of(call)))
-        return Settle(self.id, tuple(names), units_of(spent), call)
+        names = dict.fromkeys((*self.scopes, *names_of(call)))
+        return Settle(self.id, tuple(names), _checked(spent), call)
 
 
 class Budgets:
     """The tables budgets and holds. Threads, event loops and processes may all come at once."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger, self._bursar = ledger, Bursar(ledger)
+    def __init__(self, session: Session) -> None:
+        self._session, self._worker = session, _Worker(session)
 
     def reserve(self, scopes: Sequence[Scope], worst: Amount, *, seconds: float, wait: float = 60.0) -> Hold:
         """Hold the worst case of a call in all its scopes at once, for this many seconds at most.
@@ -101,101 +117,289 @@ class Budgets:
         way, it waits for them, first come, first served, and `wait` seconds at most.
         """
         job, hold = self._asked(scopes, worst, seconds, wait)
-        return replace(hold, ms=_wait(self._bursar, job)) if job.scopes else hold
+        return replace(hold, ms=self._worker.wait(job)) if job.scopes else hold
 
     async def areserve(self, scopes: Sequence[Scope], worst: Amount, *, seconds: float, wait: float = 60.0) -> Hold:
         """As `reserve`, without holding up the event loop."""
         job, hold = self._asked(scopes, worst, seconds, wait)
-        return replace(hold, ms=await _await(self._bursar, job)) if job.scopes else hold
+        return replace(hold, ms=await self._worker.wait_async(job)) if job.scopes else hold
 
     def raise_limit(self, scope: str | Scope, by: Budget, *, key: str) -> bool:
         """Add to a scope's limits, once for each key; False if that was done before."""
-        return bool(_wait(self._bursar, Raise(_name(scope), units_of(by.amount), key)))
+        return bool(self._worker.wait(Raise(_name(scope), _checked(by.amount), key)))
 
     def standing(self, scope: str | Scope) -> Standing:
         """What is spent of a scope, held and added to its limit now."""
         name = _name(scope)
-        with self._ledger.read() as connection:
+        with self._session.read() as connection:
             row = connection.execute(select(budgets).where(budgets.c.scope == name)).first()
             if row is not None:
                 account = account_of(row)
                 spent, raised = account.spent, account.raised
             else:
-                spent, raised = spent_so_far(connection, self._ledger.spending, [name])[name], NOTHING
-            held = read_holds(connection, name, self._bursar.owner)
-        return Standing(_amount(spent), _amount(held), _amount(raised))
+                spent, raised = spent_so_far(connection, [name])[name], NOTHING
+            held = held_of(connection, name, self._worker.owner)
+        return Standing(spent, held, raised)
 
     def close(self) -> None:
         """Settle what there is to settle, and end the thread; the next use starts another."""
-        self._bursar.close()
+        self._worker.close()
 
     def _asked(self, scopes: Sequence[Scope], worst: Amount, seconds: float, wait: float) -> tuple[Reserve, Hold]:
-        amount, limits, day = units_of(worst), {}, ""
+        amount, limits, day = _checked(worst), {}, ""
         for scope in scopes:
             limited = _limits(scope.limit)
             if scope.name == _CALL:
                 amount = _check_call(limited, amount)
             elif limited:
-                limits[plain(scope.name)] = limited
-                day = day or _day(scope.name)
-        hold = Hold(secrets.token_hex(16), tuple(limits), _amount(amount), amount[MS], day, self._bursar)
+                limits[plain_text(scope.name)] = limited
+                day = day or day_of(scope.name)
+        hold = Hold(secrets.token_hex(16), tuple(limits), amount, amount.ms, day, self._worker)
         return Reserve(hold.id, limits, amount, seconds, wait), hold
 
 
-def _check_call(limits: Limits, worst: Units) -> Units:
+class Reserve(Job):
+    """Hold an amount; the result is how many of its milliseconds were granted."""
+
+    def __init__(self, hold: str, scopes: dict[str, Limits], worst: Amount, seconds: float, patience: float) -> None:
+        super().__init__()
+        self.hold, self.scopes, self.worst, self.seconds = hold, scopes, worst, seconds
+        self.deadline, self.has_waited = time.monotonic() + patience, False
+
+
+class Settle(Job):
+    """Give a hold back; charge what was spent to the accounts of its scopes, and write the call down."""
+
+    def __init__(
+        self, hold: str, names: tuple[str, ...] = (), spent: Amount = NOTHING, record: CallRecord | None = None
+    ) -> None:
+        super().__init__()
+        self.hold, self.names, self.spent, self.record = hold, names, spent, record
+
+
+class Raise(Job):
+    """Add to a limit; the result is whether that was not done before."""
+
+    def __init__(self, name: str, by: Amount, key: str) -> None:
+        super().__init__()
+        self.name, self.by, self.key = name, by, key
+
+
+class _Worker:
+    """Takes jobs from threads and event loops. Its thread ends when there is nothing to do."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._thread: threading.Thread | None
+        self._begin_anew()
+
+    @property
+    def owner(self) -> str:
+        self._notice_fork()
+        return self._owner
+
+    def wait(self, job: Job) -> int:
+        """Have the job done, and wait until it is on disk."""
+        self._submit(job)
+        try:
+            found: int = job.wait()
+        except BaseException:
+            if job.abandon():
+                self._give_back(job)
+            raise
+        return found
+
+    async def wait_async(self, job: Job) -> int:
+        """As `wait`, without holding up the event loop."""
+        job.future = asyncio.get_running_loop().create_future()
+        self._submit(job)
+        try:
+            found: int = await job.future
+        except asyncio.CancelledError:
+            if job.future.done() and not job.future.cancelled():  # it was answered, but nobody is left to hear it
+                self._give_back(job)
+            raise
+        return found
+
+    def close(self) -> None:
+        """Do what there is to do, and end; who still waits for others is told that it was closed."""
+        self._notice_fork()
+        with self._changed:
+            thread, self._is_closing = self._thread, True
+            self._changed.notify()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _submit(self, job: Job) -> None:
+        self._notice_fork()
+        with self._changed:
+            self._jobs.append(job)
+            if self._thread is None:
+                self._is_closing = False
+                self._thread = threading.Thread(target=self._serve, name="budgets", daemon=True)
+                self._thread.start()
+            else:
+                self._changed.notify()
+
+    def _give_back(self, job: Job) -> None:
+        """Nobody will settle what this job was granted."""
+        if isinstance(job, Reserve) and job.result is not None:
+            self._submit(Settle(job.hold))
+
+    def _notice_fork(self) -> None:
+        if self._pid != os.getpid():
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """A forked child has no threads, and nobody who waits."""
+        self._pid, self._owner = os.getpid(), current_owner()
+        self._changed = threading.Condition()
+        self._jobs: list[Job] = []
+        self._waiting: list[Reserve] = []
+        self._thread = None
+        self._is_closing = False
+        self._accounts: Accounts | None = None
+        self._poll = _FIRST_POLL
+
+    def _serve(self) -> None:
+        while (jobs := self._next()) is not None:
+            done: list[Job] = []
+            try:
+                with self._session.write() as connection:
+                    done = self._do(connection, jobs)
+            except BaseException as error:  # whatever it is, those who wait must be told
+                self._accounts = None
+                done = list(dict.fromkeys([*jobs, *done, *self._waiting]))
+                self._waiting = []
+                for job in done:
+                    job.error = error
+            answer(done, self._give_back)
+
+    def _next(self) -> list[Job] | None:
+        """What has come; nothing, if it is time to look what other processes gave back; None at the end."""
+        with self._changed:
+            if not self._jobs and not self._is_closing:
+                self._changed.wait(self._rest())
+            jobs, self._jobs = self._jobs, []
+            if jobs or (self._waiting and not self._is_closing):
+                return jobs
+            self._thread = None
+            left, self._waiting = self._waiting, []
+        for job in left:
+            job.error = DatabaseUnusable(self._session.database, "it was closed while a call waited for its budget")
+        answer(left)
+        return None
+
+    def _rest(self) -> float:
+        if not self._waiting:
+            return _IDLE_SECONDS
+        self._poll = min(2 * self._poll, _LONGEST_POLL)
+        left = min(job.deadline for job in self._waiting) - time.monotonic()
+        return max(0.0, min(self._poll, left))
+
+    def _do(self, connection: Connection, jobs: list[Job]) -> list[Job]:
+        """Do what can be done now, and return it; what must wait is in the queue."""
+        accounts = self._accounts
+        if accounts is None or not accounts.is_current(connection):
+            accounts = Accounts(connection)
+        self._accounts = None  # until it is known to be right
+        settled = [job for job in jobs if isinstance(job, Settle)]
+        _settle(connection, accounts, settled)
+        reserving = [job for job in jobs if isinstance(job, Reserve)]
+        raising = [job for job in jobs if isinstance(job, Raise)]
+        queue = [*self._waiting, *reserving]
+        accounts.open(connection, [job.name for job in raising] + [name for job in reserving for name in job.scopes])
+        for job in raising:
+            job.result = accounts.raise_limit(job.name, job.by, job.key)
+        waiting = self._reserve(connection, accounts, queue, hopeful=True)
+        if waiting:
+            accounts.sweep(self._owner)
+            waiting = self._reserve(connection, accounts, waiting, hopeful=False)
+        accounts.write(connection)
+        accounts.end(connection)
+        self._accounts = accounts
+        stay = {id(job) for job in waiting}
+        reserved = [job for job in queue if id(job) not in stay]
+        if reserved or not waiting:
+            self._poll = _FIRST_POLL
+        self._waiting = waiting
+        return [*settled, *raising, *reserved]
+
+    def _reserve(
+        self, connection: Connection, accounts: Accounts, queue: list[Reserve], *, hopeful: bool
+    ) -> list[Reserve]:
+        """Hold what fits, first come, first served; return who must wait. `hopeful`: nobody is refused as late."""
+        waiting: list[Reserve] = []
+        now = time.monotonic()
+        taken: set[str] = set()  # nobody overtakes those who wait for the same
+        opened = 0
+        for place, job in enumerate(queue):
+            if job.is_unwanted:
+                continue
+            is_late = not hopeful and now >= job.deadline
+            if job.has_waited and not is_late and not taken.isdisjoint(job.scopes):
+                waiting.append(job)
+                continue
+            if place >= opened:
+                opened = place + _AT_ONCE
+                accounts.open(connection, [name for each in queue[place:opened] for name in each.scopes])
+            try:
+                ms, in_the_way = accounts.fit(job.scopes, job.worst)
+            except BudgetExhausted as error:
+                job.error = error
+                continue
+            if in_the_way is None and (is_late or taken.isdisjoint(job.scopes)):
+                granted, until = job.worst._replace(ms=ms), canonical.later(job.seconds)
+                accounts.hold(job.hold, Held(tuple(job.scopes), granted, self._owner, until))
+                job.result = ms
+            elif is_late:
+                job.error = in_the_way
+            else:
+                if in_the_way is not None:
+                    taken.add(in_the_way.scope)
+                job.has_waited = True
+                waiting.append(job)
+        return waiting
+
+
+def _settle(connection: Connection, accounts: Accounts, jobs: list[Settle]) -> None:
+    written = written_calls(connection, [job.record.id for job in jobs if job.record is not None])
+    records = []
+    for job in jobs:
+        accounts.give_back(job.hold)
+        if job.record is not None and job.record.id not in written:
+            written.add(job.record.id)
+            records.append(job.record)
+            accounts.charge(job.names, job.spent)
+    write_calls(connection, records)
+    accounts.write(connection)
+
+
+def _check_call(limits: Limits, worst: Amount) -> Amount:
     """What one call may take of its own limit: as much time as that is; of anything else all it wants or nothing."""
     for unit, limit in limits:
         if unit == MS and limit:
-            worst = (*worst[:MS], min(worst[MS], limit))
+            worst = worst._replace(ms=min(worst.ms, limit))
         elif worst[unit] > limit:
             raise exhausted(_CALL, unit, limit, 0, worst[unit])
     return worst
 
 
-def _wait(bursar: Bursar, job: Job) -> int:
-    job.expect()
-    bursar.submit(job)
-    try:
-        found: int = job.wait()
-    except BaseException:
-        bursar.abandon(job)
-        raise
-    return found
-
-
-async def _await(bursar: Bursar, job: Job) -> int:
-    job.future = asyncio.get_running_loop().create_future()
-    bursar.submit(job)
-    try:
-        found: int = await job.future
-    except asyncio.CancelledError:
-        if job.future.done() and not job.future.cancelled():  # it was answered, but nobody is left to hear it
-            bursar.give_back(job)
-        raise
-    return found
+def _checked(amount: Amount) -> Amount:
+    """The amount; ValueError if one of its numbers cannot be right."""
+    for name, value in zip(amount._fields, amount, strict=True):
+        if not isinstance(value, int) or not 0 <= value < 2**53:
+            raise ValueError(f"{name}={value!r} is not an amount: it must be a whole number, not negative")
+    return amount
 
 
 @lru_cache(maxsize=256)
 def _limits(budget: Budget) -> Limits:
-    return limits_of(budget)
+    """What the budget limits."""
+    limits = (budget.usd, budget.tokens, budget.steps, budget.seconds)
+    amounts = _checked(budget.amount)
+    return tuple((unit, amounts[unit]) for unit, limit in enumerate(limits) if limit is not None)
 
 
 def _name(scope: str | Scope) -> str:
-    return plain(scope if isinstance(scope, str) else scope.name)
-
-
-def _names_of(call: CallRecord) -> tuple[str, ...]:
-    """The scopes of a call that adds up, whether they are limited or not."""
-    names = [f"day:{call.day}", f"team:{call.team}@{call.day}"]
-    if call.run_id:
-        names += [f"agent:{call.run_id}/{call.role}", f"run:{call.run_id}"]
-    return tuple(map(plain, names))
-
-
-def _day(name: str) -> str:
-    kind, _, rest = name.partition(":")
-    return rest if kind == "day" else rest.rpartition("@")[2] if kind == "team" else ""
-
-
-def _amount(units: Units) -> Amount:
-    return Amount(nusd=units[0], tokens=units[1], steps=units[2], ms=units[3])
+    return plain_text(scope if isinstance(scope, str) else scope.name)

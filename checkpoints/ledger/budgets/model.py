@@ -1,15 +1,17 @@
-"""Budgets: hard limits in dollars, tokens, steps and seconds, and what is counted against them."""
+"""Hard limits in dollars, tokens, steps and seconds, what is counted against them, and the record of one call."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from signoff.checkpoints import clock
+from signoff.checkpoints import canonical
+from signoff.checkpoints.canonical import plain_text
 from signoff.errors import TeamError
 
 NANO: Final = 1_000_000_000
@@ -99,8 +101,7 @@ def _said(name: str, value: float) -> str:
             return f"{value:,} {name.removesuffix('s') if value == 1 else name}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Amount:
+class Amount(NamedTuple):
     """What one or more calls may use or have used, in the ledger's units."""
 
     nusd: int = 0
@@ -108,13 +109,47 @@ class Amount:
     steps: int = 0
     ms: int = 0
 
-    def __add__(self, other: Amount) -> Amount:
-        return Amount(
-            nusd=self.nusd + other.nusd,
-            tokens=self.tokens + other.tokens,
-            steps=self.steps + other.steps,
-            ms=self.ms + other.ms,
-        )
+    def __add__(self, other: Amount) -> Amount:  # type: ignore[override]  # of numbers, not of tuples
+        return Amount(self[0] + other[0], self[1] + other[1], self[2] + other[2], self[3] + other[3])
+
+    def __sub__(self, other: Amount) -> Amount:
+        return Amount(self[0] - other[0], self[1] - other[1], self[2] - other[2], self[3] - other[3])
+
+
+NOTHING: Final = Amount()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallRecord:
+    """One call of a model: who paid, what was used, what it cost. Money is in nano-dollars."""
+
+    run_id: str = ""
+    """Empty outside a run."""
+    team: str = ""
+    role: str = ""
+    tier: str = ""
+    model: str = ""
+    endpoint: str = ""
+    """Host and port; empty if the model has none."""
+    outcome: str = "ok"
+    """What went wrong, in one word, if it is not ok."""
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    """Part of the input."""
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    """Part of the output."""
+    nusd: int = 0
+    dearest_nusd: int = 0
+    """What the strongest tier would have cost; 0 if nobody knows."""
+    assumed: bool = False
+    """The endpoint told no usage: the worst case was charged."""
+    ms: int = 0
+    id: str = field(default_factory=lambda: secrets.token_hex(16))
+    """The same record is written once, however often it is given."""
+    at: str = field(default_factory=canonical.now)
+    day: str = field(default_factory=canonical.today)
+    """Of UTC: the day whose budget it is charged to."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +165,7 @@ def scopes_of(*, run_id: str, role: str, team: str, limits: dict[str, Budget]) -
 
     `limits` has the budgets by those four words. A team's budget is for one day, and days are those of UTC.
     """
-    day = clock.now()[:10]
+    day = canonical.now()[:10]
     names = {
         "agent": f"agent:{run_id}/{role}",
         "run": f"run:{run_id}",
@@ -140,6 +175,20 @@ def scopes_of(*, run_id: str, role: str, team: str, limits: dict[str, Budget]) -
     return tuple(
         Scope(name, limits[level]) for level, name in names.items() if level in limits and limits[level].is_limited
     )
+
+
+def names_of(call: CallRecord) -> tuple[str, ...]:
+    """The scopes of a call that adds up, whether they are limited or not."""
+    names = [f"day:{call.day}", f"team:{call.team}@{call.day}"]
+    if call.run_id:
+        names += [f"agent:{call.run_id}/{call.role}", f"run:{call.run_id}"]
+    return tuple(map(plain_text, names))
+
+
+def day_of(name: str) -> str:
+    """The day whose budget a scope of this name is; empty if it is none's."""
+    kind, _, rest = name.partition(":")
+    return rest if kind == "day" else rest.rpartition("@")[2] if kind == "team" else ""
 
 
 def nano_dollars(usd: float | Decimal) -> int:

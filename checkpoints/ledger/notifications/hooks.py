@@ -30,7 +30,6 @@ from signoff.version import VERSION
 if TYPE_CHECKING:
     import ssl
 
-    from signoff.checkpoints.ledger.notifications.outbox import Notice
     from signoff.settings import Settings
 
 HookEvent = Literal["pending", "decided", "expired", "escalated", "unknown"]
@@ -44,6 +43,29 @@ DELAYS: Final = (10.0, 60.0, 300.0, 1_800.0, 7_200.0, 21_600.0, 50_400.0)
 
 _SECRET_PREFIX = "whsec_"
 _LONGEST_COMPLAINT = 500
+
+
+NoticeStatus = Literal["due", "sent", "given_up"]
+"""due: to be sent, perhaps again; sent: taken by its hook; given_up: tried often enough, or refused for good."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One thing that one hook is told."""
+
+    id: str
+    """The same at every try."""
+    hook: str
+    event: str
+    run_id: str
+    body: str
+    """JSON, as it is sent."""
+    at: str
+    status: NoticeStatus
+    tries: int
+    next_at: str
+    error: str
+    """Why the last try failed."""
 
 
 class Hook(Protocol):

@@ -10,25 +10,19 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
-from signoff.checkpoints import clock
-from signoff.checkpoints.canonical import canonical_json
-from signoff.checkpoints.ledger.notifications.hooks import Hook, HookEvent, configured_hooks
+from signoff.checkpoints import canonical
+from signoff.checkpoints.canonical import canonical_json, from_row
+from signoff.checkpoints.ledger.notifications.hooks import Hook, HookEvent, Notice, NoticeStatus, configured_hooks
 from signoff.checkpoints.ledger.schema import ledger_meta, notices, runs
+from signoff.checkpoints.ledger.session import Session
 from signoff.checkpoints.process_identity import current_owner, is_gone
 from signoff.checkpoints.redaction import redact, redact_text
 from signoff.errors import HookFailed, SignoffError, UnknownNotice
-
-if TYPE_CHECKING:
-    from signoff.checkpoints.ledger.ledger import Ledger
-
-NoticeStatus = Literal["due", "sent", "given_up"]
-"""due: to be sent, perhaps again; sent: taken by its hook; given_up: tried often enough, or refused for good."""
 
 _LONGEST_TEXT = 2_000
 """Longer texts among the arguments are cut: a notice says what waits, the ledger has all of it."""
@@ -37,31 +31,12 @@ _DEEPEST = 20
 _BATCH = 50
 
 
-@dataclass(frozen=True)
-class Notice:
-    """One thing that one hook is told."""
-
-    id: str
-    """The same at every try."""
-    hook: str
-    event: str
-    run_id: str
-    body: str
-    """JSON, as it is sent."""
-    at: str
-    status: NoticeStatus
-    tries: int
-    next_at: str
-    error: str
-    """Why the last try failed."""
-
-
 class Notices:
     """The notices table. What is written here is sent by threads of their own, and never fails a run."""
 
-    def __init__(self, ledger: Ledger, hooks: Sequence[Hook] | None = None) -> None:
+    def __init__(self, session: Session, hooks: Sequence[Hook] | None = None) -> None:
         """`hooks`: who is told; None: whom the settings name, which are read on first use."""
-        self._ledger, self._given, self._added = ledger, hooks, threading.local()
+        self._session, self._given = session, hooks
         self.after_try: Callable[[Notice], None] | None = None
         """Called after each try of this process, from a sender's thread, with the notice as it stands then."""
 
@@ -80,7 +55,7 @@ class Notices:
         told = [hook.name for hook in self.hooks.values() if event in hook.events]
         if not told:
             return
-        at, about = clock.now(), _about(connection, run_id) | _cut(redact(body))
+        at, about = canonical.now(), _about(connection, run_id) | _cut(redact(body))
         for name in told:
             notice_id = f"n-{secrets.token_hex(12)}"
             text = canonical_json({"event": event, "id": notice_id, "at": at, "run": run_id, **about})
@@ -89,14 +64,7 @@ class Notices:
                     id=notice_id, hook=name, event=event, run_id=run_id, body=text, at=at, status="due", next_at=at
                 )
             )
-        self._added.any = True
-
-    def after_commit(self) -> None:
-        """Have what this thread added sent; called by the ledger after each commit."""
-        if getattr(self._added, "any", False):
-            self._added.any = False
-            for sender in self._senders:
-                sender.wake()
+        self._session.after_commit(self._wake)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until everything due now was tried, no longer than so many seconds; True if nothing is left to be sent.
@@ -105,8 +73,7 @@ class Notices:
         """
         ends = None if seconds is None else time.monotonic() + seconds
         if self.due():
-            for sender in self._senders:
-                sender.wake()
+            self._wake()
         for sender in self._senders:
             sender.wait(None if ends is None else max(0.0, ends - time.monotonic()))
         return not self.due()
@@ -115,35 +82,34 @@ class Notices:
         """How many are not sent yet to the hooks of this ledger."""
         if not self.hooks:
             return 0
-        with self._ledger.read() as connection:
+        with self._session.read() as connection:
             return int(connection.execute(select(func.count()).where(self._is_due())).scalar_one())
 
     def retry(self, notice_id: str) -> Notice:
         """Send the notice with this id, or beginning of one, again, as if it were new; UnknownNotice otherwise."""
-        with self._ledger.write() as connection:
+        with self._session.write() as connection:
             query = select(notices.c.id).where(notices.c.id.startswith(notice_id, autoescape=True)).limit(2)
             found = connection.execute(query).all() if notice_id else []
             if len(found) != 1:
                 raise UnknownNotice(notice_id)
-            connection.execute(
-                update(notices).where(notices.c.id == found[0].id).values(status="due", tries=0, next_at=clock.now())
-            )
-            self._added.any = True
+            due = {"status": "due", "tries": 0, "next_at": canonical.now()}
+            connection.execute(update(notices).where(notices.c.id == found[0].id).values(**due))
+            self._session.after_commit(self._wake)
         return self._get(found[0].id)
 
     def claim(self, hook: Hook, sender: str, *, seconds: float) -> Notice | None:
         """Take the oldest notice that this hook can be told now, so that no other process sends it meanwhile."""
         while True:
-            now = clock.now()
+            now = canonical.now()
             due = (notices.c.hook == hook.name) & (notices.c.status == "due") & (notices.c.next_at <= now)
             query = select(notices).where(due).order_by(notices.c.at, notices.c.id).limit(_BATCH)
-            with self._ledger.read() as connection:
+            with self._session.read() as connection:
                 free = [row for row in connection.execute(query) if _is_free(row, now)]
             if not free:
                 return None
-            with self._ledger.write() as connection:
+            with self._session.write() as connection:
                 for row in free:
-                    if _take(connection, row, sender, clock.later(seconds)):
+                    if _take(connection, row, sender, canonical.later(seconds)):
                         return self._read(connection, row.id)
             # Others took all of these since: look again.
 
@@ -155,8 +121,8 @@ class Notices:
         elif error:
             # Not all at once when a receiver comes back.
             delay = hook.delays[notice.tries - 1] * random.uniform(0.9, 1.1)
-            values |= {"status": "due", "next_at": clock.later(delay)}
-        with self._ledger.write() as connection:
+            values |= {"status": "due", "next_at": canonical.later(delay)}
+        with self._session.write() as connection:
             mine = (notices.c.id == notice.id) & (notices.c.sender == sender)
             connection.execute(update(notices).where(mine).values(**values))
             settled = self._read(connection, notice.id)
@@ -166,22 +132,26 @@ class Notices:
     def seconds_to_next(self, hook: Hook) -> float | None:
         """Seconds until this hook can be told again of something; None if nothing is due."""
         due = (notices.c.hook == hook.name) & (notices.c.status == "due")
-        with self._ledger.read() as connection:
+        with self._session.read() as connection:
             moment = connection.execute(select(func.min(notices.c.next_at)).where(due)).scalar_one()
-        return None if moment is None else max(0.0, -clock.seconds_since(moment))
+        return None if moment is None else max(0.0, -canonical.seconds_since(moment))
 
     def list(self, *, status: NoticeStatus | None = None, limit: int = 50) -> list[Notice]:
         """The newest notices to any hook, newest first."""
         query = select(notices).order_by(notices.c.at.desc(), notices.c.id).limit(limit)
         if status is not None:
             query = query.where(notices.c.status == status)
-        with self._ledger.read() as connection:
+        with self._session.read() as connection:
             return [_notice(row) for row in connection.execute(query)]
 
     def close(self) -> None:
         """Stop sending; what is due stays due, and the next use starts again."""
         for sender in self.__dict__.get("_senders", ()):
             sender.close()
+
+    def _wake(self) -> None:
+        for sender in self._senders:
+            sender.wake()
 
     @cached_property
     def _senders(self) -> tuple[Sender, ...]:
@@ -191,7 +161,7 @@ class Notices:
         return (notices.c.status == "due") & notices.c.hook.in_(tuple(self.hooks))
 
     def _get(self, notice_id: str) -> Notice:
-        with self._ledger.read() as connection:
+        with self._session.read() as connection:
             return self._read(connection, notice_id)
 
     def _read(self, connection: Connection, notice_id: str) -> Notice:
@@ -235,18 +205,7 @@ def _cut(value: Any, depth: int = 0) -> Any:
 
 
 def _notice(row: Row[Any]) -> Notice:
-    return Notice(
-        id=row.id,
-        hook=row.hook,
-        event=row.event,
-        run_id=row.run_id,
-        body=row.body,
-        at=row.at,
-        status=row.status,
-        tries=row.tries,
-        next_at=row.next_at,
-        error=row.error,
-    )
+    return from_row(Notice, row)
 
 
 _POLL_SECONDS: Final = 60.0
@@ -259,22 +218,20 @@ _JOIN_SECONDS: Final = 1.0
 _log = logging.getLogger("signoff.notices")
 
 
-class Bell:
+class WakeUp:
     """Calls a thread to work, and tells when it has done what it was called for."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._rung = self._answered = 0
+        self._called = self._answered = 0
         self.is_closed = False
 
-    def ring(self) -> None:
-        """There is something to do."""
+    def call(self) -> None:
         with self._changed:
-            self._rung += 1
+            self._called += 1
             self._changed.notify_all()
 
     def close(self) -> None:
-        """There will be nothing more to do."""
         with self._changed:
             self.is_closed = True
             self._changed.notify_all()
@@ -289,21 +246,20 @@ class Bell:
                 self._changed.release()
 
     def listen(self, seconds: float) -> int:
-        """Wait for a ring or for so many seconds; return the number of the last ring."""
+        """Wait for a call or for so many seconds; return the number of the last call."""
         with self._changed:
-            self._changed.wait_for(lambda: self.is_closed or self._rung > self._answered, seconds)
-            return self._rung
+            self._changed.wait_for(lambda: self.is_closed or self._called > self._answered, seconds)
+            return self._called
 
-    def answer(self, ring: int) -> None:
-        """What this ring was for is done."""
+    def answer(self, call: int) -> None:
         with self._changed:
-            self._answered = ring
+            self._answered = call
             self._changed.notify_all()
 
     def wait(self, seconds: float | None) -> bool:
-        """Wait until all rings so far are answered; False if that takes longer, or if it is closed meanwhile."""
+        """Wait until all calls so far are answered; False if that takes longer, or if it is closed meanwhile."""
         with self._changed:
-            last = self._rung
+            last = self._called
             self._changed.wait_for(lambda: self.is_closed or self._answered >= last, seconds)
             return self._answered >= last
 
@@ -320,26 +276,25 @@ class Sender:
         """Have it look what is due; a forked child, which has no threads, starts its own."""
         self._notice_fork()
         with self._starting:
-            if self._bell.is_closed:
+            if self._wake_up.is_closed:
                 self._start()
-        self._bell.ring()
+        self._wake_up.call()
 
     def wait(self, seconds: float | None) -> bool:
-        """Wait until everything due when it was woken was tried; False if that takes longer."""
         self._notice_fork()
-        return self._bell.wait(seconds)
+        return self._wake_up.wait(seconds)
 
     def close(self) -> None:
         """Stop after the notice it is sending, and wait for that, but not long."""
         self._notice_fork()
         if self._thread is not None:
-            self._bell.close()
+            self._wake_up.close()
             self._thread.join(_JOIN_SECONDS)
 
     def send_due(self) -> float:
         """Send what is due; return how many seconds to rest."""
         try:
-            while not self._bell.is_closed and self._send_next():
+            while not self._wake_up.is_closed and self._send_next():
                 pass
             pause = self._outbox.seconds_to_next(self._hook)
         except SignoffError as error:
@@ -371,33 +326,33 @@ class Sender:
 
     def _forget(self) -> None:
         self._pid, self._name = os.getpid(), f"{current_owner()}/{secrets.token_hex(4)}"
-        self._starting, self._thread, self._bell = threading.Lock(), None, Bell()
-        self._bell.close()  # nobody listens yet
+        self._starting, self._thread, self._wake_up = threading.Lock(), None, WakeUp()
+        self._wake_up.close()  # nobody listens yet
 
     def _start(self) -> None:
-        bell = Bell()
+        wake_up = WakeUp()
         # The thread must not keep a ledger alive that nobody uses any more.
-        itself = weakref.ref(self, lambda _: bell.abandon())
-        thread = threading.Thread(target=_work, args=(itself, bell), name="signoff-notices", daemon=True)
+        itself = weakref.ref(self, lambda _: wake_up.abandon())
+        thread = threading.Thread(target=_work, args=(itself, wake_up), name="signoff-notices", daemon=True)
         try:
             self._hook.prepare()
             thread.start()
         except Exception as error:  # what was committed is committed: whatever is wrong here is no reason to fail a run
             _log.warning("Notices to %s wait: %s: %s", self._hook.name, type(error).__name__, error)
             return
-        self._bell, self._thread = bell, thread
+        self._wake_up, self._thread = wake_up, thread
 
 
-def _work(itself: weakref.ref[Sender], bell: Bell) -> None:
+def _work(itself: weakref.ref[Sender], wake_up: WakeUp) -> None:
     pause = 0.0
     try:
         while True:
-            ring = bell.listen(pause)
-            sender = None if bell.is_closed else itself()
+            call = wake_up.listen(pause)
+            sender = None if wake_up.is_closed else itself()
             if sender is None:
                 return
             pause = sender.send_due()
             del sender
-            bell.answer(ring)
+            wake_up.answer(call)
     finally:
-        bell.close()
+        wake_up.close()

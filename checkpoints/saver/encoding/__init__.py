@@ -1,1 +1,1 @@
-"""From values to rows and back: what changed, in chunks, packed and sealed."""
+"""From values to rows and back: what changed, in chunks, packed and encrypted."""

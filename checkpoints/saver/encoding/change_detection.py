@@ -27,14 +27,14 @@ LEAVES: Final = frozenset({str, bytes, int, float, bool, type(None)})
 _UNEDITABLE: Final = (date, time, timedelta, tzinfo, Decimal, UUID, Enum, PurePath)
 
 Marks = tuple[int, int, int, int, int, int]
-"""How much a watch held at some point."""
+"""How much a detector held at some point."""
 
 
-class _Unwatchable(Exception):
+class _Undetectable(Exception):
     """A value that may be edited in ways that cannot be seen from outside."""
 
 
-class Watch:
+class ChangeDetector:
     """Every container in some values that can be edited, and what stood in each."""
 
     __slots__ = ("_boxes", "_cells", "_dicts", "_empty", "_instances", "_keyed", "_keys", "_kinds", "_lengths")
@@ -73,9 +73,9 @@ class Watch:
             len(self._instances),
         )
 
-    def part(self, start: Marks, end: Marks) -> Watch:
+    def part(self, start: Marks, end: Marks) -> ChangeDetector:
         """What was added between two marks, on its own."""
-        part = Watch()
+        part = ChangeDetector()
         part._boxes, part._lengths = self._boxes[start[0] : end[0]], self._lengths[start[0] : end[0]]
         part._cells = self._cells[start[1] : end[1]]
         part._keyed, part._keys = self._keyed[start[2] : end[2]], self._keys[start[3] : end[3]]
@@ -84,7 +84,7 @@ class Watch:
         part._dicts = self._dicts[start[5] : end[5]]
         return part
 
-    def extend(self, other: Watch) -> None:
+    def extend(self, other: ChangeDetector) -> None:
         """Watch what the other watches as well."""
         self._boxes += other._boxes
         self._lengths += other._lengths
@@ -103,7 +103,7 @@ class Watch:
         before = self.marks
         try:
             self._look(value, 0)
-        except _Unwatchable:
+        except _Undetectable:
             self.cut(before)
             return False
         return True
@@ -119,7 +119,7 @@ class Watch:
         if kind in LEAVES or isinstance(value, _UNEDITABLE):
             return
         if depth == _DEEPEST:
-            raise _Unwatchable
+            raise _Undetectable
         inside: Collection[Any]
         if kind is dict:
             inside = value.values()
@@ -134,14 +134,14 @@ class Watch:
             return
         elif isinstance(value, BaseModel):
             if not _is_plain(kind):
-                raise _Unwatchable
+                raise _Undetectable
             inside = self._enter(value)
             if value.__pydantic_extra__ is not None:
                 self._look(value.__pydantic_extra__, depth + 1)
         elif dataclasses.is_dataclass(value) and _has_only_attributes(kind):
             inside = self._enter(value)
         else:
-            raise _Unwatchable
+            raise _Undetectable
         if not inside:
             self._empty.append(inside)
             return

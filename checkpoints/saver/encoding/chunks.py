@@ -92,7 +92,6 @@ class Seen:
         self._old: dict[bytes, Piece] = {}
 
     def get(self, digest: bytes) -> Piece | None:
-        """The piece with these contents, if it was met lately."""
         piece = self._young.get(digest)
         if piece is None:
             piece = self._old.get(digest)
@@ -108,7 +107,6 @@ class Seen:
 
 
 def payload(body: bytes) -> Piece:
-    """The piece of a packed value."""
     return Piece("payload", blake2b(body, digest_size=16).digest(), len(body), body=body)
 
 
@@ -149,7 +147,6 @@ class Tree:
 
     @property
     def top(self) -> Piece:
-        """The chunk that holds everything."""
         return self._levels[-1].chunks[0]
 
     def regrow(self, items: list[Piece], kept: int, fresh: list[Piece]) -> None:

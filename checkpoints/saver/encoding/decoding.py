@@ -1,4 +1,4 @@
-"""From stored pieces back to values, and to the memory of what is stored."""
+"""From stored pieces back to values, and to what the next checkpoint is compared with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from signoff.checkpoints.saver.encoding.change_detection import LEAVES
 from signoff.checkpoints.saver.encoding.chunks import Kind, Piece, Tree, chunk_of, is_payload, pair, payload, unpack
-from signoff.checkpoints.saver.encoding.delta import Holder
+from signoff.checkpoints.saver.encoding.delta import StoredContainer
 
 Fetch = Callable[[Collection[int]], Mapping[int, bytes]]
 """The bytes of the thread's pieces with these numbers."""
@@ -32,7 +32,7 @@ class _Open:
     levels: list[list[tuple[Part, int]]]  # for each level its chunks: what stands for it, and how many parts it has
 
 
-class Reader:
+class Decoder:
     """Reads values of one thread. What was fetched is kept for as long as the reader is.
 
     With `many` checkpoints to read, what they share is unpacked once: each gets copies of its own.
@@ -55,17 +55,16 @@ class Reader:
         }
 
     def value(self, part: Part) -> Any:
-        """The value that this stands for."""
         return self._value(part, self._bodies_of([part])[0])
 
     def keys(self, part: Part) -> list[str]:
         """The keys of the dict that this stands for; no value is read."""
         return self._open(part).keys
 
-    def holder(self, part: Part) -> Holder:
-        """The memory of the list or dict that this stands for. Values are not unpacked: none passes for unchanged."""
+    def container(self, part: Part) -> StoredContainer:
+        """The list or dict of this, as it is stored. Values are not unpacked: none passes for unchanged."""
         opened = self._open(part)
-        items: list[Holder | None] = []
+        items: list[StoredContainer | None] = []
         pieces: list[Piece] = []
         for at, (item, body) in enumerate(zip(opened.parts, self._bodies_of(opened.parts), strict=True)):
             if is_payload(body):
@@ -74,12 +73,12 @@ class Reader:
                     piece.number, piece.body = item, None
                 items.append(None)
             else:
-                holder = self.holder(item)
-                piece = holder.tree.top
-                items.append(holder)
+                container = self.container(item)
+                piece = container.tree.top
+                items.append(container)
             pieces.append(pair(opened.keys[at], piece) if opened.kind == "dict" else piece)
         self.count += len(items)
-        remembered = Holder(dict if opened.kind == "dict" else list)
+        remembered = StoredContainer(dict if opened.kind == "dict" else list)
         remembered.adopt(opened.keys, items, pieces)
         _adopt(remembered.tree, pieces, opened)
         return remembered

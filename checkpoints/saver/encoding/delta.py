@@ -1,6 +1,6 @@
 """What is stored of a value, remembered so that the next time only what is new is written.
 
-What cannot be watched for edits (watch.py) is packed again each time, and its bytes are compared.
+What change_detection.py cannot tell edits of is packed again each time, and its bytes are compared.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from operator import is_
 from typing import Any, Final
 
-from signoff.checkpoints.saver.encoding.change_detection import Marks, Watch
+from signoff.checkpoints.saver.encoding.change_detection import ChangeDetector, Marks
 from signoff.checkpoints.saver.encoding.chunks import Piece, Seen, Tree, pair, payload
 
 Pack = Callable[[Any], bytes]
@@ -26,16 +26,7 @@ _UNREAD: Final = object()
 """Stands for a value that was not unpacked."""
 
 
-class Known:
-    """A value as it is stored: its piece, and what holds its items if it has a tree of its own."""
-
-    __slots__ = ("holder", "piece", "value")
-
-    def __init__(self, value: Any, piece: Piece, holder: Holder | None = None) -> None:
-        self.value, self.piece, self.holder = value, piece, holder
-
-
-class Weaver:
+class DeltaEncoder:
     """Turns values into pieces, sharing what is stored already, and lists the pieces that are new."""
 
     def __init__(self, pack: Pack, seen: Seen) -> None:
@@ -51,23 +42,26 @@ class Weaver:
             if value.kind == "payload" and not value.inline:
                 self._expected[value.digest] = value
 
-    def know(self, value: Any, before: Holder | None = None) -> Known:
-        """The value as pieces. A list or dict that stood in its place is brought up to date, and is its from now on."""
+    def encode(self, value: Any, before: StoredContainer | None = None) -> tuple[Piece, StoredContainer | None]:
+        """The value's piece, and what holds its items if it has a tree of its own.
+
+        A list or dict that stood in its place is brought up to date, and is its from now on.
+        """
         kind = type(value)
         self.count += 1
         if kind is list or kind is dict:
-            if before is not None and value and before.kind is kind and before.hold(value, self):
-                return Known(value, before.tree.top, before)
+            if before is not None and value and before.kind is kind and before.update(value, self):
+                return before.tree.top, before
             are_numbers = kind is list and set(map(type, value)) <= _NUMBERS
             body = self._pack(value) if len(value) <= _WHOLE_ITEMS or are_numbers else b""
             if value and not 0 < len(body) <= (_WHOLE_NUMBERS if are_numbers else _WHOLE_BYTES):
-                holder = Holder(kind)
-                if holder.hold(value, self):
-                    return Known(value, holder.tree.top, holder)
+                container = StoredContainer(kind)
+                if container.update(value, self):
+                    return container.tree.top, container
                 body = body or self._pack(value)
         else:
             body = self._pack(value)
-        return Known(value, self._piece(body))
+        return self._piece(body), None
 
     def _piece(self, body: bytes) -> Piece:
         piece = payload(body)
@@ -82,21 +76,20 @@ class Weaver:
 
 
 class _Block:
-    """The watch over a run of items, and how far it had come before each of them and after the last."""
+    """The change detector of a run of items, and how far it had come before each of them and after the last."""
 
-    __slots__ = ("_marks", "watch")
+    __slots__ = ("_marks", "detector")
 
     def __init__(self) -> None:
-        self.watch = Watch()
-        self._marks: list[Marks] = [self.watch.marks]
+        self.detector = ChangeDetector()
+        self._marks: list[Marks] = [self.detector.marks]
 
     def end_item(self) -> None:
-        """What was added since the last item ended is the watch over one more."""
-        self._marks.append(self.watch.marks)
+        """What was added since the last item ended is about one more."""
+        self._marks.append(self.detector.marks)
 
-    def part(self, place: int) -> Watch:
-        """The watch over one item."""
-        return self.watch.part(self._marks[place], self._marks[place + 1])
+    def part(self, place: int) -> ChangeDetector:
+        return self.detector.part(self._marks[place], self._marks[place + 1])
 
 
 class _Items:
@@ -104,59 +97,61 @@ class _Items:
 
     def __init__(self) -> None:
         self.values: list[Any] = []
-        self.holders: dict[int, Holder] = {}  # of items that are lists and dicts with trees of their own
-        self.unwatched: set[int] = set()
+        self.containers: dict[int, StoredContainer] = {}  # of items that are lists and dicts with trees of their own
+        self.undetectable: set[int] = set()
         self._blocks: list[_Block] = []
 
-    def learn(self, value: Any, weaver: Weaver, before: Holder | None = None) -> Piece:
+    def learn(self, value: Any, encoder: DeltaEncoder, before: StoredContainer | None = None) -> Piece:
         """Take a value in as it is now; returns its piece."""
         block = self._block()
-        start = block.watch.marks
-        is_watched = before is not None or block.watch.add(value)
-        known = weaver.know(value, before)  # after the look: what is edited in between is found the next time
-        if known.holder is not None:
-            block.watch.cut(start)
-            self.holders[len(self.values)] = known.holder
-        elif not is_watched or before is not None:
-            self.unwatched.add(len(self.values))
+        start = block.detector.marks
+        is_detectable = before is not None or block.detector.add(value)
+        piece, container = encoder.encode(
+            value, before
+        )  # after the look: what is edited in between is found the next time
+        if container is not None:
+            block.detector.cut(start)
+            self.containers[len(self.values)] = container
+        elif not is_detectable or before is not None:
+            self.undetectable.add(len(self.values))
         self.values.append(value)
         block.end_item()
-        return known.piece
+        return piece
 
-    def take_over(self, holder: Holder | None) -> None:
+    def take_over(self, container: StoredContainer | None) -> None:
         """Take an item in that was read but not unpacked: no value is it, so that nothing passes for unchanged."""
-        if holder is not None:
-            self.holders[len(self.values)] = holder
+        if container is not None:
+            self.containers[len(self.values)] = container
         else:
-            self.unwatched.add(len(self.values))
+            self.undetectable.add(len(self.values))
         block = self._block()
         self.values.append(_UNREAD)
         block.end_item()
 
     def keep(self, items: _Items, place: int, value: Any) -> bool:
         """Take an item of another list or dict over, if it is this value and unchanged."""
-        if items.values[place] is not value or place in items.unwatched or place in items.holders:
+        if items.values[place] is not value or place in items.undetectable or place in items.containers:
             return False
         part = items._blocks[place // _BLOCK_ITEMS].part(place % _BLOCK_ITEMS)
         if not part.is_unedited():
             return False
         block = self._block()
-        block.watch.extend(part)
+        block.detector.extend(part)
         self.values.append(value)
         block.end_item()
         return True
 
     def is_unedited_start_of(self, values: list[Any]) -> bool:
-        """Whether these values begin with the items, and none of them was edited, as far as it is watched.
+        """Whether these values begin with the items, and none of them was edited, as far as that is seen.
 
         A block at a time: this is asked at every step, and its time is that of fetching memory.
         """
-        if len(self.values) > len(values) or self.unwatched:
+        if len(self.values) > len(values) or self.undetectable:
             return False
         for number, block in enumerate(self._blocks):
             start = number * _BLOCK_ITEMS
             mine = self.values[start : start + _BLOCK_ITEMS]
-            if not all(map(is_, values[start : start + _BLOCK_ITEMS], mine)) or not block.watch.is_unedited():
+            if not all(map(is_, values[start : start + _BLOCK_ITEMS], mine)) or not block.detector.is_unedited():
                 return False
         return True
 
@@ -167,7 +162,7 @@ class _Items:
         return self._blocks[-1]
 
 
-class Holder:
+class StoredContainer:
     """A list or dict as it is stored: its items, and the tree of chunks over them."""
 
     def __init__(self, kind: type) -> None:
@@ -176,13 +171,13 @@ class Holder:
         self._keys: list[str] = []
         self._items = _Items()
 
-    def adopt(self, keys: list[str], holders: Iterable[Holder | None], pieces: list[Piece]) -> None:
+    def adopt(self, keys: list[str], containers: Iterable[StoredContainer | None], pieces: list[Piece]) -> None:
         """Remember items that were read, with what holds theirs; the tree's chunks are set by the reader."""
         self._keys, self.tree.items = keys, pieces
-        for holder in holders:
-            self._items.take_over(holder)
+        for container in containers:
+            self._items.take_over(container)
 
-    def hold(self, value: Any, weaver: Weaver) -> bool:
+    def update(self, value: Any, encoder: DeltaEncoder) -> bool:
         """Bring items and tree up to this value; False if it is a dict with keys other than texts."""
         keys = list(value) if self.kind is dict else []
         items = list(map(value.__getitem__, keys)) if self.kind is dict else list(value)
@@ -190,35 +185,35 @@ class Holder:
         if keys[: len(self._keys)] == self._keys and self._items.is_unedited_start_of(items):
             if not _are_texts(keys[count:]):
                 return False
-            self._extend(keys, items, weaver)
+            self._extend(keys, items, encoder)
             return True
         if not _are_texts(keys):
             return False
-        self._compare(keys, items, weaver)
+        self._compare(keys, items, encoder)
         return True
 
-    def _extend(self, keys: list[str], items: list[Any], weaver: Weaver) -> None:
+    def _extend(self, keys: list[str], items: list[Any], encoder: DeltaEncoder) -> None:
         """Take over further items; of the others only lists and dicts may have changed, in their own items."""
         pieces, count = list(self.tree.items), len(self._items.values)
         least = count
-        for index, holder in list(self._items.holders.items()):
-            top = holder.tree.top
-            now = weaver.know(items[index], holder)
-            if now.holder is not holder:  # it no longer has a tree of its own
-                self._compare(keys, items, weaver)
+        for index, container in list(self._items.containers.items()):
+            top = container.tree.top
+            piece, now = encoder.encode(items[index], container)
+            if now is not container:  # it no longer has a tree of its own
+                self._compare(keys, items, encoder)
                 return
-            if now.piece is not top:
-                pieces[index] = self._item(keys, index, now.piece)
+            if piece is not top:
+                pieces[index] = self._item(keys, index, piece)
                 least = min(least, index)
         if least < count or count < len(items) or not pieces:
-            pieces += [self._item(keys, at, self._items.learn(items[at], weaver)) for at in range(count, len(items))]
+            pieces += [self._item(keys, at, self._items.learn(items[at], encoder)) for at in range(count, len(items))]
             self._keys = keys
-            self.tree.regrow(pieces, least, weaver.fresh)
+            self.tree.regrow(pieces, least, encoder.fresh)
 
-    def _compare(self, keys: list[str], items: list[Any], weaver: Weaver) -> None:
+    def _compare(self, keys: list[str], items: list[Any], encoder: DeltaEncoder) -> None:
         """Take over a value that may differ anywhere, item by item."""
         before, old_pieces = self._items, self.tree.items
-        weaver.expect(old_pieces)
+        encoder.expect(old_pieces)
         now = _Items()
         used: set[int] = set()
         pieces: list[Piece] = []
@@ -227,9 +222,9 @@ class Holder:
             if place >= 0 and now.keep(before, place, item):
                 piece = old_pieces[place].parts[0] if self.kind is dict else old_pieces[place]
             else:
-                holder = before.holders.get(place) if place not in used else None
-                piece = now.learn(item, weaver, holder)
-                if holder is not None and now.holders.get(index) is holder:
+                container = before.containers.get(place) if place not in used else None
+                piece = now.learn(item, encoder, container)
+                if container is not None and now.containers.get(index) is container:
                     used.add(place)
             piece = self._item(keys, index, piece)
             if index < len(old_pieces) and piece.digest == old_pieces[index].digest:
@@ -237,7 +232,7 @@ class Holder:
                 kept += kept == index
             pieces.append(piece)
         self._keys, self._items = keys, now
-        self.tree.regrow(pieces, kept, weaver.fresh)
+        self.tree.regrow(pieces, kept, encoder.fresh)
 
     def _places(self, keys: list[str], items: list[Any]) -> list[int]:
         """Where each item stood before, or what stood in its place; -1 if it is new."""

@@ -18,19 +18,19 @@ _CONTEXT: Final = "proof"
 _CHECKSUM_BYTES: Final = 4
 
 
-class Seal:
-    """Closes and opens the bytes of rows. Each is bound to its place, so that rows cannot be exchanged."""
+class RowCodec:
+    """Encodes and decodes the bytes of rows. Each is bound to its place, so that rows cannot be exchanged."""
 
     def __init__(self, key: str | bytes | None) -> None:
         self._cipher = None if key is None else Cipher(key)
 
-    def close(self, body: bytes, place: str) -> bytes:
+    def encode(self, body: bytes, place: str) -> bytes:
         """The bytes to store."""
         if self._cipher is not None:
             return self._cipher.seal(body, place.encode())
         return body + _checksum(body, place)
 
-    def open(self, body: bytes, place: str) -> bytes:
+    def decode(self, body: bytes, place: str) -> bytes:
         """The bytes that were stored; WrongKey or sqlite3.DatabaseError if they are not what was stored there."""
         if self._cipher is not None:
             return self._cipher.open(body, place.encode())
@@ -47,12 +47,12 @@ class Seal:
                 return
             if connection.execute("SELECT 1 FROM saver_threads LIMIT 1").fetchone():
                 raise NotEncrypted(database)
-            proof = self.close(_PROOF, _CONTEXT)
+            proof = self.encode(_PROOF, _CONTEXT)
             connection.execute("INSERT OR IGNORE INTO saver_meta VALUES ('proof', ?)", (proof,))
             self.check(connection, database)  # another process may have been first
         elif self._cipher is None:
             raise KeyMissing(database)
-        elif self.open(found[0], _CONTEXT) != _PROOF:
+        elif self.decode(found[0], _CONTEXT) != _PROOF:
             raise WrongKey
 
 

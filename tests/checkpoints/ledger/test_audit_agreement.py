@@ -7,8 +7,7 @@ import pytest
 from sqlalchemy import Table, delete, insert, select, update
 
 from signoff.checkpoints.ledger import schema as tables
-from signoff.checkpoints.ledger.approval import Question
-from signoff.checkpoints.ledger.authority import Authority, Person, Requirement
+from signoff.checkpoints.ledger.approval import Authority, Person, Question, Requirement
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import NotAllowed
 

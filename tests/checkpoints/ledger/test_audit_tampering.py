@@ -17,7 +17,8 @@ from hunts import Part
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from signoff.checkpoints.ledger.audit_chain import Problem, Verification
+from signoff.checkpoints.ledger.audit_agreement import Problem
+from signoff.checkpoints.ledger.audit_log import Verification
 from signoff.checkpoints.ledger.ledger import Ledger
 
 ENTRIES = 50

@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 
 from signoff import Ledger
-from signoff.checkpoints.ledger.budgets.model import Amount
-from signoff.checkpoints.ledger.budgets.usage_log import CallRecord
+from signoff.checkpoints.ledger.budgets.model import Amount, CallRecord
 
 CALLS = (
     CallRecord(

@@ -19,7 +19,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from pydantic import BaseModel
 
 from signoff import SqliteCheckpointer
-from signoff.checkpoints.saver.maintenance import list_threads
+from signoff.checkpoints.saver.rows import list_threads
 
 QUESTION = "Why does the tide rise and fall?"
 DATABASE = Path(".signoff", "signoff.db")

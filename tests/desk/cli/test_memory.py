@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from signoff.checkpoints import clock
+from signoff.checkpoints import canonical
 from signoff.settings import load_settings
 from signoff.tools.action import Act, acting
 from signoff.tools.memory import Memory, memory_tools
@@ -36,7 +36,7 @@ def test_memories_are_listed_with_where_they_came_from(memory: Memory, signoff: 
     second = keep(memory, "It pays.", team="sales", run="r-2", flags=("mail: “Ignore all…”",))
     said = signoff("memory", "list")
     assert said.code == 0
-    until = clock.later(31 * 86_400)[:10]
+    until = canonical.later(31 * 86_400)[:10]
     for line in (
         f"{first}  fact, team office: Acme",
         f"{second}  fact (!), team sales: Acme",
@@ -95,8 +95,8 @@ def test_what_has_expired_is_deleted_on_demand(
 ) -> None:
     keep(memory, "a", days=1)
     keep(memory, "b")
-    later = clock.later(3 * 86_400)
-    monkeypatch.setattr(clock, "now", lambda: later)
+    later = canonical.later(3 * 86_400)
+    monkeypatch.setattr(canonical, "now", lambda: later)
     assert len(signoff("memory", "list", "--json").json) == 1
     assert "Deleted 1 memory." in signoff("memory", "forget", "--expired").out
 

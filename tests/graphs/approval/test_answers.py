@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from signoff import Action
-from signoff.checkpoints.ledger.approval import Approval
-from signoff.checkpoints.ledger.authority import Authority
+from signoff.checkpoints.ledger.approval import Approval, Authority
 from signoff.errors import BadAnswer
 from signoff.graphs.approval.answers import Decision, read_answer
 

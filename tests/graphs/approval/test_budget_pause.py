@@ -9,7 +9,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from signoff import Agent, Artifact, Ledger, Limits, Run, Supervisor, Task, Team
-from signoff.checkpoints.clock import today
+from signoff.checkpoints.canonical import today
 from signoff.checkpoints.ledger.budgets.model import Budget
 from signoff.errors import AlreadyDecided, SettingsError, TeamError
 from signoff.testing import ScriptedModel, calls, gives

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from signoff import Action, Policy
-from signoff.checkpoints.ledger.authority import Authority, Requirement
+from signoff.checkpoints.ledger.approval import Authority, Requirement
 from signoff.errors import TeamError
 from signoff.graphs.policy.patterns import Above, Below, Not, OneOf
 from signoff.graphs.policy.policy import Rate, Ruling

@@ -8,7 +8,7 @@ import pytest
 from langgraph.store.memory import InMemoryStore
 from pydantic import ValidationError
 
-from signoff.checkpoints import clock
+from signoff.checkpoints import canonical
 from signoff.errors import ActionFailed, TeamError, UnknownMemory
 from signoff.tools.memory import Memory, memory_tools
 from signoff.tools.memory.item import LONGEST_TEXT, Note
@@ -224,9 +224,9 @@ def test_a_memory_whose_days_are_over_is_neither_listed_nor_recalled_and_then_de
 ) -> None:
     desk.remember("It pays late.", kind="fact", sources=[], days=2)
     (memory,) = desk.kept
-    assert 1.9 < -clock.seconds_since(memory.expires_at) / 86_400 <= 3
-    over = clock.after(memory.expires_at, 1)
-    monkeypatch.setattr(clock, "now", lambda: over)
+    assert 1.9 < -canonical.seconds_since(memory.expires_at) / 86_400 <= 3
+    over = canonical.after(memory.expires_at, 1)
+    monkeypatch.setattr(canonical, "now", lambda: over)
     assert desk.kept == []
     assert "There are no memories" in desk.recall("late")
     assert desk.memory.drop_expired() == 1

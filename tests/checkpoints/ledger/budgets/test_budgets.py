@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, select
 
-from signoff.checkpoints import clock
+from signoff.checkpoints import canonical
 from signoff.checkpoints.ledger.budgets.budgets import Hold
-from signoff.checkpoints.ledger.budgets.model import Amount, Budget, Scope, scopes_of
-from signoff.checkpoints.ledger.budgets.usage_log import CallRecord
+from signoff.checkpoints.ledger.budgets.model import Amount, Budget, CallRecord, Scope, scopes_of
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.schema import holds, usage
 from signoff.errors import BudgetExhausted, DatabaseUnusable
@@ -108,7 +107,7 @@ def test_what_is_not_limited_is_not_refused_and_still_written_down(ledger: Ledge
 
 
 def test_a_limit_set_later_counts_what_was_spent_before(ledger: Ledger) -> None:
-    day = clock.today()
+    day = canonical.today()
     for role, amount in (("writer", 30), ("reviewer", 40)):
         hold = reserve(ledger, worst=cents(50))
         hold.settle(cents(amount), call(role=role, nusd=cents(amount).nusd, input_tokens=3, output_tokens=4, ms=5))
@@ -122,9 +121,9 @@ def test_a_limit_set_later_counts_what_was_spent_before(ledger: Ledger) -> None:
 
 def test_a_scope_that_is_limited_while_a_call_is_under_way_is_charged_for_it(ledger: Ledger) -> None:
     first = reserve(ledger, scope("run:r-1", usd=1), worst=cents(50))
-    reserve(ledger, scope(f"day:{clock.today()}", usd=1), worst=cents(1)).release()
+    reserve(ledger, scope(f"day:{canonical.today()}", usd=1), worst=cents(1)).release()
     settle(first, cents(50))
-    assert spent(ledger, f"day:{clock.today()}") == cents(50).nusd
+    assert spent(ledger, f"day:{canonical.today()}") == cents(50).nusd
 
 
 def test_a_call_that_ends_after_midnight_is_charged_to_the_day_it_was_held_for(ledger: Ledger) -> None:

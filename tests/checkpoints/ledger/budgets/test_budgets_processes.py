@@ -26,7 +26,7 @@ HOLD = """
 import sys
 from signoff.checkpoints.ledger.budgets.model import *
 from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.ledger.budgets.usage_log import CallRecord
+from signoff.checkpoints.ledger.budgets.model import CallRecord
 ledger = Ledger(sys.argv[1])
 day = Scope("day:2026-01-31", Budget(usd=1))
 held = [ledger.budgets.reserve([day], Amount(nusd=int(sys.argv[3])), seconds=600) for _ in range(int(sys.argv[2]))]
@@ -40,7 +40,7 @@ JOBS = """
 import asyncio, random, sys
 from signoff.checkpoints.ledger.budgets.model import *
 from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.ledger.budgets.usage_log import CallRecord
+from signoff.checkpoints.ledger.budgets.model import CallRecord
 from signoff.errors import BudgetExhausted
 
 database, jobs, most, seed = sys.argv[1], *map(int, sys.argv[2:])
@@ -194,7 +194,7 @@ def test_a_forked_child_and_its_parent_both_go_on(ledger: Ledger, start: Any) ->
 import os, sys
 from signoff.checkpoints.ledger.budgets.model import *
 from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.ledger.budgets.usage_log import CallRecord
+from signoff.checkpoints.ledger.budgets.model import CallRecord
 ledger, day = Ledger(sys.argv[1]), Scope("day:2026-01-31", Budget(usd=1))
 mine = ledger.budgets.reserve([day], Amount(nusd=10), seconds=60)
 child = os.fork()

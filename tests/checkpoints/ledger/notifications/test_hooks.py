@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from signoff.checkpoints.ledger.notifications.hooks import CommandHook, Webhook, configured_hooks
-from signoff.checkpoints.ledger.notifications.outbox import Notice
+from signoff.checkpoints.ledger.notifications.hooks import CommandHook, Notice, Webhook, configured_hooks
 from signoff.errors import HookFailed, SettingsError
 from signoff.settings import load_settings
 

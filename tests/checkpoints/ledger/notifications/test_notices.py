@@ -13,11 +13,9 @@ import pytest
 from sqlalchemy import text
 
 from signoff import Ledger
-from signoff.checkpoints import clock
-from signoff.checkpoints.ledger.approval import Approval, Question
-from signoff.checkpoints.ledger.authority import Authority, Requirement
-from signoff.checkpoints.ledger.notifications.hooks import CommandHook, Webhook
-from signoff.checkpoints.ledger.notifications.outbox import Notice
+from signoff.checkpoints import canonical
+from signoff.checkpoints.ledger.approval import Approval, Authority, Question, Requirement
+from signoff.checkpoints.ledger.notifications.hooks import CommandHook, Notice, Webhook
 from signoff.checkpoints.process_identity import current_owner
 from signoff.errors import HookFailed, UnknownNotice
 
@@ -164,7 +162,7 @@ def test_a_notice_waits_longer_and_longer_and_is_given_up_in_the_end(opened: Any
     for _ in range(8):
         ledger.notices.wait(20)
         (notice,) = ledger.notices.list()
-        delays.append(-clock.seconds_since(notice.next_at))
+        delays.append(-canonical.seconds_since(notice.next_at))
         with ledger.write() as connection:  # the time goes by
             connection.execute(text("UPDATE notices SET next_at = at"))
     assert (notice.status, notice.tries) == ("given_up", 8)

@@ -24,8 +24,8 @@ from langgraph.graph.message import add_messages
 from langgraph.types import Command, Send, interrupt
 from pydantic import BaseModel
 
-from signoff.checkpoints.saver.maintenance import list_threads
 from signoff.checkpoints.saver.official.importer import ImportedCounts, ImportProgress, import_official
+from signoff.checkpoints.saver.rows import list_threads
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import UnlistedType
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from signoff.checkpoints.saver.encoding.chunks import Seen
-from signoff.checkpoints.saver.encoding.delta import Holder
+from signoff.checkpoints.saver.encoding.delta import StoredContainer
 
 _MOST_THREADS: Final = 1024
 _MOST_BYTES: Final = 256 * 2**20
@@ -21,15 +21,15 @@ class Outdated(Exception):
 
 
 @dataclass(slots=True)
-class Space:
+class CachedCheckpoint:
     """The last checkpoint of a namespace that was put: the values of its channels, and the rest of it."""
 
-    values: Holder
-    rest: Holder | None = None  # only if it is large
+    values: StoredContainer
+    rest: StoredContainer | None = None  # only if it is large
     checkpoint_id: str = ""
 
 
-class Memory:
+class ThreadCache:
     """What is remembered of one thread. `place` is the thread's number and era, from the first write on."""
 
     def __init__(self) -> None:
@@ -37,34 +37,32 @@ class Memory:
         self.place: tuple[int, int] | None = None
         self.seen = Seen()
         self.size = 0  # about how many bytes are kept alive by it, at most
-        self._spaces: dict[str, Space] = {}
+        self._checkpoints: dict[str, CachedCheckpoint] = {}
 
-    def take(self, ns: str, checkpoint_id: str | None) -> Space | None:
-        """The memory of this checkpoint, which is the taker's from now on."""
-        space = self._spaces.get(ns)
-        return None if space is None or space.checkpoint_id != checkpoint_id else self._spaces.pop(ns)
+    def take(self, ns: str, checkpoint_id: str | None) -> CachedCheckpoint | None:
+        """This checkpoint if it is cached; it is the taker's from now on."""
+        cached = self._checkpoints.get(ns)
+        return None if cached is None or cached.checkpoint_id != checkpoint_id else self._checkpoints.pop(ns)
 
     def has(self, ns: str, checkpoint_id: str) -> bool:
-        """Whether this checkpoint is remembered."""
-        space = self._spaces.get(ns)
-        return space is not None and space.checkpoint_id == checkpoint_id
+        cached = self._checkpoints.get(ns)
+        return cached is not None and cached.checkpoint_id == checkpoint_id
 
-    def put(self, ns: str, space: Space) -> None:
-        """Remember a checkpoint that was put."""
-        self._spaces[ns] = space
+    def put(self, ns: str, cached: CachedCheckpoint) -> None:
+        self._checkpoints[ns] = cached
 
 
-class Memories:
+class ThreadCaches:
     """The threads that were in use last."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._threads: OrderedDict[str, Memory] = OrderedDict()
+        self._threads: OrderedDict[str, ThreadCache] = OrderedDict()
         self._size = 0
         self._opening = 0
 
-    def get(self, thread: str, opening: int) -> Memory:
-        """The memory of this thread, new if there is none; others are forgotten if there are too many.
+    def get(self, thread: str, opening: int) -> ThreadCache:
+        """The cache of this thread, new if there is none; others are forgotten if there are too many.
 
         `opening` numbers the opened file: what was remembered of one that was closed since may not be so in the next.
         """
@@ -72,34 +70,33 @@ class Memories:
             if opening != self._opening:
                 self._threads.clear()
                 self._size, self._opening = 0, opening
-            memory = self._threads.get(thread)
-            if memory is None:
-                memory = self._threads[thread] = Memory()
+            cache = self._threads.get(thread)
+            if cache is None:
+                cache = self._threads[thread] = ThreadCache()
                 if len(self._threads) > _MOST_THREADS:
                     self._size -= self._threads.popitem(last=False)[1].size
             else:
                 self._threads.move_to_end(thread)
-            return memory
+            return cache
 
-    def grow(self, thread: str, memory: Memory, size: int) -> None:
+    def grow(self, thread: str, cache: ThreadCache, size: int) -> None:
         """Count what was stored; forget the threads that were longest not in use, if it is too much."""
         with self._lock:
-            if self._threads.get(thread) is memory:
-                memory.size += size
+            if self._threads.get(thread) is cache:
+                cache.size += size
                 self._size += size
                 while self._size > _MOST_BYTES and len(self._threads) > 1:
                     self._size -= self._threads.popitem(last=False)[1].size
 
-    def forget(self, thread: str, memory: Memory | None = None) -> None:
-        """Forget a thread; only this memory of it, if one is given."""
+    def forget(self, thread: str, cache: ThreadCache | None = None) -> None:
+        """Forget a thread; only this cache of it, if one is given."""
         with self._lock:
             known = self._threads.get(thread)
-            if known is not None and (memory is None or known is memory):
+            if known is not None and (cache is None or known is cache):
                 del self._threads[thread]
                 self._size -= known.size
 
     def clear(self) -> None:
-        """Forget all."""
         with self._lock:
             self._threads.clear()
             self._size = 0

@@ -1,0 +1,82 @@
+"""What the calls of models add up to: by run, agent, model, tier, team or day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import case, func, select
+
+from signoff.checkpoints.ledger.schema import usage
+from signoff.checkpoints.ledger.session import Transactions
+
+Kind = Literal["run", "agent", "model", "tier", "team", "day"]
+"""What spending is added up by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What the calls of one run, agent, model … add up to."""
+
+    name: str
+    calls: int
+    failed: int
+    """Calls that did not end well; they may have cost something all the same."""
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    usd: float
+    usd_saved: float
+    """Less than the strongest tier would have cost, where that is known."""
+    assumed: int
+    """Calls that were charged their worst case, because the endpoint told no usage."""
+    usd_assumed: float
+    """What those were charged."""
+    seconds: float
+    """How long the calls took, added up."""
+
+
+class Spending:
+    """The usage table."""
+
+    def __init__(self, ledger: Transactions) -> None:
+        self._ledger = ledger
+
+    def by(self, kind: Kind, run_id: str | None = None) -> list[Spent]:
+        """What was spent, of all runs or of one: the dearest first, days in their order."""
+        name, columns = usage.c[{"run": "run_id", "agent": "role"}.get(kind, kind)], usage.c
+        saved = case((columns.dearest_nusd > 0, columns.dearest_nusd - columns.nusd), else_=0)
+        query = select(
+            name.label("name"),
+            func.count().label("calls"),
+            func.sum(case((columns.outcome == "ok", 0), else_=1)).label("failed"),
+            *(func.sum(columns[f"{what}_tokens"]).label(what) for what in ("input", "cached", "output", "reasoning")),
+            func.sum(columns.nusd).label("nusd"),
+            func.sum(saved).label("saved"),
+            func.sum(case((columns.assumed, 1), else_=0)).label("assumed"),
+            func.sum(case((columns.assumed, columns.nusd), else_=0)).label("nusd_assumed"),
+            func.sum(columns.ms).label("ms"),
+        ).group_by(name)
+        if run_id is not None:
+            query = query.where(columns.run_id == run_id)
+        query = query.order_by(name) if kind == "day" else query.order_by(func.sum(columns.nusd).desc(), name)
+        with self._ledger.read() as connection:
+            rows = connection.execute(query).all()
+        return [
+            Spent(
+                name=row.name,
+                calls=int(row.calls),
+                failed=int(row.failed),
+                input_tokens=int(row.input),
+                cached_tokens=int(row.cached),
+                output_tokens=int(row.output),
+                reasoning_tokens=int(row.reasoning),
+                usd=int(row.nusd) / 1e9,
+                usd_saved=int(row.saved) / 1e9,
+                assumed=int(row.assumed),
+                usd_assumed=int(row.nusd_assumed) / 1e9,
+                seconds=int(row.ms) / 1e3,
+            )
+            for row in rows
+        ]

@@ -1,0 +1,385 @@
+"""Transactions of one database, for all parts of a ledger: threads that write at once share a commit.
+
+Threads that write take turns in one transaction, and none goes on before all of it is on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Final, Protocol
+from weakref import finalize
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DatabaseError, InterfaceError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+
+from signoff.checkpoints.db.fork_safety import watch_forks
+from signoff.checkpoints.db.sqlite import LedgerFile
+from signoff.checkpoints.db.url import is_address
+from signoff.checkpoints.ledger.schema import set_up
+from signoff.errors import DatabaseUnusable, MissingExtra
+
+_MOST_TURNS: Final = 200
+_LONGEST: Final = 0.05
+"""Seconds after which a transaction takes nobody more in: the first of it waits for the last."""
+
+Explain = Callable[[BaseException], DatabaseUnusable]
+"""Says what went wrong with the database."""
+
+
+class Transactions(Protocol):
+    """Where the parts of a ledger read and write."""
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """One change, made as a whole or not at all, and on disk when it ends; nobody else writes meanwhile.
+
+        Threads that write at once share a transaction, one after the other.
+        """
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """One consistent view."""
+
+
+class Database(Protocol):
+    """One kind of database that a ledger can be in."""
+
+    @property
+    def name(self) -> str:
+        """The file, or the address without the password."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it still is the database that was opened."""
+
+    def open(self) -> Engine:
+        """Its connections. A transaction with the option `writes` holds the write lock from its start."""
+
+    def explain(self, error: SQLAlchemyError) -> str:
+        """The driver's own words, without the SQL and without passwords."""
+
+    def tear(self) -> None:
+        """This process is a child that was forked amid a transaction."""
+
+
+class Session:
+    """Opens the database on first use, and again after a fork or when its file was replaced. Any thread may use it.
+
+    SettingsError for an address of no known kind, MissingExtra if the package for PostgreSQL is not installed.
+    """
+
+    def __init__(self, database: Path | str, busy_seconds: float) -> None:
+        self._database, self._busy_seconds = _choose(database, busy_seconds), busy_seconds
+        self._begin_anew()
+        self._forked_by, self._is_torn = 0, False
+        self._afterwards = threading.local()
+
+    def _begin_anew(self) -> None:
+        self._in_use = SharedLock()
+        self._commits = GroupCommit(self._begin, self._explained, self._busy_seconds)
+        self._opening = threading.Lock()
+        self._engine: Engine | None = None
+
+    @property
+    def database(self) -> str:
+        return self._database.name
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        with self._in_use.shared(), self._explaining(), self._commits.turn() as connection:
+            self._afterwards.calls = []
+            yield connection
+        for call in self._afterwards.calls:
+            call()
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call this once what the present thread writes now is committed; not if it is undone."""
+        self._afterwards.calls.append(call)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with self._in_use.shared(), self._explaining(), self._opened().connect() as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections, once the transactions of other threads have ended; the next use opens it again."""
+        self._in_use.exclude(self._busy_seconds)
+        try:
+            self._forget()
+        finally:
+            self._in_use.readmit()
+
+    def before_fork(self) -> None:
+        self._is_torn = not self._in_use.exclude(self._busy_seconds)
+        self._forked_by = os.getpid()
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def after_fork(self) -> None:
+        if not self._is_torn or self._forked_by == os.getpid():
+            self._in_use.readmit()
+            return
+        # In the child nobody is left to end the transactions of the parent's threads.
+        self._begin_anew()
+        self._database.tear()
+
+    def _begin(self) -> Connection:
+        """A connection amid a transaction that holds the write lock."""
+        connection = self._opened().connect().execution_options(writes=True)
+        try:
+            connection.begin()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except (DatabaseError, InterfaceError, NoConnectionFree) as error:
+            # Nothing is tried again: whether a commit that was cut off took effect, only the tables can tell.
+            raise self._explained(error) from None
+
+    def _explained(self, error: BaseException) -> DatabaseUnusable:
+        if isinstance(error, DatabaseUnusable):
+            return error
+        said = self._database.explain(error) if isinstance(error, SQLAlchemyError) else str(error)
+        return DatabaseUnusable(self.database, said)
+
+    def _opened(self) -> Engine:
+        with self._opening:
+            if self._engine is not None and not self._database.is_there:
+                self._forget()
+            if self._engine is None:
+                watch_forks(self)
+                engine = self._database.open()
+                try:
+                    set_up(engine, self.database)
+                except BaseException:
+                    engine.dispose()
+                    raise
+                self._engine, self._finish = engine, finalize(self, engine.dispose)
+            return self._engine
+
+    def _forget(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            self._finish.detach()
+            engine.dispose()
+
+
+def _choose(database: Path | str, busy_seconds: float) -> Database:
+    if not is_address(database):
+        return LedgerFile(database, busy_seconds)
+    try:
+        from signoff.checkpoints.db.postgres import LedgerServer
+    except ImportError as error:
+        raise MissingExtra("Keeping the ledger in PostgreSQL", "postgres") from error
+    return LedgerServer(str(database), busy_seconds)
+
+
+class SharedLock:
+    """Shared by threads, or held by one alone. A thread that shares it may once more even while it is held."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._sharers: Counter[int] = Counter()
+        self._is_excluding = False
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Share it until the end of the block."""
+        me = threading.get_ident()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_excluding or me in self._sharers)
+            self._sharers[me] += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._sharers[me] -= 1
+                self._sharers += Counter()  # forgets who is done
+                self._changed.notify_all()
+
+    def exclude(self, seconds: float) -> bool:
+        """Let nobody else share it, and wait this long for those who do; whether nobody does then.
+
+        The same thread calls `readmit` afterwards, whatever the answer is.
+        """
+        self._changed.acquire()
+        self._is_excluding = True
+        self._changed.wait_for(lambda: self._sharers.keys() <= {threading.get_ident()}, seconds)
+        return not self._sharers
+
+    def readmit(self) -> None:
+        """Let everybody share it again."""
+        self._is_excluding = False
+        self._changed.notify_all()
+        self._changed.release()
+
+
+class SharedTransaction:
+    """A transaction that several take turns in."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection, self.begun = connection, time.monotonic()
+        self.turns = 0
+        self.is_over = threading.Event()
+        self.error: BaseException | None = None
+
+
+class Waiter:
+    """A place in the queue; its turn comes with a transaction, or it begins one."""
+
+    def __init__(self) -> None:
+        self.shared: SharedTransaction | None = None
+        self._called = threading.Semaphore(0)
+
+    def call(self, shared: SharedTransaction | None) -> None:
+        self.shared = shared
+        self._called.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the turn; False if it did not come in time."""
+        return self._called.acquire(timeout=seconds)
+
+
+class GroupCommit:
+    """Whose turn it is to write: one thread at a time, first come, first served.
+
+    Whoever has done its part leaves the transaction open for the next in the queue; the last commits, and only then
+    do all of them go on. What is raised in one turn undoes that turn alone. If the transaction is lost, so is every
+    turn in it, and each is told: DatabaseUnusable. Without a queue it is an ordinary transaction.
+    """
+
+    def __init__(self, begin: Callable[[], Connection], explain: Explain, busy_seconds: float) -> None:
+        self._begin, self._explain, self._busy_seconds = begin, explain, busy_seconds
+        self._lock = threading.Lock()
+        self._queue: deque[Waiter] = deque()
+        self._is_taken = False
+
+    @contextmanager
+    def turn(self) -> Iterator[Connection]:
+        """Write in this thread's turn; what was written is on disk at the end."""
+        shared = self._enter()
+        try:
+            yield shared.connection
+        except BaseException:
+            self._undo(shared)
+            raise
+        self._keep(shared)
+        if not shared.is_over.wait(self._busy_seconds):
+            problem = f"another thread has been writing for {self._busy_seconds:g} s in the same transaction"
+            raise self._explain(TimeoutError(problem))
+        if shared.error is not None:
+            raise self._explain(shared.error) from None
+
+    def _enter(self) -> SharedTransaction:
+        shared = self._wait()
+        if shared is None:
+            try:
+                return SharedTransaction(self._begin())
+            except BaseException:
+                self._pass_on()
+                raise
+        try:
+            shared.connection.exec_driver_sql("SAVEPOINT turn").close()
+        except BaseException as error:
+            self._end(shared, error)
+            raise
+        return shared
+
+    def _wait(self) -> SharedTransaction | None:
+        """Wait for the turn, and for the transaction it comes with, if there is one."""
+        with self._lock:
+            if not self._is_taken:
+                self._is_taken = True
+                return None
+            waiter = Waiter()
+            self._queue.append(waiter)
+        try:
+            in_time = waiter.wait(self._busy_seconds)
+        except BaseException:
+            if not self._leave(waiter):
+                self._hand_over(waiter.shared)
+            raise
+        if not in_time and self._leave(waiter):
+            raise self._explain(TimeoutError(f"locked: another thread has been writing for {self._busy_seconds:g} s"))
+        return waiter.shared
+
+    def _leave(self, waiter: Waiter) -> bool:
+        """Leave the queue; False if it is its turn already."""
+        with self._lock:
+            if waiter not in self._queue:
+                return False
+            self._queue.remove(waiter)
+            return True
+
+    def _keep(self, shared: SharedTransaction) -> None:
+        if shared.turns:
+            try:
+                shared.connection.exec_driver_sql("RELEASE SAVEPOINT turn").close()
+            except BaseException:
+                self._undo(shared)
+                raise
+        shared.turns += 1
+        self._hand_over(shared)
+
+    def _undo(self, shared: SharedTransaction) -> None:
+        """Undo this turn only: others' are in the same transaction."""
+        if not shared.turns:
+            self._end(shared, RuntimeError("undone"))
+            return
+        try:
+            shared.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT turn").close()
+            shared.connection.exec_driver_sql("RELEASE SAVEPOINT turn").close()
+        except BaseException as error:  # such as a full disk, for which the database itself undid everything
+            self._end(shared, error)
+            if not isinstance(error, SQLAlchemyError):
+                raise
+        else:
+            self._hand_over(shared)
+
+    def _hand_over(self, shared: SharedTransaction | None) -> None:
+        """Let the next go on in this transaction, or end it."""
+        if shared is None:
+            self._pass_on()
+            return
+        with self._lock:
+            if self._queue and shared.turns < _MOST_TURNS and time.monotonic() - shared.begun < _LONGEST:
+                self._queue.popleft().call(shared)
+                return
+        error: BaseException | None = None
+        try:
+            shared.connection.commit()
+        except BaseException as failed:
+            error = failed
+            if not isinstance(failed, SQLAlchemyError):
+                raise
+        finally:
+            self._end(shared, error)
+
+    def _end(self, shared: SharedTransaction, error: BaseException | None) -> None:
+        """Close the transaction, undone unless it was committed; tell everybody, and let the next begin another."""
+        shared.error = error
+        try:
+            with suppress(SQLAlchemyError):  # a connection that is broken has nothing left to undo
+                if error is not None:
+                    shared.connection.rollback()  # without it, closing after a failed commit would keep what was done
+                shared.connection.close()
+        finally:
+            shared.is_over.set()
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        with self._lock:
+            if self._queue:
+                self._queue.popleft().call(None)
+            else:
+                self._is_taken = False
