@@ -19,9 +19,8 @@ from sqlalchemy import update
 from signoff.agents.models.registry import OFFLINE, choose_model, tiers_of
 from signoff.agents.replay.cassette import Cassette
 from signoff.agents.run_context import Payer, paying
-from signoff.checkpoints import clock
-from signoff.checkpoints.ledger.approval import Approval
-from signoff.checkpoints.ledger.authority import Person
+from signoff.checkpoints.canonical import later
+from signoff.checkpoints.ledger.approval import Approval, Person
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.schema import approvals
 from signoff.checkpoints.opening import configured_ledger
@@ -284,7 +283,7 @@ def _decide(run: Run, asked: Approval, told: Mapping[str, Any], ledger: Ledger) 
         case "expired":
             with ledger.write() as connection:
                 mine = approvals.c.id == asked.id
-                connection.execute(update(approvals).where(mine).values(expires_at=clock.later(-1)))
+                connection.execute(update(approvals).where(mine).values(expires_at=later(-1)))
             run.resume()
         case _:
             ledger.approvals.approve(asked.id, by=people[0], sha256=asked.shown_sha256)

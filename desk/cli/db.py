@@ -20,8 +20,8 @@ from signoff.checkpoints.db.url import is_address, scheme_of
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.checkpoints.saver.encoding.encryption import new_key
-from signoff.checkpoints.saver.rows import ThreadEntry, list_threads
 from signoff.checkpoints.saver.official.importer import ImportProgress, import_official
+from signoff.checkpoints.saver.rows import ThreadEntry, list_threads
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.desk.cli.terminal import Json, Yes, can_ask, print_json, row, say, table
 from signoff.errors import NoDatabase, SettingsError, UnknownThread

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from signoff import Run
-from signoff.checkpoints.ledger.authority import Person
+from signoff.checkpoints.ledger.approval import Person
 from signoff.errors import SignoffError, TapeMiss
 from signoff.fleet.recording import record
 
@@ -149,13 +149,13 @@ def expire(run: Run, shop: Shop) -> None:
     assert run.approval is not None
     from sqlalchemy import update
 
-    from signoff.checkpoints import clock
+    from signoff.checkpoints.canonical import later
     from signoff.checkpoints.ledger.schema import approvals
 
     ledger = run.team.ledger
     assert ledger is not None
     with ledger.write() as connection:
-        connection.execute(update(approvals).values(expires_at=clock.later(-1)))
+        connection.execute(update(approvals).values(expires_at=later(-1)))
     run.resume()
 
 
