@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from signoff.checkpoints.keep_alive import KeepAlive
 from signoff.checkpoints.ledger.approvals import Approvals
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.budgets.budgets import Budgets
@@ -33,6 +34,7 @@ class Ledger:
         """One change, made as a whole or not at all, and on disk when it ends; nobody else writes meanwhile."""
         self.read = session.read
         """One consistent view."""
+        self.keep_alive = KeepAlive()
         self.audit = AuditLog(session)
         self.people = People(session, self.audit)
         self.runs = Runs(session, self.audit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
@@ -18,7 +18,7 @@ from langgraph.types import Command
 from signoff.agents.tracing import act_span
 from signoff.checkpoints.canonical import check_storable, readable_text
 from signoff.checkpoints.ledger.approval import Approval
-from signoff.checkpoints.ledger.effects import CLAIM_SECONDS, Effect
+from signoff.checkpoints.ledger.effects import Effect
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.process_identity import current_owner
 from signoff.errors import ActionFailed, AlreadyDecided, RunBusy, StoreError
@@ -220,22 +220,20 @@ class KeptClaim:
     """Renews a claim until its call has ended, so that nobody calls the action while it may still take effect."""
 
     def __init__(self, ledger: Ledger, effect: Effect, owner: str) -> None:
-        self._effects, self._effect, self._owner = ledger.effects, effect, owner
-        self._ended = threading.Event()
-        self._keeper = threading.Thread(target=self._renew, name=f"claim {effect.key[:12]}", daemon=True)
+        self._ledger, self._effect, self._owner = ledger, effect, owner
+        self._renewing = ExitStack()
         self.is_left = False
         """Whether the call goes on, and nobody waits for it."""
 
     def __enter__(self) -> KeptClaim:
-        self._keeper.start()
+        self._renewing.enter_context(self._ledger.keep_alive.renewing(self._renew, self._effect.key))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self.is_left:
-            self._ended.set()
-            self._keeper.join()
+            self._renewing.close()
 
     def leave(self, coming: Future[Any]) -> None:
         """Nobody waits for the call any more; what will come of it is recorded when it does."""
@@ -244,22 +242,21 @@ class KeptClaim:
 
     def _record(self, coming: Future[Any]) -> None:
         """What came late: a person may have said something else by then, which stays."""
-        self._ended.set()
+        self._renewing.close()
         key, claim, error = self._effect.key, self._effect.claims, coming.exception()
+        effects = self._ledger.effects
         with suppress(StoreError):  # it stays unknown; the claim runs out
             if error is None:
-                self._effects.finish_late(key, keepable(coming.result()), claim=claim)
+                effects.finish_late(key, keepable(coming.result()), claim=claim)
             elif isinstance(error, ActionFailed):
-                self._effects.fail(key, error.problem, claim=claim)
+                effects.fail(key, error.problem, claim=claim)
             else:
                 problem = f"{self._effect.action} ended in {type(error).__name__}: {error}"
-                self._effects.lose(key, problem, claim=claim)
-            self._effects.let_go(key, claim=claim)
+                effects.lose(key, problem, claim=claim)
+            effects.let_go(key, claim=claim)
 
-    def _renew(self) -> None:
-        while not self._ended.wait(CLAIM_SECONDS / 4):
-            with suppress(StoreError):  # the next renewal may succeed; if none does, the claim runs out
-                self._effects.renew(self._effect.key, self._owner, is_left=self.is_left)
+    def _renew(self, key: str) -> None:
+        self._ledger.effects.renew(key, self._owner, is_left=self.is_left)
 
 
 def keepable(result: Any) -> dict[str, Any]:

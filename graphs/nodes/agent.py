@@ -20,7 +20,6 @@ from signoff.agents.safety.injection import find_orders
 from signoff.agents.safety.provenance import flags_for
 from signoff.agents.usage import NO_USAGE, Usage, add_usage
 from signoff.graphs.approval.questions import Account, ask_for_budget, store_proposal
-from signoff.graphs.nodes.heartbeat import HEART
 from signoff.graphs.routing.assigning import followed_by, turn_failed, turn_given
 from signoff.graphs.routing.routing import order_agents, rejections, revise_plan
 from signoff.graphs.state import StoredArtifact, TeamState, Update, end_step, unheard, what_was_said
@@ -62,7 +61,8 @@ def build_step(agent: Agent[Any], agents: Sequence[Agent[Any]], account: Account
 def _driven(account: Account, state: TeamState, role: str, say: Say) -> Iterator[Payer]:
     """Charge what is called to the run, and give signs of life meanwhile."""
     payer = account.payer(state["run"]["id"], role, say)
-    with paying(payer), overseen(_OVERSEER), HEART.beating(payer.ledger, payer.run_id):
+    signs_of_life = payer.ledger.keep_alive.renewing(payer.ledger.runs.beat, payer.run_id, at_once=True)
+    with paying(payer), overseen(_OVERSEER), signs_of_life:
         yield payer
 
 

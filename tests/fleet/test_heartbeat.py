@@ -1,6 +1,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ from sqlalchemy import update
 
 from signoff import Agent, Artifact, Ledger, Run, Task, Team
 from signoff.checkpoints import canonical
+from signoff.checkpoints.keep_alive import KeepAlive
 from signoff.checkpoints.ledger.schema import runs
 from signoff.desk.cli import lists
-from signoff.graphs.nodes.heartbeat import Heart
 
 
 class Facts(Artifact):
@@ -19,12 +20,17 @@ class Facts(Artifact):
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
-    """Wait until this holds: the heart beats in a thread of its own."""
+    """Wait until this holds: the beats come from a thread of their own."""
     for _ in range(2_000):
         if holds():
             return
         threading.Event().wait(0.005)
     raise AssertionError("it never held")
+
+
+def beating(keep_alive: KeepAlive, ledger: Ledger, run_id: str) -> AbstractContextManager[None]:
+    """As an agent's node gives signs of life."""
+    return keep_alive.renewing(ledger.runs.beat, run_id, at_once=True)
 
 
 @pytest.fixture
@@ -44,8 +50,8 @@ def silence(ledger: Ledger, run_id: str, seconds: float) -> None:
 
 
 def test_a_run_beats_as_soon_as_a_step_begins_and_again_while_it_lasts(running: Ledger) -> None:
-    heart = Heart(seconds=0.01)
-    with heart.beating(running, "r-0"):
+    keep_alive = KeepAlive(seconds=0.01)
+    with beating(keep_alive, running, "r-0"):
         wait_for(lambda: running.runs.get("r-0").beat_at != "")
         first = running.runs.get("r-0").beat_at
         wait_for(lambda: running.runs.get("r-0").beat_at > first)
@@ -53,39 +59,39 @@ def test_a_run_beats_as_soon_as_a_step_begins_and_again_while_it_lasts(running: 
 
 
 def test_runs_that_work_at_once_all_beat(running: Ledger) -> None:
-    heart = Heart(seconds=0.01)
-    with heart.beating(running, "r-0"), heart.beating(running, "r-1"), heart.beating(running, "r-2"):
+    keep_alive = KeepAlive(seconds=0.01)
+    with beating(keep_alive, running, "r-0"), beating(keep_alive, running, "r-1"), beating(keep_alive, running, "r-2"):
         wait_for(lambda: all(running.runs.get(f"r-{number}").beat_at for number in range(3)))
 
 
 def test_many_short_steps_write_one_beat(running: Ledger) -> None:
-    heart = Heart(seconds=60)
-    with heart.beating(running, "r-0"):
+    keep_alive = KeepAlive(seconds=60)
+    with beating(keep_alive, running, "r-0"):
         wait_for(lambda: running.runs.get("r-0").beat_at != "")
     first = running.runs.get("r-0").beat_at
     for _ in range(1_000):
-        with heart.beating(running, "r-0"):
+        with beating(keep_alive, running, "r-0"):
             pass
-    with heart.beating(running, "r-1"):
+    with beating(keep_alive, running, "r-1"):
         wait_for(lambda: running.runs.get("r-1").beat_at != "")  # whatever was due before is written by then
     assert running.runs.get("r-0").beat_at == first
 
 
-def test_the_heart_stops_when_nothing_works_and_starts_again(running: Ledger) -> None:
-    heart = Heart(seconds=0.01)
+def test_the_thread_stops_when_nothing_works_and_starts_again(running: Ledger) -> None:
+    keep_alive = KeepAlive(seconds=0.01)
     for run_id in ("r-0", "r-1"):
-        with heart.beating(running, run_id):
+        with beating(keep_alive, running, run_id):
             wait_for(lambda run_id=run_id: running.runs.get(run_id).beat_at != "")  # type: ignore[misc]  # bound at once
-        wait_for(lambda: not heart.is_beating)
+        wait_for(lambda: not keep_alive.is_running)
 
 
 def test_a_database_that_is_gone_does_not_end_the_step(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "no" / "such")
     (tmp_path / "no").write_text("a file")
-    heart = Heart(seconds=0.01)
-    with heart.beating(ledger, "r-0"):
+    keep_alive = KeepAlive(seconds=0.01)
+    with beating(keep_alive, ledger, "r-0"):
         threading.Event().wait(0.05)
-        assert heart.is_beating
+        assert keep_alive.is_running
 
 
 def test_a_step_gives_signs_of_life_whoever_drives_the_graph(ledger: Ledger) -> None:
