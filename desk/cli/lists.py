@@ -106,7 +106,7 @@ def _name_and_role(text: str) -> tuple[str, str]:
 def show(run: RunId, json: Json = False) -> None:
     """Show a run: plan, decisions, effects, usage."""
     from signoff.desk.cli.live import usage_text
-    from signoff.fleet.run import read_state
+    from signoff.fleet.driver import read_state
     from signoff.graphs.state import TeamState
 
     settings = load_settings()

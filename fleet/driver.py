@@ -1,0 +1,182 @@
+"""Driving: a run goes on by its id alone, from wherever it stands, until it ends or waits for a person."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import StateSnapshot
+
+from signoff.agents.tracing import run_span
+from signoff.checkpoints.canonical import readable_text
+from signoff.checkpoints.ledger.budgets.model import Budget
+from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.ledger.runs import RunRecord
+from signoff.checkpoints.opening import configured_ledger, configured_saver
+from signoff.checkpoints.process_identity import current_owner
+from signoff.checkpoints.saver.saver import SqliteCheckpointer
+from signoff.errors import RunBusy, RunElsewhere, SignoffError, StoreError
+from signoff.fleet.events import Watch, look_away, read_events
+from signoff.graphs.approval.opening import first_decided
+from signoff.graphs.team import Team
+from signoff.graphs.teams.catalog import rebuild_team
+from signoff.settings import Settings, load_settings
+from signoff.tools.broker.broker import open_broker
+
+RUN_BUDGET: Final = "run budget"
+"""Where a run's options keep what it may use; no team can have such an option by accident."""
+_LEASE_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Drives the runs of one ledger, several at once if threads of several call it."""
+
+    ledger: Ledger
+    settings: Settings
+    saver: BaseCheckpointSaver[Any] | None = None
+    """An open saver that all runs share; None: that of the settings is opened for each."""
+
+    @classmethod
+    def open(cls, settings: Settings | None = None, ledger: Ledger | None = None) -> Driver:
+        """A driver by the settings, on their ledger unless another is given."""
+        settings = settings or load_settings()
+        open_broker(settings)  # first of all, so that its secrets leave the environment
+        return cls(ledger or configured_ledger(settings), settings)
+
+    def team_of(self, record: RunRecord, team: Team | None = None) -> Team:
+        """The team as this run has it. A ready-made one is built again; any other must be given."""
+        options = dict(record.options)
+        budget = options.pop(RUN_BUDGET, None)
+        team = team or rebuild_team(record.team, options, self.settings)
+        return replace(
+            team, ledger=self.ledger, budget=team.budget if budget is None else Budget.model_validate(budget)
+        )
+
+    def drive(self, run_id: str, team: Team | None = None, *, watch: Watch = look_away) -> None:
+        """Go on until the run ends or waits for a person; RunBusy if another process drives it.
+
+        `team` is what `team_of` gave. An error that nobody can work around is noted with the run, and raised.
+        """
+        team = team or self.team_of(self.ledger.runs.get(run_id))
+        with self._held(run_id) as check_held:
+            try:
+                self._go_on(run_id, team, watch, check_held)
+            except (RunBusy, RunElsewhere):
+                raise
+            except Exception as error:
+                note = str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}"
+                with suppress(StoreError):  # the first error is the one to tell
+                    self.ledger.runs.set_status(run_id, "failed", readable_text(note))
+                raise
+
+    @contextmanager
+    def _held(self, run_id: str) -> Iterator[Callable[[], None]]:
+        """Hold the run's lease, renewed in the background; yields a check that raises RunBusy once it is lost.
+
+        A process that was suspended for longer than the lease finds it lost when it wakes.
+        """
+        runs, owner = self.ledger.runs, f"{current_owner()}/{secrets.token_hex(4)}"
+        runs.claim(run_id, owner, seconds=_LEASE_SECONDS)
+        renewed_at = time.time()
+
+        def renew(_run_id: str) -> bool:
+            nonlocal renewed_at
+            is_held = runs.renew(run_id, owner, seconds=_LEASE_SECONDS)
+            if is_held:
+                renewed_at = time.time()
+            return is_held
+
+        def check() -> None:
+            if time.time() - renewed_at > _LEASE_SECONDS / 2 and not renew(run_id):
+                raise RunBusy(run_id, runs.get(run_id).owner or "another process")
+
+        try:
+            with self.ledger.keep_alive.renewing(renew, run_id):
+                yield check
+        finally:
+            with suppress(StoreError):  # a lease that cannot be given back runs out
+                runs.release(run_id, owner)
+
+    def _go_on(self, run_id: str, team: Team, watch: Watch, check_held: Callable[[], None]) -> None:
+        runs = self.ledger.runs
+        with self._fenced_saver() as saver:
+            graph, config = team.compile(checkpointer=saver), {**_config(run_id), "recursion_limit": 100_000}
+            snapshot = graph.get_state(config)
+            begun = snapshot.created_at is not None
+            # `next` is empty after a crash between a task's writes and the next checkpoint; `tasks` is not.
+            if begun and not snapshot.tasks:
+                return self._close(run_id, snapshot.values)
+            if snapshot.interrupts and self._waits(snapshot):
+                return None
+            record = runs.get(run_id)
+            if not begun and record.driver != "local":
+                raise RunElsewhere(run_id)
+            runs.set_status(run_id, "running")
+            start = None if begun else {"goal": record.goal}
+            with run_span(run_id, team.name):
+                for mode, part in graph.stream(start, config, stream_mode=["custom", "updates"], durability="sync"):
+                    check_held()
+                    for event in read_events(mode, part):
+                        watch(event)
+            if runs.get(run_id).status == "running":
+                self._note_end(run_id, graph.get_state(config).values)
+            return None
+
+    def _note_end(self, run_id: str, values: Mapping[str, Any]) -> None:
+        """Say in the ledger that the run has ended, if it still says that it goes on.
+
+        Its last node does, unless a crash fell between that and the checkpoint: then the node is not executed again.
+        """
+        current = values.get("run", {})
+        if current.get("id") == run_id and current["ended"] and self.ledger.runs.get(run_id).status == "running":
+            last = next((said.text for said in values["messages"] if said.id == f"{run_id}-finish"), "")
+            self.ledger.runs.set_status(run_id, current["ended"], last)
+
+    def _waits(self, snapshot: StateSnapshot) -> bool:
+        """Whether nothing that is asked was decided, and the thread shows it as it stands."""
+        first, *others = snapshot.values["proposals"]
+        asked = self.ledger.approvals.of_proposal(first["id"])
+        shown = [(question.value["approval_id"], question.value["args_sha256"]) for question in snapshot.interrupts]
+        return (
+            asked is not None
+            and asked.status == "pending"
+            and (asked.id, asked.shown_sha256) in shown
+            and first_decided(self.ledger, others) is None
+        )
+
+    def _close(self, run_id: str, values: Mapping[str, Any]) -> None:
+        """A thread that was ended from outside, before its run was at its end, is a run that was stopped."""
+        if values.get("run", {}).get("ended"):
+            return self._note_end(run_id, values)
+        for approval in self.ledger.approvals.pending(run_id):
+            self.ledger.approvals.close(approval.id, by="policy", reason="the thread was ended")
+        note = "The thread was ended from outside; nothing more is done."
+        return self.ledger.runs.set_status(run_id, "stopped", note)
+
+    @contextmanager
+    def _fenced_saver(self) -> Iterator[BaseCheckpointSaver[Any]]:
+        """The saver for this process alone: one that was suspended and replaced cannot even write its last step."""
+        with configured_saver(self.settings) if self.saver is None else nullcontext(self.saver) as saver:
+            if not isinstance(saver, SqliteCheckpointer):
+                yield saver
+                return
+            with saver.leased(current_owner(), seconds=_LEASE_SECONDS) as leased:
+                yield leased
+
+
+def read_state(run_id: str, settings: Settings) -> dict[str, Any]:
+    """The state of a run's graph at its last checkpoint, whatever team it has; empty before the first."""
+    with configured_saver(settings) as saver:
+        found = saver.get_tuple(_config(run_id))
+    return dict(found.checkpoint["channel_values"]) if found else {}
+
+
+def _config(run_id: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": run_id.partition("~")[0]}}
