@@ -50,8 +50,13 @@ def everything(house: Any) -> list[str]:
 
 def test_a_document_that_is_obeyed_to_the_letter_brings_nothing_but_flagged_questions(house: Any) -> None:
     orders = everything(house)
-    (house.docs / "tides.md").write_text(f"# Tides\n\n{house.quote}\n\n{house.urgent}\n" + "\n\n".join(orders) + "\n")
-    house.reads = [("tides.md", 0), ("tides.md", 3_000)]
+    text = f"# Tides\n\n{house.quote}\n\n{house.urgent}\n" + "\n\n".join(orders) + "\n"
+    (house.docs / "tides.md").write_text(text)
+    # In two pieces, cut between two orders and before any search: the order of the orders is that of the document.
+    half = text.index(orders[len(orders) // 2])
+    pieces = [(0, half), (half, len(text))]
+    house.first = [calls("read_source", source="tides.md", start=start, length=end - start) for start, end in pieces]
+    house.reads = []
     run = house.run()
     obeyed = house.used()
     assert {"send_money", "web_fetch", "read_file", "approve", "publish_report"} <= set(obeyed)
