@@ -1,16 +1,21 @@
-"""The state of a team's graph: plain JSON values and messages, so that any saver and any client can read it."""
+"""The state of a team's graph: plain JSON values and messages, so that any saver and any client can read it.
+
+Beside it stands what an invocation says of itself: on which thread it is, and who calls.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NotRequired, Protocol, TypedDict
 
-from langchain_core.messages import AnyMessage
+from langchain_core.messages import AnyMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.message import add_messages
 
 from signoff.agents.usage import Usage
 from signoff.checkpoints import canonical
+from signoff.checkpoints.canonical import digest_text
+from signoff.checkpoints.ledger.approval import Approval, Person
 
 
 class StoredArtifact(TypedDict):
@@ -164,22 +169,14 @@ Update = dict[str, Any]
 """What a node changes in the state."""
 
 
-class Node(Protocol):
-    """A node that needs the state only."""
-
-    def __call__(self, state: TeamState) -> Any:
-        """The update, or a Command with it."""
-
-
 class NodeWithConfig(Protocol):
-    """A node that also needs to know its thread."""
+    """A node that needs to know its thread."""
 
     def __call__(self, state: TeamState, config: RunnableConfig) -> Any:
         """The update, or a Command with it."""
 
 
 def plan_step(agent: str, gives: str, status: StepStatus, note: str = "", *, final: bool = False) -> PlanStep:
-    """One line of the plan."""
     return PlanStep(agent=agent, gives=gives, status=status, note=note, final=final)
 
 
@@ -200,11 +197,43 @@ def ended_steps(plan: Sequence[PlanStep]) -> list[PlanStep]:
     return [step for step in plan if step["status"] in ("completed", "failed")]
 
 
-def settle_first(state: Mapping[str, Any], outcome: Outcome) -> Update:
-    """The first proposal is settled with this outcome."""
+def is_about(approval: Approval, proposal: StoredProposal, run_id: str) -> bool:
+    """Whether the approval is about just this proposal: the state can be edited."""
+    known = (approval.proposal_id, approval.run_id, approval.action, approval.proposed)
+    return known == (proposal["id"], run_id, proposal["action"], proposal["args"])
+
+
+def settle_first(
+    state: Mapping[str, Any],
+    status: OutcomeStatus,
+    *,
+    by: str,
+    detail: str = "",
+    result: Mapping[str, Any] | None = None,
+) -> Update:
+    """The first proposal is settled so, and its tool call in the conversation answered."""
+    first, *others = state["proposals"]
+    outcome = Outcome(
+        proposal=first["id"],
+        action=first["action"],
+        role=first["by"],
+        status=status,
+        detail=detail,
+        by=by,
+        result=dict(result or {}),
+    )
+    said = f"{outcome['action']} {status}" + (f" by {by}" if by else "") + (f": {detail}" if detail else "")
+    message = ToolMessage(
+        content=f"{said}.".replace("..", "."),
+        tool_call_id=outcome["proposal"],
+        name=outcome["action"],
+        id=f"outcome-{outcome['proposal']}",
+        status="success" if status == "done" else "error",
+    )
     return {
-        "proposals": state["proposals"][1:],
+        "proposals": others,
         "outcomes": [*state.get("outcomes", []), outcome],
+        "messages": [message],
         **question_over(),
     }
 
@@ -212,26 +241,6 @@ def settle_first(state: Mapping[str, Any], outcome: Outcome) -> Update:
 def question_over() -> Update:
     """The question at the gate is settled: nothing of it stays, but when that was."""
     return {"problem": "", "shown": {}, "asked_again": "", "settled_at": canonical.now()}
-
-
-def make_outcome(
-    proposal: StoredProposal,
-    status: OutcomeStatus,
-    *,
-    by: str,
-    detail: str = "",
-    result: Mapping[str, Any] | None = None,
-) -> Outcome:
-    """What became of this proposal."""
-    return Outcome(
-        proposal=proposal["id"],
-        action=proposal["action"],
-        role=proposal["by"],
-        status=status,
-        detail=detail,
-        by=by,
-        result=dict(result or {}),
-    )
 
 
 def was_refused(state: TeamState) -> bool:
@@ -256,3 +265,33 @@ def unheard(state: TeamState, role: str = "") -> list[Outcome]:
 def what_was_said(outcome: Outcome) -> str:
     """Why a proposal was not done, as its agent reads it."""
     return f"{outcome['action']} was {outcome['status']} by {outcome['by']}: {outcome['detail']}"
+
+
+def calling_person(config: RunnableConfig) -> Person:
+    """The person that LangGraph Server authenticated, their permissions as roles; nameless if it did not.
+
+    The server refuses these keys from clients. A program of your own vouches for whom it names by setting
+    `langgraph_auth_user_id`. A plain `Command(resume=…)` says nothing of who sends it.
+    """
+    given = config.get("configurable", {})
+    if "langgraph_auth_user" in given and given["langgraph_auth_user"] is None:
+        return Person("")  # let in without being asked
+    permissions = given.get("langgraph_auth_permissions") or ()
+    return Person(str(given.get("langgraph_auth_user_id") or ""), frozenset(map(str, permissions)))
+
+
+def thread_of(config: RunnableConfig) -> str:
+    """What a team's runs on this thread are named after; empty without a thread.
+
+    A team inside a larger graph has a name of its own, or two of them would share their runs.
+    """
+    given = config.get("configurable", {})
+    thread, parent = str(given.get("thread_id") or ""), str(given.get("checkpoint_ns") or "").rpartition("|")[0]
+    return f"{thread}.{digest_text(parent)[:8]}" if thread and parent else thread
+
+
+def is_own_run(run_id: str, config: RunnableConfig) -> bool:
+    """Whether a run in the state is this thread's: the state can be edited to name another."""
+    thread = thread_of(config)
+    name, tilde, number = run_id.rpartition("~")
+    return not thread or run_id == thread or (bool(tilde) and name == thread and number.isdecimal())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
@@ -85,10 +85,11 @@ class Team:
     def graph(self) -> Builder:
         """The graph, uncompiled: LangGraph Server compiles it with its own checkpointer, you with yours."""
         builder: Builder = StateGraph(TeamState, input_schema=TeamInput)
-        builder.add_node("intake", build_intake(self.name, self.options, self._ledger, dry_run=self.dry_run))
+        ledger = cache(self._ledger)
+        builder.add_node("intake", build_intake(self.name, self.options, ledger, dry_run=self.dry_run))
         roles = [agent.role for agent in self.agents]
         limits = {agent.role: budget_of(agent.limits.budget, agent.role) for agent in self.agents}
-        account = Account(self._ledger, self.name, self.run_budget, limits)
+        account = Account(ledger, self.name, self.run_budget, limits)
         supervise = build_supervisor(self.agents, self.supervisor, account)
         builder.add_node("supervisor", supervise, destinations=(*roles, "gate", "finish"))
         for agent in self.agents:
@@ -101,11 +102,11 @@ class Team:
             hours=lambda: load_settings().approval_hours,
             confirm_seconds=lambda: load_settings().confirm_seconds,
         )
-        builder.add_node("gate", build_gate(opening, self._ledger), destinations=("act", "gate", "supervisor"))
+        builder.add_node("gate", build_gate(opening, ledger), destinations=("act", "gate", "supervisor"))
         builder.add_node(
-            "act", build_act(self.actions, self._ledger, dry_run=self.dry_run), destinations=("gate", "supervisor")
+            "act", build_act(self.actions, ledger, dry_run=self.dry_run), destinations=("gate", "supervisor")
         )
-        builder.add_node("finish", build_finish(self._ledger))
+        builder.add_node("finish", build_finish(ledger))
         builder.add_edge(START, "intake")
         builder.add_edge("intake", "supervisor")
         builder.add_edge("finish", END)

@@ -131,12 +131,6 @@ def first_decided(ledger: Ledger, waiting: Sequence[StoredProposal]) -> StoredPr
     return None
 
 
-def is_of(approval: Approval, proposal: StoredProposal, run_id: str) -> bool:
-    """Whether the approval is about just this proposal: the state can be edited."""
-    known = (approval.proposal_id, approval.run_id, approval.action, approval.proposed)
-    return known == (proposal["id"], run_id, proposal["action"], proposal["args"])
-
-
 def _control_ruling(ledger: Ledger, proposal: StoredProposal, run_id: str) -> Ruling:
     """The team's own questions: anybody says whether it goes on; what happened is for those who could approve it."""
     if proposal["action"] == RAISE_BUDGET and not may_raise(proposal["args"]["scope"], run_id):

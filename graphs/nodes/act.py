@@ -22,22 +22,18 @@ from signoff.checkpoints.ledger.effects import Effect
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.process_identity import current_owner
 from signoff.errors import ActionFailed, AlreadyDecided, RunBusy, StoreError
-from signoff.graphs.approval.opening import Actions, is_of
-from signoff.graphs.approval.questions import SETTLE_OUTCOME, ask_outcome, describe_scope, raised_by
-from signoff.graphs.caller import is_own_run
-from signoff.graphs.nodes.gate import outcome_message
+from signoff.graphs.approval.opening import Actions
+from signoff.graphs.approval.questions import CONTROLS, SETTLE_OUTCOME, ask_outcome, describe_scope, raised_by
 from signoff.graphs.state import (
-    CONTINUE_RUN,
     RAISE_BUDGET,
     Assignment,
     NodeWithConfig,
-    Outcome,
     OutcomeStatus,
-    StoredProposal,
     TeamState,
     Update,
     ended_steps,
-    make_outcome,
+    is_about,
+    is_own_run,
     plan_step,
     settle_first,
 )
@@ -57,25 +53,18 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) 
         if (
             approval is None
             or approval.status != "approved"
-            or not is_of(approval, proposal, run_id)
+            or not is_about(approval, proposal, run_id)
             or not is_own_run(run_id, config)
         ):
             return Command(goto="gate")
+        if approval.action in CONTROLS:
+            return Command(goto="supervisor", update=_follow_answer(ledger(), state, approval))
         by = approval.decided_by
-        if proposal["action"] == CONTINUE_RUN:
-            return _go_on(state, proposal, approval)
-        if proposal["action"] == RAISE_BUDGET:
-            scope, by_how_much = raised_by(approval.args)
-            ledger().budgets.raise_limit(scope, by_how_much, key=proposal["id"])
-            return _note_raise(state, proposal, approval)
-        if proposal["action"] == SETTLE_OUTCOME:
-            _settle_effect(ledger(), approval)
-            return Command(goto="supervisor", update=_settle(state, make_outcome(proposal, "done", by=by)))
         if dry_run or approval.dry_run:
             ledger().effects.skip(approval)
-            outcome = make_outcome(proposal, "skipped", by=by, detail="dry run: not called", result=approval.args)
-            return Command(goto="supervisor", update=_settle(state, outcome))
-        action = actions.get(proposal["action"])
+            skipped = settle_first(state, "skipped", by=by, detail="dry run: not called", result=approval.args)
+            return Command(goto="supervisor", update=skipped)
+        action = actions.get(approval.action)
         if action is None:
             return Command(goto="gate")
         try:
@@ -86,14 +75,37 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) 
         if effect.status in ("claimed", "released"):
             raise RunBusy(run_id, "the process in which its action is still being called")
         if effect.status == "unknown":
-            return Command(
-                goto="supervisor", update={"proposals": [ask_outcome(effect, approval.args), *state["proposals"]]}
-            )
+            question = ask_outcome(effect, approval.args)
+            return Command(goto="supervisor", update={"proposals": [question, *state["proposals"]]})
         status: OutcomeStatus = effect.status if effect.status in ("done", "failed") else "abandoned"
-        outcome = make_outcome(proposal, status, by=by, detail=effect.error, result=effect.result)
-        return Command(goto="supervisor", update=_settle(state, outcome))
+        settled = settle_first(state, status, by=by, detail=effect.error, result=effect.result)
+        return Command(goto="supervisor", update=settled)
 
     return act
+
+
+def _follow_answer(ledger: Ledger, state: TeamState, approval: Approval) -> Update:
+    """Do what was decided on a question of the team's own; the plan remembers why it goes on."""
+    by, args = approval.decided_by, approval.args
+    if approval.action == SETTLE_OUTCOME:
+        _settle_effect(ledger, approval)
+        return settle_first(state, "done", by=by)
+    if approval.action == RAISE_BUDGET:
+        scope, more = raised_by(args)
+        ledger.budgets.raise_limit(scope, more, key=approval.proposal_id)
+        update = settle_first(state, "done", by=by, result=args)
+        note = f"{by}: {describe_scope(scope)} may use more."
+    else:
+        instructions = str(args.get("instructions", ""))
+        update = {
+            **settle_first(state, "done", by=by),
+            "turn_limit": state.get("turns", 0) + int(args["turns"]),
+            "rounds": {},
+            "trail": [],
+            "assignment": Assignment(agent="", reason="", instructions=instructions),
+        }
+        note = f"{by}: go on. {instructions}".strip()
+    return {**update, "plan": [*ended_steps(state.get("plan", [])), plan_step("person", "", "completed", note)]}
 
 
 def perform(ledger: Ledger, approval: Approval, action: Action[Any]) -> Effect:
@@ -124,9 +136,18 @@ def _call(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effec
         arguments = action.arguments.model_validate(approval.args)
     except Exception as error:  # a validator is somebody else's code; nothing was called yet
         return ledger.effects.fail(key, f"the approved arguments do not fit {action.name}: {error}", claim=claim)
+    seconds = action.limits.seconds if action.limits is not None else None
+    act = Act(
+        run_id=approval.run_id,
+        team=approval.team,
+        goal=approval.goal,
+        agent=approval.proposed_by,
+        approval_id=approval.id,
+        approved_by=approval.decided_by,
+        flags=approval.flags,
+    )
     try:
-        with acting(_act_of(approval)):
-            seconds = action.limits.seconds if action.limits is not None else None
+        with acting(act):
             result = call_within(seconds, partial(action.call, arguments, key), kept.leave)
     except TimeIsOver as error:
         # It may yet take effect: a read-back that does not see it now would not tell.
@@ -141,18 +162,6 @@ def _call(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effec
             raise
         return _read_back(ledger, approval, action, lost) or ledger.effects.fail(key, problem, claim=claim)
     return ledger.effects.finish(key, keepable(result), claim=claim)
-
-
-def _act_of(approval: Approval) -> Act:
-    return Act(
-        run_id=approval.run_id,
-        team=approval.team,
-        goal=approval.goal,
-        agent=approval.proposed_by,
-        approval_id=approval.id,
-        approved_by=approval.decided_by,
-        flags=approval.flags,
-    )
 
 
 def _read_back(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effect) -> Effect | None:
@@ -184,36 +193,6 @@ def _settle_effect(ledger: Ledger, approval: Approval) -> None:
     else:
         error = f"did not happen, says {by}, and is not to be called again"
         settle(args["effect"], "failed", claim=args["claim"], error=error)
-
-
-def _go_on(state: TeamState, proposal: StoredProposal, approval: Approval) -> Next:
-    """Raise the limit: counters start afresh, the plan remembers why."""
-    instructions = str(approval.args.get("instructions", ""))
-    note = plan_step("person", "", "completed", f"{approval.decided_by}: go on. {instructions}".strip())
-    update: Update = {
-        **_settle(state, make_outcome(proposal, "done", by=approval.decided_by)),
-        "turn_limit": state.get("turns", 0) + int(approval.args["turns"]),
-        "rounds": {},
-        "trail": [],
-        "plan": [*ended_steps(state.get("plan", [])), note],
-        "assignment": Assignment(agent="", reason="", instructions=instructions),
-    }
-    return Command(goto="supervisor", update=update)
-
-
-def _note_raise(state: TeamState, proposal: StoredProposal, approval: Approval) -> Next:
-    """The plan remembers who raised it; the supervisor lets the same agent go on."""
-    preview = f"{approval.decided_by}: {describe_scope(approval.args['scope'])} may use more."
-    note = plan_step("person", "", "completed", preview)
-    update: Update = {
-        **_settle(state, make_outcome(proposal, "done", by=approval.decided_by, result=approval.args)),
-        "plan": [*ended_steps(state.get("plan", [])), note],
-    }
-    return Command(goto="supervisor", update=update)
-
-
-def _settle(state: TeamState, outcome: Outcome) -> Update:
-    return {**settle_first(state, outcome), "messages": [outcome_message(outcome)]}
 
 
 class KeptClaim:

@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphInterrupt
 from langgraph.types import Command, Interrupt, interrupt
@@ -27,17 +26,17 @@ from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import AlreadyDecided, BadAnswer, SignoffError
 from signoff.graphs.approval.answers import Decision, read_answer
 from signoff.graphs.approval.decision import decide, denial
-from signoff.graphs.approval.opening import NO_ACTION, Opening, first_decided, is_of
+from signoff.graphs.approval.opening import NO_ACTION, Opening, first_decided
 from signoff.graphs.approval.questions import SETTLE_OUTCOME
-from signoff.graphs.caller import calling_person, is_own_run
 from signoff.graphs.state import (
     NodeWithConfig,
-    Outcome,
     OutcomeStatus,
     StoredProposal,
     TeamState,
     Update,
-    make_outcome,
+    calling_person,
+    is_about,
+    is_own_run,
     question_over,
     settle_first,
 )
@@ -82,15 +81,15 @@ class _Visit:
         """Where the run goes next."""
         first, *others = self.state["proposals"]
         if not is_own_run(self.run_id, self.config):
-            return self._settle(first, "denied", "the state names a run that is not this thread's", by="policy")
+            return self._settle("denied", "the state names a run that is not this thread's")
         known = self.ledger.approvals.of_proposal(first["id"])
-        if known is not None and not is_of(known, first, self.run_id):
+        if known is not None and not is_about(known, first, self.run_id):
             return self._rename(first)
         approval = known or self.opening.open(self.ledger, first, self.run_id)
         action = self.opening.action(first["action"])
         if action is None and approval.status in ("pending", "approved"):
             self.ledger.approvals.close(approval.id, by="policy", reason=NO_ACTION)
-            return self._settle(first, "denied", NO_ACTION, by="policy")
+            return self._settle("denied", NO_ACTION)
         waiting = [other for place, other in enumerate(others, 1) if self._is_open(other, ahead=place)]
         if approval.status == "pending" and action is not None:
             return self._ask(first, approval, action, waiting)
@@ -105,7 +104,7 @@ class _Visit:
         """Whether a proposal that waits behind others can be decided already; opened if policy asks about it."""
         known = self.ledger.approvals.of_proposal(proposal["id"])
         if known is not None:
-            return is_of(known, proposal, self.run_id)
+            return is_about(known, proposal, self.run_id)
         return self.opening.open_early(self.ledger, proposal, self.run_id, ahead) is not None
 
     def _ask(
@@ -203,18 +202,17 @@ class _Visit:
         if approval.status == "approved":
             why = denial(self.ledger, approval, self.opening.rules) or self.opening.over_rate(self.ledger, approval)
             if why:
-                return self._settle(proposal, "denied", why, by="policy")
+                return self._settle("denied", why)
             return Command(goto="act", update=question_over())
         if proposal["action"] == SETTLE_OUTCOME and approval.decided_by != "policy":
             effect, claim = str(proposal["args"]["effect"]), int(proposal["args"]["claim"])
             given_up = f"given up by {approval.decided_by}"
             self.ledger.effects.settle(effect, "abandoned", claim=claim, error=given_up)
-        return self._settle(proposal, _outcome_status(approval), approval.decision_reason, by=approval.decided_by)
+        return self._settle(_outcome_status(approval), approval.decision_reason, by=approval.decided_by)
 
-    def _settle(self, proposal: StoredProposal, status: OutcomeStatus, detail: str, *, by: str) -> Next:
-        outcome = make_outcome(proposal, status, detail=detail, by=by)
-        update: Update = settle_first(self.state, outcome)
-        return Command(goto="supervisor", update={**update, "messages": [outcome_message(outcome)]})
+    def _settle(self, status: OutcomeStatus, detail: str, *, by: str = "policy") -> Next:
+        """Settle the first proposal, which this is about."""
+        return Command(goto="supervisor", update=settle_first(self.state, status, by=by, detail=detail))
 
 
 def question_payload(approval: Approval, action: Action[Any], problem: str) -> dict[str, Any]:
@@ -299,19 +297,6 @@ def _age(moment: str) -> float:
         return canonical.seconds_since(moment)
     except (TypeError, ValueError):
         return 0.0
-
-
-def outcome_message(outcome: Outcome) -> ToolMessage:
-    """The answer to the proposal's tool call in the conversation."""
-    by = f" by {outcome['by']}" if outcome["by"] else ""
-    detail = f": {outcome['detail']}" if outcome["detail"] else ""
-    return ToolMessage(
-        content=f"{outcome['action']} {outcome['status']}{by}{detail}.".replace("..", "."),
-        tool_call_id=outcome["proposal"],
-        name=outcome["action"],
-        id=f"outcome-{outcome['proposal']}",
-        status="success" if outcome["status"] == "done" else "error",
-    )
 
 
 def _interrupt_id(config: RunnableConfig) -> str:

@@ -13,8 +13,18 @@ from signoff.agents.usage import NO_USAGE
 from signoff.checkpoints.canonical import check_storable, readable_text
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import TeamError
-from signoff.graphs.caller import calling_person, is_own_run, thread_of
-from signoff.graphs.state import ASKS_TO_GO_ON, CurrentRun, NodeWithConfig, Outcome, TeamState, Update, question_over
+from signoff.graphs.state import (
+    ASKS_TO_GO_ON,
+    CurrentRun,
+    NodeWithConfig,
+    Outcome,
+    TeamState,
+    Update,
+    calling_person,
+    is_own_run,
+    question_over,
+    thread_of,
+)
 from signoff.settings import load_settings
 from signoff.tools.storage.workspaces import Workspaces
 

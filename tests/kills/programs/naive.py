@@ -7,7 +7,7 @@ from payments import Bank, Payment
 
 from signoff import Ledger
 from signoff.checkpoints.process_identity import current_owner
-from signoff.graphs.state import TeamState, make_outcome, settle_first
+from signoff.graphs.state import TeamState, settle_first
 
 
 def with_naive_act(builder: Any, bank: Bank, ledger: Ledger) -> Any:
@@ -21,7 +21,7 @@ def with_naive_act(builder: Any, bank: Bank, ledger: Ledger) -> Any:
             result = bank.pay(Payment(**approval.args), "no key")
             claim = ledger.effects.claim(approval, owner=current_owner())
             ledger.effects.finish(claim.effect.key, result)
-        return Command(goto="supervisor", update=settle_first(state, make_outcome(proposal, "done", by="nobody")))
+        return Command(goto="supervisor", update=settle_first(state, "done", by="nobody"))
 
     del builder.nodes["act"]
     return builder.add_node("act", act, destinations=("gate", "supervisor"))
