@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
@@ -45,43 +46,65 @@ def build_supervisor(agents: Sequence[Agent[Any]], supervisor: Supervisor, accou
     """The supervisor node of a team."""
     route = _Route(order_agents(agents), supervisor)
 
-    @cache
-    def chooser() -> Chooser | None:
-        return Chooser(route.agents, supervisor.model, supervisor.tier) if supervisor.model is not None else None
-
     def supervise(state: TeamState) -> Command[Any]:
-        found, asked = route.next(state), chooser()
-        if not isinstance(found, Open):
-            return found
-        if asked is None:
-            return route.follow(state, choose_without(state, found))
-        payer = account.payer(state["run"]["id"], SUPERVISOR)
-        try:
-            with paying(payer):
-                chosen, used = asked.choose(state, found)
-        except BudgetExhausted as error:
-            return route.ask(state, ask_for_budget(state, error, payer, _doing(found)))
-        return route.follow(state, chosen, used)
+        asked = route.next(state)
+        if isinstance(asked, Command):
+            return asked
+        with _deciding(route, account, state, asked):
+            asked.answer = asked.model().invoke(_prompt(route.agents, state, asked.question))
+        return asked.command
 
     async def asupervise(state: TeamState) -> Command[Any]:
-        found, asked = route.next(state), chooser()
-        if not isinstance(found, Open):
-            return found
-        if asked is None:
-            return route.follow(state, choose_without(state, found))
-        payer = account.payer(state["run"]["id"], SUPERVISOR)
-        try:
-            with paying(payer):
-                chosen, used = await asked.achoose(state, found)
-        except BudgetExhausted as error:
-            return route.ask(state, ask_for_budget(state, error, payer, _doing(found)))
-        return route.follow(state, chosen, used)
+        asked = route.next(state)
+        if isinstance(asked, Command):
+            return asked
+        with _deciding(route, account, state, asked):
+            asked.answer = await asked.model().ainvoke(_prompt(route.agents, state, asked.question))
+        return asked.command
 
     def prepare() -> None:
         account.prepare()
-        _ = route.limits, chooser()
+        _ = route.limits, route.tiers
 
     return TeamNode("supervisor", supervise, asupervise, prepare)
+
+
+@dataclass
+class _Asked:
+    """What the supervisor's model is asked, its answer, and what follows from it."""
+
+    question: Open
+    tiers: Tiers
+    tier: str
+    answer: Any = None
+    command: Command[Any] = field(default_factory=Command)
+
+    def model(self) -> Runnable[Any, Any]:
+        """The model, held to the roles that may work now."""
+        allowed: Any = Literal[(*(agent.role for agent in self.question.agents), "person")]
+        form = create_model("Choice", __base__=Choice, next=(allowed, ...))
+        return self.tiers.model(self.tier).with_structured_output(form, include_raw=True, method="json_schema")
+
+
+@contextmanager
+def _deciding(route: _Route, account: Account, state: TeamState, asked: _Asked) -> Iterator[None]:
+    """Charge the model's call to the run, and take its answer, or the lack of one, for a decision."""
+    payer, question = account.payer(state["run"]["id"], SUPERVISOR), asked.question
+    try:
+        with paying(payer):
+            yield
+        asked.command = route.follow(state, *_read(question, asked.answer))
+    except BudgetExhausted as error:
+        doing = f"The supervisor was choosing who works next. {question.why}"
+        asked.command = route.ask(state, ask_for_budget(state, error, payer, doing))
+    except _NOT_FOR_A_PERSON:
+        raise
+    except ValidationError:
+        asked.command = route.follow(state, Pause(f"{question.why} {_NO_CHOICE}"))
+    except Exception as error:  # a model's client may raise anything; without an answer a person is asked
+        problem = getattr(error, "problem", error)
+        reason = f"{question.why} The supervisor's model did not answer: {problem}."
+        asked.command = route.follow(state, Pause(reason))
 
 
 class _Route:
@@ -90,17 +113,19 @@ class _Route:
     def __init__(self, agents: Sequence[Agent[Any]], supervisor: Supervisor) -> None:
         self.agents = agents
         self._supervisor = supervisor
-        self._limits: Limits | None = None
 
-    @property
+    @cached_property
     def limits(self) -> Limits:
         """Settings are read once, when the first run is routed."""
-        if self._limits is None:
-            given, settings = self._supervisor, load_settings()
-            self._limits = Limits(given.max_turns or settings.max_turns, given.max_rounds or settings.max_rounds)
-        return self._limits
+        given, settings = self._supervisor, load_settings()
+        return Limits(given.max_turns or settings.max_turns, given.max_rounds or settings.max_rounds)
 
-    def next(self, state: TeamState) -> Command[Any] | Open:
+    @cached_property
+    def tiers(self) -> Tiers | None:
+        """The models that choose among several agents, if there are any."""
+        return None if self._supervisor.model is None else tiers_of(self._supervisor.model)
+
+    def next(self, state: TeamState) -> Command[Any] | _Asked:
         """What the rules say: to the gate, to an agent, to the end; or what is left to a model."""
         if state.get("proposals"):
             return Command(goto="gate", update={"messages": _announce(state["messages"], state["proposals"][0])})
@@ -115,7 +140,9 @@ class _Route:
         if is_complete(self.agents, state["artifacts"]):
             return self._finish(state)
         found = assign(self.agents, self.limits, state)
-        return found if isinstance(found, Open) else self.follow(state, found)
+        if isinstance(found, Open) and self.tiers is not None:
+            return _Asked(found, self.tiers, self._supervisor.tier)
+        return self.follow(state, _choose_without(state, found) if isinstance(found, Open) else found)
 
     def follow(self, state: TeamState, found: Assignment | Pause, used: Usage = NO_USAGE) -> Command[Any]:
         """Put an agent to work, or ask a person."""
@@ -156,10 +183,6 @@ class _Route:
         return Command(goto=role, update=update)
 
 
-def _doing(question: Open) -> str:
-    return f"The supervisor was choosing who works next. {question.why}"
-
-
 def _announce(messages: Sequence[AnyMessage], proposal: StoredProposal) -> list[AnyMessage]:
     """The proposal as a tool call in the last message: chat clients show their approval card only there."""
     marker = f"ask-{proposal['id']}-"
@@ -182,9 +205,6 @@ _NOT_FOR_A_PERSON = (BudgetExhausted, ModelRefused, SettingsError, StoreError, T
 
 _NO_CHOICE = "The supervisor's model gave no usable decision."
 
-Chosen = tuple[Assignment | Pause, Usage]
-"""Who works next or why a person is asked, and what asking used."""
-
 
 class Choice(BaseModel):
     """The supervisor's typed decision."""
@@ -194,7 +214,7 @@ class Choice(BaseModel):
     instructions: str = Field("", max_length=1000, description="What that agent should heed in this step")
 
 
-def choose_without(state: TeamState, question: Open) -> Assignment | Pause:
+def _choose_without(state: TeamState, question: Open) -> Assignment | Pause:
     """Without a model the first of several able agents works, and a stall goes to a person."""
     if question.stalled:
         return Pause(question.why)
@@ -202,43 +222,7 @@ def choose_without(state: TeamState, question: Open) -> Assignment | Pause:
     return Assignment(agent=first, reason="First of those who can.", instructions=instructions_of(state), stronger=0)
 
 
-class Chooser:
-    """Asks the supervisor's model, from a sync or an async graph."""
-
-    def __init__(self, agents: Sequence[Agent[Any]], model: BaseChatModel | Tiers, tier: str) -> None:
-        self._agents, self._tiers, self._tier = agents, tiers_of(model), tier
-
-    def choose(self, state: TeamState, question: Open) -> Chosen:
-        """Let the model choose."""
-        try:
-            return _read(question, self._asked(question).invoke(_prompt(self._agents, state, question)))
-        except Exception as error:
-            return _unanswered(question, error)
-
-    async def achoose(self, state: TeamState, question: Open) -> Chosen:
-        """Let the model choose, without blocking the event loop."""
-        try:
-            return _read(question, await self._asked(question).ainvoke(_prompt(self._agents, state, question)))
-        except Exception as error:
-            return _unanswered(question, error)
-
-    def _asked(self, question: Open) -> Runnable[Any, Any]:
-        allowed: Any = Literal[(*(agent.role for agent in question.agents), "person")]
-        form = create_model("Choice", __base__=Choice, next=(allowed, ...))
-        model = self._tiers.model(self._tier)
-        return model.with_structured_output(form, include_raw=True, method="json_schema")
-
-
-def _unanswered(question: Open, error: Exception) -> Chosen:
-    """A model's client may raise anything; a supervisor without an answer asks a person."""
-    if isinstance(error, _NOT_FOR_A_PERSON):
-        raise error
-    if isinstance(error, ValidationError):
-        return Pause(f"{question.why} {_NO_CHOICE}"), NO_USAGE
-    return Pause(f"{question.why} The supervisor's model did not answer: {getattr(error, 'problem', error)}."), NO_USAGE
-
-
-def _read(question: Open, answer: Any) -> Chosen:
+def _read(question: Open, answer: Any) -> tuple[Assignment | Pause, Usage]:
     used, choice = call_usage(answer["raw"]), answer["parsed"]
     if not isinstance(choice, Choice) or choice.next == "person":
         reason = choice.reason if isinstance(choice, Choice) else _NO_CHOICE
