@@ -95,13 +95,7 @@ class Team:
         for agent in self.agents:
             builder.add_node(agent.role, build_step(agent, self.agents, account))
             builder.add_edge(agent.role, "supervisor")
-        opening = Opening(
-            actions=self.actions,
-            rules=self.rules,
-            rates=self.rates,
-            hours=lambda: load_settings().approval_hours,
-            confirm_seconds=lambda: load_settings().confirm_seconds,
-        )
+        opening = Opening(self.actions, self.rules, self.rates)
         builder.add_node("gate", build_gate(opening, ledger), destinations=("act", "gate", "supervisor"))
         builder.add_node(
             "act", build_act(self.actions, ledger, dry_run=self.dry_run), destinations=("gate", "supervisor")

@@ -15,6 +15,7 @@ from signoff.graphs.approval.decision import Rules
 from signoff.graphs.approval.questions import CONTROLS, SETTLE_OUTCOME, may_raise
 from signoff.graphs.policy.policy import Rate, Ruling
 from signoff.graphs.state import RAISE_BUDGET, StoredProposal
+from signoff.settings import load_settings
 from signoff.tools.action import Action
 
 Actions = Mapping[str, Action[Any]]
@@ -30,10 +31,6 @@ class Opening:
     rules: Rules
     rates: Callable[[str], Sequence[Rate]]
     """How many actions of one run may be done, for proposals of this role."""
-    hours: Callable[[], float]
-    """How long a question stays open unless policy says otherwise."""
-    confirm_seconds: Callable[[], float]
-    """How long after one question an approval that names none must be given twice."""
 
     def action(self, name: str) -> Action[Any] | None:
         """The action of this name: one of the team's, or one of its own questions; None if there is none (any more)."""
@@ -59,10 +56,10 @@ class Opening:
         return self._ask(ledger, self._question(proposal, run_id), ruling) if ruling.kind == "ask" else None
 
     def _ask(self, ledger: Ledger, question: Question, ruling: Ruling) -> Approval:
-        hours = None if question.action in CONTROLS else (self.hours() if ruling.hours is None else ruling.hours)
+        hours = load_settings().approval_hours if ruling.hours is None else ruling.hours
         return ledger.approvals.ask(
             question,
-            expires_in=None if hours is None else hours * 3600,
+            expires_in=None if question.action in CONTROLS else hours * 3600,
             authority=ruling.authority,
             why=ruling.why,
         )

@@ -57,7 +57,6 @@ class Raise(BaseModel):
 
     @property
     def by(self) -> Budget:
-        """What is added."""
         return Budget(usd=self.usd, tokens=self.tokens, steps=self.steps, seconds=self.seconds)
 
 
@@ -105,37 +104,28 @@ def describe_scope(scope: str) -> str:
             return f"everything together on {name} (UTC)"
 
 
-CONTROLS: dict[str, Action[Any]] = {
-    CONTINUE_RUN: Action(
-        name=CONTINUE_RUN,
-        description="Goes on for more agent turns.",
-        arguments=Continuation,
-        call=_nothing,
-        preview=_preview_turns,
-        risk="write",
-        idempotent=True,
-    ),
-    RAISE_BUDGET: Action(
-        name=RAISE_BUDGET,
-        description="Adds everything that its arguments name to a budget that is used up.",
-        arguments=Raise,
-        call=_nothing,
+def _control(name: str, description: str, arguments: type[BaseModel], **more: Any) -> Action[Any]:
+    """A question of the team's own; to call it again would change nothing more."""
+    return Action(
+        name=name, description=description, arguments=arguments, call=_nothing, risk="write", idempotent=True, **more
+    )
+
+
+CONTROLS = {
+    CONTINUE_RUN: _control(CONTINUE_RUN, "Goes on for more agent turns.", Continuation, preview=_preview_turns),
+    RAISE_BUDGET: _control(
+        RAISE_BUDGET,
+        "Adds everything that its arguments name to a budget that is used up.",
+        Raise,
         preview=_preview_raise,
         fixed=frozenset({"scope"}),
-        risk="write",
-        idempotent=True,
     ),
-    SETTLE_OUTCOME: Action(
-        name=SETTLE_OUTCOME,
-        description=(
-            "Approve: it happened. Edit `happened` to 'no': it did not, and is called again, unless you also edit "
-            "`retry` to false. Reject: give it up, its outcome unknown, and go on."
-        ),
-        arguments=Settlement,
-        call=_nothing,
+    SETTLE_OUTCOME: _control(
+        SETTLE_OUTCOME,
+        "Approve: it happened. Edit `happened` to 'no': it did not, and is called again, unless you also edit "
+        "`retry` to false. Reject: give it up, its outcome unknown, and go on.",
+        Settlement,
         fixed=frozenset({"effect", "claim"}),
-        risk="write",
-        idempotent=True,
     ),
 }
 
@@ -189,17 +179,14 @@ class Account:
     """None: as the settings say."""
     limits: Mapping[str, Budget] = field(default_factory=dict)
     """Budgets of single roles in one run."""
+    _payers: dict[str, Payer] = field(default_factory=dict, init=False)
+    """The payer of each role, but for the run."""
 
     @cached_property
     def budgets(self) -> dict[str, Budget]:
         """Limits by level. Settings are read once, when the first step begins."""
         found = budgets_of(load_settings())
         return found if self.run_budget is None else {**found, "run": self.run_budget}
-
-    @cached_property
-    def _payers(self) -> dict[str, Payer]:
-        """The payer of each role, but for the run."""
-        return {}
 
     def prepare(self) -> None:
         """Read the settings and open the ledger, which may block."""

@@ -9,7 +9,6 @@ from contextlib import ExitStack, suppress
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
-from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -126,11 +125,11 @@ def perform(ledger: Ledger, approval: Approval, action: Action[Any]) -> Effect:
             # Somebody was faster: RunBusy, or done. Or a call that took too long still goes on.
             return ledger.effects.claim(approval, owner=owner).effect
         effect = replace(effect, claims=claim_number)
-    with KeptClaim(ledger, effect, owner) as kept:
-        return _call(ledger, approval, action, effect, kept)
+    with ExitStack() as held:
+        return _call(ledger, approval, action, effect, HeldClaim(ledger, effect, owner, held))
 
 
-def _call(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effect, kept: KeptClaim) -> Effect:
+def _call(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effect, held: HeldClaim) -> Effect:
     key, claim = effect.key, effect.claims
     try:
         arguments = action.arguments.model_validate(approval.args)
@@ -148,7 +147,7 @@ def _call(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effec
     )
     try:
         with acting(act):
-            result = call_within(seconds, partial(action.call, arguments, key), kept.leave)
+            result = call_within(seconds, partial(action.call, arguments, key), held.leave)
     except TimeIsOver as error:
         # It may yet take effect: a read-back that does not see it now would not tell.
         return ledger.effects.lose(key, f"{action.name}: {error}", claim=claim, goes_on=True)
@@ -157,7 +156,7 @@ def _call(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effec
     except BaseException as error:
         # Whatever stopped the call, it may have taken effect before: only ActionFailed promises that it did not.
         problem = f"{action.name} ended in {type(error).__name__}: {error}"
-        lost = ledger.effects.lose(key, problem, claim=claim, goes_on=kept.is_left)
+        lost = ledger.effects.lose(key, problem, claim=claim, goes_on=held.is_left)
         if not isinstance(error, Exception):
             raise
         return _read_back(ledger, approval, action, lost) or ledger.effects.fail(key, problem, claim=claim)
@@ -195,35 +194,28 @@ def _settle_effect(ledger: Ledger, approval: Approval) -> None:
         settle(args["effect"], "failed", claim=args["claim"], error=error)
 
 
-class KeptClaim:
-    """Renews a claim until its call has ended, so that nobody calls the action while it may still take effect."""
+class HeldClaim:
+    """A claim that is renewed until its call has ended, so that nobody calls the action while it may still take effect.
 
-    def __init__(self, ledger: Ledger, effect: Effect, owner: str) -> None:
-        self._ledger, self._effect, self._owner = ledger, effect, owner
-        self._renewing = ExitStack()
+    That is at the end of `held`, or when a call that is left behind ends.
+    """
+
+    def __init__(self, ledger: Ledger, effect: Effect, owner: str, held: ExitStack) -> None:
+        self._effects, self._effect, self._owner, self._held = ledger.effects, effect, owner, held
         self.is_left = False
         """Whether the call goes on, and nobody waits for it."""
-
-    def __enter__(self) -> KeptClaim:
-        self._renewing.enter_context(self._ledger.keep_alive.renewing(self._renew, self._effect.key))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not self.is_left:
-            self._renewing.close()
+        held.enter_context(ledger.keep_alive.renewing(self._renew, effect.key))
 
     def leave(self, coming: Future[Any]) -> None:
         """Nobody waits for the call any more; what will come of it is recorded when it does."""
-        self.is_left = True
+        self.is_left, self._held = True, self._held.pop_all()
         coming.add_done_callback(self._record)
 
     def _record(self, coming: Future[Any]) -> None:
         """What came late: a person may have said something else by then, which stays."""
-        self._renewing.close()
+        self._held.close()
         key, claim, error = self._effect.key, self._effect.claims, coming.exception()
-        effects = self._ledger.effects
+        effects = self._effects
         with suppress(StoreError):  # it stays unknown; the claim runs out
             if error is None:
                 effects.finish_late(key, keepable(coming.result()), claim=claim)
@@ -235,7 +227,7 @@ class KeptClaim:
             effects.let_go(key, claim=claim)
 
     def _renew(self, key: str) -> None:
-        self._ledger.effects.renew(key, self._owner, is_left=self.is_left)
+        self._effects.renew(key, self._owner, is_left=self.is_left)
 
 
 def keepable(result: Any) -> dict[str, Any]:

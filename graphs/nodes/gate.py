@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphInterrupt
@@ -40,6 +40,7 @@ from signoff.graphs.state import (
     question_over,
     settle_first,
 )
+from signoff.settings import load_settings
 from signoff.tools.action import Action
 
 Next = Command[Literal["gate", "act", "supervisor"]]
@@ -171,7 +172,7 @@ class _Visit:
         if decision.names == "arguments" and not self.ledger.approvals.has_twin(approval, digest(decision.args)):
             return False
         settled_at, asked_again = self.state.get("settled_at", ""), self.state.get("asked_again", "")
-        seconds = self.opening.confirm_seconds()
+        seconds = load_settings().confirm_seconds
         if not settled_at or _age(settled_at) >= seconds:
             return False
         return not asked_again or _age(asked_again) < seconds / 30
@@ -307,10 +308,4 @@ def _interrupt_id(config: RunnableConfig) -> str:
 def _outcome_status(approval: Approval) -> OutcomeStatus:
     if approval.status == "rejected" and approval.decided_by == "policy":
         return "denied"
-    statuses: dict[str, OutcomeStatus] = {
-        "rejected": "rejected",
-        "answered": "answered",
-        "expired": "expired",
-        "revoked": "revoked",
-    }
-    return statuses[approval.status]
+    return cast(OutcomeStatus, approval.status)  # what is not approved is called the same

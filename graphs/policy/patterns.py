@@ -1,7 +1,7 @@
 """Patterns: what a policy says about the value of an argument.
 
 A pattern fits, does not fit, or cannot tell. It says the last by raising Undecidable, so that nothing that combines
-patterns can mistake it for either; policy takes it for a refusal.
+patterns can mistake it for either; policy takes it for a refusal. `describe` puts it in words, for an argument's name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ _KINDS = {
 
 
 def kind_of(value: Any) -> str:
-    """What a JSON value is, in words."""
     return _KINDS.get(type(value), "no JSON value")
 
 
@@ -46,7 +45,6 @@ class Below:
         return _number(value) < self.limit
 
     def describe(self, name: str) -> str:
-        """It in words."""
         return f"{name} is below {self.limit}"
 
 
@@ -64,7 +62,6 @@ class Above:
         return _number(value) > self.limit
 
     def describe(self, name: str) -> str:
-        """It in words."""
         return f"{name} is above {self.limit}"
 
 
@@ -86,7 +83,6 @@ class Between:
         return self.low <= _number(value) <= self.high
 
     def describe(self, name: str) -> str:
-        """It in words."""
         return f"{name} is from {self.low} to {self.high}"
 
 
@@ -114,7 +110,6 @@ class Glob:
         return compile_glob(self.text).accepts(text)
 
     def describe(self, name: str) -> str:
-        """It in words."""
         return f"{name} {'matches' if '*' in self.text or '?' in self.text else 'is'} {self.text!r}"
 
     def __repr__(self) -> str:
@@ -140,7 +135,6 @@ class Matches:
         return re.fullmatch(self.regex, _text(value)) is not None
 
     def describe(self, name: str) -> str:
-        """It in words."""
         return f"{name} matches the regex {self.regex!r}"
 
 
@@ -168,7 +162,6 @@ class Exactly:
         return bool((_number(value) if self.kind == "a number" else value) == self.value)
 
     def describe(self, name: str) -> str:
-        """It in words."""
         return f"{name} is {'null' if self.value is None else repr(self.value)}"
 
     def __repr__(self) -> str:
@@ -196,7 +189,6 @@ class Satisfies:
         return verdict
 
     def describe(self, name: str) -> str:
-        """It in words."""
         return f"{name} satisfies {self!r}"
 
     def __repr__(self) -> str:
@@ -228,7 +220,6 @@ class OneOf:
         return False
 
     def describe(self, name: str) -> str:
-        """It in words."""
         return f"({' or '.join(pattern.describe(name) for pattern in self.alternatives)})"
 
     def __repr__(self) -> str:
@@ -249,7 +240,6 @@ class Not:
         return not self.pattern.fits(value)
 
     def describe(self, name: str) -> str:
-        """It in words."""
         described = self.pattern.describe(name)
         return f"not {described}" if isinstance(self.pattern, OneOf) else f"not ({described})"
 

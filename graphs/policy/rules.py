@@ -108,7 +108,6 @@ class When:
         return True
 
     def describe(self) -> str:
-        """Its arguments in words."""
         return " and ".join(pattern.describe(name) for name, pattern in self.patterns)
 
     def __repr__(self) -> str:

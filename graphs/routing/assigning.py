@@ -183,7 +183,6 @@ def turn_failed(agent: str, about: str, problem: str, calls: int) -> Turn:
 
 
 def followed_by(trail: Sequence[Turn], turn: Turn) -> list[Turn]:
-    """The trail with one more turn."""
     return [*trail[1 - REMEMBERED :], turn]
 
 
