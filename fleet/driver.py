@@ -23,7 +23,7 @@ from signoff.checkpoints.process_identity import current_owner
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.errors import RunBusy, RunElsewhere, SignoffError, StoreError
 from signoff.fleet.events import Watch, look_away, read_events
-from signoff.graphs.approval.opening import first_decided
+from signoff.graphs.approval.enforcement import first_decided
 from signoff.graphs.team import Team
 from signoff.graphs.teams.catalog import rebuild_team
 from signoff.settings import Settings, load_settings

@@ -14,7 +14,7 @@ from signoff.checkpoints.ledger.budgets.model import Budget, budget_of
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.opening import configured_ledger
 from signoff.errors import TeamError
-from signoff.graphs.approval.opening import Actions, Opening
+from signoff.graphs.approval.enforcement import Actions, Enforcement
 from signoff.graphs.approval.questions import CONTROLS, Account
 from signoff.graphs.nodes.act import build_act
 from signoff.graphs.nodes.agent import build_step
@@ -95,8 +95,8 @@ class Team:
         for agent in self.agents:
             builder.add_node(agent.role, build_step(agent, self.agents, account))
             builder.add_edge(agent.role, "supervisor")
-        opening = Opening(self.actions, self.rules, self.rates)
-        builder.add_node("gate", build_gate(opening, ledger), destinations=("act", "gate", "supervisor"))
+        policy = Enforcement(self.actions, self.rules, self.rates)
+        builder.add_node("gate", build_gate(policy, ledger), destinations=("act", "gate", "supervisor"))
         builder.add_node(
             "act", build_act(self.actions, ledger, dry_run=self.dry_run), destinations=("gate", "supervisor")
         )

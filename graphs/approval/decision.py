@@ -38,23 +38,6 @@ def decide(ledger: Ledger, approval: Approval, decision: Decision, rules: Rules,
     )
 
 
-def denial(ledger: Ledger, approval: Approval, rules: Rules) -> str:
-    """Why what was approved may not be done all the same, by policy as it stands now; empty if it may.
-
-    What was edited past policy, and what was approved under a weaker policy than today's. What was called before is no
-    longer policy's to allow.
-    """
-    if approval.action in CONTROLS or ledger.effects.of_approval(approval.id) is not None:
-        return ""
-    ruling = rules(approval.proposed_by, approval.action, approval.args)
-    if ruling.kind == "deny":
-        return ruling.why
-    asked = approval.decided_by != "policy"
-    if ruling.kind == "ask" and not (asked and approval.authority.covers(ruling.authority)):
-        return f"it needs another decision now: {ruling.authority.describe()} ({ruling.why})"
-    return ""
-
-
 def _authority(approval: Approval, args: Mapping[str, Any], rules: Rules) -> Authority:
     """Who must agree to these arguments, beyond those who must agree to what was shown."""
     if approval.action in CONTROLS or args == approval.shown:

@@ -21,7 +21,7 @@ from signoff.checkpoints.ledger.effects import Effect
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.process_identity import current_owner
 from signoff.errors import ActionFailed, AlreadyDecided, RunBusy, StoreError
-from signoff.graphs.approval.opening import Actions
+from signoff.graphs.approval.enforcement import Actions
 from signoff.graphs.approval.questions import CONTROLS, SETTLE_OUTCOME, ask_outcome, describe_scope, raised_by
 from signoff.graphs.state import (
     RAISE_BUDGET,

@@ -25,8 +25,8 @@ from signoff.checkpoints.ledger.approval import Approval, Person
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import AlreadyDecided, BadAnswer, SignoffError
 from signoff.graphs.approval.answers import Decision, read_answer
-from signoff.graphs.approval.decision import decide, denial
-from signoff.graphs.approval.opening import NO_ACTION, Opening, first_decided
+from signoff.graphs.approval.decision import decide
+from signoff.graphs.approval.enforcement import NO_ACTION, Enforcement, first_decided
 from signoff.graphs.approval.questions import SETTLE_OUTCOME
 from signoff.graphs.state import (
     NodeWithConfig,
@@ -57,14 +57,14 @@ FLAGGED = (
 )
 
 
-def build_gate(opening: Opening, ledger: Callable[[], Ledger]) -> NodeWithConfig:
+def build_gate(policy: Enforcement, ledger: Callable[[], Ledger]) -> NodeWithConfig:
     """The gate node of a team."""
 
     def gate(state: TeamState, config: RunnableConfig) -> Next:
         if not state.get("proposals"):
             return Command(goto="supervisor")
         with gate_span(state["proposals"][0]["action"], state["run"]["id"]):
-            return _Visit(state, config, opening, ledger()).pass_on()
+            return _Visit(state, config, policy, ledger()).pass_on()
 
     return gate
 
@@ -75,7 +75,7 @@ class _Visit:
 
     state: TeamState
     config: RunnableConfig
-    opening: Opening
+    policy: Enforcement
     ledger: Ledger
 
     def pass_on(self) -> Next:
@@ -86,8 +86,8 @@ class _Visit:
         known = self.ledger.approvals.of_proposal(first["id"])
         if known is not None and not is_about(known, first, self.run_id):
             return self._rename(first)
-        approval = known or self.opening.open(self.ledger, first, self.run_id)
-        action = self.opening.action(first["action"])
+        approval = known or self.policy.open(self.ledger, first, self.run_id)
+        action = self.policy.action(first["action"])
         if action is None and approval.status in ("pending", "approved"):
             self.ledger.approvals.close(approval.id, by="policy", reason=NO_ACTION)
             return self._settle("denied", NO_ACTION)
@@ -106,7 +106,7 @@ class _Visit:
         known = self.ledger.approvals.of_proposal(proposal["id"])
         if known is not None:
             return is_about(known, proposal, self.run_id)
-        return self.opening.open_early(self.ledger, proposal, self.run_id, ahead) is not None
+        return self.policy.open_early(self.ledger, proposal, self.run_id, ahead) is not None
 
     def _ask(
         self, first: StoredProposal, approval: Approval, action: Action[Any], waiting: list[StoredProposal]
@@ -134,7 +134,7 @@ class _Visit:
             decision = read_answer(answer, approval, action, _interrupt_id(self.config))
             if decision.kind == "approve" and self._may_be_late(decision, approval):
                 return self._again(approval, _SAY_IT_AGAIN, asked_again=canonical.now())
-            now = decide(self.ledger, approval, decision, self.opening.rules, by=caller)
+            now = decide(self.ledger, approval, decision, self.policy.rules, by=caller)
         except AlreadyDecided:
             now = self.ledger.approvals.get(approval.id)  # what stands in the ledger wins
         except (SignoffError, OSError) as error:
@@ -201,7 +201,7 @@ class _Visit:
         """Go where the ledger's decision leads."""
         self.ledger.runs.set_status(approval.run_id, "running")
         if approval.status == "approved":
-            why = denial(self.ledger, approval, self.opening.rules) or self.opening.over_rate(self.ledger, approval)
+            why = self.policy.denial(self.ledger, approval)
             if why:
                 return self._settle("denied", why)
             return Command(goto="act", update=question_over())

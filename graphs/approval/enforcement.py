@@ -1,4 +1,4 @@
-"""Opening: what policy says of a proposal, written into the ledger as an approval that is open, allowed or denied."""
+"""Policy enforcement: what policy says of a proposal opens its approval in the ledger, and holds until it is called."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ NO_ACTION = "no agent of the team has this action"
 
 
 @dataclass(frozen=True)
-class Opening:
-    """How a team's proposals are brought before the ledger."""
+class Enforcement:
+    """A team's actions and its policy for them, as they stand now."""
 
     actions: Actions
     rules: Rules
@@ -33,7 +33,7 @@ class Opening:
     """How many actions of one run may be done, for proposals of this role."""
 
     def action(self, name: str) -> Action[Any] | None:
-        """The action of this name: one of the team's, or one of its own questions; None if there is none (any more)."""
+        """None if no agent of the team has it any more; the team's own questions are always there."""
         return CONTROLS.get(name) or self.actions.get(name)
 
     def open(self, ledger: Ledger, proposal: StoredProposal, run_id: str) -> Approval:
@@ -96,13 +96,22 @@ class Opening:
                 ruling = Ruling("ask", why=f"{rate.describe()} are allowed")
         return ruling
 
-    def over_rate(self, ledger: Ledger, approval: Approval) -> str:
-        """Why an approved action is one too many for its run; empty if it is not, or was called before."""
+    def denial(self, ledger: Ledger, approval: Approval) -> str:
+        """Why what was approved may not be done all the same, by policy as it stands now; empty if it may.
+
+        What was edited past policy, what was approved under a weaker policy than today's, and what is one too many for
+        its run. What was called before is no longer policy's to allow.
+        """
         if approval.action in CONTROLS or ledger.effects.of_approval(approval.id) is not None:
             return ""
+        ruling = self.rules(approval.proposed_by, approval.action, approval.args)
+        if ruling.kind == "deny":
+            return ruling.why
+        asked = approval.decided_by != "policy"
+        if ruling.kind == "ask" and not (asked and approval.authority.covers(ruling.authority)):
+            return f"it needs another decision now: {ruling.authority.describe()} ({ruling.why})"
         strict = [rate for rate in self.rates(approval.proposed_by) if rate.then == "deny"]
-        ruling = self._within_rates(ledger, Ruling("ask"), strict, approval.run_id, ahead=0)
-        return ruling.why
+        return self._within_rates(ledger, Ruling("ask"), strict, approval.run_id, ahead=0).why
 
     def _question(self, proposal: StoredProposal, run_id: str) -> Question:
         action = self.action(proposal["action"])
