@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from signoff.checkpoints.keep_alive import KeepAlive
 from signoff.checkpoints.ledger.approvals import Approvals
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.budgets.budgets import Budgets
@@ -16,6 +15,7 @@ from signoff.checkpoints.ledger.notifications.outbox import Notices
 from signoff.checkpoints.ledger.people import People
 from signoff.checkpoints.ledger.runs import Runs
 from signoff.checkpoints.ledger.session import Session
+from signoff.checkpoints.process_identity import KeepAlive
 
 
 class Ledger:

@@ -3,7 +3,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from signoff.checkpoints.keep_alive import KeepAlive
+from signoff.checkpoints.process_identity import KeepAlive
 from signoff.errors import DatabaseUnusable
 
 

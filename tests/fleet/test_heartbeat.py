@@ -10,8 +10,8 @@ from sqlalchemy import update
 
 from signoff import Agent, Artifact, Ledger, Run, Task, Team
 from signoff.checkpoints import canonical
-from signoff.checkpoints.keep_alive import KeepAlive
 from signoff.checkpoints.ledger.schema import runs
+from signoff.checkpoints.process_identity import KeepAlive
 from signoff.desk.cli import lists
 
 
