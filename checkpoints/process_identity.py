@@ -1,4 +1,4 @@
-"""Which process holds a run or an effect: named so that others can tell whether it still lives, and kept held meanwhile.
+"""Which process holds a run or an effect: named so that others can tell whether it lives, and kept held meanwhile.
 
 What a process holds, and its signs of life, are renewed by one thread for all of them: KeepAlive.
 """

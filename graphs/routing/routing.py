@@ -87,7 +87,6 @@ def candidates(agents: Agents, artifacts: Artifacts) -> list[Agent[Any]]:
 
 
 def is_complete(agents: Agents, artifacts: Artifacts) -> bool:
-    """Whether everything is given, up to date and accepted."""
     return all(standing == "ready" for standing in judge(agents, artifacts).values())
 
 
