@@ -241,12 +241,6 @@ def _costs(usage: Usage) -> str:
     return f"Before this step the run made {made}."
 
 
-def raised_by(args: Mapping[str, Any]) -> tuple[str, Budget]:
-    """Whose budget a person raised, and by how much."""
-    raised = Raise.model_validate(dict(args))
-    return raised.scope, raised.by
-
-
 def may_raise(scope: str, run_id: str) -> bool:
     """Whether a run may ask about this budget: its own, or one that it shares with others; the state can be edited."""
     level, _, name = scope.partition(":")

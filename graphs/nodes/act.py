@@ -22,7 +22,7 @@ from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.process_identity import current_owner
 from signoff.errors import ActionFailed, AlreadyDecided, RunBusy, StoreError
 from signoff.graphs.approval.enforcement import Actions
-from signoff.graphs.approval.questions import CONTROLS, SETTLE_OUTCOME, ask_outcome, describe_scope, raised_by
+from signoff.graphs.approval.questions import CONTROLS, SETTLE_OUTCOME, Raise, ask_outcome, describe_scope
 from signoff.graphs.state import (
     RAISE_BUDGET,
     Assignment,
@@ -90,10 +90,10 @@ def _follow_answer(ledger: Ledger, state: TeamState, approval: Approval) -> Upda
         _settle_effect(ledger, approval)
         return settle_first(state, "done", by=by)
     if approval.action == RAISE_BUDGET:
-        scope, more = raised_by(args)
-        ledger.budgets.raise_limit(scope, more, key=approval.proposal_id)
+        raised = Raise.model_validate(args)
+        ledger.budgets.raise_limit(raised.scope, raised.by, key=approval.proposal_id)
         update = settle_first(state, "done", by=by, result=args)
-        note = f"{by}: {describe_scope(scope)} may use more."
+        note = f"{by}: {describe_scope(raised.scope)} may use more."
     else:
         instructions = str(args.get("instructions", ""))
         update = {

@@ -44,7 +44,9 @@ def build_intake(
         calls_nothing = dry_run or state.get("dry_run", False) is not False  # anything unclear calls nothing
         found = _new_goal(state, messages, current)
         if found is None and current is not None and calls_nothing and not current["ended"]:
-            found = _dry_again(ledger(), current)
+            # A run that began for real and shall now call nothing is another one.
+            begun_dry = ledger().runs.get(current["id"]).dry_run
+            found = None if begun_dry else (current["goal"], current["message"])
         if found is None:
             if current is None:
                 raise TeamError('No goal. Give {"goal": "…"} or {"messages": […]} with a human message.')
@@ -112,11 +114,6 @@ def _new_goal(state: TeamState, messages: Sequence[AnyMessage], current: Current
     if said is not None and (current is None or current["ended"]):
         return read_goal(said.text), said.id or ""
     return None
-
-
-def _dry_again(ledger: Ledger, current: CurrentRun) -> tuple[str, str] | None:
-    """The goal of a run that began for real and shall now call nothing: such a run is another one."""
-    return None if ledger.runs.get(current["id"]).dry_run else (current["goal"], current["message"])
 
 
 def read_goal(goal: Any) -> str:
