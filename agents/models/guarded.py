@@ -16,13 +16,14 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackMana
 from langchain_core.language_models import BaseChatModel, LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableParallel, RunnableSequence
+from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field
 
 from signoff import concurrency
 from signoff.agents.models.call import Asked, Link, size_of, stands_in
 from signoff.agents.models.pricing import Price, price_of
+from signoff.agents.models.rebinding import rebound
 from signoff.agents.models.settings import Terms, model_name, payer_here
 from signoff.agents.models.unguarded import GUARDED
 from signoff.agents.replay.exchange import Request
@@ -110,7 +111,7 @@ class GuardedModel(BaseChatModel):
             return super().with_structured_output(schema, include_raw=include_raw)
         first = self.chain[0]
         made = first.with_structured_output(schema, include_raw=include_raw, **options)
-        return cast(Runnable[Any, Any], _rebound(made, first, self))
+        return cast(Runnable[Any, Any], rebound(made, first, self))
 
     def _generate(
         self,
@@ -223,16 +224,3 @@ def _as_chunk(message: AIMessage) -> ChatGenerationChunk:
             tool_call_chunks=calls,
         )
     )
-
-
-def _rebound(runnable: Any, model: BaseChatModel, guarded: GuardedModel) -> Any:
-    """The same runnable with the guarded model wherever it calls the model itself."""
-    if runnable is model:
-        return guarded
-    if isinstance(runnable, RunnableBinding):
-        return runnable.model_copy(update={"bound": _rebound(runnable.bound, model, guarded)})
-    if isinstance(runnable, RunnableSequence):
-        return RunnableSequence(*(_rebound(step, model, guarded) for step in runnable.steps))
-    if isinstance(runnable, RunnableParallel):
-        return RunnableParallel({name: _rebound(step, model, guarded) for name, step in runnable.steps__.items()})
-    return runnable
