@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, cast
 
@@ -34,6 +35,8 @@ WAYS: Final = ("otlp", "console", "api")
 class Span(Protocol):
     """A piece of work that is traced, or not."""
 
+    is_recording: bool
+
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -52,28 +55,18 @@ class Span(Protocol):
         """A tool returned this."""
 
 
-class _Untraced:
-    """The span of everything while traces are off."""
+class _Untraced(nullcontext["_Untraced"]):
+    """The span of everything while traces are off: it does nothing."""
 
-    def __enter__(self) -> Self:
-        return self
+    is_recording = False
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
+    def __init__(self) -> None:
+        super().__init__(self)
 
-    def note(self, **attributes: Any) -> None:
-        """Do nothing."""
-
-    def failed(self, kind: str) -> None:
-        """Do nothing."""
-
-    def answered(self, message: AIMessage, nusd: int = 0) -> None:
-        """Do nothing."""
-
-    def returned(self, result: Any) -> None:
-        """Do nothing."""
+    def note(self, **attributes: Any) -> None: ...
+    def failed(self, kind: str) -> None: ...
+    def answered(self, message: AIMessage, nusd: int = 0) -> None: ...
+    def returned(self, result: Any) -> None: ...
 
 
 _UNTRACED: Final = _Untraced()
@@ -81,6 +74,8 @@ _UNTRACED: Final = _Untraced()
 
 class _Traced:
     """A span of OpenTelemetry. One that is `current` is the parent of what begins inside."""
+
+    is_recording = True
 
     def __init__(self, tracing: _Tracing, name: str, attributes: Mapping[str, Any], *, client: bool = False) -> None:
         self._tracing, self._name, self._client = tracing, name, client

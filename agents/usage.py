@@ -51,7 +51,7 @@ def call_usage(answer: object) -> Usage:
     )
 
 
-class Tally(BaseCallbackHandler):
+class UsageCounter(BaseCallbackHandler):
     """Counts the loop's own calls when told, and those made inside of its tools as a callback handler."""
 
     raise_error = True

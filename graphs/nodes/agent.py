@@ -13,7 +13,7 @@ from langgraph.config import get_stream_writer
 
 from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Verdict
-from signoff.agents.models.unguarded import Overseer, overseen
+from signoff.agents.models.unguarded import UnguardedCalls, charging
 from signoff.agents.run_context import Payer, Say, paying
 from signoff.agents.runner import StepFailed, StepHeld, Work, ado_work, do_work
 from signoff.agents.safety.injection import find_orders
@@ -26,7 +26,7 @@ from signoff.graphs.routing.routing import order_agents, rejections, revise_plan
 from signoff.graphs.state import StoredArtifact, TeamState, Update, end_step, unheard, what_was_said
 from signoff.tools.action import Proposal
 
-_OVERSEER = Overseer()
+_UNGUARDED = UnguardedCalls()
 _WARNINGS = 20
 """On one proposal; the first ones tell enough."""
 
@@ -62,7 +62,7 @@ def build_step(agent: Agent[Any], agents: Sequence[Agent[Any]], account: Account
 def _driven(account: Account, state: TeamState, role: str, say: Say) -> Iterator[Payer]:
     """Charge what is called to the run, and give signs of life meanwhile."""
     payer = account.payer(state["run"]["id"], role, say)
-    with paying(payer), overseen(_OVERSEER), HEART.beating(payer.ledger, payer.run_id):
+    with paying(payer), charging(_UNGUARDED), HEART.beating(payer.ledger, payer.run_id):
         yield payer
 
 

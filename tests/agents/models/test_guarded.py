@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from signoff.agents.models.guarded import GuardedModel, guard
 from signoff.agents.models.openai.chat_model import Endpoint
 from signoff.agents.models.registry import load_models
-from signoff.agents.models.settings import Terms, model_name
+from signoff.agents.models.settings import CallSettings, model_name
 from signoff.agents.run_context import Payer, paying
 from signoff.checkpoints.ledger.budgets.model import Budget
 from signoff.checkpoints.ledger.ledger import Ledger
@@ -66,7 +66,7 @@ def model_at(server: ScriptedServer, kind: type[BaseChatModel] = Endpoint, name:
 
 def guarded(*models: BaseChatModel, **settings: Any) -> GuardedModel:
     said = {"prices": PRICES, "model_retries": 2, **settings}
-    return guard(*models, terms=replace(Terms.of(load_settings(**said)), first_pause=0.01))
+    return guard(*models, settings=replace(CallSettings.of(load_settings(**said)), first_pause=0.01))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 import warm
 from sqlalchemy import select
 
-from signoff.agents.models.rate_limiter import Limiter, RateLimit, Ticket, Turns, limiter_for
+from signoff.agents.models.rate_limiter import FairQueue, Limiter, RateLimit, Ticket, limiter_for
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.rate_limits import PrivateRates, Rates
 from signoff.checkpoints.ledger.schema import rates
@@ -212,7 +212,7 @@ def test_a_run_with_a_thousand_calls_does_not_hold_up_the_only_call_of_another()
 
 
 def test_shares_take_turns() -> None:
-    turns: Turns[str] = Turns()
+    turns: FairQueue[str] = FairQueue()
     for share, item in [("a", "a1"), ("a", "a2"), ("a", "a3"), ("b", "b1"), ("c", "c1"), ("b", "b2")]:
         turns.put(share, item)
     assert list(turns) == ["a1", "b1", "c1", "a2", "b2", "a3"]
