@@ -25,13 +25,20 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model
 from yarl import URL
 
 from signoff import concurrency
-from signoff.agents.models.openai.client import StreamedText, chunk_of, complete, open_stream, parsed, take_format
-from signoff.agents.models.openai.connections import Request, timeouts_of
+from signoff.agents.models.openai.client import (
+    StreamedText,
+    chunk_of,
+    complete,
+    kept_headers,
+    open_stream,
+    parsed,
+    take_format,
+)
+from signoff.agents.models.openai.connections import Request, Timeouts
 from signoff.agents.models.rebinding import rebound
 from signoff.concurrency import stream
 
 _OFFICIAL = "https://api.openai.com/v1"
-_KEPT_HEADERS = ("retry-after", "ratelimit", "x-ratelimit-", "anthropic-ratelimit-", "x-request-id")
 _SENT = frozenset(
     "temperature top_p seed n presence_penalty frequency_penalty logprobs top_logprobs logit_bias reasoning_effort "
     "verbosity prompt_cache_options service_tier store".split()
@@ -174,9 +181,9 @@ class Endpoint(BaseChatModel):
         if not self._is_plain(kwargs):
             return _only(await self._openai.agenerate([messages], stop, callbacks=[], **kwargs))
         payload = self._payload(messages, stop, kwargs)
-        asked = take_format(payload)
+        asked = take_format(payload) if "response_format" in payload else None
         completion = await complete(await _request_for(self, payload))
-        result = completion.result(self.model_name, _kept_headers(self, completion.headers))
+        result = completion.result(self.model_name, all_headers=self.include_response_headers)
         if asked is not None:
             result.generations[0].message.additional_kwargs["parsed"] = parsed(asked, completion.content)
         return result
@@ -216,10 +223,10 @@ class Endpoint(BaseChatModel):
                 yield chunk
 
     async def _chunks(self, payload: dict[str, Any]) -> AsyncGenerator[ChatGenerationChunk, None]:
-        asked, whole = take_format(payload), StreamedText()
+        asked, whole = take_format(payload) if "response_format" in payload else None, StreamedText()
         request = await _request_for(self, payload, most_idle=self.stream_chunk_timeout)
         async with open_stream(request) as answer:
-            information = _kept_headers(self, answer.headers)
+            information = kept_headers(answer.headers, everything=self.include_response_headers)
             async with aclosing(answer.chunks(self.stream_chunk_timeout)) as contents:
                 async for content in contents:
                     whole.add(content)
@@ -295,11 +302,20 @@ class Endpoint(BaseChatModel):
         return found
 
 
+def _timeouts(timeout: Any, total: float | None) -> Timeouts:
+    """What a `timeout` of `ChatOpenAI` means: seconds, a pair for connecting and reading, or an object with both."""
+    if timeout is None or isinstance(timeout, int | float):
+        return Timeouts(connect=timeout, idle=timeout, total=total)
+    if isinstance(timeout, tuple):
+        return Timeouts(connect=timeout[0], idle=timeout[1], total=total)
+    return Timeouts(connect=timeout.connect, idle=timeout.read, total=total)
+
+
 async def _request_for(model: Endpoint, payload: dict[str, Any], *, most_idle: float | None = None) -> Request:
     headers = payload.pop("extra_headers", None) or {}
     query = {**(model.default_query or {}), **(payload.pop("extra_query", None) or {})}
     extra = payload.pop("extra_body", None) or {}
-    timeouts = timeouts_of(payload.pop("timeout", model.request_timeout), model.total_timeout)
+    timeouts = _timeouts(payload.pop("timeout", model.request_timeout), model.total_timeout)
     if most_idle and (timeouts.idle is None or most_idle < timeouts.idle):
         timeouts = replace(timeouts, idle=most_idle)
     body = json.dumps({**payload, **extra}, ensure_ascii=False, separators=(",", ":"))
@@ -324,14 +340,6 @@ async def _headers(model: Endpoint) -> dict[str, str]:
     if project := os.environ.get("OPENAI_PROJECT_ID"):
         headers["OpenAI-Project"] = project
     return headers
-
-
-def _kept_headers(model: Endpoint, headers: Mapping[str, str]) -> dict[str, Any]:
-    """What the message's metadata says of the response: its headers, where there are any to keep."""
-    if model.include_response_headers:
-        return {"headers": dict(headers)}
-    kept = {name.lower(): value for name, value in headers.items() if name.lower().startswith(_KEPT_HEADERS)}
-    return {"headers": kept} if kept else {}
 
 
 def _only(result: LLMResult) -> ChatResult:

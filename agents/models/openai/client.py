@@ -24,6 +24,7 @@ from pydantic import BaseModel
 from signoff.agents.models.openai.connections import Request, fetch, open_response, translated
 from signoff.agents.models.openai.errors import dropped, interrupted, malformed, timed_out
 
+_KEPT_HEADERS = ("retry-after", "ratelimit", "x-ratelimit-", "anthropic-ratelimit-", "x-request-id")
 _LAST_BYTES_SECONDS = 0.1
 """How long to wait for the end of a stream that said it is done, so that its connection can be used again."""
 
@@ -36,10 +37,10 @@ class Completion:
     headers: Mapping[str, str]
     content: dict[str, Any]
 
-    def result(self, model: str, information: Mapping[str, Any]) -> ChatResult:
-        """The answer of this model as `ChatOpenAI` gives it, with this in the generations' information as well."""
+    def result(self, model: str, *, all_headers: bool) -> ChatResult:
+        """The answer of this model as `ChatOpenAI` gives it, with its headers, those about limits or all."""
         try:
-            return _result_of(self.content, model, information)
+            return _result_of(self.content, model, kept_headers(self.headers, everything=all_headers))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise malformed(self.request.url, 200, self.headers, "", f"It cannot be read: {error}") from error
 
@@ -121,6 +122,14 @@ class Stream:
                 await self._response.content.read()
         except (TimeoutError, aiohttp.ClientError):
             self._response.close()  # the answer is complete, only its connection is not fit for another
+
+
+def kept_headers(headers: Mapping[str, str], *, everything: bool) -> dict[str, Any]:
+    """What a message's metadata says of its response: the headers about limits or all, where there are any to keep."""
+    if everything:
+        return {"headers": dict(headers)}
+    kept = {name.lower(): value for name, value in headers.items() if name.lower().startswith(_KEPT_HEADERS)}
+    return {"headers": kept} if kept else {}
 
 
 def _problem_with(content: Any) -> str:
@@ -256,10 +265,8 @@ class ResponseFormat:
     """What the answer is read into; None leaves it as text."""
 
 
-def take_format(payload: dict[str, Any]) -> ResponseFormat | None:
+def take_format(payload: dict[str, Any]) -> ResponseFormat:
     """The format that a payload of our own asks for, which then has it as the endpoint reads it."""
-    if "response_format" not in payload:
-        return None
     wanted = payload["response_format"]
     found = ResponseFormat(wanted) if isinstance(wanted, dict) else _typed_format(wanted)
     payload["response_format"] = found.asked

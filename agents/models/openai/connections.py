@@ -38,15 +38,6 @@ class Timeouts:
     """For the whole answer, from the moment the request has its turn."""
 
 
-def timeouts_of(timeout: Any, total: float | None) -> Timeouts:
-    """What a `timeout` of `ChatOpenAI` means: seconds, a pair for connecting and reading, or an object with both."""
-    if timeout is None or isinstance(timeout, int | float):
-        return Timeouts(connect=timeout, idle=timeout, total=total)
-    if isinstance(timeout, tuple):
-        return Timeouts(connect=timeout[0], idle=timeout[1], total=total)
-    return Timeouts(connect=timeout.connect, idle=timeout.read, total=total)
-
-
 class TooLong(Exception):
     """The answer is longer than any model's: reading it would only fill the memory."""
 
