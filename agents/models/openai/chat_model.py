@@ -9,32 +9,32 @@ import os
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Self, cast
 
+import aiohttp
 import openai
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage, convert_to_openai_messages
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_openai_messages
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_openai import ChatOpenAI
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 from yarl import URL
 
 from signoff import concurrency
 from signoff.agents.models.openai.client import (
-    StreamedText,
+    as_asked,
     chunk_of,
     complete,
+    is_readable,
     kept_headers,
     open_stream,
     parsed,
-    take_format,
 )
-from signoff.agents.models.openai.connections import Request, Timeouts
+from signoff.agents.models.openai.connections import Request
 from signoff.agents.models.rebinding import rebound
 from signoff.concurrency import stream
 
@@ -181,11 +181,12 @@ class Endpoint(BaseChatModel):
         if not self._is_plain(kwargs):
             return _only(await self._openai.agenerate([messages], stop, callbacks=[], **kwargs))
         payload = self._payload(messages, stop, kwargs)
-        asked = take_format(payload) if "response_format" in payload else None
+        if wanted := payload.get("response_format"):
+            payload["response_format"] = as_asked(wanted)
         completion = await complete(await _request_for(self, payload))
         result = completion.result(self.model_name, all_headers=self.include_response_headers)
-        if asked is not None:
-            result.generations[0].message.additional_kwargs["parsed"] = parsed(asked, completion.content)
+        if wanted:
+            result.generations[0].message.additional_kwargs["parsed"] = parsed(wanted, completion.content)
         return result
 
     def _stream(
@@ -195,7 +196,7 @@ class Endpoint(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        if self._is_plain(kwargs):
+        if self._is_plain(kwargs, stream=True):
             chunks = stream(self._astream(messages, stop, **kwargs))
         else:
             parts = self._openai.stream(messages, {"callbacks": []}, stop=stop, **kwargs)
@@ -212,7 +213,7 @@ class Endpoint(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        if self._is_plain(kwargs):
+        if self._is_plain(kwargs, stream=True):
             chunks = self._chunks(self._payload(messages, stop, self._streamed(kwargs)))
         else:
             chunks = _as_chunks(self._openai.astream(messages, {"callbacks": []}, stop=stop, **kwargs))
@@ -223,35 +224,30 @@ class Endpoint(BaseChatModel):
                 yield chunk
 
     async def _chunks(self, payload: dict[str, Any]) -> AsyncGenerator[ChatGenerationChunk, None]:
-        asked, whole = take_format(payload) if "response_format" in payload else None, StreamedText()
         request = await _request_for(self, payload, most_idle=self.stream_chunk_timeout)
         async with open_stream(request) as answer:
             information = kept_headers(answer.headers, everything=self.include_response_headers)
             async with aclosing(answer.chunks(self.stream_chunk_timeout)) as contents:
                 async for content in contents:
-                    whole.add(content)
                     chunk = chunk_of(content, information)
                     if chunk is not None:
                         information = {}
                         yield chunk
-        if asked is not None:
-            found = {"parsed": parsed(asked, whole.completion)}
-            yield ChatGenerationChunk(message=AIMessageChunk(content="", additional_kwargs=found))
 
-    def _is_plain(self, options: Mapping[str, Any]) -> bool:
+    def _is_plain(self, options: Mapping[str, Any], *, stream: bool = False) -> bool:
         """Whether the call is a chat completion that asks for nothing but what is known here."""
-        extra, key, wanted = self.model_extra or {}, self.openai_api_key, options.get("response_format")
+        extra, key = self.model_extra or {}, self.openai_api_key
+        options = {**self.model_kwargs, **options}
         if any(value is not None for name, value in extra.items() if name not in _SENT):
             return False
         if self.max_retries or self.use_responses_api or self.output_version not in (None, "v0"):
             return False
         if isinstance(key, SecretStr) and key.get_secret_value().startswith("lsv2_"):
             return False  # of LangSmith's gateway
-        if not (wanted is None or isinstance(wanted, dict) or _is_model(wanted)):
+        if (wanted := options.get("response_format")) and (stream or not is_readable(wanted)):
             return False
         if self.use_responses_api is False:
             return True
-        options = {**self.model_kwargs, **options}
         tools = options.get("tools") or ()
         if not _RESPONSES_API.isdisjoint(options) or any(tool.get("type", "function") != "function" for tool in tools):
             return False
@@ -302,28 +298,21 @@ class Endpoint(BaseChatModel):
         return found
 
 
-def _timeouts(timeout: Any, total: float | None) -> Timeouts:
-    """What a `timeout` of `ChatOpenAI` means: seconds, a pair for connecting and reading, or an object with both."""
-    if timeout is None or isinstance(timeout, int | float):
-        return Timeouts(connect=timeout, idle=timeout, total=total)
-    if isinstance(timeout, tuple):
-        return Timeouts(connect=timeout[0], idle=timeout[1], total=total)
-    return Timeouts(connect=timeout.connect, idle=timeout.read, total=total)
-
-
 async def _request_for(model: Endpoint, payload: dict[str, Any], *, most_idle: float | None = None) -> Request:
     headers = payload.pop("extra_headers", None) or {}
     query = {**(model.default_query or {}), **(payload.pop("extra_query", None) or {})}
     extra = payload.pop("extra_body", None) or {}
-    timeouts = _timeouts(payload.pop("timeout", model.request_timeout), model.total_timeout)
-    if most_idle and (timeouts.idle is None or most_idle < timeouts.idle):
-        timeouts = replace(timeouts, idle=most_idle)
+    wait: Any = payload.pop("timeout", model.request_timeout)  # seconds, a pair, or an object with both
+    if wait is None or isinstance(wait, int | float):
+        wait = wait, wait
+    connect, idle = wait if isinstance(wait, tuple) else (wait.connect, wait.read)
+    idle = min((seconds for seconds in (idle, most_idle) if seconds), default=None)
     body = json.dumps({**payload, **extra}, ensure_ascii=False, separators=(",", ":"))
     return Request(
         url=_address(model.openai_api_base or _OFFICIAL, tuple((name, str(value)) for name, value in query.items())),
         headers={**await _headers(model), **(model.default_headers or {}), **headers},
         body=body.encode(errors="replace"),  # half a character, as broken files hold, is no reason to fail
-        timeouts=timeouts,
+        timeout=aiohttp.ClientTimeout(total=model.total_timeout, sock_connect=connect, sock_read=idle),
         proxy=model.openai_proxy or None,
     )
 
@@ -376,7 +365,3 @@ def _as_sent(message: BaseMessage) -> list[dict[str, Any]]:
 
 def _logprobs(chunk: ChatGenerationChunk) -> Any:
     return (chunk.generation_info or {}).get("logprobs")
-
-
-def _is_model(wanted: object) -> bool:
-    return isinstance(wanted, type) and issubclass(wanted, BaseModel)

@@ -255,33 +255,25 @@ def _usage_of(used: Mapping[str, Any], tier: str | None) -> UsageMetadata:
     )
 
 
-@dataclass(frozen=True)
-class ResponseFormat:
-    """A format for the model's answer."""
-
-    asked: dict[str, Any]
-    """As it stands in the request."""
-    type: type[BaseModel] | None = None
-    """What the answer is read into; None leaves it as text."""
+def is_readable(wanted: object) -> bool:
+    """Whether this is a `response_format` that can be asked for, and its answer read, here."""
+    return isinstance(wanted, dict) or (isinstance(wanted, type) and issubclass(wanted, BaseModel))
 
 
-def take_format(payload: dict[str, Any]) -> ResponseFormat:
-    """The format that a payload of our own asks for, which then has it as the endpoint reads it."""
-    wanted = payload["response_format"]
-    found = ResponseFormat(wanted) if isinstance(wanted, dict) else _typed_format(wanted)
-    payload["response_format"] = found.asked
-    return found
+def as_asked(wanted: type[BaseModel] | dict[str, Any]) -> dict[str, Any]:
+    """A `response_format` as the endpoint reads it."""
+    return wanted if isinstance(wanted, dict) else _schema_of(wanted)
 
 
 @lru_cache(maxsize=128)
-def _typed_format(wanted: type[BaseModel]) -> ResponseFormat:
+def _schema_of(wanted: type[BaseModel]) -> dict[str, Any]:
     function = openai.pydantic_function_tool(wanted)["function"]
     schema = {"schema": function["parameters"], "name": function["name"], "strict": True}
-    return ResponseFormat({"type": "json_schema", "json_schema": schema}, wanted)
+    return {"type": "json_schema", "json_schema": schema}
 
 
-def parsed(asked: ResponseFormat, completion: Mapping[str, Any]) -> BaseModel | None:
-    """What the model filled in; None where it refused, called a tool, or the format has no type.
+def parsed(wanted: type[BaseModel] | dict[str, Any], completion: Mapping[str, Any]) -> BaseModel | None:
+    """What the model filled in; None where it refused, called a tool, or the format has no type to read it into.
 
     openai.LengthFinishReasonError if it was cut, openai.ContentFilterFinishReasonError if it was withheld,
     pydantic.ValidationError if it does not fit.
@@ -292,40 +284,9 @@ def parsed(asked: ResponseFormat, completion: Mapping[str, Any]) -> BaseModel | 
         raise openai.LengthFinishReasonError(completion=ChatCompletion.construct(**completion))
     if finish == "content_filter":
         raise openai.ContentFilterFinishReasonError(completion=ChatCompletion.construct(**completion))
-    if asked.type is None or not message.get("content") or message.get("refusal"):
+    if isinstance(wanted, dict) or not message.get("content") or message.get("refusal"):
         return None
-    return asked.type.model_validate_json(message["content"])
-
-
-class StreamedText:
-    """The text of a streamed answer, put together as it comes."""
-
-    def __init__(self) -> None:
-        self._about: Mapping[str, Any] = {}
-        self._content: list[str] = []
-        self._refusal: list[str] = []
-        self._finish: str | None = None
-
-    def add(self, chunk: Mapping[str, Any]) -> None:
-        """The next chunk."""
-        self._about = self._about or chunk
-        for choice in chunk["choices"][:1]:
-            delta = choice["delta"] or {}
-            self._content.append(delta.get("content") or "")
-            self._refusal.append(delta.get("refusal") or "")
-            self._finish = choice.get("finish_reason") or self._finish
-
-    @property
-    def completion(self) -> dict[str, Any]:
-        """The answer in one piece, without its tool calls and usage."""
-        message = {
-            "role": "assistant",
-            "content": "".join(self._content) or None,
-            "refusal": "".join(self._refusal) or None,
-        }
-        choice = {"index": 0, "finish_reason": self._finish, "message": message}
-        about = {name: self._about.get(name) for name in ("id", "created", "model")}
-        return {**about, "object": "chat.completion", "choices": [choice]}
+    return wanted.model_validate_json(message["content"])
 
 
 async def read_events(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

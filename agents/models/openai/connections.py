@@ -26,18 +26,6 @@ MOST_CONNECTIONS: Final = 1000
 _SPARE_FILES = 256  # of those that the process may have open: databases, documents, other programs' sockets
 
 
-@dataclass(frozen=True)
-class Timeouts:
-    """How long to wait, in seconds; None is for ever."""
-
-    connect: float | None = None
-    """For a connection."""
-    idle: float | None = None
-    """For the next byte."""
-    total: float | None = None
-    """For the whole answer, from the moment the request has its turn."""
-
-
 class TooLong(Exception):
     """The answer is longer than any model's: reading it would only fill the memory."""
 
@@ -49,7 +37,8 @@ class Request:
     url: URL
     headers: Mapping[str, str]
     body: bytes
-    timeouts: Timeouts
+    timeout: aiohttp.ClientTimeout
+    """Its total runs from the moment that the request has its turn."""
     proxy: str | None = None
     """Address of a proxy; None is the one that the environment names for this address, if any."""
 
@@ -98,7 +87,7 @@ async def _sent(request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
             request.url,
             data=request.body,
             headers=request.headers,
-            timeout=_as_aiohttp(request.timeouts),
+            timeout=request.timeout,
             proxy=request.proxy or pool.proxy,
         ) as response,
     ):
@@ -115,11 +104,6 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes:
             raise TooLong(f"The answer is longer than {MOST_BYTES:,} bytes.")
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-@lru_cache(maxsize=64)
-def _as_aiohttp(timeouts: Timeouts) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=timeouts.total, sock_connect=timeouts.connect, sock_read=timeouts.idle)
 
 
 @dataclass(frozen=True)
