@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import nullcontext
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, cast
 
 from langgraph.errors import GraphBubbleUp
 
@@ -30,29 +30,6 @@ if TYPE_CHECKING:
 
 WAYS: Final = ("otlp", "console", "api")
 """Over HTTP to what `OTEL_EXPORTER_OTLP_*` names; to standard error; to the provider that the program has set up."""
-
-
-class Span(Protocol):
-    """A piece of work that is traced, or not."""
-
-    is_recording: bool
-
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def note(self, **attributes: Any) -> None:
-        """Add attributes, under `signoff.`; those that are None are left out."""
-
-    def failed(self, kind: str) -> None:
-        """It failed, in this way."""
-
-    def answered(self, message: AIMessage, nusd: int = 0) -> None:
-        """A model answered, for so many nano-dollars."""
-
-    def returned(self, result: Any) -> None:
-        """A tool returned this."""
 
 
 class _Untraced(nullcontext["_Untraced"]):
@@ -150,6 +127,10 @@ class _Traced:
         """A tool returned this."""
         if self._tracing.content:
             self._now.set_attribute("gen_ai.tool.call.result", _as_json(result))
+
+
+Span: TypeAlias = _Traced | _Untraced
+"""A piece of work that is traced, or not."""
 
 
 class _Tracing:

@@ -42,6 +42,11 @@ _GRACE: Final = 30.0
 """Seconds that a reservation outlives the time-out of its call."""
 _CHARGED: Final = frozenset({"model", "n", *NAMES_OF_MAX})
 """Options that change what a call costs."""
+_ERRORS: Final[dict[str, type[ModelRefused | ContextTooLong | ModelDeclined]]] = {
+    "refused": ModelRefused,
+    "context_overflow": ContextTooLong,
+    "content_filter": ModelDeclined,
+}
 _ABOUT_TOOLS: Final = ("tool_choice", "parallel_tool_calls", "strict")
 
 
@@ -196,17 +201,9 @@ class ChainModel:
 
     def _explained(self, failure: Failure, error: BaseException) -> BaseException:
         """What to raise for the last failure."""
-        match failure.kind:
-            case "unknown" | "cut":
-                return error
-            case "refused":
-                return ModelRefused(self.name, failure.message)
-            case "context_overflow":
-                return ContextTooLong(self.name, failure.message)
-            case "content_filter":
-                return ModelDeclined(self.name, failure.message)
-            case _:
-                return ModelUnreachable(self.name, failure.message)
+        if failure.kind in ("unknown", "cut"):
+            return error
+        return _ERRORS.get(failure.kind, ModelUnreachable)(self.name, failure.message)
 
 
 def stands_in(error: ModelError) -> bool:

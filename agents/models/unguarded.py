@@ -49,6 +49,7 @@ class UnguardedCalls(BaseCallbackHandler):
     """A callback handler for a step; calls made inside inherit it, once `charging` has begun."""
 
     raise_error = True
+    ignore_chain = ignore_agent = True
     run_inline = True
     """Guarded calls, which are nearly all, are looked at for a microsecond; a thread for that would cost more."""
 
@@ -56,16 +57,6 @@ class UnguardedCalls(BaseCallbackHandler):
         self._accounts: dict[UUID, _Account] = {}
         self._lock = threading.Lock()
         self._settings: CallSettings | None = None
-
-    @property
-    def ignore_chain(self) -> bool:
-        """Chains cost nothing."""
-        return True
-
-    @property
-    def ignore_agent(self) -> bool:
-        """Nor do agents."""
-        return True
 
     def on_chat_model_start(
         self, serialized: dict[str, Any] | None, messages: list[list[BaseMessage]], *, run_id: UUID, **more: Any
