@@ -23,14 +23,7 @@ from signoff.agents.models.settings import CallSettings, identity_of, without_ow
 from signoff.agents.run_context import Payer
 from signoff.agents.tracing import Span, call_span
 from signoff.checkpoints.ledger.budgets.model import Scope, scopes_of
-from signoff.errors import (
-    ContextTooLong,
-    ModelDeclined,
-    ModelError,
-    ModelRefused,
-    ModelUnreachable,
-    UnknownPrice,
-)
+from signoff.errors import ContextTooLong, ModelDeclined, ModelError, ModelRefused, ModelUnreachable, UnknownPrice
 
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger.budgets.budgets import Hold
