@@ -24,7 +24,7 @@ PYTHON = BIN / f"python{EXE}"
 UV = shutil.which("uv")
 
 QUESTION = "How does signoff make sure that an approved action happens only once?"
-BENCHMARKS = ("sources", "meaning", "checkpoints", "overhead", "limits", "concurrency", "sandbox")
+BENCHMARKS = ("sources", "meaning", "checkpoints", "overhead", "limits", "concurrency", "sandbox", "call_paths")
 WAITS_FOR_A_PERSON = 3  # the exit code of signoff when a run is paused: not a failure here
 CACHES = ("__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist")
 NETWORK_WORDS = ("connection", "timed out", "dns error", "from versions: none", "failed to fetch", "proxy")

@@ -1,4 +1,4 @@
-"""Who pays: what a model call needs to know of the step that it is made in. It travels as a context variable."""
+"""What a model call needs to know of the step that it is made in: who pays, and who is told. A context variable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from signoff.checkpoints.ledger.budgets.model import Budget, Scope, scopes_of
+from signoff.checkpoints.ledger.budgets.model import Budget
 from signoff.errors import SettingsError
 from signoff.settings import Settings
 
@@ -45,11 +45,6 @@ class Payer:
     say: Say = say_nothing
     cassette: Cassette | None = None
 
-    @property
-    def scopes(self) -> tuple[Scope, ...]:
-        """What a call is charged to, innermost first."""
-        return scopes_of(run_id=self.run_id, role=self.role, team=self.team, limits=dict(self.budgets))
-
 
 def budgets_of(settings: Settings) -> dict[str, Budget]:
     """The budgets in the settings, by level; SettingsError names the first that cannot be read."""
@@ -77,6 +72,5 @@ def paying(payer: Payer) -> Iterator[None]:
         _paying.reset(token)
 
 
-def current_payer() -> Payer | None:
-    """Who pays here; None outside of any step."""
-    return _paying.get()
+current_payer: Final = _paying.get
+"""Who pays here; None outside of any step."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, cast
 
 from langgraph.errors import GraphBubbleUp
 
@@ -31,49 +32,18 @@ WAYS: Final = ("otlp", "console", "api")
 """Over HTTP to what `OTEL_EXPORTER_OTLP_*` names; to standard error; to the provider that the program has set up."""
 
 
-class Span(Protocol):
-    """A piece of work that is traced, or not."""
+class _Untraced(nullcontext["_Untraced"]):
+    """The span of everything while traces are off: it does nothing."""
 
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    is_recording = False
 
-    def note(self, **attributes: Any) -> None:
-        """Add attributes, under `signoff.`; those that are None are left out."""
+    def __init__(self) -> None:
+        super().__init__(self)
 
-    def failed(self, kind: str) -> None:
-        """It failed, in this way."""
-
-    def answered(self, message: AIMessage, nusd: int = 0) -> None:
-        """A model answered, for so many nano-dollars."""
-
-    def returned(self, result: Any) -> None:
-        """A tool returned this."""
-
-
-class _Untraced:
-    """The span of everything while traces are off."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
-
-    def note(self, **attributes: Any) -> None:
-        """Do nothing."""
-
-    def failed(self, kind: str) -> None:
-        """Do nothing."""
-
-    def answered(self, message: AIMessage, nusd: int = 0) -> None:
-        """Do nothing."""
-
-    def returned(self, result: Any) -> None:
-        """Do nothing."""
+    def note(self, **attributes: Any) -> None: ...
+    def failed(self, kind: str) -> None: ...
+    def answered(self, message: AIMessage, nusd: int = 0) -> None: ...
+    def returned(self, result: Any) -> None: ...
 
 
 _UNTRACED: Final = _Untraced()
@@ -81,6 +51,8 @@ _UNTRACED: Final = _Untraced()
 
 class _Traced:
     """A span of OpenTelemetry. One that is `current` is the parent of what begins inside."""
+
+    is_recording = True
 
     def __init__(self, tracing: _Tracing, name: str, attributes: Mapping[str, Any], *, client: bool = False) -> None:
         self._tracing, self._name, self._client = tracing, name, client
@@ -155,6 +127,10 @@ class _Traced:
         """A tool returned this."""
         if self._tracing.content:
             self._now.set_attribute("gen_ai.tool.call.result", _as_json(result))
+
+
+Span: TypeAlias = _Traced | _Untraced
+"""A piece of work that is traced, or not."""
 
 
 class _Tracing:

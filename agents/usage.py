@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -28,14 +28,8 @@ NO_USAGE = Usage(calls=0, input_tokens=0, output_tokens=0, cost_usd=0.0, unprice
 
 
 def add_usage(first: Usage, second: Usage) -> Usage:
-    """The sum of both."""
-    return Usage(
-        calls=first["calls"] + second["calls"],
-        input_tokens=first["input_tokens"] + second["input_tokens"],
-        output_tokens=first["output_tokens"] + second["output_tokens"],
-        cost_usd=first["cost_usd"] + second["cost_usd"],
-        unpriced=first["unpriced"] + second["unpriced"],
-    )
+    counts: Any = {**first}
+    return cast(Usage, {name: count + second[name] for name, count in counts.items()})  # type: ignore[literal-required]
 
 
 def call_usage(answer: object) -> Usage:
@@ -51,7 +45,7 @@ def call_usage(answer: object) -> Usage:
     )
 
 
-class Tally(BaseCallbackHandler):
+class UsageCounter(BaseCallbackHandler):
     """Counts the loop's own calls when told, and those made inside of its tools as a callback handler."""
 
     raise_error = True

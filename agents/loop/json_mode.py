@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from signoff.agents.models.settings import address_of
+from signoff.agents.models.settings import identity_of
 
 Spec = Mapping[str, Any]
 """What can be called, in OpenAI's format of functions."""
@@ -166,5 +166,5 @@ def note_no_tools(model: BaseChatModel) -> None:
 
 def _name(model: BaseChatModel) -> str:
     """Endpoint and model; empty for a model within this process, which another may share its name with."""
-    address = address_of(getattr(model, "chain", (model,))[0])
-    return f"{address.endpoint} {address.model}" if address.endpoint else ""
+    identity = identity_of(getattr(model, "chain", (model,))[0])
+    return f"{identity.endpoint} {identity.model}" if identity.endpoint else ""

@@ -19,7 +19,7 @@ from signoff.agents.loop.transcript import Call, Conversation, as_text, open_ste
 from signoff.agents.models.failures import classify
 from signoff.agents.models.guarded import GuardedModel
 from signoff.agents.safety.injection import flags_of, mark
-from signoff.agents.usage import Tally, Usage
+from signoff.agents.usage import Usage, UsageCounter
 from signoff.errors import ContextTooLong, ModelDeclined, ModelRefused, StepStuck, WorkFailed
 from signoff.tools.action import Proposal
 
@@ -32,8 +32,8 @@ _LONGEST_TOKEN = 16
 class _StepModel:
     """The model of one step: which one answers, how it is asked, and what is done when a call brings no answer."""
 
-    def __init__(self, agent: Agent[Any], task: Task, conversation: Conversation, tally: Tally) -> None:
-        self.agent, self.task, self.conversation, self.tally = agent, task, conversation, tally
+    def __init__(self, agent: Agent[Any], task: Task, conversation: Conversation, counter: UsageCounter) -> None:
+        self.agent, self.task, self.conversation, self.counter = agent, task, conversation, counter
         self.flags: tuple[str, ...] = ()
         """Orders found in the artifacts that the model was shown."""
         self._shortened = 0
@@ -78,10 +78,10 @@ class _StepModel:
             except Exception as error:  # clients that parse what they get raise it when it was cut
                 if classify(error).kind != "cut":
                     raise
-                self.tally.add(None)
+                self.counter.add(None)
                 return Answer(AIMessage(""), is_cut=True)
             else:
-                self.tally.add(message)
+                self.counter.add(message)
                 return self.reader(native=native).read(message, self.conversation.answers + 1)
 
     async def _call(self, model: GuardedModel, *, native: bool) -> AIMessage:
@@ -156,12 +156,12 @@ class Loop:
     def __init__(self, agent: Agent[Any], task: Task) -> None:
         self.agent, self.task = agent, task
         self.conversation = Conversation(task.transcript)
-        self.tally = Tally(task.say)
-        self._model = _StepModel(agent, task, self.conversation, self.tally)
+        self.counter = UsageCounter(task.say)
+        self._model = _StepModel(agent, task, self.conversation, self.counter)
 
     @property
     def usage(self) -> Usage:
-        return self.tally.usage
+        return self.counter.usage
 
     @property
     def transcript(self) -> tuple[BaseMessage, ...]:
@@ -252,7 +252,7 @@ class Loop:
         """Do these calls at once and keep their results in order; then see whether the step goes in circles."""
         toolset = self._model.toolset
         done = await asyncio.gather(
-            *(do_call(call, place, toolset, self.tally) for place, call in enumerate(calls)), return_exceptions=True
+            *(do_call(call, place, toolset, self.counter) for place, call in enumerate(calls)), return_exceptions=True
         )
         turn: list[tuple[str, Mapping[str, Any], str]] = []
         ending: BaseException | None = None

@@ -21,7 +21,7 @@ from signoff.agents.replay.exchange import Request
 from signoff.agents.run_context import Say, current_payer
 from signoff.agents.safety.injection import flags_of, mark
 from signoff.agents.tracing import tool_span
-from signoff.agents.usage import Tally
+from signoff.agents.usage import UsageCounter
 from signoff.concurrency import in_thread
 from signoff.errors import (
     BudgetExhausted,
@@ -56,18 +56,18 @@ class Result:
     """What the call proposes."""
 
 
-async def do_call(call: Call, place: int, toolset: Toolset, tally: Tally) -> Result:
+async def do_call(call: Call, place: int, toolset: Toolset, counter: UsageCounter) -> Result:
     """What came of a call; `place` counts the calls of its answer from 0."""
     if call.problem:
         return Result(f"{call.name} was not called: {call.problem}. Call it again.")
     if place >= _MOST_CALLS:
         return Result(f"Not done: one answer may make {_MOST_CALLS} calls.")
     if call.name in toolset.actions:
-        return propose(call, toolset, tally.say)
+        return propose(call, toolset, counter.say)
     tool = toolset.tools.get(call.name)
     if tool is None:
         return Result(f"There is no tool {call.name[:80]!r}. There are: {toolset.names}.")
-    return await _use(tool, call, merge_configs(ensure_config(), {"callbacks": [tally]}))
+    return await _use(tool, call, merge_configs(ensure_config(), {"callbacks": [counter]}))
 
 
 def propose(call: Call, toolset: Toolset, say: Say) -> Result:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from dataclasses import dataclass
 from typing import Final
 
 _FAILURES: Final = 5
@@ -15,68 +14,62 @@ _SECONDS: Final = (2.0, 30.0)
 _POLL: Final = 0.2
 
 
-@dataclass(frozen=True)
-class Pass:
-    """Leave to make one call."""
-
-    is_probe: bool
-
-
-class Breaker:
+class CircuitBreaker:
     """Of one endpoint and model, for the whole process; used from any thread and event loop."""
 
     def __init__(self) -> None:
+        self.failures = 0
+        """In a row; none: the call may be made without `admit`, and `ended` be left out if it is answered."""
         self._lock = threading.Lock()
-        self._failures = 0
         self._seconds = _SECONDS[0]
-        self._shut_until = 0.0
+        self._open_until = 0.0
         self._probing = False
 
     @property
     def seconds_left(self) -> float:
         """How much longer the endpoint is left alone; 0 if it is not."""
         with self._lock:
-            return max(self._shut_until - time.monotonic(), 0.0) if self._failures >= _FAILURES else 0.0
+            return max(self._open_until - time.monotonic(), 0.0) if self.failures >= _FAILURES else 0.0
 
-    async def admit(self, deadline: float) -> Pass | None:
-        """Wait until a call may be made; None if that is not before the deadline, of the monotonic clock.
+    async def admit(self, deadline: float) -> bool | None:
+        """Wait until a call may be made: whether it is a probe; None if not before the deadline of the monotonic clock.
 
         While the circuit is open one call at a time goes through, as a probe. `ended` must follow.
         """
-        while (found := self._enter()) is None:
+        while (is_probe := self._enter()) is None:
             now = time.monotonic()
             if now >= deadline:
                 return None
-            await asyncio.sleep(min(max(self._shut_until - now, _POLL), deadline - now))
-        return found
+            await asyncio.sleep(min(max(self._open_until - now, _POLL), deadline - now))
+        return is_probe
 
-    def _enter(self) -> Pass | None:
+    def _enter(self) -> bool | None:
         with self._lock:
-            if self._failures < _FAILURES:
-                return Pass(is_probe=False)
-            if self._probing or time.monotonic() < self._shut_until:
+            if self.failures < _FAILURES:
+                return False
+            if self._probing or time.monotonic() < self._open_until:
                 return None
             self._probing = True
-            return Pass(is_probe=True)
+            return True
 
-    def ended(self, leave: Pass, *, answered: bool | None) -> None:
+    def ended(self, *, is_probe: bool, answered: bool | None) -> None:
         """The call ended: the endpoint answered, or it failed, or nothing was learned of it (None)."""
         with self._lock:
-            if leave.is_probe:
+            if is_probe:
                 self._probing = False
             if answered:
-                self._failures, self._seconds = 0, _SECONDS[0]
+                self.failures, self._seconds = 0, _SECONDS[0]
             elif answered is not None:
-                self._failures += 1
-                if leave.is_probe:
+                self.failures += 1
+                if is_probe:
                     self._seconds = min(self._seconds * 2, _SECONDS[1])
-                if leave.is_probe or self._failures == _FAILURES:
-                    self._shut_until = time.monotonic() + self._seconds
+                if is_probe or self.failures == _FAILURES:
+                    self._open_until = time.monotonic() + self._seconds
 
 
-_breakers: dict[str, Breaker] = {}
+_breakers: dict[str, CircuitBreaker] = {}
 
 
-def breaker_of(key: str) -> Breaker:
+def breaker_of(key: str) -> CircuitBreaker:
     """The breaker of this endpoint and model."""
-    return _breakers.setdefault(key, Breaker())
+    return _breakers.setdefault(key, CircuitBreaker())

@@ -1,9 +1,14 @@
-"""Faults: what a failed call of a model means, by name, whatever client raised it."""
+"""What a failed call of a model means, by name, whatever client raised it; and how long its answer asks to wait."""
 
 from __future__ import annotations
 
+import math
+import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from json import JSONDecodeError
 from typing import Final, Literal
 
@@ -44,11 +49,18 @@ _TOO_LONG: Final = (
     "input is too long",
     "exceed_context_size",
 )
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_EPOCH: Final = 1e9  # a number of seconds as large as this is a moment, not a duration
 _FILTERED: Final = ("content_filter", "content_policy", "content management policy", "responsible ai")
+
+_CLIENTS: Final = frozenset(
+    {"openai", "anthropic", "httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "requests", "urllib3", "google"}
+)
 
 
 @dataclass(frozen=True)
-class Fault:
+class Failure:
     """What went wrong with one call."""
 
     kind: Kind
@@ -64,13 +76,13 @@ class Fault:
         return self.kind in RETRIED
 
 
-def classify(error: BaseException) -> Fault:
+def classify(error: BaseException) -> Failure:
     """What this error means."""
     status = getattr(error, "status_code", None)
     headers = _headers(error)
     message = _message(error)
     kind = _kind(error, status if isinstance(status, int) else None, f"{message} {_code(error)}".lower())
-    return Fault(kind, message, _retry_after(headers), headers)
+    return Failure(kind, message, retry_after(headers, time.time()), headers)
 
 
 def _kind(error: BaseException, status: int | None, said: str) -> Kind:
@@ -131,11 +143,6 @@ def _is_clients(error: BaseException) -> bool:
     return any(kind.__module__.partition(".")[0] in _CLIENTS for kind in type(error).__mro__)
 
 
-_CLIENTS: Final = frozenset(
-    {"openai", "anthropic", "httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "requests", "urllib3", "google"}
-)
-
-
 def _holds(said: str, words: tuple[str, ...]) -> bool:
     return any(word in said for word in words)
 
@@ -156,18 +163,6 @@ def _headers(error: BaseException) -> dict[str, str]:
     return {str(name).lower(): str(value) for name, value in headers.items()} if headers is not None else {}
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds in `retry-after-ms` or `retry-after`; a date there is left to the limiter."""
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers[name]) * unit
-        except (KeyError, ValueError):
-            continue
-        if 0 <= seconds < float("inf"):
-            return seconds
-    return None
-
-
 def _message(error: BaseException) -> str:
     """The endpoint's own words, one line."""
     status = getattr(error, "status_code", None)
@@ -176,3 +171,54 @@ def _message(error: BaseException) -> str:
     text = said if isinstance(said, str) else str(error)
     line = (text.replace(" ssl:default", "").splitlines() or [""])[0][:300].rstrip(". ") or type(error).__name__
     return f"{status} {line}" if isinstance(status, int) and not line.startswith("Error code") else line
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds that an answer asks to be left alone for, by `retry-after-ms` or `retry-after`; None if it does not.
+
+    The names are in lower case. A moment is one of the endpoint's clock, where its answer says what that shows, else of
+    ours: `now`, in seconds since 1970.
+    """
+    milliseconds = number_in(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    said = headers.get("retry-after")
+    return seconds_in(said, clock_of(headers, now)) if said else None
+
+
+def clock_of(headers: Mapping[str, str], now: float) -> float:
+    """The moment by the endpoint's clock."""
+    sent = _moment_in(headers["date"]) if "date" in headers else None
+    return now if sent is None else sent
+
+
+def number_in(text: str | None) -> float | None:
+    """The number, if it is one that is finite and not negative."""
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def seconds_in(text: str, at: float) -> float | None:
+    """Seconds from then: of `6m0s`, `120ms`, `1.5`, a moment in RFC 3339 or as a date of HTTP, or of an epoch."""
+    if (number := number_in(text)) is not None:
+        if number >= _EPOCH * 1000:
+            number /= 1000
+        return max(0.0, number - at) if number >= _EPOCH else number
+    parts = _DURATION.findall(text)
+    if parts and "".join(amount + unit for amount, unit in parts) == text:
+        return sum(float(amount) * _UNITS[unit] for amount, unit in parts)
+    moment = _moment_in(text)
+    return None if moment is None else max(0.0, moment - at)
+
+
+def _moment_in(text: str) -> float | None:
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            moment = read(text)
+        except (ValueError, TypeError, IndexError):
+            continue
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return None

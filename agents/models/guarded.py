@@ -9,25 +9,27 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableParallel, RunnableSequence
+from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field
 
 from signoff import concurrency
-from signoff.agents.models.call import Asked, Link, size_of, stands_in
-from signoff.agents.models.pricing import Price, price_of
-from signoff.agents.models.settings import Terms, model_name, payer_here
+from signoff.agents.models.call import ChainModel, ModelRequest, stands_in
+from signoff.agents.models.pricing import size_of
+from signoff.agents.models.rebinding import rebound
+from signoff.agents.models.settings import CallSettings, model_name
 from signoff.agents.models.unguarded import GUARDED
 from signoff.agents.replay.exchange import Request
-from signoff.agents.run_context import Payer
+from signoff.agents.run_context import Payer, budgets_of, current_payer
 from signoff.agents.safety.prompt_redaction import Hidden
+from signoff.checkpoints.opening import configured_ledger
 from signoff.concurrency import stream
 from signoff.errors import ModelError
 from signoff.settings import load_settings
@@ -44,7 +46,7 @@ class GuardedModel(BaseChatModel):
 
     chain: tuple[BaseChatModel, ...] = Field(min_length=1)
     tier: str = ""
-    terms: Terms | None = None
+    settings: CallSettings | None = None
     """How models are called; None: as the settings say when it is first called."""
     dearest: BaseChatModel | None = None
     """The strongest tier's model, to tell what this tier saved."""
@@ -57,13 +59,13 @@ class GuardedModel(BaseChatModel):
     @property
     def json_actions(self) -> bool | None:
         """Whether tools are offered as JSON; None: that is to be found out."""
-        return self._terms.json_actions
+        return self._settings.json_actions
 
     @property
     def _llm_type(self) -> str:
         return GUARDED
 
-    @property
+    @cached_property
     def _identifying_params(self) -> dict[str, Any]:
         return {"model_name": self.model_name, "tier": self.tier}
 
@@ -84,17 +86,13 @@ class GuardedModel(BaseChatModel):
         return self.chain[0]._get_ls_params()
 
     @cached_property
-    def _terms(self) -> Terms:
-        return self.terms or Terms.of(load_settings())
+    def _settings(self) -> CallSettings:
+        return self.settings or CallSettings.of(load_settings())
 
     @cached_property
-    def _links(self) -> tuple[Link, ...]:
-        dearest = self._price(self.dearest) if self.dearest is not None else None
-        return tuple(Link(model, self.tier, self._terms, dearest) for model in self.chain)
-
-    def _price(self, model: BaseChatModel) -> Price | None:
-        link = Link(model, "", self._terms)
-        return price_of(link.address.model, link.address.endpoint, self._terms.prices)
+    def _models(self) -> tuple[ChainModel, ...]:
+        dearest = ChainModel(self.dearest, "", self._settings).price if self.dearest is not None else None
+        return tuple(ChainModel(model, self.tier, self._settings, dearest) for model in self.chain)
 
     def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **options: Any) -> Runnable[Any, AIMessage]:
         """The model with these tools, whichever model of the chain answers."""
@@ -110,7 +108,7 @@ class GuardedModel(BaseChatModel):
             return super().with_structured_output(schema, include_raw=include_raw)
         first = self.chain[0]
         made = first.with_structured_output(schema, include_raw=include_raw, **options)
-        return cast(Runnable[Any, Any], _rebound(made, first, self))
+        return cast(Runnable[Any, Any], rebound(made, first, self))
 
     def _generate(
         self,
@@ -130,15 +128,21 @@ class GuardedModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         del run_manager
-        payer = payer_here()
-        hidden = self._terms.shield.hide(messages)
-        asked = _ask(hidden, stop, kwargs)
+        payer = _payer()
+        hidden = self._settings.redaction.hide(messages)
+        request = _request(hidden, stop, kwargs)
 
         async def live() -> AIMessage:
-            return cast(AIMessage, [part.message async for part in self._parts(payer, asked, stream=False)][-1])
+            return cast(AIMessage, [part.message async for part in self._parts(payer, request, stream=False)][-1])
 
-        answer = await self._played(payer, asked, live)
-        return ChatResult(generations=[ChatGeneration(message=hidden.restore(answer))])
+        if payer.cassette is None:
+            answer = await live()
+        else:
+            recorded = Request.of(request.messages, request.options, self.model_name)
+            answer = cast(AIMessage, await payer.cassette.play(recorded, live))
+        if hidden.originals:
+            answer = hidden.restore(answer)
+        return ChatResult(generations=[ChatGeneration(message=answer)])
 
     async def _astream(
         self,
@@ -148,14 +152,14 @@ class GuardedModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         del run_manager
-        payer = payer_here()
-        hidden = self._terms.shield.hide(messages)
+        payer = _payer()
+        hidden = self._settings.redaction.hide(messages)
         if payer.cassette is not None or hidden.originals:
             # Private data is put back, and a cassette is played, in a whole answer only.
             result = await self._agenerate(messages, stop, **kwargs)
             yield _as_chunk(cast(AIMessage, result.generations[0].message))
             return
-        async with aclosing(self._parts(payer, _ask(hidden, stop, kwargs), stream=True)) as parts:
+        async with aclosing(self._parts(payer, _request(hidden, stop, kwargs), stream=True)) as parts:
             async for part in parts:
                 yield cast(ChatGenerationChunk, part)
 
@@ -169,13 +173,15 @@ class GuardedModel(BaseChatModel):
         del run_manager
         return stream(self._astream(messages, stop, **kwargs))
 
-    async def _parts(self, payer: Payer, asked: Asked, *, stream: bool) -> AsyncGenerator[ChatGeneration, None]:
+    async def _parts(
+        self, payer: Payer, request: ModelRequest, *, stream: bool
+    ) -> AsyncGenerator[ChatGeneration, None]:
         """The answer of the first model of the chain that gives one."""
-        last = len(self._links) - 1
-        for place, link in enumerate(self._links):
+        last = len(self._models) - 1
+        for place, model in enumerate(self._models):
             begun = False
             try:
-                async with aclosing(link.parts(payer, asked, stream=stream, alone=place == last)) as parts:
+                async with aclosing(model.parts(payer, request, stream=stream, alone=place == last)) as parts:
                     async for part in parts:
                         begun = True
                         yield part
@@ -184,28 +190,34 @@ class GuardedModel(BaseChatModel):
                 if begun or place == last or not stands_in(error):
                     raise
                 problem = getattr(error, "problem", str(error))
-                payer.say(f"{link.address.model}: {problem}; {self._links[place + 1].address.model} stands in")
-
-    async def _played(self, payer: Payer, asked: Asked, live: Any) -> AIMessage:
-        if payer.cassette is None:
-            return cast(AIMessage, await live())
-        request = Request.of(asked.messages, asked.options, self.model_name)
-        return cast(AIMessage, await payer.cassette.play(request, live))
+                payer.say(f"{model.name}: {problem}; {self._models[place + 1].name} stands in")
 
 
 def guard(
-    *chain: BaseChatModel, tier: str = "", terms: Terms | None = None, dearest: BaseChatModel | None = None
+    *chain: BaseChatModel, tier: str = "", settings: CallSettings | None = None, dearest: BaseChatModel | None = None
 ) -> GuardedModel:
     """One model, or a chain in which the later ones stand in for the first, behind the guard; guarded ones stay one."""
     if len(chain) == 1 and isinstance(chain[0], GuardedModel):
         return chain[0]
     return GuardedModel(
-        chain=chain, tier=tier, terms=terms, dearest=dearest, profile=getattr(chain[0], "profile", None)
+        chain=chain, tier=tier, settings=settings, dearest=dearest, profile=getattr(chain[0], "profile", None)
     )
 
 
-def _ask(hidden: Hidden, stop: list[str] | None, options: dict[str, Any]) -> Asked:
-    return Asked(list(hidden.messages), stop, options, size_of(hidden.messages, options))
+def _payer() -> Payer:
+    """Who pays: the step this is called in, or outside of any whoever the database in the settings belongs to."""
+    return current_payer() or _owner(load_settings().database_name)
+
+
+@lru_cache(maxsize=4)
+def _owner(_database: str) -> Payer:
+    settings = load_settings()
+    limits = budgets_of(settings)
+    return Payer(ledger=configured_ledger(settings), budgets={level: limits[level] for level in ("call", "day")})
+
+
+def _request(hidden: Hidden, stop: list[str] | None, options: dict[str, Any]) -> ModelRequest:
+    return ModelRequest(list(hidden.messages), stop, options, size_of(hidden.messages, options))
 
 
 def _as_chunk(message: AIMessage) -> ChatGenerationChunk:
@@ -223,16 +235,3 @@ def _as_chunk(message: AIMessage) -> ChatGenerationChunk:
             tool_call_chunks=calls,
         )
     )
-
-
-def _rebound(runnable: Any, model: BaseChatModel, guarded: GuardedModel) -> Any:
-    """The same runnable with the guarded model wherever it calls the model itself."""
-    if runnable is model:
-        return guarded
-    if isinstance(runnable, RunnableBinding):
-        return runnable.model_copy(update={"bound": _rebound(runnable.bound, model, guarded)})
-    if isinstance(runnable, RunnableSequence):
-        return RunnableSequence(*(_rebound(step, model, guarded) for step in runnable.steps))
-    if isinstance(runnable, RunnableParallel):
-        return RunnableParallel({name: _rebound(step, model, guarded) for name, step in runnable.steps__.items()})
-    return runnable

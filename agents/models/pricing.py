@@ -1,16 +1,26 @@
-"""Prices: what a call costs, from the settings or from genai-prices' table, in whole nano-dollars, rounded up."""
+"""What a call costs, at most and in fact: prices from the settings or from genai-prices' table.
+
+Money is counted in whole nano-dollars, rounded up.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
+from langchain_core.messages import AIMessage, BaseMessage
+from pydantic import BaseModel
+
 from signoff.agents.run_context import Payer
-from signoff.checkpoints.ledger.budgets.model import Amount, CallRecord, nano_dollars
+from signoff.checkpoints import canonical
+from signoff.checkpoints.ledger.budgets.model import Amount, CallRecord, Scope, nano_dollars
+from signoff.errors import BudgetExhausted
 from signoff.settings import DollarsPerMillion
 
 
@@ -33,7 +43,7 @@ class SetPrice:
         """Nano-dollars."""
         fresh = max(input_tokens - cached_tokens, 0)
         total = fresh * self.input + cached_tokens * self.cached + output_tokens * self.output
-        return nano_dollars(total / 1_000_000)
+        return math.ceil(total * 1000)  # a dollar for a million tokens is a thousand nano-dollars for one
 
 
 @dataclass(frozen=True)
@@ -106,10 +116,57 @@ NAMES_OF_MAX: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens
 """What providers call the bound of an answer."""
 
 
+def size_of(messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> int:
+    """Bytes of a prompt, with what surrounds each message: no tokenizer makes more tokens of a text."""
+    total = 16
+    for message in messages:
+        content = message.content if isinstance(message.content, str) else json.dumps(message.content, default=str)
+        total += 16 + len(content.encode("utf-8", "backslashreplace"))
+        if isinstance(message, AIMessage) and message.tool_calls:
+            total += len(json.dumps(message.tool_calls, default=str).encode())
+    for name in ("tools", "response_format"):
+        if name in options:
+            total += len(json.dumps(options[name], default=_as_sent).encode())
+    return total
+
+
+def _as_sent(value: object) -> object:
+    """A format as the endpoint gets it: its schema."""
+    return value.model_json_schema() if isinstance(value, type) and issubclass(value, BaseModel) else str(value)
+
+
 def worst_case(price: Price | None, *, size: int, most: int, seconds: float) -> Amount:
-    """What a call may use at most; a prompt has no more tokens than bytes, and its answer no more than `most`."""
+    """What a call may use at most: a prompt of so many bytes, and an answer of so many tokens."""
     nusd = (price or FREE).cost(input_tokens=size, output_tokens=most)
     return Amount(nusd=nusd, tokens=size + most, steps=1, ms=int(seconds * 1000))
+
+
+def fit_into(
+    scope: Scope, raised: Amount, price: Price | None, *, size: int, most: int, seconds: float
+) -> tuple[int, float]:
+    """The longest answer, in tokens, and the most seconds that the budget of one call allows; BudgetExhausted if none.
+
+    `raised` is what people added to the budget's limit.
+    """
+    limit = scope.limit
+    if limit.steps is not None and limit.steps + raised.steps < 1:
+        raise BudgetExhausted(scope.name, "steps", limit.steps, 0, 1)
+    if limit.seconds is not None and limit.seconds + raised.ms / 1000 <= 0:
+        raise BudgetExhausted(scope.name, "seconds", limit.seconds, 0, seconds)
+    if limit.seconds is not None:
+        seconds = min(seconds, limit.seconds + raised.ms / 1000)
+    least = min(most, 16)
+    while True:
+        worst = worst_case(price, size=size, most=most, seconds=seconds)
+        usd_short = limit.usd is not None and limit.amount.nusd + raised.nusd < worst.nusd
+        if not usd_short and (limit.tokens is None or limit.tokens + raised.tokens >= worst.tokens):
+            return most, seconds
+        if most // 2 < least:
+            break
+        most //= 2
+    if usd_short:
+        raise BudgetExhausted(scope.name, "usd", (limit.usd or 0) + raised.nusd / 1e9, 0, worst.nusd / 1e9)
+    raise BudgetExhausted(scope.name, "tokens", (limit.tokens or 0) + raised.tokens, 0, worst.tokens)
 
 
 _MOST_TOKENS: Final = 10**8
@@ -142,22 +199,29 @@ def make_bill(
     endpoint: str = "",
     tier: str = "",
     outcome: str,
-    usage: Mapping[str, Any],
+    told: Mapping[str, Any] | None,
     price: Price | None,
     dearest: Price | None = None,
-    assumed: Amount | None,
+    worst: Amount,
+    is_assumed: bool,
     ms: int,
 ) -> tuple[Amount, CallRecord]:
-    """What to charge, and the record of it. `usage` is LangChain's; `assumed` is charged where nobody knows it."""
+    """What to charge, and the record of it.
+
+    `told` is LangChain's usage; where that is nothing, or cannot be, `is_assumed` charges the worst case.
+    """
+    usage = credible_usage(told)
     read, written = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
     cached = (usage.get("input_token_details") or {}).get("cache_read", 0) or 0
     reasoning = (usage.get("output_token_details") or {}).get("reasoning", 0) or 0
-    if assumed is not None:
-        spent = Amount(nusd=assumed.nusd, tokens=assumed.tokens, steps=1, ms=ms)
-    else:
-        nusd = (price or FREE).cost(input_tokens=read, cached_tokens=cached, output_tokens=written)
-        spent = Amount(nusd=nusd, tokens=read + written, steps=1, ms=ms)
-    dear = 0 if dearest is None else dearest.cost(input_tokens=read, cached_tokens=cached, output_tokens=written)
+    nusd, tokens, dear = 0, 0, 0
+    if is_assumed := is_assumed and not usage:
+        nusd, tokens = worst.nusd, worst.tokens
+    elif usage:
+        used = {"input_tokens": read, "cached_tokens": cached, "output_tokens": written}
+        nusd, tokens = (price or FREE).cost(**used), read + written
+        dear = 0 if dearest is None else dearest.cost(**used)
+    at = canonical.now()
     record = CallRecord(
         run_id=payer.run_id,
         team=payer.team,
@@ -170,9 +234,11 @@ def make_bill(
         cached_tokens=cached,
         output_tokens=written,
         reasoning_tokens=reasoning,
-        nusd=spent.nusd,
-        dearest_nusd=0 if assumed is not None else dear,
-        assumed=assumed is not None,
+        nusd=nusd,
+        dearest_nusd=dear,
+        assumed=is_assumed,
         ms=ms,
+        at=at,
+        day=at[:10],
     )
-    return spent, record
+    return Amount(nusd=nusd, tokens=tokens, steps=1, ms=ms), record

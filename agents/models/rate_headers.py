@@ -6,16 +6,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final
 
+from signoff.agents.models.failures import clock_of, number_in, retry_after, seconds_in
 from signoff.checkpoints.ledger.rate_limits import Kind
 
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _PARAMETER: Final = re.compile(r"([a-z]+)\s*=\s*(\d+(?:\.\d+)?)")
-_EPOCH: Final = 1e9  # a number of seconds as large as this is a moment, not a duration
 
 
 @dataclass(frozen=True)
@@ -51,16 +47,15 @@ def read_headers(headers: Mapping[str, str], now: float) -> Reading:
     known = {name: value.strip() for name, value in ((n.lower(), v) for n, v in headers.items()) if _matters(name)}
     if not known.keys() - {"date"}:
         return Reading({})
-    sent = _moment(known["date"]) if "date" in known else None
-    at = now if sent is None else sent  # the endpoint's clock, where its answer says what that shows
+    at = clock_of(known, now)
     levels: dict[Kind, Level] = {}
     for kind, (limit, remaining, reset) in _FAMILIES:
-        level = _level(known.get(limit, ""), known.get(remaining, ""), known.get(reset, ""), at)
-        if level is not None and kind not in levels:
-            levels[kind] = level
+        if kind not in levels and limit in known:
+            level = _level(known[limit], known.get(remaining, ""), known.get(reset, ""), at)
+            levels |= {} if level is None else {kind: level}
     if "requests" not in levels and (level := _ietf(known)) is not None:
         levels["requests"] = level
-    return Reading(levels, _retry_after(known, at))
+    return Reading(levels, retry_after(known, now))
 
 
 def _matters(name: str) -> bool:
@@ -85,11 +80,11 @@ _FAMILIES: Final[tuple[tuple[Kind, tuple[str, str, str]], ...]] = (
 def _level(limit: str, remaining: str, reset: str, at: float) -> Level | None:
     """A level of three headers; of several values of the limit, as the IETF once had them, the first counts."""
     first, _, policy = limit.partition(",")
-    allowed = _number(first)
+    allowed = number_in(first)
     if not allowed or allowed < 1:
         return None
     window = _parameters(policy).get("w")
-    return Level(allowed, _number(remaining), _bounded(_seconds(reset, at)), _number(window) or None)
+    return Level(allowed, number_in(remaining), _bounded(seconds_in(reset, at)), number_in(window) or None)
 
 
 def _ietf(known: Mapping[str, str]) -> Level | None:
@@ -97,13 +92,13 @@ def _ietf(known: Mapping[str, str]) -> Level | None:
     said = _parameters(known.get("ratelimit", ""))
     policy = known.get("ratelimit-policy", "").partition(",")[0]
     promised = _parameters(policy)
-    first = _number(policy.partition(";")[0])
-    allowed = _number(said.get("limit") or promised.get("q"))
+    first = number_in(policy.partition(";")[0])
+    allowed = number_in(said.get("limit") or promised.get("q"))
     allowed = first if allowed is None else allowed
     if not allowed or allowed < 1:
         return None
     remaining, reset = said.get("remaining") or said.get("r"), said.get("reset") or said.get("t")
-    return Level(allowed, _number(remaining), _bounded(_number(reset)), _number(promised.get("w")) or None)
+    return Level(allowed, number_in(remaining), _bounded(number_in(reset)), number_in(promised.get("w")) or None)
 
 
 def _bounded(reset: float | None) -> float | None:
@@ -111,52 +106,16 @@ def _bounded(reset: float | None) -> float | None:
     return None if reset is None else min(reset, 86_400.0)
 
 
-def _retry_after(known: Mapping[str, str], at: float) -> float | None:
-    milliseconds = _number(known.get("retry-after-ms"))
-    return _seconds(known.get("retry-after", ""), at) if milliseconds is None else milliseconds / 1000
-
-
 def _parameters(text: str) -> dict[str, str]:
     return dict(_PARAMETER.findall(text.lower()))
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
-
-
-def _seconds(text: str, at: float) -> float | None:
-    """Seconds from now: of `6m0s`, `120ms`, `1.5`, a moment in RFC 3339 or as a date of HTTP, or of an epoch."""
-    if (number := _number(text)) is not None:
-        if number >= _EPOCH * 1000:
-            number /= 1000
-        return max(0.0, number - at) if number >= _EPOCH else number
-    parts = _DURATION.findall(text)
-    if parts and "".join(amount + unit for amount, unit in parts) == text:
-        return sum(float(amount) * _UNITS[unit] for amount, unit in parts)
-    moment = _moment(text)
-    return None if moment is None else max(0.0, moment - at)
-
-
-def _moment(text: str) -> float | None:
-    for read in (datetime.fromisoformat, parsedate_to_datetime):
-        try:
-            moment = read(text)
-        except (ValueError, TypeError, IndexError):
-            continue
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    return None
 
 
 _WINDOWS: Final = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 3600.0, 86_400.0)
 """Seconds of the windows that limits are for."""
 
 
-class Gauge:
-    """Never trusts one answer for the pace, and never sends more than the last one said would be taken."""
+class RemainingQuota:
+    """What remains by the answers: not one alone is trusted for the pace, no more is sent than the last would take."""
 
     def __init__(self) -> None:
         self._counted, self._most, self._until = -1.0, math.inf, -math.inf

@@ -2,7 +2,8 @@
 
 Nothing is known of an endpoint at first: a call goes alone, then three times as many with every round of answers, until
 an answer names a limit, or one is refused, or so many went at once that there is none to speak of. From then on calls
-without a limit start at once; with one they start at moments of the key's timeline (ledger.rate_limits).
+without a limit start at once; with one they start at moments of the key's timeline (ledger.rate_limits). All of it is
+decided under one lock, and so stands in one file.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-from signoff.agents.models.rate_headers import Gauge, Reading, read_headers, window_of
+from signoff.agents.models.rate_headers import Reading, RemainingQuota, read_headers, window_of
 from signoff.checkpoints.ledger.rate_limits import (
     KINDS,
     LEAD,
@@ -51,16 +53,66 @@ _LATE: Final = 2.5  # calls that may be late and go at once, whatever remains
 _LONGEST_PAUSE: Final = 3600.0
 
 
+T = TypeVar("T")
+
+
+class FairQueue(Generic[T]):
+    """Waiting items, by share: one of each share in turn, first come first served within a share."""
+
+    def __init__(self) -> None:
+        self._lines: OrderedDict[str, deque[T]] = OrderedDict()
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[T]:
+        """The items in the order they would be taken."""
+        rounds = zip_longest(*self._lines.values(), fillvalue=None)
+        return (item for together in rounds for item in together if item is not None)
+
+    def peek(self) -> T | None:
+        """The item that would be taken next; None if none waits."""
+        return next(iter(self._lines.values()))[0] if self._lines else None
+
+    def put(self, share: str, item: T) -> None:
+        """Let an item wait."""
+        self._lines.setdefault(share, deque()).append(item)
+        self._length += 1
+
+    def take(self) -> T:
+        """The next item; its share is last in line from now on. IndexError if none waits."""
+        if not self._lines:
+            raise IndexError("nothing waits")
+        share, line = next(iter(self._lines.items()))
+        item = line.popleft()
+        self._length -= 1
+        if line:
+            self._lines.move_to_end(share)
+        else:
+            del self._lines[share]
+        return item
+
+    def remove(self, share: str, item: T) -> bool:
+        """Take an item out of the line; False if it does not wait."""
+        line = self._lines.get(share)
+        if line is None or item not in line:
+            return False
+        line.remove(item)
+        self._length -= 1
+        if not line:
+            del self._lines[share]
+        return True
+
+
 class Ticket:
     """Leave to send one call; tell what became of it by exactly one of its methods, from any thread."""
 
     def __init__(self, limiter: Limiter, weight: float, sent: float, totals: Mapping[Kind, float]) -> None:
         self._limiter, self._is_open = limiter, True
-        self.weight, self.sent, self.totals = weight, sent, totals
-
-    def sending(self) -> None:
-        """It is sent only now: say so if something took time after the ticket came."""
-        self.sent = time.monotonic()
+        self.weight, self.totals = weight, totals
+        self.sent = sent
+        """To be set again if something took time after the ticket came."""
 
     def answered(self, headers: Mapping[str, str], tokens_used: int) -> None:
         """It was answered; these are the headers, and the tokens it really used."""
@@ -96,12 +148,14 @@ class _Waiter:
     def __init__(self, weight: float) -> None:
         self.weight = weight
         self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[None] = self.loop.create_future()
+        self.future: asyncio.Future[None] | None = None
         self.ticket: Ticket | None = None
         self.slot: _Slot | None = None
 
     def wake(self, error: SignoffError | None = None) -> bool:
-        """End its wait; False if its event loop is gone."""
+        """End its wait, if it has begun to; False if its event loop is gone."""
+        if self.future is None:
+            return True
         try:
             self.loop.call_soon_threadsafe(self._finish, error)
         except RuntimeError:  # the loop is closed
@@ -109,7 +163,7 @@ class _Waiter:
         return True
 
     def _finish(self, error: SignoffError | None) -> None:
-        if self.future.done():
+        if self.future is None or self.future.done():
             return
         if error is None:
             self.future.set_result(None)
@@ -126,17 +180,19 @@ class Limiter:
     def __init__(self, store: RateStore, key: str, limit: RateLimit | None = None) -> None:
         self._store, self._key, self._told = store, key, limit or RateLimit()
         self._lock = threading.Condition()
-        self._queue: Turns[_Waiter] = Turns()
+        self._queue: FairQueue[_Waiter] = FairQueue()
         self._slots: deque[_Slot] = deque()
-        self._state, self._ahead, self._seen_at = RateState(), 0.0, -math.inf
+        self._know(RateState())
+        self._ahead, self._seen_at = 0.0, -math.inf
         self._window, self._in_flight, self._refusals = 1.0, 0, 0
         self._totals: dict[Kind, float] = dict.fromkeys(KINDS, 0.0)
-        self._gauges = {kind: Gauge() for kind in KINDS}
+        self._quotas = {kind: RemainingQuota() for kind in KINDS}
+        self._quota_until = -math.inf
         self._recent: deque[float] = deque()
         self._news: list[News] = []
         self._owed, self._idle_at = 0.0, time.monotonic()
-        self._has_clerk = self._has_errand = False
-        self._errand_takes = 0.0
+        self._is_watched = self._is_asking = False
+        self._asking_takes = 0.0
 
     async def admit(self, weight: float = 0, *, share: str = "") -> Ticket:
         """Wait until a call of so many tokens may be sent; calls of several shares take turns.
@@ -147,8 +203,9 @@ class Limiter:
         with self._lock:
             self._queue.put(share, waiter)
             self._pump()
-        if waiter.ticket is not None:
-            return waiter.ticket
+            if waiter.ticket is not None:
+                return waiter.ticket
+            waiter.future = waiter.loop.create_future()
         try:
             await waiter.future
         except BaseException:
@@ -168,7 +225,8 @@ class Limiter:
             while self._recent[0] < now - 1:
                 self._recent.popleft()
             for kind, level in reading.levels.items():
-                self._gauges[kind].hear(level, ticket.sent, ticket.totals[kind])
+                self._quotas[kind].hear(level, ticket.sent, ticket.totals[kind])
+                self._quota_until = max(self._quota_until, ticket.sent + (level.reset or 0.0))
                 flow, window = self._state.flow(kind), window_of(level)
                 if flow.limit != level.limit or flow.window < window:
                     self._learn(hear(kind, level.limit, window), now)
@@ -202,13 +260,12 @@ class Limiter:
 
     # -- all below: with the lock held
 
-    @property
-    def _is_paced(self) -> bool:
-        return self._state.is_paced(self._told)
+    def _know(self, state: RateState) -> None:
+        self._state, self._is_paced = state, state.is_paced(self._told)
 
     def _learn(self, news: News, now: float) -> None:
         """Know it at once, and have it written down for the others."""
-        self._state = news(self._state, now + self._ahead)
+        self._know(news(self._state, now + self._ahead))
         self._news.append(news)
 
     def _pump(self) -> None:
@@ -218,11 +275,11 @@ class Limiter:
             self._start(self._queue.take(), now)
         if not self._queue:
             self._idle_at = now
-        if self._has_clerk:
+        if self._is_watched:
             self._lock.notify_all()
-        elif self._queue or self._errand_at(now) <= now:
-            self._has_clerk = True
-            threading.Thread(target=self._look_after, name="signoff-rates", daemon=True).start()
+        elif self._queue or self._ask_at(now) <= now:
+            self._is_watched = True
+            threading.Thread(target=self._watch, name="signoff-rates", daemon=True).start()
 
     def _next(self, now: float) -> float | None:
         """When the next call may start; None while that depends on an answer or on the ledger."""
@@ -240,26 +297,20 @@ class Limiter:
 
     def _drop_missed(self, now: float) -> None:
         """Give up moments that are long gone: what is made up for must fit into the lead, or into what remains."""
-        paces, windows = list[float](), list[float]()
-        for kind in KINDS:
-            flow = self._state.flow(kind)
-            pace = flow.pace(self._told.of(kind))
-            if pace is not None:
-                paces.append(pace)
-                windows.append(flow.window if flow.limit else 60.0)
-        least = now - max(_LATE / min(paces), LEAD * min(windows))
-        most = now - max(_LATE / min(paces), min(windows) / 4)
+        least, most = _oldest_starts(self._state, self._told, now)
         requests = self._state.requests.pace(self._told.requests_per_minute) or 0.0
         while self._slots and (start := self._slots[0].start) < least:
-            if start > most and self._gauges["requests"].has_spare(self._totals["requests"], requests, now):
+            if start > most and self._quotas["requests"].has_spare(self._totals["requests"], requests, now):
                 return
             self._slots.popleft()
 
     def _blocked_until(self, now: float) -> float | None:
+        if now >= self._quota_until:
+            return None
         following = self._queue.peek()
         weight = following.weight if following is not None else 0.0
         wanted: dict[Kind, float] = {"requests": 1.0, "tokens": weight}
-        moments = [self._gauges[kind].blocked_until(self._totals[kind], wanted[kind], now) for kind in KINDS]
+        moments = [self._quotas[kind].blocked_until(self._totals[kind], wanted[kind], now) for kind in KINDS]
         return max((moment for moment in moments if moment is not None), default=None)
 
     def _start(self, waiter: _Waiter, now: float) -> None:
@@ -274,7 +325,7 @@ class Limiter:
         if not waiter.wake():
             self._in_flight -= 1
 
-    def _errand_at(self, now: float) -> float:
+    def _ask_at(self, now: float) -> float:
         """When the ledger must be asked next."""
         if self._news or (self._queue and self._seen_at == -math.inf):
             return now
@@ -282,32 +333,32 @@ class Limiter:
             return self._seen_at + _NEWER if self._queue or self._in_flight else math.inf
         if len(self._queue) <= len(self._slots) or self._blocked_until(now) is not None:
             return math.inf
-        return self._slots[-1].start - _AHEAD - 1.5 * self._errand_takes if self._slots else now
+        return self._slots[-1].start - _AHEAD - 1.5 * self._asking_takes if self._slots else now
 
-    def _look_after(self) -> None:
-        """The clerk: wait for the next moment, or for news, until nothing waits."""
+    def _watch(self) -> None:
+        """Wait for the next moment, or for news, until nothing waits."""
         with self._lock:
             while True:
                 now = time.monotonic()
                 start_at = self._next(now) if self._queue else None  # first: it may give up moments, and need others
-                errand_at = math.inf if self._has_errand else self._errand_at(now)
-                if errand_at <= now:
-                    self._has_errand = True
-                    threading.Thread(target=self._run_errand, name="signoff-ledger", daemon=True).start()
-                    errand_at = math.inf
-                if not self._queue and not self._has_errand:
-                    self._has_clerk = False
+                ask_at = math.inf if self._is_asking else self._ask_at(now)
+                if ask_at <= now:
+                    self._is_asking = True
+                    threading.Thread(target=self._ask_ledger, name="signoff-ledger", daemon=True).start()
+                    ask_at = math.inf
+                if not self._queue and not self._is_asking:
+                    self._is_watched = False
                     return
-                until = min(errand_at, math.inf if start_at is None else start_at)
+                until = min(ask_at, math.inf if start_at is None else start_at)
                 self._lock.wait(None if until == math.inf else min(max(0.0, until - time.monotonic()), _LONGEST_PAUSE))
                 self._pump()
 
-    def _run_errand(self) -> None:
+    def _ask_ledger(self) -> None:
         """Ask the ledger: tell the news, take the next moments, hear what others told."""
         began = time.monotonic()
         with self._lock:
             news, weights = self._gather(began)
-            span = SPAN + self._errand_takes
+            span = SPAN + self._asking_takes
         try:
             if news or weights:
                 state, now, starts = self._store.change(
@@ -317,15 +368,15 @@ class Limiter:
                 (state, now), starts = self._store.read(self._key), ()
         except SignoffError as error:
             with self._lock:
-                self._has_errand = False
+                self._is_asking = False
                 while self._queue:
                     self._queue.take().wake(error)
                 self._lock.notify_all()
             return
         with self._lock:
-            self._has_errand = False
+            self._is_asking = False
             took = min(time.monotonic() - began, 1.0)
-            self._errand_takes = max(took, 0.8 * self._errand_takes + 0.2 * took)
+            self._asking_takes = max(took, 0.8 * self._asking_takes + 0.2 * took)
             self._see(state, now, starts, weights)
             self._pump()
 
@@ -340,10 +391,10 @@ class Limiter:
         for kind in KINDS:
             flow = self._state.flow(kind)
             pace = flow.pace(self._told.of(kind))
-            if pace and flow.limit and self._gauges[kind].is_roomy(pace, flow.window, now, self._idle_at):
+            if pace and flow.limit and self._quotas[kind].is_roomy(pace, flow.window, now, self._idle_at):
                 news.append(find_room(kind, self._told))
         pace = self._state.requests.pace(self._told.requests_per_minute) or math.inf
-        most = len(self._slots) + max(1, math.ceil(min(pace * (SPAN + self._errand_takes), 1000.0)))
+        most = len(self._slots) + max(1, math.ceil(min(pace * (SPAN + self._asking_takes), 1000.0)))
         weights = [waiter.weight for waiter, _ in zip(self._queue, range(most), strict=False)]
         return news, weights[len(self._slots) :]
 
@@ -351,9 +402,9 @@ class Limiter:
         """Take in what the ledger said."""
         here = time.monotonic()
         self._ahead, self._seen_at = now - here, here
-        self._state = state
         for news in self._news:
-            self._state = news(self._state, now)
+            state = news(state, now)
+        self._know(state)
         if self._state.is_open:
             self._window = math.inf
         self._slots.extend(_Slot(start - self._ahead, weight) for start, weight in zip(starts, weights, strict=False))
@@ -382,6 +433,19 @@ def limiter_for(ledger: Ledger | None, key: str, limit: RateLimit | None = None)
         return known[name]
 
 
+def _oldest_starts(state: RateState, told: RateLimit, now: float) -> tuple[float, float]:
+    """The oldest moments at which a call that missed its own may start: in any case, and where much remains."""
+    paces, windows = list[float](), list[float]()
+    for kind in KINDS:
+        flow = state.flow(kind)
+        pace = flow.pace(told.of(kind))
+        if pace is not None:
+            paces.append(pace)
+            windows.append(flow.window if flow.limit else 60.0)
+    late = _LATE / min(paces)
+    return now - max(late, LEAD * min(windows)), now - max(late, min(windows) / 4)
+
+
 def _apply(
     state: RateState, now: float, news: list[News], weights: list[float], told: RateLimit, span: float
 ) -> tuple[RateState, tuple[float, ...]]:
@@ -395,62 +459,3 @@ _making = threading.Lock()
 _limiters: WeakKeyDictionary[Ledger, _Known] = WeakKeyDictionary()
 _private: _Known = {}
 _private_rates = PrivateRates()
-
-
-T = TypeVar("T")
-
-
-class Turns(Generic[T]):
-    """Waiting items, by share: one of each share in turn, first come first served within a share."""
-
-    def __init__(self) -> None:
-        self._lines: OrderedDict[str, deque[T]] = OrderedDict()
-        self._length = 0
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __iter__(self) -> Iterator[T]:
-        """The items in the order they would be taken."""
-        lines = [iter(line) for line in self._lines.values()]
-        while lines:
-            going = []
-            for line in lines:
-                for item in line:
-                    yield item
-                    going.append(line)
-                    break
-            lines = going
-
-    def peek(self) -> T | None:
-        """The item that would be taken next; None if none waits."""
-        return next(iter(self._lines.values()))[0] if self._lines else None
-
-    def put(self, share: str, item: T) -> None:
-        """Let an item wait."""
-        self._lines.setdefault(share, deque()).append(item)
-        self._length += 1
-
-    def take(self) -> T:
-        """The next item; its share is last in line from now on. IndexError if none waits."""
-        if not self._lines:
-            raise IndexError("nothing waits")
-        share, line = next(iter(self._lines.items()))
-        item = line.popleft()
-        self._length -= 1
-        if line:
-            self._lines.move_to_end(share)
-        else:
-            del self._lines[share]
-        return item
-
-    def remove(self, share: str, item: T) -> bool:
-        """Take an item out of the line; False if it does not wait."""
-        line = self._lines.get(share)
-        if line is None or item not in line:
-            return False
-        line.remove(item)
-        self._length -= 1
-        if not line:
-            del self._lines[share]
-        return True

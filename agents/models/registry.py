@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from signoff.agents.models.failures import classify
 from signoff.agents.models.guarded import guard
-from signoff.agents.models.settings import Terms
+from signoff.agents.models.settings import CallSettings
 from signoff.errors import ModelRefused, ModelUnreachable, SettingsError, UnknownModel
 from signoff.settings import Settings
 
@@ -40,11 +40,11 @@ def load_models(settings: Settings, model: str | None = None) -> Tiers | None:
     if model is None and settings.tiers:
         return _tiers(settings)
     chat = load_model(model or choose_model(settings), settings)
-    return None if chat is None else Tiers({"": guard(chat, terms=Terms.of(settings))})
+    return None if chat is None else Tiers({"": guard(chat, settings=CallSettings.of(settings))})
 
 
 def _tiers(settings: Settings) -> Tiers:
-    terms = Terms.of(settings)
+    how = CallSettings.of(settings)
     chains = {
         tier: [load_model(name, settings) for name in ([names] if isinstance(names, str) else names)]
         for tier, names in settings.tiers.items()
@@ -55,7 +55,7 @@ def _tiers(settings: Settings) -> Tiers:
     strongest = chains[list(chains)[-1]][0]
     return Tiers(
         {
-            tier: guard(*[model for model in chain if model is not None], tier=tier, terms=terms, dearest=strongest)
+            tier: guard(*[model for model in chain if model is not None], tier=tier, settings=how, dearest=strongest)
             for tier, chain in chains.items()
         }
     )
@@ -114,9 +114,9 @@ def _first_served(settings: Settings) -> str:
         try:
             served = client.models.list().data
         except openai.OpenAIError as error:
-            fault = classify(error)
-            told = ModelRefused if fault.kind == "refused" else ModelUnreachable
-            raise told("openai", fault.message) from error
+            failure = classify(error)
+            told = ModelRefused if failure.kind == "refused" else ModelUnreachable
+            raise told("openai", failure.message) from error
     if not served:
         raise UnknownModel("openai", f"{settings.base_url} offers no model")
     return served[0].id
@@ -131,8 +131,6 @@ class Tiers:
     @classmethod
     def of(cls, model: BaseChatModel) -> Tiers:
         """One model for whatever tier is asked for, guarded."""
-        from signoff.agents.models.guarded import guard
-
         return cls({"": guard(model)})
 
     def model(self, tier: str, stronger: int = 0) -> GuardedModel:

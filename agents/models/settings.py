@@ -1,10 +1,10 @@
-"""Terms: how models are called, as the settings say it; and who pays for a call that no step makes."""
+"""How models are called, as the settings say it; and which model a chat model calls, where, and with whose key."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,16 +12,14 @@ from urllib.parse import urlsplit
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
-from signoff.agents.run_context import Payer, budgets_of, current_payer
 from signoff.agents.safety.prompt_redaction import PromptRedaction
 from signoff.checkpoints.ledger.rate_limits import RateLimit
-from signoff.checkpoints.opening import configured_ledger
 from signoff.errors import SettingsError
-from signoff.settings import DollarsPerMillion, Settings, load_settings
+from signoff.settings import DollarsPerMillion, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
+class CallSettings:
     """What holds for every call."""
 
     timeout: float
@@ -37,13 +35,13 @@ class Terms:
     json_actions: bool | None
     prices: Mapping[str, DollarsPerMillion]
     rates: Mapping[str, RateLimit]
-    shield: PromptRedaction
+    redaction: PromptRedaction
 
     @classmethod
-    def of(cls, settings: Settings) -> Terms:
-        """The terms in these settings; SettingsError if they cannot be read."""
+    def of(cls, settings: Settings) -> CallSettings:
+        """What these settings say; SettingsError if they cannot be read."""
         try:
-            shield = PromptRedaction.read(settings.redact)
+            redaction = PromptRedaction.read(settings.redact)
         except ValueError as error:
             raise SettingsError("SIGNOFF_REDACT", str(error), "Correct or unset it.") from None
         return cls(
@@ -55,20 +53,8 @@ class Terms:
             json_actions=settings.json_actions,
             prices=settings.prices,
             rates={model: RateLimit(**limits) for model, limits in settings.rates.items()},
-            shield=shield,
+            redaction=redaction,
         )
-
-
-def payer_here() -> Payer:
-    """Who pays: the step this is called in, or outside of any whoever the database in the settings belongs to."""
-    return current_payer() or _owner(load_settings().database_name)
-
-
-@lru_cache(maxsize=4)
-def _owner(_database: str) -> Payer:
-    settings = load_settings()
-    limits = budgets_of(settings)
-    return Payer(ledger=configured_ledger(settings), budgets={level: limits[level] for level in ("call", "day")})
 
 
 _URLS = ("openai_api_base", "base_url", "anthropic_api_url", "azure_endpoint", "endpoint")
@@ -83,7 +69,7 @@ _HOSTS = {
 
 
 @dataclass(frozen=True)
-class Address:
+class ModelIdentity:
     """One model behind one endpoint, for one key."""
 
     model: str
@@ -98,9 +84,9 @@ class Address:
         return f"{self.endpoint or 'here'} {self.model} {self.key_sha256}".strip()
 
 
-def address_of(model: BaseChatModel) -> Address:
+def identity_of(model: BaseChatModel) -> ModelIdentity:
     """Where this model's calls go."""
-    return Address(model_name(model), _endpoint(model), _key(model))
+    return ModelIdentity(model_name(model), _endpoint(model), _key(model))
 
 
 def model_name(model: BaseChatModel | None) -> str:
@@ -123,3 +109,26 @@ def _key(model: Any) -> str:
         if isinstance(said, str) and said:
             return sha256(said.encode()).hexdigest()[:12]
     return ""
+
+
+def without_own_tries(model: BaseChatModel) -> BaseChatModel:
+    """The model, with a client that tries once: tries that nobody counts are in no budget and under no limit."""
+    clients = [getattr(model, name, None) for name in ("root_client", "root_async_client")]
+    if any(client is None or not hasattr(client, "with_options") for client in clients):
+        if getattr(model, "max_retries", 0) == 0:  # None is a number of the client's own
+            return model
+        once = model.model_copy(update={"max_retries": 0})
+        for kind in type(model).__mro__:
+            for name, member in vars(kind).items():
+                if isinstance(member, cached_property):  # such as a client that was made from the setting
+                    once.__dict__.pop(name, None)
+        return once
+    once, once_async = (client.with_options(max_retries=0) for client in clients if client is not None)
+    return model.model_copy(
+        update={
+            "root_client": once,
+            "root_async_client": once_async,
+            "client": once.chat.completions,
+            "async_client": once_async.chat.completions,
+        }
+    )

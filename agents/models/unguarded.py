@@ -1,6 +1,7 @@
-"""The overseer: sees calls of chat models that nobody guarded, in tools, sub-agents and functions, and charges them.
+"""Calls of chat models that nobody guarded, in tools, sub-agents and functions: seen as callbacks, and charged.
 
-It can refuse such a call and write down what it used. Only the guard can give it a turn, a time-out and more tries.
+Such a call can be refused, and what it used be written down. Only the guard can give one a turn, a time-out and more
+tries.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables.config import ensure_config, merge_configs, var_child_runnable_config
 
-from signoff.agents.models.call import size_of
 from signoff.agents.models.failures import MAYBE_PAID, classify
-from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, make_bill, price_of, worst_case
-from signoff.agents.models.settings import Terms
+from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, make_bill, price_of, size_of, worst_case
+from signoff.agents.models.settings import CallSettings
 from signoff.agents.run_context import Payer, current_payer
+from signoff.checkpoints.ledger.budgets.model import scopes_of
 from signoff.errors import UnknownPrice
 from signoff.settings import load_settings
 
@@ -44,27 +45,18 @@ class _Account:
     started: float
 
 
-class Overseer(BaseCallbackHandler):
-    """A callback handler for a step; calls made inside inherit it, once `overseen` has begun."""
+class UnguardedCalls(BaseCallbackHandler):
+    """A callback handler for a step; calls made inside inherit it, once `charging` has begun."""
 
     raise_error = True
+    ignore_chain = ignore_agent = True
     run_inline = True
     """Guarded calls, which are nearly all, are looked at for a microsecond; a thread for that would cost more."""
 
     def __init__(self) -> None:
         self._accounts: dict[UUID, _Account] = {}
         self._lock = threading.Lock()
-        self._terms: Terms | None = None
-
-    @property
-    def ignore_chain(self) -> bool:
-        """Chains cost nothing."""
-        return True
-
-    @property
-    def ignore_agent(self) -> bool:
-        """Nor do agents."""
-        return True
+        self._settings: CallSettings | None = None
 
     def on_chat_model_start(
         self, serialized: dict[str, Any] | None, messages: list[list[BaseMessage]], *, run_id: UUID, **more: Any
@@ -75,16 +67,17 @@ class Overseer(BaseCallbackHandler):
         payer = current_payer()
         if params.get("_type") == GUARDED or payer is None:
             return
-        terms = self._terms = self._terms or Terms.of(load_settings())
+        settings = self._settings = self._settings or CallSettings.of(load_settings())
         model = str(params.get("model") or params.get("model_name") or params.get("_type") or "unknown")
-        price = FREE if params.get("_type") == "scripted" else price_of(model, "", terms.prices)
+        price = FREE if params.get("_type") == "scripted" else price_of(model, "", settings.prices)
         if price is None:
             raise UnknownPrice(model)
         size = sum(size_of(batch, params) for batch in messages)
         most = next((params[name] for name in NAMES_OF_MAX if isinstance(params.get(name), int)), None)
-        most = most or terms.max_output_tokens
-        worst = worst_case(price, size=size, most=most, seconds=terms.timeout)
-        hold = payer.ledger.budgets.reserve(payer.scopes, worst, seconds=terms.patience, wait=0)
+        most = most or settings.max_output_tokens
+        worst = worst_case(price, size=size, most=most, seconds=settings.timeout)
+        scopes = scopes_of(run_id=payer.run_id, role=payer.role, team=payer.team, limits=payer.budgets)
+        hold = payer.ledger.budgets.reserve(scopes, worst, seconds=settings.patience, wait=0)
         with self._lock:
             self._accounts[run_id] = _Account(payer, model, price, hold, time.monotonic())
 
@@ -94,13 +87,13 @@ class Overseer(BaseCallbackHandler):
             found = [generation for batch in response.generations for generation in batch]
             said = [part.message for part in found if isinstance(part, ChatGeneration)]
             usage = [dict(getattr(message, "usage_metadata", None) or {}) for message in said]
-            _settle(account, "ok", _total(usage), assume=not all(usage) or not usage)
+            _settle(account, "ok", _total(usage) if all(usage) else {}, is_assumed=True)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """Settle a call that failed: its worst case if nobody knows what it used."""
         if (account := self._taken(run_id)) is not None:
             kind = classify(error).kind
-            _settle(account, kind, {}, assume=kind in MAYBE_PAID)
+            _settle(account, kind, {}, is_assumed=kind in MAYBE_PAID)
 
     def _taken(self, run_id: UUID) -> _Account | None:
         with self._lock:
@@ -108,9 +101,9 @@ class Overseer(BaseCallbackHandler):
 
 
 @contextmanager
-def overseen(overseer: Overseer) -> Iterator[None]:
+def charging(unguarded: UnguardedCalls) -> Iterator[None]:
     """Have every call of a model that is made inside seen, in threads and tasks begun with this context as well."""
-    config = merge_configs(ensure_config(), {"callbacks": [overseer]})
+    config = merge_configs(ensure_config(), {"callbacks": [unguarded]})
     token = var_child_runnable_config.set(config)
     try:
         yield
@@ -123,14 +116,15 @@ def _total(usage: list[dict[str, Any]]) -> dict[str, int]:
     return {name: sum(int(part.get(name, 0)) for part in usage) for name in names}
 
 
-def _settle(account: _Account, outcome: str, usage: Mapping[str, int], *, assume: bool) -> None:
+def _settle(account: _Account, outcome: str, usage: Mapping[str, int], *, is_assumed: bool) -> None:
     spent, record = make_bill(
         account.payer,
         model=account.model,
         outcome=outcome,
-        usage=usage,
+        told=usage,
         price=account.price,
-        assumed=account.hold.worst if assume else None,
+        worst=account.hold.worst,
+        is_assumed=is_assumed,
         ms=int((time.monotonic() - account.started) * 1000),
     )
     account.hold.settle(spent, record)

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from signoff.agents.models.registry import OFFLINE, choose_model
-from signoff.agents.models.settings import Terms
+from signoff.agents.models.settings import CallSettings
 from signoff.agents.replay.cassette import Cassette
 from signoff.agents.run_context import budgets_of
 from signoff.agents.tracing import set_up
@@ -240,7 +240,7 @@ def open_run(
 def _check(settings: Settings) -> None:
     """Raise for what only the first step would read, whatever model is used: no run is left behind that cannot go."""
     budgets_of(settings)
-    Terms.of(settings)
+    CallSettings.of(settings)
 
 
 def _check_budget(budget: str) -> None:

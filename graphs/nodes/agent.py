@@ -13,7 +13,7 @@ from langgraph.config import get_stream_writer
 
 from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Verdict
-from signoff.agents.models.unguarded import Overseer, overseen
+from signoff.agents.models.unguarded import UnguardedCalls, charging
 from signoff.agents.run_context import Payer, Say, paying
 from signoff.agents.runner import StepFailed, StepHeld, Work, ado_work, do_work
 from signoff.agents.safety.injection import find_orders
@@ -25,7 +25,7 @@ from signoff.graphs.routing.routing import order_agents, rejections, revise_plan
 from signoff.graphs.state import StoredArtifact, TeamState, Update, end_step, unheard, what_was_said
 from signoff.tools.action import Proposal
 
-_OVERSEER = Overseer()
+_UNGUARDED = UnguardedCalls()
 _WARNINGS = 20
 """On one proposal; the first ones tell enough."""
 
@@ -62,7 +62,7 @@ def _driven(account: Account, state: TeamState, role: str, say: Say) -> Iterator
     """Charge what is called to the run, and give signs of life meanwhile."""
     payer = account.payer(state["run"]["id"], role, say)
     signs_of_life = payer.ledger.keep_alive.renewing(payer.ledger.runs.beat, payer.run_id, at_once=True)
-    with paying(payer), overseen(_OVERSEER), signs_of_life:
+    with paying(payer), charging(_UNGUARDED), signs_of_life:
         yield payer
 
 

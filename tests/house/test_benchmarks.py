@@ -25,3 +25,14 @@ def test_the_sandbox_benchmark_prints_its_table() -> None:
     rows = {line.split("|")[1].strip(): line.split("|")[2:4] for line in done.stdout.splitlines() if line[:1] == "|"}
     assert all(cell.strip().endswith(" ms") for cell in rows["none"])
     assert rows["monty"][1].strip().endswith(" ms")
+
+
+def test_the_benchmark_of_paths_counts_each_way() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "call_paths.py"), "--markdown", "--list"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "|"]
+    files = {(row[0], row[1]): int(row[2]) for row in rows[2:]}
+    assert files["guarded model call", "the caller's"] <= 16
+    assert all(0 < count < 40 for count in files.values())
+    assert "agents/models/call.py" in done.stdout

@@ -1,23 +1,30 @@
-"""Calls over the wire: letters out, completions and chunks in, trouble as the exceptions of `ChatOpenAI`."""
+"""Chat completions over HTTP: a request out, its answer back, whole or chunk by chunk, as LangChain's messages."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, cast
 
 import aiohttp
 import openai
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from openai.types.chat import ChatCompletion
+from pydantic import BaseModel
 
-from signoff.agents.models.openai.connections import Letter, TooLong, pause_before_retry, read_body, sent
-from signoff.agents.models.openai.errors import dropped, interrupted, malformed, rejected, timed_out
+from signoff.agents.models.openai.connections import Request, fetch, open_response, translated
+from signoff.agents.models.openai.errors import dropped, interrupted, malformed, timed_out
 
-T = TypeVar("T")
-
+_KEPT_HEADERS = ("retry-after", "ratelimit", "x-ratelimit-", "anthropic-ratelimit-", "x-request-id")
 _LAST_BYTES_SECONDS = 0.1
 """How long to wait for the end of a stream that said it is done, so that its connection can be used again."""
 
@@ -26,65 +33,66 @@ _LAST_BYTES_SECONDS = 0.1
 class Completion:
     """An answer in one piece."""
 
-    content: dict[str, Any]
+    request: Request
     headers: Mapping[str, str]
+    content: dict[str, Any]
+
+    def result(self, model: str, *, all_headers: bool) -> ChatResult:
+        """The answer of this model as `ChatOpenAI` gives it, with its headers, those about limits or all."""
+        try:
+            return _result_of(self.content, model, kept_headers(self.headers, everything=all_headers))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise malformed(self.request.url, 200, self.headers, "", f"It cannot be read: {error}") from error
 
 
-async def complete(letter: Letter, retries: int) -> Completion:
-    """Ask for a completion; an openai.APIError once the retries are used up or another try cannot help."""
-    response, body = await _tried(lambda: _fetch(letter), retries)
+async def complete(request: Request) -> Completion:
+    """Ask for a completion in one piece; openai.APIError if there is none."""
+    status, headers, body = await fetch(request)
     try:
         content = json.loads(body)
     except ValueError as error:  # of JSON or of UTF-8
         shown = body.decode(errors="replace")
-        raise malformed(letter.url, response.status, response.headers, shown, "it is no JSON") from error
+        raise malformed(request.url, status, headers, shown, "it is no JSON") from error
     if problem := _problem_with(content):
-        raise malformed(letter.url, response.status, response.headers, content, problem)
-    return Completion(content, response.headers)
+        raise malformed(request.url, status, headers, content, problem)
+    return Completion(request, headers, _filled(content))
 
 
 @asynccontextmanager
-async def open_stream(letter: Letter, retries: int) -> AsyncIterator[Stream]:
-    """Ask for a stream of chunks; errors as those of `complete`, until its head is there."""
-    response, opened = await _tried(lambda: _open(letter), retries)
-    async with opened:
-        yield Stream(letter, response)
+async def open_stream(request: Request) -> AsyncIterator[Stream]:
+    """Ask for a completion as a stream; errors as those of `complete`, until its head is there."""
+    async with open_response(request) as response:
+        yield Stream(request, response)
 
 
 class Stream:
     """An answer chunk by chunk."""
 
-    def __init__(self, letter: Letter, response: aiohttp.ClientResponse) -> None:
-        self.letter, self.response = letter, response
-        self.waiting_since = time.monotonic()
-        """When the last chunk came: a connection that is only kept alive brings none."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Of the response."""
-        return self.response.headers
+    def __init__(self, request: Request, response: aiohttp.ClientResponse) -> None:
+        self._request, self._response = request, response
+        self.headers: Mapping[str, str] = response.headers
 
     async def chunks(self, longest_wait: float | None) -> AsyncGenerator[dict[str, Any], None]:
         """The chunks to the last; openai.APIError if the stream breaks off, or is only kept alive for too long."""
-        finished, seen = False, 0
+        finished, seen, waiting_since = False, 0, time.monotonic()
         async for event in read_events(self._pieces()):
             if event == b"[DONE]":
                 finished = True
                 break
             if event:
                 chunk = self._chunk(event)
-                self.waiting_since, seen = time.monotonic(), seen + 1
+                waiting_since, seen = time.monotonic(), seen + 1
                 finished = finished or any(choice.get("finish_reason") for choice in chunk["choices"])
                 yield chunk
-            elif longest_wait and time.monotonic() - self.waiting_since > longest_wait:
-                raise timed_out(self.letter.url)
+            elif longest_wait and time.monotonic() - waiting_since > longest_wait:
+                raise timed_out(self._request.url)
         if not finished:
             raise self._unfinished(seen)
         await self._read_to_the_end()
 
     async def _pieces(self) -> AsyncIterator[bytes]:
-        with _translated(self.letter):
-            async for piece in self.response.content.iter_any():
+        with translated(self._request):
+            async for piece in self._response.content.iter_any():
                 yield piece
 
     def _chunk(self, event: bytes) -> dict[str, Any]:
@@ -95,73 +103,33 @@ class Stream:
         if not isinstance(chunk, dict):
             raise self._malformed(chunk, "an event of it is no object")
         if chunk.get("error"):
-            raise interrupted(self.letter.url, chunk["error"])
+            raise interrupted(self._request.url, chunk["error"])
         choices = [{"delta": {}, **choice} for choice in chunk.get("choices") or ()]
         return {**chunk, "choices": choices}
 
     def _unfinished(self, seen: int) -> openai.APIError:
-        kind = self.response.content_type
+        kind = self._response.content_type
         if not seen and kind != "text/event-stream":
             return self._malformed(kind, "it is no stream of events")
-        return dropped(self.letter.url, f"Connection error: the stream ended unfinished, after {seen} chunks.")
+        return dropped(self._request.url, f"Connection error: the stream ended unfinished, after {seen} chunks.")
 
     def _malformed(self, body: object, problem: str) -> openai.APIError:
-        return malformed(self.letter.url, self.response.status, self.headers, body, problem)
+        return malformed(self._request.url, self._response.status, self.headers, body, problem)
 
     async def _read_to_the_end(self) -> None:
         try:
             async with asyncio.timeout(_LAST_BYTES_SECONDS):
-                await self.response.content.read()
+                await self._response.content.read()
         except (TimeoutError, aiohttp.ClientError):
-            self.response.close()  # the answer is complete, only its connection is not fit for another
+            self._response.close()  # the answer is complete, only its connection is not fit for another
 
 
-async def _fetch(letter: Letter) -> tuple[aiohttp.ClientResponse, bytes]:
-    """One try at a whole answer."""
-    with _translated(letter):
-        async with sent(letter) as response:
-            body = await read_body(response)
-    if response.status >= 400:
-        raise rejected(letter.url, response.status, response.headers, body)
-    return response, body
-
-
-async def _open(letter: Letter) -> tuple[aiohttp.ClientResponse, AsyncExitStack]:
-    """One try at the head of an answer, and what is to be closed after it."""
-    with _translated(letter):
-        async with AsyncExitStack() as stack:
-            response = await stack.enter_async_context(sent(letter))
-            if response.status < 400:
-                return response, stack.pop_all()
-            body = await read_body(response)
-    raise rejected(letter.url, response.status, response.headers, body)
-
-
-async def _tried(attempt: Callable[[], Awaitable[T]], retries: int) -> T:
-    """What comes of it, tried again as often as it may be and can help."""
-    tries = 0
-    while True:
-        tries += 1
-        try:
-            return await attempt()
-        except openai.APIError as error:
-            pause = pause_before_retry(error, tries)
-            if pause is None or tries > retries:
-                raise
-        await asyncio.sleep(pause)
-
-
-@contextmanager
-def _translated(letter: Letter) -> Iterator[None]:
-    """Trouble of the transport as what `ChatOpenAI` raises."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise timed_out(letter.url) from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise dropped(letter.url, f"Connection error: {error or type(error).__name__}.") from error
-    except TooLong as error:
-        raise malformed(letter.url, 200, {}, "", str(error)) from error
+def kept_headers(headers: Mapping[str, str], *, everything: bool) -> dict[str, Any]:
+    """What a message's metadata says of its response: the headers about limits or all, where there are any to keep."""
+    if everything:
+        return {"headers": dict(headers)}
+    kept = {name.lower(): value for name, value in headers.items() if name.lower().startswith(_KEPT_HEADERS)}
+    return {"headers": kept} if kept else {}
 
 
 def _problem_with(content: Any) -> str:
@@ -173,9 +141,152 @@ def _problem_with(content: Any) -> str:
     choices = content.get("choices")
     if not isinstance(choices, list) or not choices:
         return "it has no choices"
-    if not all(isinstance(choice, dict) and isinstance(choice.get("message"), dict) for choice in choices):
-        return "a choice of it has no message"
+    for choice in choices:
+        if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
+            return "a choice of it has no message"
     return ""
+
+
+def _filled(content: dict[str, Any]) -> dict[str, Any]:
+    """A completion with the fields that an endpoint may leave out, as the openai client fills them in."""
+    usage = content.get("usage")
+    if not isinstance(usage, dict):
+        usage = None
+    if usage:
+        usage = {"completion_tokens_details": None, "prompt_tokens_details": None, **usage}
+    choices = [{"logprobs": None, **choice} for choice in content["choices"]]
+    return {"system_fingerprint": None, **content, "choices": choices, "usage": usage}
+
+
+def _result_of(content: Mapping[str, Any], model: str, information: Mapping[str, Any]) -> ChatResult:
+    usage, tier = content["usage"], content.get("service_tier")
+    generations = []
+    for choice in content["choices"]:
+        message = _message_of(choice["message"])
+        if usage:
+            message.usage_metadata = _usage_of(usage, tier)
+        told = {**information, "finish_reason": choice.get("finish_reason"), "logprobs": choice["logprobs"]}
+        generations.append(ChatGeneration(message=message, generation_info=told))
+    about = {
+        "token_usage": usage,
+        "model_provider": "openai",
+        "model_name": content.get("model", model),
+        "system_fingerprint": content["system_fingerprint"],
+        **{name: content[name] for name in ("id", "service_tier") if content.get(name)},
+    }
+    return ChatResult(generations=generations, llm_output=about)
+
+
+def _message_of(said: Mapping[str, Any]) -> AIMessage:
+    """The message; ValueError if it is none of a model's."""
+    if said.get("role", "assistant") != "assistant":
+        raise ValueError(f"its message is that of a {said['role']!r}")
+    calls, broken = [], []
+    for call in said.get("tool_calls") or ():
+        try:
+            calls.append(parse_tool_call(call, return_id=True))
+        except (KeyError, TypeError, ValueError) as error:
+            broken.append(make_invalid_tool_call(call, str(error)))
+    more = {name: said[name] for name in ("function_call", "audio") if said.get(name)}
+    return AIMessage(
+        content=said.get("content") or "",
+        additional_kwargs={**more, "refusal": said.get("refusal")},
+        name=said.get("name"),
+        tool_calls=calls,
+        invalid_tool_calls=broken,
+    )
+
+
+def chunk_of(content: Mapping[str, Any], information: Mapping[str, Any]) -> ChatGenerationChunk | None:
+    """A chunk as `ChatOpenAI` gives it, with this in its information as well; None if there is nothing in it."""
+    usage = _usage_of(content["usage"], content.get("service_tier")) if content.get("usage") else None
+    if not content["choices"]:
+        return ChatGenerationChunk(
+            message=AIMessageChunk(content="", usage_metadata=usage), generation_info=dict(information)
+        )
+    choice = content["choices"][0]
+    if choice["delta"] is None:
+        return None
+    delta, told = choice["delta"], dict(information)
+    if choice.get("finish_reason"):
+        told["finish_reason"] = choice["finish_reason"]
+        about = {"model_name": "model", "system_fingerprint": "system_fingerprint", "service_tier": "service_tier"}
+        told |= {name: content[field] for name, field in about.items() if content.get(field)}
+    if choice.get("logprobs"):
+        told["logprobs"] = choice["logprobs"]
+    message = AIMessageChunk(
+        content=delta.get("content") or "",
+        additional_kwargs={name: delta[name] for name in ("function_call", "refusal") if delta.get(name)},
+        tool_call_chunks=[
+            tool_call_chunk(
+                name=called.get("name"), args=called.get("arguments"), id=call.get("id"), index=call.get("index", place)
+            )
+            for place, call in enumerate(delta.get("tool_calls") or ())
+            if (called := call.get("function")) is not None
+        ],
+        response_metadata={"model_provider": "openai"},
+    )
+    message.usage_metadata = usage
+    return ChatGenerationChunk(message=message, generation_info=told or None)
+
+
+def _usage_of(used: Mapping[str, Any], tier: str | None) -> UsageMetadata:
+    """LangChain's count of the tokens; those of a tier with a price of its own stand under its name."""
+    read, written = used.get("prompt_tokens") or 0, used.get("completion_tokens") or 0
+    prompt, answer = used.get("prompt_tokens_details") or {}, used.get("completion_tokens_details") or {}
+    tier = tier if tier in ("priority", "flex") else None
+    prefix = f"{tier}_" if tier else ""
+    of_prompt = {
+        "audio": prompt.get("audio_tokens"),
+        f"{prefix}cache_read": prompt.get("cached_tokens"),
+        f"{prefix}cache_creation": prompt.get("cache_write_tokens"),
+    }
+    of_answer = {"audio": answer.get("audio_tokens"), f"{prefix}reasoning": answer.get("reasoning_tokens")}
+    if tier:
+        of_prompt[tier] = read - (of_prompt[f"{prefix}cache_read"] or 0)
+        of_answer[tier] = written - (of_answer[f"{prefix}reasoning"] or 0)
+    total = used.get("total_tokens")
+    return UsageMetadata(
+        input_tokens=read,
+        output_tokens=written,
+        total_tokens=read + written if total is None else total,
+        input_token_details=cast(InputTokenDetails, {name: n for name, n in of_prompt.items() if n is not None}),
+        output_token_details=cast(OutputTokenDetails, {name: n for name, n in of_answer.items() if n is not None}),
+    )
+
+
+def is_readable(wanted: object) -> bool:
+    """Whether this is a `response_format` that can be asked for, and its answer read, here."""
+    return isinstance(wanted, dict) or (isinstance(wanted, type) and issubclass(wanted, BaseModel))
+
+
+def as_asked(wanted: type[BaseModel] | dict[str, Any]) -> dict[str, Any]:
+    """A `response_format` as the endpoint reads it."""
+    return wanted if isinstance(wanted, dict) else _schema_of(wanted)
+
+
+@lru_cache(maxsize=128)
+def _schema_of(wanted: type[BaseModel]) -> dict[str, Any]:
+    function = openai.pydantic_function_tool(wanted)["function"]
+    schema = {"schema": function["parameters"], "name": function["name"], "strict": True}
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def parsed(wanted: type[BaseModel] | dict[str, Any], completion: Mapping[str, Any]) -> BaseModel | None:
+    """What the model filled in; None where it refused, called a tool, or the format has no type to read it into.
+
+    openai.LengthFinishReasonError if it was cut, openai.ContentFilterFinishReasonError if it was withheld,
+    pydantic.ValidationError if it does not fit.
+    """
+    choice = completion["choices"][0]
+    finish, message = choice.get("finish_reason"), choice["message"]
+    if finish == "length":
+        raise openai.LengthFinishReasonError(completion=ChatCompletion.construct(**completion))
+    if finish == "content_filter":
+        raise openai.ContentFilterFinishReasonError(completion=ChatCompletion.construct(**completion))
+    if isinstance(wanted, dict) or not message.get("content") or message.get("refusal"):
+        return None
+    return wanted.model_validate_json(message["content"])
 
 
 async def read_events(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

@@ -1,83 +1,24 @@
-"""The way to model endpoints: one bounded pool of connections for each event loop and endpoint of the process."""
+"""HTTP to model endpoints: one bounded pool of connections for each event loop and endpoint of the process."""
 
 from __future__ import annotations
 
 import asyncio
 import atexit
 import os
-import random
 import ssl
 import threading
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from email.utils import mktime_tz, parsedate_tz
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, Final
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import openai
 from yarl import URL
 
-LONGEST_PAUSE: Final = 120.0
-"""An endpoint that asks for a longer one, in seconds, is not asked again."""
-_FIRST_PAUSE, _LONGEST_OWN_PAUSE = 0.5, 8.0
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long to wait, in seconds; None is for ever."""
-
-    connect: float | None = None
-    """For a connection."""
-    idle: float | None = None
-    """For the next byte."""
-    total: float | None = None
-    """For the whole answer, from the moment the request has its turn."""
-
-
-def patience_of(timeout: Any, total: float | None) -> Patience:
-    """What a `timeout` of `ChatOpenAI` means: seconds, a pair for connecting and reading, or an object with both."""
-    if timeout is None or isinstance(timeout, int | float):
-        return Patience(connect=timeout, idle=timeout, total=total)
-    if isinstance(timeout, tuple):
-        return Patience(connect=timeout[0], idle=timeout[1], total=total)
-    return Patience(connect=timeout.connect, idle=timeout.read, total=total)
-
-
-def pause_before_retry(error: openai.APIError, tries: int) -> float | None:
-    """Seconds to wait after so many tries; None if another cannot help, by the rules of the openai client."""
-    if not isinstance(error, openai.APIStatusError):
-        return _own_pause(tries) if isinstance(error, openai.APIConnectionError) else None
-    headers = error.response.headers
-    asked = seconds_asked(headers)
-    told = headers.get("x-should-retry")
-    passing = error.status_code in (408, 409, 429) or error.status_code >= 500
-    if (asked or 0) > LONGEST_PAUSE or told == "false" or not (passing or told == "true"):
-        return None
-    return asked if asked and asked > 0 else _own_pause(tries)
-
-
-def seconds_asked(headers: Mapping[str, str]) -> float | None:
-    """The seconds that an answer asks to be left alone for: by `retry-after-ms`, or `retry-after` in either form."""
-    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
-        try:
-            return float(headers[name]) / unit
-        except (KeyError, ValueError):
-            continue
-    moment = parsedate_tz(headers.get("retry-after", ""))
-    try:
-        return mktime_tz(moment) - time.time() if moment else None
-    except (ValueError, OverflowError):
-        return None
-
-
-def _own_pause(tries: int) -> float:
-    return float(min(_FIRST_PAUSE * 2 ** min(tries - 1, 10), _LONGEST_OWN_PAUSE) * (1 - 0.25 * random.random()))
-
+from signoff.agents.models.openai.errors import dropped, malformed, rejected, timed_out
 
 MOST_BYTES: Final = 32 * 1024 * 1024
 """A longer answer is not read to its end."""
@@ -90,35 +31,70 @@ class TooLong(Exception):
 
 
 @dataclass(frozen=True)
-class Letter:
+class Request:
     """A request that is ready to be sent."""
 
     url: URL
     headers: Mapping[str, str]
     body: bytes
-    patience: Patience
+    timeout: aiohttp.ClientTimeout
+    """Its total runs from the moment that the request has its turn."""
     proxy: str | None = None
     """Address of a proxy; None is the one that the environment names for this address, if any."""
 
 
+async def fetch(request: Request) -> tuple[int, Mapping[str, str], bytes]:
+    """Status, headers and body of the answer; openai.APIError if there is none, or for a status of 400 and above."""
+    with translated(request):
+        async with _sent(request) as response:
+            body = await _read_body(response)
+    if response.status >= 400:
+        raise rejected(request.url, response.status, response.headers, body)
+    return response.status, response.headers, body
+
+
 @asynccontextmanager
-async def sent(letter: Letter) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Send it; yields once the head of the answer is there. TimeoutError or aiohttp.ClientError if it does not come."""
-    pool = await _pool_for(letter.url)
+async def open_response(request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
+    """The answer once its head is there, its body still to be read; errors as those of `fetch`."""
+    async with AsyncExitStack() as stack:
+        with translated(request):
+            response = await stack.enter_async_context(_sent(request))
+            body = await _read_body(response) if response.status >= 400 else b""
+        if response.status >= 400:
+            raise rejected(request.url, response.status, response.headers, body)
+        yield response
+
+
+@contextmanager
+def translated(request: Request) -> Iterator[None]:
+    """Trouble of the transport as the exceptions of `ChatOpenAI`."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise timed_out(request.url) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise dropped(request.url, f"Connection error: {error or type(error).__name__}.") from error
+    except TooLong as error:
+        raise malformed(request.url, 200, {}, "", str(error)) from error
+
+
+@asynccontextmanager
+async def _sent(request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
+    pool = await _pool_for(request.url)
     async with (
         pool.places,  # outside of the time-outs: a call that waits its turn has not begun
         pool.session.post(
-            letter.url,
-            data=letter.body,
-            headers=letter.headers,
-            timeout=_limits(letter.patience),
-            proxy=letter.proxy or pool.proxy,
+            request.url,
+            data=request.body,
+            headers=request.headers,
+            timeout=request.timeout,
+            proxy=request.proxy or pool.proxy,
         ) as response,
     ):
         yield response
 
 
-async def read_body(response: aiohttp.ClientResponse) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     """The whole body, piece by piece as it comes, so that a long one does not hold up the event loop."""
     pieces: list[bytes] = []
     size = 0
@@ -128,11 +104,6 @@ async def read_body(response: aiohttp.ClientResponse) -> bytes:
             raise TooLong(f"The answer is longer than {MOST_BYTES:,} bytes.")
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-@lru_cache(maxsize=64)
-def _limits(patience: Patience) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=patience.total, sock_connect=patience.connect, sock_read=patience.idle)
 
 
 @dataclass(frozen=True)

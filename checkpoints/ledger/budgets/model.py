@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property, partial
 from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -44,14 +46,14 @@ class Budget(BaseModel):
         except ValidationError as error:
             raise ValueError(_reason(error)) from None
 
-    @property
+    @cached_property
     def amount(self) -> Amount:
         """The limits in the ledger's units; what is not limited is 0."""
         return Amount(
             nusd=nano_dollars(self.usd or 0), tokens=self.tokens or 0, steps=self.steps or 0, ms=_ms(self.seconds or 0)
         )
 
-    @property
+    @cached_property
     def is_limited(self) -> bool:
         """Whether anything is limited at all."""
         return any(value is not None for value in (self.usd, self.tokens, self.steps, self.seconds))
@@ -145,7 +147,7 @@ class CallRecord:
     assumed: bool = False
     """The endpoint told no usage: the worst case was charged."""
     ms: int = 0
-    id: str = field(default_factory=lambda: secrets.token_hex(16))
+    id: str = field(default_factory=partial(secrets.token_hex, 16))
     """The same record is written once, however often it is given."""
     at: str = field(default_factory=canonical.now)
     day: str = field(default_factory=canonical.today)
@@ -160,21 +162,20 @@ class Scope:
     limit: Budget
 
 
-def scopes_of(*, run_id: str, role: str, team: str, limits: dict[str, Budget]) -> tuple[Scope, ...]:
+def scopes_of(*, run_id: str, role: str, team: str, limits: Mapping[str, Budget]) -> tuple[Scope, ...]:
     """The scopes that a call is charged to, innermost first: agent, run, team and day; only those that are limited.
 
     `limits` has the budgets by those four words. A team's budget is for one day, and days are those of UTC.
     """
-    day = canonical.now()[:10]
+    levels = [level for level in ("agent", "run", "team", "day") if level in limits and limits[level].is_limited]
+    day = canonical.today() if "team" in levels or "day" in levels else ""
     names = {
         "agent": f"agent:{run_id}/{role}",
         "run": f"run:{run_id}",
         "team": f"team:{team}@{day}",
         "day": f"day:{day}",
     }
-    return tuple(
-        Scope(name, limits[level]) for level, name in names.items() if level in limits and limits[level].is_limited
-    )
+    return tuple(Scope(names[level], limits[level]) for level in levels)
 
 
 def names_of(call: CallRecord) -> tuple[str, ...]:

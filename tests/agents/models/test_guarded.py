@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from signoff.agents.models.guarded import GuardedModel, guard
 from signoff.agents.models.openai.chat_model import Endpoint
 from signoff.agents.models.registry import load_models
-from signoff.agents.models.settings import Terms, model_name
+from signoff.agents.models.settings import CallSettings, model_name
 from signoff.agents.run_context import Payer, paying
 from signoff.checkpoints.ledger.budgets.model import Budget
 from signoff.checkpoints.ledger.ledger import Ledger
@@ -60,13 +60,13 @@ def look_up(word: str) -> str:
     return word
 
 
-def model_at(server: ScriptedServer, kind: type[ChatOpenAI] = Endpoint, name: str = "scripted") -> ChatOpenAI:
+def model_at(server: ScriptedServer, kind: type[BaseChatModel] = Endpoint, name: str = "scripted") -> BaseChatModel:
     return kind(model=name, base_url=server.url, api_key="test", max_retries=0, timeout=5)
 
 
 def guarded(*models: BaseChatModel, **settings: Any) -> GuardedModel:
     said = {"prices": PRICES, "model_retries": 2, **settings}
-    return guard(*models, terms=replace(Terms.of(load_settings(**said)), first_pause=0.01))
+    return guard(*models, settings=replace(CallSettings.of(load_settings(**said)), first_pause=0.01))
 
 
 @contextmanager
@@ -81,7 +81,7 @@ both = pytest.mark.parametrize("kind", [Endpoint, ChatOpenAI])
 
 
 @both
-def test_an_answer_is_charged_by_the_tokens_it_took(ledger: Ledger, kind: type[ChatOpenAI]) -> None:
+def test_an_answer_is_charged_by_the_tokens_it_took(ledger: Ledger, kind: type[BaseChatModel]) -> None:
     with ScriptedServer(["Paris"]) as server, charged(ledger, run=Budget(usd=1)):
         answer = guarded(model_at(server, kind)).invoke("Where?")
         usage = answer.usage_metadata
@@ -109,7 +109,7 @@ def test_an_answer_is_charged_by_the_tokens_it_took(ledger: Ledger, kind: type[C
     ],
     ids=["429", "500", "503", "closed", "cut off", "cut JSON", "a page"],
 )
-def test_what_passes_is_tried_again(ledger: Ledger, kind: type[ChatOpenAI], fault: Any) -> None:
+def test_what_passes_is_tried_again(ledger: Ledger, kind: type[BaseChatModel], fault: Any) -> None:
     with ScriptedServer([fault, "Paris"]) as server, charged(ledger):
         assert guarded(model_at(server, kind)).invoke("Where?").text == "Paris"
         assert len(server.calls) == 2
@@ -174,7 +174,7 @@ def test_a_stand_in_of_another_kind_gets_the_same_tools_and_schema(ledger: Ledge
 @pytest.mark.parametrize("method", ["function_calling", "json_schema"])
 @pytest.mark.parametrize("raw", [False, True])
 def test_structured_output_goes_through_the_guard(
-    ledger: Ledger, kind: type[ChatOpenAI], method: str, raw: bool
+    ledger: Ledger, kind: type[BaseChatModel], method: str, raw: bool
 ) -> None:
     with ScriptedServer([gives(City(name="Paris"))]) as server, charged(ledger):
         model = guarded(model_at(server, kind)).with_structured_output(City, method=method, include_raw=raw)
@@ -184,7 +184,7 @@ def test_structured_output_goes_through_the_guard(
 
 
 @both
-def test_a_stream_is_charged_and_comes_in_parts(ledger: Ledger, kind: type[ChatOpenAI]) -> None:
+def test_a_stream_is_charged_and_comes_in_parts(ledger: Ledger, kind: type[BaseChatModel]) -> None:
     with ScriptedServer(["A long way down the river lies the city."] * 2) as server, charged(ledger, run=Budget(usd=1)):
         model = guarded(kind(model="scripted", base_url=server.url, api_key="x", max_retries=0, stream_usage=True))
         parts = list(model.stream("Where?"))
@@ -202,7 +202,7 @@ def test_a_stream_is_charged_and_comes_in_parts(ledger: Ledger, kind: type[ChatO
 
 @both
 def test_a_stream_that_is_cut_off_is_an_error_and_its_worst_case_charged(
-    ledger: Ledger, kind: type[ChatOpenAI]
+    ledger: Ledger, kind: type[BaseChatModel]
 ) -> None:
     with (
         ScriptedServer([drops("A long way down the river lies the city.")]) as server,

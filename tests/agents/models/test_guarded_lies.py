@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from signoff.agents.models.guarded import GuardedModel, guard
 from signoff.agents.models.openai.chat_model import Endpoint
-from signoff.agents.models.settings import Terms
+from signoff.agents.models.settings import CallSettings
 from signoff.agents.run_context import Payer, paying
 from signoff.checkpoints.ledger.budgets.model import Budget
 from signoff.checkpoints.ledger.ledger import Ledger
@@ -44,8 +44,8 @@ def payer(ledger: Ledger) -> Iterator[Payer]:
 
 def guarded(server: ScriptedServer, **settings: Any) -> GuardedModel:
     said = {"prices": {"scripted": {"input": 1.0, "cached": 0.1, "output": 4.0}}, "model_retries": 0, **settings}
-    terms = replace(Terms.of(load_settings(**said)), first_pause=0.01)
-    return guard(Endpoint(model="scripted", base_url=server.url, api_key="test"), terms=terms)
+    terms = replace(CallSettings.of(load_settings(**said)), first_pause=0.01)
+    return guard(Endpoint(model="scripted", base_url=server.url, api_key="test"), settings=terms)
 
 
 def answer(usage: Any, content: Any = "Paris", role: str = "assistant", **message: Any) -> Any:

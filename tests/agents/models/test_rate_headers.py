@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from signoff.agents.models.rate_headers import Gauge, Level, read_headers, window_of
+from signoff.agents.models.rate_headers import Level, RemainingQuota, read_headers, window_of
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC).timestamp()
 
@@ -125,24 +125,24 @@ def test_an_answer_tells_the_window_of_its_limit(level: Level, window: float) ->
 
 
 def test_no_more_is_sent_than_remained_until_it_is_there_again() -> None:
-    gauge = Gauge()
-    gauge.hear(Level(50, 3, 1.0), sent=10.0, counted=20)
-    assert gauge.blocked_until(22, 1, 10.5) is None
-    assert gauge.blocked_until(23, 1, 10.5) == 11.0
-    assert gauge.blocked_until(23, 1, 11.0) is None
+    quota = RemainingQuota()
+    quota.hear(Level(50, 3, 1.0), sent=10.0, counted=20)
+    assert quota.blocked_until(22, 1, 10.5) is None
+    assert quota.blocked_until(23, 1, 10.5) == 11.0
+    assert quota.blocked_until(23, 1, 11.0) is None
 
 
 def test_an_answer_to_an_older_call_is_out_of_date() -> None:
-    gauge = Gauge()
-    gauge.hear(Level(50, 3, 1.0), sent=10.0, counted=20)
-    gauge.hear(Level(50, 40, 1.0), sent=9.0, counted=12)
-    assert gauge.blocked_until(23, 1, 10.5) == 11.0
+    quota = RemainingQuota()
+    quota.hear(Level(50, 3, 1.0), sent=10.0, counted=20)
+    quota.hear(Level(50, 40, 1.0), sent=9.0, counted=12)
+    assert quota.blocked_until(23, 1, 10.5) == 11.0
 
 
 def test_a_bucket_that_stays_full_has_room_and_a_window_that_fills_has_none() -> None:
-    bucket, window = Gauge(), Gauge()
-    for gauge in (bucket, window):
-        gauge.is_roomy(10, 1.0, 0.0, idle_at=0.0)
+    bucket, window = RemainingQuota(), RemainingQuota()
+    for quota in (bucket, window):
+        quota.is_roomy(10, 1.0, 0.0, idle_at=0.0)
     for step in range(1, 11):
         at = step / 10
         bucket.hear(Level(10, 9, 0.02), sent=at, counted=step)
@@ -152,7 +152,7 @@ def test_a_bucket_that_stays_full_has_room_and_a_window_that_fills_has_none() ->
 
 
 def test_a_pace_that_nobody_used_up_proves_no_room() -> None:
-    gauge = Gauge()
-    gauge.is_roomy(10, 1.0, 0.0, idle_at=0.0)
-    gauge.hear(Level(10, 9, 0.02), sent=0.5, counted=1)
-    assert not gauge.is_roomy(10, 1.0, 1.1, idle_at=0.7)
+    quota = RemainingQuota()
+    quota.is_roomy(10, 1.0, 0.0, idle_at=0.0)
+    quota.hear(Level(10, 9, 0.02), sent=0.5, counted=1)
+    assert not quota.is_roomy(10, 1.0, 1.1, idle_at=0.7)

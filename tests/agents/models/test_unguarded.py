@@ -9,7 +9,7 @@ from langchain_openai import ChatOpenAI
 
 from signoff import Agent, Artifact, Team
 from signoff.agents.models.guarded import guard
-from signoff.agents.models.unguarded import Overseer
+from signoff.agents.models.unguarded import UnguardedCalls
 from signoff.agents.run_context import Payer, paying
 from signoff.checkpoints.ledger.budgets.model import Budget
 from signoff.checkpoints.ledger.ledger import Ledger
@@ -34,8 +34,8 @@ def chat(server: ScriptedServer) -> ChatOpenAI:
 
 def test_a_call_that_nobody_guarded_is_charged_by_what_it_used(payer: Payer) -> None:
     with ScriptedServer(["Paris", "Rome"]) as server:
-        chat(server).invoke("Where?", config={"callbacks": [Overseer()]})
-        asyncio.run(chat(server).ainvoke("Where?", config={"callbacks": [Overseer()]}))
+        chat(server).invoke("Where?", config={"callbacks": [UnguardedCalls()]})
+        asyncio.run(chat(server).ainvoke("Where?", config={"callbacks": [UnguardedCalls()]}))
     [spent] = payer.ledger.spending.by("agent")
     assert (spent.name, spent.calls, spent.failed, spent.assumed) == ("writer", 2, 0, 0)
     standing = payer.ledger.budgets.standing("run:r-1")
@@ -45,7 +45,7 @@ def test_a_call_that_nobody_guarded_is_charged_by_what_it_used(payer: Payer) -> 
 
 def test_a_call_that_failed_gives_its_reservation_back(payer: Payer) -> None:
     with ScriptedServer([fails(400)]) as server, pytest.raises(Exception, match="400"):
-        chat(server).invoke("Where?", config={"callbacks": [Overseer()]})
+        chat(server).invoke("Where?", config={"callbacks": [UnguardedCalls()]})
     standing = payer.ledger.budgets.standing("run:r-1")
     assert (standing.held.nusd, standing.spent.nusd) == (0, 0)
 
@@ -53,17 +53,17 @@ def test_a_call_that_failed_gives_its_reservation_back(payer: Payer) -> None:
 def test_a_call_for_which_there_is_no_money_is_not_made(payer: Payer) -> None:
     with ScriptedServer(["Paris"]) as server:
         with pytest.raises(BudgetExhausted):
-            chat(server).invoke("Where? " * 10_000, config={"callbacks": [Overseer()]})
+            chat(server).invoke("Where? " * 10_000, config={"callbacks": [UnguardedCalls()]})
         assert server.calls == ()
 
 
 def test_a_model_whose_price_nobody_knows_is_not_called(payer: Payer) -> None:
     with pytest.raises(UnknownPrice):
-        FakeListChatModel(responses=["Paris"]).invoke("Where?", config={"callbacks": [Overseer()]})
+        FakeListChatModel(responses=["Paris"]).invoke("Where?", config={"callbacks": [UnguardedCalls()]})
 
 
 def test_a_guarded_call_is_charged_once(payer: Payer) -> None:
-    guard(ScriptedModel(["Paris"])).invoke("Where?", config={"callbacks": [Overseer()]})
+    guard(ScriptedModel(["Paris"])).invoke("Where?", config={"callbacks": [UnguardedCalls()]})
     [spent] = payer.ledger.spending.by("agent")
     assert spent.calls == 1
 

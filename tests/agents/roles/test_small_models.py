@@ -8,7 +8,7 @@ from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Conflict, Draft, Evidence, Quote, Review, Theme
 from signoff.agents.models.guarded import guard
 from signoff.agents.models.registry import Tiers
-from signoff.agents.models.settings import Terms
+from signoff.agents.models.settings import CallSettings
 from signoff.agents.roles.analyst import Clash, Group, Sorting, analyst
 from signoff.agents.roles.reviewer import Judgement, reviewer
 from signoff.agents.roles.writer import Section, Sentence, Text, writer
@@ -79,8 +79,8 @@ def judge(ferry: Sources, answers: list[str], *, previous: Review | None = None)
     draft = Draft(title="Refunds", markdown=markdown, method="generated")
     artifacts = {"Evidence": evidence, "Analysis": Analysis(), "Draft": draft}
     model = ScriptedModel([Judgement(accepted=True).model_dump_json(), *answers])
-    terms = Terms.of(Settings(json_actions=True))
-    agent = reviewer(ferry, model=Tiers({"": guard(model, terms=terms)}))
+    terms = CallSettings.of(Settings(json_actions=True))
+    agent = reviewer(ferry, model=Tiers({"": guard(model, settings=terms)}))
     work = do_work(agent, Task("Is a missed crossing refunded?", artifacts, previous=previous))
     assert isinstance(work.artifact, Review)
     return work.artifact, len(model.calls)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Callable
 from typing import Any
 
+import openai
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
@@ -60,7 +63,7 @@ each_way = pytest.mark.parametrize("ask", [invoke, ainvoke, stream, astream])
 both = pytest.mark.parametrize("kind", [ChatOpenAI, Endpoint])
 
 
-def model_at(server: ScriptedServer, kind: type[ChatOpenAI] = Endpoint, **options: Any) -> ChatOpenAI:
+def model_at(server: ScriptedServer, kind: type[BaseChatModel] = Endpoint, **options: Any) -> BaseChatModel:
     given: dict[str, Any] = {"model": "scripted", "base_url": server.url, "api_key": "test", "timeout": 5.0}
     return kind(**{**given, "max_retries": 0, "stream_usage": True, **options})
 
@@ -111,7 +114,7 @@ def test_an_answer_makes_the_same_message(reply: Item, ask: Ask) -> None:
 
 @each_way
 @both
-def test_cached_and_reasoning_tokens_are_counted(kind: type[ChatOpenAI], ask: Ask) -> None:
+def test_cached_and_reasoning_tokens_are_counted(kind: type[BaseChatModel], ask: Ask) -> None:
     with ScriptedServer([garbles(completion(usage=USAGE))]) as server:
         used = ask(model_at(server, kind), "Hi").usage_metadata
     assert used == {
@@ -124,7 +127,7 @@ def test_cached_and_reasoning_tokens_are_counted(kind: type[ChatOpenAI], ask: As
 
 
 @both
-def test_a_stream_comes_in_pieces_and_every_piece_is_told(kind: type[ChatOpenAI]) -> None:
+def test_a_stream_comes_in_pieces_and_every_piece_is_told(kind: type[BaseChatModel]) -> None:
     class Listener(BaseCallbackHandler):
         def on_llm_new_token(self, token: Any, **_: Any) -> None:
             heard.append(token)
@@ -139,7 +142,7 @@ def test_a_stream_comes_in_pieces_and_every_piece_is_told(kind: type[ChatOpenAI]
 
 
 @both
-def test_a_stream_can_be_left_before_its_end(kind: type[ChatOpenAI]) -> None:
+def test_a_stream_can_be_left_before_its_end(kind: type[BaseChatModel]) -> None:
     with ScriptedServer(["a word or two " * 50, "Then this."]) as server:
         model = model_at(server, kind)
         for chunk in model.stream("Hi"):
@@ -181,7 +184,7 @@ def test_a_request_says_the_same() -> None:
 
 @both
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # ChatOpenAI's own, about its own object
-def test_structured_output_is_read_from_a_stream(kind: type[ChatOpenAI]) -> None:
+def test_structured_output_is_read_from_a_stream(kind: type[BaseChatModel]) -> None:
     async def gather() -> list[Any]:
         return [part async for part in reader.astream("Hi")]
 
@@ -193,7 +196,7 @@ def test_structured_output_is_read_from_a_stream(kind: type[ChatOpenAI]) -> None
 @both
 @whole
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
-def test_structured_output_is_read_by_every_method(kind: type[ChatOpenAI], ask: Ask, method: Any) -> None:
+def test_structured_output_is_read_by_every_method(kind: type[BaseChatModel], ask: Ask, method: Any) -> None:
     with ScriptedServer([gives(City(name="Bern", people=130_000))]) as server:
         reader = model_at(server, kind).with_structured_output(City, method=method, include_raw=True)
         answer = ask(reader, "Answer in JSON.")
@@ -215,7 +218,7 @@ def test_structured_output_is_asked_for_in_the_same_words() -> None:
 
 @whole
 @both
-def test_a_refusal_is_kept_on_the_message(kind: type[ChatOpenAI], ask: Ask) -> None:
+def test_a_refusal_is_kept_on_the_message(kind: type[BaseChatModel], ask: Ask) -> None:
     with ScriptedServer([refuses("I cannot help with that.")]) as server:
         answer = ask(model_at(server, kind), "Hi")
     assert (answer.content, answer.additional_kwargs["refusal"]) == ("", "I cannot help with that.")
@@ -228,7 +231,7 @@ def test_a_refusal_is_not_lost_in_a_stream(ask: Ask) -> None:
 
 
 @both
-def test_several_answers_are_given(kind: type[ChatOpenAI]) -> None:
+def test_several_answers_are_given(kind: type[BaseChatModel]) -> None:
     two = json.loads(completion())["choices"] * 2
     with ScriptedServer([garbles(completion(choices=two))]) as server:
         assert len(model_at(server, kind).generate([[HumanMessage("Hi")]]).generations[0]) == 2
@@ -236,14 +239,14 @@ def test_several_answers_are_given(kind: type[ChatOpenAI]) -> None:
 
 @both
 @whole
-def test_a_failed_call_is_tried_again_as_often_as_asked(kind: type[ChatOpenAI], ask: Ask) -> None:
+def test_a_failed_call_is_tried_again_as_often_as_asked(kind: type[BaseChatModel], ask: Ask) -> None:
     with ScriptedServer([fails(429, retry_after=0.01), fails(500, headers={"Retry-After": "0.01"}), "Paris"]) as server:
         assert ask(model_at(server, kind, max_retries=2), "Hi").content == "Paris"
         assert len(server.requests) == 3
 
 
 @both
-def test_a_key_may_be_a_function(kind: type[ChatOpenAI]) -> None:
+def test_a_key_may_be_a_function(kind: type[BaseChatModel]) -> None:
     async def fetch_key() -> str:
         return "fetched"
 
@@ -253,20 +256,25 @@ def test_a_key_may_be_a_function(kind: type[ChatOpenAI]) -> None:
 
 
 @both
-def test_all_headers_are_kept_on_request(kind: type[ChatOpenAI]) -> None:
+def test_all_headers_are_kept_on_request(kind: type[BaseChatModel]) -> None:
     with ScriptedServer(["Paris"]) as server:
         headers = model_at(server, kind, include_response_headers=True).invoke("Hi").response_metadata["headers"]
     assert "application/json" in {name.lower(): value for name, value in headers.items()}["content-type"]
 
 
 def test_no_client_of_openai_is_built() -> None:
-    model = Endpoint(model="scripted", base_url="http://127.0.0.1:9/v1", api_key="test")
-    assert model.root_client is None
-    assert model.root_async_client is None
+    def clients() -> list[Any]:
+        return [found for found in gc.get_objects() if type(found) in (openai.OpenAI, openai.AsyncOpenAI)]
+
+    before = {id(client): client for client in clients()}
+    with ScriptedServer(["Paris", "Paris"]) as server:
+        model = model_at(server).bind_tools([search])
+        assert invoke(model, "Hi").content == astream(model, "Hi").content == "Paris"
+    assert [client for client in clients() if id(client) not in before] == []
 
 
 @both
-def test_a_model_without_a_key_is_refused(kind: type[ChatOpenAI]) -> None:
+def test_a_model_without_a_key_is_refused(kind: type[BaseChatModel]) -> None:
     with pytest.raises(Exception, match="OPENAI_API_KEY"):
         kind(model="scripted")
 

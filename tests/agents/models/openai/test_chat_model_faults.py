@@ -11,6 +11,7 @@ import openai
 import pydantic
 import pytest
 from langchain_core.exceptions import ModelConnectionError, ModelRateLimitError, ModelTimeoutError
+from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI
 from langchain_openai.chat_models import base as known
 from pydantic import BaseModel
@@ -51,14 +52,15 @@ whole = pytest.mark.parametrize("ask", [invoke, ainvoke])
 streamed = pytest.mark.parametrize("ask", [stream, astream])
 each_way = pytest.mark.parametrize("ask", [invoke, ainvoke, stream, astream])
 both = pytest.mark.parametrize("kind", [ChatOpenAI, Endpoint])
+WAYS: Sequence[Ask] = (invoke, ainvoke, stream, astream)
 
 
-def model_at(server: ScriptedServer, kind: type[ChatOpenAI] = Endpoint, **options: Any) -> ChatOpenAI:
+def model_at(server: ScriptedServer, kind: type[BaseChatModel] = Endpoint, **options: Any) -> BaseChatModel:
     given: dict[str, Any] = {"model": "scripted", "base_url": server.url, "api_key": "test", "timeout": 5.0}
     return kind(**{**given, "max_retries": 0, **options})
 
 
-def error_of(ask: Ask, kind: type[ChatOpenAI], *script: Item, **options: Any) -> Any:
+def error_of(ask: Ask, kind: type[BaseChatModel], *script: Item, **options: Any) -> Any:
     with ScriptedServer(script) as server, pytest.raises(Exception) as caught:  # the caller looks
         ask(model_at(server, kind, **options))
     return caught.value
@@ -80,8 +82,12 @@ STATUSES: Sequence[tuple[Item, type[Exception]]] = [
 ]
 
 
-@each_way
-@pytest.mark.parametrize(("failure", "wanted"), STATUSES, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("failure", "wanted", "ask"),
+    # Each status by one of the ways, and one of them by all.
+    [(*status, WAYS[place % 4]) for place, status in enumerate(STATUSES)] + [(*STATUSES[9], way) for way in WAYS],
+    ids=lambda value: getattr(value, "__name__", None),
+)
 def test_an_error_status_raises_the_same_error(failure: Item, wanted: type[Exception], ask: Ask) -> None:
     theirs, ours = (error_of(ask, kind, failure) for kind in (ChatOpenAI, Endpoint))
     assert type(ours) is type(theirs)
@@ -102,7 +108,7 @@ def test_a_prompt_that_is_too_long_is_told_by_its_code(ask: Ask) -> None:
 
 
 @both
-def test_a_rate_limit_tells_when_to_come_back(kind: type[ChatOpenAI]) -> None:
+def test_a_rate_limit_tells_when_to_come_back(kind: type[BaseChatModel]) -> None:
     error = error_of(invoke, kind, fails(429, retry_after=7))
     assert issubclass(type(error), ModelRateLimitError)
     assert error.response.headers["retry-after"] == "7"
@@ -117,7 +123,7 @@ def test_no_error_holds_the_key() -> None:
 @both
 @each_way
 @pytest.mark.parametrize("drop", [drops(), drops("The first half of this never ends.")], ids=["at once", "halfway"])
-def test_a_dropped_connection_is_a_connection_error(kind: type[ChatOpenAI], ask: Ask, drop: Item) -> None:
+def test_a_dropped_connection_is_a_connection_error(kind: type[BaseChatModel], ask: Ask, drop: Item) -> None:
     error = error_of(ask, kind, drop)
     assert isinstance(error, openai.APIConnectionError)
     assert isinstance(error, ModelConnectionError) or kind is ChatOpenAI
@@ -125,7 +131,7 @@ def test_a_dropped_connection_is_a_connection_error(kind: type[ChatOpenAI], ask:
 
 @both
 @each_way
-def test_nobody_there_is_a_connection_error(kind: type[ChatOpenAI], ask: Ask) -> None:
+def test_nobody_there_is_a_connection_error(kind: type[BaseChatModel], ask: Ask) -> None:
     with ScriptedServer([]) as server:
         model = model_at(server, kind)
     with pytest.raises(known.OpenAIConnectionError):
@@ -134,7 +140,7 @@ def test_nobody_there_is_a_connection_error(kind: type[ChatOpenAI], ask: Ask) ->
 
 @both
 @each_way
-def test_no_answer_is_a_timeout(kind: type[ChatOpenAI], ask: Ask) -> None:
+def test_no_answer_is_a_timeout(kind: type[BaseChatModel], ask: Ask) -> None:
     error = error_of(ask, kind, hangs(), timeout=0.05)
     assert isinstance(error, known.OpenAITimeoutError)
     assert isinstance(error, ModelTimeoutError)
@@ -159,9 +165,10 @@ PAGES: dict[str, Item] = {
 
 
 @both
-@whole
-@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES.keys())
-def test_what_is_no_completion_is_an_error_of_value_or_type(kind: type[ChatOpenAI], ask: Ask, page: Item) -> None:
+@pytest.mark.parametrize(
+    ("page", "ask"), [(page, WAYS[place % 2]) for place, page in enumerate(PAGES.values())], ids=PAGES.keys()
+)
+def test_what_is_no_completion_is_an_error_of_value_or_type(kind: type[BaseChatModel], page: Item, ask: Ask) -> None:
     error = error_of(ask, kind, page)
     assert isinstance(error, ValueError | TypeError)
     assert kind is ChatOpenAI or (isinstance(error, MalformedAnswer) and error.status_code == 200)
@@ -177,7 +184,7 @@ def test_a_completion_without_a_message_is_malformed(ask: Ask, choices: str) -> 
 
 @both
 @streamed
-def test_a_stream_with_a_broken_event_is_an_error_of_value(kind: type[ChatOpenAI], ask: Ask) -> None:
+def test_a_stream_with_a_broken_event_is_an_error_of_value(kind: type[BaseChatModel], ask: Ask) -> None:
     error = error_of(ask, kind, garbles())
     assert isinstance(error, ValueError)
     assert kind is ChatOpenAI or isinstance(error, MalformedAnswer)
@@ -185,7 +192,7 @@ def test_a_stream_with_a_broken_event_is_an_error_of_value(kind: type[ChatOpenAI
 
 @both
 @streamed
-def test_a_page_instead_of_a_stream_is_an_error_of_value(kind: type[ChatOpenAI], ask: Ask) -> None:
+def test_a_page_instead_of_a_stream_is_an_error_of_value(kind: type[BaseChatModel], ask: Ask) -> None:
     error = error_of(ask, kind, garbles("<html>Hello</html>", content_type="text/html"))
     assert isinstance(error, ValueError)
     assert kind is ChatOpenAI or isinstance(error, MalformedAnswer)
@@ -193,7 +200,7 @@ def test_a_page_instead_of_a_stream_is_an_error_of_value(kind: type[ChatOpenAI],
 
 @both
 @streamed
-def test_an_error_in_a_stream_is_raised(kind: type[ChatOpenAI], ask: Ask) -> None:
+def test_an_error_in_a_stream_is_raised(kind: type[BaseChatModel], ask: Ask) -> None:
     error = error_of(ask, kind, garbles('{"error": {"message": "Overloaded", "code": "busy"}}'))
     assert type(error) is openai.APIError
     assert (error.message, error.code) == ("Overloaded", "busy")
@@ -217,7 +224,7 @@ def test_an_error_in_a_stream_is_raised(kind: type[ChatOpenAI], ask: Ask) -> Non
     ids=["cut", "withheld", "no JSON", "misfit", "empty", "refused", "garbled", "limited", "dropped"],
 )
 def test_structured_output_fails_the_same_way(
-    kind: type[ChatOpenAI], ask: Ask, reply: Item, wanted: type[Exception]
+    kind: type[BaseChatModel], ask: Ask, reply: Item, wanted: type[Exception]
 ) -> None:
     with ScriptedServer([reply]) as server, pytest.raises(wanted):
         ask(model_at(server, kind).with_structured_output(City))
@@ -235,7 +242,7 @@ def test_structured_output_fails_the_same_way(
     ids=["cut", "withheld", "no JSON"],
 )
 def test_streamed_structured_output_fails_the_same_way(
-    kind: type[ChatOpenAI], ask: Ask, reply: Item, wanted: type[Exception]
+    kind: type[BaseChatModel], ask: Ask, reply: Item, wanted: type[Exception]
 ) -> None:
     with ScriptedServer([reply]) as server, pytest.raises(wanted):
         ask(model_at(server, kind).with_structured_output(City))
@@ -243,7 +250,7 @@ def test_streamed_structured_output_fails_the_same_way(
 
 @both
 @each_way
-def test_an_answer_of_ten_megabytes_is_read(kind: type[ChatOpenAI], ask: Ask) -> None:
+def test_an_answer_of_ten_megabytes_is_read(kind: type[BaseChatModel], ask: Ask) -> None:
     long = "Zürich 東京 " * 700_000
     with ScriptedServer([long]) as server:
         answer = ask(model_at(server, kind, timeout=60.0))
@@ -262,7 +269,7 @@ def test_an_answer_too_long_for_any_model_is_not_read(ask: Ask, monkeypatch: pyt
 
 @both
 @pytest.mark.parametrize("fault", [fails(400), fails(401), fails(404), fails(422), garbles()])
-def test_what_cannot_pass_is_not_tried_again(kind: type[ChatOpenAI], fault: Item) -> None:
+def test_what_cannot_pass_is_not_tried_again(kind: type[BaseChatModel], fault: Item) -> None:
     with ScriptedServer([fault, "Never asked for."]) as server:
         with pytest.raises((openai.APIError, ValueError)):
             invoke(model_at(server, kind, max_retries=3))
@@ -270,7 +277,7 @@ def test_what_cannot_pass_is_not_tried_again(kind: type[ChatOpenAI], fault: Item
 
 
 @both
-def test_a_pause_longer_than_anybody_waits_is_not_waited_for(kind: type[ChatOpenAI]) -> None:
+def test_a_pause_longer_than_anybody_waits_is_not_waited_for(kind: type[BaseChatModel]) -> None:
     with ScriptedServer([fails(429, retry_after=3600)]) as server:
         with pytest.raises(openai.RateLimitError):
             invoke(model_at(server, kind, max_retries=3))
