@@ -26,7 +26,8 @@ from signoff.checkpoints.ledger.schema import approvals
 from signoff.checkpoints.opening import configured_ledger
 from signoff.checkpoints.redaction import redact
 from signoff.errors import ActionFailed, SignoffError, StoreError
-from signoff.fleet.run import Run, read_state
+from signoff.fleet.driver import read_state
+from signoff.fleet.run import Run
 from signoff.graphs.approval.questions import SETTLE_OUTCOME
 from signoff.graphs.state import RAISE_BUDGET
 from signoff.graphs.team import Team
