@@ -7,10 +7,10 @@ budget that covers it, timed, tried again or handed to the next model of the cha
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import cached_property, lru_cache
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams
@@ -18,14 +18,12 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from signoff import concurrency
 from signoff.agents.models.call import ChainModel, ModelRequest, stands_in
-from signoff.agents.models.pricing import size_of
 from signoff.agents.models.rebinding import rebound
 from signoff.agents.models.settings import CallSettings, model_name
-from signoff.agents.models.unguarded import GUARDED
 from signoff.agents.replay.exchange import Request
 from signoff.agents.run_context import Payer, budgets_of, current_payer
 from signoff.agents.safety.prompt_redaction import Hidden
@@ -33,6 +31,9 @@ from signoff.checkpoints.opening import configured_ledger
 from signoff.concurrency import stream
 from signoff.errors import ModelError
 from signoff.settings import load_settings
+
+GUARDED: Final = "guarded"
+"""The type that a guarded model tells callbacks it is."""
 
 
 class GuardedModel(BaseChatModel):
@@ -218,6 +219,25 @@ def _owner(_database: str) -> Payer:
 
 def _request(hidden: Hidden, stop: list[str] | None, options: dict[str, Any]) -> ModelRequest:
     return ModelRequest(list(hidden.messages), stop, options, size_of(hidden.messages, options))
+
+
+def size_of(messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> int:
+    """Bytes of a prompt, with what surrounds each message: no tokenizer makes more tokens of a text."""
+    total = 16
+    for message in messages:
+        content = message.content if isinstance(message.content, str) else json.dumps(message.content, default=str)
+        total += 16 + len(content.encode("utf-8", "backslashreplace"))
+        if isinstance(message, AIMessage) and message.tool_calls:
+            total += len(json.dumps(message.tool_calls, default=str).encode())
+    for name in ("tools", "response_format"):
+        if name in options:
+            total += len(json.dumps(options[name], default=_as_sent).encode())
+    return total
+
+
+def _as_sent(value: object) -> object:
+    """A format as the endpoint gets it: its schema."""
+    return value.model_json_schema() if isinstance(value, type) and issubclass(value, BaseModel) else str(value)
 
 
 def _as_chunk(message: AIMessage) -> ChatGenerationChunk:

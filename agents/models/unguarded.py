@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -20,7 +20,8 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables.config import ensure_config, merge_configs, var_child_runnable_config
 
 from signoff.agents.models.failures import MAYBE_PAID, classify
-from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, make_bill, price_of, size_of, worst_case
+from signoff.agents.models.guarded import GUARDED, size_of
+from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, make_bill, price_of, worst_case
 from signoff.agents.models.settings import CallSettings
 from signoff.agents.run_context import Payer, current_payer
 from signoff.checkpoints.ledger.budgets.model import scopes_of
@@ -29,9 +30,6 @@ from signoff.settings import load_settings
 
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger.budgets.budgets import Hold
-
-GUARDED: Final = "guarded"
-"""The type that a guarded model tells callbacks it is."""
 
 
 @dataclass(frozen=True)

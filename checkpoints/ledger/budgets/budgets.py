@@ -34,7 +34,7 @@ from signoff.checkpoints.ledger.budgets.accounts import (
     write_calls,
     written_calls,
 )
-from signoff.checkpoints.ledger.budgets.model import NOTHING, Amount, Budget, CallRecord, Scope, day_of, names_of
+from signoff.checkpoints.ledger.budgets.model import NOTHING, Amount, Budget, CallRecord, Scope, names_of
 from signoff.checkpoints.ledger.schema import budgets
 from signoff.checkpoints.ledger.session import Session
 from signoff.checkpoints.process_identity import current_owner
@@ -153,9 +153,15 @@ class Budgets:
                 amount = _check_call(limited, amount)
             elif limited:
                 limits[plain_text(scope.name)] = limited
-                day = day or day_of(scope.name)
+                day = day or _day_of(scope.name)
         hold = Hold(secrets.token_hex(16), tuple(limits), amount, amount.ms, day, self._worker)
         return Reserve(hold.id, limits, amount, seconds, wait), hold
+
+
+def _day_of(name: str) -> str:
+    """The day whose budget a scope of this name is; empty if it is none's."""
+    kind, _, rest = name.partition(":")
+    return rest if kind == "day" else rest.rpartition("@")[2] if kind == "team" else ""
 
 
 class Reserve(Job):

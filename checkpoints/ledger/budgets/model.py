@@ -186,12 +186,6 @@ def names_of(call: CallRecord) -> tuple[str, ...]:
     return tuple(map(plain_text, names))
 
 
-def day_of(name: str) -> str:
-    """The day whose budget a scope of this name is; empty if it is none's."""
-    kind, _, rest = name.partition(":")
-    return rest if kind == "day" else rest.rpartition("@")[2] if kind == "team" else ""
-
-
 def nano_dollars(usd: float | Decimal) -> int:
     """Whole nano-dollars, rounded up."""
     return math.ceil(Decimal(str(usd)) * NANO)
