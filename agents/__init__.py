@@ -1,1 +1,20 @@
 """Who does the work: the Agent, its bodies, the four roles, and models."""
+
+from typing import TYPE_CHECKING
+
+from signoff.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from signoff.agents.agent import Agent as Agent, Limits as Limits, Task as Task
+    from signoff.agents.artifacts import Analysis as Analysis, Artifact as Artifact, Draft as Draft
+    from signoff.agents.artifacts import Evidence as Evidence, Quote as Quote, Review as Review, Verdict as Verdict
+    from signoff.agents.run_context import Payer as Payer, Say as Say, budgets_of as budgets_of
+    from signoff.agents.run_context import current_payer as current_payer, paying as paying, say_nothing as say_nothing
+    from signoff.agents.runner import StepFailed as StepFailed, StepHeld as StepHeld, Work as Work, ado_work as ado_work
+    from signoff.agents.runner import do_work as do_work
+    from signoff.agents.tracing import act_span as act_span, gate_span as gate_span, run_span as run_span
+    from signoff.agents.tracing import set_up as set_up
+    from signoff.agents.usage import NO_USAGE as NO_USAGE, Usage as Usage, add_usage as add_usage
+    from signoff.agents.usage import call_usage as call_usage
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -11,12 +11,13 @@ from langchain_core.messages import BaseMessage
 from pydantic import BaseModel
 
 from signoff.agents.artifacts import Artifact
+from signoff.agents.errors import WorkFailed
 from signoff.agents.run_context import Say, say_nothing
 from signoff.agents.usage import Usage
-from signoff.checkpoints.ledger.budgets.model import NO_LIMIT, Budget, budget_of
-from signoff.errors import BudgetExhausted, TeamError, WorkFailed
-from signoff.tools.action import Action, Proposal
-from signoff.tools.tool import LOOP_RISKS, Tool
+from signoff.checkpoints.errors import BudgetExhausted
+from signoff.checkpoints.ledger.budgets import NO_LIMIT, Budget, budget_of
+from signoff.error_base import TeamError
+from signoff.tools import LOOP_RISKS, Action, Proposal, Tool
 
 if TYPE_CHECKING:
     from signoff.agents.models.registry import Tiers

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from signoff.agents.artifacts import Evidence, Quote
 from signoff.agents.extractive.sentences import split
-from signoff.errors import UnknownSource
-from signoff.tools.search.library import Library
+from signoff.tools.errors import UnknownSource
+from signoff.tools.search import Library
 
 _PUNCTUATION = re.escape("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 _ESCAPED = re.compile(rf"\\([{_PUNCTUATION}])")

@@ -7,11 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from signoff.agents.artifacts import Analysis, Computation, Picture
 from signoff.agents.citations import escape, flatten
-from signoff.errors import QueryRefused
-from signoff.tools.analysis.charts import Chart, alternative
-from signoff.tools.analysis.query import QueryResult
-from signoff.tools.analysis.store import Table
-from signoff.tools.analysis.tables import Tables
+from signoff.tools.analysis import Chart, QueryResult, Table, Tables, alternative
+from signoff.tools.errors import QueryRefused
 
 HEADING = "From the tables"
 _NOTE = "*Computed from the tables by the queries shown, when the report was made.*"

@@ -8,13 +8,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from signoff.checkpoints.ledger.budgets.model import Budget
-from signoff.errors import SettingsError
+from signoff.checkpoints.ledger.budgets import Budget
+from signoff.error_base import SettingsError
 from signoff.settings import Settings
 
 if TYPE_CHECKING:
     from signoff.agents.replay.cassette import Cassette
-    from signoff.checkpoints.ledger.ledger import Ledger
+    from signoff.checkpoints.ledger import Ledger
 
 
 LEVELS: Final = ("call", "agent", "run", "team", "day")

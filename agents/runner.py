@@ -12,19 +12,24 @@ from typing import Any, cast
 from langgraph.errors import GraphBubbleUp
 
 from signoff import concurrency
-from signoff.agents.agent import Agent, Task
-from signoff.agents.agent import StepFailed as StepFailed  # what the functions here raise
-from signoff.agents.agent import StepHeld as StepHeld
+from signoff.agents.agent import (
+    Agent,
+    StepFailed as StepFailed,  # what the functions here raise
+    StepHeld as StepHeld,
+    Task,
+)
 from signoff.agents.artifacts import Artifact, Verdict
+from signoff.agents.errors import ModelUnreachable, WorkFailed
 from signoff.agents.loop.loop import Loop
 from signoff.agents.loop.tool_calls import NOT_THE_STEPS
 from signoff.agents.run_context import current_payer
 from signoff.agents.tracing import Span, agent_span
 from signoff.agents.usage import Usage
-from signoff.checkpoints.canonical import check_storable, readable_text
+from signoff.checkpoints import check_storable, readable_text
+from signoff.checkpoints.errors import BudgetExhausted
 from signoff.concurrency import in_thread
-from signoff.errors import BudgetExhausted, ModelUnreachable, SignoffError, TeamError, WorkFailed
-from signoff.tools.action import Proposal
+from signoff.error_base import SignoffError, TeamError
+from signoff.tools import Proposal
 
 
 @dataclass(frozen=True)

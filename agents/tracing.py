@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, cast
 
 from langgraph.errors import GraphBubbleUp
 
-from signoff.checkpoints.redaction import redact
-from signoff.errors import MissingExtra, SettingsError
+from signoff.checkpoints import redact
+from signoff.error_base import MissingExtra, SettingsError
 from signoff.settings import Settings, load_settings
 from signoff.version import VERSION
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
-    from opentelemetry.trace import Span as OtelSpan
-    from opentelemetry.trace import Tracer
+    from opentelemetry.trace import Span as OtelSpan, Tracer
 
     from signoff.agents.run_context import Payer
 

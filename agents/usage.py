@@ -10,7 +10,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.outputs import ChatGeneration, LLMResult
 
 from signoff.agents.run_context import Say
-from signoff.checkpoints.ledger.budgets.model import NANO
+from signoff.checkpoints.ledger.budgets import NANO
 
 
 class Usage(TypedDict):

@@ -1,1 +1,17 @@
 """What is remembered: the LangGraph saver and the ledger."""
+
+from typing import TYPE_CHECKING
+
+from signoff.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from signoff.checkpoints.canonical import canonical_json as canonical_json, check_storable as check_storable
+    from signoff.checkpoints.canonical import digest as digest, digest_text as digest_text, later as later
+    from signoff.checkpoints.canonical import readable_text as readable_text
+    from signoff.checkpoints.opening import configured_ledger as configured_ledger, configured_saver as configured_saver
+    from signoff.checkpoints.opening import open_saver as open_saver
+    from signoff.checkpoints.process_identity import current_owner as current_owner, is_gone as is_gone
+    from signoff.checkpoints.redaction import REDACTED as REDACTED, covers as covers, hide_patterns as hide_patterns
+    from signoff.checkpoints.redaction import redact as redact, redact_text as redact_text
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -11,7 +11,7 @@ from signoff.checkpoints.db.url import is_address
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.notifications.hooks import configured_hooks
 from signoff.checkpoints.redaction import remember_settings
-from signoff.errors import MissingExtra
+from signoff.error_base import MissingExtra
 from signoff.settings import Settings
 
 if TYPE_CHECKING:

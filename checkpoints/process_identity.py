@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from signoff.errors import StoreError
+from signoff.checkpoints.errors import StoreError
 
 
 def current_owner() -> str:

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 from rich.console import Console
 
-from signoff.agents.run_context import budgets_of
-from signoff.checkpoints.opening import configured_ledger
+from signoff.agents import budgets_of
+from signoff.checkpoints import configured_ledger
+from signoff.checkpoints.errors import RunBusy, UnknownRun
 from signoff.desk.cli.run import open_run
 from signoff.desk.cli.terminal import say
-from signoff.errors import RunBusy, SettingsError, UnknownRun
-from signoff.fleet.run import Run
-from signoff.graphs.team import Team
-from signoff.graphs.teams.report import report_team
+from signoff.error_base import SettingsError
+from signoff.fleet import Run
+from signoff.graphs import Team
+from signoff.graphs.teams import report_team
 from signoff.settings import Settings
-from signoff.tools.mcp.session import need_sdk
+from signoff.tools.mcp import need_sdk
 
 if TYPE_CHECKING:
     from mcp.server.fastmcp import FastMCP

@@ -13,21 +13,20 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateSnapshot
 
-from signoff.agents.tracing import run_span
-from signoff.checkpoints.canonical import readable_text
-from signoff.checkpoints.ledger.budgets.model import Budget
-from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.ledger.runs import RunRecord
-from signoff.checkpoints.opening import configured_ledger, configured_saver
-from signoff.checkpoints.process_identity import current_owner
-from signoff.checkpoints.saver.saver import SqliteCheckpointer
-from signoff.errors import RunBusy, RunElsewhere, SignoffError, StoreError
+from signoff.agents import run_span
+from signoff.checkpoints import configured_ledger, configured_saver, current_owner, readable_text
+from signoff.checkpoints.errors import RunBusy, StoreError
+from signoff.checkpoints.ledger import Ledger, RunRecord
+from signoff.checkpoints.ledger.budgets import Budget
+from signoff.checkpoints.saver import SqliteCheckpointer
+from signoff.error_base import SignoffError
+from signoff.fleet.errors import RunElsewhere
 from signoff.fleet.events import Watch, look_away, read_events
-from signoff.graphs.approval.enforcement import first_decided
-from signoff.graphs.team import Team
-from signoff.graphs.teams.catalog import rebuild_team
+from signoff.graphs import Team
+from signoff.graphs.approval import first_decided
+from signoff.graphs.teams import rebuild_team
 from signoff.settings import Settings, load_settings
-from signoff.tools.broker.broker import open_broker
+from signoff.tools.broker import open_broker
 
 RUN_BUDGET: Final = "run budget"
 """Where a run's options keep what it may use; no team can have such an option by accident."""

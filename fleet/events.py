@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from signoff.agents.usage import Usage
-from signoff.graphs.state import PlanStep
+from signoff.agents import Usage
+from signoff.graphs import PlanStep
 
 
 @dataclass(frozen=True)

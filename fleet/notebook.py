@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from signoff.agents.artifacts import Analysis, Draft
-from signoff.checkpoints.ledger.approval import Approval
-from signoff.checkpoints.ledger.runs import RunRecord
-from signoff.errors import BlobMissing
-from signoff.graphs.state import PlanStep
-from signoff.tools.storage.blobs import Blobs
+from signoff.agents import Analysis, Draft
+from signoff.checkpoints.ledger import Approval, RunRecord
+from signoff.graphs import PlanStep
+from signoff.tools.errors import BlobMissing
+from signoff.tools.storage import Blobs
 
 _IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)"[^>]*>')
 _MARKS = {"completed": "✓", "failed": "✗", "in_progress": "…", "pending": "·"}

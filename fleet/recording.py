@@ -16,24 +16,22 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy import update
 
-from signoff.agents.models.registry import OFFLINE, choose_model, tiers_of
-from signoff.agents.replay.cassette import Cassette
-from signoff.agents.run_context import Payer, paying
-from signoff.checkpoints.canonical import later
-from signoff.checkpoints.ledger.approval import Approval, Person
-from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.agents import Payer, paying
+from signoff.agents.models import OFFLINE, choose_model, tiers_of
+from signoff.agents.replay import Cassette
+from signoff.checkpoints import configured_ledger, later, redact
+from signoff.checkpoints.errors import StoreError
+from signoff.checkpoints.ledger import Approval, Ledger, Person
 from signoff.checkpoints.ledger.schema import approvals
-from signoff.checkpoints.opening import configured_ledger
-from signoff.checkpoints.redaction import redact
-from signoff.errors import ActionFailed, SignoffError, StoreError
+from signoff.error_base import SignoffError
 from signoff.fleet.driver import read_state
 from signoff.fleet.run import Run
-from signoff.graphs.approval.questions import SETTLE_OUTCOME
-from signoff.graphs.state import RAISE_BUDGET
-from signoff.graphs.team import Team
-from signoff.graphs.teams.catalog import rebuild_team
+from signoff.graphs import RAISE_BUDGET, Team
+from signoff.graphs.approval import SETTLE_OUTCOME
+from signoff.graphs.teams import rebuild_team
 from signoff.settings import Settings, load_settings
-from signoff.tools.action import Action
+from signoff.tools import Action
+from signoff.tools.errors import ActionFailed
 
 _NOT_KEPT = frozenset(
     "home database encryption_key user api_key secrets webhooks webhook_secret hook_command hook_events traces "

@@ -6,23 +6,19 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from signoff.agents.run_context import budgets_of
-from signoff.agents.usage import NO_USAGE, Usage
-from signoff.checkpoints.ledger.approval import Approval, Person
-from signoff.checkpoints.ledger.budgets.model import Budget, budget_of
-from signoff.checkpoints.ledger.runs import RunRecord, Status
-from signoff.errors import NothingAsked, SeveralAsked, UnknownApproval
+from signoff.agents import NO_USAGE, Usage, budgets_of
+from signoff.checkpoints.errors import UnknownApproval
+from signoff.checkpoints.ledger import Approval, Person, RunRecord, Status
+from signoff.checkpoints.ledger.budgets import Budget, budget_of
 from signoff.fleet.driver import RUN_BUDGET, Driver, read_state
+from signoff.fleet.errors import NothingAsked, SeveralAsked
 from signoff.fleet.events import Watch, look_away
 from signoff.fleet.notebook import run_html, run_markdown
-from signoff.graphs.approval.answers import Decision, read_edit
-from signoff.graphs.approval.decision import decide
-from signoff.graphs.approval.questions import CONTROLS
-from signoff.graphs.nodes.intake import read_goal
-from signoff.graphs.state import PlanStep
-from signoff.graphs.team import Team
+from signoff.graphs import PlanStep, Team
+from signoff.graphs.approval import CONTROLS, Decision, decide, read_edit
+from signoff.graphs.nodes import read_goal
 from signoff.settings import Settings
-from signoff.tools.action import Action
+from signoff.tools import Action
 
 
 class Run:

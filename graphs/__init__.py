@@ -1,1 +1,11 @@
 """How work flows: the team builder, its state, the supervisor, the gate, and ready-made teams."""
+
+from typing import TYPE_CHECKING
+
+from signoff.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from signoff.graphs.state import PlanStep as PlanStep, RAISE_BUDGET as RAISE_BUDGET, TeamState as TeamState
+    from signoff.graphs.team import Team as Team
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -12,10 +12,9 @@ from langchain_core.messages import AnyMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.message import add_messages
 
-from signoff.agents.usage import Usage
-from signoff.checkpoints import canonical
-from signoff.checkpoints.canonical import digest_text
-from signoff.checkpoints.ledger.approval import Approval, Person
+from signoff.agents import Usage
+from signoff.checkpoints import canonical, digest_text
+from signoff.checkpoints.ledger import Approval, Person
 
 
 class StoredArtifact(TypedDict):

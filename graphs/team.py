@@ -9,11 +9,11 @@ from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 
-from signoff.agents.agent import Agent
-from signoff.checkpoints.ledger.budgets.model import Budget, budget_of
-from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.opening import configured_ledger
-from signoff.errors import TeamError
+from signoff.agents import Agent
+from signoff.checkpoints import configured_ledger
+from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.budgets import Budget, budget_of
+from signoff.error_base import TeamError
 from signoff.graphs.approval.enforcement import Actions, Enforcement
 from signoff.graphs.approval.questions import CONTROLS, Account
 from signoff.graphs.nodes.act import build_act
@@ -25,8 +25,8 @@ from signoff.graphs.policy.policy import Policy, Rate, Ruling
 from signoff.graphs.routing.routing import order_agents
 from signoff.graphs.state import TeamInput, TeamState
 from signoff.settings import load_settings
-from signoff.tools.action import Action
-from signoff.tools.broker.broker import open_broker
+from signoff.tools import Action
+from signoff.tools.broker import open_broker
 
 Builder = StateGraph[TeamState, None, TeamInput, TeamState]
 """An uncompiled team graph."""

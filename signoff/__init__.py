@@ -3,128 +3,51 @@
 Names are loaded on first use, so that `import signoff` costs nothing.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+from signoff.exports import lazy_exports
 from signoff.version import VERSION
 
 if TYPE_CHECKING:
-    from signoff.agents.agent import Agent, Limits, Task
-    from signoff.agents.artifacts import Analysis, Artifact, Draft, Evidence, Quote, Review, Verdict
-    from signoff.agents.models.registry import load_models
-    from signoff.checkpoints.ledger.budgets.model import Budget
-    from signoff.checkpoints.ledger.ledger import Ledger
-    from signoff.checkpoints.ledger.notifications.hooks import CommandHook, Webhook
-    from signoff.checkpoints.opening import open_saver
-    from signoff.checkpoints.saver.saver import SqliteCheckpointer
-    from signoff.errors import SignoffError
-    from signoff.fleet.run import Run
-    from signoff.graphs.nodes.supervisor import Supervisor
-    from signoff.graphs.policy.patterns import Above, Below, Between, Exactly, Matches, Not, OneOf
-    from signoff.graphs.policy.policy import Policy, Rate
-    from signoff.graphs.policy.rules import Ask, When
-    from signoff.graphs.team import Team
-    from signoff.graphs.teams.report import report_team
-    from signoff.settings import Settings
-    from signoff.tools.action import Action, Proposal
-    from signoff.tools.search.sources import Sources
-    from signoff.tools.tool import tool
+    from signoff.agents import Agent as Agent
+    from signoff.agents import Limits as Limits
+    from signoff.agents import Task as Task
+    from signoff.agents import Analysis as Analysis
+    from signoff.agents import Artifact as Artifact
+    from signoff.agents import Draft as Draft
+    from signoff.agents import Evidence as Evidence
+    from signoff.agents import Quote as Quote
+    from signoff.agents import Review as Review
+    from signoff.agents import Verdict as Verdict
+    from signoff.agents.models import load_models as load_models
+    from signoff.checkpoints.ledger.budgets import Budget as Budget
+    from signoff.checkpoints.ledger import Ledger as Ledger
+    from signoff.checkpoints.ledger.notifications import CommandHook as CommandHook
+    from signoff.checkpoints.ledger.notifications import Webhook as Webhook
+    from signoff.checkpoints import open_saver as open_saver
+    from signoff.checkpoints.saver import SqliteCheckpointer as SqliteCheckpointer
+    from signoff.error_base import SignoffError as SignoffError
+    from signoff.fleet import Run as Run
+    from signoff.graphs.nodes import Supervisor as Supervisor
+    from signoff.graphs.policy import Above as Above
+    from signoff.graphs.policy import Below as Below
+    from signoff.graphs.policy import Between as Between
+    from signoff.graphs.policy import Exactly as Exactly
+    from signoff.graphs.policy import Matches as Matches
+    from signoff.graphs.policy import Not as Not
+    from signoff.graphs.policy import OneOf as OneOf
+    from signoff.graphs.policy import Policy as Policy
+    from signoff.graphs.policy import Rate as Rate
+    from signoff.graphs.policy import Ask as Ask
+    from signoff.graphs.policy import When as When
+    from signoff.graphs import Team as Team
+    from signoff.graphs.teams import report_team as report_team
+    from signoff.settings import Settings as Settings
+    from signoff.tools import Action as Action
+    from signoff.tools import Proposal as Proposal
+    from signoff.tools.search import Sources as Sources
+    from signoff.tools.tool import tool as tool
 
 __version__ = VERSION
 
-__all__ = [
-    "Above",
-    "Action",
-    "Agent",
-    "Analysis",
-    "Artifact",
-    "Ask",
-    "Below",
-    "Between",
-    "Budget",
-    "CommandHook",
-    "Draft",
-    "Evidence",
-    "Exactly",
-    "Ledger",
-    "Limits",
-    "Matches",
-    "Not",
-    "OneOf",
-    "Policy",
-    "Proposal",
-    "Quote",
-    "Rate",
-    "Review",
-    "Run",
-    "Settings",
-    "SignoffError",
-    "Sources",
-    "SqliteCheckpointer",
-    "Supervisor",
-    "Task",
-    "Team",
-    "Verdict",
-    "Webhook",
-    "When",
-    "load_models",
-    "open_saver",
-    "report_team",
-    "tool",
-]
-
-_HOMES = {
-    "Above": "graphs.policy.patterns",
-    "Action": "tools.action",
-    "Agent": "agents.agent",
-    "Analysis": "agents.artifacts",
-    "Artifact": "agents.artifacts",
-    "Ask": "graphs.policy.rules",
-    "Below": "graphs.policy.patterns",
-    "Between": "graphs.policy.patterns",
-    "Budget": "checkpoints.ledger.budgets.model",
-    "CommandHook": "checkpoints.ledger.notifications.hooks",
-    "Draft": "agents.artifacts",
-    "Evidence": "agents.artifacts",
-    "Exactly": "graphs.policy.patterns",
-    "Ledger": "checkpoints.ledger.ledger",
-    "Limits": "agents.agent",
-    "Matches": "graphs.policy.patterns",
-    "Not": "graphs.policy.patterns",
-    "OneOf": "graphs.policy.patterns",
-    "Policy": "graphs.policy.policy",
-    "Proposal": "tools.action",
-    "Quote": "agents.artifacts",
-    "Rate": "graphs.policy.policy",
-    "Review": "agents.artifacts",
-    "Run": "fleet.run",
-    "Settings": "settings",
-    "SignoffError": "errors",
-    "Sources": "tools.search.sources",
-    "SqliteCheckpointer": "checkpoints.saver.saver",
-    "Supervisor": "graphs.nodes.supervisor",
-    "Task": "agents.agent",
-    "Team": "graphs.team",
-    "Verdict": "agents.artifacts",
-    "Webhook": "checkpoints.ledger.notifications.hooks",
-    "When": "graphs.policy.rules",
-    "load_models": "agents.models.registry",
-    "open_saver": "checkpoints.opening",
-    "report_team": "graphs.teams.report",
-    "tool": "tools.tool",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name on its first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -1,6 +1,6 @@
 """`python -m signoff` is the `signoff` command."""
 
-from signoff.desk.cli.app import main
+from signoff.desk.cli import main
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from signoff.errors import SettingsError
+from signoff.error_base import SettingsError
 
 _Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _PerMinute = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -1,1 +1,14 @@
 """What agents can do: search sources, search the web, publish a report."""
+
+from typing import TYPE_CHECKING
+
+from signoff.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from signoff.tools.action import Act as Act, Action as Action, Proposal as Proposal, acting as acting
+    from signoff.tools.publish import Attachment as Attachment, Publication as Publication
+    from signoff.tools.publish import publish_report as publish_report
+    from signoff.tools.tool import IdempotencyKey as IdempotencyKey, LOOP_RISKS as LOOP_RISKS, Tool as Tool
+    from signoff.tools.tool import ToolLimits as ToolLimits, Touches as Touches
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from signoff.errors import TeamError
+from signoff.error_base import TeamError
 
 LoopRisk = Literal["read", "sandboxed"]
 """Runs inside an agent's loop: it changes nothing, or only what is thrown away."""

@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from signoff.errors import ActionFailed, BlobMissing
 from signoff.tools.action import Action
+from signoff.tools.errors import ActionFailed, BlobMissing
 from signoff.tools.storage.atomic import beside, explain, sync_folder, write_synced
 from signoff.tools.storage.blobs import Blobs
 

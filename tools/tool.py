@@ -13,10 +13,8 @@ from typing import Annotated, Any, Final, Literal, get_args, get_type_hints, ove
 from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool
 from pydantic import BaseModel, ConfigDict, create_model
 
-from signoff.errors import TeamError
-from signoff.tools.action import NOTHING, Action, LoopRisk, Risk
-from signoff.tools.action import ToolLimits as ToolLimits
-from signoff.tools.action import Touches as Touches
+from signoff.error_base import TeamError
+from signoff.tools.action import NOTHING, Action, LoopRisk, Risk, ToolLimits as ToolLimits, Touches as Touches
 
 LOOP_RISKS: Final = get_args(LoopRisk)
 ACTION_RISKS: Final = get_args(Risk)

@@ -11,7 +11,7 @@ from signoff.agents.extractive.matching import word_index
 from signoff.agents.extractive.question import Question, sides, understand, whole
 from signoff.agents.extractive.retrieval import Find, frequency, is_same, retrieve
 from signoff.agents.extractive.text import is_ideographic
-from signoff.tools.search.library import Library
+from signoff.tools.search import Library
 from signoff.wording import counted
 
 _MOST_QUOTES = 14

@@ -22,8 +22,7 @@ from signoff.agents.extractive.question import Question
 from signoff.agents.extractive.scoring import BAR, Scale, Score, Surroundings, weigh
 from signoff.agents.extractive.sentences import Sentence, split
 from signoff.agents.extractive.text import other_forms
-from signoff.tools.search.library import Library
-from signoff.tools.search.passage import Passage
+from signoff.tools.search import Library, Passage
 
 _FOCUS = 6
 """Documents read as a whole."""

@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from pydantic import BaseModel
 
 from signoff.agents.agent import Agent, Task
+from signoff.agents.errors import ContextTooLong, ModelDeclined, ModelRefused, StepStuck, WorkFailed
 from signoff.agents.loop.json_mode import in_words, lacks_tools, note_no_tools
 from signoff.agents.loop.parsing import Answer, Reader, as_sent, fill_in
 from signoff.agents.loop.tool_calls import Result, do_call, propose
@@ -20,8 +21,7 @@ from signoff.agents.models.failures import classify
 from signoff.agents.models.guarded import GuardedModel
 from signoff.agents.safety.injection import flags_of, mark
 from signoff.agents.usage import Usage, UsageCounter
-from signoff.errors import ContextTooLong, ModelDeclined, ModelRefused, StepStuck, WorkFailed
-from signoff.tools.action import Proposal
+from signoff.tools import Proposal
 
 _MOST_SHORTENED = 3
 """Times a step's conversation is made shorter before the step fails."""

@@ -14,6 +14,7 @@ from langgraph.errors import GraphBubbleUp
 from pydantic import ValidationError
 
 from signoff.agents.agent import StepHeld
+from signoff.agents.errors import ModelRefused, TapeError, UnknownPrice
 from signoff.agents.loop.parsing import tell_problems
 from signoff.agents.loop.toolset import Toolset
 from signoff.agents.loop.transcript import Call
@@ -22,18 +23,11 @@ from signoff.agents.run_context import Say, current_payer
 from signoff.agents.safety.injection import flags_of, mark
 from signoff.agents.tracing import tool_span
 from signoff.agents.usage import UsageCounter
+from signoff.checkpoints.errors import BudgetExhausted, StoreError
 from signoff.concurrency import in_thread
-from signoff.errors import (
-    BudgetExhausted,
-    ModelRefused,
-    SettingsError,
-    SourcesError,
-    StoreError,
-    TapeError,
-    TeamError,
-    UnknownPrice,
-)
-from signoff.tools.tool import LOOP_RISKS, Tool
+from signoff.error_base import SettingsError, TeamError
+from signoff.tools import LOOP_RISKS, Tool
+from signoff.tools.errors import SourcesError
 
 _LONGEST_ERROR = 600
 _MOST_CALLS = 32

@@ -15,9 +15,8 @@ from signoff.agents.agent import Agent
 from signoff.agents.loop.json_mode import answer_format, tell_actions
 from signoff.agents.models.registry import Tiers, tiers_of
 from signoff.agents.safety.injection import RULE
-from signoff.errors import TeamError
-from signoff.tools.action import Action
-from signoff.tools.tool import Tool
+from signoff.error_base import TeamError
+from signoff.tools import Action, Tool
 
 
 @dataclass(frozen=True)

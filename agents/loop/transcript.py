@@ -15,7 +15,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from signoff.agents.agent import Task
-from signoff.checkpoints.canonical import canonical_json
+from signoff.checkpoints import canonical_json
 
 IN_TEXT = "json"
 """Id of a call that stands in the text of an answer, which has one at most."""

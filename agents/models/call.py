@@ -15,6 +15,14 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 
+from signoff.agents.errors import (
+    ContextTooLong,
+    ModelDeclined,
+    ModelError,
+    ModelRefused,
+    ModelUnreachable,
+    UnknownPrice,
+)
 from signoff.agents.models.circuit_breaker import breaker_of
 from signoff.agents.models.failures import MAYBE_PAID, Failure, classify
 from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, fit_into, make_bill, price_of, worst_case
@@ -22,12 +30,10 @@ from signoff.agents.models.rate_limiter import Ticket, limiter_for
 from signoff.agents.models.settings import CallSettings, identity_of, without_own_tries
 from signoff.agents.run_context import Payer
 from signoff.agents.tracing import Span, call_span
-from signoff.checkpoints.ledger.budgets.model import Scope, scopes_of
-from signoff.errors import ContextTooLong, ModelDeclined, ModelError, ModelRefused, ModelUnreachable, UnknownPrice
+from signoff.checkpoints.ledger.budgets import Scope, scopes_of
 
 if TYPE_CHECKING:
-    from signoff.checkpoints.ledger.budgets.budgets import Hold
-    from signoff.checkpoints.ledger.budgets.model import Amount, CallRecord
+    from signoff.checkpoints.ledger.budgets import Amount, CallRecord, Hold
 
 _LONGEST_PAUSE: Final = 30.0
 """Seconds between two tries, unless the endpoint asks for more."""

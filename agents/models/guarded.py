@@ -21,15 +21,15 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, ConfigDict, Field
 
 from signoff import concurrency
+from signoff.agents.errors import ModelError
 from signoff.agents.models.call import ChainModel, ModelRequest, stands_in
 from signoff.agents.models.rebinding import rebound
 from signoff.agents.models.settings import CallSettings, model_name
 from signoff.agents.replay.exchange import Request
 from signoff.agents.run_context import Payer, budgets_of, current_payer
 from signoff.agents.safety.prompt_redaction import Hidden
-from signoff.checkpoints.opening import configured_ledger
+from signoff.checkpoints import configured_ledger
 from signoff.concurrency import stream
-from signoff.errors import ModelError
 from signoff.settings import load_settings
 
 GUARDED: Final = "guarded"

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO
 from zipfile import BadZipFile, ZipFile
 
-from signoff.errors import MissingExtra, ModelNotFetched
+from signoff.agents.errors import ModelNotFetched
+from signoff.error_base import MissingExtra
 
 _BLOCK = 1 << 20
 _GGUF = b"GGUF"

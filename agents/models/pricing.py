@@ -15,8 +15,8 @@ from typing import Any, Final, Protocol
 
 from signoff.agents.run_context import Payer
 from signoff.checkpoints import canonical
-from signoff.checkpoints.ledger.budgets.model import Amount, CallRecord, Scope, nano_dollars
-from signoff.errors import BudgetExhausted
+from signoff.checkpoints.errors import BudgetExhausted
+from signoff.checkpoints.ledger.budgets import Amount, CallRecord, Scope, nano_dollars
 from signoff.settings import DollarsPerMillion
 
 

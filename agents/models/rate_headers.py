@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from signoff.agents.models.failures import clock_of, number_in, retry_after, seconds_in
-from signoff.checkpoints.ledger.rate_limits import Kind
+from signoff.checkpoints.ledger import Kind
 
 _PARAMETER: Final = re.compile(r"([a-z]+)\s*=\s*(\d+(?:\.\d+)?)")
 

@@ -3,7 +3,7 @@
 Nothing is known of an endpoint at first: a call goes alone, then three times as many with every round of answers, until
 an answer names a limit, or one is refused, or so many went at once that there is none to speak of. From then on calls
 without a limit start at once; with one they start at moments of the key's timeline (ledger.rate_limits). All of it is
-decided under one lock, and so stands in one file.
+decided under one lock, and so the file is longer than most.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from signoff.agents.models.rate_headers import Reading, RemainingQuota, read_headers, window_of
-from signoff.checkpoints.ledger.rate_limits import (
+from signoff.checkpoints.ledger import (
     KINDS,
     LEAD,
     SPAN,
@@ -39,10 +39,10 @@ from signoff.checkpoints.ledger.rate_limits import (
     settle,
     take,
 )
-from signoff.errors import SignoffError
+from signoff.error_base import SignoffError
 
 if TYPE_CHECKING:
-    from signoff.checkpoints.ledger.ledger import Ledger
+    from signoff.checkpoints.ledger import Ledger
 
 __all__ = ["Limiter", "RateLimit", "Ticket", "limiter_for"]
 

@@ -9,10 +9,11 @@ from weakref import finalize, ref
 
 from pydantic import ValidationError
 
+from signoff.agents.errors import ModelRefused, ModelUnreachable, UnknownModel
 from signoff.agents.models.failures import classify
 from signoff.agents.models.guarded import guard
 from signoff.agents.models.settings import CallSettings
-from signoff.errors import ModelRefused, ModelUnreachable, SettingsError, UnknownModel
+from signoff.error_base import SettingsError
 from signoff.settings import Settings
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
 from signoff.agents.safety.prompt_redaction import PromptRedaction
-from signoff.checkpoints.ledger.rate_limits import RateLimit
-from signoff.errors import SettingsError
+from signoff.checkpoints.ledger import RateLimit
+from signoff.error_base import SettingsError
 from signoff.settings import DollarsPerMillion, Settings
 
 

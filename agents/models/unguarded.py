@@ -19,17 +19,17 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables.config import ensure_config, merge_configs, var_child_runnable_config
 
+from signoff.agents.errors import UnknownPrice
 from signoff.agents.models.failures import MAYBE_PAID, classify
 from signoff.agents.models.guarded import GUARDED, size_of
 from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, make_bill, price_of, worst_case
 from signoff.agents.models.settings import CallSettings
 from signoff.agents.run_context import Payer, current_payer
-from signoff.checkpoints.ledger.budgets.model import scopes_of
-from signoff.errors import UnknownPrice
+from signoff.checkpoints.ledger.budgets import scopes_of
 from signoff.settings import load_settings
 
 if TYPE_CHECKING:
-    from signoff.checkpoints.ledger.budgets.budgets import Hold
+    from signoff.checkpoints.ledger.budgets import Hold
 
 
 @dataclass(frozen=True)

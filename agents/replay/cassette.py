@@ -22,9 +22,11 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 from langgraph.errors import GraphBubbleUp
 
+from signoff.agents.errors import ModelError, TapeMiss, TapeUnreadable, UnknownPrice
 from signoff.agents.replay.exchange import Exchange, Request
-from signoff.checkpoints.redaction import redact
-from signoff.errors import ModelError, SignoffError, SourcesError, TapeMiss, TapeUnreadable, UnknownPrice
+from signoff.checkpoints import redact
+from signoff.error_base import SignoffError
+from signoff.tools.errors import SourcesError
 
 T = TypeVar("T")
 

@@ -13,9 +13,8 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, message
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from signoff import errors
-from signoff.checkpoints.canonical import digest
-from signoff.checkpoints.redaction import redact
+from signoff.checkpoints import digest, redact
+from signoff.error_base import SignoffError
 
 Kind = Literal["model", "tool"]
 
@@ -26,7 +25,8 @@ _NOT_ASKED: Final = frozenset(
 """Options of a call that do not change what is asked: how it is sent, and for whom."""
 _PASSING: Final = frozenset(("id", "index", "created", "created_at", "timestamp"))
 """Parts of a content block that differ each time."""
-_ERRORS_FROM: Final = ("builtins", "signoff.errors", "langchain_core.exceptions", "langchain_core.tools.base", "openai")
+_OURS: Final = "signoff.errors"
+_ERRORS_FROM: Final = ("builtins", _OURS, "langchain_core.exceptions", "langchain_core.tools.base", "openai")
 """Modules whose errors a cassette may raise again: nothing else that a file names is ever loaded."""
 
 
@@ -205,7 +205,7 @@ def _kept_error(error: Exception) -> dict[str, Any]:
 
 def _module_of(kind: type[Exception]) -> str:
     """Where a file says that the class is: ours are all in `signoff.errors`, wherever they are defined."""
-    return errors.__name__ if issubclass(kind, errors.SignoffError) else kind.__module__
+    return _OURS if issubclass(kind, SignoffError) else kind.__module__
 
 
 def _is_json(value: Any) -> bool:
@@ -237,7 +237,7 @@ def _known_class(place: str) -> type[Exception] | None:
     """The class of errors that this names, if it is one that may be raised again."""
     module, _, name = place.partition(":")
     if module.startswith("signoff."):
-        module = errors.__name__
+        module = _OURS
     if not any(module == known or module.startswith(f"{known}.") for known in _ERRORS_FROM):
         return None
     try:

@@ -13,11 +13,9 @@ from signoff.agents.artifacts import Analysis, Computation, Conflict, Evidence, 
 from signoff.agents.extractive.analysis import analyse
 from signoff.agents.figures import compute, measure, picture_of
 from signoff.agents.models.registry import Tiers
-from signoff.errors import QueryRefused
-from signoff.tools.analysis.charts import Charts
-from signoff.tools.analysis.tables import Tables
-from signoff.tools.analysis.tools import table_tools
-from signoff.tools.tool import Tool
+from signoff.tools import Tool
+from signoff.tools.analysis import Charts, Tables, table_tools
+from signoff.tools.errors import QueryRefused
 from signoff.wording import counted
 
 _INSTRUCTIONS = (

@@ -27,9 +27,9 @@ from signoff.agents.extractive.matching import word_index
 from signoff.agents.extractive.question import whole
 from signoff.agents.extractive.sentences import begins_well, is_terminated, split
 from signoff.agents.figures import figures_section, find_changed
-from signoff.errors import UnknownSource
-from signoff.tools.analysis.tables import Tables
-from signoff.tools.search.library import Library
+from signoff.tools.analysis import Tables
+from signoff.tools.errors import UnknownSource
+from signoff.tools.search import Library
 
 _INLINE = re.compile(r"[“\"]([^“”\"]{20,}?)[”\"]")
 

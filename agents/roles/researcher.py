@@ -12,15 +12,13 @@ from pydantic import BaseModel, Field
 from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Evidence, Quote
 from signoff.agents.citations import verify_quotes
+from signoff.agents.errors import WorkFailed
 from signoff.agents.extractive.research import gather
 from signoff.agents.models.registry import Tiers
-from signoff.errors import PageRefused, SearchFailed, Unreadable, WorkFailed
-from signoff.tools.action import Action
-from signoff.tools.search.library import Library
-from signoff.tools.search.sources import IndexProgress
-from signoff.tools.search.tools import search_tools
-from signoff.tools.tool import Tool
-from signoff.tools.web.tools import Web, web_tools
+from signoff.tools import Action, Tool
+from signoff.tools.errors import PageRefused, SearchFailed, Unreadable
+from signoff.tools.search import IndexProgress, Library, search_tools
+from signoff.tools.web import Web, web_tools
 from signoff.wording import counted
 
 _INSTRUCTIONS = (

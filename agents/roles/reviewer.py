@@ -17,9 +17,9 @@ from signoff.agents.loop.json_mode import lacks_tools, parse_object
 from signoff.agents.models.guarded import GuardedModel
 from signoff.agents.models.registry import Tiers, tiers_of
 from signoff.agents.roles.checks import inspect
-from signoff.tools.action import Action
-from signoff.tools.analysis.tables import Tables
-from signoff.tools.search.library import Library
+from signoff.tools import Action
+from signoff.tools.analysis import Tables
+from signoff.tools.search import Library
 
 _INSTRUCTIONS = (
     "Judge whether the draft answers the goal, says nothing its quotes do not say, and reads well. Citations and "

@@ -20,8 +20,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 from langchain_core.messages import BaseMessage
 
 from signoff.agents.safety.pii import KINDS, Span, find_private
-from signoff.checkpoints.canonical import readable_text
-from signoff.checkpoints.redaction import REDACTED, redact, redact_text
+from signoff.checkpoints import REDACTED, readable_text, redact, redact_text
 
 UNTOUCHED: Final = frozenset(
     "id type index name role mime_type data base64 file_id tool_call_id tool_use_id call_id signature "

@@ -14,7 +14,7 @@ from typing import Any, Final
 from signoff.agents.safety.hidden_text import hidden_pieces, plain_text
 from signoff.agents.safety.injection import Finding, find_orders
 from signoff.agents.safety.pii import KINDS, find_private
-from signoff.checkpoints.redaction import REDACTED
+from signoff.checkpoints import REDACTED
 
 MOST: Final = 8
 """Warnings on one proposal; more are counted."""

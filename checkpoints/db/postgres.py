@@ -9,7 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from signoff.errors import SettingsError
+from signoff.error_base import SettingsError
 
 _WRITER_LOCK: Final = 0x5169_6E0F_0000_0002
 """Number of the advisory lock that whoever writes holds, so that the audit log has one order."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from signoff.errors import DatabaseUnusable, ForeignDatabase
+from signoff.checkpoints.errors import DatabaseUnusable, ForeignDatabase
 
 LEDGER_TABLE: Final = "ledger_meta"
 SAVER_TABLE: Final = "saver_meta"

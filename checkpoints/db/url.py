@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from signoff.errors import SettingsError
+from signoff.error_base import SettingsError
 
 _ADDRESS: Final = re.compile(r"([A-Za-z][\w+.-]+):/")  # two letters at least: C:/ is a drive
 _POSTGRES: Final = ("postgresql://", "postgres://")

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Row, Select, select
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import digest, from_row
+from signoff.checkpoints.errors import AlreadyDecided, BadName, Tampered
 from signoff.checkpoints.ledger.schema import approvals, proposals, runs, votes
-from signoff.errors import AlreadyDecided, BadName, Tampered
 
 ApprovalStatus = Literal["pending", "approved", "rejected", "answered", "expired", "revoked"]
 """answered: with words instead of a decision; expired: not decided in time; revoked: taken back before it was done.

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest_text
+from signoff.checkpoints.errors import AlreadyDecided, ChangedSince, NotAllowed, UnknownApproval
 from signoff.checkpoints.ledger.approval import (
     ANYBODY,
     Approval,
@@ -33,7 +34,6 @@ from signoff.checkpoints.ledger.notifications.outbox import Notices
 from signoff.checkpoints.ledger.people import People
 from signoff.checkpoints.ledger.schema import approvals, effects, proposals, votes
 from signoff.checkpoints.ledger.session import Transactions
-from signoff.errors import AlreadyDecided, ChangedSince, NotAllowed, UnknownApproval
 
 _SHORTEST_ID = 6
 """A shorter beginning of an id is too easily the wrong one."""

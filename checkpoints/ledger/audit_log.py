@@ -22,7 +22,7 @@ from signoff.checkpoints.ledger.audit_agreement import Problem, disagreements
 from signoff.checkpoints.ledger.schema import audit, ledger_meta
 from signoff.checkpoints.ledger.session import Transactions
 from signoff.checkpoints.redaction import redact
-from signoff.errors import SettingsError
+from signoff.error_base import SettingsError
 
 _HEAD_KEY: Final = "audit_head"
 _AT_ONCE: Final = 1_000

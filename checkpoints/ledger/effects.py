@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest, from_row, readable_text
+from signoff.checkpoints.errors import DryRun, RunBusy
 from signoff.checkpoints.ledger.approval import Approval, load_approval
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.notifications.outbox import Notices
@@ -18,7 +19,6 @@ from signoff.checkpoints.ledger.schema import effects, runs
 from signoff.checkpoints.ledger.session import Transactions
 from signoff.checkpoints.process_identity import is_gone
 from signoff.checkpoints.redaction import redact_text
-from signoff.errors import DryRun, RunBusy
 
 EffectStatus = Literal["claimed", "unknown", "released", "done", "failed", "abandoned"]
 """claimed: being called; unknown: called, outcome not known; released: surely not done, to be called again;

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete, insert, select
 
+from signoff.checkpoints.errors import BadName
 from signoff.checkpoints.ledger.approval import Person, clean_name
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.schema import people
 from signoff.checkpoints.ledger.session import Transactions
-from signoff.errors import BadName
 
 
 class People:

@@ -16,9 +16,9 @@ from weakref import ref
 
 from sqlalchemy import Connection, Float, cast, extract, func, insert, select, update
 
+from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.checkpoints.ledger.schema import rates
 from signoff.checkpoints.ledger.session import Transactions
-from signoff.errors import DatabaseUnusable
 
 T = TypeVar("T")
 

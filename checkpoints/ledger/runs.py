@@ -11,12 +11,12 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, from_row, plain_text
+from signoff.checkpoints.errors import BadName, RunBusy, UnknownRun
 from signoff.checkpoints.ledger.approval import clean_name
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.schema import proposals, runs
 from signoff.checkpoints.ledger.session import Transactions
 from signoff.checkpoints.process_identity import is_gone
-from signoff.errors import BadName, RunBusy, UnknownRun
 
 Status = Literal["running", "waiting", "done", "stopped", "failed"]
 """running: at work, or cut off and resumable; waiting: for a person; stopped: by a person; failed: by an error."""

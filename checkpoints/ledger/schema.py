@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from signoff.checkpoints.canonical import plain_text
-from signoff.errors import DatabaseVersion, ForeignDatabase
+from signoff.checkpoints.errors import DatabaseVersion, ForeignDatabase
 
 SCHEMA_VERSION = 3
 """Raised with every change of these tables; `set_up` brings older ones up to date, newer ones are refused."""

@@ -16,14 +16,14 @@ from typing import Final, Protocol
 from weakref import finalize
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DatabaseError, InterfaceError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from sqlalchemy.exc import DatabaseError, InterfaceError, SQLAlchemyError, TimeoutError as NoConnectionFree
 
 from signoff.checkpoints.db.fork_safety import watch_forks
 from signoff.checkpoints.db.sqlite import LedgerFile
 from signoff.checkpoints.db.url import is_address
+from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.checkpoints.ledger.schema import set_up
-from signoff.errors import DatabaseUnusable, MissingExtra
+from signoff.error_base import MissingExtra
 
 _MOST_TURNS: Final = 200
 _LONGEST: Final = 0.05

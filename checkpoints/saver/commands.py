@@ -8,6 +8,7 @@ from typing import Final
 
 import ormsgpack
 
+from signoff.checkpoints.errors import LeaseLost, ThreadHeld
 from signoff.checkpoints.process_identity import is_gone
 from signoff.checkpoints.saver.encoding.chunks import Piece, UnwrittenPiece
 from signoff.checkpoints.saver.encoding.delta import DeltaEncoder
@@ -15,7 +16,6 @@ from signoff.checkpoints.saver.encoding.encryption import RowCodec, place_of, pl
 from signoff.checkpoints.saver.schema import row_id
 from signoff.checkpoints.saver.thread_cache import ITEM_BYTES, Outdated, ThreadCache
 from signoff.checkpoints.saver.writer import ThreadRow, Transaction
-from signoff.errors import LeaseLost, ThreadHeld
 
 _LOST: Final = -1
 

@@ -22,6 +22,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from signoff.checkpoints.errors import DatabaseUnusable, Unstorable
 from signoff.checkpoints.saver.commands import Addition, Lease, PutCheckpoint, PutWrites, Target
 from signoff.checkpoints.saver.encoding.delta import DeltaEncoder, StoredContainer
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
@@ -30,7 +31,6 @@ from signoff.checkpoints.saver.schema import NUMBER_BITS
 from signoff.checkpoints.saver.storage import Handle, Storage
 from signoff.checkpoints.saver.thread_cache import ITEM_BYTES, CachedCheckpoint, Outdated, ThreadCache, ThreadCaches
 from signoff.checkpoints.saver.writer import Change, ChangeJob
-from signoff.errors import DatabaseUnusable, Unstorable
 
 _SMALL_REST: Final = 1024  # what a checkpoint holds beside its values stands in its row, up to this size
 _MARKS: Final = {"msgpack": b"m", "null": b"n", "bytes": b"b", "bytearray": b"a"}

@@ -13,13 +13,14 @@ from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from signoff.checkpoints.errors import DatabaseUnusable, ThreadNotEmpty
 from signoff.checkpoints.saver.encoding.decoding import Unpack
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
 from signoff.checkpoints.saver.engine import Engine, run_digest
 from signoff.checkpoints.saver.rows import Row, ThreadReader, list_rows
 from signoff.checkpoints.saver.schema import MOST_NUMBER, NUMBER_BITS, rows_of
 from signoff.checkpoints.saver.writer import Transaction
-from signoff.errors import DatabaseUnusable, SignoffError, ThreadNotEmpty
+from signoff.error_base import SignoffError
 
 _TABLES = ("saver_pieces", "saver_writes", "saver_checkpoints")
 _LARGEST = 10

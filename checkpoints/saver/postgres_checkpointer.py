@@ -22,9 +22,9 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from signoff.checkpoints.db.postgres import PostgresAddress
+from signoff.checkpoints.errors import DatabaseUnusable, KeyMissing, Unstorable
 from signoff.checkpoints.saver.encoding.encryption import Cipher
 from signoff.checkpoints.saver.encoding.serializer import StrictSerializer
-from signoff.errors import DatabaseUnusable, KeyMissing, Unstorable
 
 _SETUP_LOCK: Final = 0x5169_6E0F_0000_0001
 """Number of the advisory lock that is held while the tables are made."""

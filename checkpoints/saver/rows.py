@@ -13,11 +13,11 @@ from typing import Any
 import ormsgpack
 from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite, writes_sort_key
 
+from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.checkpoints.saver.encoding.decoding import Decoder, Part, Unpack
 from signoff.checkpoints.saver.encoding.delta import StoredContainer
 from signoff.checkpoints.saver.encoding.encryption import RowCodec, place_of, place_of_writes
 from signoff.checkpoints.saver.schema import MOST_NUMBER, NUMBER_BITS, is_present, row_id
-from signoff.errors import DatabaseUnusable
 
 _COLUMNS = "c.id, c.ns, c.checkpoint_id, c.parent_id, c.run, c.head, c.metadata, t.no, t.era"
 _NO_TASK = "00000000-0000-0000-0000-000000000000"

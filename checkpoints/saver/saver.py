@@ -22,6 +22,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.checkpoints.saver.commands import Lease, Release
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
 from signoff.checkpoints.saver.encoding.serializer import StrictSerializer
@@ -31,7 +32,6 @@ from signoff.checkpoints.saver.rows import ThreadReader
 from signoff.checkpoints.saver.storage import Handle
 from signoff.checkpoints.saver.thread_cache import ThreadCaches
 from signoff.checkpoints.saver.writer import ChangeJob
-from signoff.errors import DatabaseUnusable
 
 _ATTEMPTS: Final = 5  # to put a change together anew, when the thread is deleted or pruned meanwhile
 _PAGE: Final = 32

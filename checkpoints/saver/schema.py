@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from signoff.errors import DatabaseVersion
+from signoff.checkpoints.errors import DatabaseVersion
 
 VERSION: Final = 1
 """Raised with every change of these tables."""

@@ -14,10 +14,10 @@ from weakref import WeakValueDictionary, finalize
 
 from signoff.checkpoints.db.fork_safety import watch_forks
 from signoff.checkpoints.db.sqlite import begin, identity, make_folder, prepare, refuse_foreign
+from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.checkpoints.saver import schema
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
 from signoff.checkpoints.saver.writer import Writer, WriterConnection
-from signoff.errors import DatabaseUnusable
 
 _MOST_IDLE = 4
 _numbers = count(1)

@@ -15,15 +15,14 @@ from typing import Annotated, Any, Literal, TextIO, get_args
 import typer
 from rich.console import Console
 
-from signoff.checkpoints import canonical
-from signoff.checkpoints.db.url import is_address
-from signoff.checkpoints.ledger.audit_log import EMPTY, Head
-from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.opening import configured_ledger
+from signoff.checkpoints import canonical, configured_ledger
+from signoff.checkpoints.db import is_address
+from signoff.checkpoints.ledger import EMPTY, Head, Ledger
 from signoff.desk.cli.terminal import Json, one_of, print_json, say
-from signoff.errors import NoDatabase, SettingsError
+from signoff.desk.errors import NoDatabase
+from signoff.error_base import SettingsError
 from signoff.settings import load_settings
-from signoff.tools.storage.atomic import beside
+from signoff.tools.storage import beside
 
 Format = Literal["jsonl", "csv"]
 Database = Annotated[

@@ -10,8 +10,8 @@ import typer
 from rich.cells import cell_len
 from rich.console import Console
 
-from signoff.checkpoints.ledger.budgets.spending import Kind, Spent
-from signoff.checkpoints.opening import configured_ledger
+from signoff.checkpoints import configured_ledger
+from signoff.checkpoints.ledger.budgets import Kind, Spent
 from signoff.desk.cli.terminal import Json, one_of, print_json, row, say, table
 from signoff.settings import load_settings
 

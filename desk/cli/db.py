@@ -15,18 +15,17 @@ from typing import Annotated, Final, Literal
 import typer
 from rich.console import Console
 
-from signoff.checkpoints.db.sqlite import LEDGER_TABLE, tables_in
-from signoff.checkpoints.db.url import is_address, scheme_of
-from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.opening import configured_ledger
-from signoff.checkpoints.saver.encoding.encryption import new_key
-from signoff.checkpoints.saver.official.importer import ImportProgress, import_official
-from signoff.checkpoints.saver.rows import ThreadEntry, list_threads
-from signoff.checkpoints.saver.saver import SqliteCheckpointer
+from signoff.checkpoints import configured_ledger
+from signoff.checkpoints.db import LEDGER_TABLE, is_address, scheme_of, tables_in
+from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.saver import SqliteCheckpointer, ThreadEntry, list_threads
+from signoff.checkpoints.saver.encoding import new_key
+from signoff.checkpoints.saver.official import ImportProgress, import_official
 from signoff.desk.cli.terminal import Json, Yes, can_ask, print_json, row, say, table
-from signoff.errors import NoDatabase, SettingsError, UnknownThread
+from signoff.desk.errors import NoDatabase, UnknownThread
+from signoff.error_base import SettingsError
 from signoff.settings import Settings, load_settings
-from signoff.tools.storage.atomic import beside
+from signoff.tools.storage import beside
 
 _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -10,21 +10,18 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from signoff.checkpoints.ledger.approval import Approval
-from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.opening import configured_ledger
+from signoff.checkpoints import configured_ledger
+from signoff.checkpoints.ledger import Approval, Ledger
 from signoff.desk.cli.question import edit_in_editor, read_change
 from signoff.desk.cli.run import DONE, STOPPED, TELLING_SECONDS, WAITS, see_through
 from signoff.desk.cli.terminal import By, Json, can_ask, print_json, say
-from signoff.errors import BadAnswer
-from signoff.fleet.run import Run
-from signoff.graphs.approval.answers import Decision
-from signoff.graphs.approval.decision import decide as decide_question
-from signoff.graphs.approval.questions import CONTROLS
-from signoff.graphs.policy.policy import Ruling
-from signoff.graphs.teams.catalog import TEAMS
+from signoff.fleet import Run
+from signoff.graphs.approval import CONTROLS, Decision, decide as decide_question
+from signoff.graphs.errors import BadAnswer
+from signoff.graphs.policy import Ruling
+from signoff.graphs.teams import TEAMS
 from signoff.settings import Settings, load_settings
-from signoff.tools.action import Action
+from signoff.tools import Action
 
 ApprovalId = Annotated[str, typer.Argument(metavar="APPROVAL", help="An approval's id, or the beginning of one.")]
 GoOn = Annotated[bool, typer.Option("--resume/--no-resume", help="Drive the run on after the decision.")]

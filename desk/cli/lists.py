@@ -12,13 +12,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from signoff.agents.usage import NO_USAGE, Usage
-from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.ledger.runs import RunRecord
-from signoff.checkpoints.opening import configured_ledger
+from signoff.agents import NO_USAGE, Usage
+from signoff.checkpoints import configured_ledger
+from signoff.checkpoints.ledger import Ledger, RunRecord
 from signoff.desk.cli.terminal import By, Json, RunId, command, moment, print_json, row, say, short, table
-from signoff.errors import MissingExtra, SettingsError
-from signoff.graphs.teams.catalog import team_graph
+from signoff.error_base import MissingExtra, SettingsError
+from signoff.graphs.teams import team_graph
 from signoff.settings import load_settings
 from signoff.wording import counted
 
@@ -106,8 +105,8 @@ def _name_and_role(text: str) -> tuple[str, str]:
 def show(run: RunId, json: Json = False) -> None:
     """Show a run: plan, decisions, effects, usage."""
     from signoff.desk.cli.live import usage_text
-    from signoff.fleet.driver import read_state
-    from signoff.graphs.state import TeamState
+    from signoff.fleet import read_state
+    from signoff.graphs import TeamState
 
     settings = load_settings()
     ledger = configured_ledger(settings)
@@ -154,7 +153,7 @@ def sources(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of documents.")], json: Json = False
 ) -> None:
     """Index a folder and list what could not be read."""
-    from signoff.tools.search.sources import IndexProgress, Sources
+    from signoff.tools.search import IndexProgress, Sources
 
     settings = load_settings()
     opened = Sources.open(folder, home=settings.home, max_file_mb=settings.max_file_mb)

@@ -13,11 +13,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from signoff.agents.usage import NO_USAGE, Usage
-from signoff.checkpoints.ledger.budgets.model import NO_LIMIT, Budget
+from signoff.agents import NO_USAGE, Usage
+from signoff.checkpoints.ledger.budgets import NO_LIMIT, Budget
 from signoff.desk.cli.terminal import say, visible
-from signoff.fleet.events import Event, Watch
-from signoff.graphs.state import PlanStep
+from signoff.fleet import Event, Watch
+from signoff.graphs import PlanStep
 from signoff.wording import counted
 
 _MARKS = {

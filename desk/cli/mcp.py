@@ -12,16 +12,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from signoff.agents.safety.injection import find_orders
-from signoff.checkpoints.canonical import digest
+from signoff.agents.safety import find_orders
+from signoff.checkpoints import digest
 from signoff.desk.cli.terminal import Json, Model, Out, Sources, can_ask, command, print_json, say
-from signoff.errors import McpUnusable, SettingsError
+from signoff.error_base import SettingsError
 from signoff.settings import load_settings
-from signoff.tools.broker.broker import open_broker
-from signoff.tools.mcp.config import Accepted, Standing, compare, read_servers
-from signoff.tools.mcp.offer import McpTool, Offer
-from signoff.tools.mcp.server import McpServer
-from signoff.tools.mcp.tools import look_at
+from signoff.tools.broker import open_broker
+from signoff.tools.errors import McpUnusable
+from signoff.tools.mcp import Accepted, McpServer, McpTool, Offer, Standing, compare, look_at, read_servers
 
 Servers = Annotated[
     Path | None, typer.Option("--servers", metavar="FILE", help="File of servers; mcp.json by default.")

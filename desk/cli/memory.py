@@ -11,10 +11,9 @@ import typer
 from rich.console import Console
 
 from signoff.desk.cli.terminal import Json, Yes, can_ask, moment, print_json, say, short
-from signoff.errors import SettingsError
+from signoff.error_base import SettingsError
 from signoff.settings import Settings, load_settings
-from signoff.tools.memory.item import Remembered
-from signoff.tools.memory.memory import Memory
+from signoff.tools.memory import Memory, Remembered
 
 Team = Annotated[str | None, typer.Option(metavar="TEAM", help="Only this team's.")]
 

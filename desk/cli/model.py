@@ -17,9 +17,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from signoff.agents.models.local import WEIGHTS, Watch, Weights, fetch_weights, is_fetched, is_gguf, weights_path
+from signoff.agents.errors import ModelNotServed
+from signoff.agents.models import WEIGHTS, Watch, Weights, fetch_weights, is_fetched, is_gguf, weights_path
 from signoff.desk.cli.terminal import Json, print_json, row, say, table
-from signoff.errors import MissingExtra, ModelNotServed, SettingsError
+from signoff.error_base import MissingExtra, SettingsError
 
 _HOST = "127.0.0.1"
 _CACHE_MB = 512

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.ledger.notifications.hooks import Notice
-from signoff.checkpoints.opening import configured_ledger
+from signoff.checkpoints import configured_ledger
+from signoff.checkpoints.errors import DatabaseUnusable
+from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger.notifications import Notice
 from signoff.desk.cli.terminal import Json, command, moment, print_json, row, say, table
-from signoff.errors import DatabaseUnusable
 from signoff.settings import load_settings
 
 

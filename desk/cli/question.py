@@ -13,12 +13,12 @@ from rich.panel import Panel
 from rich.prompt import Prompt
 from rich.text import Text
 
-from signoff.checkpoints.ledger.approval import Approval
+from signoff.checkpoints.ledger import Approval
 from signoff.desk.cli.terminal import say, visible
-from signoff.errors import BadAnswer
-from signoff.graphs.approval.answers import Decision, read_edit
-from signoff.graphs.nodes.gate import describe
-from signoff.tools.action import Action
+from signoff.graphs.approval import Decision, read_edit
+from signoff.graphs.errors import BadAnswer
+from signoff.graphs.nodes import describe
+from signoff.tools import Action
 
 _LONG = 60
 """Lines of a preview that are shown at once."""

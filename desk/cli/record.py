@@ -17,16 +17,15 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from signoff.agents.replay.cassette import Cassette
-from signoff.agents.run_context import Payer, paying
-from signoff.checkpoints.ledger.runs import RunRecord
+from signoff.agents import Payer, paying
+from signoff.agents.errors import TapeMiss
+from signoff.agents.replay import Cassette
+from signoff.checkpoints.ledger import RunRecord
 from signoff.desk.cli.terminal import Json, print_json, say
-from signoff.errors import CannotExport, SettingsError, TapeMiss
-from signoff.fleet.recording import Ending
-from signoff.fleet.recording import record as record_run
-from signoff.fleet.recording import replay as replay_run
-from signoff.fleet.run import Run
-from signoff.graphs.team import Team
+from signoff.error_base import SettingsError
+from signoff.fleet import Ending, Run, record as record_run, replay as replay_run
+from signoff.fleet.errors import CannotExport
+from signoff.graphs import Team
 from signoff.settings import Settings
 
 _SHOWN = 100
@@ -40,7 +39,7 @@ It fails if the team would take another route today, make or propose something e
 
 from pathlib import Path
 
-from signoff.fleet.recording import replay
+from signoff.fleet import replay
 {imports}
 RECORDING = Path(__file__).with_suffix(".jsonl")
 

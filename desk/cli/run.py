@@ -13,38 +13,27 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from signoff.agents.models.registry import OFFLINE, choose_model
-from signoff.agents.models.settings import CallSettings
-from signoff.agents.replay.cassette import Cassette
-from signoff.agents.run_context import budgets_of
-from signoff.agents.tracing import set_up
-from signoff.checkpoints.ledger.approval import Approval
-from signoff.checkpoints.ledger.budgets.model import Budget
-from signoff.checkpoints.opening import configured_ledger
+from signoff.agents import budgets_of, set_up
+from signoff.agents.models import OFFLINE, CallSettings, choose_model
+from signoff.agents.replay import Cassette
+from signoff.checkpoints import configured_ledger
+from signoff.checkpoints.errors import ChangedSince, NotAllowed, RunBusy, StoreError
+from signoff.checkpoints.ledger import Approval
+from signoff.checkpoints.ledger.budgets import Budget
 from signoff.desk.cli.live import usage_text, watch_live
 from signoff.desk.cli.question import ask_person, show_proposal
 from signoff.desk.cli.record import check_dry, check_files, recorded
 from signoff.desk.cli.terminal import Json, Model, Out, RunId, Sources, can_ask, command, print_json, say
-from signoff.errors import (
-    BadAnswer,
-    ChangedSince,
-    NotAllowed,
-    RunBusy,
-    RunElsewhere,
-    SettingsError,
-    SignoffError,
-    SourcesMissing,
-    StoreError,
-    UnknownTeam,
-)
-from signoff.fleet.recording import settings_of
-from signoff.fleet.run import Run
-from signoff.graphs.approval.questions import CONTROLS
-from signoff.graphs.nodes.gate import standing_after
-from signoff.graphs.state import RAISE_BUDGET, PlanStep
-from signoff.graphs.teams.catalog import TEAMS
-from signoff.graphs.teams.report import report_team
+from signoff.error_base import SettingsError, SignoffError
+from signoff.fleet import Run, settings_of
+from signoff.fleet.errors import RunElsewhere
+from signoff.graphs import RAISE_BUDGET, PlanStep
+from signoff.graphs.approval import CONTROLS
+from signoff.graphs.errors import BadAnswer, UnknownTeam
+from signoff.graphs.nodes import standing_after
+from signoff.graphs.teams import TEAMS, report_team
 from signoff.settings import Settings, load_settings
+from signoff.tools.errors import SourcesMissing
 
 DONE, WAITS, STOPPED, INTERRUPTED = 0, 3, 4, 130
 """Exit codes: the run is done; it waits for a person; it was stopped, rejected or refused; Ctrl-C."""

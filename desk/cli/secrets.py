@@ -6,10 +6,9 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from signoff.desk.cli.terminal import Json, print_json
-from signoff.errors import SettingsError
+from signoff.error_base import SettingsError
 from signoff.settings import load_settings
-from signoff.tools.broker.broker import Broker
-from signoff.tools.broker.secrets_file import SecretRule
+from signoff.tools.broker import Broker, SecretRule
 
 _COLUMNS = ("secret", "from", "hosts", "methods", "paths", "tools", "added as")
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from signoff.errors import SignoffError
+from signoff.error_base import SignoffError
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of one.")]

@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from signoff.checkpoints.canonical import check_storable, readable_text
-from signoff.checkpoints.ledger.approval import Approval
-from signoff.errors import BadAnswer
-from signoff.tools.action import Action
+from signoff.checkpoints import check_storable, readable_text
+from signoff.checkpoints.ledger import Approval
+from signoff.graphs.errors import BadAnswer
+from signoff.tools import Action
 
 _INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 _MEANS: dict[str, Literal["approve", "edit", "reject", "respond"]] = {

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from signoff.checkpoints.ledger.approval import Approval, Authority, Person
-from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.errors import BadAnswer
+from signoff.checkpoints.ledger import Approval, Authority, Ledger, Person
 from signoff.graphs.approval.answers import Decision
 from signoff.graphs.approval.questions import CONTROLS
+from signoff.graphs.errors import BadAnswer
 from signoff.graphs.policy.policy import Ruling
 
 Rules = Callable[[str, str, Mapping[str, Any]], Ruling]

@@ -6,17 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from signoff.checkpoints import canonical
-from signoff.checkpoints.canonical import digest
-from signoff.checkpoints.ledger.approval import Approval, Question
-from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints import canonical, digest
+from signoff.checkpoints.ledger import Approval, Ledger, Question
 from signoff.graphs.approval.answers import misfit
 from signoff.graphs.approval.decision import Rules
 from signoff.graphs.approval.questions import CONTROLS, SETTLE_OUTCOME, may_raise
 from signoff.graphs.policy.policy import Rate, Ruling
 from signoff.graphs.state import RAISE_BUDGET, StoredProposal
 from signoff.settings import load_settings
-from signoff.tools.action import Action
+from signoff.tools import Action
 
 Actions = Mapping[str, Action[Any]]
 

@@ -11,16 +11,14 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from signoff.agents.run_context import Payer, Say, budgets_of, current_payer, say_nothing
-from signoff.agents.usage import NO_USAGE, Usage
-from signoff.checkpoints.canonical import digest
-from signoff.checkpoints.ledger.budgets.model import NO_LIMIT, Budget
-from signoff.checkpoints.ledger.effects import Effect
-from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.errors import BudgetExhausted
+from signoff.agents import NO_USAGE, Payer, Say, Usage, budgets_of, current_payer, say_nothing
+from signoff.checkpoints import digest
+from signoff.checkpoints.errors import BudgetExhausted
+from signoff.checkpoints.ledger import Effect, Ledger
+from signoff.checkpoints.ledger.budgets import NO_LIMIT, Budget
 from signoff.graphs.state import CONTINUE_RUN, RAISE_BUDGET, StoredProposal, TeamState
 from signoff.settings import load_settings
-from signoff.tools.action import Action, Proposal
+from signoff.tools import Action, Proposal
 from signoff.wording import counted
 
 SETTLE_OUTCOME = "settle_outcome"

@@ -14,13 +14,10 @@ from typing import Any, Literal, TypeVar
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
-from signoff.agents.tracing import act_span
-from signoff.checkpoints.canonical import check_storable, readable_text
-from signoff.checkpoints.ledger.approval import Approval
-from signoff.checkpoints.ledger.effects import Effect
-from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.process_identity import current_owner
-from signoff.errors import ActionFailed, AlreadyDecided, RunBusy, StoreError
+from signoff.agents import act_span
+from signoff.checkpoints import check_storable, current_owner, readable_text
+from signoff.checkpoints.errors import AlreadyDecided, RunBusy, StoreError
+from signoff.checkpoints.ledger import Approval, Effect, Ledger
 from signoff.graphs.approval.enforcement import Actions
 from signoff.graphs.approval.questions import CONTROLS, SETTLE_OUTCOME, Raise, ask_outcome, describe_scope
 from signoff.graphs.state import (
@@ -36,7 +33,8 @@ from signoff.graphs.state import (
     plan_step,
     settle_first,
 )
-from signoff.tools.action import Act, Action, acting
+from signoff.tools import Act, Action, acting
+from signoff.tools.errors import ActionFailed
 
 Next = Command[Literal["gate", "supervisor"]]
 

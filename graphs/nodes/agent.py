@@ -11,19 +11,29 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.config import get_stream_writer
 
-from signoff.agents.agent import Agent, Task
-from signoff.agents.artifacts import Verdict
-from signoff.agents.models.unguarded import UnguardedCalls, charging
-from signoff.agents.run_context import Payer, Say, paying
-from signoff.agents.runner import StepFailed, StepHeld, Work, ado_work, do_work
-from signoff.agents.safety.injection import find_orders
-from signoff.agents.safety.provenance import flags_for
-from signoff.agents.usage import NO_USAGE, Usage, add_usage
+from signoff.agents import (
+    NO_USAGE,
+    Agent,
+    Payer,
+    Say,
+    StepFailed,
+    StepHeld,
+    Task,
+    Usage,
+    Verdict,
+    Work,
+    add_usage,
+    ado_work,
+    do_work,
+    paying,
+)
+from signoff.agents.models import UnguardedCalls, charging
+from signoff.agents.safety import find_orders, flags_for
 from signoff.graphs.approval.questions import Account, ask_for_budget, store_proposal
 from signoff.graphs.routing.assigning import followed_by, turn_failed, turn_given
 from signoff.graphs.routing.routing import order_agents, rejections, revise_plan
 from signoff.graphs.state import StoredArtifact, TeamState, Update, end_step, unheard, what_was_said
-from signoff.tools.action import Proposal
+from signoff.tools import Proposal
 
 _UNGUARDED = UnguardedCalls()
 _WARNINGS = 20

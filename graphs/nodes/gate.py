@@ -18,16 +18,16 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphInterrupt
 from langgraph.types import Command, Interrupt, interrupt
 
-from signoff.agents.tracing import gate_span
-from signoff.checkpoints import canonical
-from signoff.checkpoints.canonical import digest
-from signoff.checkpoints.ledger.approval import Approval, Person
-from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.errors import AlreadyDecided, BadAnswer, SignoffError
+from signoff.agents import gate_span
+from signoff.checkpoints import canonical, digest
+from signoff.checkpoints.errors import AlreadyDecided
+from signoff.checkpoints.ledger import Approval, Ledger, Person
+from signoff.error_base import SignoffError
 from signoff.graphs.approval.answers import Decision, read_answer
 from signoff.graphs.approval.decision import decide
 from signoff.graphs.approval.enforcement import NO_ACTION, Enforcement, first_decided
 from signoff.graphs.approval.questions import SETTLE_OUTCOME
+from signoff.graphs.errors import BadAnswer
 from signoff.graphs.state import (
     NodeWithConfig,
     OutcomeStatus,
@@ -41,7 +41,7 @@ from signoff.graphs.state import (
     settle_first,
 )
 from signoff.settings import load_settings
-from signoff.tools.action import Action
+from signoff.tools import Action
 
 Next = Command[Literal["gate", "act", "supervisor"]]
 

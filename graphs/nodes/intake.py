@@ -9,10 +9,10 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
 
-from signoff.agents.usage import NO_USAGE
-from signoff.checkpoints.canonical import check_storable, readable_text
-from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.errors import TeamError
+from signoff.agents import NO_USAGE
+from signoff.checkpoints import check_storable, readable_text
+from signoff.checkpoints.ledger import Ledger
+from signoff.error_base import TeamError
 from signoff.graphs.state import (
     ASKS_TO_GO_ON,
     CurrentRun,
@@ -26,7 +26,7 @@ from signoff.graphs.state import (
     thread_of,
 )
 from signoff.settings import load_settings
-from signoff.tools.storage.workspaces import Workspaces
+from signoff.tools.storage import Workspaces
 
 _INJECTED = "do-not-render-"
 """Prefix of the ids of messages that agent-chat-ui adds by itself, such as a made-up answer to an open tool call."""

@@ -16,11 +16,11 @@ from langgraph.config import get_stream_writer
 from langgraph.types import Command
 from pydantic import BaseModel, Field, ValidationError, create_model
 
-from signoff.agents.agent import Agent
-from signoff.agents.models.registry import Tiers, tiers_of
-from signoff.agents.run_context import paying
-from signoff.agents.usage import NO_USAGE, Usage, add_usage, call_usage
-from signoff.errors import BudgetExhausted, ModelRefused, SettingsError, StoreError, TapeError, UnknownPrice
+from signoff.agents import NO_USAGE, Agent, Usage, add_usage, call_usage, paying
+from signoff.agents.errors import ModelRefused, TapeError, UnknownPrice
+from signoff.agents.models import Tiers, tiers_of
+from signoff.checkpoints.errors import BudgetExhausted, StoreError
+from signoff.error_base import SettingsError
 from signoff.graphs.approval.questions import SUPERVISOR, Account, ask_for_budget, pause
 from signoff.graphs.nodes.agent import TeamNode
 from signoff.graphs.routing.assigning import Limits, Open, Pause, assign, instructions_of, limit_reached, tell

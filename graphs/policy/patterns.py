@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
-from signoff.errors import TeamError, Undecidable
+from signoff.error_base import TeamError
+from signoff.graphs.errors import Undecidable
 
 _KINDS = {
     str: "text",

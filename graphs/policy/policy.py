@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any, Literal
 
-from signoff.checkpoints.ledger.approval import Authority
-from signoff.errors import TeamError, Undecidable
+from signoff.checkpoints.ledger import Authority
+from signoff.error_base import TeamError
+from signoff.graphs.errors import Undecidable
 from signoff.graphs.policy.rules import MOST_HOURS, Ask, Rule, Verdict, When, check_rule, is_span, listed, shortened
-from signoff.tools.action import Action
+from signoff.tools import Action
 
 _STRICTNESS = ("allow", "ask", "deny")
 

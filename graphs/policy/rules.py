@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from signoff.checkpoints.ledger.approval import Authority, Requirement
-from signoff.errors import TeamError, Undecidable
+from signoff.checkpoints.ledger import Authority, Requirement
+from signoff.error_base import TeamError
+from signoff.graphs.errors import Undecidable
 from signoff.graphs.policy.patterns import Given, Pattern, as_pattern
 
 MOST_HOURS = 100_000

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from signoff.agents.agent import Agent
-from signoff.agents.artifacts import Artifact, Verdict
-from signoff.agents.models.registry import Tiers
-from signoff.checkpoints.canonical import digest, digest_text
+from signoff.agents import Agent, Artifact, Verdict
+from signoff.agents.models import Tiers
+from signoff.checkpoints import digest, digest_text
 from signoff.graphs.routing.routing import candidates, failures_in_a_row, judge, rejections
 from signoff.graphs.state import Assignment, PlanStep, TeamState, Turn, unheard, what_was_said
 

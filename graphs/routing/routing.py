@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
-from signoff.agents.agent import Agent
-from signoff.agents.artifacts import Verdict
-from signoff.errors import TeamError
+from signoff.agents import Agent, Verdict
+from signoff.error_base import TeamError
 from signoff.graphs.state import Assignment, PlanStep, StoredArtifact, ended_steps, plan_step
 
 Standing = Literal["missing", "rejected", "stale", "ready"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from signoff.errors import UnknownTeam
+from signoff.graphs.errors import UnknownTeam
 from signoff.settings import Settings
 
 if TYPE_CHECKING:

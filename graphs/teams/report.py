@@ -10,9 +10,8 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from signoff.agents.agent import Task
-from signoff.agents.artifacts import Analysis, Draft, Review
-from signoff.agents.models.registry import Tiers, choose_model, load_models, tiers_of
+from signoff.agents import Analysis, Draft, Review, Task
+from signoff.agents.models import Tiers, choose_model, load_models, tiers_of
 from signoff.agents.roles.analyst import analyst
 from signoff.agents.roles.researcher import researcher
 from signoff.agents.roles.reviewer import reviewer
@@ -21,14 +20,11 @@ from signoff.graphs.nodes.supervisor import Supervisor
 from signoff.graphs.policy.policy import Policy
 from signoff.graphs.team import Builder, Team
 from signoff.settings import Settings, load_settings
-from signoff.tools.action import Proposal
-from signoff.tools.analysis.tables import Tables, has_tables
-from signoff.tools.publish import Attachment, Publication, publish_report
-from signoff.tools.search.embeddings import MiniLM
-from signoff.tools.search.library import SourcesAndPages
-from signoff.tools.search.sources import Sources
-from signoff.tools.storage.blobs import Blobs
-from signoff.tools.web.tools import Web, web_of
+from signoff.tools import Attachment, Proposal, Publication, publish_report
+from signoff.tools.analysis import Tables, has_tables
+from signoff.tools.search import MiniLM, Sources, SourcesAndPages
+from signoff.tools.storage import Blobs
+from signoff.tools.web import Web, web_of
 
 
 def report_team(

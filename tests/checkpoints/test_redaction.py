@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from signoff.checkpoints import redaction
 from signoff.checkpoints.redaction import redact, redact_text, remember_secrets, remember_settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import shutil
@@ -21,7 +20,6 @@ ROOT = Path(__file__).resolve().parents[2]
 BESIDE = {"tests", "notebooks", "benchmarks", "docs", "build", "dist"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
-FRONT_DOOR = ast.parse((ROOT / "signoff" / "__init__.py").read_text(encoding="utf-8"))
 
 
 def house_files() -> list[Path]:
@@ -136,32 +134,3 @@ def test_the_version_is_the_projects() -> None:
 def test_an_unknown_public_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = signoff.no_such_name
-
-
-def test_names_for_type_checkers_names_loaded_lazily_and_public_names_agree() -> None:
-    checked = {
-        alias.asname or alias.name: f"{node.module}"
-        for block in FRONT_DOOR.body
-        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
-        for node in ast.walk(block)
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    tables = [
-        ast.literal_eval(node.value)
-        for node in FRONT_DOOR.body
-        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict)
-    ]
-    assert [{name: f"signoff.{home}" for name, home in table.items()} for table in tables] == [checked]
-    assert sorted(checked) == signoff.__all__
-
-
-def test_every_public_name_of_the_front_door_is_exported() -> None:
-    defined: set[str] = set()
-    for node in FRONT_DOOR.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            defined.add(node.name)
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            defined |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
-    assert {name for name in defined if not name.startswith("_")} - set(signoff.__all__) == set()

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.tools import BaseTool, StructuredTool
-from langchain_core.tools import tool as langchain_tool
+from langchain_core.tools import BaseTool, StructuredTool, tool as langchain_tool
 from pydantic import BaseModel, Field, ValidationError
 
 from signoff.agents.agent import Agent

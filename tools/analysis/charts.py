@@ -18,8 +18,9 @@ from textwrap import wrap
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from signoff.errors import BlobMissing, ChartRefused, MissingExtra
+from signoff.error_base import MissingExtra
 from signoff.tools.analysis.query import QueryResult, Value
+from signoff.tools.errors import BlobMissing, ChartRefused
 from signoff.tools.storage.atomic import write_whole
 from signoff.tools.storage.blobs import Blobs
 

@@ -15,8 +15,8 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final, Literal
 
-from signoff.errors import Unreadable
 from signoff.tools.analysis.spreadsheets import Grid
+from signoff.tools.errors import Unreadable
 
 Type = Literal["integer", "float", "text", "blob"]
 Cell = int | float | str | bytes | None

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from signoff.errors import QueryRefused
 from signoff.tools.analysis import query_process as query_process
+from signoff.tools.errors import QueryRefused
 
 Value = int | float | str | None
 """What stands in a cell of a result; bytes are shown as text."""

@@ -13,9 +13,10 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from signoff.errors import MissingExtra, Unreadable
+from signoff.error_base import MissingExtra
 from signoff.tools.documents.plain_text import decode
 from signoff.tools.documents.tabular import parse_json, parse_json_lines, split_rows
+from signoff.tools.errors import Unreadable
 
 _KINDS: Final = {
     "csv": ".csv .tsv .tab",

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from signoff.errors import QueryRefused
 from signoff.tools.analysis.columns import Column
 from signoff.tools.analysis.query import QueryResult, Value
 from signoff.tools.analysis.store import Table
 from signoff.tools.analysis.tables import Tables
+from signoff.tools.errors import QueryRefused
 
 MOST_SECONDS: Final = 60.0
 """Seconds that a description may take."""

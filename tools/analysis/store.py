@@ -11,9 +11,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from signoff.errors import DatabaseUnusable, Unreadable
+from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.tools.analysis.columns import Column, Shape, choose_name, make_converter
 from signoff.tools.analysis.spreadsheets import Grid
+from signoff.tools.errors import Unreadable
 from signoff.tools.search.folder import Skipped
 from signoff.tools.storage.own_database import OwnDatabase, write_transaction
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from signoff.errors import MissingExtra, QueryRefused, SourcesMissing, UnknownTable, Unreadable
+from signoff.error_base import MissingExtra
 from signoff.tools.analysis.columns import find_shape
 from signoff.tools.analysis.query import QueryLimits, QueryResult, ask
 from signoff.tools.analysis.spreadsheets import holds_tables, read_grids, unreadable_if_damaged
 from signoff.tools.analysis.store import Reading, Store, Table
+from signoff.tools.errors import QueryRefused, SourcesMissing, UnknownTable, Unreadable
 from signoff.tools.search.folder import Found, Skipped, list_files, read_bytes
 
 _MOST_TOLD: Final = 12

@@ -8,13 +8,13 @@ from typing import Final
 
 from pydantic import BaseModel, Field
 
-from signoff.errors import ChartRefused, QueryRefused, UnknownTable
 from signoff.tools.action import LoopRisk, ToolLimits, Touches
 from signoff.tools.analysis.charts import MOST_ROWS, Charts, Kind, Labels, can_draw, draw
 from signoff.tools.analysis.query import QueryResult, show_value
 from signoff.tools.analysis.query_process import FUNCTIONS
 from signoff.tools.analysis.statistics import MOST_SECONDS, describe
 from signoff.tools.analysis.tables import Tables
+from signoff.tools.errors import ChartRefused, QueryRefused, UnknownTable
 from signoff.tools.tool import Tool, tool
 
 _MOST_LISTED: Final = 100

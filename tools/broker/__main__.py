@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from signoff.errors import SettingsError
+from signoff.error_base import SettingsError
 from signoff.tools.broker.admission import Admission
 from signoff.tools.broker.proxy import Proxy
 from signoff.tools.broker.scrubber import Scrubber

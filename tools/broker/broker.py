@@ -22,7 +22,8 @@ from weakref import finalize
 
 import httpx2
 
-from signoff.errors import BrokerLost, SettingsError
+from signoff.error_base import SettingsError
+from signoff.tools.errors import BrokerLost
 from signoff.tools.storage.child_environment import forget_variables
 
 if TYPE_CHECKING:

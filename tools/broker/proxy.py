@@ -25,11 +25,11 @@ import h11
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from signoff.errors import AddressRefused
 from signoff.tools.broker.admission import Admission, Denied, Door, Grant, Header, Target, read_target, read_tunnel
 from signoff.tools.broker.broker import token_of
 from signoff.tools.broker.scrubber import Scrubber
 from signoff.tools.broker.secrets_file import Bounds
+from signoff.tools.errors import AddressRefused
 from signoff.tools.storage.atomic import explain
 from signoff.tools.web.addresses import pin
 

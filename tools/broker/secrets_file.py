@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
-from signoff.errors import SettingsError
+from signoff.error_base import SettingsError
 from signoff.tools.storage.atomic import explain
 
 SHORTEST: Final = 8

@@ -8,9 +8,9 @@ import zipfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from signoff.errors import Unreadable
 from signoff.tools.documents.blocks import Block, flatten, join_items
 from signoff.tools.documents.tabular import row_lines
+from signoff.tools.errors import Unreadable
 
 if TYPE_CHECKING:
     from docx.document import Document as WordDocument

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from signoff.errors import Unreadable
 from signoff.tools.documents.blocks import Block, flatten, join_items
 from signoff.tools.documents.plain_text import drop_running_lines, unwrap, vocabulary
+from signoff.tools.errors import Unreadable
 
 if TYPE_CHECKING:
     from pypdf import PdfReader

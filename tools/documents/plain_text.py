@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from signoff.errors import Unreadable
 from signoff.tools.documents.blocks import Block, flatten
+from signoff.tools.errors import Unreadable
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),

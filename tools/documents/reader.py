@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from signoff.errors import Unreadable
 from signoff.tools.documents.blocks import Block, Document, compose
 from signoff.tools.documents.plain_text import decode
+from signoff.tools.errors import Unreadable
 
 Reading = tuple[str, list[Block]]
 """Title, empty if the document names none, and blocks."""

@@ -10,9 +10,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from signoff.errors import Unreadable
 from signoff.tools.documents.blocks import Block
 from signoff.tools.documents.plain_text import read_plain
+from signoff.tools.errors import Unreadable
 
 _DECLARES = re.compile(
     r"(?:export\s+|default\s+|public\s+|private\s+|protected\s+|static\s+|abstract\s+|final\s+|async\s+|pub(?:\(\w+\))?\s+"

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, zip_longest
 from typing import Any
 
-from signoff.errors import Unreadable
 from signoff.tools.documents.blocks import Block, flatten
+from signoff.tools.errors import Unreadable
 
 _NUMBER = re.compile(r"[-+]?[\d.,]*\d[\d.,]*%?")
 _DELIMITERS = ",;\t|"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Final
 
-from signoff.errors import FileRefused, PatchMisfit
+from signoff.tools.errors import FileRefused, PatchMisfit
 from signoff.tools.files.edit import FileText, decode, split_lines
 from signoff.tools.files.patch import NO_END, FilePatch, Hunk, check_name, read_patch, write_name
 

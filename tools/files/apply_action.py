@@ -11,9 +11,9 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from signoff.checkpoints.canonical import canonical_json
-from signoff.errors import ActionFailed, BlobMissing, FileRefused, HalfApplied, PatchMisfit
+from signoff.checkpoints import canonical_json
 from signoff.tools.action import Action, Touches
+from signoff.tools.errors import ActionFailed, BlobMissing, FileRefused, HalfApplied, PatchMisfit
 from signoff.tools.files.apply import EXECUTABLE, Change, Version, apply_patch, make_patch, paths_of
 from signoff.tools.files.copying import is_made
 from signoff.tools.files.display import as_block, as_code, count_lines, list_changes, make_visible

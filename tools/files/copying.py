@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from signoff.checkpoints.redaction import covers
-from signoff.errors import FileRefused, ProjectUnusable
+from signoff.checkpoints import covers
+from signoff.tools.errors import FileRefused, ProjectUnusable
 from signoff.tools.files.apply import Version
 from signoff.tools.files.patch import check_name
 from signoff.tools.git.repository import BASE, Repository

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
-from signoff.errors import FileRefused
+from signoff.tools.errors import FileRefused
 
 _SHOWN: Final = 5
 _COMPARED: Final = 20_000

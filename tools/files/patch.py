@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from signoff.errors import FileRefused, PatchMisfit
+from signoff.tools.errors import FileRefused, PatchMisfit
 
 NO_END: Final = "\\ No newline at end of file"
 

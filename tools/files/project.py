@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from signoff.errors import FileRefused, ProjectUnusable
+from signoff.tools.errors import FileRefused, ProjectUnusable
 from signoff.tools.files.apply import Change, Version
 from signoff.tools.files.copying import ProjectLimits, copy_commit, copy_folder, is_made
 from signoff.tools.files.patch import check_name

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from signoff.errors import FileRefused
+from signoff.tools.errors import FileRefused
 from signoff.tools.files import lines as matcher
 from signoff.tools.storage.child_environment import clean_environment
 

@@ -7,8 +7,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, Final, ParamSpec
 
-from signoff.errors import FileRefused, ToolError
 from signoff.tools.action import Action, Touches
+from signoff.tools.errors import FileRefused, ToolError
 from signoff.tools.files import apply as changing
 from signoff.tools.files.apply import Version
 from signoff.tools.files.apply_action import apply_to_project, keep_changes

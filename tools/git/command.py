@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypedDict
 
-from signoff.checkpoints.redaction import hide_patterns
-from signoff.errors import GitFailed
+from signoff.checkpoints import hide_patterns
+from signoff.tools.errors import GitFailed
 from signoff.tools.storage.child_environment import clean_environment
 
 MOST: Final = 50_000_000

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from signoff.errors import ActionFailed, ForgeFailed, PullNotOpened, TeamError, ToolError
+from signoff.error_base import TeamError
+from signoff.tools.errors import ActionFailed, ForgeFailed, PullNotOpened, ToolError
 from signoff.tools.files.display import as_block, as_code, make_visible
 from signoff.tools.git.push import Branch, Pushing, Refs
 from signoff.tools.git.repository import Repository

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from signoff.errors import ActionFailed, GitFailed, TeamError, ToolError
+from signoff.error_base import TeamError
+from signoff.tools.errors import ActionFailed, GitFailed, ToolError
 from signoff.tools.files.display import as_block, as_code, count_lines, make_visible
 from signoff.tools.files.project import Project
 from signoff.tools.git.command import run_git

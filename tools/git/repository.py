@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Unpack
 
-from signoff.errors import GitFailed, ProjectUnusable
+from signoff.tools.errors import GitFailed, ProjectUnusable
 from signoff.tools.git.command import MOST, GitOptions, run_git
 
 BASE: Final = "refs/signoff/base"

@@ -8,15 +8,15 @@ from urllib.parse import urlsplit
 
 from pydantic import model_validator
 
-from signoff.errors import GitFailed, TeamError
+from signoff.error_base import TeamError
 from signoff.tools.action import Action, Touches
+from signoff.tools.errors import GitFailed
 from signoff.tools.files.display import make_visible
 from signoff.tools.files.patch import check_name
 from signoff.tools.files.project import Project
 from signoff.tools.files.tools import tell_problems
 from signoff.tools.git.pull_requests import GitHub, InBareRepository, OnGitHub, Opening, PullRequest, PullRequests
-from signoff.tools.git.push import TOOL as PUSH
-from signoff.tools.git.push import Branch, Pushing, Remote, remote_of, sha256_of
+from signoff.tools.git.push import TOOL as PUSH, Branch, Pushing, Remote, remote_of, sha256_of
 from signoff.tools.git.repository import Author
 from signoff.tools.git.tree import make_snapshot, repository_of, without_secrets
 from signoff.tools.tool import Tool, tool

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from signoff.errors import ProjectUnusable
+from signoff.tools.errors import ProjectUnusable
 from signoff.tools.files.copying import is_secret
 from signoff.tools.files.patch import check_name
 from signoff.tools.files.project import Project, WorkCopy

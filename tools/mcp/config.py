@@ -9,8 +9,10 @@ from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from signoff.errors import SettingsError, Tampered, TeamError, ToolError
+from signoff.checkpoints.errors import Tampered
+from signoff.error_base import SettingsError, TeamError
 from signoff.tools.action import ToolLimits, Touches
+from signoff.tools.errors import ToolError
 from signoff.tools.mcp.offer import McpTool, Offer
 from signoff.tools.mcp.server import McpRisk, McpServer, check_names
 from signoff.tools.storage.atomic import write_whole

@@ -11,9 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from signoff.checkpoints.canonical import canonical_json
+from signoff.checkpoints import canonical_json
 from signoff.concurrency import submit
-from signoff.errors import McpLost, McpNotCalled, McpUnusable, MissingExtra
+from signoff.error_base import MissingExtra
+from signoff.tools.errors import McpLost, McpNotCalled, McpUnusable
 from signoff.tools.mcp.offer import McpTool, Offer
 from signoff.tools.mcp.session import SENT, Opened, Peer, list_tools, open_session
 

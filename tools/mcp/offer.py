@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from signoff.checkpoints.canonical import canonical_json, check_storable, digest_text, readable_text
+from signoff.checkpoints import canonical_json, check_storable, digest_text, readable_text
 from signoff.tools.mcp.schema import check_schema
 from signoff.tools.storage.blobs import Blobs
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from signoff.errors import MissingExtra
+from signoff.error_base import MissingExtra
 
 _MOST_PARTS = 10_000
 """Parts of a schema once its references are written out, as models are shown it."""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from signoff.errors import TeamError
+from signoff.error_base import TeamError
 from signoff.tools.action import NOTHING, LoopRisk, Risk, ToolLimits, Touches
 from signoff.tools.broker.broker import Broker
 

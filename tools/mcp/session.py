@@ -21,7 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
-from signoff.errors import McpUnusable, MissingExtra, ToolError
+from signoff.error_base import MissingExtra
+from signoff.tools.errors import McpUnusable, ToolError
 from signoff.tools.mcp.offer import McpTool, Offer, offer_of
 from signoff.tools.mcp.server import McpServer, ThroughBroker, is_here
 from signoff.tools.storage.child_environment import clean_environment

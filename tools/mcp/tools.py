@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from signoff.concurrency import run, submit
-from signoff.errors import ActionFailed, McpLost, McpNotAccepted, McpNotCalled, TeamError
+from signoff.error_base import TeamError
 from signoff.tools.action import Action, LoopRisk
+from signoff.tools.errors import ActionFailed, McpLost, McpNotAccepted, McpNotCalled
 from signoff.tools.files.display import as_block
 from signoff.tools.mcp.config import Accepted
 from signoff.tools.mcp.connection import connection_to

@@ -7,9 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from signoff.checkpoints import canonical
-from signoff.checkpoints.canonical import digest_text
-from signoff.checkpoints.redaction import redact_text
+from signoff.checkpoints import canonical, digest_text, redact_text
 
 LONGEST_TEXT: Final = 2_000
 """Characters; what is longer belongs into a document."""

@@ -19,12 +19,13 @@ from urllib.parse import quote, unquote
 
 from pydantic import ValidationError
 
-from signoff.checkpoints.db.sqlite import make_folder, tables_in
-from signoff.checkpoints.db.url import is_address
-from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.opening import configured_ledger
-from signoff.errors import DatabaseUnusable, ForeignDatabase, MemoryFull, MissingExtra, UnknownMemory
+from signoff.checkpoints import configured_ledger
+from signoff.checkpoints.db import is_address, make_folder, tables_in
+from signoff.checkpoints.errors import DatabaseUnusable, ForeignDatabase
+from signoff.checkpoints.ledger import Ledger
+from signoff.error_base import MissingExtra
 from signoff.settings import Settings, load_settings
+from signoff.tools.errors import MemoryFull, UnknownMemory
 from signoff.tools.memory.item import Remembered
 from signoff.tools.storage.atomic import beside
 
@@ -300,7 +301,7 @@ class StoreOnServer:
 
     def __init__(self, address: str) -> None:
         try:
-            from signoff.checkpoints.db.postgres import PostgresAddress
+            from signoff.checkpoints.db import PostgresAddress
         except ImportError as error:
             raise MissingExtra("Keeping memories in PostgreSQL", "postgres") from error
         self._address, self._is_set_up = PostgresAddress(address), False

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from signoff.checkpoints import canonical
-from signoff.checkpoints.redaction import redact_text
-from signoff.errors import ActionFailed, MemoryFull, TeamError, UnknownMemory
+from signoff.checkpoints import canonical, redact_text
+from signoff.error_base import TeamError
 from signoff.tools.action import Act, Action, current_act
+from signoff.tools.errors import ActionFailed, MemoryFull, UnknownMemory
 from signoff.tools.files.display import as_block
 from signoff.tools.memory.item import Note, Origin, Remembered
 from signoff.tools.memory.memory import Memory

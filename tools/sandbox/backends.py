@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from signoff.errors import SandboxMissing
 from signoff.settings import load_settings
+from signoff.tools.errors import SandboxMissing
 from signoff.tools.sandbox.bubblewrap.backend import Bubblewrap
 from signoff.tools.sandbox.containers import Containers
 from signoff.tools.sandbox.monty import Monty

@@ -17,9 +17,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from signoff.checkpoints.process_identity import current_owner, is_gone
-from signoff.errors import FileRefused, SandboxMissing
+from signoff.checkpoints import current_owner, is_gone
 from signoff.settings import load_settings
+from signoff.tools.errors import FileRefused, SandboxMissing
 from signoff.tools.sandbox.bubblewrap import forwarder
 from signoff.tools.sandbox.bubblewrap.mounts import FORWARDER, PROXIES, given_paths
 from signoff.tools.sandbox.bubblewrap.user import NOBODY

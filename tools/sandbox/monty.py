@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from signoff.errors import MissingExtra
+from signoff.error_base import MissingExtra
 from signoff.tools.sandbox.sandbox import MB, Ended, Finished, SandboxLimits, finish
 
 NO_INPUTS: Final[Mapping[str, Any]] = MappingProxyType({})

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from signoff.errors import TeamError
+from signoff.error_base import TeamError
 
 Ended = Literal["exit", "signal", "time", "memory", "processes", "output", "disk", "stopped"]
 """Why a job ended: by itself, by a signal of its own, at one of its limits, or because nobody waits for it any more."""

@@ -11,8 +11,8 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from signoff.errors import ActionFailed, BlobMissing, FileRefused
 from signoff.tools.action import Action, Touches
+from signoff.tools.errors import ActionFailed, BlobMissing, FileRefused
 from signoff.tools.files.display import as_block, as_code, make_visible
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.storage.confined_folder import ConfinedFolder, lies_in, parts

@@ -14,8 +14,9 @@ from typing import Any, Final
 from langchain_core.tools import StructuredTool
 from pydantic import BaseModel, Field
 
-from signoff.errors import FileRefused, TeamError
+from signoff.error_base import TeamError
 from signoff.tools.action import Action, ToolLimits, Touches
+from signoff.tools.errors import FileRefused
 from signoff.tools.sandbox.backends import backend_of_settings
 from signoff.tools.sandbox.monty import Monty
 from signoff.tools.sandbox.sandbox import Backend, Finished, Job, SandboxLimits

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from signoff.errors import FileRefused
+from signoff.tools.errors import FileRefused
 from signoff.tools.sandbox.bubblewrap.user import acting_as
 from signoff.tools.sandbox.sandbox import MB, Ended, Job, SandboxLimits
 from signoff.tools.storage.atomic import explain

@@ -1,1 +1,14 @@
 """A folder of documents, indexed and searched."""
+
+from typing import TYPE_CHECKING
+
+from signoff.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from signoff.tools.search.embeddings import MiniLM as MiniLM
+    from signoff.tools.search.library import Library as Library, SourcesAndPages as SourcesAndPages
+    from signoff.tools.search.passage import Passage as Passage
+    from signoff.tools.search.sources import IndexProgress as IndexProgress, Sources as Sources
+    from signoff.tools.search.tools import search_tools as search_tools
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from signoff.errors import MissingExtra, SettingsError
+from signoff.error_base import MissingExtra, SettingsError
 from signoff.tools.search.index import Index
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from signoff.errors import Unreadable
+from signoff.tools.errors import Unreadable
 from signoff.tools.storage.atomic import explain
 
 _NOT_ENTERED = frozenset({"node_modules", "__pycache__"})

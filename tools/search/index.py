@@ -12,7 +12,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
-from signoff.errors import DatabaseUnusable
+from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.tools.documents.blocks import Document
 from signoff.tools.search.folder import Skipped
 from signoff.tools.search.passage import Passage

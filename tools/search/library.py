@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
-from signoff.errors import SourcesEmpty, UnknownSource
+from signoff.tools.errors import SourcesEmpty, UnknownSource
 from signoff.tools.search.index import Entry, Index
 from signoff.tools.search.passage import Passage, fuse
 from signoff.tools.search.sources import IndexReport, Sources, Watch

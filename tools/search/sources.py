@@ -10,11 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from signoff.errors import DatabaseUnusable, SourcesEmpty, SourcesMissing, UnknownSource, Unreadable
+from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.tools.documents.reader import READABLE, kind_of, read_document
+from signoff.tools.errors import SourcesEmpty, SourcesMissing, UnknownSource, Unreadable
 from signoff.tools.search.embeddings import Embedder, Tell, Vectors
-from signoff.tools.search.folder import Found, list_files, read_bytes
-from signoff.tools.search.folder import Skipped as Skipped  # what `skipped()` gives
+from signoff.tools.search.folder import (
+    Found,
+    Skipped as Skipped,  # what `skipped()` gives
+    list_files,
+    read_bytes,
+)
 from signoff.tools.search.index import Entry, Index
 from signoff.tools.search.passage import Passage, fuse
 from signoff.tools.storage.own_database import is_damage

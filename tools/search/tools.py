@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from pydantic import BaseModel, Field
 
-from signoff.errors import SourcesEmpty, UnknownSource
+from signoff.tools.errors import SourcesEmpty, UnknownSource
 from signoff.tools.search.library import Library
 from signoff.tools.search.passage import Passage
 from signoff.tools.tool import Tool, Touches, tool

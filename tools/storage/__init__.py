@@ -1,1 +1,12 @@
 """Files of ours: confined folders, whole writes, blobs and workspaces."""
+
+from typing import TYPE_CHECKING
+
+from signoff.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from signoff.tools.storage.atomic import beside as beside
+    from signoff.tools.storage.blobs import Blobs as Blobs
+    from signoff.tools.storage.workspaces import Workspaces as Workspaces
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__)

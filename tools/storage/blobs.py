@@ -6,7 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from signoff.errors import BlobMissing
+from signoff.tools.errors import BlobMissing
 from signoff.tools.storage.atomic import write_whole
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from typing import Final
 
-from signoff.checkpoints.redaction import covers
+from signoff.checkpoints import covers
 
 _NEEDED: Final = frozenset(
     # People and places.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from signoff.errors import FileRefused
+from signoff.tools.errors import FileRefused
 from signoff.tools.storage.atomic import beside, explain
 
 DEEPEST = 64

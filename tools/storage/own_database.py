@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from signoff.errors import ForeignDatabase
+from signoff.checkpoints.errors import ForeignDatabase
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

@@ -1,1 +1,12 @@
 """The web: search and fetch, both off unless configured; what is fetched is kept, so that it can be quoted."""
+
+from typing import TYPE_CHECKING
+
+from signoff.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from signoff.tools.web.search_providers import SearchResult as SearchResult
+    from signoff.tools.web.snapshots import Snapshots as Snapshots
+    from signoff.tools.web.tools import Web as Web, web_of as web_of, web_tools as web_tools
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__)

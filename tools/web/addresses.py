@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 
-from signoff.errors import AddressRefused
+from signoff.tools.errors import AddressRefused
 
 Number = ipaddress.IPv4Address | ipaddress.IPv6Address
 """The numeric address of a host."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from signoff.concurrency import run
-from signoff.errors import AddressRefused, PageRefused
+from signoff.tools.errors import AddressRefused, PageRefused
 from signoff.tools.web.request import ROBOT, Reach, Reply, check, get, open_client
 
 if TYPE_CHECKING:

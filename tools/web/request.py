@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from signoff.errors import PageRefused
+from signoff.tools.errors import PageRefused
 from signoff.tools.web.addresses import Number, is_listed, pin
 from signoff.version import VERSION
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
-from signoff.errors import SearchFailed, SettingsError
+from signoff.error_base import SettingsError
+from signoff.tools.errors import SearchFailed
 from signoff.tools.web.request import USER_AGENT
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urldefrag, urlsplit
 
-from signoff.errors import BlobMissing, SnapshotChanged, UnknownSource
 from signoff.tools.documents.blocks import Document, Span
 from signoff.tools.documents.plain_text import is_charset
 from signoff.tools.documents.reader import read_document
+from signoff.tools.errors import BlobMissing, SnapshotChanged, UnknownSource
 from signoff.tools.storage.atomic import write_whole
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.storage.workspaces import current_thread

@@ -7,9 +7,9 @@ from functools import partial
 
 from pydantic import BaseModel, Field
 
-from signoff.errors import PageRefused, SearchFailed, Unreadable
 from signoff.settings import Settings
 from signoff.tools.broker.broker import open_broker
+from signoff.tools.errors import PageRefused, SearchFailed, Unreadable
 from signoff.tools.tool import Tool, Touches, tool
 from signoff.tools.web.fetch import Fetcher
 from signoff.tools.web.request import Reach

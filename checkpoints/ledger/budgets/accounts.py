@@ -11,10 +11,10 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import plain_text
+from signoff.checkpoints.errors import BudgetExhausted
 from signoff.checkpoints.ledger.budgets.model import NOTHING, Amount, CallRecord
 from signoff.checkpoints.ledger.schema import budgets, holds, ledger_meta, usage
 from signoff.checkpoints.process_identity import is_gone
-from signoff.errors import BudgetExhausted
 
 Limits = tuple[tuple[int, int], ...]
 """Of what is limited: its place in an Amount, and how much."""

@@ -2,7 +2,7 @@
 
 One thread of the process keeps the accounts, for all who want an amount held or settled at once. What has come while a
 transaction was under way goes into the next one, so that a crowd shares a few commits. What one asks for, and the
-thread that does it, stand in one file: apart they are two halves of a conversation.
+thread that does it, are two halves of a conversation: the file is longer than most.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sqlalchemy import Connection, select
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import plain_text
 from signoff.checkpoints.db.jobs import Job, answer
+from signoff.checkpoints.errors import BudgetExhausted, DatabaseUnusable
 from signoff.checkpoints.ledger.budgets.accounts import (
     MS,
     Accounts,
@@ -38,7 +39,6 @@ from signoff.checkpoints.ledger.budgets.model import NOTHING, Amount, Budget, Ca
 from signoff.checkpoints.ledger.schema import budgets
 from signoff.checkpoints.ledger.session import Session
 from signoff.checkpoints.process_identity import current_owner
-from signoff.errors import BudgetExhausted, DatabaseUnusable
 
 _CALL: Final = "call"
 """The scope of one call alone: nothing adds up in it."""

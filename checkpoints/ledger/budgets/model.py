@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import plain_text
-from signoff.errors import TeamError
+from signoff.error_base import TeamError
 
 NANO: Final = 1_000_000_000
 """Nano-dollars in a dollar: the ledger counts money in whole ones, rounded up."""

@@ -24,7 +24,8 @@ from typing import IO, TYPE_CHECKING, Final, Literal, Protocol, get_args
 from urllib.parse import SplitResult, urlsplit
 
 from signoff.checkpoints.canonical import digest_text
-from signoff.errors import HookFailed, SettingsError
+from signoff.checkpoints.errors import HookFailed
+from signoff.error_base import SettingsError
 from signoff.version import VERSION
 
 if TYPE_CHECKING:

@@ -17,12 +17,13 @@ from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, upd
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, from_row
+from signoff.checkpoints.errors import HookFailed, UnknownNotice
 from signoff.checkpoints.ledger.notifications.hooks import Hook, HookEvent, Notice, NoticeStatus, configured_hooks
 from signoff.checkpoints.ledger.schema import ledger_meta, notices, runs
 from signoff.checkpoints.ledger.session import Session
 from signoff.checkpoints.process_identity import current_owner, is_gone
 from signoff.checkpoints.redaction import redact, redact_text
-from signoff.errors import HookFailed, SignoffError, UnknownNotice
+from signoff.error_base import SignoffError
 
 _LONGEST_TEXT = 2_000
 """Longer texts among the arguments are cut: a notice says what waits, the ledger has all of it."""

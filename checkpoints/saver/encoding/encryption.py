@@ -10,8 +10,9 @@ import sqlite3
 from typing import Final
 from zlib import crc32
 
+from signoff.checkpoints.errors import KeyMissing, NotEncrypted, WrongKey
 from signoff.checkpoints.saver.schema import MOST_NUMBER
-from signoff.errors import KeyMissing, MissingExtra, NotEncrypted, SettingsError, WrongKey
+from signoff.error_base import MissingExtra, SettingsError
 
 _PROOF: Final = b"signoff"
 _CONTEXT: Final = "proof"

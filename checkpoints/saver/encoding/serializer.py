@@ -22,7 +22,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import SendProtocol
 from pydantic import BaseModel
 
-from signoff.errors import UnlistedType, Unstorable
+from signoff.checkpoints.errors import UnlistedType, Unstorable
 
 TypeName = tuple[str, str]
 """Module and name of a class, as they stand in the bytes."""

@@ -20,12 +20,12 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, Checkpoint, Checkpoin
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from signoff.checkpoints.errors import DatabaseUnusable, ImportFailed, ThreadNotEmpty, UnlistedType
 from signoff.checkpoints.process_identity import current_owner, is_gone
 from signoff.checkpoints.saver.encoding.serializer import KNOWN, StrictSerializer
 from signoff.checkpoints.saver.rows import checkpoint_ids, list_threads
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 from signoff.concurrency import run
-from signoff.errors import DatabaseUnusable, ImportFailed, ThreadNotEmpty, UnlistedType
 
 _ASIDE: Final = "signoff-import:"
 """How the name of a thread begins that is not wholly there yet; the importing process follows."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from signoff.agents.extractive.text import content, is_weak, other_forms, root, stem, tokens
 

@@ -14,8 +14,7 @@ from typing import Any, Self
 
 import pytest
 from hunts import Part
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from signoff.checkpoints.ledger.audit_agreement import Problem
 from signoff.checkpoints.ledger.audit_log import Verification

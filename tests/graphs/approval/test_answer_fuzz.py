@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from hunts import Part
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 

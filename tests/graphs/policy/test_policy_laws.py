@@ -4,8 +4,7 @@ import re
 from itertools import product
 from typing import Any
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from signoff import Policy
 from signoff.graphs.policy.patterns import Above, Below, Between, Matches, Not, OneOf

@@ -19,8 +19,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import warm
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from openpyxl import Workbook
 
 from signoff.errors import ForeignDatabase, SourcesMissing, UnknownTable

@@ -7,8 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from signoff.tools.broker.admission import Admission, Denied, Target, read_target
 from signoff.tools.broker.secrets_file import SecretsFile

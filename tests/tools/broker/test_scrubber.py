@@ -8,8 +8,7 @@ import json
 from itertools import pairwise
 from urllib.parse import quote, quote_plus
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from signoff.tools.broker.scrubber import REDACTED, Scrubber
 

@@ -11,8 +11,7 @@ from time import monotonic
 
 import docx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from signoff.errors import Unreadable
 from signoff.tools.documents.blocks import LONGEST

@@ -6,8 +6,7 @@ import shutil
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from signoff.errors import FileRefused
 from signoff.tools.action import Action

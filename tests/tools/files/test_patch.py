@@ -6,8 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from signoff.errors import FileRefused, PatchMisfit
 from signoff.tools.files.apply import Change, Version, apply_patch, make_patch

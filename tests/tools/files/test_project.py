@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 import warm
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from signoff.errors import FileRefused, ProjectUnusable
 from signoff.tools.files.apply import Version

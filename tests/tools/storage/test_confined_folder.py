@@ -7,8 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from signoff.errors import FileRefused
 from signoff.tools.storage.confined_folder import ConfinedFolder, parts

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from signoff.errors import AddressRefused
 from signoff.tools.web.addresses import Number, is_listed, is_public, pin

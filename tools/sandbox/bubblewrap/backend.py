@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from signoff.errors import FileRefused, SandboxMissing
+from signoff.tools.errors import FileRefused, SandboxMissing
 from signoff.tools.sandbox.bubblewrap.limits import Group, Watched, drain, make_group, watch
 from signoff.tools.sandbox.bubblewrap.mounts import OpenFiles, command, host_paths, in_memory_mb, options
 from signoff.tools.sandbox.bubblewrap.seccomp import ARCHITECTURES

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from signoff.errors import TeamError
+from signoff.error_base import TeamError
 from signoff.tools.sandbox.bubblewrap import forwarder
 from signoff.tools.sandbox.bubblewrap.seccomp import seccomp_filter
 from signoff.tools.sandbox.bubblewrap.user import sandbox_user

@@ -1,0 +1,257 @@
+"""Errors of what is remembered: the database, checkpoints, runs, approvals, budgets, notices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from signoff.error_base import RunError, SignoffError
+
+
+class StoreError(SignoffError):
+    """The database cannot be used."""
+
+
+class ForeignDatabase(StoreError):
+    """The file is not a signoff database."""
+
+    def __init__(self, database: str, problem: str) -> None:
+        self.database, self.problem = database, problem
+        super().__init__(
+            f"{database!r} is not a signoff database: {problem}. Nothing was changed. "
+            "Name another with SIGNOFF_DATABASE."
+        )
+
+
+class DatabaseVersion(StoreError):
+    """The database was written by another version of signoff."""
+
+    def __init__(self, database: str, found: int, known: int) -> None:
+        self.database, self.found, self.known = database, found, known
+        remedy = "Upgrade signoff" if found > known else "Open it with the version that wrote it"
+        super().__init__(
+            f"{database!r} has schema version {found}; this signoff knows version {known}. "
+            f"{remedy}, or name another with SIGNOFF_DATABASE."
+        )
+
+
+class DatabaseUnusable(StoreError):
+    """The database is locked, full, read-only or damaged."""
+
+    def __init__(self, database: str, problem: str) -> None:
+        self.database, self.problem = database, problem
+        super().__init__(
+            f"Cannot use the database {database!r}: {problem}. Nothing committed was lost; mend it and resume."
+        )
+
+
+class Unstorable(StoreError):
+    """A value cannot be kept in a checkpoint, or would not come back as what it was."""
+
+    def __init__(self, what: str, problem: str, remedy: str) -> None:
+        self.what, self.problem, self.remedy = what, problem, remedy
+        super().__init__(f"A checkpoint cannot hold {what}: {problem}. {remedy}")
+
+
+class UnlistedType(Unstorable):
+    """Types that are not listed: of their objects only the bare data could be read back."""
+
+    def __init__(self, types: Sequence[tuple[str, str]]) -> None:
+        self.types = tuple(types)
+        super().__init__(
+            " and ".join(f"{module}.{name}" for module, name in self.types),
+            "not a listed type, so it could not be read back as an object",
+            f"List it: SqliteCheckpointer(path, types=[{', '.join(name for _, name in self.types)}])",
+        )
+
+
+class Tampered(StoreError):
+    """What is stored does not match its digest: somebody changed it behind the ledger's back."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(
+            f"{what} is not what was written: its digest differs, so the database was changed from outside. "
+            "Nothing was called. Find the change with `signoff audit verify`."
+        )
+
+
+class ThreadHeld(StoreError):
+    """Another owner has the lease of a thread."""
+
+    def __init__(self, thread: str, owner: str, until: float) -> None:
+        self.thread, self.owner, self.until = thread, owner, until
+        left = max(0, round(until - time.time()))
+        super().__init__(
+            f"Thread {thread!r} is being written by {owner!r}, for {left} more seconds. Wait for it, or stop it first."
+        )
+
+
+class LeaseLost(StoreError):
+    """Another owner has written to a thread since; nothing was written."""
+
+    def __init__(self, thread: str, owner: str) -> None:
+        self.thread, self.owner = thread, owner
+        super().__init__(
+            f"{owner!r} no longer has the lease of thread {thread!r}: another has taken it. "
+            "Nothing was written; start again from the newest state."
+        )
+
+
+class ThreadNotEmpty(StoreError):
+    """A thread was to be copied into one that holds checkpoints."""
+
+    def __init__(self, thread: str) -> None:
+        self.thread = thread
+        super().__init__(f"Thread {thread!r} holds checkpoints already. Copy into a new one, or delete it first.")
+
+
+class ImportFailed(StoreError):
+    """The checkpoints of a file cannot be taken over."""
+
+    def __init__(
+        self, source: str, problem: str, remedy: str = "Name a file that LangGraph's SqliteSaver wrote"
+    ) -> None:
+        self.source, self.problem, self.remedy = source, problem, remedy
+        super().__init__(f"Cannot import {source!r}: {problem}. {remedy}.")
+
+
+class KeyMissing(StoreError):
+    """The database is encrypted and there is no key."""
+
+    def __init__(self, database: str) -> None:
+        self.database = database
+        super().__init__(
+            f"{database!r} is encrypted and no key is set. Set SIGNOFF_ENCRYPTION_KEY to the key it was written with."
+        )
+
+
+class NotEncrypted(StoreError):
+    """A key was given for a file that holds readable checkpoints."""
+
+    def __init__(self, database: str) -> None:
+        self.database = database
+        super().__init__(
+            f"{database!r} holds checkpoints that are not encrypted. Unset SIGNOFF_ENCRYPTION_KEY, or name a new file."
+        )
+
+
+class WrongKey(StoreError):
+    """The key does not open what is stored."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The encryption key does not open what is stored: it was written with another key, or changed since. "
+            "Set SIGNOFF_ENCRYPTION_KEY to the key it was written with."
+        )
+
+
+class NoticeError(SignoffError):
+    """A notice cannot be sent."""
+
+
+class HookFailed(NoticeError):
+    """A hook did not take a notice; it is tried again later unless that is `final`."""
+
+    def __init__(self, problem: str, *, final: bool = False) -> None:
+        self.problem, self.final = problem, final
+        super().__init__(problem)
+
+
+class UnknownNotice(NoticeError):
+    """No such notice in the outbox."""
+
+    def __init__(self, notice_id: str) -> None:
+        self.notice_id = notice_id
+        super().__init__(f"No notice {notice_id!r}. `signoff notify --list` shows the newest.")
+
+
+class UnknownRun(RunError):
+    """No such run."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"No run {run_id!r}. `signoff runs` lists them.")
+
+
+class UnknownApproval(RunError):
+    """No such approval."""
+
+    def __init__(self, approval_id: str, fitting: int = 0) -> None:
+        self.approval_id, self.fitting = approval_id, fitting
+        found = (
+            f"{approval_id!r} is the beginning of {fitting} approvals" if fitting else f"No approval {approval_id!r}"
+        )
+        super().__init__(f"{found}. `signoff approvals` lists the open ones; name at least six characters of one.")
+
+
+class AlreadyDecided(RunError):
+    """The approval was decided before; the first decision stands."""
+
+    def __init__(self, approval_id: str, status: str, by: str, at: str) -> None:
+        self.approval_id, self.status, self.by, self.at = approval_id, status, by, at
+        super().__init__(f"Approval {approval_id} was already decided: {status} by {by} at {at}.")
+
+
+class NotAllowed(RunError):
+    """Somebody who may not decide this; the question stays open."""
+
+    def __init__(self, approval_id: str, who: str, why: str) -> None:
+        self.approval_id, self.who, self.why = approval_id, who, why
+        super().__init__(f"{who} may not decide approval {approval_id}: {why}. Nothing was decided.")
+
+
+class ChangedSince(RunError):
+    """The arguments were edited since they were seen; the question stays open."""
+
+    def __init__(self, approval_id: str, sha256: str) -> None:
+        self.approval_id, self.sha256 = approval_id, sha256
+        super().__init__(
+            f"Approval {approval_id} is not about what you saw: the digest of its arguments is {sha256[:12]}. "
+            "Nothing was decided. Look at it with `signoff approvals`."
+        )
+
+
+class BadName(RunError):
+    """A name or role that cannot be used."""
+
+    def __init__(self, what: str, name: str) -> None:
+        self.what, self.name = what, name
+        super().__init__(f"{name!r} is no {what}. Use 1 to 200 printable characters, no comma, and not 'policy'.")
+
+
+class DryRun(RunError):
+    """A dry run calls nothing."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"Run {run_id!r} is a dry run: nothing is called. Start another run to do it.")
+
+
+class RunBusy(RunError):
+    """Another process drives the run."""
+
+    def __init__(self, run_id: str, owner: str) -> None:
+        self.run_id, self.owner = run_id, owner
+        super().__init__(f"Run {run_id!r} is being driven by {owner}. Wait for it, or stop that process and resume.")
+
+
+class BudgetExhausted(RunError):
+    """A call does not fit what is left of a budget; it was not made.
+
+    `what` is usd, tokens, steps or seconds; `limit` (with what people added to it), `spent`, `held` (for calls under
+    way) and `wanted` (the worst that this call could use) are in that unit.
+    """
+
+    def __init__(self, scope: str, what: str, limit: float, spent: float, wanted: float, held: float = 0) -> None:
+        self.scope, self.what, self.limit = scope, what, limit
+        self.spent, self.wanted, self.held = spent, wanted, held
+
+        def amount(value: float) -> str:
+            return f"${value:,.9g}" if what == "usd" else f"{value:,.12g} {what}"
+
+        under_way = f" and {amount(held)} held by calls under way" if held else ""
+        super().__init__(
+            f"The budget of {scope} is used up: {amount(spent)} spent{under_way} of {amount(limit)}, and the next call "
+            f"may take {amount(wanted)}. It was not made. Raise the budget, or stop the run."
+        )

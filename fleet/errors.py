@@ -1,0 +1,42 @@
+"""Errors of the handle of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from signoff.error_base import RunError
+
+
+class NothingAsked(RunError):
+    """The run waits for no decision."""
+
+    def __init__(self, run_id: str, status: str) -> None:
+        self.run_id, self.status = run_id, status
+        super().__init__(f"Run {run_id!r} asks nothing: it is {status}. `signoff show {run_id}` tells more.")
+
+
+class SeveralAsked(RunError):
+    """The run waits for several decisions, and none was named."""
+
+    def __init__(self, run_id: str, asked: Sequence[str]) -> None:
+        self.run_id, self.asked = run_id, tuple(asked)
+        super().__init__(f"Run {run_id!r} asks {len(asked)} things: {', '.join(asked)}. Name one: approval=ID.")
+
+
+class RunElsewhere(RunError):
+    """The run's checkpoints are kept by another program, such as a LangGraph Server."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(
+            f"Run {run_id!r} is driven by another program, which keeps its checkpoints. "
+            "Decisions are in the ledger; resume the thread there and it will find them."
+        )
+
+
+class CannotExport(RunError):
+    """A run cannot be made a test of."""
+
+    def __init__(self, run_id: str, problem: str) -> None:
+        self.run_id, self.problem = run_id, problem
+        super().__init__(f"Run {run_id!r} cannot be exported as a test: {problem}. Nothing was written.")
