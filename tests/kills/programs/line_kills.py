@@ -39,7 +39,6 @@ ROUTES = (
     "graphs.team",
     "graphs.state",
     "graphs.nodes.agent",
-    "graphs.nodes.heartbeat",
     "graphs.nodes.intake",
     "graphs.nodes.supervisor",
 )
