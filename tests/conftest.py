@@ -69,7 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
         assert spec.loader is not None
         spec.loader.exec_module(module_from_spec(spec))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
-    if "PYTEST_XDIST_WORKER" not in os.environ:
+    if not hasattr(config, "workerinput"):  # not one of the processes among which xdist divides the tests
         config.stash[GUARDIAN] = start_guardian()
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # an orderly end, as after Ctrl-C
 

