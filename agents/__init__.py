@@ -1,4 +1,4 @@
-"""Who does the work: the Agent, its bodies, the four roles, and models."""
+"""Who does the work: the Agent, its roles and bodies, models, what guards their prompts, and recordings."""
 
 from typing import TYPE_CHECKING
 

@@ -1,1 +1,1 @@
-"""Where people sit: the command line and the notebook display."""
+"""Where people sit: the command line, and the server that MCP clients talk to."""

@@ -1,4 +1,4 @@
-"""Runs: starting, driving, resuming and deciding them."""
+"""Runs: starting, driving, deciding, recording and replaying them."""
 
 from typing import TYPE_CHECKING
 

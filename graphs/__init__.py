@@ -1,4 +1,4 @@
-"""How work flows: the team builder, its state, the supervisor, the gate, and ready-made teams."""
+"""How work flows: the team, its state, its nodes, who works next, what is allowed, and the ready-made teams."""
 
 from typing import TYPE_CHECKING
 

@@ -22,7 +22,7 @@ from signoff.graphs.nodes.gate import build_gate
 from signoff.graphs.nodes.intake import build_finish, build_intake
 from signoff.graphs.nodes.supervisor import Supervisor, build_supervisor
 from signoff.graphs.policy.policy import Policy, Rate, Ruling
-from signoff.graphs.routing.routing import order_agents
+from signoff.graphs.routing.needs_and_gives import order_agents
 from signoff.graphs.state import TeamInput, TeamState
 from signoff.settings import load_settings
 from signoff.tools import Action

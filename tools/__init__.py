@@ -1,4 +1,4 @@
-"""What agents can do: search sources, search the web, publish a report."""
+"""What agents can do: tools that only read or work in a sandbox, and actions that wait for people."""
 
 from typing import TYPE_CHECKING
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from signoff.checkpoints.ledger.approvals import Approvals
 from signoff.checkpoints.ledger.audit_log import AuditLog
-from signoff.checkpoints.ledger.budgets.budgets import Budgets
+from signoff.checkpoints.ledger.budgets.reservations import Budgets
 from signoff.checkpoints.ledger.budgets.spending import Spending
 from signoff.checkpoints.ledger.effects import Effects
 from signoff.checkpoints.ledger.notifications.hooks import Hook

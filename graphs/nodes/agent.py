@@ -31,7 +31,7 @@ from signoff.agents.models import UnguardedCalls, charging
 from signoff.agents.safety import find_orders, flags_for
 from signoff.graphs.approval.questions import Account, ask_for_budget, store_proposal
 from signoff.graphs.routing.assigning import followed_by, turn_failed, turn_given
-from signoff.graphs.routing.routing import order_agents, rejections, revise_plan
+from signoff.graphs.routing.needs_and_gives import order_agents, rejections, revise_plan
 from signoff.graphs.state import StoredArtifact, TeamState, Update, end_step, unheard, what_was_said
 from signoff.tools import Proposal
 

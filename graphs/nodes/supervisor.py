@@ -24,7 +24,7 @@ from signoff.error_base import SettingsError
 from signoff.graphs.approval.questions import SUPERVISOR, Account, ask_for_budget, pause
 from signoff.graphs.nodes.agent import TeamNode
 from signoff.graphs.routing.assigning import Limits, Open, Pause, assign, instructions_of, limit_reached, tell
-from signoff.graphs.routing.routing import is_complete, judge, order_agents, revise_plan
+from signoff.graphs.routing.needs_and_gives import is_complete, judge, order_agents, revise_plan
 from signoff.graphs.state import Assignment, StoredProposal, TeamState, Update, was_refused
 from signoff.settings import load_settings
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from signoff.agents import Agent, Artifact, Verdict
 from signoff.agents.models import Tiers
 from signoff.checkpoints import digest, digest_text
-from signoff.graphs.routing.routing import candidates, failures_in_a_row, judge, rejections
+from signoff.graphs.routing.needs_and_gives import candidates, failures_in_a_row, judge, rejections
 from signoff.graphs.state import Assignment, PlanStep, TeamState, Turn, unheard, what_was_said
 
 

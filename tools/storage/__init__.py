@@ -1,4 +1,4 @@
-"""Files of ours: confined folders, whole writes, blobs and workspaces."""
+"""What several tools need: confined folders, whole writes, blobs, workspaces, and the environment of programs."""
 
 from typing import TYPE_CHECKING
 

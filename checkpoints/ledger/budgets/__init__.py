@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from signoff.exports import lazy_exports
 
 if TYPE_CHECKING:
-    from signoff.checkpoints.ledger.budgets.budgets import Hold as Hold
-    from signoff.checkpoints.ledger.budgets.model import Amount as Amount, Budget as Budget, CallRecord as CallRecord
-    from signoff.checkpoints.ledger.budgets.model import NANO as NANO, NO_LIMIT as NO_LIMIT, Scope as Scope
-    from signoff.checkpoints.ledger.budgets.model import budget_of as budget_of, nano_dollars as nano_dollars
-    from signoff.checkpoints.ledger.budgets.model import scopes_of as scopes_of
+    from signoff.checkpoints.ledger.budgets.reservations import Hold as Hold
+    from signoff.checkpoints.ledger.budgets.amounts import Amount as Amount, Budget as Budget, CallRecord as CallRecord
+    from signoff.checkpoints.ledger.budgets.amounts import NANO as NANO, NO_LIMIT as NO_LIMIT, Scope as Scope
+    from signoff.checkpoints.ledger.budgets.amounts import budget_of as budget_of, nano_dollars as nano_dollars
+    from signoff.checkpoints.ledger.budgets.amounts import scopes_of as scopes_of
     from signoff.checkpoints.ledger.budgets.spending import Kind as Kind, Spent as Spent
 
 __getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import plain_text
 from signoff.checkpoints.errors import BudgetExhausted
-from signoff.checkpoints.ledger.budgets.model import NOTHING, Amount, CallRecord
+from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, CallRecord
 from signoff.checkpoints.ledger.schema import budgets, holds, ledger_meta, usage
 from signoff.checkpoints.process_identity import is_gone
 

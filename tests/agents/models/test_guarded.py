@@ -19,7 +19,7 @@ from signoff.agents.models.openai.chat_model import Endpoint
 from signoff.agents.models.registry import load_models
 from signoff.agents.models.settings import CallSettings, model_name
 from signoff.agents.run_context import Payer, paying
-from signoff.checkpoints.ledger.budgets.model import Budget
+from signoff.checkpoints.ledger.budgets.amounts import Budget
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import (
     BudgetExhausted,

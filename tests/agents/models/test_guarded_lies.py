@@ -14,7 +14,7 @@ from signoff.agents.models.guarded import GuardedModel, guard
 from signoff.agents.models.openai.chat_model import Endpoint
 from signoff.agents.models.settings import CallSettings
 from signoff.agents.run_context import Payer, paying
-from signoff.checkpoints.ledger.budgets.model import Budget
+from signoff.checkpoints.ledger.budgets.amounts import Budget
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import BudgetExhausted, ModelRefused, ModelUnreachable
 from signoff.settings import load_settings

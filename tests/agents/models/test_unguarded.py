@@ -11,7 +11,7 @@ from signoff import Agent, Artifact, Team
 from signoff.agents.models.guarded import guard
 from signoff.agents.models.unguarded import UnguardedCalls
 from signoff.agents.run_context import Payer, paying
-from signoff.checkpoints.ledger.budgets.model import Budget
+from signoff.checkpoints.ledger.budgets.amounts import Budget
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import BudgetExhausted, UnknownPrice
 from signoff.testing import ScriptedModel, ScriptedServer, calls, fails, gives

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from signoff import Ledger
-from signoff.checkpoints.ledger.budgets.model import Amount, CallRecord
+from signoff.checkpoints.ledger.budgets.amounts import Amount, CallRecord
 
 CALLS = (
     CallRecord(

@@ -10,7 +10,7 @@ from langgraph.types import Command
 
 from signoff import Agent, Artifact, Ledger, Limits, Run, Supervisor, Task, Team
 from signoff.checkpoints.canonical import today
-from signoff.checkpoints.ledger.budgets.model import Budget
+from signoff.checkpoints.ledger.budgets.amounts import Budget
 from signoff.errors import AlreadyDecided, SettingsError, TeamError
 from signoff.testing import ScriptedModel, calls, gives
 from signoff.tools.tool import tool

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Engine, event, select
 
 from signoff.checkpoints import canonical
-from signoff.checkpoints.ledger.budgets.budgets import Hold
-from signoff.checkpoints.ledger.budgets.model import Amount, Budget, CallRecord, Scope, scopes_of
+from signoff.checkpoints.ledger.budgets.amounts import Amount, Budget, CallRecord, Scope, scopes_of
+from signoff.checkpoints.ledger.budgets.reservations import Hold
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.schema import holds, usage
 from signoff.errors import BudgetExhausted, DatabaseUnusable

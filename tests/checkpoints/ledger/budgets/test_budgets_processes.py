@@ -12,7 +12,7 @@ import pytest
 import warm
 from sqlalchemy import func, select
 
-from signoff.checkpoints.ledger.budgets.model import Amount, Budget, Scope
+from signoff.checkpoints.ledger.budgets.amounts import Amount, Budget, Scope
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.schema import holds, usage
 from signoff.errors import BudgetExhausted
@@ -24,9 +24,9 @@ MOST = 5_000_000
 
 HOLD = """
 import sys
-from signoff.checkpoints.ledger.budgets.model import *
+from signoff.checkpoints.ledger.budgets.amounts import *
 from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.ledger.budgets.model import CallRecord
+from signoff.checkpoints.ledger.budgets.amounts import CallRecord
 ledger = Ledger(sys.argv[1])
 day = Scope("day:2026-01-31", Budget(usd=1))
 held = [ledger.budgets.reserve([day], Amount(nusd=int(sys.argv[3])), seconds=600) for _ in range(int(sys.argv[2]))]
@@ -38,9 +38,9 @@ for hold in held:
 
 JOBS = """
 import asyncio, random, sys
-from signoff.checkpoints.ledger.budgets.model import *
+from signoff.checkpoints.ledger.budgets.amounts import *
 from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.ledger.budgets.model import CallRecord
+from signoff.checkpoints.ledger.budgets.amounts import CallRecord
 from signoff.errors import BudgetExhausted
 
 database, jobs, most, seed = sys.argv[1], *map(int, sys.argv[2:])
@@ -192,9 +192,9 @@ def test_a_process_ends_whatever_is_under_way(start: Any) -> None:
 def test_a_forked_child_and_its_parent_both_go_on(ledger: Ledger, start: Any) -> None:
     code = """
 import os, sys
-from signoff.checkpoints.ledger.budgets.model import *
+from signoff.checkpoints.ledger.budgets.amounts import *
 from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.ledger.budgets.model import CallRecord
+from signoff.checkpoints.ledger.budgets.amounts import CallRecord
 ledger, day = Ledger(sys.argv[1]), Scope("day:2026-01-31", Budget(usd=1))
 mine = ledger.budgets.reserve([day], Amount(nusd=10), seconds=60)
 child = os.fork()

@@ -35,7 +35,7 @@ from signoff.checkpoints.ledger.budgets.accounts import (
     write_calls,
     written_calls,
 )
-from signoff.checkpoints.ledger.budgets.model import NOTHING, Amount, Budget, CallRecord, Scope, names_of
+from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, Budget, CallRecord, Scope, names_of
 from signoff.checkpoints.ledger.schema import budgets
 from signoff.checkpoints.ledger.session import Session
 from signoff.checkpoints.process_identity import current_owner
