@@ -221,6 +221,7 @@ def kept_short(team: Team, *, turns: int, tokens: int, calls: int) -> Team:
     return replace(team, agents=agents, supervisor=replace(team.supervisor, max_turns=turns))
 
 
+@pytest.mark.hunt
 def test_the_report_team_ends_in_a_proposal_or_asks_a_person(settings: Settings, documents: Path) -> None:
     team = kept_short(report_team(documents, settings=settings), turns=2, tokens=100, calls=2)
     run = Run.start(team, "Why does the tide rise and fall?", settings=settings)
