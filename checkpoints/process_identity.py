@@ -5,6 +5,7 @@ What a process holds, and its signs of life, are renewed by one thread for all o
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -13,11 +14,13 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from signoff.checkpoints.errors import StoreError
+
+_log = logging.getLogger(__name__)
 
 
 def current_owner() -> str:
@@ -142,8 +145,12 @@ class KeepAlive:
     def _renew_on(self) -> None:
         while due := self._wait():
             for renew in {renew for renew, _ in due}:
-                with suppress(StoreError):
+                try:
                     renew(*(key for found, key in due if found == renew))
+                except StoreError as error:
+                    _log.info("Not renewed yet: %s", error)
+                except Exception:  # of a driver, say: too many depend on this thread for it to end
+                    _log.exception("Not renewed yet")
 
     def _wait(self) -> list[tuple[Renew, str]]:
         """What is due, once something is; nothing if nobody has worked for a while, and the thread ends."""

@@ -3,6 +3,8 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
+
 from signoff.checkpoints.process_identity import KeepAlive
 from signoff.errors import DatabaseUnusable
 
@@ -18,14 +20,14 @@ def wait_for(holds: Callable[[], bool]) -> None:
 class Book:
     """Notes what is renewed, and fails as often as it is told."""
 
-    def __init__(self, failures: int = 0) -> None:
+    def __init__(self, failures: int = 0, error: Exception | None = None) -> None:
         self.renewed: list[tuple[str, ...]] = []
-        self.failures = failures
+        self.failures, self.error = failures, error or DatabaseUnusable("x.db", "locked")
 
     def renew(self, *keys: str) -> None:
         self.renewed.append(keys)
         if len(self.renewed) <= self.failures:
-            raise DatabaseUnusable("x.db", "locked")
+            raise self.error
 
 
 def test_what_was_taken_now_is_renewed_only_when_it_is_due() -> None:
@@ -83,3 +85,10 @@ def test_a_forked_child_renews_its_own_and_nothing_of_its_parent() -> None:
                 wait_for(lambda: len(book.renewed) > 2)
             os._exit(0 if set(book.renewed) == {("b",)} else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_an_error_that_nobody_knows_of_is_told_and_ends_nobodys_renewals(caplog: pytest.LogCaptureFixture) -> None:
+    keep_alive, odd, free = KeepAlive(seconds=0.01), Book(failures=2, error=ZeroDivisionError("odd")), Book()
+    with keep_alive.renewing(odd.renew, "a"), keep_alive.renewing(free.renew, "b"):
+        wait_for(lambda: len(odd.renewed) > 3 and len(free.renewed) > 3)
+    assert "ZeroDivisionError: odd" in caplog.text
