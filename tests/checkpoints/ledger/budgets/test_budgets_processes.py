@@ -135,7 +135,8 @@ def share_a_dollar(
         for number in range(rounds):
             doomed = [start(HOLD, 20, MOST) for _ in range(victims)]
             assert [line(process) for process in doomed] == ["holding\n"] * victims
-            at_work = [start(JOBS, jobs // rounds, MOST, seed + 10 * number + each) for each in range(processes)]
+            most = MOST if number == rounds - 1 else MOST // 17  # only the last round uses up what is left
+            at_work = [start(JOBS, jobs // rounds, most, seed + 10 * number + each) for each in range(processes)]
             while ledger.budgets.standing(DAY).spent.nusd < (number + 1) * DOLLAR // (2 * rounds + 1):
                 threading.Event().wait(0.01)
             for process in doomed:
