@@ -16,5 +16,5 @@ if TYPE_CHECKING:
     from signoff.agents.tracing import set_up as set_up
     from signoff.agents.usage import NO_USAGE as NO_USAGE, Usage as Usage, add_usage as add_usage
     from signoff.agents.usage import call_usage as call_usage
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -13,5 +13,5 @@ if TYPE_CHECKING:
     from signoff.checkpoints.process_identity import current_owner as current_owner, is_gone as is_gone
     from signoff.checkpoints.redaction import REDACTED as REDACTED, covers as covers, hide_patterns as hide_patterns
     from signoff.checkpoints.redaction import redact as redact, redact_text as redact_text
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -9,5 +9,5 @@ if TYPE_CHECKING:
     from signoff.fleet.events import Event as Event, Watch as Watch
     from signoff.fleet.recording import Ending as Ending, record as record, replay as replay, settings_of as settings_of
     from signoff.fleet.run import Run as Run
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

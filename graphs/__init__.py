@@ -7,5 +7,5 @@ from signoff.exports import lazy_exports
 if TYPE_CHECKING:
     from signoff.graphs.state import PlanStep as PlanStep, RAISE_BUDGET as RAISE_BUDGET, TeamState as TeamState
     from signoff.graphs.team import Team as Team
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

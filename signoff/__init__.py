@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from signoff.tools.search import Sources as Sources
     from signoff.tools.tool import tool as tool
 
-__version__ = VERSION
+    __all__: list[str]
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)
 
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+__version__ = VERSION

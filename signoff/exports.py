@@ -3,9 +3,11 @@
 A package writes them down once, for type checkers, and this reads them there:
 
     if TYPE_CHECKING:
-        from signoff.agents import Agent as Agent
+        from signoff.agents.agent import Agent as Agent
+    else:
+        __getattr__, __dir__, __all__ = lazy_exports(__name__)
 
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+In the branch that type checkers do not read, so that they find a name that is not offered.
 """
 
 from __future__ import annotations

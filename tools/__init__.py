@@ -10,5 +10,5 @@ if TYPE_CHECKING:
     from signoff.tools.publish import publish_report as publish_report
     from signoff.tools.tool import IdempotencyKey as IdempotencyKey, LOOP_RISKS as LOOP_RISKS, Tool as Tool
     from signoff.tools.tool import ToolLimits as ToolLimits, Touches as Touches
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -12,5 +12,5 @@ if TYPE_CHECKING:
     from signoff.agents.models.registry import load_models as load_models, tiers_of as tiers_of
     from signoff.agents.models.settings import CallSettings as CallSettings
     from signoff.agents.models.unguarded import UnguardedCalls as UnguardedCalls, charging as charging
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -6,5 +6,5 @@ from signoff.exports import lazy_exports
 
 if TYPE_CHECKING:
     from signoff.agents.replay.cassette import Cassette as Cassette
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

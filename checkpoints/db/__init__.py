@@ -9,5 +9,5 @@ if TYPE_CHECKING:
     from signoff.checkpoints.db.sqlite import LEDGER_TABLE as LEDGER_TABLE, make_folder as make_folder
     from signoff.checkpoints.db.sqlite import tables_in as tables_in
     from signoff.checkpoints.db.url import is_address as is_address, scheme_of as scheme_of
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

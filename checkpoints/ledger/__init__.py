@@ -17,5 +17,5 @@ if TYPE_CHECKING:
     from signoff.checkpoints.ledger.rate_limits import open_up as open_up, refuse as refuse, settle as settle
     from signoff.checkpoints.ledger.rate_limits import take as take
     from signoff.checkpoints.ledger.runs import RunRecord as RunRecord, Status as Status
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -7,5 +7,5 @@ from signoff.exports import lazy_exports
 if TYPE_CHECKING:
     from signoff.checkpoints.saver.rows import ThreadEntry as ThreadEntry, list_threads as list_threads
     from signoff.checkpoints.saver.saver import SqliteCheckpointer as SqliteCheckpointer
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

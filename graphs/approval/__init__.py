@@ -9,5 +9,5 @@ if TYPE_CHECKING:
     from signoff.graphs.approval.decision import decide as decide
     from signoff.graphs.approval.enforcement import first_decided as first_decided
     from signoff.graphs.approval.questions import CONTROLS as CONTROLS, SETTLE_OUTCOME as SETTLE_OUTCOME
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

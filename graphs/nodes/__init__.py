@@ -8,5 +8,5 @@ if TYPE_CHECKING:
     from signoff.graphs.nodes.gate import describe as describe, standing_after as standing_after
     from signoff.graphs.nodes.intake import read_goal as read_goal
     from signoff.graphs.nodes.supervisor import Supervisor as Supervisor
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

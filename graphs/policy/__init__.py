@@ -9,5 +9,5 @@ if TYPE_CHECKING:
     from signoff.graphs.policy.patterns import Matches as Matches, Not as Not, OneOf as OneOf
     from signoff.graphs.policy.policy import Policy as Policy, Rate as Rate, Ruling as Ruling
     from signoff.graphs.policy.rules import Ask as Ask, When as When
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -7,5 +7,5 @@ from signoff.exports import lazy_exports
 if TYPE_CHECKING:
     from signoff.tools.broker.broker import Broker as Broker, open_broker as open_broker
     from signoff.tools.broker.secrets_file import SecretRule as SecretRule
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -11,5 +11,5 @@ if TYPE_CHECKING:
     from signoff.tools.mcp.server import McpServer as McpServer
     from signoff.tools.mcp.session import need_sdk as need_sdk
     from signoff.tools.mcp.tools import look_at as look_at, mcp_tools as mcp_tools
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

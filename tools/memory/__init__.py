@@ -8,5 +8,5 @@ if TYPE_CHECKING:
     from signoff.tools.memory.item import Remembered as Remembered
     from signoff.tools.memory.memory import Memory as Memory
     from signoff.tools.memory.tools import memory_tools as memory_tools
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -10,5 +10,5 @@ if TYPE_CHECKING:
     from signoff.tools.search.passage import Passage as Passage
     from signoff.tools.search.sources import IndexProgress as IndexProgress, Sources as Sources
     from signoff.tools.search.tools import search_tools as search_tools
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

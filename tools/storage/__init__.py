@@ -7,6 +7,7 @@ from signoff.exports import lazy_exports
 if TYPE_CHECKING:
     from signoff.tools.storage.atomic import beside as beside
     from signoff.tools.storage.blobs import Blobs as Blobs
+    from signoff.tools.storage.confined_folder import ConfinedFolder as ConfinedFolder
     from signoff.tools.storage.workspaces import Workspaces as Workspaces
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 from signoff.exports import lazy_exports
 
 if TYPE_CHECKING:
+    from signoff.tools.web.request import Reach as Reach
     from signoff.tools.web.search_providers import SearchResult as SearchResult
     from signoff.tools.web.snapshots import Snapshots as Snapshots
     from signoff.tools.web.tools import Web as Web, web_of as web_of, web_tools as web_tools
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -11,5 +11,5 @@ if TYPE_CHECKING:
     from signoff.checkpoints.ledger.budgets.amounts import budget_of as budget_of, nano_dollars as nano_dollars
     from signoff.checkpoints.ledger.budgets.amounts import scopes_of as scopes_of
     from signoff.checkpoints.ledger.budgets.spending import Kind as Kind, Spent as Spent
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

@@ -7,5 +7,5 @@ from signoff.exports import lazy_exports
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger.notifications.hooks import CommandHook as CommandHook, Notice as Notice
     from signoff.checkpoints.ledger.notifications.hooks import Webhook as Webhook
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)

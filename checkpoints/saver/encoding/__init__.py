@@ -6,5 +6,5 @@ from signoff.exports import lazy_exports
 
 if TYPE_CHECKING:
     from signoff.checkpoints.saver.encoding.encryption import new_key as new_key
-
-__getattr__, __dir__, __all__ = lazy_exports(__name__)
+else:
+    __getattr__, __dir__, __all__ = lazy_exports(__name__)
