@@ -71,13 +71,20 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
     if not hasattr(config, "workerinput"):  # not one of the processes among which xdist divides the tests
         config.stash[GUARDIAN] = start_guardian()
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # an orderly end, as after Ctrl-C
+        signal.signal(signal.SIGTERM, lambda *_: stop(config))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Let the guardian stop what is left, and wait for it."""
     if GUARDIAN in config.stash:
         config.stash[GUARDIAN].communicate()
+
+
+def stop(config: pytest.Config) -> None:
+    """End in good order, as after Ctrl-C; the processes of xdist at once, which would be waited for."""
+    if config.getoption("dist", "no") != "no":
+        config.stash[GUARDIAN].communicate()
+    raise KeyboardInterrupt
 
 
 def start_guardian() -> subprocess.Popen[bytes]:

@@ -53,7 +53,7 @@ def check_decided_in_the_ledger(found: list[dict[str, Any]]) -> None:
 
 @EITHER
 def test_some_times_eight_decide_and_perform(database: str, tmp_path: Path, kind: str) -> None:
-    check_decided_in_the_ledger(rounds(database, tmp_path, kind, "ledger", 25))
+    check_decided_in_the_ledger(rounds(database, tmp_path, kind, "ledger", 12))
 
 
 @pytest.mark.hunt

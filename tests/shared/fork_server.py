@@ -34,6 +34,7 @@ MODULES = (
     "signoff.testing",
 )
 LENGTH = struct.Struct("!I")
+RUN_MODULE = "import runpy; runpy.run_module({!r}, run_name='__main__', alter_sys=True)"
 STANDARD = 3
 """How many of the files are the program's own."""
 
@@ -127,8 +128,7 @@ def run(request: dict[str, Any]) -> None:
         code, name, here = sys.argv[0], "<string>", ""
         sys.argv[0] = first
     elif first == "-m":
-        assert sys.argv[0] == "signoff"
-        code, name, here = "from signoff.desk.cli.app import main\nmain()", "<signoff>", os.getcwd()
+        code, name, here = RUN_MODULE.format(sys.argv[0]), "<module>", os.getcwd()
     else:
         code, name, here = Path(first).read_text(encoding="utf-8"), first, str(Path(first).resolve().parent)
         sys.argv.insert(0, first)

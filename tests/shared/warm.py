@@ -32,7 +32,7 @@ File = int | IO[Any] | None
 """As for `subprocess`: a file, its number, PIPE, DEVNULL, STDOUT, or none for this process's own."""
 
 Words = Sequence[str | os.PathLike[str]]
-"""A command of this Python: `[sys.executable, "-c", code, …]`, with a script, or with `-m signoff`."""
+"""A command of this Python: `[sys.executable, "-c", code, …]`, with a script, or with `-m` and a module."""
 
 
 class WarmProcess:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hunts import Part
 from hypothesis import given, settings, strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
@@ -343,7 +344,15 @@ def edit_at(place: Any, how: int) -> None:
     # A `TypedDict` in a message may have lost a key that its class needs; upstream's serializer keeps it all the same.
 
 
-@settings(deadline=None, max_examples=25)
+def test_edits_in_place_at_random_places_are_saved() -> None:
+    settings(deadline=None, max_examples=10)(edit_and_compare)()
+
+
+@pytest.mark.hunt
+def test_many_edits_in_place_at_random_places_are_saved(part: Part) -> None:
+    settings(deadline=None, max_examples=part.number(500))(edit_and_compare)()
+
+
 @given(
     size=st.integers(1, 40),
     steps=st.lists(
@@ -352,9 +361,7 @@ def edit_at(place: Any, how: int) -> None:
         max_size=6,
     ),
 )
-def test_edits_in_place_at_random_places_are_saved(
-    size: int, steps: list[tuple[list[tuple[int, int]], int, str]]
-) -> None:
+def edit_and_compare(size: int, steps: list[tuple[list[tuple[int, int]], int, str]]) -> None:
     with TemporaryDirectory() as folder:
         history = History(Path(folder))
         values = state(size)

@@ -1,12 +1,12 @@
 """Recording a run of the report team through a scripted endpoint, and replaying it with no key and no endpoint."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 from signoff.agents.artifacts import Analysis, Theme
 from signoff.agents.roles.researcher import Finding, Findings
@@ -148,9 +148,9 @@ def test_a_recorded_report_is_a_test_that_needs_neither_key_nor_endpoint(
     assert said.code == 0, said.err
     assert said.json == {"run": said.json["run"], "test": "out/test_tide.py", "recording": "out/test_tide.jsonl"}
     assert KEY not in Path("out/test_tide.jsonl").read_text()
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "out/test_tide.py"]
-    assert subprocess.run(command).returncode == 0
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "out/test_tide.py"]
+    assert warm.run(command).returncode == 0
     (documents / "tides.md").write_text("# Tides\n\nNobody knows why.\n")
-    changed = subprocess.run(command, capture_output=True, text=True)
+    changed = warm.run(command, capture_output=True, text=True)
     assert changed.returncode == 1
     assert "then" in changed.stdout or "TapeMiss" in changed.stdout

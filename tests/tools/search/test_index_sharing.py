@@ -107,7 +107,7 @@ def test_a_refresh_killed_at_any_moment_leaves_an_index_that_the_next_one_comple
     database = tmp_path / "index.db"
     chance = random.Random(7)
     seen = []
-    for _ in range(8):
+    for _ in range(4):
         process = start_refresh(folder, database)
         assert process.stdout is not None
         for _ in range(chance.randrange(1, 390)):
