@@ -112,7 +112,7 @@ from signoff.error_base import SignoffError as SignoffError, TeamError as TeamEr
 from signoff.fleet.errors import CannotExport as CannotExport, NothingAsked as NothingAsked
 from signoff.fleet.errors import RunElsewhere as RunElsewhere, SeveralAsked as SeveralAsked
 from signoff.graphs.errors import BadAnswer as BadAnswer, Undecidable as Undecidable, UnknownTeam as UnknownTeam
-from signoff.testing.errors import NotScripted as NotScripted, ReplyMisfit as ReplyMisfit, ScriptError as ScriptError
+from signoff.error_base import NotScripted as NotScripted, ReplyMisfit as ReplyMisfit, ScriptError as ScriptError
 from signoff.tools.errors import ActionFailed as ActionFailed, AddressRefused as AddressRefused
 from signoff.tools.errors import BlobMissing as BlobMissing, BrokerLost as BrokerLost, ChartRefused as ChartRefused
 from signoff.tools.errors import FileRefused as FileRefused, ForgeFailed as ForgeFailed, GitFailed as GitFailed

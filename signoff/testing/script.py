@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from pydantic import BaseModel
 
-from signoff.testing.errors import NotScripted, ReplyMisfit
+from signoff.error_base import NotScripted, ReplyMisfit
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from typing import Any, Self
 
 from typing_extensions import override
 
+from signoff.error_base import ReplyMisfit, ScriptError
 from signoff.testing.allowance import Allowance, Meter
-from signoff.testing.errors import ReplyMisfit, ScriptError
 from signoff.testing.script import Call, Drop, Failure, Fault, Garble, Hang, Pick, Played, Player, Reply, Script
 from signoff.testing.wire import completion, completion_chunks, error_body, error_headers, fit, model_list, parsed_call
 

@@ -10,8 +10,7 @@ from typing import Any
 from langchain_core.messages import convert_to_messages
 from pydantic import BaseModel
 
-from signoff.error_base import MissingExtra
-from signoff.testing.errors import ReplyMisfit
+from signoff.error_base import MissingExtra, ReplyMisfit
 from signoff.testing.script import Call, Failure, Finish, Reply, ToolUse, Value
 
 

@@ -116,9 +116,18 @@ print(json.dumps([before == after, threading.active_count()]))
 
 
 def test_importing_signoff_loads_no_graph_engine_and_no_provider() -> None:
-    code = "import signoff, sys; print(*sys.modules)"
+    code = "import signoff, signoff.errors, sys; print(*sys.modules)"
     loaded = {name.partition(".")[0] for name in run_python(code, ROOT).split()}
-    heavy = {"langgraph", "langgraph_api", "langchain", "langchain_core", "langchain_openai", "openai", "sqlalchemy"}
+    heavy = {
+        "pydantic",
+        "langgraph",
+        "langgraph_api",
+        "langchain",
+        "langchain_core",
+        "langchain_openai",
+        "openai",
+        "sqlalchemy",
+    }
     assert loaded & heavy == set()
 
 
