@@ -107,12 +107,12 @@ from signoff.checkpoints.errors import UnknownApproval as UnknownApproval, Unkno
 from signoff.checkpoints.errors import UnknownRun as UnknownRun, UnlistedType as UnlistedType, Unstorable as Unstorable
 from signoff.checkpoints.errors import WrongKey as WrongKey
 from signoff.desk.errors import NoDatabase as NoDatabase, UnknownThread as UnknownThread
-from signoff.error_base import MissingExtra as MissingExtra, RunError as RunError, SettingsError as SettingsError
+from signoff.error_base import MissingExtra as MissingExtra, NotScripted as NotScripted, ReplyMisfit as ReplyMisfit
+from signoff.error_base import RunError as RunError, ScriptError as ScriptError, SettingsError as SettingsError
 from signoff.error_base import SignoffError as SignoffError, TeamError as TeamError
 from signoff.fleet.errors import CannotExport as CannotExport, NothingAsked as NothingAsked
 from signoff.fleet.errors import RunElsewhere as RunElsewhere, SeveralAsked as SeveralAsked
 from signoff.graphs.errors import BadAnswer as BadAnswer, Undecidable as Undecidable, UnknownTeam as UnknownTeam
-from signoff.error_base import NotScripted as NotScripted, ReplyMisfit as ReplyMisfit, ScriptError as ScriptError
 from signoff.tools.errors import ActionFailed as ActionFailed, AddressRefused as AddressRefused
 from signoff.tools.errors import BlobMissing as BlobMissing, BrokerLost as BrokerLost, ChartRefused as ChartRefused
 from signoff.tools.errors import FileRefused as FileRefused, ForgeFailed as ForgeFailed, GitFailed as GitFailed

@@ -25,9 +25,11 @@ def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
     module = sys.modules[package]
     assert module.__spec__ is not None
     source = cast(InspectLoader, module.__spec__.loader).get_source(package)
+    if source is None:
+        raise ImportError(f"{package} is installed without its source, which says what it offers. Install it with.")
     homes = {
         alias.name: node.module
-        for block in ast.parse(source or "").body
+        for block in ast.parse(source).body
         if isinstance(block, ast.If)
         for node in block.body
         if isinstance(node, ast.ImportFrom) and node.module
