@@ -67,7 +67,12 @@ def from_row(kind: type[T], row: Any, **others: Any) -> T:
 
 def now() -> str:
     """This moment, such as '2026-01-31T09:30:00.000000Z'."""
-    return datetime.now(UTC).strftime(_MOMENT)
+    return moment_of(datetime.now(UTC))
+
+
+def moment_of(at: datetime) -> str:
+    """An aware datetime as moments are written."""
+    return at.astimezone(UTC).strftime(_MOMENT)
 
 
 def today() -> str:
@@ -76,11 +81,11 @@ def today() -> str:
 
 
 def later(seconds: float) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime(_MOMENT)
+    return moment_of(datetime.now(UTC) + timedelta(seconds=seconds))
 
 
 def after(moment: str, seconds: float) -> str:
-    return (_parse(moment) + timedelta(seconds=seconds)).strftime(_MOMENT)
+    return moment_of(_parse(moment) + timedelta(seconds=seconds))
 
 
 def seconds_since(moment: str) -> float:

@@ -76,6 +76,17 @@ class Tampered(StoreError):
         )
 
 
+class OutcomeUnwritten(StoreError):
+    """An action was called, and what came of it could not be written in minutes; `outcome` says it in words."""
+
+    def __init__(self, effect: str, outcome: str, problem: str) -> None:
+        self.effect, self.outcome, self.problem = effect, outcome, problem
+        super().__init__(
+            f"An action was called ({outcome}), but the ledger cannot be written: {problem.rstrip('.')}. "
+            "Mend that, then resume the run in this process, which still knows; any other asks whether it happened."
+        )
+
+
 class ThreadHeld(StoreError):
     """Another owner has the lease of a thread."""
 
@@ -229,11 +240,20 @@ class DryRun(RunError):
 
 
 class RunBusy(RunError):
-    """Another process drives the run."""
+    """Another process drives the run, or still calls one of its actions.
 
-    def __init__(self, run_id: str, owner: str) -> None:
-        self.run_id, self.owner = run_id, owner
-        super().__init__(f"Run {run_id!r} is being driven by {owner}. Wait for it, or stop that process and resume.")
+    `owner` is its name in the ledger and `who` in words; `calls` is the action, empty if it is the run.
+    """
+
+    def __init__(self, run_id: str, owner: str, *, who: str = "", calls: str = "") -> None:
+        self.run_id, self.owner, self.who, self.calls = run_id, owner, who or owner or "another process", calls
+        if calls:
+            problem = f"{self.who.capitalize()} still calls {calls} for run {run_id!r}; nobody else will."
+        else:
+            problem = f"Run {run_id!r} is being driven by {self.who}."
+        pid = self.who.split()[1] if "(stopped)" in self.who else ""
+        way_out = f"Let it go on (kill -CONT {pid}) or end it (kill -9 {pid})" if pid else "Wait for it, or end it"
+        super().__init__(f"{problem} {way_out}; then resume.")
 
 
 class BudgetExhausted(RunError):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -15,8 +17,9 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from signoff.checkpoints.errors import StoreError
 
@@ -25,28 +28,87 @@ _log = logging.getLogger(__name__)
 
 def current_owner() -> str:
     """This process as 'host:boot:namespace:pid:start'; the start tells it from a later process with the same pid."""
-    pid = os.getpid()
+    return _owner_of(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _owner_of(pid: int) -> str:
     return f"{_place()}:{pid}:{_started(pid)}"
 
 
-def is_gone(owner: str) -> bool:
-    """True only if the owner surely no longer lives; False wherever its pid means nothing, and on unknown systems.
+_AT_WORK: Final[set[str]] = set()
+"""What this process works on: the names under which it holds something."""
+
+
+@contextmanager
+def working() -> Iterator[str]:
+    """This process as the owner of one thing alone, 'PROCESS/TOKEN', as long as it works on it.
+
+    Once it does not, the owner is gone, even if what it held could not be given back.
+    """
+    owner = f"{current_owner()}/{secrets.token_hex(4)}"
+    _AT_WORK.add(owner)
+    try:
+        yield owner
+    finally:
+        _AT_WORK.discard(owner)
+
+
+Standing = Literal["alive", "gone", "unknown"]
+"""alive: surely at work, be it stopped; gone: surely not; unknown: of a place where its pid means nothing here."""
+
+
+def standing(owner: str) -> Standing:
+    """Whether an owner, a process or 'PROCESS/TOKEN', is at work.
 
     A pid means something to processes of the same boot of the same machine, in the same namespace of pids: two
     containers may well have the same host name and the same pids. An owner elsewhere is left to its lease.
     """
-    elsewhere, _, process = owner.partition(f"{_place()}:")
-    pid_text, _, started = process.partition(":")
-    if elsewhere or not pid_text.isdecimal() or not started.isdecimal() or not all(_boot_and_namespace()):
-        return False
-    pid = int(pid_text)
+    process, _, token = owner.partition("/")
+    here, _, name = process.rpartition(":")[0].rpartition(":")
+    started = process.rpartition(":")[2]
+    if here != _place() or not name.isdecimal() or not started.isdecimal() or not all(_boot_and_namespace()):
+        return "unknown"
+    pid = int(name)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):
-        return False
-    return _started(pid) != started or _is_zombie(pid)
+        return "gone"
+    except PermissionError:
+        if _started(pid) == _UNKNOWN:
+            return "unknown"
+    except OverflowError:
+        return "unknown"
+    if _started(pid) != started or _state(pid) == "Z":
+        return "gone"
+    if token and process == current_owner():
+        return "alive" if owner in _AT_WORK else "gone"
+    return "unknown" if started == _UNKNOWN else "alive"
+
+
+def is_gone(owner: str) -> bool:
+    """True only if the owner is surely no longer at work."""
+    return standing(owner) == "gone"
+
+
+def holds(owner: str, until: str, now: str) -> bool:
+    """Whether what an owner took until that moment is still his.
+
+    Who lives holds it whatever the clocks say: a process that was stopped goes on amid its work when it wakes.
+    """
+    stands = standing(owner) if owner else "gone"
+    return stands == "alive" or (stands == "unknown" and until > now)
+
+
+def describe_owner(owner: str) -> str:
+    """An owner in words, such as 'process 4711 (stopped)' or 'process 12 on db-2'."""
+    process = owner.partition("/")[0]
+    host, *_, pid, _started_at = process.split(":") if process.count(":") == 4 else ("", "", "")
+    if not pid.isdecimal():
+        return owner or "another process"
+    if not process.startswith(f"{_place()}:"):
+        return f"process {pid} on {host}" + (" (another container or boot)" if host == socket.gethostname() else "")
+    return f"process {pid}" + (" (stopped)" if _state(int(pid)) in ("T", "t") else "")
 
 
 def _place() -> str:
@@ -75,14 +137,32 @@ def _stat_fields(pid: int) -> list[str]:
     return text.rpartition(")")[2].split()
 
 
+_UNKNOWN: Final = "0"
+"""When a process started, where nothing tells."""
+
+
 def _started(pid: int) -> str:
+    """A number that tells a process from later ones with its pid."""
+    if sys.platform == "darwin":
+        return _started_by_ps(pid)
     fields = _stat_fields(pid)
-    return fields[19] if len(fields) > 19 else "0"
+    return fields[19] if len(fields) > 19 else _UNKNOWN
 
 
-def _is_zombie(pid: int) -> bool:
+def _started_by_ps(pid: int) -> str:
+    """Seconds since 1970 at which it started, as `ps` tells it."""
+    ps = ["ps", "-o", "lstart=", "-p", str(pid)]
+    try:
+        told = subprocess.run(ps, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}, timeout=10)
+        return str(int(time.mktime(time.strptime(told.stdout.strip()))))
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return _UNKNOWN
+
+
+def _state(pid: int) -> str:
+    """The letter that the system has for what a process does, such as T: it is stopped; empty if nothing tells."""
     fields = _stat_fields(pid)
-    return bool(fields) and fields[0] == "Z"
+    return fields[0] if fields else ""
 
 
 RENEW_SECONDS: Final = 15.0

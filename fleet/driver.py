@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -14,11 +12,10 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateSnapshot
 
 from signoff.agents import run_span
-from signoff.checkpoints import configured_ledger, configured_saver, current_owner, readable_text
+from signoff.checkpoints import configured_ledger, configured_saver, readable_text, working
 from signoff.checkpoints.errors import RunBusy, StoreError
-from signoff.checkpoints.ledger import Ledger, RunRecord
+from signoff.checkpoints.ledger import Fence, Fenceable, Ledger, RunRecord
 from signoff.checkpoints.ledger.budgets import Budget
-from signoff.checkpoints.saver import SqliteCheckpointer
 from signoff.error_base import SignoffError
 from signoff.fleet.errors import RunElsewhere
 from signoff.fleet.events import Watch, look_away, read_events
@@ -64,48 +61,35 @@ class Driver:
         `team` is what `team_of` gave. An error that nobody can work around is noted with the run, and raised.
         """
         team = team or self.team_of(self.ledger.runs.get(run_id))
-        with self._held(run_id) as check_held:
+        with self._held(run_id) as fence:
             try:
-                self._go_on(run_id, team, watch, check_held)
+                self._go_on(fence, team, watch)
             except (RunBusy, RunElsewhere):
                 raise
             except Exception as error:
                 note = str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}"
-                with suppress(StoreError):  # the first error is the one to tell
+                with suppress(StoreError, RunBusy):  # the first error is the one to tell
                     self.ledger.runs.set_status(run_id, "failed", readable_text(note))
                 raise
 
     @contextmanager
-    def _held(self, run_id: str) -> Iterator[Callable[[], None]]:
-        """Hold the run's lease, renewed in the background; yields a check that raises RunBusy once it is lost.
-
-        A process that was suspended for longer than the lease finds it lost when it wakes.
-        """
-        runs, owner = self.ledger.runs, f"{current_owner()}/{secrets.token_hex(4)}"
-        runs.claim(run_id, owner, seconds=_LEASE_SECONDS)
-        renewed_at = time.time()
-
-        def renew(_run_id: str) -> bool:
-            nonlocal renewed_at
-            is_held = runs.renew(run_id, owner, seconds=_LEASE_SECONDS)
-            if is_held:
-                renewed_at = time.time()
-            return is_held
-
-        def check() -> None:
-            if time.time() - renewed_at > _LEASE_SECONDS / 2 and not renew(run_id):
-                raise RunBusy(run_id, runs.get(run_id).owner or "another process")
-
-        try:
-            with self.ledger.keep_alive.renewing(renew, run_id):
-                yield check
-        finally:
-            with suppress(StoreError):  # a lease that cannot be given back runs out
-                runs.release(run_id, owner)
-
-    def _go_on(self, run_id: str, team: Team, watch: Watch, check_held: Callable[[], None]) -> None:
+    def _held(self, run_id: str) -> Iterator[Fence]:
+        """Hold the run, renewed in the background; whoever was replaced meanwhile is refused at the next write."""
         runs = self.ledger.runs
-        with self._fenced_saver() as saver:
+        with working() as owner:
+            fence = runs.claim(run_id, owner, seconds=_LEASE_SECONDS)
+            try:
+                with self.ledger.keep_alive.renewing(
+                    lambda _: runs.renew(run_id, owner, seconds=_LEASE_SECONDS), run_id
+                ):
+                    yield fence
+            finally:
+                with suppress(StoreError):  # a claim that cannot be given back is nobody's: nobody is at work on it
+                    runs.release(run_id, owner)
+
+    def _go_on(self, fence: Fence, team: Team, watch: Watch) -> None:
+        runs, run_id = self.ledger.runs, fence.run_id
+        with self._fenced_saver(fence) as saver:
             graph, config = team.compile(checkpointer=saver), {**_config(run_id), "recursion_limit": 100_000}
             snapshot = graph.get_state(config)
             begun = snapshot.created_at is not None
@@ -121,7 +105,6 @@ class Driver:
             start = None if begun else {"goal": record.goal}
             with run_span(run_id, team.name):
                 for mode, part in graph.stream(start, config, stream_mode=["custom", "updates"], durability="sync"):
-                    check_held()
                     for event in read_events(mode, part):
                         watch(event)
             if runs.get(run_id).status == "running":
@@ -129,12 +112,14 @@ class Driver:
             return None
 
     def _note_end(self, run_id: str, values: Mapping[str, Any]) -> None:
-        """Say in the ledger that the run has ended, if it still says that it goes on.
+        """Say in the ledger that the run has ended, if it still says something else.
 
         Its last node does, unless a crash fell between that and the checkpoint: then the node is not executed again.
+        A run that failed after its last checkpoint was kept has not failed.
         """
         current = values.get("run", {})
-        if current.get("id") == run_id and current["ended"] and self.ledger.runs.get(run_id).status == "running":
+        is_over = self.ledger.runs.get(run_id).status in ("done", "stopped")
+        if current.get("id") == run_id and current["ended"] and not is_over:
             last = next((said.text for said in values["messages"] if said.id == f"{run_id}-finish"), "")
             self.ledger.runs.set_status(run_id, current["ended"], last)
 
@@ -160,14 +145,10 @@ class Driver:
         return self.ledger.runs.set_status(run_id, "stopped", note)
 
     @contextmanager
-    def _fenced_saver(self) -> Iterator[BaseCheckpointSaver[Any]]:
-        """The saver for this process alone: one that was suspended and replaced cannot even write its last step."""
+    def _fenced_saver(self, fence: Fence) -> Iterator[BaseCheckpointSaver[Any]]:
+        """The saver for this claim alone: with one that was replaced not even the last step is written."""
         with configured_saver(self.settings) if self.saver is None else nullcontext(self.saver) as saver:
-            if not isinstance(saver, SqliteCheckpointer):
-                yield saver
-                return
-            with saver.leased(current_owner(), seconds=_LEASE_SECONDS) as leased:
-                yield leased
+            yield saver.fenced(fence, self.ledger.database) if isinstance(saver, Fenceable) else saver
 
 
 def read_state(run_id: str, settings: Settings) -> dict[str, Any]:

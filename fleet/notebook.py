@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from signoff.agents import Analysis, Draft
-from signoff.checkpoints.ledger import Approval, RunRecord
+from signoff.checkpoints.ledger import Approval, Effect, RunRecord
 from signoff.graphs import PlanStep
 from signoff.tools.errors import BlobMissing
 from signoff.tools.storage import Blobs
@@ -19,7 +19,11 @@ _MARKS = {"completed": "✓", "failed": "✗", "in_progress": "…", "pending": 
 
 
 def run_markdown(
-    record: RunRecord, plan: Sequence[PlanStep], approvals: Sequence[Approval], artifacts: Mapping[str, Any]
+    record: RunRecord,
+    plan: Sequence[PlanStep],
+    approvals: Sequence[Approval],
+    artifacts: Mapping[str, Any],
+    effects: Sequence[Effect] = (),
 ) -> str:
     """Status, plan, what is asked, and the draft if there is one."""
     parts = [f"**Run {record.id}** · {record.team} · **{record.status}**", f"> {record.goal}"]
@@ -37,6 +41,9 @@ def run_markdown(
             f"{approval.reason}{flagged} {approval.standing} "
             f"Decide with `run.approve({named})` or `run.reject({refusal})`."
         )
+    for effect in effects:
+        if effect.earlier:
+            parts.append(f"**Caution**, `{effect.action}` may have happened twice: {_verbatim(effect.earlier)}")
     if not approvals and record.note:
         parts.append(record.note)
     draft = artifacts.get("Draft")

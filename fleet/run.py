@@ -182,7 +182,8 @@ class Run:
         return budgets_of(self._settings)["run"] if given is None else given
 
     def _repr_markdown_(self) -> str:
-        return run_markdown(self.record, self.plan, self.approvals, self.artifacts)
+        effects = self._ledger.effects.of_run(self.id)
+        return run_markdown(self.record, self.plan, self.approvals, self.artifacts, effects)
 
     def _repr_html_(self) -> str | None:
         return run_html(self._repr_markdown_(), self.artifacts, self._settings.home)

@@ -56,6 +56,7 @@ SignoffError
 │   ├── Unstorable           a value cannot be kept in a checkpoint
 │   │   └── UnlistedType     its type is not listed
 │   ├── Tampered             what is stored is not what was written
+│   ├── OutcomeUnwritten     what came of a call could not be written
 │   ├── ThreadHeld           another owner has the thread's lease
 │   ├── LeaseLost            another owner had the thread's lease since
 │   ├── ThreadNotEmpty       a thread cannot be copied over another
@@ -101,7 +102,8 @@ from signoff.checkpoints.errors import DatabaseUnusable as DatabaseUnusable, Dat
 from signoff.checkpoints.errors import DryRun as DryRun, ForeignDatabase as ForeignDatabase, HookFailed as HookFailed
 from signoff.checkpoints.errors import ImportFailed as ImportFailed, KeyMissing as KeyMissing, LeaseLost as LeaseLost
 from signoff.checkpoints.errors import NotAllowed as NotAllowed, NotEncrypted as NotEncrypted
-from signoff.checkpoints.errors import NoticeError as NoticeError, RunBusy as RunBusy, StoreError as StoreError
+from signoff.checkpoints.errors import NoticeError as NoticeError, OutcomeUnwritten as OutcomeUnwritten
+from signoff.checkpoints.errors import RunBusy as RunBusy, StoreError as StoreError
 from signoff.checkpoints.errors import Tampered as Tampered, ThreadHeld as ThreadHeld, ThreadNotEmpty as ThreadNotEmpty
 from signoff.checkpoints.errors import UnknownApproval as UnknownApproval, UnknownNotice as UnknownNotice
 from signoff.checkpoints.errors import UnknownRun as UnknownRun, UnlistedType as UnlistedType, Unstorable as Unstorable

@@ -14,6 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from signoff.checkpoints.errors import DatabaseUnusable, ForeignDatabase
 
 LEDGER_TABLE: Final = "ledger_meta"
+COPIED_AT: Final = "copied_at"
+"""The key in it under which a copy says when it was made, until it is told to the runs that were open in it."""
 SAVER_TABLE: Final = "saver_meta"
 OFFICIAL_TABLES: Final = frozenset({"checkpoints", "writes"})
 """The tables of LangGraph's own SqliteSaver."""

@@ -32,6 +32,7 @@ from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.notifications.hooks import HookEvent
 from signoff.checkpoints.ledger.notifications.outbox import Notices
 from signoff.checkpoints.ledger.people import People
+from signoff.checkpoints.ledger.runs import Runs
 from signoff.checkpoints.ledger.schema import approvals, effects, proposals, votes
 from signoff.checkpoints.ledger.session import Transactions
 
@@ -45,8 +46,8 @@ Deciding = Callable[[Connection, Approval, Person], str]
 class Approvals:
     """The approvals in the ledger. A decision is compare-and-set: the first one stands."""
 
-    def __init__(self, ledger: Transactions, audit: AuditLog, people: People, notices: Notices) -> None:
-        self._ledger, self._people, self._rows = ledger, people, _Rows(audit, notices)
+    def __init__(self, ledger: Transactions, audit: AuditLog, people: People, notices: Notices, runs: Runs) -> None:
+        self._ledger, self._people, self._runs, self._rows = ledger, people, runs, _Rows(audit, notices)
 
     def ask(
         self, question: Question, *, expires_in: float | None, authority: Authority | None = None, why: str = ""
@@ -225,6 +226,7 @@ class Approvals:
         if known is not None:
             return known
         with self._ledger.write() as connection:
+            self._runs.check_claim(connection, question.run_id)
             query = select(proposals.c.id).where(proposals.c.id == question.proposal_id)
             if connection.execute(query).first() is None:
                 open_it(connection)

@@ -86,18 +86,21 @@ _DECISION: Final = _Entry(
     "approval", ("approval",), _same("reason args_sha256 shown_sha256") | {"status": "event", "decided_by": "by"}
 )
 _OUTCOME: Final = _Entry("effect", ("effect",), _same("action result error") | {"status": "event"})
-_CLAIMED: Final = _same("action run_id") | {"approval_id": "approval"}
+_CLAIMED: Final = _same("action run_id claimed_by claimed_at") | {"approval_id": "approval"}
 _PROPOSED: Final = _same("action args_sha256 reason risk flags run_id") | {"proposed_by": "by"}
 _ENTRIES: Final[Mapping[str, _Entry]] = {
-    "started": _Entry("run", ("run_id",), _same("team goal requested_by dry_run"), {"status": "running", "note": ""}),
+    "started": _Entry(
+        "run", ("run_id",), _same("team goal requested_by dry_run"), {"status": "running", "note": "", "copied_at": ""}
+    ),
     "status": _Entry("run", ("run_id",), _same("status note")),
+    "copied": _Entry("run", ("run_id",), _same("copied_at")),
     "proposed": _Entry("proposal", ("proposal",), _PROPOSED),
     "asked": _Entry("approval", ("approval",), _same("authority expires_at shown_sha256")),
     "edited": _Entry("approval", ("approval",), {"shown_sha256": "args_sha256", "authority": "authority"}),
     "voted": _Entry("vote", ("approval", "by"), _same("args_sha256")),
     **dict.fromkeys(("approved", "rejected", "answered", "expired", "revoked"), _DECISION),
     "claimed": _Entry("effect", ("effect",), _CLAIMED, {"status": "claimed"}),
-    "claimed again": _Entry("effect", ("effect",), {}, {"status": "claimed", "error": ""}),
+    "claimed again": _Entry("effect", ("effect",), _same("claimed_by claimed_at"), {"status": "claimed", "error": ""}),
     **dict.fromkeys(("done", "failed", "unknown", "released", "abandoned"), _OUTCOME),
 }
 

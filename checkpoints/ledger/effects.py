@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest, from_row, readable_text
-from signoff.checkpoints.errors import DryRun, RunBusy
+from signoff.checkpoints.errors import DatabaseUnusable, DryRun, OutcomeUnwritten, RunBusy
 from signoff.checkpoints.ledger.approval import Approval, load_approval
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.notifications.outbox import Notices
+from signoff.checkpoints.ledger.runs import Runs
 from signoff.checkpoints.ledger.schema import effects, runs
-from signoff.checkpoints.ledger.session import Transactions
-from signoff.checkpoints.process_identity import is_gone
+from signoff.checkpoints.ledger.session import Transactions, clock
+from signoff.checkpoints.process_identity import describe_owner, holds
 from signoff.checkpoints.redaction import redact_text
 
 EffectStatus = Literal["claimed", "unknown", "released", "done", "failed", "abandoned"]
@@ -25,9 +28,17 @@ EffectStatus = Literal["claimed", "unknown", "released", "done", "failed", "aban
 failed: surely not done; abandoned: a person gave it up, outcome not known."""
 
 _OPEN = ("claimed", "unknown")
+_COPIED_AT: Final = select(runs.c.copied_at).where(runs.c.id == bindparam("run"))
+_IN_A_COPY: Final = "this database is a copy, made at {}: the original may have called it since"
 
 CLAIM_SECONDS = 60.0
 """How long a claim holds without being renewed, where nobody can tell whether its process lives: on another host."""
+GRACE_SECONDS = 60.0
+"""How long after that its call may still arrive: only then is it read back, or a person asked."""
+_PATIENCE = 20
+"""An outcome is written for so many times as long as any other write is waited for."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,25 @@ class Effect:
     """How often it was claimed: the number of the last claim."""
     result: dict[str, Any]
     error: str
+    claimed_by: str
+    """The process that claimed it last (process_identity.py), and when."""
+    claimed_at: str
+    earlier: str
+    """What came of a call that had been given up for lost, in words; empty if nothing did."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one call of an action."""
+
+    status: Literal["done", "failed", "unknown"]
+    result: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    goes_on: bool = False
+    """Nobody waits for the call any more, but it has not ended: it may yet be done."""
+
+    def __str__(self) -> str:
+        return f"it returned {canonical_json(self.result)}" if self.status == "done" else f"{self.status}: {self.error}"
 
 
 @dataclass(frozen=True)
@@ -57,21 +87,30 @@ class Claim:
 class Effects:
     """The effects table."""
 
-    def __init__(self, ledger: Transactions, audit: AuditLog, notices: Notices) -> None:
-        self._ledger, self._audit, self._notices = ledger, audit, notices
+    def __init__(
+        self, ledger: Transactions, audit: AuditLog, notices: Notices, runs: Runs, *, busy_seconds: float
+    ) -> None:
+        self._ledger, self._audit, self._notices, self._runs = ledger, audit, notices, runs
+        self._patience = _PATIENCE * busy_seconds
+        self._unwritten: dict[tuple[str, int], Outcome] = {}
+        """What came of calls of this process, and could not be written: by key and number of the claim."""
 
     def claim(self, approval: Approval, *, owner: str) -> Claim:
         """Claim the effect of an approval, or learn that it was claimed before.
 
-        The claim holds for `CLAIM_SECONDS` unless it is renewed. AlreadyDecided if the approval does not stand,
-        Tampered if it is not what was written, DryRun in a dry run; RunBusy while another living process calls it.
+        The claim holds while its owner is at work; elsewhere for `CLAIM_SECONDS` unless it is renewed. AlreadyDecided
+        if the approval does not stand, Tampered if it is not what was written, DryRun in a dry run; RunBusy while
+        somebody else calls it, or has taken over the run. In a restored copy the outcome of every action is unknown
+        until it was found out whether the original had called it.
         """
         key = effect_key(approval)
         with self._ledger.write() as connection:
+            self._runs.check_claim(connection, approval.run_id)
             found = connection.execute(select(effects).where(effects.c.key == key)).first()
             if found is not None:
                 return Claim(self._seen(connection, found), fresh=False)
             self._check_approved(connection, approval)
+            at = clock(connection)
             connection.execute(
                 insert(effects).values(
                     key=key,
@@ -81,11 +120,15 @@ class Effects:
                     action=approval.action,
                     status="claimed",
                     claimed_by=owner,
-                    claimed_at=canonical.now(),
-                    claimed_until=canonical.later(CLAIM_SECONDS),
+                    claimed_at=at,
+                    claimed_until=canonical.after(at, CLAIM_SECONDS),
                 )
             )
-            self._audit.append(connection, approval.run_id, "claimed", effect=key, **_approved(approval))
+            held = {"claimed_by": owner, "claimed_at": at}
+            self._audit.append(connection, approval.run_id, "claimed", effect=key, **_approved(approval), **held)
+            if copied_at := connection.execute(_COPIED_AT, {"run": approval.run_id}).scalar_one():
+                self._lose(connection, key, _IN_A_COPY.format(copied_at))
+                return Claim(_load(connection, key), fresh=False)
             return Claim(_load(connection, key), fresh=True)
 
     def reclaim(self, effect: Effect, *, owner: str) -> int:
@@ -94,9 +137,11 @@ class Effects:
         0 if it is not as seen, or if the call before, which nobody waits for any more, may still take effect.
         """
         with self._ledger.write() as connection:
+            self._runs.check_claim(connection, effect.run_id)
             seen = (effects.c.key == effect.key) & (effects.c.claims == effect.claims)
             before = connection.execute(select(effects).where(seen)).first()
-            if before is None or (before.claimed_until > canonical.now() and not is_gone(before.claimed_by)):
+            at = clock(connection)
+            if before is None or (before.claimed_until and holds(before.claimed_by, before.claimed_until, at)):
                 return 0
             claimed = connection.execute(
                 update(effects)
@@ -105,13 +150,13 @@ class Effects:
                     status="claimed",
                     claims=effects.c.claims + 1,
                     claimed_by=owner,
-                    claimed_at=canonical.now(),
-                    claimed_until=canonical.later(CLAIM_SECONDS),
+                    claimed_at=at,
+                    claimed_until=canonical.after(at, CLAIM_SECONDS),
                     error="",
                 )
             )
             if claimed.rowcount:
-                self._log(connection, effect.key, "claimed again")
+                self._log(connection, effect.key, "claimed again", claimed_by=owner, claimed_at=at)
         return effect.claims + 1 if claimed.rowcount else 0
 
     def renew(self, key: str, owner: str, *, is_left: bool = False) -> bool:
@@ -122,36 +167,48 @@ class Effects:
         held = ("claimed", "unknown", "released") if is_left else ("claimed",)
         with self._ledger.write() as connection:
             mine = (effects.c.key == key) & (effects.c.claimed_by == owner) & effects.c.status.in_(held)
-            until = canonical.later(CLAIM_SECONDS)
+            until = canonical.after(clock(connection), CLAIM_SECONDS)
             renewed = connection.execute(update(effects).where(mine).values(claimed_until=until))
         return renewed.rowcount == 1
 
-    # What is recorded about a claim that another has followed changes nothing; `claim` 0 means the last one.
+    def record(self, key: str, claim: int, outcome: Outcome, *, patient: bool = True) -> Effect:
+        """Record what came of the claim's call: for good, and far longer tried than other writes.
+
+        If others were called or have said something else by then, that stays; what came late is logged, told and kept
+        beside it. OutcomeUnwritten if the database cannot be written: the next `claim` of this process writes it.
+        """
+        until, pause = time.monotonic() + (self._patience if patient else 0.0), 0.05
+        self._unwritten[key, claim] = outcome
+        while True:
+            try:
+                effect = self._record(key, claim, outcome)
+            except DatabaseUnusable as error:
+                if time.monotonic() > until:
+                    raise OutcomeUnwritten(key, str(outcome), str(error)) from None
+                _log.warning("%s The outcome of a call is not written yet: %s. Tried again.", error, outcome)
+                time.sleep(pause)
+                pause = min(2 * pause, 5.0)
+            else:
+                self._unwritten.pop((key, claim), None)
+                return effect
 
     def finish(self, key: str, result: Mapping[str, Any], *, claim: int = 0) -> Effect:
         """Record that it was done, with its result (JSON values)."""
-        return self._end(key, "done", claim, _OPEN, result=canonical_json(dict(result)))
+        return self.record(key, claim, Outcome("done", dict(result)))
 
-    def finish_late(self, key: str, result: Mapping[str, Any], *, claim: int) -> Effect:
-        """Record that a call has done it which nobody waited for any more; what a person has settled stays."""
-        effect = self._end(key, "done", claim, (*_OPEN, "released"), result=canonical_json(dict(result)))
-        if effect.status != "done":
-            self.record_read_back(key, "it happened, after its time was over")
-        return effect
+    def fail(self, key: str, error: str, *, claim: int = 0) -> Effect:
+        """Record that it was surely not done."""
+        return self.record(key, claim, Outcome("failed", error=error))
+
+    def lose(self, key: str, error: str, *, claim: int = 0, goes_on: bool = False) -> Effect:
+        """Record that it may or may not have been done; or, if its call still goes on, that it yet may."""
+        return self.record(key, claim, Outcome("unknown", error=error, goes_on=goes_on))
 
     def let_go(self, key: str, *, claim: int) -> None:
         """Hold the claim no longer, as its call has ended."""
         with self._ledger.write() as connection:
             mine = (effects.c.key == key) & (effects.c.claims == claim) & (effects.c.status != "claimed")
             connection.execute(update(effects).where(mine).values(claimed_until=""))
-
-    def fail(self, key: str, error: str, *, claim: int = 0) -> Effect:
-        """Record that it was surely not done."""
-        return self._end(key, "failed", claim, _OPEN, error=error)
-
-    def lose(self, key: str, error: str, *, claim: int = 0, goes_on: bool = False) -> Effect:
-        """Record that it may or may not have been done; or, if its call still goes on, that it yet may."""
-        return self._end(key, "unknown", claim, _OPEN, error=error, goes_on=goes_on)
 
     def settle(
         self,
@@ -164,14 +221,28 @@ class Effects:
     ) -> Effect:
         """Record what a person says of a claim whose outcome is not known; nothing changes if it is known by now.
 
-        released: surely not done, and to be called again; abandoned: given up.
+        released: surely not done, and to be called again; abandoned: given up. The claim is held as long as it was: its
+        call may not have ended.
         """
-        kept = canonical_json(dict(result or {}))
-        return self._end(key, status, claim, ("unknown",), result=kept, error=error, goes_on=True)
+        with self._ledger.write() as connection:
+            effect = _load(connection, key)
+            if (effect.claims, effect.status) == (claim, "unknown"):
+                self._write(connection, effect, status, result or {}, error)
+            return _load(connection, key)
+
+    def tell_copied(self, connection: Connection, at: str, run_ids: Sequence[str]) -> None:
+        """In a copy of the database it is not known what became of the calls that the original was about to make."""
+        for run_id in run_ids:
+            open_here = (effects.c.run_id == run_id) & effects.c.status.in_(("claimed", "released", "unknown"))
+            for row in connection.execute(select(effects.c.key, effects.c.status).where(open_here)).all():
+                connection.execute(update(effects).where(effects.c.key == row.key).values(claimed_until=""))
+                if row.status != "unknown":
+                    self._lose(connection, row.key, _IN_A_COPY.format(at))
 
     def skip(self, approval: Approval) -> None:
         """Record that a dry run did not call it."""
         with self._ledger.write() as connection:
+            self._runs.check_claim(connection, approval.run_id)
             self._audit.append(connection, approval.run_id, "skipped", **_approved(approval))
 
     def record_read_back(self, key: str, found: str) -> None:
@@ -204,14 +275,24 @@ class Effects:
             return [_effect(row) for row in connection.execute(query)]
 
     def _seen(self, connection: Connection, row: Row[Any]) -> Effect:
+        """What is known of an effect that was claimed before; a claim that nobody is at work on is taken for lost."""
+        effect = _effect(row)
         if row.status != "claimed":
-            return _effect(row)
-        if row.claimed_until > canonical.now() and not is_gone(row.claimed_by):
-            raise RunBusy(row.run_id, row.claimed_by)
-        error = f"the process that called it ({row.claimed_by}) ended before it could tell"
-        connection.execute(update(effects).where(effects.c.key == row.key).values(status="unknown", error=error))
-        self._log(connection, row.key, "unknown", error=error)
-        return _load(connection, row.key)
+            return effect
+        if known := self._unwritten.get((effect.key, effect.claims)):
+            return self._note(connection, effect, known)
+        until = row.claimed_until and canonical.after(row.claimed_until, GRACE_SECONDS)
+        if holds(row.claimed_by, until, clock(connection)):
+            raise RunBusy(row.run_id, row.claimed_by, who=describe_owner(row.claimed_by), calls=row.action)
+        self._lose(
+            connection, effect.key, f"{describe_owner(row.claimed_by)}, which called it, ended before it could tell"
+        )
+        return _load(connection, effect.key)
+
+    def _lose(self, connection: Connection, key: str, error: str) -> None:
+        lost = {"status": "unknown", "error": error, "claimed_until": ""}
+        connection.execute(update(effects).where(effects.c.key == key).values(lost))
+        self._log(connection, key, "unknown", error=error)
 
     def _check_approved(self, connection: Connection, approval: Approval) -> None:
         current = load_approval(connection, approval.id)
@@ -222,30 +303,48 @@ class Effects:
         if connection.execute(select(runs.c.dry_run).where(runs.c.id == approval.run_id)).scalar_one():
             raise DryRun(approval.run_id)
 
-    def _end(
-        self,
-        key: str,
-        status: EffectStatus,
-        claim: int,
-        before: Sequence[str],
-        *,
-        result: str = "",
-        error: str = "",
-        goes_on: bool = False,
-    ) -> Effect:
-        """`goes_on`: its call may not have ended, so the claim is held as long as it was."""
-        error = redact_text(readable_text(error))
-        values = {"status": status, "result": result, "error": error, "finished_at": canonical.now()}
+    def _record(self, key: str, claim: int, outcome: Outcome) -> Effect:
         with self._ledger.write() as connection:
-            which = (effects.c.key == key) & effects.c.status.in_(before)
-            if claim:
-                which &= effects.c.claims == claim
-            changed = connection.execute(
-                update(effects).where(which).values(values if goes_on else values | {"claimed_until": ""})
+            return self._note(connection, _load(connection, key), outcome, claim)
+
+    def _note(self, connection: Connection, effect: Effect, outcome: Outcome, claim: int = 0) -> Effect:
+        """Write what came of a call, the last one unless `claim` says another."""
+        claim, key = claim or effect.claims, effect.key
+        stands_open = (*_OPEN, "released") if outcome.status == "done" else _OPEN
+        if claim == effect.claims and effect.status in stands_open:
+            self._write(connection, effect, outcome.status, outcome.result, outcome.error)
+            if not outcome.goes_on:
+                connection.execute(update(effects).where(effects.c.key == key).values(claimed_until=""))
+        elif claim < effect.claims or (outcome.status, effect.status) in (("done", "failed"), ("done", "abandoned")):
+            self._note_late(connection, effect, outcome, claim)
+        return _load(connection, key)
+
+    def _note_late(self, connection: Connection, effect: Effect, outcome: Outcome, claim: int) -> None:
+        """A call that had been given up for lost has ended: what was called or said since stays, and this beside it."""
+        body = {"claim": claim, "status": outcome.status, "result": outcome.result, "error": outcome.error}
+        self._log(connection, effect.key, "ended late", **body)
+        if outcome.status == "done":
+            told = redact_text(readable_text(f"call {claim} of it was done too, at {canonical.now()}: {outcome}"))
+            earlier = "; ".join(filter(None, (effect.earlier, told)))
+            connection.execute(update(effects).where(effects.c.key == effect.key).values(earlier=earlier))
+            about = {"key": effect.key, "action": effect.action, "error": told}
+            self._notices.add(connection, "late", effect.run_id, effect=about)
+
+    def _write(
+        self, connection: Connection, effect: Effect, status: EffectStatus, result: Mapping[str, Any], error: str
+    ) -> None:
+        kept, error = dict(result), redact_text(readable_text(error))
+        connection.execute(
+            update(effects)
+            .where(effects.c.key == effect.key)
+            .values(
+                status=status,
+                result=canonical_json(kept) if status == "done" else "",
+                error=error,
+                finished_at=canonical.now(),
             )
-            if changed.rowcount:
-                self._log(connection, key, status, result=json.loads(result) if result else {}, error=error)
-            return _load(connection, key)
+        )
+        self._log(connection, effect.key, status, result=kept, error=error)
 
     def _log(self, connection: Connection, key: str, event: str, **body: Any) -> None:
         effect = _load(connection, key)

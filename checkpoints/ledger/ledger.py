@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from sqlalchemy import Connection
+
+from signoff.checkpoints import canonical
 from signoff.checkpoints.ledger.approvals import Approvals
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.budgets.reservations import Budgets
@@ -39,10 +42,25 @@ class Ledger:
         self.people = People(session, self.audit)
         self.runs = Runs(session, self.audit)
         self.notices = Notices(session, hooks)
-        self.approvals = Approvals(session, self.audit, self.people, self.notices)
-        self.effects = Effects(session, self.audit, self.notices)
+        self.approvals = Approvals(session, self.audit, self.people, self.notices, self.runs)
+        self.effects = Effects(session, self.audit, self.notices, self.runs, busy_seconds=busy_seconds)
         self.spending = Spending(session)
         self.budgets = Budgets(session)
+
+        session.on_copy = self._tell_copied
+
+    def mark_copied(self) -> tuple[str, ...]:
+        """Say that this database is a restored copy, where nothing else tells: one of a snapshot or of a server.
+
+        Runs that are open in it find out, before they call an action, whether the original has called it; their ids.
+        """
+        with self.write() as connection:
+            return self._tell_copied(connection, canonical.now())
+
+    def _tell_copied(self, connection: Connection, at: str) -> tuple[str, ...]:
+        told = self.runs.tell_copied(connection, at)
+        self.effects.tell_copied(connection, at, told)
+        return told
 
     @property
     def database(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from sqlalchemy import Connection, Row, insert, select, update
 
@@ -15,8 +15,11 @@ from signoff.checkpoints.errors import BadName, RunBusy, UnknownRun
 from signoff.checkpoints.ledger.approval import clean_name
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.schema import proposals, runs
-from signoff.checkpoints.ledger.session import Transactions
-from signoff.checkpoints.process_identity import is_gone
+from signoff.checkpoints.ledger.session import Transactions, clock
+from signoff.checkpoints.process_identity import describe_owner, holds
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
 
 Status = Literal["running", "waiting", "done", "stopped", "failed"]
 """running: at work, or cut off and resumable; waiting: for a person; stopped: by a person; failed: by an error."""
@@ -29,6 +32,27 @@ SILENT_SECONDS = 120.0
 """A run at work beats every 15 seconds; after so many it is told as silent."""
 _AT_ONCE = 500
 """Ids in one statement; databases take only so many."""
+
+
+@dataclass(frozen=True)
+class Fence:
+    """A claim of a run: while its owner has the run, it may write what only a driver writes. No two have one owner."""
+
+    run_id: str
+    owner: str
+
+    def check(self, owner: str | None) -> None:
+        """RunBusy if the run is somebody else's by now."""
+        if owner != self.owner:
+            raise RunBusy(self.run_id, owner or "", who=describe_owner(owner) if owner else "")
+
+
+@runtime_checkable
+class Fenceable(Protocol):
+    """A saver that can be bound to a claim of a run."""
+
+    def fenced(self, fence: Fence, ledger: str) -> BaseCheckpointSaver[Any]:
+        """A view that writes nothing any more, RunBusy, once the run was claimed again; `ledger` is its database."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +77,8 @@ class RunRecord:
     """The process that drives it, empty if none."""
     beat_at: str = ""
     """When whoever drives it last gave a sign of life; empty if never."""
+    copied_at: str = ""
+    """When the copy of the database was made in which it goes on since; empty if it is the original."""
 
     @property
     def alive_at(self) -> str:
@@ -70,6 +96,7 @@ class Runs:
 
     def __init__(self, ledger: Transactions, audit: AuditLog) -> None:
         self._ledger, self._audit = ledger, audit
+        self._claimed: dict[str, Fence] = {}
 
     def begin(
         self,
@@ -142,12 +169,26 @@ class Runs:
         # A thread's own name may end as a later run's id does: both are meant then.
         return ids | {thread for thread, _, number in (run.rpartition("~") for run in ids) if number.isdecimal()}
 
+    def tell_copied(self, connection: Connection, at: str) -> tuple[str, ...]:
+        """Tell the runs that were open when this copy of the database was made; their ids.
+
+        The original may have gone on with them: nobody works on them here, and what they call was perhaps called.
+        """
+        still_open = runs.c.status.not_in(("done", "stopped"))
+        ids = tuple(row.id for row in connection.execute(select(runs.c.id).where(still_open)))
+        told = {"copied_at": at, "owner": "", "owner_until": ""}
+        connection.execute(update(runs).where(still_open).values(told))
+        for run_id in ids:
+            self._audit.append(connection, run_id, "copied", copied_at=at)
+        return ids
+
     def _row(self, connection: Connection, run_id: str) -> Row[Any] | None:
         return connection.execute(select(runs).where(runs.c.id == run_id)).first()
 
     def set_status(self, run_id: str, status: Status, note: str = "") -> None:
-        """Write where the run stands; the audit log tells of every change."""
+        """Write where the run stands; the audit log tells of every change. RunBusy if it was taken over meanwhile."""
         with self._ledger.write() as connection:
+            self.check_claim(connection, run_id)
             changed = connection.execute(
                 update(runs)
                 .where(runs.c.id == run_id, (runs.c.status != status) | (runs.c.note != note))
@@ -156,24 +197,34 @@ class Runs:
             if changed.rowcount:
                 self._audit.append(connection, run_id, "status", status=status, note=note)
 
-    def claim(self, run_id: str, owner: str, *, seconds: float) -> None:
-        """Take the run for this long; RunBusy while another living process holds it."""
-        at = canonical.now()
+    def claim(self, run_id: str, owner: str, *, seconds: float) -> Fence:
+        """Take the run; RunBusy while whoever holds it is at work, or, elsewhere, for this long after its last renewal.
+
+        Every later write of whoever held it before is refused.
+        """
         with self._ledger.write() as connection:
-            row = connection.execute(select(runs.c.owner, runs.c.owner_until).where(runs.c.id == run_id)).first()
+            row = connection.execute(select(runs).where(runs.c.id == run_id)).first()
             if row is None:
                 raise UnknownRun(run_id)
-            if row.owner not in ("", owner) and row.owner_until > at and not is_gone(row.owner.partition("/")[0]):
-                raise RunBusy(run_id, row.owner)
-            connection.execute(
-                update(runs).where(runs.c.id == run_id).values(owner=owner, owner_until=canonical.later(seconds))
-            )
+            if row.owner != owner and holds(row.owner, row.owner_until, clock(connection)):
+                raise RunBusy(run_id, row.owner, who=describe_owner(row.owner))
+            until = canonical.after(clock(connection), seconds)
+            connection.execute(update(runs).where(runs.c.id == run_id).values(owner=owner, owner_until=until))
+        self._claimed[run_id] = Fence(run_id, owner)
+        return self._claimed[run_id]
+
+    def check_claim(self, connection: Connection, run_id: str) -> None:
+        """RunBusy if this process has claimed the run, and another since; called in what only its driver writes."""
+        fence = self._claimed.get(run_id)
+        if fence is not None:
+            fence.check(connection.execute(select(runs.c.owner).where(runs.c.id == run_id)).scalar())
 
     def renew(self, run_id: str, owner: str, *, seconds: float) -> bool:
         """Hold the run for longer; False if it was taken over."""
         with self._ledger.write() as connection:
             mine = (runs.c.id == run_id) & (runs.c.owner == owner)
-            renewed = connection.execute(update(runs).where(mine).values(owner_until=canonical.later(seconds)))
+            until = canonical.after(clock(connection), seconds)
+            renewed = connection.execute(update(runs).where(mine).values(owner_until=until))
         return renewed.rowcount == 1
 
     def beat(self, *run_ids: str) -> None:
@@ -185,6 +236,7 @@ class Runs:
 
     def release(self, run_id: str, owner: str) -> None:
         """Let go of the run, if it is still held."""
+        self._claimed.pop(run_id, None)
         with self._ledger.write() as connection:
             mine = (runs.c.id == run_id) & (runs.c.owner == owner)
             connection.execute(update(runs).where(mine).values(owner="", owner_until=""))
@@ -208,5 +260,5 @@ def _has_proposals(connection: Connection, run_id: str) -> bool:
 
 
 def _record(row: Row[Any]) -> RunRecord:
-    held = row.owner if row.owner_until > canonical.now() else ""
+    held = row.owner if holds(row.owner, row.owner_until, canonical.now()) else ""
     return from_row(RunRecord, row, options=json.loads(row.options), owner=held)

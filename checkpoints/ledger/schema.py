@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    delete,
     false,
     insert,
     inspect,
@@ -30,9 +31,10 @@ from sqlalchemy import (
 )
 
 from signoff.checkpoints.canonical import plain_text
+from signoff.checkpoints.db.sqlite import COPIED_AT
 from signoff.checkpoints.errors import DatabaseVersion, ForeignDatabase
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised with every change of these tables; `set_up` brings older ones up to date, newer ones are refused."""
 
 
@@ -53,7 +55,7 @@ metadata = MetaData()
 ledger_meta = Table(
     "ledger_meta",
     metadata,
-    Column("key", Plain, primary_key=True),  # schema; audit_head: number and hash of the newest audit entry
+    Column("key", Plain, primary_key=True),  # schema; audit_head: number, hash of the newest entry; copied_at
     Column("value", Plain, nullable=False),
 )
 
@@ -81,6 +83,7 @@ runs = Table(
     Column("owner", Plain, nullable=False, default=""),  # the process that drives it (process_identity.py)
     Column("owner_until", Plain, nullable=False, default=""),
     Column("beat_at", Plain, nullable=False, server_default=""),  # when whoever drives it last gave a sign of life
+    Column("copied_at", Plain, nullable=False, server_default=""),  # when a backup was made in which it went on
 )
 
 proposals = Table(
@@ -150,6 +153,7 @@ effects = Table(
     Column("finished_at", Plain, nullable=False, default=""),
     Column("result", Plain, nullable=False, default=""),
     Column("error", Plain, nullable=False, default=""),
+    Column("earlier", Plain, nullable=False, server_default=""),  # what came of a call that had been given up for lost
     Index("effects_by_run", "run_id"),
     Index("effects_by_approval", "approval_id"),
 )
@@ -294,7 +298,12 @@ _THIRD_VERSION: Final = (
 )
 
 
-_STEPS: Final = {1: _SECOND_VERSION, 2: _THIRD_VERSION}
+_FOURTH_VERSION: Final = (
+    "ALTER TABLE runs ADD COLUMN copied_at TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE effects ADD COLUMN earlier TEXT NOT NULL DEFAULT ''",
+)
+
+_STEPS: Final = {1: _SECOND_VERSION, 2: _THIRD_VERSION, 3: _FOURTH_VERSION}
 """What to do to a database of each older version, to be of the next."""
 
 
@@ -318,6 +327,15 @@ def set_up(engine: Engine, database: str) -> None:
                 connection.exec_driver_sql(statement)
         meta = ledger_meta
         connection.execute(update(meta).where(meta.c.key == "schema").values(value=str(SCHEMA_VERSION)))
+
+
+def take_mark(connection: Connection) -> str:
+    """When this database was copied, if it is a copy whose first writer has not seen it yet, which it then has."""
+    mark = ledger_meta.c.key == COPIED_AT
+    at = connection.execute(select(ledger_meta.c.value).where(mark)).scalar_one_or_none()
+    if at is not None:
+        connection.execute(delete(ledger_meta).where(mark))
+    return at or ""
 
 
 def _version(connection: Connection, database: str) -> int | None:

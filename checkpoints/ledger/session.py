@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Final, Protocol
 from weakref import finalize
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import DatabaseError, InterfaceError, SQLAlchemyError, TimeoutError as NoConnectionFree
 
+from signoff.checkpoints import canonical
 from signoff.checkpoints.db.fork_safety import watch_forks
 from signoff.checkpoints.db.sqlite import LedgerFile
 from signoff.checkpoints.db.url import is_address
 from signoff.checkpoints.errors import DatabaseUnusable
-from signoff.checkpoints.ledger.schema import set_up
+from signoff.checkpoints.ledger.schema import set_up, take_mark
 from signoff.error_base import MissingExtra
 
 _MOST_TURNS: Final = 200
@@ -44,6 +45,13 @@ class Transactions(Protocol):
 
     def read(self) -> AbstractContextManager[Connection]:
         """One consistent view."""
+
+
+def clock(connection: Connection) -> str:
+    """This moment by the one clock of all who use the database: the server's own, or that of the file's machine."""
+    if connection.dialect.name != "postgresql":
+        return canonical.now()
+    return canonical.moment_of(connection.execute(select(func.clock_timestamp())).scalar_one())
 
 
 class Database(Protocol):
@@ -78,12 +86,15 @@ class Session:
         self._begin_anew()
         self._forked_by, self._is_torn = 0, False
         self._afterwards = threading.local()
+        self.on_copy: Callable[[Connection, str], object] = lambda *_: None
+        """Called in the first write to a copy that `signoff db backup` made, with the moment when it was made."""
 
     def _begin_anew(self) -> None:
         self._in_use = SharedLock()
         self._commits = GroupCommit(self._begin, self._explained, self._busy_seconds)
         self._opening = threading.Lock()
         self._engine: Engine | None = None
+        self._told: Engine | None = None
 
     @property
     def database(self) -> str:
@@ -91,9 +102,10 @@ class Session:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        with self._in_use.shared(), self._explaining(), self._commits.turn() as connection:
+        with self._in_use.shared(), self._explaining():
             self._afterwards.calls = []
-            yield connection
+            with self._commits.turn() as connection:
+                yield connection
         for call in self._afterwards.calls:
             call()
 
@@ -130,9 +142,15 @@ class Session:
 
     def _begin(self) -> Connection:
         """A connection amid a transaction that holds the write lock."""
-        connection = self._opened().connect().execution_options(writes=True)
+        engine = self._opened()
+        connection = engine.connect().execution_options(writes=True)
         try:
             connection.begin()
+            if engine is not self._told:  # until a later transaction finds that it is: this one may be undone
+                if at := take_mark(connection):
+                    self.on_copy(connection, at)
+                else:
+                    self._told = engine
         except BaseException:
             connection.close()
             raise

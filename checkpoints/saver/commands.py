@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import ormsgpack
 
@@ -16,6 +16,9 @@ from signoff.checkpoints.saver.encoding.encryption import RowCodec, place_of, pl
 from signoff.checkpoints.saver.schema import row_id
 from signoff.checkpoints.saver.thread_cache import ITEM_BYTES, Outdated, ThreadCache
 from signoff.checkpoints.saver.writer import ThreadRow, Transaction
+
+if TYPE_CHECKING:
+    from signoff.checkpoints.ledger import Fence
 
 _LOST: Final = -1
 
@@ -72,6 +75,7 @@ class Target:
     cache: ThreadCache
     codec: RowCodec
     lease: Lease | None
+    fence: Fence | None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -105,7 +109,10 @@ class Addition(ABC):
 
     def _enter(self, transaction: Transaction) -> ThreadRow:
         """The thread's row, provided that what is remembered of the thread still holds."""
-        expected = self.target.cache.place
+        expected, fence = self.target.cache.place, self.target.fence
+        if fence is not None:
+            claimed = transaction.execute("SELECT owner FROM runs WHERE id = ?", (fence.run_id,)).fetchone()
+            fence.check(claimed[0] if claimed else None)
         row = transaction.thread(self.target.thread, create=expected is None)
         if row is None or (expected is not None and expected != (row.no, row.era)):
             raise Outdated

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -32,6 +32,9 @@ from signoff.checkpoints.saver.storage import Handle, Storage
 from signoff.checkpoints.saver.thread_cache import ITEM_BYTES, CachedCheckpoint, Outdated, ThreadCache, ThreadCaches
 from signoff.checkpoints.saver.writer import Change, ChangeJob
 
+if TYPE_CHECKING:
+    from signoff.checkpoints.ledger import Fence
+
 _SMALL_REST: Final = 1024  # what a checkpoint holds beside its values stands in its row, up to this size
 _MARKS: Final = {"msgpack": b"m", "null": b"n", "bytes": b"b", "bytearray": b"a"}
 _KINDS: Final = {mark[0]: kind for kind, mark in _MARKS.items()}
@@ -47,6 +50,7 @@ class Engine:
     serde: SerializerProtocol
     caches: ThreadCaches
     lease: Lease | None = None
+    fence: Fence | None = None
 
     def with_serde(self, serde: SerializerProtocol) -> Engine:
         return replace(self, serde=serde)
@@ -54,6 +58,10 @@ class Engine:
     def with_lease(self, lease: Lease) -> Engine:
         """The same for one owner, who remembers on his own what he has read and written."""
         return replace(self, lease=lease, caches=ThreadCaches())
+
+    def with_fence(self, fence: Fence) -> Engine:
+        """The same for one claim of a run."""
+        return replace(self, fence=fence, caches=ThreadCaches())
 
     # -- writing
 
@@ -89,7 +97,7 @@ class Engine:
                 cached.rest = None
             cached.checkpoint_id = checkpoint["id"]
             change = PutCheckpoint(
-                target=Target(thread, cache, self.codec, self.lease),
+                target=Target(thread, cache, self.codec, self.lease, self.fence),
                 encoder=encoder,
                 ns=ns,
                 checkpoint_id=checkpoint["id"],
@@ -121,7 +129,7 @@ class Engine:
                 for index, (channel, value) in enumerate(writes)
             ]
             change = PutWrites(
-                target=Target(thread, cache, self.codec, self.lease),
+                target=Target(thread, cache, self.codec, self.lease, self.fence),
                 encoder=encoder,
                 ns=ns_of(config),
                 checkpoint_id=config["configurable"]["checkpoint_id"],

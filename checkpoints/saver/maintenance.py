@@ -13,6 +13,8 @@ from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from signoff.checkpoints.canonical import now
+from signoff.checkpoints.db.sqlite import COPIED_AT, LEDGER_TABLE
 from signoff.checkpoints.errors import DatabaseUnusable, ThreadNotEmpty
 from signoff.checkpoints.saver.encoding.decoding import Unpack
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
@@ -302,12 +304,15 @@ def _check(connection: sqlite3.Connection, codec: RowCodec, unpack: Unpack) -> l
 
 
 def _backup(connection: sqlite3.Connection, target: Path) -> None:
-    """Copy the whole file into a new one."""
+    """Copy the whole file into a new one, which says of itself that it is a copy: the original may go on."""
     if target.exists():
         raise DatabaseUnusable(str(target), "it is there already, and a backup replaces nothing")
     copy = sqlite3.connect(target)
     try:
         connection.backup(copy)
+        if copy.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (LEDGER_TABLE,)).fetchone():
+            with copy:
+                copy.execute("INSERT OR REPLACE INTO ledger_meta (key, value) VALUES (?, ?)", (COPIED_AT, now()))
     finally:
         copy.close()
 

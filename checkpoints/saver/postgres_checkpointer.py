@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import psycopg
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.serde.base import CipherProtocol
+from langgraph.checkpoint.serde.base import CipherProtocol, SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
@@ -25,6 +25,9 @@ from signoff.checkpoints.db.postgres import PostgresAddress
 from signoff.checkpoints.errors import DatabaseUnusable, KeyMissing, Unstorable
 from signoff.checkpoints.saver.encoding.encryption import Cipher
 from signoff.checkpoints.saver.encoding.serializer import StrictSerializer
+
+if TYPE_CHECKING:
+    from signoff.checkpoints.ledger import Fence
 
 _SETUP_LOCK: Final = 0x5169_6E0F_0000_0001
 """Number of the advisory lock that is held while the tables are made."""
@@ -70,7 +73,7 @@ class PostgresOpening:
             open=False,
         )
         with kept as pool:
-            yield EncryptingSaver(pool, serde=self._serde)
+            yield EncryptingSaver(pool, serde=self._serde, database=self._server.name)
 
     @asynccontextmanager
     async def _aopened(self) -> AsyncIterator[AsyncEncryptingSaver]:
@@ -142,6 +145,7 @@ _NAME: Final = "signoff"
 _CONTEXT: Final = b"postgresql"  # a serializer is not told where its bytes will stand
 
 SaverT = TypeVar("SaverT", bound=BaseCheckpointSaver[Any])
+Connected = psycopg.Connection[DictRow] | ConnectionPool[psycopg.Connection[DictRow]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +206,11 @@ class PostgresCipher(CipherProtocol):
 class EncryptingSaver(PostgresSaver):
     """The official sync saver."""
 
+    def __init__(self, connection: Connected, *, serde: SerializerProtocol, database: str) -> None:
+        super().__init__(connection, serde=serde)
+        self.database = database
+        """The address, without the password."""
+
     def put(
         self,
         config: RunnableConfig,
@@ -213,6 +222,45 @@ class EncryptingSaver(PostgresSaver):
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> EncryptingSaver:
         return _list_more(self, extra_allowlist)
+
+    def fenced(self, fence: Fence, ledger: str) -> BaseCheckpointSaver[Any]:
+        """This saver for one claim of a run; itself if the ledger is another database."""
+        return FencedSaver(self, fence) if ledger == self.database else self
+
+
+class FencedSaver(EncryptingSaver):
+    """The same for one claim of a run: what it writes is written in a transaction in which the claim still stands."""
+
+    def __init__(self, saver: EncryptingSaver, fence: Fence) -> None:
+        super().__init__(saver.conn, serde=saver.serde, database=saver.database)
+        self._fence = fence
+        self.lock = saver.lock
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        with self._standing() as saver:
+            return saver.put(config, checkpoint, metadata, new_versions)
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        with self._standing() as saver:
+            saver.put_writes(config, writes, task_id, task_path)
+
+    @contextmanager
+    def _standing(self) -> Iterator[EncryptingSaver]:
+        """A saver in one transaction, amid which nobody else can claim the run."""
+        assert isinstance(self.conn, ConnectionPool)
+        with self.lock, self.conn.connection() as connection, connection.transaction():
+            query = "SELECT owner FROM runs WHERE id = %s FOR SHARE"
+            claimed = connection.execute(query, (self._fence.run_id,)).fetchone()
+            self._fence.check(claimed["owner"] if claimed else None)
+            yield EncryptingSaver(connection, serde=self.serde, database=self.database)
 
 
 class AsyncEncryptingSaver(AsyncPostgresSaver):

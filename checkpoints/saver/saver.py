@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Itera
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -32,6 +32,9 @@ from signoff.checkpoints.saver.rows import ThreadReader
 from signoff.checkpoints.saver.storage import Handle
 from signoff.checkpoints.saver.thread_cache import ThreadCaches
 from signoff.checkpoints.saver.writer import ChangeJob
+
+if TYPE_CHECKING:
+    from signoff.checkpoints.ledger import Fence
 
 _ATTEMPTS: Final = 5  # to put a change together anew, when the thread is deleted or pruned meanwhile
 _PAGE: Final = 32
@@ -118,6 +121,17 @@ class SqliteCheckpointer(MaintainedSaver):
         """
         view = copy.copy(self)
         view._engine = self._engine.with_lease(Lease(owner, seconds))
+        return view
+
+    def fenced(self, fence: Fence, ledger: str) -> Self:
+        """This saver for one claim of a run: RunBusy, and nothing written, once the run was claimed again.
+
+        The ledger's file must be this one; where it is another, a lease of the thread stands in for the claim.
+        """
+        if self.database.resolve() != Path(ledger).resolve():
+            return self.leased(fence.owner.partition("/")[0])
+        view = copy.copy(self)
+        view._engine = self._engine.with_fence(fence)
         return view
 
     def release(self, thread_id: str) -> None:

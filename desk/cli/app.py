@@ -46,6 +46,7 @@ COMMANDS = {
         "Delete checkpoints nobody needs and give the space back; runs that go on or wait are spared.",
     ),
     "db backup": ("db.backup", "Copy the database as it is now, while it is in use."),
+    "db restored": ("db.restored", "Say that the database is a copy: its open runs find out what was called since."),
     "db import": ("db.import_", "Take over all threads from a file of LangGraph's own SqliteSaver."),
     "db key": ("db.key", "Make a key for encryption."),
     "audit verify": (

@@ -26,6 +26,7 @@ from signoff.desk.errors import NoDatabase, UnknownThread
 from signoff.error_base import SettingsError
 from signoff.settings import Settings, load_settings
 from signoff.tools.storage import beside
+from signoff.wording import counted
 
 _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -139,6 +140,20 @@ def backup(
         print_json({"database": str(saver.database), "backup": str(target), "size": size})
     else:
         say(Console(), f"Wrote {target} ({size_text(size)}).")
+
+
+def restored(json: Json = False) -> None:
+    """Say that the database of the settings is a copy: a snapshot, or a file or a server that was restored.
+
+    A copy that `db backup` wrote says so itself. Each action of a run that is open in it is read back before it is
+    called, or a person is asked: the original may have called it since.
+    """
+    with closing(configured_ledger(load_settings())) as ledger:
+        found = ledger.mark_copied()
+    if json:
+        return print_json({"database": ledger.database, "runs": found})
+    told = f"Told {counted(len(found), 'open run')}: {', '.join(found)}." if found else "No run is open in it."
+    return say(Console(), told)
 
 
 def import_(

@@ -138,6 +138,9 @@ def show(run: RunId, json: Json = False) -> None:
     for entry in entries:
         row(history, moment(entry.at), entry.event, short(_details(entry.body)))
     console.print(history)
+    for effect in ledger.effects.of_run(record.id):
+        if effect.earlier:
+            say(console, f"Caution, {effect.action} may have happened twice: {effect.earlier}", "yellow")
     waiting = ledger.approvals.pending(record.id)
     for approval in waiting:
         console.print(f"Waits for you: {command()} approve {approval.id}", highlight=False)

@@ -15,9 +15,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
 from signoff.agents import act_span
-from signoff.checkpoints import check_storable, current_owner, readable_text
+from signoff.checkpoints import check_storable, describe_owner, readable_text, working
 from signoff.checkpoints.errors import AlreadyDecided, RunBusy, StoreError
-from signoff.checkpoints.ledger import Approval, Effect, Ledger
+from signoff.checkpoints.ledger import Approval, Effect, Ledger, Outcome
 from signoff.graphs.approval.enforcement import Actions
 from signoff.graphs.approval.questions import CONTROLS, SETTLE_OUTCOME, Raise, ask_outcome, describe_scope
 from signoff.graphs.state import (
@@ -70,7 +70,7 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) 
         except AlreadyDecided:
             return Command(goto="gate")  # taken back this moment
         if effect.status in ("claimed", "released"):
-            raise RunBusy(run_id, "the process in which its action is still being called")
+            raise RunBusy(run_id, effect.claimed_by, who=describe_owner(effect.claimed_by), calls=action.name)
         if effect.status == "unknown":
             question = ask_outcome(effect, approval.args)
             return Command(goto="supervisor", update={"proposals": [question, *state["proposals"]]})
@@ -107,23 +107,23 @@ def _follow_answer(ledger: Ledger, state: TeamState, approval: Approval) -> Upda
 
 def perform(ledger: Ledger, approval: Approval, action: Action[Any]) -> Effect:
     """Bring the approved action to its outcome: done once, or surely not, or unknown."""
-    owner = current_owner()
-    claim = ledger.effects.claim(approval, owner=owner)
-    effect = claim.effect
-    if not claim.fresh:
-        if effect.status == "unknown":
-            known = _read_back(ledger, approval, action, effect)
-            callable_again = known is None or (known.status == "unknown" and action.idempotent)
-        else:
-            known, callable_again = effect, effect.status == "released"
-        if not callable_again:
-            return known or effect
-        claim_number = ledger.effects.reclaim(effect, owner=owner)
-        if not claim_number:
-            # Somebody was faster: RunBusy, or done. Or a call that took too long still goes on.
-            return ledger.effects.claim(approval, owner=owner).effect
-        effect = replace(effect, claims=claim_number)
     with ExitStack() as held:
+        owner = held.enter_context(working())
+        claim = ledger.effects.claim(approval, owner=owner)
+        effect = claim.effect
+        if not claim.fresh:
+            if effect.status == "unknown":
+                known = _read_back(ledger, approval, action, effect)
+                callable_again = known is None or (known.status == "unknown" and action.idempotent)
+            else:
+                known, callable_again = effect, effect.status == "released"
+            if not callable_again:
+                return known or effect
+            claim_number = ledger.effects.reclaim(effect, owner=owner)
+            if not claim_number:
+                # Somebody was faster: RunBusy, or done. Or a call that took too long still goes on.
+                return ledger.effects.claim(approval, owner=owner).effect
+            effect = replace(effect, claims=claim_number)
         return _call(ledger, approval, action, effect, HeldClaim(ledger, effect, owner, held))
 
 
@@ -154,9 +154,12 @@ def _call(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effec
     except BaseException as error:
         # Whatever stopped the call, it may have taken effect before: only ActionFailed promises that it did not.
         problem = f"{action.name} ended in {type(error).__name__}: {error}"
-        lost = ledger.effects.lose(key, problem, claim=claim, goes_on=held.is_left)
         if not isinstance(error, Exception):
+            with suppress(StoreError):  # whoever stops it is not made to wait; this process still knows
+                cut_off = Outcome("unknown", error=problem, goes_on=held.is_left)
+                ledger.effects.record(key, claim, cut_off, patient=False)
             raise
+        lost = ledger.effects.lose(key, problem, claim=claim, goes_on=held.is_left)
         return _read_back(ledger, approval, action, lost) or ledger.effects.fail(key, problem, claim=claim)
     return ledger.effects.finish(key, keepable(result), claim=claim)
 
@@ -211,12 +214,11 @@ class HeldClaim:
 
     def _record(self, coming: Future[Any]) -> None:
         """What came late: a person may have said something else by then, which stays."""
-        self._held.close()
         key, claim, error = self._effect.key, self._effect.claims, coming.exception()
         effects = self._effects
-        with suppress(StoreError):  # it stays unknown; the claim runs out
+        with self._held, suppress(StoreError):  # it stays unknown, and held no longer than this process lives
             if error is None:
-                effects.finish_late(key, keepable(coming.result()), claim=claim)
+                effects.finish(key, keepable(coming.result()), claim=claim)
             elif isinstance(error, ActionFailed):
                 effects.fail(key, error.problem, claim=claim)
             else:

@@ -139,9 +139,9 @@ def let_it_end(gone_on: threading.Event) -> None:
 def test_an_action_is_not_called_again_while_its_call_goes_on_whatever_a_person_says(office: Any) -> None:
     gone_on, question = left(office)
     args = {**question["action_requests"][0]["args"], "happened": "no"}
-    with pytest.raises(RunBusy, match="its action is still being called"):
+    with pytest.raises(RunBusy, match="still calls pay for run"):
         office.answer({"decisions": [{"type": "edit", "edited_action": {"name": "settle_outcome", "args": args}}]})
-    with pytest.raises(RunBusy, match="its action is still being called"):
+    with pytest.raises(RunBusy, match="still calls pay for run"):
         office.run(None)
     let_it_end(gone_on)
     result = office.run(None)
@@ -175,8 +175,10 @@ def test_what_happens_after_a_person_has_given_up_is_noted(office: Any) -> None:
     result = office.answer({"decisions": [{"type": "reject"}]})
     let_it_end(gone_on)
     assert [outcome["status"] for outcome in result["outcomes"] if outcome["action"] == "pay"] == ["abandoned"]
-    found = [entry.body["found"] for entry in office.ledger.audit.entries("r-1") if entry.event == "read back"]
-    assert found == ["it happened, after its time was over"]
+    (late,) = [entry.body for entry in office.ledger.audit.entries("r-1") if entry.event == "ended late"]
+    assert (late["claim"], late["status"], late["result"]) == (1, "done", {"receipt": 1})
+    (effect,) = office.ledger.effects.of_run("r-1")
+    assert (effect.status, "was done too" in effect.earlier) == ("abandoned", True)
     assert office.ledger.audit.verify().problems == ()
 
 
