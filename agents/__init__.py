@@ -1,8 +1,6 @@
 """Who does the work: the Agent, its roles and bodies, models, what guards their prompts, and recordings."""
 
-from typing import TYPE_CHECKING
-
-from signoff.exports import lazy_exports
+from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.agents.agent import Agent as Agent, Limits as Limits, Task as Task
@@ -16,5 +14,4 @@ if TYPE_CHECKING:
     from signoff.agents.tracing import set_up as set_up
     from signoff.agents.usage import NO_USAGE as NO_USAGE, Usage as Usage, add_usage as add_usage
     from signoff.agents.usage import call_usage as call_usage
-else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+offer(__name__)

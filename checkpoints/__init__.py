@@ -1,8 +1,6 @@
 """What is remembered: the LangGraph saver and the ledger."""
 
-from typing import TYPE_CHECKING
-
-from signoff.exports import lazy_exports
+from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.checkpoints.canonical import canonical_json as canonical_json, check_storable as check_storable
@@ -14,5 +12,4 @@ if TYPE_CHECKING:
     from signoff.checkpoints.process_identity import is_gone as is_gone, working as working
     from signoff.checkpoints.redaction import REDACTED as REDACTED, covers as covers, hide_patterns as hide_patterns
     from signoff.checkpoints.redaction import redact as redact, redact_text as redact_text
-else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+offer(__name__)

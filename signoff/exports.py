@@ -1,27 +1,25 @@
 """What a package offers: names that are loaded on first use, so that importing the package costs nothing.
 
-A package writes them down once, for type checkers, and this reads them there:
+A package writes them down once, where only type checkers import them, and `offer` reads them there:
+
+    from signoff.exports import TYPE_CHECKING, offer
 
     if TYPE_CHECKING:
         from signoff.agents.agent import Agent as Agent
-    else:
-        __getattr__, __dir__, __all__ = lazy_exports(__name__)
-
-In the branch that type checkers do not read, so that they find a name that is not offered.
+    offer(__name__)
 """
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from importlib.abc import InspectLoader
-from typing import Any, cast
+from typing import TYPE_CHECKING as TYPE_CHECKING, Any, cast
 
 
-def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """`__getattr__`, `__dir__` and `__all__` for this package, whose `if TYPE_CHECKING:` names what it offers."""
+def offer(package: str) -> None:
+    """Load what this package imports for type checkers when it is asked for; `__all__` and `dir()` have it at once."""
     module = sys.modules[package]
     assert module.__spec__ is not None
     source = cast(InspectLoader, module.__spec__.loader).get_source(package)
@@ -43,4 +41,4 @@ def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
         setattr(module, name, value)
         return value
 
-    return load, lambda: sorted({*vars(module), *homes}), sorted(homes)
+    vars(module).update(__getattr__=load, __dir__=lambda: sorted({*vars(module), *homes}), __all__=sorted(homes))

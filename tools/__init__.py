@@ -1,8 +1,6 @@
 """What agents can do: tools that only read or work in a sandbox, and actions that wait for people."""
 
-from typing import TYPE_CHECKING
-
-from signoff.exports import lazy_exports
+from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.tools.action import Act as Act, Action as Action, Proposal as Proposal, acting as acting
@@ -10,5 +8,4 @@ if TYPE_CHECKING:
     from signoff.tools.publish import publish_report as publish_report
     from signoff.tools.tool import IdempotencyKey as IdempotencyKey, LOOP_RISKS as LOOP_RISKS, Tool as Tool
     from signoff.tools.tool import ToolLimits as ToolLimits, Touches as Touches
-else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+offer(__name__)

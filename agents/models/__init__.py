@@ -1,8 +1,6 @@
 """What stands around every model call: settings, budgets, rates, retries, stand-ins, prices."""
 
-from typing import TYPE_CHECKING
-
-from signoff.exports import lazy_exports
+from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.agents.models.local import WEIGHTS as WEIGHTS, Watch as Watch, Weights as Weights
@@ -12,5 +10,4 @@ if TYPE_CHECKING:
     from signoff.agents.models.registry import load_models as load_models, tiers_of as tiers_of
     from signoff.agents.models.settings import CallSettings as CallSettings
     from signoff.agents.models.unguarded import UnguardedCalls as UnguardedCalls, charging as charging
-else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+offer(__name__)

@@ -1,10 +1,7 @@
 """Recordings of model calls, and their replay."""
 
-from typing import TYPE_CHECKING
-
-from signoff.exports import lazy_exports
+from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.agents.replay.cassette import Cassette as Cassette
-else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+offer(__name__)

@@ -1,13 +1,10 @@
 """The databases: SQLite and PostgreSQL, their transactions, locks and forks."""
 
-from typing import TYPE_CHECKING
-
-from signoff.exports import lazy_exports
+from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.checkpoints.db.postgres import PostgresAddress as PostgresAddress
     from signoff.checkpoints.db.sqlite import LEDGER_TABLE as LEDGER_TABLE, make_folder as make_folder
     from signoff.checkpoints.db.sqlite import tables_in as tables_in
     from signoff.checkpoints.db.url import is_address as is_address, scheme_of as scheme_of
-else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+offer(__name__)

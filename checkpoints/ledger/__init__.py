@@ -1,8 +1,6 @@
 """The ledger: runs, approvals, effects, budgets, usage and the audit log."""
 
-from typing import TYPE_CHECKING
-
-from signoff.exports import lazy_exports
+from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger.approval import Approval as Approval, Authority as Authority, Person as Person
@@ -22,5 +20,4 @@ if TYPE_CHECKING:
         RunRecord as RunRecord,
         Status as Status,
     )
-else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+offer(__name__)

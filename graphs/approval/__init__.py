@@ -1,13 +1,10 @@
 """Questions to people: how they are opened, answered and decided."""
 
-from typing import TYPE_CHECKING
-
-from signoff.exports import lazy_exports
+from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.graphs.approval.answers import Decision as Decision, read_edit as read_edit
     from signoff.graphs.approval.decision import decide as decide
     from signoff.graphs.approval.enforcement import first_decided as first_decided
     from signoff.graphs.approval.questions import CONTROLS as CONTROLS, SETTLE_OUTCOME as SETTLE_OUTCOME
-else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+offer(__name__)

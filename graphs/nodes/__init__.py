@@ -1,12 +1,9 @@
 """The nodes of a team's graph: intake, supervisor, agents, gate, act."""
 
-from typing import TYPE_CHECKING
-
-from signoff.exports import lazy_exports
+from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.graphs.nodes.gate import describe as describe, standing_after as standing_after
     from signoff.graphs.nodes.intake import read_goal as read_goal
     from signoff.graphs.nodes.supervisor import Supervisor as Supervisor
-else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+offer(__name__)

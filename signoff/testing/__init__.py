@@ -9,43 +9,14 @@ endpoint on loopback.
         model = ChatOpenAI(model="scripted", base_url=server.url, api_key="test")
 """
 
-from signoff.testing.allowance import Allowance
-from signoff.testing.model import ScriptedModel
-from signoff.testing.script import (
-    Call,
-    Fault,
-    Item,
-    Pick,
-    Reply,
-    Script,
-    calls,
-    drops,
-    fails,
-    garbles,
-    gives,
-    hangs,
-    refuses,
-    says,
-)
-from signoff.testing.server import Request, ScriptedServer
+from signoff.exports import TYPE_CHECKING, offer
 
-__all__ = [
-    "Allowance",
-    "Call",
-    "Fault",
-    "Item",
-    "Pick",
-    "Reply",
-    "Request",
-    "Script",
-    "ScriptedModel",
-    "ScriptedServer",
-    "calls",
-    "drops",
-    "fails",
-    "garbles",
-    "gives",
-    "hangs",
-    "refuses",
-    "says",
-]
+if TYPE_CHECKING:
+    from signoff.testing.allowance import Allowance as Allowance
+    from signoff.testing.model import ScriptedModel as ScriptedModel
+    from signoff.testing.script import Call as Call, Fault as Fault, Item as Item, Pick as Pick, Reply as Reply
+    from signoff.testing.script import Script as Script, calls as calls, drops as drops, fails as fails
+    from signoff.testing.script import garbles as garbles, gives as gives, hangs as hangs, refuses as refuses
+    from signoff.testing.script import says as says
+    from signoff.testing.server import Request as Request, ScriptedServer as ScriptedServer
+offer(__name__)

@@ -1,18 +1,13 @@
 """Analysis: tables as a database, statistics and charts."""
 
-from typing import TYPE_CHECKING
-
-from signoff.exports import lazy_exports
+from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.tools.analysis.charts import Chart as Chart, Charts as Charts, Labels as Labels
     from signoff.tools.analysis.charts import alternative as alternative, draw as draw
-    from signoff.tools.analysis.query import QueryLimits as QueryLimits
-    from signoff.tools.analysis.query import QueryResult as QueryResult
+    from signoff.tools.analysis.query import QueryLimits as QueryLimits, QueryResult as QueryResult
     from signoff.tools.analysis.statistics import describe as describe
     from signoff.tools.analysis.store import Table as Table
-    from signoff.tools.analysis.tables import LoadLimits as LoadLimits
-    from signoff.tools.analysis.tables import Tables as Tables, has_tables as has_tables
+    from signoff.tools.analysis.tables import LoadLimits as LoadLimits, Tables as Tables, has_tables as has_tables
     from signoff.tools.analysis.tools import table_tools as table_tools
-else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+offer(__name__)

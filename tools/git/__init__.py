@@ -1,10 +1,7 @@
 """Git: status, diff, branch and commit in a copy of a project; what leaves it is proposed."""
 
-from typing import TYPE_CHECKING
-
-from signoff.exports import lazy_exports
+from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.tools.git.tools import git_tools as git_tools
-else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+offer(__name__)

@@ -1,8 +1,6 @@
 """MCP: tools of other servers, each with its risk."""
 
-from typing import TYPE_CHECKING
-
-from signoff.exports import lazy_exports
+from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.tools.mcp.config import Accepted as Accepted, Standing as Standing, compare as compare
@@ -11,5 +9,4 @@ if TYPE_CHECKING:
     from signoff.tools.mcp.server import McpServer as McpServer
     from signoff.tools.mcp.session import need_sdk as need_sdk
     from signoff.tools.mcp.tools import look_at as look_at, mcp_tools as mcp_tools
-else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+offer(__name__)

@@ -1,8 +1,6 @@
 """A folder of documents, indexed and searched."""
 
-from typing import TYPE_CHECKING
-
-from signoff.exports import lazy_exports
+from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.tools.search.embeddings import MiniLM as MiniLM
@@ -10,5 +8,4 @@ if TYPE_CHECKING:
     from signoff.tools.search.passage import Passage as Passage
     from signoff.tools.search.sources import IndexProgress as IndexProgress, Sources as Sources
     from signoff.tools.search.tools import search_tools as search_tools
-else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+offer(__name__)

@@ -1,13 +1,10 @@
 """What several tools need: confined folders, whole writes, blobs, workspaces, and the environment of programs."""
 
-from typing import TYPE_CHECKING
-
-from signoff.exports import lazy_exports
+from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.tools.storage.atomic import beside as beside
     from signoff.tools.storage.blobs import Blobs as Blobs
     from signoff.tools.storage.confined_folder import ConfinedFolder as ConfinedFolder
     from signoff.tools.storage.workspaces import Workspaces as Workspaces
-else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+offer(__name__)

@@ -1,13 +1,10 @@
 """The web: search and fetch, both off unless configured; what is fetched is kept, so that it can be quoted."""
 
-from typing import TYPE_CHECKING
-
-from signoff.exports import lazy_exports
+from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.tools.web.request import Reach as Reach
     from signoff.tools.web.search_providers import SearchResult as SearchResult
     from signoff.tools.web.snapshots import Snapshots as Snapshots
     from signoff.tools.web.tools import Web as Web, web_of as web_of, web_tools as web_tools
-else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+offer(__name__)

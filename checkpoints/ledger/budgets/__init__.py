@@ -1,8 +1,6 @@
 """Budgets: reserved before a call, settled after it, and a row for each call."""
 
-from typing import TYPE_CHECKING
-
-from signoff.exports import lazy_exports
+from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger.budgets.reservations import Hold as Hold
@@ -11,5 +9,4 @@ if TYPE_CHECKING:
     from signoff.checkpoints.ledger.budgets.amounts import budget_of as budget_of, nano_dollars as nano_dollars
     from signoff.checkpoints.ledger.budgets.amounts import scopes_of as scopes_of
     from signoff.checkpoints.ledger.budgets.spending import Kind as Kind, Spent as Spent
-else:
-    __getattr__, __dir__, __all__ = lazy_exports(__name__)
+offer(__name__)
