@@ -16,9 +16,10 @@ from typing import Any, Final
 
 from signoff.error_base import SettingsError
 from signoff.tools.broker.admission import Admission
+from signoff.tools.broker.broker import SANDBOX
 from signoff.tools.broker.proxy import Proxy
 from signoff.tools.broker.scrubber import Scrubber
-from signoff.tools.broker.secrets_file import SANDBOX, Listed, Listing, SecretsFile, read_secrets_file, read_values
+from signoff.tools.broker.secrets_file import Listed, Listing, SecretsFile, read_secrets_file, read_values
 from signoff.tools.storage.child_environment import forget_variables, is_harmless
 
 _PR_SET_DUMPABLE: Final = 4
@@ -66,7 +67,7 @@ async def _serve(given: dict[str, Any], secrets: SecretsFile, values: dict[str, 
     proxy = Proxy(
         admission=Admission(secrets, values),
         scrubber=Scrubber(values.values()),
-        journal=Journal(Path(given["log"])).write,
+        journal=partial(write_journal, Path(given["log"])),
         bounds=secrets.limits,
         key=bytes.fromhex(given["key"]),
     )
@@ -95,26 +96,19 @@ async def _serve(given: dict[str, Any], secrets: SecretsFile, values: dict[str, 
     Path(given["folder"]).rmdir()
 
 
-class Journal:
-    """A file of JSON lines that only its owner may read. Several brokers may write to one."""
-
-    def __init__(self, path: Path, most_bytes: int = _LARGEST_JOURNAL) -> None:
-        self.path, self._most = path, most_bytes
-
-    def write(self, **facts: str | int) -> None:
-        """Add a line; long texts are cut."""
-        told = {key: fact[:_LONGEST] if isinstance(fact, str) else fact for key, fact in facts.items()}
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"at": at, **told}, ensure_ascii=True) + "\n"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        handle = os.open(self.path, flags, 0o600)
-        try:
-            os.write(handle, line.encode())
-            size = os.fstat(handle).st_size
-        finally:
-            os.close(handle)
-        if size > self._most:
-            os.replace(self.path, self.path.with_name(f"{self.path.name}.1"))
+def write_journal(file: Path, /, **facts: str | int) -> None:
+    """Add a line of JSON, long texts cut, to a file that only its owner may read and several brokers may write to."""
+    told = {key: fact[:_LONGEST] if isinstance(fact, str) else fact for key, fact in facts.items()}
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    line = json.dumps({"at": at, **told}, ensure_ascii=True) + "\n"
+    handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        os.write(handle, line.encode())
+        size = os.fstat(handle).st_size
+    finally:
+        os.close(handle)
+    if size > _LARGEST_JOURNAL:
+        os.replace(file, file.with_name(f"{file.name}.1"))
 
 
 async def _listen(proxy: Proxy, port: int) -> asyncio.Server:

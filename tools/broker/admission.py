@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import ipaddress
 import re
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Final
 from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
@@ -16,22 +19,6 @@ Header = tuple[str, str]
 
 _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _BACK: Final = frozenset({".", ".."})
-_OF_THE_CONNECTION: Final = frozenset(
-    "connection content-length expect forwarded host keep-alive proxy-authenticate proxy-authorization "
-    "proxy-connection te trailer transfer-encoding upgrade via x-forwarded-for x-forwarded-host "
-    "x-forwarded-proto".split()
-)
-"""Headers that are about the way to the broker, not for the server."""
-_OTHER_WAYS: Final = frozenset(
-    "x-forwarded-port x-forwarded-prefix x-forwarded-server x-forwarded-uri x-host x-http-host-override x-http-method "
-    "x-http-method-override x-method-override x-original-host x-original-method x-original-uri x-original-url "
-    "x-override-url x-rewrite-url".split()
-)
-"""Headers by which some servers take another host, method or path than those that were looked at."""
-_CREDENTIALS: Final = frozenset({"authorization", "cookie"})
-"""Nobody is somebody else where a secret says who he is."""
-_PIECES: Final = frozenset({"range", "if-range"})
-"""With these a secret would come back in pieces that nobody recognizes."""
 
 
 class Denied(Exception):
@@ -62,15 +49,6 @@ class Grant:
     rule: Rule
     secret: str = ""
     """Name of the secret that was added."""
-
-
-@dataclass(frozen=True)
-class Door:
-    """Where a tunnel may lead."""
-
-    host: str
-    port: int
-    rule: OpenRule
 
 
 def read_target(address: str) -> Target:
@@ -108,13 +86,15 @@ class Admission:
 
     def __init__(self, secrets: SecretsFile, values: dict[str, str]) -> None:
         self._secret_rules = [(name, rule) for name, one in secrets.secrets.items() for rule in one.rules]
+        self._rules: list[tuple[str, Rule]] = [*self._secret_rules, *(("", rule) for rule in secrets.open)]
         self._sources = {name: one.source for name, one in secrets.secrets.items()}
         self._open, self._values = secrets.open, values
 
     def admit(self, tool: str, method: str, target: Target, headers: Sequence[Header]) -> Grant:
         """The request with its credential; the first rule that fits is used, those with a secret before the others."""
-        rules = [(name, rule) for name, rule in (*self._secret_rules, *(("", rule) for rule in self._open))]
-        here = [(name, rule) for name, rule in rules if rule.reaches(target.host, target.port) and tool in rule.tools]
+        here = [
+            (name, rule) for name, rule in self._rules if rule.reaches(target.host, target.port) and tool in rule.tools
+        ]
         if not here:
             raise Denied(f"{tool} may not reach {_shown(target)}")
         able = [(name, rule) for name, rule in here if method in rule.methods]
@@ -127,41 +107,43 @@ class Admission:
         name, rule = fitting
         return self._granted(name, rule, target, headers)
 
-    def open_door(self, tool: str, target: Target) -> Door:
-        """Where a tunnel leads; none to a host that any secret is for, as it could not be added in there."""
+    def tunnel_rule(self, tool: str, target: Target) -> OpenRule:
+        """The rule that allows a tunnel; none to a host that any secret is for, as it could not be added in there."""
         if any(rule.reaches(target.host, None) for _, rule in self._secret_rules):
             raise Denied(f"no tunnel to {target.host}: its secret is added to http:// requests, which go on as https")
         for rule in self._open:
             if tool in rule.tools and rule.tunnel and target.port and rule.reaches(target.host, target.port):
-                return Door(target.host, target.port, rule)
+                return rule
         raise Denied(f"{tool} may have no tunnel to {_shown(target)}")
 
     def _granted(self, name: str, rule: Rule, target: Target, headers: Sequence[Header]) -> Grant:
-        dropped = _OF_THE_CONNECTION | _OTHER_WAYS | _named_by_connection(headers)
+        dropped = kept_back("of_the_connection", "other_ways", "codings") | _named_by_connection(headers)
         query = target.query
         added: tuple[Header, ...] = ()
         if isinstance(rule, SecretRule):
             if name not in self._values:
-                raise Denied(
-                    f"the secret {name} is gone: {self._sources[name]} was given to a broker that ended. "
-                    "Start the run again",
-                    503,
-                )
+                gone = f"the secret {name} is gone: {self._sources[name]} was given to a broker that ended. "
+                raise Denied(f"{gone}Start the run again", 503)
             filled = rule.filled_in.replace(PLACE, self._values[name])
-            dropped |= _PIECES | _CREDENTIALS | {_known_as(rule.header_name)}
+            dropped |= kept_back("beside_a_secret") | {_known_as(rule.header_name)}
             if rule.query:
                 query = _with_parameter(query, rule.query, filled)
             else:
-                added = ((rule.header_name, _basic(filled) if rule.basic else filled),)
-        dropped |= {"accept-encoding"}  # coded answers could not be looked into
-        kept = (
-            *((key, value) for key, value in headers if _known_as(key) not in dropped),
-            ("Accept-Encoding", "identity"),
-        )
+                added = (
+                    (rule.header_name, f"Basic {base64.b64encode(filled.encode()).decode()}" if rule.basic else filled),
+                )
+        kept = tuple((key, value) for key, value in headers if _known_as(key) not in dropped)
         host = f"[{target.host}]" if ":" in target.host else target.host
-        port = target.port or rule.port_of(target.host)
+        port = target.port or rule.ports_of(target.host)[0]
         url = f"{rule.scheme}://{host}:{port}{target.path}{f'?{query}' if query else ''}"
-        return Grant(url, kept + added, rule, name)
+        return Grant(url, (*kept, ("Accept-Encoding", "identity"), *added), rule, name)
+
+
+@cache
+def kept_back(*lists: str) -> frozenset[str]:
+    """The headers of these lists of headers.toml."""
+    found = tomllib.loads(files(__package__).joinpath("headers.toml").read_text("utf-8"))
+    return frozenset(name for each in lists for name in found[each].split())
 
 
 def _plain_host(host: str) -> str:
@@ -192,7 +174,3 @@ def _with_parameter(query: str, name: str, value: str) -> str:
     """The query with this parameter, once."""
     others = [part for part in re.split("[&;]", query) if part and unquote_plus(part.partition("=")[0]) != name]
     return "&".join((*others, f"{quote(name, safe='')}={quote(value, safe='')}"))
-
-
-def _basic(pair: str) -> str:
-    return f"Basic {base64.b64encode(pair.encode()).decode()}"

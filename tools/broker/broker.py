@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 LOG: Final = "broker.log"
 """Name of its journal in the home folder."""
+SANDBOX: Final = "sandbox"
+"""The name of the tool that sandboxed programs are."""
 _DYING_SECONDS: Final = 0.2
 
 
@@ -89,8 +91,6 @@ class Broker:
     @property
     def door(self) -> Path | None:
         """The unix socket for sandboxed programs; None if the file of secrets gives them no right."""
-        from signoff.tools.broker.secrets_file import SANDBOX
-
         return self.door_for(SANDBOX)
 
     def door_for(self, tool: str) -> Path | None:
@@ -136,9 +136,8 @@ class Broker:
 
         if again is None:
             self.log.parent.mkdir(parents=True, exist_ok=True)
-            self._folder = tempfile.mkdtemp(
-                prefix="signoff-"
-            )  # mode 0700, and short: a socket's path may have 107 bytes
+            # Its mode is 0700, and its name short: a socket's path may have 107 bytes.
+            self._folder = tempfile.mkdtemp(prefix="signoff-")
         else:
             _end(again.process, self._folder)
             os.mkdir(self._folder, 0o700)
@@ -164,9 +163,9 @@ class Broker:
         told = _converse(process, given)
         if "listing" not in told:
             _end(process, self._folder)
-            raise (
-                SettingsError(*told["problem"]) if "problem" in told else BrokerLost("its process could not be started")
-            )
+            if "problem" in told:
+                raise SettingsError(*told["problem"])
+            raise BrokerLost("its process could not be started")
         forget_variables(told["taken"])
         return _Started(process, told["port"], told["doors"], Listing.model_validate(told["listing"]))
 
@@ -193,10 +192,9 @@ def _converse(process: subprocess.Popen[str], given: dict[str, Any]) -> dict[str
     try:
         process.stdin.write(json.dumps(given) + "\n")
         process.stdin.flush()
-        told: dict[str, Any] = json.loads(process.stdout.readline())
+        return dict(json.loads(process.stdout.readline()))
     except (OSError, ValueError):
         return {}
-    return told
 
 
 def _end(process: subprocess.Popen[str], folder: str) -> None:

@@ -14,7 +14,6 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Final
@@ -25,7 +24,7 @@ import h11
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from signoff.tools.broker.admission import Admission, Denied, Door, Grant, Header, Target, read_target, read_tunnel
+from signoff.tools.broker.admission import Admission, Denied, Grant, Header, Target, kept_back, read_target, read_tunnel
 from signoff.tools.broker.broker import token_of
 from signoff.tools.broker.scrubber import Scrubber
 from signoff.tools.broker.secrets_file import Bounds
@@ -45,10 +44,6 @@ _GONE: Final = (ConnectionError, TimeoutError, h11.LocalProtocolError)
 """What happens when whoever asked hangs up."""
 _CODINGS: Final = frozenset({"", "identity", "gzip", "deflate"})
 """Codings of a content that are undone here, one at most."""
-_NOT_PASSED_ON: Final = frozenset(
-    "connection content-encoding content-length keep-alive proxy-authenticate proxy-connection te trailer "
-    "transfer-encoding upgrade alt-svc".split()
-)
 _CONNECT_SECONDS: Final = 30.0
 
 Journal = Callable[..., None]
@@ -57,15 +52,6 @@ Journal = Callable[..., None]
 
 class TooMuch(Exception):
     """An answer is larger than it may be; it has begun already, so it is cut off."""
-
-
-@dataclass(frozen=True)
-class Visit:
-    """Who asks for what."""
-
-    tool: str = ""
-    method: str = ""
-    target: Target | None = None
 
 
 class Proxy:
@@ -113,24 +99,23 @@ class Proxy:
             raise Denied("the request shows no right token of a tool", 407)
         return tool
 
-    def note(self, visit: Visit, status: int, secret: str = "") -> None:
-        """Write down a request."""
-        host = visit.target.host if visit.target else ""
-        path = self._scrubber.clean_text(visit.target.path) if visit.target else ""
-        self._journal(tool=visit.tool, method=visit.method, host=host, path=path, status=status, secret=secret)
+    def note(self, told: dict[str, str], status: int, secret: str = "") -> None:
+        path = self._scrubber.clean_text(told["path"])
+        self._journal(**told | {"path": path}, status=status, secret=secret)
 
 
 class _Connection:
     def __init__(self, proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tool: str) -> None:
         self._proxy, self._reader, self._writer, self._tool = proxy, reader, writer, tool
         self._wire = h11.Connection(h11.SERVER, max_incomplete_event_size=_MOST_HEADERS)
-        self._visit = Visit(tool)
+        self._told: dict[str, str] = {}
+        """What is known of the request so far, for the journal."""
         self._held = 0
 
     async def serve(self) -> None:
         """Take one request after the other, until one of us hangs up."""
         while True:
-            self._visit = Visit(self._tool)
+            self._told = {"tool": self._tool, "method": "", "host": "", "path": ""}
             try:
                 event = await self._next()
                 if not isinstance(event, h11.Request):
@@ -147,38 +132,33 @@ class _Connection:
             self._wire.start_next_cycle()
 
     async def _take(self, request: h11.Request) -> None:
-        method = request.method.decode("ascii")
+        method = self._told["method"] = request.method.decode("ascii")
         headers = tuple(
             (name.decode("ascii"), value.decode("utf-8", "replace")) for name, value in request.headers.raw_items()
         )
-        self._visit = Visit(self._tool, method)
-        self._visit = replace(self._visit, tool=self._tool or self._proxy.tool_of(headers))
+        self._told["tool"] = self._tool or self._proxy.tool_of(headers)
         names = {name.lower() for name, _ in headers}
         if {"content-length", "transfer-encoding"} <= names:
             raise Denied("the request says its length in two ways", 400)
-        address = request.target.decode("ascii")
+        read = read_tunnel if method == "CONNECT" else read_target
+        target = read(request.target.decode("ascii"))
+        self._told |= {"host": target.host, "path": target.path}
         if method == "CONNECT":
-            self._visit = replace(self._visit, target=read_tunnel(address))
-            await self._connect()
+            await self._connect(target)
         else:
-            self._visit = replace(self._visit, target=read_target(address))
-            await self._exchange(headers)
+            await self._exchange(target, headers)
 
-    async def _exchange(self, headers: Sequence[Header]) -> None:
-        visit = self._visit
-        assert visit.target is not None
-        grant = self._proxy.admission.admit(visit.tool, visit.method, visit.target, headers)
-        body = await self._body()
-        async with self._proxy.upstream.send(visit.method, grant, body) as answer:
-            head = _head(answer)
-            self._proxy.note(visit, answer.status, grant.secret)
+    async def _exchange(self, target: Target, headers: Sequence[Header]) -> None:
+        method = self._told["method"]
+        grant = self._proxy.admission.admit(self._told["tool"], method, target, headers)
+        async with self._proxy.upstream.send(method, grant, await self._body()) as (head, content):
+            self._proxy.note(self._told, head.status_code, grant.secret)
             await self._send(head)
-            async for chunk in answer.content:
+            async for chunk in content:
                 await self._send(h11.Data(data=chunk))
             await self._send(h11.EndOfMessage())
 
     async def _body(self) -> bytes:
-        """What is sent with the request."""
         if self._wire.they_are_waiting_for_100_continue:
             await self._send(h11.InformationalResponse(status_code=100, headers=[]))
         parts = []
@@ -195,15 +175,13 @@ class _Connection:
         held, self._held = self._held, 0
         self._proxy.hold(-held)
 
-    async def _connect(self) -> None:
+    async def _connect(self, target: Target) -> None:
         """Pass bytes to and fro, which nobody looks at."""
-        visit = self._visit
-        assert visit.target is not None
-        door = self._proxy.admission.open_door(visit.tool, visit.target)
-        reader, writer = await open_tunnel(door)
+        rule = self._proxy.admission.tunnel_rule(self._told["tool"], target)
+        reader, writer = await open_tunnel(target.host, target.port or 0, private=rule.private)
         try:
             await self._next()  # the end of the request
-            self._proxy.note(visit, 200)
+            self._proxy.note(self._told, 200)
             await self._send(h11.Response(status_code=200, headers=[], reason=b"Connected"))
             writer.write(self._wire.trailing_data[0])
             most = self._proxy.most_bytes
@@ -219,7 +197,6 @@ class _Connection:
             writer.close()
 
     async def _next(self) -> h11.Event | type[h11.PAUSED]:
-        """The next thing that whoever asks says."""
         while (event := self._wire.next_event()) is h11.NEED_DATA:
             async with asyncio.timeout(_IDLE_SECONDS):
                 self._wire.receive_data(await self._reader.read(_CHUNK))
@@ -234,20 +211,20 @@ class _Connection:
     async def _refuse(self, error: Denied | TooMuch | h11.RemoteProtocolError) -> None:
         """Say why, and hang up; an answer that has begun is cut off, so that nobody takes it for whole."""
         denied = error if isinstance(error, Denied) else Denied("the request is no HTTP", 400)
-        self._proxy.note(self._visit, denied.status)
+        self._proxy.note(self._told, denied.status)
         if self._wire.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self._writer.transport.abort()
             return
         reason = "".join(mark if mark.isascii() and mark.isprintable() else "?" for mark in denied.reason)
-        text = f"Refused by the broker: {reason}.\n".encode()  # "secrets: …" would be redacted as one
+        said = f"Refused by the broker: {reason}".encode()  # "secrets: …" would be redacted as one
+        text = said + b".\n"
         headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text))), (MARK, "refused")]
         if denied.status == 407:
             headers.append(("Proxy-Authenticate", 'Basic realm="signoff"'))
-        said = f"Refused by the broker: {reason}".encode()
         await self._send(
             h11.Response(status_code=denied.status, headers=[*headers, ("Connection", "close")], reason=said)
         )
-        await self._send(h11.Data(data=b"" if self._visit.method == "HEAD" else text))
+        await self._send(h11.Data(data=b"" if self._told["method"] == "HEAD" else text))
         await self._send(h11.EndOfMessage())
         # What is still being sent must be read, or the system takes the answer back with it.
         self._writer.write_eof()
@@ -255,15 +232,6 @@ class _Connection:
             async with asyncio.timeout(_LEAVE_SECONDS):
                 while await self._reader.read(_CHUNK):
                     pass
-
-
-def _head(answer: Answer) -> h11.Response:
-    """The beginning of an answer; Denied if it cannot be passed on."""
-    try:
-        headers = [(name.encode("ascii"), value.encode("utf-8", "surrogateescape")) for name, value in answer.headers]
-        return h11.Response(status_code=answer.status, headers=headers)
-    except (h11.LocalProtocolError, UnicodeEncodeError):
-        raise Denied("the answer is no HTTP", 502) from None
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: float) -> None:
@@ -280,15 +248,6 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most
 # The way out: to addresses that were looked at
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a server answers: its content arrives while it is read."""
-
-    status: int
-    headers: tuple[Header, ...]
-    content: AsyncIterator[bytes]
-
-
 class Upstream:
     """Makes requests. What a name stands for is looked up once, checked, and connected to."""
 
@@ -301,8 +260,10 @@ class Upstream:
             await session.close()
 
     @asynccontextmanager
-    async def send(self, method: str, grant: Grant, body: bytes) -> AsyncIterator[Answer]:
-        """The answer to a request; Denied if it is not to be had."""
+    async def send(
+        self, method: str, grant: Grant, body: bytes
+    ) -> AsyncIterator[tuple[h11.Response, AsyncIterator[bytes]]]:
+        """The answer to a request, whose content arrives while it is read; Denied if it is not to be had."""
         where = urlsplit(grant.url)
         try:
             await find_numbers(where.hostname or "", where.port or 0, private=grant.rule.private)
@@ -317,7 +278,7 @@ class Upstream:
             async with request as response:
                 if not _is_readable(response):
                     raise Denied("the answer is coded in a way that secrets could not be found in", 502)
-                yield Answer(response.status, self._headers(response, grant), self._content(response))
+                yield self._head(response, grant), self._content(response)
         except AddressRefused as error:
             raise Denied(error.problem) from None
         except aiohttp.ClientConnectorCertificateError:
@@ -330,16 +291,20 @@ class Upstream:
         except (aiohttp.ClientError, ValueError) as error:  # its text may hold what was sent or answered
             raise Denied(f"{where.hostname} gave no usable answer ({type(error).__name__})", 502) from None
 
-    def _headers(self, response: aiohttp.ClientResponse, grant: Grant) -> tuple[Header, ...]:
-        # A session that was opened with a secret is one as well.
-        dropped = _NOT_PASSED_ON | ({"set-cookie", "set-cookie2"} if grant.secret else frozenset())
+    def _head(self, response: aiohttp.ClientResponse, grant: Grant) -> h11.Response:
+        """The beginning of an answer; Denied if it cannot be passed on."""
+        dropped = kept_back("of_answers", *(["of_answers_to_a_secret"] if grant.secret else []))
         if response.method == "HEAD":
             dropped -= {"content-length"}  # no content follows that could become longer or shorter
-        return tuple(
-            (name, self._scrubber.clean_text(value))
-            for name, value in response.headers.items()
-            if name.lower() not in dropped
-        )
+        kept = [(name, value) for name, value in response.headers.items() if name.lower() not in dropped]
+        try:
+            headers = [
+                (name.encode("ascii"), self._scrubber.clean(value.encode("utf-8", "surrogateescape")))
+                for name, value in kept
+            ]
+            return h11.Response(status_code=response.status, headers=headers)
+        except (h11.LocalProtocolError, UnicodeEncodeError):
+            raise Denied("the answer is no HTTP", 502) from None
 
     async def _content(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         stream, size = self._scrubber.stream(), 0
@@ -384,18 +349,18 @@ class _Checked(AbstractResolver):
         """Nothing is kept."""
 
 
-async def open_tunnel(door: Door) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def open_tunnel(host: str, port: int, *, private: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection to where a tunnel leads; Denied if there is none."""
     problem = ""
     try:
-        for number in await find_numbers(door.host, door.port, private=door.rule.private):
+        for number in await find_numbers(host, port, private=private):
             try:
-                return await asyncio.wait_for(asyncio.open_connection(number, door.port), _CONNECT_SECONDS)
+                return await asyncio.wait_for(asyncio.open_connection(number, port), _CONNECT_SECONDS)
             except OSError as error:  # TimeoutError, too
                 problem = explain(error)
     except AddressRefused as error:
         raise Denied(error.problem) from None
-    raise Denied(f"no connection to {door.host}: {problem}", 502)
+    raise Denied(f"no connection to {host}: {problem}", 502)
 
 
 async def find_numbers(host: str, port: int, *, private: bool) -> list[str]:

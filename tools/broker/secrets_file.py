@@ -20,8 +20,6 @@ from signoff.tools.storage.atomic import explain
 
 SHORTEST: Final = 8
 """Characters of a secret; to take a shorter one out of answers would take words out of them."""
-SANDBOX: Final = "sandbox"
-"""The name of the tool that sandboxed programs are."""
 PLACE: Final = "{secret}"
 """What the value replaces in a template."""
 
@@ -82,15 +80,12 @@ class Rule(_Entry):
 
     def reaches(self, host: str, port: int | None) -> bool:
         """Whether it is about this host; no port means the one that the rule has."""
-        usual = 443 if self.scheme == "https" else 80
-        return any(
-            _is_host(host, name) and port in (None, int(own or usual)) for name, own in map(_split_host, self.hosts)
-        )
+        return any(port in (None, own) for own in self.ports_of(host))
 
-    def port_of(self, host: str) -> int:
-        """The port of the first of its hosts that this is."""
-        ports = (port for name, port in map(_split_host, self.hosts) if _is_host(host, name))
-        return int(next(ports, "") or (443 if self.scheme == "https" else 80))
+    def ports_of(self, host: str) -> list[int]:
+        """The ports of those of its hosts that this is."""
+        usual = 443 if self.scheme == "https" else 80
+        return [int(port or usual) for name, port in map(_split_host, self.hosts) if _is_host(host, name)]
 
     def has_path(self, path: str) -> bool:
         return not self.paths or any(_path_pattern(pattern).fullmatch(path) for pattern in self.paths)
@@ -135,7 +130,6 @@ class SecretRule(Rule):
 
     @property
     def filled_in(self) -> str:
-        """What the value is filled into."""
         return self.basic or self.template or (f"Bearer {PLACE}" if self.header_name == "Authorization" else PLACE)
 
 
@@ -161,9 +155,9 @@ class Secret(_Entry):
         """Where its value comes from, in words."""
         if self.env:
             return f"the variable {self.env}"
-        return (
-            f"the file {self.file}" if self.file else f"the program {self.command[0]}" if self.command else "the file"
-        )
+        if self.command:
+            return f"the program {self.command[0]}"
+        return f"the file {self.file}" if self.file else "the file"
 
 
 class Bounds(_Entry):
@@ -250,9 +244,8 @@ def read_values(secrets: SecretsFile, environment: Mapping[str, str], *, again: 
         value = _value(name, secret, environment)
         if len(value) < SHORTEST:
             raise _wrong(name, f"it has fewer than {SHORTEST} characters", "It could not be told from ordinary words.")
-        if any(rule.header_name and not rule.basic for rule in secret.rules) and not (
-            value.isascii() and value.isprintable()
-        ):
+        is_plain = value.isascii() and value.isprintable()
+        if not is_plain and any(rule.header_name and not rule.basic for rule in secret.rules):
             raise _wrong(name, "it has characters that cannot stand in a header", "Add it as basic or query.")
         values[name] = value
     return values
@@ -265,22 +258,18 @@ def _value(name: str, secret: Secret, environment: Mapping[str, str]) -> str:
         if secret.env not in environment:
             raise _wrong(name, f"the variable {secret.env} is not set", "Set it, or name a file or a command.")
         return environment[secret.env]
-    if secret.file:
-        return _decoded(name, _read_private(Path(secret.file).expanduser()))
-    return _decoded(name, _run(name, secret.command, environment))
+    raw = _read_private(Path(secret.file).expanduser()) if secret.file else _run(name, secret.command, environment)
+    try:
+        return raw.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise _wrong(name, "its value is not UTF-8", "Only texts can be added to a request.") from None
 
 
 def _run(name: str, command: tuple[str, ...], environment: Mapping[str, str]) -> bytes:
     """What the program prints. It is the user's own, and may need the whole environment to unlock a vault."""
     try:
-        done = subprocess.run(
-            command,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PATIENCE,
-            check=False,
-        )
+        env, nothing = dict(environment), subprocess.DEVNULL
+        done = subprocess.run(command, env=env, stdin=nothing, capture_output=True, timeout=_PATIENCE, check=False)
     except OSError as error:
         raise _wrong(name, f"{command[0]!r} cannot be started: {explain(error)}", "Correct the command.") from None
     except subprocess.TimeoutExpired:
@@ -304,13 +293,6 @@ def _read_private(path: Path) -> bytes:
             return file.read()
     except OSError as error:
         raise SettingsError(SETTING, f"{str(path)!r} cannot be read: {explain(error)}", "Correct the path.") from None
-
-
-def _decoded(name: str, raw: bytes) -> str:
-    try:
-        return raw.decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise _wrong(name, "its value is not UTF-8", "Only texts can be added to a request.") from None
 
 
 def _wrong(name: str, problem: str, remedy: str) -> SettingsError:
