@@ -49,9 +49,9 @@ class ToolLimits:
     """Of its result, as a model is shown it."""
 
     def __post_init__(self) -> None:
-        for name in ("seconds", "characters"):
-            if not getattr(self, name) > 0:
-                raise TeamError(f"ToolLimits({name}={getattr(self, name)!r}) lets no call be made. Give more than 0.")
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise TeamError(f"ToolLimits({name}={value!r}) lets no call be made. Give more than 0.")
 
 
 P = TypeVar("P", bound=BaseModel)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from functools import partial
-from typing import Annotated, Any, Final, Literal, get_args, get_type_hints, overload
+from typing import Annotated, Any, Final, TypedDict, Unpack, get_args, get_type_hints, overload
 
 from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool
 from pydantic import BaseModel, ConfigDict, create_model
 
+from signoff.concurrency import run
 from signoff.error_base import TeamError
 from signoff.tools.action import NOTHING, Action, LoopRisk, Risk, ToolLimits as ToolLimits, Touches as Touches
 
@@ -55,39 +53,28 @@ class _Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _Options(TypedDict, total=False):
+    name: str
+    description: str
+    arguments: type[BaseModel] | None
+    touches: Touches
+    limits: ToolLimits | None
+
+
+class _ActionOptions(_Options, total=False):
+    idempotent: bool
+    reconcile: Reconcile | None
+    preview: Callable[[Any], str] | None
+    fixed: frozenset[str]
+
+
+@overload
+def tool(*, risk: LoopRisk, **options: Unpack[_Options]) -> Callable[[Function | BaseTool], Tool]: ...
+@overload
+def tool(*, risk: Risk, **options: Unpack[_ActionOptions]) -> Callable[[Function | BaseTool], Action[Any]]: ...
 @overload
 def tool(
-    *,
-    risk: Literal["read", "sandboxed"],
-    name: str = ...,
-    description: str = ...,
-    arguments: type[BaseModel] | None = ...,
-    touches: Touches = ...,
-    limits: ToolLimits | None = ...,
-) -> Callable[[Function | BaseTool], Tool]: ...
-@overload
-def tool(
-    *,
-    risk: Literal["write", "external", "irreversible"],
-    name: str = ...,
-    description: str = ...,
-    arguments: type[BaseModel] | None = ...,
-    touches: Touches = ...,
-    limits: ToolLimits | None = ...,
-    idempotent: bool = ...,
-    reconcile: Reconcile | None = ...,
-    preview: Callable[[Any], str] | None = ...,
-    fixed: frozenset[str] = ...,
-) -> Callable[[Function | BaseTool], Action[Any]]: ...
-@overload
-def tool(
-    *,
-    risk: LoopRisk | Risk,
-    name: str = ...,
-    description: str = ...,
-    arguments: type[BaseModel] | None = ...,
-    touches: Touches = ...,
-    limits: ToolLimits | None = ...,
+    *, risk: LoopRisk | Risk, **options: Unpack[_Options]
 ) -> Callable[[Function | BaseTool], Tool | Action[Any]]: ...
 def tool(
     function: Function | BaseTool | None = None,
@@ -207,7 +194,7 @@ def _caller(base: StructuredTool) -> Callable[[BaseModel, str], Mapping[str, Any
         values = {name: getattr(arguments, name) for name in type(arguments).model_fields}
         result = function(**values, **dict.fromkeys(keys, key))
         if inspect.isawaitable(result):
-            result = _wait_for(result)
+            result = run(_wait_for(result), alone=True)
         if isinstance(result, BaseModel):
             result = result.model_dump(mode="json")
         return result if isinstance(result, Mapping) else {} if result is None else {"result": result}
@@ -215,11 +202,5 @@ def _caller(base: StructuredTool) -> Callable[[BaseModel, str], Mapping[str, Any
     return call
 
 
-def _wait_for(result: Awaitable[Any]) -> Any:
-    """What an `async` function returns, also where an event loop is running in this thread."""
-
-    async def wait() -> Any:
-        return await result
-
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(copy_context().run, asyncio.run, wait()).result()
+async def _wait_for(result: Awaitable[Any]) -> Any:
+    return await result
