@@ -9,10 +9,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from signoff.tools.errors import FileRefused, SandboxMissing
 from signoff.tools.sandbox.bubblewrap import forwarder
 from signoff.tools.sandbox.bubblewrap.mounts import FORWARDER, PROXIES, given_paths
 from signoff.tools.sandbox.bubblewrap.user import NOBODY
-from signoff.tools.sandbox.sandbox import ENVIRONMENT, MB, Ended, Finished, Job, SandboxLimits, finish, not_run
+from signoff.tools.sandbox.sandbox import ENVIRONMENT, KILLED, MB, Ended, Finished, Job, SandboxLimits, finish, not_run
 from signoff.tools.sandbox.workspace_copy import copy_back, copy_in
 from signoff.tools.storage.confined_folder import walk
 
@@ -33,7 +33,6 @@ STAGE: Final = "signoff-stage-"
 STEP: Final = 0.1
 """Seconds between two looks at the limits that no engine keeps."""
 STDERR: Final = 2
-KILLED: Final = 128 + 9
 OWNER: Final = "signoff.owner"
 """The label that says whose container it is, so that what a killed process left behind is found."""
 _START: Final = {
@@ -83,10 +82,11 @@ class Containers:
                 outcome = self._follow(engine, {"image": image.id, **options}, job, stop or threading.Event(), work)
                 ended, left = copy_back(work, before, job, outcome.ended)
             except FileRefused as error:
-                return _finished(job, Outcome("disk", 126), [f"It was not run: the workspace: {error.problem}."])
+                outcome, ended = Outcome("disk", 126), "disk"
+                left = [f"It was not run: the workspace: {error.problem}."]
             finally:
                 os.close(work)
-        return _finished(job, replace(outcome, ended=ended), left)
+        return finish(job.limits, **vars(outcome) | {"ended": ended}, notes=left)
 
     def _follow(self, engine: Any, options: dict[str, Any], job: Job, stop: threading.Event, work: int) -> Outcome:
         """What comes of a new container, which is gone afterwards."""
@@ -94,12 +94,13 @@ class Containers:
 
         container = engine.containers.create(**options)
         try:
-            return RunningContainer(engine, container, job).follow(stop, lambda: exceeds_disk(work, job.limits))
+            return RunningContainer(engine, container, job, stop, work).follow()
         except APIError as error:
             said = f"{self.name} could not start it: {error.explanation or error}"
             return Outcome("exit", 127, stderr=said.encode())
         finally:
-            _remove(container)
+            with _unless_gone():
+                container.remove(force=True, v=True)
 
     @contextmanager
     def _engine(self) -> Iterator[Any]:
@@ -188,14 +189,15 @@ def exceeds_disk(folder: int, limits: SandboxLimits) -> bool:
     return False
 
 
-def _remove(container: Any) -> None:
-    """Remove a container, running or not; another process may be faster."""
+@contextmanager
+def _unless_gone(*answers: int) -> Iterator[None]:
+    """For what is done to a container: no error if it is gone by then or being removed, as also these answers say."""
     from docker.errors import APIError
 
     try:
-        container.remove(force=True, v=True)
+        yield
     except APIError as error:
-        if error.status_code not in (404, 409):  # gone, or being removed
+        if error.status_code not in (404, 409, *answers):
             raise
 
 
@@ -204,15 +206,12 @@ def _remove_leftovers(engine: Any) -> None:
     for container in engine.containers.list(all=True, filters={"label": OWNER}, ignore_removed=True):
         if not is_gone(container.labels.get(OWNER, "")):
             continue
-        _remove(container)
+        with _unless_gone():
+            container.remove(force=True, v=True)
         for mount in container.attrs.get("Mounts") or ():
             folder = Path(mount.get("Source", ""))
             if mount.get("Destination") == "/work" and folder.name.startswith(STAGE) and folder.is_dir():
                 _remove_stage(folder)
-
-
-def _finished(job: Job, outcome: Outcome, notes: Sequence[str]) -> Finished:
-    return finish(job.limits, **vars(outcome), notes=notes)
 
 
 @dataclass(frozen=True)
@@ -229,13 +228,13 @@ class Outcome:
 class RunningContainer:
     """A container at work: its output is taken as it comes, and it is killed at the first limit that it reaches."""
 
-    def __init__(self, engine: Any, container: Any, job: Job) -> None:
-        self.engine, self.container, self.job = engine, container, job
+    def __init__(self, engine: Any, container: Any, job: Job, stop: threading.Event, work: int) -> None:
+        self.engine, self.container, self.job, self.stop, self.work = engine, container, job, stop, work
         self._streams: dict[int, bytearray] = {1: bytearray(), STDERR: bytearray()}
         self._is_full = threading.Event()
 
-    def follow(self, stop: threading.Event, exceeds_disk: Callable[[], bool]) -> Outcome:
-        """Start it and wait for its end, or bring it about: at a limit, on `stop`, or once it `exceeds_disk`."""
+    def follow(self) -> Outcome:
+        """Start it and wait for its end, or bring it about: at a limit, or when nobody waits for it any more."""
         wanted = {"stdout": 1, "stderr": 1, "stream": 1, **({"stdin": 1} if self.job.stdin else {})}
         attached = self.engine.api.attach_socket(self.container.id, params=wanted)
         line: socket.socket = attached._sock  # the SDK gives a reader only, which neither writes nor closes it
@@ -247,7 +246,7 @@ class RunningContainer:
                 self.container.start()
                 threads.submit(self._write, line)
                 exited = threads.submit(self.container.wait, timeout=self.job.limits.seconds + 60)
-                killed = self._watch(exited, started, stop, exceeds_disk)
+                killed = self._watch(exited, started)
                 code = int(exited.result()["StatusCode"])
                 wait([reading], timeout=10)
             finally:
@@ -255,38 +254,27 @@ class RunningContainer:
                     line.shutdown(socket.SHUT_RDWR)  # else a thread could wait for it forever
         return self._outcome(killed, code, time.monotonic() - started)
 
-    def _watch(
-        self, exited: Future[Any], started: float, stop: threading.Event, exceeds_disk: Callable[[], bool]
-    ) -> Ended | None:
+    def _watch(self, exited: Future[Any], started: float) -> Ended | None:
         """Why it was killed; None if it ended by itself."""
         while not wait([exited], timeout=STEP).done:
-            reason = self._reason(started, stop, exceeds_disk)
-            if reason:
-                self._kill()
+            if reason := self._reason(started):
+                with _unless_gone(500):  # it ended meanwhile; what it is answered differs by engine
+                    self.container.kill()
                 return reason
         return "output" if self._is_full.is_set() else None
 
-    def _reason(self, started: float, stop: threading.Event, exceeds_disk: Callable[[], bool]) -> Ended | None:
+    def _reason(self, started: float) -> Ended | None:
         """The limit that it reached, if any."""
-        if stop.is_set():
+        if self.stop.is_set():
             return "stopped"
         if self._is_full.is_set():
             return "output"
-        if exceeds_disk():
+        if exceeds_disk(self.work, self.job.limits):
             return "disk"
         if time.monotonic() - started < self.job.limits.seconds:
             return None
         found = self.engine.api.stats(self.container.id, stream=False, one_shot=True)
         return "processes" if found.get("pids_stats", {}).get("current", 0) >= self.job.limits.processes else "time"
-
-    def _kill(self) -> None:
-        from docker.errors import APIError
-
-        try:
-            self.container.kill()
-        except APIError as error:
-            if error.status_code not in (404, 409, 500):  # it ended meanwhile; what it is answered differs by engine
-                raise
 
     def _outcome(self, killed: Ended | None, code: int, seconds: float) -> Outcome:
         self.container.reload()
@@ -330,9 +318,8 @@ class User:
 
 def container_user(info: Mapping[str, Any]) -> User:
     """A user who can write to a folder of ours, by what the engine says of itself."""
-    if sys.platform != "linux":  # there the engine is in a virtual machine, where all files count as the user's own
-        return User(NOBODY, NOBODY)
-    if os.geteuid() == 0:
+    # Beyond Linux the engine is in a virtual machine, where all files count as the user's own.
+    if sys.platform != "linux" or os.geteuid() == 0:
         return User(NOBODY, NOBODY)
     if info.get("Rootless") and "BuildahVersion" in info:  # Podman
         return User(os.getuid(), os.getgid(), "keep-id")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 from signoff.error_base import MissingExtra
-from signoff.tools.sandbox.sandbox import MB, Ended, Finished, SandboxLimits, finish
+from signoff.tools.sandbox.sandbox import KILLED, MB, Ended, Finished, SandboxLimits, finish
 
-NO_INPUTS: Final[Mapping[str, Any]] = MappingProxyType({})
 LANGUAGE: Final = (
     "This ran in Monty, a subset of Python without files, network, processes and installed packages; "
     "of the standard library it has parts, such as math, json, re and datetime."
@@ -19,7 +17,6 @@ GRACE: Final = 2.0
 """Seconds after its limit in which the worker has to have stopped by itself."""
 DEEPEST: Final = 500
 LIMITS: Final = SandboxLimits()
-KILLED: Final = 128 + 9
 
 
 class Monty:
@@ -34,7 +31,7 @@ class Monty:
             return "its package is not installed. Run: pip install 'signoff[sandbox]'"
         return ""
 
-    def compute(self, code: str, inputs: Mapping[str, Any] = NO_INPUTS, limits: SandboxLimits = LIMITS) -> Finished:
+    def compute(self, code: str, inputs: Mapping[str, Any] | None = None, limits: SandboxLimits = LIMITS) -> Finished:
         """Run Python code in which `inputs` are variables; stdout ends with the value of its last expression.
 
         Of the limits, seconds, memory and output hold; it has no processes and no disk. What went wrong is in stderr.
@@ -57,7 +54,7 @@ class Monty:
                 monty.Monty(max_processes=1, request_timeout=limits.seconds + GRACE) as pool,
                 pool.checkout(limits=bounds, os_policy=policy) as session,
             ):
-                result = session.feed_run(code, inputs=dict(inputs), print_callback=printed.take)
+                result = session.feed_run(code, inputs=dict(inputs or {}), print_callback=printed.take)
             value = "" if result is None else f"{shown(result)}\n"
         except monty.MontyCrashedError as error:
             ended, problem = ("time" if error.timed_out else "memory"), str(error)

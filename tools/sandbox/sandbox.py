@@ -15,6 +15,8 @@ Ended = Literal["exit", "signal", "time", "memory", "processes", "output", "disk
 """Why a job ended: by itself, by a signal of its own, at one of its limits, or because nobody waits for it any more."""
 
 MB = 1 << 20
+KILLED = 128 + 9
+"""The exit code of what was killed."""
 LONGEST_WORD = 1 << 17
 """Bytes of one argument or variable, with its end; Linux takes no longer ones."""
 LONGEST_COMMAND = 1 << 20

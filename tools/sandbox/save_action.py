@@ -99,7 +99,6 @@ class _Saving:
         return self._result(saved)
 
     def read_back(self, saved: Saved, _key: str) -> Mapping[str, Any] | None:
-        """What was saved, if it is there."""
         try:
             there = self._there(saved.destination)
         except FileRefused as error:
@@ -145,7 +144,6 @@ class _Saving:
 
 
 def _replaced(old: bytes | None, new: bytes) -> str:
-    """What becomes of the file that is there."""
     if old is None:
         return "The file is new."
     if old == new:

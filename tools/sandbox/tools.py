@@ -65,29 +65,22 @@ def sandbox_tools(
     chosen, bounds = backend or backend_of_settings(), limits or SandboxLimits()
     if isinstance(chosen, Monty):
         return (_computing(chosen, bounds),)
-    given, variables = given or {}, env or {}
+    given = given or {}
     for inside, path in given.items():
         if not path.exists():
             raise TeamError(f"{str(path)!r} is to be given to the sandbox as {inside!r}, and is not there.")
     touches = Touches(reads=tuple(str(path) for path in given.values()))
 
-    def shell(command: str) -> Job:
-        return Job(command=("sh", "-c", command), workspace=workspaces.current(), given=given, limits=bounds, door=door)
+    def shell(command: str, stop: threading.Event) -> str:
+        return run(stop, command=("sh", "-c", command))
 
-    def python(code: str) -> Job:
-        return Job(
-            command=("python3", "-"),
-            stdin=code.encode("utf-8", "replace"),
-            workspace=workspaces.current(),
-            given=given,
-            # What was printed before it was stopped is not lost.
-            env={"PYTHONUNBUFFERED": "1", **variables},
-            limits=bounds,
-            door=door,
-        )
+    def python(code: str, stop: threading.Event) -> str:
+        unbuffered = {"PYTHONUNBUFFERED": "1"}  # what was printed before it was stopped is not lost
+        raw = code.encode("utf-8", "replace")
+        return run(stop, command=("python3", "-"), stdin=raw, env=unbuffered | dict(env or {}))
 
-    def run(make: Callable[[str], Job], text: str, stop: threading.Event) -> str:
-        job = make(text)
+    def run(stop: threading.Event, **of_job: Any) -> str:
+        job = Job(workspace=workspaces.current(), given=given, limits=bounds, door=door, **of_job)
         before = _files(job.workspace, bounds)
         finished = chosen.run(job, stop=stop)
         return tell(finished, _tell_files(before, _files(job.workspace, bounds)))
@@ -95,8 +88,8 @@ def sandbox_tools(
     place = _describe(given, bounds, door)
     in_shell, in_python = f"Run a command in a sandbox. {place}", f"Run a Python program in a sandbox. {place}"
     return (
-        _tool(partial(run, shell), "run_shell", in_shell, ShellArguments, bounds, touches),
-        _tool(partial(run, python), "run_python", in_python, PythonArguments, bounds, touches),
+        _tool(shell, "run_shell", in_shell, ShellArguments, bounds, touches),
+        _tool(python, "run_python", in_python, PythonArguments, bounds, touches),
         save_from_workspace(workspaces, Blobs(workspaces.folder.parent), folder),
     )
 

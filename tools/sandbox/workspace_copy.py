@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -55,20 +56,14 @@ def _copy_in(entry: Entry, source: int, folder: int, user: int | None) -> None:
         with acting_as(user):
             os.symlink(target, entry.path, dir_fd=folder)
     elif entry.kind == "file":
-        reader = os.open(entry.path, _READ, dir_fd=source)
-        try:
+        with os.fdopen(os.open(entry.path, _READ, dir_fd=source), "rb") as reader:
             with acting_as(user):
-                writer = os.open(entry.path, _MAKE, 0o755 if entry.executable else 0o644, dir_fd=folder)
-            try:
-                while chunk := memoryview(os.read(reader, _CHUNK)):
-                    while chunk:  # where room for a part of it is left, only that is written
-                        chunk = chunk[os.write(writer, chunk) :]
-                seen = os.fstat(reader)
-                os.utime(writer, ns=(seen.st_atime_ns, seen.st_mtime_ns))
-            finally:
-                os.close(writer)
-        finally:
-            os.close(reader)
+                made = os.open(entry.path, _MAKE, 0o755 if entry.executable else 0o644, dir_fd=folder)
+            with os.fdopen(made, "wb") as writer:
+                shutil.copyfileobj(reader, writer, _CHUNK)
+                writer.flush()  # before its time is set, which writing changes
+                seen = os.fstat(reader.fileno())
+                os.utime(made, ns=(seen.st_atime_ns, seen.st_mtime_ns))
 
 
 def _is_being_written(entry: Entry) -> bool:

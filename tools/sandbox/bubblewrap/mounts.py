@@ -35,11 +35,6 @@ _SHARED_ETC = ("ld.so.cache", "alternatives", "ssl/certs", "pki/tls/certs")
 """Of the host's: where libraries, commands and the certificates of authorities are."""
 
 
-def host_paths(job: Job) -> dict[str, Path]:
-    """What of the host is shown beside /usr, by its path inside; TeamError for what cannot be given."""
-    return python_paths() | given_paths(job)
-
-
 def given_paths(job: Job) -> dict[str, Path]:
     """What the job is given, and its door, by the path inside; TeamError for what cannot be given."""
     given = {_place(inside): _source(path) for inside, path in job.given.items()}
@@ -98,7 +93,6 @@ def command(job: Job) -> list[str]:
 
 
 def environment(job: Job) -> dict[str, str]:
-    """All variables of the job."""
     own = {
         "PATH": os.pathsep.join([str(Path(interpreter()).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
         **ENVIRONMENT,

@@ -32,7 +32,9 @@ def staged(paths: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
     if sandbox_user() is None or not paths or not _own_mounts():
         yield dict(paths)
         return
-    folder = tempfile.mkdtemp(prefix="signoff-", dir=_open_to_all())
+    # Where every user may go in; else the usual place.
+    open_to_all = next((place for place in ("/tmp", "/var/tmp", "/run") if os.path.isdir(place)), None)
+    folder = tempfile.mkdtemp(prefix="signoff-", dir=open_to_all)
     try:
         os.chmod(folder, 0o755)
         _mount("tmpfs", folder, "tmpfs")
@@ -67,11 +69,6 @@ def _own_mounts() -> bool:
         return False
     _checked(_libc().mount(None, b"/", None, _REC | _PRIVATE, None), "/")
     return True
-
-
-def _open_to_all() -> str | None:
-    """A folder for temporary files that every user may enter; None: the usual one."""
-    return next((place for place in ("/tmp", "/var/tmp", "/run") if os.path.isdir(place)), None)
 
 
 def _bound(source: Path, target: Path) -> Path:
