@@ -48,7 +48,6 @@ ALONE: dict[str, str] = {
     "desk/cli/record.py": "loaded only where a run is recorded or exported",
     "desk/mcp_server.py": "a server, which the command line starts and others may",
     "fleet/notebook.py": "loaded only where a run is shown in a notebook",
-    "signoff/testing/server.py": "a server in threads of its own; users take it from signoff.testing",
     "tools/broker/proxy.py": "runs in the broker's process, whose main module starts it",
     "tools/documents/pdf.py": _WHEN_NEEDED,
     "tools/documents/rst.py": _WHEN_NEEDED,
