@@ -31,7 +31,6 @@ class Verdict(Artifact):
     notes: tuple[str, ...] = Field(default=(), description="What must change before it is accepted")
 
     def brief(self) -> str:
-        """The verdict and its notes."""
         lines = [f"{self.about} accepted." if self.accepted else f"{self.about} goes back."]
         return "\n".join(lines + [f"- {note}" for note in self.notes])
 
@@ -59,7 +58,6 @@ class Evidence(Artifact):
     missing: tuple[str, ...] = Field(default=(), description="Words of the question that no document uses")
 
     def brief(self) -> str:
-        """How much was found where."""
         sources = len({quote.source for quote in self.quotes})
         return f"Found {counted(len(self.quotes), 'passage')} in {sources} of {counted(self.searched, 'document')}."
 
@@ -111,15 +109,10 @@ class Analysis(Artifact):
     pictures: tuple[Picture, ...] = Field(default=(), description="Charts of the tables")
 
     def brief(self) -> str:
-        """How the evidence was sorted."""
-        parts: dict[str, tuple[object, ...]] = {
-            "theme": self.themes,
-            "disagreement": self.conflicts,
-            "gap": self.gaps,
-        }
-        parts |= {"computation": self.computations} if self.computations else {}
-        parts |= {"chart": self.pictures} if self.pictures else {}
-        return f"Sorted the evidence: {', '.join(counted(len(found), part) for part, found in parts.items())}."
+        parts = {"theme": len(self.themes), "disagreement": len(self.conflicts), "gap": len(self.gaps)}
+        shown = {"computation": len(self.computations), "chart": len(self.pictures)}
+        parts |= {part: number for part, number in shown.items() if number}
+        return f"Sorted the evidence: {', '.join(counted(number, part) for part, number in parts.items())}."
 
 
 class Draft(Artifact):
@@ -130,7 +123,6 @@ class Draft(Artifact):
     method: Literal["extracted", "generated"]
 
     def brief(self) -> str:
-        """The draft itself."""
         return self.markdown
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from signoff.agents.artifacts import Evidence, Quote
 from signoff.agents.extractive.sentences import split
@@ -167,11 +168,11 @@ def verify_quotes(evidence: Evidence, sources: Library) -> tuple[Evidence, int]:
 
     Of a quote that was put together from several places, those of its sentences are kept that stand in the document.
     """
-    texts: dict[str, Plain] = {}
+    evened = cache(even_out)
     kept: list[Quote] = []
     dropped = 0
     for quote in evidence.quotes:
-        new = [found for found in _standing(quote, sources, texts) if not _is_among(found, kept)]
+        new = [found for found in _standing(quote, sources, evened) if not _is_among(found, kept)]
         kept += new
         dropped += not new
     numbered = tuple(quote.model_copy(update={"id": number}) for number, quote in enumerate(kept, 1))
@@ -180,13 +181,13 @@ def verify_quotes(evidence: Evidence, sources: Library) -> tuple[Evidence, int]:
     return updated, dropped
 
 
-def _standing(quote: Quote, sources: Library, texts: dict[str, Plain]) -> list[Quote]:
+def _standing(quote: Quote, sources: Library, evened: Callable[[str], Plain]) -> list[Quote]:
     """The quote if its document has it, else those of its sentences that the document has."""
-    whole = _located(quote, sources, texts)
+    whole = _located(quote, sources, evened)
     if whole is not None:
         return [whole]
     parts = [quote.model_copy(update={"text": sentence.text}) for sentence in split(quote.text)]
-    found = [_located(part, sources, texts) for part in parts if len(part.text.split()) >= _FEWEST_WORDS]
+    found = [_located(part, sources, evened) for part in parts if len(part.text.split()) >= _FEWEST_WORDS]
     return [part for part in found if part is not None]
 
 
@@ -195,22 +196,16 @@ def _is_among(quote: Quote, others: Iterable[Quote]) -> bool:
     return any(other.source == quote.source and quote.text in other.text for other in others)
 
 
-def _located(quote: Quote, sources: Library, texts: dict[str, Plain]) -> Quote | None:
+def _located(quote: Quote, sources: Library, evened: Callable[[str], Plain]) -> Quote | None:
     """The quote with the exact span of its document, or None if the document has no such span."""
     try:
         text = sources.text(quote.source)
     except UnknownSource:
         return None
     at = text.find(quote.text) if quote.text.strip() else -1
-    if at >= 0:
-        span = (at, at + len(quote.text))
-    else:
-        if quote.source not in texts:
-            texts[quote.source] = even_out(text)
-        near = texts[quote.source].find(quote.text)
-        if near is None:
-            return None
-        span = near
+    span = (at, at + len(quote.text)) if at >= 0 else evened(text).find(quote.text)
+    if span is None:
+        return None
     place = next((p for p in sources.passages_of(quote.source) if p.start <= span[0] < p.start + len(p.text)), None)
     named = {"title": place.title, "heading": place.heading} if place else {}
     found = {"text": text[slice(*span)], "start": span[0], "origin": sources.origin(quote.source)}

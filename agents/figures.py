@@ -92,9 +92,8 @@ def find_changed(computations: Sequence[Computation], tables: Tables) -> Iterato
     """The titles of computations that the tables no longer give."""
     for computation in computations:
         try:
-            now = compute(tables, computation.title, computation.sql)
+            now: Computation | None = compute(tables, computation.title, computation.sql)
         except QueryRefused:
+            now = None
+        if now != computation:
             yield computation.title
-        else:
-            if now != computation:
-                yield computation.title

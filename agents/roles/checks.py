@@ -32,6 +32,17 @@ from signoff.tools.errors import UnknownSource
 from signoff.tools.search import Library
 
 _INLINE = re.compile(r"[“\"]([^“”\"]{20,}?)[”\"]")
+_PROMISES: Final = {
+    "sources": "Every quote stands in the stored text of its document.",
+    "citations": "Every citation is a quote of the evidence.",
+    "quotations": "Every quotation in the report is word for word its quote.",
+    "repetition": "No sentence stands in the report twice.",
+    "coverage": "What was asked is quoted on or named as a gap.",
+    "wholeness": "No quote begins or ends within a sentence.",
+    "gaps": "Every gap the analysis found is named.",
+    "support": "Every statement cites quotes that hold its figures and names.",
+    "figures": "Every figure and chart is what the tables gave, and no other picture is shown.",
+}
 
 
 @dataclass(frozen=True)
@@ -51,33 +62,24 @@ def inspect(task: Task, sources: Library | None, tables: Tables | None = None) -
     body = without_sources(draft.markdown)
     statements = find_statements(body)
     blocks = list(find_blockquotes(body))
-    looked = [
-        ("sources", "every quote stands in the stored text of its document", _sources(evidence, draft, sources)),
-        ("citations", "every citation is a quote of the evidence", _citations(draft, evidence, body)),
-        (
-            "quotations",
-            "every quotation in the report is word for word its quote",
-            _quotations(blocks, statements, evidence),
-        ),
-        ("repetition", "no sentence stands in the report twice", _repetition(blocks, statements)),
-        ("coverage", "what was asked is quoted on or named as a gap", _coverage(task.goal, evidence, body, statements)),
-    ]
+    looked = {
+        "sources": _sources(evidence, draft, sources),
+        "citations": _citations(draft, evidence, body),
+        "quotations": _quotations(blocks, statements, evidence),
+        "repetition": _repetition(blocks, statements),
+        "coverage": _coverage(task.goal, evidence, body, statements),
+    }
     if draft.method == "extracted":
-        looked += [
-            ("wholeness", "no quote begins or ends within a sentence", _wholeness(evidence, sources, body)),
-            ("gaps", "every gap the analysis found is named", _gaps(analysis, evidence, body)),
-        ]
+        looked |= {"wholeness": _wholeness(evidence, sources, body), "gaps": _gaps(analysis, evidence, body)}
     else:
-        promise = "every statement cites quotes that hold its figures and names"
-        looked.append(("support", promise, _support(statements, evidence, task.goal)))
+        looked["support"] = _support(statements, evidence, task.goal)
     if figures or any(find_images(whole_draft.markdown)):
-        promise = "every figure and chart is what the tables gave, and no other picture is shown"
-        looked.append(("figures", promise, _figures(analysis, whole_draft, figures, tables)))
+        looked["figures"] = _figures(analysis, whole_draft, figures, tables)
     checks: list[Check] = []
     faults: list[_Fault] = []
-    for name, promise, found in looked:
+    for name, found in looked.items():
         here = list(dict.fromkeys(found))
-        detail = f"{promise[0].upper()}{promise[1:]}." if not here else " ".join(fault.note for fault in here)
+        detail = " ".join(fault.note for fault in here) or _PROMISES[name]
         checks.append(Check(name=name, passed=not here, detail=detail))
         faults += here
         task.say(f"checked {name}: {'fine' if not here else f'{len(here)} to mend'}")
