@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
-from contextlib import nullcontext
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, cast
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langgraph.errors import GraphBubbleUp
 
 from signoff.checkpoints import redact
@@ -22,7 +23,6 @@ from signoff.settings import Settings, load_settings
 from signoff.version import VERSION
 
 if TYPE_CHECKING:
-    from langchain_core.messages import AIMessage, BaseMessage
     from opentelemetry.trace import Span as OtelSpan, Tracer
 
     from signoff.agents.run_context import Payer
@@ -31,13 +31,10 @@ WAYS: Final = ("otlp", "console", "api")
 """Over HTTP to what `OTEL_EXPORTER_OTLP_*` names; to standard error; to the provider that the program has set up."""
 
 
-class _Untraced(nullcontext["_Untraced"]):
+class _Untraced:
     """The span of everything while traces are off: it does nothing."""
 
     is_recording = False
-
-    def __init__(self) -> None:
-        super().__init__(self)
 
     def note(self, **attributes: Any) -> None: ...
     def failed(self, kind: str) -> None: ...
@@ -45,63 +42,30 @@ class _Untraced(nullcontext["_Untraced"]):
     def returned(self, result: Any) -> None: ...
 
 
-_UNTRACED: Final = _Untraced()
+_UNTRACED: Final = nullcontext(_Untraced())
 
 
 class _Traced:
-    """A span of OpenTelemetry. One that is `current` is the parent of what begins inside."""
+    """A span of OpenTelemetry."""
 
     is_recording = True
 
-    def __init__(self, tracing: _Tracing, name: str, attributes: Mapping[str, Any], *, client: bool = False) -> None:
-        self._tracing, self._name, self._client = tracing, name, client
-        self._attributes = {key: value for key, value in attributes.items() if value not in (None, "")}
-        self._span: OtelSpan | None = None
-        self._token: Any = None
-
-    def __enter__(self) -> Self:
-        from opentelemetry import context, trace
-
-        kind = trace.SpanKind.CLIENT if self._client else trace.SpanKind.INTERNAL
-        self._span = self._tracing.tracer.start_span(self._name, kind=kind, attributes=self._attributes)
-        if not self._client:
-            # A call of a model may be a stream, which is read and closed in other contexts than it began in; and
-            # nothing of ours begins inside it.
-            self._token = context.attach(trace.set_span_in_context(self._span))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        from opentelemetry import context
-
-        if self._token is not None:
-            context.detach(self._token)
-        if isinstance(error, GraphBubbleUp):
-            self.note(waits=True)  # for a person: that is no failure
-        elif kind is not None:
-            self.failed(kind.__qualname__)
-        self._now.end()
-
-    @property
-    def _now(self) -> OtelSpan:
-        if self._span is None:
-            raise RuntimeError("A span is used inside its `with` block.")
-        return self._span
+    def __init__(self, span: OtelSpan, content: bool) -> None:
+        self._span, self._content = span, content
 
     def note(self, **attributes: Any) -> None:
         """Add attributes, under `signoff.`; those that are None are left out."""
         found = {f"signoff.{name.replace('__', '.')}": value for name, value in attributes.items() if value is not None}
-        self._now.set_attributes(found)
+        self._span.set_attributes(found)
 
     def failed(self, kind: str) -> None:
         """It failed, in this way; what it failed with may hold what people wrote, and is not told."""
         from opentelemetry.trace import Status, StatusCode
 
-        if "error.type" in (getattr(self._now, "attributes", None) or {}):
+        if "error.type" in (getattr(self._span, "attributes", None) or {}):
             return  # the first to say it knew best
-        self._now.set_attribute("error.type", kind)
-        self._now.set_status(Status(StatusCode.ERROR, kind))
+        self._span.set_attribute("error.type", kind)
+        self._span.set_status(Status(StatusCode.ERROR, kind))
 
     def answered(self, message: AIMessage, nusd: int = 0) -> None:
         """A model answered: what it used and cost."""
@@ -118,25 +82,27 @@ class _Traced:
             "gen_ai.usage.reasoning.output_tokens": usage.get("output_token_details", {}).get("reasoning"),
             "signoff.cost.usd": nusd / 1e9,
         }
-        self._now.set_attributes({name: value for name, value in found.items() if value is not None})
-        if self._tracing.content:
-            self._now.set_attribute("gen_ai.output.messages", _as_messages([message]))
+        self._span.set_attributes({name: value for name, value in found.items() if value is not None})
+        if self._content:
+            self._span.set_attribute("gen_ai.output.messages", _as_json([message]))
 
     def returned(self, result: Any) -> None:
         """A tool returned this."""
-        if self._tracing.content:
-            self._now.set_attribute("gen_ai.tool.call.result", _as_json(result))
+        if self._content:
+            self._span.set_attribute("gen_ai.tool.call.result", _as_json(result))
 
 
 Span: TypeAlias = _Traced | _Untraced
 """A piece of work that is traced, or not."""
+Spanning: TypeAlias = AbstractContextManager[Span]
+"""What it is done inside of."""
 
 
-class _Tracing:
+class _Tracing(NamedTuple):
     """Where spans go, and whether they hold what was said."""
 
-    def __init__(self, tracer: Tracer, *, content: bool) -> None:
-        self.tracer, self.content = tracer, content
+    tracer: Tracer
+    content: bool
 
 
 _tracing: _Tracing | None = None
@@ -144,21 +110,16 @@ _is_set = False
 _setting: Final = threading.Lock()
 
 
-def run_span(run_id: str, team: str) -> Span:
+def run_span(run_id: str, team: str) -> Spanning:
     """Driving a run: until it ends or waits for a person."""
-    return _span(
-        f"invoke_workflow {team}",
-        {"gen_ai.operation.name": "invoke_workflow", "gen_ai.workflow.name": team, **_of_run(run_id)},
-    )
+    about = {"gen_ai.operation.name": "invoke_workflow", "gen_ai.workflow.name": team}
+    return _span(f"invoke_workflow {team}", about, run_id)
 
 
-def agent_span(role: str, run_id: str, *, tier: str = "", tries: int | None = None) -> Span:
+def agent_span(role: str, run_id: str, *, tier: str = "", tries: int | None = None) -> Spanning:
     """One step of an agent; `tries` counts those of this step, from 1."""
-    more = {"signoff.tier": tier, "signoff.tries": tries}
-    return _span(
-        f"invoke_agent {role}",
-        {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": role, **_of_run(run_id), **more},
-    )
+    about = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": role}
+    return _span(f"invoke_agent {role}", {**about, "signoff.tier": tier, "signoff.tries": tries}, run_id)
 
 
 def call_span(
@@ -169,13 +130,10 @@ def call_span(
     payer: Payer | None = None,
     tries: int | None = None,
     messages: list[BaseMessage] | None = None,
-) -> Span:
+) -> Spanning:
     """One try of a call of a model at this endpoint (host and port)."""
-    tracing = _opened()
-    if tracing is None:
-        return _UNTRACED
     address, _, port = endpoint.rpartition(":") if endpoint.rpartition(":")[2].isdecimal() else (endpoint, "", "")
-    attributes = {
+    about = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": _provider(model, address),
         "gen_ai.request.model": model,
@@ -184,26 +142,25 @@ def call_span(
         "gen_ai.agent.name": payer.role if payer is not None else "",
         "signoff.tier": tier,
         "signoff.tries": tries,
-        **_of_run(payer.run_id if payer is not None else ""),
     }
-    if tracing.content and messages:
-        attributes["gen_ai.input.messages"] = _as_messages(messages)
-    return _Traced(tracing, f"chat {model}", attributes, client=True)
+    run_id = payer.run_id if payer is not None else ""
+    return _span(f"chat {model}", about, run_id, {"gen_ai.input.messages": messages or None}, client=True)
 
 
-def tool_span(name: str, *, call_id: str = "", args: Mapping[str, Any] | None = None) -> Span:
+def tool_span(name: str, *, call_id: str = "", args: Mapping[str, Any] | None = None) -> Spanning:
     """One call of a tool that only reads."""
-    return _tool(f"execute_tool {name}", name, call_id, args, {})
+    return _span(f"execute_tool {name}", _of_tool(name, call_id), said={"gen_ai.tool.call.arguments": args})
 
 
-def gate_span(action: str, run_id: str) -> Span:
+def gate_span(action: str, run_id: str) -> Spanning:
     """A proposal at the gate."""
-    return _span(f"gate {action}", {"signoff.action": action, **_of_run(run_id)})
+    return _span(f"gate {action}", {"signoff.action": action}, run_id)
 
 
-def act_span(action: str, run_id: str, *, key: str = "", args: Mapping[str, Any] | None = None) -> Span:
+def act_span(action: str, run_id: str, *, key: str = "", args: Mapping[str, Any] | None = None) -> Spanning:
     """An approved action that is called; `key` is its idempotency key."""
-    return _tool(f"act {action}", action, key, args, {"signoff.action": action, **_of_run(run_id)})
+    about = {**_of_tool(action, key), "signoff.action": action}
+    return _span(f"act {action}", about, run_id, {"gen_ai.tool.call.arguments": args})
 
 
 def set_up(settings: Settings) -> None:
@@ -232,7 +189,7 @@ def _built(settings: Settings) -> _Tracing | None:
         provider = trace.get_tracer_provider() if way == "api" else _provider_of(way)
     except ImportError as error:
         raise MissingExtra(f"Tracing with SIGNOFF_TRACES={way}", "traces") from error
-    return _Tracing(provider.get_tracer("signoff", VERSION), content=settings.traces_content)
+    return _Tracing(provider.get_tracer("signoff", VERSION), settings.traces_content)
 
 
 def _provider_of(way: str) -> Any:
@@ -256,30 +213,55 @@ def _provider_of(way: str) -> Any:
     return provider
 
 
-def _span(name: str, attributes: Mapping[str, Any]) -> Span:
-    tracing = _opened()
-    return _UNTRACED if tracing is None else _Traced(tracing, name, attributes)
-
-
-def _tool(name: str, tool: str, call_id: str, args: Mapping[str, Any] | None, more: Mapping[str, Any]) -> Span:
+def _span(
+    name: str,
+    about: Mapping[str, Any],
+    run_id: str = "",
+    said: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    client: bool = False,
+) -> Spanning:
+    """A span with these attributes; it holds what was `said` only if traces do."""
     tracing = _opened()
     if tracing is None:
         return _UNTRACED
-    attributes = {
-        "gen_ai.operation.name": "execute_tool",
-        "gen_ai.tool.name": tool,
-        "gen_ai.tool.type": "function",
-        "gen_ai.tool.call.id": call_id,
-        **more,
-    }
-    if tracing.content and args is not None:
-        attributes["gen_ai.tool.call.arguments"] = _as_json(args)
-    return _Traced(tracing, name, attributes)
+    # A run is one conversation of the conventions: its thread.
+    attributes = {**about, "signoff.run.id": run_id, "gen_ai.conversation.id": run_id.partition("~")[0]}
+    if tracing.content:
+        attributes |= {key: _as_json(value) for key, value in said.items() if value is not None}
+    return _begun(tracing, name, {key: value for key, value in attributes.items() if value not in (None, "")}, client)
 
 
-def _of_run(run_id: str) -> dict[str, Any]:
-    """A run is one conversation of the conventions: its thread."""
-    return {"signoff.run.id": run_id, "gen_ai.conversation.id": run_id.partition("~")[0]}
+@contextmanager
+def _begun(tracing: _Tracing, name: str, attributes: Mapping[str, Any], client: bool) -> Iterator[_Traced]:
+    """A span that is the parent of what begins inside, unless it is a client's call.
+
+    A call of a model may be a stream, which is read and closed in other contexts than it began in; and nothing of ours
+    begins inside it.
+    """
+    from opentelemetry import context, trace
+
+    kind = trace.SpanKind.CLIENT if client else trace.SpanKind.INTERNAL
+    span = tracing.tracer.start_span(name, kind=kind, attributes=attributes)
+    token = None if client else context.attach(trace.set_span_in_context(span))
+    traced = _Traced(span, tracing.content)
+    try:
+        yield traced
+    except GraphBubbleUp:
+        traced.note(waits=True)  # for a person: that is no failure
+        raise
+    except BaseException as error:
+        traced.failed(type(error).__qualname__)
+        raise
+    finally:
+        if token is not None:
+            context.detach(token)
+        span.end()
+
+
+def _of_tool(name: str, call_id: str) -> dict[str, Any]:
+    about = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": name, "gen_ai.tool.type": "function"}
+    return {**about, "gen_ai.tool.call.id": call_id}
 
 
 def _provider(model: str, address: str) -> str:
@@ -289,19 +271,17 @@ def _provider(model: str, address: str) -> str:
     return next((name for part, name in known.items() if part in address), known.get(model.partition("-")[0], "openai"))
 
 
-def _as_messages(messages: list[Any]) -> str:
-    """Messages as the conventions write them, without secrets."""
-    roles = {"human": "user", "ai": "assistant"}
-    found = []
-    for message in messages:
-        parts: list[dict[str, Any]] = [{"type": "text", "content": message.text}] if message.text else []
-        for call in getattr(message, "tool_calls", ()):
-            parts.append({"type": "tool_call", "id": call["id"], "name": call["name"], "arguments": call["args"]})
-        if message.type == "tool":
-            parts = [{"type": "tool_call_response", "id": message.tool_call_id, "result": message.text}]
-        found.append({"role": roles.get(message.type, message.type), "parts": parts})
-    return _as_json(found)
-
-
 def _as_json(value: Any) -> str:
-    return json.dumps(redact(json.loads(json.dumps(value, default=str))), ensure_ascii=False)
+    """As JSON without secrets; messages as the conventions write them."""
+    return json.dumps(redact(json.loads(json.dumps(value, default=_plain))), ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, BaseMessage):
+        return str(value)
+    parts: list[dict[str, Any]] = [{"type": "text", "content": value.text}] if value.text else []
+    for call in getattr(value, "tool_calls", ()):
+        parts.append({"type": "tool_call", "id": call["id"], "name": call["name"], "arguments": call["args"]})
+    if isinstance(value, ToolMessage):
+        parts = [{"type": "tool_call_response", "id": value.tool_call_id, "result": value.text}]
+    return {"role": {"human": "user", "ai": "assistant"}.get(value.type, value.type), "parts": parts}
