@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -12,18 +13,13 @@ from typing import Any, cast
 from langgraph.errors import GraphBubbleUp
 
 from signoff import concurrency
-from signoff.agents.agent import (
-    Agent,
-    StepFailed as StepFailed,  # what the functions here raise
-    StepHeld as StepHeld,
-    Task,
-)
+from signoff.agents.agent import Agent, StepFailed as StepFailed, StepHeld as StepHeld, Task  # offered: raised here
 from signoff.agents.artifacts import Artifact, Verdict
 from signoff.agents.errors import ModelUnreachable, WorkFailed
 from signoff.agents.loop.loop import Loop
 from signoff.agents.loop.tool_calls import NOT_THE_STEPS
 from signoff.agents.run_context import current_payer
-from signoff.agents.tracing import Span, agent_span
+from signoff.agents.tracing import agent_span
 from signoff.agents.usage import Usage
 from signoff.checkpoints import check_storable, readable_text
 from signoff.checkpoints.errors import BudgetExhausted
@@ -45,44 +41,38 @@ class Work:
 
 def do_work(agent: Agent[Any], task: Task) -> Work:
     """Do the step; StepFailed if it could not be done, StepHeld if a budget ended amid it."""
-    loop = Loop(agent, task)
-    try:
-        with _traced(agent):
-            _prepare(agent, task)
-            given = concurrency.run(loop.arun()) if agent.model is not None else _run_function(agent, task)
-            return _finish(agent, task, given, loop)
-    except Exception as error:
-        raise _explain(error, agent, loop) from error
+    with _step(agent, task) as loop:
+        if agent.prepare is not None:
+            agent.prepare(task)
+        given = concurrency.run(loop.arun()) if agent.model is not None else _run_function(agent, task)
+        return _finish(agent, task, given, loop)
 
 
 async def ado_work(agent: Agent[Any], task: Task) -> Work:
     """Do the step without blocking the event loop; StepFailed or StepHeld as above."""
-    loop = Loop(agent, task)
+    with _step(agent, task) as loop:
+        if agent.prepare is not None:
+            await in_thread(agent.prepare, task)
+        if agent.model is not None:
+            given = await loop.arun()
+        elif inspect.iscoroutinefunction(agent.function):
+            given = await agent.function(task)
+        else:
+            given = await in_thread(_run_function, agent, task)
+        if agent.read is agent.check is agent.propose is None:
+            return _finish(agent, task, given, loop)
+        return await in_thread(_finish, agent, task, given, loop)
+
+
+@contextmanager
+def _step(agent: Agent[Any], task: Task) -> Iterator[Loop]:
+    """A step, as a span of its trace; a body is somebody else's code, so anything may come out of it."""
+    loop, payer = Loop(agent, task), current_payer()
     try:
-        with _traced(agent):
-            if agent.prepare is not None:
-                await in_thread(_prepare, agent, task)
-            if agent.model is not None:
-                given = await loop.arun()
-            elif inspect.iscoroutinefunction(agent.function):
-                given = await agent.function(task)
-            else:
-                given = await in_thread(_run_function, agent, task)
-            if agent.read is agent.check is agent.propose is None:
-                return _finish(agent, task, given, loop)
-            return await in_thread(_finish, agent, task, given, loop)
+        with agent_span(agent.role, payer.run_id if payer is not None else "", tier=agent.tier):
+            yield loop
     except Exception as error:
         raise _explain(error, agent, loop) from error
-
-
-def _traced(agent: Agent[Any]) -> Span:
-    payer = current_payer()
-    return agent_span(agent.role, payer.run_id if payer is not None else "", tier=agent.tier)
-
-
-def _prepare(agent: Agent[Any], task: Task) -> None:
-    if agent.prepare is not None:
-        agent.prepare(task)
 
 
 def _run_function(agent: Agent[Any], task: Task) -> Artifact:
@@ -109,7 +99,7 @@ def _finish(agent: Agent[Any], task: Task, given: Any, loop: Loop) -> Work:
     _check_artifact(agent, artifact)
     for proposal in proposals:
         _check_proposal(agent, proposal)
-    return Work(artifact=artifact, proposals=proposals, usage=loop.usage, flags=loop.flags)
+    return Work(artifact=artifact, proposals=proposals, usage=loop.counter.usage, flags=loop.flags)
 
 
 def _check_artifact(agent: Agent[Any], artifact: Artifact) -> None:
@@ -142,29 +132,27 @@ def _check_proposal(agent: Agent[Any], proposal: Proposal) -> None:
         raise WorkFailed(agent.role, f"proposed {proposal.action} with arguments that do not read back as they were")
 
 
-def _place(error: Exception) -> str:
-    """File and line an unforeseen error came from."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-
-
 def _problem(error: Exception) -> str:
     """What went wrong, without advice for somebody at a terminal: the run goes on by itself, or asks."""
     if isinstance(error, ModelUnreachable):
         return f"model {error.model!r} gave no answer: {error.problem}"
-    return str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}{_place(error)}"
+    if isinstance(error, SignoffError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def _explain(error: Exception, agent: Agent[Any], loop: Loop) -> Exception:
-    """What to raise instead: a body is somebody else's code, so anything may come out of it."""
+    """What to raise instead."""
     if isinstance(error, StepHeld):  # of a step within this one
         error = error.error
     if isinstance(error, BudgetExhausted):
-        return StepHeld(error, loop.transcript, loop.usage)
+        return StepHeld(error, loop.conversation.said, loop.counter.usage)
     if isinstance(error, NOT_THE_STEPS) or (
         isinstance(error, GraphBubbleUp | TeamError) and not isinstance(error, WorkFailed)
     ):
         return error
     if not isinstance(error, WorkFailed):
         error = WorkFailed(agent.role, readable_text(_problem(error)))
-    return StepFailed(error, loop.usage, loop.flags)
+    return StepFailed(error, loop.counter.usage, loop.flags)

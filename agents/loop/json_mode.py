@@ -74,12 +74,8 @@ def parse_object(text: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def in_words(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """A conversation without tool calls in it: calls become JSON text, results become messages of the user."""
-    return [_in_words(message) for message in messages]
-
-
-def _in_words(message: BaseMessage) -> BaseMessage:
+def in_words(message: BaseMessage) -> BaseMessage:
+    """The message without tool calls: calls become JSON text, results become messages of the user."""
     if isinstance(message, ToolMessage):
         return HumanMessage(f"{message.name or 'Tool'}: {message.text}")
     if isinstance(message, AIMessage) and message.tool_calls:
@@ -157,8 +153,7 @@ def lacks_tools(model: BaseChatModel) -> bool:
 
 def note_no_tools(model: BaseChatModel) -> None:
     """This model does not call tools; nor does the same one behind the same endpoint."""
-    name = _name(model)
-    if name:
+    if name := _name(model):
         _served.add(name)
     else:
         _local[id(model)] = weakref.ref(model)

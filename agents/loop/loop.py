@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NoReturn
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel
 
 from signoff.agents.agent import Agent, Task
 from signoff.agents.errors import ContextTooLong, ModelDeclined, ModelRefused, StepStuck, WorkFailed
 from signoff.agents.loop.json_mode import in_words, lacks_tools, note_no_tools
 from signoff.agents.loop.parsing import Answer, Reader, as_sent, fill_in
-from signoff.agents.loop.tool_calls import Result, do_call, propose
+from signoff.agents.loop.tool_calls import do_call, propose
 from signoff.agents.loop.toolset import Toolset, toolset_of
-from signoff.agents.loop.transcript import Call, Conversation, as_text, open_step
+from signoff.agents.loop.transcript import Call, Conversation, Result, as_text, open_step
 from signoff.agents.models.failures import classify
 from signoff.agents.models.guarded import GuardedModel
 from signoff.agents.safety.injection import flags_of, mark
-from signoff.agents.usage import Usage, UsageCounter
+from signoff.agents.usage import UsageCounter
 from signoff.tools import Proposal
 
 _MOST_SHORTENED = 3
@@ -92,7 +92,7 @@ class _StepModel:
         self.task.say(f"asks {model.model_name}")
         if native:
             return await model.ainvoke(
-                [SystemMessage(toolset.system), opening, *as_sent(self.conversation.said)],
+                [SystemMessage(toolset.system), opening, *map(as_sent, self.conversation.said)],
                 tools=toolset.specs,
                 tool_choice=toolset.gives if form_only else "any",
                 max_tokens=limits.output_tokens,
@@ -100,7 +100,7 @@ class _StepModel:
         # A small model that goes in circles cannot be reasoned with: its next answer is the form.
         form_only = form_only or "circles" in self.conversation.last_notes
         return await model.ainvoke(
-            [SystemMessage(toolset.system_for_json), opening, *in_words(self.conversation.said)],
+            [SystemMessage(toolset.system_for_json), opening, *map(in_words, self.conversation.said)],
             response_format=toolset.form_only if form_only else toolset.any_action,
             max_tokens=limits.output_tokens,
         )
@@ -160,15 +160,6 @@ class Loop:
         self._model = _StepModel(agent, task, self.conversation, self.counter)
 
     @property
-    def usage(self) -> Usage:
-        return self.counter.usage
-
-    @property
-    def transcript(self) -> tuple[BaseMessage, ...]:
-        """What was said since the opening; `Task.transcript` takes it."""
-        return tuple(self.conversation.said)
-
-    @property
     def proposals(self) -> tuple[Proposal, ...]:
         return tuple(Proposal.model_validate(proposal) for proposal in self.conversation.proposed)
 
@@ -201,7 +192,7 @@ class Loop:
         elif not answer.calls:
             self._say_no_call(answer)
         else:
-            self.conversation.answer(answer.message)
+            self.conversation.add(answer.message)
         return answer.calls
 
     @property
@@ -223,7 +214,7 @@ class Loop:
             results = [(call, propose(call, toolset, self.task.say)) for call in others if call.name in toolset.actions]
             if all(result.proposal is not None for _, result in results):
                 for call, result in results:
-                    self._keep(call, result)
+                    self.conversation.add_result(call, result)
                 return given
             given = "what was proposed with it does not fit, see there"
         await self._do(others)
@@ -242,11 +233,11 @@ class Loop:
 
     def _repair(self, forms: Sequence[Call], problem: str) -> None:
         """The form does not fit: that is said once, then once more to a stronger model."""
-        if self.conversation.count("misfit") and not self._model.grow("misfit"):
+        if self.conversation.noted["misfit"] and not self._model.grow("misfit"):
             self._fail(f"the model gave no valid {self._gives}: {problem}")
         for call in forms:
             told = Result(f"{self._gives} does not fit: {problem}. Give it again with that put right.")
-            self._keep(call, told, note="misfit")
+            self.conversation.add_result(call, told, "misfit")
 
     async def _do(self, calls: Sequence[Call]) -> None:
         """Do these calls at once and keep their results in order; then see whether the step goes in circles."""
@@ -260,21 +251,18 @@ class Loop:
             if isinstance(result, BaseException):
                 ending = ending or result
             else:
-                self._keep(call, result)
+                self.conversation.add_result(call, result)
                 turn.append((call.name, call.args, as_text(result.content)))
         if ending is not None:
             raise ending
         if reason := self.conversation.repetition.notice(turn):
             self._nudge(reason)
 
-    def _keep(self, call: Call, result: Result, *, note: str = "") -> None:
-        self.conversation.result(call, result.content, note=note, flags=result.flags, proposal=result.proposal)
-
     # What is said to a model that does not get on
 
     def _nudge(self, reason: str) -> None:
         """The step goes in circles: that is said, then a stronger model goes on, then a person is asked."""
-        if self.conversation.count("circles") and not self._model.grow("circles"):
+        if self.conversation.noted["circles"] and not self._model.grow("circles"):
             raise StepStuck(self.agent.role, reason)
         self.conversation.tell(
             f"You go in circles: {reason}. Do something else, or give {self._gives} from what you have.", "circles"
@@ -282,7 +270,7 @@ class Loop:
 
     def _say_too_long(self, answer: Answer) -> None:
         most = self.agent.limits.output_tokens
-        if self.conversation.count("cut"):
+        if self.conversation.noted["cut"]:
             self._fail(
                 f"the model's answer was cut twice at its limit of {most} tokens. Raise Limits.output_tokens, "
                 "or ask for less"
@@ -292,7 +280,7 @@ class Loop:
         )
 
     def _say_empty(self) -> None:
-        if self.conversation.count("empty"):
+        if self.conversation.noted["empty"]:
             self._fail("the model answered twice with nothing at all")
         self._answer_and_tell(Answer(AIMessage("")), f"Your answer was empty. {self._wanted}", "empty")
 
@@ -300,7 +288,7 @@ class Loop:
         """An answer in words: that is said once; a model that then still calls nothing is asked for JSON."""
         native, model = self._model.is_native, self._model.current
         note = "words" if native else "words for JSON"
-        if self.conversation.count(note):
+        if self.conversation.noted[note]:
             if native and model.json_actions is None:
                 self._model.give_up_tools(model)
             elif not self._model.grow(note):
@@ -315,7 +303,7 @@ class Loop:
 
     def _answer_and_tell(self, answer: Answer, text: str, note: str) -> None:
         said = answer.message if as_text(answer.message.content) else AIMessage("(nothing)")
-        self.conversation.answer(said)
+        self.conversation.add(said)
         self.conversation.tell(text, note)
 
     def _fail(self, problem: str) -> NoReturn:

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolCall
 from pydantic import BaseModel, ValidationError
 
 from signoff.agents.loop.json_mode import parse_action, parse_object
-from signoff.agents.loop.transcript import IN_TEXT, NOTED, Call, as_text
+from signoff.agents.loop.transcript import IN_TEXT, Call, as_text, noted_in
 
 _CUT = ("length", "max_tokens", "MAX_TOKENS")
 """What providers call it when an answer reached the tokens it may have."""
@@ -58,15 +58,14 @@ class Reader:
         if uses and (message.tool_calls or not is_cut):
             kept = _with_ids(message, number)
             return Answer(kept, _calls_of(kept))
-        calls = self._in_text(text)
-        if calls:
+        if calls := self._in_text(text):
             return Answer(AIMessage(text), calls)
         return Answer(_without_calls(text), is_cut=is_cut)
 
     def pending(self, said: Sequence[BaseMessage]) -> tuple[Call, ...]:
         """The calls of the last answer that nothing came of yet: there a step that was held goes on."""
         last = max((place for place, message in enumerate(said) if isinstance(message, AIMessage)), default=-1)
-        since = [message.additional_kwargs.get(NOTED, {}).get("call") for message in said[last + 1 :]]
+        since = [noted_in(message).get("call") for message in said[last + 1 :]]
         if last < 0 or None in since:
             return ()
         message = said[last]
@@ -84,20 +83,12 @@ class Reader:
         return (Call(IN_TEXT, self.form.__name__, values),)
 
 
-def as_sent(said: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """What was said, as an endpoint takes it back: many refuse arguments that are no JSON, so those are left out."""
-    return [
-        AIMessage(
-            message.content,
-            tool_calls=[
-                *message.tool_calls,
-                *(ToolCall(name=use["name"] or "", args={}, id=use["id"]) for use in message.invalid_tool_calls),
-            ],
-        )
-        if isinstance(message, AIMessage) and message.invalid_tool_calls
-        else message
-        for message in said
-    ]
+def as_sent(message: BaseMessage) -> BaseMessage:
+    """The message as an endpoint takes it back: many refuse arguments that are no JSON, so those are left out."""
+    if not isinstance(message, AIMessage) or not message.invalid_tool_calls:
+        return message
+    broken = [ToolCall(name=use["name"] or "", args={}, id=use["id"]) for use in message.invalid_tool_calls]
+    return AIMessage(message.content, tool_calls=[*message.tool_calls, *broken])
 
 
 def _calls_of(message: AIMessage) -> tuple[Call, ...]:

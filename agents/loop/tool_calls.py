@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from signoff.agents.agent import StepHeld
 from signoff.agents.errors import ModelRefused, TapeError, UnknownPrice
 from signoff.agents.loop.parsing import tell_problems
 from signoff.agents.loop.toolset import Toolset
-from signoff.agents.loop.transcript import Call
+from signoff.agents.loop.transcript import Call, Result
 from signoff.agents.replay.exchange import Request
 from signoff.agents.run_context import Say, current_payer
 from signoff.agents.safety.injection import flags_of, mark
@@ -36,18 +35,6 @@ _MOST_CALLS = 32
 NOT_THE_STEPS = (ModelRefused, UnknownPrice, SettingsError, SourcesError, StoreError, TapeError)
 """Errors that no other plan can mend: they end the process's attempt, and the run stays resumable."""
 _ENDS_THE_STEP = (GraphBubbleUp, BudgetExhausted, StepHeld, *NOT_THE_STEPS)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of a call."""
-
-    content: Any
-    """Text, or a list of content blocks."""
-    flags: tuple[str, ...] = ()
-    """Orders that were found in it: nobody may follow them."""
-    proposal: dict[str, Any] | None = None
-    """What the call proposes."""
 
 
 async def do_call(call: Call, place: int, toolset: Toolset, counter: UsageCounter) -> Result:
@@ -80,7 +67,7 @@ def propose(call: Call, toolset: Toolset, say: Say) -> Result:
 
 async def _use(tool: Tool, call: Call, config: RunnableConfig) -> Result:
     """Call it; whatever it raises is told to the model, but for what ends the step."""
-    payer = current_payer()
+    payer, source = current_payer(), str((tool.metadata or {}).get("source") or tool.name)
     try:
         with tool_span(call.name, call_id=call.id, args=call.args) as span:
             if payer is not None and payer.cassette is not None:
@@ -89,19 +76,14 @@ async def _use(tool: Tool, call: Call, config: RunnableConfig) -> Result:
             else:
                 content = await _called(tool, call, config)
             span.returned(content)
-        return _shown(content, _source_of(tool), tool.limits.characters)
+        return _shown(content, source, tool.limits.characters)
     except _ENDS_THE_STEP:
         raise
     except ValidationError as error:
         return Result(f"{tool.name} was called wrongly: {tell_problems(error)}. Call it again with these put right.")
     except Exception as error:  # a tool is somebody else's code: what it raises is its result
         told = f"{tool.name} failed: {type(error).__name__}: {str(error)[:_LONGEST_ERROR]}"
-        return _shown(told, _source_of(tool), tool.limits.characters)
-
-
-def _source_of(tool: Tool) -> str:
-    """Where what it returns comes from."""
-    return str((tool.metadata or {}).get("source") or tool.name)
+        return _shown(told, source, tool.limits.characters)
 
 
 async def _called(tool: Tool, call: Call, config: RunnableConfig) -> Any:
@@ -122,27 +104,19 @@ async def _called(tool: Tool, call: Call, config: RunnableConfig) -> Any:
 
 def _shown(content: Any, source: str, longest: int) -> Result:
     """The content bounded, marked as what it is, and searched for orders."""
-    if isinstance(content, str):
-        text = _bound(content, longest)
-        return Result(mark(text, source), flags_of(text, source))
-    if not isinstance(content, list):
-        return _shown(str(content), source, longest)
-    shown = [
-        _shown(block if isinstance(block, str) else block["text"], source, longest) if _is_text(block) else block
-        for block in content
-    ]
-    return Result(
-        [{"type": "text", "text": part.content} if isinstance(part, Result) else part for part in shown],
-        tuple(flag for part in shown if isinstance(part, Result) for flag in part.flags),
-    )
-
-
-def _is_text(block: Any) -> bool:
-    return isinstance(block, str) or (isinstance(block, dict) and isinstance(block.get("text"), str))
-
-
-def _bound(text: str, longest: int) -> str:
-    """The text, cut with a note if it is too long to be shown."""
-    if len(text) <= longest:
-        return text
-    return f"{text[:longest]}\n[cut: these are the first {longest:,} of {len(text):,} characters]"
+    if isinstance(content, list):
+        blocks: list[Any] = []
+        flags: list[str] = []
+        for block in content:
+            text = block.get("text") if isinstance(block, dict) else block
+            if isinstance(text, str):
+                shown = _shown(text, source, longest)
+                blocks.append({"type": "text", "text": shown.content})
+                flags += shown.flags
+            else:
+                blocks.append(block)
+        return Result(blocks, tuple(flags))
+    text = str(content)
+    if len(text) > longest:
+        text = f"{text[:longest]}\n[cut: these are the first {longest:,} of {len(text):,} characters]"
+    return Result(mark(text, source), flags_of(text, source))

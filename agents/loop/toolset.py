@@ -59,25 +59,16 @@ class Toolset:
         return answer_format(self.specs, form_only=True)
 
 
-_made: dict[int, tuple[weakref.ref[Agent[Any]], Toolset]] = {}
+_made: dict[int, Toolset] = {}
 
 
 def toolset_of(agent: Agent[Any]) -> Toolset:
-    """What a model is offered in a step of this agent."""
+    """What a model is offered in a step of this agent; kept as long as the agent is."""
     key = id(agent)
-    kept = _made.get(key)
-    if kept is not None and kept[0]() is agent:
-        return kept[1]
-    toolset = _compose(agent)
-    _made[key] = weakref.ref(agent, lambda gone: _forget(key, gone)), toolset
-    return toolset
-
-
-def _forget(key: int, gone: weakref.ref[Agent[Any]]) -> None:
-    """Another agent may have got the number of one that is gone."""
-    kept = _made.get(key)
-    if kept is not None and kept[0] is gone:
-        del _made[key]
+    if key not in _made:
+        _made[key] = _compose(agent)
+        weakref.finalize(agent, _made.pop, key, None)
+    return _made[key]
 
 
 def _compose(agent: Agent[Any]) -> Toolset:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,8 @@ from signoff.checkpoints import canonical_json
 
 IN_TEXT = "json"
 """Id of a call that stands in the text of an answer, which has one at most."""
-NOTED = "signoff"
-"""Key of `additional_kwargs` under which a message carries what the loop noted of it; no provider is sent it."""
+_NOTED = "signoff"
+"""Key of `additional_kwargs` under which a message carries what the loop noted of it."""
 _GROWN = "stronger: "
 _STUB = 400
 """A result as short as this is left as it is."""
@@ -43,6 +43,18 @@ class Call:
     args: Mapping[str, Any]
     problem: str = ""
     """Why it is no call: the arguments were no JSON object."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a call."""
+
+    content: Any
+    """Text, or a list of content blocks."""
+    flags: tuple[str, ...] = ()
+    """Orders that were found in it: nobody may follow them."""
+    proposal: dict[str, Any] | None = None
+    """What the call proposes."""
 
 
 class Repetition:
@@ -94,34 +106,32 @@ class Conversation:
         """Orders found in what tools returned, in order."""
         self.proposed: list[dict[str, Any]] = []
         self.repetition = Repetition()
-        self._noted: Counter[str] = Counter()
+        self.noted: Counter[str] = Counter()
+        """How often each thing was noted with a message."""
         for message in said:
-            self._keep(message)
-
-    def count(self, note: str) -> int:
-        return self._noted[note]
+            self.add(message)
 
     @property
     def grown(self) -> int:
         """By how many tiers the model has become stronger within the step."""
-        return sum(note.startswith(_GROWN) for note in self._noted)
+        return sum(note.startswith(_GROWN) for note in self.noted)
 
     def has_grown(self, why: str) -> bool:
-        return bool(self._noted[_GROWN + why])
+        return bool(self.noted[_GROWN + why])
 
     def grow(self, why: str) -> None:
         """Note with the last message, if there is one, that a stronger model goes on."""
         note = _GROWN + why
         if self.said:
             last = self.said[-1]
-            earlier = last.additional_kwargs.get(NOTED, {})
+            earlier = noted_in(last)
             noted = {**earlier, "notes": [*earlier.get("notes", []), note]}
-            self.said[-1] = last.model_copy(update={"additional_kwargs": {**last.additional_kwargs, NOTED: noted}})
-        self._noted[note] += 1
+            self.said[-1] = last.model_copy(update={"additional_kwargs": {**last.additional_kwargs, _NOTED: noted}})
+        self.noted[note] += 1
 
     @property
     def last_notes(self) -> tuple[str, ...]:
-        return tuple(self.said[-1].additional_kwargs.get(NOTED, {}).get("notes", ())) if self.said else ()
+        return tuple(noted_in(self.said[-1]).get("notes", ())) if self.said else ()
 
     def shorten(self, texts: Mapping[str, str], step: int) -> dict[str, str]:
         """Make it shorter, and return the artifacts' texts, shorter; each `step`, from 1 on, takes more than the last.
@@ -131,47 +141,32 @@ class Conversation:
         """
         left, kept = _without_old_results(self.said), dict(texts)
         if step > 1 or left == self.said:
-            left, kept = [_halved(message) for message in left], _halve_longest(texts)
+            left, kept = [_shorter(message, _LEAST, _half) for message in left], _halve_longest(texts)
         self.said[:] = left
         self.repetition = Repetition()
         return kept
 
-    def answer(self, message: AIMessage) -> None:
-        self._keep(message)
+    def add(self, message: BaseMessage) -> None:
+        self.said.append(message)
+        self.answers += isinstance(message, AIMessage)
+        noted = noted_in(message)
+        self.noted.update(noted.get("notes", ()))
+        self.flags.update(dict.fromkeys(noted.get("flags", ())))
+        proposal = noted.get("proposal")
+        if proposal is not None and proposal not in self.proposed:
+            self.proposed.append(proposal)
 
     def tell(self, text: str, note: str = "") -> None:
         """The loop tells the model something, and notes why."""
-        self._keep(HumanMessage(text, additional_kwargs=_noting(note=note)))
+        self.add(HumanMessage(text, additional_kwargs=_noting(note)))
 
-    def result(
-        self,
-        call: Call,
-        content: Any,
-        *,
-        note: str = "",
-        flags: tuple[str, ...] = (),
-        proposal: dict[str, Any] | None = None,
-    ) -> None:
-        """What came of a call."""
-        extra = _noting(note=note, flags=flags, proposal=proposal, call=call.id)
-        if call.id != IN_TEXT:
-            message: BaseMessage = ToolMessage(
-                content, tool_call_id=call.id, name=call.name or "unknown", additional_kwargs=extra
-            )
+    def add_result(self, call: Call, result: Result, note: str = "") -> None:
+        extra = _noting(note, flags=list(result.flags), proposal=result.proposal, call=call.id)
+        if call.id == IN_TEXT:
+            self.add(HumanMessage(f"{call.name}: {as_text(result.content)}", additional_kwargs=extra))
         else:
-            message = HumanMessage(f"{call.name}: {as_text(content)}", additional_kwargs=extra)
-        self._keep(message)
-
-    def _keep(self, message: BaseMessage) -> None:
-        self.said.append(message)
-        self.answers += isinstance(message, AIMessage)
-        noted = message.additional_kwargs.get(NOTED)
-        if noted:
-            self._noted.update(noted.get("notes", ()))
-            self.flags.update(dict.fromkeys(noted.get("flags", ())))
-            proposal = noted.get("proposal")
-            if proposal is not None and proposal not in self.proposed:
-                self.proposed.append(proposal)
+            name = call.name or "unknown"
+            self.add(ToolMessage(result.content, tool_call_id=call.id, name=name, additional_kwargs=extra))
 
 
 def open_step(task: Task, texts: Mapping[str, str]) -> str:
@@ -197,19 +192,22 @@ def as_text(content: Any) -> str:
     )
 
 
-def _noting(
-    *, note: str = "", flags: tuple[str, ...] = (), proposal: dict[str, Any] | None = None, call: str = ""
-) -> dict[str, Any]:
-    """The `additional_kwargs` of a message that carries this."""
-    every = {"notes": [note] if note else [], "flags": list(flags), "proposal": proposal, "call": call}
-    noted = {name: value for name, value in every.items() if value}
-    return {NOTED: noted} if noted else {}
+def noted_in(message: BaseMessage) -> Mapping[str, Any]:
+    """What the loop noted of a message; no provider is sent it."""
+    noted: Mapping[str, Any] = message.additional_kwargs.get(_NOTED, {})
+    return noted
+
+
+def _noting(note: str, **more: Any) -> dict[str, Any]:
+    """The `additional_kwargs` of a message that carries this; what is empty is left out."""
+    noted = {name: value for name, value in {"notes": [note] if note else [], **more}.items() if value}
+    return {_NOTED: noted} if noted else {}
 
 
 def _without_old_results(said: Sequence[BaseMessage]) -> list[BaseMessage]:
     """Results before the model's last answer become a line."""
     last = max((place for place, message in enumerate(said) if isinstance(message, AIMessage)), default=0)
-    return [_stub(message) if place < last else message for place, message in enumerate(said)]
+    return [_shorter(message, _STUB, _stub) if place < last else message for place, message in enumerate(said)]
 
 
 def _halve_longest(texts: Mapping[str, str]) -> dict[str, str]:
@@ -224,34 +222,27 @@ def _halve_longest(texts: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def _is_result(message: BaseMessage) -> bool:
-    return bool(message.additional_kwargs.get(NOTED, {}).get("call"))
-
-
-def _stub(message: BaseMessage) -> BaseMessage:
+def _shorter(message: BaseMessage, least: int, shorten: Callable[[str], str]) -> BaseMessage:
+    """The message, shorter if it is a result of more characters than this."""
     text = as_text(message.content)
-    if not _is_result(message) or len(text) <= _STUB:
+    if not noted_in(message).get("call") or len(text) <= least:
         return message
-    stub = f"[{len(text):,} characters were here and are left out to make room. Call it again if you need them.]"
-    return message.model_copy(update={"content": stub})
+    return message.model_copy(update={"content": shorten(text)})
 
 
-def _halved(message: BaseMessage) -> BaseMessage:
-    text = as_text(message.content)
-    if not _is_result(message) or len(text) <= _LEAST:
-        return message
-    return message.model_copy(update={"content": _cut_within(text, len(text) // 2)})
+def _stub(text: str) -> str:
+    return f"[{len(text):,} characters were here and are left out to make room. Call it again if you need them.]"
 
 
 def _cut(text: str, length: int) -> str:
     return f"{text[:length]}\n[cut here to make room: {len(text) - length:,} characters are left out]"
 
 
-def _cut_within(text: str, length: int) -> str:
-    """Cut, but for the marks around text from outside (safety/injection.py): a line before it, and its last line."""
+def _half(text: str) -> str:
+    """Half of it and the marks around text from outside (safety/injection.py): a line before it, and its last line."""
     opened = text.find("<untrusted ")
     body = text.find("\n", opened) + 1
     end = text.rfind("\n</untrusted ")
     if opened < 0 or not 0 < body <= end or "\n" in text[end + 1 :]:
-        return _cut(text, length)
-    return f"{text[:body]}{_cut(text[body:end], length)}{text[end:]}"
+        return _cut(text, len(text) // 2)
+    return f"{text[:body]}{_cut(text[body:end], len(text) // 2)}{text[end:]}"
