@@ -7,22 +7,22 @@ from signoff.exports import TYPE_CHECKING, offer
 from signoff.version import VERSION
 
 if TYPE_CHECKING:
-    from signoff.agents import Agent as Agent, Limits as Limits, Task as Task, Analysis as Analysis
-    from signoff.agents import Artifact as Artifact, Draft as Draft, Evidence as Evidence, Quote as Quote
-    from signoff.agents import Review as Review, Verdict as Verdict
+    from signoff.agents import Agent as Agent, Analysis as Analysis, Artifact as Artifact, Draft as Draft
+    from signoff.agents import Evidence as Evidence, Limits as Limits, Quote as Quote, Review as Review, Task as Task
+    from signoff.agents import Verdict as Verdict
     from signoff.agents.models import load_models as load_models
-    from signoff.checkpoints.ledger.budgets import Budget as Budget
-    from signoff.checkpoints.ledger import Ledger as Ledger
-    from signoff.checkpoints.ledger.notifications import CommandHook as CommandHook, Webhook as Webhook
     from signoff.checkpoints import open_saver as open_saver
+    from signoff.checkpoints.ledger import Ledger as Ledger
+    from signoff.checkpoints.ledger.budgets import Budget as Budget
+    from signoff.checkpoints.ledger.notifications import CommandHook as CommandHook, Webhook as Webhook
     from signoff.checkpoints.saver import SqliteCheckpointer as SqliteCheckpointer
     from signoff.error_base import SignoffError as SignoffError
     from signoff.fleet import Run as Run
-    from signoff.graphs.nodes import Supervisor as Supervisor
-    from signoff.graphs.policy import Above as Above, Below as Below, Between as Between, Exactly as Exactly
-    from signoff.graphs.policy import Matches as Matches, Not as Not, OneOf as OneOf, Policy as Policy, Rate as Rate
-    from signoff.graphs.policy import Ask as Ask, When as When
     from signoff.graphs import Team as Team
+    from signoff.graphs.nodes import Supervisor as Supervisor
+    from signoff.graphs.policy import Above as Above, Ask as Ask, Below as Below, Between as Between, Exactly as Exactly
+    from signoff.graphs.policy import Matches as Matches, Not as Not, OneOf as OneOf, Policy as Policy, Rate as Rate
+    from signoff.graphs.policy import When as When
     from signoff.graphs.teams import report_team as report_team
     from signoff.settings import Settings as Settings
     from signoff.tools import Action as Action, Proposal as Proposal

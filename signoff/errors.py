@@ -90,41 +90,10 @@ SignoffError
     └── BudgetExhausted      a call of a model does not fit a budget
 """
 
-from signoff.agents.errors import ContextTooLong as ContextTooLong, ModelDeclined as ModelDeclined
-from signoff.agents.errors import ModelError as ModelError, ModelNotFetched as ModelNotFetched
-from signoff.agents.errors import ModelNotServed as ModelNotServed, ModelRefused as ModelRefused
-from signoff.agents.errors import ModelUnreachable as ModelUnreachable, StepStuck as StepStuck, TapeError as TapeError
-from signoff.agents.errors import TapeMiss as TapeMiss, TapeUnreadable as TapeUnreadable, UnknownModel as UnknownModel
-from signoff.agents.errors import UnknownPrice as UnknownPrice, WorkFailed as WorkFailed
-from signoff.checkpoints.errors import AlreadyDecided as AlreadyDecided, BadName as BadName
-from signoff.checkpoints.errors import BudgetExhausted as BudgetExhausted, ChangedSince as ChangedSince
-from signoff.checkpoints.errors import DatabaseUnusable as DatabaseUnusable, DatabaseVersion as DatabaseVersion
-from signoff.checkpoints.errors import DryRun as DryRun, ForeignDatabase as ForeignDatabase, HookFailed as HookFailed
-from signoff.checkpoints.errors import ImportFailed as ImportFailed, KeyMissing as KeyMissing, LeaseLost as LeaseLost
-from signoff.checkpoints.errors import NotAllowed as NotAllowed, NotEncrypted as NotEncrypted
-from signoff.checkpoints.errors import NoticeError as NoticeError, OutcomeUnwritten as OutcomeUnwritten
-from signoff.checkpoints.errors import RunBusy as RunBusy, StoreError as StoreError
-from signoff.checkpoints.errors import Tampered as Tampered, ThreadHeld as ThreadHeld, ThreadNotEmpty as ThreadNotEmpty
-from signoff.checkpoints.errors import UnknownApproval as UnknownApproval, UnknownNotice as UnknownNotice
-from signoff.checkpoints.errors import UnknownRun as UnknownRun, UnlistedType as UnlistedType, Unstorable as Unstorable
-from signoff.checkpoints.errors import WrongKey as WrongKey
-from signoff.desk.errors import NoDatabase as NoDatabase, UnknownThread as UnknownThread
-from signoff.error_base import MissingExtra as MissingExtra, NotScripted as NotScripted, ReplyMisfit as ReplyMisfit
-from signoff.error_base import RunError as RunError, ScriptError as ScriptError, SettingsError as SettingsError
-from signoff.error_base import SignoffError as SignoffError, TeamError as TeamError
-from signoff.fleet.errors import CannotExport as CannotExport, NothingAsked as NothingAsked
-from signoff.fleet.errors import RunElsewhere as RunElsewhere, SeveralAsked as SeveralAsked
-from signoff.graphs.errors import BadAnswer as BadAnswer, Undecidable as Undecidable, UnknownTeam as UnknownTeam
-from signoff.tools.errors import ActionFailed as ActionFailed, AddressRefused as AddressRefused
-from signoff.tools.errors import BlobMissing as BlobMissing, BrokerLost as BrokerLost, ChartRefused as ChartRefused
-from signoff.tools.errors import FileRefused as FileRefused, ForgeFailed as ForgeFailed, GitFailed as GitFailed
-from signoff.tools.errors import HalfApplied as HalfApplied, McpLost as McpLost, McpNotAccepted as McpNotAccepted
-from signoff.tools.errors import McpNotCalled as McpNotCalled, McpUnusable as McpUnusable, MemoryFull as MemoryFull
-from signoff.tools.errors import PageRefused as PageRefused, PatchMisfit as PatchMisfit
-from signoff.tools.errors import ProjectUnusable as ProjectUnusable, PullNotOpened as PullNotOpened
-from signoff.tools.errors import QueryRefused as QueryRefused, SandboxMissing as SandboxMissing
-from signoff.tools.errors import SearchFailed as SearchFailed, SnapshotChanged as SnapshotChanged
-from signoff.tools.errors import SourcesEmpty as SourcesEmpty, SourcesError as SourcesError
-from signoff.tools.errors import SourcesMissing as SourcesMissing, ToolError as ToolError
-from signoff.tools.errors import UnknownMemory as UnknownMemory, UnknownSource as UnknownSource
-from signoff.tools.errors import UnknownTable as UnknownTable, Unreadable as Unreadable
+from signoff.agents.errors import *
+from signoff.checkpoints.errors import *
+from signoff.desk.errors import *
+from signoff.error_base import *
+from signoff.fleet.errors import *
+from signoff.graphs.errors import *
+from signoff.tools.errors import *
