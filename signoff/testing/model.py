@@ -7,18 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, ClassVar, Literal
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.exceptions import (
-    ModelAPIError,
-    ModelAuthenticationError,
-    ModelConnectionError,
-    ModelError,
-    ModelInvalidRequestError,
-    ModelNotFoundError,
-    ModelPermissionDeniedError,
-    ModelRateLimitError,
-    ModelTimeoutError,
-)
+from langchain_core import exceptions
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, InvalidToolCall, ToolCall
 from langchain_core.messages.ai import UsageMetadata
@@ -31,7 +20,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from pydantic import BaseModel, PrivateAttr
 from typing_extensions import override
 
-from signoff.testing.script import Call, Drop, Failure, Fault, Hang, Pick, Played, Player, Reply, Script, ToolUse
+from signoff.testing.script import Call, Drop, Failure, Garble, Hang, Pick, Played, Player, Reply, Script, ToolUse
 from signoff.testing.wire import Answer, fit, pieces
 
 
@@ -67,14 +56,10 @@ class ScriptedModel(BaseChatModel):
 
     @override
     def bind_tools(
-        self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
-        *,
-        tool_choice: str | None = None,
-        **kwargs: Any,
+        self, tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool], **kwargs: Any
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Bind tools, which are recorded with each call."""
-        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], tool_choice=tool_choice, **kwargs)
+        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
 
     @override
     def with_structured_output(
@@ -98,52 +83,25 @@ class ScriptedModel(BaseChatModel):
         return RunnableMap(raw=answered) | parsed.with_fallbacks([unparsed], exception_key="parsing_error")
 
     @override
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
+    def _generate(self, messages: list[BaseMessage], *_: Any, **kwargs: Any) -> ChatResult:
         call, played = self._play(messages, kwargs)
-        if not isinstance(played, Reply):
-            raise played if isinstance(played, BaseException) else error(played)
-        return ChatResult(generations=[ChatGeneration(message=message(fit(played, call), self.model_name))])
+        return ChatResult(generations=[ChatGeneration(message=message(fit(reply_of(played), call), self.model_name))])
 
     @override
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
+    def _stream(self, messages: list[BaseMessage], *_: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         call, played = self._play(messages, kwargs)
         if isinstance(played, Drop) and played.reply is not None:
             begun = list(chunks(fit(played.reply, call), self.model_name))
             yield from (ChatGenerationChunk(message=chunk) for chunk in begun[: len(begun) // 2])
-        if not isinstance(played, Reply):
-            raise played if isinstance(played, BaseException) else error(played)
-        yield from (ChatGenerationChunk(message=chunk) for chunk in chunks(fit(played, call), self.model_name))
+        answer = fit(reply_of(played), call)
+        yield from (ChatGenerationChunk(message=chunk) for chunk in chunks(answer, self.model_name))
 
     @override
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
+    async def _agenerate(self, messages: list[BaseMessage], *_: Any, **kwargs: Any) -> ChatResult:
         return self._generate(messages, **kwargs)
 
     @override
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
+    async def _astream(self, messages: list[BaseMessage], *_: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
         for chunk in self._stream(messages, **kwargs):
             yield chunk
 
@@ -166,11 +124,11 @@ def _asking_for(schema: dict[str, Any] | type) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": described["title"], "schema": described}}
 
 
-_BY_STATUS: dict[int, type[ModelError]] = {
-    401: ModelAuthenticationError,
-    403: ModelPermissionDeniedError,
-    404: ModelNotFoundError,
-    429: ModelRateLimitError,
+_BY_STATUS: dict[int, type[exceptions.ModelError]] = {
+    401: exceptions.ModelAuthenticationError,
+    403: exceptions.ModelPermissionDeniedError,
+    404: exceptions.ModelNotFoundError,
+    429: exceptions.ModelRateLimitError,
 }
 
 
@@ -181,9 +139,7 @@ def message(answer: Answer, model: str) -> AIMessage:
         content=answer.text,
         tool_calls=[use for use in uses if use["type"] == "tool_call"],
         invalid_tool_calls=[use for use in uses if use["type"] == "invalid_tool_call"],
-        additional_kwargs=_refusal(answer),
-        usage_metadata=_usage(answer),
-        response_metadata=_metadata(answer, model),
+        **_about(answer, model),
     )
 
 
@@ -196,30 +152,25 @@ def chunks(answer: Answer, model: str) -> Iterator[AIMessageChunk]:
         yield AIMessageChunk(content="", tool_call_chunks=[opening])
         for piece in pieces(use.arguments):
             yield AIMessageChunk(content="", tool_call_chunks=[tool_call_chunk(args=piece, index=index)])
-    yield AIMessageChunk(
-        content="",
-        additional_kwargs=_refusal(answer),
-        usage_metadata=_usage(answer),
-        response_metadata=_metadata(answer, model),
-        chunk_position="last",
-    )
+    yield AIMessageChunk(content="", chunk_position="last", **_about(answer, model))
 
 
-def error(fault: Fault) -> Exception:
-    """What a chat model raises for this fault, in the classes every provider's errors are made of."""
-    match fault:
-        case Failure():
-            return _by_status(fault.status)(f"Error code: {fault.status} - {fault.message}")
+def reply_of(played: Played) -> Reply:
+    """What is said; raises exceptions, and faults in the classes every provider's errors are made of."""
+    match played:
+        case Reply():
+            return played
+        case BaseException():
+            raise played
+        case Failure(status, message):
+            other = exceptions.ModelAPIError if status >= 500 else exceptions.ModelInvalidRequestError
+            raise _BY_STATUS.get(status, other)(f"Error code: {status} - {message}")
         case Hang():
-            return ModelTimeoutError("Request timed out.")
+            raise exceptions.ModelTimeoutError("Request timed out.")
         case Drop():
-            return ModelConnectionError("Connection error.")
-        case _:
-            return json.JSONDecodeError("Scripted garble", fault.body, 0)
-
-
-def _by_status(status: int) -> type[ModelError]:
-    return _BY_STATUS.get(status) or (ModelAPIError if status >= 500 else ModelInvalidRequestError)
+            raise exceptions.ModelConnectionError("Connection error.")
+        case Garble(body):
+            raise json.JSONDecodeError("Scripted garble", body, 0)
 
 
 def _parsed(use: ToolUse) -> ToolCall | InvalidToolCall:
@@ -233,14 +184,11 @@ def _parsed(use: ToolUse) -> ToolCall | InvalidToolCall:
     return invalid_tool_call(name=use.name, args=use.arguments, id=use.id, error=problem)
 
 
-def _refusal(answer: Answer) -> dict[str, Any]:
-    return {} if answer.refusal is None else {"refusal": answer.refusal}
-
-
-def _usage(answer: Answer) -> UsageMetadata:
-    total = answer.input_tokens + answer.output_tokens
-    return UsageMetadata(input_tokens=answer.input_tokens, output_tokens=answer.output_tokens, total_tokens=total)
-
-
-def _metadata(answer: Answer, model: str) -> dict[str, Any]:
-    return {"model_name": model, "model_provider": "scripted", "finish_reason": answer.finish}
+def _about(answer: Answer, model: str) -> dict[str, Any]:
+    """What a message tells besides its content."""
+    asked, said = answer.input_tokens, answer.output_tokens
+    return {
+        "additional_kwargs": {} if answer.refusal is None else {"refusal": answer.refusal},
+        "usage_metadata": UsageMetadata(input_tokens=asked, output_tokens=said, total_tokens=asked + said),
+        "response_metadata": {"model_name": model, "model_provider": "scripted", "finish_reason": answer.finish},
+    }

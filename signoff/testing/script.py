@@ -239,10 +239,7 @@ Played: TypeAlias = Reply | Fault | BaseException
 
 
 class Player:
-    """Records calls and answers each with the next entry of its script; threads may share it.
-
-    A mapping is a set of scripts by key, and the key the prompt mentions first picks the script, unless `pick` does.
-    """
+    """Records calls and answers each with the next entry of its script; threads may share it."""
 
     def __init__(self, script: Script, pick: Pick | None = None) -> None:
         scripts = script if isinstance(script, Mapping) else {"": script}
@@ -253,7 +250,6 @@ class Player:
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """The calls so far."""
         with self._lock:
             return tuple(self._calls)
 
@@ -285,12 +281,9 @@ class Player:
 def _lines(entries: Item | Iterable[Item]) -> Iterator[Item]:
     """The entries one by one; a function on its own answers for ever, any other single entry once."""
     if isinstance(entries, str | BaseModel | Mapping | type) or not isinstance(entries, Iterable):
-        return itertools.repeat(entries) if _is_function(entries) else iter((entries,))
+        is_function = callable(entries) and not isinstance(entries, type)
+        return itertools.repeat(entries) if is_function else iter((entries,))
     return iter(entries)
-
-
-def _is_function(item: object) -> bool:
-    return callable(item) and not isinstance(item, type)
 
 
 def _played(item: Item, call: Call) -> Played:
@@ -324,7 +317,7 @@ def _replayed(message: AIMessage) -> Reply:
     )
 
 
-def _excerpt(call: Call, width: int = 160) -> str:
+def _excerpt(call: Call) -> str:
     """The start of the last message, for an error."""
     text = " ".join(call.last.split())
-    return text if len(text) <= width else f"{text[:width]}…"
+    return text if len(text) <= 160 else f"{text[:160]}…"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from typing_extensions import override
@@ -43,41 +43,37 @@ class _Connection(BaseHTTPRequestHandler):
         self._limits: dict[str, str] = {}
         super().__init__(*connection)
 
-    def do_GET(self) -> None:
-        """List the models."""
-        if not self._admit(None):
-            self._fail(_WRONG_KEY)
-        elif self.path == "/v1/models":
-            self._send(_json(model_list(self._double.models)))
-        else:
-            self._fail(_NO_ROUTE)
-
     def do_POST(self) -> None:
-        """Answer a chat completion."""
+        """Answer a request: a chat completion, or which models there are."""
         body = _parsed(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-        if not self._admit(body):
-            self._fail(_WRONG_KEY)
-        elif self.path != "/v1/chat/completions":
-            self._fail(_NO_ROUTE)
-        else:
-            try:
-                call = parsed_call(body)
-            except (ValueError, KeyError, TypeError) as problem:
-                self._fail(Failure(400, f"This is no chat completion request: {problem!r}"))
-            else:
-                self._limits, refusal = self._double.meter()
-                if refusal is None:
-                    self._answer(self._double.record(call), body)
-                else:
-                    self._fail(refusal)
-                self._limits = {}
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        if not self._double.admit(Request(self.command, self.path, headers, body)):
+            return self._fail(_WRONG_KEY)
+        match self.command, self.path:
+            case "GET", "/v1/models":
+                return self._send(_json(model_list(self._double.models)))
+            case "POST", "/v1/chat/completions":
+                return self._complete(body)
+            case _:
+                return self._fail(_NO_ROUTE)
+
+    do_GET = do_POST
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing; `ScriptedServer.requests` is the log."""
 
-    def _admit(self, body: Any) -> bool:
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        return self._double.admit(Request(self.command, self.path, headers, body))
+    def _complete(self, body: Any) -> None:
+        try:
+            call = parsed_call(body)
+        except (ValueError, KeyError, TypeError) as problem:
+            return self._fail(Failure(400, f"This is no chat completion request: {problem!r}"))
+        self._limits, refusal = self._double.meter()
+        if refusal is None:
+            self._answer(self._double.record(call), body)
+        else:
+            self._fail(refusal)
+        self._limits = {}
+        return None
 
     def _answer(self, call: Call, body: Mapping[str, Any]) -> None:
         stream = bool(body.get("stream"))
@@ -95,7 +91,7 @@ class _Connection(BaseHTTPRequestHandler):
             case Garble() if stream and fault.content_type == "application/json":
                 self._say([fault.body.encode()], stream)
             case Garble():
-                self._send(fault.body.encode(), content_type=fault.content_type)
+                self._send(fault.body.encode(), headers={"Content-Type": fault.content_type})
             case Hang():
                 self._say(parts if self._double.hold(self.connection) else [], stream)
             case Drop():
@@ -111,7 +107,7 @@ class _Connection(BaseHTTPRequestHandler):
             self._send(parts[0], cut=cut)
 
     def _fail(self, failure: Failure) -> None:
-        self._send(_json(error_body(failure)), status=failure.status, headers=error_headers(failure))
+        self._send(_json(error_body(failure)), failure.status, error_headers(failure))
 
     def _open(self, status: int, headers: Mapping[str, str]) -> None:
         """Send the head of a response."""
@@ -126,15 +122,9 @@ class _Connection(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _send(
-        self,
-        body: bytes,
-        *,
-        status: int = 200,
-        content_type: str = "application/json",
-        headers: Mapping[str, str] | None = None,
-        cut: bool = False,
+        self, body: bytes, status: int = 200, headers: Mapping[str, str] = MappingProxyType({}), *, cut: bool = False
     ) -> None:
-        self._open(status, {"Content-Type": content_type, **(headers or {}), "Content-Length": str(len(body))})
+        self._open(status, {"Content-Type": "application/json", **headers, "Content-Length": str(len(body))})
         self.wfile.write(body[: len(body) // 2] if cut else body)
 
     def _stream(self, events: list[bytes], cut: bool) -> None:
@@ -221,7 +211,6 @@ class _Listener(ThreadingHTTPServer):
 
     @override
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection."""
         with self._lock:
             self._connections.discard(request)
         super().shutdown_request(request)

@@ -59,7 +59,6 @@ def completion_chunks(answer: Answer, call: Call, *, include_usage: bool) -> Ite
 
 
 def error_body(failure: Failure) -> dict[str, Any]:
-    """The body of an HTTP error."""
     kind = "server_error" if failure.status >= 500 else "invalid_request_error"
     return {"error": {"message": failure.message, "type": kind, "param": None, "code": failure.code}}
 
@@ -147,14 +146,12 @@ def _tokens(text: str) -> int:
 
 def _as_wanted(value: Value, call: Call) -> str | ToolUse:
     """The value as the content's JSON, or as arguments of the bound tool it is for."""
-    content = _plain(value)
-    wanted = (call.response_format or {}).get("type")
-    if wanted == "json_schema":
-        schema = (call.response_format or {})["json_schema"]["schema"]
-        if problem := _misfit(content, schema):
-            raise ReplyMisfit(call.number, value, problem)
-        return json.dumps(content)
-    if wanted == "json_object":
+    content = value.model_dump(mode="json", by_alias=True) if isinstance(value, BaseModel) else dict(value)
+    wanted = call.response_format or {}
+    kind = wanted.get("type")
+    if kind == "json_schema" and (problem := _misfit(content, wanted["json_schema"]["schema"])):
+        raise ReplyMisfit(call.number, value, problem)
+    if kind in ("json_schema", "json_object"):
         return json.dumps(content)
     return ToolUse(_tool_for(value, content, call), json.dumps(content))
 
@@ -174,13 +171,6 @@ def _tool_for(value: Value, content: dict[str, Any], call: Call) -> str:
     if len(fitting) != 1:
         raise ReplyMisfit(call.number, value, f"it fits {fitting or 'none'} of the tools {sorted(schemas)}, not one")
     return fitting[0]
-
-
-def _plain(value: Value) -> dict[str, Any]:
-    if isinstance(value, BaseModel):
-        dumped: dict[str, Any] = value.model_dump(mode="json", by_alias=True)
-        return dumped
-    return dict(value)
 
 
 def _misfit(content: Mapping[str, Any], schema: Mapping[str, Any]) -> str | None:
