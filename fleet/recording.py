@@ -142,10 +142,9 @@ def _end(run: Run, ledger: Ledger, settings: Settings) -> dict[str, Any]:
     everything = [found for found in map(ledger.approvals.of_proposal, ids) if found is not None]
     asked = [found for found in everything if found.action != RAISE_BUDGET]  # a replay spends nothing
     in_doubt = [found.proposed["effect"] for found in asked if found.action == SETTLE_OUTCOME]
+    done = [step["agent"] for step in state.get("plan", []) if step["status"] != "pending"]
     ending = Ending(
-        route=[
-            step["agent"] for step in state.get("plan", []) if step["status"] != "pending" and step["agent"] != "person"
-        ],
+        route=[role for role in done if role != "person"],
         artifacts={name: artifact["value"] for name, artifact in state.get("artifacts", {}).items()},
         proposals=[
             {

@@ -9,10 +9,9 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import aclosing
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass
 from functools import cache, partial
 from queue import SimpleQueue
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,10 +36,7 @@ class _Background:
 
     def _serve(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
-            runner.run(self._until_over())
-
-    async def _until_over(self) -> None:
-        await self._over.wait()
+            runner.run(self._over.wait())
 
     def stop(self) -> None:
         self.loop.call_soon_threadsafe(self._over.set)
@@ -107,21 +103,16 @@ def _shared() -> _Background:
         return _open[0]
 
 
-@dataclass(frozen=True)
-class _Part(Generic[T]):
-    value: T
-
-
 def stream(source: AsyncGenerator[T, None]) -> Iterator[T]:
     """What an asynchronous generator yields, as it comes, for a caller without a loop; ended when nobody listens on."""
-    parts: SimpleQueue[_Part[T] | BaseException | None] = SimpleQueue()
+    parts: SimpleQueue[tuple[T] | BaseException | None] = SimpleQueue()
     running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None] | None]] = []
 
     async def play() -> None:
         running.append((asyncio.get_running_loop(), asyncio.current_task()))
         async with aclosing(source):
             async for part in source:
-                parts.put(_Part(part))
+                parts.put((part,))
 
     def work() -> None:
         try:
@@ -136,7 +127,7 @@ def stream(source: AsyncGenerator[T, None]) -> Iterator[T]:
         while (part := parts.get()) is not None:
             if isinstance(part, BaseException):
                 raise part
-            yield part.value
+            yield part[0]
     finally:
         for loop, task in running:
             if thread.is_alive() and task is not None:

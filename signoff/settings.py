@@ -194,16 +194,11 @@ class Settings(BaseSettings):
 
     @property
     def user_name(self) -> str:
-        """Who decides here."""
-        return self.user or login_name()
-
-
-def login_name() -> str:
-    """Name of the user this process runs as; 'unknown' where the system does not tell."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
+        """Who decides here; 'unknown' where nobody is set and the system does not tell."""
+        try:
+            return self.user or getpass.getuser()
+        except (KeyError, OSError):
+            return "unknown"
 
 
 def load_settings(**overrides: object) -> Settings:
