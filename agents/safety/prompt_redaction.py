@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar, cast
 
 from langchain_core.messages import BaseMessage
 
-from signoff.agents.safety.pii import KINDS, Span, find_private
+from signoff.agents.safety.pii import KINDS, PLACEHOLDER, Span, find_private, replace_spans
 from signoff.checkpoints import REDACTED, readable_text, redact, redact_text
 
 UNTOUCHED: Final = frozenset(
@@ -68,79 +68,56 @@ def put_back(text: str, originals: Mapping[str, str]) -> str:
 
 
 def change_texts(value: Any, change: Change) -> Any:
-    """The same JSON value with every text changed, names of members included; itself if no text changes."""
+    """The same JSON value with every text changed, names of members included."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
-        members = {
-            (change(name) if isinstance(name, str) else name): change_texts(inner, change)
-            for name, inner in value.items()
-        }
-        return value if _are_same(members, value) else members
+        return {change_texts(name, change): change_texts(inner, change) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        items = [change_texts(inner, change) for inner in value]
-        return value if all(new is old for new, old in zip(items, value, strict=True)) else type(value)(items)
+        return type(value)(change_texts(inner, change) for inner in value)
     return value
 
 
 def change_message(message: BaseMessage, change: Change, change_args: Callable[[Any], Any]) -> BaseMessage:
     """The same message with the texts changed that a model reads or wrote; itself if nothing changes."""
-    changed: dict[str, Any] = {}
-    new: Any
-    if (new := _content(message.content, change, change_args)) is not message.content:
-        changed["content"] = new
-    if message.additional_kwargs and (new := _block(message.additional_kwargs, change)) is not (
-        message.additional_kwargs
-    ):
-        changed["additional_kwargs"] = new
-    for key in ("tool_calls", "invalid_tool_calls", "tool_call_chunks"):
-        calls = getattr(message, key, None)
-        if calls and (new := [_call(call, change, change_args) for call in calls]) != calls:
-            changed[key] = new
+    new = {
+        "content": _content(message.content, change, change_args),
+        "additional_kwargs": _block(message.additional_kwargs, change, change_args),
+    }
+    for name in ("tool_calls", "invalid_tool_calls", "tool_call_chunks"):
+        new[name] = [_call(call, change, change_args) for call in getattr(message, name, ())]
+    changed = {name: value for name, value in new.items() if value != getattr(message, name, [])}
     return message.model_copy(update=changed) if changed else message
 
 
 def _content(content: Any, change: Change, change_args: Callable[[Any], Any]) -> Any:
     if isinstance(content, str):
         return change(content)
-    blocks = [change(block) if isinstance(block, str) else _block(block, change, change_args) for block in content]
-    return content if all(new is old for new, old in zip(blocks, content, strict=True)) else blocks
+    return [change(block) if isinstance(block, str) else _block(block, change, change_args) for block in content]
 
 
-def _block(block: Any, change: Change, change_args: Callable[[Any], Any] | None = None) -> Any:
+def _block(block: Any, change: Change, change_args: Callable[[Any], Any]) -> Any:
     """A content block, or another structure of a provider's, with the members changed that are text."""
     if isinstance(block, list):
-        items = [_block(item, change, change_args) for item in block]
-        return block if all(new is old for new, old in zip(items, block, strict=True)) else items
+        return [_block(item, change, change_args) for item in block]
     if isinstance(block, str):
         return block if block.startswith("data:") else change(block)
     if not isinstance(block, dict):
         return block
-    is_call = change_args is not None and block.get("type") in ("tool_use", "tool_call", "server_tool_call")
-    members = {
-        name: (
-            inner
-            if name in UNTOUCHED
-            else change_args(inner)
-            if change_args is not None and is_call and name in ("input", "args")
-            else _block(inner, change, change_args)
-        )
-        for name, inner in block.items()
-    }
-    return block if _are_same(members, block) else members
+    changed = dict(block)
+    args = ("input", "args") if block.get("type") in ("tool_use", "tool_call", "server_tool_call") else ()
+    for name, inner in block.items():
+        if name not in UNTOUCHED:
+            changed[name] = change_args(inner) if name in args else _block(inner, change, change_args)
+    return changed
 
 
 def _call(call: Any, change: Change, change_args: Callable[[Any], Any]) -> Any:
     args = call.get("args")
-    new = change(args) if isinstance(args, str) else change_args(args)
-    return call if new is args else {**call, "args": new}
+    return {**call, "args": change(args) if isinstance(args, str) else change_args(args)}
 
 
-def _are_same(members: Mapping[Any, Any], before: Mapping[Any, Any]) -> bool:
-    return len(members) == len(before) and all(name in members and members[name] is before[name] for name in before)
-
-
-def json_text(value: Any) -> str:
+def _json_text(value: Any) -> str:
     """The JSON text that tells whether two values are the same."""
     return json.dumps(value, sort_keys=True, default=repr)
 
@@ -176,8 +153,6 @@ def text_key(text: str, options: str = "") -> bytes:
 
 M = TypeVar("M", bound=BaseMessage)
 
-_PLACEHOLDER: Final = re.compile(rf"\[(?:{'|'.join(sorted(kind.upper() for kind in KINDS))})_\d+\]")
-
 
 @dataclass(frozen=True)
 class Hidden:
@@ -212,22 +187,16 @@ class PromptRedaction:
 
     def __post_init__(self) -> None:
         if unknown := sorted(self.pii - KINDS):
-            raise ValueError(_unknown(unknown[0]))
+            known = f"secrets, pii, none, or kinds of pii: {', '.join(sorted(KINDS))}"
+            raise ValueError(f"{unknown[0]!r} is nothing that can be redacted; use {known}")
 
     @classmethod
     def read(cls, words: Sequence[str]) -> PromptRedaction:
         """What a setting names: `secrets`, `pii` (all kinds), single kinds, or `none`; ValueError if not."""
-        chosen = [word.strip().lower() for word in ([words] if isinstance(words, str) else words) if word.strip()]
-        if "none" in chosen and len(set(chosen)) > 1:
+        chosen = {word.strip().lower() for word in ([words] if isinstance(words, str) else words) if word.strip()}
+        if "none" in chosen and len(chosen) > 1:
             raise ValueError("'none' stands alone: name what to redact, or only 'none'")
-        kinds: set[str] = set()
-        for word in chosen:
-            if word == "pii":
-                kinds |= KINDS
-            elif word in KINDS:
-                kinds.add(word)
-            elif word not in ("secrets", "none"):
-                raise ValueError(_unknown(word))
+        kinds = chosen - {"secrets", "pii", "none"} | (KINDS if "pii" in chosen else set())
         return cls(secrets=not chosen or "secrets" in chosen, pii=frozenset(kinds))
 
     def hide(self, messages: Sequence[BaseMessage]) -> Hidden:
@@ -251,7 +220,7 @@ class _Hiding:
         self._taken: frozenset[str] | None = None
         self.found: Counter[str] = Counter()
         self.names: dict[str, str] = {}
-        self._counts: Counter[str] = Counter()
+        self._numbers: dict[str, Iterator[int]] = {}
 
     def hide_text(self, text: str) -> str:
         """The text without secrets and with placeholders for private data; itself if there is neither."""
@@ -269,14 +238,15 @@ class _Hiding:
         if not spans:
             return text
         # What stands beside a name, such as `tokens=10.20.30.40`, may look like a secret only once it has no digits.
-        return self._hide_secrets(self._name(text, spans))
+        return self._hide_secrets(replace_spans(text, spans, lambda span: self._placeholder(span, text)))
 
     def hide_args(self, args: Any) -> Any:
         """Arguments of a tool call, or another JSON value: there the names of members tell secrets, too."""
         if self._redaction.secrets:
             redacted = redact(args)
-            if json_text(redacted) != json_text(args):
-                self.found["secret"] += max(1, json_text(redacted).count(REDACTED) - json_text(args).count(REDACTED))
+            before, after = _json_text(args), _json_text(redacted)
+            if after != before:
+                self.found["secret"] += max(1, after.count(REDACTED) - before.count(REDACTED))
                 args = redacted
         return change_texts(args, self.hide_text)
 
@@ -289,24 +259,15 @@ class _Hiding:
         self.found["secret"] += max(1, hidden.count(REDACTED) - text.count(REDACTED))
         return hidden
 
-    def _name(self, text: str, spans: Sequence[Span]) -> str:
-        parts, done = [], 0
-        for span in spans:
-            parts += [text[done : span.start], self._placeholder(span.kind, text[span.start : span.end])]
-            done = span.end
-            self.found[span.kind] += 1
-        return "".join((*parts, text[done:]))
-
-    def _placeholder(self, kind: str, value: str) -> str:
+    def _placeholder(self, span: Span, text: str) -> str:
+        value = text[span.start : span.end]
+        self.found[span.kind] += 1
         if value not in self.names:
             if self._taken is None:  # a placeholder that somebody wrote himself must not be filled in
-                self._taken = frozenset(_PLACEHOLDER.findall(" ".join(map(_words, self._messages))))
-            while True:
-                self._counts[kind] += 1
-                name = f"[{kind.upper()}_{self._counts[kind]}]"
-                if name not in self._taken:
-                    break
-            self.names[value] = name
+                self._taken = frozenset(PLACEHOLDER.findall(" ".join(map(_words, self._messages))))
+            numbers = self._numbers.setdefault(span.kind, count(1))
+            names = (f"[{span.kind.upper()}_{number}]" for number in numbers)
+            self.names[value] = next(name for name in names if name not in self._taken)
         return self.names[value]
 
 
@@ -318,12 +279,5 @@ A secret that becomes known only after a text was sent is not looked for in that
 
 def _words(message: BaseMessage) -> str:
     """Everything a message says, to look for placeholders in it."""
-    return repr((message.content, message.additional_kwargs, getattr(message, "tool_calls", ()))) + repr(
-        getattr(message, "invalid_tool_calls", ())
-    )
-
-
-def _unknown(word: str) -> str:
-    return (
-        f"{word!r} is nothing that can be redacted; use secrets, pii, none, or kinds of pii: {', '.join(sorted(KINDS))}"
-    )
+    names = ("content", "additional_kwargs", "tool_calls", "invalid_tool_calls")
+    return repr([getattr(message, name, ()) for name in names])

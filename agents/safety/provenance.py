@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import isfinite
 from typing import Any, Final
 
 from signoff.agents.safety.hidden_text import hidden_pieces, plain_text
 from signoff.agents.safety.injection import Finding, find_orders
-from signoff.agents.safety.pii import KINDS, find_private
+from signoff.agents.safety.pii import KINDS, PLACEHOLDER, find_private
+from signoff.agents.safety.text_patterns import pattern
 from signoff.checkpoints import REDACTED
 
 MOST: Final = 8
@@ -21,44 +23,9 @@ MOST: Final = 8
 
 _FIELD: Final = 300
 """Longer texts, and those of several lines, are works: what they quote is not flagged, orders in them are."""
-_URL: Final = re.compile(
-    r"\b[a-z][a-z0-9+.-]{1,15}://[^\s<>\"'`{}|\\^\[\]]+|\bwww\.[\w.-]+\.\w{2,}[^\s<>\"'`]*", re.IGNORECASE
-)
-_HOST: Final = re.compile(
-    r"(?<![\w@./-])(?:[a-z0-9-]{1,63}\.){1,6}[a-z]{2,24}(?:/[^\s<>\"'`]*)?(?![\w.-]*@)", re.IGNORECASE
-)
-_PATH: Final = re.compile(
-    r"(?<![\w:/.])(?:~|\.\.|/|[A-Za-z]:[\\/])[\w.@ \\/~-]{3,}|(?:^|[/\\])\.(?:env|ssh|aws|netrc|git)\b[\w./\\-]*"
-)
-_MONEY: Final = re.compile(
-    r"(?:[$€£¥]|\b(?:usd|eur|gbp|chf|btc|eth)) ?(\d[\d.,' ]*\d|\d)"
-    r"|(\d[\d.,' ]*\d|\d) ?(?:[$€£¥]|(?:usd|eur|gbp|chf|btc|eth|dollars?|euros?)\b)",
-    re.IGNORECASE,
-)
-_COIN: Final = re.compile(r"\b(?:0x[0-9a-fA-F]{40}|bc1[a-z0-9]{20,60}|[13][1-9A-HJ-NP-Za-km-z]{25,34})\b")
-_COMMAND: Final = re.compile(r"\$\(|`|\|\s*\w|&&|;\s*\w|>\s*[\w/~.]")
-_AMOUNT_NAME: Final = re.compile(
-    r"amount|price|total|sum|quantity|budget|limit|payment|usd|eur|cost|fee|share|balance", re.IGNORECASE
-)
-_COMMAND_NAME: Final = re.compile(r"command|cmd|shell|script|sql|query|code|patch|regex|expression", re.IGNORECASE)
-_HOST_NAME: Final = re.compile(
-    r"ur[li]|host|domain|site|link|address|server|endpoint|hook|remote|registry", re.IGNORECASE
-)
-_PROSE_NAME: Final = re.compile(
-    r"content|body|text|title|subject|summary|description|quote|message|note|comment|reason|markdown|heading|caption|label",
-    re.IGNORECASE,
-)
-_PLACEHOLDER: Final = re.compile(rf"\[(?:{'|'.join(sorted(kind.upper() for kind in KINDS))})_\d+\]")
-_NAMES: Final = {
-    "url": "address",
-    "email": "address",
-    "phone": "phone number",
-    "iban": "account number",
-    "credit_card": "card number",
-    "ip": "address",
-    "mac": "address",
-    "ssn": "number",
-}
+_NAMES: Final = {"phone": "phone number", "iban": "account number", "credit_card": "card number"}
+"""What private data is called where that is no address."""
+_pattern: Final = partial(pattern, "provenance")
 
 
 @dataclass(frozen=True)
@@ -74,10 +41,7 @@ def flags_for(proposal_args: Mapping[str, Any], *, goal: str, untrusted: Sequenc
     """One sentence for each thing to beware of in a proposal; `untrusted` is what was read: (source, text)."""
     read = [_Read(source, _readings(text), find_orders(text)) for source, text in untrusted]
     wish = _readings(goal)
-    told: dict[str, None] = {}
-    for sentence in (*_orders_read(read), *_arguments(proposal_args, wish, read)):
-        told.setdefault(sentence)
-    flags = list(told)
+    flags = list(dict.fromkeys((*_orders_read(read), *_arguments(proposal_args, wish, read))))
     return tuple(flags[:MOST] + ([f"{len(flags) - MOST} more warnings are not shown."] if len(flags) > MOST else []))
 
 
@@ -95,14 +59,14 @@ def _arguments(args: Mapping[str, Any], wish: str, read: Sequence[_Read]) -> Ite
     for name, value in _leaves(args, ""):
         if isinstance(value, str):
             yield from _text_flags(name, value, wish, read)
-        elif _AMOUNT_NAME.search(name) and abs(value) >= 10:
+        elif _pattern("amount_name").search(name) and abs(value) >= 10:
             yield from _origin("amount", name, _spellings(value), wish, read, whole_words=True)
 
 
 def _text_flags(name: str, value: str, wish: str, read: Sequence[_Read]) -> Iterator[str]:
     if REDACTED in value:
         yield f"“{name}” holds {REDACTED}: a secret was taken out before the model saw it."
-    elif (placeholder := _PLACEHOLDER.search(value)) is not None and placeholder[0] not in wish:
+    elif (placeholder := PLACEHOLDER.search(value)) is not None and placeholder[0] not in wish:
         yield f"“{name}” holds the placeholder {placeholder[0]} instead of a value."
     yield from _own_orders(name, value, read)
     if len(value) > _FIELD or value.count("\n") > 2:
@@ -113,7 +77,7 @@ def _text_flags(name: str, value: str, wish: str, read: Sequence[_Read]) -> Iter
         yield from (
             _origin(what, name, _variants(atom), wish, read) if "://" not in atom else _url(name, atom, wish, read)
         )
-    if _HOST_NAME.search(name) and (host := _HOST.fullmatch(value.strip())) is not None:
+    if _pattern("host_name").search(name) and (host := _pattern("host").fullmatch(value.strip())) is not None:
         found.append(("address", host[0]))
         yield from _origin("address", name, [host[0]], wish, read)
     if not found and (what := _kind_of_text(name, value)):
@@ -140,16 +104,16 @@ def _work_flags(name: str, value: str, wish: str, read: Sequence[_Read]) -> Iter
 def _atoms(value: str) -> Iterator[tuple[str, str]]:
     """What in a short text decides where something goes: addresses, numbers of accounts, paths, sums."""
     rest = value
-    for found in _URL.finditer(value):
+    for found in _pattern("url").finditer(value):
         yield "address", found[0].rstrip(".,;:!?)")
         rest = rest.replace(found[0], " ")
     for span in find_private(rest, KINDS - {"mac", "ssn"}):
-        yield _NAMES[span.kind], rest[span.start : span.end]
+        yield _NAMES.get(span.kind, "address"), rest[span.start : span.end]
     rest = re.sub(r"\S+@\S+", " ", rest)
-    for pattern, what in ((_COIN, "account number"), (_PATH, "path"), (_MONEY, "amount")):
-        for found in pattern.finditer(rest):
+    for name, what in (("coin", "account number"), ("path", "path"), ("money", "amount")):
+        for found in _pattern(name).finditer(rest):
             yield what, found[0].strip()
-    for found in _HOST.finditer(_PATH.sub(" ", rest)) if "/" in rest else ():
+    for found in _pattern("host").finditer(_pattern("path").sub(" ", rest)) if "/" in rest else ():
         if "/" in found[0]:
             yield "address", found[0].rstrip(".,;:!?)")
 
@@ -176,12 +140,13 @@ def _kind_of_text(name: str, value: str) -> str:
     value = value.strip()
     if len(value) < 8:
         return ""
-    if _COMMAND_NAME.search(name) or (_COMMAND.search(value) and not _PROSE_NAME.search(name)):
+    is_prose = _pattern("prose_name").search(name) is not None
+    if _pattern("command_name").search(name) or (_pattern("command").search(value) and not is_prose):
         return "command"
     is_code = not re.search(r"\s", value) and len(value) >= 12 and re.search(r"\d", value) and "/" not in value
     if is_code and re.search(r"[A-Za-z]", value):
         return "value"
-    return "text" if len(value) >= 40 and not _PROSE_NAME.search(name) else ""
+    return "text" if len(value) >= 40 and not is_prose else ""
 
 
 def _origin(
@@ -200,7 +165,7 @@ def _origin(
 
 def _stands(sought: str, text: str, whole_words: bool) -> bool:
     """Whether it stands in the text, and not as a part of something longer, such as another address or sum."""
-    ends = _NUMBER_END if whole_words else _URL_END if "://" in sought else _END
+    ends = _pattern("end_of_number" if whole_words else "end_of_url" if "://" in sought else "end")
     place = text.find(sought) if sought else -1
     while place >= 0:
         before = text[place - 1] if place else " "
@@ -210,23 +175,14 @@ def _stands(sought: str, text: str, whole_words: bool) -> bool:
     return False
 
 
-_END: Final = re.compile(r"(?![\w@-])")
-_URL_END: Final = re.compile(r"(?![\w@-]|[/.?#=&]\w)")
-_NUMBER_END: Final = re.compile(r"(?![\w@-]|[.,]\d)")
-
-
 def _readings(text: str) -> str:
     """The text as it is compared: plain, in small letters, with what is hidden in it and addresses put together."""
     plain = " ".join((text, *(piece.text for piece in hidden_pieces(text) if piece.how.startswith("in "))))
     plain = plain_text(plain) if not plain.isascii() else plain
     plain = plain.casefold()
     if "at" in plain or "hxxp" in plain:
-        plain = _AT.sub("@", _DOT.sub(".", plain)).replace("hxxp", "http")
+        plain = _pattern("at").sub("@", _pattern("dot").sub(".", plain)).replace("hxxp", "http")
     return plain
-
-
-_AT: Final = re.compile(r"\s*[\[({]\s*at\s*[\])}]\s*")
-_DOT: Final = re.compile(r"\s*[\[({]\s*(?:dot|\.)\s*[\])}]\s*")
 
 
 def _spellings(value: float) -> list[str]:
