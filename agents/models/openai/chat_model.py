@@ -25,15 +25,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 from yarl import URL
 
 from signoff import concurrency
-from signoff.agents.models.openai.client import (
-    as_asked,
-    chunk_of,
-    complete,
-    is_readable,
-    kept_headers,
-    open_stream,
-    parsed,
-)
+from signoff.agents.models.openai.client import as_asked, complete, is_readable, stream_completion
 from signoff.agents.models.openai.connections import Request
 from signoff.agents.models.rebinding import rebound
 from signoff.concurrency import stream
@@ -159,11 +151,7 @@ class Endpoint(BaseChatModel):
         return cast(Runnable[Any, Any], rebound(made, self._openai, self))
 
     def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         del run_manager
         if not self._is_plain(kwargs):
@@ -171,11 +159,7 @@ class Endpoint(BaseChatModel):
         return concurrency.run(self._agenerate(messages, stop, **kwargs))
 
     async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         del run_manager
         if not self._is_plain(kwargs):
@@ -183,11 +167,8 @@ class Endpoint(BaseChatModel):
         payload = self._payload(messages, stop, kwargs)
         if wanted := payload.get("response_format"):
             payload["response_format"] = as_asked(wanted)
-        completion = await complete(await _request_for(self, payload))
-        result = completion.result(self.model_name, all_headers=self.include_response_headers)
-        if wanted:
-            result.generations[0].message.additional_kwargs["parsed"] = parsed(wanted, completion.content)
-        return result
+        request = await _request_for(self, payload)
+        return await complete(request, self.model_name, wanted, all_headers=self.include_response_headers)
 
     def _stream(
         self,
@@ -214,7 +195,9 @@ class Endpoint(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         if self._is_plain(kwargs, stream=True):
-            chunks = self._chunks(self._payload(messages, stop, self._streamed(kwargs)))
+            longest, payload = self.stream_chunk_timeout, self._payload(messages, stop, self._streamed(kwargs))
+            request = await _request_for(self, payload, most_idle=longest)
+            chunks = stream_completion(request, longest, all_headers=self.include_response_headers)
         else:
             chunks = _as_chunks(self._openai.astream(messages, {"callbacks": []}, stop=stop, **kwargs))
         async with aclosing(chunks):
@@ -222,17 +205,6 @@ class Endpoint(BaseChatModel):
                 if run_manager:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk, logprobs=_logprobs(chunk))
                 yield chunk
-
-    async def _chunks(self, payload: dict[str, Any]) -> AsyncGenerator[ChatGenerationChunk, None]:
-        request = await _request_for(self, payload, most_idle=self.stream_chunk_timeout)
-        async with open_stream(request) as answer:
-            information = kept_headers(answer.headers, everything=self.include_response_headers)
-            async with aclosing(answer.chunks(self.stream_chunk_timeout)) as contents:
-                async for content in contents:
-                    chunk = chunk_of(content, information)
-                    if chunk is not None:
-                        information = {}
-                        yield chunk
 
     def _is_plain(self, options: Mapping[str, Any], *, stream: bool = False) -> bool:
         """Whether the call is a chat completion that asks for nothing but what is known here."""

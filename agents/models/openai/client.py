@@ -6,8 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
@@ -29,24 +27,15 @@ _LAST_BYTES_SECONDS = 0.1
 """How long to wait for the end of a stream that said it is done, so that its connection can be used again."""
 
 
-@dataclass(frozen=True)
-class Completion:
-    """An answer in one piece."""
-
-    request: Request
-    headers: Mapping[str, str]
-    content: dict[str, Any]
-
-    def result(self, model: str, *, all_headers: bool) -> ChatResult:
-        """The answer of this model as `ChatOpenAI` gives it, with its headers, those about limits or all."""
-        try:
-            return _result_of(self.content, model, kept_headers(self.headers, everything=all_headers))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise malformed(self.request.url, 200, self.headers, "", f"It cannot be read: {error}") from error
+Wanted = type[BaseModel] | dict[str, Any]
+"""A `response_format`."""
 
 
-async def complete(request: Request) -> Completion:
-    """Ask for a completion in one piece; openai.APIError if there is none."""
+async def complete(request: Request, model: str, wanted: Wanted | None, *, all_headers: bool) -> ChatResult:
+    """This model's answer in one piece, as `ChatOpenAI` gives it; openai.APIError if there is none.
+
+    With its headers, those about limits or all, and with what the model filled in.
+    """
     status, headers, body = await fetch(request)
     try:
         content = json.loads(body)
@@ -55,76 +44,72 @@ async def complete(request: Request) -> Completion:
         raise malformed(request.url, status, headers, shown, "it is no JSON") from error
     if problem := _problem_with(content):
         raise malformed(request.url, status, headers, content, problem)
-    return Completion(request, headers, _filled(content))
+    content = _filled(content)
+    try:
+        result = _result_of(content, model, _kept_headers(headers, everything=all_headers))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise malformed(request.url, status, headers, "", f"It cannot be read: {error}") from error
+    if wanted:
+        result.generations[0].message.additional_kwargs["parsed"] = _parsed(wanted, content)
+    return result
 
 
-@asynccontextmanager
-async def open_stream(request: Request) -> AsyncIterator[Stream]:
-    """Ask for a completion as a stream; errors as those of `complete`, until its head is there."""
+async def stream_completion(
+    request: Request, longest_wait: float | None, *, all_headers: bool
+) -> AsyncGenerator[ChatGenerationChunk, None]:
+    """The answer chunk by chunk, as `ChatOpenAI` gives it, the first with the headers; errors as those of `complete`.
+
+    openai.APIError also if the stream breaks off, or is only kept alive for too long.
+    """
     async with open_response(request) as response:
-        yield Stream(request, response)
-
-
-class Stream:
-    """An answer chunk by chunk."""
-
-    def __init__(self, request: Request, response: aiohttp.ClientResponse) -> None:
-        self._request, self._response = request, response
-        self.headers: Mapping[str, str] = response.headers
-
-    async def chunks(self, longest_wait: float | None) -> AsyncGenerator[dict[str, Any], None]:
-        """The chunks to the last; openai.APIError if the stream breaks off, or is only kept alive for too long."""
+        information = _kept_headers(response.headers, everything=all_headers)
         finished, seen, waiting_since = False, 0, time.monotonic()
-        async for event in read_events(self._pieces()):
+        async for event in read_events(_read_pieces(request, response)):
             if event == b"[DONE]":
                 finished = True
                 break
             if event:
-                chunk = self._chunk(event)
+                content = _content_of(event, request, response)
                 waiting_since, seen = time.monotonic(), seen + 1
-                finished = finished or any(choice.get("finish_reason") for choice in chunk["choices"])
-                yield chunk
+                finished = finished or any(choice.get("finish_reason") for choice in content["choices"])
+                if (chunk := _chunk_of(content, information)) is not None:
+                    information = {}
+                    yield chunk
             elif longest_wait and time.monotonic() - waiting_since > longest_wait:
-                raise timed_out(self._request.url)
+                raise timed_out(request.url)
         if not finished:
-            raise self._unfinished(seen)
-        await self._read_to_the_end()
-
-    async def _pieces(self) -> AsyncIterator[bytes]:
-        with translated(self._request):
-            async for piece in self._response.content.iter_any():
-                yield piece
-
-    def _chunk(self, event: bytes) -> dict[str, Any]:
-        try:
-            chunk = json.loads(event)
-        except ValueError as error:
-            raise self._malformed(event.decode(errors="replace"), "an event of it is no JSON") from error
-        if not isinstance(chunk, dict):
-            raise self._malformed(chunk, "an event of it is no object")
-        if chunk.get("error"):
-            raise interrupted(self._request.url, chunk["error"])
-        choices = [{"delta": {}, **choice} for choice in chunk.get("choices") or ()]
-        return {**chunk, "choices": choices}
-
-    def _unfinished(self, seen: int) -> openai.APIError:
-        kind = self._response.content_type
-        if not seen and kind != "text/event-stream":
-            return self._malformed(kind, "it is no stream of events")
-        return dropped(self._request.url, f"Connection error: the stream ended unfinished, after {seen} chunks.")
-
-    def _malformed(self, body: object, problem: str) -> openai.APIError:
-        return malformed(self._request.url, self._response.status, self.headers, body, problem)
-
-    async def _read_to_the_end(self) -> None:
+            kind = response.content_type
+            if not seen and kind != "text/event-stream":
+                raise malformed(request.url, response.status, response.headers, kind, "it is no stream of events")
+            raise dropped(request.url, f"Connection error: the stream ended unfinished, after {seen} chunks.")
         try:
             async with asyncio.timeout(_LAST_BYTES_SECONDS):
-                await self._response.content.read()
+                await response.content.read()
         except (TimeoutError, aiohttp.ClientError):
-            self._response.close()  # the answer is complete, only its connection is not fit for another
+            response.close()  # the answer is complete, only its connection is not fit for another
 
 
-def kept_headers(headers: Mapping[str, str], *, everything: bool) -> dict[str, Any]:
+async def _read_pieces(request: Request, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    with translated(request):
+        async for piece in response.content.iter_any():
+            yield piece
+
+
+def _content_of(event: bytes, request: Request, response: aiohttp.ClientResponse) -> dict[str, Any]:
+    """What an event of a stream says; openai.APIError if it is none, or says that something went wrong."""
+    try:
+        content = json.loads(event)
+    except ValueError as error:
+        shown, problem = event.decode(errors="replace"), "an event of it is no JSON"
+        raise malformed(request.url, response.status, response.headers, shown, problem) from error
+    if not isinstance(content, dict):
+        raise malformed(request.url, response.status, response.headers, content, "an event of it is no object")
+    if content.get("error"):
+        raise interrupted(request.url, content["error"])
+    return {**content, "choices": [{"delta": {}, **choice} for choice in content.get("choices") or ()]}
+
+
+def _kept_headers(headers: Mapping[str, str], *, everything: bool) -> dict[str, Any]:
     """What a message's metadata says of its response: the headers about limits or all, where there are any to keep."""
     if everything:
         return {"headers": dict(headers)}
@@ -197,7 +182,7 @@ def _message_of(said: Mapping[str, Any]) -> AIMessage:
     )
 
 
-def chunk_of(content: Mapping[str, Any], information: Mapping[str, Any]) -> ChatGenerationChunk | None:
+def _chunk_of(content: Mapping[str, Any], information: Mapping[str, Any]) -> ChatGenerationChunk | None:
     """A chunk as `ChatOpenAI` gives it, with this in its information as well; None if there is nothing in it."""
     usage = _usage_of(content["usage"], content.get("service_tier")) if content.get("usage") else None
     if not content["choices"]:
@@ -260,7 +245,7 @@ def is_readable(wanted: object) -> bool:
     return isinstance(wanted, dict) or (isinstance(wanted, type) and issubclass(wanted, BaseModel))
 
 
-def as_asked(wanted: type[BaseModel] | dict[str, Any]) -> dict[str, Any]:
+def as_asked(wanted: Wanted) -> dict[str, Any]:
     """A `response_format` as the endpoint reads it."""
     return wanted if isinstance(wanted, dict) else _schema_of(wanted)
 
@@ -272,7 +257,7 @@ def _schema_of(wanted: type[BaseModel]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def parsed(wanted: type[BaseModel] | dict[str, Any], completion: Mapping[str, Any]) -> BaseModel | None:
+def _parsed(wanted: Wanted, completion: Mapping[str, Any]) -> BaseModel | None:
     """What the model filled in; None where it refused, called a tool, or the format has no type to read it into.
 
     openai.LengthFinishReasonError if it was cut, openai.ContentFilterFinishReasonError if it was withheld,

@@ -26,10 +26,6 @@ MOST_CONNECTIONS: Final = 1000
 _SPARE_FILES = 256  # of those that the process may have open: databases, documents, other programs' sockets
 
 
-class TooLong(Exception):
-    """The answer is longer than any model's: reading it would only fill the memory."""
-
-
 @dataclass(frozen=True)
 class Request:
     """A request that is ready to be sent."""
@@ -45,12 +41,9 @@ class Request:
 
 async def fetch(request: Request) -> tuple[int, Mapping[str, str], bytes]:
     """Status, headers and body of the answer; openai.APIError if there is none, or for a status of 400 and above."""
-    with translated(request):
-        async with _sent(request) as response:
-            body = await _read_body(response)
-    if response.status >= 400:
-        raise rejected(request.url, response.status, response.headers, body)
-    return response.status, response.headers, body
+    async with open_response(request) as response:
+        with translated(request):
+            return response.status, response.headers, await _read_body(request, response)
 
 
 @asynccontextmanager
@@ -59,7 +52,7 @@ async def open_response(request: Request) -> AsyncIterator[aiohttp.ClientRespons
     async with AsyncExitStack() as stack:
         with translated(request):
             response = await stack.enter_async_context(_sent(request))
-            body = await _read_body(response) if response.status >= 400 else b""
+            body = await _read_body(request, response) if response.status >= 400 else b""
         if response.status >= 400:
             raise rejected(request.url, response.status, response.headers, body)
         yield response
@@ -74,8 +67,6 @@ def translated(request: Request) -> Iterator[None]:
         raise timed_out(request.url) from error
     except (aiohttp.ClientError, OSError) as error:
         raise dropped(request.url, f"Connection error: {error or type(error).__name__}.") from error
-    except TooLong as error:
-        raise malformed(request.url, 200, {}, "", str(error)) from error
 
 
 @asynccontextmanager
@@ -94,14 +85,14 @@ async def _sent(request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
         yield response
 
 
-async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+async def _read_body(request: Request, response: aiohttp.ClientResponse) -> bytes:
     """The whole body, piece by piece as it comes, so that a long one does not hold up the event loop."""
     pieces: list[bytes] = []
     size = 0
     async for piece in response.content.iter_any():
         size += len(piece)
-        if size > MOST_BYTES:
-            raise TooLong(f"The answer is longer than {MOST_BYTES:,} bytes.")
+        if size > MOST_BYTES:  # longer than any model's answer: reading it would only fill the memory
+            raise malformed(request.url, 200, {}, "", f"The answer is longer than {MOST_BYTES:,} bytes.")
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -129,9 +120,13 @@ class _Pools:
         origin = (url.scheme, url.host, url.port)
         if origin not in self.by_origin:
             # Certificates lie in files, and files are not read in an event loop.
-            trusted = await asyncio.to_thread(_trusted, *_certificates()) if url.scheme == "https" else True
+            named = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+            trusted = await asyncio.to_thread(_trusted, *named) if url.scheme == "https" else True
             if origin not in self.by_origin:  # another call may have been faster
-                self.by_origin[origin] = _new_pool(url, trusted)
+                connector = aiohttp.TCPConnector(limit=0, ssl=trusted)
+                # No cookies: calls with different keys share the connections.
+                session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+                self.by_origin[origin] = _Pool(session, asyncio.Semaphore(most_connections()), _proxy_for(url))
         return self.by_origin[origin]
 
     async def _close_at_the_end(self) -> AsyncGenerator[None, None]:
@@ -194,23 +189,12 @@ def _say_nothing(_loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) -> 
     """No complaint about connections that are not this process's to close."""
 
 
-def _new_pool(url: URL, trusted: ssl.SSLContext | bool) -> _Pool:
-    connector = aiohttp.TCPConnector(limit=0, ssl=trusted)
-    # No cookies: calls with different keys share the connections.
-    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-    return _Pool(session, asyncio.Semaphore(most_connections()), _proxy_for(url))
-
-
 def _proxy_for(url: URL) -> str | None:
     """The proxy that the environment names for an address."""
     if not url.host or proxy_bypass(url.host):
         return None
     proxies = getproxies()
     return proxies.get(url.scheme) or proxies.get("all")
-
-
-def _certificates() -> tuple[str | None, str | None]:
-    return os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
 
 
 @lru_cache(maxsize=4)
