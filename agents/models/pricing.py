@@ -5,26 +5,24 @@ Money is counted in whole nano-dollars, rounded up.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any, Final, Protocol
+from typing import Any, Final
+
+from langchain_core.messages import AIMessage, BaseMessage
+from pydantic import BaseModel
 
 from signoff.agents.run_context import Payer
 from signoff.checkpoints import canonical
 from signoff.checkpoints.errors import BudgetExhausted
 from signoff.checkpoints.ledger.budgets import Amount, CallRecord, Scope, nano_dollars
 from signoff.settings import DollarsPerMillion
-
-
-class Price(Protocol):
-    """What the tokens of one call cost."""
-
-    def cost(self, *, input_tokens: int, cached_tokens: int = 0, output_tokens: int) -> int:
-        """Nano-dollars; the cached tokens are part of the input, and reasoning is part of the output."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class SetPrice:
     output: Decimal
 
     def cost(self, *, input_tokens: int, cached_tokens: int = 0, output_tokens: int) -> int:
-        """Nano-dollars."""
+        """Nano-dollars; the cached tokens are part of the input, and reasoning is part of the output."""
         fresh = max(input_tokens - cached_tokens, 0)
         total = fresh * self.input + cached_tokens * self.cached + output_tokens * self.output
         return math.ceil(total * 1000)  # a dollar for a million tokens is a thousand nano-dollars for one
@@ -54,15 +52,14 @@ class TablePrice:
         from genai_prices import Usage, calc_price  # 0.3 s to import, and only needed where a model is called
 
         tokens = Usage(input_tokens=input_tokens, cache_read_tokens=cached_tokens, output_tokens=output_tokens)
-        try:
-            found = (
-                calc_price(tokens, self.model, provider_api_url=f"https://{self.endpoint}") if self.endpoint else None
-            )
-        except LookupError:
-            found = None  # a gateway to a known model: its name is what is left
-        return nano_dollars((found or calc_price(tokens, self.model)).total_price)
+        if self.endpoint:
+            with suppress(LookupError):  # a gateway to a known model: its name is what is left
+                found = calc_price(tokens, self.model, provider_api_url=f"https://{self.endpoint}")
+                return nano_dollars(found.total_price)
+        return nano_dollars(calc_price(tokens, self.model).total_price)
 
 
+Price = SetPrice | TablePrice
 FREE = SetPrice(Decimal(0), Decimal(0), Decimal(0))
 
 
@@ -110,6 +107,25 @@ def _is_here(endpoint: str) -> bool:
 
 NAMES_OF_MAX: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 """What providers call the bound of an answer."""
+
+
+def size_of(messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> int:
+    """Bytes of a prompt, with what surrounds each message: no tokenizer makes more tokens of a text."""
+    total = 16
+    for message in messages:
+        content = message.content if isinstance(message.content, str) else json.dumps(message.content, default=str)
+        total += 16 + len(content.encode("utf-8", "backslashreplace"))
+        if isinstance(message, AIMessage) and message.tool_calls:
+            total += len(json.dumps(message.tool_calls, default=str).encode())
+    for name in ("tools", "response_format"):
+        if name in options:
+            total += len(json.dumps(options[name], default=_as_sent).encode())
+    return total
+
+
+def _as_sent(value: object) -> object:
+    """A format as the endpoint gets it: its schema."""
+    return value.model_json_schema() if isinstance(value, type) and issubclass(value, BaseModel) else str(value)
 
 
 def worst_case(price: Price | None, *, size: int, most: int, seconds: float) -> Amount:

@@ -49,10 +49,9 @@ def read_headers(headers: Mapping[str, str], now: float) -> Reading:
         return Reading({})
     at = clock_of(known, now)
     levels: dict[Kind, Level] = {}
-    for kind, (limit, remaining, reset) in _FAMILIES:
-        if kind not in levels and limit in known:
-            level = _level(known[limit], known.get(remaining, ""), known.get(reset, ""), at)
-            levels |= {} if level is None else {kind: level}
+    for kind, name in _FAMILIES:
+        if kind not in levels and (level := _level_of(name, known, at)) is not None:
+            levels[kind] = level
     if "requests" not in levels and (level := _ietf(known)) is not None:
         levels["requests"] = level
     return Reading(levels, retry_after(known, now))
@@ -62,29 +61,23 @@ def _matters(name: str) -> bool:
     return "ratelimit" in name or name.startswith("retry-after") or name == "date"
 
 
-def _family(pattern: str) -> tuple[str, str, str]:
-    return pattern.format("limit"), pattern.format("remaining"), pattern.format("reset")
-
-
-_FAMILIES: Final[tuple[tuple[Kind, tuple[str, str, str]], ...]] = (
-    ("requests", _family("x-ratelimit-{}-requests")),
-    ("tokens", _family("x-ratelimit-{}-tokens")),
-    ("requests", _family("anthropic-ratelimit-requests-{}")),
-    ("tokens", _family("anthropic-ratelimit-tokens-{}")),
-    ("tokens", _family("anthropic-ratelimit-input-tokens-{}")),
-    ("requests", _family("x-ratelimit-{}")),
-    ("requests", _family("ratelimit-{}")),
+_FAMILIES: Final[tuple[tuple[Kind, str], ...]] = (
+    ("requests", "x-ratelimit-{}-requests"),
+    ("tokens", "x-ratelimit-{}-tokens"),
+    ("requests", "anthropic-ratelimit-requests-{}"),
+    ("tokens", "anthropic-ratelimit-tokens-{}"),
+    ("tokens", "anthropic-ratelimit-input-tokens-{}"),
+    ("requests", "x-ratelimit-{}"),
+    ("requests", "ratelimit-{}"),
 )
+"""Of three headers each: limit, remaining and reset."""
 
 
-def _level(limit: str, remaining: str, reset: str, at: float) -> Level | None:
+def _level_of(family: str, known: Mapping[str, str], at: float) -> Level | None:
     """A level of three headers; of several values of the limit, as the IETF once had them, the first counts."""
+    limit, remaining, reset = (known.get(family.format(part), "") for part in ("limit", "remaining", "reset"))
     first, _, policy = limit.partition(",")
-    allowed = number_in(first)
-    if not allowed or allowed < 1:
-        return None
-    window = _parameters(policy).get("w")
-    return Level(allowed, number_in(remaining), _bounded(seconds_in(reset, at)), number_in(window) or None)
+    return _level(number_in(first), remaining, seconds_in(reset, at), _parameters(policy).get("w"))
 
 
 def _ietf(known: Mapping[str, str]) -> Level | None:
@@ -94,16 +87,16 @@ def _ietf(known: Mapping[str, str]) -> Level | None:
     promised = _parameters(policy)
     first = number_in(policy.partition(";")[0])
     allowed = number_in(said.get("limit") or promised.get("q"))
-    allowed = first if allowed is None else allowed
-    if not allowed or allowed < 1:
-        return None
     remaining, reset = said.get("remaining") or said.get("r"), said.get("reset") or said.get("t")
-    return Level(allowed, number_in(remaining), _bounded(number_in(reset)), number_in(promised.get("w")) or None)
+    return _level(first if allowed is None else allowed, remaining, number_in(reset), promised.get("w"))
 
 
-def _bounded(reset: float | None) -> float | None:
-    """No endpoint's window is longer than a day: what says so is not to be trusted with the clock."""
-    return None if reset is None else min(reset, 86_400.0)
+def _level(limit: float | None, remaining: str | None, reset: float | None, window: str | None) -> Level | None:
+    if not limit or limit < 1:
+        return None
+    # No endpoint's window is longer than a day: what says so is not to be trusted with the clock.
+    reset = None if reset is None else min(reset, 86_400.0)
+    return Level(limit, number_in(remaining), reset, number_in(window) or None)
 
 
 def _parameters(text: str) -> dict[str, str]:

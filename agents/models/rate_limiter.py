@@ -84,13 +84,11 @@ class FairQueue(Generic[T]):
         """The next item; its share is last in line from now on. IndexError if none waits."""
         if not self._lines:
             raise IndexError("nothing waits")
-        share, line = next(iter(self._lines.items()))
+        share, line = self._lines.popitem(last=False)
         item = line.popleft()
         self._length -= 1
         if line:
-            self._lines.move_to_end(share)
-        else:
-            del self._lines[share]
+            self._lines[share] = line
         return item
 
     def remove(self, share: str, item: T) -> bool:
@@ -142,33 +140,33 @@ class _Slot:
     weight: float
 
 
+@dataclass(eq=False)
 class _Waiter:
     """A call that waits for its ticket, in the event loop it came from."""
 
-    def __init__(self, weight: float) -> None:
-        self.weight = weight
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[None] | None = None
-        self.ticket: Ticket | None = None
-        self.slot: _Slot | None = None
+    weight: float
+    future: asyncio.Future[None] | None = None
+    ticket: Ticket | None = None
+    slot: _Slot | None = None
 
     def wake(self, error: SignoffError | None = None) -> bool:
         """End its wait, if it has begun to; False if its event loop is gone."""
         if self.future is None:
             return True
         try:
-            self.loop.call_soon_threadsafe(self._finish, error)
+            self.future.get_loop().call_soon_threadsafe(_finish, self.future, error)
         except RuntimeError:  # the loop is closed
             return False
         return True
 
-    def _finish(self, error: SignoffError | None) -> None:
-        if self.future is None or self.future.done():
-            return
-        if error is None:
-            self.future.set_result(None)
-        else:
-            self.future.set_exception(error)
+
+def _finish(future: asyncio.Future[None], error: SignoffError | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
 
 
 class Limiter:
@@ -205,7 +203,7 @@ class Limiter:
             self._pump()
             if waiter.ticket is not None:
                 return waiter.ticket
-            waiter.future = waiter.loop.create_future()
+            waiter.future = asyncio.get_running_loop().create_future()
         try:
             await waiter.future
         except BaseException:

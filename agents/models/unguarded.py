@@ -21,8 +21,8 @@ from langchain_core.runnables.config import ensure_config, merge_configs, var_ch
 
 from signoff.agents.errors import UnknownPrice
 from signoff.agents.models.failures import MAYBE_PAID, classify
-from signoff.agents.models.guarded import GUARDED, size_of
-from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, make_bill, price_of, worst_case
+from signoff.agents.models.guarded import GUARDED
+from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, make_bill, price_of, size_of, worst_case
 from signoff.agents.models.settings import CallSettings
 from signoff.agents.run_context import Payer, current_payer
 from signoff.checkpoints.ledger.budgets import scopes_of
@@ -82,10 +82,11 @@ class UnguardedCalls(BaseCallbackHandler):
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:
         """Settle what was used."""
         if (account := self._taken(run_id)) is not None:
-            found = [generation for batch in response.generations for generation in batch]
-            said = [part.message for part in found if isinstance(part, ChatGeneration)]
-            usage = [dict(getattr(message, "usage_metadata", None) or {}) for message in said]
-            _settle(account, "ok", _total(usage) if all(usage) else {}, is_assumed=True)
+            found = [part for batch in response.generations for part in batch if isinstance(part, ChatGeneration)]
+            usage = [getattr(part.message, "usage_metadata", None) or {} for part in found]
+            names = ("input_tokens", "output_tokens") if all(usage) else ()
+            total = {name: sum(int(used.get(name, 0)) for used in usage) for name in names}
+            _settle(account, "ok", total, is_assumed=True)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """Settle a call that failed: its worst case if nobody knows what it used."""
@@ -107,11 +108,6 @@ def charging(unguarded: UnguardedCalls) -> Iterator[None]:
         yield
     finally:
         var_child_runnable_config.reset(token)
-
-
-def _total(usage: list[dict[str, Any]]) -> dict[str, int]:
-    names = ("input_tokens", "output_tokens")
-    return {name: sum(int(part.get(name, 0)) for part in usage) for name in names}
 
 
 def _settle(account: _Account, outcome: str, usage: Mapping[str, int], *, is_assumed: bool) -> None:
