@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from json import JSONDecodeError
+from traceback import walk_tb
 from typing import Final, Literal
 
 Kind = Literal[
@@ -122,10 +123,8 @@ def _by_status(status: int, said: str) -> Kind:
 
 def _raised_in(error: BaseException) -> str:
     """The package whose code raised it."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] if trace is not None else ""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] if frames else ""
 
 
 def _is_named(error: BaseException, *names: str) -> bool:

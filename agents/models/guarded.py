@@ -97,9 +97,8 @@ class GuardedModel(BaseChatModel):
         """The model with these tools, whichever model of the chain answers."""
         if tool_choice is not None:
             options["tool_choice"] = tool_choice
-        return self.bind(
-            tools=[tool if isinstance(tool, dict) else convert_to_openai_tool(tool) for tool in tools], **options
-        )
+        described = [tool if isinstance(tool, dict) else convert_to_openai_tool(tool) for tool in tools]
+        return self.bind(tools=described, **options)
 
     def with_structured_output(self, schema: Any, *, include_raw: bool = False, **options: Any) -> Runnable[Any, Any]:
         """The model that answers in this schema: by a tool call, or as the first model does for another `method`."""

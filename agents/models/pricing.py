@@ -86,11 +86,9 @@ def _in_table(model: str, endpoint: str) -> Price | None:
 
 
 def _as_set(said: DollarsPerMillion) -> SetPrice:
-    if isinstance(said, dict):
-        fresh = said.get("input", 0.0)
-        values = (fresh, said.get("cached", fresh), said.get("output", 0.0))
-    else:
-        values = (said, said, said)
+    given = said if isinstance(said, dict) else {"input": said, "output": said}
+    fresh = given.get("input", 0.0)
+    values = (fresh, given.get("cached", fresh), given.get("output", 0.0))
     return SetPrice(*(Decimal(str(value)) for value in values))
 
 

@@ -76,7 +76,6 @@ class FairQueue(Generic[T]):
         return next(iter(self._lines.values()))[0] if self._lines else None
 
     def put(self, share: str, item: T) -> None:
-        """Let an item wait."""
         self._lines.setdefault(share, deque()).append(item)
         self._length += 1
 
@@ -312,7 +311,6 @@ class Limiter:
         return max((moment for moment in moments if moment is not None), default=None)
 
     def _start(self, waiter: _Waiter, now: float) -> None:
-        """Give the waiter its ticket."""
         if self._is_paced:
             waiter.slot = self._slots.popleft()
             self._owed += waiter.weight - waiter.slot.weight

@@ -140,10 +140,8 @@ class Tiers:
             return self.models[""]
         names = list(self.models)
         if tier not in names:
-            known = ", ".join(names)
-            raise SettingsError(
-                "SIGNOFF_TIERS", f"has no tier {tier!r}, which an agent asks for", f"Add it; there are: {known}."
-            )
+            remedy = f"Add it; there are: {', '.join(names)}."
+            raise SettingsError("SIGNOFF_TIERS", f"has no tier {tier!r}, which an agent asks for", remedy)
         return self.models[names[min(names.index(tier) + stronger, len(names) - 1)]]
 
     def nearest(self, tier: str) -> str:

@@ -39,8 +39,9 @@ FORMAT: Final = 1
 class Cassette:
     """One cassette, recording or replaying; threads, event loops and processes may share it."""
 
-    def __init__(self, path: Path, mode: Mode, about: Mapping[str, Any], notes: tuple[str, ...]) -> None:
-        self.path, self.mode, self.about, self.notes = path, mode, about, notes
+    def __init__(self, path: Path, mode: Mode, lines: list[str]) -> None:
+        self.path, self.mode, self.about = path, mode, _read_header(path, lines)
+        self.notes: tuple[str, ...] = ()
         self._recorded: list[Request] = []
         self._left: dict[str, deque[Exchange]] = defaultdict(deque)
         self._misses: list[TapeMiss] = []
@@ -60,14 +61,13 @@ class Cassette:
             return cls._load(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or not path.stat().st_size:
-            header = {"signoff_tape": FORMAT, "about": redact(dict(about or {}))}
-            _append(path, header)
-        return cls(path, "record", _read_header(path, _lines(path)), ())
+            _append(path, {"signoff_tape": FORMAT, "about": redact(dict(about or {}))})
+        return cls(path, "record", _lines(path))
 
     @classmethod
     def _load(cls, path: Path) -> Cassette:
-        lines, notes = _lines(path), list[str]()
-        cassette = cls(path, "replay", _read_header(path, lines), ())
+        lines = _lines(path)
+        cassette = cls(path, "replay", lines)
         for number, line in enumerate(lines[1:], start=2):
             try:
                 found = json.loads(line)
@@ -77,11 +77,11 @@ class Cassette:
                 exchange = Exchange.read(found)
                 key = exchange.request.key
             except (ValueError, KeyError, TypeError, AttributeError):
-                notes.append(f"Line {number} of {str(path)!r} is torn and left out: a process ended while it wrote it.")
+                torn = f"Line {number} of {str(path)!r} is torn and left out: a process ended while it wrote it."
+                cassette.notes += (torn,)
                 continue
             cassette._recorded.append(exchange.request)
             cassette._left[key].append(exchange)
-        cassette.notes = tuple(notes)
         return cassette
 
     async def play(self, request: Request, call: Callable[[], Awaitable[T]]) -> T:
@@ -121,13 +121,8 @@ class Cassette:
     def unused(self) -> tuple[Request, ...]:
         """What was recorded and was not asked in this replay, in recorded order."""
         with self._taking:
-            counts = {key: len(left) for key, left in self._left.items()}
-        found: list[Request] = []
-        for request in reversed(self._recorded):
-            if counts.get(request.key, 0):
-                counts[request.key] -= 1
-                found.append(request)
-        return tuple(reversed(found))
+            left = {id(exchange.request) for exchanges in self._left.values() for exchange in exchanges}
+        return tuple(request for request in self._recorded if id(request) in left)
 
     @property
     def misses(self) -> tuple[TapeMiss, ...]:

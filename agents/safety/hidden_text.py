@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -110,7 +109,10 @@ def _encoded(text: str) -> Iterator[Piece]:
         if name == "percent" and "%" not in text:
             continue
         for found in _pattern(name).finditer(text):
-            told = decode(found[0])
+            try:
+                told = decode(found[0])
+            except ValueError:  # also if it is no UTF-8
+                continue
             if " " in told.strip() and _is_readable(told):
                 yield Piece(told, how, found.start())
                 count += 1
@@ -120,17 +122,11 @@ def _encoded(text: str) -> Iterator[Piece]:
 
 def _from_base64(word: str) -> str:
     raw = word.rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        return base64.b64decode(raw + "=" * (-len(raw) % 4)).decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
+    return base64.b64decode(raw + "=" * (-len(raw) % 4)).decode("utf-8")
 
 
 def _from_hex(word: str) -> str:
-    try:
-        return bytes.fromhex(word).decode("utf-8")
-    except (ValueError, UnicodeDecodeError):
-        return ""
+    return bytes.fromhex(word).decode("utf-8")
 
 
 def _is_readable(text: str) -> bool:

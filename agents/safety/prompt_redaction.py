@@ -57,14 +57,7 @@ class Restorer:
 
 def put_back(text: str, originals: Mapping[str, str]) -> str:
     """The text with each placeholder replaced by what it stands for; also within a JSON string."""
-    if "[" not in text or not originals:
-        return text
-    parts = text.split("]")
-    for place, part in enumerate(parts[:-1]):
-        start = part.rfind("[")
-        original = originals.get(part[start:] + "]") if start >= 0 else None
-        parts[place] = f"{part}]" if original is None else part[:start] + original
-    return "".join(parts)
+    return PLACEHOLDER.sub(lambda found: originals.get(found[0], found[0]), text) if originals else text
 
 
 def change_texts(value: Any, change: Change) -> Any:
@@ -137,7 +130,6 @@ class Recent(Generic[T]):
         return self._kept.get(key)
 
     def keep(self, key: bytes, value: T) -> T:
-        """Keep this, and return it."""
         with self._keeping:
             if len(self._kept) >= self._most:
                 for oldest in list(self._kept)[: self._most // 4 + 1]:

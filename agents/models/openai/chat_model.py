@@ -82,18 +82,14 @@ class Endpoint(BaseChatModel):
     @model_validator(mode="after")
     def take_from_environment(self) -> Self:
         """Take what is not given from the variables that `ChatOpenAI` reads; openai.OpenAIError without a key."""
-        found = os.environ
-        self.openai_api_base = (
-            self.openai_api_base or found.get("OPENAI_API_BASE") or found.get("OPENAI_BASE_URL") or None
-        )
-        if self.openai_api_key is None and found.get("OPENAI_API_KEY"):
-            self.openai_api_key = SecretStr(found["OPENAI_API_KEY"])
-        if self.openai_api_key is None and "LANGSMITH_GATEWAY" not in found:
+        env = os.environ.get
+        self.openai_api_base = self.openai_api_base or env("OPENAI_API_BASE") or env("OPENAI_BASE_URL") or None
+        if self.openai_api_key is None and (key := env("OPENAI_API_KEY")):
+            self.openai_api_key = SecretStr(key)
+        if self.openai_api_key is None and env("LANGSMITH_GATEWAY") is None:
             raise openai.OpenAIError("The endpoint needs a key. Give it as api_key, or set OPENAI_API_KEY.")
-        self.openai_organization = (
-            self.openai_organization or found.get("OPENAI_ORG_ID") or found.get("OPENAI_ORGANIZATION")
-        )
-        self.openai_proxy = self.openai_proxy or found.get("OPENAI_PROXY")
+        self.openai_organization = self.openai_organization or env("OPENAI_ORG_ID") or env("OPENAI_ORGANIZATION")
+        self.openai_proxy = self.openai_proxy or env("OPENAI_PROXY")
         if self.stream_usage is None and not (self.openai_api_base or self.openai_proxy):
             self.stream_usage = True
         return self
