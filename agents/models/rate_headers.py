@@ -50,7 +50,9 @@ def read_headers(headers: Mapping[str, str], now: float) -> Reading:
     at = clock_of(known, now)
     levels: dict[Kind, Level] = {}
     for kind, name in _FAMILIES:
-        if kind not in levels and (level := _level_of(name, known, at)) is not None:
+        if kind in levels or name.format("limit") not in known:
+            continue
+        if (level := _level_of(name, known, at)) is not None:
             levels[kind] = level
     if "requests" not in levels and (level := _ietf(known)) is not None:
         levels["requests"] = level
