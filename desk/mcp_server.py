@@ -8,8 +8,9 @@ import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, Field
 from rich.console import Console
@@ -21,7 +22,6 @@ from signoff.desk.cli.run import open_run
 from signoff.desk.cli.terminal import say
 from signoff.error_base import SettingsError
 from signoff.fleet import Run
-from signoff.graphs import Team
 from signoff.graphs.teams import report_team
 from signoff.settings import Settings
 from signoff.tools.mcp import need_sdk
@@ -40,6 +40,7 @@ _INSTRUCTIONS = (
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
 """An ASGI application."""
+T = TypeVar("T")
 
 
 def serve_team(
@@ -66,26 +67,19 @@ def build_server(team: str, settings: Settings) -> FastMCP[Any]:
         f"signoff {team}", _INSTRUCTIONS, log_level="ERROR", host=_HOST, streamable_http_path=_PATH
     )
     runs = Runs(team, settings)
-
-    async def start_run(goal: str, wait_seconds: float = 0) -> Standing:
-        """Give the team a goal. The run goes on by itself; wait_seconds (up to 60) waits until it ends or is held."""
-        return await asyncio.to_thread(runs.start, goal, wait_seconds)
-
-    async def run_status(run: str, wait_seconds: float = 0) -> Standing:
-        """Tell how a run stands, and what it waits for; wait_seconds (up to 60) waits until that changes."""
-        return await asyncio.to_thread(runs.standing, run, wait_seconds)
-
-    async def run_result(run: str) -> Finished:
-        """Give what a run has made and done. Nothing is given before it is done."""
-        return await asyncio.to_thread(runs.result, run)
-
-    async def resume_run(run: str, wait_seconds: float = 0) -> Standing:
-        """Go on with a run that was cut off, or that was decided without going on. It decides nothing."""
-        return await asyncio.to_thread(runs.resume, run, wait_seconds)
-
-    for tool in (start_run, run_status, run_result, resume_run):
-        server.tool()(tool)
+    for tool in (runs.start_run, runs.run_status, runs.run_result, runs.resume_run):
+        server.tool()(_in_thread(tool))
     return server
+
+
+def _in_thread(work: Callable[..., T]) -> Callable[..., Awaitable[T]]:
+    """The same for clients, which are served meanwhile."""
+
+    @wraps(work)
+    async def wait(*args: Any, **kwargs: Any) -> T:
+        return await asyncio.to_thread(work, *args, **kwargs)
+
+    return wait
 
 
 def _serve_http(server: FastMCP[Any], settings: Settings, port: int) -> None:
@@ -168,7 +162,10 @@ class Finished(BaseModel):
 
 
 class Runs:
-    """The runs of one team that this process drives, and those of the same team that it may tell about."""
+    """The runs of one team that this process drives, and those of the same team that it may tell about.
+
+    What `build_server` offers of it, clients read as it stands here: names, parameters and docstrings.
+    """
 
     def __init__(self, team: str, settings: Settings) -> None:
         self._team, self._settings = team, settings
@@ -176,38 +173,38 @@ class Runs:
         self._ended: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def start(self, goal: str, wait_seconds: float) -> Standing:
-        """Give the team a goal, and drive the run in the background."""
+    def start_run(self, goal: str, wait_seconds: float = 0) -> Standing:
+        """Give the team a goal. The run goes on by itself; wait_seconds (up to 60) waits until it ends or is held."""
+        settings = self._settings
         with self._lock:
             self._check_room()
-            run = Run.start(
-                self._built(), goal, settings=self._settings, drive=False, budget=budgets_of(self._settings)["run"]
-            )
+            team = report_team(settings.sources or "", out=settings.out, settings=settings)
+            run = Run.start(team, goal, settings=settings, drive=False, budget=budgets_of(settings)["run"])
             self._drive(run)
-        return self.standing(run.id, wait_seconds)
+        return self.run_status(run.id, wait_seconds)
 
-    def resume(self, run_id: str, wait_seconds: float) -> Standing:
-        """Go on with a run, wherever it stands."""
-        run = self._open(run_id)
+    def resume_run(self, run: str, wait_seconds: float = 0) -> Standing:
+        """Go on with a run that was cut off, or that was decided without going on. It decides nothing."""
+        opened = self._open(run)
         with self._lock:
-            thread = self._driven.get(run.id)
-            if (thread is None or not thread.is_alive()) and run.status not in _ENDED:
+            thread = self._driven.get(opened.id)
+            if (thread is None or not thread.is_alive()) and opened.status not in _ENDED:
                 self._check_room()
-                self._drive(run)
-        return self.standing(run.id, wait_seconds)
+                self._drive(opened)
+        return self.run_status(opened.id, wait_seconds)
 
-    def standing(self, run_id: str, wait_seconds: float) -> Standing:
-        """How the run stands; waits so long for this process to stop driving it."""
-        run = self._open(run_id)
-        thread = self._driven.get(run.id)
+    def run_status(self, run: str, wait_seconds: float = 0) -> Standing:
+        """Tell how a run stands, and what it waits for; wait_seconds (up to 60) waits until that changes."""
+        opened = self._open(run)
+        thread = self._driven.get(opened.id)
         if thread is not None:
             thread.join(min(max(wait_seconds, 0), _MOST_SECONDS))
-        record, asked = run.record, run.approvals
+        record = opened.record
         return Standing(
             run=record.id,
             status=record.status,
             note=record.note or self._ended.get(record.id, ""),
-            plan=[f"{step['status']}: {step['agent']} {step['gives']} {step['note']}".rstrip() for step in run.plan],
+            plan=[f"{step['status']}: {step['agent']} {step['gives']} {step['note']}".rstrip() for step in opened.plan],
             waits_for=[
                 Question(
                     approval=one.id,
@@ -216,27 +213,24 @@ class Runs:
                     reason=one.reason,
                     people_decide_with=f"signoff approve {one.id}, or signoff reject {one.id}",
                 )
-                for one in asked
+                for one in opened.approvals
             ],
         )
 
-    def result(self, run_id: str) -> Finished:
-        """What the run has made, if it is done: before that, somebody may still refuse it."""
-        run = self._open(run_id)
-        record = run.record
-        if record.status != "done":
+    def run_result(self, run: str) -> Finished:
+        """Give what a run has made and done. Nothing is given before it is done."""
+        opened = self._open(run)
+        record = opened.record
+        if record.status != "done":  # somebody may still refuse it
             note = record.note or "It is not done, and nothing is given before it is."
             return Finished(run=record.id, status=record.status, note=note)
         return Finished(
             run=record.id,
             status=record.status,
             note=record.note,
-            artifacts={name: artifact.model_dump(mode="json") for name, artifact in run.artifacts.items()},
-            outcomes=[dict(outcome) for outcome in run.values.get("outcomes", [])],
+            artifacts={name: artifact.model_dump(mode="json") for name, artifact in opened.artifacts.items()},
+            outcomes=[dict(outcome) for outcome in opened.values.get("outcomes", [])],
         )
-
-    def _built(self) -> Team:
-        return report_team(self._settings.sources or "", out=self._settings.out, settings=self._settings)
 
     def _open(self, run_id: str) -> Run:
         """A run of this team; of others it is as if there were none."""

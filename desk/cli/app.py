@@ -76,7 +76,7 @@ COMMANDS = {
     "model list": ("model.list_", "List the models that can be fetched, and where they are."),
     "model fetch": ("model.fetch", "Fetch a model with pip, to serve it later."),
 }
-"""Of each command, the function that does it (in which file of this folder), and the first sentence of its help."""
+"""Of each command, the function that does it (in which file of this folder), and its help, or how that begins."""
 GROUPS = {
     "db": "Look after the database.",
     "audit": "Check and export the audit log.",
@@ -87,7 +87,10 @@ GROUPS = {
 
 
 class LazyCommand(TyperCommand):
-    """What the list of commands says of one; its function is imported when it is called, or asked for its own help."""
+    """What the list of commands says of one; its function is imported when it is called, or asked for its own help.
+
+    A function whose help goes on after the first sentence has it in its docstring; others have none.
+    """
 
     def __init__(self, name: str, place: str, first_sentence: str) -> None:
         super().__init__(name, help=first_sentence)
@@ -95,9 +98,10 @@ class LazyCommand(TyperCommand):
 
     def load(self) -> Any:
         """The whole command."""
-        module, _, function = self.place.partition(".")
+        module, _, name = self.place.partition(".")
+        function = getattr(import_module(f"signoff.desk.cli.{module}"), name)
         only = typer.Typer(add_completion=False, rich_markup_mode=None)
-        only.command(self.name)(getattr(import_module(f"signoff.desk.cli.{module}"), function))
+        only.command(self.name, help=None if function.__doc__ else self.help)(function)
         return typer.main.get_command(only)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:

@@ -39,14 +39,11 @@ def verify(
     database: Database = None,
     json: Json = False,
 ) -> int:
-    """Check that the log is what was written, and that the tables say what it says; exit code 1 if not."""
     kept = [*(head or []), *(read_anchor(anchor) if anchor is not None else ())]
     with _opened(database) as ledger, Console(stderr=True).status("reading the audit log"):
         found = ledger.audit.verify(*kept)
     if json:
-        problems = [asdict(problem) for problem in found.problems]
-        whole = {"database": ledger.database, "whole": found.ok, "entries": found.entries, "head": found.head}
-        print_json({**whole, "problems": problems})
+        print_json({"database": ledger.database, "whole": found.ok, **asdict(found)})
         return 0 if found.ok else 1
     console = Console()
     for problem in found.problems:
@@ -68,7 +65,6 @@ def anchor(
     database: Database = None,
     json: Json = False,
 ) -> None:
-    """Note down the log's present head in a file outside the database, for `audit verify --anchor`."""
     known = read_anchor(file) if file.exists() else []
     with _opened(database) as ledger:
         head = ledger.audit.head()
@@ -110,7 +106,6 @@ def export(
     database: Database = None,
     json: Json = False,
 ) -> None:
-    """Write out the log, with what each entry's hash is made of, so that anybody can recompute it."""
     if out is not None and out.exists() and not force:
         raise SettingsError("--out", f"{str(out)!r} is there already", "Name another, or add --force to replace it.")
     with _opened(database) as ledger:

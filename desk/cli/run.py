@@ -87,7 +87,6 @@ def run(
 
 
 def resume(run: RunId, yes: Yes = False, record: Record = None, replay: Replay = None, json: Json = False) -> int:
-    """Go on with a run that was cut off or waits."""
     check_files(record, replay, new=False)
     console = Console(stderr=True)
     settings = load_settings(**(settings_of(Cassette.open(replay, "replay").about) if replay is not None else {}))

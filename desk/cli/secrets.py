@@ -14,7 +14,6 @@ _COLUMNS = ("secret", "from", "hosts", "methods", "paths", "tools", "added as")
 
 
 def secrets(json: Json = False) -> None:
-    """Show which secrets tools may use where, and whether they can be read; never a value."""
     settings = load_settings()
     if settings.secrets is None:
         raise SettingsError("SIGNOFF_SECRETS", "names no file", "See docs/tools/secrets.md.")
