@@ -87,7 +87,11 @@ def _serve_http(server: FastMCP[Any], settings: Settings, port: int) -> None:
 
     console = Console(stderr=True)
     token = settings.mcp_token.get_secret_value() or secrets.token_urlsafe(24)
-    endpoint = _listen(port)
+    try:
+        endpoint = socket.create_server((_HOST, port))
+    except OSError as error:
+        problem = f"port {port} cannot be used ({error.strerror})"
+        raise SettingsError("--port", problem, "Name another, or 0 for a free one.") from error
     config = uvicorn.Config(only_with(token, server.streamable_http_app()), log_config=None, access_log=False)
     host, bound = endpoint.getsockname()[:2]
     say(console, "Serving. Clients send the header `Authorization: Bearer TOKEN`. Ctrl-C ends it.")
@@ -95,14 +99,6 @@ def _serve_http(server: FastMCP[Any], settings: Settings, port: int) -> None:
     sys.stdout.write(f"http://{host}:{bound}{_PATH}{known}\n")
     sys.stdout.flush()
     uvicorn.Server(config).run(sockets=[endpoint])
-
-
-def _listen(port: int) -> socket.socket:
-    try:
-        return socket.create_server((_HOST, port))
-    except OSError as error:
-        problem = f"port {port} cannot be used ({error.strerror})"
-        raise SettingsError("--port", problem, "Name another, or 0 for a free one.") from error
 
 
 def only_with(token: str, app: App) -> App:

@@ -122,19 +122,15 @@ class CurrentRun(TypedDict):
 class TeamInput(TypedDict, total=False):
     """What a run starts from: a goal, or a conversation whose last human message is the goal."""
 
+    messages: Annotated[list[AnyMessage], add_messages]
     goal: str
     dry_run: bool
-    """True: everything is done but the effects."""
-    messages: Annotated[list[AnyMessage], add_messages]
+    """True: everything is done but the effects. As it was given; the ledger knows whether the run is one."""
 
 
-class TeamState(TypedDict, total=False):
+class TeamState(TeamInput, total=False):
     """Everything a team knows of its run."""
 
-    messages: Annotated[list[AnyMessage], add_messages]
-    goal: str
-    dry_run: bool
-    """As it was given; the ledger knows whether the run is one."""
     run: CurrentRun
     plan: list[PlanStep]
     artifacts: dict[str, StoredArtifact]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
@@ -57,11 +57,9 @@ class Team:
         order_agents(self.agents)
         for agent in self.agents:
             if agent.role in _OWN_NODES:
-                raise TeamError(
-                    f"Agent role {agent.role!r} is taken: {', '.join(sorted(_OWN_NODES))} are the team's own."
-                )
-        strangers = set(self.policies) - {agent.role for agent in self.agents}
-        if strangers:
+                own = ", ".join(sorted(_OWN_NODES))
+                raise TeamError(f"Agent role {agent.role!r} is taken: {own} are the team's own.")
+        if strangers := set(self.policies) - {agent.role for agent in self.agents}:
             raise TeamError(f"Policies name {min(strangers)!r}, which is no role of the team.")
         for policy in (self.policy, *self.policies.values()):
             policy.check(self.actions)
@@ -85,22 +83,20 @@ class Team:
     def graph(self) -> Builder:
         """The graph, uncompiled: LangGraph Server compiles it with its own checkpointer, you with yours."""
         builder: Builder = StateGraph(TeamState, input_schema=TeamInput)
-        ledger = cache(self._ledger)
-        builder.add_node("intake", build_intake(self.name, self.options, ledger, dry_run=self.dry_run))
+        builder.add_node("intake", build_intake(self.name, self.options, self._ledger, dry_run=self.dry_run))
         roles = [agent.role for agent in self.agents]
         limits = {agent.role: budget_of(agent.limits.budget, agent.role) for agent in self.agents}
-        account = Account(ledger, self.name, self.run_budget, limits)
+        account = Account(self._ledger, self.name, self.run_budget, limits)
         supervise = build_supervisor(self.agents, self.supervisor, account)
         builder.add_node("supervisor", supervise, destinations=(*roles, "gate", "finish"))
         for agent in self.agents:
             builder.add_node(agent.role, build_step(agent, self.agents, account))
             builder.add_edge(agent.role, "supervisor")
         policy = Enforcement(self.actions, self.rules, self.rates)
-        builder.add_node("gate", build_gate(policy, ledger), destinations=("act", "gate", "supervisor"))
-        builder.add_node(
-            "act", build_act(self.actions, ledger, dry_run=self.dry_run), destinations=("gate", "supervisor")
-        )
-        builder.add_node("finish", build_finish(ledger))
+        builder.add_node("gate", build_gate(policy, self._ledger), destinations=("act", "gate", "supervisor"))
+        act = build_act(self.actions, self._ledger, dry_run=self.dry_run)
+        builder.add_node("act", act, destinations=("gate", "supervisor"))
+        builder.add_node("finish", build_finish(self._ledger))
         builder.add_edge(START, "intake")
         builder.add_edge("intake", "supervisor")
         builder.add_edge("finish", END)

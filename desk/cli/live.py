@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from signoff.agents import NO_USAGE, Usage
@@ -47,27 +47,21 @@ class Progress:
             self.last = event
 
     def __rich__(self) -> RenderableType:
-        rows = Table.grid(padding=(0, 2, 0, 0))
-        rows.add_column(no_wrap=True)
-        rows.add_column(no_wrap=True)
-        rows.add_column(no_wrap=True, overflow="ellipsis")
+        columns = Column(no_wrap=True), Column(no_wrap=True), Column(no_wrap=True, overflow="ellipsis")
+        rows = Table.grid(*columns, padding=(0, 2, 0, 0))
         for step in self.plan[-12:]:
-            style = "dim" if step["status"] == "pending" else ""
-            rows.add_row(
-                _MARKS[step["status"]], Text(visible(step["agent"]), style), Text(visible(step["note"]), "dim")
-            )
+            agent = Text(visible(step["agent"]), "dim" if step["status"] == "pending" else "")
+            rows.add_row(_MARKS[step["status"]], agent, Text(visible(step["note"]), "dim"))
         line = Table.grid(padding=(0, 1, 0, 0))
         cells: list[RenderableType] = [self._spinner, Text(visible(f"{self.last.agent} {self.last.text}")[:70])]
         if self.last.total:
             cells.append(ProgressBar(total=self.last.total, completed=self.last.done, width=24))
             cells.append(Text(f"{self.last.done:,} of {self.last.total:,}", "dim"))
-        cells.append(Text(f"{usage_text(self.usage)}{self._limit()} · {time.monotonic() - self.started:.0f} s", "dim"))
+        limited = self.usage["calls"] and self.budget.usd is not None
+        used = usage_text(self.usage) + (f" of ${self.budget.usd:,.2f}" if limited else "")
+        cells.append(Text(f"{used} · {time.monotonic() - self.started:.0f} s", "dim"))
         line.add_row(*cells)
         return Group(rows, line)
-
-    def _limit(self) -> str:
-        """What it may cost, once it costs anything."""
-        return f" of ${self.budget.usd:,.2f}" if self.usage["calls"] and self.budget.usd is not None else ""
 
 
 def usage_text(usage: Usage) -> str:

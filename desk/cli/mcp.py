@@ -206,30 +206,20 @@ def _orders(tool: McpTool | None) -> list[str]:
 
 
 def _as_json(seen: Seen) -> dict[str, Any]:
-    return {
-        "server": seen.name,
-        "sha256": seen.sha256,
-        "tools": [
-            {
-                "name": name,
-                "stands": standing,
-                "risk": seen.server.risk_of(name),
-                "problem": seen.offer.unusable.get(name),
-                "orders": _orders(seen.offer.tools.get(name)),
-                **_told(seen.offer.tools.get(name)),
-            }
-            for name, standing in seen.standings.items()
-        ],
+    tools = [_tool_as_json(seen, name, standing) for name, standing in seen.standings.items()]
+    return {"server": seen.name, "sha256": seen.sha256, "tools": tools}
+
+
+def _tool_as_json(seen: Seen, name: str, standing: Standing) -> dict[str, Any]:
+    tool = seen.offer.tools.get(name)
+    found = {
+        "name": name,
+        "stands": standing,
+        "risk": seen.server.risk_of(name),
+        "problem": seen.offer.unusable.get(name),
+        "orders": _orders(tool),
     }
-
-
-def _told(tool: McpTool | None) -> dict[str, Any]:
-    """What the server says of a tool."""
     if tool is None:
-        return {}
-    return {
-        "sha256": tool.sha256,
-        "description": tool.description,
-        "arguments": dict(tool.schema),
-        "hints": dict(tool.hints),
-    }
+        return found
+    said = {"description": tool.description, "arguments": dict(tool.schema), "hints": dict(tool.hints)}
+    return {**found, "sha256": tool.sha256, **said}

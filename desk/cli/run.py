@@ -209,8 +209,11 @@ def open_run(
     outside = load_settings()  # parts of a run read them so, without what is given here
     _check(outside)
     set_up(outside)
-    if budget:
-        _check_budget(budget)
+    try:
+        Budget.read(budget or "")
+    except ValueError as error:
+        problem = f"{budget!r} is not usable ({error})"
+        raise SettingsError("--budget", problem, "Write it as '$2 tokens=100000'.") from None
     given = {"model": model, "sources": sources, "out": out, "run_budget": budget}
     said: dict[str, Any] = {**(known or {}), **{name: value for name, value in given.items() if value}}
     settings = load_settings(**(said | {"tiers": {}} if model else said))  # a model that is asked for does all
@@ -229,14 +232,6 @@ def _check(settings: Settings) -> None:
     """Raise for what only the first step would read, whatever model is used: no run is left behind that cannot go."""
     budgets_of(settings)
     CallSettings.of(settings)
-
-
-def _check_budget(budget: str) -> None:
-    try:
-        Budget.read(budget)
-    except ValueError as error:
-        problem = f"{budget!r} is not usable ({error})"
-        raise SettingsError("--budget", problem, "Write it as '$2 tokens=100000'.") from None
 
 
 def _check_out(out: Path) -> None:

@@ -45,10 +45,7 @@ def say(console: Console, text: str, style: str = "") -> None:
 
 def table(*columns: str) -> Table:
     """An empty table in the style of the lists."""
-    found = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        found.add_column(column)
-    return found
+    return Table(*columns, box=None, padding=(0, 2, 0, 0), header_style="dim")
 
 
 def row(found: Table, *cells: str) -> None:

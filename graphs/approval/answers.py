@@ -31,7 +31,6 @@ _MEANS: dict[str, Literal["approve", "edit", "reject", "respond"]] = {
     "response": "reject",  # agent-inbox has no other way to reject with a reason
 }
 
-
 Named = Literal["", "arguments", "question"]
 """How exactly an answer says what it is about."""
 
@@ -98,7 +97,9 @@ def _unwrap(answer: Any, approval: Approval, interrupt_id: str) -> tuple[dict[st
         if isinstance(answer, str):
             answer = _parse_text(answer)
         elif isinstance(answer, list):
-            answer = _only(answer)
+            if len(answer) != 1:
+                raise BadAnswer(f"The answer holds {len(answer)} decisions, where one was asked for.")
+            answer = answer[0]
         elif isinstance(answer, dict):
             names = max(names, _check_identity(answer, approval))
             if "decisions" in answer:
@@ -127,12 +128,6 @@ def _parse_text(text: str) -> Any:
     return parsed
 
 
-def _only(answers: list[Any]) -> Any:
-    if len(answers) != 1:
-        raise BadAnswer(f"The answer holds {len(answers)} decisions, where one was asked for.")
-    return answers[0]
-
-
 def _keyed(answer: dict[Any, Any], approval: Approval, interrupt_id: str) -> Any:
     if len(answer) != 1:
         raise BadAnswer("The answer has no 'type' and no 'decisions'.")
@@ -153,7 +148,6 @@ def _check_identity(answer: dict[Any, Any], approval: Approval) -> Named:
 
 
 def _named_args(found: dict[str, Any], approval: Approval) -> dict[str, Any] | None:
-    """The arguments an answer carries, None if it carries none."""
     carried = found.get("edited_action", found.get("args"))
     if carried is None:
         return None

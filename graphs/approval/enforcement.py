@@ -65,20 +65,20 @@ class Enforcement:
     def _ruling(self, ledger: Ledger, proposal: StoredProposal, run_id: str, ahead: int) -> Ruling:
         action = self.action(proposal["action"])
         if action is None:
-            return _denied(NO_ACTION)
+            return Ruling("deny", why=NO_ACTION)
         problem = _misfit(action, proposal["args"])
         if problem:
-            return _denied(problem)
+            return Ruling("deny", why=problem)
         if proposal["action"] in CONTROLS:
             return _control_ruling(ledger, proposal, run_id)
         before = ledger.approvals.rejected_before(run_id, proposal["action"], digest(proposal["args"]))
         if before is not None:
-            return _denied(
-                f"the same was rejected before by {before.decided_by}: {before.decision_reason}".rstrip(": ")
-            )
+            why = f"the same was rejected before by {before.decided_by}: {before.decision_reason}"
+            return Ruling("deny", why=why.rstrip(": "))
         ruling = self.rules(proposal["by"], proposal["action"], proposal["args"])
         if ruling.authority.four_eyes and not ledger.runs.get(run_id).requested_by:
-            return _denied("somebody else than the requester must decide, and nobody knows who asked for this run")
+            why = "somebody else than the requester must decide, and nobody knows who asked for this run"
+            return Ruling("deny", why=why)
         if ruling.kind == "allow" and proposal.get("flags"):
             ruling = Ruling("ask", why="orders were found in the texts that it was made from")
         return self._within_rates(ledger, ruling, self.rates(proposal["by"]), run_id, ahead)
@@ -89,7 +89,7 @@ class Enforcement:
             if ruling.kind == "deny" or ledger.effects.count(run_id, since=since) + ahead < rate.count:
                 continue
             if rate.then == "deny":
-                ruling = _denied(f"{rate.describe()} are allowed")
+                ruling = Ruling("deny", why=f"{rate.describe()} are allowed")
             elif ruling.kind == "allow":
                 ruling = Ruling("ask", why=f"{rate.describe()} are allowed")
         return ruling
@@ -138,12 +138,12 @@ def first_decided(ledger: Ledger, waiting: Sequence[StoredProposal]) -> StoredPr
 def _control_ruling(ledger: Ledger, proposal: StoredProposal, run_id: str) -> Ruling:
     """The team's own questions: anybody says whether it goes on; what happened is for those who could approve it."""
     if proposal["action"] == RAISE_BUDGET and not may_raise(proposal["args"]["scope"], run_id):
-        return _denied("it is another run's budget")
+        return Ruling("deny", why="it is another run's budget")
     if proposal["action"] != SETTLE_OUTCOME:
         return Ruling("ask", why="the team asks whether to go on")
     effect = ledger.effects.get(str(proposal["args"]["effect"]))
     if effect is None or effect.run_id != run_id:
-        return _denied("the run has no such effect")
+        return Ruling("deny", why="the run has no such effect")
     authority = ledger.approvals.get(effect.approval_id).authority
     return Ruling("ask", authority, why="nobody knows whether it happened")
 
@@ -156,7 +156,3 @@ def _misfit(action: Action[Any], args: Mapping[str, Any]) -> str:
         return f"the arguments do not fit {action.name}: {misfit(error)}"
     # What policy rules on and a person sees must be what the action gets.
     return "" if digest(read) == digest(args) else f"{action.name} would read the arguments as something else"
-
-
-def _denied(why: str) -> Ruling:
-    return Ruling("deny", why=why)

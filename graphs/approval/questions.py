@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from signoff.agents import NO_USAGE, Payer, Say, Usage, budgets_of, current_payer, say_nothing
 from signoff.checkpoints import digest
@@ -22,24 +22,22 @@ from signoff.tools import Action, Proposal
 from signoff.wording import counted
 
 SETTLE_OUTCOME = "settle_outcome"
+SUPERVISOR = "supervisor"
+"""Who asks whether to go on, and whom the calls of the supervisor's own model are charged to."""
 
 _LONGEST = 500
 """Characters of the arguments that are repeated when it is asked what came of a call."""
 
 
-class Continuation(BaseModel):
+class Continuation(BaseModel, extra="forbid"):
     """How a run goes on after it paused."""
-
-    model_config = ConfigDict(extra="forbid")
 
     turns: int = Field(ge=1, le=1000, description="Agent turns it may take before it pauses again")
     instructions: str = Field("", description="What the next agent is told")
 
 
-class Raise(BaseModel):
+class Raise(BaseModel, extra="forbid"):
     """What is added to a budget that is used up."""
-
-    model_config = ConfigDict(extra="forbid")
 
     scope: str = Field(description="Whose budget it is")
     usd: float | None = Field(None, ge=0, le=1_000_000, description="US dollars more")
@@ -58,10 +56,8 @@ class Raise(BaseModel):
         return Budget(usd=self.usd, tokens=self.tokens, steps=self.steps, seconds=self.seconds)
 
 
-class Settlement(BaseModel):
+class Settlement(BaseModel, extra="forbid"):
     """What a person found out about an action whose outcome is not known."""
-
-    model_config = ConfigDict(extra="forbid")
 
     effect: str = Field(description="The effect's key")
     claim: int = Field(ge=1, description="Which call of it: the first, the second, …")
@@ -130,12 +126,8 @@ CONTROLS = {
 
 def pause(run_id: str, serial: int, reason: str, turns: int) -> StoredProposal:
     """The question whether the run should go on."""
-    return store_proposal(
-        run_id,
-        "supervisor",
-        serial,
-        Proposal(action=CONTINUE_RUN, args={"turns": turns, "instructions": ""}, reason=reason),
-    )
+    question = Proposal(action=CONTINUE_RUN, args={"turns": turns, "instructions": ""}, reason=reason)
+    return store_proposal(run_id, SUPERVISOR, serial, question)
 
 
 def ask_outcome(effect: Effect, called_with: Mapping[str, Any]) -> StoredProposal:
@@ -163,8 +155,6 @@ def store_proposal(run_id: str, by: str, serial: int, proposal: Proposal, flags:
 
 _CALLS_AT_LEAST = 5
 """Calls like the next one that a budget of nothing is proposed to be raised for."""
-SUPERVISOR = "supervisor"
-"""Whom the calls of the supervisor's own model are charged to."""
 
 
 @dataclass(frozen=True)
@@ -211,9 +201,8 @@ def ask_for_budget(state: TeamState, error: BudgetExhausted, payer: Payer, doing
     )
     args = Raise.model_validate({"scope": error.scope, error.what: _more(error, payer)}).model_dump(mode="json")
     serial = len(state.get("outcomes", []))
-    return store_proposal(
-        state["run"]["id"], SUPERVISOR, serial, Proposal(action=RAISE_BUDGET, args=args, reason=reason)
-    )
+    question = Proposal(action=RAISE_BUDGET, args=args, reason=reason)
+    return store_proposal(state["run"]["id"], SUPERVISOR, serial, question)
 
 
 def _more(error: BudgetExhausted, payer: Payer) -> float | int:

@@ -15,7 +15,6 @@ from signoff.agents import (
     NO_USAGE,
     Agent,
     Payer,
-    Say,
     StepFailed,
     StepHeld,
     Task,
@@ -41,39 +40,39 @@ _WARNINGS = 20
 
 
 def build_step(agent: Agent[Any], agents: Sequence[Agent[Any]], account: Account) -> TeamNode:
-    """The node of one agent."""
     ordered = order_agents(agents)
 
     def step(state: TeamState) -> Update:
-        task = _task(agent, ordered, state)
-        with _driven(account, state, agent.role, task.say) as payer:
-            try:
-                return _done(agent, state, task, do_work(agent, task))
-            except StepHeld as held:
-                return _held(agent, ordered, state, held, payer)
-            except StepFailed as failed:
-                return _failed(agent, state, failed)
+        with _driven(agent, ordered, account, state) as (task, update):
+            update |= _done(agent, state, task, do_work(agent, task))
+        return update
 
     async def astep(state: TeamState) -> Update:
-        task = _task(agent, ordered, state)
-        with _driven(account, state, agent.role, task.say) as payer:
-            try:
-                return _done(agent, state, task, await ado_work(agent, task))
-            except StepHeld as held:
-                return _held(agent, ordered, state, held, payer)
-            except StepFailed as failed:
-                return _failed(agent, state, failed)
+        with _driven(agent, ordered, account, state) as (task, update):
+            update |= _done(agent, state, task, await ado_work(agent, task))
+        return update
 
     return TeamNode(agent.role, step, astep, account.prepare)
 
 
 @contextmanager
-def _driven(account: Account, state: TeamState, role: str, say: Say) -> Iterator[Payer]:
-    """Charge what is called to the run, and give signs of life meanwhile."""
-    payer = account.payer(state["run"]["id"], role, say)
+def _driven(
+    agent: Agent[Any], agents: Sequence[Agent[Any]], account: Account, state: TeamState
+) -> Iterator[tuple[Task, Update]]:
+    """What is to do, and the update, which gets what became of a step that was held or failed.
+
+    Whatever is called is charged to the run, and gives signs of life meanwhile.
+    """
+    task, update = _task(agent, agents, state), Update()
+    payer = account.payer(state["run"]["id"], agent.role, task.say)
     signs_of_life = payer.ledger.keep_alive.renewing(payer.ledger.runs.beat, payer.run_id, at_once=True)
-    with paying(payer), charging(_UNGUARDED), signs_of_life:
-        yield payer
+    try:
+        with paying(payer), charging(_UNGUARDED), signs_of_life:
+            yield task, update
+    except StepHeld as held:
+        update |= _held(agent, agents, state, held, payer)
+    except StepFailed as failed:
+        update |= _failed(agent, state, failed)
 
 
 def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState) -> Task:

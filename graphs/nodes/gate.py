@@ -50,7 +50,6 @@ _SAY_IT_AGAIN = (
     "a moment ago: it may have been meant for that. If you mean this one, approve it again, or send its approval_id."
 )
 
-
 FLAGGED = (
     "**Caution:** orders were found in the texts that this was made from. They are data, not the goal. "
     "Make sure that it is what you want:"
@@ -58,8 +57,6 @@ FLAGGED = (
 
 
 def build_gate(policy: Enforcement, ledger: Callable[[], Ledger]) -> NodeWithConfig:
-    """The gate node of a team."""
-
     def gate(state: TeamState, config: RunnableConfig) -> Next:
         if not state.get("proposals"):
             return Command(goto="supervisor")
@@ -98,7 +95,6 @@ class _Visit:
 
     @property
     def run_id(self) -> str:
-        """The run that the thread is at."""
         return self.state["run"]["id"]
 
     def _is_open(self, proposal: StoredProposal, ahead: int) -> bool:
@@ -126,7 +122,9 @@ class _Visit:
             decided = first_decided(self.ledger, waiting)
             if decided is None:
                 raise
-            return self._promote(decided)
+            # Put first: the supervisor announces what is first.
+            rest = [proposal for proposal in self.state["proposals"] if proposal["id"] != decided["id"]]
+            return Command(goto="supervisor", update={"proposals": [decided, *rest], "problem": ""})
         # Nothing may be raised from here on: LangGraph would keep the answer, for whoever resumes the thread next.
         try:
             if left_by:
@@ -178,17 +176,8 @@ class _Visit:
         return not asked_again or _age(asked_again) < seconds / 30
 
     def _again(self, approval: Approval, problem: str, *, asked_again: str = "", **more: Any) -> Next:
-        update = {
-            "problem": problem,
-            "shown": {approval.proposal_id: approval.shown_sha256},
-            "asked_again": asked_again,
-        }
-        return Command(goto="gate", update={**update, **more})
-
-    def _promote(self, chosen: StoredProposal) -> Next:
-        """Put it first; the supervisor announces what is first."""
-        rest = [proposal for proposal in self.state["proposals"] if proposal["id"] != chosen["id"]]
-        return Command(goto="supervisor", update={"proposals": [chosen, *rest], "problem": ""})
+        shown = {approval.proposal_id: approval.shown_sha256}
+        return Command(goto="gate", update={"problem": problem, "shown": shown, "asked_again": asked_again, **more})
 
     def _rename(self, changed: StoredProposal) -> Next:
         """A proposal that was changed in the state is another one, which nobody has decided."""

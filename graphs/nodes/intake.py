@@ -56,14 +56,9 @@ def build_intake(
             _replace(ledger(), current["id"])
         thread = thread_of(config) or uuid.uuid4().hex[:12]
         after = current["number"] if current else 0
+        by = calling_person(config).name
         run_id, number = ledger().runs.begin(
-            thread,
-            after + 1,
-            team=team,
-            goal=goal,
-            options=options,
-            requested_by=calling_person(config).name,
-            dry_run=calls_nothing,
+            thread, after + 1, team=team, goal=goal, options=options, requested_by=by, dry_run=calls_nothing
         )
         run = CurrentRun(id=run_id, number=number, goal=goal, message=message, ended="")
         said = dropped if message else [*dropped, _said(run)]
@@ -75,11 +70,10 @@ def build_intake(
 
 
 def build_finish(ledger: Callable[[], Ledger]) -> NodeWithConfig:
-    """The node that every run ends at."""
-
     def finish(state: TeamState, config: RunnableConfig) -> Update:
         run, outcomes = state["run"], state.get("outcomes", [])
-        ended: Literal["done", "stopped"] = "stopped" if _stopped(outcomes) else "done"
+        undone = bool(outcomes) and outcomes[-1]["status"] not in ("done", "skipped")
+        ended: Literal["done", "stopped"] = "stopped" if undone else "done"
         text = "\n".join(_line(outcome) for outcome in outcomes if outcome["action"] not in ASKS_TO_GO_ON)
         if outcomes and outcomes[-1]["action"] in ASKS_TO_GO_ON and ended == "stopped":
             text = f"{text}\nStopped by {outcomes[-1]['by'] or 'a person'}. {outcomes[-1]['detail']}".strip()
@@ -107,7 +101,7 @@ def _new_goal(state: TeamState, messages: Sequence[AnyMessage], current: Current
     """The goal to start on and the id of its message; None if the thread stays at what it has."""
     goal = read_goal(state.get("goal", ""))
     if goal and (
-        current is None or goal != state_goal(current) or (current["ended"] and not _newer(messages, current))
+        current is None or goal != _given_goal(current) or (current["ended"] and not _newer(messages, current))
     ):
         return goal, ""
     said = _newer(messages, current)
@@ -127,9 +121,9 @@ def read_goal(goal: Any) -> str:
     return goal.strip()
 
 
-def state_goal(current: CurrentRun) -> str:
+def _given_goal(run: CurrentRun) -> str:
     """The goal as it was given in the state's `goal`, empty if it came in a message."""
-    return "" if current["message"] else current["goal"]
+    return "" if run["message"] else run["goal"]
 
 
 def _newer(messages: Sequence[AnyMessage], current: CurrentRun | None) -> HumanMessage | None:
@@ -146,7 +140,7 @@ def _said(run: CurrentRun) -> HumanMessage:
 
 def _fresh(run: CurrentRun) -> Update:
     return {
-        "goal": "" if run["message"] else run["goal"],
+        "goal": _given_goal(run),
         "run": run,
         "plan": [],
         "artifacts": {},
@@ -180,11 +174,6 @@ def _replace(ledger: Ledger, run_id: str) -> None:
 
 def _is_injected(message: AnyMessage) -> bool:
     return (message.id or "").startswith(_INJECTED)
-
-
-def _stopped(outcomes: Sequence[Outcome]) -> bool:
-    """Whether the last thing that was asked did not happen."""
-    return bool(outcomes) and outcomes[-1]["status"] not in ("done", "skipped")
 
 
 def _line(outcome: Outcome) -> str:

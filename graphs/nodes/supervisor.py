@@ -43,7 +43,6 @@ class Supervisor:
 
 
 def build_supervisor(agents: Sequence[Agent[Any]], supervisor: Supervisor, account: Account) -> TeamNode:
-    """The supervisor node of a team."""
     route = _Route(order_agents(agents), supervisor)
 
     def supervise(state: TeamState) -> Command[Any]:

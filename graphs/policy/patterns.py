@@ -1,7 +1,8 @@
 """Patterns: what a policy says about the value of an argument.
 
 A pattern fits, does not fit, or cannot tell. It says the last by raising Undecidable, so that nothing that combines
-patterns can mistake it for either; policy takes it for a refusal. `describe` puts it in words, for an argument's name.
+patterns can mistake it for either; policy takes it for a refusal. Limits cannot tell of what is no finite number, globs
+and regular expressions of what is no text. `describe` puts a pattern in words, for an argument's name.
 """
 
 from __future__ import annotations
@@ -42,7 +43,6 @@ class Below:
         _check_limit(self, self.limit)
 
     def fits(self, value: Any) -> bool:
-        """Whether the value is below; Undecidable unless it is a finite number."""
         return _number(value) < self.limit
 
     def describe(self, name: str) -> str:
@@ -59,7 +59,6 @@ class Above:
         _check_limit(self, self.limit)
 
     def fits(self, value: Any) -> bool:
-        """Whether the value is above; Undecidable unless it is a finite number."""
         return _number(value) > self.limit
 
     def describe(self, name: str) -> str:
@@ -80,7 +79,6 @@ class Between:
             raise TeamError(f"{self!r} can never fit: name the lower number first.")
 
     def fits(self, value: Any) -> bool:
-        """Whether the value is in the range; Undecidable unless it is a finite number."""
         return self.low <= _number(value) <= self.high
 
     def describe(self, name: str) -> str:
@@ -104,7 +102,6 @@ class Glob:
             raise TeamError(f"Pattern {self.text!r} can never fit: it has {trick}. Use Matches(…), or Exactly(…).")
 
     def fits(self, value: Any) -> bool:
-        """Whether the whole text has the shape; Undecidable unless it is a text that means what it shows."""
         text = _text(value)
         if trick := trick_in(text):
             raise Undecidable(f"has {trick}")
@@ -132,7 +129,6 @@ class Matches:
             raise TeamError(f"{self!r}: the regular expression is text.")
 
     def fits(self, value: Any) -> bool:
-        """Whether the whole text matches; Undecidable unless it is a text."""
         return re.fullmatch(self.regex, _text(value)) is not None
 
     def describe(self, name: str) -> str:
@@ -237,7 +233,6 @@ class Not:
         object.__setattr__(self, "pattern", as_pattern(pattern))
 
     def fits(self, value: Any) -> bool:
-        """Whether it does not fit; Undecidable if that cannot be told."""
         return not self.pattern.fits(value)
 
     def describe(self, name: str) -> str:
@@ -335,7 +330,6 @@ class CompiledGlob:
     end: int
 
     def accepts(self, text: str) -> bool:
-        """Whether the whole text has this shape."""
         places = self._spread(1)
         for letter in text:
             inner = 0 if letter == "/" else -1

@@ -146,11 +146,9 @@ def _first_that_fits(rule: Rule, args: Mapping[str, Any], action: str) -> Ruling
 
 
 def _ruling(verdict: Verdict, why: str) -> Ruling:
-    if verdict == "ask":
-        verdict = Ask()
-    return (
-        Ruling("ask", verdict.authority, verdict.hours, why) if isinstance(verdict, Ask) else Ruling(verdict, why=why)
-    )
+    if isinstance(verdict, Ask):
+        return Ruling("ask", verdict.authority, verdict.hours, why)
+    return Ruling(verdict, why=why)
 
 
 def _check_arguments(action: Action[Any], rule: Rule) -> None:

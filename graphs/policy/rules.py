@@ -121,16 +121,14 @@ Rule = Verdict | When | Sequence[Verdict | When]
 """What happens to proposals of one action; of several rules the first that fits, and if none does it is denied."""
 
 
-def listed(rule: Rule) -> tuple[Verdict | When, ...]:
+def listed(rule: Any) -> tuple[Verdict | When, ...]:
     """The rules for one action, in their order."""
-    if isinstance(rule, str | Ask | When):
-        return (rule,)
-    return tuple(rule)
+    return tuple(rule) if isinstance(rule, list | tuple) else (rule,)
 
 
 def check_rule(action: str, rule: Any) -> None:
     """Raise TeamError unless this is a rule, or a list of rules of which each can hold."""
-    rules = tuple(rule) if isinstance(rule, list | tuple) else (rule,)
+    rules = listed(rule)
     if not rules:
         raise TeamError(f"Policy for {action!r}: there is no rule. Write 'deny' to deny it.")
     for number, one in enumerate(rules, start=1):

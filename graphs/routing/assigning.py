@@ -191,8 +191,10 @@ def find_circle(trail: Sequence[Turn], about: str) -> Circle:
     given = [turn for turn in turns if not turn["failed"] and not turn["mark"].startswith("notes ")]
     notes = [turn for turn in turns if turn["mark"].startswith("notes ")]
     failed = [turn for turn in turns if turn["failed"]]
+    unchanged = len(given) > 1 and given[-1]["mark"] == given[-2]["mark"]
+    came_back = "came back unchanged" if unchanged else "goes to and fro between versions that were there before"
     found = [
-        Circle(_how_it_came_back(about, given), _repeats(given)),
+        Circle(f"{about} {came_back}", _repeats(given)),
         Circle(f"the notes on {about} are the same as before", _repeats(notes)),
         Circle(f"{about} fails in the same way again and again", _repeats(failed)),
     ]
@@ -225,9 +227,3 @@ def _repeats(turns: Sequence[Turn]) -> int:
         repeats = repeats + 1 if turn["mark"] in seen else 0
         seen.add(turn["mark"])
     return repeats
-
-
-def _how_it_came_back(about: str, given: Sequence[Turn]) -> str:
-    if len(given) > 1 and given[-1]["mark"] == given[-2]["mark"]:
-        return f"{about} came back unchanged"
-    return f"{about} goes to and fro between versions that were there before"
