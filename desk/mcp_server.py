@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, Field
@@ -18,7 +17,6 @@ from rich.console import Console
 from signoff.agents import budgets_of
 from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.errors import RunBusy, UnknownRun
-from signoff.desk.cli.run import open_run
 from signoff.desk.cli.terminal import say
 from signoff.error_base import SettingsError
 from signoff.fleet import Run
@@ -43,11 +41,8 @@ App = Callable[[Scope, Any, Any], Awaitable[None]]
 T = TypeVar("T")
 
 
-def serve_team(
-    team: str, *, sources: Path | None, out: Path | None, model: str | None, budget: str | None, port: int | None
-) -> None:
-    """Serve until the client leaves, or until Ctrl-C over HTTP."""
-    settings = open_run(team, "any goal", sources=sources, out=out, model=model, budget=budget)
+def serve_team(team: str, settings: Settings, port: int | None) -> None:
+    """Serve until the client leaves; over HTTP, if there is a port, until Ctrl-C."""
     server = build_server(team, settings)
     try:
         if port is None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO, get_args
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
 from rich.console import Console
@@ -98,9 +98,7 @@ def read_anchor(file: Path) -> list[str]:
 
 def export(
     run: Annotated[str | None, typer.Option(metavar="RUN", help="Only this run's entries.")] = None,
-    format: Annotated[
-        Format, typer.Option(parser=one_of(Format), metavar="|".join(get_args(Format)), help="How they are written.")
-    ] = "jsonl",
+    format: Annotated[Format, one_of(Format, "How they are written.")] = "jsonl",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="The file; standard output by default.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
     database: Database = None,

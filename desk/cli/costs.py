@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 from rich.cells import cell_len
@@ -32,9 +32,7 @@ _FIRST_TO_GO = ("reasoning", "cached", "seconds", "saved", "failed")
 
 
 def costs(
-    by: Annotated[
-        Kind, typer.Option(parser=one_of(Kind), metavar="|".join(get_args(Kind)), help="What to add up by.")
-    ] = ("run"),
+    by: Annotated[Kind, one_of(Kind, "What to add up by.")] = "run",
     run: Annotated[str | None, typer.Option(metavar="RUN", help="Only this run, or the beginning of its id.")] = None,
     json: Json = False,
 ) -> None:

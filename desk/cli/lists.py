@@ -110,9 +110,8 @@ def show(run: RunId, json: Json = False) -> None:
     state = read_state(record.id, settings) if record.driver == "local" else {}
     entries = ledger.audit.entries(record.id)
     if json:
-        kept = {
-            name: value for name, value in state.items() if name in TeamState.__annotations__ and name != "messages"
-        }
+        names = TeamState.__annotations__.keys() - {"messages"}
+        kept = {name: value for name, value in state.items() if name in names}
         body = {**asdict(record), "state": kept, "audit": [asdict(entry) for entry in entries]}
         return print_json(body)
     console = Console()

@@ -67,9 +67,8 @@ def list_(
         except McpUnusable as error:
             problems[name] = str(error)
     if json:
-        print_json(
-            [_as_json(one) for one in seen] + [{"server": name, "problem": why} for name, why in problems.items()]
-        )
+        failed = [{"server": name, "problem": why} for name, why in problems.items()]
+        print_json([*(_as_json(one) for one in seen), *failed])
         return 1 if problems else 0
     for found in seen:
         _show(found, console)
@@ -110,7 +109,7 @@ def accept(
             f"Look again: {command()} mcp list {server}.",
         )
     chosen = {name: tool for name, tool in seen.offer.tools.items() if not tools or name in tools}
-    _kept().keep(server, chosen)
+    Accepted(load_settings().home).keep(server, chosen)
     if json:
         print_json({"server": server, "accepted": sorted(chosen)})
     else:
@@ -120,7 +119,7 @@ def accept(
 def forget(
     server: Annotated[str, typer.Argument(metavar="SERVER", help="A server that was accepted.")], json: Json = False
 ) -> None:
-    kept = _kept()
+    kept = Accepted(load_settings().home)
     tools = kept.of(server)
     if not tools:
         raise SettingsError("SERVER", f"nothing of {server!r} was accepted", "There is nothing to forget.")
@@ -145,13 +144,14 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a team to an MCP client. It can give goals and ask how runs stand; only people decide."""
-    from signoff.desk.mcp_server import serve_team  # late: the other commands need no team
+    from signoff.desk.cli.run import open_run  # late: the other commands need no team
+    from signoff.desk.mcp_server import serve_team
 
-    serve_team(team, sources=sources, out=out, model=model, budget=budget, port=port)
+    settings = open_run(team, "any goal", sources=sources, out=out, model=model, budget=budget)
+    serve_team(team, settings, port)
 
 
 def _chosen(server: str, servers: Path | None) -> dict[str, McpServer]:
-    """The servers that are meant."""
     path = servers or load_settings().mcp_servers
     known = read_servers(path)
     if server and server not in known:
@@ -159,13 +159,10 @@ def _chosen(server: str, servers: Path | None) -> dict[str, McpServer]:
     return {server: known[server]} if server else known
 
 
-def _kept() -> Accepted:
-    return Accepted(load_settings().home)
-
-
 def _look(name: str, server: McpServer) -> Seen:
-    broker = open_broker(load_settings()) if server.touches.secrets else None
-    return Seen(name, server, look_at(name, server, broker=broker), _kept().of(name))
+    settings = load_settings()
+    broker = open_broker(settings) if server.touches.secrets else None
+    return Seen(name, server, look_at(name, server, broker=broker), Accepted(settings.home).of(name))
 
 
 def _show(seen: Seen, console: Console) -> None:

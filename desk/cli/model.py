@@ -92,8 +92,7 @@ def fetch(
 
 
 def _as_json(weights: Weights) -> dict[str, Any]:
-    here = is_fetched(weights)
-    path = str(weights_path(weights)) if here else None
+    path = str(weights_path(weights)) if is_fetched(weights) else None
     return {
         "name": weights.name,
         "about": weights.about,

@@ -85,7 +85,6 @@ def watch_notices(ledger: Ledger, tried: list[Notice], *, every: float, json: bo
 
 
 def list_notices(ledger: Ledger, limit: int, *, json: bool) -> int:
-    """Print the newest notices."""
     found = ledger.notices.list(limit=limit)
     if json:
         print_json([_as_json(notice) for notice in found])

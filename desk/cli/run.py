@@ -105,18 +105,18 @@ def see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
         while (approval := run.approval) is not None:
             step = _answer(run, approval, console, yes=yes, asks=asks)
             if step is None:
-                return _report(run, console, json=json)
+                break
             try:
                 _watched(step, console, told, run.budget)
             except (BadAnswer, NotAllowed, ChangedSince) as error:
                 say(console, str(error))
                 if yes:
-                    return _report(run, console, json=json)
+                    break
             else:
                 now = run.approval
                 if now is not None and now.id == approval.id:
                     say(console, f"{standing_after(approval, now)} {now.standing}")
-                    return _report(run, console, json=json)
+                    break
         return _report(run, console, json=json)
     except KeyboardInterrupt:
         say(console, f"\nStopped by you. The run is kept: {command()} resume {run.id}")
@@ -137,9 +137,7 @@ def _answer(run: Run, approval: Approval, console: Console, *, yes: bool, asks: 
         return lambda watch: run.approve(reason="--yes, unseen", watch=watch)
     action = run.action(approval.action)
     show_proposal(console, approval, action, pages=asks)
-    if not asks:
-        return None
-    decision = ask_person(console, approval, action)
+    decision = ask_person(console, approval, action) if asks else None
     if decision is None:
         return None
     if decision.kind == "reject":

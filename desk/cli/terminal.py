@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import sys
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -114,8 +114,8 @@ def explain(error: Exception) -> str | None:
     return None
 
 
-def one_of(literal: Any) -> Callable[[str], str]:
-    """Reads an option that takes one word of a Literal; Typer's own way says `Value error` of any other."""
+def one_of(literal: Any, help: str) -> Any:
+    """An option that takes one word of a Literal; Typer's own way says `Value error` of any other."""
     words: tuple[str, ...] = get_args(literal)
 
     def parse(word: str) -> str:
@@ -123,4 +123,4 @@ def one_of(literal: Any) -> Callable[[str], str]:
             raise typer.BadParameter(f"{word!r} is not one of {', '.join(words)}.")
         return word
 
-    return parse
+    return typer.Option(parser=parse, metavar="|".join(words), help=help)

@@ -202,12 +202,10 @@ class TeamNode(Runnable[TeamState, Any]):
         self._is_prepared = False
 
     def invoke(self, input: TeamState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """The update, or a Command with it."""
         del config, kwargs
         return self._work(input)
 
     async def ainvoke(self, input: TeamState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """The update, or a Command with it."""
         del config, kwargs
         if not self._is_prepared:
             await asyncio.to_thread(self._prepare)

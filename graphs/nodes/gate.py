@@ -201,7 +201,6 @@ class _Visit:
         return self._settle(_outcome_status(approval), approval.decision_reason, by=approval.decided_by)
 
     def _settle(self, status: OutcomeStatus, detail: str, *, by: str = "policy") -> Next:
-        """Settle the first proposal, which this is about."""
         return Command(goto="supervisor", update=settle_first(self.state, status, by=by, detail=detail))
 
 

@@ -160,7 +160,6 @@ class _Route:
         return Command(goto=found["agent"], update=update)
 
     def ask(self, state: TeamState, question: StoredProposal, used: Usage = NO_USAGE) -> Command[Any]:
-        """Ask a person, at the gate."""
         update: Update = {
             "proposals": [question],
             "plan": revise_plan(state.get("plan", []), self.agents, state["artifacts"], None),

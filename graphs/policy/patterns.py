@@ -306,7 +306,6 @@ def trick_in(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def compile_glob(glob: str) -> CompiledGlob:
-    """The glob, ready to be held against texts."""
     tokens = re.findall(r"(?:\A|(?<=/))(?=\*\*/)|\*\*|.", glob)  # an empty one before each `**/` that can be left out
     places = {token: sum(1 << place for place, found in enumerate(tokens) if found == token) for token in set(tokens)}
     single, within, across, optional = (places.pop(token, 0) for token in ("?", "*", "**", ""))

@@ -23,7 +23,6 @@ def rebuild_team(name: str, options: Mapping[str, Any], settings: Settings) -> T
 
 
 def team_graph(name: str) -> Builder:
-    """The uncompiled graph of a ready-made team."""
     build: Callable[[], Builder] = _module(name).build_graph
     return build()
 

@@ -60,9 +60,8 @@ def report_team(
             Attachment(name=picture.name, sha256=picture.sha256, bytes=picture.bytes)
             for picture in task.need(Analysis).pictures
         )
-        return [
-            publish.propose(Publication(path=path, content=task.need(Draft).markdown, attachments=attached), reason)
-        ]
+        report = Publication(path=path, content=task.need(Draft).markdown, attachments=attached)
+        return [publish.propose(report, reason)]
 
     web = web or web_of(settings)
     library = sources if web is None else SourcesAndPages(sources, web.snapshots)
