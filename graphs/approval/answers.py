@@ -165,8 +165,7 @@ def _named_args(found: dict[str, Any], approval: Approval) -> dict[str, Any] | N
 
 def _fit(args: dict[str, Any], shown: Mapping[str, Any], arguments: type[BaseModel]) -> dict[str, Any]:
     """The arguments as the action's schema has them; some clients send every value as text."""
-    strangers = [name for name in args if name not in shown]
-    if strangers:
+    if strangers := [name for name in args if name not in shown]:
         raise BadAnswer(f"{_shown(strangers[0])} is no argument of the action, which has {', '.join(shown)}.")
     candidates = [args, {name: _from_text(value, shown.get(name)) for name, value in args.items()}]
     problem = ""

@@ -66,8 +66,7 @@ class Enforcement:
         action = self.action(proposal["action"])
         if action is None:
             return Ruling("deny", why=NO_ACTION)
-        problem = _misfit(action, proposal["args"])
-        if problem:
+        if problem := _misfit(action, proposal["args"]):
             return Ruling("deny", why=problem)
         if proposal["action"] in CONTROLS:
             return _control_ruling(ledger, proposal, run_id)

@@ -190,8 +190,7 @@ class _Visit:
         """Go where the ledger's decision leads."""
         self.ledger.runs.set_status(approval.run_id, "running")
         if approval.status == "approved":
-            why = self.policy.denial(self.ledger, approval)
-            if why:
+            if why := self.policy.denial(self.ledger, approval):
                 return self._settle("denied", why)
             return Command(goto="act", update=question_over())
         if proposal["action"] == SETTLE_OUTCOME and approval.decided_by != "policy":

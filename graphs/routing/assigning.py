@@ -134,8 +134,7 @@ def _reason(
     name = chosen.gives.__name__
     if failures[chosen.role]:
         return f"Tries again after: {failures[chosen.role][-1]['note']}"
-    failed = [role for role, steps in failures.items() if steps]
-    if failed:
+    if failed := [role for role, steps in failures.items() if steps]:
         return f"Takes over from {failed[0]}: {failures[failed[0]][-1]['note']}"
     if name in rejections(agents, state["artifacts"]):
         return f"{name} was rejected and goes back to be mended."
