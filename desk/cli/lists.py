@@ -1,4 +1,4 @@
-"""The commands that list and show: runs, approvals, people, sources, a team's graph."""
+"""The commands that list and show: runs, approvals, people, sources, secrets, a team's graph."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Column, Table
 
 from signoff.agents import NO_USAGE, Usage
 from signoff.checkpoints import configured_ledger
@@ -20,6 +21,11 @@ from signoff.error_base import MissingExtra, SettingsError
 from signoff.graphs.teams import team_graph
 from signoff.settings import load_settings
 from signoff.wording import counted
+
+if TYPE_CHECKING:
+    from signoff.tools.broker import SecretRule
+
+_SECRET_COLUMNS = ("secret", "from", "hosts", "methods", "paths", "tools", "added as")
 
 
 def runs(limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, json: Json = False) -> None:
@@ -175,6 +181,30 @@ def sources(
             row(found, skipped.path, skipped.reason)
         console.print(found)
     return None
+
+
+def secrets(json: Json = False) -> None:
+    from signoff.tools.broker import Broker
+
+    settings = load_settings()
+    if settings.secrets is None:
+        raise SettingsError("SIGNOFF_SECRETS", "names no file", "See docs/tools/secrets.md.")
+    with Broker.start(settings.secrets, home=settings.home) as broker:
+        listing = broker.listing
+    if json:
+        return print_json(listing.model_dump(mode="json"))
+    found = Table(*(Column(name, overflow="fold") for name in _SECRET_COLUMNS))
+    rules = [(one.name, one.source, rule, _way(rule)) for one in listing.secrets for rule in one.rules]
+    for name, source, rule, way in (*rules, *(("none", "", rule, "") for rule in listing.open)):
+        parts = (rule.hosts, rule.methods, rule.paths or ("*",), rule.tools)
+        found.add_row(name, source, *(", ".join(part) for part in parts), way)
+    return Console().print(found)
+
+
+def _way(rule: SecretRule) -> str:
+    if rule.query:
+        return f"parameter {rule.query}"
+    return f"basic {rule.basic}" if rule.basic else f"{rule.header_name}: {rule.filled_in}"
 
 
 def standing(record: RunRecord) -> str:

@@ -32,6 +32,28 @@ _SHOWN = 100
 """Characters of a text that a message shows."""
 _ABSENT = object()
 
+_TEST = '''"""Run {run} of the team {team!r}, played again without model or network. Made by `signoff export`.
+
+It fails if the team would take another route today, make or propose something else, or if policy would say otherwise.
+"""
+
+from pathlib import Path
+
+from signoff.fleet import replay
+{imports}
+RECORDING = Path(__file__).with_suffix(".jsonl")
+
+
+def test_run_{name}_goes_as_it_went(tmp_path: Path) -> None:
+    now, then = replay(RECORDING, tmp_path{argument})
+    assert then is not None
+    assert now.route == then.route
+    assert now.artifacts == then.artifacts
+    assert now.proposals == then.proposals
+    assert now.outcomes == then.outcomes
+    assert now.status == then.status
+'''
+
 
 def check_files(record: Path | None, replay: Path | None, *, new: bool) -> None:
     """SettingsError if both are named, or a `new` run would be recorded over another."""
@@ -147,8 +169,7 @@ def _load(team: str) -> Team:
 
 def _text(run: str, named: str, team: str) -> str:
     module, _, name = team.partition(":")
-    template = Path(__file__).with_name("exported_test.txt").read_text(encoding="utf-8")
-    return template.format(
+    return _TEST.format(
         run=run,
         team=named,
         name=re.sub(r"\W", "_", run),
