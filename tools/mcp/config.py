@@ -89,10 +89,10 @@ def _read(path: Path | str, name: str, entry: Any) -> McpServer:
         return read.server()
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        raise _wrong(path, f"describes {name!r} wrongly ({where}: {first['msg']})", "Correct it.") from None
+        problem = f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
     except TeamError as error:
-        raise _wrong(path, f"describes {name!r} wrongly ({str(error).rstrip('.')})", "Correct it.") from None
+        problem = str(error).rstrip(".")
+    raise _wrong(path, f"describes {name!r} wrongly ({problem})", "Correct it.")
 
 
 def _wrong(path: Path | str, problem: str, remedy: str) -> SettingsError:

@@ -16,7 +16,7 @@ from signoff.concurrency import submit
 from signoff.error_base import MissingExtra
 from signoff.tools.errors import McpLost, McpNotCalled, McpUnusable
 from signoff.tools.mcp.offer import McpTool, Offer
-from signoff.tools.mcp.session import SENT, Opened, Peer, list_tools, open_session
+from signoff.tools.mcp.session import SENT, Peer, list_tools, open_session
 
 if TYPE_CHECKING:
     from mcp import ClientSession
@@ -59,7 +59,8 @@ class _SessionState:
 class _OpenSession:
     """A session that was opened."""
 
-    opened: Opened
+    session: ClientSession
+    offer: Offer
     holder: asyncio.Task[None]
     state: _SessionState
     asked: int = 0
@@ -74,11 +75,6 @@ class Connection:
         self._live: _OpenSession | None = None
         self._opening = asyncio.Lock()
         self._endings, self._rests_until = 0, 0.0
-
-    async def look(self) -> Offer:
-        """What the server offers now."""
-        live = await self._open()
-        return live.opened.offer
 
     async def call(self, tool: McpTool, arguments: Mapping[str, Any], *, key: str = "", again: bool) -> CallToolResult:
         """What the server answers; with `again`, a call that got lost is made a second time.
@@ -108,7 +104,7 @@ class Connection:
             live = await self._open()
         except McpUnusable as error:
             raise McpNotCalled(server, name, str(error).rstrip(".")) from error
-        offered = live.opened.offer.tools.get(name)
+        offered = live.offer.tools.get(name)
         if offered is None or offered.sha256 != tool.sha256:
             how = "the server no longer offers it" if offered is None else "the server describes it otherwise now"
             raise McpNotCalled(
@@ -131,7 +127,7 @@ class Connection:
         sent: list[str | int] = []
         SENT.set(sent)
         # Not call_tool: that reads the server's schema of results, which nothing here relies on.
-        asking = live.opened.session.send_request(request, types.CallToolResult)
+        asking = live.session.send_request(request, types.CallToolResult)
         try:
             async with asyncio.timeout(seconds):
                 return await _while_open(live, asking)
@@ -155,10 +151,10 @@ class Connection:
         except ValidationError as error:
             raise McpLost(server, name, "the server answered with what is no result") from error
         except TimeoutError as error:
-            await _take_back(live.opened.session, sent, "it took too long")
+            await _take_back(live.session, sent, "it took too long")
             raise McpLost(server, name, f"it gave no answer within {seconds:g} seconds") from error
         except asyncio.CancelledError:
-            await _take_back(live.opened.session, sent, "nobody waits for it any more")
+            await _take_back(live.session, sent, "nobody waits for it any more")
             raise
 
     async def _open(self) -> _OpenSession:
@@ -179,7 +175,7 @@ class Connection:
         live.state.changed = False
         try:
             async with asyncio.timeout(self._peer.server.start_seconds):
-                live.opened = Opened(live.opened.session, await list_tools(live.opened.session))
+                live.offer = await list_tools(live.session)
         except BaseException as error:
             live.state.change()
             if not isinstance(error, Exception):
@@ -195,21 +191,21 @@ class Connection:
             )
         if self._endings:
             await asyncio.sleep(_FIRST_PAUSE * 2 ** min(self._endings, _MOST_ENDINGS))
-        ready: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
+        ready: asyncio.Future[tuple[ClientSession, Offer]] = asyncio.get_running_loop().create_future()
         state = _SessionState()
         holder = asyncio.create_task(self._keep(ready, state))
         try:
-            opened = await ready
+            session, offer = await ready
         except asyncio.CancelledError:
             holder.cancel()
             raise
         except McpUnusable:
             self._count_ending()
             raise
-        self._live = _OpenSession(opened, holder, state)
+        self._live = _OpenSession(session, offer, holder, state)
         return self._live
 
-    async def _keep(self, ready: asyncio.Future[Opened], state: _SessionState) -> None:
+    async def _keep(self, ready: asyncio.Future[tuple[ClientSession, Offer]], state: _SessionState) -> None:
         """Hold the session open in one task from its beginning to its end, as its library wants it."""
         try:
             async with open_session(self._peer, on_end=state.end, on_change=state.change) as opened:
@@ -290,15 +286,8 @@ async def connection_to(peer: Peer) -> Connection:
     if not _connections:
         atexit.register(close_servers)
     server = peer.server
-    reached = [list(server.command), dict(server.env), str(server.cwd), server.url]
-    how = [
-        peer.name,
-        str(peer.broker and peer.broker.secrets),
-        reached,
-        list(server.touches.secrets),
-        server.limits.seconds,
-        server.start_seconds,
-    ]
+    reached = [list(server.command), dict(server.env), str(server.cwd), server.url, list(server.touches.secrets)]
+    how = [peer.name, str(peer.broker and peer.broker.secrets), reached, server.limits.seconds, server.start_seconds]
     return _connections.setdefault((os.getpid(), canonical_json(how)), Connection(peer))
 
 

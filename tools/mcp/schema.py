@@ -124,21 +124,15 @@ def _validator_class() -> Any:
         from jsonschema.validators import extend
     except ImportError as error:
         raise MissingExtra("MCP", "mcp") from error
-    known = Draft202012Validator.VALIDATORS
-    ours = dict.fromkeys(_OTHERS_TO_CHECK, _pass) | {"additionalProperties": _additional(known)}
+    known = Draft202012Validator.VALIDATORS["additionalProperties"]
+
+    def additional(validator: Any, wanted: Any, instance: Any, schema: Any) -> Any:
+        """Unless there are patterns of names, which would have to be tried."""
+        return () if "patternProperties" in schema else known(validator, wanted, instance, schema)
+
+    ours = dict.fromkeys(_OTHERS_TO_CHECK, _pass) | {"additionalProperties": additional}
     return extend(Draft202012Validator, validators=ours)  # type: ignore[no-untyped-call]  # of jsonschema
 
 
 def _pass(*_whatever: Any) -> tuple[()]:
     return ()
-
-
-def _additional(known: Mapping[str, Any]) -> Any:
-    """`additionalProperties`, unless there are patterns of names, which would have to be tried."""
-
-    def check(validator: Any, wanted: Any, instance: Any, schema: Any) -> Any:
-        return (
-            () if "patternProperties" in schema else known["additionalProperties"](validator, wanted, instance, schema)
-        )
-
-    return check

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from ipaddress import ip_address
 from pathlib import Path
 from typing import get_args
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ import httpx
 from signoff.error_base import TeamError
 from signoff.tools.action import NOTHING, LoopRisk, Risk, ToolLimits, Touches
 from signoff.tools.broker.broker import Broker
+from signoff.tools.web.addresses import is_loopback
 
 McpRisk = LoopRisk | Risk
 """What a user may say of a tool; of a tool nothing is said of it is `external`, so that a person is asked."""
@@ -95,15 +95,6 @@ def check_names(servers: Mapping[str, McpServer]) -> None:
             raise TeamError(f"MCP server {name!r}: use up to 32 letters, digits, '_' and '-'.")
 
 
-def is_here(url: str) -> bool:
-    """Whether the address is on this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
@@ -114,7 +105,7 @@ def _check_url(url: str) -> None:
         raise TeamError(f"McpServer(url={url!r}): that is no address of a server. Write https://HOST/PATH.")
     if parts.username or parts.password:
         raise TeamError(f"McpServer at {parts.hostname!r}: a password stands in its address. Let the broker add it.")
-    if parts.scheme == "http" and not is_here(url):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise TeamError(f"McpServer(url={url!r}): http is for this machine only. Use https.")
 
 

@@ -14,18 +14,20 @@ import signal
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from typing import IO, TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from signoff.error_base import MissingExtra
 from signoff.tools.errors import McpUnusable, ToolError
 from signoff.tools.mcp.offer import McpTool, Offer, offer_of
-from signoff.tools.mcp.server import McpServer, ThroughBroker, is_here
+from signoff.tools.mcp.server import McpServer, ThroughBroker
 from signoff.tools.storage.child_environment import clean_environment
+from signoff.tools.web.addresses import is_loopback
 
 if TYPE_CHECKING:
     from mcp import ClientSession
@@ -57,14 +59,6 @@ class Peer:
     broker: Broker | None = None
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A session, and what the server offered when it began."""
-
-    session: ClientSession
-    offer: Offer
-
-
 def need_sdk() -> None:
     """Nothing, or MissingExtra if the MCP SDK is not installed, or one that others brought and that is too new."""
     try:
@@ -81,15 +75,17 @@ def need_sdk() -> None:
 @asynccontextmanager
 async def open_session(
     peer: Peer, *, on_end: Callable[[], None], on_change: Callable[[], None]
-) -> AsyncIterator[Opened]:
-    """A session with the server, and its offer; McpUnusable if there can be none, within the time it may take.
+) -> AsyncIterator[tuple[ClientSession, Offer]]:
+    """A session with the server, and what it offers; McpUnusable if there can be none, within the time it may take.
 
     `on_end` is called when it ends by itself, `on_change` when the server says that it offers other tools.
     """
     need_sdk()
     from mcp import ClientSession, types
 
-    keep_quiet()
+    # Nothing that a server says shall reach the terminal through a logger that nobody has set up.
+    if not logging.getLogger("mcp").handlers:
+        logging.getLogger("mcp").addHandler(logging.NullHandler())
 
     async def on_message(message: Any) -> None:
         if isinstance(getattr(message, "root", None), types.ToolListChangedNotification):
@@ -112,7 +108,7 @@ async def open_session(
                 await session.initialize()
                 offer = await list_tools(session)
             began = True
-            yield Opened(session, offer)
+            yield session, offer
     except Exception as error:
         if began:
             raise
@@ -133,14 +129,12 @@ def _tool_of(tool: Any) -> McpTool:
     return McpTool(name=tool.name, description=tool.description, schema=tool.args_schema, hints=hints)
 
 
-@asynccontextmanager
-async def _as_program(peer: Peer, stderr: StandardError) -> AsyncIterator[tuple[Any, Any]]:
+def _as_program(peer: Peer, stderr: StandardError) -> AbstractAsyncContextManager[tuple[Any, Any]]:
     """The streams of a server that is a program."""
     server, broker = peer.server, _broker_of(peer)
     way = broker.environment_for(tool_name(peer.name)) if broker is not None else {}
     env = clean_environment(**_filled(server.env), **way)
-    async with run_program(server.command, env=env, cwd=server.cwd, errors=stderr.pipe) as streams:
-        yield streams
+    return run_program(server.command, env=env, cwd=server.cwd, errors=stderr.pipe)
 
 
 @asynccontextmanager
@@ -151,7 +145,7 @@ async def _over_http(peer: Peer) -> AsyncIterator[tuple[Any, Any]]:
 
     server, broker = peer.server, _broker_of(peer)
     timeout = httpx.Timeout(server.start_seconds, read=max(_READ_SECONDS, server.limits.seconds))
-    options: dict[str, Any] = {"trust_env": not is_here(server.url)}
+    options: dict[str, Any] = {"trust_env": not is_loopback(urlsplit(server.url).hostname or "")}
     if broker is not None:
         options = {"transport": ThroughBroker(broker, tool_name(peer.name))}
     async with (
@@ -201,14 +195,7 @@ def _problem(error: BaseException, server: McpServer) -> str:
     return f"{type(first).__name__}: {first}"[:300]
 
 
-def keep_quiet() -> None:
-    """Let nothing that a server says reach the terminal through a logger that nobody has set up."""
-    logger = logging.getLogger("mcp")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
-
-
-class _Stream:
+class _Stream(AbstractAsyncContextManager[Any]):
     """A stream of messages, as the library wants it."""
 
     def __init__(self, stream: Any) -> None:
@@ -216,9 +203,6 @@ class _Stream:
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()

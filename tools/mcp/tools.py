@@ -52,7 +52,9 @@ def mcp_tools(
         if not tools:
             raise McpNotAccepted(name)
         for tool in tools.values():
-            one = _make(_Source(Peer(name=name, server=server, broker=broker), tool, blobs))
+            source = _Source(Peer(name=name, server=server, broker=broker), tool, blobs)
+            risk = server.risk_of(tool.name)
+            one: Tool | Action[Any] = _tool(source, risk) if risk in get_args(LoopRisk) else _action(source, risk)
             if one.name in made:
                 raise TeamError(f"Two tools of MCP servers are called {one.name!r}. Name one of the servers otherwise.")
             made[one.name] = one
@@ -65,8 +67,8 @@ def look_at(name: str, server: McpServer, *, broker: Broker | None = None) -> Of
 
     async def look() -> Offer:
         peer = Peer(name=name, server=server, broker=broker)
-        async with open_session(peer, on_end=_ignore, on_change=_ignore) as opened:
-            return opened.offer
+        async with open_session(peer, on_end=_ignore, on_change=_ignore) as (_, offer):
+            return offer
 
     return run(look())
 
@@ -96,11 +98,6 @@ class _Source:
 
     def say(self, result: CallToolResult) -> str:
         return say_result(result, self.blobs, self.peer.server.limits.characters)
-
-
-def _make(source: _Source) -> Tool | Action[Any]:
-    risk = source.peer.server.risk_of(source.tool.name)
-    return _tool(source, risk) if risk in get_args(LoopRisk) else _action(source, risk)
 
 
 def _tool(source: _Source, risk: Any) -> Tool:

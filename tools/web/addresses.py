@@ -35,6 +35,14 @@ def is_public(address: Number) -> bool:
     return address.is_global and not address.is_multicast
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host, by its name or number, is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def is_listed(host: str, patterns: Sequence[str]) -> bool:
     """Whether a host is one of these, names or patterns such as `*.example.org`."""
     name = host.lower().rstrip(".")

@@ -44,7 +44,7 @@ class Fetcher:
         import httpx2
 
         try:
-            return run(self._fetch_in_time(address.strip()))
+            return run(self._fetch(address.strip()))
         except TimeoutError as error:
             raise PageRefused(f"it takes longer than {self.reach.seconds:g} seconds") from error
         except AddressRefused as error:
@@ -52,20 +52,17 @@ class Fetcher:
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise PageRefused(" ".join(str(error).split())[:300] or type(error).__name__) from error
 
-    async def _fetch_in_time(self, address: str) -> Fetched:
+    async def _fetch(self, address: str) -> Fetched:
         async with asyncio.timeout(self.reach.seconds), open_client(self.reach) as client:
-            return await self._fetch(address, client)
-
-    async def _fetch(self, address: str, client: AsyncClient) -> Fetched:
-        url = check(address, self.reach)
-        for _ in range(self.reach.redirects + 1):
-            reply = await self._ask_politely(url, client)
-            if reply.location:
-                url = check(str(url.join(reply.location)), self.reach)
-                continue
-            if not 200 <= reply.status < 300:
-                raise PageRefused(f"{str(url)!r} answers {reply.status} {reply.reason}".rstrip())
-            return Fetched(address=str(url), content_type=reply.content_type, encoding=reply.encoding, raw=reply.raw)
+            url = check(address, self.reach)
+            for _ in range(self.reach.redirects + 1):
+                got = await self._ask_politely(url, client)
+                if got.location:
+                    url = check(str(url.join(got.location)), self.reach)
+                    continue
+                if not 200 <= got.status < 300:
+                    raise PageRefused(f"{str(url)!r} answers {got.status} {got.reason}".rstrip())
+                return Fetched(address=str(url), content_type=got.content_type, encoding=got.encoding, raw=got.raw)
         raise PageRefused(f"there are more than {self.reach.redirects} redirects from {address!r}")
 
     async def _ask_politely(self, url: URL, client: AsyncClient) -> Reply:
@@ -150,12 +147,11 @@ class Robots:
 
         place = url
         try:
-            reply = await ask(place)
-            for _ in range(MOST_REDIRECTS):
+            for _ in range(MOST_REDIRECTS + 1):
+                reply = await ask(place)
                 if not reply.location:
                     break
                 place = place.join(reply.location)
-                reply = await ask(place)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             return self._failed(" ".join(str(error).split())[:200] or type(error).__name__)
         except (AddressRefused, PageRefused) as error:

@@ -151,59 +151,37 @@ async def _pinned(url: URL, reach: Reach) -> Sequence[Number]:
 
 
 async def _read(response: Response, reach: Reach, *, any_type: bool, most: int) -> Reply:
-    stated = response.headers.get("content-type", "text/html")
+    kind = response.headers.get("content-type", "text/html").partition(";")[0].strip().lower()
     is_page = 200 <= response.status_code < 300
-    if is_page and not any_type:
-        _check_type(stated)
+    if is_page and not any_type and not (kind.startswith(_TEXT) or kind.endswith(("+json", "+xml"))):
+        raise PageRefused(f"it is {kind}, not text")
     return Reply(
         status=response.status_code,
         reason=response.reason_phrase,
         location=response.headers.get("location", "") if response.is_redirect else "",
-        content_type=stated.partition(";")[0].strip().lower(),
+        content_type=kind,
         encoding=response.charset_encoding or "",
         raw=await _body(response, most or reach.most_bytes, cut=bool(most)) if is_page else b"",
     )
 
 
-def _check_type(stated: str) -> None:
-    kind = stated.partition(";")[0].strip().lower()
-    if not (kind.startswith(_TEXT) or kind.endswith(("+json", "+xml"))):
-        raise PageRefused(f"it is {kind}, not text")
-
-
 async def _body(response: Response, most: int, *, cut: bool) -> bytes:
     """The body, unpacked as far as it is wanted: a small body may unpack to a very large one."""
-    unpack = _Unpacker(response.headers.get("content-encoding", "").strip().lower())
+    coding = response.headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+        raise PageRefused(f"it is packed as {coding!r}, which was not asked for")
+    packed = None if coding in ("", "identity") else zlib.decompressobj(31 if "gzip" in coding else 15)
     raw = bytearray()
     async for chunk in response.aiter_raw():
-        raw += unpack(chunk, most + 1 - len(raw))
-        if unpack.has_ended:
+        left = most + 1 - len(raw)
+        try:
+            raw += packed.decompress(chunk, left) if packed else chunk[:left]
+        except zlib.error as error:
+            raise PageRefused(f"it is not {coding}, although it says so") from error
+        if packed and packed.eof:  # nothing that follows belongs to it
             break
         if len(raw) > most:
             if cut:
                 return bytes(raw[:most])
             raise PageRefused(f"it has more than {most / 1e6:g} MB")
     return bytes(raw)
-
-
-class _Unpacker:
-    """Undoes the encoding of a body, and never makes more of it than is asked for."""
-
-    def __init__(self, coding: str) -> None:
-        if coding not in ("", "identity", "gzip", "x-gzip", "deflate"):
-            raise PageRefused(f"it is packed as {coding!r}, which was not asked for")
-        self._coding = coding
-        self._inflate = zlib.decompressobj(31 if "gzip" in coding else 15) if coding not in ("", "identity") else None
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether what was packed is all there; nothing that follows belongs to it."""
-        return self._inflate is not None and self._inflate.eof
-
-    def __call__(self, chunk: bytes, most: int) -> bytes:
-        if self._inflate is None:
-            return chunk[:most]
-        try:
-            return self._inflate.decompress(chunk, most)
-        except zlib.error as error:
-            raise PageRefused(f"it is not {self._coding}, although it says so") from error

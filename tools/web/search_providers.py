@@ -183,27 +183,18 @@ class FunctionSearch:
             raise SearchFailed(self.name, f"{type(error).__name__}: {str(error)[:300]}") from error
 
 
-def as_provider(search: SearchProvider | SearchFunction) -> SearchProvider:
-    """A provider as it is; a function made one."""
-    if callable(search):
-        return FunctionSearch(function=search, name=getattr(search, "__name__", "function"))
-    return search
-
-
 def provider_of(settings: Settings, client: OpenClient = plain_client) -> SearchProvider | None:
     """The provider that the settings choose; None if web search is off."""
     url, key = settings.search_url, settings.search_key.get_secret_value()
-    if settings.search in ("brave", "tavily") and not (url or key) and client is plain_client:
-        problem = f"is not set, and SIGNOFF_SEARCH={settings.search} wants a key"
-        raise SettingsError("SIGNOFF_SEARCH_KEY", problem, "Set it, or give the broker a rule for web_search.")
-    match settings.search or ("json" if url else ""):
-        case "brave":
-            return brave_search(url or BRAVE, key=key, client=client)
-        case "tavily":
-            return tavily_search(url or TAVILY, key=key, client=client)
-        case "json" if not url:
-            problem = "is not set, and SIGNOFF_SEARCH=json has no other address"
-            raise SettingsError("SIGNOFF_SEARCH_URL", problem, "Set it to the address of the search endpoint.")
-        case "json":
-            return json_search(url, key=key, client=client)
+    if settings.search in ("brave", "tavily"):
+        if not (url or key) and client is plain_client:
+            problem = f"is not set, and SIGNOFF_SEARCH={settings.search} wants a key"
+            raise SettingsError("SIGNOFF_SEARCH_KEY", problem, "Set it, or give the broker a rule for web_search.")
+        search, address = (brave_search, BRAVE) if settings.search == "brave" else (tavily_search, TAVILY)
+        return search(url or address, key=key, client=client)
+    if url:
+        return json_search(url, key=key, client=client)
+    if settings.search == "json":
+        problem = "is not set, and SIGNOFF_SEARCH=json has no other address"
+        raise SettingsError("SIGNOFF_SEARCH_URL", problem, "Set it to the address of the search endpoint.")
     return None

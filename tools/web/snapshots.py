@@ -91,7 +91,7 @@ class Snapshots:
     def visited(self) -> tuple[str, ...]:
         """The sources of the run's snapshots."""
         try:
-            seen = [file for file in self._of_run(self.run).iterdir() if not file.suffix]
+            seen = [file for file in self._of_run.iterdir() if not file.suffix]
         except FileNotFoundError:
             return ()
         return tuple(sorted({file.read_text(encoding="utf-8") for file in seen}))
@@ -115,7 +115,7 @@ class Snapshots:
         if hashlib.sha256(raw).hexdigest()[:16] != named[1]:
             raise SnapshotChanged(source)
         fields: dict[str, Any] = json.loads(raw)
-        spans = tuple((int(start), int(end), str(kind), str(head)) for start, end, kind, head in fields.pop("spans"))
+        spans = tuple((start, end, kind, heading) for start, end, kind, heading in fields.pop("spans"))
         found = Snapshot(source=_name(fields["address"], named[1]), spans=spans, **fields)
         if found.source != source:
             raise UnknownSource(source)
@@ -126,13 +126,12 @@ class Snapshots:
         return self._read(self.find(source)).decode()
 
     def document(self, snapshot: Snapshot) -> Document:
-        """A page as a document with passages."""
-        spans = tuple(Span(start, end, kind, heading) for start, end, kind, heading in snapshot.spans)
+        spans = tuple(Span(*span) for span in snapshot.spans)
         return Document(snapshot.title, self._read(snapshot).decode(), spans)
 
     def remember(self, what: str, make: Callable[[], Any]) -> Any:
         """What a run was told when it asked this first, as JSON values; made if it did not ask yet."""
-        place = self._of_run(self.run) / f"{_short(what)}.json"
+        place = self._of_run / f"{_short(what)}.json"
         with suppress(FileNotFoundError):
             return json.loads(place.read_bytes())
         write_whole(place, json.dumps(make()).encode(), replace=False)
@@ -166,10 +165,11 @@ class Snapshots:
 
     def _seen(self, address: str) -> Path:
         """Where it is noted which snapshot the run has of an address."""
-        return self._of_run(self.run) / _short(urldefrag(address.strip()).url)
+        return self._of_run / _short(urldefrag(address.strip()).url)
 
-    def _of_run(self, run: str) -> Path:
-        return self._folder / "runs" / run
+    @property
+    def _of_run(self) -> Path:
+        return self._folder / "runs" / self.run
 
 
 def read_page(page: Fetched) -> Document:
