@@ -8,8 +8,10 @@ import signal
 import subprocess
 import tempfile
 import threading
+import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final, TypedDict
 
@@ -20,33 +22,6 @@ from signoff.tools.storage.child_environment import clean_environment
 MOST: Final = 50_000_000
 """Bytes of output that are taken."""
 
-_NOWHERE: Final = os.devnull
-_OPTIONS: Final = (
-    "--no-pager",
-    "--no-replace-objects",
-    *(
-        part
-        for setting in (
-            f"core.hooksPath={_NOWHERE}",
-            "core.fsmonitor=false",
-            f"core.attributesFile={_NOWHERE}",
-            "attr.tree=no..tree",  # else a bare repository has the attributes that its head has, since git 2.43
-            f"core.excludesFile={_NOWHERE}",
-            "core.quotePath=false",
-            "core.askPass=",
-            "credential.helper=",
-            "commit.gpgSign=false",
-            "diff.ignoreSubmodules=all",
-            "submodule.recurse=false",
-            "fetch.recurseSubmodules=false",
-            "push.recurseSubmodules=no",
-            "gc.auto=0",
-            "maintenance.auto=false",
-            "http.followRedirects=false",
-        )
-        for part in ("-c", setting)
-    ),
-)
 _PROTOCOLS: Final = frozenset({"file", "http", "https"})
 
 
@@ -85,7 +60,12 @@ def run_git(
     what = next((part for part in arguments[2 if arguments[0] == "-C" else 0 :] if not part.startswith("-")), "")
     if program is None:
         raise GitFailed(what, "there is no git program on this machine. Install git.")
-    options = [*_OPTIONS, *(part for setting in settings for part in ("-c", setting))]
+    set_to = [*(f"{name}={value}" for name, value in _every("settings").items()), *settings]
+    options = ["--no-pager", "--no-replace-objects", *(part for setting in set_to for part in ("-c", setting))]
+    allowed = ":".join(name for name in protocols if name in _PROTOCOLS) or "none"
+    environment = clean_environment(**_every("environment"), GIT_ALLOW_PROTOCOL=allowed)
+    if git_dir is not None:
+        environment["GIT_DIR"] = str(git_dir)
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
         given.write(stdin)
         given.seek(0)
@@ -95,7 +75,7 @@ def run_git(
             stdout=subprocess.PIPE,
             stderr=errors,
             cwd=git_dir or os.path.abspath(os.sep),
-            env=_environment(git_dir, protocols) | dict(env or {}),
+            env=environment | dict(env or {}),
             start_new_session=True,
         )
         out, code, timed_out = _read_output(process, seconds, most)
@@ -136,26 +116,11 @@ def _read_output(process: subprocess.Popen[bytes], seconds: float, most: int) ->
         timer.cancel()
 
 
-def _environment(git_dir: Path | None, protocols: Sequence[str]) -> dict[str, str]:
-    env = clean_environment(
-        # Settings, attributes, credentials and certificates of the user are looked for in these.
-        HOME=_NOWHERE,
-        XDG_CONFIG_HOME=_NOWHERE,
-        LC_ALL="C.UTF-8",
-        GIT_CONFIG_NOSYSTEM="1",
-        GIT_CONFIG_SYSTEM=_NOWHERE,
-        GIT_CONFIG_GLOBAL=_NOWHERE,
-        GIT_ATTR_NOSYSTEM="1",
-        GIT_TERMINAL_PROMPT="0",
-        GIT_ASKPASS="",
-        SSH_ASKPASS="",
-        GIT_EDITOR=":",
-        GIT_PAGER="cat",
-        GIT_OPTIONAL_LOCKS="0",
-        GIT_NO_LAZY_FETCH="1",
-        GIT_ALLOW_PROTOCOL=":".join(name for name in protocols if name in _PROTOCOLS) or "none",
-    )
-    return env | ({"GIT_DIR": str(git_dir)} if git_dir is not None else {})
+@cache
+def _every(what: str) -> dict[str, str]:
+    """The `settings` or the `environment` of every git."""
+    read: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_name("command.toml").read_text("utf-8"))
+    return read[what]
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
