@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from signoff.error_base import TeamError
 
@@ -55,6 +55,18 @@ class ToolLimits:
 
 
 P = TypeVar("P", bound=BaseModel)
+
+
+def completed(arguments: type[P], complete: Callable[[Any], Any], *, name: str, about: str) -> type[P]:
+    """A model of an action's arguments that completes what it is given before it checks it, under a name of its own."""
+
+    def before(_cls: type[P], values: Any) -> Any:
+        return complete(values)
+
+    validator: Any = model_validator(mode="before")  # whose types know of no method that is made outside of a class
+    return create_model(
+        name, __base__=arguments, __doc__=about, __validators__={"_complete": validator(classmethod(before))}
+    )
 
 
 class Proposal(BaseModel):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Final
 
 from signoff.tools.errors import FileRefused, PatchMisfit
-from signoff.tools.files.edit import FileText, decode, split_lines
+from signoff.tools.files.edit import FileText, decode, split_lines, with_line_ends
 from signoff.tools.files.patch import NO_END, FilePatch, Hunk, check_name, read_patch, write_name
 
 EXECUTABLE: Final = "+x"
@@ -52,18 +52,21 @@ def apply_patch(text: str, read: Read, *, exact: bool = False) -> tuple[Change, 
     sources: dict[str, Version | None] = {}
     results: dict[str, Version | None] = {}
     patches = read_patch(text)
-    for patch in patches:
-        for name in filter(None, {patch.old, patch.new}):
-            _look_up(name, read, sources)
+    try:
+        for name in dict.fromkeys(name for patch in patches for name in (patch.old, patch.new) if name):
+            if check_name(name) != name:
+                raise PatchMisfit(f"the name {name!r} is written in an odd way. Write {check_name(name)!r}.")
+            sources[name] = read(name)
+    except FileRefused as error:
+        raise PatchMisfit(str(error)) from error
     for patch in patches:
         _add(patch, sources, results, exact=exact)
     return tuple(Change(path, sources[path], after) for path, after in results.items())
 
 
-def paths_of(text: str) -> tuple[str, ...]:
-    """The files that a patch touches, each once."""
-    names = (name for patch in read_patch(text) for name in (patch.old, patch.new) if name)
-    return tuple(dict.fromkeys(check_name(name) for name in names))
+def paths_of(text: str) -> set[str]:
+    """The files that a patch touches."""
+    return {check_name(name) for patch in read_patch(text) for name in (patch.old, patch.new) if name}
 
 
 def make_patch(changes: Iterable[Change]) -> str:
@@ -71,13 +74,17 @@ def make_patch(changes: Iterable[Change]) -> str:
     return "".join(line for change in changes for line in _lines_of(change))
 
 
-def _look_up(name: str, read: Read, sources: dict[str, Version | None]) -> None:
+def write_all(changes: Iterable[Change], write: Callable[[str, Version | None], None]) -> None:
+    """Write these files, those that go first, as others may need their place; all are taken back if one fails."""
+    written: list[Change] = []
     try:
-        if check_name(name) != name:
-            raise PatchMisfit(f"the name {name!r} is written in an odd way. Write {check_name(name)!r}.")
-        sources[name] = read(name)
-    except FileRefused as error:
-        raise PatchMisfit(str(error)) from error
+        for change in sorted(changes, key=lambda one: (one.after is not None, one.path)):
+            written.append(change)
+            write(change.path, change.after)
+    except (FileRefused, OSError):
+        for change in reversed(written):
+            write(change.path, change.before)
+        raise
 
 
 def _add(
@@ -228,10 +235,8 @@ def _find(name: str, number: int, hunk: Hunk, lines: Sequence[str], place: int, 
 
 
 def _with_windows_ends(hunk: Hunk) -> Hunk:
-    def ended(side: Sequence[str]) -> tuple[str, ...]:
-        return tuple(f"{line[:-1]}\r\n" if line.endswith("\n") and line[-2:] != "\r\n" else line for line in side)
-
-    return Hunk(hunk.start, ended(hunk.before), ended(hunk.after), hunk.new_start)
+    before, after = (tuple(with_line_ends(line, "\r\n") for line in side) for side in (hunk.before, hunk.after))
+    return replace(hunk, before=before, after=after)
 
 
 def _misfit(name: str, number: int, hunk: Hunk, lines: Sequence[str], place: int, at: int) -> PatchMisfit:

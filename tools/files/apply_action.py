@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -12,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.json_schema import SkipJsonSchema
 
 from signoff.checkpoints import canonical_json
-from signoff.tools.action import Action, Touches
+from signoff.tools.action import Action, Touches, completed
 from signoff.tools.errors import ActionFailed, BlobMissing, FileRefused, HalfApplied, PatchMisfit
-from signoff.tools.files.apply import EXECUTABLE, Change, Version, apply_patch, make_patch, paths_of
+from signoff.tools.files.apply import EXECUTABLE, Version, apply_patch, make_patch, paths_of, write_all
 from signoff.tools.files.copying import is_made
-from signoff.tools.files.display import as_block, as_code, count_lines, list_changes, make_visible
+from signoff.tools.files.display import as_block, as_code, count_lines, make_visible
 from signoff.tools.files.project import Project, WorkCopy, read_version, write_version
 from signoff.tools.storage.atomic import sync_folder
 from signoff.tools.storage.blobs import Blobs
@@ -25,8 +24,6 @@ from signoff.tools.storage.confined_folder import ConfinedFolder, lies_in
 NAME: Final = "apply_to_project"
 LONGEST: Final = 200_000
 """Characters of a patch: what a person can be asked to read."""
-_NOTHING: Final = ""
-"""Digest of a file that is not there."""
 
 
 class Touched(BaseModel):
@@ -54,7 +51,7 @@ class Changes(BaseModel):
         if digest_of(self.folder, self.patch, self.files) != self.changes:
             raise ValueError("the patch is not the one that this digest was given for; call show_changes again")
         try:
-            touched = set(paths_of(self.patch))
+            touched = paths_of(self.patch)
         except (PatchMisfit, FileRefused) as error:
             raise ValueError(str(error)) from error
         if touched != {file.path for file in self.files}:
@@ -76,9 +73,9 @@ def keep_changes(copy: WorkCopy, blobs: Blobs) -> Changes | None:
         raise FileRefused(
             "patch", f"it has {len(patch):,} characters, and {LONGEST:,} can be proposed. Propose less at a time."
         )
-    if {change.path: change.after for change in apply_patch(patch, _reading(changes), exact=True)} != {
-        change.path: change.after for change in changes
-    }:
+    before = {change.path: change.before for change in changes}
+    made = {change.path: change.after for change in apply_patch(patch, before.__getitem__, exact=True)}
+    if made != {change.path: change.after for change in changes}:
         raise FileRefused("patch", "it would not make of the project what the copy is.")
     for change in changes:
         if change.after:
@@ -101,27 +98,21 @@ def apply_to_project(project: Project) -> Action[Changes]:
     """
     blobs = Blobs(project.home)
 
-    class KeptChanges(Changes):
-        """Changes that a model names by their digest."""
-
-        @model_validator(mode="before")
-        @classmethod
-        def _fill_in(cls, values: Any) -> Any:
-            if not isinstance(values, Mapping) or set(values) != {"changes"}:
-                return values
-            try:
-                kept = Changes.model_validate_json(
-                    b'{"changes":"%s",%s' % (str(values["changes"]).encode(), blobs.read(str(values["changes"]))[1:])
-                )
-            except (BlobMissing, ValidationError) as error:
-                raise ValueError("there are no changes of this digest; call show_changes") from error
-            return kept.model_dump()
+    def fill_in(values: Any) -> Any:
+        if not isinstance(values, Mapping) or set(values) != {"changes"}:
+            return values
+        named = str(values["changes"])
+        try:
+            kept = Changes.model_validate_json(b'{"changes":"%s",%s' % (named.encode(), blobs.read(named)[1:]))
+        except (BlobMissing, ValidationError) as error:
+            raise ValueError("there are no changes of this digest; call show_changes") from error
+        return kept.model_dump()
 
     applying = _Applying(project, blobs)
     return Action(
         name=NAME,
         description=f"Apply changes to the project {project.name!r} itself. show_changes gives their digest.",
-        arguments=KeptChanges,
+        arguments=completed(Changes, fill_in, name="KeptChanges", about="Changes that a model names by their digest."),
         call=applying.call,
         risk="write",
         touches=Touches(writes=(str(project.folder),)),
@@ -143,9 +134,8 @@ class _Applying:
         """Files that are already as they shall be stay, so that a call that was killed is finished by the next."""
         self._check(changes)
         with self._alone():
-            now = self._now(changes)
-            done = {file.path for file in changes.files if now[file.path] == file.after}
-            if odd := _odd(changes, now):
+            done, odd = self._look(changes)
+            if odd:
                 raise HalfApplied(*odd) if done else ActionFailed(NAME, f"{odd[0]!r} {odd[1]}. Nothing was changed.")
             if done:
                 self._finish([file for file in changes.files if file.path not in done])
@@ -156,11 +146,10 @@ class _Applying:
     def read_back(self, changes: Changes, _key: str) -> Mapping[str, Any] | None:
         """Done if every file is as it shall be; not done if none is, or if `call` would finish it."""
         self._check(changes)
-        now = self._now(changes)
-        done = {file.path for file in changes.files if now[file.path] == file.after}
+        done, odd = self._look(changes)
         if len(done) == len(changes.files):
             return _result(changes)
-        if done and (odd := _odd(changes, now)):
+        if done and odd:
             raise HalfApplied(*odd)
         return None
 
@@ -171,10 +160,9 @@ class _Applying:
         parts = [head]
         try:
             self._check(changes)
-            now = self._now(changes)
-            if odd := _odd(changes, now):
+            if odd := self._look(changes)[1]:
                 parts.append(f"**It does not fit any more:** {as_code(odd[0])} {make_visible(odd[1])}.")
-            parts.append(list_changes(_listed(changes)))
+            parts.append(_listed(changes.files))
         except ActionFailed as error:
             parts.append(f"**It cannot be applied here.** {make_visible(error.problem)}")
         parts.append(as_block(make_visible(changes.patch), "diff"))
@@ -183,32 +171,35 @@ class _Applying:
     def _check(self, changes: Changes) -> None:
         """ActionFailed if it is for another project, or touches what no copy has: it can be made up, digest and all."""
         if changes.folder != str(self.project.folder):
-            raise ActionFailed(
-                NAME,
-                f"the patch is for {changes.folder!r}, and this is {str(self.project.folder)!r}. Nothing was changed.",
-            )
+            problem = f"the patch is for {changes.folder!r}, and this is {str(self.project.folder)!r}."
+            raise ActionFailed(NAME, f"{problem} Nothing was changed.")
         for file in changes.files:
             place = self.project.folder / file.path
             made = is_made(file.path) and not (file.before and self.project.is_git)
             if made or lies_in(place, self.project.home):
                 raise ActionFailed(NAME, f"{file.path!r} is no file that agents may change. Nothing was changed.")
 
-    def _now(self, changes: Changes) -> dict[str, str]:
-        """Digest of each file that is touched, as it is in the project, or why it has none."""
-        found = {}
+    def _look(self, changes: Changes) -> tuple[set[str], tuple[str, str] | None]:
+        """The files that are as they shall be, and the first that is neither so nor as it was, with what is wrong."""
+        done: set[str] = set()
+        odd: tuple[str, str] | None = None
         for file in changes.files:
+            now: str | None = None
+            problem = "was changed since the patch was made"
             try:
-                found[file.path] = _digest(self._read(file.path))
+                now = _digest(self._read(file.path))
             except FileRefused as error:
-                found[file.path] = error.problem
-        return found
+                problem = error.problem.rstrip(".")
+            if now == file.after:
+                done.add(file.path)
+            elif now != file.before and odd is None:
+                odd = file.path, problem
+        return done, odd
 
     def _read(self, path: str) -> Version | None:
         return read_version(self.inside, path, self.project.limits.file_megabytes)
 
     def _apply(self, changes: Changes) -> None:
-        """Files that go first, as others may need their place; taken back if one cannot be written."""
-        written: list[Change] = []
         try:
             todo = apply_patch(changes.patch, self._read, exact=True)
             if {one.path: _digest(one.after) for one in todo} != {file.path: file.after for file in changes.files}:
@@ -216,17 +207,13 @@ class _Applying:
             for change in todo:
                 if change.after:
                     self.blobs.keep(change.after.raw)
-            for change in sorted(todo, key=lambda one: (one.after is not None, one.path)):
-                written.append(change)
-                self._write(change.path, change.after)
+            write_all(todo, self._write)
         except (PatchMisfit, FileRefused, OSError) as error:
-            for change in reversed(written):
-                self._write(change.path, change.before)
             raise ActionFailed(NAME, f"{error} What was written is taken back: nothing was changed.") from error
 
     def _finish(self, files: list[Touched]) -> None:
         """Write what a call that was killed would have written; it was kept before the first file was."""
-        for file in sorted(files, key=lambda one: (one.after != _NOTHING, one.path)):
+        for file in sorted(files, key=lambda one: (one.after != "", one.path)):
             raw = self.blobs.read(file.after.removesuffix(EXECUTABLE)) if file.after else b""
             self._write(file.path, Version(raw, file.after.endswith(EXECUTABLE)) if file.after else None)
 
@@ -234,7 +221,7 @@ class _Applying:
         folder = (self.project.folder / path).parent
         for part in folder.glob(".signoff-*.part"):  # what a call that was killed was just writing
             part.unlink()
-        write_version(self.inside, path, version, self.project.limits, lasting=True)
+        write_version(self.inside, path, version, self.project.limits.file_megabytes, lasting=True)
         if version is None and folder.is_dir():
             sync_folder(folder)  # so that it stays away through a power cut
 
@@ -250,26 +237,18 @@ class _Applying:
             yield
 
 
-def _odd(changes: Changes, now: Mapping[str, str]) -> tuple[str, str] | None:
-    """The first file that is neither as it was nor as it shall be, and what is wrong with it."""
-    for file in changes.files:
-        if now[file.path] not in (file.before, file.after):
-            changed = re.fullmatch(r"([0-9a-f]{64}(\+x)?)?", now[file.path])
-            return file.path, "was changed since the patch was made" if changed else now[file.path].rstrip(".")
-    return None
-
-
 def _result(changes: Changes) -> Mapping[str, Any]:
     return {"folder": changes.folder, "files": [file.path for file in changes.files], "changes": changes.changes}
 
 
-def _listed(changes: Changes) -> list[Change]:
-    """The files as far as a list tells of them."""
-
-    def told(digest: str) -> Version | None:
-        return Version(b"", digest.endswith(EXECUTABLE)) if digest else None
-
-    return [Change(file.path, told(file.before), told(file.after)) for file in changes.files]
+def _listed(files: Iterable[Touched]) -> str:
+    """One to a line of Markdown, with what a person should not overlook."""
+    lines = []
+    for file in files:
+        what = "changed" if file.before and file.after else "deleted" if file.before else "new"
+        became = file.after.endswith(EXECUTABLE) and not file.before.endswith(EXECUTABLE)
+        lines.append(f"- {as_code(file.path)}: {what}{', **executable**' if became else ''}")
+    return "\n".join(lines)
 
 
 def _written(folder: str, patch: str, files: tuple[Touched, ...]) -> bytes:
@@ -278,8 +257,4 @@ def _written(folder: str, patch: str, files: tuple[Touched, ...]) -> bytes:
 
 
 def _digest(version: Version | None) -> str:
-    return version.digest if version else _NOTHING
-
-
-def _reading(changes: tuple[Change, ...]) -> Callable[[str], Version | None]:
-    return {change.path: change.before for change in changes}.__getitem__
+    return version.digest if version else ""

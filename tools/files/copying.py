@@ -6,24 +6,19 @@ import os
 import posixpath
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from signoff.checkpoints import covers
 from signoff.tools.errors import FileRefused, ProjectUnusable
 from signoff.tools.files.apply import Version
-from signoff.tools.files.patch import check_name
-from signoff.tools.git.repository import BASE, Repository
+from signoff.tools.files.patch import is_name
+from signoff.tools.git.repository import BASE, Repository, Tracked
 from signoff.tools.storage.confined_folder import ConfinedFolder, stays_inside
 
-Files = dict[str, tuple[str, bool]]
-"""By path: the digest of a file and whether it is executable."""
-LeftOut = dict[str, str]
-"""By path: why it was not copied."""
-
-_BATCH = 20_000_000
 MADE: Final = frozenset(
     ".git .hg .svn .signoff node_modules __pycache__ .venv .tox .nox .mypy_cache .ruff_cache .pytest_cache "
     ".hypothesis .gradle .terraform".split()
@@ -52,56 +47,66 @@ class ProjectLimits:
     """Of one file that is shown or changed."""
 
 
-def copy_commit(repository: Repository, target: Path, limits: ProjectLimits, project: Path) -> tuple[Files, LeftOut]:
+@dataclass(frozen=True)
+class Base:
+    """What was copied, and what was not."""
+
+    files: Mapping[str, Sequence[str | bool]]
+    """By path: digest (`Version.digest`) and whether it is executable."""
+    left_out: Mapping[str, str]
+    """By path: why it was not copied."""
+    folder: str
+    """The project's."""
+
+    @cached_property
+    def _folders(self) -> frozenset[str]:
+        return frozenset(folder for path in self.left_out for folder in _above(path))
+
+    def keeps(self, path: str) -> str:
+        """Why nothing can be put there: it, a folder it is in, or something in it was left out; empty if it can."""
+        found = next((one for one in (path, *_above(path)) if one in self.left_out), "")
+        if found:
+            return self.left_out[found]
+        return "something in it" if path in self._folders else ""
+
+
+def copy_commit(repository: Repository, target: Path, limits: ProjectLimits, project: Path) -> Base:
     """Write out the commit that the repository was made of, byte by byte as git keeps it: no filter is applied."""
-    files: Files = {}
-    left_out: LeftOut = {}
-    tracked = list(repository.tree(BASE))
-    links = [entry for entry in tracked if entry.mode == "120000"]
-    wanted = []
-    for entry in tracked:
-        if entry.mode == "160000":
-            left_out[entry.path] = "a submodule"
-        elif entry.mode != "120000":
-            why = _why_not(entry.path)
-            if why:
-                left_out[entry.path] = why
-            else:
-                wanted.append(entry)
+    files: dict[str, tuple[str, bool]] = {}
+    left_out: dict[str, str] = {}
+    links: list[Tracked] = []
+    wanted: list[Tracked] = []
+    for entry in repository.tree(BASE):
+        if entry.mode == "120000":
+            links.append(entry)
+        elif why := "a submodule" if entry.mode == "160000" else _why_not(entry.path):
+            left_out[entry.path] = why
+        else:
+            wanted.append(entry)
     _check_size(project, len(wanted), sum(entry.size for entry in wanted), limits)
-    while wanted:
-        taken, size = 0, 0
-        while taken < len(wanted) and (not taken or size + wanted[taken].size < _BATCH):
-            size += wanted[taken].size
-            taken += 1
-        batch, wanted = wanted[:taken], wanted[taken:]
-        for entry, raw in zip(
-            batch, repository.blobs((one.id for one in batch), most=2 * size + 1_000_000), strict=True
-        ):
-            files[entry.path] = _write(target / entry.path, Version(raw, entry.mode == "100755"))
-    for entry, text in zip(links, repository.blobs(entry.id for entry in links), strict=True):
+    for entry, raw in zip(wanted, repository.blobs(wanted), strict=True):
+        files[entry.path] = _write(target / entry.path, Version(raw, entry.mode == "100755"))
+    for entry, text in zip(links, repository.blobs(links), strict=True):
         left_out[entry.path] = _link(target, entry.path, os.fsdecode(text))
-    return files, left_out
+    return Base(files, left_out, str(project))
 
 
-def copy_folder(folder: Path, target: Path, limits: ProjectLimits) -> tuple[Files, LeftOut]:
+def copy_folder(folder: Path, target: Path, limits: ProjectLimits) -> Base:
     """Copy a folder's files without following any link."""
-    files: Files = {}
-    left_out: LeftOut = {}
+    files: dict[str, tuple[str, bool]] = {}
+    left_out: dict[str, str] = {}
     found: list[tuple[str, os.stat_result]] = []
     links: dict[str, str] = {}
     size = 0
     for path, seen in _walk(folder):
         if stat.S_ISLNK(seen.st_mode):
             links[path] = os.readlink(folder / path)
-            continue
-        why = _why_not(path) or ("" if stat.S_ISREG(seen.st_mode) else "not an ordinary file")
-        if why:
+        elif why := _why_not(path) or ("" if stat.S_ISREG(seen.st_mode) else "not an ordinary file"):
             left_out[path] = why
-            continue
-        found.append((path, seen))
-        size += seen.st_size
-        _check_size(folder, len(found), size, limits)
+        else:
+            found.append((path, seen))
+            size += seen.st_size
+            _check_size(folder, len(found), size, limits)
     source = ConfinedFolder(folder)
     for path, seen in found:
         try:
@@ -111,16 +116,18 @@ def copy_folder(folder: Path, target: Path, limits: ProjectLimits) -> tuple[File
             continue
         files[path] = _write(target / path, Version(raw, bool(seen.st_mode & 0o100)))
     left_out.update((path, _link(target, path, place)) for path, place in links.items())
-    return files, left_out
+    return Base(files, left_out, str(folder))
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders that a path is in."""
+    return (path[:at] for at, sign in enumerate(path) if sign == "/")
 
 
 def _why_not(path: str) -> str:
     if is_secret(path):
         return "its name says that it holds secrets"
-    try:
-        return "" if check_name(path) == path else "its name is odd"
-    except FileRefused:
-        return "its name is odd"
+    return "" if is_name(path) else "its name is odd"
 
 
 def _check_size(project: Path, files: int, size: int, limits: ProjectLimits) -> None:

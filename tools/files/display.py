@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
-
-from signoff.tools.files.apply import Change
 
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -37,31 +34,17 @@ def as_code(text: str) -> str:
 
 def count_lines(patch: str) -> tuple[int, int]:
     """Lines that come and go in a patch that was made here."""
-    come = gone = inside = 0
-    old = new = 0
+    come = gone = old = new = 0
     for line in patch.split("\n"):
-        head = re.match(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@", line) if inside <= 0 else None
-        if head:
-            old, new = (int(number) if number is not None else 1 for number in head.groups())
-        elif inside > 0 and line[:1] in ("+", "-", " "):
+        if old + new > 0 and line[:1] in ("+", "-", " "):
             come, gone = come + (line[0] == "+"), gone + (line[0] == "-")
             old, new = old - (line[0] in " -"), new - (line[0] in " +")
-        inside = old + new
+        elif old + new <= 0 and (head := re.match(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@", line)):
+            old, new = (int(number or 1) for number in head.groups())
     return come, gone
 
 
-def list_changes(changes: Iterable[Change]) -> str:
-    """The files of a change, one to a line of Markdown, with what a person should not overlook."""
-    lines = []
-    for change in changes:
-        what = "new" if change.before is None else "deleted" if change.after is None else "changed"
-        runs = bool(change.after and change.after.executable)
-        became = runs and not (change.before and change.before.executable)
-        lines.append(f"- {as_code(change.path)}: {what}{', **executable**' if became else ''}")
-    return "\n".join(lines)
-
-
 def _is_plain(char: str) -> bool:
-    if char in "\n\t":
-        return True
-    return not (_UNSEEN.match(char) or unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+    return char in "\n\t" or not (
+        _UNSEEN.match(char) or unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+    )

@@ -26,30 +26,22 @@ def replace_once(found: FileText, old: str, new: str, path: str) -> str:
         if windows in found.text:
             old = windows
         new = with_line_ends(new, "\r\n")
-    places = _places(found.text, old)
+    places: list[int] = []  # those that overlap as well
+    place = -1
+    while (place := found.text.find(old, place + 1)) >= 0:
+        places.append(place)
     if len(places) == 1:
         return found.text[: places[0]] + new + found.text[places[0] + len(old) :]
     if places:
         lines = ", ".join(str(found.text.count("\n", 0, place) + 1) for place in places[:_SHOWN])
         more = " and more" if len(places) > _SHOWN else ""
-        raise FileRefused(
-            path, f"the old text stands in {len(places)} places: lines {lines}{more}. Give more of what is around it."
-        )
+        where = f"in {len(places)} places: lines {lines}{more}"
+        raise FileRefused(path, f"the old text stands {where}. Give more of what is around it.")
     raise FileRefused(path, f"the old text is not in it.{_near(found.text, old)}")
 
 
 def with_line_ends(text: str, line_end: str) -> str:
     return text.replace("\r\n", "\n").replace("\n", line_end)
-
-
-def _places(text: str, piece: str) -> list[int]:
-    """Where it stands, places that overlap as well."""
-    places = []
-    place = text.find(piece)
-    while place >= 0:
-        places.append(place)
-        place = text.find(piece, place + 1)
-    return places
 
 
 def _near(text: str, old: str) -> str:
@@ -77,11 +69,7 @@ def _near(text: str, old: str) -> str:
     return f" It is alike from line {at[0] + 1}, but for its line ends. Read the file again."
 
 
-_BOMS: Final = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
+_BOMS: Final = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _BINARY: Final = re.compile(r"[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f]")
 """What no text in an 8-bit encoding has; such a file is taken for binary."""
 
@@ -119,28 +107,18 @@ class FileText:
 
 def decode(raw: bytes, path: str) -> FileText:
     """The text of a file; FileRefused if it is binary. UTF-8, UTF-16 with a BOM, and Latin-1 for all else."""
-    for bom, encoding in _BOMS:
-        if raw.startswith(bom) and not raw.startswith(codecs.BOM_UTF32_LE):
-            return FileText(_decoded(raw[len(bom) :], encoding, path), encoding, bom)
-    if b"\0" in raw:
-        raise FileRefused(path, "it is a binary file. Only texts can be shown and changed.")
+    is_utf32 = raw.startswith(codecs.BOM_UTF32_LE)  # which begins like the BOM of UTF-16
+    bom = next((one for one in _BOMS if raw.startswith(one) and not is_utf32), b"")
+    encoding = _BOMS.get(bom, "utf-8")
     try:
-        return FileText(raw.decode("utf-8"))
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    if _BINARY.search(text):
-        raise FileRefused(path, "it is a binary file. Only texts can be shown and changed.")
-    return FileText(text, "latin-1")
-
-
-def _decoded(raw: bytes, encoding: str, path: str) -> str:
-    try:
-        text = raw.decode(encoding)
+        text = raw[len(bom) :].decode(encoding)
     except UnicodeDecodeError as error:
-        raise FileRefused(path, f"it is no proper {encoding}, though it says so. It is not changed.") from error
-    if "\0" in text:
+        if bom:
+            raise FileRefused(path, f"it is no proper {encoding}, though it says so. It is not changed.") from error
+        encoding, text = "latin-1", raw.decode("latin-1")
+    if "\0" in text or (encoding == "latin-1" and _BINARY.search(text)):
         raise FileRefused(path, "it is a binary file. Only texts can be shown and changed.")
-    return text
+    return FileText(text, encoding, bom)
 
 
 def split_lines(text: str) -> list[str]:

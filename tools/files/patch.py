@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from signoff.tools.errors import FileRefused, PatchMisfit
@@ -56,18 +56,12 @@ def read_patch(text: str) -> tuple[FilePatch, ...]:
     return found
 
 
-@dataclass
 class _Reading:
     """The lines of a patch, and how far they are read."""
 
-    text: str
-    place: int = 0
-    lines: list[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.lines = self.text.split("\n")
-        if not self.lines[-1]:
-            self.lines.pop()
+    def __init__(self, text: str) -> None:
+        self.lines = text.removesuffix("\n").split("\n")
+        self.place = 0
 
     def files(self) -> Iterator[FilePatch]:
         while self.place < len(self.lines):
@@ -75,7 +69,7 @@ class _Reading:
                 yield self._git_file()
             elif self._line.startswith("--- "):
                 old, new = self._names()
-                yield FilePatch(old, new, self._hunks(at_least=1))
+                yield FilePatch(old, new, self._hunks())
             elif not self._line:
                 self.place += 1  # between files
             else:
@@ -128,7 +122,7 @@ class _Reading:
             (old is None) != (found.old is None) or (new is None) != (found.new is None)
         ):
             raise self._misfit(f"follows names ({old!r}, {new!r}) that do not go with the head of the file")
-        return replace(found, old=old, new=new, hunks=self._hunks(at_least=1))
+        return replace(found, old=old, new=new, hunks=self._hunks())
 
     def _mode(self, line: str) -> bool:
         mode = line.rsplit(" ", 1)[-1]
@@ -156,16 +150,17 @@ class _Reading:
             old, new = old.removeprefix("a/"), new.removeprefix("b/")
         return (None if old == _NOWHERE else old), (None if new == _NOWHERE else new)
 
-    def _hunks(self, *, at_least: int) -> tuple[Hunk, ...]:
+    def _hunks(self) -> tuple[Hunk, ...]:
         hunks: list[Hunk] = []
         while self._line.startswith("@@"):
             hunks.append(self._hunk())
-        if len(hunks) < at_least:
+        if not hunks:
             raise self._misfit("stands where a hunk should: '@@ -1,3 +1,4 @@'")
         return tuple(hunks)
 
     def _hunk(self) -> Hunk:
         head, at = self._line, self.place
+        whole = f"the hunk {head!r} in line {at + 1} of the patch"
         match = _HUNK.fullmatch(head)
         if match is None:
             raise self._misfit("is no head of a hunk. Write '@@ -FIRST,COUNT +FIRST,COUNT @@'")
@@ -174,25 +169,23 @@ class _Reading:
         before: list[str] = []
         after: list[str] = []
         while len(before) < old_count or len(after) < new_count:
-            self._take_line(before, after, head, at)
+            if self.place >= len(self.lines):
+                raise PatchMisfit(f"{whole} ends too soon. Count its lines again, or give all.")
+            self._take_line(before, after, head)
         if len(before) != old_count or len(after) != new_count:
             raise PatchMisfit(
-                f"the hunk {head!r} in line {at + 1} of the patch says {old_count} lines before and {new_count} after, "
-                f"and has {len(before)} and {len(after)}. Count the lines again."
+                f"{whole} says {old_count} lines before and {new_count} after, and has {len(before)} and {len(after)}. "
+                "Count the lines again."
             )
         if self._line.startswith(_NO_END):
             self._end_without(before, after)
         if not all(line.endswith("\n") for side in (before, after) for line in side[:-1]):
-            raise PatchMisfit(f"the hunk {head!r} in line {at + 1} of the patch goes on after the end of the file.")
+            raise PatchMisfit(f"{whole} goes on after the end of the file.")
         if self._line.startswith(("+", "-", " ")) and not self._line.startswith(("--- ", "+++ ")):
             raise self._misfit(f"is one line more than the hunk {head!r} says. Count the lines again")
         return Hunk(start, tuple(before), tuple(after), new_start)
 
-    def _take_line(self, before: list[str], after: list[str], head: str, at: int) -> None:
-        if self.place >= len(self.lines):
-            raise PatchMisfit(
-                f"the hunk {head!r} in line {at + 1} of the patch ends too soon. Count its lines again, or give all."
-            )
+    def _take_line(self, before: list[str], after: list[str], head: str) -> None:
         line = self.lines[self.place]
         if line.startswith(_NO_END):
             self._end_without(before, after)
@@ -230,9 +223,11 @@ def _same_name(names: str) -> str | None:
 
 
 _LONGEST: Final = 1_000
-_ODD: Final = re.compile(r'[\x00-\x1f\x7f"\\]')
 _ESCAPE: Final = re.compile(rb'\\([0-7]{3}|[abtnvfr"\\])')
 _LETTERS: Final = {b"a": 7, b"b": 8, b"t": 9, b"n": 10, b"v": 11, b"f": 12, b"r": 13, b'"': 34, b"\\": 92}
+_QUOTED: Final = {code: f"\\{code:03o}" for code in (*range(32), 127)} | {
+    code: f"\\{letter.decode()}" for letter, code in _LETTERS.items()
+}
 
 
 def check_name(path: str) -> str:
@@ -260,6 +255,14 @@ def check_name(path: str) -> str:
     return "/".join(parts)
 
 
+def is_name(path: str) -> bool:
+    """Whether this is how `check_name` writes the path of a file in a project."""
+    try:
+        return check_name(path) == path
+    except FileRefused:
+        return False
+
+
 def _is_git(part: str) -> bool:
     """Whether some file system takes this name for `.git`."""
     plain = re.sub(r"[\u200c\u200d\u200e\u200f\u202a-\u202e\u206a-\u206f\ufeff]", "", part).rstrip(" .").lower()
@@ -268,15 +271,8 @@ def _is_git(part: str) -> bool:
 
 def write_name(name: str) -> str:
     """A name as a patch has it: what could be mistaken is quoted as C does."""
-    if not _ODD.search(name) and name == name.strip():
-        return name
-    letters = {code: letter.decode() for letter, code in _LETTERS.items()}
-
-    def escape(match: re.Match[str]) -> str:
-        code = ord(match[0])
-        return f"\\{letters[code]}" if code in letters else f"\\{code:03o}"
-
-    return f'"{_ODD.sub(escape, name)}"'
+    quoted = name.translate(_QUOTED)
+    return name if quoted == name == name.strip() else f'"{quoted}"'
 
 
 def read_name(text: str) -> str | None:

@@ -8,18 +8,17 @@ import re
 import shutil
 import stat
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from signoff.tools.errors import FileRefused, ProjectUnusable
 from signoff.tools.files.apply import Change, Version
-from signoff.tools.files.copying import ProjectLimits, copy_commit, copy_folder, is_made
-from signoff.tools.files.patch import check_name
-from signoff.tools.git.command import has_git
+from signoff.tools.files.copying import Base, ProjectLimits, copy_commit, copy_folder, is_made
+from signoff.tools.files.patch import check_name, is_name
 from signoff.tools.git.repository import Repository
 from signoff.tools.storage.atomic import explain, write_whole
 from signoff.tools.storage.confined_folder import ConfinedFolder, Entry, is_part
@@ -28,29 +27,6 @@ from signoff.tools.storage.workspaces import Workspaces
 _LISTED: Final = 200_000
 _NO_FOLDER: Final = "there is no such folder. Name one that exists."
 _LOCKS: Final[dict[tuple[Path, str], AbstractContextManager[object]]] = {}
-
-
-@dataclass(frozen=True)
-class Base:
-    """What was copied, and what was not."""
-
-    files: Mapping[str, tuple[str, bool]]
-    """By path: digest (`Version.digest`) and whether it is executable."""
-    left_out: Mapping[str, str]
-    """By path: why it was not copied."""
-    folder: str
-    """The project's."""
-
-    @cached_property
-    def _folders(self) -> frozenset[str]:
-        return frozenset(folder for path in self.left_out for folder in _above(path))
-
-    def keeps(self, path: str) -> str:
-        """Why nothing can be put there: it, a folder it is in, or something in it was left out; empty if it can."""
-        found = next((one for one in (path, *_above(path)) if one in self.left_out), "")
-        if found:
-            return self.left_out[found]
-        return "something in it" if path in self._folders else ""
 
 
 @dataclass(frozen=True)
@@ -67,9 +43,7 @@ class WorkCopy:
     @cached_property
     def base(self) -> Base:
         """What the copy was at the beginning."""
-        told = json.loads((self.kept / "base.json").read_text("utf-8"))
-        files = {path: (sha, bool(run)) for path, (sha, run) in told["files"].items()}
-        return Base(files, told["left_out"], told["folder"])
+        return Base(**json.loads((self.kept / "base.json").read_text("utf-8")))
 
     @property
     def _inside(self) -> ConfinedFolder:
@@ -83,18 +57,15 @@ class WorkCopy:
         """The files that are part of the project: those copied, and new ones that git does not ignore."""
         start = f"{self.name}/"
         found = [
-            Entry(entry.path.removeprefix(start), entry.kind, entry.size, entry.stamp, entry.executable)
+            replace(entry, path=entry.path.removeprefix(start))
             for entry in self._inside.list(most=_LISTED)
             if entry.path.startswith(start) and entry.kind == "file"
         ]
         known = self.base.files
-        new = [
-            entry.path
-            for entry in found
-            if entry.path not in known and not is_made(entry.path) and not is_part(entry.path)
-        ]
+        paths = (entry.path for entry in found)
+        new = [path for path in paths if path not in known and not is_made(path) and not is_part(path)]
         kept = {path for path in set(new).difference(self._ignored(new, found)) if not self.base.keeps(path)}
-        return tuple(entry for entry in found if entry.path in known or (entry.path in kept and _is_name(entry.path)))
+        return tuple(entry for entry in found if entry.path in known or (entry.path in kept and is_name(entry.path)))
 
     def read(self, path: str) -> Version | None:
         """A file of the copy, not too large to be shown and changed; None if there is none."""
@@ -108,7 +79,7 @@ class WorkCopy:
         path = check_name(path)
         if why := self.base.keeps(path):
             raise FileRefused(path, f"it was left out of the copy ({why}), and stays as it is.")
-        write_version(self._inside, f"{self.name}/{path}", version, self.limits, above=1)
+        write_version(self._inside, f"{self.name}/{path}", version, self.limits.file_megabytes, above=1)
 
     def changes(self) -> tuple[Change, ...]:
         """What was changed since it was copied; FileRefused where the project itself was changed meanwhile."""
@@ -146,7 +117,7 @@ class WorkCopy:
         rules = [entry.path for entry in found if os.path.basename(entry.path) == ".gitignore" and entry.size < 100_000]
         if self.repository is None or not rules or not paths:
             return frozenset()
-        read = {path: self.read(path) for path in rules if not is_made(path) and _is_name(path)}
+        read = {path: self.read(path) for path in rules if not is_made(path) and is_name(path)}
         return self.repository.ignored(paths, {path: version.raw for path, version in read.items() if version})
 
 
@@ -207,13 +178,13 @@ class Project:
             shutil.rmtree(copy.kept)
         staging.mkdir(parents=True, mode=0o700)
         try:
-            if self.is_git and has_git():
+            if self.is_git and shutil.which("git"):
                 repository = Repository.copy_of(self.folder, copy.kept / "git")
-                files, left_out = copy_commit(repository, staging, self.limits, self.folder)
+                base = copy_commit(repository, staging, self.limits, self.folder)
             elif self.is_git:
                 raise ProjectUnusable(self.folder, "it is a git repository, and there is no git program. Install git.")
             else:
-                files, left_out = copy_folder(self.folder, staging, self.limits)
+                base = copy_folder(self.folder, staging, self.limits)
             if target.is_symlink() or target.is_file():
                 target.unlink()
             elif target.exists():
@@ -221,19 +192,13 @@ class Project:
             staging.rename(target)
         except OSError as error:
             raise ProjectUnusable(self.folder, f"{explain(error)}. Put it right.") from error
-        told = json.dumps({"files": files, "left_out": left_out, "folder": str(self.folder)})
-        write_whole(copy.kept / "base.json", told.encode())
+        write_whole(copy.kept / "base.json", json.dumps(asdict(base)).encode())
 
     def _forget_removed(self) -> None:
         with suppress(FileNotFoundError):
             for kept in (self.home / "copies").iterdir():
                 if not (self.workspaces.folder / kept.name).exists():
                     shutil.rmtree(kept, ignore_errors=True)
-
-
-def _above(path: str) -> Iterator[str]:
-    """The folders that a path is in."""
-    return (path[:at] for at, sign in enumerate(path) if sign == "/")
 
 
 def read_version(inside: ConfinedFolder, path: str, megabytes: float) -> Version | None:
@@ -267,7 +232,7 @@ def write_version(
     inside: ConfinedFolder,
     path: str,
     version: Version | None,
-    limits: ProjectLimits,
+    megabytes: float,
     *,
     above: int = 0,
     lasting: bool = False,
@@ -280,13 +245,6 @@ def write_version(
                 with suppress(FileRefused):
                     inside.remove("/".join(path.split("/")[:end]))
         return
-    if len(version.raw) > limits.file_megabytes * 1e6:
-        raise FileRefused(path, f"it would have {len(version.raw):,} bytes; {limits.file_megabytes:g} MB are allowed.")
+    if len(version.raw) > megabytes * 1e6:
+        raise FileRefused(path, f"it would have {len(version.raw):,} bytes; {megabytes:g} MB are allowed.")
     inside.write(path, version.raw, executable=version.executable, lasting=lasting)
-
-
-def _is_name(path: str) -> bool:
-    try:
-        return check_name(path) == path
-    except FileRefused:
-        return False

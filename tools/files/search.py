@@ -8,8 +8,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from signoff.tools.errors import FileRefused
@@ -52,11 +54,9 @@ def search_texts(
         )
     found = _numbers(pattern, "\n".join(lines), ignore_case, most, seconds, ripgrep)
     matches = []
-    at = 0
     for number in found:
-        while at + 1 < len(starts) and starts[at + 1][0] < number:
-            at += 1
-        matches.append(Match(starts[at][1], number - starts[at][0], lines[number - 1]))
+        start, path = starts[bisect_left(starts, number, key=itemgetter(0)) - 1]
+        matches.append(Match(path, number - start, lines[number - 1]))
     return matches
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, ParamSpec
 
 from signoff.tools.action import Action, Touches
@@ -13,7 +13,7 @@ from signoff.tools.files import apply as changing
 from signoff.tools.files.apply import Version
 from signoff.tools.files.apply_action import apply_to_project, keep_changes
 from signoff.tools.files.display import make_visible
-from signoff.tools.files.edit import FileText, decode, replace_once, split_lines
+from signoff.tools.files.edit import FileText, decode, replace_once, split_lines, with_line_ends
 from signoff.tools.files.patch import check_name
 from signoff.tools.files.project import Project
 from signoff.tools.files.search import search_texts
@@ -34,18 +34,25 @@ def file_tools(project: Project) -> tuple[Tool | Action[Any], ...]:
 
     list_files, read_file, search_files, edit_file, write_file, apply_patch, show_changes; apply_to_project.
     """
-    files, touches = _Files(project), Touches(reads=(str(project.folder),))
+    files = _Files(project)
     reading = (files.list_files, files.read_file, files.search_files)
     writing = (files.edit_file, files.write_file, files.apply_patch, files.show_changes)
+    return (*tools_on_copy(project, reading=reading, writing=writing), apply_to_project(project))
+
+
+def tools_on_copy(
+    project: Project, *, reading: Iterable[Callable[..., str]], writing: Iterable[Callable[..., str]]
+) -> tuple[Tool, ...]:
+    """Tools that work alone on the run's copy, and say what they could not do."""
+    touches = Touches(reads=(str(project.folder),))
+    read, write = tool(risk="read", touches=touches), tool(risk="sandboxed", touches=touches)
     return (
-        *(tool(risk="read", touches=touches)(tell_problems(function, project)) for function in reading),
-        *(tool(risk="sandboxed", touches=touches)(tell_problems(function, project)) for function in writing),
-        apply_to_project(project),
+        *(read(_tell_problems(function, project)) for function in reading),
+        *(write(_tell_problems(function, project)) for function in writing),
     )
 
 
-def tell_problems(function: Callable[P, str], project: Project) -> Callable[P, str]:
-    """The same function, which says what it could not do instead of raising, and works alone on a copy."""
+def _tell_problems(function: Callable[P, str], project: Project) -> Callable[P, str]:
 
     @functools.wraps(function)
     def told(*args: P.args, **kwargs: P.kwargs) -> str:
@@ -73,19 +80,17 @@ class _Files:
         """
         copy = self._project.copy()
         found = [entry for entry in copy.files() if _fits(entry.path, pattern)]
-        shown = found[max(start, 0) : max(start, 0) + MOST_LISTED]
+        start = max(start, 0)
+        shown = found[start : start + MOST_LISTED]
         if not shown:
             return f"No file fits {pattern!r} from number {start} on. There are {len(copy.files())} files."
         head = f"{len(found)} files in the folder {copy.name!r} of the workspace."
-        end = max(start, 0) + len(shown)
+        end = start + len(shown)
         more = [f"(It goes on at start={end}.)"] if end < len(found) else []
         names = (f"{make_visible(entry.path)} ({entry.size:,} bytes)" for entry in shown)
-        left = (
-            [f"Left out of the copy: {len(copy.base.left_out)} secrets, links and the like."]
-            if copy.base.left_out
-            else []
-        )
-        return "\n".join([head, *names, *more, *left])
+        if left_out := len(copy.base.left_out):
+            more.append(f"Left out of the copy: {left_out} secrets, links and the like.")
+        return "\n".join([head, *names, *more])
 
     def read_file(self, path: str, first: int = 1, last: int = 0) -> str:
         """Read a file of the project's copy, or a part of it, with line numbers.
@@ -176,8 +181,7 @@ class _Files:
         raw = _encode(text, path)
         if before is not None:
             old = decode(before.raw, path)
-            ends = text.replace("\r\n", "\n").replace("\n", old.line_ends) if "\r\n" not in text else text
-            raw = old.encode(ends, path)
+            raw = old.encode(text if "\r\n" in text else with_line_ends(text, old.line_ends), path)
         copy.write(path, Version(raw, before.executable if before else executable))
         return f"{path} is {'replaced' if before else 'made'}, with {len(split_lines(text))} lines."
 
@@ -189,15 +193,7 @@ class _Files:
         """
         copy = self._project.copy()
         changes = changing.apply_patch(patch, copy.read)
-        done: list[changing.Change] = []
-        try:
-            for change in sorted(changes, key=lambda one: one.after is not None):
-                done.append(change)
-                copy.write(change.path, change.after)
-        except FileRefused:
-            for change in reversed(done):
-                copy.write(change.path, change.before)
-            raise
+        changing.write_all(changes, copy.write)
         return f"Applied to {len(changes)} files: {', '.join(change.path for change in changes)}."
 
     def show_changes(self) -> str:

@@ -25,10 +25,6 @@ MOST: Final = 50_000_000
 _PROTOCOLS: Final = frozenset({"file", "http", "https"})
 
 
-def has_git() -> bool:
-    return shutil.which("git") is not None
-
-
 class GitOptions(TypedDict, total=False):
     """How git is run, as `run_git` takes it."""
 

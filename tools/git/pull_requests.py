@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import Field
+from pydantic import BaseModel, Field, ValidationError
 from pydantic.json_schema import SkipJsonSchema
 
+from signoff.checkpoints import digest_text
 from signoff.error_base import TeamError
 from signoff.tools.errors import ActionFailed, ForgeFailed, PullNotOpened, ToolError
 from signoff.tools.files.display import as_block, as_code, make_visible
@@ -30,17 +31,13 @@ _REPOSITORY: Final = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 _PAGES: Final = 10
 
 
-@dataclass(frozen=True)
-class Pull:
-    """A pull request that is there."""
+class Pull(BaseModel):
+    """A pull request that is there, as GitHub describes it."""
 
     number: int
-    url: str
+    url: str = Field(validation_alias="html_url")
     state: str
-    title: str
-    body: str
-    head: str
-    """The commit it is at."""
+    body: str | None
 
 
 @dataclass(frozen=True)
@@ -110,21 +107,13 @@ class GitHub:
 
 def _pull(told: Any) -> Pull | None:
     try:
-        return Pull(
-            int(told["number"]),
-            str(told["html_url"]),
-            str(told["state"]),
-            str(told["title"]),
-            str(told["body"] or ""),
-            str(told["head"]["sha"]),
-        )
-    except (KeyError, TypeError, ValueError):
+        return Pull.model_validate(told)
+    except ValidationError:
         return None
 
 
 def _refusal(answer: httpx2.Response) -> str:
     """What GitHub says of a request that it refused."""
-    said = ""
     try:
         body = answer.json()
         said = str(body.get("message", ""))
@@ -157,35 +146,66 @@ class PullRequest(Branch):
     """On GitHub: `owner/name`."""
 
 
-class Opening(Protocol):
-    """Where pull requests are opened."""
+class PullRequests(ABC):
+    """The action that opens them, one under each key."""
 
-    def find(self, request: PullRequest, key: str) -> Mapping[str, Any] | None:
+    def __init__(self, pushing: Pushing, repository: str = "") -> None:
+        self.pushing, self.repository = pushing, repository
+
+    @abstractmethod
+    def read_back(self, request: PullRequest, key: str) -> Mapping[str, Any] | None:
         """The one that was opened under this key."""
-        ...
 
-    def open(self, request: PullRequest, repository: Repository, key: str) -> Mapping[str, Any]:
+    @abstractmethod
+    def _open(self, request: PullRequest, repository: Repository, key: str) -> Mapping[str, Any]:
         """Push the branch and open one. ActionFailed if nothing was pushed."""
-        ...
+
+    def call(self, request: PullRequest, key: str) -> Mapping[str, Any]:
+        """Open it, unless it was opened under this key before."""
+        try:
+            opened = self.read_back(request, key)
+        except ToolError as error:
+            raise ActionFailed(self.pushing.action, f"{error} No pull request was opened.") from error
+        if opened is not None:
+            return opened
+        if request.repository != self.repository:
+            problem = f"it is for {request.repository!r}, and this is {self.repository!r}. Nothing was done."
+            raise ActionFailed(self.pushing.action, problem)
+        return self._open(request, self.pushing.check(request), key)
+
+    def preview(self, request: PullRequest) -> str:
+        """Its title and text, then what is pushed."""
+        where = f" on {as_code(request.repository)}" if request.repository else ""
+        into = as_code(request.base) if request.base else "the default branch"
+        text = as_block(make_visible(request.body), "markdown") if request.body else "(no text)"
+        head = f"Opens a pull request{where}, to be merged into {into}: **{as_code(request.title)}**"
+        return f"{head}\n\n{text}\n\n{self.pushing.preview(request)}"
+
+    def _look(self, request: PullRequest, repository: Repository) -> tuple[Refs, str]:
+        """What the remote has, and its branch to merge into; ActionFailed if it has none or takes no such push."""
+        found = self.pushing.check_remote(request, repository, request.base)
+        base = request.base or found.default
+        if not found.branch(base):
+            raise ActionFailed(self.pushing.action, f"the remote has no branch {base!r}. No pull request was opened.")
+        return found, base
 
 
-@dataclass(frozen=True)
-class OnGitHub:
+class OnGitHub(PullRequests):
     """On GitHub: pushed by git, opened through the REST API, known again by a mark in its body."""
 
-    pushing: Pushing
-    github: GitHub
+    def __init__(self, pushing: Pushing, github: GitHub) -> None:
+        super().__init__(pushing, github.repository)
+        self.github = github
 
-    def find(self, request: PullRequest, key: str) -> Mapping[str, Any] | None:
+    def read_back(self, request: PullRequest, key: str) -> Mapping[str, Any] | None:
         """By the mark, whether it is still open or not."""
-        marked = (pull for pull in self.github.pulls(request.branch) if mark_of(key) in pull.body)
+        marked = (pull for pull in self.github.pulls(request.branch) if mark_of(key) in (pull.body or ""))
         return next((_result(request, pull) for pull in marked), None)
 
-    def open(self, request: PullRequest, repository: Repository, key: str) -> Mapping[str, Any]:
+    def _open(self, request: PullRequest, repository: Repository, key: str) -> Mapping[str, Any]:
         """What can stop it is looked for before the push; what stops it later is a PullNotOpened."""
         self._check(request)
-        found = self.pushing.check_remote(request, repository, request.base)
-        base = _base_of(self.pushing, request, found)
+        found, base = self._look(request, repository)
         self.pushing.push(request, repository, found)
         body = f"{request.body}\n\n{mark_of(key)}".lstrip()
         try:
@@ -201,25 +221,19 @@ class OnGitHub:
         except ForgeFailed as error:
             raise ActionFailed(self.pushing.action, f"{error} No pull request was opened.") from error
         if others:
-            raise ActionFailed(
-                self.pushing.action,
-                f"there is an open pull request from {request.branch!r} already: {others[0].url}. Take another branch.",
-            )
+            problem = f"there is an open pull request from {request.branch!r} already: {others[0].url}."
+            raise ActionFailed(self.pushing.action, f"{problem} Take another branch.")
 
 
-@dataclass(frozen=True)
-class InBareRepository:
+class InBareRepository(PullRequests):
     """In a bare repository here: the branch and a record of the pull request are pushed together, or neither."""
 
-    pushing: Pushing
+    def read_back(self, request: PullRequest, key: str) -> Mapping[str, Any] | None:
+        return self._recorded(request, key) if record_of(key) in self.pushing.remote.refs().ids else None
 
-    def find(self, request: PullRequest, key: str) -> Mapping[str, Any] | None:
-        return self._result(request, key) if record_of(key) in self.pushing.refs().ids else None
-
-    def open(self, request: PullRequest, repository: Repository, key: str) -> Mapping[str, Any]:
+    def _open(self, request: PullRequest, repository: Repository, key: str) -> Mapping[str, Any]:
         """One push, which is atomic."""
-        found = self.pushing.check_remote(request, repository, request.base)
-        base = _base_of(self.pushing, request, found)
+        found, base = self._look(request, repository)
         about = f"Head: {request.branch}\nBase: {base}\nDiff-SHA256: {request.diff_sha256}\n"
         tag = (
             f"object {request.commit}\ntype commit\ntag {record_of(key).removeprefix('refs/')}\n"
@@ -227,75 +241,22 @@ class InBareRepository:
         )
         made = repository.run("mktag", stdin=tag.encode()).strip()
         self.pushing.push(request, repository, found, {record_of(key): made})
-        return self._result(request, key)
+        return self._recorded(request, key)
 
-    def _result(self, request: PullRequest, key: str) -> Mapping[str, Any]:
-        return {
-            "remote": request.remote,
-            "branch": request.branch,
-            "commit": request.commit,
-            "record": record_of(key),
-        }
+    def _recorded(self, request: PullRequest, key: str) -> Mapping[str, Any]:
+        record = {"remote": request.remote, "branch": request.branch, "commit": request.commit}
+        return {**record, "record": record_of(key)}
 
 
 def mark_of(key: str) -> str:
     """What tells the pull request that an action opened, in its body: nobody can know it before."""
-    return f"<!-- signoff:{hashlib.sha256(key.encode()).hexdigest()[:32]} -->"
+    return f"<!-- signoff:{digest_text(key)[:32]} -->"
 
 
 def record_of(key: str) -> str:
-    """Name of the record of a pull request in a bare repository."""
-    return RECORDS + hashlib.sha256(key.encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True)
-class PullRequests:
-    """The action that opens them."""
-
-    pushing: Pushing
-    opening: Opening
-    repository: str = ""
-
-    def call(self, request: PullRequest, key: str) -> Mapping[str, Any]:
-        """Open it, unless it was opened under this key before."""
-        try:
-            opened = self.opening.find(request, key)
-        except ToolError as error:
-            raise ActionFailed(self.pushing.action, f"{error} No pull request was opened.") from error
-        return opened if opened is not None else self.opening.open(request, self._checked(request), key)
-
-    def read_back(self, request: PullRequest, key: str) -> Mapping[str, Any] | None:
-        return self.opening.find(request, key)
-
-    def preview(self, request: PullRequest) -> str:
-        """Its title and text, then what is pushed."""
-        where = f" on {as_code(request.repository)}" if request.repository else ""
-        into = as_code(request.base) if request.base else "the default branch"
-        text = as_block(make_visible(request.body), "markdown") if request.body else "(no text)"
-        head = f"Opens a pull request{where}, to be merged into {into}: **{as_code(request.title)}**"
-        return f"{head}\n\n{text}\n\n{self.pushing.preview(request)}"
-
-    def _checked(self, request: PullRequest) -> Repository:
-        if request.repository != self.repository:
-            raise ActionFailed(
-                self.pushing.action,
-                f"it is for {request.repository!r}, and this is {self.repository!r}. Nothing was done.",
-            )
-        return self.pushing.check(request)
+    return RECORDS + digest_text(key)[:32]
 
 
 def _result(request: PullRequest, pull: Pull) -> Mapping[str, Any]:
-    return {
-        "number": pull.number,
-        "url": pull.url,
-        "branch": request.branch,
-        "commit": request.commit,
-        "state": pull.state,
-    }
-
-
-def _base_of(pushing: Pushing, request: PullRequest, found: Refs) -> str:
-    base = request.base or found.default
-    if not found.branch(base):
-        raise ActionFailed(pushing.action, f"the remote has no branch {base!r}. No pull request was opened.")
-    return base
+    opened = {"number": pull.number, "url": pull.url, "branch": request.branch, "commit": request.commit}
+    return {**opened, "state": pull.state}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +13,15 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from signoff.checkpoints import digest_text
 from signoff.error_base import TeamError
 from signoff.tools.errors import ActionFailed, GitFailed, ToolError
 from signoff.tools.files.display import as_block, as_code, count_lines, make_visible
 from signoff.tools.files.project import Project
 from signoff.tools.git.command import run_git
-from signoff.tools.git.repository import Repository, check_branch, is_commit
+from signoff.tools.git.repository import Repository, check_branch, setting_of
 from signoff.tools.git.tree import repository_of
+from signoff.tools.web.addresses import is_loopback
 
 if TYPE_CHECKING:
     from signoff.tools.broker.broker import Broker
@@ -66,7 +66,7 @@ class Remote:
             raise TeamError(f"The remote {self.address!r} is neither a path nor a file, http or https URL. Give one.")
         if parts.username or parts.password:
             raise TeamError("The remote's address has a password in it. Give the password to the broker instead.")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             raise TeamError(f"The remote {self.address!r} is not encrypted. Use https.")
         if parts.scheme == "" and "@" in self.address.partition(":")[0]:
             raise TeamError(f"The remote {self.address!r} is reached by SSH, which is not used. Give its https URL.")
@@ -86,7 +86,6 @@ class Remote:
         return urlunsplit(parts._replace(scheme="http")) if self.broker else self.address
 
     def refs(self) -> Refs:
-        """Ask what it has."""
         said = self._run(None, "ls-remote", "--quiet", "--symref", "--", self._url)
         default, ids = "", {}
         for line in said.splitlines():
@@ -112,16 +111,8 @@ class Remote:
         leases = (f"--force-with-lease={name}:{found.ids.get(name, '')}" for name in wanted)
         specs = (f"{source}:{name}" for name, source in wanted.items())
         options = ("--porcelain", "--no-verify", "--no-signed", "--no-follow-tags", "--no-recurse-submodules")
-        self._run(
-            repository,
-            "push",
-            *options,
-            *(["--atomic"] if len(wanted) > 1 else []),
-            *leases,
-            "--",
-            self._url,
-            *specs,
-        )
+        atomic = ("--atomic",) if len(wanted) > 1 else ()
+        self._run(repository, "push", *options, *atomic, *leases, "--", self._url, *specs)
 
     def _run(self, repository: Repository | None, *arguments: str) -> str:
         scheme = "file" if self.is_local else urlsplit(self._url).scheme
@@ -139,20 +130,10 @@ class Remote:
 
 def remote_of(project: Path, name: str = "origin") -> str:
     """The address of a remote of a project, read from its settings; GitFailed if it has none of this name."""
-    asked = ("-C", str(project), "config", "--local", "--no-includes", "--get", f"remote.{name}.url")
-    found = run_git(*asked, codes=(0, 1)).decode("utf-8", "replace").strip()
+    found = setting_of(project, f"remote.{name}.url")
     if not found:
         raise GitFailed("remote", f"the project has no remote {name!r}. Name another, or give its address.")
     return found
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 LONGEST: Final = 300_000
@@ -191,7 +172,7 @@ class Pushing:
             if commit == repository.base:
                 raise GitFailed("branch", f"{values['branch']!r} has no commit of yours. Commit with git_commit first.")
             self.history(repository, commit)  # it has to be one that can be shown
-            shown = sha256_of(self.diff(repository, commit))
+            shown = digest_text(self.diff(repository, commit))
         except ToolError as error:
             raise ValueError(str(error)) from error
         return {**values, "commit": commit, "diff_sha256": shown, "remote": self.remote.address}
@@ -211,21 +192,18 @@ class Pushing:
             check_branch(branch.branch)
             if branch.remote != self.remote.address:
                 raise GitFailed("push", f"it is for {branch.remote!r}, and this is {self.remote.address!r}.")
-            if not is_commit(branch.commit) or not repository.has(branch.commit):
+            if not repository.has(branch.commit):
                 raise GitFailed("push", f"the copy has no commit {branch.commit[:12]!r}: it was thrown away since.")
-            if sha256_of(self.diff(repository, branch.commit)) != branch.diff_sha256:
+            if digest_text(self.diff(repository, branch.commit)) != branch.diff_sha256:
                 raise GitFailed("push", f"the patch of {branch.commit[:12]} is not the one that was shown.")
         except ToolError as error:
             raise ActionFailed(self.action, f"{error} Nothing was pushed.") from error
         return repository
 
-    def refs(self) -> Refs:
-        return self.remote.refs()
-
     def check_remote(self, branch: Branch, repository: Repository, base: str = "") -> Refs:
         """What the remote has, if the branch may be put there; ActionFailed if not: nothing was done then."""
         try:
-            refs = self.refs()
+            refs = self.remote.refs()
             if refs.may_be_default(branch.branch, base) and not self.allow_default:
                 raise GitFailed("push", f"{branch.branch!r} is the remote's own branch. Commit to another one.")
             there = refs.branch(branch.branch)
@@ -254,7 +232,7 @@ class Pushing:
         try:
             self.remote.push(repository, todo, found)
         except GitFailed as error:
-            now = self.refs()  # GitFailed: it is not known
+            now = self.remote.refs()  # GitFailed: it is not known
             if all(now.ids.get(name) == source for name, source in wanted.items()):
                 return
             raise ActionFailed(self.action, f"{error} Nothing was pushed.") from error
@@ -269,7 +247,7 @@ class Pushing:
             f"Pushes {as_code(branch.branch)} at {as_code(branch.commit[:12])} to {as_code(branch.remote)}: "
             f"{len(changed)} files, {come} lines come, {gone} go.",
         ]
-        if sha256_of(patch) != branch.diff_sha256:
+        if digest_text(patch) != branch.diff_sha256:
             parts.append("**This is not the patch that was proposed.** It will not be pushed.")
         parts.append(as_block(make_visible(self.history(repository, branch.commit)), "diff"))
         parts.append("\n".join(f"- {letter} {as_code(path)}" for letter, path in changed))
@@ -283,7 +261,3 @@ def _short_enough(text: str) -> str:
             "diff", f"it has {len(text):,} characters, and {LONGEST:,} can be shown. Propose less at a time."
         )
     return text
-
-
-def sha256_of(patch: str) -> str:
-    return hashlib.sha256(patch.encode()).hexdigest()

@@ -24,6 +24,10 @@ BASE: Final = "refs/signoff/base"
 DEPTH: Final = 50
 """Commits of the project's history that are taken along."""
 
+_BATCH: Final = 20_000_000
+"""Bytes of files that are asked for at once."""
+_LONGEST_HEAD: Final = 200
+"""Bytes that git puts around each of them."""
 _PATCH: Final = ("-p", "-M", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -57,29 +61,16 @@ class Repository:
     def copy_of(cls, project: Path, git_dir: Path, *, depth: int = DEPTH) -> Repository:
         """A copy of the project's committed state and last commits; ProjectUnusable if it has none."""
         try:
-            partial = _ask(
-                project, "config", "--local", "--no-includes", "--get", "extensions.partialclone", codes=(0, 1)
-            )
-            if partial:
+            if setting_of(project, "extensions.partialclone"):
                 raise ProjectUnusable(
                     project, "it is a partial clone, which would fetch from elsewhere. Clone it whole."
                 )
             object_format = _ask(project, "rev-parse", "--show-object-format")
             branch = _ask(project, "symbolic-ref", "-q", "--short", "HEAD", codes=(0, 1)) or "signoff"
             repository = cls.make(git_dir, object_format)
-            repository.run(
-                "fetch",
-                f"--depth={depth}",
-                "--no-tags",
-                "--no-write-fetch-head",
-                "--no-auto-maintenance",
-                "--quiet",
-                "--",
-                project.absolute().as_uri(),
-                f"HEAD:{BASE}",
-                protocols=("file",),
-                seconds=600,
-            )
+            options = (f"--depth={depth}", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--quiet")
+            source = project.absolute().as_uri()
+            repository.run("fetch", *options, "--", source, f"HEAD:{BASE}", protocols=("file",), seconds=600)
             repository.run("update-ref", f"refs/heads/{branch}", BASE)
             repository.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
         except GitFailed as error:
@@ -132,7 +123,7 @@ class Repository:
 
     def has(self, commit: str) -> bool:
         """Whether there is a commit of this whole id."""
-        if not is_commit(commit):
+        if not _COMMIT.fullmatch(commit):
             return False
         return self.run("cat-file", "-t", commit, codes=(0, 128)).strip() == "commit"
 
@@ -154,18 +145,24 @@ class Repository:
                 mode, _, blob, size = facts.split()
                 yield Tracked(os.fsdecode(path), mode.decode(), blob.decode(), 0 if size == b"-" else int(size))
 
-    def blobs(self, ids: Iterable[str], *, most: int = 2 * MOST) -> Iterator[bytes]:
-        """The content of files, by their ids."""
-        out = run_git(
-            "cat-file", "--batch", git_dir=self.git_dir, stdin="".join(f"{one}\n" for one in ids).encode(), most=most
-        )
-        place = 0
-        while place < len(out):
-            head, _, _ = out[place : place + 200].partition(b"\n")
-            size = int(head.split()[2])
-            place += len(head) + 1
-            yield out[place : place + size]
-            place += size + 1
+    def blobs(self, entries: Sequence[Tracked]) -> Iterator[bytes]:
+        """The content of these files, asked for a batch at a time."""
+        start = 0
+        while start < len(entries):
+            end, size = start, 0
+            while end < len(entries) and (end == start or size + entries[end].size < _BATCH):
+                size += entries[end].size
+                end += 1
+            asked = "".join(f"{entry.id}\n" for entry in entries[start:end]).encode()
+            most = size + _LONGEST_HEAD * (end - start)
+            out = run_git("cat-file", "--batch", git_dir=self.git_dir, stdin=asked, most=most)
+            place = 0
+            while place < len(out):
+                content = out.index(b"\n", place) + 1
+                size = int(out[place:content].split()[2])
+                yield out[content : content + size]
+                place = content + size + 1
+            start = end
 
     def keep_blob(self, raw: bytes) -> str:
         """Keep content; its id."""
@@ -244,26 +241,25 @@ class Repository:
 
 
 def is_blob(raw: bytes, blob: str) -> bool:
-    """Whether content has this id."""
     made = hashlib.new("sha256" if len(blob) == 64 else "sha1", usedforsecurity=False)
     made.update(b"blob %d\0" % len(raw) + raw)
     return made.hexdigest() == blob
 
 
-def is_commit(text: str) -> bool:
-    return _COMMIT.fullmatch(text) is not None
-
-
 def check_branch(name: str) -> None:
     """GitFailed unless a branch can have this name."""
+    problem = f"{name[:100]!r} cannot be the name of a branch."
     try:
         run_git("check-ref-format", f"refs/heads/{name}")
     except (GitFailed, ValueError) as error:
-        raise GitFailed(
-            "branch", f"{name[:100]!r} cannot be the name of a branch. Use letters, digits, '-', '/'."
-        ) from error
+        raise GitFailed("branch", f"{problem} Use letters, digits, '-', '/'.") from error
     if name.startswith("-") or name == "HEAD":
-        raise GitFailed("branch", f"{name[:100]!r} cannot be the name of a branch. Begin it with a letter.")
+        raise GitFailed("branch", f"{problem} Begin it with a letter.")
+
+
+def setting_of(project: Path, name: str) -> str:
+    """A setting that the project itself has; empty if it has none of this name."""
+    return _ask(project, "config", "--local", "--no-includes", "--get", name, codes=(0, 1))
 
 
 def _ask(project: Path, *arguments: str, codes: Sequence[int] = (0,)) -> str:

@@ -6,20 +6,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import model_validator
-
+from signoff.checkpoints import digest_text
 from signoff.error_base import TeamError
-from signoff.tools.action import Action, Touches
+from signoff.tools.action import Action, Touches, completed
 from signoff.tools.errors import GitFailed
 from signoff.tools.files.display import make_visible
 from signoff.tools.files.patch import check_name
 from signoff.tools.files.project import Project
-from signoff.tools.files.tools import tell_problems
-from signoff.tools.git.pull_requests import GitHub, InBareRepository, OnGitHub, Opening, PullRequest, PullRequests
-from signoff.tools.git.push import TOOL as PUSH, Branch, Pushing, Remote, remote_of, sha256_of
+from signoff.tools.files.tools import tools_on_copy
+from signoff.tools.git.pull_requests import GitHub, InBareRepository, OnGitHub, PullRequest, PullRequests
+from signoff.tools.git.push import TOOL as PUSH, Branch, Pushing, Remote, remote_of
 from signoff.tools.git.repository import Author
 from signoff.tools.git.tree import make_snapshot, repository_of, without_secrets
-from signoff.tools.tool import Tool, tool
+from signoff.tools.tool import Tool
 
 if TYPE_CHECKING:
     from signoff.tools.broker.broker import Broker
@@ -45,18 +44,14 @@ def git_tools(
     Pull requests are opened on GitHub if `github` is given or the remote is there, with the rights that `broker` has
     for the tools `push_branch` and `open_pull_request`; for a path they are recorded in the bare repository.
     """
-    history, touches = _Git(project, author or Author()), Touches(reads=(str(project.folder),))
+    history = _Git(project, author or Author())
     reading = (history.git_status, history.git_diff, history.git_log)
-    writing = (history.git_branch, history.git_commit)
-    tools = (
-        *(tool(risk="read", touches=touches)(tell_problems(function, project)) for function in reading),
-        *(tool(risk="sandboxed", touches=touches)(tell_problems(function, project)) for function in writing),
-    )
+    tools = tools_on_copy(project, reading=reading, writing=(history.git_branch, history.git_commit))
     if not remote:
         return tools
     to = Remote(remote if "/" in remote else remote_of(project.folder, remote), broker)
     actions = [push_branch(project, to, allow_default=allow_default)]
-    forge = github or _github_of(to, broker)
+    forge = github or _github_of(to)
     if forge is not None or to.is_local:
         actions.append(open_pull_request(project, to, forge))
     return (*tools, *actions)
@@ -66,27 +61,19 @@ def push_branch(project: Project, remote: Remote, *, allow_default: bool = False
     """The action that pushes a branch: new, or further than it was; never by force."""
     pushing = Pushing(PUSH, project, remote, allow_default)
 
-    class PushedBranch(Branch):
-        """A branch to be pushed."""
-
-        @model_validator(mode="before")
-        @classmethod
-        def _fill_in(cls, values: Any) -> Any:
-            return pushing.fill_in(values)
-
     def call(branch: Branch, _key: str) -> Mapping[str, Any]:
         repository = pushing.check(branch)
         pushing.push(branch, repository, pushing.check_remote(branch, repository))
         return {"remote": branch.remote, "branch": branch.branch, "commit": branch.commit}
 
     def read_back(branch: Branch, _key: str) -> Mapping[str, Any] | None:
-        there = pushing.refs().branch(branch.branch)
+        there = remote.refs().branch(branch.branch)
         return {"remote": branch.remote, "branch": branch.branch, "commit": there} if there == branch.commit else None
 
     return Action(
         name=PUSH,
         description=f"Push a branch of the project's copy to {remote.address}. Commit with git_commit first.",
-        arguments=PushedBranch,
+        arguments=completed(Branch, pushing.fill_in, name="PushedBranch", about="A branch to be pushed."),
         call=call,
         risk="external",
         touches=_touches(remote),
@@ -100,24 +87,18 @@ def push_branch(project: Project, remote: Remote, *, allow_default: bool = False
 def open_pull_request(project: Project, remote: Remote, github: GitHub | None = None) -> Action[Any]:
     """The action that pushes a branch and opens a pull request for it: on GitHub, or in a bare repository here."""
     pushing = Pushing(OPEN, project, remote)
-    opening: Opening = OnGitHub(pushing, github) if github else InBareRepository(pushing)
-    where = github.repository if github else ""
-    requests = PullRequests(pushing, opening, where)
+    requests: PullRequests = OnGitHub(pushing, github) if github else InBareRepository(pushing)
+    where = requests.repository or remote.address
 
-    class OpenedPullRequest(PullRequest):
-        """A pull request to be opened."""
-
-        @model_validator(mode="before")
-        @classmethod
-        def _fill_in(cls, values: Any) -> Any:
-            filled = pushing.fill_in(values)
-            return filled if filled is values else {**filled, "repository": where}
+    def fill_in(values: Any) -> Any:
+        filled = pushing.fill_in(values)
+        return filled if filled is values else {**filled, "repository": requests.repository}
 
     return Action(
         name=OPEN,
-        description=f"Push a branch of the project's copy and open a pull request on {where or remote.address}. "
+        description=f"Push a branch of the project's copy and open a pull request on {where}. "
         "Commit with git_commit first.",
-        arguments=OpenedPullRequest,
+        arguments=completed(PullRequest, fill_in, name="OpenedPullRequest", about="A pull request to be opened."),
         call=requests.call,
         risk="external",
         touches=_touches(remote, github),
@@ -201,29 +182,25 @@ class _Git:
         if not changed:
             raise GitFailed("commit", "nothing differs from the last commit there.")
         made = repository.commit(tree, f"{text}\n", self._author)
-        shown = sha256_of(repository.diff(repository.base, made))
+        shown = digest_text(repository.diff(repository.base, made))
         return (
             f"Commit {made} on branch {repository.branch}, {len(changed)} files. "
             f"The patch since the project's commit has the SHA-256 {shown}."
         )
 
 
-def _github_of(remote: Remote, broker: Broker | None) -> GitHub | None:
+def _github_of(remote: Remote) -> GitHub | None:
     """The repository on GitHub that an address means."""
     parts = urlsplit(remote.address)
     if parts.hostname not in ("github.com", "www.github.com"):
         return None
+    broker = remote.broker
     if broker is None:
         raise TeamError(f"To push to {remote.address!r} takes a token, which only a broker may know. Give broker=.")
     return GitHub(parts.path.strip("/").removesuffix(".git"), lambda: broker.client(OPEN, timeout=30))
 
 
 def _touches(remote: Remote, github: GitHub | None = None) -> Touches:
-    if remote.is_local:
-        hosts: tuple[str, ...] = ()
-    else:
-        hosts = (urlsplit(remote.address).netloc,)
-    return Touches(
-        hosts=(*hosts, *([urlsplit(github.api).netloc] if github else ())),
-        writes=(remote.address,) if remote.is_local else (),
-    )
+    here = (remote.address,) if remote.is_local else ()
+    there = [*([] if remote.is_local else [remote.address]), *([github.api] if github else [])]
+    return Touches(hosts=tuple(urlsplit(address).netloc for address in there), writes=here)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from signoff.tools.action import Action, Touches
+from signoff.tools.action import Action, Touches, completed
 from signoff.tools.errors import ActionFailed, BlobMissing, FileRefused
 from signoff.tools.files.display import as_block, as_code, make_visible
 from signoff.tools.storage.blobs import Blobs
@@ -46,18 +46,10 @@ def save_from_workspace(workspaces: Workspaces, blobs: Blobs, folder: Path | Non
     """
     saving = _Saving(Path(folder or ".").absolute(), workspaces, blobs)
 
-    class FromWorkspace(Saved):
-        """A file of the run's workspace."""
-
-        @model_validator(mode="before")
-        @classmethod
-        def _read(cls, values: Any) -> Any:
-            return saving.fill_in(values)
-
     return Action(
         name=NAME,
         description="Save a file of the workspace in the project's folder.",
-        arguments=FromWorkspace,
+        arguments=completed(Saved, saving.fill_in, name="FromWorkspace", about="A file of the run's workspace."),
         call=saving.save,
         risk="write",
         touches=Touches(writes=(str(saving.base),)),

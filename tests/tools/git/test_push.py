@@ -177,7 +177,7 @@ def test_a_branch_that_somebody_pushes_meanwhile_is_not_overwritten(
     arguments = propose(action, branch="fix")
     project = Project(folder, workspaces=Workspaces(remote.parent / "kept"))
     pushing = Pushing("push_branch", project, Remote(str(remote)))
-    found = pushing.refs()
+    found = pushing.remote.refs()
     as_person(remote, "update-ref", "refs/heads/fix", "main")
     kept = sorted((remote.parent / "kept/copies").iterdir())[0]
     repository = type(repository_of(project)[1])(kept / "tin/git")
