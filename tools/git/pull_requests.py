@@ -94,11 +94,10 @@ class GitHub:
         except httpx2.HTTPError as error:
             sure = reading or isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
             raise ForgeFailed("GitHub", f"{type(error).__name__}: {error}", sure=sure) from error
-        if not 200 <= answer.status_code < 300:
+        status = answer.status_code
+        if not 200 <= status < 300:
             # With 5xx it may have been opened all the same; with all else GitHub says why it was not.
-            raise ForgeFailed(
-                "GitHub", _refusal(answer), sure=reading or answer.status_code < 500, status=answer.status_code
-            )
+            raise ForgeFailed("GitHub", _refusal(answer), sure=reading or status < 500, status=status)
         try:
             return answer.json()
         except ValueError as error:

@@ -185,9 +185,8 @@ def _problem(error: BaseException, server: McpServer) -> str:
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
     if isinstance(first, FileNotFoundError) and not server.url:
-        return (
-            f"there is no program {server.command[0]!r}, or no folder {str(server.cwd or Path.cwd())!r} to start it in"
-        )
+        folder = str(server.cwd or Path.cwd())
+        return f"there is no program {server.command[0]!r}, or no folder {folder!r} to start it in"
     if isinstance(first, TimeoutError):
         return f"it did not answer within {server.start_seconds:g} seconds"
     if isinstance(first, LookupError):
