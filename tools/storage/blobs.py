@@ -21,10 +21,10 @@ class Blobs:
     def keep(self, raw: bytes) -> str:
         """Keep the bytes; returns their SHA-256 in hexadecimal. Kept twice is kept once."""
         sha256 = hashlib.sha256(raw).hexdigest()
-        target = self.path(sha256)
-        if _is_whole(target, sha256):
-            return sha256
-        write_whole(target, raw)
+        try:
+            self.read(sha256)
+        except BlobMissing:
+            write_whole(self.path(sha256), raw)
         return sha256
 
     def read(self, sha256: str) -> bytes:
@@ -44,10 +44,3 @@ class Blobs:
         if not _DIGEST.fullmatch(sha256):
             raise BlobMissing(sha256, "has no name that a digest has")
         return self.folder / sha256[:2] / sha256
-
-
-def _is_whole(target: Path, sha256: str) -> bool:
-    try:
-        return hashlib.sha256(target.read_bytes()).hexdigest() == sha256
-    except FileNotFoundError:
-        return False

@@ -19,7 +19,6 @@ _NEEDED: Final = frozenset(
     "SYSTEMROOT SYSTEMDRIVE WINDIR COMSPEC PATHEXT USERPROFILE HOMEDRIVE HOMEPATH APPDATA LOCALAPPDATA PROGRAMDATA "
     "PROGRAMFILES USERNAME NUMBER_OF_PROCESSORS PROCESSOR_ARCHITECTURE".split()
 )
-_STARTS: Final = ("LC_",)
 
 
 def clean_environment(**more: str) -> dict[str, str]:
@@ -30,7 +29,7 @@ def clean_environment(**more: str) -> dict[str, str]:
 def is_harmless(name: str) -> bool:
     """Whether a variable of this name is handed on: it is on the list, and does not sound like a secret."""
     upper = name.upper()
-    return (upper in _NEEDED or upper.startswith(_STARTS)) and covers(name) == "nothing"
+    return (upper in _NEEDED or upper.startswith("LC_")) and covers(name) == "nothing"
 
 
 def forget_variables(names: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -20,9 +21,11 @@ DEEPEST = 64
 LARGEST = 50_000_000
 
 Kind = Literal["file", "folder", "link", "other"]
+_KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 
-_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_ROOT = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_FOLDER = _ROOT | _FILE
 _PART = re.compile(r"\.signoff-[0-9a-f]{16}\.part")
 
 
@@ -51,7 +54,7 @@ class ConfinedFolder:
 
     def read(self, path: str, *, largest: int = LARGEST) -> bytes:
         """The content of a file; a larger one is refused."""
-        with self._parent(path, make=False) as (parent, name), _as_refusal(path):
+        with self._parent(path) as (parent, name):
             # A named pipe would keep whoever opens it waiting.
             handle = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _FILE, dir_fd=parent)
             with os.fdopen(handle, "rb") as file:
@@ -78,7 +81,7 @@ class ConfinedFolder:
 
         `executable`: what it becomes; None keeps what it is. `lasting`: on return it would be there after a power cut.
         """
-        with self._parent(path, make=True) as (parent, name), _as_refusal(path):
+        with self._parent(path, make=True) as (parent, name):
             old = _look(name, parent)
             if old is not None and not stat.S_ISREG(old.st_mode):
                 raise FileRefused(path, "it is there and is no regular file")
@@ -101,7 +104,7 @@ class ConfinedFolder:
 
     def remove(self, path: str) -> None:
         """Remove a file, a link (not what it leads to), or an empty folder."""
-        with self._parent(path, make=False) as (parent, name), _as_refusal(path):
+        with self._parent(path) as (parent, name):
             found = os.stat(name, dir_fd=parent, follow_symlinks=False)
             (os.rmdir if stat.S_ISDIR(found.st_mode) else os.unlink)(name, dir_fd=parent)
 
@@ -112,7 +115,7 @@ class ConfinedFolder:
 
     def link(self, path: str, target: str) -> None:
         """Make or replace a symbolic link; nothing here follows it, but other programs may."""
-        with self._parent(path, make=True) as (parent, name), _as_refusal(path):
+        with self._parent(path, make=True) as (parent, name):
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=parent)
             os.symlink(target, name, dir_fd=parent)
@@ -120,20 +123,22 @@ class ConfinedFolder:
     def list(self, *, most: int = 20_000) -> tuple[Entry, ...]:
         """Everything in it, sorted by path; FileRefused if it is more than so many things, or too deep."""
         with _as_refusal("."):
-            root = os.open(self.root, _FOLDER & ~getattr(os, "O_NOFOLLOW", 0))
+            root = os.open(self.root, _ROOT)
         try:
-            return tuple(sorted(_limited(walk(root), most), key=lambda entry: entry.path))
+            found = sorted(islice(walk(root), most + 1), key=lambda entry: entry.path)
         finally:
             os.close(root)
+        if len(found) > most:
+            raise FileRefused(".", f"it holds more than the {most:,} things that are allowed")
+        return tuple(found)
 
     @contextmanager
-    def _parent(self, path: str, *, make: bool) -> Iterator[tuple[int, str]]:
-        """The folder that the path's last name stands in, open, and that name."""
+    def _parent(self, path: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
+        """The folder that the path's last name stands in, open, and that name; errors of the system are refusals."""
         *folders, name = parts(path)
         with _as_refusal(path):
-            here = os.open(self.root, _FOLDER & ~getattr(os, "O_NOFOLLOW", 0))
-        try:
-            with _as_refusal(path):
+            here = os.open(self.root, _ROOT)
+            try:
                 for folder in folders:
                     if make:
                         with suppress(FileExistsError):
@@ -141,9 +146,9 @@ class ConfinedFolder:
                     below = os.open(folder, _FOLDER, dir_fd=here)
                     os.close(here)
                     here = below
-            yield here, name
-        finally:
-            os.close(here)
+                yield here, name
+            finally:
+                os.close(here)
 
 
 def parts(path: str) -> list[str]:
@@ -199,9 +204,10 @@ def walk(folder: int, above: str = "", depth: int = 0) -> Iterator[Entry]:
         seen = _look(name, folder)
         if seen is None:
             continue
-        entry = describe(above + name, seen)
-        yield entry
-        if entry.kind != "folder":
+        kind = _KINDS.get(stat.S_IFMT(seen.st_mode), "other")
+        stamp = (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+        yield Entry(above + name, kind, seen.st_size, stamp, bool(seen.st_mode & 0o100))
+        if kind != "folder":
             continue
         try:
             below = os.open(name, _FOLDER, dir_fd=folder)
@@ -213,21 +219,6 @@ def walk(folder: int, above: str = "", depth: int = 0) -> Iterator[Entry]:
             yield from walk(below, f"{above}{name}/", depth + 1)
         finally:
             os.close(below)
-
-
-def describe(path: str, seen: os.stat_result) -> Entry:
-    """The entry of what was looked at."""
-    kinds: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
-    kind = kinds.get(stat.S_IFMT(seen.st_mode), "other")
-    stamp = (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
-    return Entry(path, kind, seen.st_size, stamp, bool(seen.st_mode & 0o100))
-
-
-def _limited(entries: Iterator[Entry], most: int) -> Iterator[Entry]:
-    for number, entry in enumerate(entries):
-        if number >= most:
-            raise FileRefused(".", f"it holds more than the {most:,} things that are allowed")
-        yield entry
 
 
 def _look(name: str, parent: int) -> os.stat_result | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,24 +57,24 @@ class OwnDatabase:
         connection = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
         try:
             db = Database(connection, execute_plugins=False)
-            whose = self._whose(db)
+            is_ours = self._is_ours(db)
             for pragma in self.pragmas:
                 db.execute(f"pragma {pragma}").close()
-            if whose != "ours":
+            if not is_ours:
                 self._begin(db)
         except BaseException:
             connection.close()
             raise
         return db
 
-    def _whose(self, db: Database) -> str:
-        """'ours', 'old' if another version wrote it, 'blank' if nobody has written; ForeignDatabase otherwise."""
+    def _is_ours(self, db: Database) -> bool:
+        """Whether this version wrote it, not an earlier one or nobody; ForeignDatabase if somebody else did."""
         application = db.execute("pragma application_id").fetchone()[0]
         if application == self.application:
-            return "ours" if db.execute("pragma user_version").fetchone()[0] == self.version else "old"
+            return bool(db.execute("pragma user_version").fetchone()[0] == self.version)
         if application or db.execute("select count(*) from sqlite_master").fetchone()[0]:
             raise ForeignDatabase(str(self.path), "it holds tables of some other program")
-        return "blank"
+        return False
 
     def _begin(self, db: Database) -> None:
         """Make the tables in one transaction, unless another process was faster; what is there is dropped in it.
@@ -80,7 +82,7 @@ class OwnDatabase:
         The file stays where it is: other processes may have it open, and SQLite's log belongs to the file's name.
         """
         with write_transaction(db):
-            if self._whose(db) == "ours":
+            if self._is_ours(db):
                 return
             for kind in ("sql like 'create virtual table%'", "type = 'table' and name not like 'sqlite_%'"):
                 for (table,) in db.execute(f"select name from sqlite_master where {kind}").fetchall():
@@ -97,6 +99,13 @@ class OwnDatabase:
 def is_damage(error: BaseException | None) -> bool:
     """Whether the file's content is broken, so that only beginning anew helps."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def choose_path(folder: Path, name: str, origin: str) -> Path:
+    """Where in a folder the database of an origin is: under a name for people, and a digest that no other has."""
+    digest = hashlib.sha256(origin.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    plain = re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:60] or "root"
+    return folder.expanduser() / f"{plain}-{digest}.db"
 
 
 @contextmanager
