@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
+
+from signoff.error_base import MissingExtra
+from signoff.tools.errors import Unreadable
 
 Kind = Literal["heading", "prose", "list", "table", "code"]
 """A list has one item on each line, a table one row on each line."""
@@ -55,6 +60,17 @@ class Document:
     title: str
     text: str
     spans: tuple[Span, ...]
+
+
+@contextmanager
+def unreadable_if_damaged(problem: str = "damaged, or not what its name says") -> Iterator[None]:
+    """Tell as Unreadable whatever a file makes a format's library raise."""
+    try:
+        yield
+    except (Unreadable, MissingExtra, sqlite3.Error):
+        raise
+    except Exception as error:  # the libraries raise anything when a file is damaged in a new way
+        raise Unreadable(f"{problem} ({type(error).__name__})") from error
 
 
 def clean(text: str) -> str:

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from signoff.tools.documents.blocks import Block, flatten, join_items
+from signoff.tools.documents.blocks import Block, flatten, join_items, unreadable_if_damaged
 from signoff.tools.documents.tabular import row_lines
 from signoff.tools.errors import Unreadable
 
@@ -26,7 +26,9 @@ _LEVEL = re.compile(r"heading (\d)", re.IGNORECASE)
 
 def read_word(raw: bytes) -> tuple[str, list[Block]]:
     """Title and blocks of a Word document, as it reads with all changes accepted."""
-    document = _open(raw)
+    locked = raw.startswith(b"\xd0\xcf\x11\xe0")
+    with unreadable_if_damaged("a locked or old Word file; save it as .docx" if locked else "a damaged Word file"):
+        document = _open(raw)
     styles = {style.style_id: style.name or "" for style in document.styles if hasattr(style, "style_id")}
     blocks = list(join_items(_blocks(document.element.body, styles)))
     title = flatten(document.core_properties.title or "")
@@ -37,18 +39,11 @@ def read_word(raw: bytes) -> tuple[str, list[Block]]:
 def _open(raw: bytes) -> WordDocument:
     import docx
 
-    try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            size = sum(part.file_size for part in archive.infolist())
-        if size > LARGEST:
-            raise Unreadable(f"{size / 1e6:,.0f} MB once unpacked is more than the limit of {LARGEST / 1e6:,.0f} MB")
-        return docx.Document(io.BytesIO(raw))
-    except Unreadable:
-        raise
-    except Exception as error:  # a damaged file can make python-docx raise anything
-        locked = raw.startswith(b"\xd0\xcf\x11\xe0")
-        problem = "a locked or old Word file; save it as .docx" if locked else "a damaged Word file"
-        raise Unreadable(f"{problem} ({type(error).__name__})") from error
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        size = sum(part.file_size for part in archive.infolist())
+    if size > LARGEST:
+        raise Unreadable(f"{size / 1e6:,.0f} MB once unpacked is more than the limit of {LARGEST / 1e6:,.0f} MB")
+    return docx.Document(io.BytesIO(raw))
 
 
 def _blocks(parent: Any, styles: dict[str, str]) -> Iterator[Block]:

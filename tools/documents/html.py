@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from signoff.tools.documents.blocks import Block, flatten
-from signoff.tools.documents.plain_text import is_charset
+from signoff.tools.documents.plain_text import decode, is_charset
 from signoff.tools.documents.tabular import row_lines
 
 if TYPE_CHECKING:
@@ -16,20 +20,11 @@ if TYPE_CHECKING:
 Element = Any
 """An element of lxml, which has no types."""
 
-_DROPPED = frozenset(
-    "script style nav footer noscript template iframe svg canvas object embed audio video button input select"
-    " textarea datalist dialog head img math del s".split()
-)
-_BLOCKS = frozenset(
-    "address article aside blockquote body center dd details div dl dt fieldset figcaption figure form header hr html"
-    " li main menu ol p section summary ul table caption tr td th legend hgroup".split()
-)
+_WORDS = tomllib.loads(Path(__file__).with_name("markup.toml").read_text(encoding="utf-8"))["html"]
+_DROPPED, _BLOCKS = frozenset(_WORDS["dropped"].split()), frozenset(_WORDS["blocks"].split())
+_ROLES, _CLASSES = frozenset(_WORDS["dropped_roles"].split()), frozenset(_WORDS["dropped_classes"].split())
+_LISTS = ("ul", "ol", "menu")
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_ROLES = frozenset({"navigation", "search", "contentinfo", "complementary", "menu", "menubar", "toolbar"})
-_CLASSES = frozenset(
-    "headerlink anchor-link breadcrumb breadcrumbs navbar sidebar sphinxsidebar toc toctree-wrapper table-of-contents"
-    " skip-link sr-only visually-hidden mw-editsection reflist reference-text noprint cookie-banner linenos".split()
-)
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _MARK = re.compile(r"\[?\s*(?:\d+|[*†‡]|[a-z])\s*\]?")
 _CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]+)", re.IGNORECASE)
@@ -43,11 +38,14 @@ _DEEPEST = 400
 """Elements nested deeper than this are read as one run of text."""
 
 
-def charset(raw: bytes) -> str:
-    """The encoding an HTML page says it has; empty if it does not say, or names none that a page can have."""
-    found = _CHARSET.search(raw[:4096])
-    name = found[1].decode("ascii") if found else ""
-    return name if name and is_charset(name) else ""
+def read_page(raw: bytes) -> tuple[str, list[Block]]:
+    """Title and blocks of a page in the encoding that it says it has, if a page can have it."""
+    stated = _CHARSET.search(raw[:4096])
+    name = stated[1].decode("ascii") if stated else ""
+    if name and is_charset(name) and not raw.startswith(codecs.BOM_UTF8):
+        with suppress(LookupError):  # it is one of bytes, not of text
+            return read_html(raw.decode(name, "replace"))
+    return read_html(decode(raw))
 
 
 def read_markdown(text: str) -> tuple[str, list[Block]]:
@@ -170,17 +168,14 @@ class _Flow:
 
     def _start(self, node: Element) -> Iterator[Block]:
         tag = node.tag
-        if tag == "br":
-            self._words.append(" ")
-        elif tag in ("ul", "ol", "menu"):
+        if tag in _BLOCKS:
             yield from self._flush()
-            numbered = tag == "ol"
-            self._lists.append(_number(node.get("start")) if numbered else 0)
+        if tag in _LISTS:
+            self._lists.append(_number(node.get("start")) if tag == "ol" else 0)
         elif tag == "li":
-            yield from self._flush()
             self._fresh = True
-        elif tag in _BLOCKS:
-            yield from self._flush()
+        elif tag == "br":
+            self._words.append(" ")
         elif tag in ("sup", "sub") and flatten("".join(node.itertext())).isalnum():
             self._words.append("^" if tag == "sup" else "_")
 
@@ -191,7 +186,7 @@ class _Flow:
             self._term = f"{self._term}, {term}" if self._term and term else self._term or term
         elif tag in _BLOCKS:
             yield from self._flush()
-        if tag in ("ul", "ol", "menu") and self._lists:
+        if tag in _LISTS and self._lists:
             self._lists.pop()
             if not self._lists:
                 yield from self._close_list()

@@ -9,13 +9,13 @@ import re
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from signoff.tools.documents.blocks import Block, flatten, join_items
+from signoff.tools.documents.blocks import Block, flatten, join_items, unreadable_if_damaged
 from signoff.tools.documents.plain_text import drop_running_lines, unwrap, vocabulary
 from signoff.tools.errors import Unreadable
 
@@ -49,8 +49,13 @@ class Line:
 
 def read_pdf(raw: bytes) -> tuple[str, list[Block]]:
     """Title and blocks of a PDF that holds text; Unreadable if it is locked, damaged or only pictures."""
-    with _quiet():
-        pages, title = _guarded(lambda: _extract(raw))
+    from pypdf.errors import DependencyError
+
+    with _quiet(), unreadable_if_damaged("a damaged PDF"):
+        try:
+            pages, title = _extract(raw)
+        except DependencyError as error:
+            raise Unreadable("a locked PDF; save it without a password") from error
     texts = drop_running_lines([[line.text for line in page] for page in pages])
     lines = [line for page, kept in zip(pages, texts, strict=True) for line in _kept(page, kept)]
     if not any(line.text.strip() for line in lines):
@@ -76,19 +81,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         log.setLevel(before)
-
-
-def _guarded(extract: Callable[[], tuple[list[list[Line]], str]]) -> tuple[list[list[Line]], str]:
-    from pypdf.errors import DependencyError
-
-    try:
-        return extract()
-    except Unreadable:
-        raise
-    except DependencyError as error:
-        raise Unreadable("a locked PDF; save it without a password") from error
-    except Exception as error:  # a damaged PDF can make pypdf raise anything
-        raise Unreadable(f"a damaged PDF ({type(error).__name__})") from error
 
 
 def _extract(raw: bytes) -> tuple[list[list[Line]], str]:

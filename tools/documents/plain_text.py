@@ -6,7 +6,7 @@ import codecs
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from signoff.tools.documents.blocks import Block, flatten
 from signoff.tools.errors import Unreadable
@@ -78,9 +78,9 @@ def drop_running_lines(pages: Sequence[Sequence[str]]) -> list[list[str]]:
     if len(pages) < 3:
         return [list(page) for page in pages]
     edges = [_edges(page) for page in pages]
-    seen = Counter(
-        key for at, (page, edge) in enumerate(zip(pages, edges, strict=True)) for key in _keys(page, edge, at)
-    )
+    seen = Counter[str]()
+    for at, (page, edge) in enumerate(zip(pages, edges, strict=True)):
+        seen.update({key for place in edge for key in _line_keys(page[place], at)})
     often = max(3, len(pages) * 0.3)
 
     def runs(line: str, at: int) -> bool:
@@ -97,10 +97,6 @@ def _edges(page: Sequence[str]) -> set[int]:
     """Places of the first two and the last two lines that are not blank."""
     full = [at for at, line in enumerate(page) if line.strip()]
     return {*full[:2], *full[-2:]}
-
-
-def _keys(page: Sequence[str], edge: Iterable[int], at: int) -> set[str]:
-    return {key for place in edge for key in _line_keys(page[place], at)}
 
 
 def _line_keys(line: str, at: int) -> list[str]:
@@ -134,15 +130,9 @@ def unwrap(lines: Iterable[str], known: frozenset[str], *, soft: bool = False) -
 
 def _groups(lines: Iterable[str]) -> Iterator[list[str]]:
     """Runs of lines without a blank one between them."""
-    group: list[str] = []
-    for line in lines:
-        if line.strip():
-            group.append(line.rstrip())
-        elif group:
-            yield group
-            group = []
-    if group:
-        yield group
+    for is_full, group in groupby((line.rstrip() for line in lines), key=bool):
+        if is_full:
+            yield list(group)
 
 
 def _group_blocks(group: list[str], known: frozenset[str]) -> Iterator[Block]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -23,12 +25,8 @@ _LONGEST_PARAGRAPH = 20_000
 """Characters beyond which docutils would take minutes; such a text is read as plain."""
 _TARGET = re.compile(r"(?s)^(.*\S)\s*<[^<>]*>$")
 _OPTION = re.compile(r"\s*:[\w-]+:(?:\s|$)")
-_SILENT = frozenset(
-    "toctree index highlight module currentmodule py:module py:currentmodule sectionauthor codeauthor image figure"
-    " tabularcolumns default-domain include literalinclude raw graphviz digraph uml plot contents meta testsetup"
-    " testcleanup autosummary automodule autoclass autofunction autodata toc-tree".split()
-)
-_CODE = frozenset("doctest testcode testoutput parsed-literal prompt productionlist ipython sourcecode math".split())
+_WORDS = tomllib.loads(Path(__file__).with_name("markup.toml").read_text(encoding="utf-8"))["rst"]
+_SILENT, _CODE = frozenset(_WORDS["dropped_directives"].split()), frozenset(_WORDS["code_directives"].split())
 _NOT_PROSE = (
     nodes.comment,
     nodes.system_message,
@@ -80,21 +78,12 @@ class _Lenient:
             text = "\n".join([argument, *map(str, inside)]).strip("\n")
             return [nodes.literal_block(text, text)], blank_finish
         if argument:
-            inline, _ = self.inline_text(_argument(type_name, argument), self.state_machine.abs_line_number())
+            said = f"{_WORDS['said'].get(type_name, '')} {argument}".lstrip()
+            inline, _ = self.inline_text(said, self.state_machine.abs_line_number())
             kept += nodes.paragraph("", "", *inline)
         if any(line.strip() for line in map(str, inside)):
             self.nested_parse(inside, offset + options, kept)
         return [kept], blank_finish
-
-
-def _argument(directive: str, argument: str) -> str:
-    """How the argument of an unknown directive reads."""
-    said = {
-        "versionadded": "Added in version",
-        "versionchanged": "Changed in version",
-        "deprecated": "Deprecated since",
-    }
-    return f"{said[directive]} {argument}" if directive in said else argument
 
 
 def _inliner() -> states.Inliner:
@@ -130,9 +119,8 @@ def read_rst(text: str) -> tuple[str, list[Block]]:
     header = _PEP.match(text)
     title = _PEP_TITLE.search(header[0]) if header else None
     named = f"PEP {header[1]} – {flatten(title[1])}" if header and title else ""
-    blocks = list(_Flow(document := _parse(text[header.end() :] if header else text)).read(document))
-    first = blocks[0] if blocks and blocks[0].kind == "heading" else None
-    return named or (first.text if first else ""), blocks
+    document = _parse(text[header.end() :] if header else text)
+    return named, list(_Flow(document).read(document))
 
 
 def _parse(text: str) -> nodes.document:

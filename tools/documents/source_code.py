@@ -33,32 +33,28 @@ def read_python(text: str) -> tuple[str, list[Block]]:
             tree = ast.parse(text)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return read_code(text)
-    lines = text.splitlines() if "\f" not in text else text.replace("\f", " ").splitlines()
-    return "", list(_python_blocks(tree, lines))
+    return "", list(_python_blocks(tree, text.replace("\f", " ").splitlines()))
 
 
 def _python_blocks(tree: ast.Module, lines: Sequence[str]) -> Iterator[Block]:
     """Code up to each docstring or definition, then that."""
     at = 0
-    marks = sorted(_marks(tree), key=lambda mark: mark[0])
-    for start, end, name, level, said in marks:
+    for start, end, blocks in sorted(_marks(tree), key=lambda mark: mark[0]):
         yield _code(lines[at:start])
         at = max(at, end)
-        if name:
-            yield Block("heading", name, level)
-        yield from _said(said)
+        yield from blocks
     yield _code(lines[at:])
 
 
-def _marks(node: _Documented, prefix: str = "", level: int = 0) -> Iterator[tuple[int, int, str, int, str]]:
-    """First and last line (from 0, the last not included), name, level and text of definitions and docstrings."""
+def _marks(node: _Documented, prefix: str = "", level: int = 0) -> Iterator[tuple[int, int, list[Block]]]:
+    """First and last line (from 0, the last not included) of definitions' heads and docstrings, and their blocks."""
     if prefix:
         first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])  # type: ignore[union-attr]
-        yield first - 1, first - 1, prefix, level, ""
+        yield first - 1, first - 1, [Block("heading", prefix, level)]
     said = ast.get_docstring(node)
     body = node.body[0] if node.body else None
     if said and body is not None and body.end_lineno is not None and _stands_alone(node, body):
-        yield body.lineno - 1, body.end_lineno, "", level, said
+        yield body.lineno - 1, body.end_lineno, _said(said)
     for inner in node.body:
         if isinstance(inner, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and level < 3:
             yield from _marks(inner, f"{prefix}.{inner.name}" if prefix else inner.name, level + 1)
@@ -71,11 +67,10 @@ def _stands_alone(node: _Documented, docstring: ast.stmt) -> bool:
     return before < docstring.lineno and after != docstring.end_lineno
 
 
-def _said(text: str) -> Iterator[Block]:
+def _said(text: str) -> list[Block]:
     """The blocks of a comment or docstring."""
-    if text:
-        _, blocks = read_plain(inspect.cleandoc(text).replace("``", ""))
-        yield from (Block("prose", block.text) if block.kind == "heading" else block for block in blocks)
+    _, blocks = read_plain(inspect.cleandoc(text).replace("``", ""))
+    return [Block("prose", block.text) if block.kind == "heading" else block for block in blocks]
 
 
 def _code(lines: Sequence[str]) -> Block:

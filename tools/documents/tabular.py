@@ -27,6 +27,10 @@ def row_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[
             yield line
 
 
+def read_tsv(text: str) -> tuple[str, list[Block]]:
+    return read_csv(text, "\t")
+
+
 def read_csv(text: str, delimiter: str = "") -> tuple[str, list[Block]]:
     """One table, a row on each line; the first row names the columns if it looks like names."""
     rows = split_rows(text, delimiter)
