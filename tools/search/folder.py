@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from signoff.tools.errors import Unreadable
 from signoff.tools.storage.atomic import explain
 
 _NOT_ENTERED = frozenset({"node_modules", "__pycache__"})
+_SPECIAL = (errno.ENXIO, errno.EOPNOTSUPP, errno.EISDIR)
+"""What opening says of what is no ordinary file."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Skipped:
     path: str
     reason: str
     """Why, in words a person understands."""
+    sha256: str = field(default="", compare=False, repr=False)
+    """Of its content, if that is the reason."""
 
 
 @dataclass(frozen=True)
@@ -68,27 +72,24 @@ def _walk(top: Path, root: Path) -> tuple[list[Path], list[Path], list[Skipped]]
     files: list[Path] = []
     links: list[Path] = []
     unopened: list[Skipped] = []
-    waiting = [top]
-    while waiting:
-        here = waiting.pop()
-        try:
-            with os.scandir(here) as entries:
-                inside = sorted(entries, key=lambda entry: entry.name)
-        except OSError as error:
-            unopened.append(Skipped(_name(here, root), f"the folder cannot be opened: {explain(error)}"))
+
+    def skip(error: OSError) -> None:
+        unopened.append(Skipped(_name(Path(error.filename), root), f"the folder cannot be opened: {explain(error)}"))
+
+    for here, folders, names in os.walk(top, onerror=skip):
+        if here != str(root) and "pyvenv.cfg" in names:
+            folders.clear()
             continue
-        if here != root and any(entry.name == "pyvenv.cfg" for entry in inside):
-            continue
-        for entry in inside:
-            if entry.name.startswith(".") or entry.name in _NOT_ENTERED:
-                continue
-            if entry.is_symlink():
-                links.append(Path(entry.path))
-            elif entry.is_dir(follow_symlinks=False):
-                waiting.append(Path(entry.path))
-            else:
-                files.append(Path(entry.path))
+        folders[:] = [name for name in folders if _is_looked_at(name)]
+        inside = [Path(here, name) for name in (*folders, *filter(_is_looked_at, names))]
+        linked = {path for path in inside if path.is_symlink()}
+        links += linked
+        files += [path for path in inside[len(folders) :] if path not in linked]
     return files, links, unopened
+
+
+def _is_looked_at(name: str) -> bool:
+    return not name.startswith(".") and name not in _NOT_ENTERED
 
 
 def _name(path: Path, root: Path) -> str:
@@ -99,22 +100,18 @@ def _name(path: Path, root: Path) -> str:
 def read_bytes(path: Path, limit: int) -> bytes:
     """The file's bytes; Unreadable if it is no ordinary file, may not be read, or has more than `limit` bytes."""
     try:
-        # Without O_NONBLOCK, opening a pipe nobody writes to would wait for ever.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except OSError as error:
-        special = error.errno in (errno.ENXIO, errno.EOPNOTSUPP)
-        raise Unreadable("not an ordinary file" if special else explain(error)) from error
-    try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise Unreadable("not an ordinary file")
-        with os.fdopen(handle, "rb", closefd=False) as file:
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise Unreadable("not an ordinary file")
             raw = file.read(limit + 1)
     except OSError as error:
-        raise Unreadable(explain(error)) from error
-    finally:
-        os.close(handle)
+        raise Unreadable("not an ordinary file" if error.errno in _SPECIAL else explain(error)) from error
     if len(raw) > limit:
         size = max(len(raw), status.st_size) / 1e6
         raise Unreadable(f"{size:,.1f} MB is more than the limit of {limit / 1e6:,.1f} MB")
     return raw
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe nobody writes to would be waited for for ever

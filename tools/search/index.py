@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -56,8 +56,7 @@ class Index:
             create=_create_tables,
             pragmas=("journal_mode = wal", "synchronous = normal"),
         )
-        with self._lock:
-            self._connect()
+        self._connect()
 
     def renew(self) -> None:
         """Begin anew with an empty file, as the old one is damaged."""
@@ -81,26 +80,21 @@ class Index:
         """Store documents and their passages, all or none, in place of what was stored under their paths."""
         with self._writing() as db:
             for entry in entries:
-                found = db.execute("select id, sha256 from documents where path = ?", [entry.path]).fetchone()
-                if found and found[1] == entry.sha256:
-                    continue  # another process was faster
-                if found:
-                    self._delete(db, found[0])
-                self._insert(db, entry)
+                found = db.execute("select sha256 from documents where path = ?", [entry.path]).fetchone()
+                if found != (entry.sha256,):  # else another process was faster
+                    self._delete(db, entry.path)
+                    self._insert(db, entry)
 
     def remove(self, paths: Sequence[str]) -> None:
         with self._writing() as db:
             for path in paths:
-                found = db.execute("select id from documents where path = ?", [path]).fetchone()
-                if found:
-                    self._delete(db, found[0])
+                self._delete(db, path)
 
-    def set_skipped(self, skips: Iterable[tuple[Skipped, str]]) -> None:
-        """Remember what could not be indexed, and the digest of its content where it is known."""
-        rows = [{"path": skip.path, "reason": skip.reason, "sha256": digest} for skip, digest in skips]
+    def set_skipped(self, skips: Iterable[Skipped]) -> None:
+        """Remember what could not be indexed."""
         with self._writing() as db:
             db.execute("delete from skipped")
-            db.table("skipped").insert_all(rows, pk="path", replace=True)
+            db.table("skipped").insert_all(map(asdict, skips), pk="path", replace=True)
 
     def digest_of(self, path: str) -> str:
         found = self._rows("select sha256 from documents where path = ?", [path])
@@ -109,9 +103,8 @@ class Index:
     def paths(self) -> list[str]:
         return [str(path) for (path,) in self._rows("select path from documents order by path")]
 
-    def skipped(self) -> list[tuple[Skipped, str]]:
-        rows = self._rows("select path, reason, sha256 from skipped order by path")
-        return [(Skipped(path, reason), digest) for path, reason, digest in rows]
+    def skipped(self) -> list[Skipped]:
+        return [Skipped(*row) for row in self._rows("select path, reason, sha256 from skipped order by path")]
 
     def count(self, table: str) -> int:
         return self._number(f"select count(*) from {table}", "")
@@ -178,14 +171,13 @@ class Index:
             db = self._connected()
             return int(db.execute("pragma data_version").fetchone()[0]), db.conn.total_changes
 
-    def count_matches(self, query: str) -> int:
-        return self._number("select count(*) from passages_fts where passages_fts match ?", query)
-
-    def count_titles(self, query: str) -> int:
-        """How many documents have a title that the query matches."""
-        of = "passages_fts f join passages p on p.id = f.rowid"
-        return self._number(
-            f"select count(distinct p.document) from {of} where passages_fts match ?", f"title: {query}"
+    def frequency(self, phrase: str) -> int:
+        """In how many passages the phrase stands, in text or headings; if more, in how many documents' titles."""
+        texts = "count(*) from passages_fts"
+        titles = "count(distinct p.document) from passages_fts f join passages p on p.id = f.rowid"
+        return max(
+            self._number(f"select {texts} where passages_fts match ?", f"{{text heading}}: {phrase}"),
+            self._number(f"select {titles} where passages_fts match ?", f"title: {phrase}"),
         )
 
     def _number(self, sql: str, value: str) -> int:
@@ -247,9 +239,9 @@ class Index:
         )
 
     @staticmethod
-    def _delete(db: Database, document: int) -> None:
-        db.execute("delete from passages where document = ?", [document])
-        db.execute("delete from documents where id = ?", [document])
+    def _delete(db: Database, path: str) -> None:
+        db.execute("delete from passages where document = (select id from documents where path = ?)", [path])
+        db.execute("delete from documents where path = ?", [path])
 
 
 def _create_tables(db: Database) -> None:

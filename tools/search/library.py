@@ -23,16 +23,12 @@ class Library(Protocol):
     """What can be searched and quoted; `Sources` is one, and `SourcesAndPages`."""
 
     @property
-    def folder(self) -> Path:
-        """The folder of documents."""
-
+    def folder(self) -> Path: ...
     @property
-    def documents(self) -> int:
-        """Number of documents."""
-
+    def documents(self) -> int: ...
     @property
-    def passages(self) -> int:
-        """Number of passages."""
+    def passages(self) -> int: ...
+    def paths(self) -> list[str]: ...
 
     def refresh(self, progress: Watch | None = None) -> IndexReport:
         """Bring the index up to date with the folder."""
@@ -45,9 +41,6 @@ class Library(Protocol):
 
     def origin(self, source: str) -> str:
         """Address and date of a page of the web; empty for a document of the folder."""
-
-    def paths(self) -> list[str]:
-        """The sources of all documents."""
 
     def document_frequency(self, words: Sequence[str]) -> dict[str, int]:
         """In how many passages each word occurs."""

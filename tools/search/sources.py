@@ -13,16 +13,11 @@ from threading import Lock
 from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.tools.documents.reader import READABLE, kind_of, read_document
 from signoff.tools.errors import SourcesEmpty, SourcesMissing, UnknownSource, Unreadable
-from signoff.tools.search.embeddings import Embedder, Tell, Vectors
-from signoff.tools.search.folder import (
-    Found,
-    Skipped as Skipped,  # what `skipped()` gives
-    list_files,
-    read_bytes,
-)
+from signoff.tools.search.embeddings import Embedder, Vectors
+from signoff.tools.search.folder import Found, Skipped as Skipped, list_files, read_bytes
 from signoff.tools.search.index import Entry, Index
 from signoff.tools.search.passage import Passage, fuse
-from signoff.tools.storage.own_database import is_damage
+from signoff.tools.storage.own_database import choose_path, is_damage
 
 _WORD = re.compile(r"\w+")
 _MOST_WORDS = 64
@@ -88,51 +83,48 @@ class Sources:
         if not place.is_dir():
             raise SourcesMissing(folder)
         place = place.resolve()
-        if database is None:
-            digest = hashlib.sha256(str(place).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-            name = re.sub(r"[^\w.-]", "_", place.name, flags=re.ASCII)[:60] or "root"
-            database = Path(home).expanduser() / "sources" / f"{name}-{digest}.db"
-        return cls(place, Index(Path(database)), int(max_file_mb * 1_000_000), embedder)
+        usual = choose_path(Path(home) / "sources", place.name, str(place))
+        index = Index(usual if database is None else Path(database))
+        return cls(place, index, int(max_file_mb * 1_000_000), embedder)
 
     def refresh(self, progress: Watch | None = None) -> IndexReport:
         """Bring the index up to date with the folder; SourcesEmpty if nothing in it can be read."""
+        watch = progress or _ignore
         with self._refreshing:
             try:
-                return self._refresh(progress)
+                return self._refresh(watch)
             except DatabaseUnusable as error:
                 if not is_damage(error.__cause__):
                     raise
                 self._index.renew()
-                return self._refresh(progress)
+                return self._refresh(watch)
 
-    def _refresh(self, progress: Watch | None) -> IndexReport:
+    def _refresh(self, watch: Watch) -> IndexReport:
         started = time.monotonic()
         if not self.folder.is_dir():
             raise SourcesMissing(self.folder)
-        files, left_out = list_files(self.folder)
-        skips = [(skip, "") for skip in left_out]
-        known = {skip.path: (skip, digest) for skip, digest in self._index.skipped()}
+        files, skips = list_files(self.folder)
+        known = {skip.path: skip for skip in self._index.skipped()}
         before = set(self._index.paths())
         kept: set[str] = set()
         new: set[str] = set()
         batch = _Batch(self._index)
         for done, file in enumerate(files, 1):
             seen = self._look(file, known)
-            if isinstance(seen, tuple):
+            if isinstance(seen, Skipped):
                 skips.append(seen)
             else:
                 kept.add(file.name)
             if isinstance(seen, Entry):
                 new.add(file.name)
                 batch.add(seen)
-            if progress is not None:
-                progress(IndexProgress(done, len(files), file.name))
+            watch(IndexProgress(done, len(files), file.name))
         batch.flush()
         gone = set(self._index.paths()) - kept
         self._index.remove(sorted(gone))
         self._index.set_skipped(skips)
         if self._vectors is not None:
-            self._vectors.complete(_telling_of(progress))
+            self._vectors.complete(lambda done, total: watch(IndexProgress(done, total, "passages by meaning")))
         if not kept:
             raise SourcesEmpty(self.folder, len(skips), READABLE)
         return IndexReport(
@@ -146,8 +138,8 @@ class Sources:
             seconds=time.monotonic() - started,
         )
 
-    def _look(self, file: Found, known: dict[str, tuple[Skipped, str]]) -> Entry | tuple[Skipped, str] | None:
-        """What to store of a file, why not with the digest of its content, or None if it is stored already."""
+    def _look(self, file: Found, known: dict[str, Skipped]) -> Entry | Skipped | None:
+        """What to store of a file, or why not; None if it is stored already."""
         digest = ""
         try:
             kind_of(file.name)
@@ -155,12 +147,11 @@ class Sources:
             digest = hashlib.sha256(raw).hexdigest()
             if self._index.digest_of(file.name) == digest:
                 return None
-            skip, before = known.get(file.name, (None, ""))
-            if skip is not None and before == digest:
-                return skip, digest
+            if file.name in known and known[file.name].sha256 == digest:
+                return known[file.name]
             return Entry(file.name, digest, len(raw), read_document(file.name, raw))
         except Unreadable as error:
-            return Skipped(file.name, error.reason), "" if error.passing else digest
+            return Skipped(file.name, error.reason, "" if error.passing else digest)
 
     def beside(self, index: Index) -> Sources:
         """The same search over another index, which no folder is behind; `add` fills it."""
@@ -184,7 +175,6 @@ class Sources:
         return [passage for id in best if (passage := ranked.get(id) or others.get(id))]
 
     def _with_words(self, query: str, limit: int) -> list[Passage]:
-        """Passages with any of the query's words, best first."""
         words = list(dict.fromkeys(word.lower() for word in _WORD.findall(query[:20_000])))[:_MOST_WORDS]
         if not words or limit < 1:
             return []
@@ -223,10 +213,7 @@ class Sources:
 
     def _frequency(self, word: str) -> int:
         parts = _WORD.findall(word[:1000])
-        if not parts:
-            return 0
-        phrase = '"' + " ".join(parts) + '"'
-        return max(self._index.count_matches(f"{{text heading}}: {phrase}"), self._index.count_titles(phrase))
+        return self._index.frequency('"' + " ".join(parts) + '"') if parts else 0
 
     def neighbours(self, passage_id: int, before: int = 1, after: int = 1) -> list[Passage]:
         return self._index.neighbours(passage_id, before, after)
@@ -246,17 +233,14 @@ class Sources:
         return self._index.count("passages")
 
     def skipped(self) -> list[Skipped]:
-        return [skip for skip, _ in self._index.skipped()]
+        return self._index.skipped()
 
     def close(self) -> None:
         self._index.close()
 
 
-def _telling_of(progress: Watch | None) -> Tell | None:
-    """Tells whoever watches a refresh of the vectors that are made in it."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(IndexProgress(done, total, "passages by meaning"))
+def _ignore(_: IndexProgress) -> None:
+    """What is told where nobody watches."""
 
 
 class _Batch:
