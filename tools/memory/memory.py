@@ -53,7 +53,7 @@ class Memory:
     """
 
     def __init__(self, source: StoreSource, ledger: Ledger, *, yields: bool = False) -> None:
-        self._source, self._ledger, self._yields = source, ledger, yields
+        self._default, self._ledger, self._yields = source, ledger, yields
 
     @classmethod
     def open(cls, settings: Settings | None = None, *, store: BaseStore | None = None) -> Memory:
@@ -70,7 +70,7 @@ class Memory:
 
         One that says the same for a shorter time is replaced. MemoryFull if the team has as many as it may have.
         """
-        with self._opened() as store:
+        with self._source.open() as store:
             self._drop_expired(store, memory.team)
             known = _all(store, memory.team)
             same = [other for other in known if other.id == memory.id or _said(other) == _said(memory)]
@@ -101,9 +101,9 @@ class Memory:
 
     def list(self, *, team: str | None = None, run: str | None = None) -> list[Remembered]:
         """The memories of a team, of a run, or all, oldest first; none whose days are over."""
-        if not self._is_there:
+        if not self._source.is_there:
             return []
-        with self._opened() as store:
+        with self._source.open() as store:
             teams = _teams(store) if team is None else [team]
             known = [memory for one in teams for memory in _all(store, one)]
         return [memory for memory in _sorted(known) if not memory.has_expired and run in (None, memory.origin.run_id)]
@@ -114,14 +114,14 @@ class Memory:
 
     def forget(self, memories: Collection[Remembered], *, by: str, why: str = "") -> None:
         """Delete them, and say so in the audit log. In SQLite their texts are overwritten with zeros."""
-        with self._opened() as store:
+        with self._source.open() as store:
             self._forget(store, memories, by=by, why=why)
 
     def drop_expired(self) -> int:
         """Delete all whose days are over; how many there were."""
-        if not self._is_there:
+        if not self._source.is_there:
             return 0
-        with self._opened() as store:
+        with self._source.open() as store:
             return sum(self._drop_expired(store, team) for team in _teams(store))
 
     def _drop_expired(self, store: BaseStore, team: str) -> int:
@@ -146,18 +146,10 @@ class Memory:
             store.delete(_namespace(memory.team), memory.id)
 
     @property
-    def _is_there(self) -> bool:
-        return self._graphs is not None or self._source.is_there
-
-    @property
-    def _graphs(self) -> BaseStore | None:
-        return graphs_store() if self._yields else None
-
-    @contextmanager
-    def _opened(self) -> Iterator[BaseStore]:
-        store = self._graphs
-        with self._source.open() if store is None else GivenStore(store).open() as opened:
-            yield opened
+    def _source(self) -> StoreSource:
+        """Where memories are now: in the store of the graph that is running here, if it has one and none was given."""
+        store = graphs_store() if self._yields else None
+        return self._default if store is None else GivenStore(store)
 
 
 def _all(store: BaseStore, team: str) -> list[Remembered]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -155,22 +156,12 @@ def _act(action: str) -> Act:
 
 def _remembered(note: Note, key: str, act: Act, team: str) -> Remembered:
     return Remembered(
+        **note.model_dump(include={"subject", "text", "kind"}),
         id=_id(key),
         team=team,
-        subject=note.subject,
-        text=note.text,
-        kind=note.kind,
         expires_at=_midnight(note.days) if note.days else "",
         origin=Origin(
-            run_id=act.run_id,
-            team=act.team,
-            agent=act.agent,
-            goal=redact_text(act.goal)[:_LONGEST_GOAL],
-            approval_id=act.approval_id,
-            approved_by=act.approved_by,
-            at=canonical.now(),
-            sources=note.sources,
-            flags=act.flags,
+            **asdict(replace(act, goal=redact_text(act.goal)[:_LONGEST_GOAL])), at=canonical.now(), sources=note.sources
         ),
     )
 
