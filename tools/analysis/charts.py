@@ -26,6 +26,7 @@ from signoff.tools.storage.blobs import Blobs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Kind = Literal["bar", "line", "scatter", "histogram", "box"]
 
@@ -100,6 +101,7 @@ _LARGEST: Final = 1e100
 _LONGEST_LABEL: Final = 40
 _LONGEST_TITLE: Final = 160
 _SIZE, _DOTS = (8.0, 4.5), 120
+_STYLE: Final = {"text.parse_math": False, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True}
 _LOCK: Final = Lock()
 """matplotlib lays out text in one thread at a time."""
 
@@ -134,21 +136,21 @@ def draw(kind: Kind, result: QueryResult, labels: Labels, *, sql: str = "") -> C
         raise ChartRefused(f"a {kind} chart needs at least two columns, and the query gives {len(result.columns)}")
     if not can_draw():
         raise MissingExtra("drawing charts", "analysis")
-    note = f"only the first {len(result.rows):,} rows are drawn" if result.more else ""
-    with _canvas() as (axes, save):
+    notes = [f"only the first {len(result.rows):,} rows are drawn"] if result.more else []
+    png = io.BytesIO()
+    with _empty_figure() as figure:
+        axes = figure.add_subplot()
         lost = _DRAWN[kind](axes, result, labels)
         if lost:
-            note = "; ".join(
-                filter(None, [note, f"{lost:,} of {len(result.rows):,} rows have no value and are left out"])
-            )
+            notes.append(f"{lost:,} of {len(result.rows):,} rows have no value and are left out")
         _write_labels(axes, labels, result, kind)
-        png = save()
-    return Chart(" ".join(labels.title.split()), kind, sql, len(result.rows), png, note)
+        figure.savefig(png, format="png", metadata={"Software": None})
+    return Chart(" ".join(labels.title.split()), kind, sql, len(result.rows), png.getvalue(), "; ".join(notes))
 
 
 @contextmanager
-def _canvas() -> Iterator[tuple[Axes, Callable[[], bytes]]]:
-    """Axes on an empty picture in matplotlib's own style, and what makes a PNG of it that says nothing else."""
+def _empty_figure() -> Iterator[Figure]:
+    """A picture in matplotlib's own style, whatever the program has set."""
     with _LOCK:
         from matplotlib import rc_context, rcParamsDefault
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -157,22 +159,10 @@ def _canvas() -> Iterator[tuple[Axes, Callable[[], bytes]]]:
         own: dict[Any, Any] = {
             name: value for name, value in rcParamsDefault.items() if not name.startswith(("backend", "toolbar"))
         }
-        style: dict[Any, Any] = {
-            "text.parse_math": False,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.axisbelow": True,
-        }
-        with rc_context({**own, **style}):
+        with rc_context(own | _STYLE):
             figure = Figure(figsize=_SIZE, dpi=_DOTS, layout="constrained")
             FigureCanvasAgg(figure)
-
-            def save() -> bytes:
-                out = io.BytesIO()
-                figure.savefig(out, format="png", metadata={"Software": None})
-                return out.getvalue()
-
-            yield figure.add_subplot(), save
+            yield figure
 
 
 def _write_labels(axes: Axes, labels: Labels, result: QueryResult, kind: Kind) -> None:
@@ -210,15 +200,11 @@ def _draw_lines(axes: Axes, result: QueryResult, labels: Labels) -> int:
     numbers, dates = _numbers(first), _dates(first)
     across: Sequence[Any] = numbers or dates or range(len(first))
     order = sorted(range(len(first)), key=lambda at: across[at])
+    places = [across[at] for at in order]
     mark = "o" if len(first) <= 40 else ""
     for name, values in series:
-        axes.plot(
-            [across[at] for at in order],
-            [values[at] for at in order],
-            marker=mark,
-            markersize=4,
-            label=_of_several(name, series),
-        )
+        heights = [values[at] for at in order]
+        axes.plot(places, heights, marker=mark, markersize=4, label=_of_several(name, series))
     if dates and not numbers:
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
@@ -238,22 +224,14 @@ def _draw_points(axes: Axes, result: QueryResult, labels: Labels) -> int:
 
 
 def _draw_histogram(axes: Axes, result: QueryResult, _labels: Labels) -> int:
-    series = [(name, _column_of(result, at)) for at, name in enumerate(result.columns[:_MOST_SERIES])]
-    known = [(name, [number for number in numbers if not math.isnan(number)]) for name, numbers in series]
-    full = [(name, numbers) for name, numbers in known if numbers]
-    if not full:
-        raise ChartRefused("there are no numbers to count")
-    bins = min(50, max(5, math.ceil(math.log2(max(len(numbers) for _, numbers in full))) + 1))
-    least, greatest = min(min(numbers) for _, numbers in full), max(max(numbers) for _, numbers in full)
-    for name, numbers in full:
-        axes.hist(
-            numbers,
-            bins=bins,
-            range=(least, greatest),
-            alpha=0.7 if len(full) > 1 else 1,
-            label=_of_several(name, full),
-        )
-    return len(result.rows) - max(len(numbers) for _, numbers in full)
+    series = [(name, _known(_column_of(result, at))) for at, name in enumerate(result.columns[:_MOST_SERIES])]
+    most = max(len(numbers) for _, numbers in series)
+    bins = min(50, max(5, math.ceil(math.log2(most)) + 1))
+    ends = min(min(numbers) for _, numbers in series), max(max(numbers) for _, numbers in series)
+    clear = 0.7 if len(series) > 1 else 1
+    for name, numbers in series:
+        axes.hist(numbers, bins=bins, range=ends, alpha=clear, label=_of_several(name, series))
+    return len(result.rows) - most
 
 
 def _draw_boxes(axes: Axes, result: QueryResult, labels: Labels) -> int:
@@ -263,9 +241,8 @@ def _draw_boxes(axes: Axes, result: QueryResult, labels: Labels) -> int:
             grouped.setdefault(place, []).append(number)
     else:
         grouped = {name: _column_of(result, at) for at, name in enumerate(result.columns)}
-    known = {name: [number for number in numbers if not math.isnan(number)] for name, numbers in grouped.items()}
-    full = {name: numbers for name, numbers in known.items() if numbers}
-    if not full or len(full) > _MOST_GROUPS:
+    full = {name: known for name, numbers in grouped.items() if (known := _known(numbers))}
+    if len(full) > _MOST_GROUPS:
         raise ChartRefused(f"{len(full)} groups of numbers cannot be drawn; 1 to {_MOST_GROUPS} can")
     if labels.log:
         _check_positive([number for numbers in full.values() for number in numbers])
@@ -290,7 +267,7 @@ def _series(result: QueryResult, labels: Labels) -> list[tuple[str, _Numbers]]:
         raise ChartRefused(f"{len(result.columns) - 1} series are more than {_MOST_SERIES}; select fewer columns")
     series = [(name, _column_of(result, at)) for at, name in enumerate(result.columns) if at]
     if labels.log:
-        _check_positive([number for _, numbers in series for number in numbers if not math.isnan(number)])
+        _check_positive([number for _, numbers in series for number in _known(numbers)])
     return series
 
 
@@ -312,6 +289,10 @@ def _column_of(result: QueryResult, at: int) -> _Numbers:
     if all(map(math.isnan, found)):
         raise ChartRefused(f"the column {result.columns[at]!r} has no numbers")
     return found
+
+
+def _known(numbers: _Numbers) -> _Numbers:
+    return [number for number in numbers if not math.isnan(number)]
 
 
 def _numbers(values: Sequence[Value]) -> _Numbers | None:
@@ -350,11 +331,8 @@ def _write_places(axes: Axes, places: Sequence[str]) -> None:
 def _label(text: str, longest: int = _LONGEST_LABEL) -> str:
     """The text on one line, not too long; a box for what the font cannot draw."""
     flat = " ".join(text.split())
-    known = _characters()
-    return "".join(
-        character if ord(character) in known else "□"
-        for character in (flat if len(flat) <= longest else f"{flat[: longest - 1]}…")
-    )
+    cut = flat if len(flat) <= longest else f"{flat[: longest - 1]}…"
+    return "".join(character if ord(character) in _characters() else "□" for character in cut)
 
 
 @cache

@@ -7,12 +7,13 @@ import math
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
+from itertools import chain, count
 from typing import Any, Final, Literal
 
 from signoff.tools.analysis.spreadsheets import Grid
@@ -46,28 +47,23 @@ class Column:
 
 def choose_names(titles: Sequence[str], fallback: str) -> list[str]:
     """For each title a name that SQL takes without quotes, each once whatever the case."""
-    taken: set[str] = set()
-    return [_choose(title, f"{fallback}_{at}", taken) for at, title in enumerate(titles, 1)]
+    names: list[str] = []
+    for at, title in enumerate(titles, 1):
+        names.append(choose_name(title, f"{fallback}_{at}", names))
+    return names
 
 
 def choose_name(title: str, fallback: str, taken: Iterable[str]) -> str:
     """A name that SQL takes without quotes and that is none of those taken."""
-    return _choose(title, fallback, {name.lower() for name in taken})
-
-
-def _choose(title: str, fallback: str, taken: set[str]) -> str:
     words = re.sub(r"\W+", "_", unicodedata.normalize("NFKC", title)).strip("_")[:_LONGEST_NAME].strip("_")
     name = f"_{words}" if words[:1].isnumeric() else words or fallback
     if name.lower().startswith(("sqlite_", "signoff_")):
         name = f"_{name}"
     if not _is_plain(name):
         name = f"{name}_"
-    base, number = name, 1
-    while name.lower() in taken:
-        number += 1
-        name = f"{base}_{number}"
-    taken.add(name.lower())
-    return name
+    known = {other.lower() for other in taken}
+    numbered = (f"{name}_{number}" for number in count(2))
+    return next(free for free in chain([name], numbered) if free.lower() not in known)
 
 
 @cache
@@ -102,7 +98,8 @@ def to_cell(value: Any) -> Cell:
 def _plain(value: Any) -> Any:
     """A date as ISO 8601, a fraction as a number if that loses nothing, anything nested as JSON."""
     if isinstance(value, datetime):
-        return value.date().isoformat() if _is_midnight(value) else value.isoformat(" ")
+        is_day = value.time() == time() and value.tzinfo is None
+        return value.date().isoformat() if is_day else value.isoformat(" ")
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, timedelta):
@@ -115,10 +112,6 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _is_midnight(value: datetime) -> bool:
-    return value.time() == time() and value.tzinfo is None
-
-
 @dataclass(frozen=True)
 class Shape:
     """The columns of a grid, which of its cells they are, and how many rows it has."""
@@ -128,77 +121,56 @@ class Shape:
     rows: int
 
 
-def find_shape(grid: Grid, *, most_rows: int, most_columns: int) -> Shape:
+def find_shape(grid: Grid, most_rows: int, most_columns: int) -> Shape:
     """Go through all rows; Unreadable if there are too many of them, or too many columns."""
-    seen: list[_Seen] = [_Seen(grid.written) for _ in grid.titles]
-    count = 0
+    types: list[Type | None] = [None] * len(grid.titles)
+    rows = 0
     for row in grid.rows():
-        count += 1
-        if count > most_rows:
+        rows += 1
+        if rows > most_rows:
             raise Unreadable(f"more than {most_rows:,} rows")
-        if len(row) > len(seen):
-            seen += [_Seen(grid.written) for _ in range(len(row) - len(seen))]
-        if len(seen) > most_columns:
-            raise Unreadable(f"{len(seen):,} columns; {most_columns:,} is the limit")
+        types += [None] * (len(row) - len(types))
+        if len(types) > most_columns:
+            raise Unreadable(f"{len(types):,} columns; {most_columns:,} is the limit")
         for place, value in enumerate(row):
             if value is not None and value != "":
-                seen[place].take(to_cell(value))
-    titles = [*grid.titles, *[""] * (len(seen) - len(grid.titles))]
-    places = [at for at, title in enumerate(titles) if title.strip() or seen[at].type != "empty"]
-    if not places or not count:
+                types[place] = _widen(types[place], to_cell(value), grid.written)
+    titles = [*grid.titles, *[""] * (len(types) - len(grid.titles))]
+    places = [at for at, title in enumerate(titles) if title.strip() or types[at]]
+    if not places or not rows:
         raise Unreadable("no rows in it")
     names = choose_names([titles[place] for place in places], "column")
-    columns = [
-        Column(name, titles[place], "text" if (found := seen[place].type) == "empty" else found)
-        for name, place in zip(names, places, strict=True)
-    ]
-    return Shape(tuple(columns), tuple(places), count)
+    columns = [Column(name, titles[place], types[place] or "text") for name, place in zip(names, places, strict=True)]
+    return Shape(tuple(columns), tuple(places), rows)
 
 
-class _Seen:
-    """What the cells of one column have been so far."""
-
-    def __init__(self, written: bool) -> None:
-        self._written = written
-        self.type: Type | Literal["empty"] = "empty"
-
-    def take(self, cell: Cell) -> None:
-        if cell is None or self.type == "text":
-            return
-        found = self._of(cell)
-        if found is None or found == self.type:
-            return
-        if self.type == "empty":
-            self.type = found
-        else:
-            self.type = "float" if {self.type, found} == {"integer", "float"} else "text"
-
-    def _of(self, cell: Cell) -> Type | None:
-        if isinstance(cell, int):
-            return "integer"
-        if isinstance(cell, float):
-            return "float"
-        if isinstance(cell, bytes):
-            return "blob"
-        text = cell or ""
-        if text.lower() in _MISSING:
-            return None
-        if self._written and _WHOLE.fullmatch(text):
-            return "integer"
-        return "float" if self._written and _NUMBER.fullmatch(text) and math.isfinite(float(text)) else "text"
+def _widen(known: Type | None, cell: Cell, written: bool) -> Type | None:
+    """The type of a column with one more cell; None while it has no values."""
+    found = None if cell is None or known == "text" else _type_of(cell, written)
+    if found is None or known is None:
+        return found or known
+    return known if found == known else "float" if {known, found} == {"integer", "float"} else "text"
 
 
-def make_converter(column: Column) -> Callable[[Any], Cell]:
-    """What makes of a value of a file the cell of this column."""
-    if column.type in ("text", "blob"):
-        return to_cell
+def _type_of(cell: int | float | str | bytes, written: bool) -> Type | None:
+    if isinstance(cell, int):
+        return "integer"
+    if isinstance(cell, float):
+        return "float"
+    if isinstance(cell, bytes):
+        return "blob"
+    if cell.lower() in _MISSING:
+        return None
+    if written and _WHOLE.fullmatch(cell):
+        return "integer"
+    return "float" if written and _NUMBER.fullmatch(cell) and math.isfinite(float(cell)) else "text"
 
-    def convert(value: Any) -> Cell:
-        cell = to_cell(value)
-        if not isinstance(cell, str):
-            return cell
-        if cell.lower() in _MISSING:
-            return None
-        return int(cell) if column.type == "integer" else float(cell)
 
-    return convert
+def convert(value: Any, to: Type) -> Cell:
+    """A value of a file as the cell of a column of this type."""
+    cell = to_cell(value)
+    if to in ("text", "blob") or not isinstance(cell, str):
+        return cell
+    if cell.lower() in _MISSING:
+        return None
+    return int(cell) if to == "integer" else float(cell)

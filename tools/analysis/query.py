@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,35 +46,24 @@ class QueryResult:
         head = [f"| {' | '.join(map(_cell, self.columns))} |", f"|{'---|' * len(self.columns)}"]
         return "\n".join(head + [f"| {' | '.join(map(_cell, row))} |" for row in self.rows])
 
-    def _repr_markdown_(self) -> str:
-        return self.markdown()
-
-
-def show_value(value: Value) -> str:
-    return "" if value is None else str(value)
+    _repr_markdown_ = markdown
 
 
 _SPECIAL: Final = re.compile(r"[\\|`*\[\]<>$~&]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def _cell(value: Value) -> str:
-    text = " ".join(show_value(value).split())
+    text = "" if value is None else " ".join(str(value).split())
     return text if isinstance(value, int | float) else _SPECIAL.sub(r"\\\g<0>", text)
 
 
-def ask(
-    database: Path, tables: Sequence[str], statements: Sequence[str], limits: QueryLimits | None = None
-) -> list[QueryResult]:
+def ask(database: Path, tables: Sequence[str], statements: Sequence[str], limits: QueryLimits) -> list[QueryResult]:
     """The results of the statements, which may read these tables and nothing else; QueryRefused says why not."""
-    limits = limits or QueryLimits()
     request = {
         "uri": f"{database.absolute().as_uri()}?mode=ro",
         "tables": list(tables),
         "statements": list(statements),
-        "rows": limits.rows,
-        "characters": limits.characters,
-        "seconds": limits.seconds,
-        "memory_mb": limits.memory_mb,
+        **asdict(limits),
     }
     answer = _run(request, limits)
     if "error" in answer:

@@ -95,7 +95,8 @@ def _restrict(connection: sqlite3.Connection, tables: Sequence[str], until: floa
         connection.setconfig(getattr(sqlite3, "SQLITE_DBCONFIG_DQS_DML"), False)  # noqa: B009 - 3.11 has no such name
     for limit, value in _LIMITS.items():
         connection.setlimit(limit, value)
-    _add_aggregates(connection, problems)
+    for name, (arguments, _, _) in _AGGREGATES.items():
+        connection.create_aggregate(name, arguments, _aggregate(name, problems))
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     connection.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
     connection.set_authorizer(_authorizer({name.lower() for name in tables}, real))
@@ -109,13 +110,12 @@ def _authorizer(tables: set[str], real: set[str]) -> Callable[..., int]:
         return not column and table not in real and not table.startswith(("sqlite_", "pragma_"))
 
     def allow(action: int, first: str | None, second: str | None, _database: str | None, _by: str | None) -> int:
-        if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
-            return sqlite3.SQLITE_OK
-        if action == sqlite3.SQLITE_READ and is_readable((first or "").lower(), second or ""):
-            return sqlite3.SQLITE_OK
-        if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in FUNCTIONS:
-            return sqlite3.SQLITE_OK
-        return sqlite3.SQLITE_DENY
+        allowed = (
+            action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE)
+            or (action == sqlite3.SQLITE_READ and is_readable((first or "").lower(), second or ""))
+            or (action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in FUNCTIONS)
+        )
+        return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
     return allow
 
@@ -153,20 +153,22 @@ def _value(value: Any) -> Any:
 # Aggregates that SQLite does not have
 
 
-def _median(values: Sequence[float]) -> float | None:
-    return statistics.median(values) if values else None
+def _variance(values: Sequence[float]) -> float:
+    return float(statistics.variance(values))
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return statistics.fmean(values) if values else None  # exact, where avg() adds up rounding errors
-
-
-def _variance(values: Sequence[float]) -> float | None:
-    return float(statistics.variance(values)) if len(values) > 1 else None
-
-
-def _stdev(values: Sequence[float]) -> float | None:
-    return float(statistics.stdev(values)) if len(values) > 1 else None
+def _figures(values: Sequence[float]) -> str:
+    """JSON of what describes a column of numbers."""
+    ordered = sorted(values)
+    return json.dumps(
+        {
+            "mean": statistics.fmean(ordered),
+            "median": statistics.median(ordered),
+            "stdev": statistics.stdev(ordered) if len(ordered) > 1 else None,
+            "q1": quantile(ordered, 0.25),
+            "q3": quantile(ordered, 0.75),
+        }
+    )
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
@@ -178,51 +180,38 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[low] + (ordered[low + 1] - ordered[low]) * (place - low)
 
 
-def _figures(values: Sequence[float]) -> str | None:
-    """JSON of what describes a column of numbers."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    quarters = {name: quantile(ordered, share) for name, share in (("q1", 0.25), ("q3", 0.75))}
-    return json.dumps(
-        {"mean": statistics.fmean(ordered), "median": statistics.median(ordered), "stdev": _stdev(ordered), **quarters}
-    )
-
-
-def _correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
-    try:
-        return statistics.correlation([x for x, _ in pairs], [y for _, y in pairs])
-    except statistics.StatisticsError:  # fewer than two pairs, or one of the two never changes
-        return None
-
-
-def _add_aggregates(connection: sqlite3.Connection, problems: list[str]) -> None:
-    of_one = {"mean": _mean, "median": _median, "variance": _variance, "stdev": _stdev, "figures": _figures}
-    for name, compute in of_one.items():
-        connection.create_aggregate(name, 1, _aggregate(name, _of_one(compute), problems))
-    connection.create_aggregate("correlation", 2, _aggregate("correlation", _correlation, problems))
-    connection.create_aggregate("quantile", 2, _aggregate("quantile", _quantile, problems))
-
-
-def _of_one(compute: Callable[[list[float]], Any]) -> Callable[[list[Any]], Any]:
-    return lambda rows: compute([row[0] for row in rows])
-
-
-def _quantile(rows: Sequence[tuple[float, float]]) -> float | None:
-    if not rows:
-        return None
-    share = rows[0][1]
-    if not 0 <= share <= 1 or any(row[1] != share for row in rows):
+def _quantile(values: Sequence[float], shares: Sequence[float]) -> float:
+    if not 0 <= shares[0] <= 1 or any(share != shares[0] for share in shares):
         raise Refused("quantile(x, share) takes one share between 0 and 1")
-    return quantile(sorted(row[0] for row in rows), share)
+    return quantile(sorted(values), shares[0])
 
 
-def _aggregate(name: str, compute: Callable[[list[Any]], Any], problems: list[str]) -> type[Any]:
+def _correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    try:
+        return statistics.correlation(first, second)
+    except statistics.StatisticsError:  # one of the two never changes
+        return None
+
+
+_AGGREGATES: Final[dict[str, tuple[int, int, Callable[..., Any]]]] = {
+    "mean": (1, 1, statistics.fmean),  # exact, where avg() adds up rounding errors
+    "median": (1, 1, statistics.median),
+    "variance": (1, 2, _variance),
+    "stdev": (1, 2, statistics.stdev),
+    "figures": (1, 1, _figures),
+    "quantile": (2, 1, _quantile),
+    "correlation": (2, 2, _correlation),
+}
+"""Number of arguments, rows below which there is no value, and what computes it of a sequence for each argument."""
+
+
+def _aggregate(name: str, problems: list[str]) -> type[Any]:
     """An aggregate of the rows in which no argument is NULL; `problems` gets what SQLite would not tell."""
+    arguments, least, compute = _AGGREGATES[name]
 
     class Aggregate:
         def __init__(self) -> None:
-            self.rows: list[tuple[float, ...]] = []
+            self.columns: list[list[float]] = [[] for _ in range(arguments)]
 
         def step(self, *values: Any) -> None:
             if None in values:
@@ -233,11 +222,12 @@ def _aggregate(name: str, compute: Callable[[list[Any]], Any], problems: list[st
                         f"{name}() takes numbers, and {str(value)[:60]!r} is none; CAST it, or leave it out"
                     )
                     raise Refused(problems[-1])
-            self.rows.append(values)
+            for column, value in zip(self.columns, values, strict=True):
+                column.append(value)
 
         def finalize(self) -> Any:
             try:
-                return compute(self.rows)
+                return compute(*self.columns) if len(self.columns[0]) >= least else None
             except (ArithmeticError, ValueError, Refused) as error:
                 problems.append(f"{name}() cannot be computed: {error}")
                 raise

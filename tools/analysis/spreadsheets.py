@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import sqlite3
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import PurePosixPath
@@ -18,14 +17,6 @@ from signoff.tools.documents.plain_text import decode
 from signoff.tools.documents.tabular import parse_json, parse_json_lines, split_rows
 from signoff.tools.errors import Unreadable
 
-_KINDS: Final = {
-    "csv": ".csv .tsv .tab",
-    "json": ".json .geojson",
-    "jsonl": ".jsonl .ndjson",
-    "parquet": ".parquet",
-    "excel": ".xlsx .xlsm",
-}
-_KIND_OF: Final = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes.split()}
 _LARGEST_UNPACKED: Final = 400_000_000
 """Bytes a workbook may have once it is unpacked."""
 _MOST_ROWS: Final = 1_048_576
@@ -36,7 +27,6 @@ _LARGEST_BATCH: Final = 100_000_000
 _LOOKED_AT: Final = 20
 """Rows in which the names of the columns are looked for."""
 _YEARS: Final = range(1500, 2200)
-_NO_ROWS: Final = "no rows in it"
 
 Row = Sequence[Any]
 """The cells of a row as its file has them; rows of one grid may differ in length."""
@@ -56,39 +46,25 @@ class Grid:
 
 
 def holds_tables(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in _KIND_OF
+    return PurePosixPath(name).suffix.lower() in _READERS
 
 
 def read_grids(name: str, raw: bytes) -> list[Grid]:
     """The tables in a file; Unreadable if there is none."""
-    suffix = PurePosixPath(name).suffix.lower()
-    read = _READERS[_KIND_OF[suffix]]
     if not raw.strip():
         raise Unreadable("empty")
-    with unreadable_if_damaged():
-        grids = read("\t" if suffix in (".tsv", ".tab") else "", raw)
+    grids = _READERS[PurePosixPath(name).suffix.lower()](raw)
     if not grids:
-        raise Unreadable(_NO_ROWS)
+        raise Unreadable("no rows in it")
     return grids
 
 
-@contextmanager
-def unreadable_if_damaged() -> Iterator[None]:
-    """Tell as Unreadable whatever a file makes a format's library raise, also while its rows are gone through."""
-    try:
-        yield
-    except (Unreadable, MissingExtra, sqlite3.Error):
-        raise
-    except Exception as error:  # the libraries raise anything when a file is damaged in a new way
-        raise Unreadable(f"damaged, or not what its name says ({type(error).__name__})") from error
-
-
-def _read_csv(delimiter: str, raw: bytes) -> list[Grid]:
+def _read_csv(raw: bytes, delimiter: str = "") -> list[Grid]:
     rows: list[list[str]] = split_rows(decode(raw), delimiter)
     return _headed("", lambda: iter(rows), written=True)
 
 
-def _read_json(_: str, raw: bytes) -> list[Grid]:
+def _read_json(raw: bytes) -> list[Grid]:
     value = parse_json(decode(raw))
     if isinstance(value, dict):
         found = {str(key): inner for key, inner in value.items() if isinstance(inner, list) and inner}
@@ -99,7 +75,7 @@ def _read_json(_: str, raw: bytes) -> list[Grid]:
     return [_records("", value)] if isinstance(value, list) and value else []
 
 
-def _read_json_lines(_: str, raw: bytes) -> list[Grid]:
+def _read_json_lines(raw: bytes) -> list[Grid]:
     return [_records("", parse_json_lines(decode(raw)))]
 
 
@@ -110,7 +86,7 @@ def _records(part: str, records: list[Any]) -> Grid:
     return Grid(part, tuple(keys), lambda: ([row.get(key) for key in keys] for row in rows))
 
 
-def _read_excel(_: str, raw: bytes) -> list[Grid]:
+def _read_excel(raw: bytes) -> list[Grid]:
     try:
         from openpyxl import load_workbook
     except ImportError:
@@ -133,14 +109,11 @@ def _read_excel(_: str, raw: bytes) -> list[Grid]:
 
     with closing(load_workbook(io.BytesIO(raw), read_only=True)) as workbook:
         sheets = [sheet.title for sheet in workbook.worksheets]
-    headed = [(sheet, _headed(sheet, partial(rows_of, sheet))) for sheet in sheets]
-    several = sum(bool(grids) for _, grids in headed) > 1
-    return [
-        grid if several else Grid("", grid.titles, grid.rows, grid.written) for _, grids in headed for grid in grids
-    ]
+    grids = [grid for sheet in sheets for grid in _headed(sheet, partial(rows_of, sheet))]
+    return grids if len(grids) > 1 else [replace(grid, part="") for grid in grids]
 
 
-def _read_parquet(_: str, raw: bytes) -> list[Grid]:
+def _read_parquet(raw: bytes) -> list[Grid]:
     try:
         from pyarrow import BufferReader
         from pyarrow.parquet import ParquetFile
@@ -157,12 +130,13 @@ def _read_parquet(_: str, raw: bytes) -> list[Grid]:
     return [Grid("", tuple(file.schema_arrow.names), rows)] if file.metadata.num_rows else []
 
 
-_READERS: Final[dict[str, Callable[[str, bytes], list[Grid]]]] = {
-    "csv": _read_csv,
-    "json": _read_json,
-    "jsonl": _read_json_lines,
-    "parquet": _read_parquet,
-    "excel": _read_excel,
+_READERS: Final[dict[str, Callable[[bytes], list[Grid]]]] = {
+    ".csv": _read_csv,
+    **dict.fromkeys((".tsv", ".tab"), partial(_read_csv, delimiter="\t")),
+    **dict.fromkeys((".json", ".geojson"), _read_json),
+    **dict.fromkeys((".jsonl", ".ndjson"), _read_json_lines),
+    ".parquet": _read_parquet,
+    **dict.fromkeys((".xlsx", ".xlsm"), _read_excel),
 }
 
 

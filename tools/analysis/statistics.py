@@ -71,7 +71,7 @@ def correlation(tables: Tables, name: str, first: str, second: str) -> float | N
     """Pearson's correlation of two columns over the rows that have both; None if one of them never changes."""
     table = tables.table(name)
     pair = f"{_column(table, first)}, {_column(table, second)}"
-    ((value,),) = tables.query(f"select correlation({pair}) from {_quoted(table.name)}").rows
+    ((value,),) = tables.query(f'select correlation({pair}) from "{table.name}"').rows
     return None if value is None else float(value)
 
 
@@ -80,18 +80,8 @@ def group(tables: Tables, name: str, by: Sequence[str], column: str) -> QueryRes
     table = tables.table(name)
     keys = ", ".join(_column(table, key) for key in by)
     over = _column(table, column)
-    measures = ", ".join(
-        f'{function} as "{label}"'
-        for function, label in (
-            (f"count({over})", "count"),
-            (f"sum({over})", "sum"),
-            (f"mean({over})", "mean"),
-            (f"median({over})", "median"),
-            (f"min({over})", "min"),
-            (f"max({over})", "max"),
-        )
-    )
-    grouped = f"from {_quoted(table.name)} group by {keys} order by count({over}) desc, {keys}"
+    measures = ", ".join(f'{name}({over}) as "{name}"' for name in ("count", "sum", "mean", "median", "min", "max"))
+    grouped = f'from "{table.name}" group by {keys} order by count({over}) desc, {keys}'
     return tables.query(f"select {keys}, {measures} {grouped}")
 
 
@@ -100,17 +90,12 @@ def _column(table: Table, name: str) -> str:
     known = {column.name.lower(): column.name for column in table.columns}
     if name.lower() not in known:
         raise QueryRefused(f"{table.name} has no column {name[:100]!r}", f"It has: {', '.join(known.values())}.")
-    return _quoted(known[name.lower()])
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'
+    return f'"{known[name.lower()]}"'
 
 
 def _statements(table: Table, column: Column) -> Iterator[str]:
-    name, source = _quoted(column.name), _quoted(table.name)
-    is_number = column.type in ("integer", "float")
-    figures = f"figures({name})" if is_number else "null"
+    name, source = f'"{column.name}"', f'"{table.name}"'
+    figures = f"figures({name})" if column.type in ("integer", "float") else "null"
     ends = f"{_short(f'min({name})')}, {_short(f'max({name})')}"
     yield f"select count({name}), count(*) - count({name}), count(distinct {name}), {ends}, {figures} from {source}"
     yield (
@@ -141,4 +126,4 @@ def _row(found: ColumnStatistics) -> tuple[Value, ...]:
 
 def _rounded(value: float | None) -> Value:
     """To be read: six digits; the exact value is in the statistics themselves."""
-    return None if value is None else float(f"{value:.6g}") if isinstance(value, float) else value
+    return float(f"{value:.6g}") if isinstance(value, float) else value

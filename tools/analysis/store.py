@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from signoff.checkpoints.errors import DatabaseUnusable
-from signoff.tools.analysis.columns import Column, Shape, choose_name, make_converter
+from signoff.tools.analysis.columns import Column, Shape, choose_name, convert
 from signoff.tools.analysis.spreadsheets import Grid
 from signoff.tools.errors import Unreadable
 from signoff.tools.search.folder import Skipped
@@ -44,17 +44,6 @@ class Table:
         return f"{self.file}, {self.part}" if self.part else self.file
 
 
-@dataclass(frozen=True)
-class Reading:
-    """A file as it was read: its tables, or why there are none."""
-
-    file: str
-    mark: str
-    """Digest of its content and of the limits it was read under; empty if another try may go better."""
-    tables: tuple[tuple[Grid, Shape], ...] = ()
-    problem: str = ""
-
-
 class Store:
     """One SQLite file with a table for each table of some files. Threads and processes may share it."""
 
@@ -80,17 +69,23 @@ class Store:
 
     def tables(self) -> list[Table]:
         with self._opened() as db:
-            return _tables(db)
+            found = db.execute("select name, file, part, rows, columns from signoff_tables order by name").fetchall()
+        return [
+            Table(name, file, part, rows, tuple(Column(**column) for column in json.loads(columns)))
+            for name, file, part, rows, columns in found
+        ]
 
-    def put(self, reading: Reading) -> None:
-        """Store the tables of a file in place of those it had, all or none; Unreadable if there is no room for them."""
+    def put(self, file: str, mark: str, tables: Sequence[tuple[Grid, Shape]] = (), *, problem: str = "") -> None:
+        """Store the tables of a file in place of those it had, all or none, or why there are none.
+
+        `mark`: digest of what it was read from; empty if another try may go better. Unreadable if there is no room.
+        """
         with self._writing() as db:
-            _drop(db, reading.file)
-            row = {"file": reading.file, "mark": reading.mark, "problem": reading.problem}
-            db.table("signoff_files").insert(row)
+            _drop(db, file)
+            db.table("signoff_files").insert({"file": file, "mark": mark, "problem": problem})
             try:
-                for grid, shape in reading.tables:
-                    _fill(db, reading.file, grid, shape)
+                for grid, shape in tables:
+                    _fill(db, file, grid, shape)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
                     raise
@@ -122,14 +117,6 @@ def _create(db: Database) -> None:
     db.execute("create table signoff_tables (name text primary key, file text, part text, rows integer, columns text)")
 
 
-def _tables(db: Database) -> list[Table]:
-    found = db.execute("select name, file, part, rows, columns from signoff_tables order by name").fetchall()
-    return [
-        Table(name, file, part, rows, tuple(Column(**column) for column in json.loads(columns)))
-        for name, file, part, rows, columns in found
-    ]
-
-
 def _drop(db: Database, file: str) -> None:
     for (name,) in db.execute("select name from signoff_tables where file = ?", [file]).fetchall():
         db.table(name).drop()
@@ -142,9 +129,8 @@ def _fill(db: Database, file: str, grid: Grid, shape: Shape) -> None:
     stem = file.rpartition(".")[0] if "." in file.rpartition("/")[2] else file
     name = choose_name(f"{stem} {grid.part}", "table", db.table_names())
     types = {column.name: column.type for column in shape.columns}
-    converters = [make_converter(column) for column in shape.columns]
-    places = list(zip(shape.places, converters, strict=True))
-    rows = ([convert(row[at]) if at < len(row) else None for at, convert in places] for row in grid.rows())
+    places = list(zip(shape.places, types.values(), strict=True))
+    rows = ([convert(row[at], to) if at < len(row) else None for at, to in places] for row in grid.rows())
     db.table(name).create(types)
     db.table(name).insert_all(chain[Sequence[Any]]([list(types)], rows))
     columns = json.dumps([asdict(column) for column in shape.columns])

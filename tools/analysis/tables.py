@@ -15,10 +15,12 @@ from typing import Final
 from signoff.error_base import MissingExtra
 from signoff.tools.analysis.columns import find_shape
 from signoff.tools.analysis.query import QueryLimits, QueryResult, ask
-from signoff.tools.analysis.spreadsheets import holds_tables, read_grids, unreadable_if_damaged
-from signoff.tools.analysis.store import Reading, Store, Table
+from signoff.tools.analysis.spreadsheets import holds_tables, read_grids
+from signoff.tools.analysis.store import Store, Table
+from signoff.tools.documents.blocks import unreadable_if_damaged
 from signoff.tools.errors import QueryRefused, SourcesMissing, UnknownTable, Unreadable
 from signoff.tools.search.folder import Found, Skipped, list_files, read_bytes
+from signoff.tools.storage.own_database import choose_path
 
 _MOST_TOLD: Final = 12
 """Tables whose columns are told to whoever asked for one that is not there."""
@@ -40,8 +42,10 @@ class Tables:
     Files are read on first use, and again by `refresh` where their content changed. Threads and processes may share it.
     """
 
-    def __init__(self, files: Folder | Sequence[Path], store: Store, load: LoadLimits, query: QueryLimits) -> None:
+    def __init__(self, files: Path | Sequence[Path], store: Store, load: LoadLimits, query: QueryLimits) -> None:
+        """The tables of a folder, whose files may come and go, or of certain files."""
         self._files, self._store, self._load, self.limits = files, store, load, query
+        self.origins = _origins(files)
         self._refreshing = Lock()
         self._is_fresh = False
 
@@ -56,83 +60,63 @@ class Tables:
     ) -> Tables:
         """The tables of a folder, or of the files named, kept in `<home>/tables`; nothing is read yet."""
         load = load or LoadLimits()
-        files: Folder | Sequence[Path]
+        files: Path | Sequence[Path]
         if isinstance(source, Path | str):
             place = Path(source).expanduser()
             if not place.exists():
                 raise SourcesMissing(source)
-            files = Folder(place.resolve()) if place.is_dir() else [place.resolve()]
+            files = place.resolve() if place.is_dir() else [place.resolve()]
         else:
             files = sorted({Path(file).expanduser().resolve() for file in source})
-        named = files.path if isinstance(files, Folder) else "\0".join(map(str, files))
-        digest = hashlib.sha256(str(named).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-        first = files.path.name if isinstance(files, Folder) else files[0].stem if files else ""
-        name = re.sub(r"[^\w.-]", "_", first, flags=re.ASCII)[:60] or "root"
-        database = Path(home).expanduser() / "tables" / f"{name}-{digest}.db"
+        name = files.name if isinstance(files, Path) else files[0].stem if files else ""
+        database = choose_path(Path(home) / "tables", name, "\0".join(_origins(files)))
         return cls(files, Store(database, most_mb=load.all_mb), load, query or QueryLimits())
 
     @property
     def database(self) -> Path:
         return self._store.database
 
-    @property
-    def origins(self) -> tuple[str, ...]:
-        return (str(self._files.path),) if isinstance(self._files, Folder) else tuple(map(str, self._files))
-
     def refresh(self) -> list[Table]:
         """Read what is new or has changed, forget what is gone, and return the tables."""
         with self._refreshing:
-            self._refresh()
+            found, left_out = self._list()
+            known = self._store.known()
+            self._store.remove(sorted(known.keys() - {file.name for file in found} - {skip.path for skip in left_out}))
+            for skip in left_out:
+                self._store.put(skip.path, "", problem=skip.reason)
+            for file in found:
+                self._update(file, known.get(file.name, ""))
             self._is_fresh = True
             return self._store.tables()
 
-    def _refresh(self) -> None:
-        found, left_out = self._list()
-        known = self._store.known()
-        self._store.remove(sorted(known.keys() - {file.name for file in found} - {skip.path for skip in left_out}))
-        for skip in left_out:
-            self._store.put(Reading(skip.path, "", problem=skip.reason))
-        for file in found:
-            reading = self._read(file, known.get(file.name, ""))
-            if reading is not None:
-                self._keep(reading)
-
     def _list(self) -> tuple[list[Found], list[Skipped]]:
-        if isinstance(self._files, Folder):
-            return self._files.find()
-        names = _short_names(self._files)
-        kept = [Found(name, path) for name, path in zip(names, self._files, strict=True) if holds_tables(path.name)]
-        return kept, [
-            Skipped(name, "its name is not that of a file of tables")
-            for name, path in zip(names, self._files, strict=True)
-            if not holds_tables(path.name)
-        ]
+        """The files of tables, and those that cannot be followed or are named, but by another name."""
+        if isinstance(self._files, Path):
+            if not self._files.is_dir():
+                raise SourcesMissing(self._files)
+            files, skipped = list_files(self._files)
+            return [f for f in files if holds_tables(f.name)], [skip for skip in skipped if holds_tables(skip.path)]
+        found = [Found(name, path) for name, path in zip(_short_names(self._files), self._files, strict=True)]
+        problem = "its name is not that of a file of tables"
+        others = [Skipped(file.name, problem) for file in found if not holds_tables(file.name)]
+        return [file for file in found if holds_tables(file.name)], others
 
-    def _read(self, file: Found, known: str) -> Reading | None:
-        """A file as it is now; None if it is stored already."""
+    def _update(self, file: Found, known: str) -> None:
+        """Store a file as it is now, or why it is not read, unless that is known."""
         mark = ""
         try:
             raw = read_bytes(file.path, int(self._load.file_mb * 1_000_000))
             mark = hashlib.sha256(repr(self._load).encode() + raw).hexdigest()
             if known == mark:
-                return None
-            shaped = []
-            for grid in read_grids(file.name, raw):
-                with unreadable_if_damaged():
-                    shape = find_shape(grid, most_rows=self._load.rows, most_columns=self._load.columns)
-                shaped.append((grid, shape))
-            return Reading(file.name, mark, tuple(shaped))
-        except Unreadable as error:
-            return Reading(file.name, "" if error.passing else mark, problem=error.reason)
-        except MissingExtra as error:  # which may be installed by the next time
-            return Reading(file.name, "", problem=str(error))
-
-    def _keep(self, reading: Reading) -> None:
-        try:
+                return
             with unreadable_if_damaged():
-                self._store.put(reading)
+                grids = read_grids(file.name, raw)
+                shapes = [find_shape(grid, self._load.rows, self._load.columns) for grid in grids]
+                self._store.put(file.name, mark, list(zip(grids, shapes, strict=True)))
         except Unreadable as error:
-            self._store.put(Reading(reading.file, "" if error.passing else reading.mark, problem=error.reason))
+            self._store.put(file.name, "" if error.passing else mark, problem=error.reason)
+        except MissingExtra as error:  # which may be installed by the next time
+            self._store.put(file.name, "", problem=str(error))
 
     def _fresh(self) -> Store:
         if not self._is_fresh:
@@ -169,18 +153,8 @@ class Tables:
             raise QueryRefused(error.problem, _hint(error.problem, tables)) from None
 
 
-@dataclass(frozen=True)
-class Folder:
-    """A folder, whose files of tables may come and go."""
-
-    path: Path
-
-    def find(self) -> tuple[list[Found], list[Skipped]]:
-        """The files of tables below it, and those of them that cannot be followed."""
-        if not self.path.is_dir():
-            raise SourcesMissing(self.path)
-        files, skipped = list_files(self.path)
-        return [f for f in files if holds_tables(f.name)], [skip for skip in skipped if holds_tables(skip.path)]
+def _origins(files: Path | Sequence[Path]) -> tuple[str, ...]:
+    return tuple(map(str, [files] if isinstance(files, Path) else files))
 
 
 def has_tables(folder: Path) -> bool:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from signoff.tools.action import LoopRisk, ToolLimits, Touches
 from signoff.tools.analysis.charts import MOST_ROWS, Charts, Kind, Labels, can_draw, draw
-from signoff.tools.analysis.query import QueryResult, show_value
+from signoff.tools.analysis.query import QueryResult
 from signoff.tools.analysis.query_process import FUNCTIONS
 from signoff.tools.analysis.statistics import MOST_SECONDS, describe
 from signoff.tools.analysis.tables import Tables
@@ -75,9 +75,7 @@ def table_tools(tables: Tables, *, home: Path | str = ".signoff") -> tuple[Tool,
     touches = Touches(reads=tables.origins)
 
     def make(function: Callable[..., str], about: str, arguments: type[BaseModel], risk: LoopRisk = "read") -> Tool:
-        made = tool(risk=risk, description=about, arguments=arguments, touches=touches, limits=limits)(function)
-        assert isinstance(made, Tool)
-        return made
+        return tool(risk=risk, description=about, arguments=arguments, touches=touches, limits=limits)(function)
 
     statistics = "Statistics of each column of a table, and its commonest values."
     made = (
@@ -91,8 +89,6 @@ def table_tools(tables: Tables, *, home: Path | str = ".signoff") -> tuple[Tool,
 
 
 class _Answers:
-    """What the tools answer."""
-
     def __init__(self, tables: Tables, charts: Charts) -> None:
         self._tables, self._charts = tables, charts
 
@@ -161,5 +157,5 @@ def _lines(result: QueryResult) -> list[str]:
 
 
 def _shown(value: int | float | str | None) -> str:
-    text = "NULL" if value is None else " ".join(show_value(value).split())
+    text = "NULL" if value is None else " ".join(str(value).split())
     return text if len(text) <= _LONGEST_CELL else f"{text[:_LONGEST_CELL]}…"
