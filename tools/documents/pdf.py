@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from signoff.tools.documents.blocks import Block, flatten, join_items, unreadable_if_damaged
-from signoff.tools.documents.plain_text import drop_running_lines, unwrap, vocabulary
+from signoff.tools.documents.plain_text import body_places, unwrap, vocabulary
 from signoff.tools.errors import Unreadable
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def read_pdf(raw: bytes) -> tuple[str, list[Block]]:
             pages, title = _extract(raw)
         except DependencyError as error:
             raise Unreadable("a locked PDF; save it without a password") from error
-    texts = drop_running_lines([[line.text for line in page] for page in pages])
-    lines = [line for page, kept in zip(pages, texts, strict=True) for line in _kept(page, kept)]
+    kept = body_places([[line.text for line in page] for page in pages])
+    lines = [page[place] for page, places in zip(pages, kept, strict=True) for place in places]
     if not any(line.text.strip() for line in lines):
         raise Unreadable("a PDF without text, such as a scan")
     blocks = list(join_items(_blocks([line for line in lines if not _LEADERS.search(line.text)])))
@@ -128,15 +128,6 @@ def _lines(runs: Sequence[tuple[str, float, float]]) -> Iterator[Line]:
                 y = height if math.isnan(y) else y
                 sizes[round(size, 1)] += len(part)
             text += part
-
-
-def _kept(page: Sequence[Line], texts: Sequence[str]) -> Iterator[Line]:
-    """The lines of the page whose texts are left, in order."""
-    waiting = list(reversed(texts))
-    for line in page:
-        if waiting and line.text == waiting[-1]:
-            waiting.pop()
-            yield line
 
 
 def _blocks(lines: Sequence[Line]) -> Iterator[Block]:

@@ -68,15 +68,15 @@ def _decode_damaged(raw: bytes) -> str:
 def read_plain(text: str) -> tuple[str, list[Block]]:
     """Blocks of a plain text, and no title."""
     pages = [page.splitlines() for page in text.expandtabs(8).split("\f")]
-    lines = [line for page in drop_running_lines(pages) for line in page]
+    lines = [page[place] for page, places in zip(pages, body_places(pages), strict=True) for place in places]
     known = vocabulary(lines)
     return "", [block for group in _groups(lines) for block in _group_blocks(group, known)]
 
 
-def drop_running_lines(pages: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The pages' lines without running headers, footers and page numbers."""
+def body_places(pages: Sequence[Sequence[str]]) -> list[list[int]]:
+    """Which lines of each page are no running headers, footers and page numbers."""
     if len(pages) < 3:
-        return [list(page) for page in pages]
+        return [list(range(len(page))) for page in pages]
     edges = [_edges(page) for page in pages]
     seen = Counter[str]()
     for at, (page, edge) in enumerate(zip(pages, edges, strict=True)):
@@ -88,7 +88,7 @@ def drop_running_lines(pages: Sequence[Sequence[str]]) -> list[list[str]]:
         return seen[keys[0]] >= often or any(seen[key] > 1 for key in keys[1:]) or bool(_PAGE_NUMBER.fullmatch(keys[0]))
 
     return [
-        [line for place, line in enumerate(page) if place not in edge or not runs(line, at)]
+        [place for place, line in enumerate(page) if place not in edge or not runs(line, at)]
         for at, (page, edge) in enumerate(zip(pages, edges, strict=True))
     ]
 
