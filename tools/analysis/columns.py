@@ -25,9 +25,7 @@ Cell = int | float | str | bytes | None
 LONGEST_CELL: Final = 100_000
 """Characters of one cell."""
 _LONGEST_NAME: Final = 60
-_LONGEST_WHOLE: Final = 18
-"""Digits that always fit an integer of SQLite."""
-_WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+_WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")  # 18 digits always fit an integer of SQLite
 _NUMBER: Final = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 _MISSING: Final = frozenset(
     {"na", "n/a", "nan", "null", "none", "-", "–", "—", "?", "#n/a", "#div/0!", "#null!", "#num!", "#ref!", "#value!"}

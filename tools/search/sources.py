@@ -209,11 +209,8 @@ class Sources:
 
     def document_frequency(self, words: Sequence[str]) -> dict[str, int]:
         """In how many passages each word occurs, stemmed as the index stems; if more, in how many titles."""
-        return {word: self._frequency(word) for word in words}
-
-    def _frequency(self, word: str) -> int:
-        parts = _WORD.findall(word[:1000])
-        return self._index.frequency('"' + " ".join(parts) + '"') if parts else 0
+        phrases = {word: " ".join(_WORD.findall(word[:1000])) for word in words}
+        return {word: self._index.frequency(f'"{phrase}"') if phrase else 0 for word, phrase in phrases.items()}
 
     def neighbours(self, passage_id: int, before: int = 1, after: int = 1) -> list[Passage]:
         return self._index.neighbours(passage_id, before, after)
