@@ -82,8 +82,7 @@ def redact_text(text: str) -> str:
     text = readable_text(text)
     for spellings in sorted(_known.values(), key=lambda known: -len(known[0])):
         for spelling in spellings:
-            if spelling in text:
-                text = text.replace(spelling, REDACTED)
+            text = text.replace(spelling, REDACTED)
     if text.lstrip()[:1] in ("{", "["):
         try:
             parsed = json.loads(text, object_pairs_hook=_without_doubles)
@@ -96,9 +95,7 @@ def redact_text(text: str) -> str:
 
 def _members(found: Mapping[Any, Any]) -> Iterator[tuple[Any, Any, Cover]]:
     """Names without secrets, values, and how much of the value is one; also of `{"name": …, "value": …}`."""
-    pair: Cover = "nothing"
-    for label in ("name", "key", "header", "variable"):
-        pair = _stronger(pair, _name_cover(found.get(label)))
+    pair = _stronger(*(_name_cover(found.get(label)) for label in ("name", "key", "header", "variable")))
     for name, inner in found.items():
         kept = redact_text(name) if isinstance(name, str) else name
         yield kept, inner, _stronger(_name_cover(name), pair if name == "value" else "nothing")
@@ -117,8 +114,8 @@ def _name_cover(name: object) -> Cover:
     return _stronger(covers(name), covers(redact_text(name))) if isinstance(name, str) else "nothing"
 
 
-def _stronger(one: Cover, other: Cover) -> Cover:
-    return max(one, other, key=("nothing", "texts", "everything").index)
+def _stronger(*covers: Cover) -> Cover:
+    return max(covers, key=("nothing", "texts", "everything").index)
 
 
 def _free_name(taken: Mapping[Any, Any], name: Any) -> Any:
@@ -155,11 +152,8 @@ def _secrets_in(value: Any) -> Iterator[str]:
             yield from _secrets_in(found)
             if not field.repr:  # such as the address of a hook, in whose path the secret is
                 yield from _address_secrets(found)
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _secrets_in(inner)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for inner in value:
+    elif isinstance(value, Mapping | list | tuple | set | frozenset):
+        for inner in value.values() if isinstance(value, Mapping) else value:
             yield from _secrets_in(inner)
     elif isinstance(value, str) and "@" in value and "://" in value:
         try:
@@ -188,13 +182,8 @@ def _names(listed: str) -> frozenset[str]:
 
 
 @cache
-def _endings() -> tuple[str, ...]:
-    return tuple(_names("endings"))
-
-
-@cache
-def _provider_token() -> re.Pattern[str]:
-    return re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(_patterns()['tokens']['patterns'])})[A-Za-z0-9_-]*")
+def _look(of: str) -> re.Pattern[str]:
+    return re.compile(_patterns()["looks"][of])
 
 
 def covers(name: str) -> Cover:
@@ -220,28 +209,9 @@ def _is_secret(word: str, before: list[str]) -> bool:
         return not _names("no_secret_token").intersection(before)
     if word in ("key", "keys", "id"):
         return bool(before) and (before[-1] in _names("before_key") if word != "id" else before[-1] == "session")
-    return word in _names("secret") or word.endswith(_endings())
+    return word in _names("secret") or word.endswith(tuple(_names("endings")))
 
 
-# None of these can fail after a long repetition that another start would repeat, or the time would be quadratic.
-_PEM: Final = re.compile(
-    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-    r".*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
-    re.DOTALL,
-)
-_JWT: Final = re.compile(r"eyJ[A-Za-z0-9_-]{5,}+(?:\.[A-Za-z0-9_-]*+)*+")
-_SCHEME: Final = re.compile(r"\b(bearer|basic)([ \t]+)([A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE)
-_USERINFO: Final = re.compile(r'(:(?:\\?/){2}[^\s/:@"<>]*:)[^\s/"<>]+@')
-
-_ASSIGNED: Final = re.compile(
-    r"""(?<![\w.-])(?:([\w.-]++)\\*["']?[ \t]*+(=>|:=|[:=])[ \t]*+|(-{1,2}[A-Za-z][\w.-]*+)[ \t]++(?=[^\s-]))"""
-)
-_VALUE: Final = re.compile(
-    r"""(?P<mark>\\+["'])(?P<escaped>(?:(?!(?P=mark))[^\r\n])*+)"""
-    r"""|"(?P<double>(?:[^"\\\r\n]|\\.)*+)"""
-    r"""|'(?P<single>(?:[^'\\\r\n]|\\.)*+)"""
-    r"""|(?P<bare>[^\s;&"'<>]++)"""
-)
 _LINE: Final = re.compile(r"[^\r\n]*+")
 _WORD_BEFORE: Final = re.compile(r"([A-Za-z]+)[ \t]\Z")
 
@@ -249,13 +219,13 @@ _WORD_BEFORE: Final = re.compile(r"([A-Za-z]+)[ \t]\Z")
 def hide_patterns(text: str) -> str:
     """The text with everything that looks like a secret replaced."""
     if "PRIVATE KEY" in text:
-        text = _PEM.sub(REDACTED, text)
+        text = _look("private_key").sub(REDACTED, text)
     if "eyJ" in text:
-        text = _JWT.sub(lambda found: REDACTED if found[0].count(".") > 1 else found[0], text)
-    text = _provider_token().sub(REDACTED, text)
-    text = _SCHEME.sub(_hide_credentials, text)
+        text = _look("jwt").sub(lambda found: REDACTED if found[0].count(".") > 1 else found[0], text)
+    text = _look("provider_token").sub(REDACTED, text)
+    text = _look("credentials").sub(_hide_credentials, text)
     if "@" in text:
-        text = _USERINFO.sub(rf"\1{REDACTED}@", text)
+        text = _look("password_in_address").sub(rf"\1{REDACTED}@", text)
     return _hide_assigned(text)
 
 
@@ -276,7 +246,7 @@ def _hide_assigned(text: str) -> str:
     """Hide what is assigned to a secret's name: `password=…`, `"api_key": "…"`, `Cookie: …`, `--token …`."""
     parts: list[str] = []
     done = place = 0
-    while (found := _ASSIGNED.search(text, place)) is not None:
+    while (found := _look("assigned").search(text, place)) is not None:
         place = found.end()
         name = found[1] or found[3]
         cover = covers(name)
@@ -296,7 +266,7 @@ def _hide_assigned(text: str) -> str:
 
 def _value(text: str, place: int, name: str, *, opened: str) -> tuple[int, int]:
     """Where the value that begins here is, without its quotes. A header's is its line, a structure's too."""
-    found = _VALUE.match(text, place)
+    found = _look("value").match(text, place)
     if found is None:
         return place, place
     kind = "escaped" if found["mark"] else str(found.lastgroup)
