@@ -85,12 +85,8 @@ def later(seconds: float) -> str:
 
 
 def after(moment: str, seconds: float) -> str:
-    return moment_of(_parse(moment) + timedelta(seconds=seconds))
+    return moment_of(datetime.fromisoformat(moment) + timedelta(seconds=seconds))
 
 
 def seconds_since(moment: str) -> float:
-    return (datetime.now(UTC) - _parse(moment)).total_seconds()
-
-
-def _parse(moment: str) -> datetime:
-    return datetime.strptime(moment, _MOMENT).replace(tzinfo=UTC)
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()

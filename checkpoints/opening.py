@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from signoff.checkpoints.db.url import is_address
@@ -18,17 +18,12 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
 
-class Opening(Protocol):
+class Opening(
+    AbstractContextManager["BaseCheckpointSaver[Any]", None],
+    AbstractAsyncContextManager["BaseCheckpointSaver[Any]", None],
+    Protocol,
+):
     """A saver that `with` and `async with` open and close."""
-
-    def __enter__(self) -> BaseCheckpointSaver[Any]: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-    async def __aenter__(self) -> BaseCheckpointSaver[Any]: ...
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
 
 def open_saver(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 import sqlite3
 import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +22,6 @@ COPIED_AT: Final = "copied_at"
 SAVER_TABLE: Final = "saver_meta"
 OFFICIAL_TABLES: Final = frozenset({"checkpoints", "writes"})
 """The tables of LangGraph's own SqliteSaver."""
-
-
 _SHORTEST_WAIT: Final = 0.0003
 _LONGEST_WAIT: Final = 0.03
 
@@ -35,11 +36,9 @@ def tables_in(path: Path, busy_seconds: float) -> set[str]:
     if not path.exists():
         return set()
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=busy_seconds)
-        try:
+        address = f"{path.resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=busy_seconds)) as connection:
             found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        finally:
-            connection.close()
     except sqlite3.OperationalError as error:
         raise DatabaseUnusable(str(path), str(error)) from error
     except sqlite3.DatabaseError as error:
@@ -65,14 +64,31 @@ def make_folder(folder: Path) -> None:
 
 def prepare(connection: Any, busy_seconds: float) -> None:
     """Make every commit durable, readers independent of the writer, and freed space returnable."""
-    deadline = time.monotonic() + busy_seconds
+    connection.isolation_level = None  # the driver's own BEGIN is deferred and would break compare-and-set
+    _retry_while_busy(partial(_set_pragmas, connection), busy_seconds)  # the change to WAL does not wait by itself
+
+
+def begin(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    """Take the write lock, however many others want it too."""
+    connection.execute("PRAGMA busy_timeout = 0").close()  # SQLite's own waits soon take longer than a commit does
+    try:
+        _retry_while_busy(partial(connection.execute, "BEGIN IMMEDIATE"), busy_seconds)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {round(busy_seconds * 1000)}").close()
+
+
+def _retry_while_busy(call: Callable[[], object], busy_seconds: float) -> None:
+    """Call it until the database is not busy, for as long as others may write."""
+    deadline, wait = time.monotonic() + busy_seconds, _SHORTEST_WAIT
     while True:
         try:
-            return _set_pragmas(connection)
+            call()
+            return
         except sqlite3.OperationalError as error:
             if not is_busy(error) or time.monotonic() > deadline:
                 raise
-            time.sleep(0.01)  # the change to WAL does not wait by itself
+        time.sleep(random.uniform(wait / 2, wait))
+        wait = min(2 * wait, _LONGEST_WAIT)
 
 
 def is_busy(error: sqlite3.Error) -> bool:
@@ -89,16 +105,11 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def _set_pragmas(connection: Any) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN is deferred and would break compare-and-set
     if _ask(connection, "page_count") == 0:
         _ask(connection, "auto_vacuum=INCREMENTAL")  # heeded only now
     if _ask(connection, "journal_mode") != "wal":  # even a needless change would wait for whoever writes
         _ask(connection, "journal_mode=WAL")
-    for pragma in (
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "journal_size_limit=4194304",
-    ):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "journal_size_limit=4194304"):
         _ask(connection, pragma)
 
 
@@ -168,21 +179,3 @@ class LedgerFile:
             begin(driver, self._busy_seconds)
         except sqlite3.Error as error:
             raise DatabaseUnusable(self.name, str(error)) from error
-
-
-def begin(connection: sqlite3.Connection, busy_seconds: float) -> None:
-    """Take the write lock, however many others want it too."""
-    deadline, wait = time.monotonic() + busy_seconds, _SHORTEST_WAIT
-    connection.execute("PRAGMA busy_timeout = 0").close()  # SQLite's own waits soon take longer than a commit does
-    try:
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                if not is_busy(error) or time.monotonic() > deadline:
-                    raise
-            time.sleep(random.uniform(wait / 2, wait))
-            wait = min(2 * wait, _LONGEST_WAIT)
-    finally:
-        connection.execute(f"PRAGMA busy_timeout = {round(busy_seconds * 1000)}").close()
