@@ -33,6 +33,8 @@ class Ledger:
         self, database: Path | str, *, busy_seconds: float = 30.0, hooks: Sequence[Hook] | None = None
     ) -> None:
         self._session = session = Session(database, busy_seconds)
+        self.database = session.database
+        """The file, or the address without the password."""
         self.write = session.write
         """One change, made as a whole or not at all, and on disk when it ends; nobody else writes meanwhile."""
         self.read = session.read
@@ -61,11 +63,6 @@ class Ledger:
         told = self.runs.tell_copied(connection, at)
         self.effects.tell_copied(connection, at, told)
         return told
-
-    @property
-    def database(self) -> str:
-        """The file, or the address without the password."""
-        return self._session.database
 
     def close(self) -> None:
         """Close all connections, once the transactions of other threads have ended; the next use opens it again."""

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
@@ -38,10 +39,7 @@ class Transactions(Protocol):
     """Where the parts of a ledger read and write."""
 
     def write(self) -> AbstractContextManager[Connection]:
-        """One change, made as a whole or not at all, and on disk when it ends; nobody else writes meanwhile.
-
-        Threads that write at once share a transaction, one after the other.
-        """
+        """One change, made as a whole or not at all, and on disk when it ends; nobody else writes meanwhile."""
 
     def read(self) -> AbstractContextManager[Connection]:
         """One consistent view."""
@@ -76,13 +74,11 @@ class Database(Protocol):
 
 
 class Session:
-    """Opens the database on first use, and again after a fork or when its file was replaced. Any thread may use it.
-
-    SettingsError for an address of no known kind, MissingExtra if the package for PostgreSQL is not installed.
-    """
+    """Opens the database on first use, and again after a fork or when its file was replaced. Any thread may use it."""
 
     def __init__(self, database: Path | str, busy_seconds: float) -> None:
         self._database, self._busy_seconds = _choose(database, busy_seconds), busy_seconds
+        self.database = self._database.name
         self._begin_anew()
         self._forked_by, self._is_torn = 0, False
         self._afterwards = threading.local()
@@ -95,10 +91,6 @@ class Session:
         self._opening = threading.Lock()
         self._engine: Engine | None = None
         self._told: Engine | None = None
-
-    @property
-    def database(self) -> str:
-        return self._database.name
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -119,7 +111,6 @@ class Session:
             yield connection
 
     def close(self) -> None:
-        """Close all connections, once the transactions of other threads have ended; the next use opens it again."""
         self._in_use.exclude(self._busy_seconds)
         try:
             self._forget()
@@ -252,20 +243,8 @@ class SharedTransaction:
         self.error: BaseException | None = None
 
 
-class Waiter:
-    """A place in the queue; its turn comes with a transaction, or it begins one."""
-
-    def __init__(self) -> None:
-        self.shared: SharedTransaction | None = None
-        self._called = threading.Semaphore(0)
-
-    def call(self, shared: SharedTransaction | None) -> None:
-        self.shared = shared
-        self._called.release()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for the turn; False if it did not come in time."""
-        return self._called.acquire(timeout=seconds)
+Turn = Future[SharedTransaction | None]
+"""A place in the queue; the turn comes with a transaction, or whoever waited begins one."""
 
 
 class GroupCommit:
@@ -279,7 +258,7 @@ class GroupCommit:
     def __init__(self, begin: Callable[[], Connection], explain: Explain, busy_seconds: float) -> None:
         self._begin, self._explain, self._busy_seconds = begin, explain, busy_seconds
         self._lock = threading.Lock()
-        self._queue: deque[Waiter] = deque()
+        self._queue: deque[Turn] = deque()
         self._is_taken = False
 
     @contextmanager
@@ -319,24 +298,26 @@ class GroupCommit:
             if not self._is_taken:
                 self._is_taken = True
                 return None
-            waiter = Waiter()
-            self._queue.append(waiter)
+            turn = Turn()
+            self._queue.append(turn)
         try:
-            in_time = waiter.wait(self._busy_seconds)
+            return turn.result(self._busy_seconds)
+        except TimeoutError:
+            if self._leave(turn):
+                problem = f"locked: another thread has been writing for {self._busy_seconds:g} s"
+                raise self._explain(TimeoutError(problem)) from None
+            return turn.result()
         except BaseException:
-            if not self._leave(waiter):
-                self._hand_over(waiter.shared)
+            if not self._leave(turn):
+                self._hand_over(turn.result())
             raise
-        if not in_time and self._leave(waiter):
-            raise self._explain(TimeoutError(f"locked: another thread has been writing for {self._busy_seconds:g} s"))
-        return waiter.shared
 
-    def _leave(self, waiter: Waiter) -> bool:
+    def _leave(self, turn: Turn) -> bool:
         """Leave the queue; False if it is its turn already."""
         with self._lock:
-            if waiter not in self._queue:
+            if turn not in self._queue:
                 return False
-            self._queue.remove(waiter)
+            self._queue.remove(turn)
             return True
 
     def _keep(self, shared: SharedTransaction) -> None:
@@ -371,7 +352,7 @@ class GroupCommit:
             return
         with self._lock:
             if self._queue and shared.turns < _MOST_TURNS and time.monotonic() - shared.begun < _LONGEST:
-                self._queue.popleft().call(shared)
+                self._queue.popleft().set_result(shared)
                 return
         error: BaseException | None = None
         try:
@@ -398,6 +379,6 @@ class GroupCommit:
     def _pass_on(self) -> None:
         with self._lock:
             if self._queue:
-                self._queue.popleft().call(None)
+                self._queue.popleft().set_result(None)
             else:
                 self._is_taken = False
