@@ -12,28 +12,24 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest_text, plain_text
 from signoff.checkpoints.ledger.audit_agreement import Problem, disagreements
-from signoff.checkpoints.ledger.schema import audit, ledger_meta
+from signoff.checkpoints.ledger.schema import AUDIT_HEAD, audit, read_meta, write_meta
 from signoff.checkpoints.ledger.session import Transactions
 from signoff.checkpoints.redaction import redact
 from signoff.error_base import SettingsError
 
-_HEAD_KEY: Final = "audit_head"
 _AT_ONCE: Final = 1_000
 
 # Built once: building them costs SQLAlchemy more than the database takes for them.
 _LAST: Final = select(func.max(audit.c.seq))
 _ADD: Final = insert(audit)
-_HEAD_NOW: Final = select(ledger_meta.c.value).where(ledger_meta.c.key == _HEAD_KEY)
-_KEEP_HEAD: Final = update(ledger_meta).where(ledger_meta.c.key == _HEAD_KEY).values(value=bindparam("head"))
-_FIRST_HEAD: Final = insert(ledger_meta).values(key=_HEAD_KEY, value=bindparam("head"))
-
 
 FIRST: Final = "0" * 64
 """What the first entry follows from."""
@@ -109,19 +105,19 @@ class AuditLog:
         head itself is gone, the entry begins a new chain, which `verify` finds as well.
         """
         last = connection.execute(_LAST).scalar() or 0
-        head = self._head(connection) or EMPTY
+        head = _head(connection) or EMPTY
         # Never a number that is taken: rows that were slipped in after the head must not block this one.
         seq, at, run_id = max(head.seq, last) + 1, canonical.now(), plain_text(run_id)
         text = canonical_json(redact(body))
         written = Head(seq, link(head.hash, seq, at, run_id, event, text))
         entry = {"seq": seq, "at": at, "run_id": run_id, "event": event, "body": text, "hash": written.hash}
         connection.execute(_ADD, entry)
-        self._keep_head(connection, written)
+        write_meta(connection, AUDIT_HEAD, str(written))
 
     def head(self) -> str:
         """Number and hash of the newest entry, `0:000…` if there is none: worth keeping outside the database."""
         with self._ledger.read() as connection:
-            return str(self._head(connection) or EMPTY)
+            return str(_head(connection) or EMPTY)
 
     def entries(self, run_id: str | None = None) -> list[Entry]:
         """All entries, or those of one run, oldest first."""
@@ -161,7 +157,7 @@ class AuditLog:
             reader = ChainReader(heads)
             for row in connection.execute(select(audit).order_by(audit.c.seq)).yield_per(_AT_ONCE):
                 reader.read(row)
-            reader.end(self._head_text(connection))
+            reader.end(read_meta(connection, AUDIT_HEAD))
             problems = (*reader.problems, *disagreements(connection))
         return Verification(reader.entries, str(reader.head), problems)
 
@@ -173,21 +169,15 @@ class AuditLog:
                 yield connection
                 return
             driver: Any = connection.connection.driver_connection
-            driver.text_factory = _decoded
+            driver.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")
             try:
                 yield connection
             finally:
                 driver.text_factory = str
 
-    def _head(self, connection: Connection) -> Head | None:
-        return Head.parse(self._head_text(connection) or "")
 
-    def _head_text(self, connection: Connection) -> str | None:
-        return connection.execute(_HEAD_NOW).scalar()
-
-    def _keep_head(self, connection: Connection, head: Head) -> None:
-        if not connection.execute(_KEEP_HEAD, {"head": str(head)}).rowcount:
-            connection.execute(_FIRST_HEAD, {"head": str(head)})
+def _head(connection: Connection) -> Head | None:
+    return Head.parse(read_meta(connection, AUDIT_HEAD) or "")
 
 
 def _of_run(query: Select[Any], run_id: str | None) -> Select[Any]:
@@ -207,10 +197,6 @@ def _parsed(body: Any) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError, TypeError):
         return str(body)
-
-
-def _decoded(stored: bytes) -> str:
-    return stored.decode("utf-8", "backslashreplace")
 
 
 class ChainReader:
@@ -263,10 +249,10 @@ class ChainReader:
             self._report(
                 last + 1, seq, f"{_entries(last + 1, seq)} missing at the end: a head was kept of number {seq}"
             )
+        kept = Head.parse(head or "")
         if head is None:
-            return self._report(last, last, "the head is missing, so nothing tells whether the log was cut off")
-        kept = Head.parse(head)
-        if kept is None:
+            self._report(last, last, "the head is missing, so nothing tells whether the log was cut off")
+        elif kept is None:
             self._report(last, last, f"the head was changed: {head!r:.100} is none")
         elif kept.seq > last:
             self._report(last + 1, kept.seq, f"{_entries(last + 1, kept.seq)} missing at the end: the log was cut off")
@@ -275,7 +261,6 @@ class ChainReader:
             self._report(kept.seq + 1, last, what)
         elif kept.hash != self.head.hash:
             self._report(last, last, f"the head does not agree with entry {last}: one of the two was changed")
-        return None
 
     def _compare_kept(self) -> None:
         """An entry that is not what was kept of it tells that it, or one before it, was rewritten."""

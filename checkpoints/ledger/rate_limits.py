@@ -236,18 +236,17 @@ class Rates:
 
     def read(self, key: str) -> tuple[RateState, float]:
         with self._held.read() as connection:
-            return _read(connection, key)[1:]
+            return _read(connection, key)
 
     def change(self, key: str, step: Callable[[RateState, float], tuple[RateState, T]]) -> tuple[RateState, float, T]:
         with self._held.write() as connection:
-            is_there, found, now = _read(connection, key)
+            found, now = _read(connection, key)
             state, result = step(found, now)
-            written = {"state": json.dumps(asdict(state)), "at": now}
-            if not is_there:
-                connection.execute(insert(rates).values(key=key, **written))
-            elif state != found:
-                changed = update(rates).where(rates.c.key == key)
-                connection.execute(changed.values(version=rates.c.version + 1, **written))
+            if state != found:
+                written = {"state": json.dumps(asdict(state)), "at": now}
+                changed = update(rates).where(rates.c.key == key).values(version=rates.c.version + 1, **written)
+                if not connection.execute(changed).rowcount:
+                    connection.execute(insert(rates).values(key=key, **written))
         return state, now, result
 
     @property
@@ -275,13 +274,13 @@ class PrivateRates:
             return self._states[key], now, result
 
 
-def _read(connection: Connection, key: str) -> tuple[bool, RateState, float]:
-    """Whether there is a row, its state, and the moment; hosts that share a server go by the clock of the server."""
+def _read(connection: Connection, key: str) -> tuple[RateState, float]:
+    """The state, and the moment; hosts that share a server go by the clock of the server."""
     now = time.time()
     if connection.dialect.name == "postgresql":
         now = float(connection.execute(select(cast(extract("epoch", func.clock_timestamp()), Float))).scalar_one())
     row = connection.execute(select(rates.c.state, rates.c.at).where(rates.c.key == key)).first()
     if row is None:
-        return False, RateState(), now
+        return RateState(), now
     state = RateState.read(row.state)
-    return True, state.moved(now - row.at) if row.at > now else state, now
+    return state.moved(now - row.at) if row.at > now else state, now

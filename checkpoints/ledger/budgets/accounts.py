@@ -5,33 +5,26 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from signoff.checkpoints import canonical
-from signoff.checkpoints.canonical import plain_text
 from signoff.checkpoints.errors import BudgetExhausted
-from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, CallRecord
-from signoff.checkpoints.ledger.schema import budgets, holds, ledger_meta, usage
+from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, CallRecord, Limits
+from signoff.checkpoints.ledger.schema import budgets, holds, read_meta, usage, write_meta
 from signoff.checkpoints.process_identity import is_gone
 
-Limits = tuple[tuple[int, int], ...]
-"""Of what is limited: its place in an Amount, and how much."""
-
 MS: Final = 3
-_SAID: Final = ("usd", "tokens", "steps", "seconds")
-_SCALES: Final = (1e9, 1, 1, 1e3)
+_UNITS: Final = (("usd", 1e9), ("tokens", 1), ("steps", 1), ("seconds", 1e3))
+"""What people call the numbers of an Amount, and how many of the ledger's are one of theirs."""
 
-_BY: Final[tuple[Literal["run_id", "day"], ...]] = ("run_id", "day")
 _VERSION: Final = "books_page"
 _AT_ONCE: Final = 500
 _MOST_KEPT: Final = 20_000
 
 # Statements that every call needs are built once: building them costs SQLAlchemy more than the database takes for them.
-_VERSION_NOW: Final = select(ledger_meta.c.value).where(ledger_meta.c.key == _VERSION)
-_NEXT_VERSION: Final = update(ledger_meta).where(ledger_meta.c.key == _VERSION).values(value=bindparam("version"))
-_FIRST_VERSION: Final = insert(ledger_meta).values(key=_VERSION, value=bindparam("version"))
 _ACCOUNTS: Final = select(budgets).where(budgets.c.scope.in_(bindparam("some", expanding=True)))
 _NEW_ACCOUNT: Final = insert(budgets)
 _NEW_HOLD: Final = insert(holds)
@@ -77,6 +70,17 @@ class Account(NamedTuple):
         return sum(self.raises.values(), NOTHING)
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Where one scope stands."""
+
+    spent: Amount
+    held: Amount
+    """For calls under way."""
+    raised: Amount
+    """What people added to its limit."""
+
+
 class Accounts:
     """A copy of the tables that is kept as long as nobody else changes them, which a version in the database tells.
 
@@ -84,7 +88,7 @@ class Accounts:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self.version = _version(connection)
+        self.version = read_meta(connection, _VERSION)
         self._accounts: dict[str, Account] = {}
         self._holds = _read_holds(connection)
         self._sums: dict[str, Amount] = {}
@@ -101,7 +105,7 @@ class Accounts:
 
     def is_current(self, connection: Connection) -> bool:
         """Whether the tables are as this copy has them."""
-        return _version(connection) == self.version and len(self._accounts) < _MOST_KEPT
+        return read_meta(connection, _VERSION) == self.version and len(self._accounts) < _MOST_KEPT
 
     def open(self, connection: Connection, names: Iterable[str]) -> None:
         """Look up these scopes; one that was never limited begins with what its calls have used so far."""
@@ -176,13 +180,11 @@ class Accounts:
         if self._gone:
             connection.execute(_DELETE_HOLD, [{"hold": hold} for hold in self._gone])
         if self._charges:
-            connection.execute(
-                _CHARGE,
-                [
-                    {"name": name, "more_nusd": m.nusd, "more_tokens": m.tokens, "more_steps": m.steps, "more_ms": m.ms}
-                    for name, m in self._charges.items()
-                ],
-            )
+            charges = [
+                {"name": name, **{f"more_{unit}": number for unit, number in spent._asdict().items()}}
+                for name, spent in self._charges.items()
+            ]
+            connection.execute(_CHARGE, charges)
         for name in self._raised:
             raises = json.dumps(self._accounts[name].raises)
             connection.execute(update(budgets).where(budgets.c.scope == name).values(raised=raises))
@@ -194,8 +196,7 @@ class Accounts:
         """Write the next version if anything was written, so that other processes read the tables again."""
         if self._is_changed:
             self.version, self._is_changed = secrets.token_hex(8), False
-            if not connection.execute(_NEXT_VERSION, {"version": self.version}).rowcount:
-                connection.execute(_FIRST_VERSION, {"version": self.version})
+            write_meta(connection, _VERSION, self.version)
 
     def _count(self, scopes: Iterable[str], change: Amount) -> None:
         for name in scopes:
@@ -207,8 +208,8 @@ class Accounts:
 
 def exhausted(name: str, unit: int, limit: int, spent: int, wanted: int, held: int = 0) -> BudgetExhausted:
     """The error, in the units that people use."""
-    scale = _SCALES[unit]
-    return BudgetExhausted(name, _SAID[unit], limit / scale, spent / scale, wanted / scale, held / scale)
+    said, scale = _UNITS[unit]
+    return BudgetExhausted(name, said, limit / scale, spent / scale, wanted / scale, held / scale)
 
 
 def account_of(row: Any) -> Account:
@@ -216,34 +217,36 @@ def account_of(row: Any) -> Account:
     return Account(Amount(row.nusd, row.tokens, row.steps, row.ms), raises)
 
 
-def held_of(connection: Connection, name: str, owner: str) -> Amount:
-    """What is held of one scope, of calls that are under way."""
+def standing_of(connection: Connection, name: str, owner: str) -> Standing:
+    row = connection.execute(select(budgets).where(budgets.c.scope == name)).first()
+    account = Account(spent_so_far(connection, [name])[name], {}) if row is None else account_of(row)
     found = _read_holds(connection)
     dead = set(_lapsed(found.items(), owner))
-    return sum((held.worst for hold, held in found.items() if name in held.scopes and hold not in dead), NOTHING)
+    held = sum((held.worst for hold, held in found.items() if name in held.scopes and hold not in dead), NOTHING)
+    return Standing(account.spent, held, account.raised)
 
 
 def spent_so_far(connection: Connection, names: Sequence[str]) -> dict[str, Amount]:
     """What the calls of these scopes have used, by the rows that were written of them."""
-    keys = {name: _columns_of(name) for name in names}
+    keys = {name: columns_of(name) for name in names}
     found: dict[tuple[str, str, str | None], Amount] = {}
-    for column in _BY:
+    for column, query in _SUMS.items():
         values = sorted({key[1] for key in keys.values() if key is not None and key[0] == column})
-        for value, second, *sums in _in_parts(connection, _SUMS[column], values):
+        for value, second, *sums in _in_parts(connection, query, values):
             amount = Amount(*map(int, sums))
             for key in ((column, value, second), (column, value, None)):
                 found[key] = found.get(key, NOTHING) + amount
     return {name: NOTHING if key is None else found.get(key, NOTHING) for name, key in keys.items()}
 
 
-def write_calls(connection: Connection, records: Sequence[CallRecord]) -> None:
-    """Write records that are not written yet, within this transaction."""
-    if records:
-        connection.execute(_NEW_CALL, [dict(vars(record)) for record in records])
-
-
-def written_calls(connection: Connection, ids: Sequence[str]) -> set[str]:
-    return {row.id for row in _in_parts(connection, _WRITTEN, ids)}
+def write_calls(connection: Connection, calls: Sequence[CallRecord]) -> set[str]:
+    """Write down, once, those that are not yet; their ids."""
+    fresh = {call.id: call for call in reversed(calls)}
+    for row in _in_parts(connection, _WRITTEN, list(fresh)):
+        fresh.pop(row.id, None)
+    if fresh:
+        connection.execute(_NEW_CALL, [dict(vars(call)) for call in fresh.values()])
+    return set(fresh)
 
 
 def _in_parts(connection: Connection, query: Any, values: Sequence[str]) -> list[Any]:
@@ -254,7 +257,7 @@ def _in_parts(connection: Connection, query: Any, values: Sequence[str]) -> list
     return found
 
 
-def _columns_of(name: str) -> tuple[str, str, str | None] | None:
+def columns_of(name: str) -> tuple[str, str, str | None] | None:
     """The column of `usage` that tells a scope's calls, its value, and the role or team; None for an unknown kind."""
     kind, _, rest = name.partition(":")
     if kind == "agent":
@@ -289,7 +292,3 @@ def _read_holds(connection: Connection) -> dict[str, Held]:
 def _row(hold: str, held: Held) -> dict[str, Any]:
     scopes = json.dumps(held.scopes)
     return {"id": hold, "scopes": scopes, **held.worst._asdict(), "owner": held.owner, "until": held.until}
-
-
-def _version(connection: Connection) -> str:
-    return plain_text(connection.execute(_VERSION_NOW).scalar() or "")

@@ -19,6 +19,9 @@ from signoff.error_base import TeamError
 NANO: Final = 1_000_000_000
 """Nano-dollars in a dollar: the ledger counts money in whole ones, rounded up."""
 
+Limits = tuple[tuple[int, int], ...]
+"""Of what is limited: its place in an Amount, and how much."""
+
 
 class Budget(BaseModel):
     """A hard limit; what is None is not limited."""
@@ -49,14 +52,16 @@ class Budget(BaseModel):
     @cached_property
     def amount(self) -> Amount:
         """The limits in the ledger's units; what is not limited is 0."""
-        return Amount(
-            nusd=nano_dollars(self.usd or 0), tokens=self.tokens or 0, steps=self.steps or 0, ms=_ms(self.seconds or 0)
-        )
+        ms = math.ceil((self.seconds or 0) * 1000)
+        return Amount(nusd=nano_dollars(self.usd or 0), tokens=self.tokens or 0, steps=self.steps or 0, ms=ms)
 
     @cached_property
+    def limits(self) -> Limits:
+        return tuple((unit, self.amount[unit]) for unit, (_, limit) in enumerate(self) if limit is not None)
+
+    @property
     def is_limited(self) -> bool:
-        """Whether anything is limited at all."""
-        return any(value is not None for value in (self.usd, self.tokens, self.steps, self.seconds))
+        return bool(self.limits)
 
     def __str__(self) -> str:
         return ", ".join(_said(name, value) for name, value in self if value is not None) or "no limit"
@@ -80,7 +85,6 @@ def budget_of(given: Budget | str, whose: str) -> Budget:
 
 
 def _reason(error: ValidationError) -> str:
-    """Why a number is no limit."""
     first = error.errors()[0]
     name, found = first["loc"][0], first.get("ctx", {})
     match first["type"]:
@@ -93,7 +97,6 @@ def _reason(error: ValidationError) -> str:
 
 
 def _said(name: str, value: float) -> str:
-    """A limit with its unit."""
     match name:
         case "usd":
             return f"${value:,.9g}"
@@ -123,8 +126,13 @@ NOTHING: Final = Amount()
 
 @dataclass(frozen=True, kw_only=True)
 class CallRecord:
-    """One call of a model: who paid, what was used, what it cost. Money is in nano-dollars."""
+    """One call of a model, and a row of `usage`: who paid, what was used, what it cost. Money is in nano-dollars."""
 
+    id: str = field(default_factory=partial(secrets.token_hex, 16))
+    """The same record is written once, however often it is given."""
+    at: str = field(default_factory=canonical.now)
+    day: str = field(default_factory=canonical.today)
+    """Of UTC: the day whose budget it is charged to."""
     run_id: str = ""
     """Empty outside a run."""
     team: str = ""
@@ -147,11 +155,6 @@ class CallRecord:
     assumed: bool = False
     """The endpoint told no usage: the worst case was charged."""
     ms: int = 0
-    id: str = field(default_factory=partial(secrets.token_hex, 16))
-    """The same record is written once, however often it is given."""
-    at: str = field(default_factory=canonical.now)
-    day: str = field(default_factory=canonical.today)
-    """Of UTC: the day whose budget it is charged to."""
 
 
 @dataclass(frozen=True)
@@ -167,15 +170,14 @@ def scopes_of(*, run_id: str, role: str, team: str, limits: Mapping[str, Budget]
 
     `limits` has the budgets by those four words. A team's budget is for one day, and days are those of UTC.
     """
-    levels = [level for level in ("agent", "run", "team", "day") if level in limits and limits[level].is_limited]
-    day = canonical.today() if "team" in levels or "day" in levels else ""
+    day = canonical.today()
     names = {
         "agent": f"agent:{run_id}/{role}",
         "run": f"run:{run_id}",
         "team": f"team:{team}@{day}",
         "day": f"day:{day}",
     }
-    return tuple(Scope(names[level], limits[level]) for level in levels)
+    return tuple(Scope(name, limits[level]) for level, name in names.items() if limits.get(level, NO_LIMIT).is_limited)
 
 
 def names_of(call: CallRecord) -> tuple[str, ...]:
@@ -189,7 +191,3 @@ def names_of(call: CallRecord) -> tuple[str, ...]:
 def nano_dollars(usd: float | Decimal) -> int:
     """Whole nano-dollars, rounded up."""
     return math.ceil(Decimal(str(usd)) * NANO)
-
-
-def _ms(seconds: float) -> int:
-    return math.ceil(seconds * 1000)

@@ -1,8 +1,7 @@
 """Budgets that hold: the worst case of a call is held before it is made, and what it really took is settled after.
 
 One thread of the process keeps the accounts, for all who want an amount held or settled at once. What has come while a
-transaction was under way goes into the next one, so that a crowd shares a few commits. What one asks for, and the
-thread that does it, are two halves of a conversation: the file is longer than most.
+transaction was under way goes into the next one, so that a crowd shares a few commits.
 """
 
 from __future__ import annotations
@@ -14,10 +13,9 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import plain_text
@@ -27,16 +25,13 @@ from signoff.checkpoints.ledger.budgets.accounts import (
     MS,
     Accounts,
     Held,
-    Limits,
-    account_of,
+    Standing,
+    columns_of,
     exhausted,
-    held_of,
-    spent_so_far,
+    standing_of,
     write_calls,
-    written_calls,
 )
-from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, Budget, CallRecord, Scope, names_of
-from signoff.checkpoints.ledger.schema import budgets
+from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, Budget, CallRecord, Limits, Scope, names_of
 from signoff.checkpoints.ledger.session import Session
 from signoff.checkpoints.process_identity import current_owner
 
@@ -49,17 +44,6 @@ _LONGEST_POLL: Final = 0.5
 """Seconds between two looks at what other processes gave back, while somebody waits for it."""
 _AT_ONCE: Final = 32
 """Of how many who wait the accounts are looked up at once: mostly, the first few are all that can go on."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where one scope stands."""
-
-    spent: Amount
-    held: Amount
-    """For calls under way."""
-    raised: Amount
-    """What people added to its limit."""
 
 
 @dataclass(frozen=True)
@@ -126,20 +110,12 @@ class Budgets:
 
     def raise_limit(self, scope: str | Scope, by: Budget, *, key: str) -> bool:
         """Add to a scope's limits, once for each key; False if that was done before."""
-        return bool(self._worker.wait(Raise(_name(scope), _checked(by.amount), key)))
+        return bool(self._worker.wait(Raise(_name(scope), by.amount, key)))
 
     def standing(self, scope: str | Scope) -> Standing:
         """What is spent of a scope, held and added to its limit now."""
-        name = _name(scope)
         with self._session.read() as connection:
-            row = connection.execute(select(budgets).where(budgets.c.scope == name)).first()
-            if row is not None:
-                account = account_of(row)
-                spent, raised = account.spent, account.raised
-            else:
-                spent, raised = spent_so_far(connection, [name])[name], NOTHING
-            held = held_of(connection, name, self._worker.owner)
-        return Standing(spent, held, raised)
+            return standing_of(connection, _name(scope), self._worker.owner)
 
     def close(self) -> None:
         """Settle what there is to settle, and end the thread; the next use starts another."""
@@ -148,20 +124,15 @@ class Budgets:
     def _asked(self, scopes: Sequence[Scope], worst: Amount, seconds: float, wait: float) -> tuple[Reserve, Hold]:
         amount, limits, day = _checked(worst), {}, ""
         for scope in scopes:
-            limited = _limits(scope.limit)
+            limited = scope.limit.limits
             if scope.name == _CALL:
                 amount = _check_call(limited, amount)
             elif limited:
                 limits[plain_text(scope.name)] = limited
-                day = day or _day_of(scope.name)
+                column, value, _ = columns_of(scope.name) or ("", "", None)
+                day = day or (value if column == "day" else "")
         hold = Hold(secrets.token_hex(16), tuple(limits), amount, amount.ms, day, self._worker)
         return Reserve(hold.id, limits, amount, seconds, wait), hold
-
-
-def _day_of(name: str) -> str:
-    """The day whose budget a scope of this name is; empty if it is none's."""
-    kind, _, rest = name.partition(":")
-    return rest if kind == "day" else rest.rpartition("@")[2] if kind == "team" else ""
 
 
 class Reserve(Job):
@@ -369,15 +340,12 @@ class _Worker:
 
 
 def _settle(connection: Connection, accounts: Accounts, jobs: list[Settle]) -> None:
-    written = written_calls(connection, [job.record.id for job in jobs if job.record is not None])
-    records = []
+    fresh = write_calls(connection, [job.record for job in jobs if job.record is not None])
     for job in jobs:
         accounts.give_back(job.hold)
-        if job.record is not None and job.record.id not in written:
-            written.add(job.record.id)
-            records.append(job.record)
+        if job.record is not None and job.record.id in fresh:
+            fresh.remove(job.record.id)
             accounts.charge(job.names, job.spent)
-    write_calls(connection, records)
     accounts.write(connection)
 
 
@@ -397,14 +365,6 @@ def _checked(amount: Amount) -> Amount:
         if not isinstance(value, int) or not 0 <= value < 2**53:
             raise ValueError(f"{name}={value!r} is not an amount: it must be a whole number, not negative")
     return amount
-
-
-@lru_cache(maxsize=256)
-def _limits(budget: Budget) -> Limits:
-    """What the budget limits."""
-    limits = (budget.usd, budget.tokens, budget.steps, budget.seconds)
-    amounts = _checked(budget.amount)
-    return tuple((unit, amounts[unit]) for unit, limit in enumerate(limits) if limit is not None)
 
 
 def _name(scope: str | Scope) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Final, Literal
 
-from sqlalchemy import case, func, select
+from sqlalchemy import BigInteger, case, cast, func, select
 
+from signoff.checkpoints.canonical import from_row
+from signoff.checkpoints.ledger.budgets.amounts import NANO
 from signoff.checkpoints.ledger.schema import usage
 from signoff.checkpoints.ledger.session import Transactions
 
@@ -37,6 +39,9 @@ class Spent:
     """How long the calls took, added up."""
 
 
+_TOKENS: Final = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+
+
 class Spending:
     """The usage table."""
 
@@ -46,37 +51,35 @@ class Spending:
     def by(self, kind: Kind, run_id: str | None = None) -> list[Spent]:
         """What was spent, of all runs or of one: the dearest first, days in their order."""
         name, columns = usage.c[{"run": "run_id", "agent": "role"}.get(kind, kind)], usage.c
-        saved = case((columns.dearest_nusd > 0, columns.dearest_nusd - columns.nusd), else_=0)
         query = select(
             name.label("name"),
             func.count().label("calls"),
-            func.sum(case((columns.outcome == "ok", 0), else_=1)).label("failed"),
-            *(func.sum(columns[f"{what}_tokens"]).label(what) for what in ("input", "cached", "output", "reasoning")),
-            func.sum(columns.nusd).label("nusd"),
-            func.sum(saved).label("saved"),
-            func.sum(case((columns.assumed, 1), else_=0)).label("assumed"),
-            func.sum(case((columns.assumed, columns.nusd), else_=0)).label("nusd_assumed"),
-            func.sum(columns.ms).label("ms"),
+            _sum(case((columns.outcome == "ok", 0), else_=1)).label("failed"),
+            *(_sum(columns[what]).label(what) for what in _TOKENS),
+            _sum(columns.nusd).label("nusd"),
+            _sum(case((columns.dearest_nusd > 0, columns.dearest_nusd - columns.nusd), else_=0)).label("saved"),
+            _sum(case((columns.assumed, 1), else_=0)).label("assumed"),
+            _sum(case((columns.assumed, columns.nusd), else_=0)).label("nusd_assumed"),
+            _sum(columns.ms).label("ms"),
         ).group_by(name)
         if run_id is not None:
             query = query.where(columns.run_id == run_id)
-        query = query.order_by(name) if kind == "day" else query.order_by(func.sum(columns.nusd).desc(), name)
+        query = query.order_by(name) if kind == "day" else query.order_by(_sum(columns.nusd).desc(), name)
         with self._ledger.read() as connection:
             rows = connection.execute(query).all()
         return [
-            Spent(
-                name=row.name,
-                calls=int(row.calls),
-                failed=int(row.failed),
-                input_tokens=int(row.input),
-                cached_tokens=int(row.cached),
-                output_tokens=int(row.output),
-                reasoning_tokens=int(row.reasoning),
-                usd=int(row.nusd) / 1e9,
-                usd_saved=int(row.saved) / 1e9,
-                assumed=int(row.assumed),
-                usd_assumed=int(row.nusd_assumed) / 1e9,
-                seconds=int(row.ms) / 1e3,
+            from_row(
+                Spent,
+                row,
+                usd=row.nusd / NANO,
+                usd_saved=row.saved / NANO,
+                usd_assumed=row.nusd_assumed / NANO,
+                seconds=row.ms / 1e3,
             )
             for row in rows
         ]
+
+
+def _sum(amounts: Any) -> Any:
+    """Their sum; PostgreSQL's own is a decimal number."""
+    return cast(func.sum(amounts), BigInteger)

@@ -108,7 +108,9 @@ class Webhook:
     delays: tuple[float, ...] = DELAYS
 
     def __post_init__(self) -> None:
-        _check_address(self.url)
+        problem = _problem(self.url)
+        if problem:  # the address itself is not shown: it may hold a secret
+            raise SettingsError("webhook", problem, "Give an address such as https://example.org/hooks/signoff")
         _key(self.secret)
 
     @property
@@ -118,7 +120,6 @@ class Webhook:
         return f"{parts.scheme}://{parts.netloc} {digest_text(self.url)[:8]}"
 
     def prepare(self) -> None:
-        """Load the HTTP client and the certificates."""
         import httpx2
 
         "prepared".encode("idna")  # how names of servers are written
@@ -233,14 +234,8 @@ def _certificates() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-def _check_address(url: str) -> None:
-    problem = _problem(url)
-    if problem:
-        # The address itself is not shown: it may hold a secret.
-        raise SettingsError("webhook", problem, "Give an address such as https://example.org/hooks/signoff")
-
-
 def _problem(url: str) -> str:
+    """Why notices cannot be posted there; empty if they can."""
     try:
         parts: SplitResult = urlsplit(url)
         port = parts.port

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, from_row
 from signoff.checkpoints.errors import HookFailed, UnknownNotice
 from signoff.checkpoints.ledger.notifications.hooks import Hook, HookEvent, Notice, NoticeStatus, configured_hooks
-from signoff.checkpoints.ledger.schema import ledger_meta, notices, runs
+from signoff.checkpoints.ledger.schema import AUDIT_HEAD, notices, read_meta, runs
 from signoff.checkpoints.ledger.session import Session
 from signoff.checkpoints.process_identity import current_owner, is_gone
 from signoff.checkpoints.redaction import redact, redact_text
@@ -83,8 +83,9 @@ class Notices:
         """How many are not sent yet to the hooks of this ledger."""
         if not self.hooks:
             return 0
+        due = (notices.c.status == "due") & notices.c.hook.in_(tuple(self.hooks))
         with self._session.read() as connection:
-            return int(connection.execute(select(func.count()).where(self._is_due())).scalar_one())
+            return int(connection.execute(select(func.count()).where(due)).scalar_one())
 
     def retry(self, notice_id: str) -> Notice:
         """Send the notice with this id, or beginning of one, again, as if it were new; UnknownNotice otherwise."""
@@ -96,23 +97,20 @@ class Notices:
             due = {"status": "due", "tries": 0, "next_at": canonical.now()}
             connection.execute(update(notices).where(notices.c.id == found[0].id).values(**due))
             self._session.after_commit(self._wake)
-        return self._get(found[0].id)
+            return _read(connection, found[0].id)
 
     def claim(self, hook: Hook, sender: str, *, seconds: float) -> Notice | None:
         """Take the oldest notice that this hook can be told now, so that no other process sends it meanwhile."""
-        while True:
-            now = canonical.now()
-            due = (notices.c.hook == hook.name) & (notices.c.status == "due") & (notices.c.next_at <= now)
-            query = select(notices).where(due).order_by(notices.c.at, notices.c.id).limit(_BATCH)
-            with self._session.read() as connection:
-                free = [row for row in connection.execute(query) if _is_free(row, now)]
-            if not free:
+        with self._session.read() as connection:
+            if _next_free(connection, hook) is None:
                 return None
-            with self._session.write() as connection:
-                for row in free:
-                    if _take(connection, row, sender, canonical.later(seconds)):
-                        return self._read(connection, row.id)
-            # Others took all of these since: look again.
+        with self._session.write() as connection:
+            row = _next_free(connection, hook)  # others may have taken some since
+            if row is None:
+                return None
+            taken = {"tries": row.tries + 1, "sender": sender, "sender_until": canonical.later(seconds)}
+            connection.execute(update(notices).where(notices.c.id == row.id).values(**taken))
+            return _read(connection, row.id)
 
     def settle(self, notice: Notice, hook: Hook, sender: str, *, error: str = "", final: bool = False) -> None:
         """Record how a try went, if the notice is still held; `error`: why it failed, empty if it was taken."""
@@ -126,7 +124,7 @@ class Notices:
         with self._session.write() as connection:
             mine = (notices.c.id == notice.id) & (notices.c.sender == sender)
             connection.execute(update(notices).where(mine).values(**values))
-            settled = self._read(connection, notice.id)
+            settled = _read(connection, notice.id)
         if self.after_try is not None:
             self.after_try(settled)
 
@@ -143,7 +141,7 @@ class Notices:
         if status is not None:
             query = query.where(notices.c.status == status)
         with self._session.read() as connection:
-            return [_notice(row) for row in connection.execute(query)]
+            return [from_row(Notice, row) for row in connection.execute(query)]
 
     def close(self) -> None:
         """Stop sending; what is due stays due, and the next use starts again."""
@@ -158,38 +156,26 @@ class Notices:
     def _senders(self) -> tuple[Sender, ...]:
         return tuple(Sender(self, hook) for hook in self.hooks.values())
 
-    def _is_due(self) -> ColumnElement[bool]:
-        return (notices.c.status == "due") & notices.c.hook.in_(tuple(self.hooks))
 
-    def _get(self, notice_id: str) -> Notice:
-        with self._session.read() as connection:
-            return self._read(connection, notice_id)
-
-    def _read(self, connection: Connection, notice_id: str) -> Notice:
-        return _notice(connection.execute(select(notices).where(notices.c.id == notice_id)).one())
+def _read(connection: Connection, notice_id: str) -> Notice:
+    return from_row(Notice, connection.execute(select(notices).where(notices.c.id == notice_id)).one())
 
 
-def _take(connection: Connection, row: Row[Any], sender: str, until: str) -> bool:
-    """Compare and set: False if the row is no longer as it was seen."""
-    seen = (notices.c.id == row.id) & (notices.c.tries == row.tries) & (notices.c.sender == row.sender)
-    taken = connection.execute(
-        update(notices)
-        .where(seen, notices.c.status == "due", notices.c.next_at == row.next_at)
-        .values(tries=row.tries + 1, sender=sender, sender_until=until)
-    )
-    return taken.rowcount == 1
-
-
-def _is_free(row: Row[Any], now: str) -> bool:
-    """Whether nobody is sending it: nobody was, its time is over, or the process is gone."""
-    return not row.sender or row.sender_until <= now or is_gone(row.sender.partition("/")[0])
+def _next_free(connection: Connection, hook: Hook) -> Row[Any] | None:
+    """The oldest that is due and that nobody is sending: nobody was, its time is over, or the process is gone."""
+    now = canonical.now()
+    due = (notices.c.hook == hook.name) & (notices.c.status == "due") & (notices.c.next_at <= now)
+    for row in connection.execute(select(notices).where(due).order_by(notices.c.at, notices.c.id).limit(_BATCH)):
+        if not row.sender or row.sender_until <= now or is_gone(row.sender.partition("/")[0]):
+            return row
+    return None
 
 
 def _about(connection: Connection, run_id: str) -> dict[str, Any]:
     """What every notice says: whose run it is, and the newest audit entry, as a witness outside the database."""
     run = connection.execute(select(runs.c.team, runs.c.goal).where(runs.c.id == run_id)).first()
-    head = connection.execute(select(ledger_meta.c.value).where(ledger_meta.c.key == "audit_head")).scalar()
-    return {"team": run.team if run else "", "goal": redact_text(run.goal) if run else "", "audit_head": head or ""}
+    team, goal = (run.team, redact_text(run.goal)) if run else ("", "")
+    return {"team": team, "goal": goal, "audit_head": read_meta(connection, AUDIT_HEAD) or ""}
 
 
 def _cut(value: Any, depth: int = 0) -> Any:
@@ -203,10 +189,6 @@ def _cut(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list | tuple):
         return [_cut(inner, depth + 1) for inner in value]
     return value
-
-
-def _notice(row: Row[Any]) -> Notice:
-    return from_row(Notice, row)
 
 
 _POLL_SECONDS: Final = 60.0
