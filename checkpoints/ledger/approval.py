@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, Select, select
@@ -22,10 +22,9 @@ ApprovalStatus = Literal["pending", "approved", "rejected", "answered", "expired
 """answered: with words instead of a decision; expired: not decided in time; revoked: taken back before it was done.
 Only what is approved is done."""
 
-
 _LONGEST_NAME: Final = 200
-_RESERVED: Final = ("policy",)
-"""Names that stand for the machinery wherever it says who decided."""
+_MACHINERY: Final = "policy"
+"""Who decided where no person did."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Person:
 def clean_name(name: str) -> str:
     """The name as it is kept and compared: without blanks around it, its letters composed; BadName if it is none."""
     kept = unicodedata.normalize("NFC", name.strip())
-    if not kept.isprintable() or len(kept) > _LONGEST_NAME or "," in kept or kept.casefold() in _RESERVED:
+    if not kept.isprintable() or len(kept) > _LONGEST_NAME or "," in kept or kept.casefold() == _MACHINERY:
         raise BadName("name of a person", name)
     return kept
 
@@ -136,22 +135,12 @@ class Authority:
         return ", ".join(parts) or "anybody"
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "requirements": [
-                {"role": need.role, "escalate_to": need.escalate_to, "escalate_after": need.escalate_after}
-                for need in self.requirements
-            ],
-            "quorum": self.quorum,
-            "four_eyes": self.four_eyes,
-        }
+        return {**asdict(self), "requirements": [asdict(need) for need in self.requirements]}
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Authority:
-        return cls(
-            tuple(Requirement(**need) for need in kept.get("requirements", ())),
-            kept.get("quorum", 1),
-            kept.get("four_eyes", False),
-        )
+        requirements = tuple(Requirement(**need) for need in kept.get("requirements", ()))
+        return cls(requirements, kept.get("quorum", 1), kept.get("four_eyes", False))
 
 
 ANYBODY: Final = Authority()
@@ -205,7 +194,6 @@ class Approval:
     """The arguments as the agent proposed them."""
     proposed_sha256: str
     authority: Authority
-    """Who may decide."""
     votes: tuple[Vote, ...]
     """Who has agreed so far, if more people are asked for."""
     shown: dict[str, Any]
@@ -227,7 +215,6 @@ class Approval:
     """The approved arguments, as shown or as edited; empty unless approved."""
     args_sha256: str
     flags: tuple[str, ...] = ()
-    """Orders that were found in the texts it was made from."""
 
     @property
     def edited(self) -> bool:
@@ -276,17 +263,11 @@ def joined() -> Select[Any]:
     return (
         select(
             approvals,
-            proposals.c.action,
-            proposals.c.risk,
+            *proposals.c["action", "risk", "proposed_by", "flags"],
             proposals.c.reason.label("proposal_reason"),
-            proposals.c.proposed_by,
-            proposals.c.flags,
             proposals.c.args.label("proposed"),
             proposals.c.args_sha256.label("proposed_sha256"),
-            runs.c.team,
-            runs.c.goal,
-            runs.c.requested_by,
-            runs.c.dry_run,
+            *runs.c["team", "goal", "requested_by", "dry_run"],
         )
         .join(proposals, proposals.c.id == approvals.c.proposal_id)
         .join(runs, runs.c.id == approvals.c.run_id)

@@ -7,6 +7,7 @@ halves of one transaction, which is why this file is longer than most.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -40,7 +41,7 @@ _SHORTEST_ID = 6
 """A shorter beginning of an id is too easily the wrong one."""
 
 Deciding = Callable[[Connection, Approval, Person], str]
-"""Writes a decision about a pending approval; returns what speaks against it, empty if it was written."""
+"""Writes a decision about an approval; returns what speaks against it, empty if it was written."""
 
 
 class Approvals:
@@ -56,31 +57,23 @@ class Approvals:
 
         `why` is policy's reason for asking.
         """
-
-        def open_it(connection: Connection) -> None:
-            expires_at = canonical.later(expires_in) if expires_in is not None else ""
-            opened = self._rows.open(connection, question, "ask", why, authority or ANYBODY, expires_at)
-            self._rows.announce_question(connection, opened)
-
-        return self._once(question, open_it)
+        return self._once(question, "ask", why, self._rows.announce_question, authority or ANYBODY, expires_in)
 
     def allow(self, question: Question, *, by: str = "policy", why: str = "policy") -> Approval:
         """Record that policy allows the proposal as it stands, or return the approval there is."""
 
-        def approve_it(connection: Connection) -> None:
-            opened = self._rows.open(connection, question, "allow", why)
+        def approve_it(connection: Connection, opened: Approval) -> None:
             self._rows.end(connection, opened, "approved", by=by, reason=why, args=opened.shown, was_asked=False)
 
-        return self._once(question, approve_it)
+        return self._once(question, "allow", why, approve_it)
 
     def deny(self, question: Question, *, by: str = "policy", why: str) -> Approval:
         """Record that policy does not allow the proposal, or return the approval there is."""
 
-        def reject_it(connection: Connection) -> None:
-            opened = self._rows.open(connection, question, "deny", why)
+        def reject_it(connection: Connection, opened: Approval) -> None:
             self._rows.end(connection, opened, "rejected", by=by, reason=why, was_asked=False)
 
-        return self._once(question, reject_it)
+        return self._once(question, "deny", why, reject_it)
 
     def approve(
         self,
@@ -123,11 +116,11 @@ class Approvals:
 
     def reject(self, approval_id: str, *, by: str | Person, reason: str = "") -> Approval:
         """Reject it; AlreadyDecided unless it was pending, NotAllowed if this person may not."""
-        return self._settle(approval_id, self._ending("rejected", reason), by=by)
+        return self._settle(approval_id, partial(self._end, "rejected", reason), by=by)
 
     def respond(self, approval_id: str, *, by: str | Person, message: str) -> Approval:
         """Answer with words instead: it is not done, and the agent reads them; otherwise as `reject`."""
-        return self._settle(approval_id, self._ending("answered", message), by=by)
+        return self._settle(approval_id, partial(self._end, "answered", message), by=by)
 
     def close(self, approval_id: str, *, by: str, reason: str) -> Approval:
         """Reject it because its question is gone; nothing happens if it was decided."""
@@ -142,21 +135,19 @@ class Approvals:
 
         AlreadyDecided if it was claimed or is not approved, NotAllowed if this person may not.
         """
-        with self._ledger.write() as connection:
-            current = load_approval(connection, self._full_id(connection, approval_id))
-            person = self._people.named(connection, by)
+
+        def take_back(connection: Connection, current: Approval, person: Person) -> str:
             query = select(effects.c.key).where(effects.c.approval_id == current.id).limit(1)
-            claimed = connection.execute(query).first() is not None
-            if current.status != "approved" or claimed:
-                raise current.already_decided(claimed=claimed)
+            if connection.execute(query).first() is not None:
+                raise current.already_decided(claimed=True)
             givers = [name.casefold() for name in current.decided_by.split(", ")]
             gave_it = bool(person.name) and person.name.casefold() in givers
             objection = "" if gave_it else _objection(current, current.authority, person, approves=False)
             if not objection:
                 self._rows.end(connection, current, "revoked", by=str(person), reason=reason)
-                return load_approval(connection, current.id)
-            self._rows.refuse(connection, current, person, objection)
-        raise NotAllowed(current.id, str(person), objection)
+            return objection
+
+        return self._settle(approval_id, take_back, by=by, was="approved")
 
     def get(self, approval_id: str) -> Approval:
         """The approval with this id, or the only one whose id begins with it; UnknownApproval otherwise."""
@@ -220,8 +211,16 @@ class Approvals:
             self._now(approval)
         return len(due)
 
-    def _once(self, question: Question, open_it: Callable[[Connection], None]) -> Approval:
-        """Open the approval of a proposal unless there is one."""
+    def _once(
+        self,
+        question: Question,
+        rule: str,
+        why: str,
+        go_on: Callable[[Connection, Approval], None],
+        authority: Authority = ANYBODY,
+        expires_in: float | None = None,
+    ) -> Approval:
+        """Open the approval of a proposal and go on with it, unless there is one."""
         known = self.of_proposal(question.proposal_id)
         if known is not None:
             return known
@@ -229,7 +228,8 @@ class Approvals:
             self._runs.check_claim(connection, question.run_id)
             query = select(proposals.c.id).where(proposals.c.id == question.proposal_id)
             if connection.execute(query).first() is None:
-                open_it(connection)
+                expires_at = canonical.later(expires_in) if expires_in is not None else ""
+                go_on(connection, self._rows.open(connection, question, rule, why, authority, expires_at))
             return self._rows.refresh(connection, approval_id_of(question.proposal_id))
 
     def _now(self, seen: Approval) -> Approval:
@@ -239,12 +239,14 @@ class Approvals:
         with self._ledger.write() as connection:
             return self._rows.refresh(connection, seen.id)
 
-    def _settle(self, approval_id: str, decide: Deciding, *, by: str | Person) -> Approval:
-        """Have a decision made under the write lock, if it is pending and nothing speaks against it."""
+    def _settle(
+        self, approval_id: str, decide: Deciding, *, by: str | Person, was: ApprovalStatus = "pending"
+    ) -> Approval:
+        """Have a decision made under the write lock, if it is in this status and nothing speaks against it."""
         with self._ledger.write() as connection:
             current = self._rows.refresh(connection, self._full_id(connection, approval_id))
             person, objection = self._people.named(connection, by), ""
-            if current.status == "pending":
+            if current.status == was:
                 objection = decide(connection, current, person)
                 if not objection:
                     return load_approval(connection, current.id)
@@ -254,14 +256,13 @@ class Approvals:
             raise NotAllowed(current.id, str(person), objection)
         raise current.already_decided()
 
-    def _ending(self, status: ApprovalStatus, reason: str) -> Deciding:
-        def end(connection: Connection, current: Approval, person: Person) -> str:
-            objection = _objection(current, current.authority, person, approves=False)
-            if not objection:
-                self._rows.end(connection, current, status, by=str(person), reason=reason)
-            return objection
-
-        return end
+    def _end(
+        self, status: ApprovalStatus, reason: str, connection: Connection, current: Approval, person: Person
+    ) -> str:
+        objection = _objection(current, current.authority, person, approves=False)
+        if not objection:
+            self._rows.end(connection, current, status, by=str(person), reason=reason)
+        return objection
 
     def _agree(self, connection: Connection, current: Approval, person: Person, reason: str) -> str:
         """Count one more who agrees to what is shown; approve it once enough do."""
@@ -294,6 +295,10 @@ def _objection(current: Approval, authority: Authority, person: Person, *, appro
     return authority.objection(person, requester=current.requested_by, asked_at=current.requested_at, approves=approves)
 
 
+_TOLD = ("id", "action", "risk", "reason", "expires_at", "status", "decided_by", "decision_reason")
+"""What a notice says of an approval as it stands."""
+
+
 class _Rows:
     """Writes proposals, approvals and votes within a transaction."""
 
@@ -321,8 +326,8 @@ class _Rows:
         question: Question,
         rule: str,
         why: str,
-        authority: Authority = ANYBODY,
-        expires_at: str = "",
+        authority: Authority,
+        expires_at: str,
     ) -> Approval:
         """Write the proposal, what policy says of it, and its approval."""
         proposal_id, run_id, args = question.proposal_id, question.run_id, dict(question.args)
@@ -400,13 +405,7 @@ class _Rows:
             .values(shown=text, shown_sha256=sha256, authority=canonical_json(authority.as_json()))
         )
         self._log(
-            connection,
-            current,
-            "edited",
-            by=str(person),
-            args=args,
-            args_sha256=sha256,
-            authority=authority.describe(),
+            connection, current, "edited", by=str(person), args=args, args_sha256=sha256, authority=authority.describe()
         )
         self._announce(connection, "pending", current.id)
         return load_approval(connection, current.id)
@@ -448,23 +447,6 @@ class _Rows:
     def _announce(self, connection: Connection, event: HookEvent, approval_id: str) -> None:
         now = load_approval(connection, approval_id)
         args, sha256 = (now.args, now.args_sha256) if now.status == "approved" else (now.shown, now.shown_sha256)
-        self._notices.add(
-            connection,
-            event,
-            now.run_id,
-            team=now.team,
-            goal=now.goal,
-            approval={
-                "id": now.id,
-                "action": now.action,
-                "risk": now.risk,
-                "reason": now.reason,
-                "args": args,
-                "args_sha256": sha256,
-                "authority": now.authority.describe(),
-                "expires_at": now.expires_at,
-                "status": now.status,
-                "decided_by": now.decided_by,
-                "decision_reason": now.decision_reason,
-            },
-        )
+        told = {name: getattr(now, name) for name in _TOLD}
+        told |= {"args": args, "args_sha256": sha256, "authority": now.authority.describe()}
+        self._notices.add(connection, event, now.run_id, team=now.team, goal=now.goal, approval=told)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, select, union
+from sqlalchemy import ColumnElement, Connection, Row, Table, select, true, union
 
 from signoff.checkpoints.canonical import canonical_json, digest_text, plain_text
-from signoff.checkpoints.ledger.approval import Authority
+from signoff.checkpoints.ledger.approval import Authority, approval_id_of
 from signoff.checkpoints.ledger.schema import approvals, audit, effects, people, proposals, runs, votes
 from signoff.checkpoints.redaction import REDACTED
 
@@ -44,24 +44,9 @@ class _Expected:
     columns: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """One table: what its rows are called, by which columns, and which texts have their digest beside them."""
-
-    table: Table
-    name: str
-    key: Sequence[str]
-    digests: Mapping[str, str] = field(default_factory=dict)
-
-
-_KINDS: Final = (
-    _Kind(runs, "run", ("id",)),
-    _Kind(proposals, "proposal", ("id",), {"args": "args_sha256"}),
-    _Kind(approvals, "approval", ("id",), {"shown": "shown_sha256", "args": "args_sha256"}),
-    _Kind(votes, "vote", ("approval_id", "name")),
-    _Kind(effects, "effect", ("key",)),
-)
-_PEOPLE: Final = _Kind(people, "role", ("name", "role"))
+_OF_RUNS: Final = {"run": runs, "proposal": proposals, "approval": approvals, "vote": votes, "effect": effects}
+_TABLES: Final = {**_OF_RUNS, "role": people}
+"""What is compared, by what a row is called."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +87,7 @@ _ENTRIES: Final[Mapping[str, _Entry]] = {
     "claimed": _Entry("effect", ("effect",), _CLAIMED, {"status": "claimed"}),
     "claimed again": _Entry("effect", ("effect",), _same("claimed_by claimed_at"), {"status": "claimed", "error": ""}),
     **dict.fromkeys(("done", "failed", "unknown", "released", "abandoned"), _OUTCOME),
+    "people": _Entry("role", ("name", "role"), {}),
 }
 
 
@@ -109,11 +95,12 @@ class _Log:
     """What the log says of the rows of some runs, entry by entry."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, dict[Key, _Expected]] = {kind.name: {} for kind in (*_KINDS, _PEOPLE)}
+        self.rows: dict[str, dict[Key, _Expected]] = {kind: {} for kind in _TABLES}
 
     def read(self, row: Row[Any]) -> None:
         """Take one entry; what is none, or tells of no row, tells nothing here."""
-        if row.event not in _ENTRIES and row.event != "people":
+        entry = _ENTRIES.get(row.event)
+        if entry is None:
             return
         try:
             body = json.loads(row.body)
@@ -122,40 +109,30 @@ class _Log:
         if not isinstance(body, dict):
             return
         facts = {**body, "run_id": row.run_id, "event": row.event}
-        if row.event == "people":
-            self._read_role(row.seq, facts)
+        key = tuple(_stored(facts.get(fact)) for fact in entry.key)
+        if row.event == "people" and facts.get("change") != "given":
+            self.rows[entry.kind].pop(key, None)
             return
-        entry = _ENTRIES[row.event]
         columns = {column: facts.get(fact) for column, fact in entry.columns.items()}
-        self._expect(entry.kind, [facts.get(fact) for fact in entry.key], row.seq, {**columns, **entry.always})
+        self._expect(entry.kind, key, row.seq, {**columns, **entry.always})
         if row.event == "proposed":
             self._read_opened(row.seq, facts)
         elif row.event == "edited":
-            self._forget("vote", lambda key: key[0] == body.get("approval"))
+            about, votes = _stored(facts.get("approval")), self.rows["vote"]
+            self.rows["vote"] = {key: said for key, said in votes.items() if key[0] != about}
 
     def _read_opened(self, seq: int, facts: Mapping[str, Any]) -> None:
         """A proposal's approval is opened in the same breath, and holds no decision until the log tells of one."""
         proposal = str(facts.get("proposal"))
         opened = {"proposal_id": proposal, "run_id": facts["run_id"], "shown_sha256": facts.get("args_sha256")}
         undecided = {"status": "pending", "decided_by": "", "args_sha256": ""}
-        self._expect("approval", ["a-" + proposal.removeprefix("p-")], seq, opened | undecided)
+        self._expect("approval", (_stored(approval_id_of(proposal)),), seq, opened | undecided)
 
-    def _read_role(self, seq: int, facts: Mapping[str, Any]) -> None:
-        key = tuple(_stored(facts.get(name)) for name in _PEOPLE.key)
-        if facts.get("change") == "given":
-            self._expect(_PEOPLE.name, key, seq, {})
-        else:
-            self._forget(_PEOPLE.name, lambda other: other == key)
-
-    def _expect(self, kind: str, key: Sequence[Any], seq: int, columns: Mapping[str, Any]) -> None:
+    def _expect(self, kind: str, key: Key, seq: int, columns: Mapping[str, Any]) -> None:
         """This row holds these values from this entry on."""
-        expected = self.rows[kind].setdefault(tuple(map(_stored, key)), _Expected(seq))
+        expected = self.rows[kind].setdefault(key, _Expected(seq))
         expected.seq = seq
         expected.columns.update({name: value for name, value in columns.items() if value is not None})
-
-    def _forget(self, kind: str, belongs: Callable[[Key], bool]) -> None:
-        for key in [key for key in self.rows[kind] if belongs(key)]:
-            del self.rows[kind][key]
 
 
 def disagreements(connection: Connection) -> Iterator[Problem]:
@@ -167,10 +144,10 @@ def disagreements(connection: Connection) -> Iterator[Problem]:
     for part in connection.execute(_RUN_IDS).yield_per(_RUNS_AT_ONCE).partitions():
         ids = [row.run_id for row in part]
         log = _read_log(connection, audit.c.run_id.in_(ids))
-        for kind in _KINDS:
-            yield from _compare(connection, kind, log.rows[kind.name], _belonging(kind.table, ids))
+        for kind, table in _OF_RUNS.items():
+            yield from _compare(connection, kind, log.rows[kind], _belonging(table, ids))
     log = _read_log(connection, audit.c.event == "people")
-    yield from _compare(connection, _PEOPLE, log.rows[_PEOPLE.name], None)
+    yield from _compare(connection, "role", log.rows["role"], true())
 
 
 def _read_log(connection: Connection, about: ColumnElement[bool]) -> _Log:
@@ -189,30 +166,30 @@ def _belonging(table: Table, ids: Sequence[str]) -> ColumnElement[bool]:
 
 
 def _compare(
-    connection: Connection, kind: _Kind, expected: Mapping[Key, _Expected], which: ColumnElement[bool] | None
+    connection: Connection, kind: str, expected: Mapping[Key, _Expected], which: ColumnElement[bool]
 ) -> Iterator[Problem]:
-    """Compare the rows of one table with what the log tells of them."""
-    query = select(kind.table) if which is None else select(kind.table).where(which)
+    table = _TABLES[kind]
+    digested = [column.name for column in table.c if f"{column.name}_sha256" in table.c]
     seen = set()
-    for row in connection.execute(query).yield_per(1_000):
-        key = tuple(str(getattr(row, name)) for name in kind.key)
+    for row in connection.execute(select(table).where(which)).yield_per(1_000):
+        key = tuple(str(getattr(row, column.name)) for column in table.primary_key)
         seen.add(key)
-        name = " ".join((kind.name, *key))
+        name = " ".join((kind, *key))
         said = expected.get(key)
         if said is None:
             yield Problem(0, 0, f"{name}: the log does not tell of it")
             continue
         for column, value in said.columns.items():
-            if not _agrees(kind.table, column, getattr(row, column), value):
-                what = f"{name}: its {column} is {_short(getattr(row, column))}, but the log says {_short(value)}"
+            if not _agrees(table, column, getattr(row, column), value):
+                what = f"{name}: its {column} is {getattr(row, column)!r:.60}, but the log says {value!r:.60}"
                 yield Problem(said.seq, said.seq, what)
-        for column, sha256 in kind.digests.items():
+        for column in digested:
             text = getattr(row, column)
-            if text and (not isinstance(text, str) or digest_text(text) != getattr(row, sha256)):
+            if text and (not isinstance(text, str) or digest_text(text) != getattr(row, f"{column}_sha256")):
                 yield Problem(said.seq, said.seq, f"{name}: its {column} were changed, their digest is another")
     for key, said in expected.items():
         if key not in seen:
-            yield Problem(said.seq, said.seq, f"{' '.join((kind.name, *key))}: the log tells of it, but it is gone")
+            yield Problem(said.seq, said.seq, f"{' '.join((kind, *key))}: the log tells of it, but it is gone")
 
 
 def _agrees(table: Table, column: str, found: Any, said: Any) -> bool:
@@ -230,7 +207,3 @@ def _agrees(table: Table, column: str, found: Any, said: Any) -> bool:
 
 def _stored(text: Any) -> str:
     return plain_text(str(text))
-
-
-def _short(value: Any) -> str:
-    return f"{value!r:.60}"
