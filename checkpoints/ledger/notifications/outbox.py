@@ -239,12 +239,11 @@ class WakeUp:
             self._answered = call
             self._changed.notify_all()
 
-    def wait(self, seconds: float | None) -> bool:
-        """Wait until all calls so far are answered; False if that takes longer, or if it is closed meanwhile."""
+    def wait(self, seconds: float | None) -> None:
+        """Wait until all calls so far are answered, for so many seconds at most, or until it is closed."""
         with self._changed:
             last = self._called
             self._changed.wait_for(lambda: self.is_closed or self._answered >= last, seconds)
-            return self._answered >= last
 
 
 class Sender:
@@ -263,9 +262,9 @@ class Sender:
                 self._start()
         self._wake_up.call()
 
-    def wait(self, seconds: float | None) -> bool:
+    def wait(self, seconds: float | None) -> None:
         self._notice_fork()
-        return self._wake_up.wait(seconds)
+        self._wake_up.wait(seconds)
 
     def close(self) -> None:
         """Stop after the notice it is sending, and wait for that, but not long."""
