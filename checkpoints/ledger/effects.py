@@ -90,7 +90,7 @@ class Effects:
     def __init__(
         self, ledger: Transactions, audit: AuditLog, notices: Notices, runs: Runs, *, busy_seconds: float
     ) -> None:
-        self._ledger, self._audit, self._notices, self._runs = ledger, audit, notices, runs
+        self._ledger, self._audit, self._runs, self._rows = ledger, audit, runs, _Rows(audit, notices)
         self._patience = _PATIENCE * busy_seconds
         self._unwritten: dict[tuple[str, int], Outcome] = {}
         """What came of calls of this process, and could not be written: by key and number of the claim."""
@@ -127,7 +127,7 @@ class Effects:
             held = {"claimed_by": owner, "claimed_at": at}
             self._audit.append(connection, approval.run_id, "claimed", effect=key, **_approved(approval), **held)
             if copied_at := connection.execute(_COPIED_AT, {"run": approval.run_id}).scalar_one():
-                self._lose(connection, key, _IN_A_COPY.format(copied_at))
+                self._rows.lose(connection, key, _IN_A_COPY.format(copied_at))
                 return Claim(_load(connection, key), fresh=False)
             return Claim(_load(connection, key), fresh=True)
 
@@ -156,7 +156,7 @@ class Effects:
                 )
             )
             if claimed.rowcount:
-                self._log(connection, effect.key, "claimed again", claimed_by=owner, claimed_at=at)
+                self._rows.log(connection, effect.key, "claimed again", claimed_by=owner, claimed_at=at)
         return effect.claims + 1 if claimed.rowcount else 0
 
     def renew(self, key: str, owner: str, *, is_left: bool = False) -> bool:
@@ -181,7 +181,8 @@ class Effects:
         self._unwritten[key, claim] = outcome
         while True:
             try:
-                effect = self._record(key, claim, outcome)
+                with self._ledger.write() as connection:
+                    effect = self._rows.note(connection, _load(connection, key), outcome, claim)
             except DatabaseUnusable as error:
                 if time.monotonic() > until:
                     raise OutcomeUnwritten(key, str(outcome), str(error)) from None
@@ -227,7 +228,7 @@ class Effects:
         with self._ledger.write() as connection:
             effect = _load(connection, key)
             if (effect.claims, effect.status) == (claim, "unknown"):
-                self._write(connection, effect, status, result or {}, error)
+                self._rows.settle(connection, effect, status, result or {}, error)
             return _load(connection, key)
 
     def tell_copied(self, connection: Connection, at: str, run_ids: Sequence[str]) -> None:
@@ -237,7 +238,7 @@ class Effects:
             for row in connection.execute(select(effects.c.key, effects.c.status).where(open_here)).all():
                 connection.execute(update(effects).where(effects.c.key == row.key).values(claimed_until=""))
                 if row.status != "unknown":
-                    self._lose(connection, row.key, _IN_A_COPY.format(at))
+                    self._rows.lose(connection, row.key, _IN_A_COPY.format(at))
 
     def skip(self, approval: Approval) -> None:
         """Record that a dry run did not call it."""
@@ -248,7 +249,7 @@ class Effects:
     def record_read_back(self, key: str, found: str) -> None:
         """Record what the action's own read-back said, whatever follows from it."""
         with self._ledger.write() as connection:
-            self._log(connection, key, "read back", found=found)
+            self._rows.log(connection, key, "read back", found=found)
 
     def count(self, run_id: str, *, since: str = "") -> int:
         """How many actions of a run were claimed, at this moment or later."""
@@ -280,19 +281,14 @@ class Effects:
         if row.status != "claimed":
             return effect
         if known := self._unwritten.get((effect.key, effect.claims)):
-            return self._note(connection, effect, known)
+            return self._rows.note(connection, effect, known)
         until = row.claimed_until and canonical.after(row.claimed_until, GRACE_SECONDS)
         if holds(row.claimed_by, until, clock(connection)):
             raise RunBusy(row.run_id, row.claimed_by, who=describe_owner(row.claimed_by), calls=row.action)
-        self._lose(
+        self._rows.lose(
             connection, effect.key, f"{describe_owner(row.claimed_by)}, which called it, ended before it could tell"
         )
         return _load(connection, effect.key)
-
-    def _lose(self, connection: Connection, key: str, error: str) -> None:
-        lost = {"status": "unknown", "error": error, "claimed_until": ""}
-        connection.execute(update(effects).where(effects.c.key == key).values(lost))
-        self._log(connection, key, "unknown", error=error)
 
     def _check_approved(self, connection: Connection, approval: Approval) -> None:
         current = load_approval(connection, approval.id)
@@ -303,16 +299,24 @@ class Effects:
         if connection.execute(select(runs.c.dry_run).where(runs.c.id == approval.run_id)).scalar_one():
             raise DryRun(approval.run_id)
 
-    def _record(self, key: str, claim: int, outcome: Outcome) -> Effect:
-        with self._ledger.write() as connection:
-            return self._note(connection, _load(connection, key), outcome, claim)
 
-    def _note(self, connection: Connection, effect: Effect, outcome: Outcome, claim: int = 0) -> Effect:
+class _Rows:
+    """Writes effects within a transaction, with what the audit log and whoever is to be told say of it."""
+
+    def __init__(self, audit: AuditLog, notices: Notices) -> None:
+        self._audit, self._notices = audit, notices
+
+    def lose(self, connection: Connection, key: str, error: str) -> None:
+        lost = {"status": "unknown", "error": error, "claimed_until": ""}
+        connection.execute(update(effects).where(effects.c.key == key).values(lost))
+        self.log(connection, key, "unknown", error=error)
+
+    def note(self, connection: Connection, effect: Effect, outcome: Outcome, claim: int = 0) -> Effect:
         """Write what came of a call, the last one unless `claim` says another."""
         claim, key = claim or effect.claims, effect.key
         stands_open = (*_OPEN, "released") if outcome.status == "done" else _OPEN
         if claim == effect.claims and effect.status in stands_open:
-            self._write(connection, effect, outcome.status, outcome.result, outcome.error)
+            self.settle(connection, effect, outcome.status, outcome.result, outcome.error)
             if not outcome.goes_on:
                 connection.execute(update(effects).where(effects.c.key == key).values(claimed_until=""))
         elif claim < effect.claims or (outcome.status, effect.status) in (("done", "failed"), ("done", "abandoned")):
@@ -322,7 +326,7 @@ class Effects:
     def _note_late(self, connection: Connection, effect: Effect, outcome: Outcome, claim: int) -> None:
         """A call that had been given up for lost has ended: what was called or said since stays, and this beside it."""
         body = {"claim": claim, "status": outcome.status, "result": outcome.result, "error": outcome.error}
-        self._log(connection, effect.key, "ended late", **body)
+        self.log(connection, effect.key, "ended late", **body)
         if outcome.status == "done":
             told = redact_text(readable_text(f"call {claim} of it was done too, at {canonical.now()}: {outcome}"))
             earlier = "; ".join(filter(None, (effect.earlier, told)))
@@ -330,7 +334,7 @@ class Effects:
             about = {"key": effect.key, "action": effect.action, "error": told}
             self._notices.add(connection, "late", effect.run_id, effect=about)
 
-    def _write(
+    def settle(
         self, connection: Connection, effect: Effect, status: EffectStatus, result: Mapping[str, Any], error: str
     ) -> None:
         kept, error = dict(result), redact_text(readable_text(error))
@@ -344,9 +348,9 @@ class Effects:
                 finished_at=canonical.now(),
             )
         )
-        self._log(connection, effect.key, status, result=kept, error=error)
+        self.log(connection, effect.key, status, result=kept, error=error)
 
-    def _log(self, connection: Connection, key: str, event: str, **body: Any) -> None:
+    def log(self, connection: Connection, key: str, event: str, **body: Any) -> None:
         effect = _load(connection, key)
         self._audit.append(connection, effect.run_id, event, effect=key, action=effect.action, **body)
         if event == "unknown":
