@@ -47,11 +47,20 @@ def working() -> Iterator[str]:
     Once it does not, the owner is gone, even if what it held could not be given back.
     """
     owner = f"{current_owner()}/{secrets.token_hex(4)}"
-    _AT_WORK.add(owner)
+    begin_work(owner)
     try:
         yield owner
     finally:
-        _AT_WORK.discard(owner)
+        end_work(owner)
+
+
+def begin_work(owner: str) -> None:
+    """From now on this process is at work under this name, 'PROCESS/TOKEN'."""
+    _AT_WORK.add(owner)
+
+
+def end_work(owner: str) -> None:
+    _AT_WORK.discard(owner)
 
 
 Standing = Literal["alive", "gone", "unknown"]

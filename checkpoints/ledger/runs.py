@@ -16,7 +16,7 @@ from signoff.checkpoints.ledger.approval import clean_name
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.schema import proposals, runs
 from signoff.checkpoints.ledger.session import Transactions, clock
-from signoff.checkpoints.process_identity import describe_owner, holds
+from signoff.checkpoints.process_identity import begin_work, describe_owner, end_work, holds
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -210,6 +210,7 @@ class Runs:
                 raise RunBusy(run_id, row.owner, who=describe_owner(row.owner))
             until = canonical.after(clock(connection), seconds)
             connection.execute(update(runs).where(runs.c.id == run_id).values(owner=owner, owner_until=until))
+        begin_work(owner)
         self._claimed[run_id] = Fence(run_id, owner)
         return self._claimed[run_id]
 
@@ -237,6 +238,7 @@ class Runs:
     def release(self, run_id: str, owner: str) -> None:
         """Let go of the run, if it is still held."""
         self._claimed.pop(run_id, None)
+        end_work(owner)
         with self._ledger.write() as connection:
             mine = (runs.c.id == run_id) & (runs.c.owner == owner)
             connection.execute(update(runs).where(mine).values(owner="", owner_until=""))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import warm
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, inspect, text
 
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.schema import SCHEMA_VERSION
@@ -112,6 +112,7 @@ def test_a_database_of_the_second_version_becomes_like_a_new_one(tmp_path: Path,
     ledger.runs.begin("r-1", 1, team="t", goal="g")
     fresh = columns(ledger)
     with ledger.write() as connection:
+        undo_fourth(connection)
         connection.execute(text("ALTER TABLE runs DROP COLUMN beat_at"))
         connection.execute(text("ALTER TABLE proposals DROP COLUMN flags"))
         for table in ("budgets", "holds", "usage", "rates"):
@@ -120,6 +121,24 @@ def test_a_database_of_the_second_version_becomes_like_a_new_one(tmp_path: Path,
     ledger.close()
     assert ledger.runs.get("r-1").goal == "g"
     assert columns(ledger) == fresh
+    ledger.close()
+
+
+def undo_fourth(connection: Connection) -> None:
+    connection.execute(text("ALTER TABLE runs DROP COLUMN copied_at"))
+    connection.execute(text("ALTER TABLE effects DROP COLUMN earlier"))
+
+
+def test_a_database_of_the_third_version_becomes_like_a_new_one(database: str) -> None:
+    ledger = Ledger(database)
+    ledger.runs.begin("r-1", 1, team="t", goal="g")
+    fresh = columns(ledger)
+    with ledger.write() as connection:
+        undo_fourth(connection)
+        connection.execute(text("UPDATE ledger_meta SET value = '3' WHERE key = 'schema'"))
+    ledger.close()
+    assert (ledger.runs.get("r-1").copied_at, columns(ledger)) == ("", fresh)
+    assert ledger.audit.verify().ok
     ledger.close()
 
 
