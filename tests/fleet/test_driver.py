@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from signoff import Action, Agent, Draft, Policy, Run, Team, open_saver, report_team
+from signoff import Action, Agent, Draft, Policy, Run, SqliteCheckpointer, Team, open_saver, report_team
 from signoff.errors import RunBusy, UnknownTeam
 from signoff.fleet.driver import Driver
 from signoff.fleet.events import Event
@@ -95,3 +95,26 @@ def test_a_run_that_is_being_driven_is_nobody_elses(team: Team) -> None:
     driver.drive(run_id, own, watch=watch)
     assert refused
     assert driver.ledger.runs.get(run_id).status == "waiting"
+
+
+class Breaking(SqliteCheckpointer):
+    """Keeps the last checkpoint of a run, and then says that it could not."""
+
+    def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
+        put = super().put(config, checkpoint, metadata, new_versions)
+        if checkpoint["channel_values"].get("run", {}).get("ended"):
+            raise OSError("the line dropped after the commit")
+        return put
+
+
+def test_a_run_whose_last_checkpoint_was_kept_has_ended_whatever_its_saver_said(team: Team, sent: list[str]) -> None:
+    run = Run.start(team, "ann")
+    run_id, opened = run.id, Driver.open()
+    opened.ledger.approvals.approve(run.approvals[0].id, by="bob")
+    with Breaking(opened.settings.database_name) as saver:
+        driver = Driver(opened.ledger, opened.settings, saver)
+        with pytest.raises(OSError, match="after the commit"):
+            driver.drive(run_id, driver.team_of(driver.ledger.runs.get(run_id), team))
+    assert opened.ledger.runs.get(run_id).status == "failed"
+    assert run.resume().status == "done"
+    assert sent == ["ann"]
