@@ -29,6 +29,7 @@ WAITS_FOR_A_PERSON = 3  # the exit code of signoff when a run is paused: not a f
 CACHES = ("__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist")
 NETWORK_WORDS = ("connection", "timed out", "dns error", "from versions: none", "failed to fetch", "proxy")
 SETTLED_BY = ("pyproject.toml", "constraints.txt")
+WORKERS = min(8, (os.cpu_count() or 2) + 1)  # one more than cores: tests wait for the processes that they start
 
 
 def run(args: list[str]) -> int:
@@ -63,7 +64,7 @@ def hunt(args: list[str]) -> int:
 def test_long(args: list[str]) -> int:
     """Run all tests, with all of the hunts: hours."""
     set_up("dev")
-    return follow([tool("pytest"), "-q", "-n", "2", "--dist", "worksteal", *args])
+    return follow([tool("pytest"), "-q", "-n", str(WORKERS), "--dist", "worksteal", *args])
 
 
 def check(_: list[str]) -> int:
