@@ -121,10 +121,11 @@ def backup(
 
 
 def restored(json: Json = False) -> None:
-    """Say that the database of the settings is a copy: a snapshot, or a file or a server that was restored.
+    """Say that the database is a copy: its open runs find out what was called since. Say it of the database of the
+    settings, if it is a snapshot, or a file or a server that was restored; what `db backup` wrote says it by itself.
 
-    A copy that `db backup` wrote says so itself. Each action of a run that is open in it is read back before it is
-    called, or a person is asked: the original may have called it since.
+    Each action of a run that is open in it is read back before it is called, or a person is asked: the original may
+    have called it since.
     """
     with closing(configured_ledger(load_settings())) as ledger:
         found = ledger.mark_copied()
