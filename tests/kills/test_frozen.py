@@ -9,15 +9,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
 from os import kill
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import warm
 
 from signoff import Ledger, Policy, Run, Team
-from signoff.checkpoints import configured_ledger, open_saver
+from signoff.checkpoints import canonical, configured_ledger, open_saver
 from signoff.errors import DatabaseUnusable, RunBusy
 from signoff.settings import load_settings
 
@@ -121,6 +122,25 @@ def test_a_stopped_process_keeps_its_run_whatever_the_clock_says(desk: Desk, pla
             desk.open(other.run_id).resume()
         assert other.wake() == "done"
     assert (desk.open(other.run_id).resume().status, desk.paid) == ("done", 1)
+
+
+@pytest.mark.parametrize("hours", [2, -2])
+def test_a_clock_that_is_wrong_takes_nothing_from_who_lives(
+    desk: Desk, hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(hours=hours)
+
+    hosts = ["another-host"] if "://" in desk.database else []  # where the server's clock counts, not that of who asks
+    with frozen("pay", *hosts) as other:
+        with monkeypatch.context() as wrong:
+            wrong.setattr(canonical, "datetime", Wrong)
+            with pytest.raises(RunBusy):
+                desk.open(other.run_id, kind="reconcile").resume()
+        assert other.wake() == "done"
+    assert desk.paid == 1
 
 
 @pytest.mark.parametrize("kind", ["plain", "reconcile", "idempotent"])

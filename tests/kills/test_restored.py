@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from signoff import Ledger, Policy, Run, SqliteCheckpointer, Team
 from signoff.checkpoints import configured_ledger
@@ -155,3 +156,32 @@ def test_a_copy_that_nothing_marked_is_marked_by_hand(at: Any) -> None:
     assert told.stdout == f"Told 1 open run: {run.id}.\n"
     copied = Run.open(run.id, team=team(ALLOW)).resume()
     assert (settle(copied, "yes").status, paid()) == ("done", 1)
+
+
+def test_a_copy_on_a_server_finds_out_what_the_original_did(
+    server: Any, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNOFF_DATABASE", address)
+    run = Run.start(team(ALLOW), "ann", drive=False)
+    run._driver.ledger.close()
+    configured_ledger(load_settings()).close()
+    original = conninfo_to_dict(address)["dbname"]
+    copy = f"{original}_copy"
+    execute(server, f"CREATE DATABASE {copy} TEMPLATE {original}")
+    try:
+        assert (Run.open(run.id, team=team(ALLOW)).resume().status, paid()) == ("done", 1)
+        monkeypatch.setenv("SIGNOFF_DATABASE", str(server.get_uri(database=copy)))
+        ledger = configured_ledger(load_settings())
+        assert ledger.mark_copied() == (run.id,)
+        copied = Run.open(run.id, team=team(ALLOW)).resume()
+        assert (settle(copied, "yes").status, paid()) == ("done", 1)
+        ledger.close()
+    finally:
+        execute(server, f"DROP DATABASE {copy} WITH (FORCE)")
+
+
+def execute(server: Any, statement: str) -> None:
+    import psycopg
+
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(statement.encode())
