@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from signoff.error_base import SettingsError
-from signoff.tools.broker.admission import Admission
 from signoff.tools.broker.broker import SANDBOX
 from signoff.tools.broker.proxy import Proxy
-from signoff.tools.broker.scrubber import Scrubber
 from signoff.tools.broker.secrets_file import Listed, Listing, SecretsFile, read_secrets_file, read_values
 from signoff.tools.storage.child_environment import forget_variables, is_harmless
 
@@ -65,10 +63,9 @@ async def _serve(given: dict[str, Any], secrets: SecretsFile, values: dict[str, 
         open=secrets.open,
     )
     proxy = Proxy(
-        admission=Admission(secrets, values),
-        scrubber=Scrubber(values.values()),
+        secrets=secrets,
+        values=values,
         journal=partial(write_journal, Path(given["log"])),
-        bounds=secrets.limits,
         key=bytes.fromhex(given["key"]),
     )
     server = await _listen(proxy, given["port"])

@@ -5,15 +5,12 @@ from __future__ import annotations
 import base64
 import ipaddress
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Final
 from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
-from signoff.tools.broker.secrets_file import PLACE, OpenRule, Rule, SecretRule, SecretsFile
+from signoff.tools.broker.secrets_file import PLACE, OpenRule, Rule, SecretRule, SecretsFile, headers_listed
 
 Header = tuple[str, str]
 
@@ -117,7 +114,6 @@ class Admission:
         raise Denied(f"{tool} may have no tunnel to {_shown(target)}")
 
     def _granted(self, name: str, rule: Rule, target: Target, headers: Sequence[Header]) -> Grant:
-        dropped = kept_back("of_the_connection", "other_ways", "codings") | _named_by_connection(headers)
         query = target.query
         added: tuple[Header, ...] = ()
         if isinstance(rule, SecretRule):
@@ -125,25 +121,17 @@ class Admission:
                 gone = f"the secret {name} is gone: {self._sources[name]} was given to a broker that ended. "
                 raise Denied(f"{gone}Start the run again", 503)
             filled = rule.filled_in.replace(PLACE, self._values[name])
-            dropped |= kept_back("beside_a_secret") | {_known_as(rule.header_name)}
             if rule.query:
                 query = _with_parameter(query, rule.query, filled)
             else:
                 added = (
                     (rule.header_name, f"Basic {base64.b64encode(filled.encode()).decode()}" if rule.basic else filled),
                 )
-        kept = tuple((key, value) for key, value in headers if _known_as(key) not in dropped)
+        kept = _handed_on(headers, rule)
         host = f"[{target.host}]" if ":" in target.host else target.host
         port = target.port or rule.ports_of(target.host)[0]
         url = f"{rule.scheme}://{host}:{port}{target.path}{f'?{query}' if query else ''}"
         return Grant(url, (*kept, ("Accept-Encoding", "identity"), *added), rule, name)
-
-
-@cache
-def kept_back(*lists: str) -> frozenset[str]:
-    """The headers of these lists of headers.toml."""
-    found = tomllib.loads(files(__package__).joinpath("headers.toml").read_text("utf-8"))
-    return frozenset(name for each in lists for name in found[each].split())
 
 
 def _plain_host(host: str) -> str:
@@ -160,9 +148,16 @@ def _shown(target: Target) -> str:
     return f"{target.host}:{target.port}" if target.port else target.host
 
 
-def _named_by_connection(headers: Sequence[Header]) -> frozenset[str]:
-    named = ",".join(value for key, value in headers if key.lower() == "connection")
-    return frozenset(_known_as(name.strip()) for name in named.split(","))
+def _handed_on(headers: Sequence[Header], rule: Rule) -> tuple[Header, ...]:
+    """Those headers of a request that the server gets to see: those that are listed, and none that is added here."""
+    has_secret = isinstance(rule, SecretRule)
+    listed = headers_listed("of_requests", *([] if has_secret else ["of_requests_without_a_secret"]))
+    allowed = listed.union(map(str.lower, rule.headers))
+    here = ",".join(value for key, value in headers if key.lower() == "connection")
+    dropped = {_known_as(name.strip()) for name in here.split(",")}
+    if isinstance(rule, SecretRule):
+        dropped.add(_known_as(rule.header_name))
+    return tuple((key, value) for key, value in headers if key.lower() in allowed and _known_as(key) not in dropped)
 
 
 def _known_as(header: str) -> str:

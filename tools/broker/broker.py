@@ -143,7 +143,7 @@ class Broker:
             os.mkdir(self._folder, 0o700)
         # It reads the file and the environment itself, so that no value passes through here.
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "signoff.tools.broker"],
+            [sys.executable, "-P", "-R", "-m", "signoff.tools.broker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

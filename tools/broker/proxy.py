@@ -1,4 +1,7 @@
-"""The proxy: what tools ask for is admitted or refused, made with its secret, and answered without any secret in it.
+"""The proxy: what tools ask for is admitted or refused, made with its secret, and answered without that secret.
+
+An answer to a request that was given no secret passes as it is: whatever would be taken out of it, or held back, would
+tell who asked that it is a secret.
 
 It is longer than most files, as a request goes through all of it: in, out to a checked address, and back.
 """
@@ -24,10 +27,10 @@ import h11
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from signoff.tools.broker.admission import Admission, Denied, Grant, Header, Target, kept_back, read_target, read_tunnel
+from signoff.tools.broker.admission import Admission, Denied, Grant, Header, Target, read_target, read_tunnel
 from signoff.tools.broker.broker import token_of
 from signoff.tools.broker.scrubber import Scrubber
-from signoff.tools.broker.secrets_file import Bounds
+from signoff.tools.broker.secrets_file import Bounds, SecretsFile, headers_listed
 from signoff.tools.errors import AddressRefused
 from signoff.tools.storage.atomic import explain
 from signoff.tools.web.addresses import pin
@@ -57,12 +60,10 @@ class TooMuch(Exception):
 class Proxy:
     """What all connections share."""
 
-    def __init__(
-        self, *, admission: Admission, scrubber: Scrubber, journal: Journal, bounds: Bounds, key: bytes
-    ) -> None:
-        self.admission, self.bounds = admission, bounds
-        self.upstream = Upstream(scrubber, bounds)
-        self._scrubber, self._journal, self._key = scrubber, journal, key
+    def __init__(self, *, secrets: SecretsFile, values: dict[str, str], journal: Journal, key: bytes) -> None:
+        self.admission, self.bounds = Admission(secrets, values), secrets.limits
+        self.upstream = Upstream(values, self.bounds)
+        self._all, self._journal, self._key = Scrubber(values.values()), journal, key
         self._held = 0
 
     @property
@@ -100,7 +101,7 @@ class Proxy:
         return tool
 
     def note(self, told: dict[str, str], status: int, secret: str = "") -> None:
-        path = self._scrubber.clean_text(told["path"])
+        path = self._all.clean_text(told["path"])
         self._journal(**told | {"path": path}, status=status, secret=secret)
 
 
@@ -251,8 +252,9 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most
 class Upstream:
     """Makes requests. What a name stands for is looked up once, checked, and connected to."""
 
-    def __init__(self, scrubber: Scrubber, bounds: Bounds) -> None:
-        self._scrubber, self._bounds = scrubber, bounds
+    def __init__(self, values: dict[str, str], bounds: Bounds) -> None:
+        self._scrubbers = {name: Scrubber([value]) for name, value in values.items()}
+        self._bounds = bounds
         self._sessions = {private: self._session(private=private) for private in (False, True)}
 
     async def close(self) -> None:
@@ -278,7 +280,7 @@ class Upstream:
             async with request as response:
                 if not _is_readable(response):
                     raise Denied("the answer is coded in a way that secrets could not be found in", 502)
-                yield self._head(response, grant), self._content(response)
+                yield self._head(response, grant), self._content(response, grant)
         except AddressRefused as error:
             raise Denied(error.problem) from None
         except aiohttp.ClientConnectorCertificateError:
@@ -293,28 +295,30 @@ class Upstream:
 
     def _head(self, response: aiohttp.ClientResponse, grant: Grant) -> h11.Response:
         """The beginning of an answer; Denied if it cannot be passed on."""
-        dropped = kept_back("of_answers", *(["of_answers_to_a_secret"] if grant.secret else []))
+        dropped = headers_listed("of_answers", *(["of_answers_to_a_secret"] if grant.secret else []))
         if response.method == "HEAD":
             dropped -= {"content-length"}  # no content follows that could become longer or shorter
-        kept = [(name, value) for name, value in response.headers.items() if name.lower() not in dropped]
+        scrubber = self._scrubbers.get(grant.secret)
         try:
             headers = [
-                (name.encode("ascii"), self._scrubber.clean(value.encode("utf-8", "surrogateescape")))
-                for name, value in kept
+                (name.encode("ascii"), scrubber.clean(raw) if scrubber else raw)
+                for name, value in response.headers.items()
+                if name.lower() not in dropped
+                for raw in [value.encode("utf-8", "surrogateescape")]
             ]
             return h11.Response(status_code=response.status, headers=headers)
         except (h11.LocalProtocolError, UnicodeEncodeError):
             raise Denied("the answer is no HTTP", 502) from None
 
-    async def _content(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        stream, size = self._scrubber.stream(), 0
+    async def _content(self, response: aiohttp.ClientResponse, grant: Grant) -> AsyncIterator[bytes]:
+        stream, size = self._scrubbers[grant.secret].stream() if grant.secret else None, 0
         async for chunk in response.content.iter_any():
             size += len(chunk)
             if size > self._bounds.megabytes * 1e6:
                 raise TooMuch
-            if passed := stream.feed(chunk):
+            if passed := stream.feed(chunk) if stream else chunk:
                 yield passed
-        if rest := stream.finish():
+        if stream and (rest := stream.finish()):
             yield rest
 
     def _session(self, *, private: bool) -> aiohttp.ClientSession:

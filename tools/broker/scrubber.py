@@ -10,7 +10,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import quote, quote_plus
 
+from signoff.tools.broker.secrets_file import SHORTEST
+
 REDACTED: Final = b"[redacted]"
+_STEP: Final = 1024
+"""What is held back of an answer is so many bytes or a multiple, as it tells how long the secret may be."""
 _PERCENT: Final = re.compile(r"%[0-9A-F]{2}")
 _OF_JSON: Final = ("<>&", "<>&'=", "<>&'+", "<>&'+`")
 """What writers of JSON escape, so that it may stand in HTML: those of Go and Rails, Gson, .NET old and new."""
@@ -22,14 +26,25 @@ _OF_ADDRESSES: Final = ("", "/", "!'()*", ";,/?:@&=+$!'()*#")
 
 
 class Scrubber:
-    """Knows how some secrets may be spelled."""
+    """Knows how some secrets may be spelled.
+
+    Nothing is told about the beginning of a secret: neither what is held back nor how long looking takes depends on
+    whether a text has some of one, as texts are compared by their digests, whole.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self.spellings = tuple(sorted({one for secret in secrets for one in _spellings(secret)}, key=len, reverse=True))
-        self._any = re.compile(b"|".join(map(re.escape, self.spellings)) or rb"(?!)")
+        self._spellings = frozenset(one for secret in secrets for one in _spellings(secret))
+        self._lengths: dict[bytes, list[int]] = {}
+        """Of the spellings by their first bytes, the longest first."""
+        for one in sorted(self._spellings, key=len, reverse=True):
+            lengths = self._lengths.setdefault(one[:SHORTEST], [])
+            if len(one) not in lengths:
+                lengths.append(len(one))
+        self._held = -(-max(map(len, self._spellings), default=0) // _STEP) * _STEP
+        self._has_lines = any(b"\n" in one for one in self._spellings)
 
     def clean(self, raw: bytes) -> bytes:
-        return self._any.sub(REDACTED, raw)
+        return self._clean_until(raw, len(raw))[0]
 
     def clean_text(self, text: str) -> str:
         return self.clean(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
@@ -38,18 +53,31 @@ class Scrubber:
         return Stream(self)
 
     def split(self, raw: bytes) -> tuple[bytes, bytes]:
-        """What can be passed on, cleaned, and the end that may be the beginning of a secret."""
-        parts, done = [], 0
-        for found in self._any.finditer(raw):
-            parts += [raw[done : found.start()], REDACTED]
-            done = found.end()
-        rest = raw[done:]
-        held = max((_begun(rest, spelling) for spelling in self.spellings), default=0)
-        return b"".join((*parts, rest[: len(rest) - held])), rest[len(rest) - held :]
+        """What can be passed on, cleaned, and the end, in which the beginning of a secret might be.
+
+        Where it is cut depends on how much there is and where its lines end, not on any secret.
+        """
+        line = 0 if self._has_lines else raw.rfind(b"\n") + 1
+        return self._clean_until(raw, max(line, len(raw) - self._held))
+
+    def _clean_until(self, raw: bytes, end: int) -> tuple[bytes, bytes]:
+        """The beginning, without the secrets that begin in it, and what follows."""
+        parts, done, lengths = [], 0, self._lengths
+        for at in range(end):
+            if raw[at : at + SHORTEST] in lengths and at >= done and (size := self._size_at(raw, at)):
+                parts += [raw[done:at], REDACTED]
+                done = at + size
+        end = max(end, done, 0)
+        return b"".join((*parts, raw[done:end])), raw[end:]
+
+    def _size_at(self, raw: bytes, at: int) -> int:
+        """How long the spelling is that stands here; 0 if there is none."""
+        sizes = self._lengths[raw[at : at + SHORTEST]]
+        return next((size for size in sizes if raw[at : at + size] in self._spellings), 0)
 
 
 class Stream:
-    """One answer on its way; it holds back no more than what may be the beginning of a secret."""
+    """One answer on its way."""
 
     def __init__(self, scrubber: Scrubber) -> None:
         self._scrubber, self._held = scrubber, b""
@@ -62,17 +90,7 @@ class Stream:
     def finish(self) -> bytes:
         """What was held back, once nothing follows."""
         rest, self._held = self._held, b""
-        return rest
-
-
-def _begun(raw: bytes, spelling: bytes) -> int:
-    """How many bytes at the end are the beginning of this, without being all of it."""
-    at = raw.find(spelling[:1], max(0, len(raw) - len(spelling) + 1))
-    while at >= 0:
-        if spelling.startswith(raw[at:]):
-            return len(raw) - at
-        at = raw.find(spelling[:1], at + 1)
-    return 0
+        return self._scrubber.clean(rest)
 
 
 def _escaped(text: str, marks: str, form: str) -> str:

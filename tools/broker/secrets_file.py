@@ -8,7 +8,8 @@ import stat
 import subprocess
 import tomllib
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
@@ -26,7 +27,6 @@ PLACE: Final = "{secret}"
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HOST: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]|\*")
-_FRAMING: Final = frozenset("connection content-length host te trailer transfer-encoding upgrade".split())
 
 
 def _check_host(text: str) -> str:
@@ -43,6 +43,12 @@ def _check_method(method: str) -> str:
     return method.upper()
 
 
+def _check_header(name: str) -> str:
+    if not _TOKEN.fullmatch(name) or name.lower().replace("_", "-") in headers_listed("never_of_requests"):
+        raise ValueError(f"{name!r} is no header that can be handed on")
+    return name
+
+
 def _check_path(path: str) -> str:
     if not path.startswith("/"):
         raise ValueError(f"the path {path!r} does not begin with '/'")
@@ -57,8 +63,16 @@ def _check_name(name: str) -> str:
 
 Host = Annotated[str, AfterValidator(_check_host)]
 Method = Annotated[str, AfterValidator(_check_method)]
+HeaderName = Annotated[str, AfterValidator(_check_header)]
 UrlPath = Annotated[str, AfterValidator(_check_path)]
 Name = Annotated[str, AfterValidator(_check_name)]
+
+
+@cache
+def headers_listed(*lists: str) -> frozenset[str]:
+    """The headers of these lists of headers.toml."""
+    found = tomllib.loads(files(__package__).joinpath("headers.toml").read_text("utf-8"))
+    return frozenset(name for each in lists for name in found[each].split())
 
 
 class _Entry(BaseModel):
@@ -75,6 +89,8 @@ class Rule(_Entry):
     """With `*` for any characters; empty means all paths."""
     scheme: Literal["https", "http"] = "https"
     """What is spoken with the host, whatever the request says."""
+    headers: tuple[HeaderName, ...] = ()
+    """Headers of requests that are handed on, beside those that usually are."""
     private: bool = False
     """Whether the host may lie inside a network."""
 
@@ -112,7 +128,8 @@ class SecretRule(Rule):
     def _check(self) -> SecretRule:
         if sum(map(bool, (self.header, self.basic, self.query))) > 1:
             raise ValueError("header, basic and query are three ways of one; choose one")
-        if self.header and (not _TOKEN.fullmatch(self.header) or self.header.lower() in _FRAMING):
+        framing = headers_listed("never_of_requests")
+        if self.header and (not _TOKEN.fullmatch(self.header) or self.header.lower() in framing):
             raise ValueError(f"{self.header!r} is no header for a secret")
         if self.basic and (self.template or ":" not in self.basic or PLACE not in self.basic):
             raise ValueError("basic is user and password in one, such as 'me:{secret}', without a template")

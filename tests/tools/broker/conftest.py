@@ -13,6 +13,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
 
 import pytest
 
@@ -20,6 +21,8 @@ from signoff.tools.broker.broker import Broker
 
 SECRET = "plant+ed/Secret&4711"
 """It looks different in nearly every spelling, and like no secret that is known by its looks."""
+
+ABORT = b"hang up"
 
 WriteSecrets = Callable[[str], Path]
 """Writes a file of secrets that only this user may read."""
@@ -90,6 +93,11 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(b"late")
             case "/events":
                 self.answer_in_pieces([b"data: 1\n\n", None, b"data: 2\n\n"])
+            case "/broken-off":
+                self.answer_in_pieces([unquote_to_bytes(self.path.partition("?")[2]), None, ABORT])
+            case "/told":
+                echo = unquote(self.path.partition("?")[2])
+                self.answer(echo.encode(), location=f"/{echo}", echo=echo)
             case _:
                 self.answer(json.dumps({"path": self.path, "headers": headers}).encode(), echo=said)
 
@@ -112,13 +120,17 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def answer_in_pieces(self, pieces: list[bytes | None], way: str = "chunked") -> None:
-        """Chunks; None waits for the test."""
+        """Chunks; None waits for the test, and ABORT hangs up."""
         self.send_response(200)
         self.send_header("Transfer-Encoding", way)
         self.end_headers()
         for piece in pieces:
             if piece is None:
                 self.server.site.going_on.wait(30)  # type: ignore[attr-defined]  # set by new_site
+            elif piece is ABORT:
+                self.connection.shutdown(socket.SHUT_RDWR)
+                self.close_connection = True
+                return
             else:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\n\r\n")

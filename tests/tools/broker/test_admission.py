@@ -76,3 +76,17 @@ def test_names_are_read_without_case_and_the_last_dot() -> None:
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(Denied):
         read_target(address)
+
+
+def test_a_rule_names_further_headers_that_are_handed_on() -> None:
+    said = (
+        ("X-Own", "1"),
+        ("x_own", "2"),
+        ("X-Other", "3"),
+        ("X-Key", "mine"),
+        ("Connection", "X-Gone"),
+        ("X-Gone", "4"),
+    )
+    rules = admission(headers=["x-own", "X-Gone", "X-Key"], header="X-Key")
+    grant = rules.admit("api", "GET", Target("api.example.org", None), said)
+    assert grant.headers == (("X-Own", "1"), ("Accept-Encoding", "identity"), ("X-Key", "x" * 8))

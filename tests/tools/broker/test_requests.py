@@ -151,6 +151,13 @@ def test_a_redirect_to_another_host_takes_no_secret_there(broker: Broker, site: 
         ("authorization: Bearer mine\r\nAUTHORIZATION: Bearer mine", ""),
         ("X-HTTP-Method-Override: DELETE", "x-http-method-override"),
         ("X_Http_Method_Override: DELETE", "x_http_method_override"),
+        ("X-Method: DELETE", "x-method"),
+        ("Destination: /admin", "destination"),
+        ("Sudo: root", "sudo"),
+        ("Private-Token: mine", "private-token"),
+        ("X-Amz-Security-Token: mine", "x-amz-security-token"),
+        ("X-Signoff-Never-Heard-Of: 1", "x-signoff-never-heard-of"),
+        ("Content_Type: text/html", "content_type"),
         ("X-Original-URL: /admin", "x-original-url"),
         ("X-Host: evil.example", "x-host"),
         ("Cookie: session=mine", "cookie"),
@@ -167,6 +174,19 @@ def test_no_header_changes_what_was_decided(broker: Broker, site: Any, say: Say,
     assert site.seen[0].headers["authorization"] == f"Bearer {site.secret}"
     assert site.seen[0].headers["host"] == f"127.0.0.1:{site.port}"
     assert gone not in site.seen[0].headers
+
+
+def test_what_a_request_says_of_itself_is_handed_on(broker: Broker, site: Any) -> None:
+    said = {"Accept": "a/b", "Idempotency-Key": "1", "If-None-Match": '"2"', "MCP-Session-Id": "3", "User-Agent": "4"}
+    own = {"Authorization": "Bearer mine", "Cookie": "mine=1", "Range": "bytes=0-3"}
+    with broker.client("api") as api, broker.client("sandbox") as sandbox:
+        api.get(f"{site.url}/x", headers=said | own)
+        sandbox.get(f"{site.url}/x", headers=said | own | {"X-Other": "5"})
+    with_secret, without = (seen.headers for seen in site.seen)
+    assert {name.lower(): value for name, value in said.items()}.items() <= with_secret.items()
+    assert (with_secret["authorization"], "range" in with_secret) == (f"Bearer {site.secret}", False)
+    assert {name.lower(): value for name, value in (said | own).items()}.items() <= without.items()
+    assert "x-other" not in without
 
 
 @pytest.mark.parametrize(

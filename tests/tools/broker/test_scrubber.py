@@ -72,16 +72,28 @@ def test_what_holds_no_secret_passes_unchanged(raw: bytes, cuts: list[int]) -> N
     assert scrub("never-in-there-4711", cut(raw, cuts)) == raw
 
 
-@settings(deadline=None, max_examples=30)
-@given(SECRETS)
-def test_nothing_but_a_beginning_is_held_back(secret: str) -> None:
-    raw = secret.encode()
-    stream = Scrubber([secret]).stream()
-    assert stream.feed(b"\n\n") in (b"\n\n", b"\n", b"")  # a secret may begin with line ends
-    stream.finish()
-    held = len(raw[:-1]) - len(stream.feed(raw[:-1]))
-    assert held > 0
-    assert stream.finish() != b""
+@settings(deadline=None, max_examples=50)
+@given(SECRETS.filter(lambda secret: "\n" not in secret), st.integers(1, 39), st.binary(max_size=3000), CUTS)
+def test_how_much_is_held_back_depends_on_no_secret(secret: str, size: int, before: bytes, cuts: list[int]) -> None:
+    beginning = secret.encode()[: min(size, len(secret.encode()) - 1)]
+    told = []
+    for end in (beginning, bytes(len(beginning))):
+        stream = Scrubber([secret]).stream()
+        told.append([len(stream.feed(piece)) for piece in cut(before + end, cuts)])
+    assert told[0] == told[1]
+
+
+@settings(deadline=None, max_examples=50)
+@given(SECRETS, st.sampled_from(SPELLINGS), st.binary(max_size=2000), st.binary(max_size=2000), CUTS)
+def test_pieces_are_scrubbed_as_the_whole_is(secret, spell, before, after, cuts) -> None:  # type: ignore[no-untyped-def]  # by hypothesis
+    raw = before + spell(secret) + after
+    assert scrub(secret, cut(raw, cuts)) == Scrubber([secret]).clean(raw)
+
+
+def test_a_line_is_passed_on_once_it_is_whole() -> None:
+    stream = Scrubber(["never-in-there-4711"]).stream()
+    assert stream.feed(b"data: 1\n\nnever-in") == b"data: 1\n\n"
+    assert stream.feed(b"-there-4711 it was\n") == b"[redacted] it was\n"
 
 
 def test_several_secrets_are_found_and_none_is_fine() -> None:

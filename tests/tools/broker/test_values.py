@@ -34,6 +34,7 @@ tools = ["api"]
         ("[secrets.main]\ncommand = ['/no/such/program']\n{rule}", "cannot be started"),
         ("[secrets.main]\ncommand = ['{python}', '-c', 'exit(3)']\n{rule}", "ended with exit code 3"),
         ("[secrets.main]\nvalue = 'planted-4711'\n{rule}header = 'Host'", "no header for a secret"),
+        ("[secrets.main]\nvalue = 'planted-4711'\n{rule}headers = ['Accept_Encoding']", "that can be handed on"),
         ("[secrets.main]\nvalue = 'planted-4711'\n{rule}header = 'X-Key'\nquery = 'key'", "choose one"),
         ("[secrets.main]\nvalue = 'planted-4711'\n{rule}template = 'Bearer'", "no {{secret}}"),
         ("[[secrets.main.rules]]\nhosts = ['*.com']\ntools = ['api']", "too wide for a secret"),
