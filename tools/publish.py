@@ -15,9 +15,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from signoff.tools.action import Action
-from signoff.tools.errors import ActionFailed, BlobMissing
+from signoff.tools.errors import ActionFailed, BlobMissing, FileRefused
+from signoff.tools.files.self_running import warn_of_running
 from signoff.tools.storage.atomic import beside, explain, sync_folder, write_synced
 from signoff.tools.storage.blobs import Blobs
+from signoff.tools.storage.confined_folder import lies_in
+from signoff.tools.storage.file_names import check_places
 
 NAME = "publish_report"
 
@@ -86,7 +89,20 @@ class _Publishing:
         for name, times in Counter(file.target for file in (*beside_it, report)).items():
             if times > 1:
                 raise ActionFailed(NAME, f"two files would be written to {str(name)!r}. Name each once.")
-        return [*(_File(_target(str(file.target), self.base), file.raw) for file in beside_it), report]
+        files = [*(_File(_target(str(file.target), self.base), file.raw) for file in beside_it), report]
+        self._check([file.target for file in files])
+        return files
+
+    def _check(self, targets: Sequence[Path]) -> None:
+        """ActionFailed for what belongs to version control or to signoff."""
+        folder = Path(os.path.realpath(self.base) if self.base else targets[0].anchor)
+        try:
+            check_places(folder, [target.relative_to(folder).as_posix() for target in targets])
+        except FileRefused as error:
+            raise ActionFailed(NAME, f"{error} Nothing was changed.") from error
+        for target in targets:
+            if lies_in(target, self.blobs.folder.parent):
+                raise ActionFailed(NAME, f"{str(target)!r} is where signoff keeps its own files. Name another place.")
 
     def write(self, publication: Publication, key: str) -> Mapping[str, Any]:
         """Write every file whole beside its target, or none, and then give them their names in order."""
@@ -126,9 +142,18 @@ class _Publishing:
             *attached, report = self.files(publication)
         except ActionFailed as error:
             return f"**This cannot be written.** {error.problem}\n\n---\n\n{publication.content}"
-        lines = [f"Writes `{report.target}` ({_size(len(report.raw))}). {_replaced(report.target, report.raw)}"]
+        lines = [*self._warned(publication, [file.target for file in (*attached, report)])]
+        lines += [f"Writes `{report.target}` ({_size(len(report.raw))}). {_replaced(report.target, report.raw)}"]
         lines += ["", *map(self._attached, attached)] if attached else []
         return "\n".join([*lines, "", "---", "", publication.content])
+
+    def _warned(self, publication: Publication, targets: Sequence[Path]) -> list[str]:
+        """What is to be said of files that run by themselves, by the names that are given or where these lead."""
+        folder = Path(os.path.realpath(self.base or Path.cwd()))
+        real = [target.relative_to(folder) if target.is_relative_to(folder) else target for target in targets]
+        given = [publication.path, *(one.name for one in publication.attachments)]
+        warning = warn_of_running(given) or warn_of_running(map(str, real))
+        return [warning, ""] if warning else []
 
     def _content(self, attachment: Attachment) -> bytes:
         """The bytes that were meant when it was proposed."""

@@ -42,6 +42,7 @@ from signoff.graphs.state import (
 )
 from signoff.settings import load_settings
 from signoff.tools import Action
+from signoff.tools.files import with_warning
 
 Next = Command[Literal["gate", "act", "supervisor"]]
 
@@ -239,7 +240,7 @@ def describe(approval: Approval, action: Action[Any], problem: str = "") -> str:
         parts.append(approval.standing)
     if approval.shown_sha256 != approval.proposed_sha256:
         parts.append("The arguments were edited since they were proposed.")
-    parts.append(_preview(approval.shown, action))
+    parts.append(with_warning(_preview(approval.shown, action), approval.shown))
     if touches := str(action.touches):
         parts.append(f"It may touch: {_one_line(touches)}.")
     return "\n\n".join(parts)

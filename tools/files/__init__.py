@@ -5,5 +5,6 @@ from signoff.exports import TYPE_CHECKING, offer
 if TYPE_CHECKING:
     from signoff.tools.files.copying import ProjectLimits as ProjectLimits
     from signoff.tools.files.project import Project as Project
+    from signoff.tools.files.self_running import with_warning as with_warning
     from signoff.tools.files.tools import file_tools as file_tools
 offer(__name__)

@@ -17,9 +17,11 @@ from signoff.tools.files.apply import EXECUTABLE, Version, apply_patch, make_pat
 from signoff.tools.files.copying import is_made
 from signoff.tools.files.display import as_block, as_code, count_lines, make_visible
 from signoff.tools.files.project import Project, WorkCopy, read_version, write_version
+from signoff.tools.files.self_running import warn_of_running
 from signoff.tools.storage.atomic import sync_folder
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.storage.confined_folder import ConfinedFolder, lies_in
+from signoff.tools.storage.file_names import check_places
 
 NAME: Final = "apply_to_project"
 LONGEST: Final = 200_000
@@ -157,7 +159,8 @@ class _Applying:
         """The files, the counts and the whole patch."""
         come, gone = count_lines(changes.patch)
         head = f"Changes {len(changes.files)} files in {as_code(changes.folder)}: {come} lines come, {gone} go."
-        parts = [head]
+        warning = warn_of_running(file.path for file in changes.files)
+        parts = [warning, head] if warning else [head]
         try:
             self._check(changes)
             if odd := self._look(changes)[1]:
@@ -173,6 +176,10 @@ class _Applying:
         if changes.folder != str(self.project.folder):
             problem = f"the patch is for {changes.folder!r}, and this is {str(self.project.folder)!r}."
             raise ActionFailed(NAME, f"{problem} Nothing was changed.")
+        try:
+            check_places(self.project.folder, [file.path for file in changes.files])
+        except FileRefused as error:
+            raise ActionFailed(NAME, f"{error} Nothing was changed.") from error
         for file in changes.files:
             place = self.project.folder / file.path
             made = is_made(file.path) and not (file.before and self.project.is_git)

@@ -18,6 +18,7 @@ from signoff.tools.files.apply import Version
 from signoff.tools.files.patch import is_name
 from signoff.tools.git.repository import BASE, Repository, Tracked
 from signoff.tools.storage.confined_folder import ConfinedFolder, stays_inside
+from signoff.tools.storage.file_names import fold_name, own_name
 
 MADE: Final = frozenset(
     ".git .hg .svn .signoff node_modules __pycache__ .venv .tox .nox .mypy_cache .ruff_cache .pytest_cache "
@@ -183,11 +184,11 @@ def is_secret(path: str) -> bool:
 
 
 def is_made(path: str) -> bool:
-    return not MADE.isdisjoint(path.split("/")[:-1])
+    return not MADE.isdisjoint(map(fold_name, path.split("/")[:-1]))
 
 
 def leads_out(path: str, target: str) -> bool:
     """Whether a link at this path may lead out of the project, or into what git keeps there."""
     if "\0" in target or not stays_inside(path, target):
         return True
-    return posixpath.normpath(posixpath.join(posixpath.dirname(path), target)).split("/")[0] == ".git"
+    return bool(own_name(posixpath.normpath(posixpath.join(posixpath.dirname(path), target))))

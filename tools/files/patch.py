@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from signoff.tools.errors import FileRefused, PatchMisfit
+from signoff.tools.storage.file_names import check_names
 
 NO_END: Final = "\\ No newline at end of file"
 
@@ -233,7 +234,7 @@ _QUOTED: Final = {code: f"\\{code:03o}" for code in (*range(32), 127)} | {
 def check_name(path: str) -> str:
     """The path of a file in a project, tidied: relative, without `.`; FileRefused for all that could lead out.
 
-    What lies in a `.git` folder is refused: git runs programs that are named there.
+    What lies in a `.git` folder and its like is refused: programs that are run are named there.
     """
     try:
         path.encode("utf-8")
@@ -248,8 +249,7 @@ def check_name(path: str) -> str:
         raise FileRefused(path, "the path is absolute. Begin at the project's folder: 'src/main.py'.")
     if ".." in parts:
         raise FileRefused(path, "the path leads upwards. Name a file inside of the project.")
-    if any(_is_git(part) for part in parts):
-        raise FileRefused(path, "what is in '.git' is not read or changed.")
+    check_names(path)
     if not "".join(parts).strip():
         raise FileRefused(path, "the path is the project's folder. Name a file.")
     return "/".join(parts)
@@ -261,12 +261,6 @@ def is_name(path: str) -> bool:
         return check_name(path) == path
     except FileRefused:
         return False
-
-
-def _is_git(part: str) -> bool:
-    """Whether some file system takes this name for `.git`."""
-    plain = re.sub(r"[\u200c\u200d\u200e\u200f\u202a-\u202e\u206a-\u206f\ufeff]", "", part).rstrip(" .").lower()
-    return plain.split(":")[0] in (".git", "git~1")
 
 
 def write_name(name: str) -> str:

@@ -18,6 +18,7 @@ from signoff.error_base import TeamError
 from signoff.tools.errors import ActionFailed, GitFailed, ToolError
 from signoff.tools.files.display import as_block, as_code, count_lines, make_visible
 from signoff.tools.files.project import Project
+from signoff.tools.files.self_running import warn_of_running
 from signoff.tools.git.command import run_git
 from signoff.tools.git.repository import Repository, check_branch, setting_of
 from signoff.tools.git.tree import repository_of
@@ -243,7 +244,9 @@ class Pushing:
         patch = self.diff(repository, branch.commit)
         come, gone = count_lines(patch)
         changed = repository.status(repository.base, branch.commit)
+        warning = warn_of_running(path.rpartition(" -> ")[2] for _, path in changed)
         parts = [
+            *([warning] if warning else []),
             f"Pushes {as_code(branch.branch)} at {as_code(branch.commit[:12])} to {as_code(branch.remote)}: "
             f"{len(changed)} files, {come} lines come, {gone} go.",
         ]

@@ -14,8 +14,10 @@ from pydantic.json_schema import SkipJsonSchema
 from signoff.tools.action import Action, Touches, completed
 from signoff.tools.errors import ActionFailed, BlobMissing, FileRefused
 from signoff.tools.files.display import as_block, as_code, make_visible
+from signoff.tools.files.self_running import warn_of_running
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.storage.confined_folder import ConfinedFolder, lies_in, parts
+from signoff.tools.storage.file_names import check_places
 from signoff.tools.storage.workspaces import Workspaces
 
 NAME: Final = "save_from_workspace"
@@ -107,7 +109,9 @@ class _Saving:
             return f"**This cannot be saved.** {make_visible(str(error))}"
         target = as_code(str(self.base / saved.destination))
         head = f"Saves {as_code(saved.path)} of the workspace as {target} ({saved.size:,} bytes)."
-        return "\n\n".join([f"{head} {_replaced(there, raw)}", _show(raw, self.blobs.path(saved.sha256))])
+        warning = warn_of_running([saved.path, saved.destination])
+        parts = [warning, f"{head} {_replaced(there, raw)}", _show(raw, self.blobs.path(saved.sha256))]
+        return "\n\n".join(part for part in parts if part)
 
     def _content(self, saved: Saved) -> bytes:
         try:
@@ -119,6 +123,7 @@ class _Saving:
         return raw
 
     def _check(self, saved: Saved) -> None:
+        check_places(self.base, [saved.destination])
         if lies_in(self.base.joinpath(*parts(saved.destination)), self.workspaces.folder.parent):
             raise FileRefused(saved.destination, "it is where signoff keeps its own files")
 

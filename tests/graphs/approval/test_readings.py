@@ -98,3 +98,9 @@ class Computed(BaseModel):
 def test_arguments_that_could_not_be_read_back_are_refused_when_the_action_is_made(arguments: type[BaseModel]) -> None:
     with pytest.raises(TeamError, match="cannot read what it wrote"):
         Action(name="pay", description="Pays.", arguments=arguments, call=lambda given, key: {})
+
+
+def test_a_file_that_runs_by_itself_is_told_whatever_the_action_is(office: Any) -> None:
+    approval = office.ledger.approvals.get(office.question(office.start())["approval_id"])
+    text = describe(replace(approval, shown={"to": "sub/.envrc", "euros": 5}), office.action)
+    assert "- **Runs by itself:** `sub/.envrc`, as a shell reads it" in text

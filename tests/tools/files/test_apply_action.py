@@ -115,6 +115,26 @@ def test_the_preview_is_the_whole_patch_in_a_block_that_nothing_ends_and_hides_n
     assert "+2␍" in block
 
 
+def test_files_that_run_by_themselves_are_told_first(use: Callable[..., str], action: Action[Any]) -> None:
+    for path in ("tests/conftest.py", "src/x.txt"):
+        use("write_file", path=path, text="x\n")
+    assert action.preview is not None
+    told, _, rest = action.preview(proposed(use, action)).partition("\n\n")
+    assert told.startswith("- **Runs by itself:** `tests/conftest.py`, ")
+    assert ("\n" in told, rest.startswith("Changes 2 files")) == (False, True)
+
+
+def test_a_git_folder_of_another_name_is_left_alone(use: Callable[..., str], action: Action[Any], folder: Path) -> None:
+    use("write_file", path="kept/config", text="x\n")
+    changes = proposed(use, action)
+    for made in ("objects", "refs"):
+        (folder / "kept" / made).mkdir(parents=True)
+    (folder / "kept" / "HEAD").touch()
+    with pytest.raises(ActionFailed, match="git repository's own folder"):
+        action.call(changes, "key")
+    assert not (folder / "kept" / "config").exists()
+
+
 def test_a_file_that_was_changed_since_stops_all_of_it(
     use: Callable[..., str], action: Action[Any], folder: Path
 ) -> None:

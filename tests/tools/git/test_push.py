@@ -90,7 +90,9 @@ def test_attributes_that_an_agent_commits_hide_nothing_in_the_preview(
     use("git_commit", message="more")
     action = actions()["push_branch"]
     assert action.preview is not None
-    assert "+harm()\n" in action.preview(propose(action, branch="fix"))
+    shown = action.preview(propose(action, branch="fix"))
+    assert "+harm()\n" in shown
+    assert shown.startswith("- **Runs by itself:** `.gitattributes`, as version control ")
 
 
 def test_to_a_remote_that_does_not_name_its_default_branch_only_a_new_one_is_pushed(
