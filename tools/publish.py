@@ -100,8 +100,11 @@ class _Publishing:
             check_places(folder, [target.relative_to(folder).as_posix() for target in targets])
         except FileRefused as error:
             raise ActionFailed(NAME, f"{error} Nothing was changed.") from error
+        kept = self.blobs.folder
+        if not lies_in(folder, kept.parent):  # else whoever keeps reports there has them beside the blobs
+            kept = kept.parent
         for target in targets:
-            if lies_in(target, self.blobs.folder.parent):
+            if lies_in(target, kept):
                 raise ActionFailed(NAME, f"{str(target)!r} is where signoff keeps its own files. Name another place.")
 
     def write(self, publication: Publication, key: str) -> Mapping[str, Any]:

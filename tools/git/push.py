@@ -244,7 +244,7 @@ class Pushing:
         patch = self.diff(repository, branch.commit)
         come, gone = count_lines(patch)
         changed = repository.status(repository.base, branch.commit)
-        warning = warn_of_running(path.rpartition(" -> ")[2] for _, path in changed)
+        warning = warn_of_running(repository.written(repository.base, branch.commit))
         parts = [
             *([warning] if warning else []),
             f"Pushes {as_code(branch.branch)} at {as_code(branch.commit[:12])} to {as_code(branch.remote)}: "

@@ -219,6 +219,10 @@ class Repository:
             found.append((letter[0], f"{path} -> {parts.pop(0)}" if letter[0] in "RC" else path))
         return found
 
+    def written(self, old: str, new: str) -> list[str]:
+        """The files that one tree has otherwise than another, or beside those."""
+        return [path.rpartition(" -> ")[2] for letter, path in self.status(old, new) if letter != "D"]
+
     def ignored(self, paths: Iterable[str], rules: Mapping[str, bytes]) -> frozenset[str]:
         """Which of these paths are ignored by the `.gitignore` files given by their paths."""
         asked = "\0".join(f"./{path}" for path in paths)  # a path that begins with ':' would mean something else

@@ -18,6 +18,7 @@ from signoff.tools.git.pull_requests import GitHub, InBareRepository, OnGitHub, 
 from signoff.tools.git.push import TOOL as PUSH, Branch, Pushing, Remote, remote_of
 from signoff.tools.git.repository import Author
 from signoff.tools.git.tree import make_snapshot, repository_of, without_secrets
+from signoff.tools.storage.file_names import check_places
 from signoff.tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -181,6 +182,7 @@ class _Git:
         changed = repository.status("HEAD", tree)
         if not changed:
             raise GitFailed("commit", "nothing differs from the last commit there.")
+        check_places(copy.project, repository.written(repository.base, tree))
         made = repository.commit(tree, f"{text}\n", self._author)
         shown = digest_text(repository.diff(repository.base, made))
         return (

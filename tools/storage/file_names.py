@@ -24,18 +24,19 @@ def check_places(folder: Path, paths: Iterable[str]) -> None:
     So it is by its name, by being in a folder that is a repository or becomes one by these files, or by any other name
     that the file system has for such a folder.
     """
-    planned: dict[Path, set[str]] = {}
+    planned: dict[tuple[str, ...], set[str]] = {}
     every = [(path, [part for part in path.split("/") if part not in ("", ".")]) for path in paths]
-    for _, parts in every:
-        for depth, part in enumerate(parts):
-            planned.setdefault(folder.joinpath(*parts[:depth]), set()).add(fold_name(part))
     for path, parts in every:
-        if own := own_name(path):
-            raise FileRefused(path, _refusal(own))
+        check_names(path)
+        folded = tuple(map(fold_name, parts))
+        for depth, part in enumerate(folded):
+            planned.setdefault(folded[:depth], set()).add(part)
+    for path, parts in every:
         for depth, part in enumerate(parts):
-            here = folder.joinpath(*parts[:depth])
-            if any(all(name in planned[here] or _is_there(here, name) for name in names) for names in _REPOSITORIES):
-                raise FileRefused(path, f"{str(here)!r} is or would be a git repository's own folder. Name another.")
+            here, come = folder.joinpath(*parts[:depth]), planned[tuple(map(fold_name, parts[:depth]))]
+            if any(all(one in come or _is_there(here, one) for one in marks) for marks in _REPOSITORIES):
+                name = "/".join(parts[:depth]) or "."
+                raise FileRefused(path, f"{name!r} is or would be a git repository's own folder. Name another.")
             for own in _FOLDERS:
                 if _is_same(here / own, here / part):
                     raise FileRefused(path, _refusal(own))

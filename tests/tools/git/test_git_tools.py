@@ -80,6 +80,18 @@ def test_what_is_ignored_or_holds_secrets_is_not_committed(use: Callable[..., st
     assert use("git_status").splitlines()[1:] == ["A :odd", "A sub/.gitignore"]
 
 
+def test_no_commit_makes_a_repository_within_the_project(use: Callable[..., str], project: Project) -> None:
+    """Whoever fetched it and asked git for anything in there would run what its config names."""
+    place = project.copy().workspace / "tin" / "docs"
+    for name in ("config", "refs/a", "HEAD"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text("x\n")
+    use("git_commit", message="one")
+    (place / "objects").mkdir()
+    (place / "objects" / "b").write_text("x\n")
+    assert "'docs' is or would be a git repository's own folder" in use("git_commit", message="two")
+
+
 def test_what_was_left_out_stays_in_commits_whatever_stands_in_its_place(
     use: Callable[..., str], project: Project, folder: Path, as_person: Callable[..., str]
 ) -> None:

@@ -131,7 +131,14 @@ def test_no_repository_is_made_file_by_file(workspaces: Workspaces, home: Path, 
         assert "git repository's own folder" in save(workspaces, home, tmp_path, f"x/{name}")
     assert "git repository's own folder" in publish(home, tmp_path, "x/report.md", "HEAD")
     with pytest.raises(FileRefused, match="git repository's own folder"):
-        check_places(tmp_path, ["y/HEAD", "y/config", "y/objects/a", "y/refs/b"])
+        check_places(tmp_path, ["y/HEAD", "y/config", "Y/objects/a", "y/Refs/b"])
+
+
+def test_another_name_that_the_file_system_has_for_it_is_found(tmp_path: Path) -> None:
+    (tmp_path / ".hg").mkdir()
+    (tmp_path / "SHORT~NAME").symlink_to(".hg")  # as good as one: it is the same folder
+    with pytest.raises(FileRefused, match="'.hg' is not read or changed"):
+        check_places(tmp_path, ["SHORT~NAME/hgrc"])
 
 
 def test_a_link_to_it_does_not_help(workspaces: Workspaces, home: Path, tmp_path: Path) -> None:
@@ -147,3 +154,5 @@ def test_a_link_to_it_does_not_help(workspaces: Workspaces, home: Path, tmp_path
 def test_what_signoff_keeps_is_not_published_over(home: Path) -> None:
     assert "keeps its own files" in publish(home, home, ".signoff/signoff.db")
     assert "keeps its own files" in publish(home, None, str(home / ".signoff" / "blobs" / "x"))
+    assert "keeps its own files" in publish(home, home / ".signoff", "blobs/x")
+    publish_report(home / ".signoff", blobs=Blobs(home / ".signoff")).call(Publication(path="a.md", content="x"), "key")
