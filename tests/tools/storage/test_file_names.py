@@ -137,7 +137,7 @@ def test_no_repository_is_made_file_by_file(workspaces: Workspaces, home: Path, 
 def test_another_name_that_the_file_system_has_for_it_is_found(tmp_path: Path) -> None:
     (tmp_path / ".hg").mkdir()
     (tmp_path / "SHORT~NAME").symlink_to(".hg")  # as good as one: it is the same folder
-    with pytest.raises(FileRefused, match="'.hg' is not read or changed"):
+    with pytest.raises(FileRefused, match=r"'\.hg' is not read or changed"):
         check_places(tmp_path, ["SHORT~NAME/hgrc"])
 
 
