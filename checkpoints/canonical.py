@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+
+from signoff.checkpoints.errors import Tampered
 
 T = TypeVar("T")
+_KINDS: Final[Mapping[Any, type]] = {"str": str, "int": int}
 _MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
@@ -60,9 +64,28 @@ def digest_text(text: str) -> str:
 
 
 def from_row(kind: type[T], row: Any, **others: Any) -> T:
-    """The dataclass of a row's columns of the same names; `others` are those of its fields that are kept otherwise."""
-    same = {field.name for field in fields(kind)} - others.keys()  # type: ignore[arg-type]  # always a dataclass
-    return kind(**{name: getattr(row, name) for name in same}, **others)
+    """The dataclass of a row's columns of the same names; `others` are those of its fields that are kept otherwise.
+
+    Tampered if a column holds what no row has that was written here: bytes, nothing, a number for a text.
+    """
+    kept = {}
+    for field in fields(kind):  # type: ignore[arg-type]  # always a dataclass
+        if field.name not in others:
+            kept[field.name] = value = getattr(row, field.name)
+            if value is None or isinstance(value, bytes) or not isinstance(value, _KINDS.get(field.type, object)):
+                raise Tampered(f"A row of the ledger ({kind.__name__})", f"its {field.name} is {value!r:.60}")
+    return kind(**kept, **others)
+
+
+def read_json(text: Any, kind: type[T], what: str) -> T:
+    """A JSON text that was written here; Tampered, with `what` it is of, if it is none or no value of this type."""
+    try:
+        found = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        found = None
+    if not isinstance(found, kind):
+        raise Tampered(what, f"{text!r:.60} stands where there should be a {kind.__name__} in JSON")
+    return found
 
 
 def now() -> str:
@@ -85,8 +108,23 @@ def later(seconds: float) -> str:
 
 
 def after(moment: str, seconds: float) -> str:
-    return moment_of(datetime.fromisoformat(moment) + timedelta(seconds=seconds))
+    """The moment so many seconds after this one, or before; Tampered if this is none."""
+    try:
+        return moment_of(_read_moment(moment) + timedelta(seconds=seconds))
+    except OverflowError:
+        raise Tampered("A moment in the database", f"{seconds:g} s from {moment!r:.60} is never") from None
 
 
 def seconds_since(moment: str) -> float:
-    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    """Seconds from this moment until now; Tampered if it is none."""
+    return (datetime.now(UTC) - _read_moment(moment)).total_seconds()
+
+
+def _read_moment(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except (ValueError, TypeError):
+        found = None
+    if found is None or found.tzinfo is None:
+        raise Tampered("A moment in the database", f"{text!r:.60} is none")
+    return found

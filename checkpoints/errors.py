@@ -66,12 +66,12 @@ class UnlistedType(Unstorable):
 
 
 class Tampered(StoreError):
-    """What is stored does not match its digest: somebody changed it behind the ledger's back."""
+    """What is stored is not what was written: somebody changed it behind the ledger's back."""
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+    def __init__(self, what: str, problem: str = "its digest differs") -> None:
+        self.what, self.problem = what, problem
         super().__init__(
-            f"{what} is not what was written: its digest differs, so the database was changed from outside. "
+            f"{what} is not what was written: {problem}, so the database was changed from outside. "
             "Nothing was called. Find the change with `signoff audit verify`."
         )
 

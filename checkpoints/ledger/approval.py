@@ -5,7 +5,6 @@ The ledger keeps with each approval who may decide, and how many must agree, and
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, Row, Select, select
 
 from signoff.checkpoints import canonical
-from signoff.checkpoints.canonical import digest, from_row
+from signoff.checkpoints.canonical import digest, from_row, read_json
 from signoff.checkpoints.errors import AlreadyDecided, BadName, Tampered
 from signoff.checkpoints.ledger.schema import approvals, proposals, runs, votes
 
@@ -69,6 +68,12 @@ class Requirement:
         return self.role in roles or (
             bool(self.escalate_to) and waited >= self.escalate_after and self.escalate_to in roles
         )
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it is made of what it should be."""
+        texts = isinstance(self.role, str) and isinstance(self.escalate_to, str)
+        return texts and isinstance(self.escalate_after, int | float)
 
     def describe(self) -> str:
         hours = f"{self.escalate_after / 3600:g}"
@@ -136,6 +141,19 @@ class Authority:
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "requirements": [asdict(need) for need in self.requirements]}
+
+    @classmethod
+    def read(cls, text: str, what: str) -> Authority:
+        """The authority in a JSON text that was written here; Tampered, with `what` it is of, if it is none."""
+        kept = read_json(text, dict, what)
+        try:
+            found = cls.from_json(kept)
+            sound = isinstance(found.quorum, int) and all(need.is_sound for need in found.requirements)
+        except (TypeError, AttributeError):
+            sound = False
+        if not sound:
+            raise Tampered(what, f"{text!r:.60} does not say who may decide")
+        return found
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Authority:
@@ -275,24 +293,34 @@ def joined() -> Select[Any]:
 
 
 def read_approval(row: Row[Any], voted: Sequence[Vote] = ()) -> Approval:
-    """The approval in a row of `joined`."""
+    """The approval in a row of `joined`; Tampered if it cannot be one."""
+    what = f"Approval {row.id}"
+    for name in ("reason", "proposal_reason"):
+        if not isinstance(getattr(row, name), str):
+            raise Tampered(what, f"its {name} is {getattr(row, name)!r:.60}")
     return from_row(
         Approval,
         row,
         reason=row.proposal_reason,
-        flags=tuple(json.loads(row.flags)),
-        proposed=json.loads(row.proposed),
-        authority=Authority.from_json(json.loads(row.authority)),
+        flags=tuple(map(str, read_json(row.flags, list, what))),
+        proposed=read_json(row.proposed, dict, what),
+        authority=Authority.read(row.authority, what),
         votes=tuple(voted),
-        shown=json.loads(row.shown),
+        shown=read_json(row.shown, dict, what),
         decision_reason=row.reason,
-        args=json.loads(row.args) if row.args else {},
+        args=read_json(row.args, dict, what) if row.args else {},
     )
 
 
 def load_approval(connection: Connection, approval_id: str) -> Approval:
-    """The approval with this id, as it stands in the database."""
-    row = connection.execute(joined().where(approvals.c.id == approval_id)).one()
+    """The approval with this id, as it stands in the database; Tampered if it cannot be one."""
+    what = f"Approval {approval_id}"
+    if not isinstance(approval_id, str):
+        raise Tampered(what, "its id is no text")
+    row = connection.execute(joined().where(approvals.c.id == approval_id)).one_or_none()
+    if row is None:
+        raise Tampered(what, "its row, or that of its proposal or run, is gone")
     agreed = connection.execute(select(votes).where(votes.c.approval_id == row.id).order_by(votes.c.at)).all()
-    voted = [Vote(vote.name, vote.args_sha256, frozenset(json.loads(vote.roles)), vote.at) for vote in agreed]
+    roles = [frozenset(map(str, read_json(vote.roles, list, what))) for vote in agreed]
+    voted = [from_row(Vote, vote, roles=vouched) for vote, vouched in zip(agreed, roles, strict=True)]
     return read_approval(row, voted)

@@ -175,7 +175,7 @@ class Approvals:
     def begin_answer(self, approval_id: str, who: str) -> None:
         """Write down whose answer is about to be read: LangGraph keeps an answer, and forgets whose it was."""
         with self._ledger.write() as connection:
-            connection.execute(update(approvals).where(approvals.c.id == approval_id).values(answering=who))
+            self._rows.answer(connection, load_approval(connection, approval_id), who)
 
     def end_answer(self, approval_id: str) -> None:
         self.begin_answer(approval_id, "")
@@ -312,9 +312,10 @@ class _Rows:
             self.end(connection, current, "expired", by="", reason="not decided in time")
         elif current.has_escalated:
             this = approvals.c.id == current.id
-            connection.execute(update(approvals).where(this).values(escalated_at=canonical.now()))
+            at = canonical.now()
+            connection.execute(update(approvals).where(this).values(escalated_at=at))
             roles = sorted({need.escalate_to for need in current.authority.requirements if need.escalate_to})
-            self._log(connection, current, "escalated", to=roles)
+            self._log(connection, current, "escalated", to=roles, escalated_at=at)
             self._announce(connection, "escalated", current.id)
         else:
             return current
@@ -334,6 +335,7 @@ class _Rows:
         text, at = canonical_json(args), canonical.now()
         sha256, flags = digest_text(text), list(question.flags)
         said = {"action": question.action, "args_sha256": sha256, "reason": question.reason, "risk": question.risk}
+        said["created_at"] = at
         connection.execute(
             insert(proposals).values(
                 id=proposal_id,
@@ -341,15 +343,14 @@ class _Rows:
                 args=text,
                 proposed_by=question.proposed_by,
                 flags=canonical_json(flags),
-                created_at=at,
                 **said,
             )
         )
         told = {"proposal": proposal_id, "by": question.proposed_by, "flags": flags}
         self._audit.append(connection, run_id, "proposed", args=args, **said, **told)
-        policy = {"proposal": proposal_id, "action": question.action, "rule": rule, "why": why}
-        self._audit.append(connection, run_id, "policy", **policy)
-        approval_id = approval_id_of(proposal_id)
+        approval_id, policy = approval_id_of(proposal_id), {"action": question.action, "rule": rule, "why": why}
+        policy |= {"proposal": proposal_id, "approval": approval_id, "expires_at": expires_at}
+        self._audit.append(connection, run_id, "policy", required=authority.as_json(), **policy)
         connection.execute(
             insert(approvals).values(
                 id=approval_id,
@@ -379,18 +380,17 @@ class _Rows:
 
     def vote(self, connection: Connection, current: Approval, person: Person, reason: str) -> None:
         """One more who agrees to what is shown."""
-        sha256 = current.shown_sha256
-        connection.execute(
-            insert(votes).values(
-                approval_id=current.id,
-                name=person.name,
-                args_sha256=sha256,
-                roles=canonical_json(sorted(person.vouched)),
-                reason=reason,
-                at=canonical.now(),
-            )
-        )
-        self._log(connection, current, "voted", by=person.name, args_sha256=sha256)
+        at, said = canonical.now(), {"args_sha256": current.shown_sha256, "reason": reason}
+        roles = sorted(person.vouched)
+        row = {"approval_id": current.id, "name": person.name, "roles": canonical_json(roles), "at": at, **said}
+        connection.execute(insert(votes).values(row))
+        self._log(connection, current, "voted", by=person.name, roles=roles, voted_at=at, **said)
+
+    def answer(self, connection: Connection, current: Approval, who: str) -> None:
+        """Whose answer a gate is about to read; empty: it has done with it."""
+        if current.answering != who:
+            connection.execute(update(approvals).where(approvals.c.id == current.id).values(answering=who))
+            self._log(connection, current, "answering", by=who)
 
     def edit(
         self, connection: Connection, current: Approval, args: dict[str, Any], authority: Authority, person: Person
@@ -404,9 +404,8 @@ class _Rows:
             .where(approvals.c.id == current.id, approvals.c.status == "pending")
             .values(shown=text, shown_sha256=sha256, authority=canonical_json(authority.as_json()))
         )
-        self._log(
-            connection, current, "edited", by=str(person), args=args, args_sha256=sha256, authority=authority.describe()
-        )
+        told = {"args": args, "args_sha256": sha256, "authority": authority.describe(), "required": authority.as_json()}
+        self._log(connection, current, "edited", by=str(person), **told)
         self._announce(connection, "pending", current.id)
         return load_approval(connection, current.id)
 
@@ -427,17 +426,15 @@ class _Rows:
         """Write the decision, by compare-and-set; `args` are the approved ones."""
         text = canonical_json(dict(args)) if args is not None else ""
         sha256 = digest_text(text) if text else ""
-        decided = {"decided_by": by, "decided_at": canonical.now(), "reason": reason}
+        said = {"decided_at": canonical.now(), "reason": reason, "args_sha256": sha256}
         changed = connection.execute(
             update(approvals)
             .where(approvals.c.id == current.id, approvals.c.status == current.status)
-            .values(status=status, args=text, args_sha256=sha256, **decided)
+            .values(status=status, args=text, decided_by=by, **said)
         )
         if changed.rowcount != 1:
             raise AlreadyDecided(current.id, "decided", "somebody else", "this moment")
-        self._log(
-            connection, current, status, shown_sha256=current.shown_sha256, args_sha256=sha256, by=by, reason=reason
-        )
+        self._log(connection, current, status, shown_sha256=current.shown_sha256, by=by, **said)
         if was_asked:
             self._announce(connection, "expired" if status == "expired" else "decided", current.id)
 

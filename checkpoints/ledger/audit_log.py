@@ -12,15 +12,15 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, func, insert, select
 
 from signoff.checkpoints import canonical
-from signoff.checkpoints.canonical import canonical_json, digest_text, plain_text
-from signoff.checkpoints.ledger.audit_agreement import Problem, disagreements
-from signoff.checkpoints.ledger.schema import AUDIT_HEAD, audit, read_meta, write_meta
+from signoff.checkpoints.canonical import canonical_json, digest_text, from_row, plain_text, read_json
+from signoff.checkpoints.db.table_shapes import misshapes
+from signoff.checkpoints.ledger.audit_agreement import Problem, digests_of_redacted, disagreements
+from signoff.checkpoints.ledger.schema import AUDIT_HEAD, audit, ledger_meta, metadata, read_meta, write_meta
 from signoff.checkpoints.ledger.session import Transactions
 from signoff.checkpoints.redaction import redact
 from signoff.error_base import SettingsError
@@ -108,7 +108,8 @@ class AuditLog:
         head = _head(connection) or EMPTY
         # Never a number that is taken: rows that were slipped in after the head must not block this one.
         seq, at, run_id = max(head.seq, last) + 1, canonical.now(), plain_text(run_id)
-        text = canonical_json(redact(body))
+        kept = redact(body)
+        text = canonical_json({**kept, **digests_of_redacted(event, body, kept)})
         written = Head(seq, link(head.hash, seq, at, run_id, event, text))
         entry = {"seq": seq, "at": at, "run_id": run_id, "event": event, "body": text, "hash": written.hash}
         connection.execute(_ADD, entry)
@@ -123,7 +124,7 @@ class AuditLog:
         """All entries, or those of one run, oldest first."""
         with self._ledger.read() as connection:
             rows = connection.execute(_of_run(select(audit), run_id)).all()
-        return [Entry(row.seq, row.at, row.run_id, row.event, json.loads(row.body), row.hash) for row in rows]
+        return [from_row(Entry, row, body=read_json(row.body, dict, f"Entry {row.seq} of the log")) for row in rows]
 
     def export(self, run_id: str | None = None) -> Iterator[dict[str, Any]]:
         """All entries, or those of one run, oldest first, as JSON values; `before` is what its hash follows from.
@@ -150,15 +151,20 @@ class AuditLog:
 
         `kept` are heads from `head`, a notification or an anchor file, of whatever age: the log must still lead through
         each of them. Without one, this finds every edit, deletion, insertion and reordering except a log that was
-        written anew from some entry to its end, together with the head and the tables.
+        written anew from some entry to its end, together with the head and the tables. Tables that are not as they were
+        made, and what was planted beside them, are problems too.
         """
         heads = [_head_of(text) for text in kept]
         with self._reading() as connection:
-            reader = ChainReader(heads)
-            for row in connection.execute(select(audit).order_by(audit.c.seq)).yield_per(_AT_ONCE):
-                reader.read(row)
-            reader.end(read_meta(connection, AUDIT_HEAD))
-            problems = (*reader.problems, *disagreements(connection))
+            reader, shapes = ChainReader(heads), misshapes(connection, metadata)
+            readable = metadata.tables.keys() - {shape.table for shape in shapes if not shape.is_readable}
+            if audit.name in readable:
+                for row in connection.execute(select(audit).order_by(audit.c.seq)).yield_per(_AT_ONCE):
+                    reader.read(row)
+            if {audit.name, ledger_meta.name} <= readable:
+                reader.end(read_meta(connection, AUDIT_HEAD))
+            told = (Problem(0, 0, shape.what) for shape in shapes)
+            problems = (*reader.problems, *told, *disagreements(connection, readable))
         return Verification(reader.entries, str(reader.head), problems)
 
     @contextmanager
@@ -169,11 +175,22 @@ class AuditLog:
                 yield connection
                 return
             driver: Any = connection.connection.driver_connection
-            driver.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")
+            driver.text_factory = _decoded
             try:
                 yield connection
             finally:
                 driver.text_factory = str
+
+
+class Undecodable(str):
+    """A text in the database whose bytes are none: what they are, as escapes."""
+
+
+def _decoded(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return Undecodable(text.decode(errors="backslashreplace"))
 
 
 def _head(connection: Connection) -> Head | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from signoff.checkpoints import canonical
-from signoff.checkpoints.canonical import canonical_json, digest, from_row, readable_text
+from signoff.checkpoints.canonical import canonical_json, digest, from_row, read_json, readable_text
 from signoff.checkpoints.errors import DatabaseUnusable, DryRun, OutcomeUnwritten, RunBusy
 from signoff.checkpoints.ledger.approval import Approval, load_approval
 from signoff.checkpoints.ledger.audit_log import AuditLog
@@ -124,7 +123,7 @@ class Effects:
                     claimed_until=canonical.after(at, CLAIM_SECONDS),
                 )
             )
-            held = {"claimed_by": owner, "claimed_at": at}
+            held = {"proposal": approval.proposal_id, "claim": 1, "claimed_by": owner, "claimed_at": at}
             self._audit.append(connection, approval.run_id, "claimed", effect=key, **_approved(approval), **held)
             if copied_at := connection.execute(_COPIED_AT, {"run": approval.run_id}).scalar_one():
                 self._rows.lose(connection, key, _IN_A_COPY.format(copied_at))
@@ -156,7 +155,8 @@ class Effects:
                 )
             )
             if claimed.rowcount:
-                self._rows.log(connection, effect.key, "claimed again", claimed_by=owner, claimed_at=at)
+                held = {"claim": effect.claims + 1, "claimed_by": owner, "claimed_at": at}
+                self._rows.log(connection, effect.key, "claimed again", **held)
         return effect.claims + 1 if claimed.rowcount else 0
 
     def renew(self, key: str, owner: str, *, is_left: bool = False) -> bool:
@@ -307,9 +307,10 @@ class _Rows:
         self._audit, self._notices = audit, notices
 
     def lose(self, connection: Connection, key: str, error: str) -> None:
-        lost = {"status": "unknown", "error": error, "claimed_until": ""}
-        connection.execute(update(effects).where(effects.c.key == key).values(lost))
-        self.log(connection, key, "unknown", error=error)
+        told = {"error": error, "finished_at": canonical.now()}
+        lost = update(effects).where(effects.c.key == key).values(status="unknown", claimed_until="", **told)
+        connection.execute(lost)
+        self.log(connection, key, "unknown", **told)
 
     def note(self, connection: Connection, effect: Effect, outcome: Outcome, claim: int = 0) -> Effect:
         """Write what came of a call, the last one unless `claim` says another."""
@@ -325,30 +326,26 @@ class _Rows:
 
     def _note_late(self, connection: Connection, effect: Effect, outcome: Outcome, claim: int) -> None:
         """A call that had been given up for lost has ended: what was called or said since stays, and this beside it."""
-        body = {"claim": claim, "status": outcome.status, "result": outcome.result, "error": outcome.error}
-        self.log(connection, effect.key, "ended late", **body)
-        if outcome.status == "done":
+        is_done, earlier = outcome.status == "done", effect.earlier
+        if is_done:
             told = redact_text(readable_text(f"call {claim} of it was done too, at {canonical.now()}: {outcome}"))
-            earlier = "; ".join(filter(None, (effect.earlier, told)))
+            earlier = "; ".join(filter(None, (earlier, told)))
             connection.execute(update(effects).where(effects.c.key == effect.key).values(earlier=earlier))
+        body = {"claim": claim, "status": outcome.status, "result": outcome.result, "error": outcome.error}
+        self.log(connection, effect.key, "ended late", earlier=earlier, **body)
+        if is_done:
             about = {"key": effect.key, "action": effect.action, "error": told}
             self._notices.add(connection, "late", effect.run_id, effect=about)
 
     def settle(
         self, connection: Connection, effect: Effect, status: EffectStatus, result: Mapping[str, Any], error: str
     ) -> None:
-        kept, error = dict(result), redact_text(readable_text(error))
-        connection.execute(
-            update(effects)
-            .where(effects.c.key == effect.key)
-            .values(
-                status=status,
-                result=canonical_json(kept) if status == "done" else "",
-                error=error,
-                finished_at=canonical.now(),
-            )
-        )
-        self.log(connection, effect.key, status, result=kept, error=error)
+        kept = dict(result)
+        told = {"error": redact_text(readable_text(error)), "finished_at": canonical.now()}
+        text = canonical_json(kept) if status == "done" else ""
+        ended = update(effects).where(effects.c.key == effect.key).values(status=status, result=text, **told)
+        connection.execute(ended)
+        self.log(connection, effect.key, status, result=kept, **told)
 
     def log(self, connection: Connection, key: str, event: str, **body: Any) -> None:
         effect = _load(connection, key)
@@ -364,7 +361,7 @@ def effect_key(approval: Approval) -> str:
 
 
 def _effect(row: Row[Any]) -> Effect:
-    return from_row(Effect, row, result=json.loads(row.result) if row.result else {})
+    return from_row(Effect, row, result=read_json(row.result, dict, f"Effect {row.key}") if row.result else {})
 
 
 def _load(connection: Connection, key: str) -> Effect:

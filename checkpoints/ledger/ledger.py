@@ -47,7 +47,7 @@ class Ledger:
         self.approvals = Approvals(session, self.audit, self.people, self.notices, self.runs)
         self.effects = Effects(session, self.audit, self.notices, self.runs, busy_seconds=busy_seconds)
         self.spending = Spending(session)
-        self.budgets = Budgets(session)
+        self.budgets = Budgets(session, self.audit)
 
         session.on_copy = self._tell_copied
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from sqlalchemy import Connection, delete, insert, select
 
-from signoff.checkpoints.errors import BadName
+from signoff.checkpoints.errors import BadName, Tampered
 from signoff.checkpoints.ledger.approval import Person, clean_name
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.schema import people
@@ -39,6 +42,7 @@ class People:
         """Everybody with a role, by name."""
         with self._ledger.read() as connection:
             rows = connection.execute(select(people).order_by(people.c.name)).all()
+        _check_texts(value for row in rows for value in row)
         return {row.name: frozenset(other.role for other in rows if other.name == row.name) for row in rows}
 
     def named(self, connection: Connection, who: str | Person) -> Person:
@@ -48,7 +52,15 @@ class People:
         return Person(name, person.roles | self._roles(connection, name), person.roles) if name else Person("")
 
     def _roles(self, connection: Connection, name: str) -> frozenset[str]:
-        return frozenset(row.role for row in connection.execute(select(people.c.role).where(people.c.name == name)))
+        roles = connection.execute(select(people.c.role).where(people.c.name == name)).scalars().all()
+        _check_texts(roles)
+        return frozenset(roles)
+
+
+def _check_texts(found: Iterable[Any]) -> None:
+    for value in found:
+        if not isinstance(value, str):
+            raise Tampered("The list of people", f"there is {value!r:.60} in it")
 
 
 def _checked(what: str, text: str) -> str:

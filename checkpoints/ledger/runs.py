@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from signoff.checkpoints import canonical
-from signoff.checkpoints.canonical import canonical_json, from_row, plain_text
+from signoff.checkpoints.canonical import canonical_json, from_row, plain_text, read_json
 from signoff.checkpoints.errors import BadName, RunBusy, UnknownRun
 from signoff.checkpoints.ledger.approval import clean_name
 from signoff.checkpoints.ledger.audit_log import AuditLog
@@ -123,24 +122,12 @@ class Runs:
                 if same and not _has_proposals(connection, found.id):
                     return found.id, number
                 number += 1
-            run_id, at = run_id_of(thread, number), canonical.now()
-            connection.execute(
-                insert(runs).values(
-                    id=run_id,
-                    team=team,
-                    goal=goal,
-                    options=canonical_json(dict(options or {})),
-                    status="running",
-                    driver=driver,
-                    requested_by=requested_by,
-                    dry_run=dry_run,
-                    created_at=at,
-                    updated_at=at,
-                )
-            )
-            self._audit.append(
-                connection, run_id, "started", team=team, goal=goal, requested_by=requested_by, dry_run=dry_run
-            )
+            run_id, at, kept = run_id_of(thread, number), canonical.now(), dict(options or {})
+            told = {"team": team, "goal": goal, "requested_by": requested_by, "dry_run": dry_run, "driver": driver}
+            moments = {"created_at": at, "updated_at": at}
+            row = insert(runs).values(id=run_id, status="running", options=canonical_json(kept), **told, **moments)
+            connection.execute(row)
+            self._audit.append(connection, run_id, "started", options=kept, owner="", **told, **moments)
         return run_id, number
 
     def get(self, run_id: str) -> RunRecord:
@@ -165,7 +152,7 @@ class Runs:
         """The threads of all runs that go on or wait for a person."""
         query = select(runs.c.id).where(runs.c.status.in_(("running", "waiting")))
         with self._ledger.read() as connection:
-            ids = {row.id for row in connection.execute(query)}
+            ids = {str(row.id) for row in connection.execute(query)}
         # A thread's own name may end as a later run's id does: both are meant then.
         return ids | {thread for thread, _, number in (run.rpartition("~") for run in ids) if number.isdecimal()}
 
@@ -175,12 +162,14 @@ class Runs:
         The original may have gone on with them: nobody works on them here, and what they call was perhaps called.
         """
         still_open = runs.c.status.not_in(("done", "stopped"))
-        ids = tuple(row.id for row in connection.execute(select(runs.c.id).where(still_open)))
+        found = connection.execute(select(runs.c.id, runs.c.owner).where(still_open)).all()
         told = {"copied_at": at, "owner": "", "owner_until": ""}
         connection.execute(update(runs).where(still_open).values(told))
-        for run_id in ids:
-            self._audit.append(connection, run_id, "copied", copied_at=at)
-        return ids
+        for row in found:
+            self._audit.append(connection, row.id, "copied", copied_at=at)
+            if row.owner:
+                self._audit.append(connection, row.id, "let go", owner="")
+        return tuple(row.id for row in found)
 
     def _row(self, connection: Connection, run_id: str) -> Row[Any] | None:
         return connection.execute(select(runs).where(runs.c.id == run_id)).first()
@@ -189,13 +178,10 @@ class Runs:
         """Write where the run stands; the audit log tells of every change. RunBusy if it was taken over meanwhile."""
         with self._ledger.write() as connection:
             self.check_claim(connection, run_id)
-            changed = connection.execute(
-                update(runs)
-                .where(runs.c.id == run_id, (runs.c.status != status) | (runs.c.note != note))
-                .values(status=status, note=note, updated_at=canonical.now())
-            )
-            if changed.rowcount:
-                self._audit.append(connection, run_id, "status", status=status, note=note)
+            told = {"status": status, "note": note, "updated_at": canonical.now()}
+            another = (runs.c.id == run_id) & ((runs.c.status != status) | (runs.c.note != note))
+            if connection.execute(update(runs).where(another).values(told)).rowcount:
+                self._audit.append(connection, run_id, "status", **told)
 
     def claim(self, run_id: str, owner: str, *, seconds: float) -> Fence:
         """Take the run; RunBusy while whoever holds it is at work, or, elsewhere, for this long after its last renewal.
@@ -206,10 +192,13 @@ class Runs:
             row = connection.execute(select(runs).where(runs.c.id == run_id)).first()
             if row is None:
                 raise UnknownRun(run_id)
-            if row.owner != owner and holds(row.owner, row.owner_until, clock(connection)):
-                raise RunBusy(run_id, row.owner, who=describe_owner(row.owner))
+            held_by = str(row.owner)
+            if held_by != owner and holds(held_by, str(row.owner_until), clock(connection)):
+                raise RunBusy(run_id, held_by, who=describe_owner(held_by))
             until = canonical.after(clock(connection), seconds)
             connection.execute(update(runs).where(runs.c.id == run_id).values(owner=owner, owner_until=until))
+            if held_by != owner:
+                self._audit.append(connection, run_id, "taken", owner=owner)
         begin_work(owner)
         self._claimed[run_id] = Fence(run_id, owner)
         return self._claimed[run_id]
@@ -241,7 +230,8 @@ class Runs:
         end_work(owner)
         with self._ledger.write() as connection:
             mine = (runs.c.id == run_id) & (runs.c.owner == owner)
-            connection.execute(update(runs).where(mine).values(owner="", owner_until=""))
+            if connection.execute(update(runs).where(mine).values(owner="", owner_until="")).rowcount:
+                self._audit.append(connection, run_id, "let go", owner="")
 
 
 def _known_name(name: str) -> str:
@@ -262,5 +252,6 @@ def _has_proposals(connection: Connection, run_id: str) -> bool:
 
 
 def _record(row: Row[Any]) -> RunRecord:
-    held = row.owner if holds(row.owner, row.owner_until, canonical.now()) else ""
-    return from_row(RunRecord, row, options=json.loads(row.options), owner=held)
+    options, record = read_json(row.options, dict, f"Run {row.id}"), from_row(RunRecord, row, options={})
+    held = record.owner if holds(record.owner, str(row.owner_until), canonical.now()) else ""
+    return replace(record, options=options, owner=held)

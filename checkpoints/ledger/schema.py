@@ -77,8 +77,9 @@ _FIRST_META: Final = insert(ledger_meta).values(key=bindparam("which"), value=bi
 
 
 def read_meta(connection: Connection, key: str) -> str | None:
-    """What the ledger keeps under this name about itself."""
-    return connection.execute(_META, {"which": key}).scalar()
+    """What the ledger keeps under this name about itself; what is no text is told as one."""
+    found = connection.execute(_META, {"which": key}).scalar()
+    return found if found is None or isinstance(found, str) else repr(found)
 
 
 def write_meta(connection: Connection, key: str, value: str) -> None:
@@ -228,6 +229,11 @@ rates = Table(
 
 
 AUDIT_HEAD: Final = "audit_head"
+BOOKS_PAGE: Final = "books_page"
+"""Changes with every change of budgets or holds, so that copies in memory are known to be old."""
+META_KEYS: Final = frozenset({"schema", AUDIT_HEAD, BOOKS_PAGE, COPIED_AT})
+"""All that the ledger keeps about itself."""
+_LONGEST_VERSION: Final = 9
 _NO_ENTRIES: Final = f"0:{'0' * 64}"
 """The head of an audit log without entries."""
 
@@ -266,7 +272,7 @@ def _version(connection: Connection, database: str) -> int | None:
     if not inspect(connection).has_table(ledger_meta.name):
         return None
     found = read_meta(connection, "schema")
-    if found is None or not found.isdecimal():
+    if found is None or not found.isdecimal() or len(found) > _LONGEST_VERSION:
         raise ForeignDatabase(database, f"its table {ledger_meta.name!r} is not a ledger's")
     return int(found)
 

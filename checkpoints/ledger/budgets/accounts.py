@@ -11,16 +11,16 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from signoff.checkpoints import canonical
-from signoff.checkpoints.errors import BudgetExhausted
+from signoff.checkpoints.canonical import canonical_json, read_json
+from signoff.checkpoints.errors import BudgetExhausted, Tampered
 from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, CallRecord, Limits
-from signoff.checkpoints.ledger.schema import budgets, holds, read_meta, usage, write_meta
+from signoff.checkpoints.ledger.schema import BOOKS_PAGE, budgets, holds, read_meta, usage, write_meta
 from signoff.checkpoints.process_identity import is_gone
 
 MS: Final = 3
 _UNITS: Final = (("usd", 1e9), ("tokens", 1), ("steps", 1), ("seconds", 1e3))
 """What people call the numbers of an Amount, and how many of the ledger's are one of theirs."""
 
-_VERSION: Final = "books_page"
 _AT_ONCE: Final = 500
 _MOST_KEPT: Final = 20_000
 
@@ -88,7 +88,7 @@ class Accounts:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self.version = read_meta(connection, _VERSION)
+        self.version = read_meta(connection, BOOKS_PAGE)
         self._accounts: dict[str, Account] = {}
         self._holds = _read_holds(connection)
         self._sums: dict[str, Amount] = {}
@@ -105,7 +105,7 @@ class Accounts:
 
     def is_current(self, connection: Connection) -> bool:
         """Whether the tables are as this copy has them."""
-        return read_meta(connection, _VERSION) == self.version and len(self._accounts) < _MOST_KEPT
+        return read_meta(connection, BOOKS_PAGE) == self.version and len(self._accounts) < _MOST_KEPT
 
     def open(self, connection: Connection, names: Iterable[str]) -> None:
         """Look up these scopes; one that was never limited begins with what its calls have used so far."""
@@ -169,6 +169,10 @@ class Accounts:
         self._raised.add(name)
         return True
 
+    def raises_of(self, name: str) -> Mapping[str, Amount]:
+        """What people added to the limit of a scope that was looked up, by key."""
+        return self._accounts[name].raises
+
     def sweep(self, owner: str) -> None:
         """Give back what has expired, and what dead processes held. `owner` is this process."""
         for hold in _lapsed((item for item in self._holds.items() if item[0] not in self._given), owner):
@@ -186,7 +190,7 @@ class Accounts:
             ]
             connection.execute(_CHARGE, charges)
         for name in self._raised:
-            raises = json.dumps(self._accounts[name].raises)
+            raises = canonical_json(self._accounts[name].raises)
             connection.execute(update(budgets).where(budgets.c.scope == name).values(raised=raises))
         if self._given:
             connection.execute(_NEW_HOLD, [_row(hold, held) for hold, held in self._given.items()])
@@ -196,7 +200,7 @@ class Accounts:
         """Write the next version if anything was written, so that other processes read the tables again."""
         if self._is_changed:
             self.version, self._is_changed = secrets.token_hex(8), False
-            write_meta(connection, _VERSION, self.version)
+            write_meta(connection, BOOKS_PAGE, self.version)
 
     def _count(self, scopes: Iterable[str], change: Amount) -> None:
         for name in scopes:
@@ -213,8 +217,15 @@ def exhausted(name: str, unit: int, limit: int, spent: int, wanted: int, held: i
 
 
 def account_of(row: Any) -> Account:
-    raises = {key: Amount(*by) for key, by in json.loads(row.raised).items()}
+    what = f"The budget {row.scope}"
+    raises = {key: _read_amount(by, what) for key, by in read_json(row.raised, dict, what).items()}
     return Account(Amount(row.nusd, row.tokens, row.steps, row.ms), raises)
+
+
+def _read_amount(kept: Any, what: str) -> Amount:
+    if not isinstance(kept, list) or len(kept) != len(Amount._fields) or not all(isinstance(one, int) for one in kept):
+        raise Tampered(what, f"{kept!r:.60} was added to it")
+    return Amount(*kept)
 
 
 def standing_of(connection: Connection, name: str, owner: str) -> Standing:
@@ -284,8 +295,8 @@ def _lapsed(found: Iterable[tuple[str, Held]], owner: str) -> list[str]:
 def _read_holds(connection: Connection) -> dict[str, Held]:
     found = {}
     for row in connection.execute(select(holds)):
-        worst = Amount(row.nusd, row.tokens, row.steps, row.ms)
-        found[row.id] = Held(tuple(json.loads(row.scopes)), worst, row.owner, row.until)
+        worst, scopes = Amount(row.nusd, row.tokens, row.steps, row.ms), read_json(row.scopes, list, "What is held")
+        found[row.id] = Held(tuple(map(str, scopes)), worst, str(row.owner), str(row.until))
     return found
 
 

@@ -21,6 +21,7 @@ from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import plain_text
 from signoff.checkpoints.db.jobs import Job, answer
 from signoff.checkpoints.errors import BudgetExhausted, DatabaseUnusable
+from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.budgets.accounts import (
     MS,
     Accounts,
@@ -91,8 +92,8 @@ class Hold:
 class Budgets:
     """The tables budgets and holds. Threads, event loops and processes may all come at once."""
 
-    def __init__(self, session: Session) -> None:
-        self._session, self._worker = session, _Worker(session)
+    def __init__(self, session: Session, audit: AuditLog) -> None:
+        self._session, self._worker = session, _Worker(session, audit)
 
     def reserve(self, scopes: Sequence[Scope], worst: Amount, *, seconds: float, wait: float = 60.0) -> Hold:
         """Hold the worst case of a call in all its scopes at once, for this many seconds at most.
@@ -165,8 +166,8 @@ class Raise(Job):
 class _Worker:
     """Takes jobs from threads and event loops. Its thread ends when there is nothing to do."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, audit: AuditLog) -> None:
+        self._session, self._audit = session, audit
         self._thread: threading.Thread | None
         self._begin_anew()
 
@@ -288,6 +289,8 @@ class _Worker:
         accounts.open(connection, [job.name for job in raising] + [name for job in reserving for name in job.scopes])
         for job in raising:
             job.result = accounts.raise_limit(job.name, job.by, job.key)
+            if job.result:
+                self._log_raise(connection, job, accounts)
         waiting = self._reserve(connection, accounts, queue, hopeful=True)
         if waiting:
             accounts.sweep(self._owner)
@@ -301,6 +304,12 @@ class _Worker:
             self._poll = _FIRST_POLL
         self._waiting = waiting
         return [*settled, *raising, *reserved]
+
+    def _log_raise(self, connection: Connection, job: Raise, accounts: Accounts) -> None:
+        column, run_id, _ = columns_of(job.name) or ("", "", None)
+        told = {"scope": job.name, "key": job.key, "by": job.by._asdict()}
+        raised = {key: list(by) for key, by in accounts.raises_of(job.name).items()}
+        self._audit.append(connection, run_id if column == "run_id" else "", "raised", raised=raised, **told)
 
     def _reserve(
         self, connection: Connection, accounts: Accounts, queue: list[Reserve], *, hopeful: bool

@@ -71,10 +71,10 @@ class Spending:
             from_row(
                 Spent,
                 row,
-                usd=row.nusd / NANO,
-                usd_saved=row.saved / NANO,
-                usd_assumed=row.nusd_assumed / NANO,
-                seconds=row.ms / 1e3,
+                usd=(row.nusd or 0) / NANO,
+                usd_saved=(row.saved or 0) / NANO,
+                usd_assumed=(row.nusd_assumed or 0) / NANO,
+                seconds=(row.ms or 0) / 1e3,
             )
             for row in rows
         ]

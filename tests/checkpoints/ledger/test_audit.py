@@ -190,12 +190,13 @@ def test_a_number_that_is_there_twice_is_found_in_a_table_without_its_key(tmp_pa
         raw.execute("CREATE TABLE copy AS SELECT * FROM audit")
         raw.execute("DROP TABLE audit")
         raw.execute("ALTER TABLE copy RENAME TO audit")
-        assert ledger.audit.verify().ok
+        shape = problems(ledger)
+        assert {place[0] for place in shape} == {0}
+        assert "the table audit has another primary key" in str(shape)
         raw.execute("INSERT INTO audit SELECT * FROM audit WHERE seq = 3")
-        (problem,) = ledger.audit.verify().problems
-        assert (problem.seq, problem.what) == (3, "entry 3 was inserted: its number is there twice")
+        assert problems(ledger) == [(3, 3, "entry 3 was inserted: its number is there twice"), *shape]
         raw.execute("INSERT INTO audit VALUES ('four', 1, 2, 3, 4, 5)")
-        assert [problem.seq for problem in ledger.audit.verify().problems] == [3, 6]
+        assert [problem.seq for problem in ledger.audit.verify().problems if problem.seq] == [3, 6]
     ledger.close()
 
 

@@ -1,0 +1,220 @@
+"""Every column of every table is changed behind the ledger's back, every row deleted and copied: the audit log tells.
+
+The cases come from the tables themselves, so that a column that is added later is compared with the log, or is named
+below with the reason why it is not. docs/audit.md says the same to users.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import Boolean, Column, Float, Integer, Table, insert
+
+from signoff.checkpoints.ledger import schema
+from signoff.checkpoints.ledger.approval import Authority, Question, Requirement
+from signoff.checkpoints.ledger.budgets.amounts import Amount, Budget, CallRecord, Scope
+from signoff.checkpoints.ledger.ledger import Ledger
+
+RENEWED: Final = "renewed all the time while somebody is at work"
+PASSING: Final = "there while a call of a model goes on, and given back when it ends"
+LEARNED: Final = "learned again from the next answers of the endpoint"
+OUTBOX: Final = "what is to be sent, and how often it was tried: nothing is decided by it"
+TOLD_OF: Final = "tells of a call, and is added up in nothing that limits one"
+ITSELF: Final = "tells copies in memory that they are old, or that the file is a copy, once"
+
+NOT_COMPARED: Final[Mapping[str, Mapping[str, str]]] = {
+    "runs": {"owner_until": RENEWED, "beat_at": RENEWED},
+    "effects": {"claimed_until": RENEWED},
+    "holds": dict.fromkeys(schema.holds.c.keys(), PASSING),
+    "rates": dict.fromkeys(schema.rates.c.keys(), LEARNED),
+    "notices": dict.fromkeys(schema.notices.c.keys(), OUTBOX),
+    "usage": dict.fromkeys(
+        "id at tier model endpoint outcome cached_tokens reasoning_tokens dearest_nusd assumed".split(), TOLD_OF
+    ),
+}
+META_NOT_COMPARED: Final = {schema.BOOKS_PAGE: ITSELF, schema.COPIED_AT: ITSELF}
+"""Rows of ledger_meta whose value is not compared."""
+
+MOMENT: Final = "2026-01-31T09:30:00.000000Z"
+DAY: Final = "2026-01-31"
+LATE: Final = Authority((Requirement("finance", "board", 0.000001),), quorum=2)
+
+Line = dict[str, Any]
+"""A row, by column."""
+
+
+def live_through(ledger: Ledger) -> None:
+    """Have a row, with something in every column, in every table."""
+    ledger.people.give("ann", "finance", by="root")
+    ledger.runs.begin("r-1", 1, team="office", goal="pay, password=hunter2", options={"depth": 2}, requested_by="joe")
+    ledger.runs.begin("r-2", 1, team="office", goal="[redacted]", requested_by="joe", dry_run=True)
+    ledger.runs.set_status("r-2", "waiting", "pay waits")
+    ledger.runs.claim("r-1", "host:boot:1:1:1", seconds=60)
+    question = Question("p-1", "r-1", "pay", {"to": "ann"}, "due", "external", "clerk", ("an order",))
+    paid = ledger.effects.claim(ledger.approvals.allow(question, why="small"), owner="host:1:1").effect
+    ledger.effects.lose(paid.key, "the line went dead")
+    ledger.effects.reclaim(paid, owner="host:1:1")
+    ledger.effects.finish(paid.key, {"receipt": 1, "password": "hunter2"})
+    ledger.effects.finish(paid.key, {"receipt": 0}, claim=1)
+    asked = ledger.approvals.ask(
+        Question("p-2", "r-1", "pay", {}, "due", "external", "clerk"), expires_in=3600, authority=LATE
+    )
+    ledger.approvals.sweep()
+    ledger.approvals.approve(asked.id, by="ann", reason="fine")
+    ledger.approvals.begin_answer(asked.id, "bob")
+    spend(ledger)
+    with ledger.write() as connection:
+        held = {
+            "id": "h-1",
+            "scopes": '["run:r-9"]',
+            **Amount(1, 1, 1, 1)._asdict(),
+            "owner": "host:1:1",
+            "until": MOMENT,
+        }
+        connection.execute(insert(schema.holds).values(held))
+        connection.execute(insert(schema.rates).values(key="api", state="{}", version=1, at=1.5))
+        notice = dict.fromkeys(("id", "hook", "event", "run_id", "body", "status", "sender", "error"), "a")
+        connection.execute(
+            insert(schema.notices).values(**notice, at=MOMENT, next_at=MOMENT, sender_until=MOMENT, tries=1)
+        )
+        schema.write_meta(connection, schema.COPIED_AT, MOMENT)
+
+
+def spend(ledger: Ledger) -> None:
+    names = ("agent:r-1/clerk", "run:r-1", f"team:office@{DAY}", f"day:{DAY}")
+    spent = Amount(nusd=5, tokens=7, steps=1, ms=9)
+    call = CallRecord(run_id="r-1", team="office", role="clerk", day=DAY, nusd=5, input_tokens=4, output_tokens=3, ms=9)
+    hold = ledger.budgets.reserve([Scope(name, Budget(usd=1)) for name in names], spent, seconds=60)
+    hold.settle(spent, call)
+    for name in names:
+        ledger.budgets.raise_limit(name, Budget(usd=1), key="p-9")
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A ledger in a file whose rows are changed by SQL, and put back."""
+
+    ledger: Ledger
+    raw: sqlite3.Connection
+
+    def lines(self, table: str) -> list[Line]:
+        found = self.raw.execute(f"SELECT * FROM {table}")
+        return [dict(zip([name for name, *_ in found.description], row, strict=True)) for row in found.fetchall()]
+
+    def write(self, table: str, lines: list[Line]) -> None:
+        self.raw.execute("BEGIN")
+        self.raw.execute(f"DELETE FROM {table}")
+        for line in lines:
+            names, marks = ", ".join(line), ", ".join("?" * len(line))
+            self.raw.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(line.values()))
+        self.raw.execute("COMMIT")
+
+    def finds(self, table: str, lines: list[Line]) -> bool:
+        """Whether it is found that the table holds these rows."""
+        before = self.lines(table)
+        self.write(table, lines)
+        try:
+            return not self.ledger.audit.verify().ok
+        finally:
+            self.write(table, before)
+
+
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
+    path = tmp_path_factory.mktemp("audit") / "signoff.db"
+    ledger = Ledger(path, hooks=())
+    live_through(ledger)
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("PRAGMA synchronous = OFF")
+        yield Victim(ledger, raw)
+    ledger.close()
+
+
+def is_compared(table: Table, column: Column[Any], line: Line) -> bool:
+    if table is schema.ledger_meta and column.name == "value":
+        return line["key"] not in META_NOT_COMPARED
+    return column.name not in NOT_COMPARED.get(table.name, {})
+
+
+def others(column: Column[Any], value: Any) -> list[Any]:
+    """Values of the same kind that a row might as well have."""
+    if isinstance(column.type, Boolean):
+        return [1 - value]
+    if isinstance(column.type, Integer | Float):
+        return [value + 1, value - 1, 0]
+    texts = [
+        "",
+        f"{value}x",
+        f"{value}\0",
+        str(value).upper(),
+        "[]",
+        "{}",
+        "approved",
+        MOMENT,
+        "9999-01-31T09:30:00.000000Z",
+    ]
+    return [text for text in dict.fromkeys(texts) if text != value]
+
+
+def test_what_the_ledger_itself_does_agrees_and_leaves_no_column_empty(victim: Victim) -> None:
+    assert victim.ledger.audit.verify().problems == ()
+    for table in schema.metadata.tables.values():
+        lines = victim.lines(table.name)
+        assert lines, table.name
+        for column in table.c:
+            if is_compared(table, column, lines[0]) and table is not schema.audit:
+                assert any(line[column.name] not in ("", 0) for line in lines) or column.name == "note", column
+
+
+@pytest.mark.parametrize("table", schema.metadata.tables.values(), ids=lambda table: str(table.name))
+def test_any_column_that_is_changed_is_found(victim: Victim, table: Table) -> None:
+    lines, missed = victim.lines(table.name), []
+    for place, line in enumerate(lines[:4]):
+        for column in table.c:
+            value = line[column.name]
+            wrong = [
+                *(others(column, value) if is_compared(table, column, line) else ()),
+                b"\x00\xff",
+                str(value).encode(),
+            ]
+            for other in wrong:
+                changed = [*lines[:place], {**line, column.name: other}, *lines[place + 1 :]]
+                try:
+                    is_found = victim.finds(table.name, changed)
+                except sqlite3.IntegrityError:  # there is such a row already, or bytes in place of a number
+                    victim.raw.execute("ROLLBACK")
+                    continue
+                if not is_found:
+                    missed.append((column.name, value, other))
+    assert missed == []
+
+
+@pytest.mark.parametrize("table", schema.metadata.tables.values(), ids=lambda table: str(table.name))
+def test_any_row_that_is_deleted_or_copied_is_found(victim: Victim, table: Table) -> None:
+    lines, missed = victim.lines(table.name), []
+    is_told = any(column.name not in NOT_COMPARED.get(table.name, {}) for column in table.c)
+    for place, line in enumerate(lines):
+        if (
+            is_told
+            and line.get("key") not in META_NOT_COMPARED
+            and not victim.finds(table.name, lines[:place] + lines[place + 1 :])
+        ):
+            missed.append(("deleted", line))
+        for column in table.primary_key if is_told else ():
+            value = line[column.name]
+            copy = {**line, column.name: value + 1_000 if isinstance(value, int) else f"{value}x"}
+            if table is schema.approvals:
+                copy["proposal_id"] = "p-9"
+            if not victim.finds(table.name, [*lines, copy]):
+                missed.append(("copied", copy))
+    assert missed == []
+
+
+def test_every_exception_is_of_a_column_there_is(tmp_path: Path) -> None:
+    del tmp_path
+    named = {(table, column) for table, columns in NOT_COMPARED.items() for column in columns}
+    assert named <= {(table.name, column.name) for table in schema.metadata.tables.values() for column in table.c}
