@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,15 +39,28 @@ def _misshapes(connection: Connection, metadata: MetaData) -> Iterator[Misshape]
     there, views = set(found.get_table_names()), {*found.get_view_names()}
     if connection.dialect.name == "postgresql":
         views |= set(found.get_materialized_view_names())
+    shapes = _Shapes(found, there & metadata.tables.keys())
     for table in metadata.tables.values():
         if table.name in there:
-            yield from _compare(found, table)
+            yield from _compare(shapes, table)
         elif table.name in views:
             yield Misshape(table.name, f"the table {table.name} is a view: what it shows is kept elsewhere", False)
         else:
             yield Misshape(table.name, f"the table {table.name} is gone", False)
     planted = _planted_in_server if connection.dialect.name == "postgresql" else _planted_in_file
     yield from planted(connection, metadata)
+
+
+class _Shapes:
+    """What the database says of some tables, each by name; a server is asked once for all of them."""
+
+    def __init__(self, found: Inspector, names: Collection[str]) -> None:
+        def told(of: Callable[..., Mapping[tuple[str | None, str], Any]]) -> dict[str, Any]:
+            return {name: said for (_, name), said in of(filter_names=sorted(names)).items()}
+
+        self.columns, self.keys = told(found.get_multi_columns), told(found.get_multi_pk_constraint)
+        self.references, self.uniques = told(found.get_multi_foreign_keys), told(found.get_multi_unique_constraints)
+        self.indexes = told(found.get_multi_indexes)
 
 
 def kind_of(column_type: TypeEngine[Any]) -> type | None:
@@ -59,8 +72,8 @@ def kind_of(column_type: TypeEngine[Any]) -> type | None:
         return None
 
 
-def _compare(found: Inspector, table: Table) -> Iterator[Misshape]:
-    name, columns = table.name, {column["name"]: column for column in found.get_columns(table.name)}
+def _compare(found: _Shapes, table: Table) -> Iterator[Misshape]:
+    name, columns = table.name, {column["name"]: column for column in found.columns[table.name]}
     for column in table.c:
         seen = columns.pop(column.name, None)
         if seen is None:
@@ -71,22 +84,21 @@ def _compare(found: Inspector, table: Table) -> Iterator[Misshape]:
             yield Misshape(name, f"the table {name}: its column {column.name} takes other values than it did")
     for other in columns:
         yield Misshape(name, f"the table {name} has a column {other}, which is none of signoff's")
-    keys = found.get_pk_constraint(name)["constrained_columns"]
-    if keys != [column.name for column in table.primary_key]:
+    if found.keys[name]["constrained_columns"] != [column.name for column in table.primary_key]:
         yield Misshape(name, f"the table {name} has another primary key")
     if _references(found, name) != {
         (key.parent.name, key.column.table.name, key.column.name, False) for key in table.foreign_keys
     }:
         yield Misshape(name, f"the table {name} refers to other tables than it did")
-    uniques = {_names(unique["column_names"]) for unique in found.get_unique_constraints(name)}
+    uniques = {_names(unique["column_names"]) for unique in found.uniques[name]}
     if uniques != {_names(each.columns) for each in table.constraints if isinstance(each, UniqueConstraint)}:
         yield Misshape(name, f"the table {name} has other columns without doubles than it had")
     yield from _compare_indexes(found, table)
 
 
-def _compare_indexes(found: Inspector, table: Table) -> Iterator[Misshape]:
+def _compare_indexes(found: _Shapes, table: Table) -> Iterator[Misshape]:
     seen: dict[str, Mapping[str, Any]] = {
-        str(index["name"]): index for index in found.get_indexes(table.name) if not index.get("duplicates_constraint")
+        str(index["name"]): index for index in found.indexes[table.name] if not index.get("duplicates_constraint")
     }
     for index in table.indexes:
         there = seen.pop(str(index.name), None)
@@ -109,11 +121,11 @@ def _is_same(index: Index, found: Mapping[str, Any]) -> bool:
     return same and not found["unique"] and not is_partial
 
 
-def _references(found: Inspector, name: str) -> set[tuple[str, str, str, bool]]:
+def _references(found: _Shapes, name: str) -> set[tuple[str, str, str, bool]]:
     """Column, table and column that it refers to, and whether anything is done when that is changed."""
     return {
         (one, key["referred_table"], other, bool(set(key.get("options", {})) & {"ondelete", "onupdate"}))
-        for key in found.get_foreign_keys(name)
+        for key in found.references[name]
         for one, other in zip(key["constrained_columns"], key["referred_columns"], strict=False)
     }
 

@@ -14,7 +14,7 @@ from sqlalchemy.types import NULLTYPE
 from signoff.checkpoints.canonical import canonical_json, digest_text, plain_text
 from signoff.checkpoints.db.table_shapes import kind_of
 from signoff.checkpoints.ledger.approval import ANYBODY, Authority, approval_id_of
-from signoff.checkpoints.ledger.budgets.accounts import spent_so_far
+from signoff.checkpoints.ledger.budgets.accounts import columns_of, spent_so_far
 from signoff.checkpoints.ledger.budgets.amounts import Amount
 from signoff.checkpoints.ledger.schema import (
     META_KEYS,
@@ -40,6 +40,9 @@ _DIGESTS: Final = "redacted_sha256"
 _MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)?")
 _MOMENTS: Final = re.compile(r"at|until|\w+_(at|until)")
 """Columns whose text is a moment, or empty."""
+
+
+_GUESSED: Final = select(usage.c.run_id, usage.c.day).where(usage.c.assumed).distinct()
 
 
 @dataclass(frozen=True)
@@ -224,6 +227,7 @@ def disagreements(connection: Connection, readable: Collection[str]) -> Iterator
         for problem in _oddities(connection, table):
             odd.add(table.name)
             yield problem
+        yield from _orphans(connection, table, readable)
     if ledger_meta.name in readable:
         yield from _check_meta(connection)
     if audit.name in readable:
@@ -292,9 +296,23 @@ def _oddities(connection: Connection, table: Table) -> Iterator[Problem]:
             )
             if is_kind and (name not in moments or _MOMENT.fullmatch(value)):
                 continue
-            key = " ".join(str(getattr(row, column.name)) for column in table.primary_key)
             why = "no moment" if is_kind else f"no {'text' if kind is str else 'number'}"
-            yield Problem(0, 0, f"{table.name} {key:.60}: its {name} is {value!r:.60}, which is {why}")
+            yield Problem(0, 0, f"{table.name} {_name_of(table, row)}: its {name} is {value!r:.60}, which is {why}")
+
+
+def _orphans(connection: Connection, table: Table, readable: Collection[str]) -> Iterator[Problem]:
+    """Rows that refer to rows which are not there."""
+    for key in table.foreign_keys:
+        other = key.column.table
+        if other.name in readable:
+            query = _as_kept(table).where(key.parent.not_in(select(key.column)))
+            for row in connection.execute(query).yield_per(1_000):
+                what = f"{table.name} {_name_of(table, row)}: its {key.parent.name} is none of {other.name}"
+                yield Problem(0, 0, what)
+
+
+def _name_of(table: Table, row: Row[Any]) -> str:
+    return " ".join(f"{getattr(row, column.name)!s:.60}" for column in table.primary_key)
 
 
 def _check_meta(connection: Connection) -> Iterator[Problem]:
@@ -357,12 +375,16 @@ def _stored(said: Any) -> str:
 
 
 def _compare_spent(connection: Connection) -> Iterator[Problem]:
-    """What is spent of a budget is what its calls have used; those charged their worst case tell fewer tokens."""
+    """What is spent of a budget is what its calls have used; calls charged their worst case do not tell its tokens."""
+    guessed = {value for row in connection.execute(_GUESSED) for value in row}
     for part in connection.execute(select(budgets)).yield_per(_SCOPES_AT_ONCE).partitions():
         used = spent_so_far(connection, [row.scope for row in part])
         for row in part:
-            spent, calls = Amount(row.nusd, row.tokens, row.steps, row.ms), used[row.scope]
-            for unit, one, other in zip(Amount._fields, spent, calls, strict=True):
-                if one < other or (one > other and unit != "tokens"):
+            spent, (_, owner, _) = (
+                Amount(row.nusd, row.tokens, row.steps, row.ms),
+                columns_of(row.scope) or ("", "", ""),
+            )
+            for unit, one, other in zip(Amount._fields, spent, used[row.scope], strict=True):
+                if one < other or (one > other and (unit != "tokens" or owner not in guessed)):
                     what = f"budget {row.scope}: its {unit} is {one:,}, but the calls in usage add up to {other:,}"
                     yield Problem(0, 0, what)
