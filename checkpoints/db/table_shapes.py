@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Index, MetaData, Table, TypeDecorator, Unique
 from sqlalchemy.engine import Inspector
 from sqlalchemy.types import TypeEngine
 
-_ACTING: Final = re.compile(r"\b(CHECK|COLLATE|CONFLICT|GENERATED|STRICT|VIRTUAL|WITHOUT)\b", re.IGNORECASE)
+_ACTING: Final = re.compile(r"\b(CASCADE|CHECK|COLLATE|CONFLICT|GENERATED|SET|STRICT|VIRTUAL|WITHOUT)\b", re.IGNORECASE)
 """Words of SQLite's definitions of tables that none of ours has: they change what is kept, compared or refused."""
 
 

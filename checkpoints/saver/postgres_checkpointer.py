@@ -64,29 +64,13 @@ class PostgresOpening:
     @contextmanager
     def _opened(self) -> Iterator[EncryptingSaver]:
         self._server.set_up()
-        kept = ConnectionPool[psycopg.Connection[DictRow]](
-            self._server.address,
-            kwargs=self._server.options,
-            min_size=1,
-            max_size=1,  # the saver does one thing at a time
-            check=ConnectionPool.check_connection,
-            open=False,
-        )
-        with kept as pool:
+        with ExplainedPool(self._server) as pool:
             yield EncryptingSaver(pool, serde=self._serde, database=self._server.name)
 
     @asynccontextmanager
     async def _aopened(self) -> AsyncIterator[AsyncEncryptingSaver]:
         await asyncio.to_thread(self._server.set_up)
-        kept = AsyncConnectionPool[psycopg.AsyncConnection[DictRow]](
-            self._server.address,
-            kwargs=self._server.options,
-            min_size=1,
-            max_size=1,
-            check=AsyncConnectionPool.check_connection,
-            open=False,
-        )
-        async with kept as pool:
+        async with AsyncExplainedPool(self._server) as pool:
             yield AsyncEncryptingSaver(pool, serde=self._serde)
 
 
@@ -105,13 +89,48 @@ class Server:
 
     def set_up(self) -> None:
         """Make or migrate the tables if need be; DatabaseUnusable if the database cannot be used."""
+        with self.explaining(), psycopg.connect(self.address, **self.options) as connection:
+            _set_up(connection)
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """What the server or the driver raises is DatabaseUnusable, in one line and without the password."""
         try:
-            with psycopg.connect(self.address, **self.options) as connection:
-                _set_up(connection)
+            yield
         except psycopg.Error as error:
             raise DatabaseUnusable(self.name, self._place.tell(error)) from None
         except TimeoutError as error:
             raise DatabaseUnusable(self.name, str(error)) from None
+
+
+class ExplainedPool(ConnectionPool[psycopg.Connection[DictRow]]):
+    """Whatever goes wrong while one of its connections is used is explained; a lost one is renewed."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        check = ConnectionPool.check_connection
+        # One connection: the saver does one thing at a time.
+        super().__init__(server.address, kwargs=server.options, min_size=1, max_size=1, check=check, open=False)
+
+    @contextmanager
+    def connection(self, timeout: float | None = None) -> Iterator[psycopg.Connection[DictRow]]:
+        with self._server.explaining(), super().connection(timeout) as connection:
+            yield connection
+
+
+class AsyncExplainedPool(AsyncConnectionPool[psycopg.AsyncConnection[DictRow]]):
+    """The same for event loops."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        check = AsyncConnectionPool.check_connection
+        super().__init__(server.address, kwargs=server.options, min_size=1, max_size=1, check=check, open=False)
+
+    @asynccontextmanager
+    async def connection(self, timeout: float | None = None) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+        with self._server.explaining():
+            async with super().connection(timeout) as connection:
+                yield connection
 
 
 def _set_up(connection: psycopg.Connection[DictRow]) -> None:
