@@ -20,4 +20,5 @@ if TYPE_CHECKING:
         RunRecord as RunRecord,
         Status as Status,
     )
+    from signoff.checkpoints.ledger.schema import LEDGER_TABLES as LEDGER_TABLES
 offer(__name__)

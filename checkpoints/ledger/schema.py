@@ -228,6 +228,7 @@ rates = Table(
 )
 
 
+LEDGER_TABLES: Final = frozenset(metadata.tables)
 AUDIT_HEAD: Final = "audit_head"
 BOOKS_PAGE: Final = "books_page"
 """Changes with every change of budgets or holds, so that copies in memory are known to be old."""

@@ -18,7 +18,7 @@ from rich.filesize import decimal
 
 from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.db import LEDGER_TABLE, is_address, scheme_of, tables_in
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.ledger import LEDGER_TABLES, Ledger
 from signoff.checkpoints.saver import SqliteCheckpointer, ThreadEntry, list_threads
 from signoff.checkpoints.saver.encoding import new_key
 from signoff.checkpoints.saver.official import ImportProgress, import_official
@@ -75,7 +75,7 @@ def check(database: Database = None, json: Json = False) -> int:
             problems += saver.check()
             read = f"{saver.stats().checkpoints:,} checkpoints and "
         name = str(saver.database)
-        if LEDGER_TABLE in tables_in(saver.database, _BUSY_SECONDS):
+        if LEDGER_TABLES & tables_in(saver.database, _BUSY_SECONDS):  # any: one of them may have been dropped
             ledger = Ledger(saver.database)
     entries = 0
     if ledger is not None:

@@ -4,20 +4,25 @@ The cases come from the tables themselves, so that a column that is added later 
 below with the reason why it is not. docs/audit.md says the same to users.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import Boolean, Column, Float, Integer, Table, insert
+from sqlalchemy import Boolean, Column, Float, Integer, Table, insert, select, update
 
+from signoff.checkpoints.canonical import canonical_json
 from signoff.checkpoints.db.sqlite import COPIED_AT
 from signoff.checkpoints.ledger import schema
 from signoff.checkpoints.ledger.approval import Authority, Question, Requirement
+from signoff.checkpoints.ledger.audit_log import FIRST, link
 from signoff.checkpoints.ledger.budgets.amounts import Amount, Budget, CallRecord, Scope
 from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.errors import DatabaseUnusable
 
 RENEWED: Final = "renewed all the time while somebody is at work"
 PASSING: Final = "there while a call of a model goes on, and given back when it ends"
@@ -221,6 +226,73 @@ def test_any_row_that_is_deleted_or_copied_is_found(victim: Victim, table: Table
     assert missed == []
 
 
+NEW_FACTS: Final = frozenset(
+    "driver options created_at updated_at owner approval expires_at required escalated_at roles voted_at proposal claim "
+    "finished_at earlier decided_at redacted_sha256".split()
+)
+NEW_EVENTS: Final = ("taken", "let go", "answering", "raised")
+
+
+def test_what_an_older_signoff_did_not_log_is_not_compared(tmp_path: Path) -> None:
+    """The log as the version before would have written it: with fewer facts, and without some entries."""
+    with closing(Ledger(tmp_path / "signoff.db", hooks=())) as ledger:
+        live_through(ledger)
+        with closing(sqlite3.connect(tmp_path / "signoff.db", isolation_level=None)) as raw:
+            before, seq = FIRST, 0
+            rows = raw.execute("SELECT at, run_id, event, body FROM audit ORDER BY seq").fetchall()
+            raw.execute("DELETE FROM audit")
+            for at, run_id, event, body in rows:
+                if event in NEW_EVENTS:
+                    continue
+                kept = {name: fact for name, fact in json.loads(body).items() if name not in dropped_from(event)}
+                seq, text = seq + 1, canonical_json(kept)
+                before = link(before, seq, at, run_id, event, text)
+                raw.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?)", (seq, at, run_id, event, text, before))
+            raw.execute("UPDATE ledger_meta SET value = ? WHERE key = 'audit_head'", (f"{seq}:{before}",))
+        assert ledger.audit.verify().problems == ()
+        ledger.runs.set_status("r-2", "running")
+        ledger.budgets.raise_limit("run:r-1", Budget(usd=1), key="p-10")
+        ledger.runs.claim("r-2", "host:boot:1:2:1", seconds=60)
+        assert ledger.audit.verify().problems == ()
+
+
+def dropped_from(event: str) -> frozenset[str]:
+    """The facts that entries of this event had not."""
+    named = {
+        "asked": {"approval", "expires_at"},
+        "proposed": {"proposal"},
+        "policy": {"proposal"},
+        "ended late": {"claim"},
+    }
+    decisions = dict.fromkeys(("approved", "rejected", "voted", "escalated", "claimed", "edited"), {"approval"})
+    return NEW_FACTS - (named | decisions).get(event, set())
+
+
 def test_every_exception_is_of_a_column_there_is() -> None:
     named = {(table, column) for table, columns in NOT_COMPARED.items() for column in columns}
     assert named <= {(table.name, column.name) for table in schema.metadata.tables.values() for column in table.c}
+
+
+@pytest.mark.hunt
+@TABLES
+def test_a_column_that_is_changed_in_a_server_is_found(address: str, table: Table) -> None:
+    with closing(Ledger(address, hooks=())) as ledger:
+        live_through(ledger)
+        assert ledger.audit.verify().problems == ()
+        for column in table.c:
+            with ledger.read() as connection:
+                lines = [dict(row) for row in connection.execute(select(table)).mappings()]
+            before = next((line for line in lines if line.get("key") not in META_NOT_COMPARED))
+            is_key = [each == before[each.name] for each in table.primary_key]
+            for other in others(column, before[column.name], all_of_them=False):
+                if not is_compared(table, column, before):
+                    continue
+                with suppress(DatabaseUnusable), ledger.write() as connection:  # a reference that is checked
+                    connection.execute(update(table).where(*is_key).values({column.name: other}))
+                with ledger.read() as connection:
+                    is_changed = before not in [dict(row) for row in connection.execute(select(table)).mappings()]
+                if is_changed:
+                    assert not ledger.audit.verify().ok, (column, other)
+                    was = [each == (other if each is column else before[each.name]) for each in table.primary_key]
+                    with ledger.write() as connection:
+                        connection.execute(update(table).where(*was).values({column.name: before[column.name]}))
