@@ -12,6 +12,7 @@ from signoff.agents.artifacts import Evidence, Quote
 from signoff.agents.extractive.sentences import split
 from signoff.tools.errors import UnknownSource
 from signoff.tools.search import Library
+from signoff.wording import hide_again
 
 _PUNCTUATION = re.escape("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 _ESCAPED = re.compile(rf"\\([{_PUNCTUATION}])")
@@ -202,8 +203,9 @@ def _located(quote: Quote, sources: Library, evened: Callable[[str], Plain]) -> 
         text = sources.text(quote.source)
     except UnknownSource:
         return None
-    at = text.find(quote.text) if quote.text.strip() else -1
-    span = (at, at + len(quote.text)) if at >= 0 else evened(text).find(quote.text)
+    sought = quote.text if quote.text in text else hide_again(quote.text)
+    at = text.find(sought) if sought.strip() else -1
+    span = (at, at + len(sought)) if at >= 0 else evened(text).find(sought)
     if span is None:
         return None
     place = next((p for p in sources.passages_of(quote.source) if p.start <= span[0] < p.start + len(p.text)), None)

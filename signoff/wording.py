@@ -1,8 +1,118 @@
-"""Words for numbers of things, as every room says them."""
+"""Words as every room says them, and text of others as it is shown: nothing of it is unseen or passes for ours."""
 
 from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories that act instead of showing: controls, direction marks, surrogates, private use, line ends."""
+_TRACELESS: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\ufffc\U00013440\U00016fe4\U0001d159"
+    "\U000e0100-\U000e01ef]"
+)
+"""Letters and marks that leave no trace (Unicode: Default_Ignorable_Code_Point), and others that show as a blank."""
+_STACKED: Final = 4
+"""Marks that one letter may carry; more cover what stands above and below."""
+_STRAIGHT: Final = dict.fromkeys(map(ord, "“”„‟"), '"')
+_WRITTEN: Final = re.compile(r"<U\+([0-9A-F]{4,6})>")
+_MARKUP: Final = re.compile(r"[\\<>`*\[\]#|~$&!]|(?<![^\W_])_|_(?![^\W_])|^[-+=]")
 
 
 def counted(number: int, thing: str) -> str:
     """A number of things: '1 quote', '2 quotes'."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def make_visible(text: str) -> str:
+    """The text with characters that would not be seen, or would reorder what is seen, written out."""
+    if text.isascii() and text.isprintable():
+        return text
+    marks = set(text)
+    written = {ord(mark): _written(mark) for mark in marks if not _is_seen(mark)}
+    shown = text.translate(written) if written else text
+    return _unstack(shown) if any(unicodedata.category(mark) in ("Mn", "Me") for mark in marks) else shown
+
+
+def hide_again(text: str) -> str:
+    """What `make_visible` was given, as far as it can be told: a model repeats what it was shown."""
+    return _WRITTEN.sub(lambda found: _hidden(int(found[1], 16)) or found[0], text)
+
+
+def one_line(text: str) -> str:
+    """The text in one line, nothing in it unseen; any white space is one blank."""
+    return " ".join(make_visible(text).split())
+
+
+def visible_line(text: str) -> str:
+    """The text in one line, in which line ends and tabs are written out too."""
+    return make_visible(text).translate({ord(mark): _written(mark) for mark in "\n\t"})
+
+
+def quoted(text: str) -> str:
+    """One line of text between quotation marks that it cannot hold itself."""
+    return f"“{one_line(text).translate(_STRAIGHT)}”"
+
+
+def as_words(text: str) -> str:
+    """One line of plain text in Markdown, in which nothing is markup."""
+    return _MARKUP.sub(lambda found: f"\\{found[0]}", one_line(text))
+
+
+def as_block(text: str, language: str = "") -> str:
+    """The text as a block of Markdown that nothing in it can end."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text.removesuffix(chr(10))}\n{fence}"
+
+
+def as_code(text: str) -> str:
+    """One line of text as code in Markdown, with line ends, tabs and odd blanks written out."""
+    text = "".join(_written(mark) if mark != " " and unicodedata.category(mark) == "Zs" else mark for mark in text)
+    text = visible_line(text) or " "
+    ticks = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    edge = " " if text[0] in "` " or text[-1] in "` " else ""
+    return f"{ticks}{edge}{text}{edge}{ticks}"
+
+
+def as_quotation(markdown: str) -> str:
+    """Markdown of others as a quotation, which nothing in it can end."""
+    return "\n".join(f"> {line}".rstrip() for line in make_visible(markdown).split("\n"))
+
+
+def fold(text: str, width: int) -> list[str]:
+    """The line in pieces that surely fit so many cells, broken at blanks where there are some; nothing is lost."""
+    pieces, start = list[str](), 0
+    while start < len(text) or not pieces:
+        end, cells, blank = start, 0, 0
+        while end < len(text) and (cells := cells + (1 if text[end].isascii() else 2)) <= width:
+            end += 1
+            blank = end if text[end - 1] == " " else blank
+        end = max(end, start + 1)
+        if end < len(text) and blank > start:
+            end = blank
+        pieces.append(text[start:end])
+        start = end
+    return pieces
+
+
+def _is_seen(mark: str) -> bool:
+    return mark in "\n\t" or not (_TRACELESS.match(mark) or unicodedata.category(mark) in _UNSEEN)
+
+
+def _written(mark: str) -> str:
+    return "␍" if mark == "\r" else f"<U+{ord(mark):04X}>"
+
+
+def _hidden(code: int) -> str:
+    """The character of this number if it is one that is written out; empty if not."""
+    return chr(code) if code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF and not _is_seen(chr(code)) else ""
+
+
+def _unstack(text: str) -> str:
+    """The text with marks beyond those that a letter can carry written out."""
+    shown, carried = list[str](), 0
+    for mark in text:
+        carried = carried + 1 if unicodedata.category(mark) in ("Mn", "Me") else 0
+        shown.append(mark if carried <= _STACKED else _written(mark))
+    return "".join(shown)

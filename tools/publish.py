@@ -21,6 +21,7 @@ from signoff.tools.storage.atomic import beside, explain, sync_folder, write_syn
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.storage.confined_folder import lies_in
 from signoff.tools.storage.file_names import check_places
+from signoff.wording import as_block, as_code, as_words, make_visible
 
 NAME = "publish_report"
 
@@ -144,11 +145,12 @@ class _Publishing:
         try:
             *attached, report = self.files(publication)
         except ActionFailed as error:
-            return f"**This cannot be written.** {error.problem}\n\n---\n\n{publication.content}"
+            return f"**This cannot be written.** {as_words(error.problem)}\n\n{_as_source(publication.content)}"
         lines = [*self._warned(publication, [file.target for file in (*attached, report)])]
-        lines += [f"Writes `{report.target}` ({_size(len(report.raw))}). {_replaced(report.target, report.raw)}"]
+        target = as_code(str(report.target))
+        lines += [f"Writes {target} ({_size(len(report.raw))}). {_replaced(report.target, report.raw)}"]
         lines += ["", *map(self._attached, attached)] if attached else []
-        return "\n".join([*lines, "", "---", "", publication.content])
+        return "\n".join([*lines, "", _as_source(publication.content)])
 
     def _warned(self, publication: Publication, targets: Sequence[Path]) -> list[str]:
         """What is to be said of files that run by themselves, by the names that are given or where these lead."""
@@ -171,8 +173,14 @@ class _Publishing:
 
     def _attached(self, file: _File) -> str:
         """One attachment, and where it can be looked at before it is written."""
-        kept = self.blobs.path(file.sha256)
-        return f"- and `{file.target}` ({_size(len(file.raw))}), kept as `{kept}`. {_replaced(file.target, file.raw)}"
+        kept = as_code(str(self.blobs.path(file.sha256)))
+        what = f"{as_code(str(file.target))} ({_size(len(file.raw))}), kept as {kept}"
+        return f"- and {what}. {_replaced(file.target, file.raw)}"
+
+
+def _as_source(content: str) -> str:
+    """The whole content, which no reader renders: links show where they lead, and comments are seen."""
+    return as_block(make_visible(content), "markdown")
 
 
 def _target(path: str, base: Path | None) -> Path:

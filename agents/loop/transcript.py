@@ -16,6 +16,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 
 from signoff.agents.agent import Task
 from signoff.checkpoints import canonical_json
+from signoff.wording import make_visible
 
 IN_TEXT = "json"
 """Id of a call that stands in the text of an answer, which has one at most."""
@@ -174,7 +175,7 @@ def open_step(task: Task, texts: Mapping[str, str]) -> str:
     parts = [f"# Goal\n{task.goal}"]
     parts += [f"# {name}\n{text}" for name, text in texts.items()]
     if task.notes:
-        parts.append("# What must change\n" + "\n".join(f"- {note}" for note in task.notes))
+        parts.append("# What must change\n" + "\n".join(f"- {make_visible(note)}" for note in task.notes))
     if task.instructions:
         parts.append(f"# Instructions for this step\n{task.instructions}")
     return "\n\n".join(parts)

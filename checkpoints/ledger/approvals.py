@@ -36,6 +36,7 @@ from signoff.checkpoints.ledger.people import People
 from signoff.checkpoints.ledger.runs import Runs
 from signoff.checkpoints.ledger.schema import approvals, effects, proposals, votes
 from signoff.checkpoints.ledger.session import Transactions
+from signoff.wording import one_line
 
 _SHORTEST_ID = 6
 """A shorter beginning of an id is too easily the wrong one."""
@@ -444,6 +445,6 @@ class _Rows:
     def _announce(self, connection: Connection, event: HookEvent, approval_id: str) -> None:
         now = load_approval(connection, approval_id)
         args, sha256 = (now.args, now.args_sha256) if now.status == "approved" else (now.shown, now.shown_sha256)
-        told = {name: getattr(now, name) for name in _TOLD}
+        told: dict[str, Any] = {name: one_line(getattr(now, name)) for name in _TOLD}
         told |= {"args": args, "args_sha256": sha256, "authority": now.authority.describe()}
-        self._notices.add(connection, event, now.run_id, team=now.team, goal=now.goal, approval=told)
+        self._notices.add(connection, event, now.run_id, team=now.team, goal=one_line(now.goal), approval=told)

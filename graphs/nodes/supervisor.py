@@ -27,6 +27,7 @@ from signoff.graphs.routing.assigning import Limits, Open, Pause, assign, instru
 from signoff.graphs.routing.needs_and_gives import is_complete, judge, order_agents, revise_plan
 from signoff.graphs.state import Assignment, StoredProposal, TeamState, Update, was_refused
 from signoff.settings import load_settings
+from signoff.wording import make_visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,4 +241,4 @@ def _prompt(agents: Sequence[Agent[Any]], state: TeamState, question: Open) -> l
             {"agent": step["agent"], "status": step["status"], "note": step["note"]} for step in state.get("plan", [])
         ],
     }
-    return [SystemMessage(_INSTRUCTIONS), HumanMessage(json.dumps(situation, ensure_ascii=False))]
+    return [SystemMessage(_INSTRUCTIONS), HumanMessage(make_visible(json.dumps(situation, ensure_ascii=False)))]

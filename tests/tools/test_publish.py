@@ -149,7 +149,10 @@ def test_the_preview_says_where_how_large_and_what_is_replaced(folder: Path) -> 
     assert action.preview is not None
     report = Publication(path="a.md", content="# One\nTwo\nThree\n")
     target = folder / "a.md"
-    assert action.preview(report) == f"Writes `{target}` (16 bytes). The file is new.\n\n---\n\n# One\nTwo\nThree\n"
+    assert (
+        action.preview(report)
+        == f"Writes `{target}` (16 bytes). The file is new.\n\n```markdown\n# One\nTwo\nThree\n```"
+    )
     target.write_text("# One\n2\nThree\n4\n")
     assert "It **replaces** the file that is there (16 bytes): 2 lines go, 1 lines are new." in action.preview(report)
     target.write_text(report.content)

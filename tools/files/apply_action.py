@@ -15,13 +15,14 @@ from signoff.tools.action import Action, Touches, completed
 from signoff.tools.errors import ActionFailed, BlobMissing, FileRefused, HalfApplied, PatchMisfit
 from signoff.tools.files.apply import EXECUTABLE, Version, apply_patch, make_patch, paths_of, write_all
 from signoff.tools.files.copying import is_made
-from signoff.tools.files.display import as_block, as_code, count_lines, make_visible
+from signoff.tools.files.patch import count_lines
 from signoff.tools.files.project import Project, WorkCopy, read_version, write_version
 from signoff.tools.files.self_running import warn_of_running
 from signoff.tools.storage.atomic import sync_folder
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.storage.confined_folder import ConfinedFolder, lies_in
 from signoff.tools.storage.file_names import check_places
+from signoff.wording import as_block, as_code, as_words, make_visible
 
 NAME: Final = "apply_to_project"
 LONGEST: Final = 200_000
@@ -164,10 +165,10 @@ class _Applying:
         try:
             self._check(changes)
             if odd := self._look(changes)[1]:
-                parts.append(f"**It does not fit any more:** {as_code(odd[0])} {make_visible(odd[1])}.")
+                parts.append(f"**It does not fit any more:** {as_code(odd[0])} {as_words(odd[1])}.")
             parts.append(_listed(changes.files))
         except ActionFailed as error:
-            parts.append(f"**It cannot be applied here.** {make_visible(error.problem)}")
+            parts.append(f"**It cannot be applied here.** {as_words(error.problem)}")
         parts.append(as_block(make_visible(changes.patch), "diff"))
         return "\n\n".join(parts)
 

@@ -57,6 +57,18 @@ def read_patch(text: str) -> tuple[FilePatch, ...]:
     return found
 
 
+def count_lines(patch: str) -> tuple[int, int]:
+    """Lines that come and go in a patch that was made here."""
+    come = gone = old = new = 0
+    for line in patch.split("\n"):
+        if old + new > 0 and line[:1] in ("+", "-", " "):
+            come, gone = come + (line[0] == "+"), gone + (line[0] == "-")
+            old, new = old - (line[0] in " -"), new - (line[0] in " +")
+        elif old + new <= 0 and (head := re.match(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@", line)):
+            old, new = (int(number or 1) for number in head.groups())
+    return come, gone
+
+
 class _Reading:
     """The lines of a patch, and how far they are read."""
 

@@ -9,8 +9,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-from signoff.tools.files.display import as_code
 from signoff.tools.storage.file_names import fold_name
+from signoff.wording import as_code
 
 _MOST: Final = 20
 _LONGEST: Final = 1_000

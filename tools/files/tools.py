@@ -12,13 +12,13 @@ from signoff.tools.errors import FileRefused, ToolError
 from signoff.tools.files import apply as changing
 from signoff.tools.files.apply import Version
 from signoff.tools.files.apply_action import apply_to_project, keep_changes
-from signoff.tools.files.display import make_visible
 from signoff.tools.files.edit import FileText, decode, replace_once, split_lines, with_line_ends
 from signoff.tools.files.patch import check_name
 from signoff.tools.files.project import Project
 from signoff.tools.files.search import search_texts
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.tool import Tool, tool
+from signoff.wording import make_visible
 
 MOST_LISTED: Final = 1_000
 MOST_MATCHES: Final = 200

@@ -16,13 +16,14 @@ from pydantic.json_schema import SkipJsonSchema
 from signoff.checkpoints import digest_text
 from signoff.error_base import TeamError
 from signoff.tools.errors import ActionFailed, GitFailed, ToolError
-from signoff.tools.files.display import as_block, as_code, count_lines, make_visible
+from signoff.tools.files.patch import count_lines
 from signoff.tools.files.project import Project
 from signoff.tools.files.self_running import warn_of_running
 from signoff.tools.git.command import run_git
 from signoff.tools.git.repository import Repository, check_branch, setting_of
 from signoff.tools.git.tree import repository_of
 from signoff.tools.web.addresses import is_loopback
+from signoff.wording import as_block, as_code, make_visible
 
 if TYPE_CHECKING:
     from signoff.tools.broker.broker import Broker

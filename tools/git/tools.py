@@ -10,7 +10,6 @@ from signoff.checkpoints import digest_text
 from signoff.error_base import TeamError
 from signoff.tools.action import Action, Touches, completed
 from signoff.tools.errors import GitFailed
-from signoff.tools.files.display import make_visible
 from signoff.tools.files.patch import check_name
 from signoff.tools.files.project import Project
 from signoff.tools.files.tools import tools_on_copy
@@ -20,6 +19,7 @@ from signoff.tools.git.repository import Author
 from signoff.tools.git.tree import make_snapshot, repository_of, without_secrets
 from signoff.tools.storage.file_names import check_places
 from signoff.tools.tool import Tool
+from signoff.wording import make_visible
 
 if TYPE_CHECKING:
     from signoff.tools.broker.broker import Broker

@@ -15,7 +15,7 @@ from signoff.concurrency import run, submit
 from signoff.error_base import TeamError
 from signoff.tools.action import Action, LoopRisk
 from signoff.tools.errors import ActionFailed, McpLost, McpNotAccepted, McpNotCalled
-from signoff.tools.files.display import as_block
+from signoff.wording import as_block
 from signoff.tools.mcp.config import Accepted
 from signoff.tools.mcp.connection import connection_to
 from signoff.tools.mcp.offer import McpTool, Offer, say_result

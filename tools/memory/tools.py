@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
@@ -13,10 +12,10 @@ from signoff.checkpoints import canonical, redact_text
 from signoff.error_base import TeamError
 from signoff.tools.action import Act, Action, current_act
 from signoff.tools.errors import ActionFailed, MemoryFull, UnknownMemory
-from signoff.tools.files.display import as_block
 from signoff.tools.memory.item import Note, Origin, Remembered
 from signoff.tools.memory.memory import Memory
 from signoff.tools.tool import Tool, tool
+from signoff.wording import as_block, as_code, as_words
 
 _MOST_RECALLED: Final = 20
 _LONGEST_GOAL: Final = 200
@@ -88,10 +87,10 @@ def _remember(memory: Memory, team: str) -> Action[Note]:
 
     def preview(note: Note) -> str:
         days = f" for {note.days} days" if note.days else ""
-        sources = "".join(f"\n- {_one_line(source)}" for source in note.sources)
+        sources = "".join(f"\n- {as_code(source)}" for source in note.sources)
         return (
-            f"Every later run of team **{_one_line(team)}** may read this {note.kind}{days}.\n\n"
-            f"**{_one_line(note.subject)}**\n\n{as_block(note.text, 'text')}"
+            f"Every later run of team **{as_words(team)}** may read this {note.kind}{days}.\n\n"
+            f"**{as_words(note.subject)}**\n\n{as_block(note.text, 'text')}"
             + (f"\n\nSources, as the agent names them:{sources}" if sources else "\n\nNo sources are named.")
         )
 
@@ -128,11 +127,11 @@ def _forget(memory: Memory, team: str) -> Action[Forgetting]:
         try:
             found = memory.get(wish.memory, team=team)
         except UnknownMemory as error:
-            return _one_line(str(error))
-        why = f"\n\nWhy: {_one_line(wish.why)}" if wish.why else ""
+            return as_words(str(error))
+        why = f"\n\nWhy: {as_words(wish.why)}" if wish.why else ""
         return (
-            f"Delete this {found.kind} of team **{_one_line(team)}**, kept {found.origin.at[:10]} by "
-            f"{_one_line(found.origin.agent)}.\n\n**{_one_line(found.subject)}**\n\n{as_block(found.text, 'text')}{why}"
+            f"Delete this {found.kind} of team **{as_words(team)}**, kept {found.origin.at[:10]} by "
+            f"{as_words(found.origin.agent)}.\n\n**{as_words(found.subject)}**\n\n{as_block(found.text, 'text')}{why}"
         )
 
     return Action(
@@ -191,8 +190,3 @@ def _told(number: int, memory: Remembered, team: str) -> str:
     ]
     said = "\n".join(f"> {line}" for line in memory.text.splitlines())  # so that it cannot pass for another memory
     return f"[{number}] {memory.id} | {memory.kind} | {memory.subject}\n{said}\n({'; '.join(parts)})"
-
-
-def _one_line(text: str) -> str:
-    """The text so that it cannot pass for, or hide, what stands around it."""
-    return re.sub(r"([\\<`*_\[\]#|~])", r"\\\1", " ".join(text.split()))

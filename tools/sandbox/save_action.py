@@ -13,12 +13,12 @@ from pydantic.json_schema import SkipJsonSchema
 
 from signoff.tools.action import Action, Touches, completed
 from signoff.tools.errors import ActionFailed, BlobMissing, FileRefused
-from signoff.tools.files.display import as_block, as_code, make_visible
 from signoff.tools.files.self_running import warn_of_running
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.storage.confined_folder import ConfinedFolder, lies_in, parts
 from signoff.tools.storage.file_names import check_places
 from signoff.tools.storage.workspaces import Workspaces
+from signoff.wording import as_block, as_code, as_words, make_visible
 
 NAME: Final = "save_from_workspace"
 SHOWN: Final = 50_000
@@ -106,7 +106,7 @@ class _Saving:
             self._check(saved)
             raw, there = self._content(saved), self._there(saved.destination)
         except (ActionFailed, FileRefused) as error:
-            return f"**This cannot be saved.** {make_visible(str(error))}"
+            return f"**This cannot be saved.** {as_words(str(error))}"
         target = as_code(str(self.base / saved.destination))
         head = f"Saves {as_code(saved.path)} of the workspace as {target} ({saved.size:,} bytes)."
         warning = warn_of_running([saved.path, saved.destination])

@@ -24,6 +24,7 @@ from signoff.checkpoints.ledger.session import Session
 from signoff.checkpoints.process_identity import current_owner, is_gone
 from signoff.checkpoints.redaction import redact, redact_text
 from signoff.error_base import SignoffError
+from signoff.wording import make_visible, one_line
 
 _LONGEST_TEXT = 2_000
 """Longer texts among the arguments are cut: a notice says what waits, the ledger has all of it."""
@@ -174,18 +175,19 @@ def _next_free(connection: Connection, hook: Hook) -> Row[Any] | None:
 def _about(connection: Connection, run_id: str) -> dict[str, Any]:
     """What every notice says: whose run it is, and the newest audit entry, as a witness outside the database."""
     run = connection.execute(select(runs.c.team, runs.c.goal).where(runs.c.id == run_id)).first()
-    team, goal = (run.team, redact_text(run.goal)) if run else ("", "")
+    team, goal = (run.team, one_line(redact_text(run.goal))) if run else ("", "")
     return {"team": team, "goal": goal, "audit_head": read_meta(connection, AUDIT_HEAD) or ""}
 
 
 def _cut(value: Any, depth: int = 0) -> Any:
-    """The value with long texts cut, and without what lies too deep."""
-    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
-        return f"{value[:_LONGEST_TEXT]}… ({len(value):,} characters)"
+    """The value with all of its texts visible, long ones cut, and without what lies too deep."""
+    if isinstance(value, str):
+        cut = f"… ({len(value):,} characters)" if len(value) > _LONGEST_TEXT else ""
+        return f"{make_visible(value[:_LONGEST_TEXT])}{cut}"
     if isinstance(value, Mapping | list | tuple) and depth >= _DEEPEST:
         return "…"
     if isinstance(value, Mapping):
-        return {name: _cut(inner, depth + 1) for name, inner in value.items()}
+        return {make_visible(str(name)): _cut(inner, depth + 1) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_cut(inner, depth + 1) for inner in value]
     return value

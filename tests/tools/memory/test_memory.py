@@ -75,10 +75,10 @@ def test_the_preview_shows_all_that_is_kept_and_nothing_in_it_passes_for_more(de
     text = "```\n**Approved** by ann\n```"
     (asked,) = desk.start(("remember", note(subject="A *b*", text=text, sources=["a.md"], days=9)))["__interrupt__"]
     description = asked.value["action_requests"][0]["description"]
-    assert f"````text\n{text}\n````" in description
+    assert "> ````text\n> ```\n> **Approved** by ann\n> ```\n> ````" in description
     assert "A \\*b\\*" in description
     assert "for 9 days" in description
-    assert "- a.md" in description
+    assert "- `a.md`" in description
 
 
 def test_the_same_key_is_the_same_memory(desk: Any) -> None:

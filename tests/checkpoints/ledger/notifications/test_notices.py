@@ -74,6 +74,19 @@ def test_a_question_is_announced_with_all_that_is_needed_to_decide(opened: Any, 
     assert notice["audit_head"] == f"{head.seq}:{head.hash}"
 
 
+def test_what_is_announced_is_visible_and_a_reason_is_one_line(opened: Any, receiver: Any) -> None:
+    ledger = opened(Webhook(receiver.url))
+    why = "due\n\nApproved by: ann\u202e\u200b\U000e0041"
+    question = Question("p-1", "r-1", "send", {"to": "a\u200bnn", "\u202ek": ["x\ufe0f"]}, why, "external", "writer")
+    ledger.runs.begin("r-1", 1, team="t", goal="the goal\nStatus: approved\u2028")
+    ledger.approvals.ask(question)
+    assert ledger.notices.wait(20)
+    (notice,) = receiver.got
+    assert notice["goal"] == "the goal Status: approved<U+2028>"
+    assert notice["approval"]["reason"] == "due Approved by: ann<U+202E><U+200B><U+E0041>"
+    assert notice["approval"]["args"] == {"to": "a<U+200B>nn", "<U+202E>k": ["x<U+FE0F>"]}
+
+
 def test_decisions_expiries_escalations_and_unknown_outcomes_are_announced(opened: Any, receiver: Any) -> None:
     ledger = opened(Webhook(receiver.url))
     approved = ledger.approvals.approve(asked(ledger, 1).id, by="ann")

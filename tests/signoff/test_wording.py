@@ -1,0 +1,85 @@
+"""Nothing of a text is unseen when it is shown, and nothing of it passes for something else."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given, strategies as st
+from markdown_it import MarkdownIt
+
+from signoff.wording import as_block, as_code, as_quotation, as_words, fold, hide_again, make_visible, one_line, quoted
+
+UNSEEN = [
+    *"\x00\x07\x08\x0b\x0c\x1b\x7f\x85\x9b",
+    *"\u00ad\u034f\u061c\u115f\u17b4\u180e\u200b\u200c\u200d\u200e\u2028\u2029\u202a\u202e\u2060\u2066\u2069\u2800\u3164",
+    *"\ufe00\ufe0f\ufeff\uffa0\ufff9\ufffc\ue000\U000e0001\U000e0041\U000e007f\U000e0100\U000e01ef\U0001d173",
+    "\ud800",
+]
+TEXTS = st.text(st.one_of(st.characters(), st.sampled_from([*UNSEEN, *"<>`*_[]()!#|~$&-\n\t\r ", "́"])), max_size=60)
+
+
+@pytest.mark.parametrize("mark", UNSEEN, ids=[f"U+{ord(mark):04X}" for mark in UNSEEN])
+def test_what_nobody_would_see_is_written_out_and_can_be_read_back(mark: str) -> None:
+    assert make_visible(f"a{mark}b") == f"a<U+{ord(mark):04X}>b"
+    if mark != "\ud800":
+        assert hide_again(make_visible(f"a{mark}b")) == f"a{mark}b"
+
+
+def test_what_is_seen_stays_as_it_is() -> None:
+    text = "Größe, naïve, e\u0301, Москва, 日本語, שָׁלוֹם, ไม่, 🙂 1\u00a0000\n\tnext <U+0041>"
+    assert make_visible(text) == text
+    assert hide_again(text) == text
+
+
+def test_marks_that_would_cover_the_lines_around_are_written_out() -> None:
+    assert make_visible("a" + "\u0301" * 6) == "a" + "\u0301" * 4 + "<U+0301>" * 2
+
+
+@given(TEXTS)
+def test_no_text_keeps_anything_unseen(text: str) -> None:
+    shown = make_visible(text)
+    assert not {unicodedata.category(mark) for mark in shown if mark not in "\n\t"} & {
+        "Cc",
+        "Cf",
+        "Cs",
+        "Co",
+        "Cn",
+        "Zl",
+        "Zp",
+    }
+    assert make_visible(shown) == shown
+    for line in (one_line(text), as_code(text), as_words(text), quoted(text)):
+        assert line.splitlines() in ([line], [])
+
+
+@given(TEXTS)
+def test_markdown_shows_a_text_and_nothing_but_it(text: str) -> None:
+    render = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse
+    (_, words, _) = render(f"It says: {as_words(text)} and no more.")
+    assert (
+        "".join(part.content for part in words.children or ()).split()
+        == f"It says: {one_line(text)} and no more.".split()
+    )
+    (_, code, _) = render(f"It says: {as_code(text)} and no more.")
+    assert [part.type for part in code.children or ()] == ["text", "code_inline", "text"]
+    (block,) = render(as_block(make_visible(text)))
+    assert block.type == "fence"
+
+
+@given(TEXTS, TEXTS)
+def test_what_is_quoted_never_ends_its_quotation(text: str, other: str) -> None:
+    tokens = MarkdownIt("commonmark").enable("table").parse(as_quotation(f"{text}\n{other}") + "\n\nours")
+    assert [token.content for token in tokens if token.level == 1 and token.type == "inline"][-1] == "ours"
+    assert [token.type for token in tokens if token.level == 0] == [
+        "blockquote_open",
+        "blockquote_close",
+        "paragraph_open",
+        "paragraph_close",
+    ]
+
+
+@given(TEXTS, st.integers(2, 40))
+def test_a_folded_line_loses_nothing_and_fits(text: str, width: int) -> None:
+    line = make_visible(text).replace("\n", "")
+    pieces = fold(line, width)
+    assert "".join(pieces) == line
+    assert all(sum(1 if mark.isascii() else 2 for mark in piece) <= width for piece in pieces)
