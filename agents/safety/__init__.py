@@ -3,6 +3,7 @@
 from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
+    from signoff.agents.safety.destinations import addresses_of as addresses_of, look_alikes as look_alikes
     from signoff.agents.safety.injection import find_orders as find_orders
     from signoff.agents.safety.provenance import flags_for as flags_for
 offer(__name__)

@@ -20,10 +20,13 @@ INVISIBLE: Final = (
 _pattern: Final = partial(pattern, "hidden_text")
 _INVISIBLE: Final = re.compile(f"[{INVISIBLE}\ufe00-\ufe0f\U000e0000-\U000e01ef]+")
 
-_LOOK_ALIKES: Final = str.maketrans(
-    "асеіјорѕухԁһԛԝкмтвнАВСЕНІЈКМОРЅТХУοαεικνρυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
-    "aceijopsyxdhqwkmtbhABCEHIJKMOPSTXYoaeiknpuxABEZHIKMNOPTYX",
+LOOK_ALIKES: Final = str.maketrans(
+    "асеіјорѕухԁһԛԝӏүАВСЕНІЈКМОРЅТХУѴӀαοινυρΑΒΕΖΗΙΚΜΝΟΡΤΥΧϲϳօոսցհքοᎪᏴᏟᎬᎻᎫᏦᏞᎷᏢᏚᎢᏙᏔᏃꓮꓐꓚꓓꓰꓖꓧꓙꓗꓡꓟꓠꓳꓑꓢꓔꓴꓦꓪꓫꓬꓜⲟⲣⲥⲁɑɡɩıȷⅼ",
+    "aceijopsyxdhqwlyABCEHIJKMOPSTXYVIaoivupABEZHIKMNOPTYXcjonughpoABCEHJKLMPSTVWZABCDEGHJKLMNOPSTUVWXYZopcaagiijl",
 )
+"""Letters that nobody tells from the letter that they stand for here."""
+_ALIKE: Final = LOOK_ALIKES | str.maketrans("кмтвнεκχ", "kmtbhekx")
+"""Also those that can be told, and are read as it."""
 _LEET_LETTERS: Final = str.maketrans("013457", "oieast")
 _ENCODED_MOST: Final = 40
 """Encoded pieces of a text that are looked into."""
@@ -45,7 +48,7 @@ def plain_text(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
         if _pattern("foreign").search(text):
-            text = _pattern("mixed").sub(lambda found: found[0].translate(_LOOK_ALIKES), text)
+            text = _pattern("mixed").sub(lambda found: found[0].translate(_ALIKE), text)
     text = _pattern("spaced").sub(lambda found: re.sub(r"(?<=\w)[ .*_-](?=\w)", "", found[0]).replace("  ", " "), text)
     return _pattern("leet").sub(_read_digits, text)
 

@@ -6,23 +6,23 @@ An address that stands in the goal is somebody's wish; one that stands only in a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import isfinite
 from typing import Any, Final
 
+from signoff.agents.safety.destinations import host_of, is_work, leaves, links_of, look_alikes, taken_for
 from signoff.agents.safety.hidden_text import hidden_pieces, plain_text
 from signoff.agents.safety.injection import Finding, find_orders
 from signoff.agents.safety.pii import KINDS, PLACEHOLDER, find_private
 from signoff.agents.safety.text_patterns import pattern
 from signoff.checkpoints import REDACTED
+from signoff.wording import one_line, quoted
 
 MOST: Final = 8
 """Warnings on one proposal; more are counted."""
 
-_FIELD: Final = 300
-"""Longer texts, and those of several lines, are works: what they quote is not flagged, orders in them are."""
 _NAMES: Final = {"phone": "phone number", "iban": "account number", "credit_card": "card number"}
 """What private data is called where that is no address."""
 _pattern: Final = partial(pattern, "provenance")
@@ -37,12 +37,28 @@ class _Read:
     orders: tuple[Finding, ...]
 
 
-def flags_for(proposal_args: Mapping[str, Any], *, goal: str, untrusted: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """One sentence for each thing to beware of in a proposal; `untrusted` is what was read: (source, text)."""
+def flags_for(
+    proposal_args: Mapping[str, Any],
+    *,
+    goal: str,
+    untrusted: Sequence[tuple[str, str]],
+    works: Sequence[tuple[str, str]] = (),
+    cited: Collection[str] = (),
+) -> tuple[str, ...]:
+    """One sentence for each thing to beware of in a proposal; `untrusted` is what was read: (source, text).
+
+    `works` was read too, and only links in long texts are held against it; `cited` are addresses that these may name.
+    """
     read = [_Read(source, _readings(text), find_orders(text)) for source, text in untrusted]
+    linked = [*read, *(_Read(source, _readings(text), ()) for source, text in works)]
     wish = _readings(goal)
-    flags = list(dict.fromkeys((*_orders_read(read), *_arguments(proposal_args, wish, read))))
-    return tuple(flags[:MOST] + ([f"{len(flags) - MOST} more warnings are not shown."] if len(flags) > MOST else []))
+    orders = list(dict.fromkeys(_orders_read(read)))
+    told = "\n".join(own := [*look_alikes(proposal_args), *_arguments(proposal_args, goal, wish, read)])
+    own = list(dict.fromkeys((*own, *_links(proposal_args, wish, linked, lambda link: link in cited or link in told))))
+    # No number of orders keeps from being shown what is odd about the proposal itself.
+    flags = [*orders[: max(2, MOST - len(own))], *own][:MOST]
+    more = len(orders) + len(own) - len(flags)
+    return (*flags, *([f"{more} more warnings are not shown."] if more else []))
 
 
 def _orders_read(read: Sequence[_Read]) -> Iterator[str]:
@@ -52,12 +68,14 @@ def _orders_read(read: Sequence[_Read]) -> Iterator[str]:
             if (one.source, order.excerpt) not in seen:
                 seen.add((one.source, order.excerpt))
                 hidden = f" ({order.why})" if "hidden" in order.why else ""
-                yield f"{one.source} contains text that reads like an order{hidden}: “{order.excerpt}”"
+                yield f"{one_line(one.source)} contains text that reads like an order{hidden}: {quoted(order.excerpt)}"
 
 
-def _arguments(args: Mapping[str, Any], wish: str, read: Sequence[_Read]) -> Iterator[str]:
-    for name, value in _leaves(args, ""):
+def _arguments(args: Mapping[str, Any], goal: str, wish: str, read: Sequence[_Read]) -> Iterator[str]:
+    for name, value in leaves(args):
         if isinstance(value, str):
+            for word, other in taken_for(value, goal) if not is_work(value) else ():
+                yield f"{quoted(word)} in {quoted(name)} looks like {quoted(other)} of the goal, and is another."
             yield from _text_flags(name, value, wish, read)
         elif _pattern("amount_name").search(name) and abs(value) >= 10:
             yield from _origin("amount", name, _spellings(value), wish, read, whole_words=True)
@@ -65,11 +83,11 @@ def _arguments(args: Mapping[str, Any], wish: str, read: Sequence[_Read]) -> Ite
 
 def _text_flags(name: str, value: str, wish: str, read: Sequence[_Read]) -> Iterator[str]:
     if REDACTED in value:
-        yield f"“{name}” holds {REDACTED}: a secret was taken out before the model saw it."
+        yield f"{quoted(name)} holds {REDACTED}: a secret was taken out before the model saw it."
     elif (placeholder := PLACEHOLDER.search(value)) is not None and placeholder[0] not in wish:
-        yield f"“{name}” holds the placeholder {placeholder[0]} instead of a value."
+        yield f"{quoted(name)} holds the placeholder {placeholder[0]} instead of a value."
     yield from _own_orders(name, value, read)
-    if len(value) > _FIELD or value.count("\n") > 2:
+    if is_work(value):
         yield from _work_flags(name, value, wish, read)
         return
     found = list(_atoms(value))
@@ -89,7 +107,7 @@ def _own_orders(name: str, value: str, read: Sequence[_Read]) -> Iterator[str]:
     known = {order.excerpt for one in read for order in one.orders}
     for order in find_orders(value)[:2]:
         if not any(order.excerpt in excerpt or excerpt in order.excerpt for excerpt in known):
-            yield f"“{name}” contains text that reads like an order: “{order.excerpt}”"
+            yield f"{quoted(name)} contains text that reads like an order: {quoted(order.excerpt)}"
 
 
 def _work_flags(name: str, value: str, wish: str, read: Sequence[_Read]) -> Iterator[str]:
@@ -98,7 +116,26 @@ def _work_flags(name: str, value: str, wish: str, read: Sequence[_Read]) -> Iter
         named = _readings(" ".join(order.excerpt for order in one.orders))
         for what, atom in _atoms(named) if named else ():
             if atom in _readings(value) and atom not in wish:
-                yield f"The {what} {atom} in “{name}” comes from an order in {one.source}, not from the goal."
+                where = f"comes from an order in {one_line(one.source)}, not from the goal."
+                yield f"The {what} {one_line(atom)} in {quoted(name)} {where}"
+
+
+def _links(args: Mapping[str, Any], wish: str, read: Sequence[_Read], is_known: Callable[[str], bool]) -> Iterator[str]:
+    """One warning for each source that names what a long text links to, and the goal does not."""
+    for name, value in leaves(args):
+        if not (isinstance(value, str) and is_work(value)):
+            continue
+        named: dict[str, list[str]] = {}
+        for address in links_of(value):
+            is_mail = "@" in address and "//" not in address
+            sought = _readings(address.partition("?")[0].rpartition(":")[2] if is_mail else host_of(address))
+            if sought and not is_known(address) and not _stands(sought, wish, False):
+                source = next((one.source for one in read if _stands(sought, one.text, False)), "")
+                named.setdefault(source, []).append(address)
+        for source, addresses in named.items():
+            if source:
+                told = ", ".join(map(one_line, addresses))
+                yield f"{quoted(name)} leads where only {one_line(source)} says, and not the goal: {told}"
 
 
 def _atoms(value: str) -> Iterator[tuple[str, str]]:
@@ -123,7 +160,7 @@ def _url(name: str, url: str, wish: str, read: Sequence[_Read]) -> Iterator[str]
     host = url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
     told = list(_origin("address", name, [url], wish, read))
     if not told and host and not _stands(_readings(url), wish, False):
-        told = list(_origin(f"host {host} of the address", name, [host], wish, read))
+        told = list(_origin(f"host {one_line(host)} of the address", name, [host], wish, read))
     yield from told
 
 
@@ -160,7 +197,7 @@ def _origin(
     if sources:
         more = len(sources) - 1
         others = f" and {more} other source{'s' * (more > 1)}" if more else ""
-        yield f"The {what} in “{name}” appears only in {sources[0]}{others}, not in the goal."
+        yield f"The {what} in {quoted(name)} appears only in {one_line(sources[0])}{others}, not in the goal."
 
 
 def _stands(sought: str, text: str, whole_words: bool) -> bool:
@@ -193,15 +230,3 @@ def _spellings(value: float) -> list[str]:
         return [f"{value}", f"{value:.2f}", f"{value:,.2f}", f"{value:.2f}".replace(".", ",")]
     grouped = f"{int(value):,}"
     return [str(int(value)), grouped, *(grouped.replace(",", mark) for mark in (".", " ", "'", "\u202f"))]
-
-
-def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Texts and numbers of a JSON value, with where they are: `to`, `mail.to`, `to[1]`."""
-    if isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
-        yield name or "value", value
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _leaves(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list | tuple):
-        for place, inner in enumerate(value):
-            yield from _leaves(inner, f"{name}[{place}]")

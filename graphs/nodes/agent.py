@@ -14,6 +14,8 @@ from langgraph.config import get_stream_writer
 from signoff.agents import (
     NO_USAGE,
     Agent,
+    Artifact,
+    Evidence,
     Payer,
     StepFailed,
     StepHeld,
@@ -152,7 +154,15 @@ def _warnings(proposal: Proposal, task: Task, flags: Sequence[str]) -> list[str]
     """What a person should know of the texts behind a proposal: orders in them, and what only such a text names."""
     read = [(name, artifact.model_dump_json()) for name, artifact in task.artifacts.items()]
     ordering = [(name, text) for name, text in read if find_orders(text)]
-    return list(dict.fromkeys((*flags, *flags_for(proposal.args, goal=task.goal, untrusted=ordering))))[:_WARNINGS]
+    cited = {address for artifact in task.artifacts.values() for address in _cited(artifact)}
+    own = flags_for(proposal.args, goal=task.goal, untrusted=ordering, works=read, cited=cited)
+    return list(dict.fromkeys((*flags[: _WARNINGS - len(own)], *own)))
+
+
+def _cited(artifact: Artifact) -> Iterator[str]:
+    """Addresses of the pages that were quoted."""
+    for quote in artifact.quotes if isinstance(artifact, Evidence) else ():
+        yield from filter(None, (quote.source, quote.origin.rpartition(", fetched ")[0]))
 
 
 def _note(brief: str, stronger: int) -> str:
