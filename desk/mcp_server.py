@@ -23,6 +23,7 @@ from signoff.fleet import Run
 from signoff.graphs.teams import report_team
 from signoff.settings import Settings
 from signoff.tools.mcp import need_sdk
+from signoff.wording import one_line
 
 if TYPE_CHECKING:
     from mcp.server.fastmcp import FastMCP
@@ -194,14 +195,14 @@ class Runs:
         return Standing(
             run=record.id,
             status=record.status,
-            note=record.note or self._ended.get(record.id, ""),
-            plan=[f"{step['status']}: {step['agent']} {step['gives']} {step['note']}".rstrip() for step in opened.plan],
+            note=one_line(record.note or self._ended.get(record.id, "")),
+            plan=[one_line(f"{one['status']}: {one['agent']} {one['gives']} {one['note']}") for one in opened.plan],
             waits_for=[
                 Question(
                     approval=one.id,
                     action=one.action,
                     risk=one.risk,
-                    reason=one.reason,
+                    reason=one_line(one.reason),
                     people_decide_with=f"signoff approve {one.id}, or signoff reject {one.id}",
                 )
                 for one in opened.approvals
@@ -213,12 +214,12 @@ class Runs:
         opened = self._open(run)
         record = opened.record
         if record.status != "done":  # somebody may still refuse it
-            note = record.note or "It is not done, and nothing is given before it is."
+            note = one_line(record.note) or "It is not done, and nothing is given before it is."
             return Finished(run=record.id, status=record.status, note=note)
         return Finished(
             run=record.id,
             status=record.status,
-            note=record.note,
+            note=one_line(record.note),
             artifacts={name: artifact.model_dump(mode="json") for name, artifact in opened.artifacts.items()},
             outcomes=[dict(outcome) for outcome in opened.values.get("outcomes", [])],
         )

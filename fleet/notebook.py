@@ -1,4 +1,4 @@
-"""A run as Markdown, as a notebook shows it; with charts as HTML, as a notebook shows no pictures of ours otherwise."""
+"""A run as a notebook shows it: its own words, and apart from them what its agents made and want to be approved."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from signoff.agents import Analysis, Draft
-from signoff.checkpoints.ledger import Approval, Effect, RunRecord
+from signoff.agents.safety import addresses_of
+from signoff.checkpoints.ledger import Effect, RunRecord
 from signoff.graphs import PlanStep
 from signoff.tools.errors import BlobMissing
 from signoff.tools.storage import Blobs
+from signoff.wording import as_block, as_code, as_words, make_visible
 
 _IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)"[^>]*>')
 _MARKS = {"completed": "✓", "failed": "✗", "in_progress": "…", "pending": "·"}
@@ -21,64 +23,68 @@ _MARKS = {"completed": "✓", "failed": "✗", "in_progress": "…", "pending": 
 def run_markdown(
     record: RunRecord,
     plan: Sequence[PlanStep],
-    approvals: Sequence[Approval],
-    artifacts: Mapping[str, Any],
+    approvals: Mapping[str, str],
     effects: Sequence[Effect] = (),
 ) -> str:
-    """Status, plan, what is asked, and the draft if there is one."""
-    parts = [f"**Run {record.id}** · {record.team} · **{record.status}**", f"> {record.goal}"]
+    """Status, plan, and what is asked: the question in Markdown, by the approval's id."""
+    parts = [
+        f"**Run {record.id}** · {as_words(record.team)} · **{record.status}**",
+        f"> {as_words(record.goal)}",
+    ]
     if plan:
         rows = [
-            f"| {_MARKS[step['status']]} | {step['agent']} | {step['gives']} | {_cell(step['note'])} |" for step in plan
+            f"| {_MARKS[step['status']]} | {as_words(step['agent'])} | {step['gives']} | {_cell(step['note'])} |"
+            for step in plan
         ]
         parts.append("\n".join(["| | agent | gives | |", "|---|---|---|---|", *rows]))
-    for approval in approvals:
-        named = f'approval="{approval.id}"' if len(approvals) > 1 else ""
+    for approval, question in approvals.items():
+        named = f'approval="{approval}"' if len(approvals) > 1 else ""
         refusal = f'"why", {named}' if named else '"why"'
-        flagged = "".join(f" **Caution**, an order in its sources: {_verbatim(flag)}." for flag in approval.flags)
-        parts.append(
-            f"**Waits for you** (approval `{approval.id}`): {approval.proposed_by} proposes `{approval.action}`. "
-            f"{approval.reason}{flagged} {approval.standing} "
-            f"Decide with `run.approve({named})` or `run.reject({refusal})`."
-        )
+        decide = f"Decide with `run.approve({named})` or `run.reject({refusal})`."
+        parts += [f"**Waits for you** (approval `{approval}`). {decide}", question]
     for effect in effects:
         if effect.earlier:
-            parts.append(f"**Caution**, `{effect.action}` may have happened twice: {_verbatim(effect.earlier)}")
+            parts.append(f"**Caution**, {as_code(effect.action)} may have happened twice: {as_code(effect.earlier)}")
     if not approvals and record.note:
-        parts.append(record.note)
-    draft = artifacts.get("Draft")
-    if isinstance(draft, Draft):
-        parts += ["---", draft.markdown]
+        parts.append(as_words(record.note))
     return "\n\n".join(parts)
 
 
+def draft_markdown(artifacts: Mapping[str, Any]) -> str:
+    """The source of the draft; empty if there is none."""
+    draft = artifacts.get("Draft")
+    return f"---\n\n{as_block(make_visible(draft.markdown), 'markdown')}" if isinstance(draft, Draft) else ""
+
+
 def run_html(markdown: str, artifacts: Mapping[str, Any], home: Path) -> str | None:
-    """The same with the run's charts in it; None if it has none. No other picture is fetched or shown."""
-    analysis = artifacts.get("Analysis")
-    if not isinstance(analysis, Analysis) or not analysis.pictures:
+    """The run's own words, then its draft with the run's charts in it; None if it has none.
+
+    No other picture is fetched or shown, and every address in it is written out.
+    """
+    draft, analysis = artifacts.get("Draft"), artifacts.get("Analysis")
+    if not isinstance(draft, Draft):
         return None
     from markdown_it import MarkdownIt
 
     blobs = Blobs(home)
-    digests = {picture.name: picture.sha256 for picture in analysis.pictures}
+    pictures = analysis.pictures if isinstance(analysis, Analysis) else ()
+    digests = {picture.name: picture.sha256 for picture in pictures}
 
     def show(image: re.Match[str]) -> str:
         name, title = image.groups()
         try:
             png = base64.b64encode(blobs.read(digests[name])).decode()
         except (KeyError, BlobMissing):
-            return f"<em>[{title}]</em>"
+            return f"<em>[{title}: {name}]</em>"
         return f'<img src="data:image/png;base64,{png}" alt="{title}">'
 
-    return _IMAGE.sub(show, MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown))
-
-
-def _verbatim(text: str) -> str:
-    """What somebody else wrote, so that it cannot pass for what stands around it."""
-    line = " ".join(text.replace("`", "'").split())
-    return f"`{line}`"
+    render = MarkdownIt("commonmark", {"html": False}).enable("table").render
+    drawn = _IMAGE.sub(show, make_visible(render(draft.markdown)).replace("<U+", "&lt;U+"))
+    listed = "\n".join(f"- {as_code(address)}" for address in addresses_of({"": draft.markdown}))
+    addresses = render(f"Addresses in it:\n\n{listed}") if listed else ""
+    return f"{render(markdown)}<hr>\n<blockquote>\n{drawn}</blockquote>\n{addresses}"
 
 
 def _cell(text: str) -> str:
-    line = text.replace("|", "\\|").replace("\n", " ")
-    return line if len(line) <= 160 else f"{line[:159]}…"
+    line = as_words(text)
+    return line if len(line) <= 160 else f"{line[:159].rstrip(chr(92))}…"

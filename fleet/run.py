@@ -13,9 +13,9 @@ from signoff.checkpoints.ledger.budgets import Budget, budget_of
 from signoff.fleet.driver import RUN_BUDGET, Driver, read_state
 from signoff.fleet.errors import NothingAsked, SeveralAsked
 from signoff.fleet.events import Watch, look_away
-from signoff.fleet.notebook import run_html, run_markdown
+from signoff.fleet.notebook import draft_markdown, run_html, run_markdown
 from signoff.graphs import PlanStep, Team
-from signoff.graphs.approval import CONTROLS, Decision, decide, read_edit
+from signoff.graphs.approval import CONTROLS, Decision, decide, describe, read_edit
 from signoff.graphs.nodes import read_goal
 from signoff.settings import Settings
 from signoff.tools import Action
@@ -182,11 +182,16 @@ class Run:
         return budgets_of(self._settings)["run"] if given is None else given
 
     def _repr_markdown_(self) -> str:
-        effects = self._ledger.effects.of_run(self.id)
-        return run_markdown(self.record, self.plan, self.approvals, self.artifacts, effects)
+        return f"{self._in_words()}\n\n{draft_markdown(self.artifacts)}"
 
     def _repr_html_(self) -> str | None:
-        return run_html(self._repr_markdown_(), self.artifacts, self._settings.home)
+        return run_html(self._in_words(), self.artifacts, self._settings.home)
+
+    def _in_words(self) -> str:
+        """How it stands, and the questions that wait."""
+        known = {**self.team.actions, **CONTROLS}
+        asked = {one.id: describe(one, known.get(one.action)) for one in self.approvals}
+        return run_markdown(self.record, self.plan, asked, self._ledger.effects.of_run(self.id))
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.status}: {self.record.goal!r}>"

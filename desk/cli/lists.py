@@ -15,14 +15,16 @@ from rich.table import Column, Table
 
 from signoff.agents import NO_USAGE, Usage
 from signoff.checkpoints import configured_ledger
-from signoff.checkpoints.ledger import Ledger, RunRecord
+from signoff.checkpoints.ledger import Approval, Ledger, RunRecord
 from signoff.desk.cli.terminal import By, Json, RunId, command, moment, print_json, row, say, short, table
 from signoff.error_base import MissingExtra, SettingsError
+from signoff.graphs.approval import cautions_of
 from signoff.graphs.teams import team_graph
-from signoff.settings import load_settings
-from signoff.wording import counted
+from signoff.settings import Settings, load_settings
+from signoff.wording import counted, one_line
 
 if TYPE_CHECKING:
+    from signoff.tools import Action
     from signoff.tools.broker import SecretRule
 
 _SECRET_COLUMNS = ("secret", "from", "hosts", "methods", "paths", "tools", "added as")
@@ -45,28 +47,56 @@ def runs(limit: Annotated[int, typer.Option(min=1, help="How many, newest first.
     return None
 
 
-def approvals(json: Json = False) -> None:
-    pending = configured_ledger(load_settings()).approvals.pending()
+def approvals(
+    approval: Annotated[
+        str,
+        typer.Argument(
+            metavar="[APPROVAL]", help="Show all of this one, whole, as it is approved.", show_default=False
+        ),
+    ] = "",
+    json: Json = False,
+) -> None:
+    settings = load_settings()
+    ledger = configured_ledger(settings)
+    pending = [ledger.approvals.get(approval)] if approval else ledger.approvals.pending()
     if json:
         return print_json([asdict(approval) for approval in pending])
     console = Console()
     if not pending:
         console.print("Nothing waits for a decision.")
         return None
-    for approval in pending:
-        expires = f", open until {moment(approval.expires_at)}" if approval.expires_at else ""
-        because = f": {short(approval.reason)}" if approval.reason else ""
-        say(console, f"{approval.id}  {approval.action} ({approval.risk}), run {approval.run_id}", "bold")
-        say(console, f"  asked {moment(approval.requested_at)}{expires}{because}")
-        for name, value in approval.shown.items():
+    if approval:
+        from signoff.desk.cli.question import show_whole
+
+        return show_whole(console, pending[0], action_of(pending[0], ledger, settings))
+    for asked in pending:
+        expires = f", open until {moment(asked.expires_at)}" if asked.expires_at else ""
+        because = f": {short(asked.reason)}" if asked.reason else ""
+        say(console, f"{asked.id}  {asked.action} ({asked.risk}), run {asked.run_id}", "bold")
+        say(console, f"  asked {moment(asked.requested_at)}{expires}{because}")
+        for name, value in asked.shown.items():
             say(console, f"  {name}: {short(dumps(value, ensure_ascii=False))}")
-        for flag in approval.flags:
-            say(console, f"  caution, an order in its sources: {short(flag)}")
-        say(console, f"  digest {approval.shown_sha256[:12]}")
-        if approval.standing:
-            say(console, f"  {approval.standing}")
-        say(console, f"  goal: {short(approval.goal)}")
+        for flag in cautions_of(asked):
+            say(console, f"  caution: {short(flag)}")
+        say(console, f"  digest {asked.shown_sha256[:12]}")
+        if asked.standing:
+            say(console, f"  {asked.standing}")
+        say(console, f"  goal: {short(asked.goal)}")
+        say(console, f"  all of it: {command()} approvals {asked.id}")
     return None
+
+
+def action_of(approval: Approval, ledger: Ledger, settings: Settings) -> Action[Any] | None:
+    """The action that an approval is about; None if only another program knows it."""
+    from signoff.fleet import Run
+    from signoff.graphs.approval import CONTROLS
+    from signoff.graphs.teams import TEAMS
+
+    if approval.action in CONTROLS:
+        return CONTROLS[approval.action]
+    if ledger.runs.get(approval.run_id).team not in TEAMS:
+        return None
+    return Run.open(approval.run_id, settings=settings).team.actions.get(approval.action)
 
 
 def people(
@@ -124,9 +154,9 @@ def show(run: RunId, json: Json = False) -> None:
     started, stands = moment(record.created_at), standing(record)
     dry = " · dry run" if record.dry_run else ""
     say(console, f"{record.id} · {record.team} · {stands}{dry} · started {started}", "bold")
-    say(console, record.goal, "italic")
+    say(console, one_line(record.goal), "italic")
     if record.note:
-        say(console, record.note)
+        say(console, one_line(record.note))
     plan = table("agent", "status", "note")
     for step in state.get("plan", []):
         row(plan, step["agent"], step["status"], short(step["note"]))
@@ -197,7 +227,7 @@ def secrets(json: Json = False) -> None:
     rules = [(one.name, one.source, rule, _way(rule)) for one in listing.secrets for rule in one.rules]
     for name, source, rule, way in (*rules, *(("none", "", rule, "") for rule in listing.open)):
         parts = (rule.hosts, rule.methods, rule.paths or ("*",), rule.tools)
-        found.add_row(name, source, *(", ".join(part) for part in parts), way)
+        row(found, name, source, *(", ".join(part) for part in parts), way)
     return Console().print(found)
 
 

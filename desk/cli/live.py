@@ -15,10 +15,10 @@ from rich.text import Text
 
 from signoff.agents import NO_USAGE, Usage
 from signoff.checkpoints.ledger.budgets import NO_LIMIT, Budget
-from signoff.desk.cli.terminal import say, visible
+from signoff.desk.cli.terminal import say
 from signoff.fleet import Event, Watch
 from signoff.graphs import PlanStep
-from signoff.wording import counted
+from signoff.wording import counted, one_line
 
 _MARKS = {
     "completed": Text("✓", "green"),
@@ -50,10 +50,10 @@ class Progress:
         columns = Column(no_wrap=True), Column(no_wrap=True), Column(no_wrap=True, overflow="ellipsis")
         rows = Table.grid(*columns, padding=(0, 2, 0, 0))
         for step in self.plan[-12:]:
-            agent = Text(visible(step["agent"]), "dim" if step["status"] == "pending" else "")
-            rows.add_row(_MARKS[step["status"]], agent, Text(visible(step["note"]), "dim"))
+            agent = Text(one_line(step["agent"]), "dim" if step["status"] == "pending" else "")
+            rows.add_row(_MARKS[step["status"]], agent, Text(one_line(step["note"]), "dim"))
         line = Table.grid(padding=(0, 1, 0, 0))
-        cells: list[RenderableType] = [self._spinner, Text(visible(f"{self.last.agent} {self.last.text}")[:70])]
+        cells: list[RenderableType] = [self._spinner, Text(one_line(f"{self.last.agent} {self.last.text}")[:70])]
         if self.last.total:
             cells.append(ProgressBar(total=self.last.total, completed=self.last.done, width=24))
             cells.append(Text(f"{self.last.done:,} of {self.last.total:,}", "dim"))
@@ -89,7 +89,8 @@ def watch_live(console: Console, told: list[PlanStep], budget: Budget = NO_LIMIT
     for step in progress.plan:
         if step not in told:
             told.append(step)
-            console.print(_MARKS[step["status"]], Text(visible(f"{step['agent']}  {step['note']}")))
+            mark = _MARKS[step["status"]]
+            say(console, f"{mark.plain} {step['agent']}  {one_line(step['note'])}", str(mark.style))
 
 
 def _print_line(console: Console, event: Event) -> None:
@@ -97,4 +98,4 @@ def _print_line(console: Console, event: Event) -> None:
         return
     how_far = f" ({event.done:,} of {event.total:,})" if event.total else ""
     text = event.text if event.kind == "says" else f"← {event.text}"
-    say(console, f"{event.agent}: {text}{how_far}")
+    say(console, f"{event.agent}: {one_line(text)}{how_far}")

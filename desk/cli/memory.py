@@ -49,7 +49,8 @@ def show(
     console, origin = Console(), found.origin
     say(console, f"{found.id} · {found.kind} · team {found.team}", "bold")
     say(console, found.subject, "italic")
-    say(console, found.text)
+    for line in found.text.split("\n"):
+        say(console, f"│ {line}")
     say(console, f"{_origin(found)}, approval {origin.approval_id}")
     say(console, f"goal: {origin.goal}")
     for source in origin.sources:

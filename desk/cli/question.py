@@ -3,41 +3,82 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
-from markdown_it import MarkdownIt
 from rich.console import Console
-from rich.markdown import Markdown
-from rich.panel import Panel
 from rich.prompt import Prompt
 from rich.text import Text
 
 from signoff.checkpoints.ledger import Approval
-from signoff.desk.cli.terminal import say, visible
-from signoff.graphs.approval import Decision, read_edit
+from signoff.desk.cli.terminal import say
+from signoff.graphs.approval import Decision, Passage, exactly, passages_of, read_edit
 from signoff.graphs.errors import BadAnswer
-from signoff.graphs.nodes import describe
 from signoff.tools import Action
+from signoff.wording import counted, fold, visible_line
 
+_BAR = "│ "
+"""Before each line that somebody else says; what the gate says begins at the edge, or with blanks."""
+_STYLES = {"gate": "bold", "caution": "bold yellow", "words": "italic", "list": "", "preview": ""}
 _LONG = 60
 """Lines of a preview that are shown at once."""
+_FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 
 
 def show_proposal(console: Console, approval: Approval, action: Action[Any], *, pages: bool) -> None:
-    """Show what is proposed; a long preview is cut on a terminal, where `v` shows the rest."""
-    text = visible(describe(approval, action))
-    lines = text.splitlines()
-    if pages and len(lines) > _LONG:
-        text = "\n".join(lines[:_LONG]) + f"\n\n*… {len(lines) - _LONG} more lines: `v` shows all.*"
-    console.print(Panel(_markdown(text), title=Text(f"{approval.action} · approval {approval.id}"), title_align="left"))
+    """Show what is proposed, as it stands; a long preview is cut on a terminal, where `v` shows the rest."""
+    _show_title(console, approval)
+    for passage in passages_of(approval, action):
+        lines = passage.lines if not pages or passage.kind != "preview" else passage.lines[:_LONG]
+        _show(console, Passage(passage.kind, lines))
+        if left := len(passage.lines) - len(lines):
+            say(console, f"… {counted(left, 'more line')} of it, which v shows.", "yellow")
 
 
-def _markdown(text: str) -> Markdown:
-    """The text as Markdown in which nothing is hidden: what looks like HTML, a comment too, is shown as it stands."""
-    shown = Markdown(text)
-    shown.parsed = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).parse(text)
-    return shown
+def show_whole(console: Console, approval: Approval, action: Action[Any] | None) -> None:
+    """Show all of what is proposed, and the arguments as they are approved."""
+    _show_title(console, approval)
+    for passage in passages_of(approval, action):
+        _show(console, passage)
+    say(console, "Its arguments, exactly:", "bold")
+    _show(console, Passage("preview", tuple(exactly(approval.shown).split("\n"))))
+    say(console, f"Their digest is {approval.shown_sha256[:12]}.")
+
+
+def _show_title(console: Console, approval: Approval) -> None:
+    say(console, f"── {approval.action} · approval {approval.id} ──", "bold")
+
+
+def _show(console: Console, passage: Passage) -> None:
+    for line in lay_out(passage, max(console.width, 20) if console.is_terminal else sys.maxsize):
+        console.print(Text(line, _STYLES[passage.kind]), soft_wrap=True)
+
+
+def lay_out(passage: Passage, width: int) -> Iterator[str]:
+    """The lines of a passage, none wider than this. A bar stands before all that the gate does not say itself."""
+    if passage.kind in ("gate", "caution"):
+        first, *more = fold(visible_line(passage.text), width - len(_BAR))
+        yield from (first, *(f"{' ' * len(_BAR)}{piece}" for piece in more))
+        return
+    for bars, line in _in_blocks(passage):
+        shown = visible_line(line.expandtabs(4) if passage.kind == "preview" else line)
+        whole = passage.kind == "list" and " " not in shown  # an address, to be copied
+        yield from (f"{bars}{piece}" for piece in ([shown] if whole else fold(shown, width - len(bars))))
+
+
+def _in_blocks(passage: Passage) -> Iterator[tuple[str, str]]:
+    """The lines and their bars: one more inside a block of code, lest they pass for what stands around it."""
+    fence = ""
+    for line in passage.lines:
+        if fence and re.fullmatch(rf" {{0,3}}{fence}{fence[0]}* *", line) is None:
+            yield _BAR * 2, line
+            continue
+        begun = _FENCE.match(line) if passage.kind == "preview" and not fence else None
+        fence = begun[1] if begun else ""
+        yield _BAR, line
 
 
 def ask_person(console: Console, approval: Approval, action: Action[Any]) -> Decision | None:
@@ -56,7 +97,7 @@ def ask_person(console: Console, approval: Approval, action: Action[Any]) -> Dec
                     return None
                 case "v" | "view":
                     with console.pager():  # many pagers show styles as escapes
-                        console.print(_markdown(visible(describe(approval, action))))
+                        show_whole(console, approval, action)
                 case "e" | "edit":
                     return Decision("approve", read_change(edit_in_editor(approval), approval, action))
                 case _:

@@ -28,9 +28,8 @@ from signoff.error_base import SettingsError, SignoffError
 from signoff.fleet import Run, settings_of
 from signoff.fleet.errors import RunElsewhere
 from signoff.graphs import RAISE_BUDGET, PlanStep
-from signoff.graphs.approval import CONTROLS
+from signoff.graphs.approval import CONTROLS, standing_after
 from signoff.graphs.errors import BadAnswer, UnknownTeam
-from signoff.graphs.nodes import standing_after
 from signoff.graphs.teams import TEAMS, report_team
 from signoff.settings import Settings, load_settings
 from signoff.tools.errors import SourcesMissing
@@ -119,7 +118,7 @@ def see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
                     break
         return _report(run, console, json=json)
     except KeyboardInterrupt:
-        say(console, f"\nStopped by you. The run is kept: {command()} resume {run.id}")
+        say(console, f"Stopped by you. The run is kept: {command()} resume {run.id}")
         return INTERRUPTED
     except (RunBusy, RunElsewhere):
         raise
@@ -167,13 +166,10 @@ def _report(run: Run, console: Console, *, json: bool) -> int:
             }
         )
     if approval is not None:
-        say(
-            console,
-            f"Run {record.id} waits for approval {approval.id}:\n"
-            f"  {command()} approve {approval.id}\n"
-            f"  {command()} edit {approval.id}{_example(approval)}\n"
-            f'  {command()} reject {approval.id} --why "…"',
-        )
+        say(console, f"Run {record.id} waits for approval {approval.id}:")
+        say(console, f"  {command()} approve {approval.id}")
+        say(console, f"  {command()} edit {approval.id}{_example(approval)}")
+        say(console, f'  {command()} reject {approval.id} --why "…"')
         return WAITS
     if record.status == "waiting":
         say(console, f"It was decided meanwhile: {command()} resume {record.id}")

@@ -7,7 +7,6 @@ import os
 import shutil
 import sqlite3
 import sys
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -18,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from signoff.error_base import SignoffError
+from signoff.wording import fold, one_line, visible_line
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of one.")]
@@ -27,20 +27,12 @@ Out = Annotated[Path | None, typer.Option(metavar="FILE", help="File the report 
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="offline, openai, openai:NAME or provider:NAME.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
-_HIDDEN = {"Cc", "Cf", "Cs", "Co"}
-"""Unicode categories that are not shown but act: controls and escapes, direction marks, surrogates, private use."""
-
-
-def visible(text: str) -> str:
-    """The text with every character that acts instead of showing written as an escape; line ends and tabs stay."""
-    return "".join(
-        f"\\u{ord(mark):04x}" if mark not in "\n\t" and unicodedata.category(mark) in _HIDDEN else mark for mark in text
-    )
-
 
 def say(console: Console, text: str, style: str = "") -> None:
-    """Print a line of plain text; nothing in it is markup."""
-    console.print(Text(visible(text), style), soft_wrap=True)
+    """Print one line of plain text: nothing in it is markup or unseen, and none of it begins a line of its own."""
+    first, *more = fold(visible_line(text), max(console.width - 2, 10) if console.is_terminal else sys.maxsize)
+    for piece in (first, *(f"┆ {piece}" for piece in more)):
+        console.print(Text(piece, style), soft_wrap=True)
 
 
 def table(*columns: str) -> Table:
@@ -49,8 +41,8 @@ def table(*columns: str) -> Table:
 
 
 def row(found: Table, *cells: str) -> None:
-    """Add a row of plain text."""
-    found.add_row(*(Text(visible(cell)) for cell in cells))
+    """Add a row of plain text, each cell one line of it."""
+    found.add_row(*(Text(one_line(cell)) for cell in cells))
 
 
 def print_json(value: Any) -> None:
@@ -59,9 +51,9 @@ def print_json(value: Any) -> None:
 
 
 def short(text: str) -> str:
-    """The text as one line of at most 100 characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= 100 else f"{line[:99]}…"
+    """The text as one line of at most 100 characters; it says how many are left out."""
+    line = one_line(text)
+    return line if len(line) <= 100 else f"{line[:99]}… ({len(line) - 99:,} more)"
 
 
 def moment(at: str) -> str:
@@ -105,11 +97,11 @@ def check_words(words: Sequence[str]) -> None:
 def explain(error: Exception) -> str | None:
     """One line that says what happened and what to do; None for an error that nobody expected."""
     if isinstance(error, SignoffError):
-        return " ".join(str(error).split())
+        return one_line(str(error))
     if isinstance(error, sqlite3.Error):
-        return f"The database cannot be used: {error}. Mend it and go on; nothing committed was lost."
+        return f"The database cannot be used: {one_line(str(error))}. Mend it and go on; nothing committed was lost."
     if isinstance(error, OSError):
-        where = f" ({error.filename})" if error.filename else ""
+        where = f" ({visible_line(str(error.filename))})" if error.filename else ""
         return f"{error.strerror or error}{where}. Mend it and go on; nothing committed was lost."
     return None
 

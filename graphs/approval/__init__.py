@@ -5,6 +5,9 @@ from signoff.exports import TYPE_CHECKING, offer
 if TYPE_CHECKING:
     from signoff.graphs.approval.answers import Decision as Decision, read_edit as read_edit
     from signoff.graphs.approval.decision import decide as decide
+    from signoff.graphs.approval.description import Passage as Passage, cautions_of as cautions_of
+    from signoff.graphs.approval.description import describe as describe, exactly as exactly
+    from signoff.graphs.approval.description import passages_of as passages_of, standing_after as standing_after
     from signoff.graphs.approval.enforcement import first_decided as first_decided
     from signoff.graphs.approval.questions import CONTROLS as CONTROLS, SETTLE_OUTCOME as SETTLE_OUTCOME
 offer(__name__)

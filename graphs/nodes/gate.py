@@ -7,9 +7,7 @@ would raise for ever; it routes back here instead, with the reason in the next q
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -25,6 +23,7 @@ from signoff.checkpoints.ledger import Approval, Ledger, Person
 from signoff.error_base import SignoffError
 from signoff.graphs.approval.answers import Decision, read_answer
 from signoff.graphs.approval.decision import decide
+from signoff.graphs.approval.description import question_payload, standing_after
 from signoff.graphs.approval.enforcement import NO_ACTION, Enforcement, first_decided
 from signoff.graphs.approval.questions import SETTLE_OUTCOME
 from signoff.graphs.errors import BadAnswer
@@ -42,18 +41,12 @@ from signoff.graphs.state import (
 )
 from signoff.settings import load_settings
 from signoff.tools import Action
-from signoff.tools.files import with_warning
 
 Next = Command[Literal["gate", "act", "supervisor"]]
 
 _SAY_IT_AGAIN = (
     "Your last answer did not count. It does not say which question it is for, and another one was settled or changed "
     "a moment ago: it may have been meant for that. If you mean this one, approve it again, or send its approval_id."
-)
-
-FLAGGED = (
-    "**Caution:** orders were found in the texts that this was made from. They are data, not the goal. "
-    "Make sure that it is what you want:"
 )
 
 
@@ -202,77 +195,6 @@ class _Visit:
 
     def _settle(self, status: OutcomeStatus, detail: str, *, by: str = "policy") -> Next:
         return Command(goto="supervisor", update=settle_first(self.state, status, by=by, detail=detail))
-
-
-def question_payload(approval: Approval, action: Action[Any], problem: str) -> dict[str, Any]:
-    """What is asked, as agent-inbox, agent-chat-ui, deep-agents-ui and Studio render it, and what our desk needs."""
-    request = {
-        "name": approval.action,
-        "args": approval.shown,
-        "arguments": approval.shown,  # agent-inbox reads this name
-        "description": describe(approval, action, problem),
-    }
-    review = {"action_name": approval.action, "allowed_decisions": ["approve", "edit", "reject"]}
-    return {
-        "action_requests": [request],
-        "review_configs": [review],
-        "approval_id": approval.id,
-        "args_sha256": approval.shown_sha256,
-        "expires_at": approval.expires_at,
-        "risk": approval.risk,
-        "flags": list(approval.flags),
-        "run_id": approval.run_id,
-        "authority": approval.authority.as_json(),
-        "agreed": [vote.name for vote in approval.votes],
-        "dry_run": approval.dry_run,
-    }
-
-
-def describe(approval: Approval, action: Action[Any], problem: str = "") -> str:
-    """The question in Markdown: what became of the last answer, who proposes what and why, who decides, the preview."""
-    parts = [f"**{_one_line(problem)}**"] if problem else []
-    parts.append(f"**{approval.proposed_by}** proposes **{approval.action}**. {_one_line(approval.reason)}".strip())
-    if approval.dry_run:
-        parts.append("Dry run: nothing is called, whatever you decide.")
-    if approval.flags:
-        parts.append(f"{FLAGGED}\n\n" + "\n".join(f"- {_one_line(flag)}" for flag in approval.flags))
-    if approval.standing:
-        parts.append(approval.standing)
-    if approval.shown_sha256 != approval.proposed_sha256:
-        parts.append("The arguments were edited since they were proposed.")
-    parts.append(with_warning(_preview(approval.shown, action), approval.shown))
-    if touches := str(action.touches):
-        parts.append(f"It may touch: {_one_line(touches)}.")
-    return "\n\n".join(parts)
-
-
-def standing_after(before: Approval, now: Approval) -> str:
-    """What became of an approval that did not decide yet."""
-    if now.votes == before.votes and now.shown_sha256 == before.shown_sha256:
-        return "You have agreed already; somebody else has to agree as well."
-    return "Your last answer counts, and more is needed."
-
-
-def _preview(args: Mapping[str, Any], action: Action[Any]) -> str:
-    if action.preview is None:
-        return f"{action.description}\n\n{_as_code(args)}"
-    try:
-        return action.preview(action.arguments.model_validate(args))
-    except Exception as error:  # a preview is somebody else's code, and must not keep a person from deciding
-        problem = _one_line(f"{type(error).__name__}: {error}")
-        return f"{action.description}\n\n{_as_code(args)}\n\n(It has no preview: {problem})"
-
-
-def _as_code(args: Mapping[str, Any]) -> str:
-    """The arguments as a block that nothing in them can end."""
-    text = json.dumps(args, ensure_ascii=False, indent=2)
-    fence = "`" * (3 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return f"{fence}json\n{text}\n{fence}"
-
-
-def _one_line(text: str) -> str:
-    """What an agent or an answer says, so that it cannot pass for, or hide, what stands around it."""
-    return re.sub(r"([\\<`*_\[\]#|~])", r"\\\1", " ".join(text.split()))
 
 
 def _changed() -> Update:

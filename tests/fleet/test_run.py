@@ -1,7 +1,9 @@
+import re
 import threading
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 from pydantic import BaseModel
 
 from signoff import Action, Agent, Artifact, Draft, Policy, Run, Task, Team
@@ -29,6 +31,7 @@ class Post:
 
     def __init__(self) -> None:
         self.sent: list[str] = []
+        self.said = "# Dear Ann"
         self.fail: Exception | BaseException | None = None
         send = Action(name="send_mail", description="Sends.", arguments=Mail, call=self._send)
         clerk = Agent(
@@ -36,7 +39,7 @@ class Post:
             gives=Draft,
             function=self._write,
             actions=(send,),
-            propose=lambda draft, task: [send.propose(Mail(to="ann"), "It is due.")],
+            propose=lambda draft, task: [send.propose(Mail(to="ann"), self.said)],
         )
         self.team = Team(agents=[clerk], policy=Policy({"send_mail": "ask"}), name="post")
 
@@ -44,7 +47,7 @@ class Post:
         task.say("writes", done=1, total=2)
         if self.fail is not None:
             raise self.fail
-        return Draft(title="Mail", markdown="# Dear Ann", method="extracted")
+        return Draft(title="Mail", markdown=self.said, method="extracted")
 
     def _send(self, mail: Mail, key: str) -> dict[str, Any]:
         self.sent.append(mail.to)
@@ -211,6 +214,41 @@ def test_a_run_shows_itself_in_a_notebook(post: Post) -> None:
     shown = run._repr_markdown_()
     for expected in (run.id, "waiting", "write to ann", "clerk", "run.approve()", "# Dear Ann"):
         assert expected in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "**Waits for you** (approval `a-000000`). Decide with `run.approve()`.",
+        "</blockquote><p><strong>Run r-1</strong></p>",
+        "<!-- hidden -->\n\n---\n\n**Run r-1** · post · **done**",
+        "```\n\n**Caution**, `send_mail` may have happened twice\n\n~~~",
+        "[approve]: https://evil.example/ 'x'\n\n$\\color{white}{hidden}$ &#x202E;\u202e\u200b",
+    ],
+)
+def test_nothing_that_an_agent_says_passes_for_the_run_in_a_notebook(post: Post, text: str) -> None:
+    def show(said: str) -> tuple[str, str]:
+        post.said = said
+        run = Run.start(post.team, said)
+        html = run._repr_html_()
+        assert html is not None
+        return run._repr_markdown_(), html
+
+    def spoken(markdown: str) -> list[str]:
+        """What stands outside of quotations and blocks of code, but for names that differ."""
+        tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
+        outer = [token for token in tokens if token.level == 0 or (token.level == 1 and token.type == "inline")]
+        return [
+            f"{token.type} {re.sub(r'[ra]-[0-9a-f]+', '', token.content)}" for token in outer if token.type != "fence"
+        ]
+
+    markdown, html = show(text)
+    plain, _ = show("hello")
+    assert spoken(markdown) == [*spoken(plain)]
+    assert html.count("<blockquote>") == html.count("</blockquote>") == 3
+    assert "<!--" not in html
+    assert not {"\u202e", "\u200b"} & {*markdown, *html}
+    assert "https://evil.example/" not in text or "<code>https://evil.example/</code>" in html
 
 
 def test_a_run_that_another_program_drives_is_not_started_again_here(post: Post) -> None:

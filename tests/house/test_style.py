@@ -47,6 +47,7 @@ ALONE: dict[str, str] = {
     "desk/cli/record.py": "loaded only where a run is recorded or exported",
     "desk/mcp_server.py": "a server, which the command line starts and others may",
     "fleet/notebook.py": "loaded only where a run is shown in a notebook",
+    "graphs/nodes/gate.py": "the node where a proposal is decided; the team places it in the graph",
     "tools/broker/proxy.py": "runs in the broker's process, whose main module starts it",
     "tools/documents/pdf.py": _WHEN_NEEDED,
     "tools/documents/rst.py": _WHEN_NEEDED,

@@ -54,7 +54,7 @@ def test_a_memory_is_shown_by_the_beginning_of_its_id(memory: Memory, signoff: C
     said = signoff("memory", "show", one[:8])
     assert said.code == 0
     for line in (
-        "It pays late.\\u200b [bold]x[/bold]",
+        "It pays late.<U+200B> [bold]x[/bold]",
         "by clerk in run r-1, allowed by ann, approval a-9",
         "goal: who pays?",
         "source, as the agent names it: acme.md",

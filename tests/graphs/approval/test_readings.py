@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validat
 
 from signoff import Action
 from signoff.errors import BadAnswer, TeamError
+from signoff.graphs.approval import describe
 from signoff.graphs.approval.answers import read_answer
-from signoff.graphs.nodes.gate import describe
 
 ACCOUNTS = {"ann": "ann"}
 
@@ -60,8 +60,8 @@ def test_a_validator_that_breaks_asks_again(office: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "shown"),
     [
-        ({"reason": "due <!--"}, r"due \<!--"),
-        ({"reason": "due\n\n# Approved already"}, r"due \# Approved already"),
+        ({"reason": "due <!--"}, "`due <!--`"),
+        ({"reason": "due\n\n# Approved already"}, "`due<U+000A><U+000A># Approved already`"),
     ],
 )
 def test_a_reason_cannot_hide_or_fake_what_stands_around_it(office: Any, change: dict[str, str], shown: str) -> None:
