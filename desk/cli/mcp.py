@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from signoff.agents.safety import find_orders
+from signoff.agents.safety import find_orders, look_alikes
 from signoff.checkpoints import digest
 from signoff.desk.cli.terminal import Json, Model, Out, Sources, can_ask, command, print_json, say
 from signoff.error_base import SettingsError
@@ -20,6 +20,7 @@ from signoff.settings import load_settings
 from signoff.tools.broker import open_broker
 from signoff.tools.errors import McpUnusable
 from signoff.tools.mcp import Accepted, McpServer, McpTool, Offer, Standing, compare, look_at, read_servers
+from signoff.wording import quoted
 
 Servers = Annotated[
     Path | None, typer.Option("--servers", metavar="FILE", help="File of servers; mcp.json by default.")
@@ -73,7 +74,8 @@ def list_(
     for found in seen:
         _show(found, console)
         if not found.is_settled:
-            say(console, f"To let agents have it: {command()} mcp accept {found.name} --sha256 {found.sha256[:12]}\n")
+            say(console, f"To let agents have it: {command()} mcp accept {found.name} --sha256 {found.sha256[:12]}")
+            say(console, "")
     for why in problems.values():
         say(errors, why)
     return 1 if problems else 0
@@ -172,7 +174,9 @@ def _show(seen: Seen, console: Console) -> None:
         pinned = f", digest {tool.sha256[:12]}" if tool is not None else ""
         say(console, f"  {name}: {standing}, {seen.server.risk_of(name)}{pinned}")
         for line in _details(seen, name, standing):
-            say(console, f"      {line}")
+            say(console, f"      │ {line}")
+        for flag in look_alikes({"name": name}):
+            say(console, f"      Caution: {flag}", "bold")
         for flag in _orders(seen.offer.tools.get(name)):
             say(console, f"      Caution, an order to models: {flag}", "bold")
 
@@ -199,7 +203,9 @@ def _lines(tool: McpTool) -> list[str]:
 def _orders(tool: McpTool | None) -> list[str]:
     """What in the texts of a tool reads like an order."""
     texts = tool.texts if tool is not None else ()
-    return list(dict.fromkeys(f"“{found.excerpt}” ({found.why})" for text in texts for found in find_orders(text)))
+    return list(
+        dict.fromkeys(f"{quoted(found.excerpt)} ({found.why})" for text in texts for found in find_orders(text))
+    )
 
 
 def _as_json(seen: Seen) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from signoff.checkpoints import canonical_json
 from signoff.concurrency import submit
 from signoff.error_base import MissingExtra
 from signoff.tools.errors import McpLost, McpNotCalled, McpUnusable
-from signoff.tools.mcp.offer import McpTool, Offer
-from signoff.tools.mcp.session import SENT, Peer, list_tools, open_session
+from signoff.tools.mcp.offer import McpTool, Offer, list_tools
+from signoff.tools.mcp.session import SENT, Peer, open_session
 
 if TYPE_CHECKING:
     from mcp import ClientSession

@@ -7,16 +7,20 @@ import binascii
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import BaseModel, Field, ValidationError
 
 from signoff.checkpoints import canonical_json, check_storable, digest_text, readable_text
 from signoff.tools.mcp.schema import check_schema
 from signoff.tools.storage.blobs import Blobs
 
 if TYPE_CHECKING:
+    from mcp import ClientSession
     from mcp.types import CallToolResult
 
 MOST_TOOLS = 500
+_MOST_PAGES = 1_000
 LONGEST_TEXT = 100_000
 """Characters of a tool's description and schema together."""
 
@@ -47,6 +51,14 @@ class McpTool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OddTool:
+    """Something that a server lists among its tools and that is none."""
+
+    name: str
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Offer:
     """What a server offers now."""
 
@@ -55,23 +67,67 @@ class Offer:
     """Tools that cannot be used at all, and why."""
 
 
-def offer_of(listed: Sequence[McpTool]) -> Offer:
+def offer_of(listed: Sequence[McpTool | OddTool]) -> Offer:
     """What of the listed tools can be used."""
     tools: dict[str, McpTool] = {}
     unusable: dict[str, str] = {}
     for number, tool in enumerate(listed):
         if tool.name in tools or tool.name in unusable:
             problem = "it is listed twice"
+        elif isinstance(tool, OddTool):
+            problem = tool.problem
         elif number >= MOST_TOOLS:
             problem = f"a server may offer {MOST_TOOLS} tools"
         else:
             problem = _problem(tool)
-        if problem:
+        if problem or isinstance(tool, OddTool):
             tools.pop(tool.name, None)
             unusable[tool.name] = problem
         else:
             tools[tool.name] = tool
     return Offer(tools=tools, unusable=unusable)
+
+
+class _Page(BaseModel):
+    """A page of a server's tools, each as it came: one that is odd says nothing about the others."""
+
+    tools: list[Any] = Field(default_factory=list)
+    nextCursor: str | None = None
+
+
+async def list_tools(session: ClientSession) -> Offer:
+    """What the server offers now."""
+    from mcp import types
+
+    listed: list[Any] = []
+    cursor: str | None = None
+    for _ in range(_MOST_PAGES):
+        asked = types.PaginatedRequestParams(cursor=cursor) if cursor else None
+        page = await session.send_request(types.ClientRequest(types.ListToolsRequest(params=asked)), cast(Any, _Page))
+        listed += page.tools
+        cursor = page.nextCursor
+        if not cursor:
+            break
+    return offer_of([_tool_of(session, tool, number) for number, tool in enumerate(listed, 1)])
+
+
+def _tool_of(session: ClientSession, listed: Any, number: int) -> McpTool | OddTool:
+    """A tool as LangChain's adapter reads it, or why it makes no sense."""
+    from langchain_mcp_adapters.tools import convert_mcp_tool_to_langchain_tool
+    from mcp import types
+
+    try:
+        tool: Any = convert_mcp_tool_to_langchain_tool(session, types.Tool.model_validate(listed))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = listed.get("name") if isinstance(listed, dict) else None
+        where = ".".join(map(str, first["loc"])) or "it"
+        return OddTool(
+            name=name if isinstance(name, str) and name else f"(tool {number}, which has no name)",
+            problem=f"its description is none: {where}: {first['msg']}",
+        )
+    hints = {name: value for name, value in (tool.metadata or {}).items() if name.endswith("Hint")}
+    return McpTool(name=tool.name, description=tool.description, schema=tool.args_schema, hints=hints)
 
 
 def _problem(tool: McpTool) -> str:

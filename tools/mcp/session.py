@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from signoff.error_base import MissingExtra
 from signoff.tools.errors import McpUnusable, ToolError
-from signoff.tools.mcp.offer import McpTool, Offer, offer_of
+from signoff.tools.mcp.offer import Offer, list_tools
 from signoff.tools.mcp.server import McpServer, ThroughBroker
 from signoff.tools.storage.child_environment import clean_environment
 from signoff.tools.web.addresses import is_loopback
@@ -115,18 +115,6 @@ async def open_session(
         raise McpUnusable(peer.name, _problem(error, peer.server), stderr.told) from error
     finally:
         stderr.close()
-
-
-async def list_tools(session: ClientSession) -> Offer:
-    """What the server offers now, as LangChain's adapter reads it."""
-    from langchain_mcp_adapters.tools import load_mcp_tools
-
-    return offer_of([_tool_of(tool) for tool in await load_mcp_tools(session)])
-
-
-def _tool_of(tool: Any) -> McpTool:
-    hints = {name: value for name, value in (tool.metadata or {}).items() if name.endswith("Hint")}
-    return McpTool(name=tool.name, description=tool.description, schema=tool.args_schema, hints=hints)
 
 
 def _as_program(peer: Peer, stderr: StandardError) -> AbstractAsyncContextManager[tuple[Any, Any]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
+from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -15,7 +17,6 @@ from signoff.concurrency import run, submit
 from signoff.error_base import TeamError
 from signoff.tools.action import Action, LoopRisk
 from signoff.tools.errors import ActionFailed, McpLost, McpNotAccepted, McpNotCalled
-from signoff.wording import as_block
 from signoff.tools.mcp.config import Accepted
 from signoff.tools.mcp.connection import connection_to
 from signoff.tools.mcp.offer import McpTool, Offer, say_result
@@ -24,12 +25,14 @@ from signoff.tools.mcp.server import McpServer, check_names, fits
 from signoff.tools.mcp.session import Peer, open_session
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.tool import Tool
+from signoff.wording import as_block, as_code, make_visible, one_line, quoted
 
 if TYPE_CHECKING:
     from mcp.types import CallToolResult
 
     from signoff.tools.broker.broker import Broker
 
+_log = logging.getLogger(__name__)
 _LONGEST_NAME = 64
 """Characters that providers of models allow."""
 _TAKEN = frozenset({"config", "run_manager", "callbacks", "self", "runtime"})
@@ -42,23 +45,33 @@ def mcp_tools(
     """The tools of these servers that were accepted: a `Tool` where the user says that it reads, else an `Action`.
 
     No server is started for that; the first call does. McpNotAccepted if nothing of a server was accepted. `broker` is
-    for servers that need secrets, which it adds to their requests.
+    for servers that need secrets, which it adds to their requests. A tool that cannot be used is left out and logged;
+    of two whose names come out the same neither is used, as nobody could tell which one is meant.
     """
     check_names(servers)
     accepted, blobs = Accepted(home), Blobs(home)
-    made: dict[str, Tool | Action[Any]] = {}
+    sources: list[_Source] = []
     for name, server in servers.items():
         tools = accepted.of(name)
         if not tools:
             raise McpNotAccepted(name)
-        for tool in tools.values():
-            source = _Source(Peer(name=name, server=server, broker=broker), tool, blobs)
-            risk = server.risk_of(tool.name)
-            one: Tool | Action[Any] = _tool(source, risk) if risk in get_args(LoopRisk) else _action(source, risk)
-            if one.name in made:
-                raise TeamError(f"Two tools of MCP servers are called {one.name!r}. Name one of the servers otherwise.")
-            made[one.name] = one
-    return tuple(made.values())
+        sources += [_Source(Peer(name=name, server=server, broker=broker), tool, blobs) for tool in tools.values()]
+    named = Counter(source.title.casefold() for source in sources)
+    made: list[Tool | Action[Any]] = []
+    for source in sources:
+        if named[source.title.casefold()] > 1:
+            _leave_out(source, f"another one is called {source.title!r} too; name one of the servers otherwise")
+            continue
+        risk = source.peer.server.risk_of(source.tool.name)
+        try:
+            made.append(_tool(source, risk) if risk in get_args(LoopRisk) else _action(source, risk))
+        except (TeamError, TypeError, ValueError, RecursionError) as error:
+            _leave_out(source, one_line(str(error)))
+    return tuple(made)
+
+
+def _leave_out(source: _Source, why: str) -> None:
+    _log.warning("Left out: %s of the MCP server %s. %s", quoted(source.tool.name), source.peer.name, why)
 
 
 def look_at(name: str, server: McpServer, *, broker: Broker | None = None) -> Offer:
@@ -101,7 +114,7 @@ class _Source:
 
 
 def _tool(source: _Source, risk: Any) -> Tool:
-    server, schema, renamed = source.peer.server, *_renamed(source.tool.schema)
+    server, schema, renamed = source.peer.server, *_renamed(_visible(source.tool.schema))
 
     async def read(arguments: Mapping[str, Any]) -> str:
         """Ask the server; whatever goes wrong is told."""
@@ -123,7 +136,7 @@ def _tool(source: _Source, risk: Any) -> Tool:
 
     return Tool(
         name=source.title,
-        description=source.tool.description,
+        description=make_visible(source.tool.description),
         args_schema=schema,
         func=call,
         coroutine=acall,
@@ -153,14 +166,26 @@ def _action(source: _Source, risk: Any) -> Action[Given]:
 
     return Action(
         name=name,
-        description=source.tool.description,
-        arguments=arguments_of(name, source.tool.schema),
+        description=make_visible(source.tool.description),
+        arguments=arguments_of(name, _visible(source.tool.schema)),
         call=do,
         risk=risk,
         touches=server.touches,
         idempotent=fits(source.tool.name, server.idempotent),
         preview=lambda given: _preview(source, given),
     )
+
+
+def _visible(schema: Any) -> Any:
+    """The schema as models are shown it: nothing in what it says of itself is unseen."""
+    if isinstance(schema, Mapping):
+        return {
+            name: make_visible(value)
+            if name in ("title", "description") and isinstance(value, str)
+            else _visible(value)
+            for name, value in schema.items()
+        }
+    return [_visible(part) for part in schema] if isinstance(schema, list | tuple) else schema
 
 
 def _renamed(schema: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -181,6 +206,6 @@ def _preview(source: _Source, given: Given) -> str:
     server = source.peer.server
     where = server.url or " ".join(server.command)
     return (
-        f"Calls `{source.tool.name}` of the MCP server `{source.peer.name}` (`{where.replace('`', '')}`).\n\n"
-        f"{as_block(arguments, 'json')}"
+        f"Calls {as_code(source.tool.name)} of the MCP server {as_code(source.peer.name)} ({as_code(where)}).\n\n"
+        f"{as_block(make_visible(arguments), 'json')}"
     )

@@ -75,18 +75,68 @@ def test_a_team_is_built_without_starting_the_server() -> None:
     assert "there is no program '/nowhere/at/all'" in call(tool)
 
 
-def test_names_are_made_fit_for_models_and_two_that_become_one_are_refused() -> None:
+def test_names_are_made_fit_for_models() -> None:
     accept("a", plain("größe/读"), plain("x" * 100))
     server = McpServer(command=("any",))
     names = [one.name for one in mcp_tools({"a": server})]
     assert names[0] == "a_gr__e__"
     assert names[1].startswith("a_xxx")
     assert len(names[1]) == 64
-    accept("a", plain("b.c"), plain("b/c"))
-    with pytest.raises(TeamError, match="'a_b_c'"):
-        mcp_tools({"a": server})
     with pytest.raises(TeamError, match="32 letters"):
         mcp_tools({"no name": server})
+
+
+@pytest.mark.parametrize(("one", "other"), [("b.c", "b/c"), ("b_c", "B_C"), ("größe", "gr__e")])
+def test_two_tools_of_one_name_are_left_out_by_name_and_the_rest_is_there(
+    one: str, other: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    accept("a", plain("first"), plain(one), plain(other), plain("last"))
+    accept("b", plain("c"))
+    server = McpServer(command=("any",))
+    found = [tool.name for tool in mcp_tools({"a": server, "b": server})]
+    assert sorted(found) == ["a_first", "a_last", "b_c"]
+    for name in (one, other):
+        assert f"Left out: “{name}” of the MCP server a." in caplog.text
+
+
+ODD = [
+    {"name": "bare"},
+    {"name": "text", "inputSchema": "object"},
+    {"name": "number", "description": 7, "inputSchema": {"type": "object"}},
+    {"name": "list", "inputSchema": {"type": "array"}},
+    {"name": ["a"], "inputSchema": {"type": "object"}},
+    {"name": None},
+    {"name": "hint", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": "perhaps"}},
+    {"name": "\u202ebidi", "inputSchema": {"type": "object", "properties": 3}},
+    "a tool",
+    None,
+    7,
+]
+
+
+def test_odd_tools_are_named_and_the_others_can_be_accepted_and_called(folder: Path) -> None:
+    (folder / "odd").write_text(json.dumps(ODD))
+    server = McpServer(
+        command=(sys.executable, str(Path(__file__).with_name("programs") / "quick.py"), str(folder)),
+        risks={"*": "read"},
+    )
+    offer = look_at("quick", server)
+    assert {"echo", "refuse"} <= set(offer.tools)
+    assert {"bare", "text", "number", "list", "hint", "\u202ebidi"} <= set(offer.unusable)
+    assert len(offer.unusable) == len(ODD)
+    assert all(offer.unusable.values())
+    Accepted().keep("quick", {"echo": offer.tools["echo"]})
+    (echo,) = mcp_tools({"quick": server})
+    assert isinstance(echo, Tool)
+    assert echo.invoke({"text": "it works"}) == "it works"
+
+
+def test_a_name_that_two_servers_give_is_nobodys(caplog: pytest.LogCaptureFixture) -> None:
+    accept("a", plain("b_c"), plain("d"))
+    accept("a_b", plain("c"))
+    server = McpServer(command=("any",))
+    assert [tool.name for tool in mcp_tools({"a": server, "a_b": server})] == ["a_d"]
+    assert "another one is called 'a_b_c' too" in caplog.text
 
 
 def test_what_a_tool_touches_and_may_take_is_what_the_user_says() -> None:

@@ -20,11 +20,12 @@ def note(file: str, line: str) -> None:
         lines.write(line + "\n")
 
 
-def listed() -> list[dict[str, Any]]:
+def listed() -> list[Any]:
     says = (FOLDER / "says").read_text() if (FOLDER / "says").exists() else "It does it."
     names = ("echo", "note", "note_and_die", "note_and_fail", "die", "die_once", "change", "more_than_text", "refuse")
     added = ["added"] if (FOLDER / "more").exists() else []
-    return [{"name": name, "description": says, "inputSchema": TEXT} for name in [*names, *added]]
+    odd = json.loads((FOLDER / "odd").read_text()) if (FOLDER / "odd").exists() else []
+    return [*odd, *({"name": name, "description": says, "inputSchema": TEXT} for name in [*names, *added])]
 
 
 def call(name: str, text: str, meta: dict[str, Any]) -> dict[str, Any]:
