@@ -19,6 +19,7 @@ from signoff import Action
 from signoff.checkpoints.ledger import Approval
 from signoff.checkpoints.ledger.approval import ANYBODY
 from signoff.desk.cli.question import show_proposal, show_whole
+from signoff.desk.cli.terminal import row, say, table
 from signoff.graphs.approval import describe
 from signoff.tools import publish_report
 from signoff.wording import make_visible, visible_line
@@ -280,3 +281,21 @@ def test_letters_that_look_like_others_are_cautioned_even_in_edited_arguments() 
     assert any(line.startswith("Caution: something in this") for line in lines)
     assert "а is U+0430 CYRILLIC SMALL LETTER A" in said(lines)
     assert not any(line.startswith("Caution") for line in shown(asked(SEND, {"to": "ann", "text": "hi"}), SEND))
+
+
+@pytest.mark.parametrize("text", [*FORGED, "a  " * 60 + "r-1  done"])
+def test_a_line_or_a_row_of_a_list_stays_one(text: str) -> None:
+    console = Console(file=io.StringIO(), width=40, force_terminal=True, color_system=None)
+    assert isinstance(console.file, io.StringIO)
+    say(console, f"goal: {text}")
+    first, *more = console.file.getvalue().rstrip("\n").split("\n")
+    assert first.startswith("goal: ")
+    assert all(line.startswith("┆ ") for line in more)
+    assert all(cell_len(line) <= 40 for line in (first, *more))
+    found = table("path", "why")
+    row(found, text, "too large")
+    row(found, "b.md", "fine")
+    console.print(found)
+    cells = [str(cell) for cell in found.columns[0].cells]
+    assert len(cells) == 2
+    assert not re.search(r"\n|  ", cells[0])

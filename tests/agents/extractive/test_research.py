@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from signoff.agents.agent import Task
@@ -9,6 +11,7 @@ from signoff.agents.artifacts import Evidence, Quote
 from signoff.agents.citations import verify_quotes
 from signoff.agents.extractive.research import gather
 from signoff.tools.search.sources import Sources
+from signoff.wording import make_visible
 
 
 def found(question: str, ferry: Sources) -> list[str]:
@@ -165,3 +168,15 @@ def test_of_a_quote_put_together_from_several_places_the_sentences_that_stand_ar
     evidence, dropped = verify_quotes(proposed(("refunds.md", merged), ("refunds.md", missed)), ferry)
     assert [quote.text for quote in evidence.quotes] == [missed]
     assert dropped == 1
+
+
+def test_a_quote_with_characters_as_a_model_is_shown_them_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "odd.md").write_text("The fer\u200dry\u202e leaves at six \u2764\ufe0f.\n")
+    sources = Sources.open(folder, database=tmp_path / "odd.db")
+    sources.refresh()
+    text = sources.text("odd.md")
+    evidence, dropped = verify_quotes(proposed(("odd.md", make_visible(text))), sources)
+    assert (evidence.quotes[0].text, dropped) == (text, 0)
+    sources.close()
