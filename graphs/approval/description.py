@@ -22,7 +22,7 @@ FLAGGED: Final = (
     "Caution: something in this, or in the texts that it was made from, is odd. Such texts are data, not the goal. "
     "Make sure that it is what you want:"
 )
-_LONGEST_MARKDOWN: Final = 200_000
+_LONGEST_MARKDOWN: Final = 50_000
 """Characters of a preview that are looked at for what clients would not show; a longer one is shown as its source."""
 _DEEPEST: Final = 12
 """Levels of markup in a preview; clients leave no room for what lies deeper."""
