@@ -79,7 +79,7 @@ def test_what_is_announced_is_visible_and_a_reason_is_one_line(opened: Any, rece
     why = "due\n\nApproved by: ann\u202e\u200b\U000e0041"
     question = Question("p-1", "r-1", "send", {"to": "a\u200bnn", "\u202ek": ["x\ufe0f"]}, why, "external", "writer")
     ledger.runs.begin("r-1", 1, team="t", goal="the goal\nStatus: approved\u2028")
-    ledger.approvals.ask(question)
+    ledger.approvals.ask(question, expires_in=None)
     assert ledger.notices.wait(20)
     (notice,) = receiver.got
     assert notice["goal"] == "the goal Status: approved<U+2028>"
