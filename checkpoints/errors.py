@@ -36,13 +36,22 @@ class DatabaseVersion(StoreError):
 
 
 class DatabaseUnusable(StoreError):
-    """The database is locked, full, read-only or damaged."""
+    """The database is locked, full or read-only, or is otherwise not to be had; what was committed is there."""
+
+    _remedy = "Nothing committed was lost; mend it and resume."
 
     def __init__(self, database: str, problem: str) -> None:
         self.database, self.problem = database, problem
-        super().__init__(
-            f"Cannot use the database {database!r}: {problem}. Nothing committed was lost; mend it and resume."
-        )
+        super().__init__(f"Cannot use the database {database!r}: {problem}. {self._remedy}")
+
+
+class DatabaseDamaged(DatabaseUnusable):
+    """The database is deleted, cut off or damaged, or may be: what was committed may be lost."""
+
+    _remedy = (
+        "What was committed may be lost: keep the file with its -wal as it is, see what `signoff db check` finds, "
+        "and restore a backup."
+    )
 
 
 class Unstorable(StoreError):
@@ -62,6 +71,19 @@ class UnlistedType(Unstorable):
             " and ".join(f"{module}.{name}" for module, name in self.types),
             "not a listed type, so it could not be read back as an object",
             f"List it: SqliteCheckpointer(path, types=[{', '.join(name for _, name in self.types)}])",
+        )
+
+
+class ClassChanged(StoreError):
+    """The class of something that is stored is gone, or no longer takes what is stored."""
+
+    def __init__(self, type_name: tuple[str, str], problem: str) -> None:
+        self.type_name, self.problem = type_name, problem
+        module, name = type_name
+        super().__init__(
+            f"A checkpoint holds a {module}.{name} that cannot be made again: {problem}. Nothing was changed. "
+            f"Let `{name}` in {module} take what it took before (a new field needs a default; of a class that was "
+            f"renamed or moved keep the old name there), or read the bare data with serde=JsonPlusSerializer()."
         )
 
 

@@ -52,9 +52,11 @@ SignoffError
 │   ├── UnknownThread        no such thread in the database
 │   ├── ForeignDatabase      the file is not a signoff database
 │   ├── DatabaseVersion      it was written by another version
-│   ├── DatabaseUnusable     locked, full, read-only or damaged
+│   ├── DatabaseUnusable     locked, full or read-only; what was committed is there
+│   │   └── DatabaseDamaged  deleted, cut off or damaged; what was committed may be lost
 │   ├── Unstorable           a value cannot be kept in a checkpoint
 │   │   └── UnlistedType     its type is not listed
+│   ├── ClassChanged         a class no longer takes what is stored of it
 │   ├── Tampered             what is stored is not what was written
 │   ├── OutcomeUnwritten     what came of a call could not be written
 │   ├── ThreadHeld           another owner has the thread's lease

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import time
@@ -14,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from signoff.checkpoints.errors import DatabaseUnusable, ForeignDatabase
+from signoff.checkpoints.errors import DatabaseDamaged, DatabaseUnusable, ForeignDatabase
 
 LEDGER_TABLE: Final = "ledger_meta"
 COPIED_AT: Final = "copied_at"
@@ -22,6 +23,25 @@ COPIED_AT: Final = "copied_at"
 SAVER_TABLE: Final = "saver_meta"
 OFFICIAL_TABLES: Final = frozenset({"checkpoints", "writes"})
 """The tables of LangGraph's own SqliteSaver."""
+
+
+_HARMLESS: Final = {
+    *(
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+    ),
+    *(
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_AUTH,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_PROTOCOL,
+    ),
+}
+"""Errors after which all that was committed is there for sure."""
 _SHORTEST_WAIT: Final = 0.0003
 _LONGEST_WAIT: Final = 0.03
 
@@ -29,20 +49,19 @@ _LONGEST_WAIT: Final = 0.03
 def tables_in(path: Path, busy_seconds: float) -> set[str]:
     """The names of the tables in the file, which is not changed; none if it is not there or is empty.
 
-    Raises ForeignDatabase if it is not SQLite's, DatabaseUnusable if it cannot be read.
+    Raises ForeignDatabase if it is not SQLite's, DatabaseDamaged or DatabaseUnusable if it cannot be read.
     """
     if path.is_dir():
         raise ForeignDatabase(str(path), "it is a folder")
-    if not path.exists():
+    if not is_there(path):
         return set()
     try:
-        address = f"{path.resolve().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=busy_seconds)) as connection:
+        with closing(sqlite3.connect(reading_address(path), uri=True, timeout=busy_seconds)) as connection:
             found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except sqlite3.OperationalError as error:
-        raise DatabaseUnusable(str(path), str(error)) from error
-    except sqlite3.DatabaseError as error:
-        raise ForeignDatabase(str(path), str(error)) from error
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+            raise ForeignDatabase(str(path), str(error)) from error
+        raise unusable(path, error) from error
     return {name for name in found if not name.startswith("sqlite_")}
 
 
@@ -53,6 +72,15 @@ def refuse_foreign(path: Path, busy_seconds: float) -> None:
         if found == OFFICIAL_TABLES:
             raise ForeignDatabase(str(path), "LangGraph's SqliteSaver wrote it; take it over with `signoff db import`")
         raise ForeignDatabase(str(path), f"it holds the table {min(found)!r}")
+
+
+def is_there(path: Path) -> bool:
+    """Whether the file is there; DatabaseDamaged if only what was last written to it is, which SQLite would delete."""
+    log = Path(f"{path}-wal")
+    has_log = log.exists() and log.stat().st_size > 0  # looked at first: a new file is there before its log is
+    if has_log and not (path.exists() and path.stat().st_size):
+        raise DatabaseDamaged(str(path), f"it is gone or empty, but {log.name!r} holds what was last written to it")
+    return path.exists()
 
 
 def make_folder(folder: Path) -> None:
@@ -93,6 +121,35 @@ def _retry_while_busy(call: Callable[[], object], busy_seconds: float) -> None:
 
 def is_busy(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def unusable(path: Path | str, error: Exception) -> DatabaseUnusable:
+    """What to raise for an error of SQLite or of the file system."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    is_harmless = code & 0xFF in _HARMLESS and code != sqlite3.SQLITE_READONLY_DBMOVED
+    if is_harmless or isinstance(error, (OSError, sqlite3.ProgrammingError)):
+        return DatabaseUnusable(str(path), str(error))
+    return DatabaseDamaged(str(path), str(error))
+
+
+def can_write(path: Path) -> bool:
+    """Whether SQLite can write this file, and those that it makes beside it."""
+    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+def reading_address(path: Path) -> str:
+    """The address that opens a file to read it only, also where SQLite can make no files beside it.
+
+    Where none is there nobody writes, and it is read as one that does not change.
+    """
+    whole = path.resolve()
+    log = Path(f"{whole}-wal")
+    if os.access(whole.parent, os.W_OK) or Path(f"{whole}-shm").exists():
+        return f"{whole.as_uri()}?mode=ro"
+    if log.exists() and log.stat().st_size:
+        problem = f"with {log.name!r} it can be read only in a folder that can be written; copy both into one"
+        raise DatabaseUnusable(str(path), problem)
+    return f"{whole.as_uri()}?mode=ro&immutable=1"
 
 
 def identity(path: Path) -> tuple[int, int] | None:
@@ -178,4 +235,4 @@ class LedgerFile:
         try:
             begin(driver, self._busy_seconds)
         except sqlite3.Error as error:
-            raise DatabaseUnusable(self.name, str(error)) from error
+            raise unusable(self.name, error) from error

@@ -22,6 +22,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from signoff.checkpoints.db.sqlite import unusable
 from signoff.checkpoints.errors import DatabaseUnusable, Unstorable
 from signoff.checkpoints.saver.commands import Addition, Lease, PutCheckpoint, PutWrites, Target
 from signoff.checkpoints.saver.encoding.delta import DeltaEncoder, StoredContainer
@@ -152,7 +153,7 @@ class Engine:
         try:
             return storage.writer.submit(change).wait()
         except sqlite3.Error as error:
-            raise self.unusable(error) from error
+            raise unusable(self.database, error) from error
 
     def succeed(self, job: ChangeJob) -> None:
         """What was put is on disk."""
@@ -165,15 +166,12 @@ class Engine:
         target = cast(Addition, job.change).target
         self.caches.forget(target.thread, target.cache)
         if isinstance(error, sqlite3.Error):
-            raise self.unusable(error) from error
+            raise unusable(self.database, error) from error
         if not isinstance(error, Outdated):
             raise error
         if is_last:
             problem = f"thread {target.thread!r} is being deleted or pruned over and over"
             raise DatabaseUnusable(str(self.database), problem) from error
-
-    def unusable(self, error: sqlite3.Error) -> DatabaseUnusable:
-        return DatabaseUnusable(str(self.database), str(error))
 
     # -- reading
 
@@ -232,7 +230,7 @@ class Engine:
             with storage.reading() as connection:
                 yield connection
         except sqlite3.Error as error:
-            raise self.unusable(error) from error
+            raise unusable(self.database, error) from error
 
     @contextmanager
     def reader(self, thread: str) -> Iterator[ThreadReader]:

@@ -13,7 +13,7 @@ from typing import Any
 import ormsgpack
 from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite, writes_sort_key
 
-from signoff.checkpoints.errors import DatabaseUnusable
+from signoff.checkpoints.db.sqlite import is_there, reading_address, unusable
 from signoff.checkpoints.saver.encoding.decoding import Decoder, Part, Unpack
 from signoff.checkpoints.saver.encoding.delta import StoredContainer
 from signoff.checkpoints.saver.encoding.encryption import RowCodec, place_of, place_of_writes
@@ -216,11 +216,10 @@ def checkpoint_ids(database: Path, thread: str) -> set[tuple[str, str]]:
 
 
 def _rows(database: Path, query: str, *values: Any) -> list[Any]:
-    if not database.exists():
+    if not is_there(database):
         return []
-    address = f"{database.resolve().as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as connection:
+        with closing(sqlite3.connect(reading_address(database), uri=True, timeout=_BUSY_SECONDS)) as connection:
             return connection.execute(query, values).fetchall() if is_present(connection) else []
     except sqlite3.Error as error:
-        raise DatabaseUnusable(str(database), str(error)) from error
+        raise unusable(database, error) from error

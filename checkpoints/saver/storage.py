@@ -13,8 +13,16 @@ from pathlib import Path
 from weakref import WeakValueDictionary, finalize
 
 from signoff.checkpoints.db.fork_safety import watch_forks
-from signoff.checkpoints.db.sqlite import begin, identity, make_folder, prepare, refuse_foreign
-from signoff.checkpoints.errors import DatabaseUnusable
+from signoff.checkpoints.db.sqlite import (
+    begin,
+    can_write,
+    identity,
+    make_folder,
+    prepare,
+    reading_address,
+    refuse_foreign,
+    unusable,
+)
 from signoff.checkpoints.saver import schema
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
 from signoff.checkpoints.saver.writer import Writer, WriterConnection
@@ -33,7 +41,9 @@ class Storage:
         self.number = next(_numbers)
         self._prepare()
         self._identity, self._pid = identity(path), os.getpid()
-        self.writer = Writer(partial(_connect_writer, path, self._identity, busy_seconds), busy_seconds)
+        self._keeps = can_write(path)  # else others may begin to write, and then it is read in another way
+        self.check = partial(_check_file, path, self._identity)
+        self.writer = Writer(partial(_connect_writer, path, self.check, busy_seconds), busy_seconds)
         self._finish = finalize(self, _close, self.writer, self._idle, self._pid, False)
         self._gate = threading.Condition()
         self._readers, self._is_forking = 0, False
@@ -47,6 +57,7 @@ class Storage:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection with one consistent view of the file."""
+        self.check()
         with self._gate:
             self._gate.wait_for(lambda: not self._is_forking)
             self._readers += 1
@@ -58,7 +69,7 @@ class Storage:
             finally:
                 if connection.in_transaction:
                     connection.execute("COMMIT")
-                if len(self._idle) < _MOST_IDLE and self._finish.alive:
+                if self._keeps and len(self._idle) < _MOST_IDLE and self._finish.alive:
                     self._idle.append(connection)
                 else:
                     connection.close()
@@ -88,7 +99,7 @@ class Storage:
         try:
             codec.check(connection, str(self.path))
         except sqlite3.Error as error:
-            raise DatabaseUnusable(str(self.path), str(error)) from error
+            raise unusable(self.path, error) from error
         finally:
             connection.close()
 
@@ -112,7 +123,7 @@ class Storage:
             finally:
                 connection.close()
         except (sqlite3.Error, OSError) as error:
-            raise DatabaseUnusable(str(self.path), str(error)) from error
+            raise unusable(self.path, error) from error
 
 
 _shared: WeakValueDictionary[tuple[int, Path], Storage] = WeakValueDictionary()
@@ -195,19 +206,32 @@ def _close(writer: Writer, idle: list[sqlite3.Connection], pid: int, wait: bool)
         idle.pop().close()
 
 
-def _connect_writer(path: Path, opened: tuple[int, int] | None, busy_seconds: float) -> WriterConnection:
-    def check() -> None:
-        if identity(path) != opened:
-            raise sqlite3.OperationalError("the file was deleted or replaced while it was open; close it and open it")
-
+def _connect_writer(path: Path, check: Callable[[], None], busy_seconds: float) -> WriterConnection:
     check()
     return WriterConnection(_connect(path, busy_seconds), check)
 
 
+def _check_file(path: Path, opened: tuple[int, int] | None) -> None:
+    """Raise if the file is not the one that was opened, or is empty: SQLite would not say so, or wait for a lock."""
+    if identity(path) != opened:
+        raise sqlite3.DatabaseError("the file was deleted or replaced while it was open; close it and open it")
+    if not path.stat().st_size:
+        raise sqlite3.DatabaseError("the file was emptied while it was open")
+
+
 def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=busy_seconds, check_same_thread=False, cached_statements=256)
+    is_writable = can_write(path)
+    connection = sqlite3.connect(
+        path.as_uri() if is_writable else reading_address(path),
+        uri=True,
+        timeout=busy_seconds,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
     try:
-        prepare(connection, busy_seconds)
+        if is_writable:
+            prepare(connection, busy_seconds)
     except sqlite3.Error:
         connection.close()
         raise

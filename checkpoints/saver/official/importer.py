@@ -20,7 +20,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, Checkpoint, Checkpoin
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from signoff.checkpoints.errors import DatabaseUnusable, ImportFailed, ThreadNotEmpty, UnlistedType
+from signoff.checkpoints.db.sqlite import reading_address, unusable
+from signoff.checkpoints.errors import ImportFailed, ThreadNotEmpty, UnlistedType
 from signoff.checkpoints.process_identity import current_owner, is_gone
 from signoff.checkpoints.saver.encoding.serializer import KNOWN, StrictSerializer
 from signoff.checkpoints.saver.rows import checkpoint_ids, list_threads
@@ -247,7 +248,7 @@ class OfficialFile:
         if not self._path.is_file():
             raise ImportFailed(str(self._path), "there is no such file")
         self._connection = sqlite3.connect(
-            f"{self._path.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
+            reading_address(self._path), uri=True, timeout=_BUSY_SECONDS, isolation_level=None
         )
         try:
             self._connection.execute("BEGIN")
@@ -353,7 +354,7 @@ class OfficialFile:
         try:
             yield from self._connection.execute(query, values)
         except sqlite3.Error as error:
-            raise DatabaseUnusable(str(self._path), str(error)) from error
+            raise unusable(self._path, error) from error
 
 
 def _in_places(writes: Sequence[tuple[int, str, Any]]) -> list[tuple[str, Any]]:

@@ -1,7 +1,9 @@
 """What happens to a file that is damaged, deleted or closed while it is in use."""
 
+import shutil
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,17 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import CheckpointMetadata, empty_checkpoint
 
 from signoff.checkpoints.saver.encoding.encryption import new_key
+from signoff.checkpoints.saver.rows import list_threads
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
-from signoff.errors import DatabaseUnusable, KeyMissing, NotEncrypted, SignoffError, ThreadNotEmpty, WrongKey
+from signoff.errors import (
+    DatabaseDamaged,
+    DatabaseUnusable,
+    KeyMissing,
+    NotEncrypted,
+    SignoffError,
+    ThreadNotEmpty,
+    WrongKey,
+)
 
 CONFIG: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
 ROWS = [
@@ -115,6 +126,78 @@ def test_a_file_that_was_deleted_while_open_takes_nothing_along(path: Path, is_r
         put(saver)
     with SqliteCheckpointer(path) as saver:
         assert len(list(saver.list(CONFIG))) == 1 + is_replaced
+
+
+def cut(file: Path, keep: float) -> None:
+    """Cut off a file at its end."""
+    with file.open("r+b") as opened:
+        opened.truncate(int(file.stat().st_size * keep))
+
+
+HARMS: dict[str, Callable[[Path], object]] = {
+    "deleted": lambda path: path.unlink(),
+    "renamed": lambda path: path.rename(path.parent / "other.db"),
+    "replaced": lambda path: path.write_bytes(path.rename(path.parent / "other.db").read_bytes()),
+    "emptied": lambda path: cut(path, 0),
+    "with its log deleted": lambda path: Path(f"{path}-wal").unlink(),
+    "with its log emptied": lambda path: cut(Path(f"{path}-wal"), 0),
+    "with its log cut off": lambda path: cut(Path(f"{path}-wal"), 0.5),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
+def test_it_is_not_said_that_nothing_was_lost_where_that_is_not_so(path: Path, harm: Callable[[Path], object]) -> None:
+    with SqliteCheckpointer(path) as saver:
+        for number in range(9):
+            put(saver, str(number))
+        harm(path)
+        for read in (lambda: saver.get_tuple(CONFIG), lambda: list(saver.list(None)), saver.check, saver.stats):
+            with pytest.raises(DatabaseDamaged, match=r"What was committed may be lost: .*restore a backup") as caught:
+                read()
+            assert "Nothing" not in str(caught.value)
+
+
+@pytest.mark.parametrize("harm", [0, None])
+def test_a_file_of_which_only_the_log_is_whole_is_not_made_anew(path: Path, harm: float | None) -> None:
+    with SqliteCheckpointer(path) as saver:
+        for number in range(9):
+            put(saver, str(number))
+        for name in ("saver.db", "saver.db-wal"):  # as they are after a crash
+            shutil.copy(path.parent / name, path.parent / f"crashed-{name}")
+    crashed = path.parent / "crashed-saver.db"
+    log = Path(f"{crashed}-wal").read_bytes()
+    if harm is None:
+        crashed.unlink()
+    else:
+        cut(crashed, harm)
+    calls: list[Callable[[SqliteCheckpointer], object]] = [lambda saver: saver.get_tuple(CONFIG), put]
+    for call in calls:
+        with SqliteCheckpointer(crashed) as saver, pytest.raises(DatabaseDamaged, match="may be lost"):
+            call(saver)
+        with pytest.raises(DatabaseDamaged):
+            list_threads(crashed)
+        assert Path(f"{crashed}-wal").read_bytes() == log
+
+
+@pytest.mark.parametrize("keep", [0.002, 0.1, 0.5, 0.9])
+def test_a_closed_file_that_was_cut_off_is_said_to_be_damaged(path: Path, keep: float) -> None:
+    with SqliteCheckpointer(path) as saver:
+        for number in range(9):
+            put(saver, str(number))
+    cut(path, keep)
+    with SqliteCheckpointer(path) as saver, pytest.raises(DatabaseDamaged, match="may be lost"):
+        list(saver.list(None))
+
+
+def test_a_file_that_is_in_use_has_lost_nothing(path: Path) -> None:
+    with SqliteCheckpointer(path, busy_seconds=0.01) as saver, closing(sqlite3.connect(path)) as other:
+        put(saver)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseUnusable, match=r"locked.*Nothing committed was lost") as caught:
+            put(saver)
+        assert not isinstance(caught.value, DatabaseDamaged)
+        other.rollback()
+        put(saver)
 
 
 def test_closing_while_others_put_loses_nothing_and_hangs_nobody(path: Path) -> None:
