@@ -8,15 +8,18 @@ the very objects that stood in it; it is unchanged only if each of them still st
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
-from datetime import date, time, timedelta, tzinfo
+from collections.abc import Collection, Mapping, Set
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum
+from functools import cache
+from inspect import getattr_static
 from itertools import chain
-from operator import is_
-from pathlib import PurePath
+from operator import attrgetter, is_
+from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
@@ -24,9 +27,19 @@ _DEEPEST: Final = 64
 LEAVES: Final = frozenset({str, bytes, int, float, bool, type(None)})
 """Classes whose objects hold nothing and never change."""
 
-_UNEDITABLE: Final = (date, time, timedelta, tzinfo, Decimal, UUID, Enum, PurePath)
+_ZONES: Final = frozenset({type(None), timezone, ZoneInfo})
+_UNEDITABLE: Final = _ZONES | {
+    *(date, timedelta, Decimal, UUID),
+    *(PosixPath, WindowsPath, PurePosixPath, PureWindowsPath),
+}
+_PACKED_OTHERWISE: Final = (Collection, date, time, timedelta, tzinfo, Decimal, UUID, Enum, PurePath)
+_ASKED_FIRST: Final = ("model_dump", "get_secret_value", "dict")
+"""Methods whose answer LangGraph packs of any object that has one, in place of its fields."""
 
-Marks = tuple[int, int, int, int, int, int]
+_dict_of: Final = attrgetter("__dict__")
+_extra_of: Final = attrgetter("__pydantic_extra__")
+
+Marks = tuple[int, ...]
 """How much a detector held at some point."""
 
 
@@ -37,7 +50,10 @@ class _Undetectable(Exception):
 class ChangeDetector:
     """Every container in some values that can be edited, and what stood in each."""
 
-    __slots__ = ("_boxes", "_cells", "_dicts", "_empty", "_instances", "_keyed", "_keys", "_kinds", "_lengths")
+    __slots__ = (
+        *("_boxes", "_lengths", "_cells", "_keyed", "_keys", "_empty"),
+        *("_instances", "_kinds", "_dicts", "_bare", "_given", "_extras"),
+    )
 
     def __init__(self) -> None:
         self._boxes: list[Collection[Any]] = []  # lists, and the values of dicts and instances
@@ -49,12 +65,17 @@ class ChangeDetector:
         self._instances: list[Any] = []  # their classes and their dicts can be replaced as well
         self._kinds: list[type] = []
         self._dicts: list[dict[str, Any]] = []
+        self._bare: list[BaseModel] = []  # most models were given nothing beside their fields
+        self._given: list[BaseModel] = []  # these were, and it can be replaced
+        self._extras: list[dict[str, Any]] = []
 
     def is_unedited(self) -> bool:
         """Whether the same objects stand in every container; whole runs of C code, as this is asked at every step."""
         return (
             all(map(is_, map(type, self._instances), self._kinds))
-            and all(map(is_, map(vars, self._instances), self._dicts))
+            and all(map(is_, map(_dict_of, self._instances), self._dicts))
+            and not any(map(_extra_of, self._bare))
+            and all(map(is_, map(_extra_of, self._given), self._extras))
             and list(map(len, self._boxes)) == self._lengths
             and all(map(is_, chain.from_iterable(self._boxes), self._cells))
             and not any(self._empty)
@@ -71,6 +92,8 @@ class ChangeDetector:
             len(self._keys),
             len(self._empty),
             len(self._instances),
+            len(self._bare),
+            len(self._given),
         )
 
     def part(self, start: Marks, end: Marks) -> ChangeDetector:
@@ -82,6 +105,8 @@ class ChangeDetector:
         part._empty = self._empty[start[4] : end[4]]
         part._instances, part._kinds = self._instances[start[5] : end[5]], self._kinds[start[5] : end[5]]
         part._dicts = self._dicts[start[5] : end[5]]
+        part._bare = self._bare[start[6] : end[6]]
+        part._given, part._extras = self._given[start[7] : end[7]], self._extras[start[7] : end[7]]
         return part
 
     def extend(self, other: ChangeDetector) -> None:
@@ -95,6 +120,9 @@ class ChangeDetector:
         self._instances += other._instances
         self._kinds += other._kinds
         self._dicts += other._dicts
+        self._bare += other._bare
+        self._given += other._given
+        self._extras += other._extras
 
     def add(self, value: Any) -> bool:
         """Watch everything in the value that can be edited; False, and nothing added, if that cannot be seen."""
@@ -113,74 +141,116 @@ class ChangeDetector:
         del self._boxes[marks[0] :], self._lengths[marks[0] :], self._cells[marks[1] :]
         del self._keyed[marks[2] :], self._keys[marks[3] :], self._empty[marks[4] :]
         del self._instances[marks[5] :], self._kinds[marks[5] :], self._dicts[marks[5] :]
+        del self._bare[marks[6] :], self._given[marks[7] :], self._extras[marks[7] :]
 
     def _look(self, value: Any, depth: int) -> None:
+        """Watch what can be edited in there. Another thread may be editing it: each container is copied once."""
         kind = type(value)
-        if kind in LEAVES or isinstance(value, _UNEDITABLE):
+        if kind in LEAVES or _is_fixed(value, kind):
             return
         if depth == _DEEPEST:
             raise _Undetectable
-        inside: Collection[Any]
-        if kind is dict:
-            inside = value.values()
-            if value:
-                self._keyed.append(value)
-                self._keys += value
-        elif kind is list:
-            inside = value
-        elif isinstance(value, tuple):
+        if issubclass(kind, tuple):
+            if kind is not tuple and not is_named_tuple(kind):
+                raise _Undetectable
             for item in value:
                 self._look(item, depth + 1)
             return
-        elif isinstance(value, BaseModel):
-            if not _is_plain(kind):
-                raise _Undetectable
-            inside = self._enter(value)
-            if value.__pydantic_extra__ is not None:
-                self._look(value.__pydantic_extra__, depth + 1)
-        elif dataclasses.is_dataclass(value) and _has_only_attributes(kind):
-            inside = self._enter(value)
+        inside: Collection[Any] = value
+        cells: list[Any]
+        if kind is list:
+            cells = value.copy()
         else:
-            raise _Undetectable
-        if not inside:
+            attributes = value if kind is dict else self._enter(value, kind, depth)
+            inside = attributes.values()
+            held = attributes.copy()
+            cells = list(held.values())
+            if held and not issubclass(kind, BaseModel):  # there names are never changed but by force, and time counts
+                self._keyed.append(attributes)
+                self._keys += held
+        if not cells:
             self._empty.append(inside)
             return
         self._boxes.append(inside)
-        self._lengths.append(len(inside))
-        self._cells += inside
-        for item in inside:
+        self._lengths.append(len(cells))
+        self._cells += cells
+        for item in cells:
             kind = type(item)
-            if not item and (kind is dict or kind is list):
+            if (kind is dict or kind is list) and not item:
                 self._empty.append(item)
             elif kind not in LEAVES:
                 self._look(item, depth + 1)
 
-    def _enter(self, instance: Any) -> Collection[Any]:
-        attributes: dict[str, Any] = vars(instance)
+    def _enter(self, instance: Any, kind: type, depth: int) -> dict[str, Any]:
+        """Watch which class and which dict of attributes an instance has; returns that dict."""
+        fields = _fields_of(kind)
+        if fields is None:
+            raise _Undetectable
+        attributes: dict[str, Any] = instance.__dict__
+        if not attributes.keys() >= fields:
+            raise _Undetectable  # the class has what is missing here
         self._instances.append(instance)
-        self._kinds.append(type(instance))
+        self._kinds.append(kind)
         self._dicts.append(attributes)
-        return attributes.values()
+        if isinstance(instance, BaseModel):
+            extra = instance.__pydantic_extra__
+            if extra:
+                self._given.append(instance)
+                self._extras.append(extra)
+                self._look(extra, depth + 1)
+            else:
+                self._bare.append(instance)
+        return attributes
 
 
-def _has_only_attributes(kind: type) -> bool:
-    """Whether nothing of an instance stands elsewhere than in its dict: in slots, or as items."""
-    return not issubclass(kind, Collection) and not any(vars(base).get("__slots__") for base in kind.__mro__)
+def _is_fixed(value: Any, kind: type) -> bool:
+    """Whether nothing of this can be edited."""
+    if kind is datetime or kind is time:
+        return type(value.tzinfo) in _ZONES
+    if issubclass(kind, Enum):
+        return getattr_static(kind, "value") is getattr_static(Enum, "value") and type(value.value) in LEAVES
+    return kind in _UNEDITABLE
 
 
-_plain: dict[type, bool] = {}
+@cache
+def is_packed_by_fields(kind: Any) -> bool:
+    """Whether LangGraph packs an object field by field, as it does with dataclasses unless they are more than that."""
+    if issubclass(kind, _PACKED_OTHERWISE) or not dataclasses.is_dataclass(kind):
+        return False
+    names = {field.name for field in dataclasses.fields(kind)} | set(dir(kind))
+    is_sent = {"node", "arg"} <= names
+    return not (is_sent or any(callable(getattr(kind, name, None)) for name in (*_ASKED_FIRST, "_asdict")))
 
 
-def _is_plain(kind: type[BaseModel]) -> bool:
-    """Whether what is packed of such a model depends on its fields alone, and they stay in one dict."""
-    known = _plain.get(kind)
-    if known is None:
-        decorators = kind.__pydantic_decorators__
-        known = _plain[kind] = (
-            kind.model_dump is BaseModel.model_dump
-            and not decorators.field_serializers
-            and not decorators.model_serializers
-            and not decorators.computed_fields
-            and not kind.model_config.get("validate_assignment")  # pydantic then makes a new dict with each change
+@cache
+def is_named_tuple(kind: Any) -> bool:
+    """Whether LangGraph packs a tuple of this class by the names of its items."""
+    return issubclass(kind, tuple) and "_fields" in vars(kind) and not any(hasattr(kind, name) for name in _ASKED_FIRST)
+
+
+@cache
+def _fields_of(kind: Any) -> Set[str] | None:
+    """The attributes that what is packed of an instance depends on alone; None if there may be more to it."""
+    if getattr_static(kind, "__getattribute__") is not object.__getattribute__:
+        return None
+    if issubclass(kind, BaseModel):
+        is_plain = kind.model_dump is BaseModel.model_dump and not _calls_functions(kind.__pydantic_core_schema__)
+        return frozenset() if is_plain else None
+    if not is_packed_by_fields(kind):
+        return None
+    fields = {field.name for field in dataclasses.fields(kind)}
+    is_computed = any(hasattr(type(getattr_static(kind, name, None)), "__get__") for name in fields)
+    return None if is_computed else fields
+
+
+def _calls_functions(schema: Any) -> bool:
+    """Whether a model is packed by functions of somebody's, which may look at anything: by those of a field, too."""
+    if isinstance(schema, Mapping):
+        how = schema.get("serialization") or {}
+        return bool(
+            "function" in how
+            or schema.get("computed_fields")
+            or schema.get("serialization_exclude_if")
+            or any(map(_calls_functions, schema.values()))
         )
-    return known
+    return isinstance(schema, (list, tuple)) and any(map(_calls_functions, schema))
