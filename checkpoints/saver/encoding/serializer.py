@@ -1,14 +1,13 @@
 """Values into bytes and back, and nothing that would come back as something else.
 
-LangGraph's own serializer does the work. By itself it hands out a bare dict where it may not, or cannot, rebuild an
-object; here such an object is refused when it is written, and such bytes when they are read.
+LangGraph's own serializer makes the bytes. What it reads back itself is a bare dict where it may not, or cannot,
+rebuild an object; here such an object is refused when it is written, and such bytes are an error when they are read.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import threading
 from collections import deque
 from collections.abc import Iterable
 from enum import Enum
@@ -17,15 +16,24 @@ from typing import Any, Final
 
 import ormsgpack
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from langgraph.checkpoint.serde.event_hooks import SerdeEvent, register_serde_event_listener
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import SendProtocol
 from pydantic import BaseModel
 
-from signoff.checkpoints.errors import UnlistedType, Unstorable
-
-TypeName = tuple[str, str]
-"""Module and name of a class, as they stand in the bytes."""
+from signoff.checkpoints.errors import ClassChanged, UnlistedType, Unstorable
+from signoff.checkpoints.saver.encoding.change_detection import LEAVES, is_named_tuple, is_packed_by_fields
+from signoff.checkpoints.saver.encoding.rebuilding import (
+    BY_NAME,
+    DELTA_SNAPSHOT,
+    NAMED,
+    NUMPY_ARRAY,
+    ONE,
+    SEVERAL,
+    UNPACK,
+    TypeName,
+    in_one_line,
+    rebuild,
+)
 
 _MESSAGES = "AIMessage ChatMessage FunctionMessage HumanMessage SystemMessage ToolMessage BaseMessage"
 _PATHS = "Path PosixPath WindowsPath"
@@ -55,23 +63,20 @@ KNOWN: Final = frozenset(
 )
 """The types that need no listing: values of the standard library, LangChain's messages, what LangGraph itself keeps."""
 
-# How LangGraph marks an object in the bytes: extension codes up to 5 start with the module and name of its class.
-_NAMED: Final = range(6)
-_NUMPY_ARRAY: Final = 6
-_DELTA_SNAPSHOT: Final = 7
+_SNAPSHOT: Final = ("langgraph.checkpoint.serde.types", "_DeltaSnapshot")
 _LOST_ARRAY: Final = ("numpy", "ndarray of objects or records")  # LangGraph reads it back as None, or as raw bytes
 
-_UNPACK: Final = ormsgpack.OPT_NON_STR_KEYS
 _PLAIN_ONLY: Final = (
     ormsgpack.OPT_PASSTHROUGH_DATACLASS
     | ormsgpack.OPT_PASSTHROUGH_DATETIME
     | ormsgpack.OPT_PASSTHROUGH_ENUM
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
-_INSIDE: Final = ormsgpack.OPT_SERIALIZE_PYDANTIC
-_SCALARS: Final = frozenset({bool, float, int, str, type(None)})
+_INSIDE: Final = ormsgpack.OPT_SERIALIZE_PYDANTIC | ormsgpack.OPT_NON_STR_KEYS
 _PLAIN: Final = frozenset({bool, dict, float, int, list, str, tuple})
-_DEEPEST: Final = 200
+_DEEPEST_BOX: Final = 256  # lists and dicts within each other: one more than MessagePack has
+_DEEPEST_OBJECT: Final = 500
+_PLAINER: Final = "Keep it as text, numbers or lists."
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +93,6 @@ class StrictSerializer(SerializerProtocol):
         self._listed = self.types - KNOWN
         self._allowed = KNOWN | self.types
         self._upstream = JsonPlusSerializer(allowed_msgpack_modules=self._allowed)
-        _listen()
 
     def with_msgpack_allowlist(self, extra: Iterable[type | TypeName]) -> StrictSerializer:
         """This serializer with more types listed."""
@@ -103,10 +107,9 @@ class StrictSerializer(SerializerProtocol):
             except ormsgpack.MsgpackEncodeError:
                 pass  # there is more in it than plain values under keys of text
         try:
-            kind, packed = self._upstream.dumps_typed(obj)
-        except ormsgpack.MsgpackEncodeError as error:
-            culprit = self._find_culprit(obj)
-            raise Unstorable(_describe(culprit), str(error), "Keep plain values, models or dataclasses.") from error
+            kind, packed = self._pack(obj)
+        except (ormsgpack.MsgpackEncodeError, RecursionError) as error:
+            raise self._explain(obj, error) from error
         if kind == "msgpack":
             self._check(obj, packed)
         return kind, bytes(packed)
@@ -115,28 +118,19 @@ class StrictSerializer(SerializerProtocol):
         """The value of these bytes; UnlistedType if they hold an object of a type that is not listed."""
         if data[0] not in ("msgpack", "null", "bytes", "bytearray"):
             raise Unstorable(f"{data[0]!r} data", "this form is not read", "Import the file it comes from.")
-        before = _heard.refusal
-        try:
-            value = self._upstream.loads_typed(data)
-        except ormsgpack.MsgpackDecodeError as error:
-            raise Unstorable(f"{data[0]!r} data", f"damaged ({error})", "Restore a backup.") from error
-        refused = _heard.refusal
-        if refused is not before and refused is not None:
-            self._refuse({refused})
-        return value
+        if data[0] == "msgpack":
+            return rebuild(data[1], self._allowed, self._listed)
+        return self._upstream.loads_typed(data)
 
     def _check(self, obj: object, packed: bytes) -> None:
         """Raise if something in there would not come back: objects of unlisted types first."""
         found = _type_names(packed)
         if not self._allowed.issuperset(found):
             self._refuse(found - self._allowed)
-        if not _is_tidy(obj, _INSIDE):
-            _check_keys(obj)
-            if not _is_tidy(obj, _INSIDE | ormsgpack.OPT_NON_STR_KEYS):
-                _log.warning("Half a character (a lone surrogate) in a %s is kept as '?'", _describe(obj))
+        if b"?" in packed and _has_half_characters(obj):
+            _log.warning("Half a character (a lone surrogate) in a %s is kept as '?'", _describe(obj))
         if not self._listed.isdisjoint(found):
-            # Only reading it back shows whether the constructor takes what is stored: an alias may keep it from that.
-            changed = _find_change(obj, self.loads_typed(("msgpack", packed)))
+            changed = self._changed_part(obj, packed)
             if changed is not None:
                 raise Unstorable(
                     _describe(obj),
@@ -144,47 +138,79 @@ class StrictSerializer(SerializerProtocol):
                     "A listed class stands at the top level of its module, and its constructor takes all its fields.",
                 )
 
+    def _changed_part(self, obj: object, packed: bytes) -> tuple[object, ...] | None:
+        """The way to the first part that would not come back as it is; None if all of it would.
+
+        Only reading it back shows whether the constructor takes what is stored: an alias may keep it from that.
+        """
+        try:
+            changed = _find_change(obj, rebuild(packed, self._allowed, self._listed))
+        except ClassChanged:
+            return ()
+        if changed is not None and self._pack(obj)[1] != packed:
+            return None  # another thread is editing it: what is stored is what it was
+        return changed
+
     def _refuse(self, found: set[TypeName]) -> None:
         unlisted = sorted(found - self._allowed - {_LOST_ARRAY})
         if unlisted:
             raise UnlistedType(unlisted)
-        raise Unstorable(".".join(min(found)), "LangGraph does not rebuild it", "Keep it as text, numbers or lists.")
+        raise Unstorable(".".join(min(found)), "LangGraph does not rebuild it", _PLAINER)
 
-    def _find_culprit(self, value: object) -> object:
-        """The innermost part that cannot be serialised."""
-        for _ in range(_DEEPEST):
-            bad = next((part for part in _parts(value).values() if not self._can_pack(part)), None)
-            if bad is None:
-                break
-            value = bad
-        return value
+    def _pack(self, obj: Any) -> tuple[str, bytes]:
+        kind: Any = type(obj)
+        return self._upstream.dumps_typed(obj if _is_model(kind) else self._still(obj))
+
+    def _still(self, value: Any, level: int = 0) -> Any:
+        """The value with all in it that another thread may edit while it is packed copied, or packed.
+
+        MessagePack reads lists and dicts as they are, and a list that becomes shorter meanwhile would end the process.
+        """
+        top = [value]
+        pending: list[tuple[Any, Any, int]] = [(top, 0, 0)]
+        while pending:
+            box, place, depth = pending.pop()
+            part = box[place]
+            kind = type(part)
+            if depth == _DEEPEST_BOX or level == _DEEPEST_OBJECT:
+                raise RecursionError
+            if issubclass(kind, dict):
+                box[place] = held = dict.copy(part)
+                _check_keys(held)
+                pending += [(held, key, depth + 1) for key, item in held.items() if type(item) not in LEAVES]
+            elif issubclass(kind, list) or kind is tuple:
+                box[place] = items = list.copy(part) if kind is not tuple else list(part)
+                pending += [(items, at, depth + 1) for at, item in enumerate(items) if type(item) not in LEAVES]
+            elif (named := _named_parts(part, kind)) is not None:
+                code, parts = named
+                packed = self._upstream.dumps_typed((kind.__module__, kind.__name__, self._still(parts, level + 1)))[1]
+                box[place] = ormsgpack.Ext(code, packed)
+            elif _type_name(kind) == _SNAPSHOT:
+                box[place] = part._replace(value=self._still(part.value, level + 1))
+        return top[0]
+
+    def _explain(self, value: object, error: Exception) -> Unstorable:
+        """The error that names the innermost part that cannot be packed."""
+        way: set[int] = set()
+        while not _is_endless(error) and (bad := [part for part in _parts(value).values() if not self._can_pack(part)]):
+            way.add(id(value))
+            value = bad[0]
+            if id(value) in way:
+                error = RecursionError()
+        if isinstance(value, BaseModel) and not _is_endless(error):
+            try:
+                self._pack([value.model_dump()])
+            except Exception as cause:  # whatever it is: LangGraph keeps to itself why a model cannot be dumped
+                error = cause
+        problem = "it is nested too deeply, or holds itself" if _is_endless(error) else in_one_line(error)
+        return Unstorable(_describe(value), problem, "Keep plain values, models or dataclasses.")
 
     def _can_pack(self, value: object) -> bool:
         try:
-            self._upstream.dumps_typed(value)
-        except ormsgpack.MsgpackEncodeError:
+            self._pack(value)
+        except (ormsgpack.MsgpackEncodeError, RecursionError):
             return False
         return True
-
-
-class _Heard(threading.local):
-    """The last type that LangGraph refused to rebuild in this thread: another object each time, even for the same."""
-
-    refusal: TypeName | None = None
-
-
-_heard: Final = _Heard()
-
-
-def _note(event: SerdeEvent) -> None:
-    if event["kind"] in ("msgpack_blocked", "msgpack_method_blocked"):
-        _heard.refusal = (event["module"], event["name"])
-
-
-@cache
-def _listen() -> None:
-    """Hear what is refused, from the first serializer on: once for the process."""
-    register_serde_event_listener(_note)
 
 
 def _type_name(kind: type | TypeName) -> TypeName:
@@ -200,37 +226,67 @@ def _type_names(packed: bytes) -> set[TypeName]:
     found: set[TypeName] = set()
 
     def note(code: int, inner: bytes) -> None:
-        if code in _NAMED:
-            module, name, *_ = ormsgpack.unpackb(inner, ext_hook=note, option=_UNPACK)
+        if code in NAMED:
+            module, name, *_ = ormsgpack.unpackb(inner, ext_hook=note, option=UNPACK)
             found.add((module, name))
-        elif code == _DELTA_SNAPSHOT:
-            ormsgpack.unpackb(inner, ext_hook=note, option=_UNPACK)
-        elif code == _NUMPY_ARRAY and inner[2:4] in (b"|O", b"|V"):
+        elif code == DELTA_SNAPSHOT:
+            ormsgpack.unpackb(inner, ext_hook=note, option=UNPACK)
+        elif code == NUMPY_ARRAY and inner[2:4] in (b"|O", b"|V"):
             found.add(_LOST_ARRAY)
 
-    ormsgpack.unpackb(packed, ext_hook=note, option=_UNPACK)
+    ormsgpack.unpackb(packed, ext_hook=note, option=UNPACK)
     return found
 
 
-def _is_tidy(value: object, option: int) -> bool:
-    """Whether all keys in there are text (if the option asks for it), and no text holds half a character."""
-    try:
-        ormsgpack.packb(value, default=lambda part: list(_parts(part).values()), option=option)
-    except ormsgpack.MsgpackEncodeError:
-        return False
-    return True
+@cache
+def _is_model(kind: Any) -> bool:
+    """Whether objects of this class are packed as a copy that they make."""
+    return issubclass(kind, BaseModel)
 
 
-def _check_keys(value: object) -> None:
+def _is_endless(error: Exception) -> bool:
+    return isinstance(error, RecursionError) or "Recursion limit" in str(error) or "Circular" in str(error)
+
+
+def _named_parts(value: Any, kind: Any) -> tuple[int, Any] | None:
+    """How LangGraph marks an object that other threads may edit, and what it packs of it; None if it is another."""
+    if is_packed_by_fields(kind):
+        return BY_NAME, {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if is_named_tuple(kind) and _type_name(kind) != _SNAPSHOT:
+        return BY_NAME, value._asdict()
+    if kind in (set, frozenset, deque):
+        return ONE, tuple(value)
+    if _type_name(kind) == ("langgraph.types", "Send"):
+        return SEVERAL, (value.node, value.arg) if value.timeout is None else (value.node, value.arg, value.timeout)
+    return None
+
+
+def _check_keys(held: dict[Any, Any]) -> None:
     """Raise if a key in there would come back as another: a date as text, an enum member as its value."""
-    if isinstance(value, dict):
-        for key in value:
-            if not _is_kept_as_key(key):
-                raise Unstorable(f"the key {key!r:.80}", "it would come back as another one", "Use text or a number.")
-    if not isinstance(value, BaseModel):  # a model makes of its fields what they were
-        for part in _parts(value).values():
-            if type(part) not in _SCALARS:
-                _check_keys(part)
+    for key in held:
+        if type(key) is not str and not _is_kept_as_key(key):
+            raise Unstorable(f"the key {key!r:.80}", "it would come back as another one", "Use text or a number.")
+
+
+def _has_half_characters(value: object) -> bool:
+    """Whether some text in there holds half a character, as MessagePack has only whole ones."""
+    try:
+        ormsgpack.packb(value, option=_INSIDE)
+    except ormsgpack.MsgpackEncodeError:
+        pass  # for another reason, perhaps
+    else:
+        return False
+    pending = [value]
+    while pending:
+        value = pending.pop()
+        parts = _parts(value)
+        for part in (value, *parts):
+            try:
+                str.encode(part) if isinstance(part, str) else None
+            except UnicodeEncodeError:
+                return True
+        pending += parts.values()
+    return False
 
 
 def _is_kept_as_key(key: object) -> bool:
@@ -240,9 +296,9 @@ def _is_kept_as_key(key: object) -> bool:
 
 
 def _parts(value: object) -> dict[Any, object]:
-    """What is stored of a value, part by part."""
+    """What is stored of a value, part by part; a dict of its own, as another thread may be editing the value."""
     if isinstance(value, dict):
-        return value
+        return dict(value)
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
         own = {name: getattr(value, name, None) for name, field in fields.items() if not field.exclude}
@@ -258,21 +314,22 @@ def _parts(value: object) -> dict[Any, object]:
 
 def _find_change(was: object, now: object) -> tuple[object, ...] | None:
     """The way to the first part that came back as something else; None if all of it is as it was."""
-    if not _is_kept(type(was), type(now)):
-        return ()
-    if isinstance(was, str):
-        return None if now == was or now == was.encode("utf-8", "replace").decode() else ()
-    if isinstance(was, (int, float)):
-        return None if now == was or was != was else ()
-    if isinstance(was, (BaseException, set, frozenset)) or _is_known_model(was):
-        return None
-    mine, theirs = _parts(was), _parts(now)
-    if mine.keys() != theirs.keys():
-        return ()
-    for name, part in mine.items():
-        changed = _find_change(part, theirs[name])
-        if changed is not None:
-            return (name, *changed)
+    pending: list[tuple[tuple[object, ...], object, object]] = [((), was, now)]
+    while pending:
+        way, was, now = pending.pop()
+        if not _is_kept(type(was), type(now)):
+            return way
+        if isinstance(was, str):
+            if now not in (was, was.encode("utf-8", "replace").decode()):
+                return way
+        elif isinstance(was, (int, float)):
+            if now != was and was == was:
+                return way
+        elif not isinstance(was, (BaseException, set, frozenset)) and not _is_known_model(was):
+            mine, theirs = _parts(was), _parts(now)
+            if mine.keys() != theirs.keys():
+                return way
+            pending += [((*way, name), part, theirs[name]) for name, part in reversed(mine.items())]
     return None
 
 
