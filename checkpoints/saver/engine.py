@@ -27,6 +27,7 @@ from signoff.checkpoints.errors import DatabaseUnusable, Unstorable
 from signoff.checkpoints.saver.commands import Addition, Lease, PutCheckpoint, PutWrites, Target
 from signoff.checkpoints.saver.encoding.delta import DeltaEncoder, StoredContainer
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
+from signoff.checkpoints.saver.encoding.serializer import StrictSerializer
 from signoff.checkpoints.saver.rows import Row, ThreadReader, list_rows
 from signoff.checkpoints.saver.schema import NUMBER_BITS
 from signoff.checkpoints.saver.storage import Handle, Storage
@@ -76,7 +77,7 @@ class Engine:
         """Have a checkpoint stored: what its parent holds already is referred to."""
         thread, ns, parent = thread_of(config), ns_of(config), get_checkpoint_id(config)
         _refuse_torn(ns, checkpoint["id"], parent or "")
-        values = checkpoint["channel_values"]
+        values = checkpoint["channel_values"].copy()
         rest = {name: value for name, value in checkpoint.items() if name not in ("id", "channel_values")}
         facts = get_checkpoint_metadata(config, metadata)
         run = facts.get("run_id")
@@ -87,11 +88,11 @@ class Engine:
                 cached = self._load(thread, ns, parent, cache)
             if cached is None:
                 cached = CachedCheckpoint(StoredContainer(dict))
-            encoder = DeltaEncoder(self.pack, cache.seen)
+            encoder = self._encoder(cache)
             if not cached.values.update(values, encoder):
                 raise TypeError("The names of channels must be text.")
             packed = self.pack(rest)
-            if len(packed) > _SMALL_REST:
+            if len(packed) > _SMALL_REST and not encoder.whole:
                 cached.rest = cached.rest or StoredContainer(dict)
                 cached.rest.update(rest, encoder)
             else:
@@ -124,7 +125,7 @@ class Engine:
         _refuse_torn(ns_of(config), config["configurable"]["checkpoint_id"], task_id)
         storage = self.handle.open()
         with self._cache_of(thread, storage) as cache:
-            encoder = DeltaEncoder(self.pack, cache.seen)
+            encoder = self._encoder(cache)
             entries = [
                 (WRITES_IDX_MAP.get(channel, index), channel, encoder.encode(value)[0])
                 for index, (channel, value) in enumerate(writes)
@@ -254,6 +255,10 @@ class Engine:
         return self.serde.loads_typed((body[2:end].decode(), body[end:]))
 
     # -- within
+
+    def _encoder(self, cache: ThreadCache) -> DeltaEncoder:
+        """With a serializer that is not ours every value goes through it as it is, whatever it makes of it."""
+        return DeltaEncoder(self.pack, cache.seen, whole=type(self.serde) is not StrictSerializer)
 
     @contextmanager
     def _cache_of(self, thread: str, storage: Storage) -> Iterator[ThreadCache]:

@@ -51,7 +51,8 @@ class SqliteCheckpointer(MaintainedSaver):
     plain values and messages only objects of `types` are stored; others raise UnlistedType when they are written.
     With `key` (32 bytes, as bytes, base64 or hexadecimal) everything is encrypted except ids, namespaces and times.
     Threads that were not written for longer than `ttl` are deleted, at most once an hour. Another process that
-    holds the file is waited for, up to `busy_seconds`. A `serde` of your own replaces the strict one.
+    holds the file is waited for, up to `busy_seconds`. A `serde` of your own replaces the strict one: each channel
+    and each write goes through it whole, so that only the names of channels stand beside what it makes.
 
     Raises ForeignDatabase, DatabaseVersion, KeyMissing, WrongKey or DatabaseUnusable, at the first use.
     """

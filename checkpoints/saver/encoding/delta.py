@@ -18,7 +18,9 @@ Pack = Callable[[Any], bytes]
 _WHOLE_BYTES: Final = 1024  # a list or dict up to this size is one payload
 _WHOLE_ITEMS: Final = 64  # a longer one is not even tried
 _WHOLE_NUMBERS: Final = 32 * 1024  # a list of numbers, such as an embedding, is one payload up to this size
+_BOXES: Final = frozenset({list, dict, tuple})
 _NUMBERS: Final = frozenset({int, float, bool, type(None)})
+_MOST_LEVELS: Final = 32  # lists and dicts within each other that have trees; what lies deeper is one payload
 _BLOCK_ITEMS: Final = 256  # so many messages, with all that is looked at in them, stay in a processor's cache
 
 
@@ -27,13 +29,18 @@ _UNREAD: Final = object()
 
 
 class DeltaEncoder:
-    """Turns values into pieces, sharing what is stored already, and lists the pieces that are new."""
+    """Turns values into pieces, sharing what is stored already, and lists the pieces that are new.
 
-    def __init__(self, pack: Pack, seen: Seen) -> None:
+    With `whole` each value is one payload: whoever packs it is to have all of it in hand, and nothing stands beside.
+    """
+
+    def __init__(self, pack: Pack, seen: Seen, *, whole: bool = False) -> None:
         self.fresh: list[Piece] = []
         self.count = 0  # of values that were learned
+        self.whole = whole
         self._pack, self._seen = pack, seen
         self._expected: dict[bytes, Piece] = {}
+        self._level = 0
 
     def expect(self, pieces: Iterable[Piece]) -> None:
         """These are stored already, and some of what comes may be the same."""
@@ -47,21 +54,28 @@ class DeltaEncoder:
 
         A list or dict that stood in its place is brought up to date, and is its from now on.
         """
-        kind = type(value)
+        kind: type = type(value)
         self.count += 1
-        if kind is list or kind is dict:
-            if before is not None and value and before.kind is kind and before.update(value, self):
-                return before.tree.top, before
-            are_numbers = kind is list and set(map(type, value)) <= _NUMBERS
-            body = self._pack(value) if len(value) <= _WHOLE_ITEMS or are_numbers else b""
-            if value and not 0 < len(body) <= (_WHOLE_NUMBERS if are_numbers else _WHOLE_BYTES):
-                container = StoredContainer(kind)
-                if container.update(value, self):
-                    return container.tree.top, container
-                body = body or self._pack(value)
-        else:
-            body = self._pack(value)
-        return self._piece(body), None
+        if kind not in _BOXES or self.whole or self._level == _MOST_LEVELS:
+            return self._piece(self._pack(value)), None
+        kind = dict if kind is dict else list  # which is what a tuple is read back as
+        value = kind(value)  # another thread may be editing it
+        if before is not None and value and before.kind is kind and self._update(before, value):
+            return before.tree.top, before
+        are_numbers = kind is list and set(map(type, value)) <= _NUMBERS
+        body = self._pack(value) if len(value) <= _WHOLE_ITEMS or are_numbers else b""
+        is_small = 0 < len(body) <= (_WHOLE_NUMBERS if are_numbers else _WHOLE_BYTES)
+        if value and (not is_small or _holds_bytearray(value)):
+            container = StoredContainer(kind)
+            if self._update(container, value):
+                return container.tree.top, container
+        return self._piece(body or self._pack(value)), None
+
+    def _update(self, container: StoredContainer, value: list[Any] | dict[Any, Any]) -> bool:
+        self._level += 1
+        is_done = container.update(value, self)
+        self._level -= 1
+        return is_done
 
     def _piece(self, body: bytes) -> Piece:
         piece = payload(body)
@@ -105,7 +119,7 @@ class _Items:
         """Take a value in as it is now; returns its piece."""
         block = self._block()
         start = block.detector.marks
-        is_detectable = before is not None or block.detector.add(value)
+        is_detectable = not encoder.whole and (before is not None or block.detector.add(value))
         piece, container = encoder.encode(
             value, before
         )  # after the look: what is edited in between is found the next time
@@ -178,9 +192,9 @@ class StoredContainer:
             self._items.take_over(container)
 
     def update(self, value: Any, encoder: DeltaEncoder) -> bool:
-        """Bring items and tree up to this value; False if it is a dict with keys other than texts."""
+        """Bring items and tree up to this value, a copy of ours; False if it is a dict with keys other than texts."""
         keys = list(value) if self.kind is dict else []
-        items = list(map(value.__getitem__, keys)) if self.kind is dict else list(value)
+        items = list(value.values()) if self.kind is dict else value
         count = len(self._items.values)
         if keys[: len(self._keys)] == self._keys and self._items.is_unedited_start_of(items):
             if not _are_texts(keys[count:]):
@@ -249,6 +263,20 @@ class StoredContainer:
 
     def _item(self, keys: list[str], index: int, piece: Piece) -> Piece:
         return pair(keys[index], piece) if self.kind is dict else piece
+
+
+def _holds_bytearray(value: list[Any] | dict[Any, Any]) -> bool:
+    """Whether a bytearray is among these lists and dicts: packed by itself it comes back as one, with them as bytes."""
+    pending: list[Any] = [value]
+    while pending:
+        held = pending.pop()
+        items = list(held.values()) if type(held) is dict else list(held)
+        kinds = set(map(type, items))
+        if bytearray in kinds:
+            return True
+        if not kinds.isdisjoint(_BOXES):
+            pending += [item for item in items if type(item) in _BOXES]
+    return False
 
 
 def _are_texts(keys: list[Any]) -> bool:
