@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from signoff.checkpoints.errors import DatabaseDamaged, DatabaseUnusable, ForeignDatabase
 
@@ -90,7 +91,7 @@ def make_folder(folder: Path) -> None:
         (folder / ".gitignore").write_text("*\n", encoding="ascii")
 
 
-def prepare(connection: Any, busy_seconds: float) -> None:
+def _prepare(connection: Any, busy_seconds: float) -> None:
     """Make every commit durable, readers independent of the writer, and freed space returnable."""
     connection.isolation_level = None  # the driver's own BEGIN is deferred and would break compare-and-set
     _retry_while_busy(partial(_set_pragmas, connection), busy_seconds)  # the change to WAL does not wait by itself
@@ -135,6 +136,26 @@ def unusable(path: Path | str, error: Exception) -> DatabaseUnusable:
 def can_write(path: Path) -> bool:
     """Whether SQLite can write this file, and those that it makes beside it."""
     return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    """A connection to this file, which is made if it is not there; one to read with where it cannot be written."""
+    is_writable = can_write(path)
+    connection = sqlite3.connect(
+        path.as_uri() if is_writable else reading_address(path),
+        uri=True,
+        timeout=busy_seconds,
+        isolation_level=None,  # the driver's own BEGIN is deferred and would break compare-and-set
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    try:
+        if is_writable:
+            _prepare(connection, busy_seconds)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def reading_address(path: Path) -> str:
@@ -205,14 +226,16 @@ class LedgerFile:
             raise DatabaseUnusable(
                 self.name, "this process was forked while another thread used it; start it another way, such as 'spawn'"
             )
+        # What cannot be written is opened each time: it is read in another way as soon as somebody else writes it.
+        pool: dict[str, Any] = {"pool_timeout": self._busy_seconds} if can_write(whole) else {"poolclass": NullPool}
         engine = create_engine(
             URL.create("sqlite", database=str(whole)),
-            connect_args={"timeout": self._busy_seconds},
-            pool_timeout=self._busy_seconds,
+            creator=partial(connect, whole, self._busy_seconds),
             hide_parameters=True,
+            **pool,
         )
         self._identity = None
-        event.listen(engine, "connect", self._prepare)
+        event.listen(engine, "connect", self._note_identity)
         event.listen(engine, "begin", self._begin)
         return engine
 
@@ -222,8 +245,7 @@ class LedgerFile:
     def tear(self) -> None:
         _torn.add(Path(self.name).resolve())
 
-    def _prepare(self, connection: sqlite3.Connection, _record: object) -> None:
-        prepare(connection, self._busy_seconds)
+    def _note_identity(self, _connection: sqlite3.Connection, _record: object) -> None:
         self._identity = self._identity or identity(Path(self.name))
 
     def _begin(self, connection: Connection) -> None:

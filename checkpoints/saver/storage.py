@@ -16,10 +16,9 @@ from signoff.checkpoints.db.fork_safety import watch_forks
 from signoff.checkpoints.db.sqlite import (
     begin,
     can_write,
+    connect,
     identity,
     make_folder,
-    prepare,
-    reading_address,
     refuse_foreign,
     unusable,
 )
@@ -62,7 +61,7 @@ class Storage:
             self._gate.wait_for(lambda: not self._is_forking)
             self._readers += 1
         try:
-            connection = self._idle.pop() if self._idle else _connect(self.path, self._busy_seconds)
+            connection = self._idle.pop() if self._idle else connect(self.path, self._busy_seconds)
             try:
                 connection.execute("BEGIN")
                 yield connection
@@ -95,7 +94,7 @@ class Storage:
 
     def admit(self, codec: RowCodec) -> None:
         """Raise KeyMissing, WrongKey or NotEncrypted unless the file can be used with this key, or without one."""
-        connection = _connect(self.path, self._busy_seconds)
+        connection = connect(self.path, self._busy_seconds)
         try:
             codec.check(connection, str(self.path))
         except sqlite3.Error as error:
@@ -112,7 +111,7 @@ class Storage:
         try:
             refuse_foreign(self.path, self._busy_seconds)
             make_folder(self.path.parent)
-            connection = _connect(self.path, self._busy_seconds)
+            connection = connect(self.path, self._busy_seconds)
             try:
                 if not schema.is_present(connection):
                     begin(connection, self._busy_seconds)
@@ -208,7 +207,7 @@ def _close(writer: Writer, idle: list[sqlite3.Connection], pid: int, wait: bool)
 
 def _connect_writer(path: Path, check: Callable[[], None], busy_seconds: float) -> WriterConnection:
     check()
-    return WriterConnection(_connect(path, busy_seconds), check)
+    return WriterConnection(connect(path, busy_seconds), check)
 
 
 def _check_file(path: Path, opened: tuple[int, int] | None) -> None:
@@ -217,22 +216,3 @@ def _check_file(path: Path, opened: tuple[int, int] | None) -> None:
         raise sqlite3.DatabaseError("the file was deleted or replaced while it was open; close it and open it")
     if not path.stat().st_size:
         raise sqlite3.DatabaseError("the file was emptied while it was open")
-
-
-def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    is_writable = can_write(path)
-    connection = sqlite3.connect(
-        path.as_uri() if is_writable else reading_address(path),
-        uri=True,
-        timeout=busy_seconds,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=256,
-    )
-    try:
-        if is_writable:
-            prepare(connection, busy_seconds)
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection

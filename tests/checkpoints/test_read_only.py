@@ -11,6 +11,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 
+from signoff import Ledger
 from signoff.checkpoints.saver.encoding.encryption import new_key
 from signoff.checkpoints.saver.rows import checkpoint_ids, list_threads
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
@@ -87,6 +88,17 @@ def test_it_is_read_whole_and_nothing_is_written(folder: Path, of_file: int, of_
     assert refused.startswith("DatabaseUnusable: ")
     assert "readonly database. Nothing committed was lost" in refused
     assert path.read_bytes() == before
+
+
+def test_the_ledger_is_read_too(folder: Path) -> None:
+    path = folder / "saver.db"
+    ledger = Ledger(path)
+    ledger.people.give("ann", "editor", by="me")
+    ledger.close()
+    folder.chmod(0o555)
+    assert as_one_who_may_not_write(lambda: Ledger(path).people.list()) == "{'ann': frozenset({'editor'})}"
+    refused = as_one_who_may_not_write(lambda: Ledger(path).people.give("bob", "editor", by="me"))
+    assert "readonly database. Nothing committed was lost" in refused
 
 
 @pytest.mark.parametrize("of_folder", [0o777, 0o555])
