@@ -219,11 +219,21 @@ class UnknownApproval(RunError):
 
 
 class AlreadyDecided(RunError):
-    """The approval was decided before; the first decision stands."""
+    """The approval was decided before, and the first decision stands; or it is pending where a decision is needed.
 
-    def __init__(self, approval_id: str, status: str, by: str, at: str) -> None:
-        self.approval_id, self.status, self.by, self.at = approval_id, status, by, at
-        super().__init__(f"Approval {approval_id} was already decided: {status} by {by} at {at}.")
+    `why` says more, such as why it cannot be taken back, and what to do next.
+    """
+
+    def __init__(self, approval_id: str, status: str, by: str, at: str, why: str = "") -> None:
+        self.approval_id, self.status, self.by, self.at, self.why = approval_id, status, by, at, why
+        match status:
+            case "pending":
+                stands = "is pending: nobody has decided it."
+            case "expired":
+                stands = f"expired at {at}: nobody decided it in time."
+            case _:
+                stands = f"was already decided: {status} by {by} at {at}."
+        super().__init__(f"Approval {approval_id} {stands} {why}".rstrip())
 
 
 class NotAllowed(RunError):

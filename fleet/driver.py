@@ -14,7 +14,7 @@ from langgraph.types import StateSnapshot
 from signoff.agents import run_span
 from signoff.checkpoints import configured_ledger, configured_saver, readable_text, working
 from signoff.checkpoints.errors import RunBusy, StoreError
-from signoff.checkpoints.ledger import Fence, Fenceable, Ledger, RunRecord
+from signoff.checkpoints.ledger import SETTLE_OUTCOME, Fence, Fenceable, Ledger, RunRecord
 from signoff.checkpoints.ledger.budgets import Budget
 from signoff.error_base import SignoffError
 from signoff.fleet.errors import RunElsewhere
@@ -94,7 +94,8 @@ class Driver:
             snapshot = graph.get_state(config)
             begun = snapshot.created_at is not None
             # `next` is empty after a crash between a task's writes and the next checkpoint; `tasks` is not.
-            if begun and not snapshot.tasks:
+            asked_again = self._asked_again(run_id, graph, snapshot)
+            if begun and not snapshot.tasks and asked_again is None:
                 return self._close(run_id, snapshot.values)
             if snapshot.interrupts and self._waits(snapshot):
                 return None
@@ -102,14 +103,30 @@ class Driver:
             if not begun and record.driver != "local":
                 raise RunElsewhere(run_id)
             runs.set_status(run_id, "running")
-            start = None if begun else {"goal": record.goal}
+            start, since = None if begun else {"goal": record.goal}, asked_again or config
             with run_span(run_id, team.name):
-                for mode, part in graph.stream(start, config, stream_mode=["custom", "updates"], durability="sync"):
+                for mode, part in graph.stream(start, since, stream_mode=["custom", "updates"], durability="sync"):
                     for event in read_events(mode, part):
                         watch(event)
             if runs.get(run_id).status == "running":
                 self._note_end(run_id, graph.get_state(config).values)
             return None
+
+    def _asked_again(self, run_id: str, graph: Any, now: StateSnapshot) -> RunnableConfig | None:
+        """From where an ended run goes on, because somebody took back what they had said of a call; None otherwise.
+
+        That is the last question about it: what the run did since was nothing outside, and is done again.
+        """
+        open_calls = {(effect.key, effect.claims) for effect in self.ledger.effects.of_run(run_id) if effect.is_open}
+        if not open_calls or not now.values.get("run", {}).get("ended"):
+            return None
+        for past in graph.get_state_history(_config(run_id)):
+            asked = past.values["proposals"][0] if past.next == ("gate",) else None
+            args = asked["args"] if asked is not None and asked["action"] == SETTLE_OUTCOME else {}
+            if (args.get("effect"), args.get("claim")) in open_calls:
+                config: RunnableConfig = past.config
+                return config
+        return None
 
     def _note_end(self, run_id: str, values: Mapping[str, Any]) -> None:
         """Say in the ledger that the run has ended, if it still says something else.

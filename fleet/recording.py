@@ -21,13 +21,12 @@ from signoff.agents.models import OFFLINE, choose_model, tiers_of
 from signoff.agents.replay import Cassette
 from signoff.checkpoints import configured_ledger, later, redact
 from signoff.checkpoints.errors import StoreError
-from signoff.checkpoints.ledger import Approval, Ledger, Person
+from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger, Person
 from signoff.checkpoints.ledger.schema import approvals
 from signoff.error_base import SignoffError
 from signoff.fleet.driver import read_state
 from signoff.fleet.run import Run
 from signoff.graphs import RAISE_BUDGET, Team
-from signoff.graphs.approval import SETTLE_OUTCOME
 from signoff.graphs.teams import rebuild_team
 from signoff.settings import Settings, load_settings
 from signoff.tools import Action

@@ -21,6 +21,9 @@ ApprovalStatus = Literal["pending", "approved", "rejected", "answered", "expired
 """answered: with words instead of a decision; expired: not decided in time; revoked: taken back before it was done.
 Only what is approved is done."""
 
+SETTLE_OUTCOME: Final = "settle_outcome"
+"""What a person is asked by the ledger: whether an action happened. Its arguments name the effect and the claim."""
+
 _LONGEST_NAME: Final = 200
 _MACHINERY: Final = "policy"
 """Who decided where no person did."""
@@ -257,10 +260,15 @@ class Approval:
         agreed = ", ".join(vote.name for vote in self.votes)
         return f"Decides: {self.authority.describe()}." + (f" Agreed so far: {agreed}." if agreed else "")
 
-    def already_decided(self, *, claimed: bool = False) -> AlreadyDecided:
-        """The error of deciding it again, or of taking it back once it is `claimed`."""
-        status = f"{self.status}, and its action was called," if claimed else self.status
-        return AlreadyDecided(self.id, status, self.decided_by or "its deadline", self.decided_at)
+    def already_decided(self, why: str = "") -> AlreadyDecided:
+        """The error of deciding it again, or of taking it back; `why` is a sentence about what stands in the way."""
+        if self.status != "expired":
+            return AlreadyDecided(self.id, self.status, self.decided_by, self.decided_at, why)
+        refused = (
+            f"That counts as a refusal, and {self.action} is not done. Let the run go on without it: "
+            f"`signoff resume {self.run_id}`. To have it done after all, start another run."
+        )
+        return AlreadyDecided(self.id, self.status, "", self.expires_at, refused)
 
     def check_digests(self) -> None:
         """Raise Tampered if any arguments are not those that their digest was made of."""

@@ -17,6 +17,7 @@ from signoff.checkpoints.canonical import canonical_json, digest_text
 from signoff.checkpoints.errors import AlreadyDecided, ChangedSince, NotAllowed, UnknownApproval
 from signoff.checkpoints.ledger.approval import (
     ANYBODY,
+    SETTLE_OUTCOME,
     Approval,
     ApprovalStatus,
     Authority,
@@ -30,6 +31,7 @@ from signoff.checkpoints.ledger.approval import (
     read_approval,
 )
 from signoff.checkpoints.ledger.audit_log import AuditLog
+from signoff.checkpoints.ledger.effects import Effects
 from signoff.checkpoints.ledger.notifications.hooks import HookEvent
 from signoff.checkpoints.ledger.notifications.outbox import Notices
 from signoff.checkpoints.ledger.people import People
@@ -48,8 +50,11 @@ Deciding = Callable[[Connection, Approval, Person], str]
 class Approvals:
     """The approvals in the ledger. A decision is compare-and-set: the first one stands."""
 
-    def __init__(self, ledger: Transactions, audit: AuditLog, people: People, notices: Notices, runs: Runs) -> None:
-        self._ledger, self._people, self._runs, self._rows = ledger, people, runs, _Rows(audit, notices)
+    def __init__(
+        self, ledger: Transactions, audit: AuditLog, people: People, notices: Notices, runs: Runs, effects: Effects
+    ) -> None:
+        self._ledger, self._people, self._runs, self._effects = ledger, people, runs, effects
+        self._rows = _Rows(audit, notices)
 
     def ask(
         self, question: Question, *, expires_in: float | None, authority: Authority | None = None, why: str = ""
@@ -134,21 +139,32 @@ class Approvals:
     def revoke(self, approval_id: str, *, by: str | Person, reason: str = "") -> Approval:
         """Take an approval back before its action is claimed; whoever gave it can, and whoever could have rejected it.
 
-        AlreadyDecided if it was claimed or is not approved, NotAllowed if this person may not.
+        What was said of a call, be it approved or rejected, is taken back until something follows from it: then its
+        outcome is unknown as before, and the question is open again. AlreadyDecided if it is too late for that, or if
+        there is nothing to take back; NotAllowed if this person may not.
         """
 
         def take_back(connection: Connection, current: Approval, person: Person) -> str:
-            query = select(effects.c.key).where(effects.c.approval_id == current.id).limit(1)
-            if connection.execute(query).first() is not None:
-                raise current.already_decided(claimed=True)
+            if current.action != SETTLE_OUTCOME and current.status == "rejected":
+                raise current.already_decided()
             givers = [name.casefold() for name in current.decided_by.split(", ")]
             gave_it = bool(person.name) and person.name.casefold() in givers
             objection = "" if gave_it else _objection(current, current.authority, person, approves=False)
-            if not objection:
-                self._rows.end(connection, current, "revoked", by=str(person), reason=reason)
-            return objection
+            if objection:
+                return objection
+            if current.action == SETTLE_OUTCOME:
+                if followed := self._effects.reopen(connection, current):
+                    raise current.already_decided(followed)
+                self._rows.reopen(connection, current, person, reason)
+                self._runs.wait_again(connection, current.run_id, f"{current.action} waits for approval {current.id}")
+                return ""
+            query = select(effects.c.key).where(effects.c.approval_id == current.id).limit(1)
+            if connection.execute(query).first() is not None:
+                raise current.already_decided("It cannot be taken back: its action was called.")
+            self._rows.end(connection, current, "revoked", by=str(person), reason=reason)
+            return ""
 
-        return self._settle(approval_id, take_back, by=by, was="approved")
+        return self._settle(approval_id, take_back, by=by, was=("approved", "rejected"))
 
     def get(self, approval_id: str) -> Approval:
         """The approval with this id, or the only one whose id begins with it; UnknownApproval otherwise."""
@@ -241,13 +257,13 @@ class Approvals:
             return self._rows.refresh(connection, seen.id)
 
     def _settle(
-        self, approval_id: str, decide: Deciding, *, by: str | Person, was: ApprovalStatus = "pending"
+        self, approval_id: str, decide: Deciding, *, by: str | Person, was: tuple[ApprovalStatus, ...] = ("pending",)
     ) -> Approval:
-        """Have a decision made under the write lock, if it is in this status and nothing speaks against it."""
+        """Have a decision made under the write lock, if it is in such a status and nothing speaks against it."""
         with self._ledger.write() as connection:
             current = self._rows.refresh(connection, self._full_id(connection, approval_id))
             person, objection = self._people.named(connection, by), ""
-            if current.status == was:
+            if current.status in was:
                 objection = decide(connection, current, person)
                 if not objection:
                     return load_approval(connection, current.id)
@@ -310,7 +326,8 @@ class _Rows:
         """The approval as it stands now: closed if its time is over, escalated if it has waited."""
         current = load_approval(connection, approval_id)
         if current.has_expired:
-            self.end(connection, current, "expired", by="", reason="not decided in time")
+            why = f"nobody decided it by {current.expires_at}; an answer after that does not count"
+            self.end(connection, current, "expired", by="", reason=why)
         elif current.has_escalated:
             this = approvals.c.id == current.id
             at = canonical.now()
@@ -438,6 +455,15 @@ class _Rows:
         self._log(connection, current, status, shown_sha256=current.shown_sha256, by=by, **said)
         if was_asked:
             self._announce(connection, "expired" if status == "expired" else "decided", current.id)
+
+    def reopen(self, connection: Connection, current: Approval, person: Person, reason: str) -> None:
+        """Ask again what was decided: nothing is left of the decision, and whoever agreed to it must agree anew."""
+        connection.execute(delete(votes).where(votes.c.approval_id == current.id))
+        undecided = dict.fromkeys(("decided_by", "decided_at", "reason", "args", "args_sha256"), "")
+        this = approvals.c.id == current.id
+        connection.execute(update(approvals).where(this).values(status="pending", **undecided))
+        self._log(connection, current, "taken back", was=current.status, by=str(person), reason=reason)
+        self._announce(connection, "pending", current.id)
 
     def _log(self, connection: Connection, current: Approval, event: str, **body: Any) -> None:
         self._audit.append(connection, current.run_id, event, approval=current.id, **body)

@@ -110,6 +110,7 @@ _DECISION: Final = _Entry(
     ("approval",),
     _same("reason args_sha256 shown_sha256 decided_at") | {"status": "event", "decided_by": "by"},
 )
+_UNDECIDED: Final = dict.fromkeys(("decided_by", "decided_at", "reason", "args_sha256"), "")
 _DONE: Final = _same("action result error finished_at") | {"status": "event"}
 _NOT_DONE: Final = _same("action error finished_at") | {"status": "event"}
 _CLAIMED: Final = {"approval_id": "approval", "proposal_id": "proposal", "claims": "claim"}
@@ -130,6 +131,7 @@ _ENTRIES: Final[Mapping[str, _Entry]] = {
     "answering": _Entry("approval", ("approval",), {"answering": "by"}),
     "voted": _Entry("vote", ("approval", "by"), _same("args_sha256 roles reason") | {"at": "voted_at"}),
     **dict.fromkeys(("approved", "rejected", "answered", "expired", "revoked"), _DECISION),
+    "taken back": _Entry("approval", ("approval",), {"status": "pending", **_UNDECIDED}),
     "claimed": _Entry("effect", ("effect",), _same("action run_id") | _CLAIMED | _CLAIMED_BY, _UNKNOWN_YET),
     "claimed again": _Entry(
         "effect", ("effect",), {"claims": "claim"} | _CLAIMED_BY, {"status": "claimed", "error": ""}
@@ -174,7 +176,7 @@ class _Log:
         self._expect(entry.kind, key, row.seq, {**columns, **entry.always})
         if row.event == "proposed":
             self._read_opened(row.seq, facts)
-        elif row.event == "edited":
+        elif row.event in ("edited", "taken back"):
             about, votes = _stored(facts.get("approval")), self.rows["vote"]
             self.rows["vote"] = {key: said for key, said in votes.items() if key[0] != about}
 

@@ -17,7 +17,7 @@ from signoff.checkpoints.ledger.approval import Approval, load_approval
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.notifications.outbox import Notices
 from signoff.checkpoints.ledger.runs import Runs
-from signoff.checkpoints.ledger.schema import effects, runs
+from signoff.checkpoints.ledger.schema import audit, effects, runs
 from signoff.checkpoints.ledger.session import Transactions, clock
 from signoff.checkpoints.process_identity import describe_owner, holds
 from signoff.checkpoints.redaction import redact_text
@@ -59,6 +59,11 @@ class Effect:
     claimed_at: str
     earlier: str
     """What came of a call that had been given up for lost, in words; empty if nothing did."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody knows yet what came of it, or it is to be called again."""
+        return self.status in (*_OPEN, "released")
 
 
 @dataclass(frozen=True)
@@ -219,17 +224,35 @@ class Effects:
         claim: int,
         result: Mapping[str, Any] | None = None,
         error: str = "",
+        answer: Approval | None = None,
     ) -> Effect:
         """Record what a person says of a claim whose outcome is not known; nothing changes if it is known by now.
 
         released: surely not done, and to be called again; abandoned: given up. The claim is held as long as it was: its
-        call may not have ended.
+        call may not have ended. AlreadyDecided if the `answer` that says so was taken back meanwhile.
         """
         with self._ledger.write() as connection:
-            effect = _load(connection, key)
+            if answer is not None:
+                now = load_approval(connection, answer.id)
+                if (now.status, now.args_sha256, now.decided_at) != (
+                    answer.status,
+                    answer.args_sha256,
+                    answer.decided_at,
+                ):
+                    raise now.already_decided()
+            effect, by = _load(connection, key), answer.decided_by if answer is not None else ""
             if (effect.claims, effect.status) == (claim, "unknown"):
-                self._rows.settle(connection, effect, status, result or {}, error)
+                self._rows.settle(connection, effect, status, result or {}, error, by=by)
             return _load(connection, key)
+
+    def reopen(self, connection: Connection, answer: Approval) -> str:
+        """Make unknown again what a person said of a call; or return, as a sentence, what has followed from that."""
+        effect = _load(connection, str(answer.shown["effect"]))
+        followed = _followed(connection, effect, answer)
+        if not followed and effect.status != "unknown":
+            error = f"what {answer.decided_by} said of it was taken back"
+            self._rows.settle(connection, effect, "unknown", {}, error)
+        return followed
 
     def tell_copied(self, connection: Connection, at: str, run_ids: Sequence[str]) -> None:
         """In a copy of the database it is not known what became of the calls that the original was about to make."""
@@ -338,14 +361,22 @@ class _Rows:
             self._notices.add(connection, "late", effect.run_id, effect=about)
 
     def settle(
-        self, connection: Connection, effect: Effect, status: EffectStatus, result: Mapping[str, Any], error: str
+        self,
+        connection: Connection,
+        effect: Effect,
+        status: EffectStatus,
+        result: Mapping[str, Any],
+        error: str,
+        *,
+        by: str = "",
     ) -> None:
+        """Write an outcome; `by`: the person who says so, empty if the call itself or its read-back told."""
         kept = dict(result)
         told = {"error": redact_text(readable_text(error)), "finished_at": canonical.now()}
         text = canonical_json(kept) if status == "done" else ""
         ended = update(effects).where(effects.c.key == effect.key).values(status=status, result=text, **told)
         connection.execute(ended)
-        self.log(connection, effect.key, status, result=kept, **told)
+        self.log(connection, effect.key, status, result=kept, **told, **({"by": by} if by else {}))
 
     def log(self, connection: Connection, key: str, event: str, **body: Any) -> None:
         effect = _load(connection, key)
@@ -353,6 +384,37 @@ class _Rows:
         if event == "unknown":
             told = {"key": key, "action": effect.action, "error": effect.error}
             self._notices.add(connection, "unknown", effect.run_id, effect=told)
+
+
+_OUTCOMES: Final = ("done", "failed", "released", "abandoned", "unknown", "ended late", "read back")
+_FOLLOWS_NOT: Final = frozenset({*_OUTCOMES, "status", "refused", "taken back", "copied"})
+"""Events of a run by which it has not gone on from what was said of a call."""
+
+
+def _followed(connection: Connection, effect: Effect, answer: Approval) -> str:
+    """What has followed from what a person said of a call, as a sentence; empty if nothing has."""
+    if effect.claims != answer.shown["claim"]:
+        return f"It cannot be taken back: {effect.action} was called again since."
+    query = select(audit.c.event, audit.c.body).where(audit.c.run_id == answer.run_id).order_by(audit.c.seq)
+    entries = [(row.event, json.loads(row.body)) for row in connection.execute(query)]
+    said = [
+        at for at, (event, body) in enumerate(entries) if (event, body.get("approval")) == (answer.status, answer.id)
+    ]
+    since = entries[said[-1] + 1 :] if said else entries
+    for event, body in since:
+        if event in ("done", "failed") and body.get("effect") == effect.key and "by" not in body:
+            return f"It cannot be taken back: by now it is known that {effect.action} was {event}."
+    if effect.status in ("unknown", "released"):
+        return ""
+    gone_on = "It cannot be taken back: the run has gone on from it"
+    if others := [event for event, _ in since if event not in _FOLLOWS_NOT]:
+        return f"{gone_on} (after it something was {others[0]})."
+    run = connection.execute(select(runs).where(runs.c.id == answer.run_id)).one()
+    if run.driver != "local":
+        return f"{gone_on}, in the thread of another program."
+    if holds(run.owner, run.owner_until, clock(connection)):
+        return f"{gone_on}, and {describe_owner(run.owner)} drives it."
+    return ""
 
 
 def effect_key(approval: Approval) -> str:

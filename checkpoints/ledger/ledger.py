@@ -44,8 +44,8 @@ class Ledger:
         self.people = People(session, self.audit)
         self.runs = Runs(session, self.audit)
         self.notices = Notices(session, hooks)
-        self.approvals = Approvals(session, self.audit, self.people, self.notices, self.runs)
         self.effects = Effects(session, self.audit, self.notices, self.runs, busy_seconds=busy_seconds)
+        self.approvals = Approvals(session, self.audit, self.people, self.notices, self.runs, self.effects)
         self.spending = Spending(session)
         self.budgets = Budgets(session, self.audit)
 

@@ -178,10 +178,17 @@ class Runs:
         """Write where the run stands; the audit log tells of every change. RunBusy if it was taken over meanwhile."""
         with self._ledger.write() as connection:
             self.check_claim(connection, run_id)
-            told = {"status": status, "note": note, "updated_at": canonical.now()}
-            another = (runs.c.id == run_id) & ((runs.c.status != status) | (runs.c.note != note))
-            if connection.execute(update(runs).where(another).values(told)).rowcount:
-                self._audit.append(connection, run_id, "status", **told)
+            self._note(connection, run_id, status, note)
+
+    def wait_again(self, connection: Connection, run_id: str, note: str) -> None:
+        """A question of the run is open again, be it that the run had ended."""
+        self._note(connection, run_id, "waiting", note)
+
+    def _note(self, connection: Connection, run_id: str, status: Status, note: str) -> None:
+        told = {"status": status, "note": note, "updated_at": canonical.now()}
+        another = (runs.c.id == run_id) & ((runs.c.status != status) | (runs.c.note != note))
+        if connection.execute(update(runs).where(another).values(told)).rowcount:
+            self._audit.append(connection, run_id, "status", **told)
 
     def claim(self, run_id: str, owner: str, *, seconds: float) -> Fence:
         """Take the run; RunBusy while whoever holds it is at work, or, elsewhere, for this long after its last renewal.

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from signoff.checkpoints import configured_ledger
-from signoff.checkpoints.ledger import Approval, Ledger
+from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger
 from signoff.desk.cli.question import edit_in_editor, read_change
 from signoff.desk.cli.run import DONE, STOPPED, TELLING_SECONDS, WAITS, see_through
 from signoff.desk.cli.terminal import By, Json, can_ask, print_json, say
@@ -105,7 +105,9 @@ def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> in
     console, ledger = Console(stderr=True), configured_ledger(settings)
     approval = _record(ledger, ledger.approvals.get(approval_id), verdict, settings, console)
     ledger.notices.wait(TELLING_SECONDS)
-    if approval.status == "pending":
+    if approval.status == "pending" and verdict.kind == "revoke":
+        say(console, f"What was said of it was taken back, and it is asked again (approval {approval.id}).")
+    elif approval.status == "pending":
         say(console, f"{approval.action} is not decided yet. {approval.standing} (approval {approval.id})")
     else:
         say(console, f"{approval.action} {approval.status} by {approval.decided_by} (approval {approval.id}).")
@@ -116,7 +118,7 @@ def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> in
             say(console, f"The run is driven by your own program. There, {resume} finds the decision.")
         if json:
             print_json({"approval": approval.id, "status": approval.status, "run": approval.run_id})
-        return WAITS if approval.status == "pending" else DONE
+        return WAITS if approval.status == "pending" and verdict.kind != "revoke" else DONE
     code = see_through(Run.open(record.id, settings=settings), console, yes=False, json=json)
     return DONE if verdict.kind in ("reject", "respond", "revoke") and code == STOPPED else code
 
@@ -125,7 +127,7 @@ def _record(ledger: Ledger, approval: Approval, verdict: Verdict, settings: Sett
     """Write the decision into the ledger."""
     who, decisions = verdict.by or settings.user_name, ledger.approvals
     match verdict.kind:
-        case "revoke" if approval.action in CONTROLS:
+        case "revoke" if approval.action in CONTROLS and approval.action != SETTLE_OUTCOME:
             raise BadAnswer(f"{approval.action} is the team's own question, and was acted on when it was answered.")
         case "revoke":
             return decisions.revoke(approval.id, by=who, reason=verdict.said)

@@ -9,5 +9,5 @@ if TYPE_CHECKING:
     from signoff.graphs.approval.description import describe as describe, exactly as exactly
     from signoff.graphs.approval.description import passages_of as passages_of, standing_after as standing_after
     from signoff.graphs.approval.enforcement import first_decided as first_decided
-    from signoff.graphs.approval.questions import CONTROLS as CONTROLS, SETTLE_OUTCOME as SETTLE_OUTCOME
+    from signoff.graphs.approval.questions import CONTROLS as CONTROLS
 offer(__name__)

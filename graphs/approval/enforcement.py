@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from signoff.checkpoints import canonical, digest
-from signoff.checkpoints.ledger import Approval, Ledger, Question
+from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger, Question
 from signoff.graphs.approval.answers import misfit
 from signoff.graphs.approval.decision import Rules
-from signoff.graphs.approval.questions import CONTROLS, SETTLE_OUTCOME, may_raise
+from signoff.graphs.approval.questions import CONTROLS, may_raise
 from signoff.graphs.policy.policy import Rate, Ruling
 from signoff.graphs.state import RAISE_BUDGET, StoredProposal
 from signoff.settings import load_settings

@@ -14,14 +14,13 @@ from pydantic import BaseModel, Field, model_validator
 from signoff.agents import NO_USAGE, Payer, Say, Usage, budgets_of, current_payer, say_nothing
 from signoff.checkpoints import digest
 from signoff.checkpoints.errors import BudgetExhausted
-from signoff.checkpoints.ledger import Effect, Ledger
+from signoff.checkpoints.ledger import SETTLE_OUTCOME, Effect, Ledger
 from signoff.checkpoints.ledger.budgets import NO_LIMIT, Budget
 from signoff.graphs.state import CONTINUE_RUN, RAISE_BUDGET, StoredProposal, TeamState
 from signoff.settings import load_settings
 from signoff.tools import Action, Proposal
 from signoff.wording import counted
 
-SETTLE_OUTCOME = "settle_outcome"
 SUPERVISOR = "supervisor"
 """Who asks whether to go on, and whom the calls of the supervisor's own model are charged to."""
 

@@ -17,9 +17,9 @@ from langgraph.types import Command
 from signoff.agents import act_span
 from signoff.checkpoints import check_storable, describe_owner, readable_text, working
 from signoff.checkpoints.errors import AlreadyDecided, RunBusy, StoreError
-from signoff.checkpoints.ledger import Approval, Effect, Ledger, Outcome
+from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Effect, Ledger, Outcome
 from signoff.graphs.approval.enforcement import Actions
-from signoff.graphs.approval.questions import CONTROLS, SETTLE_OUTCOME, Raise, ask_outcome, describe_scope
+from signoff.graphs.approval.questions import CONTROLS, Raise, ask_outcome, describe_scope
 from signoff.graphs.state import (
     RAISE_BUDGET,
     Assignment,
@@ -55,7 +55,10 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) 
         ):
             return Command(goto="gate")
         if approval.action in CONTROLS:
-            return Command(goto="supervisor", update=_follow_answer(ledger(), state, approval))
+            try:
+                return Command(goto="supervisor", update=_follow_answer(ledger(), state, approval))
+            except AlreadyDecided:
+                return Command(goto="gate")  # taken back this moment
         by = approval.decided_by
         if dry_run or approval.dry_run:
             ledger().effects.skip(approval)
@@ -185,14 +188,14 @@ def _read_back(ledger: Ledger, approval: Approval, action: Action[Any], effect: 
 
 def _settle_effect(ledger: Ledger, approval: Approval) -> None:
     """Write what a person found out; an action that is to be called again is called by the next act."""
-    args, by, settle = approval.args, approval.decided_by, ledger.effects.settle
+    args, by = approval.args, approval.decided_by
+    settle = partial(ledger.effects.settle, args["effect"], claim=args["claim"], answer=approval)
     if args["happened"] == "yes":
-        settle(args["effect"], "done", claim=args["claim"], result={"confirmed_by": by})
+        settle("done", result={"confirmed_by": by})
     elif args["retry"]:
-        settle(args["effect"], "released", claim=args["claim"], error=f"did not happen, says {by}")
+        settle("released", error=f"did not happen, says {by}")
     else:
-        error = f"did not happen, says {by}, and is not to be called again"
-        settle(args["effect"], "failed", claim=args["claim"], error=error)
+        settle("failed", error=f"did not happen, says {by}, and is not to be called again")
 
 
 class HeldClaim:

@@ -19,13 +19,12 @@ from langgraph.types import Command, Interrupt, interrupt
 from signoff.agents import gate_span
 from signoff.checkpoints import canonical, digest
 from signoff.checkpoints.errors import AlreadyDecided
-from signoff.checkpoints.ledger import Approval, Ledger, Person
+from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger, Person
 from signoff.error_base import SignoffError
 from signoff.graphs.approval.answers import Decision, read_answer
 from signoff.graphs.approval.decision import decide
 from signoff.graphs.approval.description import question_payload, standing_after
 from signoff.graphs.approval.enforcement import NO_ACTION, Enforcement, first_decided
-from signoff.graphs.approval.questions import SETTLE_OUTCOME
 from signoff.graphs.errors import BadAnswer
 from signoff.graphs.state import (
     NodeWithConfig,
@@ -190,7 +189,10 @@ class _Visit:
         if proposal["action"] == SETTLE_OUTCOME and approval.decided_by != "policy":
             effect, claim = str(proposal["args"]["effect"]), int(proposal["args"]["claim"])
             given_up = f"given up by {approval.decided_by}"
-            self.ledger.effects.settle(effect, "abandoned", claim=claim, error=given_up)
+            try:
+                self.ledger.effects.settle(effect, "abandoned", claim=claim, error=given_up, answer=approval)
+            except AlreadyDecided:
+                return Command(goto="gate")  # taken back this moment
         return self._settle(_outcome_status(approval), approval.decision_reason, by=approval.decided_by)
 
     def _settle(self, status: OutcomeStatus, detail: str, *, by: str = "policy") -> Next:

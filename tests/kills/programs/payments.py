@@ -18,8 +18,7 @@ from langgraph.types import Command
 from pydantic import BaseModel
 
 from signoff import Action, Agent, Artifact, Ledger, Policy, Task, Team
-from signoff.checkpoints.ledger.approval import Approval
-from signoff.graphs.approval.questions import SETTLE_OUTCOME
+from signoff.checkpoints.ledger.approval import SETTLE_OUTCOME, Approval
 
 Kind = Literal["plain", "reconcile", "idempotent"]
 """What the bank offers: nothing, a look at what was paid, or that it ignores a key it has seen."""
