@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from signoff.error_base import RunError, SignoffError
 
@@ -35,23 +37,54 @@ class DatabaseVersion(StoreError):
         )
 
 
+_HARMLESS = re.compile(r"\b(locked|busy|full|read-?only|no space left|permission denied)\b", re.IGNORECASE)
+"""Of problems that keep a database from being used and take nothing from it. Of any other nobody knows."""
+
+
+NOTHING_LOST: Final = "Nothing committed was lost; mend it and resume."
+
+
+def way_out(problem: str) -> str:
+    """What to do about a database that cannot be used, and what is known of that which was committed to it."""
+    if _HARMLESS.search(problem):
+        return NOTHING_LOST
+    return "Mend it and resume; `signoff db check` tells whether what was committed is whole, else restore a backup."
+
+
 class DatabaseUnusable(StoreError):
     """The database is locked, full or read-only, or is otherwise not to be had; what was committed is there."""
 
-    _remedy = "Nothing committed was lost; mend it and resume."
-
-    def __init__(self, database: str, problem: str) -> None:
+    def __init__(self, database: str, problem: str, remedy: str = "") -> None:
         self.database, self.problem = database, problem
-        super().__init__(f"Cannot use the database {database!r}: {problem}. {self._remedy}")
+        super().__init__(f"Cannot use the database {database!r}: {problem}. {remedy or way_out(problem)}")
 
 
 class DatabaseDamaged(DatabaseUnusable):
     """The database is deleted, cut off or damaged, or may be: what was committed may be lost."""
 
-    _remedy = (
-        "What was committed may be lost: keep the file with its -wal as it is, see what `signoff db check` finds, "
-        "and restore a backup."
-    )
+    def __init__(self, database: str, problem: str) -> None:
+        super().__init__(
+            database,
+            problem,
+            "What was committed may be lost: keep the file with its -wal as it is, see what `signoff db check` finds, "
+            "and restore a backup.",
+        )
+
+
+class DatabaseGone(DatabaseUnusable):
+    """There was a ledger here, and it was deleted, emptied or replaced; `traces` tell of it."""
+
+    def __init__(self, database: str, problem: str, traces: Iterable[str] = ()) -> None:
+        self.traces = tuple(traces)
+        anew = (
+            f" To begin anew without what it knew, delete {' and '.join(map(repr, self.traces))}."
+            if self.traces
+            else ""
+        )
+        remedy = f"Restore a backup of it, or name another with SIGNOFF_DATABASE.{anew}"
+        super().__init__(
+            database, problem, f"Nothing was made in its place: what was approved and done is not known. {remedy}"
+        )
 
 
 class Unstorable(StoreError):

@@ -52,8 +52,9 @@ SignoffError
 │   ├── UnknownThread        no such thread in the database
 │   ├── ForeignDatabase      the file is not a signoff database
 │   ├── DatabaseVersion      it was written by another version
-│   ├── DatabaseUnusable     locked, full or read-only; what was committed is there
-│   │   └── DatabaseDamaged  deleted, cut off or damaged; what was committed may be lost
+│   ├── DatabaseUnusable     locked, full, read-only or not to be had
+│   │   ├── DatabaseDamaged  cut off or damaged; what was committed may be lost
+│   │   └── DatabaseGone     it was deleted, emptied or replaced
 │   ├── Unstorable           a value cannot be kept in a checkpoint
 │   │   └── UnlistedType     its type is not listed
 │   ├── ClassChanged         a class no longer takes what is stored of it

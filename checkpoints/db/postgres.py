@@ -42,6 +42,9 @@ class LedgerServer:
         event.listen(engine, "begin", self._begin)
         return engine
 
+    def remember(self) -> None:
+        """Nothing is left of a database that a server has dropped, and it makes none by itself."""
+
     def explain(self, error: SQLAlchemyError) -> str:
         cause = getattr(error, "orig", None) or error
         if isinstance(cause, psycopg.errors.LockNotAvailable):

@@ -7,7 +7,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,13 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from signoff.checkpoints.errors import DatabaseDamaged, DatabaseUnusable, ForeignDatabase
+from signoff.checkpoints.errors import (
+    NOTHING_LOST,
+    DatabaseDamaged,
+    DatabaseGone,
+    DatabaseUnusable,
+    ForeignDatabase,
+)
 
 LEDGER_TABLE: Final = "ledger_meta"
 COPIED_AT: Final = "copied_at"
@@ -66,9 +72,30 @@ def tables_in(path: Path, busy_seconds: float) -> set[str]:
     return {name for name in found if not name.startswith("sqlite_")}
 
 
+def _mark_of(path: Path) -> Path:
+    """The file beside a ledger that tells that it was there; `signoff.db*` does not name it."""
+    return path.with_name(f".{path.name}.made")
+
+
 def refuse_foreign(path: Path, busy_seconds: float) -> None:
-    """Raise ForeignDatabase, having changed nothing, if the file is there and is somebody else's."""
-    found = tables_in(path, busy_seconds)
+    """Raise, having changed nothing, ForeignDatabase if the file is there and is somebody else's.
+
+    DatabaseGone if something tells that a ledger was here, and it is not any more. That is looked for first: one that
+    is being made has its tables before it has its mark.
+    """
+    marks = [mark for mark in (_mark_of(path),) if mark.exists()]
+    parts = [part for suffix in ("-wal", "-shm") if (part := Path(f"{path}{suffix}")).exists()]
+    is_empty = not path.exists() or not path.stat().st_size
+    traces = [*marks, *(parts if is_empty else ())]  # SQLite would throw away what the log beside an empty file holds
+    try:
+        found = tables_in(path, busy_seconds)
+    except ForeignDatabase as error:
+        if not traces:
+            raise
+        raise DatabaseGone(str(path), f"a ledger was here, and now {error.problem}", map(str, traces)) from None
+    if traces and LEDGER_TABLE not in found:
+        now = "the file is gone" if not path.exists() else "the file is empty" if is_empty else "it holds none any more"
+        raise DatabaseGone(str(path), f"a ledger was here, and {now}", map(str, traces))
     if found and not found & {LEDGER_TABLE, SAVER_TABLE}:
         if found == OFFICIAL_TABLES:
             raise ForeignDatabase(str(path), "LangGraph's SqliteSaver wrote it; take it over with `signoff db import`")
@@ -129,7 +156,7 @@ def unusable(path: Path | str, error: Exception) -> DatabaseUnusable:
     code = getattr(error, "sqlite_errorcode", 0)
     is_harmless = code & 0xFF in _HARMLESS and code != sqlite3.SQLITE_READONLY_DBMOVED
     if is_harmless or isinstance(error, (OSError, sqlite3.ProgrammingError)):
-        return DatabaseUnusable(str(path), str(error))
+        return DatabaseUnusable(str(path), str(error), NOTHING_LOST)
     return DatabaseDamaged(str(path), str(error))
 
 
@@ -238,6 +265,12 @@ class LedgerFile:
         event.listen(engine, "connect", self._note_identity)
         event.listen(engine, "begin", self._begin)
         return engine
+
+    def remember(self) -> None:
+        mark = _mark_of(Path(self.name))
+        if not mark.exists():
+            with suppress(OSError):  # where nothing can be written, nothing is made anew either
+                mark.write_text(f"{mark.parent / self.name} is a ledger of signoff. If it is gone, restore a backup.\n")
 
     def explain(self, error: SQLAlchemyError) -> str:
         return str(getattr(error, "orig", None) or error)

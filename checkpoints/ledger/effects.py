@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy.exc import NoResultFound
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest, from_row, read_json, readable_text
@@ -194,6 +195,8 @@ class Effects:
                 _log.warning("%s The outcome of a call is not written yet: %s. Tried again.", error, outcome)
                 time.sleep(pause)
                 pause = min(2 * pause, 5.0)
+            except NoResultFound:
+                raise OutcomeUnwritten(key, str(outcome), "it is another one by now, without this call") from None
             else:
                 self._unwritten.pop((key, claim), None)
                 return effect

@@ -23,7 +23,7 @@ from signoff.checkpoints import canonical
 from signoff.checkpoints.db.fork_safety import watch_forks
 from signoff.checkpoints.db.sqlite import LedgerFile
 from signoff.checkpoints.db.url import is_address
-from signoff.checkpoints.errors import DatabaseUnusable
+from signoff.checkpoints.errors import DatabaseGone, DatabaseUnusable
 from signoff.checkpoints.ledger.schema import set_up, take_mark
 from signoff.error_base import MissingExtra
 
@@ -66,6 +66,9 @@ class Database(Protocol):
     def open(self) -> Engine:
         """Its connections. A transaction with the option `writes` holds the write lock from its start."""
 
+    def remember(self) -> None:
+        """Leave something that tells of the ledger in it, should it ever be gone."""
+
     def explain(self, error: SQLAlchemyError) -> str:
         """The driver's own words, without the SQL and without passwords."""
 
@@ -74,7 +77,10 @@ class Database(Protocol):
 
 
 class Session:
-    """Opens the database on first use, and again after a fork or when its file was replaced. Any thread may use it."""
+    """Opens the database on first use, and again after a fork or once it was told that its file is another's now.
+
+    Any thread may use it.
+    """
 
     def __init__(self, database: Path | str, busy_seconds: float) -> None:
         self._database, self._busy_seconds = _choose(database, busy_seconds), busy_seconds
@@ -165,6 +171,7 @@ class Session:
         with self._opening:
             if self._engine is not None and not self._database.is_there:
                 self._forget()
+                raise DatabaseGone(self.database, "it was deleted or replaced while this process had it open")
             if self._engine is None:
                 watch_forks(self)
                 engine = self._database.open()
@@ -173,6 +180,7 @@ class Session:
                 except BaseException:
                     engine.dispose()
                     raise
+                self._database.remember()
                 self._engine, self._finish = engine, finalize(self, engine.dispose)
             return self._engine
 

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, Final, Literal, TextIO
 
 import typer
 from rich.console import Console
 
 from signoff.checkpoints import canonical, configured_ledger
-from signoff.checkpoints.db import is_address
+from signoff.checkpoints.db import is_address, refuse_foreign
 from signoff.checkpoints.ledger import EMPTY, Head, Ledger
 from signoff.desk.cli.terminal import Json, one_of, print_json, say
 from signoff.desk.errors import NoDatabase
@@ -28,6 +28,8 @@ Format = Literal["jsonl", "csv"]
 Database = Annotated[
     str | None, typer.Option(metavar="FILE", help="The database, or an address; that of the settings by default.")
 ]
+
+_BUSY_SECONDS: Final = 30.0
 
 
 def verify(
@@ -68,6 +70,12 @@ def anchor(
     known = read_anchor(file) if file.exists() else []
     with _opened(database) as ledger:
         head = ledger.audit.head()
+    newest, last = Head.parse(head), Head.parse(known[-1]) if known else None
+    if newest is not None and last is not None and newest.seq < last.seq:
+        problem = (
+            f"{str(file)!r} knows {last.seq:,} entries, but the audit log has {newest.seq:,}: it was cut or replaced"
+        )
+        raise SettingsError("audit anchor", problem, "Restore a backup, or name another file for another database.")
     added = head != str(EMPTY) and known[-1:] != [head]
     if added:
         _append(file, f"{head} {canonical.now()}\n")
@@ -125,8 +133,11 @@ def export(
 def _opened(database: str | None) -> Iterator[Ledger]:
     """The ledger that is meant; NoDatabase if it is a file that is not there."""
     settings = load_settings(database=database)
-    if not is_address(settings.database_name) and not Path(settings.database_name).exists():
-        raise NoDatabase(str(settings.database_name))
+    if not is_address(settings.database_name):
+        path = Path(settings.database_name)
+        refuse_foreign(path, busy_seconds=_BUSY_SECONDS)
+        if not path.exists():
+            raise NoDatabase(str(path))
     with closing(configured_ledger(settings)) as ledger:
         yield ledger
 

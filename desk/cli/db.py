@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from signoff.checkpoints import configured_ledger
-from signoff.checkpoints.db import LEDGER_TABLE, is_address, scheme_of, tables_in
+from signoff.checkpoints.db import LEDGER_TABLE, is_address, refuse_foreign, scheme_of, tables_in
 from signoff.checkpoints.ledger import LEDGER_TABLES, Ledger
 from signoff.checkpoints.saver import SqliteCheckpointer, ThreadEntry, list_threads
 from signoff.checkpoints.saver.encoding import new_key
@@ -186,6 +186,7 @@ def opened(
     if database is not None and scheme_of(database):  # a path would be made of an address
         raise SettingsError("--database", "takes a file", "Name the address of a server with SIGNOFF_DATABASE.")
     path = database or settings.database_path
+    refuse_foreign(path, _BUSY_SECONDS)
     if not make and not path.exists():
         raise NoDatabase(str(path))
     key = settings.encryption_key.get_secret_value() if settings.encryption_key else None

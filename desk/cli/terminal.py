@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from signoff.checkpoints.errors import way_out
 from signoff.error_base import SignoffError
 from signoff.wording import fold, one_line, visible_line
 
@@ -99,10 +100,11 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, SignoffError):
         return one_line(str(error))
     if isinstance(error, sqlite3.Error):
-        return f"The database cannot be used: {one_line(str(error))}. Mend it and go on; nothing committed was lost."
+        said = one_line(str(error))
+        return f"The database cannot be used: {said}. {way_out(said)}"
     if isinstance(error, OSError):
         where = f" ({visible_line(str(error.filename))})" if error.filename else ""
-        return f"{error.strerror or error}{where}. Mend it and go on; nothing committed was lost."
+        return f"{error.strerror or error}{where}. Mend it and go on."
     return None
 
 

@@ -230,16 +230,6 @@ def test_a_closed_ledger_opens_again(ledger: Ledger) -> None:
     assert names(ledger) == ["first", "second"]
 
 
-def test_a_deleted_file_takes_no_decision_along(tmp_path: Path) -> None:
-    path = tmp_path / "signoff.db"
-    ledger = Ledger(path)
-    append(ledger, "first")
-    for file in tmp_path.glob("signoff.db*"):
-        file.unlink()
-    append(ledger, "second")
-    assert names(Ledger(path)) == ["second"]
-
-
 @pytest.mark.parametrize("address", ["mysql://ann:secret@host/notes", Path("postgresql://ann:secret@host/notes")])
 def test_any_other_address_is_refused_without_telling_the_password(home: Path, address: str | Path) -> None:
     with pytest.raises(SettingsError, match="postgresql://") as told:
