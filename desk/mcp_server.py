@@ -19,7 +19,7 @@ from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.errors import RunBusy, UnknownRun
 from signoff.desk.cli.terminal import say
 from signoff.error_base import SettingsError
-from signoff.fleet import Run
+from signoff.fleet import Run, standings
 from signoff.graphs.teams import report_team
 from signoff.settings import Settings
 from signoff.tools.mcp import need_sdk
@@ -192,10 +192,12 @@ class Runs:
         if thread is not None:
             thread.join(min(max(wait_seconds, 0), _MOST_SECONDS))
         record = opened.record
+        (stands,) = standings(configured_ledger(self._settings), [record])
+        note = record.note or self._ended.get(record.id, "")
         return Standing(
             run=record.id,
             status=record.status,
-            note=one_line(record.note or self._ended.get(record.id, "")),
+            note=one_line(" ".join(stands.news) or note),
             plan=[one_line(f"{one['status']}: {one['agent']} {one['gives']} {one['note']}") for one in opened.plan],
             waits_for=[
                 Question(
@@ -203,7 +205,8 @@ class Runs:
                     action=one.action,
                     risk=one.risk,
                     reason=one_line(one.reason),
-                    people_decide_with=f"signoff approve {one.id}, or signoff reject {one.id}",
+                    people_decide_with="; ".join(f"{way.command(one.id)} ({way.means})" for way in one.ways)
+                    or f"signoff approve {one.id}, or signoff reject {one.id}",
                 )
                 for one in opened.approvals
             ],

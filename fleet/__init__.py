@@ -7,4 +7,5 @@ if TYPE_CHECKING:
     from signoff.fleet.events import Event as Event, Watch as Watch
     from signoff.fleet.recording import Ending as Ending, record as record, replay as replay, settings_of as settings_of
     from signoff.fleet.run import Run as Run
+    from signoff.fleet.standing import standings as standings
 offer(__name__)

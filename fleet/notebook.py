@@ -10,7 +10,8 @@ from typing import Any
 
 from signoff.agents import Analysis, Draft
 from signoff.agents.safety import addresses_of
-from signoff.checkpoints.ledger import Effect, RunRecord
+from signoff.checkpoints.ledger import Approval, Effect
+from signoff.fleet.standing import Standing
 from signoff.graphs import PlanStep
 from signoff.tools.errors import BlobMissing
 from signoff.tools.storage import Blobs
@@ -21,14 +22,15 @@ _MARKS = {"completed": "✓", "failed": "✗", "in_progress": "…", "pending": 
 
 
 def run_markdown(
-    record: RunRecord,
+    stands: Standing,
     plan: Sequence[PlanStep],
-    approvals: Mapping[str, str],
+    approvals: Sequence[tuple[Approval, str]],
     effects: Sequence[Effect] = (),
 ) -> str:
-    """Status, plan, and what is asked: the question in Markdown, by the approval's id."""
+    """Status, plan, and what is asked: each approval with its question in Markdown."""
+    record = stands.record
     parts = [
-        f"**Run {record.id}** · {as_words(record.team)} · **{record.status}**",
+        f"**Run {record.id}** · {as_words(record.team)} · **{as_words(str(stands))}**",
         f"> {as_words(record.goal)}",
     ]
     if plan:
@@ -37,15 +39,16 @@ def run_markdown(
             for step in plan
         ]
         parts.append("\n".join(["| | agent | gives | |", "|---|---|---|---|", *rows]))
-    for approval, question in approvals.items():
-        named = f'approval="{approval}"' if len(approvals) > 1 else ""
+    for approval, question in approvals:
+        named = f'approval="{approval.id}"' if len(approvals) > 1 else ""
         refusal = f'"why", {named}' if named else '"why"'
-        decide = f"Decide with `run.approve({named})` or `run.reject({refusal})`."
-        parts += [f"**Waits for you** (approval `{approval}`). {decide}", question]
+        decide = _ways(approval, named) or f"Decide with `run.approve({named})` or `run.reject({refusal})`."
+        parts += [f"**Waits for you** (approval `{approval.id}`). {decide}", question]
+    parts += [f"{as_words(line)} `run.resume()` goes on." for line in stands.news]
     for effect in effects:
         if effect.earlier:
             parts.append(f"**Caution**, {as_code(effect.action)} may have happened twice: {as_code(effect.earlier)}")
-    if not approvals and record.note:
+    if not approvals and not stands.news and record.note:
         parts.append(as_words(record.note))
     return "\n\n".join(parts)
 
@@ -83,6 +86,12 @@ def run_html(markdown: str, artifacts: Mapping[str, Any], home: Path) -> str | N
     listed = "\n".join(f"- {as_code(address)}" for address in addresses_of({"": draft.markdown}))
     addresses = render(f"Addresses in it:\n\n{listed}") if listed else ""
     return f"{render(markdown)}<hr>\n<blockquote>\n{drawn}</blockquote>\n{addresses}"
+
+
+def _ways(approval: Approval, named: str) -> str:
+    """What can be called to answer it, where that does not mean what it usually does."""
+    lines = [f"- `{way.call(approval.id if named else '')}`: {way.means}" for way in approval.ways]
+    return "\n\n" + "\n".join(lines) if lines else ""
 
 
 def _cell(text: str) -> str:

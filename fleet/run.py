@@ -14,6 +14,7 @@ from signoff.fleet.driver import RUN_BUDGET, Driver, read_state
 from signoff.fleet.errors import NothingAsked, SeveralAsked
 from signoff.fleet.events import Watch, look_away
 from signoff.fleet.notebook import draft_markdown, run_html, run_markdown
+from signoff.fleet.standing import standings
 from signoff.graphs import PlanStep, Team
 from signoff.graphs.approval import CONTROLS, Decision, decide, describe, read_edit
 from signoff.graphs.nodes import read_goal
@@ -190,8 +191,9 @@ class Run:
     def _in_words(self) -> str:
         """How it stands, and the questions that wait."""
         known = {**self.team.actions, **CONTROLS}
-        asked = {one.id: describe(one, known.get(one.action)) for one in self.approvals}
-        return run_markdown(self.record, self.plan, asked, self._ledger.effects.of_run(self.id))
+        asked = [(one, describe(one, known.get(one.action))) for one in self.approvals]
+        (stands,) = standings(self._ledger, [self.record])
+        return run_markdown(stands, self.plan, asked, self._ledger.effects.of_run(self.id))
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.status}: {self.record.goal!r}>"
@@ -202,6 +204,8 @@ class Run:
     def _asked(self, approval_id: str | None) -> Approval:
         """What this handle last saw asked: a decision is about that, whatever is asked by now."""
         if not self._shown:
+            for lapsed in self._ledger.approvals.lapsed(self.id):
+                raise lapsed.already_decided()
             raise NothingAsked(self.id, self.status)
         if approval_id is None and len(self._shown) > 1:
             raise SeveralAsked(self.id, [f"{asked.id} ({asked.action})" for asked in self._shown])
@@ -210,7 +214,10 @@ class Run:
         for asked in self._shown:
             if asked.id == approval_id:
                 return asked
-        raise UnknownApproval(approval_id)
+        found = self._ledger.approvals.get(approval_id)
+        if found.run_id != self.id:
+            raise UnknownApproval(approval_id)
+        raise found.already_decided()
 
     def _decide(self, asked: Approval, decision: Decision, by: str | Person | None, watch: Watch) -> Run:
         decide(self._ledger, asked, decision, self.team.rules, by=by or self._settings.user_name)

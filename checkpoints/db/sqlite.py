@@ -94,8 +94,9 @@ def refuse_foreign(path: Path, busy_seconds: float) -> None:
             raise
         raise DatabaseGone(str(path), f"a ledger was here, and now {error.problem}", map(str, traces)) from None
     if traces and LEDGER_TABLE not in found:
-        now = "the file is gone" if not path.exists() else "the file is empty" if is_empty else "it holds none any more"
-        raise DatabaseGone(str(path), f"a ledger was here, and {now}", map(str, traces))
+        now = f"it holds the table {min(found)!r}" if found else "the file is empty"
+        now = now if path.exists() else "the file is gone"
+        raise DatabaseGone(str(path), f"a ledger was here, and now {now}", map(str, traces))
     if found and not found & {LEDGER_TABLE, SAVER_TABLE}:
         if found == OFFICIAL_TABLES:
             raise ForeignDatabase(str(path), "LangGraph's SqliteSaver wrote it; take it over with `signoff db import`")

@@ -5,7 +5,7 @@ from signoff.exports import TYPE_CHECKING, offer
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger.approval import Approval as Approval, Authority as Authority, Person as Person
     from signoff.checkpoints.ledger.approval import Question as Question, Requirement as Requirement
-    from signoff.checkpoints.ledger.approval import SETTLE_OUTCOME as SETTLE_OUTCOME
+    from signoff.checkpoints.ledger.approval import SETTLE_OUTCOME as SETTLE_OUTCOME, WAYS_TO_SETTLE as WAYS_TO_SETTLE
     from signoff.checkpoints.ledger.audit_log import EMPTY as EMPTY, Head as Head
     from signoff.checkpoints.ledger.effects import Effect as Effect, Outcome as Outcome
     from signoff.checkpoints.ledger.ledger import Ledger as Ledger

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, Select, select
@@ -23,6 +23,35 @@ Only what is approved is done."""
 
 SETTLE_OUTCOME: Final = "settle_outcome"
 """What a person is asked by the ledger: whether an action happened. Its arguments name the effect and the claim."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to answer what came of a call, and what it means."""
+
+    verb: Literal["approve", "edit", "reject"]
+    means: str
+    changes: Mapping[str, str | bool] = field(default_factory=dict)
+    """The arguments that are edited."""
+
+    def command(self, approval_id: str, program: str = "signoff") -> str:
+        """The command that answers so."""
+        changes = "".join(f" --set {name}={json.dumps(value).strip(chr(34))}" for name, value in self.changes.items())
+        return f"{program} {self.verb} {approval_id}{changes}"
+
+    def call(self, approval_id: str = "") -> str:
+        """What a program or a notebook calls, naming the question if there are several."""
+        given = [f"args={dict(self.changes)!r}"] if self.changes else []
+        given += [f'approval="{approval_id}"'] if approval_id else []
+        return f"run.{'reject' if self.verb == 'reject' else 'approve'}({', '.join(given)})"
+
+
+WAYS_TO_SETTLE: Final = (
+    Way("approve", "it happened: it counts as done"),
+    Way("edit", "it did not happen: it is called again, with the same key", {"happened": "no"}),
+    Way("edit", "it did not happen, and is not called again: it failed", {"happened": "no", "retry": False}),
+    Way("reject", "nobody can tell: it is given up, its outcome unknown"),
+)
 
 _LONGEST_NAME: Final = 200
 _MACHINERY: Final = "policy"
@@ -259,6 +288,11 @@ class Approval:
             return ""
         agreed = ", ".join(vote.name for vote in self.votes)
         return f"Decides: {self.authority.describe()}." + (f" Agreed so far: {agreed}." if agreed else "")
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """What approving, editing and rejecting it mean, where that is not as with any action."""
+        return WAYS_TO_SETTLE if self.action == SETTLE_OUTCOME else ()
 
     def already_decided(self, why: str = "") -> AlreadyDecided:
         """The error of deciding it again, or of taking it back; `why` is a sentence about what stands in the way."""

@@ -36,7 +36,7 @@ from signoff.checkpoints.ledger.notifications.hooks import HookEvent
 from signoff.checkpoints.ledger.notifications.outbox import Notices
 from signoff.checkpoints.ledger.people import People
 from signoff.checkpoints.ledger.runs import Runs
-from signoff.checkpoints.ledger.schema import approvals, effects, proposals, votes
+from signoff.checkpoints.ledger.schema import approvals, effects, proposals, runs, votes
 from signoff.checkpoints.ledger.session import Transactions
 from signoff.wording import one_line
 
@@ -189,6 +189,17 @@ class Approvals:
             found = [load_approval(connection, row.id) for row in ids]
         return [approval for approval in map(self._now, found) if approval.status == "pending"]
 
+    def lapsed(self, run_id: str | None = None) -> list[Approval]:
+        """What expired while its run waited for it, if that has not gone on since; the oldest first."""
+        is_over = (approvals.c.status == "expired") & (approvals.c.decided_at >= runs.c.updated_at)
+        is_late = (approvals.c.status == "pending") & (approvals.c.expires_at.between("0", canonical.now()))
+        query = joined().where(runs.c.status == "waiting", is_over | is_late).order_by(approvals.c.expires_at)
+        if run_id is not None:
+            query = query.where(approvals.c.run_id == run_id)
+        with self._ledger.read() as connection:
+            found = [read_approval(row) for row in connection.execute(query)]
+        return [approval for approval in map(self._now, found) if approval.status == "expired"]
+
     def begin_answer(self, approval_id: str, who: str) -> None:
         """Write down whose answer is about to be read: LangGraph keeps an answer, and forgets whose it was."""
         with self._ledger.write() as connection:
@@ -326,7 +337,7 @@ class _Rows:
         """The approval as it stands now: closed if its time is over, escalated if it has waited."""
         current = load_approval(connection, approval_id)
         if current.has_expired:
-            why = f"nobody decided it by {current.expires_at}; an answer after that does not count"
+            why = f"nobody decided it by {current.expires_at}; an answer after that does not count, another run asks anew"
             self.end(connection, current, "expired", by="", reason=why)
         elif current.has_escalated:
             this = approvals.c.id == current.id
@@ -473,4 +484,6 @@ class _Rows:
         args, sha256 = (now.args, now.args_sha256) if now.status == "approved" else (now.shown, now.shown_sha256)
         told: dict[str, Any] = {name: one_line(getattr(now, name)) for name in _TOLD}
         told |= {"args": args, "args_sha256": sha256, "authority": now.authority.describe()}
+        if now.ways and now.status == "pending":
+            told["answers"] = {way.command(now.id): way.means for way in now.ways}
         self._notices.add(connection, event, now.run_id, team=now.team, goal=one_line(now.goal), approval=told)

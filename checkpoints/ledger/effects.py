@@ -66,6 +66,16 @@ class Effect:
         """Whether nobody knows yet what came of it, or it is to be called again."""
         return self.status in (*_OPEN, "released")
 
+    @property
+    def is_copied(self) -> bool:
+        """Whether it is in doubt because this database is a copy: if it was called, then by the original."""
+        return self.error.startswith(_IN_A_COPY.partition("{")[0])
+
+    @property
+    def call(self) -> str:
+        """When it was last called, and by which process, in words."""
+        return f"{self.claimed_at[:19].replace('T', ' ')} UTC by {describe_owner(self.claimed_by)}"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -301,6 +311,14 @@ class Effects:
         with self._ledger.read() as connection:
             return [_effect(row) for row in connection.execute(query)]
 
+    def cut_off(self, *run_ids: str) -> dict[str, Effect]:
+        """Of each of these runs, a call of which nobody knows what came: who made it is not at work any more."""
+        in_doubt = (effects.c.run_id.in_(run_ids)) & effects.c.status.in_(_OPEN)
+        with self._ledger.read() as connection:
+            now, rows = clock(connection), connection.execute(select(effects).where(in_doubt)).all()
+        lost = [row for row in rows if row.status == "unknown" or not holds(row.claimed_by, _believed_until(row), now)]
+        return {row.run_id: _effect(row) for row in lost}
+
     def _seen(self, connection: Connection, row: Row[Any]) -> Effect:
         """What is known of an effect that was claimed before; a claim that nobody is at work on is taken for lost."""
         effect = _effect(row)
@@ -308,8 +326,7 @@ class Effects:
             return effect
         if known := self._unwritten.get((effect.key, effect.claims)):
             return self._rows.note(connection, effect, known)
-        until = row.claimed_until and canonical.after(row.claimed_until, GRACE_SECONDS)
-        if holds(row.claimed_by, until, clock(connection)):
+        if holds(row.claimed_by, _believed_until(row), clock(connection)):
             raise RunBusy(row.run_id, row.claimed_by, who=describe_owner(row.claimed_by), calls=row.action)
         self._rows.lose(
             connection, effect.key, f"{describe_owner(row.claimed_by)}, which called it, ended before it could tell"
@@ -423,6 +440,11 @@ def _followed(connection: Connection, effect: Effect, answer: Approval) -> str:
 def effect_key(approval: Approval) -> str:
     """The idempotency key of what was approved: of its run, proposal and exact arguments."""
     return digest([approval.run_id, approval.proposal_id, approval.args_sha256])
+
+
+def _believed_until(row: Row[Any]) -> str:
+    """Until when the call of a claim may still arrive, where nobody can tell whether its process lives."""
+    return canonical.after(row.claimed_until, GRACE_SECONDS) if row.claimed_until else ""
 
 
 def _effect(row: Row[Any]) -> Effect:

@@ -31,17 +31,20 @@ _SECRET_COLUMNS = ("secret", "from", "hosts", "methods", "paths", "tools", "adde
 
 
 def runs(limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, json: Json = False) -> None:
-    records = configured_ledger(load_settings()).runs.list(limit)
+    from signoff.fleet import standings
+
+    ledger = configured_ledger(load_settings())
+    found_runs = standings(ledger, ledger.runs.list(limit))
     if json:
-        return print_json([asdict(record) for record in records])
+        return print_json([{**asdict(run.record), "standing": str(run)} for run in found_runs])
     console = Console()
-    if not records:
+    if not found_runs:
         console.print('No runs yet. Start one: signoff run report "QUESTION" --sources DIR', highlight=False)
         return None
     found = table("run", "team", "status", "started", "goal")
     found.columns[0].no_wrap = True
-    for record in records:
-        stands = f"{standing(record)}, dry run" if record.dry_run else standing(record)
+    for run in found_runs:
+        record, stands = run.record, f"{run}, dry run" if run.record.dry_run else str(run)
         row(found, record.id, record.team, stands, moment(record.created_at), short(record.goal))
     console.print(found)
     return None
@@ -64,14 +67,16 @@ def approvals(
     console = Console()
     if not pending:
         console.print("Nothing waits for a decision.")
-        return None
     if approval:
         from signoff.desk.cli.question import show_whole
 
         return show_whole(console, pending[0], action_of(pending[0], ledger, settings))
+    for lapsed in ledger.approvals.lapsed():
+        say(console, str(lapsed.already_decided()), "yellow")
     for asked in pending:
         expires = f", open until {moment(asked.expires_at)}" if asked.expires_at else ""
-        because = f": {short(asked.reason)}" if asked.reason else ""
+        reason = asked.reason if asked.ways else short(asked.reason)
+        because = f": {reason}" if reason else ""
         say(console, f"{asked.id}  {asked.action} ({asked.risk}), run {asked.run_id}", "bold")
         say(console, f"  asked {moment(asked.requested_at)}{expires}{because}")
         for name, value in asked.shown.items():
@@ -83,6 +88,8 @@ def approvals(
             say(console, f"  {asked.standing}")
         say(console, f"  goal: {short(asked.goal)}")
         say(console, f"  all of it: {command()} approvals {asked.id}")
+        for line in how_to_answer(asked):
+            say(console, f"  {line}")
     return None
 
 
@@ -97,6 +104,20 @@ def action_of(approval: Approval, ledger: Ledger, settings: Settings) -> Action[
     if ledger.runs.get(approval.run_id).team not in TEAMS:
         return None
     return Run.open(approval.run_id, settings=settings).team.actions.get(approval.action)
+
+
+def how_to_answer(approval: Approval) -> list[str]:
+    """The commands that answer a question of the team's own, and what each means; nothing about other questions."""
+    if approval.ways:
+        commands = [(way.command(approval.id, command()), way.means) for way in approval.ways]
+        longest = max(len(line) for line, _ in commands)
+        return [f"{line:<{longest}}  {means}" for line, means in commands]
+    from signoff.graphs.approval import CONTROLS
+
+    control = CONTROLS.get(approval.action)
+    if control is None or control.preview is None:
+        return []
+    return [control.preview(control.arguments.model_validate(approval.shown))]
 
 
 def people(
@@ -137,21 +158,23 @@ def _name_and_role(text: str) -> tuple[str, str]:
 
 def show(run: RunId, json: Json = False) -> None:
     from signoff.desk.cli.live import usage_text
-    from signoff.fleet import read_state
+    from signoff.fleet import read_state, standings
     from signoff.graphs import TeamState
 
     settings = load_settings()
     ledger = configured_ledger(settings)
     record = ledger.runs.get(run)
+    (stands,) = standings(ledger, [record])
     state = read_state(record.id, settings) if record.driver == "local" else {}
     entries = ledger.audit.entries(record.id)
     if json:
         names = TeamState.__annotations__.keys() - {"messages"}
         kept = {name: value for name, value in state.items() if name in names}
-        body = {**asdict(record), "state": kept, "audit": [asdict(entry) for entry in entries]}
+        known = {**asdict(record), "standing": str(stands), "news": stands.news}
+        body = {**known, "state": kept, "audit": [asdict(entry) for entry in entries]}
         return print_json(body)
     console = Console()
-    started, stands = moment(record.created_at), standing(record)
+    started = moment(record.created_at)
     dry = " · dry run" if record.dry_run else ""
     say(console, f"{record.id} · {record.team} · {stands}{dry} · started {started}", "bold")
     say(console, one_line(record.goal), "italic")
@@ -174,11 +197,21 @@ def show(run: RunId, json: Json = False) -> None:
             say(console, f"Caution, {effect.action} may have happened twice: {effect.earlier}", "yellow")
     waiting = ledger.approvals.pending(record.id)
     for approval in waiting:
-        console.print(f"Waits for you: {command()} approve {approval.id}", highlight=False)
+        if approval.ways:
+            say(console, approval.reason)
+        lines = how_to_answer(approval) if approval.ways else [f"{command()} approve {approval.id}"]
+        say(console, "\n  ".join((f"Waits for you: {lines[0]}", *lines[1:])))
+    for line in stands.news:
+        say(console, line, "yellow")
     if record.is_silent:
         resume = f"{command()} resume {record.id}" if record.driver == "local" else "invoke its thread"
         console.print(f"No sign of life since {moment(record.alive_at)}. To go on: {resume}", highlight=False)
-    elif not waiting and record.status in ("running", "failed") and not record.owner and record.driver == "local":
+    elif (
+        not waiting
+        and record.status in ("running", "failed", "waiting")
+        and not record.owner
+        and record.driver == "local"
+    ):
         console.print(f"Can go on: {command()} resume {record.id}", highlight=False)
     return None
 
@@ -235,15 +268,6 @@ def _way(rule: SecretRule) -> str:
     if rule.query:
         return f"parameter {rule.query}"
     return f"basic {rule.basic}" if rule.basic else f"{rule.header_name}: {rule.filled_in}"
-
-
-def standing(record: RunRecord) -> str:
-    """The run's status in words: a run that nobody drives is cut off, not running, and one may have fallen silent."""
-    if record.status != "running":
-        return record.status
-    if record.driver == "local" and not record.owner:
-        return "cut off"
-    return "silent" if record.is_silent else "running"
 
 
 def _usage(ledger: Ledger, record: RunRecord, state: Mapping[str, Any]) -> Usage:

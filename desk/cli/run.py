@@ -20,6 +20,7 @@ from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.errors import ChangedSince, NotAllowed, RunBusy, StoreError
 from signoff.checkpoints.ledger import Approval
 from signoff.checkpoints.ledger.budgets import Budget
+from signoff.desk.cli.lists import how_to_answer
 from signoff.desk.cli.live import usage_text, watch_live
 from signoff.desk.cli.question import ask_person, show_proposal
 from signoff.desk.cli.record import check_dry, check_files, recorded
@@ -167,15 +168,23 @@ def _report(run: Run, console: Console, *, json: bool) -> int:
         )
     if approval is not None:
         say(console, f"Run {record.id} waits for approval {approval.id}:")
-        say(console, f"  {command()} approve {approval.id}")
-        say(console, f"  {command()} edit {approval.id}{_example(approval)}")
-        say(console, f'  {command()} reject {approval.id} --why "…"')
+        for line in how_to_answer(approval) if approval.ways else _commands(approval):
+            say(console, f"  {line}")
         return WAITS
     if record.status == "waiting":
         say(console, f"It was decided meanwhile: {command()} resume {record.id}")
         return WAITS
     say(console, f"Run {record.id} is {record.status}: {record.note} ({usage_text(run.usage)})")
     return DONE if record.status == "done" else STOPPED
+
+
+def _commands(approval: Approval) -> list[str]:
+    decide = f"{command()} {{}} {approval.id}"
+    return [
+        decide.format("approve"),
+        decide.format("edit") + _example(approval),
+        f'{decide.format("reject")} --why "…"',
+    ]
 
 
 def _example(approval: Approval) -> str:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, model_validator
 from signoff.agents import NO_USAGE, Payer, Say, Usage, budgets_of, current_payer, say_nothing
 from signoff.checkpoints import digest
 from signoff.checkpoints.errors import BudgetExhausted
-from signoff.checkpoints.ledger import SETTLE_OUTCOME, Effect, Ledger
+from signoff.checkpoints.ledger import SETTLE_OUTCOME, WAYS_TO_SETTLE, Effect, Ledger
 from signoff.checkpoints.ledger.budgets import NO_LIMIT, Budget
 from signoff.graphs.state import CONTINUE_RUN, RAISE_BUDGET, StoredProposal, TeamState
 from signoff.settings import load_settings
@@ -97,6 +97,15 @@ def describe_scope(scope: str) -> str:
             return f"everything together on {name} (UTC)"
 
 
+def _preview_settlement(_settlement: Settlement) -> str:
+    """What each answer means. Which call it is about stands in the reason."""
+    told = []
+    for way in WAYS_TO_SETTLE:
+        changes = " and ".join(f"`{name}` to `{value}`".lower() for name, value in way.changes.items())
+        told.append(f"- {way.verb.capitalize()}{changes and f' {changes}'}: {way.means}.")
+    return "\n".join(told)
+
+
 def _control(name: str, description: str, arguments: type[BaseModel], **more: Any) -> Action[Any]:
     """A question of the team's own; to call it again would change nothing more."""
     return Action(
@@ -115,9 +124,9 @@ CONTROLS = {
     ),
     SETTLE_OUTCOME: _control(
         SETTLE_OUTCOME,
-        "Approve: it happened. Edit `happened` to 'no': it did not, and is called again, unless you also edit "
-        "`retry` to false. Reject: give it up, its outcome unknown, and go on.",
+        "Says what came of a call.",
         Settlement,
+        preview=_preview_settlement,
         fixed=frozenset({"effect", "claim"}),
     ),
 }
@@ -134,7 +143,10 @@ def ask_outcome(effect: Effect, called_with: Mapping[str, Any]) -> StoredProposa
     args = {"effect": effect.key, "claim": effect.claims, "happened": "yes", "retry": True}
     what = json.dumps(dict(called_with), ensure_ascii=False)
     shown = what if len(what) <= _LONGEST else f"{what[:_LONGEST]}…"
-    reason = f"Did {effect.action} happen? It was called with {shown}, and nobody knows: {effect.error}."
+    was = "to be called" if effect.is_copied else "called"
+    reason = (
+        f"Did {effect.action} happen? It was {was} with {shown} at {effect.call}, and nobody knows: {effect.error}."
+    )
     question = Proposal(action=SETTLE_OUTCOME, args=args, reason=reason)
     return store_proposal(effect.run_id, "act", effect.claims, question)
 

@@ -1,0 +1,61 @@
+"""How runs stand, in words: also what their status alone does not tell."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from signoff.checkpoints.ledger import Approval, Effect, Ledger, RunRecord
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one run stands."""
+
+    record: RunRecord
+    cut_off_in: Effect | None
+    """The call in which it was cut off, and that nobody was asked about yet."""
+    lapsed: Sequence[Approval]
+    """What nobody decided in time, if it waits for nothing else."""
+
+    def __str__(self) -> str:
+        """The status in words: a run that nobody drives is cut off, not running, and one may have fallen silent."""
+        record = self.record
+        if self.cut_off_in is not None:
+            return f"cut off while {self.cut_off_in.action} was being called"
+        if self.lapsed:
+            return f"waiting, {self.lapsed[0].action} expired"
+        if record.status == "running" and record.driver == "local" and not record.owner:
+            return "cut off"
+        return "silent" if record.is_silent else record.status
+
+    @property
+    def news(self) -> list[str]:
+        """What somebody should know of it and do, as sentences."""
+        told = [str(approval.already_decided()) for approval in self.lapsed]
+        if (call := self.cut_off_in) is not None:
+            told.append(
+                f"Cut off while {call.action} was being called, at {call.call}: nobody knows yet whether it happened. "
+                "Resume the run: its read-back tells, or you are asked."
+            )
+        return told
+
+
+def standings(ledger: Ledger, records: Sequence[RunRecord]) -> list[Standing]:
+    """How each of these runs stands."""
+    stopped = [record.id for record in records if record.status in ("running", "failed") and not record.owner]
+    lapsed: Mapping[str, list[Approval]] = _by_run(ledger.approvals.lapsed())
+    waits = {approval.run_id for approval in ledger.approvals.pending()} if lapsed else set()
+    cut_off = ledger.effects.cut_off(*stopped) if stopped else {}
+    return [
+        Standing(record, cut_off.get(record.id), () if record.id in waits else lapsed.get(record.id, ()))
+        for record in records
+    ]
+
+
+def _by_run(found: Sequence[Approval]) -> dict[str, list[Approval]]:
+    sorted_out = defaultdict[str, list[Approval]](list)
+    for approval in found:
+        sorted_out[approval.run_id].append(approval)
+    return sorted_out
