@@ -153,6 +153,8 @@ class Approvals:
             if objection:
                 return objection
             if current.action == SETTLE_OUTCOME:
+                if current.decided_by == "policy":
+                    raise current.already_decided("It was closed with its run: nobody has answered it.")
                 if followed := self._effects.reopen(connection, current):
                     raise current.already_decided(followed)
                 self._rows.reopen(connection, current, person, reason)
@@ -337,7 +339,9 @@ class _Rows:
         """The approval as it stands now: closed if its time is over, escalated if it has waited."""
         current = load_approval(connection, approval_id)
         if current.has_expired:
-            why = f"nobody decided it by {current.expires_at}; an answer after that does not count, another run asks anew"
+            why = (
+                f"nobody decided it by {current.expires_at}; an answer after that does not count, another run asks anew"
+            )
             self.end(connection, current, "expired", by="", reason=why)
         elif current.has_escalated:
             this = approvals.c.id == current.id
@@ -472,7 +476,8 @@ class _Rows:
         connection.execute(delete(votes).where(votes.c.approval_id == current.id))
         undecided = dict.fromkeys(("decided_by", "decided_at", "reason", "args", "args_sha256"), "")
         this = approvals.c.id == current.id
-        connection.execute(update(approvals).where(this).values(status="pending", **undecided))
+        taken = f"{current.decided_by}, taken back since,"  # LangGraph may still keep it
+        connection.execute(update(approvals).where(this).values(status="pending", answering=taken, **undecided))
         self._log(connection, current, "taken back", was=current.status, by=str(person), reason=reason)
         self._announce(connection, "pending", current.id)
 

@@ -149,7 +149,7 @@ class Effects:
     def reclaim(self, effect: Effect, *, owner: str) -> int:
         """Claim an effect again for another call with the same key; the number of the claim.
 
-        0 if it is not as seen, or if the call before, which nobody waits for any more, may still take effect.
+        0 if it is not as seen, unknown or released, or if the call before, left behind, may still take effect.
         """
         with self._ledger.write() as connection:
             self._runs.check_claim(connection, effect.run_id)
@@ -160,7 +160,7 @@ class Effects:
                 return 0
             claimed = connection.execute(
                 update(effects)
-                .where(seen, effects.c.status.in_(("unknown", "released")))
+                .where(seen, effects.c.status == effect.status)
                 .values(
                     status="claimed",
                     claims=effects.c.claims + 1,

@@ -111,7 +111,7 @@ class _Visit:
         try:
             answer = interrupt(question_payload(approval, action, self.state.get("problem", "")))
         except GraphInterrupt:
-            self._end(approval, caller)
+            self._end(approval, caller, left_by)
             decided = first_decided(self.ledger, waiting)
             if decided is None:
                 raise
@@ -132,7 +132,7 @@ class _Visit:
             return self._again(approval, f"Your last answer did not count. {error}")
         finally:
             with suppress(SignoffError):  # what is left behind only has the next answer asked for once more
-                self._end(approval, caller)
+                self._end(approval, caller, left_by)
         if now.status == "pending":
             edited = _changed() if now.shown_sha256 != approval.shown_sha256 else {}
             return self._again(now, standing_after(approval, now), **edited)
@@ -144,16 +144,16 @@ class _Visit:
         LangGraph keeps an answer until its node has returned, but not whose it was: a process that dies in between
         would leave it to be read in the name of whoever resumes the thread.
         """
-        if not (caller.name or approval.authority.needs_names):
-            return ""
         name = caller.name or "nobody knows who"
         left = self.ledger.approvals.of_proposal(approval.proposal_id)
         left_by = left.answering if left is not None else ""
+        if not (caller.name or approval.authority.needs_names or left_by):
+            return ""
         self.ledger.approvals.begin_answer(approval.id, left_by or name)
         return left_by if left_by != name else ""
 
-    def _end(self, approval: Approval, caller: Person) -> None:
-        if caller.name or approval.authority.needs_names:
+    def _end(self, approval: Approval, caller: Person, left_by: str) -> None:
+        if caller.name or approval.authority.needs_names or left_by:
             self.ledger.approvals.end_answer(approval.id)
 
     def _may_be_late(self, decision: Decision, approval: Approval) -> bool:

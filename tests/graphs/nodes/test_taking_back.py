@@ -148,3 +148,53 @@ def test_a_question_that_nobody_has_answered_is_not_taken_back(office: Any, doub
     with pytest.raises(AlreadyDecided):
         office.ledger.approvals.revoke(doubt.id, by="ann")
     assert office.ledger.approvals.get(doubt.id).status == "pending"
+
+
+class Killed(BaseException):
+    """As a killed process: nothing more of the node runs."""
+
+
+@pytest.mark.parametrize("given", [None, APPROVE])
+def test_an_answer_that_langgraph_still_keeps_is_not_read_again_once_it_was_taken_back(
+    office: Any, doubt: Approval, monkeypatch: pytest.MonkeyPatch, given: Any
+) -> None:
+    go_on = office.ledger.runs.set_status
+
+    def die(run_id: str, status: str, note: str = "") -> None:
+        """The gate says that the run goes on once it has decided."""
+        if status == "running":
+            raise Killed
+        go_on(run_id, status, note)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(office.ledger.runs, "set_status", die)
+        with pytest.raises(Killed):
+            office.answer(APPROVE)
+    assert office.ledger.approvals.get(doubt.id).status == "approved"
+    office.ledger.approvals.revoke(doubt.id, by="ann")
+    again = office.question(office.run(None) if given is None else office.answer(given))
+    assert again["approval_id"] == doubt.id
+    assert (statuses(office), office.ledger.approvals.get(doubt.id).status) == (["unknown"], "pending")
+    office.answer(APPROVE)
+    assert (office.paid, statuses(office)) == ([], ["done"])
+
+
+def test_what_was_closed_with_its_run_is_no_answer_to_take_back(office: Any, doubt: Approval) -> None:
+    office.amounts = ()
+    office.run({"goal": "something else"})
+    with pytest.raises(AlreadyDecided, match="nobody has answered it"):
+        office.ledger.approvals.revoke(doubt.id, by="ann")
+    assert statuses(office) == ["abandoned"]
+
+
+def test_a_call_that_is_about_to_be_made_again_is_not_made_once_the_answer_was_taken_back(
+    office: Any, doubt: Approval
+) -> None:
+    say_it_did_not(office, doubt)
+    answer = office.ledger.approvals.get(doubt.id)
+    seen = office.ledger.effects.settle(doubt.shown["effect"], "released", claim=1, answer=answer)
+    assert seen.status == "released"
+    assert office.ledger.approvals.revoke(doubt.id, by="ann").status == "pending"
+    assert office.ledger.effects.reclaim(seen, owner="somebody") == 0
+    office.run(None)
+    assert (office.paid, statuses(office)) == ([], ["unknown"])
