@@ -56,6 +56,7 @@ class DatabaseUnusable(StoreError):
 
     def __init__(self, database: str, problem: str, remedy: str = "") -> None:
         self.database, self.problem = database, problem
+        self.is_whole = bool(_NOTHING_LOST.search(problem))
         super().__init__(f"Cannot use the database {database!r}: {problem}. {remedy or way_out(problem)}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from signoff.checkpoints.ledger import Approval, Effect, Ledger, RunRecord
@@ -44,18 +44,9 @@ class Standing:
 
 def standings(ledger: Ledger, records: Sequence[RunRecord]) -> list[Standing]:
     """How each of these runs stands."""
-    stopped = [record.id for record in records if record.status in ("running", "failed") and not record.owner]
-    lapsed: Mapping[str, list[Approval]] = _by_run(ledger.approvals.lapsed())
-    waits = {approval.run_id for approval in ledger.approvals.pending()} if lapsed else set()
-    cut_off = ledger.effects.cut_off(*stopped) if stopped else {}
-    return [
-        Standing(record, cut_off.get(record.id), () if record.id in waits else lapsed.get(record.id, ()))
-        for record in records
-    ]
-
-
-def _by_run(found: Sequence[Approval]) -> dict[str, list[Approval]]:
-    sorted_out = defaultdict[str, list[Approval]](list)
-    for approval in found:
-        sorted_out[approval.run_id].append(approval)
-    return sorted_out
+    lapsed = defaultdict[str, list[Approval]](list)
+    for approval in ledger.approvals.lapsed():
+        lapsed[approval.run_id].append(approval)
+    nobodys = [record.id for record in records if record.status in ("running", "failed") and not record.owner]
+    cut_off = ledger.effects.cut_off(*nobodys)
+    return [Standing(record, cut_off.get(record.id), lapsed[record.id]) for record in records]

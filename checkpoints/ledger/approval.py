@@ -294,6 +294,14 @@ class Approval:
         """What approving, editing and rejecting it mean, where that is not as with any action."""
         return WAYS_TO_SETTLE if self.action == SETTLE_OUTCOME else ()
 
+    @property
+    def meant(self) -> str:
+        """What the decision means, where that is not as with any action; empty otherwise."""
+        if self.status == "rejected":
+            return next((way.means for way in self.ways if way.verb == "reject"), "")
+        fitting = [way.means for way in self.ways if way.verb != "reject" and way.changes.items() <= self.args.items()]
+        return fitting[-1] if fitting and self.status == "approved" else ""
+
     def already_decided(self, why: str = "") -> AlreadyDecided:
         """The error of deciding it again, or of taking it back; `why` is a sentence about what stands in the way."""
         if self.status != "expired":

@@ -7,10 +7,11 @@ halves of one transaction, which is why this file is longer than most.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest_text
@@ -192,15 +193,20 @@ class Approvals:
         return [approval for approval in map(self._now, found) if approval.status == "pending"]
 
     def lapsed(self, run_id: str | None = None) -> list[Approval]:
-        """What expired while its run waited for it, if that has not gone on since; the oldest first."""
+        """What expired, of runs that wait for nothing else and have not gone on since; the oldest first.
+
+        Nothing is written: it counts as expired, whether or not that was noted.
+        """
+        now, others = canonical.now(), approvals.alias()
         is_over = (approvals.c.status == "expired") & (approvals.c.decided_at >= runs.c.updated_at)
-        is_late = (approvals.c.status == "pending") & (approvals.c.expires_at.between("0", canonical.now()))
-        query = joined().where(runs.c.status == "waiting", is_over | is_late).order_by(approvals.c.expires_at)
+        is_late = (approvals.c.status == "pending") & approvals.c.expires_at.between("0", now)
+        is_open = (others.c.status == "pending") & ~others.c.expires_at.between("0", now)
+        waits = exists().where(others.c.run_id == approvals.c.run_id, is_open)
+        query = joined().where(runs.c.status == "waiting", is_over | is_late, ~waits).order_by(approvals.c.expires_at)
         if run_id is not None:
             query = query.where(approvals.c.run_id == run_id)
         with self._ledger.read() as connection:
-            found = [read_approval(row) for row in connection.execute(query)]
-        return [approval for approval in map(self._now, found) if approval.status == "expired"]
+            return [replace(read_approval(row), status="expired") for row in connection.execute(query)]
 
     def begin_answer(self, approval_id: str, who: str) -> None:
         """Write down whose answer is about to be read: LangGraph keeps an answer, and forgets whose it was."""

@@ -110,7 +110,8 @@ def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> in
     elif approval.status == "pending":
         say(console, f"{approval.action} is not decided yet. {approval.standing} (approval {approval.id})")
     else:
-        say(console, f"{approval.action} {approval.status} by {approval.decided_by} (approval {approval.id}).")
+        means = f" That means: {approval.meant}." if approval.meant else ""
+        say(console, f"{approval.action} {approval.status} by {approval.decided_by} (approval {approval.id}).{means}")
     record = ledger.runs.get(approval.run_id)
     if not go_on or record.driver != "local" or record.team not in TEAMS or approval.status == "pending":
         if go_on and approval.status != "pending":

@@ -17,7 +17,7 @@ from signoff.agents import budgets_of, set_up
 from signoff.agents.models import OFFLINE, CallSettings, choose_model
 from signoff.agents.replay import Cassette
 from signoff.checkpoints import configured_ledger
-from signoff.checkpoints.errors import ChangedSince, NotAllowed, RunBusy, StoreError
+from signoff.checkpoints.errors import ChangedSince, DatabaseUnusable, NotAllowed, RunBusy, StoreError
 from signoff.checkpoints.ledger import Approval
 from signoff.checkpoints.ledger.budgets import Budget
 from signoff.desk.cli.lists import how_to_answer
@@ -123,8 +123,9 @@ def see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
         return INTERRUPTED
     except (RunBusy, RunElsewhere):
         raise
-    except (SignoffError, sqlite3.Error, OSError):
-        say(console, f"The run is kept. Once that is mended: {command()} resume {run.id}")
+    except (SignoffError, sqlite3.Error, OSError) as error:
+        kept = "" if isinstance(error, DatabaseUnusable) and not error.is_whole else "The run is kept. "
+        say(console, f"{kept}Once that is mended: {command()} resume {run.id}")
         raise
     finally:
         with suppress(StoreError):  # what goes wrong with the run is the one thing to tell

@@ -57,6 +57,31 @@ def test_the_first_decision_stands_and_the_second_is_told_so(ledger: Ledger) -> 
     assert ledger.approvals.get(approval.id).status == "rejected"
 
 
+def test_what_expired_is_known_until_its_run_has_gone_on_and_asking_for_it_writes_nothing(ledger: Ledger) -> None:
+    approval = asked(ledger, expires_in=-1)
+    ledger.runs.set_status("r-1", "waiting", "send waits")
+    before = len(ledger.audit.entries())
+    assert [(one.id, one.status) for one in ledger.approvals.lapsed("r-1")] == [(approval.id, "expired")]
+    assert len(ledger.audit.entries()) == before
+    assert ledger.approvals.get(approval.id).status == "expired"
+    assert [one.id for one in ledger.approvals.lapsed()] == [approval.id]
+    assert ledger.approvals.lapsed("r-2") == []
+    ledger.runs.set_status("r-1", "running")
+    ledger.runs.set_status("r-1", "waiting", "something else waits")
+    assert ledger.approvals.lapsed() == []
+
+
+def test_a_call_of_a_process_that_has_ended_is_cut_off_and_one_of_a_living_process_is_not(ledger: Ledger) -> None:
+    approval = ledger.approvals.approve(asked(ledger).id, by="ann")
+    ledger.effects.claim(approval, owner=current_owner())
+    assert ledger.effects.cut_off("r-1") == {}
+    with ledger.write() as connection:
+        connection.execute(text("UPDATE effects SET claimed_by = :owner"), {"owner": dead_owner()})
+    (call,) = ledger.effects.cut_off("r-0", "r-1").values()
+    assert (call.action, call.status) == ("send", "claimed")
+    assert "UTC by process" in call.call
+
+
 def test_an_approval_that_was_not_decided_in_time_is_refused(ledger: Ledger) -> None:
     approval = asked(ledger, expires_in=-1)
     assert approval.status == "expired"

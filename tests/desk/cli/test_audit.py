@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -120,6 +121,18 @@ def test_an_anchor_grows_only_when_the_log_did(signoff: Any, home: Path) -> None
     assert "is as it was" in signoff("audit", "anchor", "heads").out
     assert Path("heads").read_text() == before
     assert signoff("audit", "anchor", "heads", "--json").json["added"] is False
+
+
+def test_an_anchor_tells_that_another_database_is_in_its_place(signoff: Any, home: Path) -> None:
+    fill()
+    signoff("audit", "anchor", "heads")
+    before = (home / "heads").read_text()
+    shutil.rmtree(home / ".signoff")
+    Ledger(DATABASE).people.give("ann", "finance", by="bea")
+    said = signoff("audit", "anchor", "heads")
+    assert said.code == 1
+    assert "'heads' knows 6 entries, but the audit log has 1: it was cut or replaced" in said.err
+    assert (home / "heads").read_text() == before
 
 
 def test_a_line_of_an_anchor_whose_end_was_lost_does_not_swallow_the_next(signoff: Any, home: Path) -> None:

@@ -102,7 +102,9 @@ def test_a_notebook_shows_the_exact_calls_and_they_do_what_they_say(doubt: Any) 
 
 def test_the_command_that_is_named_does_what_it_says(signoff: Any, doubt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run, asked = doubt
-    assert signoff("edit", asked, "--set", "happened=no").code == 0
+    said = signoff("edit", asked, "--set", "happened=no")
+    assert said.code == 0
+    assert "That means: it did not happen: it is called again, with the same key." in said.err
     assert (run.status, clinic.PAID) == ("done", ["ann"])
 
 
@@ -239,3 +241,20 @@ def test_an_answer_through_the_graph_that_comes_too_late_is_told_so(expired: Any
     assert outcome["status"] == "expired"
     assert "an answer after that does not count" in outcome["detail"]
     assert "an answer after that does not count" in run.values["messages"][-2].text
+
+
+def test_what_an_answer_meant_is_said_when_it_is_given(signoff: Any, doubt: Any) -> None:
+    _, asked = doubt
+    assert "That means: it happened" in signoff("approve", asked, "--no-resume").err
+    assert signoff("revoke", asked).code == 0
+    assert "That means: nobody can tell" in signoff("reject", asked, "--no-resume").err
+    assert signoff("revoke", asked).code == 0
+    failed = ("--set", "happened=no", "--set", "retry=false")
+    assert "is not called again: it failed" in signoff("edit", asked, *failed, "--no-resume").err
+
+
+def test_a_question_that_can_still_be_decided_is_told_before_one_that_expired(ledger: Ledger, expired: Any) -> None:
+    run, asked = expired
+    with ledger.write() as connection:
+        connection.execute(text("UPDATE approvals SET expires_at = :at"), {"at": later(60)})
+    assert (ledger.approvals.lapsed(), [one.id for one in run.approvals]) == ([], [asked])
