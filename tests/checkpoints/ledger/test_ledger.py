@@ -6,6 +6,7 @@ import pytest
 import warm
 from sqlalchemy import text
 
+from signoff.checkpoints import later
 from signoff.checkpoints.ledger.approval import Approval, Question
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.process_identity import current_owner
@@ -58,8 +59,10 @@ def test_the_first_decision_stands_and_the_second_is_told_so(ledger: Ledger) -> 
 
 
 def test_what_expired_is_known_until_its_run_has_gone_on_and_asking_for_it_writes_nothing(ledger: Ledger) -> None:
-    approval = asked(ledger, expires_in=-1)
+    approval = asked(ledger, expires_in=60)
     ledger.runs.set_status("r-1", "waiting", "send waits")
+    with ledger.write() as connection:
+        connection.execute(text("UPDATE approvals SET expires_at = :at"), {"at": later(-60)})
     before = len(ledger.audit.entries())
     assert [(one.id, one.status) for one in ledger.approvals.lapsed("r-1")] == [(approval.id, "expired")]
     assert len(ledger.audit.entries()) == before
