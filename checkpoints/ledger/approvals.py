@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy import Connection, Select, delete, exists, insert, select, true, update
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest_text
@@ -132,7 +132,7 @@ class Approvals:
     def close(self, approval_id: str, *, by: str, reason: str) -> Approval:
         """Reject it because its question is gone; nothing happens if it was decided."""
         with self._ledger.write() as connection:
-            current = self._rows.refresh(connection, self._full_id(connection, approval_id))
+            current = self._rows.refresh(connection, _full_id(connection, approval_id))
             if current.status == "pending":
                 self._rows.end(connection, current, "rejected", by=by, reason=reason)
             return load_approval(connection, current.id)
@@ -140,24 +140,18 @@ class Approvals:
     def revoke(self, approval_id: str, *, by: str | Person, reason: str = "") -> Approval:
         """Take an approval back before its action is claimed; whoever gave it can, and whoever could have rejected it.
 
-        What was said of a call, be it approved or rejected, is taken back until something follows from it: then its
-        outcome is unknown as before, and the question is open again. AlreadyDecided if it is too late for that, or if
-        there is nothing to take back; NotAllowed if this person may not.
+        What was said of a call, yes or no, is taken back until something follows from it: its outcome is unknown as
+        before, and the question open again. AlreadyDecided if it is too late, NotAllowed if this person may not.
         """
 
         def take_back(connection: Connection, current: Approval, person: Person) -> str:
             if current.action != SETTLE_OUTCOME and current.status == "rejected":
                 raise current.already_decided()
-            givers = [name.casefold() for name in current.decided_by.split(", ")]
-            gave_it = bool(person.name) and person.name.casefold() in givers
-            objection = "" if gave_it else _objection(current, current.authority, person, approves=False)
-            if objection:
+            gave_it = any(is_same_person(person.name, name) for name in current.decided_by.split(", ") if name)
+            if not gave_it and (objection := _objection(current, current.authority, person, approves=False)):
                 return objection
             if current.action == SETTLE_OUTCOME:
-                if current.decided_by == "policy":
-                    raise current.already_decided("It was closed with its run: nobody has answered it.")
-                if followed := self._effects.reopen(connection, current):
-                    raise current.already_decided(followed)
+                self._effects.reopen(connection, current)
                 self._rows.reopen(connection, current, person, reason)
                 self._runs.wait_again(connection, current.run_id, f"{current.action} waits for approval {current.id}")
                 return ""
@@ -172,7 +166,7 @@ class Approvals:
     def get(self, approval_id: str) -> Approval:
         """The approval with this id, or the only one whose id begins with it; UnknownApproval otherwise."""
         with self._ledger.read() as connection:
-            found = load_approval(connection, self._full_id(connection, approval_id))
+            found = load_approval(connection, _full_id(connection, approval_id))
         return self._now(found)
 
     def of_proposal(self, proposal_id: str) -> Approval | None:
@@ -184,29 +178,17 @@ class Approvals:
 
     def pending(self, run_id: str | None = None) -> list[Approval]:
         """The open approvals, oldest first; what has expired is closed on the way."""
-        query = select(approvals.c.id).where(approvals.c.status == "pending")
-        if run_id is not None:
-            query = query.where(approvals.c.run_id == run_id)
+        mine = true() if run_id is None else approvals.c.run_id == run_id
+        query = select(approvals.c.id).where(approvals.c.status == "pending", mine)
         with self._ledger.read() as connection:
             ids = connection.execute(query.order_by(approvals.c.requested_at, approvals.c.id)).all()
             found = [load_approval(connection, row.id) for row in ids]
         return [approval for approval in map(self._now, found) if approval.status == "pending"]
 
     def lapsed(self, run_id: str | None = None) -> list[Approval]:
-        """What expired, of runs that wait for nothing else and have not gone on since; the oldest first.
-
-        Nothing is written: it counts as expired, whether or not that was noted.
-        """
-        now, others = canonical.now(), approvals.alias()
-        is_over = (approvals.c.status == "expired") & (approvals.c.decided_at >= runs.c.updated_at)
-        is_late = (approvals.c.status == "pending") & approvals.c.expires_at.between("0", now)
-        is_open = (others.c.status == "pending") & ~others.c.expires_at.between("0", now)
-        waits = exists().where(others.c.run_id == approvals.c.run_id, is_open)
-        query = joined().where(runs.c.status == "waiting", is_over | is_late, ~waits).order_by(approvals.c.expires_at)
-        if run_id is not None:
-            query = query.where(approvals.c.run_id == run_id)
+        """What expired, noted or not, of runs that wait for nothing else and have not gone on since; oldest first."""
         with self._ledger.read() as connection:
-            return [replace(read_approval(row), status="expired") for row in connection.execute(query)]
+            return [replace(read_approval(row), status="expired") for row in connection.execute(_lapsed(run_id))]
 
     def begin_answer(self, approval_id: str, who: str) -> None:
         """Write down whose answer is about to be read: LangGraph keeps an answer, and forgets whose it was."""
@@ -280,7 +262,7 @@ class Approvals:
     ) -> Approval:
         """Have a decision made under the write lock, if it is in such a status and nothing speaks against it."""
         with self._ledger.write() as connection:
-            current = self._rows.refresh(connection, self._full_id(connection, approval_id))
+            current = self._rows.refresh(connection, _full_id(connection, approval_id))
             person, objection = self._people.named(connection, by), ""
             if current.status in was:
                 objection = decide(connection, current, person)
@@ -316,15 +298,27 @@ class Approvals:
         person = self._people.named(connection, Person(vote.name, vote.roles))
         return not _objection(current, current.authority, person)
 
-    def _full_id(self, connection: Connection, approval_id: str) -> str:
-        exact = connection.execute(select(approvals.c.id).where(approvals.c.id == approval_id)).first()
-        if exact:
-            return str(exact.id)
-        query = select(approvals.c.id).where(approvals.c.id.startswith(approval_id, autoescape=True))
-        found = connection.execute(query).all() if len(approval_id) >= _SHORTEST_ID else []
-        if len(found) != 1:
-            raise UnknownApproval(approval_id, len(found))
-        return str(found[0].id)
+
+def _full_id(connection: Connection, approval_id: str) -> str:
+    exact = connection.execute(select(approvals.c.id).where(approvals.c.id == approval_id)).first()
+    if exact:
+        return str(exact.id)
+    query = select(approvals.c.id).where(approvals.c.id.startswith(approval_id, autoescape=True))
+    found = connection.execute(query).all() if len(approval_id) >= _SHORTEST_ID else []
+    if len(found) != 1:
+        raise UnknownApproval(approval_id, len(found))
+    return str(found[0].id)
+
+
+def _lapsed(run_id: str | None) -> Select[Any]:
+    """The approvals whose time is over, and whose runs still wait for just that."""
+    now, others = canonical.now(), approvals.alias()
+    is_over = (approvals.c.status == "expired") & (approvals.c.decided_at >= runs.c.updated_at)
+    is_late = (approvals.c.status == "pending") & approvals.c.expires_at.between("0", now)
+    is_open = (others.c.status == "pending") & ~others.c.expires_at.between("0", now)
+    waits = exists().where(others.c.run_id == approvals.c.run_id, is_open)
+    query = joined().where(runs.c.status == "waiting", is_over | is_late, ~waits).order_by(approvals.c.expires_at)
+    return query if run_id is None else query.where(approvals.c.run_id == run_id)
 
 
 def _objection(current: Approval, authority: Authority, person: Person, *, approves: bool = True) -> str:

@@ -1,4 +1,8 @@
-"""Effects: each approved action is claimed before it is called, and its outcome is kept for good."""
+"""Effects: each approved action is claimed before it is called, and its outcome is kept for good.
+
+What the call tells, what its read-back finds, what a person says and takes back: all of it is written here, where one
+can be held against the other, which is why this file is longer than most.
+"""
 
 from __future__ import annotations
 
@@ -258,14 +262,14 @@ class Effects:
                 self._rows.settle(connection, effect, status, result or {}, error, by=by)
             return _load(connection, key)
 
-    def reopen(self, connection: Connection, answer: Approval) -> str:
-        """Make unknown again what a person said of a call; or return, as a sentence, what has followed from that."""
+    def reopen(self, connection: Connection, answer: Approval) -> None:
+        """Make unknown again what a person said of a call; AlreadyDecided if something has followed from that."""
         effect = _load(connection, str(answer.shown["effect"]))
-        followed = _followed(connection, effect, answer)
-        if not followed and effect.status != "unknown":
+        if followed := _followed(connection, effect, answer):
+            raise answer.already_decided(followed)
+        if effect.status != "unknown":
             error = f"what {answer.decided_by} said of it was taken back"
             self._rows.settle(connection, effect, "unknown", {}, error)
-        return followed
 
     def tell_copied(self, connection: Connection, at: str, run_ids: Sequence[str]) -> None:
         """In a copy of the database it is not known what became of the calls that the original was about to make."""
@@ -413,6 +417,8 @@ _FOLLOWS_NOT: Final = frozenset({*_OUTCOMES, "status", "refused", "taken back", 
 
 def _followed(connection: Connection, effect: Effect, answer: Approval) -> str:
     """What has followed from what a person said of a call, as a sentence; empty if nothing has."""
+    if answer.decided_by == "policy":
+        return "It was closed with its run: nobody has answered it."
     if effect.claims != answer.shown["claim"]:
         return f"It cannot be taken back: {effect.action} was called again since."
     query = select(audit.c.event, audit.c.body).where(audit.c.run_id == answer.run_id).order_by(audit.c.seq)

@@ -45,7 +45,6 @@ ALONE: dict[str, str] = {
     "checkpoints/saver/maintenance.py": "pruning, copying and deleting, which no step of a run needs",
     "checkpoints/saver/postgres_checkpointer.py": "loaded only where the database is PostgreSQL",
     "desk/cli/record.py": "loaded only where a run is recorded or exported",
-    "desk/mcp_server.py": "a server, which the command line starts and others may",
     "fleet/notebook.py": "loaded only where a run is shown in a notebook",
     "graphs/nodes/gate.py": "the node where a proposal is decided; the team places it in the graph",
     "tools/broker/proxy.py": "runs in the broker's process, whose main module starts it",

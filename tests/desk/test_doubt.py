@@ -21,7 +21,7 @@ from signoff.graphs.nodes import describe
 from signoff.graphs.teams import TEAMS
 from signoff.settings import load_settings
 
-PROGRAMS = Path(__file__).parent / "programs"
+PROGRAMS = Path(__file__).parent / "cli" / "programs"
 sys.path.append(str(PROGRAMS))
 
 import clinic  # noqa: E402  # a team of the programs
