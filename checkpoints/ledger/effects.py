@@ -153,18 +153,20 @@ class Effects:
     def reclaim(self, effect: Effect, *, owner: str) -> int:
         """Claim an effect again for another call with the same key; the number of the claim.
 
-        0 if it is not as seen, unknown or released, or if the call before, left behind, may still take effect.
+        0 if it is not as seen, or if the call before, which nobody waits for any more, may still take effect.
         """
         with self._ledger.write() as connection:
             self._runs.check_claim(connection, effect.run_id)
             seen = (effects.c.key == effect.key) & (effects.c.claims == effect.claims)
+            # A person who had it called again may have taken that back.
+            as_seen = ("released",) if effect.status == "released" else ("unknown", "released")
             before = connection.execute(select(effects).where(seen)).first()
             at = clock(connection)
             if before is None or (before.claimed_until and holds(before.claimed_by, before.claimed_until, at)):
                 return 0
             claimed = connection.execute(
                 update(effects)
-                .where(seen, effects.c.status == effect.status)
+                .where(seen, effects.c.status.in_(as_seen))
                 .values(
                     status="claimed",
                     claims=effects.c.claims + 1,
