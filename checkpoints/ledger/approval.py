@@ -36,7 +36,7 @@ class Way:
 
     def command(self, approval_id: str, program: str = "signoff") -> str:
         """The command that answers so."""
-        changes = "".join(f" --set {name}={json.dumps(value).strip(chr(34))}" for name, value in self.changes.items())
+        changes = "".join(f" --set {name}={str(value).lower()}" for name, value in self.changes.items())
         return f"{program} {self.verb} {approval_id}{changes}"
 
     def call(self, approval_id: str = "") -> str:

@@ -476,9 +476,9 @@ class _Rows:
         connection.execute(delete(votes).where(votes.c.approval_id == current.id))
         undecided = dict.fromkeys(("decided_by", "decided_at", "reason", "args", "args_sha256"), "")
         this = approvals.c.id == current.id
-        taken = f"{current.decided_by}, taken back since,"  # LangGraph may still keep it
-        connection.execute(update(approvals).where(this).values(status="pending", answering=taken, **undecided))
+        connection.execute(update(approvals).where(this).values(status="pending", **undecided))
         self._log(connection, current, "taken back", was=current.status, by=str(person), reason=reason)
+        self.answer(connection, current, f"{current.decided_by}, taken back since,")  # LangGraph may still keep it
         self._announce(connection, "pending", current.id)
 
     def _log(self, connection: Connection, current: Approval, event: str, **body: Any) -> None:

@@ -413,7 +413,9 @@ class _Rows:
 
 
 _OUTCOMES: Final = ("done", "failed", "released", "abandoned", "unknown", "ended late", "read back")
-_FOLLOWS_NOT: Final = frozenset({*_OUTCOMES, "status", "refused", "taken back", "copied"})
+_FOLLOWS_NOT: Final = frozenset(
+    {*_OUTCOMES, "status", "taken", "let go", "answering", "refused", "taken back", "copied"}
+)
 """Events of a run by which it has not gone on from what was said of a call."""
 
 
@@ -424,7 +426,7 @@ def _followed(connection: Connection, effect: Effect, answer: Approval) -> str:
     if effect.claims != answer.shown["claim"]:
         return f"It cannot be taken back: {effect.action} was called again since."
     query = select(audit.c.event, audit.c.body).where(audit.c.run_id == answer.run_id).order_by(audit.c.seq)
-    entries = [(row.event, json.loads(row.body)) for row in connection.execute(query)]
+    entries = [(row.event, read_json(row.body, dict, "An entry of the log")) for row in connection.execute(query)]
     said = [
         at for at, (event, body) in enumerate(entries) if (event, body.get("approval")) == (answer.status, answer.id)
     ]
