@@ -16,8 +16,7 @@ from signoff.checkpoints import configured_ledger, later
 from signoff.desk.mcp_server import Runs
 from signoff.errors import AlreadyDecided
 from signoff.fleet import standings
-from signoff.graphs.approval import CONTROLS
-from signoff.graphs.nodes import describe
+from signoff.graphs.approval import CONTROLS, describe
 from signoff.graphs.teams import TEAMS
 from signoff.settings import load_settings
 
