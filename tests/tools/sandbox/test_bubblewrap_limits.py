@@ -69,6 +69,122 @@ def test_nothing_hides_memory_behind_a_list_of_maps_that_takes_long_to_read(pyth
     assert done.ended == "memory"
 
 
+KEPT = {
+    "page tables": """
+place = ctypes.CDLL(None).mmap
+place.restype = ctypes.c_void_p
+place.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+for _ in range(6):
+    if os.fork() == 0:
+        break
+for number in range(1, 9000):
+    ctypes.string_at(place((1 << 40) + number * (1 << 30), 4096, 1, 0x22 | 0x100000, -1, 0), 1)
+""",
+    "pipes": """
+for _ in range(18):
+    if os.fork() == 0:
+        break
+kept = [os.pipe() for _ in range(250)]
+""",
+    "connections": """
+server = socket.create_server(("127.0.0.1", 0), backlog=100)
+kept = []
+while True:
+    kept += [socket.create_connection(server.getsockname()), server.accept()[0]]
+    sender, reader = kept[-2:]
+    sender.setblocking(False)
+    reader.setblocking(False)
+    for number in range(150):
+        with contextlib.suppress(BlockingIOError):
+            sender.send(bytes(1 << 20))
+        with contextlib.suppress(BlockingIOError):
+            while number < 100 and reader.recv(1 << 20):
+                pass
+""",
+    "events of files that were closed": """
+waiting, files = select.epoll(), [os.eventfd(0) for _ in range(100)]
+for file in files:
+    for number in range(150, 500):
+        waiting.register(os.dup2(file, number))
+        os.close(number)
+""",
+    "locks": """
+for name in range(100):
+    kept = open(f"/tmp/{name}", "w")
+    globals()[name] = kept
+    for number in range(400):
+        fcntl.lockf(kept, fcntl.LOCK_EX, 1, 2 * number)
+""",
+}
+BEGIN = "import contextlib, ctypes, fcntl, mmap, os, select, socket, time\n"
+
+
+@pytest.mark.parametrize("take", KEPT.values(), ids=KEPT)
+def test_what_the_kernel_keeps_for_a_job_counts_as_its_memory(python: Run, take: str) -> None:
+    done = python(f"{BEGIN}{take}\nprint('done')\ntime.sleep(60)")
+    assert (done.ended, done.stderr) == ("memory", "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is told of shared memory that nobody has mapped")
+def test_shared_memory_counts_whole_where_only_its_first_page_is_mapped(python: Run) -> None:
+    done = python(
+        f"{BEGIN}c = ctypes.CDLL(None)\nc.mmap.restype = ctypes.c_void_p\n"
+        "for _ in range(60):\n"
+        " at = c.mmap(None, ctypes.c_size_t(8 << 20), 3, 0x21, -1, ctypes.c_long(0))\n"
+        " ctypes.memset(at, 1, 8 << 20)\n"
+        " c.munmap(ctypes.c_void_p(at + 4096), ctypes.c_size_t((8 << 20) - 4096))\n"
+        "print('done')\ntime.sleep(60)"
+    )
+    assert (done.ended, done.stderr) == ("memory", "")
+
+
+GROWING = """
+import array
+def fill(kind):
+    ends = socket.socketpair(socket.AF_UNIX, kind)
+    for end in ends:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 30)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 30)
+        end.setblocking(False)
+    for size in (1 << 17, 1 << 15, 1):
+        with contextlib.suppress(OSError):
+            while True:
+                sent.append(ends[0].send(bytes(size)))
+    return ends
+sent = []
+kept = [fill(kind) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET)]
+print(sum(sent))
+"""
+
+
+def test_a_socket_holds_no_more_than_it_counts_for_whatever_buffer_is_asked_for(python: Run) -> None:
+    usual = int(Path("/proc/sys/net/core/wmem_default").read_text())
+    done = python(f"{BEGIN}{GROWING}")
+    assert done.ended == "exit"
+    assert 0 < int(done.stdout) <= 3 * 2 * usual
+
+
+def test_a_pipe_is_not_enlarged_and_no_pages_are_lent_to_one(python: Run) -> None:
+    done = python(
+        f"{BEGIN}reader, writer = os.pipe()\nfile = open('/tmp/page', 'wb+')\nfile.write(bytes(4096))\nfile.flush()\n"
+        "for call in (lambda: fcntl.fcntl(writer, 1031, 1 << 20), lambda: os.splice(file.fileno(), writer, 1, 0),\n"
+        "             lambda: os.sendfile(writer, file.fileno(), 0, 1)):\n"
+        " try: print('done', call())\n"
+        " except OSError as error: print(error.strerror)\n"
+        "import shutil; shutil.copyfile('/tmp/page', '/tmp/copy'); print(os.path.getsize('/tmp/copy'))"
+    )
+    assert done.stdout.splitlines() == ["Operation not permitted", "Invalid argument", "Invalid argument", "4096"]
+
+
+def test_nothing_is_kept_in_semaphores_and_queues_of_events(python: Run) -> None:
+    done = python(
+        f"{BEGIN}c = ctypes.CDLL(None, use_errno=True)\n"
+        "for call in (lambda: c.semget(0, 32000, 0o1600), lambda: c.shmget(0, 4096, 0o1600), c.inotify_init):\n"
+        " print(call(), os.strerror(ctypes.get_errno()))"
+    )
+    assert done.stdout.splitlines() == ["-1 Operation not permitted"] * 3
+
+
 def test_memory_that_a_fork_shares_counts_once(python: Run) -> None:
     done = python(
         "import os, time\nkept = bytearray(60 << 20)\npids = []\n"

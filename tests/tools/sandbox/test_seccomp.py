@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from signoff.tools.sandbox.bubblewrap.seccomp import ARCHITECTURES, DENIED, seccomp_filter
+from signoff.tools.sandbox.bubblewrap.seccomp import ARCHITECTURES, DENIED, ERRORS, seccomp_filter
 
-ALLOWED, KILLED, EPERM, ENOSYS, EAFNOSUPPORT = 0x7FFF0000, 0x80000000, 0x50001, 0x50026, 0x50061
+ALLOWED, KILLED, DONE, EPERM, ENOSYS, EAFNOSUPPORT = 0x7FFF0000, 0x80000000, 0x50000, 0x50001, 0x50026, 0x50061
+EPROTONOSUPPORT = 0x5005D
 
-CALLS = {"x86_64": {"read": 0, "socket": 41, "ioctl": 16}, "aarch64": {"read": 63, "socket": 198, "ioctl": 29}}
+CALLS = {
+    "x86_64": {"read": 0, "socket": 41, "ioctl": 16, "fcntl": 72, "setsockopt": 54},
+    "aarch64": {"read": 63, "socket": 198, "ioctl": 29, "fcntl": 25, "setsockopt": 208},
+}
 HEADERS = {
     "x86_64": "/usr/include/x86_64-linux-gnu/asm/unistd_64.h",
     "aarch64": "/usr/include/asm-generic/unistd.h",
@@ -38,7 +42,8 @@ def answer(machine: str, number: int, *arguments: int, architecture: int = 0) ->
 def test_what_is_denied_fails_and_what_is_not_goes_through(machine: str) -> None:
     column = list(ARCHITECTURES).index(machine)
     numbers = {name: pair[column] for name, pair in DENIED.items() if pair[column] is not None}
-    assert {name: answer(machine, number or 0) for name, number in numbers.items()} == dict.fromkeys(numbers, EPERM)
+    told = {name: 0x50000 | ERRORS[name] for name in numbers}
+    assert {name: answer(machine, number or 0) for name, number in numbers.items()} == told
     others = set(range(600)) - set(numbers.values()) - {CALLS[machine]["socket"]}
     assert {answer(machine, number) for number in others} == {ALLOWED}
 
@@ -48,6 +53,24 @@ def test_only_these_families_of_sockets_are_made(machine: str) -> None:
     families = {family for family in range(60) if answer(machine, CALLS[machine]["socket"], family) == ALLOWED}
     assert families == {1, 2, 10}
     assert answer(machine, CALLS[machine]["socket"], 16) == EAFNOSUPPORT
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_only_protocols_are_spoken_whose_buffers_are_counted(machine: str) -> None:
+    protocols = {number for number in range(300) if answer(machine, CALLS[machine]["socket"], 2, 1, number) == ALLOWED}
+    assert protocols == {0, 1, 6, 17, 58}
+    assert answer(machine, CALLS[machine]["socket"], 10, 1, 262) == EPROTONOSUPPORT  # MPTCP
+
+
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_no_buffer_is_enlarged(machine: str) -> None:
+    number = CALLS[machine]["setsockopt"]
+    changed = {option: answer(machine, number, 5, 1, option) for option in range(100)}
+    assert {option for option, told in changed.items() if told == DONE} == {7, 8, 32, 33}
+    assert {option for option, told in changed.items() if told == EPERM} == {26, 50, 51, 52}
+    assert {answer(machine, number, 5, level, 7) for level in (0, 6, 17)} == {ALLOWED}
+    assert answer(machine, CALLS[machine]["fcntl"], 5, 1031) == EPERM
+    assert answer(machine, CALLS[machine]["fcntl"], 5, 1032) == ALLOWED
 
 
 @pytest.mark.parametrize("machine", ARCHITECTURES)

@@ -8,8 +8,10 @@ import selectors
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from signoff.tools.sandbox.sandbox import MB, Ended, SandboxLimits
@@ -98,50 +100,118 @@ def _excess(job: Watched, limits: SandboxLimits) -> Ended | None:
 
 
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+_STATUS = re.compile(rb"^(Threads|RssAnon|VmSwap|VmPTE):\s+(\d+)", re.MULTILINE)
+_PROPORTIONAL = re.compile(rb"^(?:Pss_Anon|SwapPss): +(\d+) kB", re.MULTILINE)
 _SHARED = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) ..-s ([0-9a-f]+) \S+ (\d+) +/dev/zero \(deleted\)", re.MULTILINE)
 """Memory that processes share and no file stands for; it stays even where none has it in use."""
 _SOCKETS = re.compile(rb"^sockets: used (\d+)", re.MULTILINE)
-_OF_A_SOCKET = 1 << 18
-"""Bytes that the kernel keeps for one whose other end reads nothing, about."""
-_PROPORTIONAL = re.compile(rb"^(?:Pss_Anon|SwapPss): +(\d+) kB", re.MULTILINE)
+_TCP = re.compile(rb"^TCP6?: inuse (\d+)(?:.* mem (\d+))?", re.MULTILINE)
+"""TCP sockets of the job, and pages that those of the whole machine take."""
 
-_MAPS = 1 << 20
-"""Bytes of a list of maps that are read: that of a large program has a tenth of it."""
+_OF_A_THREAD = 1 << 15
+_OF_A_PIPE = 1 << 16
+_OF_AN_EVENT = 1 << 8
+"""What epoll keeps of one thing that it waits for."""
+_LIST = 1 << 20
+"""Bytes of a list of maps or of locks that are read: that of a large program has a tenth of it."""
 _TOO_MUCH = 1 << 60
+
+
+_SIZES = Path("/proc/sys/net")
 
 
 def measure(proc: int, enough: int) -> tuple[int, int]:
     """Threads and bytes of all processes that an open /proc shows; bytes are exact once they may exceed `enough`.
 
-    The bytes are their own, or kept for their sockets; files, also those in memory, have limits of their own.
+    The bytes are their own, or what the kernel keeps for them; files, also those in memory, have limits of their own.
     """
     numbers = [name for name in os.listdir(proc) if name.isdigit()]
-    threads = own = 0
+    threads = own = tables = 0
     for number in numbers:
-        fields = _read(proc, f"{number}/stat").rpartition(b") ")[2].split()
-        threads += int(fields[17]) if len(fields) > 17 else 0
-        pages = _read(proc, f"{number}/statm").split()
-        own += (int(pages[1]) - int(pages[2])) * _PAGE if len(pages) > 2 else 0
+        found = {name: int(value) for name, value in _STATUS.findall(_read(proc, f"{number}/status"))}
+        threads += found.get(b"Threads", 0)
+        own += (found.get(b"RssAnon", 0) + found.get(b"VmSwap", 0)) * 1024
+        tables += found.get(b"VmPTE", 0) * 1024
     if own > enough:
         # What a fork shares with its parent was counted for each of them.
         sizes = (_PROPORTIONAL.findall(_read(proc, f"{number}/smaps_rollup")) for number in numbers)
         own = sum(int(size) for found in sizes for size in found) * 1024
-    sockets = sum(int(count) for count in _SOCKETS.findall(_read(proc, "1/net/sockstat")))
-    kept = sum(_shared(proc, numbers).values()) + sockets * _OF_A_SOCKET
-    return threads, own + kept
+    kept = tables + threads * _OF_A_THREAD + _in_sockets(proc) + _in_open_files(proc, numbers)
+    return threads, own + kept + sum(_shared(proc, numbers).values())
 
 
-def _shared(proc: int, numbers: list[str]) -> dict[bytes, int]:
-    """Sizes of the pieces of shared memory, each once, up to the end of what is mapped."""
+def _in_sockets(proc: int) -> int:
+    """Bytes that wait in sockets, at most: in as many as there are; and in those of TCP, which grow by themselves."""
+    used = _read(proc, "1/net/sockstat") + _read(proc, "1/net/sockstat6")
+    tcp = [(int(inuse), int(pages or 0)) for inuse, pages in _TCP.findall(used)]
+    may_wait = sum(inuse for inuse, _ in tcp) * (_size("ipv4/tcp_rmem") + _size("ipv4/tcp_wmem"))
+    does_wait = sum(pages for _, pages in tcp) * _PAGE
+    buffer = max(_size("core/rmem_default"), _size("core/wmem_default"))
+    # One that is nearly full takes one piece more, which may be as large as all of it.
+    return sum(map(int, _SOCKETS.findall(used))) * 2 * buffer + min(may_wait, does_wait)
+
+
+@cache
+def _size(name: str) -> int:
+    """The largest of these sizes of buffers, which nobody can enlarge in a sandbox; the kernel's own if not told."""
+    try:
+        return int((_SIZES / name).read_text().split()[-1])
+    except (OSError, ValueError, IndexError):
+        return 212_992
+
+
+def _in_open_files(proc: int, numbers: Sequence[str]) -> int:
+    """Bytes that wait in pipes, at most, and what is kept of events and locks."""
+    pipes, events = set[str](), 0
+    for number in numbers:
+        for name in _names(proc, f"{number}/fd"):
+            kind = _target(proc, f"{number}/fd/{name}")
+            if kind.startswith("pipe:"):
+                pipes.add(kind)
+            elif kind == "anon_inode:[eventpoll]":
+                listed = _read(proc, f"{number}/fdinfo/{name}", _LIST)
+                # It may wait for far more than are open: one that was closed stays where its file is open elsewhere.
+                events += _TOO_MUCH if len(listed) == _LIST else listed.count(b"\ntfd:") * _OF_AN_EVENT
+    locks = _TOO_MUCH if len(_read(proc, "locks", _LIST)) == _LIST else 0
+    return len(pipes) * _OF_A_PIPE + events + locks
+
+
+def _shared(proc: int, numbers: Sequence[str]) -> dict[bytes, int]:
+    """Sizes of the pieces of shared memory, each once: what it takes, or where only root is told, what is mapped."""
     pieces = dict[bytes, int]()
     for number in numbers:
-        maps = _read(proc, f"{number}/maps", _MAPS)
-        if len(maps) == _MAPS:  # so many that reading them all would keep the watch from looking
+        maps = _read(proc, f"{number}/maps", _LIST)
+        if len(maps) == _LIST:  # so many that reading them all would keep the watch from looking
             pieces[number.encode()] = _TOO_MUCH
         for start, end, offset, piece in _SHARED.findall(maps):
-            size = int(offset, 16) + int(end, 16) - int(start, 16)
+            place = f"{number}/map_files/{int(start, 16):x}-{int(end, 16):x}"
+            try:
+                size = os.stat(place, dir_fd=proc).st_blocks * 512
+            except OSError:
+                size = int(offset, 16) + int(end, 16) - int(start, 16)
             pieces[piece] = max(pieces.get(piece, 0), size)
     return pieces
+
+
+def _names(proc: int, folder: str) -> list[str]:
+    """Names in a folder of /proc; none if its process is gone."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
+    except OSError:
+        return []
+    try:
+        return os.listdir(handle)
+    except OSError:
+        return []
+    finally:
+        os.close(handle)
+
+
+def _target(proc: int, link: str) -> str:
+    try:
+        return os.readlink(link, dir_fd=proc)
+    except OSError:
+        return ""
 
 
 def _read(proc: int, name: str, most: int = -1) -> bytes:
