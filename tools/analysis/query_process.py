@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import re
 import sqlite3
 import statistics
@@ -45,8 +46,10 @@ _LIMITS: Final = {
     sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 0,
     sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
+_TOO_MUCH: Final = "it needs too much memory; ask for less at once"
 _STEPS: Final = 2_000
 """Steps of SQLite's machine between two looks at the clock."""
+_USUAL: Final = 100 << 20
 _SHOWN: Final = 32
 """Bytes of a blob that are shown."""
 
@@ -68,7 +71,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         _restrict(connection, request["tables"], until, problems)
         return {"results": [_select(connection, statement, request) for statement in request["statements"]]}
     except MemoryError:
-        return {"error": "it needs too much memory; ask for less at once"}
+        return {"error": _TOO_MUCH}
     except (sqlite3.Error, sqlite3.Warning, Refused) as error:
         late = time.monotonic() > until
         return {"error": f"it took longer than {request['seconds']:g} seconds" if late else _told(error, problems)}
@@ -222,8 +225,12 @@ def _aggregate(name: str, problems: list[str]) -> type[Any]:
                         f"{name}() takes numbers, and {str(value)[:60]!r} is none; CAST it, or leave it out"
                     )
                     raise Refused(problems[-1])
-            for column, value in zip(self.columns, values, strict=True):
-                column.append(value)
+            try:
+                for column, value in zip(self.columns, values, strict=True):
+                    column.append(value)
+            except MemoryError:
+                problems.append(_TOO_MUCH)
+                raise
 
         def finalize(self) -> Any:
             try:
@@ -231,8 +238,20 @@ def _aggregate(name: str, problems: list[str]) -> type[Any]:
             except (ArithmeticError, ValueError, Refused) as error:
                 problems.append(f"{name}() cannot be computed: {error}")
                 raise
+            except MemoryError:
+                problems.append(_TOO_MUCH)
+                raise
 
     return Aggregate
+
+
+def _taken() -> int:
+    """Bytes of memory that the process has to begin with; what is usual where the system does not tell."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[0]) * mmap.PAGESIZE
+    except OSError:
+        return _USUAL
 
 
 def main() -> None:
@@ -247,7 +266,7 @@ def main() -> None:
         for kind, most in (
             (resource.RLIMIT_FSIZE, 0),
             (resource.RLIMIT_CORE, 0),
-            (resource.RLIMIT_AS, 4 * memory),
+            (resource.RLIMIT_AS, _taken() + memory),
             (resource.RLIMIT_CPU, math.ceil(request["seconds"]) + 5),
         ):
             resource.setrlimit(kind, (most, most))

@@ -277,6 +277,42 @@ def test_the_process_that_answers_can_write_no_file(place: Path, tmp_path: Path)
     assert "File too large" in done.stdout
 
 
+MANY = "with recursive a(n) as (select 1 union all select n + 1 from a limit 10000000)"
+LARGE = {
+    "groups": f"{MANY} select n, count(*) from a group by n limit 1 offset 9999999",
+    "an aggregate of ours": f"{MANY} select median(n) from a",
+    "several of ours": f"{MANY} select quantile(n, 0.5), correlation(n, n), median(n) from a",
+    "groups of ours": f"{MANY} select n % 7, median(n) from a group by n % 7",
+    "a window": f"{MANY} select max(s) from (select sum(n) over (order by -n) s from a)",
+    "a recursion of long texts": "with recursive a(n, s) as (select 1, '' union all "
+    "select n + 1, printf('%900000d', n) from a limit 999) select count(*) from a, a as b where a.n < b.n",
+    "a long list": f"{MANY} select json_group_array(n) from (select n from a order by -n)",
+    "many columns": f"select {', '.join(['printf(chr, 1)'] * 90)} from (select '%7000000d' as chr)",
+}
+MEASURING = """
+import re, runpy, sys
+runpy.run_path(sys.argv[1])["main"]()
+print()
+print(re.search("VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs limits of memory that hold")
+@pytest.mark.parametrize("statement", LARGE.values(), ids=LARGE)
+def test_the_process_that_answers_never_has_more_memory_than_it_is_said_to(place: Path, statement: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", MEASURING, guard.__file__],
+        input=json.dumps({**request(place, statement), "seconds": 60, "memory_mb": 30}),
+        capture_output=True,
+        text=True,
+        env={},
+        check=True,
+    )
+    answer, most = done.stdout.splitlines()
+    assert "too much memory" in json.loads(answer)["error"]
+    assert int(most) < (30 + 25) * 1024  # of which Python itself has 13
+
+
 def test_a_refusal_names_the_tables_and_what_comes_close(sales: Tables) -> None:
     with pytest.raises(
         QueryRefused, match=r"no such column: amont\. Did you mean amount .*\? Tables: sales\(region, month"
