@@ -7,16 +7,17 @@ import math
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
-from itertools import chain, count
+from itertools import chain, count, groupby
 from typing import Any, Final, Literal
 
-from signoff.tools.analysis.spreadsheets import Grid
+from signoff.tools.analysis.spreadsheets import Grid, read_grids
+from signoff.tools.documents.blocks import unreadable_if_damaged
 from signoff.tools.errors import Unreadable
 
 Type = Literal["integer", "float", "text", "blob"]
@@ -24,6 +25,8 @@ Cell = int | float | str | bytes | None
 
 LONGEST_CELL: Final = 100_000
 """Characters of one cell."""
+_BATCH: Final = 500_000
+"""Characters of rows that are sent at once."""
 _LONGEST_NAME: Final = 60
 _WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")  # 18 digits always fit an integer of SQLite
 _NUMBER: Final = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
@@ -112,24 +115,29 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Shape:
-    """The columns of a grid, which of its cells they are, and how many rows it has."""
+    """The columns of a grid, how many rows it has, and which of its cells the columns are."""
 
     columns: tuple[Column, ...]
-    places: tuple[int, ...]
     rows: int
+    places: tuple[int, ...] = ()
 
 
 def find_shape(grid: Grid, most_rows: int, most_columns: int) -> Shape:
     """Go through all rows; Unreadable if there are too many of them, or too many columns."""
-    types: list[Type | None] = [None] * len(grid.titles)
+    types: list[Type | None] = []
     rows = 0
+
+    def widen(width: int) -> None:
+        if width > most_columns:
+            raise Unreadable(f"{width:,} columns; {most_columns:,} is the limit")
+        types.extend([None] * (width - len(types)))
+
+    widen(len(grid.titles))
     for row in grid.rows():
         rows += 1
         if rows > most_rows:
             raise Unreadable(f"more than {most_rows:,} rows")
-        types += [None] * (len(row) - len(types))
-        if len(types) > most_columns:
-            raise Unreadable(f"{len(types):,} columns; {most_columns:,} is the limit")
+        widen(len(row))
         for place, value in enumerate(row):
             if value is not None and value != "":
                 types[place] = _widen(types[place], to_cell(value), grid.written)
@@ -139,7 +147,7 @@ def find_shape(grid: Grid, most_rows: int, most_columns: int) -> Shape:
         raise Unreadable("no rows in it")
     names = choose_names([titles[place] for place in places], "column")
     columns = [Column(name, titles[place], types[place] or "text") for name, place in zip(names, places, strict=True)]
-    return Shape(tuple(columns), tuple(places), rows)
+    return Shape(tuple(columns), rows, tuple(places))
 
 
 def _widen(known: Type | None, cell: Cell, written: bool) -> Type | None:
@@ -172,3 +180,52 @@ def convert(value: Any, to: Type) -> Cell:
     if cell.lower() in _MISSING:
         return None
     return int(cell) if to == "integer" else float(cell)
+
+
+# Tables on their way from the process that reads them
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A table as it is stored."""
+
+    part: str
+    shape: Shape
+    rows: Iterator[Sequence[Cell]]
+    """To be gone through before the next table is asked for."""
+
+
+def read_tables(name: str, raw: bytes, *, rows: int, columns: int, tables: int) -> Iterator[dict[str, Any]]:
+    """The tables in a file, each before its rows; Unreadable if there are none, or one is larger than this."""
+    with unreadable_if_damaged():
+        grids = read_grids(name, raw)
+        if len(grids) > tables:
+            raise Unreadable(f"{len(grids):,} tables; {tables:,} is the limit")
+        shapes = [find_shape(grid, rows, columns) for grid in grids]
+        for grid, shape in zip(grids, shapes, strict=True):
+            yield {"part": grid.part, "columns": [astuple(column) for column in shape.columns], "rows": shape.rows}
+            types = list(zip(shape.places, (column.type for column in shape.columns), strict=True))
+            kept, size = list[list[Cell]](), 0
+            for row in grid.rows():
+                kept.append([convert(row[at], to) if at < len(row) else None for at, to in types])
+                size += sum(len(cell) if isinstance(cell, str | bytes) else 8 for cell in kept[-1])
+                if size > _BATCH:
+                    yield {"more": kept}
+                    kept, size = [], 0
+            yield {"more": kept}
+
+
+def loaded(found: Iterator[dict[str, Any]]) -> Iterator[Loaded]:
+    """The tables that `read_tables` told, as they are told."""
+    number = 0
+
+    def number_of(told: dict[str, Any]) -> int:
+        nonlocal number
+        number += "part" in told
+        return number
+
+    for _, group in groupby(found, number_of):
+        told = iter(group)
+        head = next(told)
+        columns = tuple(Column(*column) for column in head["columns"])
+        yield Loaded(head["part"], Shape(columns, head["rows"]), chain.from_iterable(batch["more"] for batch in told))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from signoff.error_base import MissingExtra
+from signoff.tools.documents.archive import check_archive
 from signoff.tools.documents.plain_text import decode
 from signoff.tools.documents.tabular import parse_json, parse_json_lines, split_rows
 from signoff.tools.errors import Unreadable
@@ -21,6 +21,8 @@ _LARGEST_UNPACKED: Final = 400_000_000
 """Bytes a workbook may have once it is unpacked."""
 _MOST_ROWS: Final = 1_048_576
 """Rows of a sheet, in any program."""
+_MOST_CELLS: Final = 30_000_000
+"""Of a sheet, empty ones too; in all the bytes that it may have there is room for half as many that are not."""
 _BATCH: Final = 500
 _LARGEST_BATCH: Final = 100_000_000
 """Bytes that so many rows of a Parquet file may have."""
@@ -60,8 +62,8 @@ def read_grids(name: str, raw: bytes) -> list[Grid]:
 
 
 def _read_csv(raw: bytes, delimiter: str = "") -> list[Grid]:
-    rows: list[list[str]] = split_rows(decode(raw), delimiter)
-    return _headed("", lambda: iter(rows), written=True)
+    text = decode(raw)
+    return _headed("", lambda: split_rows(text, delimiter), written=True)
 
 
 def _read_json(raw: bytes) -> list[Grid]:
@@ -93,18 +95,19 @@ def _read_excel(raw: bytes) -> list[Grid]:
         raise MissingExtra("reading Excel files", "analysis") from None
     if raw.startswith(b"\xd0\xcf\x11\xe0"):
         raise Unreadable("a locked or old Excel file; save it as .xlsx")
-    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        size = sum(part.file_size for part in archive.infolist())
-    if size > _LARGEST_UNPACKED:
-        raise Unreadable(f"{size / 1e6:,.0f} MB once unpacked is more than {_LARGEST_UNPACKED / 1e6:,.0f} MB")
+    check_archive(raw, _LARGEST_UNPACKED)
 
     def rows_of(sheet: str) -> Iterator[Row]:
         with closing(load_workbook(io.BytesIO(raw), read_only=True, data_only=True)) as opened:
             page = opened[sheet]
             page.reset_dimensions()  # what a file says of its size may be wrong
+            cells = 0
             for number, row in enumerate(page.iter_rows(values_only=True), 1):
+                cells += len(row)
                 if number > _MOST_ROWS:  # of which all but one may be nothing but a number that the file gives
                     raise Unreadable(f"a sheet with more than {_MOST_ROWS:,} rows")
+                if cells > _MOST_CELLS:  # and so may the cells of a row
+                    raise Unreadable(f"a sheet with more than {_MOST_CELLS:,} cells")
                 yield row
 
     with closing(load_workbook(io.BytesIO(raw), read_only=True)) as workbook:

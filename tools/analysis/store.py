@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from signoff.checkpoints.errors import DatabaseUnusable
-from signoff.tools.analysis.columns import Column, Shape, choose_name, convert
-from signoff.tools.analysis.spreadsheets import Grid
+from signoff.tools.analysis.columns import Column, Loaded, choose_name
 from signoff.tools.errors import Unreadable
 from signoff.tools.search.folder import Skipped
 from signoff.tools.storage.own_database import OwnDatabase, write_transaction
@@ -75,7 +74,7 @@ class Store:
             for name, file, part, rows, columns in found
         ]
 
-    def put(self, file: str, mark: str, tables: Sequence[tuple[Grid, Shape]] = (), *, problem: str = "") -> None:
+    def put(self, file: str, mark: str, tables: Iterable[Loaded] = (), *, problem: str = "") -> None:
         """Store the tables of a file in place of those it had, all or none, or why there are none.
 
         `mark`: digest of what it was read from; empty if another try may go better. Unreadable if there is no room.
@@ -84,8 +83,8 @@ class Store:
             _drop(db, file)
             db.table("signoff_files").insert({"file": file, "mark": mark, "problem": problem})
             try:
-                for grid, shape in tables:
-                    _fill(db, file, grid, shape)
+                for table in tables:
+                    _fill(db, file, table)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
                     raise
@@ -124,15 +123,13 @@ def _drop(db: Database, file: str) -> None:
     db.execute("delete from signoff_files where file = ?", [file])
 
 
-def _fill(db: Database, file: str, grid: Grid, shape: Shape) -> None:
-    """Make the table of a grid and put its rows in."""
+def _fill(db: Database, file: str, table: Loaded) -> None:
+    """Make the table and put its rows in."""
     stem = file.rpartition(".")[0] if "." in file.rpartition("/")[2] else file
-    name = choose_name(f"{stem} {grid.part}", "table", db.table_names())
-    types = {column.name: column.type for column in shape.columns}
-    places = list(zip(shape.places, types.values(), strict=True))
-    rows = ([convert(row[at], to) if at < len(row) else None for at, to in places] for row in grid.rows())
+    name = choose_name(f"{stem} {table.part}", "table", db.table_names())
+    types = {column.name: column.type for column in table.shape.columns}
     db.table(name).create(types)
-    db.table(name).insert_all(chain[Sequence[Any]]([list(types)], rows))
-    columns = json.dumps([asdict(column) for column in shape.columns])
-    about = {"name": name, "file": file, "part": grid.part, "rows": shape.rows, "columns": columns}
+    db.table(name).insert_all(chain[Sequence[Any]]([list(types)], table.rows))
+    columns = json.dumps([asdict(column) for column in table.shape.columns])
+    about = {"name": name, "file": file, "part": table.part, "rows": table.shape.rows, "columns": columns}
     db.table("signoff_tables").insert(about)

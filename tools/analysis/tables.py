@@ -6,18 +6,20 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
 from signoff.error_base import MissingExtra
-from signoff.tools.analysis.columns import find_shape
+from signoff.tools.analysis.columns import loaded, read_tables
 from signoff.tools.analysis.query import QueryLimits, QueryResult, ask
-from signoff.tools.analysis.spreadsheets import holds_tables, read_grids
+from signoff.tools.analysis.spreadsheets import holds_tables
 from signoff.tools.analysis.store import Store, Table
-from signoff.tools.documents.blocks import unreadable_if_damaged
+from signoff.tools.documents.limited_reader import read_apart
 from signoff.tools.errors import QueryRefused, SourcesMissing, UnknownTable, Unreadable
 from signoff.tools.search.folder import Found, Skipped, list_files, read_bytes
 from signoff.tools.storage.own_database import choose_path
@@ -33,6 +35,7 @@ class LoadLimits:
     file_mb: float = 50.0
     rows: int = 1_000_000
     columns: int = 300
+    tables: int = 400
     all_mb: int = 1_000
 
 
@@ -109,10 +112,10 @@ class Tables:
             mark = hashlib.sha256(repr(self._load).encode() + raw).hexdigest()
             if known == mark:
                 return
-            with unreadable_if_damaged():
-                grids = read_grids(file.name, raw)
-                shapes = [find_shape(grid, self._load.rows, self._load.columns) for grid in grids]
-                self._store.put(file.name, mark, list(zip(grids, shapes, strict=True)))
+            most = {"rows": self._load.rows, "columns": self._load.columns, "tables": self._load.tables}
+            with closing(read_apart(read_tables, file.name, raw, **most)) as found:
+                first = next(found)  # before others have to wait: all tables were gone through once by then
+                self._store.put(file.name, mark, loaded(chain([first], found)))
         except Unreadable as error:
             self._store.put(file.name, "" if error.passing else mark, problem=error.reason)
         except MissingExtra as error:  # which may be installed by the next time

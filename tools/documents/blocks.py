@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,7 +66,7 @@ def unreadable_if_damaged(problem: str = "damaged, or not what its name says") -
     """Tell as Unreadable whatever a file makes a format's library raise."""
     try:
         yield
-    except (Unreadable, MissingExtra, sqlite3.Error):
+    except (Unreadable, MissingExtra, MemoryError):
         raise
     except Exception as error:  # the libraries raise anything when a file is damaged in a new way
         raise Unreadable(f"{problem} ({type(error).__name__})") from error

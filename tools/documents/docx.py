@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from signoff.tools.documents.archive import check_archive
 from signoff.tools.documents.blocks import Block, flatten, join_items, unreadable_if_damaged
 from signoff.tools.documents.tabular import row_lines
-from signoff.tools.errors import Unreadable
 
 if TYPE_CHECKING:
     from docx.document import Document as WordDocument
@@ -39,10 +38,7 @@ def read_word(raw: bytes) -> tuple[str, list[Block]]:
 def _open(raw: bytes) -> WordDocument:
     import docx
 
-    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        size = sum(part.file_size for part in archive.infolist())
-    if size > LARGEST:
-        raise Unreadable(f"{size / 1e6:,.0f} MB once unpacked is more than the limit of {LARGEST / 1e6:,.0f} MB")
+    check_archive(raw, LARGEST)
     return docx.Document(io.BytesIO(raw))
 
 

@@ -7,7 +7,6 @@ import logging
 import math
 import re
 import statistics
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +20,6 @@ from signoff.tools.errors import Unreadable
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
-
-PATIENCE = 60.0
-"""Seconds after which a PDF is given up."""
 
 _ITEM = re.compile(r"(?:[•◦▪●∙·–‣*-]|\(?\d{1,2}[.)]|\([a-z]\))\s+(?=\S)")
 _LONE = re.compile(r"[•◦▪●∙‣]")
@@ -86,14 +82,11 @@ def _quiet() -> Iterator[None]:
 def _extract(raw: bytes) -> tuple[list[list[Line]], str]:
     from pypdf import PdfReader
 
-    until = time.monotonic() + PATIENCE
     reader = PdfReader(io.BytesIO(raw))
     if reader.is_encrypted and not reader.decrypt(""):
         raise Unreadable("a locked PDF; save it without a password")
     pages: list[list[Line]] = []
     for page in reader.pages:
-        if time.monotonic() > until:
-            raise Unreadable(f"a PDF that takes longer than {PATIENCE:.0f} seconds to read", passing=True)
         runs: list[tuple[str, float, float]] = []
 
         def visit(text: str, above: Any, own: Any, _: Any, size: float, runs: Any = runs) -> None:

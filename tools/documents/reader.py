@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from signoff.tools.documents.blocks import Block, Document, compose, unreadable_if_damaged
 from signoff.tools.documents.plain_text import decode, read_plain
@@ -22,6 +23,8 @@ _KIND_OF: dict[str, str] = {suffix: kind for kind, suffixes in _FILE["kinds"].it
 _NEVER_TEXT = frozenset(_FILE["never_text"].split())
 _UNTITLED = frozenset({"csv", "tsv", "json", "jsonl", "python", "code"})
 """Kinds whose headings are names of parts, so that none of them can stand for the whole."""
+LONGEST_TEXT = 50_000_000
+"""Characters that a document may have: few bytes of a file can stand for many."""
 _HEAVY = 2_000_000
 """Bytes from which markup and code are read as plain text, because parsing them would take minutes."""
 
@@ -48,6 +51,14 @@ def read_document(name: str, raw: bytes) -> Document:
     if not document.spans:
         raise Unreadable("no text in it")
     return document if document.title else replace(document, title=PurePosixPath(name).name)
+
+
+def read_document_parts(name: str, raw: bytes) -> Iterator[list[Any]]:
+    """Title, text and spans of the document in a file; Unreadable if there is too much text in it, or none."""
+    document = read_document(name, raw)
+    if len(document.text) > LONGEST_TEXT:
+        raise Unreadable(f"{len(document.text):,} characters of text; {LONGEST_TEXT:,} is the limit")
+    yield [document.title, document.text, [astuple(span) for span in document.spans]]
 
 
 def _reader(kind: str, size: int) -> Callable[[bytes], Reading]:

@@ -33,7 +33,7 @@ def read_tsv(text: str) -> tuple[str, list[Block]]:
 
 def read_csv(text: str, delimiter: str = "") -> tuple[str, list[Block]]:
     """One table, a row on each line; the first row names the columns if it looks like names."""
-    rows = split_rows(text, delimiter)
+    rows = list(split_rows(text, delimiter))
     if not rows:
         return "", []
     first = [cell.strip() for cell in rows[0]]
@@ -46,12 +46,12 @@ def read_csv(text: str, delimiter: str = "") -> tuple[str, list[Block]]:
     return "", [Block("table", "\n".join(row_lines(first if headed else (), rows[1:] if headed else rows)))]
 
 
-def split_rows(text: str, delimiter: str = "") -> list[list[str]]:
+def split_rows(text: str, delimiter: str = "") -> Iterator[list[str]]:
     """The rows of a CSV text that are not empty; without a delimiter, the one that divides them most evenly."""
     sample = [line for line in islice(io.StringIO(text), 50) if line.strip()]
     separator = delimiter or _delimiter(sample)
     try:
-        return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if any(row)]
+        yield from (row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if any(row))
     except csv.Error as error:
         raise Unreadable(f"its rows cannot be told apart: {error}") from error
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from threading import Lock
 
 from signoff.checkpoints.errors import DatabaseUnusable
-from signoff.tools.documents.reader import READABLE, kind_of, read_document
+from signoff.tools.documents.limited_reader import read_document_apart
+from signoff.tools.documents.reader import READABLE, kind_of
 from signoff.tools.errors import SourcesEmpty, SourcesMissing, UnknownSource, Unreadable
 from signoff.tools.search.embeddings import Embedder, Vectors
 from signoff.tools.search.folder import Found, Skipped as Skipped, list_files, read_bytes
@@ -149,7 +150,7 @@ class Sources:
                 return None
             if file.name in known and known[file.name].sha256 == digest:
                 return known[file.name]
-            return Entry(file.name, digest, len(raw), read_document(file.name, raw))
+            return Entry(file.name, digest, len(raw), read_document_apart(file.name, raw))
         except Unreadable as error:
             return Skipped(file.name, error.reason, "" if error.passing else digest)
 

@@ -15,8 +15,8 @@ from typing import Any, Final
 from urllib.parse import urldefrag, urlsplit
 
 from signoff.tools.documents.blocks import Document, Span
+from signoff.tools.documents.limited_reader import read_document_apart
 from signoff.tools.documents.plain_text import is_charset
-from signoff.tools.documents.reader import read_document
 from signoff.tools.errors import BlobMissing, SnapshotChanged, UnknownSource
 from signoff.tools.storage.atomic import write_whole
 from signoff.tools.storage.blobs import Blobs
@@ -180,7 +180,7 @@ def read_page(page: Fetched) -> Document:
             raw = b"\xef\xbb\xbf" + raw.decode(page.encoding, "replace").encode("utf-8", "replace")
     suffix = "html" if "html" in kind else "json" if kind.endswith("json") else "txt"
     name = urlsplit(page.address).path.rpartition("/")[2] or urlsplit(page.address).netloc
-    return read_document(f"{name[:80]}.{suffix}" if not name.endswith(f".{suffix}") else name[-80:], raw)
+    return read_document_apart(f"{name[:80]}.{suffix}" if not name.endswith(f".{suffix}") else name[-80:], raw)
 
 
 def is_snapshot(source: str) -> bool:
