@@ -19,7 +19,7 @@ from signoff.tools.analysis.columns import loaded, read_tables
 from signoff.tools.analysis.query import QueryLimits, QueryResult, ask
 from signoff.tools.analysis.spreadsheets import holds_tables
 from signoff.tools.analysis.store import Store, Table
-from signoff.tools.documents.limited_reader import read_apart
+from signoff.tools.documents.limited_reader import LEAST_SECONDS, read_apart
 from signoff.tools.errors import QueryRefused, SourcesMissing, UnknownTable, Unreadable
 from signoff.tools.search.folder import Found, Skipped, list_files, read_bytes
 from signoff.tools.storage.own_database import choose_path
@@ -36,6 +36,9 @@ class LoadLimits:
     rows: int = 1_000_000
     columns: int = 300
     tables: int = 400
+    """In one file."""
+    seconds: float = LEAST_SECONDS
+    """Processor time in which a file is read; each of its megabytes has some more."""
     all_mb: int = 1_000
 
 
@@ -113,7 +116,7 @@ class Tables:
             if known == mark:
                 return
             most = {"rows": self._load.rows, "columns": self._load.columns, "tables": self._load.tables}
-            with closing(read_apart(read_tables, file.name, raw, **most)) as found:
+            with closing(read_apart(read_tables, file.name, raw, seconds=self._load.seconds, **most)) as found:
                 first = next(found)  # before others have to wait: all tables were gone through once by then
                 self._store.put(file.name, mark, loaded(chain([first], found)))
         except Unreadable as error:

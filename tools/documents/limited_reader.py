@@ -21,15 +21,17 @@ from signoff.tools.errors import Unreadable
 
 MEMORY_MB: Final = 2_000
 """Address space that the process has; 400 of them are its own programs."""
-LEAST_SECONDS, SECONDS_OF_A_MB = 30.0, 6.0
-"""Processor time that a file has, and more of it for each of its megabytes."""
-_WAITED: Final = 10
-"""Times as much that it may take by the clock: the machine may be busy with something else."""
-_LONGEST: Final = 300_000_000
+LEAST_SECONDS: Final = 30.0
+"""Processor time that a file has, if nothing else is said."""
+SECONDS_OF_A_MB: Final = 6.0
+_WAITED, _SPARE = 10, 60.0
+"""Times as much that it may take by the clock, and seconds more: the machine may be busy with something else."""
+LONGEST: Final = 300_000_000
 """Bytes of one message; that of a document is the largest."""
 _BOOT: Final = "import sys; sys.path[:] = sys.argv[1:]; from signoff.tools.documents.reader_process import main; main()"
-TIME_IS_UP: Final = -27
-"""How a process ends whose processor time is over (SIGPROF)."""
+OUT_OF_MEMORY: Final = 77
+_TIME_IS_UP: Final = -27
+"""How the process ends; its processor time is over (SIGPROF)."""
 _KILLED: Final = -9
 
 Reading = Callable[..., Iterator[Any]]
@@ -42,12 +44,15 @@ def read_document_apart(name: str, raw: bytes) -> Document:
     return Document(title, text, tuple(Span(*span) for span in spans))
 
 
-def read_apart(reading: Reading, name: str, raw: bytes, **options: Any) -> Generator[Any]:
+def read_apart(
+    reading: Reading, name: str, raw: bytes, *, seconds: float = LEAST_SECONDS, **options: Any
+) -> Generator[Any]:
     """What `reading` yields of a file, called in the other process; Unreadable, MissingExtra are raised here.
 
-    The process is ended, and another one taken for the next file, unless you go through all of it.
+    It may take so many `seconds` of processor time, and more for each megabyte. The process is ended, and another one
+    taken for the next file, unless you go through all of it.
     """
-    seconds = LEAST_SECONDS + SECONDS_OF_A_MB * len(raw) / 1e6
+    seconds += SECONDS_OF_A_MB * len(raw) / 1e6
     asked = {"reading": f"{reading.__module__}:{reading.__name__}", "name": name, "options": options}
     reader = _take()
     try:
@@ -112,7 +117,7 @@ class _Reader:
     def read(self, asked: dict[str, Any], raw: bytes) -> Iterator[Any]:
         """What it says of this file."""
         self.is_fit = False
-        patience = threading.Timer(asked["seconds"] * _WAITED, self._process.kill)
+        patience = threading.Timer(asked["seconds"] * _WAITED + _SPARE, self._process.kill)
         patience.daemon = True
         patience.start()
         try:
@@ -126,8 +131,6 @@ class _Reader:
                         refusal = Unreadable(str(reason))
                     case {"missing": [feature, extra]}:
                         refusal = MissingExtra(str(feature), str(extra))
-                    case _:
-                        refusal = Unreadable(f"it takes more than {MEMORY_MB:,} MB of memory to read")
             self.is_fit = bool(message["end"])
             if refusal is not None:
                 raise refusal
@@ -142,14 +145,16 @@ class _Reader:
 
     def _receive(self, seconds: float) -> Any:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline(_LONGEST)
+        line = self._process.stdout.readline(LONGEST)
         if line.endswith(b"\n"):
             return json.loads(line, object_hook=_bytes_again)
         if line:
-            raise Unreadable(f"what is in it takes more than {_LONGEST / 1e6:,.0f} MB")
+            raise Unreadable(f"what is in it takes more than {LONGEST / 1e6:,.0f} MB")
         code = self._process.wait()
-        if code == TIME_IS_UP:
+        if code == _TIME_IS_UP:
             raise Unreadable(f"it takes more than {seconds:,.0f} seconds of processor time to read")
+        if code == OUT_OF_MEMORY:
+            raise Unreadable(f"it takes more than {MEMORY_MB:,} MB of memory to read")
         raise Unreadable(f"the process that read it ended with {code}", passing=code == _KILLED)
 
     def lives(self) -> bool:

@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import IO, Any, Final
 
 from signoff.error_base import MissingExtra
-from signoff.tools.documents.limited_reader import MEMORY_MB
+from signoff.tools.documents.limited_reader import MEMORY_MB, OUT_OF_MEMORY
 from signoff.tools.errors import Unreadable
 
 _FIT: Final = MEMORY_MB << 18
@@ -27,6 +27,13 @@ _FIT: Final = MEMORY_MB << 18
 def main() -> None:
     """Read what is asked for until nothing more is."""
     _limit()
+    try:
+        _serve()
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)  # without anything more that would need some
+
+
+def _serve() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     for line in iter(sys.stdin.buffer.readline, b""):
@@ -51,8 +58,6 @@ def _read(asked: Mapping[str, Any], raw: bytes) -> Iterator[dict[str, Any]]:
         yield {"refused": error.reason}
     except MissingExtra as error:
         yield {"missing": [error.feature, error.extra]}
-    except MemoryError:
-        yield {"memory": MEMORY_MB}
 
 
 def _send(answers: IO[bytes], message: Mapping[str, Any]) -> None:

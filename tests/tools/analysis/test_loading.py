@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -269,6 +270,65 @@ def test_a_sheet_whose_rows_have_impossible_numbers_is_not_gone_through(folder: 
             changed.writestr(name, part.replace(b'<row r="2"', b'<row r="4000000000"').replace(b'r="A2"', b'r="A9"'))
     tables = table(folder, "far.xlsx", out.getvalue())
     assert tables.skipped() == [Skipped("far.xlsx", "a sheet with more than 1,048,576 rows")]
+
+
+SHEET = (
+    '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>{}</sheetData></worksheet>'
+)
+
+
+def with_sheet(rows: str) -> bytes:
+    """A workbook with these rows as they stand in its file."""
+    out = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(workbook(("One", [["a"], [1]])))) as archive,
+        zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as changed,
+    ):
+        for name in archive.namelist():
+            is_sheet = name == "xl/worksheets/sheet1.xml"
+            changed.writestr(name, SHEET.format(rows).encode() if is_sheet else archive.read(name))
+    return out.getvalue()
+
+
+def expanding() -> bytes:
+    """A Parquet file of 100 kB that would be 450 GB."""
+    out = io.BytesIO()
+    same = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 100_000, pyarrow.int32()), ["x" * 90_000])
+    pyarrow.parquet.write_table(pyarrow.table({f"c{number}": same for number in range(50)}), out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "reason"),
+    [
+        ("a.xlsx", lambda: with_sheet('<row><c r="XFD1"/></row>' * 1_000_000), "more than 100 times its size"),
+        (
+            "a.xlsx",
+            lambda: with_sheet("".join(f'<row ht="{n * n % 999_983}"><c r="XFD1"/></row>' for n in range(3_000))),
+            "more than 30,000,000 cells",
+        ),
+        ("a.xlsx", lambda: with_sheet("<row>" + "<c/>" * 6_000_000 + "</row>"), "more than 100 times its size"),
+        ("a.parquet", expanding, "more than 2,000 MB of memory"),
+        ("a.json", lambda: json.dumps({f"k{n}": [{"a": 1}] for n in range(500)}).encode(), "500 tables"),
+        ("a.csv", lambda: b"," * 2_000_000 + b"1\n1\n", "2,000,001 columns"),
+    ],
+)
+def test_a_small_file_that_would_take_much_is_refused_and_the_rest_is_read(
+    folder: Path, name: str, make: Callable[[], bytes], reason: str
+) -> None:
+    (folder / "good.csv").write_text("n\n1\n")
+    tables = table(folder, name, make())
+    assert [found.name for found in tables.tables()] == ["good"]
+    (skipped,) = tables.skipped()
+    assert skipped.path == name
+    assert reason in skipped.reason
+
+
+def test_a_file_that_takes_too_long_is_refused_until_it_may_take_longer(folder: Path) -> None:
+    raw = with_sheet("<row><c><v>1</v></c></row>" * 20_000)
+    assert table(folder, "a.xlsx", raw, seconds=0.01).tables() == []
+    assert "processor time" in Tables.open(folder, load=LoadLimits(seconds=0.01)).skipped()[0].reason
+    assert [found.rows for found in Tables.open(folder).tables()] == [20_000]
 
 
 @pytest.mark.parametrize(("name", "package"), [("a.xlsx", "openpyxl"), ("a.parquet", "pyarrow")])

@@ -264,15 +264,19 @@ def test_a_file_known_to_be_unreadable_is_not_read_again_until_it_changes(birds:
     assert birds.refresh().skipped[0].reason.startswith("not valid JSON")
 
 
-def test_a_pdf_that_took_too_long_is_tried_again(
-    birds: Sources, pdf: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_takes_too_long_is_named_and_the_rest_goes_on(
+    birds: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (birds.folder / "slow.pdf").write_bytes(pdf([[(700, 10, "A sentence.")]]))
-    with monkeypatch.context() as patience:
-        patience.setattr("signoff.tools.documents.pdf.PATIENCE", -1.0)
-        assert birds.refresh().skipped[0].reason.startswith("a PDF that takes longer than")
+    (birds.folder / "slow.md").write_text("* a\n" * 20_000)
+    monkeypatch.setattr("signoff.tools.documents.limited_reader.SECONDS_OF_A_MB", -374.0)
+    report = birds.refresh()
+    assert [skip.path for skip in report.skipped] == ["slow.md"]
+    assert "0 seconds of processor time" in report.skipped[0].reason
+    assert report.documents > 0
+    monkeypatch.undo()
+    assert birds.refresh().skipped == report.skipped  # until it changes
+    (birds.folder / "slow.md").write_text("* a\n")
     assert birds.refresh().skipped == ()
-    assert birds.text("slow.pdf") == "A sentence."
 
 
 def test_a_document_that_becomes_unreadable_leaves_the_index(birds: Sources) -> None:
