@@ -56,7 +56,8 @@ class DatabaseUnusable(StoreError):
 
     def __init__(self, database: str, problem: str, remedy: str = "") -> None:
         self.database, self.problem = database, problem
-        self.is_whole = bool(_NOTHING_LOST.search(problem))
+        self.is_whole = (remedy or way_out(problem)) == NOTHING_LOST
+        """Whether all that was committed is there for sure."""
         super().__init__(f"Cannot use the database {database!r}: {problem}. {remedy or way_out(problem)}")
 
 
