@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.globals import get_llm_cache
@@ -25,7 +24,7 @@ from signoff.agents.errors import (
 )
 from signoff.agents.models.circuit_breaker import breaker_of
 from signoff.agents.models.failures import MAYBE_PAID, RETRIED, Failure, classify
-from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, fit_into, make_bill, price_of, size_of, worst_case
+from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, fit_into, make_bill, price_of, worst_case
 from signoff.agents.models.rate_limiter import Ticket, limiter_for
 from signoff.agents.models.settings import CallSettings, identity_of, without_own_tries
 from signoff.agents.run_context import Payer
@@ -57,11 +56,8 @@ class ModelRequest:
     stop: list[str] | None
     options: Mapping[str, Any]
     """Tools and other options, as they are for any provider."""
-
-    @cached_property
-    def size(self) -> int:
-        """Bytes of it all."""
-        return size_of(self.messages, self.options)
+    size: int
+    """Bytes of it all."""
 
 
 class NoAnswer(ValueError):

@@ -7,7 +7,7 @@ budget that covers it, timed, tried again or handed to the next model of the cha
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import cached_property, lru_cache
 from typing import Any, Final, cast
@@ -17,7 +17,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from signoff import concurrency
 from signoff.agents.errors import ModelError, ModelRefused, ModelUnreachable
@@ -120,7 +120,7 @@ class GuardedModel(BaseChatModel):
         del run_manager
         payer = _payer()
         hidden = self._settings.redaction.hide(messages)
-        request = ModelRequest(hidden.messages, stop, kwargs)
+        request = _request(hidden.messages, stop, kwargs)
 
         async def live() -> AIMessage:
             return cast(AIMessage, [part.message async for part in self._parts(payer, request, stream=False)][-1])
@@ -130,7 +130,9 @@ class GuardedModel(BaseChatModel):
         else:
             recorded = Request.of(request.messages, request.options, self.model_name)
             answer = cast(AIMessage, await payer.cassette.play(recorded, live))
-        return ChatResult(generations=[ChatGeneration(message=hidden.restore(answer))])
+        if hidden.originals:
+            answer = hidden.restore(answer)
+        return ChatResult(generations=[ChatGeneration(message=answer)])
 
     async def _astream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
@@ -143,7 +145,7 @@ class GuardedModel(BaseChatModel):
             result = await self._agenerate(messages, stop, **kwargs)
             yield _as_chunk(cast(AIMessage, result.generations[0].message))
             return
-        async with aclosing(self._parts(payer, ModelRequest(hidden.messages, stop, kwargs), stream=True)) as parts:
+        async with aclosing(self._parts(payer, _request(hidden.messages, stop, kwargs), stream=True)) as parts:
             async for part in parts:
                 yield cast(ChatGenerationChunk, part)
 
@@ -211,3 +213,26 @@ def _as_chunk(message: AIMessage) -> ChatGenerationChunk:
             tool_call_chunks=calls,
         )
     )
+
+
+def _request(messages: Sequence[BaseMessage], stop: list[str] | None, options: dict[str, Any]) -> ModelRequest:
+    return ModelRequest(list(messages), stop, options, size_of(messages, options))
+
+
+def size_of(messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> int:
+    """Bytes of a prompt, with what surrounds each message: no tokenizer makes more tokens of a text."""
+    total = 16
+    for message in messages:
+        content = message.content if isinstance(message.content, str) else json.dumps(message.content, default=str)
+        total += 16 + len(content.encode("utf-8", "backslashreplace"))
+        if isinstance(message, AIMessage) and message.tool_calls:
+            total += len(json.dumps(message.tool_calls, default=str).encode())
+    for name in ("tools", "response_format"):
+        if name in options:
+            total += len(json.dumps(options[name], default=_as_sent).encode())
+    return total
+
+
+def _as_sent(value: object) -> object:
+    """A format as the endpoint gets it: its schema."""
+    return value.model_json_schema() if isinstance(value, type) and issubclass(value, BaseModel) else str(value)

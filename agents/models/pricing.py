@@ -5,18 +5,14 @@ Money is counted in whole nano-dollars, rounded up.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Final
-
-from langchain_core.messages import AIMessage, BaseMessage
-from pydantic import BaseModel
 
 from signoff.agents.run_context import Payer
 from signoff.checkpoints import canonical
@@ -105,25 +101,6 @@ def _is_here(endpoint: str) -> bool:
 
 NAMES_OF_MAX: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 """What providers call the bound of an answer."""
-
-
-def size_of(messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> int:
-    """Bytes of a prompt, with what surrounds each message: no tokenizer makes more tokens of a text."""
-    total = 16
-    for message in messages:
-        content = message.content if isinstance(message.content, str) else json.dumps(message.content, default=str)
-        total += 16 + len(content.encode("utf-8", "backslashreplace"))
-        if isinstance(message, AIMessage) and message.tool_calls:
-            total += len(json.dumps(message.tool_calls, default=str).encode())
-    for name in ("tools", "response_format"):
-        if name in options:
-            total += len(json.dumps(options[name], default=_as_sent).encode())
-    return total
-
-
-def _as_sent(value: object) -> object:
-    """A format as the endpoint gets it: its schema."""
-    return value.model_json_schema() if isinstance(value, type) and issubclass(value, BaseModel) else str(value)
 
 
 def worst_case(price: Price | None, *, size: int, most: int, seconds: float) -> Amount:

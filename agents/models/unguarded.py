@@ -21,8 +21,8 @@ from langchain_core.runnables.config import ensure_config, merge_configs, var_ch
 
 from signoff.agents.errors import UnknownPrice
 from signoff.agents.models.failures import MAYBE_PAID, classify
-from signoff.agents.models.guarded import GUARDED
-from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, make_bill, price_of, size_of, worst_case
+from signoff.agents.models.guarded import GUARDED, size_of
+from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, make_bill, price_of, worst_case
 from signoff.agents.models.settings import CallSettings
 from signoff.agents.run_context import Payer, current_payer
 from signoff.checkpoints.ledger.budgets import scopes_of

@@ -20,7 +20,7 @@ from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest_text, from_row, plain_text, read_json
 from signoff.checkpoints.db.table_shapes import misshapes
 from signoff.checkpoints.ledger.audit_agreement import Problem, digests_of_redacted, disagreements
-from signoff.checkpoints.ledger.schema import AUDIT_HEAD, audit, ledger_meta, metadata, read_meta, write_meta
+from signoff.checkpoints.ledger.schema import AUDIT_HEAD, FIRST_META, META, NEXT_META, audit, ledger_meta, metadata
 from signoff.checkpoints.ledger.session import Transactions
 from signoff.checkpoints.redaction import redact
 from signoff.error_base import SettingsError
@@ -109,11 +109,14 @@ class AuditLog:
         # Never a number that is taken: rows that were slipped in after the head must not block this one.
         seq, at, run_id = max(head.seq, last) + 1, canonical.now(), plain_text(run_id)
         kept = redact(body)
-        text = canonical_json({**kept, **digests_of_redacted(event, body, kept)})
+        hidden = digests_of_redacted(event, body, kept) if kept != body else {}
+        text = canonical_json({**kept, **hidden})
         written = Head(seq, link(head.hash, seq, at, run_id, event, text))
         entry = {"seq": seq, "at": at, "run_id": run_id, "event": event, "body": text, "hash": written.hash}
         connection.execute(_ADD, entry)
-        write_meta(connection, AUDIT_HEAD, str(written))
+        next_head = {"which": AUDIT_HEAD, "text": str(written)}
+        if not connection.execute(NEXT_META, next_head).rowcount:
+            connection.execute(FIRST_META, next_head)
 
     def head(self) -> str:
         """Number and hash of the newest entry, `0:000…` if there is none: worth keeping outside the database."""
@@ -162,7 +165,7 @@ class AuditLog:
                 for row in connection.execute(select(audit).order_by(audit.c.seq)).yield_per(_AT_ONCE):
                     reader.read(row)
             if {audit.name, ledger_meta.name} <= readable:
-                reader.end(read_meta(connection, AUDIT_HEAD))
+                reader.end(connection.execute(META, {"which": AUDIT_HEAD}).scalar())
             told = (Problem(0, 0, shape.what) for shape in shapes)
             problems = (*reader.problems, *told, *disagreements(connection, readable))
         return Verification(reader.entries, str(reader.head), problems)
@@ -194,7 +197,7 @@ def _decoded(text: bytes) -> str:
 
 
 def _head(connection: Connection) -> Head | None:
-    return Head.parse(read_meta(connection, AUDIT_HEAD) or "")
+    return Head.parse(connection.execute(META, {"which": AUDIT_HEAD}).scalar() or "")
 
 
 def _of_run(query: Select[Any], run_id: str | None) -> Select[Any]:

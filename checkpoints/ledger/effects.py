@@ -124,7 +124,8 @@ class Effects:
         """
         key = effect_key(approval)
         with self._ledger.write() as connection:
-            self._runs.check_claim(connection, approval.run_id)
+            if approval.run_id in self._runs.claimed:
+                self._runs.check_claim(connection, approval.run_id)
             found = connection.execute(select(effects).where(effects.c.key == key)).first()
             if found is not None:
                 return Claim(self._seen(connection, found), fresh=False)

@@ -95,7 +95,8 @@ class Runs:
 
     def __init__(self, ledger: Transactions, audit: AuditLog) -> None:
         self._ledger, self._audit = ledger, audit
-        self._claimed: dict[str, Fence] = {}
+        self.claimed: dict[str, Fence] = {}
+        """What this process drives, by the run: see `check_claim`."""
 
     def begin(
         self,
@@ -207,12 +208,12 @@ class Runs:
             if held_by != owner:
                 self._audit.append(connection, run_id, "taken", owner=owner)
         begin_work(owner)
-        self._claimed[run_id] = Fence(run_id, owner)
-        return self._claimed[run_id]
+        self.claimed[run_id] = Fence(run_id, owner)
+        return self.claimed[run_id]
 
     def check_claim(self, connection: Connection, run_id: str) -> None:
         """RunBusy if this process has claimed the run, and another since; called in what only its driver writes."""
-        fence = self._claimed.get(run_id)
+        fence = self.claimed.get(run_id)
         if fence is not None:
             fence.check(connection.execute(select(runs.c.owner).where(runs.c.id == run_id)).scalar())
 
@@ -233,7 +234,7 @@ class Runs:
 
     def release(self, run_id: str, owner: str) -> None:
         """Let go of the run, if it is still held."""
-        self._claimed.pop(run_id, None)
+        self.claimed.pop(run_id, None)
         end_work(owner)
         with self._ledger.write() as connection:
             mine = (runs.c.id == run_id) & (runs.c.owner == owner)

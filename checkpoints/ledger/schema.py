@@ -71,20 +71,20 @@ ledger_meta = Table(
 )
 
 # Built once: building a statement costs SQLAlchemy more than the database takes for it.
-_META: Final = select(ledger_meta.c.value).where(ledger_meta.c.key == bindparam("which"))
-_NEXT_META: Final = update(ledger_meta).where(ledger_meta.c.key == bindparam("which")).values(value=bindparam("text"))
-_FIRST_META: Final = insert(ledger_meta).values(key=bindparam("which"), value=bindparam("text"))
+META: Final = select(ledger_meta.c.value).where(ledger_meta.c.key == bindparam("which"))
+NEXT_META: Final = update(ledger_meta).where(ledger_meta.c.key == bindparam("which")).values(value=bindparam("text"))
+FIRST_META: Final = insert(ledger_meta).values(key=bindparam("which"), value=bindparam("text"))
 
 
 def read_meta(connection: Connection, key: str) -> str | None:
     """What the ledger keeps under this name about itself; what is no text is told as one."""
-    found = connection.execute(_META, {"which": key}).scalar()
+    found = connection.execute(META, {"which": key}).scalar()
     return found if found is None or isinstance(found, str) else repr(found)
 
 
 def write_meta(connection: Connection, key: str, value: str) -> None:
-    if not connection.execute(_NEXT_META, {"which": key, "text": value}).rowcount:
-        connection.execute(_FIRST_META, {"which": key, "text": value})
+    if not connection.execute(NEXT_META, {"which": key, "text": value}).rowcount:
+        connection.execute(FIRST_META, {"which": key, "text": value})
 
 
 people = Table(

@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from signoff.checkpoints import canonical
-from signoff.checkpoints.canonical import plain_text
 from signoff.error_base import TeamError
 
 NANO: Final = 1_000_000_000
@@ -178,14 +177,6 @@ def scopes_of(*, run_id: str, role: str, team: str, limits: Mapping[str, Budget]
         "day": f"day:{day}",
     }
     return tuple(Scope(name, limits[level]) for level, name in names.items() if limits.get(level, NO_LIMIT).is_limited)
-
-
-def names_of(call: CallRecord) -> tuple[str, ...]:
-    """The scopes of a call that adds up, whether they are limited or not."""
-    names = [f"day:{call.day}", f"team:{call.team}@{call.day}"]
-    if call.run_id:
-        names += [f"agent:{call.run_id}/{call.role}", f"run:{call.run_id}"]
-    return tuple(map(plain_text, names))
 
 
 def nano_dollars(usd: float | Decimal) -> int:

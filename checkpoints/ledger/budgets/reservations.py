@@ -32,7 +32,7 @@ from signoff.checkpoints.ledger.budgets.accounts import (
     standing_of,
     write_calls,
 )
-from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, Budget, CallRecord, Limits, Scope, names_of
+from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, Budget, CallRecord, Limits, Scope
 from signoff.checkpoints.ledger.session import Session
 from signoff.checkpoints.process_identity import current_owner
 
@@ -85,7 +85,7 @@ class Hold:
     def _settling(self, spent: Amount, call: CallRecord) -> Settle:
         call = replace(call, day=self.day) if self.day and self.day != call.day else call
         # A scope that was not limited when it was held may be by now.
-        names = dict.fromkeys((*self.scopes, *names_of(call)))
+        names = dict.fromkeys((*self.scopes, *_names_of(call)))
         return Settle(self.id, tuple(names), _checked(spent), call)
 
 
@@ -130,8 +130,7 @@ class Budgets:
                 amount = _check_call(limited, amount)
             elif limited:
                 limits[plain_text(scope.name)] = limited
-                column, value, _ = columns_of(scope.name) or ("", "", None)
-                day = day or (value if column == "day" else "")
+                day = day or _day_of(scope.name)
         hold = Hold(secrets.token_hex(16), tuple(limits), amount, amount.ms, day, self._worker)
         return Reserve(hold.id, limits, amount, seconds, wait), hold
 
@@ -366,6 +365,21 @@ def _check_call(limits: Limits, worst: Amount) -> Amount:
         elif worst[unit] > limit:
             raise exhausted(_CALL, unit, limit, 0, worst[unit])
     return worst
+
+
+def _names_of(call: CallRecord) -> tuple[str, ...]:
+    """The scopes of a call that adds up, whether they are limited or not."""
+    names = [f"day:{call.day}", f"team:{call.team}@{call.day}"]
+    if call.run_id:
+        names += [f"agent:{call.run_id}/{call.role}", f"run:{call.run_id}"]
+    return tuple(map(plain_text, names))
+
+
+def _day_of(scope: str) -> str:
+    """The day that a scope is limited to, as `columns_of` tells it; empty if it is to none."""
+    if scope.startswith("day:"):
+        return scope.removeprefix("day:")
+    return scope.rpartition("@")[2] if scope.startswith("team:") else ""
 
 
 def _checked(amount: Amount) -> Amount:
