@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any, Final, cast
 
 from langchain_core.language_models import BaseChatModel, LangSmithParams
@@ -188,11 +189,11 @@ def guard(
 
 def _payer() -> Payer:
     """Who pays: the step this is called in, or outside of any whoever the database in the settings belongs to."""
-    return current_payer() or _owner(load_settings().database_name)
+    return current_payer() or _owner(load_settings().database_name, Path.cwd())
 
 
 @lru_cache(maxsize=4)
-def _owner(_database: str) -> Payer:
+def _owner(_database: str, _from: Path) -> Payer:
     settings = load_settings()
     limits = budgets_of(settings)
     return Payer(ledger=configured_ledger(settings), budgets={level: limits[level] for level in ("call", "day")})

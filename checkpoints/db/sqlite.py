@@ -234,16 +234,17 @@ class LedgerFile:
     """The file; made when it is opened."""
 
     def __init__(self, path: Path | str, busy_seconds: float) -> None:
-        self.name, self._busy_seconds = str(path), busy_seconds
+        self.name, self._path, self._busy_seconds = str(path), Path(path).absolute(), busy_seconds
         self._identity: tuple[int, int] | None = None
 
     @property
     def is_there(self) -> bool:
         """Whether the file still stands where it was opened; a deleted one takes what is written to it along."""
-        return identity(Path(self.name)) == self._identity
+        return identity(self._path) == self._identity
 
     def open(self) -> Engine:
         path = Path(self.name)
+        path = path if path.absolute() == self._path else self._path  # the process may work in another folder by now
         try:
             refuse_foreign(path, self._busy_seconds)
             make_folder(path.parent)
@@ -268,19 +269,19 @@ class LedgerFile:
         return engine
 
     def remember(self) -> None:
-        mark = _mark_of(Path(self.name))
+        mark = _mark_of(self._path)
         if not mark.exists():
             with suppress(OSError):  # where nothing can be written, nothing is made anew either
-                mark.write_text(f"{mark.parent / self.name} is a ledger of signoff. If it is gone, restore a backup.\n")
+                mark.write_text(f"{self._path} is a ledger of signoff. If it is gone, restore a backup.\n")
 
     def explain(self, error: SQLAlchemyError) -> str:
         return str(getattr(error, "orig", None) or error)
 
     def tear(self) -> None:
-        _torn.add(Path(self.name).resolve())
+        _torn.add(self._path.resolve())
 
     def _note_identity(self, _connection: sqlite3.Connection, _record: object) -> None:
-        self._identity = self._identity or identity(Path(self.name))
+        self._identity = self._identity or identity(self._path)
 
     def _begin(self, connection: Connection) -> None:
         if not connection.get_execution_options().get("writes"):

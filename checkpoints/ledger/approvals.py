@@ -339,9 +339,7 @@ class _Rows:
         """The approval as it stands now: closed if its time is over, escalated if it has waited."""
         current = load_approval(connection, approval_id)
         if current.has_expired:
-            why = (
-                f"nobody decided it by {current.expires_at}; an answer after that does not count, another run asks anew"
-            )
+            why = "nobody decided it in time; an answer after that does not count, another run asks anew"
             self.end(connection, current, "expired", by="", reason=why)
         elif current.has_escalated:
             this = approvals.c.id == current.id

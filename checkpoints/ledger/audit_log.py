@@ -20,7 +20,16 @@ from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest_text, from_row, plain_text, read_json
 from signoff.checkpoints.db.table_shapes import misshapes
 from signoff.checkpoints.ledger.audit_agreement import Problem, digests_of_redacted, disagreements
-from signoff.checkpoints.ledger.schema import AUDIT_HEAD, FIRST_META, META, NEXT_META, audit, ledger_meta, metadata
+from signoff.checkpoints.ledger.schema import (
+    AUDIT_HEAD,
+    FIRST_META,
+    META,
+    NEXT_META,
+    audit,
+    ledger_meta,
+    metadata,
+    read_meta,
+)
 from signoff.checkpoints.ledger.session import Transactions
 from signoff.checkpoints.redaction import redact
 from signoff.error_base import SettingsError
@@ -165,7 +174,7 @@ class AuditLog:
                 for row in connection.execute(select(audit).order_by(audit.c.seq)).yield_per(_AT_ONCE):
                     reader.read(row)
             if {audit.name, ledger_meta.name} <= readable:
-                reader.end(connection.execute(META, {"which": AUDIT_HEAD}).scalar())
+                reader.end(read_meta(connection, AUDIT_HEAD))
             told = (Problem(0, 0, shape.what) for shape in shapes)
             problems = (*reader.problems, *told, *disagreements(connection, readable))
         return Verification(reader.entries, str(reader.head), problems)
@@ -197,7 +206,8 @@ def _decoded(text: bytes) -> str:
 
 
 def _head(connection: Connection) -> Head | None:
-    return Head.parse(connection.execute(META, {"which": AUDIT_HEAD}).scalar() or "")
+    kept = connection.execute(META, {"which": AUDIT_HEAD}).scalar()
+    return Head.parse(kept) if isinstance(kept, str) else None
 
 
 def _of_run(query: Select[Any], run_id: str | None) -> Select[Any]:
