@@ -97,7 +97,7 @@ class StrictSerializer(SerializerProtocol):
     def with_msgpack_allowlist(self, extra: Iterable[type | TypeName]) -> StrictSerializer:
         """This serializer with more types listed."""
         types = self.types.union(map(_type_name, extra))
-        return self if types <= self._allowed else StrictSerializer(types)
+        return self if types <= self._allowed else type(self)(types)
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         """Kind and bytes of a value; UnlistedType or Unstorable if it would not come back as it is."""
