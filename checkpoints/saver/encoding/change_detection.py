@@ -146,7 +146,7 @@ class ChangeDetector:
     def _look(self, value: Any, depth: int) -> None:
         """Watch what can be edited in there. Another thread may be editing it: each container is copied once."""
         kind = type(value)
-        if kind in LEAVES or _is_fixed(value, kind):
+        if kind is not dict and kind is not list and (kind in LEAVES or _is_fixed(value, kind)):
             return
         if depth == _DEEPEST:
             raise _Undetectable

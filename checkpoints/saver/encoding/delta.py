@@ -49,10 +49,13 @@ class DeltaEncoder:
             if value.kind == "payload" and not value.inline:
                 self._expected[value.digest] = value
 
-    def encode(self, value: Any, before: StoredContainer | None = None) -> tuple[Piece, StoredContainer | None]:
+    def encode(
+        self, value: Any, before: StoredContainer | None = None, *, is_seen_through: bool = False
+    ) -> tuple[Piece, StoredContainer | None]:
         """The value's piece, and what holds its items if it has a tree of its own.
 
-        A list or dict that stood in its place is brought up to date, and is its from now on.
+        A list or dict that stood in its place is brought up to date, and is its from now on. In a value that is seen
+        through there is no bytearray.
         """
         kind: type = type(value)
         self.count += 1
@@ -65,7 +68,7 @@ class DeltaEncoder:
         are_numbers = kind is list and set(map(type, value)) <= _NUMBERS
         body = self._pack(value) if len(value) <= _WHOLE_ITEMS or are_numbers else b""
         is_small = 0 < len(body) <= (_WHOLE_NUMBERS if are_numbers else _WHOLE_BYTES)
-        if value and (not is_small or _holds_bytearray(value)):
+        if value and not (is_small and (is_seen_through or are_numbers or not _holds_bytearray(value))):
             container = StoredContainer(kind)
             if self._update(container, value):
                 return container.tree.top, container
@@ -119,14 +122,13 @@ class _Items:
         """Take a value in as it is now; returns its piece."""
         block = self._block()
         start = block.detector.marks
-        is_detectable = not encoder.whole and (before is not None or block.detector.add(value))
-        piece, container = encoder.encode(
-            value, before
-        )  # after the look: what is edited in between is found the next time
+        is_detectable = not encoder.whole and before is None and block.detector.add(value)
+        # After the look: what is edited in between is found the next time.
+        piece, container = encoder.encode(value, before, is_seen_through=is_detectable)
         if container is not None:
             block.detector.cut(start)
             self.containers[len(self.values)] = container
-        elif not is_detectable or before is not None:
+        elif not is_detectable:
             self.undetectable.add(len(self.values))
         self.values.append(value)
         block.end_item()
