@@ -33,22 +33,16 @@ OFFICIAL_TABLES: Final = frozenset({"checkpoints", "writes"})
 
 
 _HARMLESS: Final = {
-    *(
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_CANTOPEN,
-    ),
-    *(
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_AUTH,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_INTERRUPT,
-        sqlite3.SQLITE_PROTOCOL,
-    ),
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT),
+    *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN),
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_IOERR),
 }
-"""Errors after which all that was committed is there for sure."""
+"""Errors after which all that was committed is there for sure,"""
+_HARMFUL: Final = {
+    *(sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS),
+    *(sqlite3.SQLITE_IOERR_DATA, sqlite3.SQLITE_READONLY_DBMOVED),
+}
+"""but not after these of their kinds."""
 _SHORTEST_WAIT: Final = 0.0003
 _LONGEST_WAIT: Final = 0.03
 
@@ -155,7 +149,7 @@ def is_busy(error: sqlite3.Error) -> bool:
 def unusable(path: Path | str, error: Exception) -> DatabaseUnusable:
     """What to raise for an error of SQLite or of the file system."""
     code = getattr(error, "sqlite_errorcode", 0)
-    is_harmless = code & 0xFF in _HARMLESS and code != sqlite3.SQLITE_READONLY_DBMOVED
+    is_harmless = code & 0xFF in _HARMLESS and code not in _HARMFUL
     if is_harmless or isinstance(error, (OSError, sqlite3.ProgrammingError)):
         return DatabaseUnusable(str(path), str(error), NOTHING_LOST)
     return DatabaseDamaged(str(path), str(error))
