@@ -11,7 +11,7 @@ from sqlalchemy import text
 from signoff.checkpoints.db.table_shapes import misshapes
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.schema import metadata
-from signoff.errors import ForeignDatabase, SignoffError
+from signoff.errors import DatabaseGone, SignoffError
 
 TABLES = sorted(metadata.tables)
 IN_BOTH: list[tuple[str, str]] = [
@@ -132,7 +132,7 @@ def test_a_table_that_was_dropped_is_found(tmp_path: Path, table: str) -> None:
         assert f"the table {table} is gone" in told(ledger)
     with closing(Ledger(tmp_path / "signoff.db", hooks=())) as ledger:
         if table == "ledger_meta":
-            with pytest.raises(ForeignDatabase):
+            with pytest.raises(DatabaseGone, match="a ledger was here"):
                 ledger.audit.verify()
         else:
             assert f"the table {table} is gone" in told(ledger)
