@@ -58,7 +58,8 @@ def hunt(args: list[str]) -> int:
     """Run a tenth of each long hunt: the one that the commit picks, or the one named after `--`, 0 to 9."""
     part, options = (args[0], args[1:]) if args and args[0].isdigit() else (str(part_of_commit()), args)
     print(f"Hunting, part {part} of 0 to 9. This part again: python3 make.py hunt -- {part}")
-    return test_long(["-m", "hunt", "--hunt-part", part, *options])
+    one_by_one = ["--dist", "load", "--maxschedchunk", "1"]  # a long hunt holds up none that waits behind it
+    return test_long([*one_by_one, "-m", "hunt", "--hunt-part", part, *options])
 
 
 def test_long(args: list[str]) -> int:

@@ -37,6 +37,12 @@ DATABASES = count()
 DEAREST = (
     "test_local.py",
     "test_line_kills.py",
+    "test_contest.py",
+    "test_run_crash.py",
+    "test_saver_crash.py",
+    "test_interrupt_traps.py",
+    "test_replays.py",
+    "test_answer_fuzz.py",
     "test_canaries.py",
 )
 """Files whose tests take longest: they come first, so that nothing waits for one of them at the end."""
