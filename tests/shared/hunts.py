@@ -1,4 +1,4 @@
-"""Parts of the long hunts: ten of them are a whole hunt, and each is about a tenth of it."""
+"""Parts of the long hunts: fifteen of them are a whole hunt, and each is about a fifteenth of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-PARTS = 10
+PARTS = 15
 
 Thing = TypeVar("Thing")
 
