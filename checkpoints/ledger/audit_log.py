@@ -31,7 +31,7 @@ from signoff.checkpoints.ledger.schema import (
     read_meta,
 )
 from signoff.checkpoints.ledger.session import Transactions
-from signoff.checkpoints.redaction import redact
+from signoff.checkpoints.redaction import REDACTED, redact
 from signoff.error_base import SettingsError
 
 _AT_ONCE: Final = 1_000
@@ -118,8 +118,9 @@ class AuditLog:
         # Never a number that is taken: rows that were slipped in after the head must not block this one.
         seq, at, run_id = max(head.seq, last) + 1, canonical.now(), plain_text(run_id)
         kept = redact(body)
-        hidden = digests_of_redacted(event, body, kept) if kept != body else {}
-        text = canonical_json({**kept, **hidden})
+        text = canonical_json(kept)
+        if REDACTED in text:  # be it that a text says so itself
+            text = canonical_json({**kept, **digests_of_redacted(event, body, kept)})
         written = Head(seq, link(head.hash, seq, at, run_id, event, text))
         entry = {"seq": seq, "at": at, "run_id": run_id, "event": event, "body": text, "hash": written.hash}
         connection.execute(_ADD, entry)

@@ -9,6 +9,7 @@ from sqlalchemy import Table, delete, insert, select, update
 from signoff.checkpoints.ledger import schema as tables
 from signoff.checkpoints.ledger.approval import Authority, Person, Question, Requirement
 from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.redaction import REDACTED
 from signoff.errors import NotAllowed
 
 FINANCE = Authority((Requirement("finance"),), quorum=2, four_eyes=True)
@@ -211,3 +212,11 @@ def test_a_large_log_is_read_run_by_run(ledger: Ledger) -> None:
                 ledger.audit.append(connection, f"r-{number}", "started", team="t", goal="g")
     (told,) = ledger.audit.verify().problems
     assert told.what == "run r-321: the log does not tell of it"
+
+
+def test_a_text_that_says_of_itself_that_it_was_redacted_is_compared_all_the_same(ledger: Ledger) -> None:
+    ledger.runs.begin("r-1", 1, team="office", goal=f"pay ann, {REDACTED}")
+    assert ledger.audit.verify().ok
+    with ledger.write() as connection:
+        connection.execute(update(tables.runs).values(goal="pay eve"))
+    assert [problem.what for problem in ledger.audit.verify().problems] != []
