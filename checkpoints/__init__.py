@@ -8,7 +8,11 @@ if TYPE_CHECKING:
     from signoff.checkpoints.canonical import readable_text as readable_text
     from signoff.checkpoints.opening import configured_ledger as configured_ledger, configured_saver as configured_saver
     from signoff.checkpoints.opening import open_saver as open_saver
-    from signoff.checkpoints.process_identity import current_owner as current_owner, describe_owner as describe_owner
+    from signoff.checkpoints.process_identity import (
+        Fence as Fence,
+        current_owner as current_owner,
+        describe_owner as describe_owner,
+    )
     from signoff.checkpoints.process_identity import is_gone as is_gone, working as working
     from signoff.checkpoints.redaction import REDACTED as REDACTED, covers as covers, hide_patterns as hide_patterns
     from signoff.checkpoints.redaction import redact as redact, redact_text as redact_text

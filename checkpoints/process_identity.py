@@ -17,11 +17,12 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
-from signoff.checkpoints.errors import StoreError
+from signoff.checkpoints.errors import RunBusy, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -74,9 +75,8 @@ def standing(owner: str) -> Standing:
     containers may well have the same host name and the same pids. An owner elsewhere is left to its lease.
     """
     process, _, token = owner.partition("/")
-    here, _, name = process.rpartition(":")[0].rpartition(":")
-    started = process.rpartition(":")[2]
-    if here != _place() or not name.isdecimal() or not started.isdecimal() or not all(_boot_and_namespace()):
+    here, name, started = f"::{process}".rsplit(":", 2)
+    if here != f"::{_place()}" or not (name.isdecimal() and started.isdecimal() and all(_boot_and_namespace())):
         return "unknown"
     pid = int(name)
     try:
@@ -172,6 +172,19 @@ def _state(pid: int) -> str:
     """The letter that the system has for what a process does, such as T: it is stopped; empty if nothing tells."""
     fields = _stat_fields(pid)
     return fields[0] if fields else ""
+
+
+@dataclass(frozen=True)
+class Fence:
+    """A claim of a run: while its owner has the run, it may write what only a driver writes. No two have one owner."""
+
+    run_id: str
+    owner: str
+
+    def check(self, owner: str | None) -> None:
+        """RunBusy if the run is somebody else's by now."""
+        if owner != self.owner:
+            raise RunBusy(self.run_id, owner or "", who=describe_owner(owner) if owner else "")
 
 
 RENEW_SECONDS: Final = 15.0

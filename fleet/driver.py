@@ -12,9 +12,9 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateSnapshot
 
 from signoff.agents import run_span
-from signoff.checkpoints import configured_ledger, configured_saver, readable_text, working
+from signoff.checkpoints import Fence, configured_ledger, configured_saver, readable_text, working
 from signoff.checkpoints.errors import RunBusy, StoreError
-from signoff.checkpoints.ledger import SETTLE_OUTCOME, Fence, Fenceable, Ledger, RunRecord
+from signoff.checkpoints.ledger import SETTLE_OUTCOME, Fenceable, Ledger, RunRecord
 from signoff.checkpoints.ledger.budgets import Budget
 from signoff.error_base import SignoffError
 from signoff.fleet.errors import RunElsewhere

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from signoff.checkpoints.ledger.rate_limits import open_up as open_up, refuse as refuse, settle as settle
     from signoff.checkpoints.ledger.rate_limits import take as take
     from signoff.checkpoints.ledger.runs import (
-        Fence as Fence,
         Fenceable as Fenceable,
         RunRecord as RunRecord,
         Status as Status,

@@ -242,8 +242,7 @@ class Approvals:
         known = self.of_proposal(question.proposal_id)
         if known is not None:
             return known
-        with self._ledger.write() as connection:
-            self._runs.check_claim(connection, question.run_id)
+        with self._ledger.write(driver_of=question.run_id) as connection:
             query = select(proposals.c.id).where(proposals.c.id == question.proposal_id)
             if connection.execute(query).first() is None:
                 expires_at = canonical.later(expires_in) if expires_in is not None else ""

@@ -21,7 +21,6 @@ from signoff.checkpoints.errors import DatabaseUnusable, DryRun, OutcomeUnwritte
 from signoff.checkpoints.ledger.approval import Approval, load_approval
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.notifications.outbox import Notices
-from signoff.checkpoints.ledger.runs import Runs
 from signoff.checkpoints.ledger.schema import audit, effects, runs
 from signoff.checkpoints.ledger.session import Transactions, clock
 from signoff.checkpoints.process_identity import describe_owner, holds
@@ -106,10 +105,8 @@ class Claim:
 class Effects:
     """The effects table."""
 
-    def __init__(
-        self, ledger: Transactions, audit: AuditLog, notices: Notices, runs: Runs, *, busy_seconds: float
-    ) -> None:
-        self._ledger, self._audit, self._runs, self._rows = ledger, audit, runs, _Rows(audit, notices)
+    def __init__(self, ledger: Transactions, audit: AuditLog, notices: Notices, *, busy_seconds: float) -> None:
+        self._ledger, self._audit, self._rows = ledger, audit, _Rows(audit, notices)
         self._patience = _PATIENCE * busy_seconds
         self._unwritten: dict[tuple[str, int], Outcome] = {}
         """What came of calls of this process, and could not be written: by key and number of the claim."""
@@ -123,9 +120,7 @@ class Effects:
         until it was found out whether the original had called it.
         """
         key = effect_key(approval)
-        with self._ledger.write() as connection:
-            if approval.run_id in self._runs.claimed:
-                self._runs.check_claim(connection, approval.run_id)
+        with self._ledger.write(driver_of=approval.run_id) as connection:
             found = connection.execute(select(effects).where(effects.c.key == key)).first()
             if found is not None:
                 return Claim(self._seen(connection, found), fresh=False)
@@ -156,8 +151,7 @@ class Effects:
 
         0 if it is not as seen, or if the call before, which nobody waits for any more, may still take effect.
         """
-        with self._ledger.write() as connection:
-            self._runs.check_claim(connection, effect.run_id)
+        with self._ledger.write(driver_of=effect.run_id) as connection:
             seen = (effects.c.key == effect.key) & (effects.c.claims == effect.claims)
             # A person who had it called again may have taken that back.
             as_seen = ("released",) if effect.status == "released" else ("unknown", "released")
@@ -278,15 +272,15 @@ class Effects:
         """In a copy of the database it is not known what became of the calls that the original was about to make."""
         for run_id in run_ids:
             open_here = (effects.c.run_id == run_id) & effects.c.status.in_(("claimed", "released", "unknown"))
-            for row in connection.execute(select(effects.c.key, effects.c.status).where(open_here)).all():
-                connection.execute(update(effects).where(effects.c.key == row.key).values(claimed_until=""))
+            rows = connection.execute(select(effects.c.key, effects.c.status).where(open_here)).all()
+            connection.execute(update(effects).where(open_here).values(claimed_until=""))
+            for row in rows:
                 if row.status != "unknown":
                     self._rows.lose(connection, row.key, _IN_A_COPY.format(at))
 
     def skip(self, approval: Approval) -> None:
         """Record that a dry run did not call it."""
-        with self._ledger.write() as connection:
-            self._runs.check_claim(connection, approval.run_id)
+        with self._ledger.write(driver_of=approval.run_id) as connection:
             self._audit.append(connection, approval.run_id, "skipped", **_approved(approval))
 
     def record_read_back(self, key: str, found: str) -> None:

@@ -15,7 +15,7 @@ from signoff.checkpoints.ledger.approval import clean_name
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.schema import proposals, runs
 from signoff.checkpoints.ledger.session import Transactions, clock
-from signoff.checkpoints.process_identity import begin_work, describe_owner, end_work, holds
+from signoff.checkpoints.process_identity import Fence, begin_work, describe_owner, end_work, holds
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -31,19 +31,6 @@ SILENT_SECONDS = 120.0
 """A run at work beats every 15 seconds; after so many it is told as silent."""
 _AT_ONCE = 500
 """Ids in one statement; databases take only so many."""
-
-
-@dataclass(frozen=True)
-class Fence:
-    """A claim of a run: while its owner has the run, it may write what only a driver writes. No two have one owner."""
-
-    run_id: str
-    owner: str
-
-    def check(self, owner: str | None) -> None:
-        """RunBusy if the run is somebody else's by now."""
-        if owner != self.owner:
-            raise RunBusy(self.run_id, owner or "", who=describe_owner(owner) if owner else "")
 
 
 @runtime_checkable
@@ -93,10 +80,8 @@ class RunRecord:
 class Runs:
     """The runs table."""
 
-    def __init__(self, ledger: Transactions, audit: AuditLog) -> None:
-        self._ledger, self._audit = ledger, audit
-        self.claimed: dict[str, Fence] = {}
-        """What this process drives, by the run: see `check_claim`."""
+    def __init__(self, ledger: Transactions, audit: AuditLog, fences: dict[str, Fence]) -> None:
+        self._ledger, self._audit, self._fences = ledger, audit, fences
 
     def begin(
         self,
@@ -177,8 +162,7 @@ class Runs:
 
     def set_status(self, run_id: str, status: Status, note: str = "") -> None:
         """Write where the run stands; the audit log tells of every change. RunBusy if it was taken over meanwhile."""
-        with self._ledger.write() as connection:
-            self.check_claim(connection, run_id)
+        with self._ledger.write(driver_of=run_id) as connection:
             self._note(connection, run_id, status, note)
 
     def wait_again(self, connection: Connection, run_id: str, note: str) -> None:
@@ -208,14 +192,8 @@ class Runs:
             if held_by != owner:
                 self._audit.append(connection, run_id, "taken", owner=owner)
         begin_work(owner)
-        self.claimed[run_id] = Fence(run_id, owner)
-        return self.claimed[run_id]
-
-    def check_claim(self, connection: Connection, run_id: str) -> None:
-        """RunBusy if this process has claimed the run, and another since; called in what only its driver writes."""
-        fence = self.claimed.get(run_id)
-        if fence is not None:
-            fence.check(connection.execute(select(runs.c.owner).where(runs.c.id == run_id)).scalar())
+        self._fences[run_id] = Fence(run_id, owner)
+        return self._fences[run_id]
 
     def renew(self, run_id: str, owner: str, *, seconds: float) -> bool:
         """Hold the run for longer; False if it was taken over."""
@@ -234,7 +212,7 @@ class Runs:
 
     def release(self, run_id: str, owner: str) -> None:
         """Let go of the run, if it is still held."""
-        self.claimed.pop(run_id, None)
+        self._fences.pop(run_id, None)
         end_work(owner)
         with self._ledger.write() as connection:
             mine = (runs.c.id == run_id) & (runs.c.owner == owner)

@@ -24,7 +24,8 @@ from signoff.checkpoints.db.fork_safety import watch_forks
 from signoff.checkpoints.db.sqlite import LedgerFile
 from signoff.checkpoints.db.url import is_address
 from signoff.checkpoints.errors import DatabaseGone, DatabaseUnusable
-from signoff.checkpoints.ledger.schema import set_up, take_mark
+from signoff.checkpoints.ledger.schema import runs, set_up, take_mark
+from signoff.checkpoints.process_identity import Fence
 from signoff.error_base import MissingExtra
 
 _MOST_TURNS: Final = 200
@@ -38,8 +39,11 @@ Explain = Callable[[BaseException], DatabaseUnusable]
 class Transactions(Protocol):
     """Where the parts of a ledger read and write."""
 
-    def write(self) -> AbstractContextManager[Connection]:
-        """One change, made as a whole or not at all, and on disk when it ends; nobody else writes meanwhile."""
+    def write(self, *, driver_of: str = "") -> AbstractContextManager[Connection]:
+        """One change, made as a whole or not at all, and on disk when it ends; nobody else writes meanwhile.
+
+        `driver_of`: the run of which only a driver writes this; RunBusy if this process was one, and another is now.
+        """
 
     def read(self) -> AbstractContextManager[Connection]:
         """One consistent view."""
@@ -88,6 +92,8 @@ class Session:
         self._begin_anew()
         self._forked_by, self._is_torn = 0, False
         self._afterwards = threading.local()
+        self.fences: dict[str, Fence] = {}
+        """What this process drives, by the run."""
         self.on_copy: Callable[[Connection, str], object] = lambda *_: None
         """Called in the first write to a copy that `signoff db backup` made, with the moment when it was made."""
 
@@ -99,10 +105,12 @@ class Session:
         self._told: Engine | None = None
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, driver_of: str = "") -> Iterator[Connection]:
         with self._in_use.shared(), self._explaining():
             self._afterwards.calls = []
             with self._commits.turn() as connection:
+                if fence := self.fences.get(driver_of):
+                    fence.check(connection.execute(select(runs.c.owner).where(runs.c.id == driver_of)).scalar())
                 yield connection
         for call in self._afterwards.calls:
             call()

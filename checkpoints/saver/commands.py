@@ -18,7 +18,7 @@ from signoff.checkpoints.saver.thread_cache import ITEM_BYTES, Outdated, ThreadC
 from signoff.checkpoints.saver.writer import ThreadRow, Transaction
 
 if TYPE_CHECKING:
-    from signoff.checkpoints.ledger import Fence
+    from signoff.checkpoints.process_identity import Fence
 
 _LOST: Final = -1
 

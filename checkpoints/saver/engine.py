@@ -35,7 +35,7 @@ from signoff.checkpoints.saver.thread_cache import ITEM_BYTES, CachedCheckpoint,
 from signoff.checkpoints.saver.writer import Change, ChangeJob
 
 if TYPE_CHECKING:
-    from signoff.checkpoints.ledger import Fence
+    from signoff.checkpoints.process_identity import Fence
 
 _SMALL_REST: Final = 1024  # what a checkpoint holds beside its values stands in its row, up to this size
 _MARKS: Final = {"msgpack": b"m", "null": b"n", "bytes": b"b", "bytearray": b"a"}

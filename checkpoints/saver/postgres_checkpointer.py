@@ -27,7 +27,7 @@ from signoff.checkpoints.saver.encoding.encryption import Cipher
 from signoff.checkpoints.saver.encoding.serializer import StrictSerializer
 
 if TYPE_CHECKING:
-    from signoff.checkpoints.ledger import Fence
+    from signoff.checkpoints.process_identity import Fence
 
 _SETUP_LOCK: Final = 0x5169_6E0F_0000_0001
 """Number of the advisory lock that is held while the tables are made."""
@@ -86,6 +86,15 @@ class Server:
             "prepare_threshold": 0,
             "row_factory": dict_row,
         }
+        # One connection: the saver does one thing at a time.
+        self.pool: dict[str, Any] = {
+            "conninfo": address,
+            "kwargs": self.options,
+            "min_size": 1,
+            "max_size": 1,
+            "open": False,
+        }
+        """How a pool of its connections is made."""
 
     def set_up(self) -> None:
         """Make or migrate the tables if need be; DatabaseUnusable if the database cannot be used."""
@@ -108,9 +117,7 @@ class ExplainedPool(ConnectionPool[psycopg.Connection[DictRow]]):
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        check = ConnectionPool.check_connection
-        # One connection: the saver does one thing at a time.
-        super().__init__(server.address, kwargs=server.options, min_size=1, max_size=1, check=check, open=False)
+        super().__init__(**server.pool, check=ConnectionPool.check_connection)
 
     @contextmanager
     def connection(self, timeout: float | None = None) -> Iterator[psycopg.Connection[DictRow]]:
@@ -123,8 +130,7 @@ class AsyncExplainedPool(AsyncConnectionPool[psycopg.AsyncConnection[DictRow]]):
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        check = AsyncConnectionPool.check_connection
-        super().__init__(server.address, kwargs=server.options, min_size=1, max_size=1, check=check, open=False)
+        super().__init__(**server.pool, check=AsyncConnectionPool.check_connection)
 
     @asynccontextmanager
     async def connection(self, timeout: float | None = None) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:

@@ -34,7 +34,7 @@ from signoff.checkpoints.saver.thread_cache import ThreadCaches
 from signoff.checkpoints.saver.writer import ChangeJob
 
 if TYPE_CHECKING:
-    from signoff.checkpoints.ledger import Fence
+    from signoff.checkpoints.process_identity import Fence
 
 _ATTEMPTS: Final = 5  # to put a change together anew, when the thread is deleted or pruned meanwhile
 _PAGE: Final = 32
