@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import Any, Final
 
 from signoff.agents.run_context import Payer
@@ -19,6 +18,7 @@ from signoff.checkpoints import canonical
 from signoff.checkpoints.errors import BudgetExhausted
 from signoff.checkpoints.ledger.budgets import Amount, CallRecord, Scope, nano_dollars
 from signoff.settings import DollarsPerMillion
+from signoff.tools.web import is_loopback
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def price_of(model: str, endpoint: str, prices: Mapping[str, DollarsPerMillion])
     """
     if model in prices:
         return _as_set(prices[model])
-    if _is_here(endpoint):
+    if is_loopback(endpoint.rpartition(":")[0].strip("[]") or endpoint):
         return FREE
     return _in_table(model, endpoint)
 
@@ -86,17 +86,6 @@ def _as_set(said: DollarsPerMillion) -> SetPrice:
     fresh = given.get("input", 0.0)
     values = (fresh, given.get("cached", fresh), given.get("output", 0.0))
     return SetPrice(*(Decimal(str(value)) for value in values))
-
-
-def _is_here(endpoint: str) -> bool:
-    """Whether the endpoint is on this machine."""
-    host = endpoint.rpartition(":")[0].strip("[]") or endpoint
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 NAMES_OF_MAX: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")

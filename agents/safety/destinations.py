@@ -111,8 +111,8 @@ def taken_for(text: str, goal: str) -> Iterator[tuple[str, str]]:
     meant = {skeleton(word): word for word in known}
     for word in _words(text):
         other = meant.get(skeleton(word), word)
-        if word not in known and not word.isdigit() and len(word) > 3:
-            yield from [(word, other)] if other != word else ()
+        if other != word and word not in known and not word.isdigit() and len(word) > 3:
+            yield word, other
 
 
 def skeleton(text: str) -> str:

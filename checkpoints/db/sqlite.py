@@ -113,12 +113,6 @@ def make_folder(folder: Path) -> None:
         (folder / ".gitignore").write_text("*\n", encoding="ascii")
 
 
-def _prepare(connection: Any, busy_seconds: float) -> None:
-    """Make every commit durable, readers independent of the writer, and freed space returnable."""
-    connection.isolation_level = None  # the driver's own BEGIN is deferred and would break compare-and-set
-    _retry_while_busy(partial(_set_pragmas, connection), busy_seconds)  # the change to WAL does not wait by itself
-
-
 def begin(connection: sqlite3.Connection, busy_seconds: float) -> None:
     """Take the write lock, however many others want it too."""
     connection.execute("PRAGMA busy_timeout = 0").close()  # SQLite's own waits soon take longer than a commit does
@@ -173,7 +167,8 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     )
     try:
         if is_writable:
-            _prepare(connection, busy_seconds)
+            # The change to WAL does not wait by itself.
+            _retry_while_busy(partial(_set_pragmas, connection), busy_seconds)
     except sqlite3.Error:
         connection.close()
         raise
@@ -205,6 +200,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 def _set_pragmas(connection: Any) -> None:
+    """Make every commit durable, readers independent of the writer, and freed space returnable."""
     if _ask(connection, "page_count") == 0:
         _ask(connection, "auto_vacuum=INCREMENTAL")  # heeded only now
     if _ask(connection, "journal_mode") != "wal":  # even a needless change would wait for whoever writes

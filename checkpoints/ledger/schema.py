@@ -5,6 +5,7 @@ Times and JSON are texts (canonical.py).
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
@@ -254,9 +255,9 @@ def set_up(engine: Engine, database: str) -> None:
             return
         if not 1 <= found <= SCHEMA_VERSION:
             raise DatabaseVersion(database, found, SCHEMA_VERSION)
+        upgrades = tomllib.loads(Path(__file__).with_name("upgrades.toml").read_text(encoding="utf-8"))
         for version in range(found, SCHEMA_VERSION):
-            script = Path(__file__).with_name(f"upgrade_to_{version + 1}.sql").read_text(encoding="utf-8")
-            for statement in script.removesuffix(";\n").split(";\n"):
+            for statement in upgrades[str(version + 1)].removesuffix(";\n").split(";\n"):
                 connection.exec_driver_sql(statement)
         write_meta(connection, "schema", str(SCHEMA_VERSION))
 

@@ -51,6 +51,10 @@ class Office:
         self.after_paying()
         return {"receipt": len(self.paid)}
 
+    @staticmethod
+    def drop_the_line() -> None:
+        raise ConnectionError("the line dropped")
+
     def change(self, **action: Any) -> None:
         self.action = replace(self.action, **action)
 
@@ -91,3 +95,14 @@ class Office:
 def office(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Office:
     monkeypatch.setenv("SIGNOFF_CONFIRM_SECONDS", "0")  # tests answer at once, and know what they answer
     return Office(ledger)
+
+
+@pytest.fixture
+def in_doubt(office: Office) -> Office:
+    """A payment that nobody knows whether it was made: it was not."""
+    office.before_paying = office.drop_the_line
+    office.start()
+    office.answer({"decisions": [{"type": "approve"}]})
+    office.before_paying = lambda: None
+    assert (office.paid, office.ledger.approvals.pending("r-1")[0].action) == ([], "settle_outcome")
+    return office

@@ -3,6 +3,7 @@
 from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
+    from signoff.tools.web.addresses import is_loopback as is_loopback
     from signoff.tools.web.request import Reach as Reach
     from signoff.tools.web.search_providers import SearchResult as SearchResult
     from signoff.tools.web.snapshots import Snapshots as Snapshots

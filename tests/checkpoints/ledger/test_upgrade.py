@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import warm
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import create_engine, inspect, text
 
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.schema import SCHEMA_VERSION
@@ -107,37 +107,28 @@ def test_a_database_of_the_first_version_becomes_like_a_new_one(path: Path, tmp_
     assert ask(path, meta) == ask(tmp_path / "new.db", meta)
 
 
-def test_a_database_of_the_second_version_becomes_like_a_new_one(tmp_path: Path, database: str) -> None:
+FOURTH = ("ALTER TABLE runs DROP COLUMN copied_at", "ALTER TABLE effects DROP COLUMN earlier")
+THIRD = (
+    "ALTER TABLE runs DROP COLUMN beat_at",
+    "ALTER TABLE proposals DROP COLUMN flags",
+    *(f"DROP TABLE {table}" for table in ("budgets", "holds", "usage", "rates")),
+)
+"""What undoes what each version brought."""
+
+
+@pytest.mark.parametrize(("version", "undo"), [(2, (*FOURTH, *THIRD)), (3, FOURTH)])
+def test_a_database_of_a_later_version_becomes_like_a_new_one(
+    database: str, version: int, undo: tuple[str, ...]
+) -> None:
     ledger = Ledger(database)
     ledger.runs.begin("r-1", 1, team="t", goal="g")
     fresh = columns(ledger)
     with ledger.write() as connection:
-        undo_fourth(connection)
-        connection.execute(text("ALTER TABLE runs DROP COLUMN beat_at"))
-        connection.execute(text("ALTER TABLE proposals DROP COLUMN flags"))
-        for table in ("budgets", "holds", "usage", "rates"):
-            connection.execute(text(f"DROP TABLE {table}"))
-        connection.execute(text("UPDATE ledger_meta SET value = '2' WHERE key = 'schema'"))
+        for statement in (*undo, f"UPDATE ledger_meta SET value = '{version}' WHERE key = 'schema'"):
+            connection.execute(text(statement))
     ledger.close()
-    assert ledger.runs.get("r-1").goal == "g"
-    assert columns(ledger) == fresh
-    ledger.close()
-
-
-def undo_fourth(connection: Connection) -> None:
-    connection.execute(text("ALTER TABLE runs DROP COLUMN copied_at"))
-    connection.execute(text("ALTER TABLE effects DROP COLUMN earlier"))
-
-
-def test_a_database_of_the_third_version_becomes_like_a_new_one(database: str) -> None:
-    ledger = Ledger(database)
-    ledger.runs.begin("r-1", 1, team="t", goal="g")
-    fresh = columns(ledger)
-    with ledger.write() as connection:
-        undo_fourth(connection)
-        connection.execute(text("UPDATE ledger_meta SET value = '3' WHERE key = 'schema'"))
-    ledger.close()
-    assert (ledger.runs.get("r-1").copied_at, columns(ledger)) == ("", fresh)
+    found = ledger.runs.get("r-1")
+    assert (found.goal, found.copied_at, columns(ledger)) == ("g", "", fresh)
     assert ledger.audit.verify().ok
     ledger.close()
 

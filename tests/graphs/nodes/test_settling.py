@@ -11,10 +11,6 @@ from signoff.graphs.nodes.act import perform
 APPROVE = {"decisions": [{"type": "approve"}]}
 
 
-def drop_the_line() -> None:
-    raise ConnectionError("the line dropped")
-
-
 def break_off() -> None:
     raise KeyboardInterrupt
 
@@ -35,17 +31,6 @@ def before_settling(office: Any) -> Any:
 
 def replay(office: Any, config: Any) -> Any:
     return office.team.compile(checkpointer=office.saver).invoke(None, config)
-
-
-@pytest.fixture
-def in_doubt(office: Any) -> Any:
-    """A payment that nobody knows whether it was made: it was not."""
-    office.before_paying = drop_the_line
-    office.start()
-    office.answer(APPROVE)
-    office.before_paying = lambda: None
-    assert (office.paid, office.ledger.approvals.pending("r-1")[0].action) == ([], "settle_outcome")
-    return office
 
 
 def test_an_answer_that_it_did_not_happen_does_not_count_while_it_is_called_again(in_doubt: Any) -> None:
@@ -100,7 +85,7 @@ def test_a_look_from_before_another_call_does_not_have_it_called_again(in_doubt:
         raise ConnectionError("the bank is closed")
 
     in_doubt.change(reconcile=look)
-    in_doubt.after_paying = drop_the_line
+    in_doubt.after_paying = in_doubt.drop_the_line
     with suppress(RunBusy):  # it may be told that somebody was faster
         perform(in_doubt.ledger, approval, in_doubt.action)
     assert looks[:2] == [0, 0]
