@@ -120,9 +120,9 @@ def help(_: list[str]) -> int:
     return 0
 
 
-def set_up(extra: str = "") -> None:
+def set_up(extra: str = "documents") -> None:
     """Make .venv ready, with this extra; does nothing when it is."""
-    stamp, wanted = VENV / f"ready-{extra or 'core'}", b"".join((ROOT / name).read_bytes() for name in SETTLED_BY)
+    stamp, wanted = VENV / f"ready-{extra}", b"".join((ROOT / name).read_bytes() for name in SETTLED_BY)
     script = Path(tool("signoff"))
     # It names the .venv it was made in: not so in one that is half-made, was moved, or whose Python is gone.
     usable = PYTHON.exists() and script.exists() and os.fsencode(VENV) in script.read_bytes()
@@ -135,8 +135,8 @@ def set_up(extra: str = "") -> None:
         shutil.rmtree(VENV, ignore_errors=True)
         make_environment(VENV)
     pip = [UV, "pip", "install", "--python", PYTHON] if UV else [PYTHON, "-m", "pip", "install", "--no-input"]
-    quietly([*pip, "--quiet", "-c", "constraints.txt", "-e", f".[{extra}]" if extra else "."])
-    for path in {VENV / "ready-core", stamp}:  # written last: an interrupted set-up leaves none, and is done again
+    quietly([*pip, "--quiet", "-c", "constraints.txt", "-e", f".[{extra}]"])
+    for path in {VENV / "ready-documents", stamp}:  # written last: an interrupted set-up leaves none, and is done again
         path.write_bytes(wanted)
 
 

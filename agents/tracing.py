@@ -19,8 +19,8 @@ from langgraph.errors import GraphBubbleUp
 
 from signoff.checkpoints import redact
 from signoff.error_base import MissingExtra, SettingsError
+from signoff.installation import VERSION
 from signoff.settings import Settings, load_settings
-from signoff.version import VERSION
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span as OtelSpan, Tracer

@@ -4,7 +4,7 @@ Names are loaded on first use, so that `import signoff` costs nothing.
 """
 
 from signoff.exports import TYPE_CHECKING, offer
-from signoff.version import VERSION
+from signoff.installation import VERSION
 
 if TYPE_CHECKING:
     from signoff.agents import Agent as Agent, Analysis as Analysis, Artifact as Artifact, Draft as Draft

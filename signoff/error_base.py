@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from signoff.installation import extra_command
+
 
 class SignoffError(Exception):
     """Base of all errors of signoff; its text says what happened and what to do next."""
@@ -20,7 +22,7 @@ class MissingExtra(SettingsError):
 
     def __init__(self, feature: str, extra: str, problem: str = "needs a package that is not installed") -> None:
         self.feature, self.extra = feature, extra
-        super().__init__(feature, problem, f"Run: pip install 'signoff[{extra}]'")
+        super().__init__(feature, problem, f"Run: {extra_command(extra)}")
 
 
 class TeamError(SignoffError):

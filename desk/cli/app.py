@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from signoff.desk.cli.terminal import check_words, explain, open_closed_streams
-from signoff.version import VERSION
+from signoff.installation import VERSION
 
 _LISTED = tomllib.loads(Path(__file__).with_name("commands.toml").read_text(encoding="utf-8"))
 COMMANDS: dict[str, tuple[str, str]] = _LISTED["commands"]

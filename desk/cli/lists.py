@@ -239,10 +239,13 @@ def sources(
         highlight=False,
     )
     if report.skipped:
-        found = table("skipped", "why")
+        found, commands = table("skipped", "why"), dict[str, None]()
         for skipped in report.skipped:
-            row(found, skipped.path, skipped.reason)
+            why, _, command = skipped.reason.partition(" Run: ")
+            commands |= {command: None} if command else {}
+            row(found, skipped.path, why)
         console.print(found)
+        sys.stdout.writelines(f"Run: {command}\n" for command in commands)  # in one piece, to be copied
     return None
 
 

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from signoff import concurrency
 from signoff.agents import tracing
 from signoff.errors import SettingsError
+from signoff.installation import extra_command
 from signoff.settings import Settings
 
 EXPORTER = InMemorySpanExporter()
@@ -234,7 +235,7 @@ for way in tracing.WAYS:
 def test_while_it_is_off_nothing_is_needed_and_otherwise_it_is_told_what_to_install() -> None:
     said = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     assert said.stderr == ""
-    assert said.stdout.count("pip install 'signoff[traces]'") == 3
+    assert said.stdout.count(extra_command("traces")) == 3
 
 
 CONSOLE = """

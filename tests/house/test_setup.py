@@ -64,7 +64,7 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("signoff", "python"):
         place(tmp_path / ".venv" / "bin" / name, tmp_path / ".venv")
     settled = (tmp_path / "pyproject.toml").read_bytes() + (tmp_path / "constraints.txt").read_bytes()
-    (tmp_path / ".venv" / "ready-core").write_bytes(settled)
+    (tmp_path / ".venv" / "ready-documents").write_bytes(settled)
     return tmp_path
 
 
@@ -192,7 +192,7 @@ def test_the_command_that_ci_runs_is_the_readme_s_test_command() -> None:
 
 def test_the_commit_picks_a_part_of_the_hunts_and_it_is_told_how_to_repeat_it(checkout: Path) -> None:
     place(checkout / ".venv" / "bin" / "pytest", checkout / ".venv")
-    (checkout / ".venv" / "ready-core").rename(checkout / ".venv" / "ready-dev")
+    (checkout / ".venv" / "ready-documents").rename(checkout / ".venv" / "ready-dev")
     git = checkout / "bin" / "git"
     place(git, checkout)
     git.write_text(f"#!{sys.executable}\nprint('00000000000000000000000000000000000000a7')")

@@ -5,14 +5,11 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from signoff.tools.documents.archive import check_archive
 from signoff.tools.documents.blocks import Block, flatten, join_items, unreadable_if_damaged
 from signoff.tools.documents.tabular import row_lines
-
-if TYPE_CHECKING:
-    from docx.document import Document as WordDocument
 
 LARGEST = 200_000_000
 """Bytes a document may have once it is unpacked."""
@@ -25,21 +22,17 @@ _LEVEL = re.compile(r"heading (\d)", re.IGNORECASE)
 
 def read_word(raw: bytes) -> tuple[str, list[Block]]:
     """Title and blocks of a Word document, as it reads with all changes accepted."""
+    import docx
+
     locked = raw.startswith(b"\xd0\xcf\x11\xe0")
     with unreadable_if_damaged("a locked or old Word file; save it as .docx" if locked else "a damaged Word file"):
-        document = _open(raw)
+        check_archive(raw, LARGEST)
+        document = docx.Document(io.BytesIO(raw))
     styles = {style.style_id: style.name or "" for style in document.styles if hasattr(style, "style_id")}
     blocks = list(join_items(_blocks(document.element.body, styles)))
     title = flatten(document.core_properties.title or "")
     first = blocks[0] if blocks and blocks[0].kind == "heading" else None
     return (first.text if first and first.level == 1 else title), blocks
-
-
-def _open(raw: bytes) -> WordDocument:
-    import docx
-
-    check_archive(raw, LARGEST)
-    return docx.Document(io.BytesIO(raw))
 
 
 def _blocks(parent: Any, styles: dict[str, str]) -> Iterator[Block]:

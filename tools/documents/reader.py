@@ -8,12 +8,16 @@ from dataclasses import astuple, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from signoff.error_base import MissingExtra
 from signoff.tools.documents.blocks import Block, Document, compose, unreadable_if_damaged
 from signoff.tools.documents.plain_text import decode, read_plain
 from signoff.tools.errors import Unreadable
 
 Reading = tuple[str, list[Block]]
 """Title, empty if the document names none, and blocks."""
+
+_IN_EXTRA = {"pdf": "PDF files", "word": "Word documents", "rst": "reStructuredText"}
+"""Kinds whose libraries are in the extra `documents`, and what a person calls them."""
 
 READABLE = ".md .txt .rst .html .pdf .docx .csv .json, source code"
 """What to say when nothing could be read."""
@@ -38,7 +42,7 @@ def kind_of(name: str) -> str:
 
 
 def read_document(name: str, raw: bytes) -> Document:
-    """The document in a file; Unreadable if there is no text in it."""
+    """The document in a file; Unreadable if there is no text in it, MissingExtra if its kind needs one."""
     kind = kind_of(name)
     if not raw.strip():
         raise Unreadable("empty")
@@ -47,6 +51,10 @@ def read_document(name: str, raw: bytes) -> Document:
             title, blocks = _reader(kind, len(raw))(raw)
         except RecursionError as error:
             raise Unreadable("its parts are nested too deeply") from error
+        except ImportError as error:
+            if kind not in _IN_EXTRA:
+                raise
+            raise MissingExtra(f"Reading {_IN_EXTRA[kind]}", "documents") from error
     document = compose(title or (PurePosixPath(name).name if kind in _UNTITLED else ""), blocks)
     if not document.spans:
         raise Unreadable("no text in it")

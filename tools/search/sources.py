@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 
 from signoff.checkpoints.errors import DatabaseUnusable
+from signoff.error_base import MissingExtra
 from signoff.tools.documents.limited_reader import read_document_apart
 from signoff.tools.documents.reader import READABLE, kind_of
 from signoff.tools.errors import SourcesEmpty, SourcesMissing, UnknownSource, Unreadable
@@ -89,7 +90,7 @@ class Sources:
         return cls(place, index, int(max_file_mb * 1_000_000), embedder)
 
     def refresh(self, progress: Watch | None = None) -> IndexReport:
-        """Bring the index up to date with the folder; SourcesEmpty if nothing in it can be read."""
+        """Bring the index up to date with the folder; SourcesEmpty, MissingExtra if nothing in it can be read."""
         watch = progress or _ignore
         with self._refreshing:
             try:
@@ -110,8 +111,13 @@ class Sources:
         kept: set[str] = set()
         new: set[str] = set()
         batch = _Batch(self._index)
+        seen: Entry | Skipped | None
+        missing: MissingExtra | None = None
         for done, file in enumerate(files, 1):
-            seen = self._look(file, known)
+            try:
+                seen = self._look(file, known)
+            except MissingExtra as error:  # which may be installed by the next time
+                seen, missing = Skipped(file.name, str(error)), error
             if isinstance(seen, Skipped):
                 skips.append(seen)
             else:
@@ -127,7 +133,7 @@ class Sources:
         if self._vectors is not None:
             self._vectors.complete(lambda done, total: watch(IndexProgress(done, total, "passages by meaning")))
         if not kept:
-            raise SourcesEmpty(self.folder, len(skips), READABLE)
+            raise missing or SourcesEmpty(self.folder, len(skips), READABLE)
         return IndexReport(
             added=len(new - before),
             changed=len(new & before),

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from signoff.installation import VERSION
 from signoff.tools.errors import PageRefused
 from signoff.tools.web.addresses import Number, is_listed, pin
-from signoff.version import VERSION
 
 if TYPE_CHECKING:
     from httpx2 import URL, AsyncClient, Response

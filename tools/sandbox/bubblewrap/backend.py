@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from signoff.installation import extra_command
 from signoff.tools.errors import FileRefused, SandboxMissing
 from signoff.tools.sandbox.bubblewrap.limits import Group, Watched, drain, make_group, watch
 from signoff.tools.sandbox.bubblewrap.mounts import OpenFiles, command, given_paths, in_memory_mb, options, python_paths
@@ -29,7 +30,6 @@ from signoff.tools.sandbox.bubblewrap.user import sandbox_user, staged
 from signoff.tools.sandbox.sandbox import MB, Ended, Finished, Job, SandboxLimits, finish, not_run
 from signoff.tools.sandbox.workspace_copy import copy_back, copy_in
 
-_NO_PROGRAM = "there is no bwrap 0.11 or newer. Run: pip install 'signoff[sandbox]'"
 _OLDEST = [0, 11]
 _LAST_SIGNAL = 64
 _PATIENCE = 10.0
@@ -58,7 +58,7 @@ class Bubblewrap:
         if platform.machine() not in ARCHITECTURES:
             return f"its filter of system calls is for {' and '.join(ARCHITECTURES)}, and this is {platform.machine()}"
         if self._program is None:
-            return _NO_PROGRAM
+            return _no_program()
         with tempfile.TemporaryDirectory() as folder:
             try:
                 tried = self.run(Job(command=("true",), workspace=Path(folder)))
@@ -82,7 +82,7 @@ class Bubblewrap:
         if refused := not_run(job):
             return refused
         if self._program is None:
-            raise SandboxMissing((f"bubblewrap: {_NO_PROGRAM}",))
+            raise SandboxMissing((f"bubblewrap: {_no_program()}",))
         stopped = stop or threading.Event()
         # A thread of its own: as root it enters other mounts, and bwrap dies with the thread that started it.
         with ThreadPoolExecutor(1, "sandbox") as pool:
@@ -92,6 +92,10 @@ class Bubblewrap:
             except BaseException:
                 stopped.set()
                 raise
+
+
+def _no_program() -> str:
+    return f"there is no bwrap 0.11 or newer. Run: {extra_command('sandbox')}"
 
 
 def _run(job: Job, program: Path, stop: threading.Event) -> Finished:

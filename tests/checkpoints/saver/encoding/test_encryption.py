@@ -113,7 +113,7 @@ def test_threads_share_one_cipher() -> None:
 
 def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'signoff\[encryption\]'"):
+    with pytest.raises(MissingExtra, match=r"install .*\[encryption\]"):
         Cipher(RAW)
 
 
