@@ -98,24 +98,24 @@ class StepStuck(WorkFailed):
         super().__init__(agent, f"the step goes in circles: {reason}", final=True)
 
 
-class TapeError(SignoffError):
-    """A tape of recorded traffic cannot be played or written."""
+class RecordingError(SignoffError):
+    """A recording cannot be played or written."""
 
 
-class TapeUnreadable(TapeError):
-    """The file is no tape, or one that cannot be written on."""
+class RecordingUnreadable(RecordingError):
+    """The file is no recording, or one that cannot be written to."""
 
     def __init__(self, path: object, problem: str) -> None:
         self.path, self.problem = str(path), problem
-        super().__init__(f"{self.path!r} is no tape that can be used: {problem}. Name another, or record a new one.")
+        super().__init__(f"{self.path!r} is no recording that can be used: {problem}. Name another, or make a new one.")
 
 
-class TapeMiss(TapeError):
-    """A replay asked what the tape does not have; nothing was called. `difference` is to the nearest it has."""
+class NotRecorded(RecordingError):
+    """A replay asked what the recording does not have; nothing was called. `difference` is to the nearest it has."""
 
     def __init__(self, path: object, asked: str, difference: str) -> None:
         self.path, self.asked, self.difference = str(path), asked, difference
         super().__init__(
-            f"The tape {self.path!r} has no answer to this ({asked}), and a replay never makes a live call.\n"
+            f"The recording {self.path!r} has no answer to this ({asked}), and a replay never makes a live call.\n"
             f"{difference}\nRecord it anew with --record, or undo what changed since."
         )

@@ -86,7 +86,7 @@ def replay(
 ) -> tuple[Ending, Ending | None]:
     """Play a run again in an empty folder: what it comes to now, and what it came to, if that was written down.
 
-    `team` is your own team, or what makes it; the ready-made ones are known by their names. TapeMiss if a model or a
+    `team` is your own team, or what makes it; the ready-made ones are known by their names. NotRecorded if a model or a
     tool is asked what the recorded one was not.
     """
     cassette = Cassette.open(recording, "replay")

@@ -70,9 +70,9 @@ SignoffError
 ├── NoticeError              a notice cannot be sent
 │   ├── HookFailed           a hook did not take it
 │   └── UnknownNotice        no such notice
-├── TapeError                a tape cannot be played or written
-│   ├── TapeUnreadable       the file is no tape
-│   └── TapeMiss             a replay asked what the tape does not have
+├── RecordingError           a recording cannot be played or written
+│   ├── RecordingUnreadable  the file is no recording
+│   └── NotRecorded          a replay asked what the recording does not have
 ├── ScriptError              a test double cannot answer from its script
 │   ├── NotScripted          the script has no reply for this call
 │   └── ReplyMisfit          the scripted reply is not what the call asked for

@@ -13,7 +13,7 @@ from langgraph.errors import GraphBubbleUp
 from pydantic import ValidationError
 
 from signoff.agents.agent import StepHeld
-from signoff.agents.errors import ModelRefused, TapeError, UnknownPrice
+from signoff.agents.errors import ModelRefused, RecordingError, UnknownPrice
 from signoff.agents.loop.parsing import tell_problems
 from signoff.agents.loop.toolset import Toolset
 from signoff.agents.loop.transcript import Call, Result
@@ -32,7 +32,7 @@ _LONGEST_ERROR = 600
 _MOST_CALLS = 32
 """Calls of one answer that are done."""
 
-NOT_THE_STEPS = (ModelRefused, UnknownPrice, SettingsError, SourcesError, StoreError, TapeError)
+NOT_THE_STEPS = (ModelRefused, UnknownPrice, SettingsError, SourcesError, StoreError, RecordingError)
 """Errors that no other plan can mend: they end the process's attempt, and the run stays resumable."""
 _ENDS_THE_STEP = (GraphBubbleUp, BudgetExhausted, StepHeld, *NOT_THE_STEPS)
 

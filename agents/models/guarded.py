@@ -39,7 +39,7 @@ class GuardedModel(BaseChatModel):
     """A chain of chat models behind one guard: the first answers, the others stand in for it, in turn.
 
     Use it like any chat model; `guard` makes it. It raises BudgetExhausted, UnknownPrice, ModelRefused, ModelDeclined,
-    ContextTooLong, ModelUnreachable, or TapeMiss.
+    ContextTooLong, ModelUnreachable, or NotRecorded.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)

@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 from langgraph.errors import GraphBubbleUp
 
-from signoff.agents.errors import ModelError, TapeMiss, TapeUnreadable, UnknownPrice
+from signoff.agents.errors import ModelError, NotRecorded, RecordingUnreadable, UnknownPrice
 from signoff.agents.replay.exchange import Exchange, Request
 from signoff.checkpoints import redact
 from signoff.error_base import SignoffError
@@ -44,14 +44,14 @@ class Cassette:
         self.notes: tuple[str, ...] = ()
         self._recorded: list[Request] = []
         self._left: dict[str, deque[Exchange]] = defaultdict(deque)
-        self._misses: list[TapeMiss] = []
+        self._misses: list[NotRecorded] = []
         self._taking = threading.Lock()
         self.ending: Mapping[str, Any] | None = None
         """What the recorded run had come to when the recording ended last; None if nobody wrote that down."""
 
     @classmethod
     def open(cls, path: Path | str, mode: Mode, *, about: Mapping[str, Any] | None = None) -> Cassette:
-        """Open a cassette to record on, made if it is not there, or to replay; TapeUnreadable if that cannot be.
+        """Open a cassette to record on, made if it is not there, or to replay; RecordingUnreadable if that cannot be.
 
         `about` goes into the header of a new one, without its secrets. One that is there already is recorded on
         after what it has.
@@ -97,13 +97,13 @@ class Cassette:
         return cast(T, self.add(request, answer))
 
     def find(self, request: Request) -> Any:
-        """The next recorded answer to this: a message or a value, or the error that was raised; TapeMiss if none."""
+        """The next recorded answer to this: a message or a value, or the error that was raised; NotRecorded if none."""
         with self._taking:
             left = self._left.get(request.key)
             exchange = left.popleft() if left else None
         if exchange is not None:
             return exchange.answer()
-        miss = TapeMiss(self.path, str(request), describe_difference(request, self._recorded))
+        miss = NotRecorded(self.path, str(request), describe_difference(request, self._recorded))
         self._misses.append(miss)
         raise miss
 
@@ -125,7 +125,7 @@ class Cassette:
         return tuple(request for request in self._recorded if id(request) in left)
 
     @property
-    def misses(self) -> tuple[TapeMiss, ...]:
+    def misses(self) -> tuple[NotRecorded, ...]:
         """What this replay asked and the cassette does not have, whatever became of the error."""
         return tuple(self._misses)
 
@@ -141,7 +141,7 @@ def _lines(path: Path) -> list[str]:
     try:
         text = path.read_bytes().decode("utf-8", "replace")
     except OSError as error:
-        raise TapeUnreadable(path, error.strerror or str(error)) from error
+        raise RecordingUnreadable(path, error.strerror or str(error)) from error
     return text.removesuffix("\n").split("\n")
 
 
@@ -150,9 +150,9 @@ def _read_header(path: Path, lines: list[str]) -> Mapping[str, Any]:
         header = json.loads(lines[0])
         version, about = header["signoff_tape"], header["about"]
     except (IndexError, ValueError, KeyError, TypeError):
-        raise TapeUnreadable(path, "its first line is no header of a tape") from None
+        raise RecordingUnreadable(path, "its first line is no header of a recording") from None
     if version != FORMAT or not isinstance(about, dict):
-        raise TapeUnreadable(path, f"its format is {version!r}, and this signoff knows {FORMAT}")
+        raise RecordingUnreadable(path, f"its format is {version!r}, and this signoff knows {FORMAT}")
     return about
 
 
@@ -171,7 +171,7 @@ def _append(path: Path, line: Mapping[str, Any]) -> None:
             while rest:
                 rest = rest[file.write(rest) :]
     except OSError as error:
-        raise TapeUnreadable(path, f"it cannot be written: {error.strerror or error}") from error
+        raise RecordingUnreadable(path, f"it cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from signoff.agents import Payer, paying
-from signoff.agents.errors import TapeMiss
+from signoff.agents.errors import NotRecorded
 from signoff.agents.replay import Cassette
 from signoff.checkpoints.ledger import RunRecord
 from signoff.desk.cli.terminal import Json, print_json, say
@@ -76,7 +76,7 @@ def recorded(
 ) -> Iterator[None]:
     """Have the run's traffic recorded, or replayed; says at the end what of the recording was not asked.
 
-    TapeMiss if a replay asked what the recording does not have, whatever the team made of that.
+    NotRecorded if a replay asked what the recording does not have, whatever the team made of that.
     """
     ledger = run.team.ledger
     if record is not None:
@@ -92,11 +92,11 @@ def recorded(
                 yield
             for miss in cassette.misses[:1]:
                 raise miss
-        except TapeMiss as miss:
+        except NotRecorded as miss:
             say(console, miss.difference)
             raise
         if unused := cassette.unused:
-            say(console, f"{len(unused)} exchanges on the tape were not asked, the first: {unused[0]}")
+            say(console, f"{len(unused)} exchanges of the recording were not asked, the first: {unused[0]}")
     else:
         yield
 

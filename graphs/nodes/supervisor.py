@@ -17,7 +17,7 @@ from langgraph.types import Command
 from pydantic import BaseModel, Field, ValidationError, create_model
 
 from signoff.agents import NO_USAGE, Agent, Usage, add_usage, call_usage, paying
-from signoff.agents.errors import ModelRefused, TapeError, UnknownPrice
+from signoff.agents.errors import ModelRefused, RecordingError, UnknownPrice
 from signoff.agents.models import Tiers, tiers_of
 from signoff.checkpoints.errors import BudgetExhausted, StoreError
 from signoff.error_base import SettingsError
@@ -199,7 +199,7 @@ _INSTRUCTIONS = (
     "without one. Give the reason in one sentence and, if it helps, instructions for that step."
 )
 
-_NOT_FOR_A_PERSON = (BudgetExhausted, ModelRefused, SettingsError, StoreError, TapeError, UnknownPrice)
+_NOT_FOR_A_PERSON = (BudgetExhausted, ModelRefused, SettingsError, StoreError, RecordingError, UnknownPrice)
 """Errors that going on cannot mend."""
 
 _NO_CHOICE = "The supervisor's model gave no usable decision."

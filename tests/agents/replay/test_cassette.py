@@ -23,10 +23,10 @@ from signoff.errors import (
     MissingExtra,
     ModelRefused,
     ModelUnreachable,
+    NotRecorded,
+    RecordingUnreadable,
     SourcesEmpty,
     StoreError,
-    TapeMiss,
-    TapeUnreadable,
     UnknownPrice,
 )
 
@@ -96,7 +96,7 @@ def test_a_tool_is_replayed_by_its_name_and_arguments(path: Path) -> None:
     cassette = Cassette.open(path, "replay")
     assert replay(cassette, Request.of_tool("list", {})) == ["a", {"b": 1}]
     assert replay(cassette, Request.of_tool("search", {"limit": 3, "query": "tide"})) == "twice a day"
-    with pytest.raises(TapeMiss):
+    with pytest.raises(NotRecorded):
         replay(cassette, Request.of_tool("search", {"query": "tide"}))
 
 
@@ -104,7 +104,7 @@ def test_the_same_question_again_gets_the_next_answer(path: Path) -> None:
     record(path, (asks("go"), AIMessage("one")), (asks("stay"), AIMessage("x")), (asks("go"), AIMessage("two")))
     cassette = Cassette.open(path, "replay")
     assert [replay(cassette, asks("go")).content for _ in range(2)] == ["one", "two"]
-    with pytest.raises(TapeMiss, match="It has this 2 times, and it is asked once more"):
+    with pytest.raises(NotRecorded, match="It has this 2 times, and it is asked once more"):
         replay(cassette, asks("go"))
 
 
@@ -241,7 +241,7 @@ def test_a_miss_says_which_words_of_which_message_differ(path: Path) -> None:
         (asks("Who pays the pilot?"), AIMessage("the ship")),
     )
     cassette = Cassette.open(path, "replay")
-    with pytest.raises(TapeMiss) as missed:
+    with pytest.raises(NotRecorded) as missed:
         replay(cassette, asks("Why does the tide rise?", "Answer in two sentences please, as short as can be."))
     told = missed.value.difference
     assert "message 3 (human)" in told
@@ -254,14 +254,14 @@ def test_a_miss_says_which_words_of_which_message_differ(path: Path) -> None:
 
 def test_a_miss_is_short_however_long_the_question_is(path: Path) -> None:
     record(path, *((asks("word " * 20_000 + str(number)), AIMessage("x")) for number in range(5)))
-    with pytest.raises(TapeMiss) as missed:
+    with pytest.raises(NotRecorded) as missed:
         replay(Cassette.open(path, "replay"), asks("other " * 20_000, temperature=1, top_p=1, seed=3, n=2))
     assert len(str(missed.value)) < 3_000
 
 
 def test_a_miss_on_a_tape_without_such_calls_says_so(path: Path) -> None:
     record(path, (asks("x"), AIMessage("y")))
-    with pytest.raises(TapeMiss, match="no call of a tool at all"):
+    with pytest.raises(NotRecorded, match="no call of a tool at all"):
         replay(Cassette.open(path, "replay"), Request.of_tool("search", {}))
 
 
@@ -306,16 +306,16 @@ def test_recording_goes_on_after_a_torn_line(path: Path) -> None:
 def test_a_file_that_is_no_tape_is_refused(path: Path, text: str) -> None:
     path.parent.mkdir()
     path.write_text(text)
-    with pytest.raises(TapeUnreadable):
+    with pytest.raises(RecordingUnreadable):
         Cassette.open(path, "replay")
     if text:
-        with pytest.raises(TapeUnreadable):
+        with pytest.raises(RecordingUnreadable):
             Cassette.open(path, "record")
         assert path.read_text() == text
 
 
 def test_a_tape_that_is_not_there_is_refused(path: Path) -> None:
-    with pytest.raises(TapeUnreadable, match="No such file"):
+    with pytest.raises(RecordingUnreadable, match="No such file"):
         Cassette.open(path, "replay")
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from signoff import Run
 from signoff.checkpoints.ledger.approval import Person
-from signoff.errors import SignoffError, TapeMiss
+from signoff.errors import NotRecorded, SignoffError
 from signoff.fleet.recording import record
 
 SHOP = Path(__file__).parent / "programs" / "shop.py"
@@ -336,7 +336,7 @@ def test_it_fails_once_a_models_answer_is_used_otherwise_or_another_question_is_
     assert failing(test, tmp_path / "used otherwise") == "assert now.artifacts == then.artifacts"
     shop.change(shop.path.read_text(), text)
     shop.change("gives=Invoice, ", "gives=Invoice, instructions='Be quick.', ")
-    with pytest.raises(TapeMiss) as missed:
+    with pytest.raises(NotRecorded) as missed:
         play(test, tmp_path / "asked otherwise")
     assert "quick" in missed.value.difference
 

@@ -37,7 +37,7 @@ def script(**changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def recording(signoff: Any, documents: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The tape of a run that waits for a person, made with a key; key and endpoint are gone afterwards."""
+    """The recording of a run that waits for a person, made with a key; key and endpoint are gone afterwards."""
     with monkeypatch.context() as context, ScriptedServer(script(), key=KEY) as server:
         context.setenv("SIGNOFF_BASE_URL", server.url)
         context.setenv("OPENAI_API_KEY", KEY)
@@ -95,7 +95,7 @@ def test_what_was_not_asked_is_told(signoff: Any, recording: Path) -> None:
     recording.write_text("\n".join([*lines, lines[1]]) + "\n")
     said = signoff("run", "--replay", recording)
     assert said.code == 3, said.err
-    assert "1 exchanges on the tape were not asked" in said.err
+    assert "1 exchanges of the recording were not asked" in said.err
 
 
 def test_a_run_that_acts_cannot_go_on_from_a_tape(signoff: Any, recording: Path) -> None:
@@ -153,4 +153,4 @@ def test_a_recorded_report_is_a_test_that_needs_neither_key_nor_endpoint(
     (documents / "tides.md").write_text("# Tides\n\nNobody knows why.\n")
     changed = warm.run(command, capture_output=True, text=True)
     assert changed.returncode == 1
-    assert "then" in changed.stdout or "TapeMiss" in changed.stdout
+    assert "then" in changed.stdout or "NotRecorded" in changed.stdout
