@@ -150,6 +150,7 @@ def test_uv_installs_where_it_is_found(checkout: Path) -> None:
     place(checkout / "bin" / "uv", checkout)
     done = make("run", root=checkout, PATH=str(checkout / "bin"), CODE="1")
     assert "uv ['pip', 'install', '--python', " in done.stderr
+    assert "'-e', '.[documents]']" in done.stderr, "what reads the documents is part of it"
 
 
 def test_a_failed_set_up_shows_what_was_said_and_is_done_again(checkout: Path) -> None:

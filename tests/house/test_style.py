@@ -30,7 +30,9 @@ LARGER = {
     "benchmarks/scripted_job.py:ours": "a whole team, in a function so that no two frameworks are loaded together",
 }
 """Functions and classes that may be larger, as `file:name`, each with the reason."""
-FULLER: dict[str, str] = {"docs": "one page for each thing that a reader looks up; docs/README.md lists them in reading order"}
+FULLER: dict[str, str] = {
+    "docs": "one page for each thing that a reader looks up; docs/README.md lists them in reading order"
+}
 """Folders that may hold more, each with the reason."""
 _SOON = "the issue that replaces the bodies without a model takes it apart"
 _WHEN_NEEDED = "loaded when such a document comes, so that the others do not wait for its library"

@@ -13,6 +13,7 @@ import warm
 
 from signoff import __version__
 from signoff.desk.cli.app import COMMANDS, LazyCommand
+from signoff.installation import extra_command
 from signoff.testing import ScriptedServer, fails
 
 pytestmark = pytest.mark.smoke
@@ -192,6 +193,19 @@ def test_sources_lists_what_could_not_be_read(signoff: Any, documents: Path) -> 
     assert "2 documents" in said.out
     assert "picture.md" in said.out
     assert signoff("sources", "docs", "--json").json["documents"] == 2
+
+
+def test_sources_says_once_and_in_one_piece_what_to_install(
+    signoff: Any, documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.pdf", "b.pdf"):
+        (documents / name).write_bytes(b"%PDF-1.4")
+    (tmp_path / "stubs").mkdir()
+    (tmp_path / "stubs" / "pypdf.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(tmp_path / "stubs")  # where the process that reads looks, too
+    said = signoff("sources", "docs")
+    assert said.code == 0
+    assert said.out.count(f"\nRun: {extra_command('documents')}\n") == 1
 
 
 def test_the_graph_is_drawn_as_text_and_as_a_picture(signoff: Any, home: Path) -> None:
