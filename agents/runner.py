@@ -23,7 +23,7 @@ from signoff.agents.tracing import agent_span
 from signoff.agents.usage import Usage
 from signoff.checkpoints import check_storable, readable_text
 from signoff.checkpoints.errors import BudgetExhausted
-from signoff.concurrency import in_thread
+from signoff.concurrency import call, in_thread
 from signoff.error_base import SignoffError, TeamError
 from signoff.tools import Proposal
 
@@ -43,9 +43,11 @@ def do_work(agent: Agent[Any], task: Task) -> Work:
     """Do the step; StepFailed if it could not be done, StepHeld if a budget ended amid it."""
     with _step(agent, task) as loop:
         if agent.prepare is not None:
-            agent.prepare(task)
-        given = concurrency.run(loop.arun()) if agent.model is not None else _run_function(agent, task)
-        return _finish(agent, task, given, loop)
+            call(agent.prepare, task)
+        given = concurrency.run(loop.arun()) if agent.model is not None else call(_run_function, agent, task)
+        if agent.read is agent.check is agent.propose is None:
+            return _finish(agent, task, given, loop)
+        return call(_finish, agent, task, given, loop)
 
 
 async def ado_work(agent: Agent[Any], task: Task) -> Work:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
@@ -16,6 +17,7 @@ from signoff.checkpoints import Fence, configured_ledger, configured_saver, read
 from signoff.checkpoints.errors import RunBusy, StoreError
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Fenceable, Ledger, RunRecord
 from signoff.checkpoints.ledger.budgets import Budget
+from signoff.concurrency import attend
 from signoff.error_base import SignoffError
 from signoff.fleet.errors import RunElsewhere
 from signoff.fleet.events import Watch, look_away, read_events
@@ -58,9 +60,13 @@ class Driver:
     def drive(self, run_id: str, team: Team | None = None, *, watch: Watch = look_away) -> None:
         """Go on until the run ends or waits for a person; RunBusy if another process drives it.
 
-        `team` is what `team_of` gave. An error that nobody can work around is noted with the run, and raised.
+        `team` is what `team_of` gave. An error that nobody can work around is noted with the run, and raised. Whatever
+        interrupts the caller cancels what is under way: the run is cut off, and can be resumed.
         """
         team = team or self.team_of(self.ledger.runs.get(run_id))
+        attend(partial(self._drive, run_id, team), watch)
+
+    def _drive(self, run_id: str, team: Team, watch: Watch) -> None:
         with self._held(run_id) as fence:
             try:
                 self._go_on(fence, team, watch)

@@ -14,7 +14,7 @@ from signoff.fleet.driver import RUN_BUDGET, Driver, read_state
 from signoff.fleet.errors import NothingAsked, SeveralAsked
 from signoff.fleet.events import Watch, look_away
 from signoff.fleet.notebook import draft_markdown, run_html, run_markdown
-from signoff.fleet.standing import standings
+from signoff.fleet.standing import Standing, standings
 from signoff.graphs import PlanStep, Team
 from signoff.graphs.approval import CONTROLS, Decision, decide, describe, read_edit
 from signoff.graphs.nodes import read_goal
@@ -76,7 +76,11 @@ class Run:
     def resume(self, *, watch: Watch = look_away) -> Run:
         """Go on from wherever the run stands, until it ends or waits for a person; RunBusy if another process does."""
         self._values = None
-        self._driver.drive(self.id, self.team, watch=watch)
+        try:
+            self._driver.drive(self.id, self.team, watch=watch)
+        except KeyboardInterrupt as stopped:
+            stopped.add_note(f"The run is kept: Run.open({self.id!r}).resume() goes on.")
+            raise
         self._shown = self._pending()
         return self
 
@@ -141,6 +145,12 @@ class Run:
         return self.record.status
 
     @property
+    def standing(self) -> Standing:
+        """Where the run stands in words, with what somebody should know of it."""
+        (stands,) = standings(self._ledger, [self.record])
+        return stands
+
+    @property
     def approval(self) -> Approval | None:
         """What a person is asked now, if anything; the first of several questions."""
         return next(iter(self.approvals), None)
@@ -192,8 +202,7 @@ class Run:
         """How it stands, and the questions that wait."""
         known = {**self.team.actions, **CONTROLS}
         asked = [(one, describe(one, known.get(one.action))) for one in self.approvals]
-        (stands,) = standings(self._ledger, [self.record])
-        return run_markdown(stands, self.plan, asked, self._ledger.effects.of_run(self.id))
+        return run_markdown(self.standing, self.plan, asked, self._ledger.effects.of_run(self.id))
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.status}: {self.record.goal!r}>"

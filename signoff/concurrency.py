@@ -1,4 +1,8 @@
-"""Between threads and event loops: the one loop in the background, waiting for it, and threads for code that blocks."""
+"""Between threads and event loops: the one loop in the background, waiting for it, and threads for code that blocks.
+
+What waits here can be cancelled from another thread (`Cancellation`). Code that blocks cannot: it is left behind, in a
+thread that does not keep the process alive.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,155 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import aclosing
+from concurrent.futures import CancelledError, Executor, Future, wait
+from contextlib import aclosing, contextmanager
 from contextvars import ContextVar, copy_context
 from functools import cache, partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
+Part = TypeVar("Part")
 T = TypeVar("T")
 
-_LAST_WORDS = 2.0
+_LAST_WORDS = 0.8
 """Seconds that somebody who was interrupted waits for what he waited for to end."""
 _WIDTH = 32
 """Threads of one pool."""
 
 _depth: ContextVar[int] = ContextVar("signoff_thread_depth", default=0)
+
+
+class Cancellation:
+    """A request to stop that work hears in whatever thread it goes on: it is handed on with the context."""
+
+    def __init__(self) -> None:
+        self.is_requested = False
+        self._lock = threading.Lock()
+        self._ends: dict[object, Callable[[], object]] = {}
+
+    def request(self) -> None:
+        """Cancel what waits now, and all that is going to."""
+        with self._lock:
+            self.is_requested, ends = True, list(self._ends.values())
+        for end in ends:
+            end()
+
+    @contextmanager
+    def calling(self, end: Callable[[], object]) -> Iterator[None]:
+        """Call this, which must not block, once cancellation is requested; at once if it was before."""
+        key = object()
+        with self._lock:
+            self._ends[key] = end
+            late = self.is_requested
+        if late:
+            end()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._ends[key]
+
+
+_NOBODYS = Cancellation()
+"""That of work which nobody can cancel."""
+_cancellation: ContextVar[Cancellation] = ContextVar("signoff_cancellation", default=_NOBODYS)
+_unhurried: list[float] = []
+"""For how many seconds work under way asks to be waited for, even when it is cancelled."""
+
+
+def patience() -> float:
+    """Seconds that whoever cancels work waits for it to end."""
+    return _LAST_WORDS + max((0, *_unhurried))
+
+
+def is_cancellable() -> bool:
+    """Whether somebody can cancel the work that goes on here."""
+    return _cancellation.get() is not _NOBODYS
+
+
+def attend(work: Callable[[Callable[[Part], None]], T], hear: Callable[[Part], None]) -> T:
+    """Do this in a thread of its own, and hear in this one what it tells; each waits for the other.
+
+    What interrupts this thread, such as Ctrl-C, cancels the work: whatever of it waits here ends with
+    KeyboardInterrupt. If it has not ended after `patience()`, it is left behind, and ends when it next tells something.
+    """
+    told: SimpleQueue[tuple[Part, Future[None]] | None] = SimpleQueue()
+    done: Future[T] = Future()
+    cancellation, context = Cancellation(), copy_context()
+    context.run(_cancellation.set, cancellation)
+
+    def tell(part: Part) -> None:
+        heard: Future[None] = Future()
+        told.put((part, heard))
+        await_result(heard)
+        heard.result()
+
+    def do() -> None:
+        _settle(done, partial(work, tell))
+        told.put(None)
+
+    threading.Thread(target=context.run, args=(do,), name="signoff work", daemon=True).start()
+    try:
+        with _cancellation.get().calling(cancellation.request):
+            while (said := told.get()) is not None:
+                part, heard = said
+                try:
+                    hear(part)
+                except Exception as error:  # it is raised where it was told
+                    heard.set_exception(error)
+                else:
+                    heard.set_result(None)
+        return done.result()
+    except BaseException:
+        if not done.done():
+            cancellation.request()
+            wait([done], patience())
+        raise
+
+
+def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call code that may block. If the work around is cancelled, KeyboardInterrupt: the code is left behind."""
+    if not is_cancellable():
+        return function(*args, **kwargs)
+    coming = begin(partial(function, *args, **kwargs))
+    await_result(coming)
+    return coming.result()
+
+
+def begin(work: Callable[[], T]) -> Future[T]:
+    """Begin this in a thread that does not keep the process alive, with the caller's context variables."""
+    coming: Future[T] = Future()
+    threading.Thread(target=copy_context().run, args=(_settle, coming, work), name="signoff call", daemon=True).start()
+    return coming
+
+
+def await_result(coming: Future[Any], seconds: float | None = None, *, grace: float = 0) -> bool:
+    """Whether this comes within so many seconds.
+
+    If the work around is cancelled, it has the seconds of `grace` left to come; then KeyboardInterrupt.
+    """
+    woken, cancellation = threading.Event(), _cancellation.get()
+    coming.add_done_callback(lambda _: woken.set())
+    _unhurried.append(grace)
+    try:
+        with cancellation.calling(woken.set):
+            woken.wait(None if seconds is None else min(seconds, threading.TIMEOUT_MAX))
+        if not coming.done() and cancellation.is_requested and not wait([coming], grace).done:
+            raise KeyboardInterrupt
+        return coming.done()
+    finally:
+        _unhurried.remove(grace)
+
+
+def _settle(coming: Future[T], work: Callable[[], T]) -> None:
+    """Do it, and hand over what came of it."""
+    try:
+        result = work()
+    except BaseException as error:  # whatever it is, it belongs to who waits
+        coming.set_exception(error)
+    else:
+        coming.set_result(result)
 
 
 class _Background:
@@ -70,12 +207,21 @@ def run(work: Coroutine[Any, Any, T], *, alone: bool = False) -> T:
         started.append(task)
         task.add_done_callback(lambda ended: _hand_over(ended, done))
 
+    def cancel() -> None:
+        loop.call_soon_threadsafe(lambda: [task.cancel() for task in started])
+
     loop.call_soon_threadsafe(start)
+    cancellation = _cancellation.get()
     try:
-        return done.result()
+        with cancellation.calling(cancel):
+            return done.result()
+    except CancelledError:
+        if cancellation.is_requested:
+            raise KeyboardInterrupt from None
+        raise
     except BaseException:
         if not done.done():
-            loop.call_soon_threadsafe(lambda: [task.cancel() for task in started])
+            cancel()
             wait([done], _LAST_WORDS)  # what it used is written down, even if the process ends now
         raise
     finally:
@@ -106,10 +252,10 @@ def _shared() -> _Background:
 def stream(source: AsyncGenerator[T, None]) -> Iterator[T]:
     """What an asynchronous generator yields, as it comes, for a caller without a loop; ended when nobody listens on."""
     parts: SimpleQueue[tuple[T] | BaseException | None] = SimpleQueue()
-    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None] | None]] = []
+    cancellation, context = Cancellation(), copy_context()
+    context.run(_cancellation.set, cancellation)
 
     async def play() -> None:
-        running.append((asyncio.get_running_loop(), asyncio.current_task()))
         async with aclosing(source):
             async for part in source:
                 parts.put((part,))
@@ -121,32 +267,69 @@ def stream(source: AsyncGenerator[T, None]) -> Iterator[T]:
         except BaseException as error:  # whatever it is, it belongs to who listens
             parts.put(error)
 
-    thread = threading.Thread(target=copy_context().run, args=(work,), daemon=True)
+    thread = threading.Thread(target=context.run, args=(work,), daemon=True)
     thread.start()
     try:
-        while (part := parts.get()) is not None:
-            if isinstance(part, BaseException):
-                raise part
-            yield part[0]
+        with _cancellation.get().calling(cancellation.request):
+            while (part := parts.get()) is not None:
+                if isinstance(part, BaseException):
+                    raise part
+                yield part[0]
     finally:
-        for loop, task in running:
-            if thread.is_alive() and task is not None:
-                loop.call_soon_threadsafe(task.cancel)
-        thread.join()
+        cancellation.request()
+        thread.join(_LAST_WORDS)
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call it in a thread, with the caller's context variables, and wait for it without blocking the event loop.
 
-    The pools are by depth, so that what waits for other such code can never starve it.
+    The pools are by depth, so that what waits for other such code can never starve it. Whoever is cancelled waits no
+    longer, and what waits in that thread is cancelled, too.
     """
-    context, depth = copy_context(), _depth.get()
+    context, depth, cancellation = copy_context(), _depth.get(), Cancellation()
     context.run(_depth.set, depth + 1)
+    context.run(_cancellation.set, cancellation)
     work = partial(context.run, partial(function, *args, **kwargs))
-    return await asyncio.get_running_loop().run_in_executor(_pool(os.getpid(), depth), work)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_pool(os.getpid(), depth), work)
+    except asyncio.CancelledError:
+        cancellation.request()
+        raise
+
+
+class _Pool(Executor):
+    """Threads for code that blocks; unlike those of ThreadPoolExecutor they do not keep the process alive."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._jobs, self._lock = (
+            name,
+            SimpleQueue[tuple[Future[Any], Callable[[], Any]]](),
+            threading.Lock(),
+        )
+        self._idle, self._threads = threading.Semaphore(0), 0
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        coming: Future[T] = Future()
+        self._jobs.put((coming, partial(fn, *args, **kwargs)))
+        with self._lock:
+            if not self._idle.acquire(blocking=False) and self._threads < _WIDTH:
+                self._threads += 1
+                threading.Thread(target=self._work, name=f"{self._name} {self._threads}", daemon=True).start()
+        return coming
+
+    def _work(self) -> None:
+        while True:
+            try:
+                coming, job = self._jobs.get_nowait()
+            except Empty:
+                self._idle.release()
+                coming, job = self._jobs.get()
+            if coming.set_running_or_notify_cancel():
+                _settle(coming, job)
+            del coming, job  # an idle thread keeps nothing alive
 
 
 @cache
-def _pool(_pid: int, depth: int) -> ThreadPoolExecutor:
+def _pool(_pid: int, depth: int) -> _Pool:
     """The pool of this process (a forked child has none of its parent's threads) for calls made at this depth."""
-    return ThreadPoolExecutor(_WIDTH, thread_name_prefix=f"signoff {depth}")
+    return _Pool(f"signoff {depth}")

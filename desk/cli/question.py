@@ -14,7 +14,7 @@ from rich.prompt import Prompt
 from rich.text import Text
 
 from signoff.checkpoints.ledger import Approval
-from signoff.desk.cli.terminal import say
+from signoff.desk.cli.terminal import interrupts_left_to_the_editor, say
 from signoff.graphs.approval import Decision, Passage, exactly, passages_of, read_edit
 from signoff.graphs.errors import BadAnswer
 from signoff.tools import Action
@@ -121,8 +121,11 @@ def edit_in_editor(approval: Approval) -> dict[str, Any]:
     long = [name for name, value in approval.shown.items() if isinstance(value, str) and "\n" in value]
     text = approval.shown[long[0]] if len(long) == 1 else json.dumps(approval.shown, ensure_ascii=False, indent=2)
     try:
-        edited = click.edit(text, extension=".md" if len(long) == 1 else ".json")
+        with interrupts_left_to_the_editor() as interrupts:
+            edited = click.edit(text, extension=".md" if len(long) == 1 else ".json")
     except click.ClickException as error:
+        if interrupts:
+            raise KeyboardInterrupt from None
         raise BadAnswer(f"The editor failed: {error.message}") from error
     if edited is None:
         raise BadAnswer("Nothing was changed.")

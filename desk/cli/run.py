@@ -24,7 +24,19 @@ from signoff.desk.cli.lists import how_to_answer
 from signoff.desk.cli.live import usage_text, watch_live
 from signoff.desk.cli.question import ask_person, show_proposal
 from signoff.desk.cli.record import check_dry, check_files, recorded
-from signoff.desk.cli.terminal import Json, Model, Out, RunId, Sources, can_ask, command, print_json, say
+from signoff.desk.cli.terminal import (
+    Json,
+    Model,
+    Out,
+    RunId,
+    Sources,
+    Stopping,
+    can_ask,
+    command,
+    print_json,
+    say,
+    stoppable,
+)
 from signoff.error_base import SettingsError, SignoffError
 from signoff.fleet import Run, settings_of
 from signoff.fleet.errors import RunElsewhere
@@ -100,36 +112,50 @@ def resume(run: RunId, yes: Yes = False, record: Record = None, replay: Replay =
 def see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
     """Drive the run, asking the person at the terminal, until it ends or nobody can be asked."""
     asks, told = can_ask(console) and not json, list[PlanStep]()
-    try:
-        _watched(run.resume, console, told, run.budget)
-        while (approval := run.approval) is not None:
-            step = _answer(run, approval, console, yes=yes, asks=asks)
-            if step is None:
-                break
-            try:
-                _watched(step, console, told, run.budget)
-            except (BadAnswer, NotAllowed, ChangedSince) as error:
-                say(console, str(error))
-                if yes:
+    with stoppable(console) as stopping:
+        stopping.kept = f"The run is kept: {command()} resume {run.id}"
+        try:
+            _watched(run.resume, console, told, run.budget)
+            while (approval := run.approval) is not None:
+                stopping.asks = asks
+                step = _answer(run, approval, console, yes=yes, asks=asks)
+                stopping.asks = False
+                if step is None:
                     break
-            else:
-                now = run.approval
-                if now is not None and now.id == approval.id:
-                    say(console, f"{standing_after(approval, now)} {now.standing}")
-                    break
-        return _report(run, console, json=json)
-    except KeyboardInterrupt:
-        say(console, f"Stopped by you. The run is kept: {command()} resume {run.id}")
-        return INTERRUPTED
-    except (RunBusy, RunElsewhere):
-        raise
-    except (SignoffError, sqlite3.Error, OSError) as error:
-        kept = "" if isinstance(error, DatabaseUnusable) and not error.is_whole else "The run is kept. "
-        say(console, f"{kept}Once that is mended: {command()} resume {run.id}")
-        raise
-    finally:
-        with suppress(StoreError):  # what goes wrong with the run is the one thing to tell
-            run.wait_for_notices(TELLING_SECONDS)
+                try:
+                    _watched(step, console, told, run.budget)
+                except (BadAnswer, NotAllowed, ChangedSince) as error:
+                    say(console, str(error))
+                    if yes:
+                        break
+                else:
+                    now = run.approval
+                    if now is not None and now.id == approval.id:
+                        say(console, f"{standing_after(approval, now)} {now.standing}")
+                        break
+            return _report(run, console, json=json)
+        except KeyboardInterrupt:
+            return _stopped(run, console, stopping)
+        except (RunBusy, RunElsewhere):
+            raise
+        except (SignoffError, sqlite3.Error, OSError) as error:
+            kept = "" if isinstance(error, DatabaseUnusable) and not error.is_whole else "The run is kept. "
+            say(console, f"{kept}Once that is mended: {command()} resume {run.id}")
+            raise
+        finally:
+            if not stopping.number:
+                with suppress(StoreError):  # what goes wrong with the run is the one thing to tell
+                    run.wait_for_notices(TELLING_SECONDS)
+
+
+def _stopped(run: Run, console: Console, stopping: Stopping) -> int:
+    """Say how a run goes on that was interrupted, and what it was interrupted in; returns the exit code."""
+    kept, stopping.kept = stopping.kept, ""
+    with suppress(OSError, StoreError):  # the terminal may be closed, and how to go on was said
+        say(console, f"Stopped{' by you' if stopping.code == INTERRUPTED else ''}. {kept}")
+        for line in run.standing.news:
+            say(console, line, "yellow")
+    return stopping.code
 
 
 def _answer(run: Run, approval: Approval, console: Console, *, yes: bool, asks: bool) -> Callable[..., Run] | None:

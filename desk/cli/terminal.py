@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import socket
 import sqlite3
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -17,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from signoff.checkpoints.errors import way_out
+from signoff.concurrency import patience
 from signoff.error_base import SignoffError
 from signoff.wording import fold, one_line, visible_line
 
@@ -27,6 +33,10 @@ Sources = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of doc
 Out = Annotated[Path | None, typer.Option(metavar="FILE", help="File the report goes to once signed off.")]
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="offline, openai, openai:NAME or provider:NAME.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+_TO_UNWIND = 0.2
+"""Seconds that a command which was stopped has to end, beyond those that its work is waited for."""
+_SHOW_CURSOR = "\x1b[?25h"
 
 
 def say(console: Console, text: str, style: str = "") -> None:
@@ -76,6 +86,109 @@ def command() -> str:
 
 def can_ask(console: Console) -> bool:
     return console.is_terminal and sys.stdin.isatty()
+
+
+class Stopping:
+    """How a command is stopped by a signal: acknowledged at once, and ended soon even if something in it blocks."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.kept = ""
+        """What is said if the command has to be left; empty: nothing, or it was said."""
+        self.asks = False
+        """Whether a question stands on the screen, and whoever asks it acknowledges."""
+        self.number = 0
+        """The signal that came; 0: none."""
+
+    @property
+    def code(self) -> int:
+        """The exit code of a command that was interrupted."""
+        return 128 + (self.number or signal.SIGINT)
+
+    def listen(self, woken: socket.socket) -> None:
+        """Hear of signals, in a thread of its own: this one may be deep in code that blocks."""
+        for number in iter(lambda: woken.recv(1), b""):
+            if self.number:
+                self._leave()
+            self.number = number[0]
+            threading.Thread(target=self._leave_after, args=(patience() + _TO_UNWIND,), daemon=True).start()
+            with suppress(OSError):  # the terminal was closed
+                self._console.print()  # behind what the terminal shows of Ctrl-C
+                if not self.asks:
+                    calls = " The action that is being called has some seconds to return." if patience() > 1 else ""
+                    say(self._console, f"Stopping.{calls} Ctrl-C again leaves at once.")
+
+    def _leave_after(self, seconds: float) -> None:
+        time.sleep(seconds)
+        self._leave()
+
+    def _leave(self) -> None:
+        """End the process, whatever still blocks. What was committed stays, as when it is killed."""
+        shown = _SHOW_CURSOR if self._console.is_terminal else ""
+        with suppress(OSError):
+            os.write(2, f"{shown}{self.kept}\n".encode() if shown or self.kept else b"")
+        os._exit(self.code)
+
+
+@contextmanager
+def stoppable(console: Console) -> Iterator[Stopping]:
+    """Ctrl-C, SIGTERM and SIGHUP are KeyboardInterrupt here, acknowledged at once; a second one ends the process.
+
+    What the shell had ignored, as for `nohup` or in the background, stays ignored.
+    """
+    stopping = Stopping(console)
+    if threading.current_thread() is not threading.main_thread():
+        yield stopping
+        return
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    ending = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    changed = [number for number in ending if signal.getsignal(number) is signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, _interrupt)
+    threading.Thread(target=stopping.listen, args=(heard,), name="signoff signals", daemon=True).start()
+    try:
+        yield stopping
+    except KeyboardInterrupt:
+        raise typer.Exit(stopping.code) from None
+    finally:
+        if not stopping.number:  # else it goes on until the process has ended
+            for number in changed:
+                signal.signal(number, signal.SIG_DFL)
+            signal.set_wakeup_fd(before)
+            told.close()
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    if number != signal.SIGTERM:  # the terminal is closed: what would be shown on it goes nowhere
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.__stdout__, sys.__stderr__):
+            if stream is not None and not _is_open(stream.fileno()):
+                os.dup2(nowhere, stream.fileno())
+    raise KeyboardInterrupt
+
+
+def _is_open(file: int) -> bool:
+    """Whether something can be written there."""
+    try:
+        os.write(file, b"")
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def interrupts_left_to_the_editor() -> Iterator[list[int]]:
+    """Ctrl-C is for the program in the foreground meanwhile; the list tells whether it came."""
+    came: list[int] = []
+    before, heard = signal.getsignal(signal.SIGINT), signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.set_wakeup_fd(heard)
 
 
 def open_closed_streams() -> None:

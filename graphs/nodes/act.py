@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
-from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -18,6 +16,7 @@ from signoff.agents import act_span
 from signoff.checkpoints import check_storable, describe_owner, readable_text, working
 from signoff.checkpoints.errors import AlreadyDecided, RunBusy, StoreError
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Effect, Ledger, Outcome
+from signoff.concurrency import await_result, begin, is_cancellable
 from signoff.graphs.approval.enforcement import Actions
 from signoff.graphs.approval.questions import CONTROLS, Raise, ask_outcome, describe_scope
 from signoff.graphs.state import (
@@ -37,6 +36,9 @@ from signoff.tools import Act, Action, acting
 from signoff.tools.errors import ActionFailed
 
 Next = Command[Literal["gate", "supervisor"]]
+
+_OUTCOME_SECONDS = 4.0
+"""How long an action that is being called has yet to return when somebody cancels the run."""
 
 
 def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) -> NodeWithConfig:
@@ -253,27 +255,18 @@ class TimeIsOver(Exception):
 def call_within(seconds: float | None, call: Callable[[], T], leave: Callable[[Future[T]], None]) -> T:
     """What the call returns or raises; TimeIsOver if it has not after so many seconds. None: it is waited for.
 
-    `leave` is given what will come of a call that is left behind, be it for the time or for an interrupt.
+    Whoever cancels the run waits a little for it: what came of it is better known than not. `leave` is given what will
+    come of a call that is left behind, be it for the time or for an interrupt.
     """
-    if seconds is None:
+    if seconds is None and not is_cancellable():
         return call()
-    coming: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            result = call()
-        except BaseException as error:  # it is raised again where the call is waited for
-            coming.set_exception(error)
-        else:
-            coming.set_result(result)
-
-    threading.Thread(target=copy_context().run, args=(run,), name="signoff call", daemon=True).start()
+    coming = begin(call)
     ended = False
     try:
-        ended = bool(wait([coming], min(seconds, threading.TIMEOUT_MAX)).done)
+        ended = await_result(coming, seconds, grace=_OUTCOME_SECONDS)
     finally:
         if not ended:
             leave(coming)
-    if not ended:
+    if not ended and seconds is not None:
         raise TimeIsOver(f"it did not return within {seconds:g} seconds")
     return coming.result()
