@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import tomllib
 from importlib import import_module
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from signoff.desk.cli.terminal import check_words, explain, open_closed_streams
+from signoff.desk.cli.terminal import check_words, explain, leave_if_stopped, open_closed_streams
 from signoff.installation import VERSION
 
 _LISTED = tomllib.loads(Path(__file__).with_name("commands.toml").read_text(encoding="utf-8"))
@@ -88,6 +89,7 @@ def build() -> Any:
 
 def main() -> None:
     """Run the command; an expected error is one line on standard error and exit code 1."""
+    atexit.register(leave_if_stopped)
     open_closed_streams()
     check_words(sys.argv)
     try:

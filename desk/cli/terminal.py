@@ -36,6 +36,8 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 _TO_UNWIND = 0.2
 """Seconds that a command which was stopped has to end, beyond those that its work is waited for."""
+_stopped: list[Stopping] = []
+"""What a signal has stopped in this process."""
 _SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -111,6 +113,7 @@ class Stopping:
             if self.number:
                 self._leave()
             self.number = number[0]
+            _stopped.append(self)
             threading.Thread(target=self._leave_after, args=(patience() + _TO_UNWIND,), daemon=True).start()
             with suppress(OSError):  # the terminal was closed
                 self._console.print()  # behind what the terminal shows of Ctrl-C
@@ -128,6 +131,18 @@ class Stopping:
         with suppress(OSError):
             os.write(2, f"{shown}{self.kept}\n".encode() if shown or self.kept else b"")
         os._exit(self.code)
+
+
+def leave_if_stopped() -> None:
+    """End the process, if a signal stopped its command: what Python clears up at last takes a second or more.
+
+    To be registered with `atexit` first of all, so that it is called last.
+    """
+    for stopping in _stopped:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(stopping.code)
 
 
 @contextmanager
