@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The project's commands. Needs Python 3.11 and nothing else: what they need is set up in .venv first."""
 
+import difflib
 import importlib.util
 import json
 import os
@@ -25,7 +26,9 @@ UV = shutil.which("uv")
 
 QUESTION = "How does signoff make sure that an approved action happens only once?"
 BENCHMARKS = ("sources", "meaning", "checkpoints", "overhead", "limits", "concurrency", "sandbox", "call_paths")
-WAITS_FOR_A_PERSON = 3  # the exit code of signoff when a run is paused: not a failure here
+VARIABLES = ("SOURCES", "OUT", "YES", "QUESTION")
+FOREIGN = ("SIGNOFF_", "OPENAI_", "PYTEST_")  # how variables begin that are for what is run, not for this file
+FOR_MAKE = ("ARGS", "PYTHON")
 CACHES = ("__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist")
 NETWORK_WORDS = ("connection", "timed out", "dns error", "from versions: none", "failed to fetch", "proxy")
 SETTLED_BY = ("pyproject.toml", "constraints.txt")
@@ -40,8 +43,7 @@ def run(args: list[str]) -> int:
     command = [tool("signoff"), "run", "report", os.environ.get("QUESTION") or QUESTION]
     command += ["--sources", os.path.expanduser(sources), "--out", os.path.expanduser(out)]
     command += ["--yes"] if os.environ.get("YES", "0") not in ("", "0") else []
-    code = follow(command + args, Path.cwd())
-    return 0 if code == WAITS_FOR_A_PERSON else code
+    return follow(command + args, Path.cwd())
 
 
 def smoke(args: list[str]) -> int:
@@ -117,6 +119,7 @@ def help(_: list[str]) -> int:
     lines = [f"  {name:12} {command.__doc__}" for name, command in COMMANDS.items()]
     print("Usage: python3 make.py COMMAND [NAME=value ...] [-- options]\n", *lines, sep="\n")
     print(f"\nrun takes SOURCES=docs, OUT=report.md, YES=1 (sign off unasked) and\nQUESTION={QUESTION!r}")
+    print("It ends with 3 if the run waits for your approval, and else with the exit codes of `signoff run`.")
     return 0
 
 
@@ -210,8 +213,19 @@ def main(words: list[str]) -> int:
     if name not in COMMANDS:
         print(f"No command {name!r}. There are: {', '.join(COMMANDS)}.")
         return 2
-    while rest and re.match("[A-Z][A-Z0-9_]*=", rest[0]):
-        key, _, os.environ[key] = rest.pop(0).partition("=")
+    given = []
+    while rest and re.match("[A-Za-z][A-Za-z0-9_]*=", rest[0]):
+        given.append(rest.pop(0).partition("="))
+    by_make = re.findall(r"(?:^|(?<!\\)\s)([A-Za-z]\w*)=", os.environ.get("MAKEFLAGS", "").partition("-- ")[2])
+    for key in [*(key for key, _, _ in given), *(key for key in by_make if key not in FOR_MAKE)]:
+        if key not in VARIABLES and not key.startswith(FOREIGN):
+            like = difflib.get_close_matches(key.upper(), VARIABLES, 1)
+            print(
+                f"No variable {key!r}. "
+                + (f"Do you mean {like[0]}?" if like else f"There are: {', '.join(VARIABLES)}.")
+            )
+            return 2
+    os.environ.update({key: value for key, _, value in given})
     return COMMANDS[name](rest[1:] if rest[:1] == ["--"] else rest)
 
 

@@ -101,6 +101,10 @@ def _finish(agent: Agent[Any], task: Task, given: Any, loop: Loop) -> Work:
     _check_artifact(agent, artifact)
     for proposal in proposals:
         _check_proposal(agent, proposal)
+    if proposals and isinstance(artifact, Verdict) and not artifact.accepted:
+        names = ", ".join(dict.fromkeys(proposal.action for proposal in proposals))
+        task.say(f"rejects {artifact.about}, so {names} is not proposed")
+        proposals = ()
     return Work(artifact=artifact, proposals=proposals, usage=loop.counter.usage, flags=loop.flags)
 
 

@@ -19,7 +19,7 @@ from signoff.checkpoints.ledger import SETTLE_OUTCOME, Fenceable, Ledger, RunRec
 from signoff.checkpoints.ledger.budgets import Budget
 from signoff.concurrency import attend
 from signoff.error_base import SignoffError
-from signoff.fleet.errors import RunElsewhere
+from signoff.fleet.errors import OwnModels, RunElsewhere
 from signoff.fleet.events import Watch, look_away, read_events
 from signoff.graphs import Team
 from signoff.graphs.approval import first_decided
@@ -56,6 +56,18 @@ class Driver:
         return replace(
             team, ledger=self.ledger, budget=team.budget if budget is None else Budget.model_validate(budget)
         )
+
+    def change_model(self, record: RunRecord, name: str) -> RunRecord:
+        """Have this model do all of the run's work from now on, and later too; it is built before anything is kept.
+
+        UnknownModel if there is none of this name, OwnModels if the team is not one that is built by the settings.
+        """
+        if "model" not in record.options:
+            raise OwnModels(record.id, record.team)
+        changed = replace(record, options={**record.options, "model": name})
+        self.team_of(changed)
+        self.ledger.runs.change_options(record.id, changed.options, by=self.settings.user_name)
+        return changed
 
     def drive(self, run_id: str, team: Team | None = None, *, watch: Watch = look_away) -> None:
         """Go on until the run ends or waits for a person; RunBusy if another process drives it.

@@ -34,6 +34,16 @@ class RunElsewhere(RunError):
         )
 
 
+class OwnModels(RunError):
+    """The run's team has models of its own."""
+
+    def __init__(self, run_id: str, team: str) -> None:
+        self.run_id, self.team = run_id, team
+        super().__init__(
+            f"The team {team!r} of run {run_id!r} brings its own models: change them where it is made, then resume."
+        )
+
+
 class CannotExport(RunError):
     """A run cannot be made a test of."""
 

@@ -67,10 +67,17 @@ class Run:
         return run.resume(watch=watch) if drive else run
 
     @classmethod
-    def open(cls, run_id: str, *, team: Team | None = None, settings: Settings | None = None) -> Run:
-        """The run with this id. A ready-made team is built again; your own must be given to resume it."""
+    def open(
+        cls, run_id: str, *, team: Team | None = None, settings: Settings | None = None, model: str | None = None
+    ) -> Run:
+        """The run with this id. A ready-made team is built again; your own must be given to resume it.
+
+        `model` is the name of one that does all the work of a ready-made team from now on, whoever resumes the run.
+        """
         driver = Driver.open(settings, team.ledger if team else None)
         record = driver.ledger.runs.get(run_id)
+        if model is not None:
+            record = driver.change_model(record, model)
         return cls(record.id, driver.team_of(record, team), driver)
 
     def resume(self, *, watch: Watch = look_away) -> Run:

@@ -28,13 +28,40 @@ _FORMS: Final = {
 """How the settings that are JSON are written."""
 
 
+HOME: Final = ".signoff"
+"""Name of a project's folder of the database and the document indexes."""
+
+
+def was_made(database: Path) -> bool:
+    """Whether this SQLite file is there, or something that tells that it was: its mark, or what SQLite keeps beside."""
+    return any(database.parent.glob(f"*{database.name}*"))
+
+
+def find_home() -> Path:
+    """The `.signoff` of this folder, else of the nearest folder above that has a database in it, as git finds `.git`.
+
+    It looks no further than this file system goes. If there is none, this folder's, which the first run makes.
+    """
+    try:
+        here = Path.cwd()
+        device = here.stat().st_dev
+        for folder in () if (here / HOME).exists() else here.parents:
+            if folder.stat().st_dev != device:
+                break
+            if was_made(folder / HOME / "signoff.db"):
+                return folder / HOME
+    except OSError:  # a folder that is gone, or may not be looked into
+        return Path(HOME)
+    return Path(HOME)
+
+
 class Settings(BaseSettings):
     """What can be set from outside; each field is `SIGNOFF_` and its name in capitals."""
 
     model_config = SettingsConfigDict(env_prefix="SIGNOFF_", env_file=".env", extra="ignore", populate_by_name=True)
 
-    home: Path = Path(".signoff")
-    """Folder of the database and the document indexes, made on first use."""
+    home: Path = Field(default_factory=find_home)
+    """Folder of the database and the document indexes: that of this folder or of one above, else made on first use."""
     database: str = Field("", repr=False)  # an address may hold a password
     """SQLite file, or `postgresql://` address, that all is kept in; empty means the file `signoff.db` in `home`."""
     encryption_key: SecretStr | None = None
@@ -175,6 +202,11 @@ class Settings(BaseSettings):
         if address.username or address.password:
             raise ValueError("an address with a password in it is not used; put the key into SIGNOFF_API_KEY")
         return url.strip()
+
+    @property
+    def is_home_above(self) -> bool:
+        """Whether the home was found in a folder above this one."""
+        return "home" not in self.model_fields_set and self.home.is_absolute()
 
     @property
     def database_name(self) -> str:

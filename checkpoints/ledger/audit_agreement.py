@@ -121,6 +121,7 @@ _EDITED: Final = {"shown_sha256": "args_sha256", "authority": "required", _IN_WO
 _ENTRIES: Final[Mapping[str, _Entry]] = {
     "started": _Entry("run", ("run_id",), _STARTED, {"status": "running", "note": "", "copied_at": ""}),
     "status": _Entry("run", ("run_id",), _same("status note updated_at")),
+    "changed": _Entry("run", ("run_id",), _same("options updated_at")),
     "copied": _Entry("run", ("run_id",), _same("copied_at")),
     **dict.fromkeys(("taken", "let go"), _Entry("run", ("run_id",), _same("owner"))),
     "proposed": _Entry("proposal", ("proposal",), _PROPOSED),

@@ -175,6 +175,19 @@ class Runs:
         if connection.execute(update(runs).where(another).values(told)).rowcount:
             self._audit.append(connection, run_id, "status", **told)
 
+    def change_options(self, run_id: str, options: Mapping[str, Any], *, by: str) -> None:
+        """Have the run's team built otherwise from now on; RunBusy while somebody is at work on the run."""
+        told = {"options": dict(options), "updated_at": canonical.now()}
+        with self._ledger.write() as connection:
+            row = self._row(connection, run_id)
+            if row is None:
+                raise UnknownRun(run_id)
+            if held_by := _record(row).owner:
+                raise RunBusy(run_id, held_by, who=describe_owner(held_by))
+            kept = {**told, "options": canonical_json(told["options"])}
+            connection.execute(update(runs).where(runs.c.id == run_id).values(kept))
+            self._audit.append(connection, run_id, "changed", by=by, **told)
+
     def claim(self, run_id: str, owner: str, *, seconds: float) -> Fence:
         """Take the run; RunBusy while whoever holds it is at work, or, elsewhere, for this long after its last renewal.
 

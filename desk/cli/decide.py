@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json import dumps
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger
-from signoff.desk.cli.question import edit_in_editor, read_change
+from signoff.desk.cli.lists import action_of, existing_ledger
+from signoff.desk.cli.question import confirm, edit_in_editor, read_change
 from signoff.desk.cli.run import DONE, STOPPED, TELLING_SECONDS, WAITS, see_through
-from signoff.desk.cli.terminal import By, Json, can_ask, print_json, say
+from signoff.desk.cli.terminal import By, Json, can_ask, command, print_json, say
 from signoff.fleet import Run
 from signoff.graphs.approval import CONTROLS, Decision, decide as decide_question
 from signoff.graphs.errors import BadAnswer
@@ -33,10 +34,13 @@ def approve(
         str, typer.Option(metavar="DIGEST", help="Digest, or its beginning, of the arguments that you saw.")
     ] = "",
     by: By = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="At a terminal, do not show it and ask.")] = False,
     resume: GoOn = True,
     json: Json = False,
 ) -> int:
-    return decide(approval, Verdict(kind="approve", by=by, sha256=sha256), go_on=resume, json=json)
+    """Approve exactly what was shown, and let the run go on. At a terminal all of it is shown, and you are asked."""
+    asks = not (yes or json) and sys.stdout.isatty() and can_ask(Console(stderr=True))
+    return decide(approval, Verdict(kind="approve", by=by, sha256=sha256, asks=asks), go_on=resume, json=json)
 
 
 def reject(
@@ -97,13 +101,21 @@ class Verdict:
     """Edits, as NAME=VALUE."""
     sha256: str = ""
     """Beginning of the digest of what was seen."""
+    asks: bool = False
+    """Whether the person is shown all of it, and asked."""
 
 
 def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> int:
     """Record a decision, then drive the run on if its checkpoints are here; returns the exit code."""
     settings = load_settings()
-    console, ledger = Console(stderr=True), configured_ledger(settings)
-    approval = _record(ledger, ledger.approvals.get(approval_id), verdict, settings, console)
+    console, ledger = Console(stderr=True), existing_ledger(settings)
+    asked = ledger.approvals.get(approval_id)
+    if verdict.asks and asked.status == "pending" and asked.shown_sha256.startswith(verdict.sha256):
+        if not confirm(console, asked, action_of(asked, ledger, settings)):
+            say(console, f"Nothing was decided. It waits: {command()} show {asked.id}")
+            return WAITS
+        verdict = replace(verdict, sha256=asked.shown_sha256)
+    approval = _record(ledger, asked, verdict, settings, console)
     ledger.notices.wait(TELLING_SECONDS)
     if approval.status == "pending" and verdict.kind == "revoke":
         say(console, f"What was said of it was taken back, and it is asked again (approval {approval.id}).")

@@ -15,12 +15,14 @@ from rich.table import Column, Table
 
 from signoff.agents import NO_USAGE, Usage
 from signoff.checkpoints import configured_ledger
+from signoff.checkpoints.db import is_address
 from signoff.checkpoints.ledger import Approval, Ledger, RunRecord
-from signoff.desk.cli.terminal import By, Json, RunId, command, moment, print_json, row, say, short, table
+from signoff.desk.cli.terminal import By, Json, command, moment, print_json, row, say, short, table
+from signoff.desk.errors import NoDatabase
 from signoff.error_base import MissingExtra, SettingsError
 from signoff.graphs.approval import cautions_of
 from signoff.graphs.teams import team_graph
-from signoff.settings import Settings, load_settings
+from signoff.settings import Settings, load_settings, was_made
 from signoff.wording import counted, one_line
 
 if TYPE_CHECKING:
@@ -33,14 +35,18 @@ _SECRET_COLUMNS = ("secret", "from", "hosts", "methods", "paths", "tools", "adde
 def runs(limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, json: Json = False) -> None:
     from signoff.fleet import standings
 
-    ledger = configured_ledger(load_settings())
-    found_runs = standings(ledger, ledger.runs.list(limit))
+    looked = ""
+    try:
+        ledger = existing_ledger(load_settings())
+        found_runs = standings(ledger, ledger.runs.list(limit))
+    except NoDatabase as error:
+        looked, found_runs = f"{error} ", []
     if json:
         return print_json([{**asdict(run.record), "standing": str(run)} for run in found_runs])
     console = Console()
     if not found_runs:
-        console.print('No runs yet. Start one: signoff run report "QUESTION" --sources DIR', highlight=False)
-        return None
+        start = f'Start one: {command()} run report "QUESTION" --sources DIR'
+        return say(console, f"No runs yet. {looked}{start}")
     found = table("run", "team", "status", "started", "goal")
     found.columns[0].no_wrap = True
     for run in found_runs:
@@ -59,18 +65,18 @@ def approvals(
     ] = "",
     json: Json = False,
 ) -> None:
-    settings = load_settings()
-    ledger = configured_ledger(settings)
-    pending = [ledger.approvals.get(approval)] if approval else ledger.approvals.pending()
+    if approval:
+        return _show_approval(approval, json=json)
+    try:
+        ledger = existing_ledger(load_settings())
+    except NoDatabase as error:
+        return print_json([]) if json else say(Console(), f"Nothing waits for a decision. {error}")
+    pending = ledger.approvals.pending()
     if json:
         return print_json([asdict(approval) for approval in pending])
     console = Console()
     if not pending:
         console.print("Nothing waits for a decision.")
-    if approval:
-        from signoff.desk.cli.question import show_whole
-
-        return show_whole(console, pending[0], action_of(pending[0], ledger, settings))
     for lapsed in ledger.approvals.lapsed():
         say(console, str(lapsed.already_decided()), "yellow")
     for asked in pending:
@@ -87,10 +93,35 @@ def approvals(
         if asked.standing:
             say(console, f"  {asked.standing}")
         say(console, f"  goal: {short(asked.goal)}")
-        say(console, f"  all of it: {command()} approvals {asked.id}")
+        say(console, f"  all of it: {command()} show {asked.id}")
         for line in how_to_answer(asked):
             say(console, f"  {line}")
     return None
+
+
+def existing_ledger(settings: Settings) -> Ledger:
+    """The ledger of the settings; NoDatabase if it is a file that no run has made yet.
+
+    Says which one it is if it was found in a folder above.
+    """
+    name = settings.database_name
+    if not is_address(name) and not was_made(Path(name)):
+        own = settings.database or "home" in settings.model_fields_set
+        raise NoDatabase(str(Path(name).absolute()), named=bool(own))
+    if settings.is_home_above and not settings.database:
+        say(Console(stderr=True), f"In {name}, of a folder above this one.")
+    return configured_ledger(settings)
+
+
+def _show_approval(approval_id: str, *, json: bool) -> None:
+    from signoff.desk.cli.question import show_whole
+
+    settings = load_settings()
+    ledger = existing_ledger(settings)
+    approval = ledger.approvals.get(approval_id)
+    if json:
+        return print_json([asdict(approval)])
+    return show_whole(Console(), approval, action_of(approval, ledger, settings), commands=True)
 
 
 def action_of(approval: Approval, ledger: Ledger, settings: Settings) -> Action[Any] | None:
@@ -156,14 +187,22 @@ def _name_and_role(text: str) -> tuple[str, str]:
     return name, role
 
 
-def show(run: RunId, json: Json = False) -> None:
+def show(
+    shown: Annotated[
+        str, typer.Argument(metavar="RUN|APPROVAL", help="The id of a run or an approval, or the beginning of one.")
+    ],
+    json: Json = False,
+) -> None:
+    """Show a run: plan, decisions, effects, usage; or all of an approval, exactly as it would be approved."""
+    if shown.startswith("a-"):
+        return _show_approval(shown, json=json)
     from signoff.desk.cli.live import usage_text
     from signoff.fleet import read_state, standings
     from signoff.graphs import TeamState
 
     settings = load_settings()
-    ledger = configured_ledger(settings)
-    record = ledger.runs.get(run)
+    ledger = existing_ledger(settings)
+    record = ledger.runs.get(shown)
     (stands,) = standings(ledger, [record])
     state = read_state(record.id, settings) if record.driver == "local" else {}
     entries = ledger.audit.entries(record.id)

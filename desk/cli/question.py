@@ -14,8 +14,8 @@ from rich.prompt import Prompt
 from rich.text import Text
 
 from signoff.checkpoints.ledger import Approval
-from signoff.desk.cli.terminal import interrupts_left_to_the_editor, say
-from signoff.graphs.approval import Decision, Passage, exactly, passages_of, read_edit
+from signoff.desk.cli.terminal import command, interrupts_left_to_the_editor, moment, say
+from signoff.graphs.approval import CONTROLS, Decision, Passage, exactly, passages_of, read_edit
 from signoff.graphs.errors import BadAnswer
 from signoff.tools import Action
 from signoff.wording import counted, fold, visible_line
@@ -38,14 +38,81 @@ def show_proposal(console: Console, approval: Approval, action: Action[Any], *, 
             say(console, f"… {counted(left, 'more line')} of it, which v shows.", "yellow")
 
 
-def show_whole(console: Console, approval: Approval, action: Action[Any] | None) -> None:
-    """Show all of what is proposed, and the arguments as they are approved."""
+def show_whole(console: Console, approval: Approval, action: Action[Any] | None, *, commands: bool = False) -> None:
+    """Show all of what is proposed, the arguments as they are approved, and what can be said of it."""
     _show_title(console, approval)
+    for line in _facts(approval):
+        say(console, line)
     for passage in passages_of(approval, action):
         _show(console, passage)
     say(console, "Its arguments, exactly:", "bold")
     _show(console, Passage("preview", tuple(exactly(approval.shown).split("\n"))))
-    say(console, f"Their digest is {approval.shown_sha256[:12]}.")
+    say(console, f"Their digest is {approval.shown_sha256}.")
+    if commands and approval.status == "pending":
+        say(console, "What you can say:", "bold")
+        for line in _answers(approval):
+            say(console, f"  {line}")
+
+
+def _facts(approval: Approval) -> Iterator[str]:
+    """Of which run it is, since and until when it is asked, who decides, and what was decided."""
+    asked_by = f", asked for by {approval.requested_by}" if approval.requested_by else ""
+    yield f"Run {approval.run_id} of the team {approval.team}{asked_by}."
+    yield f"Goal: {approval.goal}"
+    until = f", open until {moment(approval.expires_at)}" if approval.expires_at else ", open until it is decided"
+    waits = approval.status == "pending"
+    yield f"Asked {moment(approval.requested_at)}{until if waits else ''}. Times are UTC. Risk: {approval.risk}."
+    if not waits:
+        by = f" by {approval.decided_by}" if approval.decided_by else ""
+        why = f": {approval.decision_reason}" if approval.decision_reason else ""
+        yield f"It is {approval.status}{by}, {moment(approval.decided_at or approval.expires_at)}{why}."
+        if approval.edited:
+            yield f"Approved were other arguments than the proposed ones: {exactly(approval.args)}"
+    elif approval.has_expired:
+        yield str(approval.already_decided())
+    elif not approval.standing:
+        yield "Decides: anybody who can use this database; one person."
+
+
+def _answers(approval: Approval) -> list[str]:
+    """The commands that answer it, and what each means."""
+    program, given = command(), approval.id
+    if approval.ways:
+        ways = [(way.command(given, program), way.means) for way in approval.ways]
+    elif approval.action in CONTROLS:
+        ways = [
+            (f"{program} approve {given}", "the run goes on, as the arguments say"),
+            (f"{program} edit {given} --set NAME=VALUE", "the run goes on, as you change the arguments"),
+            (f"{program} reject {given}", "the run stops"),
+        ]
+    else:
+        ways = [
+            (f"{program} approve {given}", "it is called once, with exactly these arguments"),
+            (f"{program} edit {given} --set NAME=VALUE", "it is called once, with the arguments as you change them"),
+            (f'{program} reject {given} --why "…"', "it is not called; told why, the agent may propose otherwise"),
+            (
+                f'{program} respond {given} "…"',
+                "it is not called now; the agent reads what you say, and works once more",
+            ),
+        ]
+    longest = max(len(line) for line, _ in ways)
+    return [f"{line:<{longest}}  {means}" for line, means in ways]
+
+
+def confirm(console: Console, approval: Approval, action: Action[Any] | None) -> bool:
+    """Show all of it, and ask whether it is approved. Only a yes is one."""
+    show_whole(console, approval, action)
+    for way in approval.ways[:1]:
+        say(console, f"To approve means: {way.means}.", "bold")
+    try:
+        said = Prompt.ask("[bold]approve?[/] \\[y/N]", console=console, default="", show_default=False)
+    except EOFError:
+        said = ""
+    except KeyboardInterrupt:
+        console.print()
+        say(console, "Nothing was decided.")
+        raise
+    return said.strip().lower() in ("y", "yes")
 
 
 def _show_title(console: Console, approval: Approval) -> None:

@@ -14,13 +14,13 @@ import typer
 from rich.console import Console
 
 from signoff.agents import budgets_of, set_up
+from signoff.agents.errors import ModelRefused, UnknownModel, UnknownPrice
 from signoff.agents.models import OFFLINE, CallSettings, choose_model
 from signoff.agents.replay import Cassette
-from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.errors import ChangedSince, DatabaseUnusable, NotAllowed, RunBusy, StoreError
 from signoff.checkpoints.ledger import Approval
 from signoff.checkpoints.ledger.budgets import Budget
-from signoff.desk.cli.lists import how_to_answer
+from signoff.desk.cli.lists import existing_ledger, how_to_answer
 from signoff.desk.cli.live import usage_text, watch_live
 from signoff.desk.cli.question import ask_person, show_proposal
 from signoff.desk.cli.record import check_dry, check_files, recorded
@@ -98,13 +98,23 @@ def run(
         return see_through(started, console, yes=yes, json=json)
 
 
-def resume(run: RunId, yes: Yes = False, record: Record = None, replay: Replay = None, json: Json = False) -> int:
+def resume(
+    run: RunId,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Another model for the rest of the run; it is kept with the run.")
+    ] = None,
+    yes: Yes = False,
+    record: Record = None,
+    replay: Replay = None,
+    json: Json = False,
+) -> int:
     check_files(record, replay, new=False)
     console = Console(stderr=True)
     settings = load_settings(**(settings_of(Cassette.open(replay, "replay").about) if replay is not None else {}))
+    known = existing_ledger(settings).runs.get(run)
     if replay is not None:
-        check_dry(configured_ledger(settings).runs.get(run))
-    opened = Run.open(run, settings=settings)
+        check_dry(known)
+    opened = Run.open(known.id, settings=settings, model=model)
     with recorded(opened, settings, console, record, replay):
         return see_through(opened, console, yes=yes, json=json)
 
@@ -141,6 +151,8 @@ def see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
         except (SignoffError, sqlite3.Error, OSError) as error:
             kept = "" if isinstance(error, DatabaseUnusable) and not error.is_whole else "The run is kept. "
             say(console, f"{kept}Once that is mended: {command()} resume {run.id}")
+            if isinstance(error, ModelRefused | UnknownModel | UnknownPrice) and "model" in run.record.options:
+                say(console, f"Or with another model: {command()} resume {run.id} --model NAME")
             raise
         finally:
             if not stopping.number:
@@ -254,6 +266,7 @@ def open_run(
         raise SourcesMissing(settings.sources)
     _check_out(settings.out.expanduser().absolute())
     sys.stderr.write("Model: none, answers are replayed.\n" if known else f"{_model_line(settings)}\n")
+    sys.stderr.write(_place_line(settings))
     sys.stderr.flush()
     return settings
 
@@ -271,6 +284,17 @@ def _check_out(out: Path) -> None:
         raise SettingsError("--out", f"{str(out)!r} is a folder", "Name a file.")
     if not nearest.is_dir() or not os.access(nearest, os.W_OK) or (out.exists() and not os.access(out, os.W_OK)):
         raise SettingsError("--out", f"{str(out)!r} cannot be written", "Name another file.")
+
+
+def _place_line(settings: Settings) -> str:
+    """Where the run is kept, if that is not the `.signoff` that was in this folder before."""
+    if "home" in settings.model_fields_set or settings.database:
+        return ""
+    if settings.is_home_above:
+        return f"Kept in {settings.home}, of a folder above this one.\n"
+    if not settings.home.exists():
+        return f"Kept in {settings.home.absolute()}, which is new: no folder above has one.\n"
+    return ""
 
 
 def _model_line(settings: Settings) -> str:

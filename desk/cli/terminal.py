@@ -109,17 +109,18 @@ class Stopping:
 
     def listen(self, woken: socket.socket) -> None:
         """Hear of signals, in a thread of its own: this one may be deep in code that blocks."""
-        for number in iter(lambda: woken.recv(1), b""):
-            if self.number:
-                self._leave()
-            self.number = number[0]
-            _stopped.append(self)
-            threading.Thread(target=self._leave_after, args=(patience() + _TO_UNWIND,), daemon=True).start()
-            with suppress(OSError):  # the terminal was closed
-                self._console.print()  # behind what the terminal shows of Ctrl-C
-                if not self.asks:
-                    calls = " The action that is being called has some seconds to return." if patience() > 1 else ""
-                    say(self._console, f"Stopping.{calls} Ctrl-C again leaves at once.")
+        with woken:
+            for number in iter(lambda: woken.recv(1), b""):
+                if self.number:
+                    self._leave()
+                self.number = number[0]
+                _stopped.append(self)
+                threading.Thread(target=self._leave_after, args=(patience() + _TO_UNWIND,), daemon=True).start()
+                with suppress(OSError):  # the terminal was closed
+                    self._console.print()  # behind what the terminal shows of Ctrl-C
+                    if not self.asks:
+                        calls = " The action that is being called has some seconds to return." if patience() > 1 else ""
+                        say(self._console, f"Stopping.{calls} Ctrl-C again leaves at once.")
 
     def _leave_after(self, seconds: float) -> None:
         time.sleep(seconds)
