@@ -194,15 +194,17 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a run: plan, decisions, effects, usage; or all of an approval, exactly as it would be approved."""
-    if shown.startswith("a-"):
-        return _show_approval(shown, json=json)
+    return _show_approval(shown, json=json) if shown.startswith("a-") else _show_run(shown, json=json)
+
+
+def _show_run(run: str, *, json: bool) -> None:
     from signoff.desk.cli.live import usage_text
     from signoff.fleet import read_state, standings
     from signoff.graphs import TeamState
 
     settings = load_settings()
     ledger = existing_ledger(settings)
-    record = ledger.runs.get(shown)
+    record = ledger.runs.get(run)
     (stands,) = standings(ledger, [record])
     state = read_state(record.id, settings) if record.driver == "local" else {}
     entries = ledger.audit.entries(record.id)

@@ -130,11 +130,30 @@ def test_run_without_values_reports_on_the_documentation_of_signoff(checkout: Pa
     assert "'--sources', 'docs', '--out', 'report.md']" in done.stdout
 
 
-@pytest.mark.parametrize(("code", "expected"), [(0, 0), (1, 1), (3, 0), (5, 5), (130, 130)])
-def test_a_run_that_waits_for_a_person_is_no_failure_and_other_codes_pass_through(
-    checkout: Path, code: int, expected: int
+@pytest.mark.parametrize("code", [0, 1, 3, 4, 130])
+def test_run_ends_with_the_exit_code_of_signoff(checkout: Path, code: int) -> None:
+    assert make("run", root=checkout, CODE=str(code)).returncode == code
+
+
+@pytest.mark.parametrize(
+    ("word", "makeflags", "answer"),
+    [
+        ("SUORCES=x", "", "No variable 'SUORCES'. Do you mean SOURCES?\n"),
+        ("sources=x", "", "No variable 'sources'. Do you mean SOURCES?\n"),
+        ("COLOUR=x", "", "No variable 'COLOUR'. There are: SOURCES, OUT, YES, QUESTION.\n"),
+        ("OUT=x", "w -- SUORCES=x QUESTION=What\\ is\\ x=y?", "No variable 'SUORCES'. Do you mean SOURCES?\n"),
+    ],
+)
+def test_a_mistyped_variable_is_refused_and_nothing_is_run(
+    checkout: Path, word: str, makeflags: str, answer: str
 ) -> None:
-    assert make("run", root=checkout, CODE=str(code)).returncode == expected
+    done = make("run", word, root=checkout, MAKEFLAGS=makeflags)
+    assert (done.returncode, done.stdout) == (2, answer)
+
+
+def test_variables_that_make_itself_was_given_are_taken(checkout: Path) -> None:
+    done = make("run", root=checkout, MAKEFLAGS=r" -- ARGS=--json OUT=x.md QUESTION=What\ is\ x=y?", OUT="x.md")
+    assert (done.returncode, "'--out', 'x.md'" in done.stdout) == (0, True)
 
 
 def test_changed_requirements_are_installed_before_the_run_and_only_once(checkout: Path) -> None:

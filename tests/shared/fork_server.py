@@ -8,6 +8,7 @@ as it is when the tests' process is killed, every program that still runs is kil
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import importlib
 import json
@@ -17,6 +18,7 @@ import signal
 import socket
 import struct
 import sys
+import termios
 import threading
 import time
 import warnings
@@ -110,6 +112,9 @@ def become(files: list[int]) -> None:
 
 def run(request: dict[str, Any]) -> None:
     """Do what Python would do with these words on its command line."""
+    if request["terminal"]:  # its own from now on: Ctrl-C there is for this program
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()

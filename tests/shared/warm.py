@@ -144,10 +144,13 @@ class Forking:
                 stdout=subprocess.DEVNULL,
             )
 
-    def ask(self, words: Words, files: Sequence[int], cwd: str, env: Mapping[str, str]) -> socket.socket:
+    def ask(
+        self, words: Words, files: Sequence[int], cwd: str, env: Mapping[str, str], *, terminal: bool
+    ) -> socket.socket:
         """Have a program run with these files; where it is told how that goes."""
         status, far = socket.socketpair()
-        body = json.dumps({"words": [os.fspath(word) for word in words[1:]], "env": dict(env), "cwd": cwd}).encode()
+        told = {"words": [os.fspath(word) for word in words[1:]], "env": dict(env), "cwd": cwd, "terminal": terminal}
+        body = json.dumps(told).encode()
         with far, self._lock:
             socket.send_fds(self._asking, [LENGTH.pack(len(body))], [*files, far.fileno()])
             self._asking.sendall(body)
@@ -176,8 +179,9 @@ def start(
     text: bool = False,
     cwd: str | os.PathLike[str] | None = None,
     env: Mapping[str, str] | None = None,
+    terminal: bool = False,
 ) -> WarmProcess:
-    """As `subprocess.Popen`."""
+    """As `subprocess.Popen`; with `terminal` its standard input is a terminal that is its own from now on."""
     assert words[0] == sys.executable, words
     theirs: list[int] = []
     ours: dict[str, int] = {}
@@ -197,7 +201,8 @@ def start(
             else:
                 end = wanted if isinstance(wanted, int) else wanted.fileno()
             theirs.append(end)
-        status = forking().ask(words, theirs, os.fspath(cwd or Path.cwd()), os.environ if env is None else env)
+        here, kept = os.fspath(cwd or Path.cwd()), os.environ if env is None else env
+        status = forking().ask(words, theirs, here, kept, terminal=terminal)
     return WarmProcess(words, status, ours, text=text)
 
 

@@ -98,3 +98,30 @@ def test_an_address_with_a_password_is_no_base_url(monkeypatch: pytest.MonkeyPat
     with pytest.raises(SettingsError, match="SIGNOFF_API_KEY") as told:
         load_settings()
     assert "hunter22" not in str(told.value)
+
+
+def test_a_project_above_is_found_until_a_folder_has_one_of_its_own(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = home / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert load_settings().home == Path(".signoff")
+    (home / ".signoff").mkdir()
+    assert load_settings().home == Path(".signoff")  # no database was made in it
+    (home / ".signoff" / "signoff.db").touch()
+    assert load_settings().home == home / ".signoff"
+    (below / ".signoff").mkdir()
+    assert load_settings().home == Path(".signoff")
+
+
+def test_a_named_home_or_a_lost_database_above_is_not_passed_over(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = home / "a"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    (home / ".signoff").mkdir()
+    (home / ".signoff" / ".signoff.db.made").touch()
+    assert load_settings().home == home / ".signoff"
+    assert load_settings(home=Path("other")).home == Path("other")
+    monkeypatch.setenv("SIGNOFF_HOME", "mine")
+    assert load_settings().home == Path("mine")
