@@ -1,6 +1,10 @@
-# Code 3 says that a run waits for you, which is no failure. Thin: everything is in make.py, which needs no make. `make run SOURCES=~/notes`, `make test ARGS="-k gate"`.
+# Thin: everything is in make.py, which needs no make. `make run SOURCES=~/notes`, `make test ARGS="-k gate"`.
 PYTHON ?= python3
 
 .PHONY: run smoke test hunt test-long check bench setup constraints clean help
-help run smoke test hunt test-long check bench setup constraints clean:
+help smoke test hunt test-long check bench setup constraints clean:
+	@$(PYTHON) make.py $@ -- $(ARGS)
+
+# Code 3 says that the run waits for you, which is no failure.
+run:
 	@$(PYTHON) make.py $@ -- $(ARGS) || [ $$? = 3 ]

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -38,6 +38,15 @@ class Desk:
         os.kill(os.getpid(), signal.SIGINT)
         if self.lets_go_after_interrupt:
             self.let_go.set()
+
+    def hangs_when(self, wait: Callable[[], object]) -> None:
+        """It hangs as soon as this returns."""
+
+        def hang() -> None:
+            wait()
+            self.hanging.set()
+
+        threading.Thread(target=hang, daemon=True).start()
 
     def hang(self) -> None:
         self.hanging.set()
@@ -109,7 +118,7 @@ def test_a_model_that_never_answers_is_hung_up_on_and_what_was_reserved_is_given
     with ScriptedServer([hangs(), gives(DRAFT)]) as server:
         settings = load_settings(base_url=server.url, api_key="k", prices={"gpt": {"input": 1, "output": 1}})
         model = load_models(settings, "openai:gpt")
-        threading.Thread(target=lambda: (server.wait_for_calls(), desk.hanging.set()), daemon=True).start()
+        desk.hangs_when(server.wait_for_calls)
         run = interrupt(team_of(Agent(role="clerk", gives=Draft, model=model)))
         held = Ledger(settings.database_name).budgets.standing(f"run:{run.id}").held
         assert held == Amount()
