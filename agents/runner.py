@@ -97,14 +97,15 @@ def _finish(agent: Agent[Any], task: Task, given: Any, loop: Loop) -> Work:
         raise WorkFailed(agent.role, f"gave a {type(artifact).__name__}, not the {agent.gives.__name__} it promised")
     if agent.check is not None:
         artifact = agent.check(artifact, task)
-    proposals = (*loop.proposals, *(agent.propose(artifact, task) if agent.propose is not None else ()))
     _check_artifact(agent, artifact)
+    if isinstance(artifact, Verdict) and not artifact.accepted:
+        if agent.at_gate:
+            task.say(f"rejects {artifact.about}, so it proposes nothing")
+        proposals: tuple[Proposal, ...] = ()
+    else:
+        proposals = (*loop.proposals, *(agent.propose(artifact, task) if agent.propose is not None else ()))
     for proposal in proposals:
         _check_proposal(agent, proposal)
-    if proposals and isinstance(artifact, Verdict) and not artifact.accepted:
-        names = ", ".join(dict.fromkeys(proposal.action for proposal in proposals))
-        task.say(f"rejects {artifact.about}, so {names} is not proposed")
-        proposals = ()
     return Work(artifact=artifact, proposals=proposals, usage=loop.counter.usage, flags=loop.flags)
 
 

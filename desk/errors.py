@@ -8,11 +8,12 @@ from signoff.checkpoints.errors import StoreError
 class NoDatabase(StoreError):
     """There is no database yet."""
 
-    def __init__(self, database: str, *, named: bool = True) -> None:
+    def __init__(self, database: str, *, named: bool = True, sought: str = "") -> None:
         self.database = database
         above = "" if named else ", nor a .signoff with one in a folder above"
         other = "--database names another" if named else "SIGNOFF_HOME or SIGNOFF_DATABASE names another"
-        super().__init__(f"There is no database {database!r} yet{above}. The first run makes it; {other}.")
+        first = f"No {sought}: there" if sought else "There"
+        super().__init__(f"{first} is no database {database!r} yet{above}. The first run makes it; {other}.")
 
 
 class UnknownThread(StoreError):

@@ -21,7 +21,7 @@ P = ParamSpec("P")
 Part = TypeVar("Part")
 T = TypeVar("T")
 
-_LAST_WORDS = 0.8
+_LAST_WORDS = 0.7
 """Seconds that somebody who was interrupted waits for what he waited for to end."""
 _WIDTH = 32
 """Threads of one pool."""

@@ -108,7 +108,7 @@ class Verdict:
 def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> int:
     """Record a decision, then drive the run on if its checkpoints are here; returns the exit code."""
     settings = load_settings()
-    console, ledger = Console(stderr=True), existing_ledger(settings)
+    console, ledger = Console(stderr=True), existing_ledger(settings, f"approval {approval_id!r}")
     asked = ledger.approvals.get(approval_id)
     if verdict.asks and asked.status == "pending" and asked.shown_sha256.startswith(verdict.sha256):
         if not confirm(console, asked, action_of(asked, ledger, settings)):

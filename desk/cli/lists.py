@@ -99,15 +99,15 @@ def approvals(
     return None
 
 
-def existing_ledger(settings: Settings) -> Ledger:
-    """The ledger of the settings; NoDatabase if it is a file that no run has made yet.
+def existing_ledger(settings: Settings, sought: str = "") -> Ledger:
+    """The ledger of the settings; NoDatabase if it is a file that no run has made yet. `sought` is what for.
 
     Says which one it is if it was found in a folder above.
     """
     name = settings.database_name
     if not is_address(name) and not was_made(Path(name)):
         own = settings.database or "home" in settings.model_fields_set
-        raise NoDatabase(str(Path(name).absolute()), named=bool(own))
+        raise NoDatabase(str(Path(name).absolute()), named=bool(own), sought=sought)
     if settings.is_home_above and not settings.database:
         say(Console(stderr=True), f"In {name}, of a folder above this one.")
     return configured_ledger(settings)
@@ -117,7 +117,7 @@ def _show_approval(approval_id: str, *, json: bool) -> None:
     from signoff.desk.cli.question import show_whole
 
     settings = load_settings()
-    ledger = existing_ledger(settings)
+    ledger = existing_ledger(settings, f"approval {approval_id!r}")
     approval = ledger.approvals.get(approval_id)
     if json:
         return print_json([asdict(approval)])
@@ -203,7 +203,7 @@ def _show_run(run: str, *, json: bool) -> None:
     from signoff.graphs import TeamState
 
     settings = load_settings()
-    ledger = existing_ledger(settings)
+    ledger = existing_ledger(settings, f"run {run!r}")
     record = ledger.runs.get(run)
     (stands,) = standings(ledger, [record])
     state = read_state(record.id, settings) if record.driver == "local" else {}

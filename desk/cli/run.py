@@ -111,7 +111,7 @@ def resume(
     check_files(record, replay, new=False)
     console = Console(stderr=True)
     settings = load_settings(**(settings_of(Cassette.open(replay, "replay").about) if replay is not None else {}))
-    known = existing_ledger(settings).runs.get(run)
+    known = existing_ledger(settings, f"run {run!r}").runs.get(run)
     if replay is not None:
         check_dry(known)
     opened = Run.open(known.id, settings=settings, model=model)

@@ -34,7 +34,7 @@ Out = Annotated[Path | None, typer.Option(metavar="FILE", help="File the report 
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="offline, openai, openai:NAME or provider:NAME.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
-_TO_UNWIND = 0.2
+_TO_UNWIND = 0.15
 """Seconds that a command which was stopped has to end, beyond those that its work is waited for."""
 _stopped: list[Stopping] = []
 """What a signal has stopped in this process."""

@@ -130,5 +130,5 @@ def test_a_terminal_that_is_closed_stops_its_run(documents: Path) -> None:
     with Terminal(*RUN, "--model", "openai:gpt") as terminal:
         terminal.until("asks gpt")
         terminal.hang_up()
-        assert terminal.process.wait(120) == 128 + signal.SIGHUP
+        assert terminal.process.wait(60) == 128 + signal.SIGHUP
     assert stands() == "cut off"

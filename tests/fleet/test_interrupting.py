@@ -20,6 +20,10 @@ from signoff.testing import ScriptedModel, ScriptedServer, calls, gives, hangs
 DRAFT = Draft(title="Mail", markdown="# Mail", method="extracted")
 
 
+_LONGEST = 60
+"""Seconds that something hangs if nobody lets it go."""
+
+
 class Mail(BaseModel):
     to: str
 
@@ -29,6 +33,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.hanging, self.let_go = threading.Event(), threading.Event()
+        self.came_back = False
         self.sent: list[str] = []
         self.lets_go_after_interrupt = False
         threading.Thread(target=self._interrupt, daemon=True).start()
@@ -50,7 +55,8 @@ class Desk:
 
     def hang(self) -> None:
         self.hanging.set()
-        self.let_go.wait()
+        self.let_go.wait(_LONGEST)
+        self.came_back = True
 
     def write(self, task: Task) -> Draft:
         self.hang()
@@ -92,6 +98,7 @@ def interrupt(team: Team) -> Run:
 @pytest.mark.parametrize("body", ["write", "write_async"])
 def test_a_function_that_blocks_is_left_and_the_run_goes_on_later(desk: Desk, body: str) -> None:
     run = interrupt(team_of(Agent(role="clerk", gives=Draft, function=getattr(desk, body))))
+    assert not desk.came_back
     desk.let_go.set()
     assert run.resume().status == "done"
 
@@ -105,6 +112,7 @@ def test_a_tool_that_blocks_is_left_and_the_run_goes_on_later(desk: Desk) -> Non
 
     model = ScriptedModel([calls("look", where="there"), calls("look", where="there"), gives(DRAFT)])
     run = interrupt(team_of(Agent(role="clerk", gives=Draft, model=model, tools=(look,))))
+    assert not desk.came_back
     desk.let_go.set()
     assert run.resume().status == "done"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import select
 import sys
 from types import TracebackType
 
@@ -12,8 +13,8 @@ import warm
 
 CTRL_C = "\x03"
 _STYLES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
-_LONGEST = 120
-"""Seconds that a program may take to its end, however busy the machine is."""
+_LONGEST = 60
+"""Seconds that a program may take to show something or to end, however busy the machine is."""
 
 
 class Terminal:
@@ -58,6 +59,7 @@ class Terminal:
             self._leader = -1
 
     def _read(self) -> bool:
+        assert select.select([self._leader], [], [], _LONGEST)[0], f"nothing more is shown: {self.shown}"
         try:
             read = os.read(self._leader, 65536).decode(errors="replace")
         except OSError:  # everybody at the other end has left

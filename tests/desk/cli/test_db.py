@@ -96,7 +96,7 @@ def test_another_database_can_be_named(signoff: Any, filled: Path) -> None:
 
 
 def test_stats_of_a_database_with_a_ledger_only_are_a_line(signoff: Any, home: Path) -> None:
-    signoff("runs")
+    signoff("people")
     said = signoff("db", "stats")
     assert said.code == 0, said.err
     assert "No checkpoints yet" in said.out
