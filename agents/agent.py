@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -67,6 +68,14 @@ class Task:
     """What was said in this very step before its budget ended; it goes on from there."""
     untrusted: tuple[str, ...] = ()
     """What was flagged in the texts that the needed artifacts were made from."""
+    input: Any = None
+    """What the run was given, as the model that is the team's `input`; None if the team takes only a goal."""
+
+    @property
+    def input_text(self) -> str:
+        """The input beside the goal, as lines; empty if there is none."""
+        values = self.input.model_dump(mode="json", exclude={"goal"}) if isinstance(self.input, BaseModel) else {}
+        return "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
 
     def need(self, kind: type[N]) -> N:
         """Return the needed artifact of this kind; KeyError if the agent did not declare it in `needs`."""

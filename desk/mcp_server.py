@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import secrets
 import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field
+from pydantic.fields import FieldInfo
 from rich.console import Console
 
 from signoff.agents import budgets_of
@@ -20,7 +22,8 @@ from signoff.checkpoints.errors import RunBusy, UnknownRun
 from signoff.desk.cli.terminal import say
 from signoff.error_base import SettingsError
 from signoff.fleet import Run, standings
-from signoff.graphs.teams import report_team
+from signoff.graphs import Team
+from signoff.graphs.teams import OWN, report_team
 from signoff.settings import Settings
 from signoff.tools.mcp import need_sdk
 from signoff.wording import one_line
@@ -42,7 +45,7 @@ App = Callable[[Scope, Any, Any], Awaitable[None]]
 T = TypeVar("T")
 
 
-def serve_team(team: str, settings: Settings, port: int | None) -> None:
+def serve_team(team: str | Team, settings: Settings, port: int | None) -> None:
     """Serve until the client leaves; over HTTP, if there is a port, until Ctrl-C."""
     server = build_server(team, settings)
     try:
@@ -54,18 +57,50 @@ def serve_team(team: str, settings: Settings, port: int | None) -> None:
         say(Console(stderr=True), "Stopped. Runs are kept: resume them with `signoff resume`.")
 
 
-def build_server(team: str, settings: Settings) -> FastMCP[Any]:
-    """The tools by which a client works with this team."""
+def build_server(team: str | Team, settings: Settings) -> FastMCP[Any]:
+    """The tools by which a client works with this team: the report team by its name, or somebody's own."""
     need_sdk()
     from mcp.server.fastmcp import FastMCP
 
     server: FastMCP[Any] = FastMCP(
-        f"signoff {team}", _INSTRUCTIONS, log_level="ERROR", host=_HOST, streamable_http_path=_PATH
+        f"signoff {team if isinstance(team, str) else team.name}",
+        _INSTRUCTIONS,
+        log_level="ERROR",
+        host=_HOST,
+        streamable_http_path=_PATH,
     )
     runs = Runs(team, settings)
-    for tool in (runs.start_run, runs.run_status, runs.run_result, runs.resume_run):
+    start = runs.start_run if isinstance(team, str) or team.input is None else _start_with_input(runs, team.input)
+    for tool in (start, runs.run_status, runs.run_result, runs.resume_run):
         server.tool()(_in_thread(tool))
     return server
+
+
+def _start_with_input(runs: Runs, kind: type[BaseModel]) -> Callable[..., Standing]:
+    """How a run is started with the fields of an input, as a function whose parameters they are."""
+    fields = dict(kind.model_fields)
+    if "goal" not in fields:
+        fields["goal"] = FieldInfo(annotation=str, default="", description="What the team is to do.")
+
+    def start_run(**given: Any) -> Standing:
+        wait_seconds = 0 if "wait_seconds" in fields else given.pop("wait_seconds", 0)
+        return runs.start(given, wait_seconds)
+
+    waits = {} if "wait_seconds" in fields else {"wait_seconds": FieldInfo(annotation=float, default=0)}
+    start_run.__doc__ = "\n".join(filter(None, (Runs.start_run.__doc__, kind.__dict__.get("__doc__"))))
+    start_run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # it is where a tool's schema comes from
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=Annotated[field.annotation, field],
+                default=inspect.Parameter.empty if field.is_required() else field,
+            )
+            for name, field in {**fields, **waits}.items()
+        ],
+        return_annotation=Standing,
+    )
+    return start_run
 
 
 def _in_thread(work: Callable[..., T]) -> Callable[..., Awaitable[T]]:
@@ -159,19 +194,25 @@ class Runs:
     What `build_server` offers of it, clients read as it stands here: names, parameters and docstrings.
     """
 
-    def __init__(self, team: str, settings: Settings) -> None:
-        self._team, self._settings = team, settings
+    def __init__(self, team: str | Team, settings: Settings) -> None:
+        self._own = None if isinstance(team, str) else team
+        self._team, self._settings = team if isinstance(team, str) else team.name, settings
         self._driven: dict[str, threading.Thread] = {}
         self._ended: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def start_run(self, goal: str, wait_seconds: float = 0) -> Standing:
         """Give the team a goal. The run goes on by itself; wait_seconds (up to 60) waits until it ends or is held."""
+        return self.start(goal, wait_seconds)
+
+    def start(self, given: str | Mapping[str, Any], wait_seconds: float) -> Standing:
+        """The same with whatever the team takes."""
         settings = self._settings
         with self._lock:
             self._check_room()
-            team = report_team(settings.sources or "", out=settings.out, settings=settings)
-            run = Run.start(team, goal, settings=settings, drive=False, budget=budgets_of(settings)["run"])
+            team = self._own or report_team(settings.sources or "", out=settings.out, settings=settings)
+            budget = team.run_budget or budgets_of(settings)["run"]
+            run = Run.start(team, given, settings=settings, drive=False, budget=budget)
             self._drive(run)
         return self.run_status(run.id, wait_seconds)
 
@@ -230,9 +271,10 @@ class Runs:
     def _open(self, run_id: str) -> Run:
         """A run of this team; of others it is as if there were none."""
         record = configured_ledger(self._settings).runs.get(run_id)
-        if record.team != self._team:
+        own = {} if self._own is None else self._own.options
+        if record.team != self._team or record.options.get(OWN) != own.get(OWN):
             raise UnknownRun(run_id)
-        return Run.open(record.id, settings=self._settings)
+        return Run.open(record.id, team=self._own, settings=self._settings)
 
     def _check_room(self) -> None:
         alive = [run for run, thread in self._driven.items() if thread.is_alive()]

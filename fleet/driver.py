@@ -15,7 +15,7 @@ from langgraph.types import StateSnapshot
 from signoff.agents import run_span
 from signoff.checkpoints import Fence, configured_ledger, configured_saver, readable_text, working
 from signoff.checkpoints.errors import RunBusy, StoreError
-from signoff.checkpoints.ledger import SETTLE_OUTCOME, Fenceable, Ledger, RunRecord
+from signoff.checkpoints.ledger import RUN_INPUT, SETTLE_OUTCOME, Fenceable, Ledger, RunRecord
 from signoff.checkpoints.ledger.budgets import Budget
 from signoff.concurrency import attend
 from signoff.error_base import SignoffError
@@ -52,6 +52,7 @@ class Driver:
         """The team as this run has it. A ready-made one is built again; any other must be given."""
         options = dict(record.options)
         budget = options.pop(RUN_BUDGET, None)
+        options.pop(RUN_INPUT, None)
         team = team or rebuild_team(record.team, options, self.settings)
         return replace(
             team, ledger=self.ledger, budget=team.budget if budget is None else Budget.model_validate(budget)
@@ -72,10 +73,13 @@ class Driver:
     def drive(self, run_id: str, team: Team | None = None, *, watch: Watch = look_away) -> None:
         """Go on until the run ends or waits for a person; RunBusy if another process drives it.
 
-        `team` is what `team_of` gave. An error that nobody can work around is noted with the run, and raised. Whatever
-        interrupts the caller cancels what is under way: the run is cut off, and can be resumed.
+        `team` is what `team_of` gave; InputChanged if it no longer takes what the run was given. An error that nobody
+        can work around is noted with the run, and raised. Whatever interrupts the caller cancels what is under way: the
+        run is cut off, and can be resumed.
         """
-        team = team or self.team_of(self.ledger.runs.get(run_id))
+        record = self.ledger.runs.get(run_id)
+        team = team or self.team_of(record)
+        team.takes.restore(record.goal, record.input)
         attend(partial(self._drive, run_id, team), watch)
 
     def _drive(self, run_id: str, team: Team, watch: Watch) -> None:
@@ -121,7 +125,7 @@ class Driver:
             if not begun and record.driver != "local":
                 raise RunElsewhere(run_id)
             runs.set_status(run_id, "running")
-            start, since = None if begun else {"goal": record.goal}, asked_again or config
+            start, since = None if begun else {**record.input, "goal": record.goal}, asked_again or config
             with run_span(run_id, team.name):
                 for mode, part in graph.stream(start, since, stream_mode=["custom", "updates"], durability="sync"):
                     for event in read_events(mode, part):

@@ -21,7 +21,7 @@ from signoff.agents.models import OFFLINE, choose_model, tiers_of
 from signoff.agents.replay import Cassette
 from signoff.checkpoints import configured_ledger, later, redact
 from signoff.checkpoints.errors import StoreError
-from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger, Person
+from signoff.checkpoints.ledger import RUN_INPUT, SETTLE_OUTCOME, Approval, Ledger, Person
 from signoff.checkpoints.ledger.schema import approvals
 from signoff.error_base import SignoffError
 from signoff.fleet.driver import read_state
@@ -68,6 +68,7 @@ def record(run: Run, path: Path | str, *, settings: Settings | None = None) -> I
         "goal": record.goal,
         "settings": {**kept, "model": _full_name(run.team, settings)},
         "run": record.id.partition("~")[0],
+        "input": record.input,
         "options": {name: value for name, value in record.options.items() if name in run.team.options},
         "requested_by": record.requested_by,
         "dry_run": record.dry_run,
@@ -104,7 +105,7 @@ def replay(
             1,
             team=today.name,
             goal=about["goal"],
-            options=today.options,
+            options={**today.options, **({RUN_INPUT: about.get("input", {})} if today.input is not None else {})},
             driver="local",
             requested_by=settings.user_name,
             dry_run=about.get("dry_run", True),

@@ -6,16 +6,18 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from signoff.agents import NO_USAGE, Usage, budgets_of
 from signoff.checkpoints.errors import UnknownApproval
-from signoff.checkpoints.ledger import Approval, Person, RunRecord, Status
+from signoff.checkpoints.ledger import RUN_INPUT, Approval, Person, RunRecord, Status
 from signoff.checkpoints.ledger.budgets import Budget, budget_of
 from signoff.fleet.driver import RUN_BUDGET, Driver, read_state
 from signoff.fleet.errors import NothingAsked, SeveralAsked
 from signoff.fleet.events import Watch, look_away
 from signoff.fleet.notebook import draft_markdown, run_html, run_markdown
 from signoff.fleet.standing import Standing, standings
-from signoff.graphs import PlanStep, Team
+from signoff.graphs import Given, PlanStep, Team
 from signoff.graphs.approval import CONTROLS, Decision, decide, describe, read_edit
 from signoff.graphs.nodes import read_goal
 from signoff.settings import Settings
@@ -36,7 +38,7 @@ class Run:
     def start(
         cls,
         team: Team,
-        goal: str,
+        goal: str | Mapping[str, Any] | BaseModel | Given,
         *,
         settings: Settings | None = None,
         watch: Watch = look_away,
@@ -46,6 +48,7 @@ class Run:
     ) -> Run:
         """Give a goal to a team and drive the run until it ends or waits for a person.
 
+        A team with an `input` is given that: the model, or values by its fields' names; BadInput if one does not fit.
         A dry run does everything but the effects: whatever is approved is not called. `budget` is what the run may use
         before a person is asked, such as `$2`, None as the team has it; whoever resumes the run keeps to it.
         """
@@ -53,11 +56,14 @@ class Run:
         if budget is not None:
             options[RUN_BUDGET] = budget_of(budget, "Run.start").model_dump(exclude_none=True)
         driver = Driver.open(settings, team.ledger)
+        given = goal if isinstance(goal, Given) else _read(team, goal, driver.settings)
+        if team.input is not None:
+            options[RUN_INPUT] = dict(given.values)
         run_id, _ = driver.ledger.runs.begin(
             f"r-{secrets.token_hex(4)}",
             1,
             team=team.name,
-            goal=read_goal(goal),
+            goal=given.goal,
             options=options,
             driver="local",
             requested_by=driver.settings.user_name,
@@ -238,3 +244,10 @@ class Run:
     def _decide(self, asked: Approval, decision: Decision, by: str | Person | None, watch: Watch) -> Run:
         decide(self._ledger, asked, decision, self.team.rules, by=by or self._settings.user_name)
         return self.resume(watch=watch)
+
+
+def _read(team: Team, goal: str | Mapping[str, Any] | BaseModel, settings: Settings) -> Given:
+    """What the run is given, checked."""
+    if not isinstance(goal, Mapping | BaseModel):
+        return team.read_input({"goal": goal}, settings) if team.input is not None else Given(read_goal(goal))
+    return team.read_input(goal, settings)

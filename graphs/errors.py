@@ -12,7 +12,48 @@ class UnknownTeam(TeamError):
         self.name, self.known = name, known
         super().__init__(
             f"No ready-made team {name!r}, only {', '.join(known)}. "
-            "A run of a team of your own goes on in your program: Run.open(RUN, team=…).resume()."
+            "A team of your own is named by its module, such as shop.teams:orders or path/to/shop.py:orders; "
+            "in your program a run of it goes on with Run.open(RUN, team=…).resume()."
+        )
+
+
+class NotImportable(TeamError):
+    """A team of somebody's own is not where its name says."""
+
+    def __init__(self, named: str, problem: str, remedy: str) -> None:
+        self.named, self.problem, self.remedy = named, problem, remedy
+        super().__init__(f"Team {named!r}: {problem}. {remedy}.")
+
+
+class NotTrusted(TeamError):
+    """A database names a module that is not imported on its word alone."""
+
+    def __init__(self, named: str, problem: str) -> None:
+        self.named, self.problem = named, problem
+        super().__init__(
+            f"The database names the team {named!r}, which {problem} and is not imported unasked. "
+            "Name it yourself if you know it: --team MODULE:NAME."
+        )
+
+
+class BadInput(TeamError):
+    """What a team was given does not fit its input."""
+
+    def __init__(self, team: str, field: str, problem: str) -> None:
+        self.team, self.field, self.problem = team, field, problem
+        super().__init__(
+            f"Input of team {team!r}: {field} {problem}." if field else f"Input of team {team!r} {problem}."
+        )
+
+
+class InputChanged(TeamError):
+    """What a run was given does not fit the input that its team takes now."""
+
+    def __init__(self, kind: str, field: str, problem: str) -> None:
+        self.kind, self.field, self.problem = kind, field, problem
+        super().__init__(
+            f"The run was given an input that {kind} does not take any more: {field} {problem}. "
+            f"Change {kind} so that it does, such as by a default, or start another run."
         )
 
 

@@ -117,6 +117,10 @@ class CurrentRun(TypedDict):
     message: str
     """Id of the human message the goal came from, empty if it was given as a goal."""
     ended: Literal["", "done", "stopped"]
+    input: NotRequired[dict[str, Any]]
+    """What it was given beside the goal, checked and with the defaults, by the fields of the team's input."""
+    given: NotRequired[dict[str, Any]]
+    """The same as it came, so that another input is known as one."""
 
 
 class TeamInput(TypedDict, total=False):

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
+from pydantic import BaseModel
 
 from signoff.agents import Agent
 from signoff.checkpoints import configured_ledger
@@ -16,6 +17,7 @@ from signoff.checkpoints.ledger.budgets import Budget, budget_of
 from signoff.error_base import TeamError
 from signoff.graphs.approval.enforcement import Actions, Enforcement
 from signoff.graphs.approval.questions import CONTROLS, Account
+from signoff.graphs.given import Given, InputModel
 from signoff.graphs.nodes.act import build_act
 from signoff.graphs.nodes.agent import build_step
 from signoff.graphs.nodes.gate import build_gate
@@ -24,7 +26,7 @@ from signoff.graphs.nodes.supervisor import Supervisor, build_supervisor
 from signoff.graphs.policy.policy import Policy, Rate, Ruling
 from signoff.graphs.routing.needs_and_gives import order_agents
 from signoff.graphs.state import TeamInput, TeamState
-from signoff.settings import load_settings
+from signoff.settings import Settings, load_settings
 from signoff.tools import Action
 from signoff.tools.broker import open_broker
 
@@ -48,6 +50,8 @@ class Team:
     budget: Budget | str | None = None
     """What one run may use before a person is asked, such as `$2`; None: `SIGNOFF_RUN_BUDGET`."""
     name: str = "team"
+    input: type[BaseModel] | None = None
+    """What a run is given: a pydantic model, of which the goal is the field `goal` (see `InputModel`); None: a goal."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """JSON values a ready-made team is built again from when its run is resumed."""
     ledger: Ledger | None = None
@@ -63,12 +67,26 @@ class Team:
             raise TeamError(f"Policies name {min(strangers)!r}, which is no role of the team.")
         for policy in (self.policy, *self.policies.values()):
             policy.check(self.actions)
+        self.takes.check([*_OWN_NODES, *(agent.role for agent in self.agents)])
         _ = self.run_budget
 
     @property
     def run_budget(self) -> Budget | None:
         """What one run may use, if the team says so; TeamError if its text cannot be read."""
         return None if self.budget is None else budget_of(self.budget, f"Team {self.name!r}")
+
+    @cached_property
+    def takes(self) -> InputModel:
+        """What a run is given, by its model."""
+        return InputModel(self.name, self.input)
+
+    def read_input(self, given: Mapping[str, Any] | BaseModel | str, settings: Settings | None = None) -> Given:
+        """Check what a run is to be given: values by name, the input's model, or a JSON object as text.
+
+        BadInput names the field that does not fit. A field that is a secret (SecretName, SecretStr) takes the name of
+        one in the secrets file of the settings, never a value.
+        """
+        return self.takes.read(given, settings)
 
     @cached_property
     def actions(self) -> Actions:
@@ -82,15 +100,16 @@ class Team:
 
     def graph(self) -> Builder:
         """The graph, uncompiled: LangGraph Server compiles it with its own checkpointer, you with yours."""
-        builder: Builder = StateGraph(TeamState, input_schema=TeamInput)
-        builder.add_node("intake", build_intake(self.name, self.options, self._ledger, dry_run=self.dry_run))
+        builder: Builder = StateGraph(TeamState, input_schema=self.takes.schema)
+        intake: Any = build_intake(self.takes, self.options, self._ledger, dry_run=self.dry_run)
+        builder.add_node("intake", intake, input_schema=self.takes.at_intake)
         roles = [agent.role for agent in self.agents]
         limits = {agent.role: budget_of(agent.limits.budget, agent.role) for agent in self.agents}
         account = Account(self._ledger, self.name, self.run_budget, limits)
         supervise = build_supervisor(self.agents, self.supervisor, account)
         builder.add_node("supervisor", supervise, destinations=(*roles, "gate", "finish"))
         for agent in self.agents:
-            builder.add_node(agent.role, build_step(agent, self.agents, account))
+            builder.add_node(agent.role, build_step(agent, self.agents, account, self.takes))
             builder.add_edge(agent.role, "supervisor")
         policy = Enforcement(self.actions, self.rules, self.rates)
         builder.add_node("gate", build_gate(policy, self._ledger), destinations=("act", "gate", "supervisor"))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from signoff.graphs.teams import report_team as report_team
     from signoff.settings import Settings as Settings
     from signoff.tools import Action as Action, Proposal as Proposal
+    from signoff.tools.broker import SecretName as SecretName
     from signoff.tools.search import Sources as Sources
     from signoff.tools.tool import tool as tool
 

@@ -43,6 +43,10 @@ SignoffError
 │   └── SandboxMissing       nothing here can run code safely
 ├── TeamError                a team, agent or policy is put together wrongly
 │   ├── UnknownTeam          no ready-made team has this name
+│   ├── NotImportable        a team of somebody's own is not where its name says
+│   ├── NotTrusted           a database names a module that is not imported on its word alone
+│   ├── BadInput             what a team was given does not fit its input
+│   ├── InputChanged         what a run was given does not fit its team's input any more
 │   ├── Undecidable          a pattern of a policy cannot tell whether a value fits
 │   ├── WorkFailed           an agent could not do its step
 │   │   └── StepStuck        it went in circles: a person is asked

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
@@ -236,9 +238,32 @@ class Settings(BaseSettings):
 def load_settings(**overrides: object) -> Settings:
     """Read the settings; SettingsError names the first that is wrong. Overrides that are None are left out."""
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]  # checked by pydantic
+        settings = Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]  # checked by pydantic
     except ValidationError as error:
         raise _told(error) from None
+    if overrides.get("home") is None and "SIGNOFF_HOME" not in map(str.upper, os.environ):
+        check_owner(settings.home)
+    return settings
+
+
+def check_owner(home: Path) -> None:
+    """SettingsError if the folder that is used unless another is named is another user's, who may have planted it.
+
+    A `.env` beside it does not name it: whoever made the one may have made the other.
+    """
+    if (owner := foreign_owner(home)) is not None:
+        problem = f"{str(home.absolute())!r} belongs to another user (uid {owner}), and is not opened"
+        remedy = f"If you trust what is in it, name it: SIGNOFF_HOME={home.absolute()}"
+        raise SettingsError("SIGNOFF_HOME", problem, f"{remedy}.")
+
+
+def foreign_owner(path: Path) -> int | None:
+    """Whose a file or folder is, or the link that leads to it, if that is not who works here; None where it is."""
+    owners = set[int]()
+    for look in (os.lstat, os.stat) if hasattr(os, "geteuid") else ():
+        with suppress(FileNotFoundError, NotADirectoryError):
+            owners.add(look(path).st_uid)
+    return next(iter(owners - {os.geteuid()}), None) if owners else None
 
 
 def _told(error: ValidationError) -> SettingsError:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from signoff.checkpoints.ledger.rate_limits import take as take
     from signoff.checkpoints.ledger.runs import (
         Fenceable as Fenceable,
+        RUN_INPUT as RUN_INPUT,
         RunRecord as RunRecord,
         Status as Status,
     )

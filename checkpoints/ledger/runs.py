@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, runtime_checkable
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, from_row, plain_text, read_json
-from signoff.checkpoints.errors import BadName, RunBusy, UnknownRun
+from signoff.checkpoints.errors import BadName, RunBusy, Tampered, UnknownRun
 from signoff.checkpoints.ledger.approval import clean_name
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.schema import proposals, runs
@@ -31,6 +31,10 @@ SILENT_SECONDS = 120.0
 """A run at work beats every 15 seconds; after so many it is told as silent."""
 _AT_ONCE = 500
 """Ids in one statement; databases take only so many."""
+
+
+RUN_INPUT: Final = "run input"
+"""Where a run's options keep what it was given beside the goal; no team can have such an option by accident."""
 
 
 @runtime_checkable
@@ -67,6 +71,14 @@ class RunRecord:
     """When the copy of the database was made in which it goes on since; empty if it is the original."""
 
     @property
+    def input(self) -> dict[str, Any]:
+        """What it was given beside the goal, as JSON, by the names of the fields of the team's input."""
+        given = self.options.get(RUN_INPUT, {})
+        if not isinstance(given, dict):
+            raise Tampered(f"Run {self.id}", f"its input is {given!r:.60}")
+        return given
+
+    @property
     def alive_at(self) -> str:
         """When something of it was last heard."""
         return max(self.created_at, self.updated_at, self.beat_at)
@@ -100,15 +112,15 @@ class Runs:
         Beginning again where it was cut off before anything was proposed is the same run. A thread's id that comes
         back with no memory of its runs (another saver, a deleted thread) gets a new run, never old decisions.
         """
-        requested_by = _known_name(requested_by)
+        requested_by, kept = _known_name(requested_by), dict(options or {})
         with self._ledger.write() as connection:
             while (found := self._row(connection, run_id_of(thread, number))) is not None:
                 same = (found.status, found.team, found.goal) == ("running", team, plain_text(goal))
-                same = same and found.dry_run >= dry_run
+                same = same and found.dry_run >= dry_run and _record(found).input == kept.get(RUN_INPUT, {})
                 if same and not _has_proposals(connection, found.id):
                     return found.id, number
                 number += 1
-            run_id, at, kept = run_id_of(thread, number), canonical.now(), dict(options or {})
+            run_id, at = run_id_of(thread, number), canonical.now()
             told = {"team": team, "goal": goal, "requested_by": requested_by, "dry_run": dry_run, "driver": driver}
             moments = {"created_at": at, "updated_at": at}
             row = insert(runs).values(id=run_id, status="running", options=canonical_json(kept), **told, **moments)

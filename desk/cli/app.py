@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import sys
 import tomllib
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,17 +31,21 @@ class LazyCommand(TyperCommand):
         super().__init__(name, help=first_sentence)
         self.place = place
 
-    def load(self) -> Any:
-        """The whole command."""
+    def load(self, words: Sequence[str] = ()) -> Any:
+        """The whole command, as it is for these words: a team of somebody's own has options of its own."""
         module, _, name = self.place.partition(".")
-        function = getattr(import_module(f"signoff.desk.cli.{module}"), name)
+        found = import_module(f"signoff.desk.cli.{module}")
+        function, of_team = getattr(found, name), getattr(found, f"{name}_of_team", None)
+        if of_team is not None and any(":" in word or word.endswith(".py") for word in words):
+            function = of_team(words)
         only = typer.Typer(add_completion=False, rich_markup_mode=None)
         only.command(self.name, help=None if function.__doc__ else self.help)(function)
         return typer.main.get_command(only)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the whole command, by which it is run, helped or completed."""
-        return self.load().make_context(info_name, args, parent=parent, **extra)
+        words = () if extra.get("resilient_parsing") else tuple(args)  # nothing is imported to complete a word
+        return self.load(words).make_context(info_name, args, parent=parent, **extra)
 
 
 def _print_version(asked: bool) -> None:

@@ -16,11 +16,11 @@ from signoff.desk.cli.lists import action_of, existing_ledger
 from signoff.desk.cli.question import confirm, edit_in_editor, read_change
 from signoff.desk.cli.run import DONE, STOPPED, TELLING_SECONDS, WAITS, see_through
 from signoff.desk.cli.terminal import By, Json, can_ask, command, print_json, say
+from signoff.desk.team_options import TeamAgain, how_to_resume, is_known, team_of_run
 from signoff.fleet import Run
 from signoff.graphs.approval import CONTROLS, Decision, decide as decide_question
 from signoff.graphs.errors import BadAnswer
 from signoff.graphs.policy import Ruling
-from signoff.graphs.teams import TEAMS
 from signoff.settings import Settings, load_settings
 from signoff.tools import Action
 
@@ -36,11 +36,14 @@ def approve(
     by: By = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="At a terminal, do not show it and ask.")] = False,
     resume: GoOn = True,
+    team: TeamAgain = "",
     json: Json = False,
 ) -> int:
     """Approve exactly what was shown, and let the run go on. At a terminal all of it is shown, and you are asked."""
     asks = not (yes or json) and sys.stdout.isatty() and can_ask(Console(stderr=True))
-    return decide(approval, Verdict(kind="approve", by=by, sha256=sha256, asks=asks), go_on=resume, json=json)
+    return decide(
+        approval, Verdict(kind="approve", by=by, sha256=sha256, asks=asks, team=team), go_on=resume, json=json
+    )
 
 
 def reject(
@@ -48,10 +51,11 @@ def reject(
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the team and the record.")] = "",
     by: By = None,
     resume: GoOn = True,
+    team: TeamAgain = "",
     json: Json = False,
 ) -> int:
     """Reject it: it does not happen. With a reason, the agent may propose otherwise."""
-    return decide(approval, Verdict(kind="reject", by=by, said=why), go_on=resume, json=json)
+    return decide(approval, Verdict(kind="reject", by=by, said=why, team=team), go_on=resume, json=json)
 
 
 def respond(
@@ -59,9 +63,10 @@ def respond(
     message: Annotated[str, typer.Argument(metavar="MESSAGE", help="What the agent is told.")],
     by: By = None,
     resume: GoOn = True,
+    team: TeamAgain = "",
     json: Json = False,
 ) -> int:
-    return decide(approval, Verdict(kind="respond", by=by, said=message), go_on=resume, json=json)
+    return decide(approval, Verdict(kind="respond", by=by, said=message, team=team), go_on=resume, json=json)
 
 
 def revoke(
@@ -69,9 +74,10 @@ def revoke(
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the record.")] = "",
     by: By = None,
     resume: GoOn = True,
+    team: TeamAgain = "",
     json: Json = False,
 ) -> int:
-    return decide(approval, Verdict(kind="revoke", by=by, said=why), go_on=resume, json=json)
+    return decide(approval, Verdict(kind="revoke", by=by, said=why, team=team), go_on=resume, json=json)
 
 
 def edit(
@@ -84,9 +90,10 @@ def edit(
     ] = None,
     by: By = None,
     resume: GoOn = True,
+    team: TeamAgain = "",
     json: Json = False,
 ) -> int:
-    return decide(approval, Verdict(kind="edit", by=by, changes=changes or []), go_on=resume, json=json)
+    return decide(approval, Verdict(kind="edit", by=by, changes=changes or [], team=team), go_on=resume, json=json)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +110,8 @@ class Verdict:
     """Beginning of the digest of what was seen."""
     asks: bool = False
     """Whether the person is shown all of it, and asked."""
+    team: str = ""
+    """Where the run's team is, if it is somebody's own and named again."""
 
 
 def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> int:
@@ -125,14 +134,17 @@ def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> in
         means = f" That means: {approval.meant}." if approval.meant else ""
         say(console, f"{approval.action} {approval.status} by {approval.decided_by} (approval {approval.id}).{means}")
     record = ledger.runs.get(approval.run_id)
-    if not go_on or record.driver != "local" or record.team not in TEAMS or approval.status == "pending":
+    can_go_on = record.driver == "local" and (bool(verdict.team) or is_known(record))
+    if not go_on or not can_go_on or approval.status == "pending":
         if go_on and approval.status != "pending":
             resume = f'Run.open("{record.id}", team=…).resume()' if record.driver == "local" else "invoke its thread"
-            say(console, f"The run is driven by your own program. There, {resume} finds the decision.")
+            here = f" Here: {how_to_resume(record.id, record.team, record.options)}" if record.driver == "local" else ""
+            say(console, f"The run is driven by your own program. There, {resume} finds the decision.{here}")
         if json:
             print_json({"approval": approval.id, "status": approval.status, "run": approval.run_id})
         return WAITS if approval.status == "pending" and verdict.kind != "revoke" else DONE
-    code = see_through(Run.open(record.id, settings=settings), console, yes=False, json=json)
+    team = team_of_run(record, settings, verdict.team)
+    code = see_through(Run.open(record.id, team=team, settings=settings), console, yes=False, json=json)
     return DONE if verdict.kind in ("reject", "respond", "revoke") and code == STOPPED else code
 
 
@@ -163,7 +175,8 @@ def _record(ledger: Ledger, approval: Approval, verdict: Verdict, settings: Sett
             edited = _edited(approval, CONTROLS[approval.action], console, verdict.changes)
             return decide_question(ledger, approval, Decision("approve", edited), _no_rules, by=who)
         case "edit":
-            run = Run.open(approval.run_id, settings=settings)
+            team = team_of_run(ledger.runs.get(approval.run_id), settings, verdict.team)
+            run = Run.open(approval.run_id, team=team, settings=settings)
             edited = _edited(approval, run.action(approval.action), console, verdict.changes)
             return decide_question(ledger, approval, Decision("approve", edited), run.team.rules, by=who)
 

@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from signoff.agents import NO_USAGE, Usage
-from signoff.checkpoints import configured_ledger
+from signoff.checkpoints import configured_ledger, redact
 from signoff.checkpoints.db import is_address
 from signoff.checkpoints.ledger import Approval, Ledger, RunRecord
-from signoff.desk.cli.terminal import By, Json, command, moment, print_json, row, say, short, table
+from signoff.desk.cli.terminal import TEAM_HELP, By, Json, command, moment, print_json, row, say, short, table
 from signoff.desk.errors import NoDatabase
-from signoff.error_base import MissingExtra, SettingsError
+from signoff.error_base import MissingExtra, SettingsError, TeamError
 from signoff.graphs.approval import cautions_of
-from signoff.graphs.teams import team_graph
+from signoff.graphs.teams import is_own, team_graph
 from signoff.settings import Settings, load_settings, was_made
 from signoff.wording import counted, one_line
 
@@ -126,15 +126,21 @@ def _show_approval(approval_id: str, *, json: bool) -> None:
 
 def action_of(approval: Approval, ledger: Ledger, settings: Settings) -> Action[Any] | None:
     """The action that an approval is about; None if only another program knows it."""
+    from signoff.desk.team_options import is_known, team_of_run
     from signoff.fleet import Run
     from signoff.graphs.approval import CONTROLS
-    from signoff.graphs.teams import TEAMS
 
     if approval.action in CONTROLS:
         return CONTROLS[approval.action]
-    if ledger.runs.get(approval.run_id).team not in TEAMS:
+    record = ledger.runs.get(approval.run_id)
+    if not is_known(record):
         return None
-    return Run.open(approval.run_id, settings=settings).team.actions.get(approval.action)
+    try:
+        team = team_of_run(record, settings)
+    except (TeamError, SettingsError) as error:
+        say(Console(stderr=True), f"Shown without what its team would add. {error}")
+        return None
+    return Run.open(approval.run_id, team=team, settings=settings).team.actions.get(approval.action)
 
 
 def how_to_answer(approval: Approval) -> list[str]:
@@ -211,7 +217,7 @@ def _show_run(run: str, *, json: bool) -> None:
     if json:
         names = TeamState.__annotations__.keys() - {"messages"}
         kept = {name: value for name, value in state.items() if name in names}
-        known = {**asdict(record), "standing": str(stands), "news": stands.news}
+        known = {**asdict(record), "input": record.input, "standing": str(stands), "news": stands.news}
         body = {**known, "state": kept, "audit": [asdict(entry) for entry in entries]}
         return print_json(body)
     console = Console()
@@ -219,6 +225,7 @@ def _show_run(run: str, *, json: bool) -> None:
     dry = " · dry run" if record.dry_run else ""
     say(console, f"{record.id} · {record.team} · {stands}{dry} · started {started}", "bold")
     say(console, one_line(record.goal), "italic")
+    _say_input(console, record)
     if record.note:
         say(console, one_line(record.note))
     plan = table("agent", "status", "note")
@@ -244,16 +251,7 @@ def _show_run(run: str, *, json: bool) -> None:
         say(console, "\n  ".join((f"Waits for you: {lines[0]}", *lines[1:])))
     for line in stands.news:
         say(console, line, "yellow")
-    if record.is_silent:
-        resume = f"{command()} resume {record.id}" if record.driver == "local" else "invoke its thread"
-        console.print(f"No sign of life since {moment(record.alive_at)}. To go on: {resume}", highlight=False)
-    elif (
-        not waiting
-        and record.status in ("running", "failed", "waiting")
-        and not record.owner
-        and record.driver == "local"
-    ):
-        console.print(f"Can go on: {command()} resume {record.id}", highlight=False)
+    _say_how_to_go_on(console, record, waits=bool(waiting))
     return None
 
 
@@ -314,6 +312,28 @@ def _way(rule: SecretRule) -> str:
     return f"basic {rule.basic}" if rule.basic else f"{rule.header_name}: {rule.filled_in}"
 
 
+def _say_how_to_go_on(console: Console, record: RunRecord, *, waits: bool) -> None:
+    from signoff.desk.team_options import how_to_resume
+
+    if record.is_silent:
+        resume = (
+            how_to_resume(record.id, record.team, record.options) if record.driver == "local" else "invoke its thread"
+        )
+        console.print(f"No sign of life since {moment(record.alive_at)}. To go on: {resume}", highlight=False)
+    elif (
+        not waits
+        and record.status in ("running", "failed", "waiting")
+        and not record.owner
+        and record.driver == "local"
+    ):
+        say(console, f"Can go on: {how_to_resume(record.id, record.team, record.options)}")
+
+
+def _say_input(console: Console, record: RunRecord) -> None:
+    for name, value in record.input.items():
+        say(console, f"  {name}: {short(dumps(redact(value), ensure_ascii=False))}")
+
+
 def _usage(ledger: Ledger, record: RunRecord, state: Mapping[str, Any]) -> Usage:
     """What the run used: the ledger books each call at once, the state only those of steps that came to an end."""
     known: Usage = state.get("usage") or NO_USAGE
@@ -336,11 +356,14 @@ def _details(body: dict[str, Any]) -> str:
 
 
 def graph(
-    team: Annotated[str, typer.Argument(metavar="TEAM", help="A ready-made team: report.")],
+    team: Annotated[str, typer.Argument(metavar="TEAM", help=TEAM_HELP)],
     png: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a PNG picture instead.")] = None,
     json: Json = False,
 ) -> None:
-    drawing = team_graph(team).compile().get_graph()
+    from signoff.desk.team_options import open_team
+
+    own = open_team(team, load_settings()).team if is_own(team) else None
+    drawing = (own.graph() if own is not None else team_graph(team)).compile().get_graph()
     if png is not None:
         png.write_bytes(picture(drawing.draw_mermaid()))
     if json:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from signoff.agents.safety import find_orders, look_alikes
 from signoff.checkpoints import digest
-from signoff.desk.cli.terminal import Json, Model, Out, Sources, can_ask, command, print_json, say
+from signoff.desk.cli.terminal import TEAM_HELP, Json, Model, Out, Sources, can_ask, command, print_json, say
 from signoff.error_base import SettingsError
 from signoff.settings import load_settings
 from signoff.tools.broker import open_broker
@@ -133,7 +133,7 @@ def forget(
 
 
 def serve(
-    team: Annotated[str, typer.Argument(metavar="TEAM", help="A ready-made team: report.")],
+    team: Annotated[str, typer.Argument(metavar="TEAM", help=TEAM_HELP)],
     sources: Sources = None,
     out: Out = None,
     model: Model = None,
@@ -146,11 +146,11 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a team to an MCP client. It can give goals and ask how runs stand; only people decide."""
-    from signoff.desk.cli.run import open_run  # late: the other commands need no team
+    from signoff.desk.cli.run import Ways, team_for  # late: the other commands need no team
     from signoff.desk.mcp_server import serve_team
 
-    settings = open_run(team, "any goal", sources=sources, out=out, model=model, budget=budget)
-    serve_team(team, settings, port)
+    settings, own = team_for(team, Ways(sources=sources, out=out, model=model, budget=budget))
+    serve_team(team if own is None else own, settings, port)
 
 
 def _chosen(server: str, servers: Path | None) -> dict[str, McpServer]:

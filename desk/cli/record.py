@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib import import_module
 from itertools import zip_longest
 from pathlib import Path
 from shutil import copyfile
@@ -22,11 +20,12 @@ from signoff.agents.errors import NotRecorded
 from signoff.agents.replay import Cassette
 from signoff.checkpoints.ledger import RunRecord
 from signoff.desk.cli.terminal import Json, print_json, say
+from signoff.desk.team_options import TeamAgain, module_of_run
 from signoff.error_base import SettingsError
 from signoff.fleet import Ending, Run, record as record_run, replay as replay_run
 from signoff.fleet.errors import CannotExport
-from signoff.graphs import Team
-from signoff.settings import Settings
+from signoff.graphs.teams import OWN, TeamModule, is_ready_made
+from signoff.settings import Settings, load_settings
 
 _SHOWN = 100
 """Characters of a text that a message shows."""
@@ -104,7 +103,7 @@ def recorded(
 def export(
     recording: Annotated[Path, typer.Argument(metavar="RECORDING", help="What `signoff run --record` wrote.")],
     test: Annotated[Path, typer.Option(metavar="FILE", help="The test to write; its data goes beside it.")],
-    team: Annotated[str, typer.Option(metavar="MODULE:NAME", help="Your own team; not for ready-made ones.")] = "",
+    team: TeamAgain = "",
     json: Json = False,
 ) -> None:
     _check(recording, test)
@@ -112,15 +111,17 @@ def export(
     run = cassette.about.get("run", recording.stem)
     if cassette.ending is not None:
         _check_ending(run, cassette.ending)
+    ready_made = is_ready_made(cassette.about.get("team", ""), {"sources": "", **cassette.about.get("options", {})})
+    own = None if ready_made and not team else module_of_run(cassette.about, load_settings(), team)
     with TemporaryDirectory() as folder:
-        now, then = replay_run(recording, Path(folder), team=_load(team) if team else None)
+        now, then = replay_run(recording, Path(folder), team=None if own is None else own.team)
     if then is not None and now != then:
         raise CannotExport(run, f"played again it does not go as it went: {_difference(now, then)}")
     test.parent.mkdir(parents=True, exist_ok=True)
     copyfile(recording, copy)
     if then is None:  # recorded before endings were
         Cassette.open(copy, "record").end({"ending": asdict(now), "budgets": [], "decisions": {}, "calls": {}})
-    test.write_text(_text(run, str(cassette.about.get("team", "")), team), encoding="utf-8")
+    test.write_text(_text(run, str(cassette.about.get("team", "")), own), encoding="utf-8")
     if json:
         return print_json({"run": run, "test": str(test), "recording": str(copy)})
     return say(Console(stderr=True), f"Wrote {test} and {copy.name}, and the test passes: pytest {test}")
@@ -148,33 +149,14 @@ def _check_ending(run: str, told: Mapping[str, Any]) -> None:
         raise CannotExport(run, "its budget ended it, and a replay spends nothing")
 
 
-def _load(team: str) -> Team:
-    """The team that `module:name` names, or that what it names makes."""
-    module, colon, name = team.partition(":")
-    remedy = "Write it like shop.teams:orders, for `orders` in shop/teams.py."
-    if not colon or not all(part.isidentifier() for part in (*module.split("."), name)):
-        raise SettingsError("--team", f"{team!r} is not MODULE:NAME", remedy)
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found: Any = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise SettingsError("--team", f"{team!r} is not found ({error})", remedy) from error
-    finally:
-        sys.path.remove(str(Path.cwd()))
-    made = found if isinstance(found, Team) else found() if callable(found) else found
-    if not isinstance(made, Team):
-        raise SettingsError("--team", f"{team!r} is a {type(made).__name__}, no Team", remedy)
-    return made
-
-
-def _text(run: str, named: str, team: str) -> str:
-    module, _, name = team.partition(":")
+def _text(run: str, named: str, team: TeamModule | None) -> str:
+    stored = {} if team is None else team.team.options[OWN]
     return _TEST.format(
         run=run,
         team=named,
         name=re.sub(r"\W", "_", run),
-        imports=f"from {module} import {name} as team\n" if team else "",
-        argument=", team=team" if team else "",
+        imports=f"from {stored['module']} import {stored['name']} as team\n" if stored else "",
+        argument=", team=team" if stored else "",
     )
 
 

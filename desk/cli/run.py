@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ from signoff.desk.cli.live import usage_text, watch_live
 from signoff.desk.cli.question import ask_person, show_proposal
 from signoff.desk.cli.record import check_dry, check_files, recorded
 from signoff.desk.cli.terminal import (
+    TEAM_HELP,
     Json,
     Model,
     Out,
@@ -37,13 +39,23 @@ from signoff.desk.cli.terminal import (
     say,
     stoppable,
 )
+from signoff.desk.team_options import (
+    TeamAgain,
+    change_model,
+    fitted,
+    how_to_resume,
+    module_of_run,
+    open_team,
+    team_of_run,
+    with_model,
+)
 from signoff.error_base import SettingsError, SignoffError
 from signoff.fleet import Run, settings_of
 from signoff.fleet.errors import RunElsewhere
-from signoff.graphs import RAISE_BUDGET, PlanStep
+from signoff.graphs import RAISE_BUDGET, Given, PlanStep, Team
 from signoff.graphs.approval import CONTROLS, standing_after
 from signoff.graphs.errors import BadAnswer, UnknownTeam
-from signoff.graphs.teams import TEAMS, report_team
+from signoff.graphs.teams import TEAMS, TeamModule, is_own, is_ready_made, report_team
 from signoff.settings import Settings, load_settings
 from signoff.tools.errors import SourcesMissing
 
@@ -61,8 +73,23 @@ Replay = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ways:
+    """How a run is started."""
+
+    sources: Path | None = None
+    out: Path | None = None
+    model: str | None = None
+    yes: bool = False
+    dry_run: bool = False
+    budget: str | None = None
+    record: Path | None = None
+    replay: Path | None = None
+    json: bool = False
+
+
 def run(
-    team: Annotated[str, typer.Argument(metavar="TEAM", help="A ready-made team: report.")] = "",
+    team: Annotated[str, typer.Argument(metavar="TEAM", help=TEAM_HELP)] = "",
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="What the team is to find out.")] = "",
     sources: Sources = None,
     out: Out = None,
@@ -76,26 +103,73 @@ def run(
     replay: Replay = None,
     json: Json = False,
 ) -> int:
-    """Give a team a goal; sign off what it proposes. TEAM and QUESTION are left out to replay what was recorded."""
+    """Give a team a goal; sign off what it proposes. TEAM and QUESTION are left out to replay what was recorded.
+
+    A team of your own that declares an input has options of its own: `signoff run MODULE:NAME --help` shows them.
+    """
     missing = [name for name, value in (("TEAM", team), ("QUESTION", question)) if not value]
     if replay is None and missing:
         raise typer.BadParameter(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
-    known = None
+    ways = Ways(
+        sources=sources,
+        out=out,
+        model=model,
+        yes=yes,
+        dry_run=dry_run,
+        budget=budget,
+        record=record,
+        replay=replay,
+        json=json,
+    )
+    return start(team, question, ways)
+
+
+def run_of_team(words: Sequence[str]) -> Callable[..., int]:
+    """The same command as it is for the team of somebody's own that these words name."""
+    return fitted(run, lambda team, given, **ways: start(team, given, Ways(**ways)), words)
+
+
+def start(team: str | TeamModule, given: str | Mapping[str, Any] | Given, ways: Ways) -> int:
+    """Start a run of a ready-made team, or of an imported one, and see it through."""
+    known, goal, replay = None, given if isinstance(given, str) else "", ways.replay
     if replay is not None:
         about = Cassette.open(replay, "replay").about
-        team, question, known = team or about.get("team", ""), question or about.get("goal", ""), settings_of(about)
-    settings = open_run(team, question, sources=sources, out=out, model=model, budget=budget, known=known)
-    check_files(record, replay, new=True)
+        known = settings_of(about)
+        if not team and not is_ready_made(about.get("team", ""), {"sources": "", **about.get("options", {})}):
+            team = module_of_run(about, load_settings(**known))
+        team = team or about.get("team", "")
+        given = given or Given(about.get("goal", ""), about.get("input", {}))
+        goal = goal or about.get("goal", "")
+    settings, own = team_for(team, ways, goal, known)
+    built = own or report_team(settings.sources or Path(), out=settings.out, settings=settings)
+    check_files(ways.record, replay, new=True)
     console = Console(stderr=True)
-    dry_run = dry_run or replay is not None
-    built = report_team(settings.sources or Path(), out=settings.out, settings=settings)
+    dry_run = ways.dry_run or replay is not None
     started = Run.start(
-        built, question, settings=settings, drive=False, dry_run=dry_run, budget=budgets_of(settings)["run"]
+        built,
+        given,
+        settings=settings,
+        drive=False,
+        dry_run=dry_run,
+        budget=built.run_budget or budgets_of(settings)["run"],
     )
     replayed = f"replay of {replay}, " if replay is not None else ""
     say(console, f"Run {started.id}" + (f" ({replayed}dry run: nothing is called)" if dry_run else ""))
-    with recorded(started, settings, console, record, replay):
-        return see_through(started, console, yes=yes, json=json)
+    with recorded(started, settings, console, ways.record, replay):
+        return see_through(started, console, yes=ways.yes, json=ways.json)
+
+
+def team_for(
+    team: str | TeamModule, ways: Ways, goal: str = "any goal", known: Mapping[str, Any] | None = None
+) -> tuple[Settings, Team | None]:
+    """The settings of new runs, checked, and the team if it is somebody's own; None: the settings make it."""
+    if isinstance(team, str) and not is_own(team):
+        said = {"model": ways.model, "budget": ways.budget}
+        return open_run(team, goal, known=known, sources=ways.sources, out=ways.out, **said), None
+    settings = _settings(known, model=ways.model, budget=ways.budget)
+    loaded = open_team(team, settings) if isinstance(team, str) else team
+    own = with_model(loaded, ways.model, settings).team
+    return settings, own if ways.budget is None else replace(own, budget=ways.budget)
 
 
 def resume(
@@ -103,6 +177,7 @@ def resume(
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Another model for the rest of the run; it is kept with the run.")
     ] = None,
+    team: TeamAgain = "",
     yes: Yes = False,
     record: Record = None,
     replay: Replay = None,
@@ -114,7 +189,11 @@ def resume(
     known = existing_ledger(settings, f"run {run!r}").runs.get(run)
     if replay is not None:
         check_dry(known)
-    opened = Run.open(known.id, settings=settings, model=model)
+    own = team_of_run(known, settings, team)
+    if model is not None and own is not None:
+        own = change_model(known, own, model, settings)
+        model = None
+    opened = Run.open(known.id, team=own, settings=settings, model=model)
     with recorded(opened, settings, console, record, replay):
         return see_through(opened, console, yes=yes, json=json)
 
@@ -123,7 +202,8 @@ def see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
     """Drive the run, asking the person at the terminal, until it ends or nobody can be asked."""
     asks, told = can_ask(console) and not json, list[PlanStep]()
     with stoppable(console) as stopping:
-        stopping.kept = f"The run is kept: {command()} resume {run.id}"
+        again = how_to_resume(run.id, run.team.name, run.team.options)
+        stopping.kept = f"The run is kept: {again}"
         try:
             _watched(run.resume, console, told, run.budget)
             while (approval := run.approval) is not None:
@@ -150,7 +230,7 @@ def see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
             raise
         except (SignoffError, sqlite3.Error, OSError) as error:
             kept = "" if isinstance(error, DatabaseUnusable) and not error.is_whole else "The run is kept. "
-            say(console, f"{kept}Once that is mended: {command()} resume {run.id}")
+            say(console, f"{kept}Once that is mended: {again}")
             if isinstance(error, ModelRefused | UnknownModel | UnknownPrice) and "model" in run.record.options:
                 say(console, f"Or with another model: {command()} resume {run.id} --model NAME")
             raise
@@ -211,7 +291,7 @@ def _report(run: Run, console: Console, *, json: bool) -> int:
             say(console, f"  {line}")
         return WAITS
     if record.status == "waiting":
-        say(console, f"It was decided meanwhile: {command()} resume {record.id}")
+        say(console, f"It was decided meanwhile: {how_to_resume(run.id, run.team.name, run.team.options)}")
         return WAITS
     say(console, f"Run {record.id} is {record.status}: {record.note} ({usage_text(run.usage)})")
     return DONE if record.status == "done" else STOPPED
@@ -248,18 +328,7 @@ def open_run(
         raise UnknownTeam(team, sorted(TEAMS))
     if not question.strip():
         raise SettingsError("QUESTION", "is empty", "Say what the team is to find out.")
-    outside = load_settings()  # parts of a run read them so, without what is given here
-    _check(outside)
-    set_up(outside)
-    try:
-        Budget.read(budget or "")
-    except ValueError as error:
-        problem = f"{budget!r} is not usable ({error})"
-        raise SettingsError("--budget", problem, "Write it as '$2 tokens=100000'.") from None
-    given = {"model": model, "sources": sources, "out": out, "run_budget": budget}
-    said: dict[str, Any] = {**(known or {}), **{name: value for name, value in given.items() if value}}
-    settings = load_settings(**(said | {"tiers": {}} if model else said))  # a model that is asked for does all
-    _check(settings)
+    settings = _settings(known, model=model, sources=sources, out=out, budget=budget)
     if settings.sources is None:
         raise SettingsError("--sources", "is not set", "Name a folder of documents.")
     if not settings.sources.expanduser().is_dir():
@@ -268,6 +337,23 @@ def open_run(
     sys.stderr.write("Model: none, answers are replayed.\n" if known else f"{_model_line(settings)}\n")
     sys.stderr.write(_place_line(settings))
     sys.stderr.flush()
+    return settings
+
+
+def _settings(known: Mapping[str, Any] | None, *, budget: str | None, **given: Any) -> Settings:
+    """The settings with what is given here, checked."""
+    outside = load_settings()  # parts of a run read them so, without what is given here
+    _check(outside)
+    set_up(outside)
+    try:
+        Budget.read(budget or "")
+    except ValueError as error:
+        problem = f"{budget!r} is not usable ({error})"
+        raise SettingsError("--budget", problem, "Write it as '$2 tokens=100000'.") from None
+    given["run_budget"] = budget
+    said: dict[str, Any] = {**(known or {}), **{name: value for name, value in given.items() if value}}
+    settings = load_settings(**(said | {"tiers": {}} if given["model"] else said))  # a model asked for does all
+    _check(settings)
     return settings
 
 

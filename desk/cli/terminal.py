@@ -32,6 +32,7 @@ By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; your 
 Sources = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of documents.")]
 Out = Annotated[Path | None, typer.Option(metavar="FILE", help="File the report goes to once signed off.")]
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="offline, openai, openai:NAME or provider:NAME.")]
+TEAM_HELP = "A ready-made team, report, or one of your own: MODULE:NAME or FILE.py:NAME."
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 _TO_UNWIND = 0.15

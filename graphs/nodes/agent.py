@@ -31,6 +31,7 @@ from signoff.agents import (
 from signoff.agents.models import UnguardedCalls, charging
 from signoff.agents.safety import find_orders, flags_for
 from signoff.graphs.approval.questions import Account, ask_for_budget, store_proposal
+from signoff.graphs.given import InputModel
 from signoff.graphs.routing.assigning import followed_by, turn_failed, turn_given
 from signoff.graphs.routing.needs_and_gives import order_agents, rejections, revise_plan
 from signoff.graphs.state import StoredArtifact, TeamState, Update, end_step, unheard, what_was_said
@@ -41,16 +42,16 @@ _WARNINGS = 20
 """On one proposal; the first ones tell enough."""
 
 
-def build_step(agent: Agent[Any], agents: Sequence[Agent[Any]], account: Account) -> TeamNode:
+def build_step(agent: Agent[Any], agents: Sequence[Agent[Any]], account: Account, takes: InputModel) -> TeamNode:
     ordered = order_agents(agents)
 
     def step(state: TeamState) -> Update:
-        with _driven(agent, ordered, account, state) as (task, update):
+        with _driven(agent, ordered, account, takes, state) as (task, update):
             update |= _done(agent, state, task, do_work(agent, task))
         return update
 
     async def astep(state: TeamState) -> Update:
-        with _driven(agent, ordered, account, state) as (task, update):
+        with _driven(agent, ordered, account, takes, state) as (task, update):
             update |= _done(agent, state, task, await ado_work(agent, task))
         return update
 
@@ -59,13 +60,13 @@ def build_step(agent: Agent[Any], agents: Sequence[Agent[Any]], account: Account
 
 @contextmanager
 def _driven(
-    agent: Agent[Any], agents: Sequence[Agent[Any]], account: Account, state: TeamState
+    agent: Agent[Any], agents: Sequence[Agent[Any]], account: Account, takes: InputModel, state: TeamState
 ) -> Iterator[tuple[Task, Update]]:
     """What is to do, and the update, which gets what became of a step that was held or failed.
 
     Whatever is called is charged to the run, and gives signs of life meanwhile.
     """
-    task, update = _task(agent, agents, state), Update()
+    task, update = _task(agent, agents, takes, state), Update()
     payer = account.payer(state["run"]["id"], agent.role, task.say)
     signs_of_life = payer.ledger.keep_alive.renewing(payer.ledger.runs.beat, payer.run_id, at_once=True)
     try:
@@ -77,7 +78,7 @@ def _driven(
         update |= _failed(agent, state, failed)
 
 
-def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState) -> Task:
+def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, state: TeamState) -> Task:
     write = get_stream_writer()
 
     def say(text: str, /, *, done: int = 0, total: int = 0) -> None:
@@ -87,6 +88,7 @@ def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState) -> 
     previous, assignment = artifacts.get(name), state["assignment"]
     return Task(
         goal=state["run"]["goal"],
+        input=takes.restore(state["run"]["goal"], state["run"].get("input", {})),
         artifacts={need.__name__: need.model_validate(artifacts[need.__name__]["value"]) for need in agent.needs},
         notes=(
             *rejections(agents, artifacts).get(name, ()),
@@ -155,7 +157,7 @@ def _warnings(proposal: Proposal, task: Task, flags: Sequence[str]) -> list[str]
     read = [(name, artifact.model_dump_json()) for name, artifact in task.artifacts.items()]
     ordering = [(name, text) for name, text in read if find_orders(text)]
     cited = {address for artifact in task.artifacts.values() for address in _cited(artifact)}
-    own = flags_for(proposal.args, goal=task.goal, untrusted=ordering, works=read, cited=cited)
+    own = flags_for(proposal.args, goal=f"{task.goal}\n{task.input_text}", untrusted=ordering, works=read, cited=cited)
     return list(dict.fromkeys((*flags[: _WARNINGS - len(own)], *own)))
 
 

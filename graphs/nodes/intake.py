@@ -11,8 +11,10 @@ from langchain_core.runnables import RunnableConfig
 
 from signoff.agents import NO_USAGE
 from signoff.checkpoints import check_storable, readable_text
-from signoff.checkpoints.ledger import Ledger
+from signoff.checkpoints.errors import UnknownRun
+from signoff.checkpoints.ledger import RUN_INPUT, Ledger
 from signoff.error_base import TeamError
+from signoff.graphs.given import GOAL, Given, InputModel
 from signoff.graphs.state import (
     ASKS_TO_GO_ON,
     CurrentRun,
@@ -33,7 +35,7 @@ _INJECTED = "do-not-render-"
 
 
 def build_intake(
-    team: str, options: Mapping[str, Any], ledger: Callable[[], Ledger], *, dry_run: bool
+    takes: InputModel, options: Mapping[str, Any], ledger: Callable[[], Ledger], *, dry_run: bool
 ) -> NodeWithConfig:
     """The node that every run starts at; `dry_run` makes every run one."""
 
@@ -42,7 +44,8 @@ def build_intake(
         messages = [message for message in state.get("messages", []) if not _is_injected(message)]
         current = state.get("run")
         calls_nothing = dry_run or state.get("dry_run", False) is not False  # anything unclear calls nothing
-        found = _new_goal(state, messages, current)
+        fields = takes.given_in(state)
+        found = _new_goal(state, messages, current) or _new_input(state, messages, current, fields)
         if found is None and current is not None and calls_nothing and not current["ended"]:
             # A run that began for real and shall now call nothing is another one.
             begun_dry = ledger().runs.get(current["id"]).dry_run
@@ -52,19 +55,26 @@ def build_intake(
                 raise TeamError('No goal. Give {"goal": "…"} or {"messages": […]} with a human message.')
             return {"messages": dropped}
         goal, message = found
+        thread = thread_of(config) or uuid.uuid4().hex[:12]
+        given = Given(goal)
+        if fields is not None:
+            known = _is_begun(ledger(), thread, fields)
+            given = takes.read({**fields, GOAL: goal} if goal else fields, known=known)
         if current is not None and not current["ended"] and is_own_run(current["id"], config):
             _replace(ledger(), current["id"])
-        thread = thread_of(config) or uuid.uuid4().hex[:12]
         after = current["number"] if current else 0
         by = calling_person(config).name
+        kept = {**options, RUN_INPUT: given.values} if fields is not None else options
         run_id, number = ledger().runs.begin(
-            thread, after + 1, team=team, goal=goal, options=options, requested_by=by, dry_run=calls_nothing
+            thread, after + 1, team=takes.team, goal=given.goal, options=kept, requested_by=by, dry_run=calls_nothing
         )
-        run = CurrentRun(id=run_id, number=number, goal=goal, message=message, ended="")
+        run = CurrentRun(id=run_id, number=number, goal=given.goal, message=message, ended="")
+        if fields is not None:
+            run |= {"input": dict(given.values), "given": fields}
         said = dropped if message else [*dropped, _said(run)]
         # An answer to what the former run asked may still arrive.
         over = question_over() if current is not None and not current["ended"] else {}
-        return {**_fresh(run), **over, "messages": said}
+        return {**_fresh(run, "" if message else goal), **over, "messages": said}
 
     return intake
 
@@ -110,6 +120,30 @@ def _new_goal(state: TeamState, messages: Sequence[AnyMessage], current: Current
     return None
 
 
+def _new_input(
+    state: TeamState, messages: Sequence[AnyMessage], current: CurrentRun | None, fields: Mapping[str, Any] | None
+) -> tuple[str, str] | None:
+    """The goal, which may be empty, and the id of its message, if the fields of the input are what is new."""
+    if fields is None or (
+        current is not None
+        and fields == current.get("given", {})
+        and (not current["ended"] or _newer(messages, current) is not None)
+    ):
+        return None
+    if current is not None and current["message"]:
+        return current["goal"], current["message"]
+    return read_goal(state.get("goal", "")), ""
+
+
+def _is_begun(ledger: Ledger, thread: str, fields: Mapping[str, Any]) -> bool:
+    """Whether this is the beginning of a run that the ledger knows already: its input was checked when it was given."""
+    try:
+        record = ledger.runs.get(thread)
+    except UnknownRun:
+        return False
+    return (record.id, record.driver, record.input) == (thread, "local", fields)
+
+
 def read_goal(goal: Any) -> str:
     """The goal without blanks around it; TeamError if it is no text that can be kept."""
     try:
@@ -138,9 +172,10 @@ def _said(run: CurrentRun) -> HumanMessage:
     return HumanMessage(run["goal"], id=f"{run['id']}-goal")
 
 
-def _fresh(run: CurrentRun) -> Update:
+def _fresh(run: CurrentRun, goal: str) -> Update:
+    """A new run's state; the goal as it was given, empty if it was not or in a message."""
     return {
-        "goal": _given_goal(run),
+        "goal": goal,
         "run": run,
         "plan": [],
         "artifacts": {},

@@ -6,18 +6,29 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from signoff.error_base import TeamError
 from signoff.graphs.errors import UnknownTeam
 from signoff.settings import Settings
 
 if TYPE_CHECKING:
     from signoff.graphs.team import Builder, Team
 
+OWN = "run module"
+"""Where a run's options keep which module its team is from; no ready-made team has such an option."""
+
 TEAMS = {"report": "signoff.graphs.teams.report"}
 """Each module has `graph()` for servers, `build_graph()` for drawings, `rebuild(options, settings)` for resuming."""
 
 
+def is_ready_made(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether a run's team is one of these: others may have its name."""
+    return name in TEAMS and OWN not in options and "sources" in options
+
+
 def rebuild_team(name: str, options: Mapping[str, Any], settings: Settings) -> Team:
     """The team that an earlier run was given to."""
+    if name in TEAMS and not is_ready_made(name, options):
+        raise TeamError(f"The run is of somebody's own team called {name!r}. Give it: Run.open(RUN, team=…).")
     rebuild: Callable[[Mapping[str, Any], Settings], Team] = _module(name).rebuild
     return rebuild(options, settings)
 

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 import warm
+from pydantic import BaseModel, Field
 
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 
@@ -18,8 +20,11 @@ import httpx
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.server.fastmcp.exceptions import ToolError
 
+from signoff import Agent, Artifact, Task, Team
 from signoff.checkpoints.opening import configured_ledger
+from signoff.desk.mcp_server import build_server
 from signoff.fleet.run import Run
 from signoff.settings import load_settings
 
@@ -127,3 +132,52 @@ def test_what_cannot_be_served_is_told_in_one_line(signoff: Any, documents: Path
     said = signoff("mcp", "serve", "report", "--sources", documents / "gone")
     assert said.code == 1
     assert "No folder" in said.err
+
+
+class Note(Artifact):
+    text: str
+
+
+class Near(BaseModel):
+    city: str
+
+
+class NoteInput(BaseModel):
+    """Notes about a place."""
+
+    place: str = Field(description="Where.")
+    limit: int = Field(3, gt=0)
+    since: date = Field(default_factory=date.today)
+    near: list[Near] = []
+
+
+def note(task: Task) -> Note:
+    return Note(text=f"{task.goal} ({task.input.limit}, {task.input.near})")
+
+
+def test_a_team_of_ones_own_is_served_with_the_fields_of_its_input(home: Path) -> None:
+    team = Team(name="notes", input=NoteInput, agents=[Agent(role="scout", gives=Note, function=note)])
+    settings = load_settings()
+    server = build_server(team, settings)
+
+    async def ask_for(tool: str, **given: Any) -> Any:
+        _, told = await server.call_tool(tool, given)
+        return told
+
+    async def work() -> None:
+        (start,) = [tool for tool in await server.list_tools() if tool.name == "start_run"]
+        assert start.inputSchema["required"] == ["place"]
+        assert start.inputSchema["properties"]["place"]["description"] == "Where."
+        assert start.inputSchema["properties"]["limit"]["exclusiveMinimum"] == 0
+        assert start.inputSchema["properties"].keys() == {*NoteInput.model_fields, "goal", "wait_seconds"}
+        assert "Notes about a place." in (start.description or "")
+        done = await ask_for("start_run", place="Ulm", near=[{"city": "Bonn"}], wait_seconds=60)
+        result = await ask_for("run_result", run=done["run"])
+        assert "Notes about a place: place = Ulm, limit = 3" in result["artifacts"]["Note"]["text"]
+        assert "city='Bonn'" in result["artifacts"]["Note"]["text"]
+        for wrong in ({}, {"place": "Ulm", "limit": 0}, {"place": "sk-test-0123456789abcdefghij"}):
+            with pytest.raises(ToolError):
+                await ask_for("start_run", **wrong)
+        assert configured_ledger(settings).runs.get(done["run"]).input["place"] == "Ulm"
+
+    asyncio.run(work())

@@ -100,6 +100,33 @@ def test_an_address_with_a_password_is_no_base_url(monkeypatch: pytest.MonkeyPat
     assert "hunter22" not in str(told.value)
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a folder away")
+@pytest.mark.parametrize("link", [False, True])
+def test_a_signoff_of_another_user_is_not_opened_unless_it_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch, link: bool
+) -> None:
+    kept = home / ("elsewhere" if link else ".signoff")
+    kept.mkdir()
+    if link:
+        (home / ".signoff").symlink_to(kept)
+    os.chown(kept, 12345, 12345)
+    (home / ".env").write_text("SIGNOFF_HOME=.signoff\n")
+    with pytest.raises(SettingsError, match=r"belongs to another user \(uid 12345\), and is not opened") as caught:
+        load_settings()
+    assert f"SIGNOFF_HOME={home / '.signoff'}" in str(caught.value)
+    monkeypatch.setenv("SIGNOFF_HOME", str(home / ".signoff"))
+    assert load_settings().home == home / ".signoff"
+
+
+def test_a_signoff_whose_owner_is_not_who_works_here_is_not_opened(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / ".signoff").mkdir()
+    load_settings()
+    monkeypatch.setattr(os, "geteuid", lambda: (home / ".signoff").stat().st_uid + 1)
+    with pytest.raises(SettingsError, match="belongs to another user"):
+        load_settings()
+    assert load_settings(home=home / ".signoff").home == home / ".signoff"
+
+
 def test_a_project_above_is_found_until_a_folder_has_one_of_its_own(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,12 +11,24 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from signoff.error_base import SettingsError
+from signoff.settings import Settings
 from signoff.tools.storage.atomic import explain
 
 SHORTEST: Final = 8
@@ -59,6 +71,19 @@ def _check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(f"the name {name!r} has other characters than letters, digits, '_', '-' and '.'")
     return name
+
+
+class SecretName(str):
+    """The name of a secret of the broker, as the type of a field of a team's input; never its value."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        del source
+        return core_schema.no_info_after_validator_function(cls, handler(str))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"description": "The name of a secret, never its value.", **handler(schema)}
 
 
 Host = Annotated[str, AfterValidator(_check_host)]
@@ -250,6 +275,11 @@ def read_secrets_file(path: Path) -> SecretsFile:
         place = ".".join(map(str, first["loc"]))
         problem = first["msg"].removeprefix("Value error, ")
         raise SettingsError(SETTING, f"{place} of {str(path)!r}: {problem}", "See docs/tools/secrets.md.") from None
+
+
+def secret_names(settings: Settings) -> list[str]:
+    """The names in the secrets file of the settings; none without one. SettingsError as `read_secrets_file`."""
+    return sorted(read_secrets_file(settings.secrets.expanduser()).secrets) if settings.secrets is not None else []
 
 
 def read_values(secrets: SecretsFile, environment: Mapping[str, str], *, again: bool) -> dict[str, str]:

@@ -367,9 +367,9 @@ def test_what_cannot_be_exported_is_told_and_nothing_is_written(shop: Shop) -> N
     for words, said in (
         (["--test", "out/x.txt", "--team", "shop:team"], "no name of a test"),
         (["--test", "shop.py", "--team", "shop:team"], "is there already"),
-        (["--test", "out/test_x.py"], "No ready-made team"),
-        (["--test", "out/test_x.py", "--team", "shop"], "MODULE:NAME"),
-        (["--test", "out/test_x.py", "--team", "shop:nothing"], "is not found"),
+        (["--test", "out/test_x.py"], "Name it, if it is in a module: --team MODULE:NAME"),
+        (["--test", "out/test_x.py", "--team", "shop"], "names no team in it"),
+        (["--test", "out/test_x.py", "--team", "shop:nothing"], "has no 'nothing'"),
         (["--test", "out/test_x.py", "--team", "shop:WORLD"], "no Team"),
     ):
         told = shop.try_to_export(*words)
