@@ -22,11 +22,10 @@ class UnknownModel(ModelError):
 class ModelRefused(ModelError):
     """The endpoint rejected the key or the request; trying again unchanged will not help."""
 
-    def __init__(self, model: str, problem: str) -> None:
-        self.model, self.problem = model, problem
-        super().__init__(
-            f"Model {model!r} refused the call: {problem}. Check OPENAI_API_KEY, SIGNOFF_BASE_URL and the model's name."
-        )
+    def __init__(self, model: str, problem: str, remedy: str = "") -> None:
+        self.model, self.problem, self.remedy = model, problem, remedy
+        way_out = remedy or "Check OPENAI_API_KEY, SIGNOFF_BASE_URL and the model's name"
+        super().__init__(f"Model {model!r} refused the call: {problem}. {way_out}.")
 
 
 class UnknownPrice(ModelError):
@@ -77,9 +76,11 @@ class ModelNotServed(ModelError):
 class ModelUnreachable(ModelError):
     """No usable answer: time-out, connection, server error or rate limit."""
 
-    def __init__(self, model: str, problem: str) -> None:
-        self.model, self.problem = model, problem
-        super().__init__(f"Model {model!r} gave no answer: {problem}. Check the endpoint, then resume the run.")
+    def __init__(self, model: str, problem: str, remedy: str = "") -> None:
+        self.model, self.problem, self.remedy = model, problem, remedy
+        super().__init__(
+            f"Model {model!r} gave no answer: {problem}. {remedy or 'Check the endpoint'}, then resume the run."
+        )
 
 
 class WorkFailed(TeamError):

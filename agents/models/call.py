@@ -23,7 +23,7 @@ from signoff.agents.errors import (
     UnknownPrice,
 )
 from signoff.agents.models.circuit_breaker import breaker_of
-from signoff.agents.models.failures import MAYBE_PAID, RETRIED, Failure, classify
+from signoff.agents.models.failures import RETRIED, Failure, classify
 from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, fit_into, make_bill, price_of, worst_case
 from signoff.agents.models.rate_limiter import Ticket, limiter_for
 from signoff.agents.models.settings import CallSettings, identity_of, without_own_tries
@@ -40,8 +40,7 @@ _GRACE: Final = 30.0
 """Seconds that a reservation outlives the time-out of its call."""
 _CHARGED: Final = frozenset({"model", "n", *NAMES_OF_MAX})
 """Options that change what a call costs."""
-_ERRORS: Final[dict[str, type[ModelRefused | ContextTooLong | ModelDeclined]]] = {
-    "refused": ModelRefused,
+_ERRORS: Final[dict[str, type[ContextTooLong | ModelDeclined]]] = {
     "context_overflow": ContextTooLong,
     "content_filter": ModelDeclined,
 }
@@ -82,6 +81,8 @@ class ChainModel:
     dearest: Price | None = None
     """The price of the strongest tier's model."""
     _bound: dict[tuple[int, str], tuple[object, dict[str, Any]]] = field(default_factory=dict, init=False)
+    _limited: str = field(default="", init=False)
+    """What its last 429 said."""
 
     def __post_init__(self) -> None:
         self.model = without_own_tries(self.model)
@@ -99,7 +100,7 @@ class ChainModel:
 
         `alone`: no other model stands in, so that an endpoint that is left alone is waited for.
         """
-        deadline, failures = time.monotonic() + self.settings.patience, 0
+        deadline, failures, tries = time.monotonic() + self.settings.patience, 0, 0
         while True:
             call = await self._begin(payer, request, deadline if alone else 0.0, deadline)
             begun = False
@@ -110,12 +111,14 @@ class ChainModel:
                         yield part
                 return
             except CallFailed as failed:
-                failure = failed.failure
+                failure, tries = failed.failure, tries + 1
+                self._limited = failure.message if failure.kind == "rate_limited" else self._limited
                 failures += failure.kind != "rate_limited"
                 pause = _pause(self.settings.first_pause, failures, failure)
                 is_over = begun or failure.kind not in RETRIED or failures > self.settings.retries
+                is_over = is_over or (not alone and (failure.kind == "timeout" or failure.is_lasting))
                 if is_over or time.monotonic() + pause >= deadline:
-                    raise self._explained(failure, failed.error) from failed.error
+                    raise self._explained(failure, failed.error, tries) from failed.error
             when = f" in {pause:.1f} s" if pause >= 0.1 else ""
             payer.say(f"{self.name}: {failure.message}; tries again{when}")
             await asyncio.sleep(pause)
@@ -142,11 +145,14 @@ class ChainModel:
         """Wait until the endpoint may be called: whether as a probe; ModelUnreachable if that takes too long."""
         if not self.breaker.failures:
             return False
-        if wait_until and (seconds := self.breaker.seconds_left) >= 1:
-            payer.say(f"{self.name} failed again and again: left alone for {seconds:.0f} s, then tried again")
+        cause, seconds = self.breaker.cause, self.breaker.seconds_left
+        if wait_until and cause is not None and not cause.is_lasting and seconds >= 1:
+            payer.say(f"{self.name}: {cause.message}; left alone for {seconds:.0f} s, then tried again")
         is_probe = await self.breaker.admit(wait_until)
         if is_probe is None:
-            raise ModelUnreachable(self.name, "it failed again and again and is left alone for a while")
+            why, remedy = ("it failed", "") if cause is None else (cause.message, cause.remedy)
+            problem = f"{why} ({self.breaker.failures} failures in a row: it is left alone for a while)"
+            raise ModelUnreachable(self.name, problem, remedy)
         return is_probe
 
     async def _turn(self, payer: Payer, weight: int, deadline: float) -> Ticket | None:
@@ -158,8 +164,9 @@ class ChainModel:
             async with asyncio.timeout(deadline - time.monotonic()):
                 return await limiter_for(payer.ledger, self.key, limit).admit(weight, share=payer.run_id)
         except TimeoutError:
-            problem = f"its rate limit gave no turn within {self.settings.patience:g} s"
-            raise ModelUnreachable(self.name, problem) from None
+            said = f"; it last said: {self._limited}" if self._limited else ""
+            problem = f"its rate limit gave no turn within {self.settings.patience:g} s{said}"
+            raise ModelUnreachable(self.name, problem, "Try again later, or raise SIGNOFF_MODEL_PATIENCE") from None
 
     async def _reserve(self, payer: Payer, request: ModelRequest, most: int) -> tuple[Hold, float, int]:
         """Hold the worst case: the hold, the seconds that the call may take, and the tokens of its answer."""
@@ -197,11 +204,15 @@ class ChainModel:
             self._bound[key] = (tools, dict(self.model.bind_tools(tools, **about).kwargs))  # type: ignore[attr-defined]  # a RunnableBinding
         return {**self._bound[key][1], **rest}, most
 
-    def _explained(self, failure: Failure, error: BaseException) -> BaseException:
-        """What to raise for the last failure."""
+    def _explained(self, failure: Failure, error: BaseException, tries: int) -> BaseException:
+        """What to raise for the last failure, after so many tries."""
         if failure.kind in ("unknown", "cut"):
             return error
-        return _ERRORS.get(failure.kind, ModelUnreachable)(self.name, failure.message)
+        if failure.kind in _ERRORS:
+            return _ERRORS[failure.kind](self.name, failure.message)
+        kind = ModelRefused if failure.kind == "refused" else ModelUnreachable
+        problem = failure.message if tries == 1 else f"{failure.message} (tried {tries} times)"
+        return kind(self.name, problem, failure.remedy)
 
 
 def _bounded(model: BaseChatModel, options: Mapping[str, Any], most: int) -> dict[str, int]:
@@ -258,10 +269,10 @@ class ModelCall:
                             yield part
                 message = _merged(found)
             except Exception as error:
-                failure = self._timed(classify(error), begun=bool(found))
+                failure = self._seen(classify(error), begun=bool(found))
                 self._tell(failure)  # first, and waiting for nothing: whatever cancels the rest, the next has its turn
                 span.failed(failure.kind)
-                await self._settle(failure.kind, _usage_in(error), is_assumed=failure.kind in MAYBE_PAID)
+                await self._settle(failure.kind, failure.usage, is_assumed=failure.is_paid)
                 raise CallFailed(failure, error) from error
             except BaseException:  # cancelled, or whoever reads the stream has gone
                 self._tell(None)
@@ -311,14 +322,15 @@ class ModelCall:
             raise ModelDeclined(self.called.name, declined)
         return spent.nusd
 
-    def _timed(self, failure: Failure, *, begun: bool) -> Failure:
-        """The failure, and of a time-out how long was waited."""
-        if failure.kind != "timeout":
-            return failure
-        if begun:
-            idle = self.called.settings.idle_timeout
-            return replace(failure, message=f"silent amid its answer for {idle:g} s or for good")
-        return replace(failure, message=f"no answer in {self.seconds:.4g} s (SIGNOFF_MODEL_TIMEOUT)")
+    def _seen(self, failure: Failure, *, begun: bool) -> Failure:
+        """The failure, of a time-out with how long was waited; an answer that had begun may be charged."""
+        if failure.kind == "timeout" and begun:
+            message = f"silent amid its answer for {self.called.settings.idle_timeout:g} s or for good"
+        elif failure.kind == "timeout":
+            message = f"no answer in {self.seconds:.4g} s (SIGNOFF_MODEL_TIMEOUT)"
+        else:
+            message = failure.message
+        return replace(failure, message=message, is_paid=failure.is_paid or (begun and failure.kind in RETRIED))
 
     def _tell(self, failure: Failure | None) -> None:
         """Let the limiter and the breaker learn of a try that failed."""
@@ -327,9 +339,10 @@ class ModelCall:
             self.ticket.limited(failure.retry_after, failure.headers)
         elif self.ticket is not None:
             self.ticket.failed()
-        troubled = kind in ("overloaded", "dropped", "timeout")
-        alive = kind in ("rate_limited", "refused", "context_overflow", "content_filter", "malformed")
-        self.called.breaker.ended(is_probe=self.is_probe, answered=False if troubled else True if alive else None)
+        troubled = kind in ("overloaded", "unsent", "dropped", "timeout", "malformed")
+        alive = kind in ("rate_limited", "refused", "context_overflow", "content_filter")
+        answered = False if troubled else True if alive else None
+        self.called.breaker.ended(is_probe=self.is_probe, answered=answered, cause=failure)
 
     async def _settle(self, outcome: str, told: Mapping[str, Any] | None, *, is_assumed: bool) -> None:
         await self.hold.asettle(*self._bill(outcome, told, is_assumed=is_assumed))
@@ -377,11 +390,3 @@ def _take_headers(found: Sequence[ChatGeneration]) -> dict[str, str]:
     for holder in (found[0].message.response_metadata, found[0].generation_info or {}):
         taken |= holder.pop("headers", None) or {}
     return {str(name).lower(): str(value) for name, value in taken.items()}
-
-
-def _usage_in(error: BaseException) -> dict[str, Any]:
-    """What an error that carries an answer says of its usage."""
-    usage = getattr(getattr(error, "completion", None), "usage", None)
-    if usage is None:
-        return {}
-    return {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}

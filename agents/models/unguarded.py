@@ -20,7 +20,7 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables.config import ensure_config, merge_configs, var_child_runnable_config
 
 from signoff.agents.errors import UnknownPrice
-from signoff.agents.models.failures import MAYBE_PAID, classify
+from signoff.agents.models.failures import classify
 from signoff.agents.models.guarded import GUARDED, size_of
 from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, make_bill, price_of, worst_case
 from signoff.agents.models.settings import CallSettings
@@ -91,8 +91,8 @@ class UnguardedCalls(BaseCallbackHandler):
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """Settle a call that failed: its worst case if nobody knows what it used."""
         if (account := self._taken(run_id)) is not None:
-            kind = classify(error).kind
-            _settle(account, kind, {}, is_assumed=kind in MAYBE_PAID)
+            failure = classify(error)
+            _settle(account, failure.kind, failure.usage, is_assumed=failure.is_paid)
 
     def _taken(self, run_id: UUID) -> _Account | None:
         with self._lock:
@@ -110,7 +110,7 @@ def charging(unguarded: UnguardedCalls) -> Iterator[None]:
         var_child_runnable_config.reset(token)
 
 
-def _settle(account: _Account, outcome: str, usage: Mapping[str, int], *, is_assumed: bool) -> None:
+def _settle(account: _Account, outcome: str, usage: Mapping[str, Any], *, is_assumed: bool) -> None:
     spent, record = make_bill(
         account.payer,
         model=account.model,

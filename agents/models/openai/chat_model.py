@@ -38,6 +38,8 @@ _SENT = frozenset(
 """Options of `ChatOpenAI` that stand in the request by their own names."""
 _RESPONSES_API = frozenset("context_management include previous_response_id reasoning text truncation".split())
 """Options that only the Responses API has."""
+_CONNECTING = 15.0
+"""Seconds that a connection may take, unless it is said."""
 _OWN = ("total_timeout", "callbacks", "cache", "rate_limiter")
 """What is seen to here whoever makes the call."""
 
@@ -271,8 +273,8 @@ async def _request_for(model: Endpoint, payload: dict[str, Any], *, most_idle: f
     query = {**(model.default_query or {}), **(payload.pop("extra_query", None) or {})}
     extra = payload.pop("extra_body", None) or {}
     wait: Any = payload.pop("timeout", model.request_timeout)  # seconds, a pair, or an object with both
-    if wait is None or isinstance(wait, int | float):
-        wait = wait, wait
+    if wait is None or isinstance(wait, int | float):  # a connection comes sooner than an answer, or not at all
+        wait = min(_CONNECTING, 0.8 * wait) if wait else _CONNECTING, wait
     connect, idle = wait if isinstance(wait, tuple) else (wait.connect, wait.read)
     idle = min((seconds for seconds in (idle, most_idle) if seconds), default=None)
     body = json.dumps({**payload, **extra}, ensure_ascii=False, separators=(",", ":"))
@@ -280,7 +282,7 @@ async def _request_for(model: Endpoint, payload: dict[str, Any], *, most_idle: f
         url=_address(model.openai_api_base or _OFFICIAL, tuple((name, str(value)) for name, value in query.items())),
         headers={**await _headers(model), **(model.default_headers or {}), **headers},
         body=body.encode(errors="replace"),  # half a character, as broken files hold, is no reason to fail
-        timeout=aiohttp.ClientTimeout(total=model.total_timeout, sock_connect=connect, sock_read=idle),
+        timeout=aiohttp.ClientTimeout(total=model.total_timeout, connect=connect, sock_read=idle),
         proxy=model.openai_proxy or None,
     )
 

@@ -38,20 +38,32 @@ async def complete(request: Request, model: str, wanted: Wanted | None, *, all_h
     """
     status, headers, body = await fetch(request)
     try:
-        content = json.loads(body)
-    except ValueError as error:  # of JSON or of UTF-8
-        shown = body.decode(errors="replace")
-        raise malformed(request.url, status, headers, shown, "it is no JSON") from error
+        content = json.loads(_text_of(body, headers))
+    except ValueError as error:
+        shown, problem = body.decode(errors="replace"), "it is no JSON" if body.strip() else "it is empty"
+        raise malformed(request.url, status, headers, shown.strip(), problem) from error
     if problem := _problem_with(content):
         raise malformed(request.url, status, headers, content, problem)
     content = _filled(content)
     try:
         result = _result_of(content, model, _kept_headers(headers, everything=all_headers))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise malformed(request.url, status, headers, "", f"It cannot be read: {error}") from error
+        raise malformed(request.url, status, headers, content, f"it cannot be read: {error}") from error
     if wanted:
         result.generations[0].message.additional_kwargs["parsed"] = _parsed(wanted, content)
     return result
+
+
+def _text_of(body: bytes, headers: Mapping[str, str]) -> str | bytes:
+    """The body as text: UTF-8, else in the letters that its head names, or that HTTP once had for all."""
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        named = headers.get("Content-Type", "").partition("charset=")[2].partition(";")[0].strip("\"' ")
+    try:
+        return body.decode(named or "cp1252")
+    except (LookupError, UnicodeDecodeError):
+        return body  # JSON knows UTF-16 and UTF-32 by their first bytes
 
 
 async def stream_completion(

@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from signoff.agents.models.openai.errors import dropped, malformed, rejected, timed_out
@@ -23,6 +24,7 @@ from signoff.agents.models.openai.errors import dropped, malformed, rejected, ti
 MOST_BYTES: Final = 32 * 1024 * 1024
 """A longer answer is not read to its end."""
 MOST_CONNECTIONS: Final = 1000
+_MOST_MOVES: Final = 5
 _SPARE_FILES = 256  # of those that the process may have open: databases, documents, other programs' sockets
 
 
@@ -40,7 +42,7 @@ class Request:
 
 
 async def fetch(request: Request) -> tuple[int, Mapping[str, str], bytes]:
-    """Status, headers and body of the answer; openai.APIError if there is none, or for a status of 400 and above."""
+    """Status, headers and body of the answer; openai.APIError if there is none, or for a status of 300 and above."""
     async with open_response(request) as response:
         with translated(request):
             return response.status, response.headers, await _read_body(request, response)
@@ -52,8 +54,8 @@ async def open_response(request: Request) -> AsyncIterator[aiohttp.ClientRespons
     async with AsyncExitStack() as stack:
         with translated(request):
             response = await stack.enter_async_context(_sent(request))
-            body = await _read_body(request, response) if response.status >= 400 else b""
-        if response.status >= 400:
+            body = await _read_body(request, response) if response.status >= 300 else b""
+        if response.status >= 300:
             raise rejected(request.url, response.status, response.headers, body)
         yield response
 
@@ -65,6 +67,14 @@ def translated(request: Request) -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise timed_out(request.url) from error
+    except (aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            raise dropped(request.url, f"The proxy does not connect: {error.status} {error.message}.") from error
+        encoded = next((each for each in (error, error.__cause__) if isinstance(each, ContentEncodingError)), None)
+        if encoded is None and isinstance(error, aiohttp.ClientPayloadError):
+            raise dropped(request.url, "Connection error: the answer broke off.") from error
+        problem = "it is no HTTP" if encoded is None else "it is not encoded as it says"
+        raise malformed(request.url, 200, {}, "", problem) from error
     except (aiohttp.ClientError, OSError) as error:
         raise dropped(request.url, f"Connection error: {error or type(error).__name__}.") from error
 
@@ -72,17 +82,38 @@ def translated(request: Request) -> Iterator[None]:
 @asynccontextmanager
 async def _sent(request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
     pool = await _pool_for(request.url)
-    async with (
-        pool.places,  # outside of the time-outs: a call that waits its turn has not begun
-        pool.session.post(
-            request.url,
-            data=request.body,
-            headers=request.headers,
-            timeout=request.timeout,
-            proxy=request.proxy or pool.proxy,
-        ) as response,
-    ):
+    async with pool.places, AsyncExitStack() as stack:  # a call that waits its turn has not begun: no time-out runs
+        url = request.url
+        for moves in range(_MOST_MOVES + 1):
+            response = await stack.enter_async_context(
+                pool.session.post(
+                    url,
+                    data=request.body,
+                    headers=request.headers,
+                    timeout=request.timeout,
+                    proxy=request.proxy or pool.proxy,
+                    allow_redirects=False,
+                )
+            )
+            target = _moved_within(response)
+            if target is None or moves == _MOST_MOVES:
+                break
+            response.release()
+            url = target
         yield response
+
+
+def _moved_within(response: aiohttp.ClientResponse) -> URL | None:
+    """Where the same server wants the request; None if it wants none, or another should get prompt and key."""
+    said = response.headers.get("Location")
+    if response.status not in (301, 302, 307, 308) or not said:
+        return None
+    try:
+        target = response.url.join(URL(said))
+    except ValueError:
+        return None
+    ends = [(url.host, url.is_default_port() or url.port) for url in (response.url, target)]
+    return target if ends[0] == ends[1] and target.scheme in (response.url.scheme, "https") else None
 
 
 async def _read_body(request: Request, response: aiohttp.ClientResponse) -> bytes:

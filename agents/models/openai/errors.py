@@ -52,13 +52,17 @@ def malformed(url: URL, status: int, headers: Mapping[str, str], body: object, p
     """What came is not what the protocol promises; the message shows the beginning of it."""
     start = repr(body)
     start = start if len(start) <= 200 else f"{start[:200]}..."
-    message = f"The endpoint's answer cannot be used: {problem}. It begins {start}"
+    message = f"The endpoint's answer cannot be used: {problem}"
+    message = f"{message}. It begins {start}" if body else message
     return MalformedAnswer(_response(url, status, headers), body, message=message)
 
 
 def rejected(url: URL, status: int, headers: Mapping[str, str], body: bytes) -> openai.APIError:
-    """The endpoint answered with a status of 400 and above."""
+    """The endpoint answered with a status of 300 and above."""
     text = body.decode(errors="replace").strip()
+    if status < 400:
+        moved = f"it has moved to {headers.get('Location', 'another address')!r}, and nothing was sent there"
+        return openai.APIStatusError(moved, response=_response(url, status, headers, body), body={"message": moved})
     content: Any = text
     with suppress(ValueError):  # a proxy's page, or a plain text
         content = json.loads(text)
