@@ -327,18 +327,46 @@ class BudgetExhausted(RunError):
     """A call does not fit what is left of a budget; it was not made.
 
     `what` is usd, tokens, steps or seconds; `limit` (with what people added to it), `spent`, `held` (for calls under
-    way) and `wanted` (the worst that this call could use) are in that unit.
+    way), `promised` (to so many `runs` that began before this one) and `wanted` (the worst that this call could use)
+    are in that unit.
     """
 
-    def __init__(self, scope: str, what: str, limit: float, spent: float, wanted: float, held: float = 0) -> None:
+    def __init__(
+        self,
+        scope: str,
+        what: str,
+        limit: float,
+        spent: float,
+        wanted: float,
+        held: float = 0,
+        *,
+        promised: float = 0,
+        runs: int = 0,
+    ) -> None:
         self.scope, self.what, self.limit = scope, what, limit
         self.spent, self.wanted, self.held = spent, wanted, held
+        self.promised, self.runs = promised, runs
 
         def amount(value: float) -> str:
             return f"${value:,.9g}" if what == "usd" else f"{value:,.12g} {what}"
 
         under_way = f" and {amount(held)} held by calls under way" if held else ""
+        rest = f"; {self._others} may take {amount(promised)} more" if runs else ""
+        state, way_out = ("promised", ", resume when those have ended,") if runs else ("used up", "")
         super().__init__(
-            f"The budget of {scope} is used up: {amount(spent)} spent{under_way} of {amount(limit)}, and the next call "
-            f"may take {amount(wanted)}. It was not made. Raise the budget, or stop the run."
+            f"The budget of {scope} is {state}: {amount(spent)} spent{under_way} of {amount(limit)}{rest}, and the "
+            f"next call may take {amount(wanted)}. It was not made. Raise the budget{way_out or ','} or stop the run."
         )
+
+    @property
+    def _others(self) -> str:
+        return "1 run that began before" if self.runs == 1 else f"{self.runs} runs that began before"
+
+    @property
+    def waiting(self) -> str:
+        """Why a call waits while this is in its way, in a few words."""
+        level, _, name = self.scope.partition(":")
+        whose = f"team {name.rpartition('@')[0]}'s" if level == "team" else f"the {level}'s"
+        if self.runs:
+            return f"waits: {whose} budget is promised to {self._others}"
+        return f"waits: the rest of {whose} budget is held for calls under way"

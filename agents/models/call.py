@@ -131,7 +131,7 @@ class ChainModel:
         is_probe, ticket = await self._pass_breaker(payer, wait_until), None
         try:
             ticket = await self._turn(payer, max(request.size // 4, most), deadline)
-            hold, seconds, most = await self._reserve(payer, request, most)
+            hold, seconds, most = await self._reserve(payer, request, most, deadline)
         except BaseException:
             if is_probe:
                 self.breaker.ended(is_probe=True, answered=None)
@@ -168,7 +168,9 @@ class ChainModel:
             problem = f"its rate limit gave no turn within {self.settings.patience:g} s{said}"
             raise ModelUnreachable(self.name, problem, "Try again later, or raise SIGNOFF_MODEL_PATIENCE") from None
 
-    async def _reserve(self, payer: Payer, request: ModelRequest, most: int) -> tuple[Hold, float, int]:
+    async def _reserve(
+        self, payer: Payer, request: ModelRequest, most: int, deadline: float
+    ) -> tuple[Hold, float, int]:
         """Hold the worst case: the hold, the seconds that the call may take, and the tokens of its answer."""
         budgets, own, timeout = payer.ledger.budgets, payer.budgets.get("call"), self.settings.timeout
         if own is not None and own.is_limited:
@@ -179,7 +181,8 @@ class ChainModel:
         times = answers if isinstance(answers, int) and answers > 1 else 1
         worst = worst_case(self.price, size=request.size, most=most * times, seconds=timeout)
         scopes = scopes_of(run_id=payer.run_id, role=payer.role, team=payer.team, limits=payer.budgets)
-        hold = await budgets.areserve(scopes, worst, seconds=timeout + _GRACE)
+        patience = max(deadline - time.monotonic(), 1.0)
+        hold = await budgets.areserve(scopes, worst, seconds=timeout + _GRACE, wait=patience, say=payer.say)
         return hold, min(timeout, hold.ms / 1000), most
 
     def _options(self, request: ModelRequest) -> tuple[dict[str, Any], int]:

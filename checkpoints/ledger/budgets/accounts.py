@@ -59,6 +59,20 @@ class Held(NamedTuple):
     until: str
 
 
+class Room(NamedTuple):
+    """What there is of one unit of a budget."""
+
+    unit: int
+    limit: int
+    spent: int
+    held: int
+    wanted: int
+
+    @property
+    def left(self) -> int:
+        return self.limit - self.spent - self.held - self.wanted
+
+
 class Account(NamedTuple):
     """What is spent of one budget, and what people added to it, by key."""
 
@@ -141,6 +155,18 @@ class Accounts:
                     ms = min(ms, free - held[unit])
         return ms, in_the_way
 
+    def room(self, name: str, limits: Limits, worst: Amount) -> list[Room]:
+        """What is left of each limit of a scope that was looked up, once this is held as well."""
+        account, held = self._accounts[name], self._sums.get(name, NOTHING)
+        return [
+            Room(unit, limit + account.raised[unit], account.spent[unit], held[unit], 1 if unit == MS else worst[unit])
+            for unit, limit in limits
+        ]
+
+    def runs_that_hold(self) -> set[str]:
+        """The runs for which a call is under way."""
+        return {name.removeprefix("run:") for name in self._sums if name.startswith("run:")}
+
     def hold(self, hold: str, held: Held) -> None:
         self._holds[hold] = self._given[hold] = held
         self._count(held.scopes, held.worst)
@@ -210,10 +236,13 @@ class Accounts:
                 del self._sums[name]
 
 
-def exhausted(name: str, unit: int, limit: int, spent: int, wanted: int, held: int = 0) -> BudgetExhausted:
+def exhausted(
+    name: str, unit: int, limit: int, spent: int, wanted: int, held: int = 0, *, promised: int = 0, runs: int = 0
+) -> BudgetExhausted:
     """The error, in the units that people use."""
     said, scale = _UNITS[unit]
-    return BudgetExhausted(name, said, limit / scale, spent / scale, wanted / scale, held / scale)
+    amounts = limit / scale, spent / scale, wanted / scale, held / scale
+    return BudgetExhausted(name, said, *amounts, promised=promised / scale, runs=runs)
 
 
 def account_of(row: Any) -> Account:

@@ -167,7 +167,8 @@ class Scope:
 def scopes_of(*, run_id: str, role: str, team: str, limits: Mapping[str, Budget]) -> tuple[Scope, ...]:
     """The scopes that a call is charged to, innermost first: agent, run, team and day; only those that are limited.
 
-    `limits` has the budgets by those four words. A team's budget is for one day, and days are those of UTC.
+    The run also if what it shares with others is. `limits` has the budgets by those four words. A team's budget is for
+    one day, and days are those of UTC.
     """
     day = canonical.today()
     names = {
@@ -176,7 +177,10 @@ def scopes_of(*, run_id: str, role: str, team: str, limits: Mapping[str, Budget]
         "team": f"team:{team}@{day}",
         "day": f"day:{day}",
     }
-    return tuple(Scope(name, limits[level]) for level, name in names.items() if limits.get(level, NO_LIMIT).is_limited)
+    limited = {level for level in names if limits.get(level, NO_LIMIT).is_limited}
+    if run_id and not limited.isdisjoint({"team", "day"}):
+        limited.add("run")
+    return tuple(Scope(name, limits.get(level, NO_LIMIT)) for level, name in names.items() if level in limited)
 
 
 def nano_dollars(usd: float | Decimal) -> int:

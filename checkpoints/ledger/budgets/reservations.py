@@ -11,7 +11,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -32,7 +32,9 @@ from signoff.checkpoints.ledger.budgets.accounts import (
     standing_of,
     write_calls,
 )
-from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, Budget, CallRecord, Limits, Scope
+from signoff.checkpoints.ledger.budgets.amounts import Amount, Budget, CallRecord, Limits, Scope
+from signoff.checkpoints.ledger.budgets.precedence import Precedence
+from signoff.checkpoints.ledger.budgets.reservation_jobs import Raise, Reserve, Settle
 from signoff.checkpoints.ledger.session import Session
 from signoff.checkpoints.process_identity import current_owner
 
@@ -43,6 +45,8 @@ _IDLE_SECONDS: Final = 2.0
 _FIRST_POLL: Final = 0.05
 _LONGEST_POLL: Final = 0.5
 """Seconds between two looks at what other processes gave back, while somebody waits for it."""
+_TELL_SECONDS: Final = 1.0
+"""How long a call waits before it says what for."""
 _AT_ONCE: Final = 32
 """Of how many who wait the accounts are looked up at once: mostly, the first few are all that can go on."""
 
@@ -99,15 +103,25 @@ class Budgets:
         """Hold the worst case of a call in all its scopes at once, for this many seconds at most.
 
         BudgetExhausted if it does not fit what is not spent yet; while it only does not fit because of calls under
-        way, it waits for them, first come, first served, and `wait` seconds at most.
+        way, it waits for them, and `wait` seconds at most: runs that have begun in the order in which they did, then
+        first come, first served. A run that may wait leaves of a budget that runs share what those before it still
+        need.
         """
         job, hold = self._asked(scopes, worst, seconds, wait)
         return replace(hold, ms=self._worker.wait(job)) if job.scopes else hold
 
-    async def areserve(self, scopes: Sequence[Scope], worst: Amount, *, seconds: float, wait: float = 60.0) -> Hold:
-        """As `reserve`, without holding up the event loop."""
+    async def areserve(
+        self,
+        scopes: Sequence[Scope],
+        worst: Amount,
+        *,
+        seconds: float,
+        wait: float = 60.0,
+        say: Callable[[str], None] | None = None,
+    ) -> Hold:
+        """As `reserve`, without holding up the event loop; `say` is told why it waits, when that changes."""
         job, hold = self._asked(scopes, worst, seconds, wait)
-        return replace(hold, ms=await self._worker.wait_async(job)) if job.scopes else hold
+        return replace(hold, ms=await self._worker.wait_async(job, say)) if job.scopes else hold
 
     def raise_limit(self, scope: str | Scope, by: Budget, *, key: str) -> bool:
         """Add to a scope's limits, once for each key; False if that was done before."""
@@ -123,8 +137,10 @@ class Budgets:
         self._worker.close()
 
     def _asked(self, scopes: Sequence[Scope], worst: Amount, seconds: float, wait: float) -> tuple[Reserve, Hold]:
-        amount, limits, day = _checked(worst), {}, ""
+        amount, limits, day, run = _checked(worst), {}, "", ""
         for scope in scopes:
+            if scope.name.startswith("run:"):
+                run = plain_text(scope.name)
             limited = scope.limit.limits
             if scope.name == _CALL:
                 amount = _check_call(limited, amount)
@@ -132,34 +148,7 @@ class Budgets:
                 limits[plain_text(scope.name)] = limited
                 day = day or _day_of(scope.name)
         hold = Hold(secrets.token_hex(16), tuple(limits), amount, amount.ms, day, self._worker)
-        return Reserve(hold.id, limits, amount, seconds, wait), hold
-
-
-class Reserve(Job):
-    """Hold an amount; the result is how many of its milliseconds were granted."""
-
-    def __init__(self, hold: str, scopes: dict[str, Limits], worst: Amount, seconds: float, patience: float) -> None:
-        super().__init__()
-        self.hold, self.scopes, self.worst, self.seconds = hold, scopes, worst, seconds
-        self.deadline, self.has_waited = time.monotonic() + patience, False
-
-
-class Settle(Job):
-    """Give a hold back; charge what was spent to the accounts of its scopes, and write the call down."""
-
-    def __init__(
-        self, hold: str, names: tuple[str, ...] = (), spent: Amount = NOTHING, record: CallRecord | None = None
-    ) -> None:
-        super().__init__()
-        self.hold, self.names, self.spent, self.record = hold, names, spent, record
-
-
-class Raise(Job):
-    """Add to a limit; the result is whether that was not done before."""
-
-    def __init__(self, name: str, by: Amount, key: str) -> None:
-        super().__init__()
-        self.name, self.by, self.key = name, by, key
+        return Reserve(hold.id, limits, amount, seconds, wait, run if wait else ""), hold
 
 
 class _Worker:
@@ -186,15 +175,23 @@ class _Worker:
             raise
         return found
 
-    async def wait_async(self, job: Job) -> int:
-        """As `wait`, without holding up the event loop."""
-        job.future = asyncio.get_running_loop().create_future()
+    async def wait_async(self, job: Job, say: Callable[[str], None] | None = None) -> int:
+        """As `wait`, without holding up the event loop; `say` is told what it waits for."""
+        job.future, told = asyncio.get_running_loop().create_future(), ""
         self._submit(job)
         try:
+            while say is not None and isinstance(job, Reserve):
+                await asyncio.wait([job.future], timeout=_TELL_SECONDS)
+                if job.future.done():
+                    break
+                if job.waits_for != told:
+                    told = job.waits_for
+                    say(told)
             found: int = await job.future
         except asyncio.CancelledError:
             if job.future.done() and not job.future.cancelled():  # it was answered, but nobody is left to hear it
                 self._give_back(job)
+            job.future.cancel()
             raise
         return found
 
@@ -236,6 +233,7 @@ class _Worker:
         self._thread = None
         self._is_closing = False
         self._accounts: Accounts | None = None
+        self._precedence = Precedence()
         self._poll = _FIRST_POLL
 
     def _serve(self) -> None:
@@ -277,14 +275,15 @@ class _Worker:
     def _do(self, connection: Connection, jobs: list[Job]) -> list[Job]:
         """Do what can be done now, and return it; what must wait is in the queue."""
         accounts = self._accounts
-        if accounts is None or not accounts.is_current(connection):
+        if is_old := accounts is None or not accounts.is_current(connection):
             accounts = Accounts(connection)
         self._accounts = None  # until it is known to be right
         settled = [job for job in jobs if isinstance(job, Settle)]
-        _settle(connection, accounts, settled)
+        _settle(connection, accounts, settled, self._precedence)
         reserving = [job for job in jobs if isinstance(job, Reserve)]
         raising = [job for job in jobs if isinstance(job, Raise)]
-        queue = [*self._waiting, *reserving]
+        again = is_old or bool(self._waiting)
+        queue = self._precedence.order(connection, accounts, [*self._waiting, *reserving], again=again)
         accounts.open(connection, [job.name for job in raising] + [name for job in reserving for name in job.scopes])
         for job in raising:
             job.result = accounts.raise_limit(job.name, job.by, job.key)
@@ -293,6 +292,7 @@ class _Worker:
         waiting = self._reserve(connection, accounts, queue, hopeful=True)
         if waiting:
             accounts.sweep(self._owner)
+            waiting = self._precedence.order(connection, accounts, waiting, again=True)
             waiting = self._reserve(connection, accounts, waiting, hopeful=False)
         accounts.write(connection)
         accounts.end(connection)
@@ -333,27 +333,31 @@ class _Worker:
             except BudgetExhausted as error:
                 job.error = error
                 continue
+            in_the_way = in_the_way or self._precedence.in_the_way(accounts, job)
             if in_the_way is None and (is_late or taken.isdisjoint(job.scopes)):
                 granted, until = job.worst._replace(ms=ms), canonical.later(job.seconds)
-                accounts.hold(job.hold, Held(tuple(job.scopes), granted, self._owner, until))
+                accounts.hold(job.hold, Held(job.held_scopes, granted, self._owner, until))
+                self._precedence.begin(job.run)
                 job.result = ms
             elif is_late:
                 job.error = in_the_way
             else:
                 if in_the_way is not None:
                     taken.add(in_the_way.scope)
+                    job.waits_for = in_the_way.waiting
                 job.has_waited = True
                 waiting.append(job)
         return waiting
 
 
-def _settle(connection: Connection, accounts: Accounts, jobs: list[Settle]) -> None:
+def _settle(connection: Connection, accounts: Accounts, jobs: list[Settle], precedence: Precedence) -> None:
     fresh = write_calls(connection, [job.record for job in jobs if job.record is not None])
     for job in jobs:
         accounts.give_back(job.hold)
         if job.record is not None and job.record.id in fresh:
             fresh.remove(job.record.id)
             accounts.charge(job.names, job.spent)
+            precedence.charge(job.record.run_id, job.spent)
     accounts.write(connection)
 
 

@@ -1,0 +1,189 @@
+"""Who goes first where runs share a budget: those that have begun, in the order in which they began.
+
+What a run is still going to take is promised to it, and left to it by all who began later: as much as runs of its team
+took that came to their end, or all that it may take as long as none did. Only runs that are at work count.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, bindparam, func, select
+
+from signoff.checkpoints import canonical
+from signoff.checkpoints.errors import BudgetExhausted
+from signoff.checkpoints.ledger.budgets.accounts import Accounts, exhausted
+from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount
+from signoff.checkpoints.ledger.budgets.reservation_jobs import Reserve
+from signoff.checkpoints.ledger.schema import approvals, proposals, runs, usage
+from signoff.checkpoints.process_identity import is_gone
+
+SILENT_SECONDS: Final = 120.0
+"""A run at work beats every 15 seconds; one that was silent for so long is at work no more."""
+IDLE_SECONDS: Final = 900.0
+"""A run that called no model for so long is promised nothing."""
+_NEWER: Final = 0.5
+"""Seconds after which it is looked again who is at work."""
+_SAMPLE: Final = 30
+"""Of how many ended runs of a team it is known what a run takes."""
+_MANY: Final = 500
+
+_AMOUNT: Final = (
+    func.coalesce(func.sum(usage.c.nusd), 0),
+    func.coalesce(func.sum(usage.c.input_tokens + usage.c.output_tokens), 0),
+    func.count(),
+    func.coalesce(func.sum(usage.c.ms), 0),
+)
+_AT_WORK: Final = select(
+    runs.c.id, runs.c.team, runs.c.owner, runs.c.created_at, runs.c.updated_at, runs.c.beat_at
+).where(runs.c.status == "running")
+_SOME_AT_WORK: Final = _AT_WORK.where(runs.c.id.in_(bindparam("some", expanding=True)))
+_USED: Final = (
+    select(usage.c.run_id, func.min(usage.c.at), func.max(usage.c.at), *_AMOUNT)
+    .where(usage.c.run_id.in_(bindparam("some", expanding=True)))
+    .group_by(usage.c.run_id)
+)
+_WAITS_FOR_MORE: Final = (
+    select(proposals.c.id)
+    .join(approvals, approvals.c.proposal_id == proposals.c.id)
+    .where(proposals.c.run_id == runs.c.id, proposals.c.action == "raise_budget", approvals.c.status == "pending")
+)
+_ENDED: Final = (
+    select(runs.c.id)
+    .where(runs.c.team == bindparam("of_team"), runs.c.status.in_(("done", "waiting")), ~_WAITS_FOR_MORE.exists())
+    .order_by(runs.c.updated_at.desc())
+    .limit(_SAMPLE)
+)
+
+
+class Promised(NamedTuple):
+    """What is promised to runs that go before another, of one unit, and to how many."""
+
+    amount: int
+    runs: int
+
+
+class Precedence:
+    """The runs that have begun, as far as this process knows; looked up when it matters."""
+
+    def __init__(self) -> None:
+        self._teams: dict[str, str] = {}
+        """Of the runs at work."""
+        self._begun: dict[str, Amount] = {}
+        """What the runs that have begun have used, in the order in which they began."""
+        self._typical: dict[str, Amount | None] = {}
+        """What a run of a team takes; None if nobody knows."""
+        self._seen_at = float("-inf")
+        self._ahead: dict[tuple[Any, ...], tuple[dict[str, Promised], Promised]] = {}
+
+    def order(self, connection: Connection, accounts: Accounts, queue: list[Reserve], *, again: bool) -> list[Reserve]:
+        """Those who reserve: runs that have begun in the order in which they did, then who came first.
+
+        `again`: what is known is not of this moment.
+        """
+        wanted = {job.run for job in queue if job.run}
+        if not wanted:
+            return queue
+        holding = accounts.runs_that_hold()
+        now = time.monotonic()
+        if again and now - self._seen_at > _NEWER:
+            self._seen_at = now
+            self._look(connection, holding)
+        self._meet(connection, wanted | holding)
+        for run in sorted(holding):
+            self.begin(run)
+        places = {run: place for place, run in enumerate(self._begun)}
+        return sorted(queue, key=lambda job: places.get(job.run, len(places)))
+
+    def in_the_way(self, accounts: Accounts, job: Reserve) -> BudgetExhausted | None:
+        """What keeps a call waiting since others began before its run."""
+        if job.run not in self._teams:
+            return None
+        own = dict(job.scopes.get(f"run:{job.run}", ()))
+        for name, limits in job.shared.items():
+            for room in accounts.room(name, limits, job.worst):
+                most = min(own.get(room.unit, room.limit), room.limit)
+                ahead, needed = self._promised(job.run, name, room.unit, most)
+                if ahead.runs and ahead.amount + needed > room.left:
+                    promised = {"promised": ahead.amount, "runs": ahead.runs}
+                    return exhausted(name, room.unit, room.limit, room.spent, room.wanted, room.held, **promised)
+        return None
+
+    def _look(self, connection: Connection, holding: set[str]) -> None:
+        """Look who is at work, who of them has begun, and what such runs take; `holding`: who has a call under way."""
+        self._teams = {row.id: row.team for row in connection.execute(_AT_WORK) if _is_alive(row)}
+        used = {}
+        for run, first, last, *sums in _rows(connection, _USED, list(self._teams)):
+            if run in holding or canonical.seconds_since(last) < IDLE_SECONDS:
+                used[run] = (first, run), Amount(*map(int, sums))
+        unsettled = [run for run in self._begun if run in self._teams and run in holding and run not in used]
+        self._begun = {run: used[run][1] for run in sorted(used, key=lambda run: used[run][0])}
+        self._begun |= dict.fromkeys(unsettled, NOTHING)
+        self._typical = {team: _typical(connection, team) for team in set(self._teams.values())}
+        self._ahead.clear()
+
+    def _meet(self, connection: Connection, found: set[str]) -> None:
+        """Look up those of these runs that were not at work before."""
+        for row in _rows(connection, _SOME_AT_WORK, sorted(found - self._teams.keys())):
+            self._teams[row.id] = row.team
+            if row.team not in self._typical:
+                self._typical[row.team] = _typical(connection, row.team)
+
+    def begin(self, run: str) -> None:
+        """Its first call may be made."""
+        if run in self._teams and run not in self._begun:
+            self._begun[run] = NOTHING
+            self._ahead.clear()
+
+    def charge(self, run: str, spent: Amount) -> None:
+        """It has used this."""
+        if run in self._begun:
+            self._begun[run] += spent
+            self._ahead.clear()
+
+    def _promised(self, run: str, scope: str, unit: int, most: int) -> tuple[Promised, int]:
+        """What goes before this run in a scope, and what it is going to take itself.
+
+        `most`: what a run takes at most, where nothing is known of its team.
+        """
+        team = scope.removeprefix("team:").rpartition("@")[0] if scope.startswith("team:") else None
+        key = team, unit, most
+        if key not in self._ahead:
+            ahead, total = {}, Promised(0, 0)
+            for each, spent in self._begun.items():
+                if team is None or self._teams[each] == team:
+                    ahead[each] = total
+                    total = Promised(total.amount + self._left(each, spent[unit], unit, most), total.runs + 1)
+            self._ahead[key] = ahead, total
+        ahead, total = self._ahead[key]
+        own = self._left(run, self._begun.get(run, NOTHING)[unit], unit, most)
+        return ahead.get(run, total), own
+
+    def _left(self, run: str, spent: int, unit: int, most: int) -> int:
+        """What a run will still take; one that took more than others do goes on for as long as it has gone beyond."""
+        typical = self._typical.get(self._teams[run])
+        expected = most if typical is None else typical[unit]
+        return abs(expected - spent)
+
+
+def _is_alive(row: Any) -> bool:
+    heard = max(row.created_at, row.updated_at, row.beat_at)
+    return canonical.seconds_since(heard) < SILENT_SECONDS and not (row.owner and is_gone(row.owner))
+
+
+def _typical(connection: Connection, team: str) -> Amount | None:
+    """What a run of this team takes: more than most of those did that ended last; None if none did."""
+    ended = [row.id for row in connection.execute(_ENDED, {"of_team": team})]
+    taken = [[int(value) for value in sums] for _, _, _, *sums in _rows(connection, _USED, ended)]
+    if not taken:
+        return None
+    return Amount(*(int(statistics.fmean(unit) + statistics.pstdev(unit)) for unit in zip(*taken, strict=True)))
+
+
+def _rows(connection: Connection, query: Any, values: list[str]) -> list[Any]:
+    found: list[Any] = []
+    for start in range(0, len(values), _MANY):
+        found += connection.execute(query, {"some": values[start : start + _MANY]}).all()
+    return found
