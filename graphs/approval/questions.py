@@ -205,10 +205,11 @@ class Account:
 
 def ask_for_budget(state: TeamState, error: BudgetExhausted, payer: Payer, doing: str) -> StoredProposal:
     """The question whether a budget is raised; `doing` is what was going on, as a sentence."""
+    others = f"{_said(error.what, error.promised)} is promised to {counted(error.runs, 'run')} that began before, "
     reason = (
         f"The budget of {describe_scope(error.scope)} does not cover the next call: {_said(error.what, error.spent)} "
-        f"of {_said(error.what, error.limit)} is spent, and the call may take {_said(error.what, error.wanted)}. "
-        f"{doing} {_costs(state.get('usage', NO_USAGE))}"
+        f"of {_said(error.what, error.limit)} is spent, {others if error.runs else ''}"
+        f"and the call may take {_said(error.what, error.wanted)}. {doing} {_costs(state.get('usage', NO_USAGE))}"
     )
     args = Raise.model_validate({"scope": error.scope, error.what: _more(error, payer)}).model_dump(mode="json")
     serial = len(state.get("outcomes", []))

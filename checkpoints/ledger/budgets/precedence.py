@@ -121,7 +121,9 @@ class Precedence:
         unsettled = [run for run in self._begun if run in self._teams and run in holding and run not in used]
         self._begun = {run: used[run][1] for run in sorted(used, key=lambda run: used[run][0])}
         self._begun |= dict.fromkeys(unsettled, NOTHING)
-        self._typical = {team: _typical(connection, team) for team in set(self._teams.values())}
+        for team in set(self._teams.values()):
+            begun = [amount for run, amount in self._begun.items() if self._teams[run] == team]
+            self._typical[team] = _typical(_taken(connection, team), begun)
         self._ahead.clear()
 
     def _meet(self, connection: Connection, found: set[str]) -> None:
@@ -129,7 +131,7 @@ class Precedence:
         for row in _rows(connection, _SOME_AT_WORK, sorted(found - self._teams.keys())):
             self._teams[row.id] = row.team
             if row.team not in self._typical:
-                self._typical[row.team] = _typical(connection, row.team)
+                self._typical[row.team] = _typical(_taken(connection, row.team), [])
 
     def begin(self, run: str) -> None:
         """Its first call may be made."""
@@ -173,13 +175,26 @@ def _is_alive(row: Any) -> bool:
     return canonical.seconds_since(heard) < SILENT_SECONDS and not (row.owner and is_gone(row.owner))
 
 
-def _typical(connection: Connection, team: str) -> Amount | None:
-    """What a run of this team takes: more than most of those did that ended last; None if none did."""
+def _taken(connection: Connection, team: str) -> list[Amount]:
+    """What the runs of this team took that ended last."""
     ended = [row.id for row in connection.execute(_ENDED, {"of_team": team})]
-    taken = [[int(value) for value in sums] for _, _, _, *sums in _rows(connection, _USED, ended)]
-    if not taken:
+    return [Amount(*map(int, sums)) for _, _, _, *sums in _rows(connection, _USED, ended)]
+
+
+def _typical(ended: list[Amount], begun: list[Amount]) -> Amount | None:
+    """What a run takes: more than most did that ended, and the more so the fewer those are; None if there are none.
+
+    Those that have begun and took more than others did are known to take as much at least: short runs end first.
+    """
+    if not ended:
         return None
-    return Amount(*(int(statistics.fmean(unit) + statistics.pstdev(unit)) for unit in zip(*taken, strict=True)))
+    numbers = []
+    for unit in range(len(NOTHING)):
+        taken = [amount[unit] for amount in ended]
+        taken += [amount[unit] for amount in begun if amount[unit] > statistics.fmean(taken)]
+        mean = statistics.fmean(taken)
+        numbers.append(int(mean + statistics.pstdev(taken) + 4 * mean / len(taken)))
+    return Amount(*numbers)
 
 
 def _rows(connection: Connection, query: Any, values: list[str]) -> list[Any]:
