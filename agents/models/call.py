@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _LONGEST_PAUSE: Final = 30.0
 """Seconds between two tries, unless the endpoint asks for more."""
 _GRACE: Final = 30.0
-"""Seconds that a reservation outlives the time-out of its call."""
+"""Seconds that a reservation outlives all that its call may wait and take."""
 _CHARGED: Final = frozenset({"model", "n", *NAMES_OF_MAX})
 """Options that change what a call costs."""
 _ERRORS: Final[dict[str, type[ContextTooLong | ModelDeclined]]] = {
@@ -124,19 +124,23 @@ class ChainModel:
             await asyncio.sleep(pause)
 
     async def _begin(self, payer: Payer, request: ModelRequest, wait_until: float, deadline: float) -> ModelCall:
-        """Wait for a turn and reserve the worst case."""
+        """Reserve the worst case, and wait for a turn."""
         if self.price is None:
             raise UnknownPrice(self.name)
+        if not wait_until and self.breaker.seconds_left:
+            raise self._left_alone()
         options, most = self._options(request)
-        is_probe, ticket = await self._pass_breaker(payer, wait_until), None
+        # First of all, since who waits for a budget must hold neither a turn nor the only try of an endpoint that those
+        # need whom it waits for.
+        hold, seconds, most = await self._reserve(payer, request, most, deadline)
+        is_probe = False
         try:
+            is_probe = await self._pass_breaker(payer, wait_until)
             ticket = await self._turn(payer, max(request.size // 4, most), deadline)
-            hold, seconds, most = await self._reserve(payer, request, most, deadline)
         except BaseException:
             if is_probe:
                 self.breaker.ended(is_probe=True, answered=None)
-            if ticket is not None:
-                ticket.failed()
+            await hold.arelease()
             raise
         options |= _bounded(self.model, options, most)
         return ModelCall(self, payer, request, options, ticket, is_probe, hold, seconds)
@@ -150,10 +154,15 @@ class ChainModel:
             payer.say(f"{self.name}: {cause.message}; left alone for {seconds:.0f} s, then tried again")
         is_probe = await self.breaker.admit(wait_until)
         if is_probe is None:
-            why, remedy = ("it failed", "") if cause is None else (cause.message, cause.remedy)
-            problem = f"{why} ({self.breaker.failures} failures in a row: it is left alone for a while)"
-            raise ModelUnreachable(self.name, problem, remedy)
+            raise self._left_alone()
         return is_probe
+
+    def _left_alone(self) -> ModelUnreachable:
+        """The error, while it is left alone after failures in a row."""
+        cause = self.breaker.cause
+        why, remedy = ("it failed", "") if cause is None else (cause.message, cause.remedy)
+        problem = f"{why} ({self.breaker.failures} failures in a row: it is left alone for a while)"
+        return ModelUnreachable(self.name, problem, remedy)
 
     async def _turn(self, payer: Payer, weight: int, deadline: float) -> Ticket | None:
         """Wait for a turn under the rate limit; None for a model of this process that has no limit."""
@@ -181,8 +190,10 @@ class ChainModel:
         times = answers if isinstance(answers, int) and answers > 1 else 1
         worst = worst_case(self.price, size=request.size, most=most * times, seconds=timeout)
         scopes = scopes_of(run_id=payer.run_id, role=payer.role, team=payer.team, limits=payer.budgets)
-        patience = max(deadline - time.monotonic(), 1.0)
-        hold = await budgets.areserve(scopes, worst, seconds=timeout + _GRACE, wait=patience, say=payer.say)
+        patience = max(deadline - time.monotonic(), 1.0)  # for the budget, and for a turn after that
+        hold = await budgets.areserve(
+            scopes, worst, seconds=2 * patience + timeout + _GRACE, wait=patience, say=payer.say
+        )
         return hold, min(timeout, hold.ms / 1000), most
 
     def _options(self, request: ModelRequest) -> tuple[dict[str, Any], int]:

@@ -19,6 +19,7 @@ from signoff.agents.models.openai.chat_model import Endpoint
 from signoff.agents.models.registry import load_models
 from signoff.agents.models.settings import CallSettings, model_name
 from signoff.agents.run_context import Payer, paying
+from signoff.checkpoints.ledger.budgets import precedence, reservations
 from signoff.checkpoints.ledger.budgets.amounts import Budget
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import (
@@ -304,6 +305,40 @@ def test_calls_from_many_threads_and_loops_are_all_charged(ledger: Ledger) -> No
         [spent] = ledger.spending.by("run")
         assert (spent.calls, spent.failed) == (40, 0)
         assert spent.usd == ledger.budgets.standing("run:r-1").spent.nusd / 1e9
+
+
+def test_runs_that_wait_for_a_budget_hold_up_none_of_those_they_wait_for(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reservations, "_TELL_SECONDS", 0.01)
+    monkeypatch.setattr(precedence, "_NEWER", 0.0)
+    day, heard = Budget(steps=14), list[str]()
+
+    def payer(run: str) -> Payer:
+        ledger.runs.begin(run, 1, team="team", goal="g")
+        say = lambda text, /, **_: heard.append(text)  # noqa: E731  # as short as it is
+        return Payer(ledger=ledger, run_id=run, team="team", role="writer", budgets={"day": day}, say=say)
+
+    async def ask(model: GuardedModel, who: Payer) -> str:
+        with paying(who):
+            return (await model.ainvoke("Where?")).text
+
+    async def main(model: GuardedModel) -> None:
+        first, others = payer("first"), [payer(f"other-{number}") for number in range(12)]
+        assert await ask(model, first) == "Paris"
+        waiting = [asyncio.create_task(ask(model, each)) for each in others]
+        while len(heard) < len(others):
+            await asyncio.sleep(0)
+        assert set(heard) == {"waits: the day's budget is promised to 1 run that began before"}
+        assert await ask(model, first) == "Paris"
+        ledger.runs.set_status("first", "done")
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    with ScriptedServer(["Paris"] * 15) as server:
+        asyncio.run(main(guarded(model_at(server))))
 
 
 def test_an_endpoint_that_fails_again_and_again_is_left_alone_while_another_stands_in(ledger: Ledger) -> None:

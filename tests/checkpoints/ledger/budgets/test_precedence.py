@@ -21,7 +21,7 @@ from signoff.checkpoints.process_identity import current_owner
 from signoff.errors import BudgetExhausted
 
 CALL = Amount(nusd=1_000_000, tokens=100, steps=1, ms=10)
-WORST = Amount(nusd=8_000_000, tokens=800, steps=1, ms=1000)
+WORST = Amount(nusd=2_000_000, tokens=200, steps=1, ms=1000)
 
 
 @pytest.fixture(autouse=True)
@@ -73,8 +73,8 @@ def call(run: str, spent: Amount = CALL) -> CallRecord:
     "limits",
     [
         {"day": Budget(steps=16), "run": Budget(usd=5)},
-        {"day": Budget(tokens=16 * 100 + 800)},
-        {"team": Budget(usd=0.016 + 0.008), "run": Budget(usd=0.012)},
+        {"day": Budget(tokens=16 * 100 + 200)},
+        {"team": Budget(usd=0.016 + 0.002), "run": Budget(usd=0.012)},
     ],
     ids=["steps a day", "tokens a day", "dollars of a team"],
 )
