@@ -1,4 +1,7 @@
-"""One model of a chain, called until it answers: admitted, reserved for, timed, tried again, and charged each time."""
+"""One model of a chain, called until it answers: reserved for, admitted, timed, tried again, and charged each time.
+
+All that is done around one try is read in one place, and so the file is longer than most.
+"""
 
 from __future__ import annotations
 

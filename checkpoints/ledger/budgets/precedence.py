@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection, bindparam, func, select
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.errors import BudgetExhausted
 from signoff.checkpoints.ledger.budgets.accounts import Accounts, exhausted
-from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount
-from signoff.checkpoints.ledger.budgets.reservation_jobs import Reserve
+from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, Limits
 from signoff.checkpoints.ledger.schema import approvals, proposals, runs, usage
 from signoff.checkpoints.process_identity import is_gone
 
@@ -58,6 +57,18 @@ _ENDED: Final = (
 )
 
 
+class Asking(Protocol):
+    """A call that is to be made: for a run, or for none; of what, and from which scopes."""
+
+    run: str
+    worst: Amount
+    scopes: dict[str, Limits]
+    shared: dict[str, Limits]
+
+
+AskingT = TypeVar("AskingT", bound=Asking)
+
+
 class Promised(NamedTuple):
     """What is promised to runs that go before another, of one unit, and to how many."""
 
@@ -78,7 +89,7 @@ class Precedence:
         self._seen_at = float("-inf")
         self._ahead: dict[tuple[Any, ...], tuple[dict[str, Promised], Promised]] = {}
 
-    def order(self, connection: Connection, accounts: Accounts, queue: list[Reserve], *, again: bool) -> list[Reserve]:
+    def order(self, connection: Connection, accounts: Accounts, queue: list[AskingT], *, again: bool) -> list[AskingT]:
         """Those who reserve: runs that have begun in the order in which they did, then who came first.
 
         `again`: what is known is not of this moment.
@@ -97,7 +108,7 @@ class Precedence:
         places = {run: place for place, run in enumerate(self._begun)}
         return sorted(queue, key=lambda job: places.get(job.run, len(places)))
 
-    def in_the_way(self, accounts: Accounts, job: Reserve) -> BudgetExhausted | None:
+    def in_the_way(self, accounts: Accounts, job: Asking) -> BudgetExhausted | None:
         """What keeps a call waiting since others began before its run."""
         if job.run not in self._teams:
             return None

@@ -1,7 +1,8 @@
 """Budgets that hold: the worst case of a call is held before it is made, and what it really took is settled after.
 
 One thread of the process keeps the accounts, for all who want an amount held or settled at once. What has come while a
-transaction was under way goes into the next one, so that a crowd shares a few commits.
+transaction was under way goes into the next one, so that a crowd shares a few commits. What is asked of it stands
+here as well, and so the file is longer than most.
 """
 
 from __future__ import annotations
@@ -32,9 +33,8 @@ from signoff.checkpoints.ledger.budgets.accounts import (
     standing_of,
     write_calls,
 )
-from signoff.checkpoints.ledger.budgets.amounts import Amount, Budget, CallRecord, Limits, Scope
+from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, Budget, CallRecord, Limits, Scope
 from signoff.checkpoints.ledger.budgets.precedence import Precedence
-from signoff.checkpoints.ledger.budgets.reservation_jobs import Raise, Reserve, Settle
 from signoff.checkpoints.ledger.session import Session
 from signoff.checkpoints.process_identity import current_owner
 
@@ -149,6 +149,44 @@ class Budgets:
                 day = day or _day_of(scope.name)
         hold = Hold(secrets.token_hex(16), tuple(limits), amount, amount.ms, day, self._worker)
         return Reserve(hold.id, limits, amount, seconds, wait, run if wait else ""), hold
+
+
+class Reserve(Job):
+    """Hold an amount; the result is how many of its milliseconds were granted."""
+
+    def __init__(
+        self, hold: str, scopes: dict[str, Limits], worst: Amount, seconds: float, patience: float, run: str
+    ) -> None:
+        super().__init__()
+        self.hold, self.scopes, self.worst, self.seconds = hold, scopes, worst, seconds
+        self.deadline, self.has_waited, self.waits_for = time.monotonic() + patience, False, ""
+        self.shared = {name: limits for name, limits in scopes.items() if name.startswith(("day:", "team:"))}
+        """Those of the scopes that are of several runs."""
+        self.run = run.removeprefix("run:") if self.shared else ""
+        """The run, if it shares a budget with others."""
+
+    @property
+    def held_scopes(self) -> tuple[str, ...]:
+        """What it is held from, and the run it is for."""
+        return tuple(dict.fromkeys((*self.scopes, *([f"run:{self.run}"] if self.run else ()))))
+
+
+class Settle(Job):
+    """Give a hold back; charge what was spent to the accounts of its scopes, and write the call down."""
+
+    def __init__(
+        self, hold: str, names: tuple[str, ...] = (), spent: Amount = NOTHING, record: CallRecord | None = None
+    ) -> None:
+        super().__init__()
+        self.hold, self.names, self.spent, self.record = hold, names, spent, record
+
+
+class Raise(Job):
+    """Add to a limit; the result is whether that was not done before."""
+
+    def __init__(self, name: str, by: Amount, key: str) -> None:
+        super().__init__()
+        self.name, self.by, self.key = name, by, key
 
 
 class _Worker:

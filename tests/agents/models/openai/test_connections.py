@@ -363,6 +363,41 @@ def test_errors_of_an_address_are_connection_errors() -> None:
         asyncio.run(endpoint("ftp://127.0.0.1/v1").ainvoke("Hi"))
 
 
+def moved(target: str, times: int) -> Answer:
+    """Sends so many requests elsewhere, then answers."""
+    left = iter(range(times))
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        if next(left, None) is None:
+            await say_paris(writer)
+        else:
+            writer.write(f"HTTP/1.1 308 Permanent Redirect\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    return answer
+
+
+def test_a_redirect_within_the_server_is_followed_and_the_prompt_sent_again() -> None:
+    async def main() -> Any:
+        async with serving(moved("/v2/chat/completions", 1)) as server:
+            return (await endpoint(server.url).ainvoke("Hi")).content, [head.split()[:2] for head in server.heads]
+
+    assert run(main()) == ("Paris", [["POST", "/v1/chat/completions"], ["POST", "/v2/chat/completions"]])
+
+
+@pytest.mark.parametrize("times", [1, 99])
+def test_another_server_gets_neither_prompt_nor_key_and_no_redirect_goes_on_for_ever(times: int) -> None:
+    async def main() -> int:
+        async with serving(say_paris) as other:
+            target = "/v1/chat/completions" if times > 1 else f"{other.url}/chat/completions"
+            async with serving(moved(target, times)) as server:
+                with pytest.raises(openai.APIStatusError, match="it has moved to"):
+                    await endpoint(server.url).ainvoke("Hi")
+                assert len(server.heads) <= 6
+            return len(other.heads)
+
+    assert run(main()) == 0
+
+
 def own_certificate(folder: Path) -> Path:
     """A certificate for 127.0.0.1 that nobody trusts, with its key."""
     from ipaddress import ip_address
