@@ -28,7 +28,7 @@ from rich.table import Table
 from scripted_endpoint import ScriptedEndpoint, scripted_endpoint
 
 OURS, THEIRS = "Endpoint", "ChatOpenAI"
-TEAM, BY_HAND, SUPERVISED = "signoff", "LangGraph by hand", "langgraph-supervisor"
+TEAM, BY_HAND, LEAN, SUPERVISED = "signoff", "LangGraph by hand", "the same, lean client", "langgraph-supervisor"
 LEGEND = (
     "A call: a conversation of 2 kB and an answer of 1 kB. A job: the scripted report of benchmarks/scripted_job.py, "
     "four agents and two searches; checkpoints are kept on disk, and with signoff a ledger, budgets, rates and audit "

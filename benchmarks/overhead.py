@@ -1,9 +1,9 @@
-"""What a job costs beside the model: the same scripted report job done by three teams, in turn, in one run.
+"""What a job costs beside the model: the same scripted report job done by several teams, in turn, in one run.
 
     python3 make.py bench -- overhead [--rounds 15] [--jobs 5] [--markdown]
 
 Each team works in a process of its own against an endpoint of its own that answers at once. Ours keeps saver, ledger,
-budgets and audit; the other two keep LangGraph's AsyncSqliteSaver. Figures are per job: medians over the rounds for
+budgets and audit; the others keep LangGraph's AsyncSqliteSaver. Figures are per job: medians over the rounds for
 times, totals for calls and bytes. The last lines are ours over each of the others, by the medians.
 """
 
@@ -27,7 +27,8 @@ from rich.table import Table
 from scripted_endpoint import ScriptedEndpoint, scripted_endpoint
 from scripted_job import TEAMS
 
-OURS, OTHERS = "signoff", ("LangGraph by hand", "langgraph-supervisor")
+OURS = "signoff"
+OTHERS = [team for team in TEAMS if team != OURS]
 MEASURES = {
     "model calls": "calls",
     "prompt bytes": "prompt_bytes",

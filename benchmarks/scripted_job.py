@@ -1,23 +1,31 @@
-"""The scripted report job as three teams do it: ours, one written by hand on LangGraph, and langgraph-supervisor's.
+"""The scripted report job as teams do it: ours, two kinds written by hand on LangGraph, and langgraph-supervisor's.
 
 The same model, tool and texts for each: the researcher searches twice and gives what it found, then analyst, writer
-and reviewer do their part. All keep checkpoints on disk; ours keeps ledger, budgets and audit besides.
+and reviewer do their part. All keep checkpoints on disk; ours keeps ledger, budgets and audit besides. One written by
+hand sends everybody the whole transcript; the other hands on to each only what it needs, as ours does, and comes with
+ChatOpenAI and with a client of a few lines, the leanest there is.
 """
 
 import json
+import operator
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from pydantic import BaseModel, Field
 from scripted_endpoint import FOUND, ROLES
+from typing_extensions import TypedDict
 
 Job = Callable[[str], Awaitable[None]]
 """Does the job once, in the thread of this name."""
+
+Messages = Sequence[tuple[str, str]]
+"""Who speaks, and what."""
 
 GOAL = "Why does the tide rise and fall?"
 DUTIES = {
@@ -26,6 +34,7 @@ DUTIES = {
     "writer": "Write a report in Markdown that answers the goal, from the evidence and the analysis and nothing else.",
     "reviewer": "Judge whether the draft answers the goal and says nothing that its quotes do not say.",
 }
+SUPERVISING = f"You supervise a team of {', '.join(ROLES)}. Say who works next, or finish once the report is accepted."
 _PASSAGE = "The tide rises and falls twice a day because the moon pulls the water of the ocean towards itself. "
 MODEL = {"model": "scripted", "api_key": "none", "max_retries": 2, "timeout": 120}
 
@@ -136,19 +145,11 @@ async def by_hand(url: str, folder: Path) -> AsyncIterator[Job]:
     from langgraph.prebuilt import ToolNode
     from langgraph.types import Command
 
-    class Route(BaseModel):
-        """Who works next."""
-
-        next: Literal["researcher", "analyst", "writer", "reviewer", "finish"]
-
     model = ChatOpenAI(base_url=url, **MODEL)
     router, finder = model.with_structured_output(Route), model.bind_tools([search])
 
     async def supervisor(state: MessagesState) -> Command[str]:
-        prompt = (
-            f"You supervise a team of {', '.join(ROLES)}. Say who works next, or finish once the report is accepted."
-        )
-        route = await router.ainvoke([SystemMessage(prompt), *state["messages"]])
+        route = await router.ainvoke([SystemMessage(SUPERVISING), *state["messages"]])
         assert isinstance(route, Route)
         return Command(goto=END if route.next == "finish" else route.next)
 
@@ -185,6 +186,144 @@ async def by_hand(url: str, folder: Path) -> AsyncIterator[Job]:
         yield job
 
 
+class Route(BaseModel):
+    """Who works next."""
+
+    next: Literal["researcher", "analyst", "writer", "reviewer", "finish"]
+
+
+class Client(NamedTuple):
+    """How a team that hands on artifacts asks its model."""
+
+    route: Callable[[Messages], Awaitable[str]]
+    """Who works next."""
+    find: Callable[[Messages], Awaitable[list[str] | str]]
+    """What to search for, or the findings."""
+    write: Callable[[Messages], Awaitable[str]]
+
+
+@asynccontextmanager
+async def chat_openai(url: str) -> AsyncIterator[Client]:
+    """By langchain-openai."""
+    from langchain_openai import ChatOpenAI
+
+    model = ChatOpenAI(base_url=url, **MODEL)
+    router, finder = model.with_structured_output(Route), model.bind_tools([search])
+
+    async def route(messages: Messages) -> str:
+        found = await router.ainvoke(list(messages))
+        assert isinstance(found, Route)
+        return found.next
+
+    async def find(messages: Messages) -> list[str] | str:
+        answer = await finder.ainvoke(list(messages))
+        return [call["args"]["query"] for call in answer.tool_calls] or str(answer.content)
+
+    async def write(messages: Messages) -> str:
+        return str((await model.ainvoke(list(messages))).content)
+
+    yield Client(route, find, write)
+
+
+@asynccontextmanager
+async def lean(url: str) -> AsyncIterator[Client]:
+    """By aiohttp alone: JSON out, JSON back."""
+    import aiohttp
+    from langchain_core.utils.function_calling import convert_to_openai_tool
+
+    tools = [convert_to_openai_tool(search)]
+    schema = {"name": "Route", "schema": Route.model_json_schema()}
+    form = {"type": "json_schema", "json_schema": schema}
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(120))
+
+    async def ask(messages: Messages, **options: Any) -> dict[str, Any]:
+        sent = [{"role": role, "content": text} for role, text in messages]
+        body = {"model": MODEL["model"], "messages": sent, **options}
+        headers = {"Authorization": f"Bearer {MODEL['api_key']}"}
+        async with session.post(f"{url}/chat/completions", json=body, headers=headers) as response:
+            response.raise_for_status()
+            message: dict[str, Any] = (await response.json())["choices"][0]["message"]
+            return message
+
+    async def route(messages: Messages) -> str:
+        return Route.model_validate_json((await ask(messages, response_format=form))["content"]).next
+
+    async def find(messages: Messages) -> list[str] | str:
+        message = await ask(messages, tools=tools)
+        calls = message.get("tool_calls") or ()
+        return [json.loads(call["function"]["arguments"])["query"] for call in calls] or str(message["content"])
+
+    async def write(messages: Messages) -> str:
+        return str((await ask(messages))["content"])
+
+    async with session:
+        yield Client(route, find, write)
+
+
+class Handed(TypedDict, total=False):
+    """The state of a team that hands on artifacts: no transcript."""
+
+    passages: Annotated[list[str], operator.add]
+    queries: list[str]
+    work: Annotated[dict[str, str], operator.or_]
+
+
+@asynccontextmanager
+async def handing_on(
+    url: str, folder: Path, client: Callable[[str], AbstractAsyncContextManager[Client]]
+) -> AsyncIterator[Job]:
+    """A graph whose supervisor sees who has done what, and whose agents see only what they need."""
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+    from langgraph.graph import END, START, StateGraph
+    from langgraph.types import Command
+
+    needs = {"analyst": ROLES[:1], "writer": ROLES[:2], "reviewer": ROLES[:3]}
+
+    def prompt(role: str) -> tuple[str, str]:
+        return "system", f"You are the {role} of a team. {DUTIES[role]}"
+
+    async with client(url) as asks, AsyncSqliteSaver.from_conn_string(str(folder / "handing-on.db")) as saver:
+
+        async def supervisor(state: Handed) -> Command[str]:
+            done = [text.partition("\n")[0] for text in state.get("work", {}).values()]
+            following = await asks.route([("system", SUPERVISING), ("user", "\n".join([GOAL, *done]))])
+            return Command(goto=END if following == "finish" else following)
+
+        async def researcher(state: Handed) -> Handed:
+            given = await asks.find([prompt("researcher"), ("user", "\n\n".join([GOAL, *state.get("passages", ())]))])
+            return {"queries": given} if isinstance(given, list) else {"queries": [], "work": {"researcher": given}}
+
+        async def look(state: Handed) -> Handed:
+            return {"passages": [await search.ainvoke(query) for query in state["queries"]]}
+
+        def agent(role: str) -> Callable[[Handed], Awaitable[Handed]]:
+            async def work(state: Handed) -> Handed:
+                shown = [GOAL, *(state["work"][need] for need in needs[role])]
+                return {"work": {role: await asks.write([prompt(role), ("user", "\n\n".join(shown))])}}
+
+            return work
+
+        builder = StateGraph(Handed)
+        builder.add_node("supervisor", supervisor, destinations=(*ROLES, END))
+        builder.add_node("researcher", researcher)
+        builder.add_node("search", look)
+        builder.add_edge(START, "supervisor")
+        builder.add_conditional_edges(
+            "researcher", lambda state: "search" if state["queries"] else "supervisor", ["search", "supervisor"]
+        )
+        builder.add_edge("search", "researcher")
+        for role in ROLES[1:]:
+            builder.add_node(role, agent(role))
+            builder.add_edge(role, "supervisor")
+        graph = builder.compile(checkpointer=saver)
+
+        async def job(thread: str) -> None:
+            result = await graph.ainvoke({"passages": []}, in_thread(thread))
+            assert "work of the reviewer" in result["work"]["reviewer"], result
+
+        yield job
+
+
 @asynccontextmanager
 async def supervised(url: str, folder: Path) -> AsyncIterator[Job]:
     """The team that langgraph-supervisor makes of four agents."""
@@ -215,4 +354,10 @@ async def supervised(url: str, folder: Path) -> AsyncIterator[Job]:
         yield job
 
 
-TEAMS = {"signoff": ours, "LangGraph by hand": by_hand, "langgraph-supervisor": supervised}
+TEAMS: dict[str, Callable[[str, Path], AbstractAsyncContextManager[Job]]] = {
+    "signoff": ours,
+    "LangGraph by hand": by_hand,
+    "hand-written, artifacts handed on": partial(handing_on, client=chat_openai),
+    "the same, lean client": partial(handing_on, client=lean),
+    "langgraph-supervisor": supervised,
+}
