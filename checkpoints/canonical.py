@@ -32,7 +32,7 @@ def check_storable(value: Any) -> None:
 
 def readable_text(text: str) -> str:
     """The text with what cannot be written as UTF-8 written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def plain_text(text: str) -> str:

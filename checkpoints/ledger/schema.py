@@ -35,6 +35,7 @@ from sqlalchemy import (
 )
 
 from signoff.checkpoints.canonical import plain_text
+from signoff.checkpoints.db.prepared import Prepared
 from signoff.checkpoints.db.sqlite import COPIED_AT
 from signoff.checkpoints.errors import DatabaseVersion, ForeignDatabase
 from signoff.checkpoints.ledger.budgets.amounts import Amount, CallRecord
@@ -71,21 +72,28 @@ ledger_meta = Table(
     Column("value", Plain, nullable=False),
 )
 
-# Built once: building a statement costs SQLAlchemy more than the database takes for it.
-META: Final = select(ledger_meta.c.value).where(ledger_meta.c.key == bindparam("which"))
-NEXT_META: Final = update(ledger_meta).where(ledger_meta.c.key == bindparam("which")).values(value=bindparam("text"))
-FIRST_META: Final = insert(ledger_meta).values(key=bindparam("which"), value=bindparam("text"))
+_META: Final = Prepared(select(ledger_meta.c.value).where(ledger_meta.c.key == bindparam("which")))
+_NEXT_META: Final = Prepared(
+    update(ledger_meta).where(ledger_meta.c.key == bindparam("which")).values(value=bindparam("text"))
+)
+_FIRST_META: Final = Prepared(insert(ledger_meta).values(key=bindparam("which"), value=bindparam("text")))
+
+
+def meta_value(connection: Connection, key: str) -> Any:
+    """What the ledger keeps under this name about itself, whatever it is; None if there is nothing."""
+    found = _META.run(connection, which=key).fetchone()
+    return found and found[0]
 
 
 def read_meta(connection: Connection, key: str) -> str | None:
-    """What the ledger keeps under this name about itself; what is no text is told as one."""
-    found = connection.execute(META, {"which": key}).scalar()
+    """As `meta_value`; what is no text is told as one."""
+    found = meta_value(connection, key)
     return found if found is None or isinstance(found, str) else repr(found)
 
 
 def write_meta(connection: Connection, key: str, value: str) -> None:
-    if not connection.execute(NEXT_META, {"which": key, "text": value}).rowcount:
-        connection.execute(FIRST_META, {"which": key, "text": value})
+    if not _NEXT_META.run(connection, which=key, text=value).rowcount:
+        _FIRST_META.run(connection, which=key, text=value)
 
 
 people = Table(

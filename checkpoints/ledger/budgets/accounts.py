@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, read_json
+from signoff.checkpoints.db.prepared import Lookup, Prepared
 from signoff.checkpoints.errors import BudgetExhausted, Tampered
 from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, CallRecord, Limits
 from signoff.checkpoints.ledger.schema import BOOKS_PAGE, budgets, holds, read_meta, usage, write_meta
@@ -21,21 +22,19 @@ MS: Final = 3
 _UNITS: Final = (("usd", 1e9), ("tokens", 1), ("steps", 1), ("seconds", 1e3))
 """What people call the numbers of an Amount, and how many of the ledger's are one of theirs."""
 
-_AT_ONCE: Final = 500
 _MOST_KEPT: Final = 20_000
 
-# Statements that every call needs are built once: building them costs SQLAlchemy more than the database takes for them.
-_ACCOUNTS: Final = select(budgets).where(budgets.c.scope.in_(bindparam("some", expanding=True)))
-_NEW_ACCOUNT: Final = insert(budgets)
-_NEW_HOLD: Final = insert(holds)
-_DELETE_HOLD: Final = delete(holds).where(holds.c.id == bindparam("hold"))
-_CHARGE: Final = (
+_ACCOUNTS: Final = Lookup(select(budgets), budgets.c.scope)
+_NEW_ACCOUNT: Final = Prepared(insert(budgets), columns=("scope", *Amount._fields))
+_NEW_HOLD: Final = Prepared(insert(holds))
+_DELETE_HOLD: Final = Prepared(delete(holds).where(holds.c.id == bindparam("hold")))
+_CHARGE: Final = Prepared(
     update(budgets)
     .where(budgets.c.scope == bindparam("name"))
     .values({name: budgets.c[name] + bindparam(f"more_{name}") for name in Amount._fields})
 )
-_NEW_CALL: Final = insert(usage)
-_WRITTEN: Final = select(usage.c.id).where(usage.c.id.in_(bindparam("some", expanding=True)))
+_NEW_CALL: Final = Prepared(insert(usage))
+_WRITTEN: Final = Lookup(select(usage.c.id), usage.c.id)
 _TOTALS: Final = (
     func.sum(usage.c.nusd),
     func.sum(usage.c.input_tokens + usage.c.output_tokens),
@@ -43,9 +42,7 @@ _TOTALS: Final = (
     func.sum(usage.c.ms),
 )
 _SUMS: Final = {
-    first.name: select(first, second, *_TOTALS)
-    .where(first.in_(bindparam("some", expanding=True)))
-    .group_by(first, second)
+    first.name: Lookup(select(first, second, *_TOTALS).group_by(first, second), first)
     for first, second in ((usage.c.run_id, usage.c.role), (usage.c.day, usage.c.team))
 }
 
@@ -124,12 +121,12 @@ class Accounts:
     def open(self, connection: Connection, names: Iterable[str]) -> None:
         """Look up these scopes; one that was never limited begins with what its calls have used so far."""
         wanted = [name for name in dict.fromkeys(names) if name not in self._accounts]
-        for row in _in_parts(connection, _ACCOUNTS, wanted):
-            self._accounts[row.scope] = account_of(row)
+        for scope, *kept in _ACCOUNTS.rows(connection, wanted):
+            self._accounts[scope] = account_of(scope, *kept)
         fresh = [name for name in wanted if name not in self._accounts]
         if fresh:
             spent = spent_so_far(connection, fresh)
-            connection.execute(_NEW_ACCOUNT, [{"scope": name, **spent[name]._asdict()} for name in fresh])
+            _NEW_ACCOUNT.run_for(connection, [{"scope": name, **spent[name]._asdict()} for name in fresh])
             self._accounts.update((name, Account(spent[name], {})) for name in fresh)
 
     def fit(self, scopes: Mapping[str, Limits], worst: Amount) -> tuple[int, BudgetExhausted | None]:
@@ -208,18 +205,18 @@ class Accounts:
         """Write what has changed into the tables."""
         self._is_changed |= bool(self._gone or self._charges or self._raised or self._given)
         if self._gone:
-            connection.execute(_DELETE_HOLD, [{"hold": hold} for hold in self._gone])
+            _DELETE_HOLD.run_for(connection, [{"hold": hold} for hold in self._gone])
         if self._charges:
             charges = [
                 {"name": name, **{f"more_{unit}": number for unit, number in spent._asdict().items()}}
                 for name, spent in self._charges.items()
             ]
-            connection.execute(_CHARGE, charges)
+            _CHARGE.run_for(connection, charges)
         for name in self._raised:
             raises = canonical_json(self._accounts[name].raises)
             connection.execute(update(budgets).where(budgets.c.scope == name).values(raised=raises))
         if self._given:
-            connection.execute(_NEW_HOLD, [_row(hold, held) for hold, held in self._given.items()])
+            _NEW_HOLD.run_for(connection, [_row(hold, held) for hold, held in self._given.items()])
         self._forget_changes()
 
     def end(self, connection: Connection) -> None:
@@ -245,10 +242,11 @@ def exhausted(
     return BudgetExhausted(name, said, *amounts, promised=promised / scale, runs=runs)
 
 
-def account_of(row: Any) -> Account:
-    what = f"The budget {row.scope}"
-    raises = {key: _read_amount(by, what) for key, by in read_json(row.raised, dict, what).items()}
-    return Account(Amount(row.nusd, row.tokens, row.steps, row.ms), raises)
+def account_of(scope: str, nusd: int, tokens: int, steps: int, ms: int, raised: str) -> Account:
+    """The account in a row of `budgets`."""
+    what = f"The budget {scope}"
+    raises = {key: _read_amount(by, what) for key, by in read_json(raised, dict, what).items()}
+    return Account(Amount(nusd, tokens, steps, ms), raises)
 
 
 def _read_amount(kept: Any, what: str) -> Amount:
@@ -258,8 +256,8 @@ def _read_amount(kept: Any, what: str) -> Amount:
 
 
 def standing_of(connection: Connection, name: str, owner: str) -> Standing:
-    row = connection.execute(select(budgets).where(budgets.c.scope == name)).first()
-    account = Account(spent_so_far(connection, [name])[name], {}) if row is None else account_of(row)
+    rows = _ACCOUNTS.rows(connection, [name])
+    account = account_of(*rows[0]) if rows else Account(spent_so_far(connection, [name])[name], {})
     found = _read_holds(connection)
     dead = set(_lapsed(found.items(), owner))
     held = sum((held.worst for hold, held in found.items() if name in held.scopes and hold not in dead), NOTHING)
@@ -272,7 +270,7 @@ def spent_so_far(connection: Connection, names: Sequence[str]) -> dict[str, Amou
     found: dict[tuple[str, str, str | None], Amount] = {}
     for column, query in _SUMS.items():
         values = sorted({key[1] for key in keys.values() if key is not None and key[0] == column})
-        for value, second, *sums in _in_parts(connection, query, values):
+        for value, second, *sums in query.rows(connection, values):
             amount = Amount(*map(int, sums))
             for key in ((column, value, second), (column, value, None)):
                 found[key] = found.get(key, NOTHING) + amount
@@ -282,19 +280,10 @@ def spent_so_far(connection: Connection, names: Sequence[str]) -> dict[str, Amou
 def write_calls(connection: Connection, calls: Sequence[CallRecord]) -> set[str]:
     """Write down, once, those that are not yet; their ids."""
     fresh = {call.id: call for call in reversed(calls)}
-    for row in _in_parts(connection, _WRITTEN, list(fresh)):
-        fresh.pop(row.id, None)
-    if fresh:
-        connection.execute(_NEW_CALL, [dict(vars(call)) for call in fresh.values()])
+    for (written,) in _WRITTEN.rows(connection, list(fresh)):
+        fresh.pop(written, None)
+    _NEW_CALL.run_for(connection, [vars(call) for call in fresh.values()])
     return set(fresh)
-
-
-def _in_parts(connection: Connection, query: Any, values: Sequence[str]) -> list[Any]:
-    """The rows that are found for some values: databases take only so many at once."""
-    found: list[Any] = []
-    for start in range(0, len(values), _AT_ONCE):
-        found += connection.execute(query, {"some": values[start : start + _AT_ONCE]}).all()
-    return found
 
 
 def columns_of(name: str) -> tuple[str, str, str | None] | None:
