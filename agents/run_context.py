@@ -44,6 +44,8 @@ class Payer:
     """Limits by level: call, agent, run, team, day."""
     say: Say = say_nothing
     cassette: Cassette | None = None
+    settles_later: bool = False
+    """Whether an answer need not wait until it is booked: whoever asks waits for that before its work is kept."""
 
 
 def budgets_of(settings: Settings) -> dict[str, Budget]:

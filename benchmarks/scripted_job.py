@@ -296,7 +296,7 @@ async def handing_on(
         async def look(state: Handed) -> Handed:
             return {"passages": [await search.ainvoke(query) for query in state["queries"]]}
 
-        def agent(role: str) -> Callable[[Handed], Awaitable[Handed]]:
+        def agent(role: str) -> Any:
             async def work(state: Handed) -> Handed:
                 shown = [GOAL, *(state["work"][need] for need in needs[role])]
                 return {"work": {role: await asks.write([prompt(role), ("user", "\n\n".join(shown))])}}

@@ -188,6 +188,8 @@ class Fence:
 
 
 RENEW_SECONDS: Final = 15.0
+_SOON: Final = 0.25
+"""Seconds in which those who begin to work have their first renewal in one write."""
 
 Renew = Callable[..., object]
 """Renews what these keys name, all in one write."""
@@ -208,7 +210,9 @@ class KeepAlive:
         self._pid, self._changed = os.getpid(), threading.Condition()
         self._at_work: Counter[tuple[Renew, str]] = Counter()
         self._due_at: dict[tuple[Renew, str], float] = {}
-        """By the clock of `time.monotonic`; 0: at once, even if nobody works on it any more."""
+        """By the clock of `time.monotonic`."""
+        self._owed: set[tuple[Renew, str]] = set()
+        """To be renewed when it is due even if nobody works on it any more."""
         self._thread: threading.Thread | None = None
 
     @property
@@ -217,21 +221,24 @@ class KeepAlive:
         return self._thread is not None
 
     @contextmanager
-    def renewing(self, renew: Renew, key: str, *, at_once: bool = False) -> Iterator[None]:
+    def renewing(self, renew: Renew, key: str, *, soon: bool = False) -> Iterator[None]:
         """Have the key renewed, together with others that are renewed in the same way, as long as this lasts.
 
-        `at_once`: for the first time now, unless it was renewed less than so many seconds ago; else it was taken now.
+        `soon`: for the first time in a moment, together with all that begin in it, and even if this has ended by
+        then; not if it was renewed less than so many seconds ago. Else it was taken now.
         """
         if self._pid != os.getpid():
             self._forget()  # a forked child has none of its parent's threads
         work, pid = (renew, key), self._pid
         with self._changed:
             self._at_work[work] += 1
-            if not at_once:
+            if not soon:
                 self._due_at[work] = time.monotonic() + self._seconds
-            elif self._due_at.get(work, 0.0) <= time.monotonic():
-                self._due_at[work] = 0.0
-                self._changed.notify()
+            elif work not in self._due_at:
+                self._due_at[work] = time.monotonic() + min(_SOON, self._seconds)
+                if not self._owed:
+                    self._changed.notify()
+                self._owed.add(work)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._renew_on, name="signoff keep-alive", daemon=True)
                 self._thread.start()
@@ -261,9 +268,10 @@ class KeepAlive:
                 self._changed.wait(max(min(self._due_at.values()) - time.monotonic(), 0.0))
                 now = time.monotonic()
                 over = [work for work, due_at in self._due_at.items() if due_at <= now]
-                due = [work for work in over if work in self._at_work or not self._due_at[work]]
+                due = [work for work in over if work in self._at_work or work in self._owed]
                 for work in over:
                     del self._due_at[work]
+                self._owed.difference_update(over)
                 self._due_at.update(dict.fromkeys(due, now + self._seconds))
                 if due:
                     return due

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
@@ -237,8 +238,13 @@ class Settings(BaseSettings):
 
 def load_settings(**overrides: object) -> Settings:
     """Read the settings; SettingsError names the first that is wrong. Overrides that are None are left out."""
+    given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        settings = Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]  # checked by pydantic
+        if given:
+            settings = Settings(**given)  # type: ignore[arg-type]  # checked by pydantic
+        else:
+            surroundings = Path.cwd(), find_home(), tuple(os.environ.items()), _version_of(Path(".env"))
+            settings = _read(*surroundings).model_copy()
     except ValidationError as error:
         raise _told(error) from None
     if overrides.get("home") is None and "SIGNOFF_HOME" not in map(str.upper, os.environ):
@@ -264,6 +270,21 @@ def foreign_owner(path: Path) -> int | None:
         with suppress(FileNotFoundError, NotADirectoryError):
             owners.add(look(path).st_uid)
     return next(iter(owners - {os.geteuid()}), None) if owners else None
+
+
+@lru_cache(maxsize=4)
+def _read(_folder: Path, _home: Path, _environment: tuple[tuple[str, str], ...], _file: tuple[int, ...]) -> Settings:
+    """The settings of these surroundings: reading them takes milliseconds, and every run asks for them."""
+    return Settings()
+
+
+def _version_of(file: Path) -> tuple[int, ...]:
+    """What tells a file from the same one changed; nothing if it is not there."""
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _told(error: ValidationError) -> SettingsError:

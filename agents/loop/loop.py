@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -19,6 +21,7 @@ from signoff.agents.loop.toolset import Toolset, toolset_of
 from signoff.agents.loop.transcript import Call, Conversation, Result, as_text, open_step
 from signoff.agents.models.failures import classify
 from signoff.agents.models.guarded import GuardedModel
+from signoff.agents.run_context import current_payer, paying
 from signoff.agents.safety.injection import flags_of, mark
 from signoff.agents.usage import UsageCounter
 from signoff.tools import Proposal
@@ -90,20 +93,21 @@ class _StepModel:
         form_only = self.conversation.answers == limits.model_calls - 1
         opening = HumanMessage(self._opening)
         self.task.say(f"asks {model.model_name}")
-        if native:
+        with _settling_later():
+            if native:
+                return await model.ainvoke(
+                    [SystemMessage(toolset.system), opening, *map(as_sent, self.conversation.said)],
+                    tools=toolset.specs,
+                    tool_choice=toolset.gives if form_only else "any",
+                    max_tokens=limits.output_tokens,
+                )
+            # A small model that goes in circles cannot be reasoned with: its next answer is the form.
+            form_only = form_only or "circles" in self.conversation.last_notes
             return await model.ainvoke(
-                [SystemMessage(toolset.system), opening, *map(as_sent, self.conversation.said)],
-                tools=toolset.specs,
-                tool_choice=toolset.gives if form_only else "any",
+                [SystemMessage(toolset.system_for_json), opening, *map(in_words, self.conversation.said)],
+                response_format=toolset.form_only if form_only else toolset.any_action,
                 max_tokens=limits.output_tokens,
             )
-        # A small model that goes in circles cannot be reasoned with: its next answer is the form.
-        form_only = form_only or "circles" in self.conversation.last_notes
-        return await model.ainvoke(
-            [SystemMessage(toolset.system_for_json), opening, *map(in_words, self.conversation.said)],
-            response_format=toolset.form_only if form_only else toolset.any_action,
-            max_tokens=limits.output_tokens,
-        )
 
     @cached_property
     def _texts(self) -> dict[str, str]:
@@ -170,12 +174,16 @@ class Loop:
 
     async def arun(self) -> BaseModel:
         """Run to the end: the form that the model filled in."""
-        calls = self._model.reader(native=self._model.is_native).pending(self.conversation.said)
-        while True:
-            given = await self._heed(calls) if calls else None
-            if given is not None:
-                return given
-            calls = await self._turn()
+        calls, payer = self._model.reader(native=self._model.is_native).pending(self.conversation.said), current_payer()
+        try:
+            while True:
+                given = await self._heed(calls) if calls else None
+                if given is not None:
+                    return given
+                calls = await self._turn()
+        finally:
+            if payer is not None:
+                await payer.ledger.budgets.asettled(payer.run_id)
 
     async def _turn(self) -> tuple[Call, ...]:
         """Ask the model once; the calls it makes, or none where it was told what is wrong with its answer."""
@@ -308,6 +316,12 @@ class Loop:
 
     def _fail(self, problem: str) -> NoReturn:
         raise WorkFailed(self.agent.role, problem)
+
+
+def _settling_later() -> AbstractContextManager[None]:
+    """A call made inside is booked with what the step books next, and when it ends: `Loop.arun` waits for that."""
+    payer = current_payer()
+    return nullcontext() if payer is None else paying(replace(payer, settles_later=True))
 
 
 def _is_about_tools(error: ModelRefused) -> bool:

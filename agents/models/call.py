@@ -332,7 +332,10 @@ class ModelCall:
             self.called.breaker.ended(is_probe=self.is_probe, answered=True)
         if self.ticket is not None:
             self.ticket.answered(headers, record.input_tokens + record.output_tokens)
-        await self.hold.asettle(spent, record)
+        if self.payer.settles_later:
+            self.hold.settle_later(spent, record)
+        else:
+            await self.hold.asettle(spent, record)
         if span.is_recording:
             span.answered(message, spent.nusd)
         if declined:

@@ -6,7 +6,7 @@ For what every call of a model needs: SQLAlchemy's own way to run a statement ta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Dialect, Select, bindparam
 from sqlalchemy.exc import DBAPIError
@@ -18,51 +18,67 @@ _SIZES: Final = (1, 8, 64, 500)
 """Of how many values a lookup is compiled for: databases take only so many at once."""
 
 
+class _Text(NamedTuple):
+    """A statement in one kind of database."""
+
+    sql: str
+    order: Sequence[str] | None
+    """The names of its values, where the driver takes them in order."""
+    constants: Mapping[str, Any]
+    error: type[Exception]
+    """What all errors of the driver are."""
+
+
 class Prepared:
-    """A statement, and its text in each kind of database. `columns`: those that an insert gives, if not all."""
+    """A statement, compiled when it is first used. `columns`: those that an insert gives, if not all."""
 
     def __init__(self, statement: ClauseElement, columns: Sequence[str] | None = None) -> None:
         self._statement, self._columns = statement, columns
-        self._texts: dict[str, tuple[str, dict[str, Any], Sequence[str] | None]] = {}
+        self._texts: dict[str, _Text] = {}
 
     def run(self, connection: Connection, **values: Any) -> Any:
         """Run it with these values by name; the driver's cursor."""
-        return self._execute(connection, "execute", self._bound(connection.dialect, values))
+        text = self._text_for(connection.dialect)
+        return _execute(connection, text, "execute", _bound(text, values))
 
     def run_for(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run it once for each of these."""
-        bound = [self._bound(connection.dialect, row) for row in rows]
+        text = self._text_for(connection.dialect)
+        bound = [_bound(text, row) for row in rows]
         if len(bound) == 1:
-            self._execute(connection, "execute", bound[0]).close()
+            _execute(connection, text, "execute", bound[0]).close()
         elif bound:
-            self._execute(connection, "executemany", bound).close()
+            _execute(connection, text, "executemany", bound).close()
 
-    def _execute(self, connection: Connection, how: str, bound: Any) -> Any:
-        dialect, driver = connection.dialect, connection.connection
-        text, cursor = self._text_for(dialect)[0], driver.cursor()
-        try:
-            getattr(cursor, how)(text, bound)
-        except dialect.loaded_dbapi.Error as error:
-            if dialect.is_disconnect(error, driver, cursor):
-                connection.invalidate(error)
-            base = dialect.loaded_dbapi.Error
-            raise DBAPIError.instance(None, None, error, base, hide_parameters=True, dialect=dialect) from error
-        return cursor
-
-    def _bound(self, dialect: Dialect, values: Mapping[str, Any]) -> Any:
-        """The values as the driver takes them: in order, or by name."""
-        _, constants, order = self._text_for(dialect)
-        plain = {name: plain_text(value) if isinstance(value, str) else value for name, value in values.items()}
-        plain = {**constants, **plain} if constants else plain
-        return plain if order is None else [plain[name] for name in order]
-
-    def _text_for(self, dialect: Dialect) -> tuple[str, dict[str, Any], Sequence[str] | None]:
+    def _text_for(self, dialect: Dialect) -> _Text:
         found = self._texts.get(dialect.name)
         if found is None:
             compiled: Any = self._statement.compile(dialect=dialect, column_keys=self._columns)
             constants = {name: value for name, value in compiled.params.items() if value is not None}
-            found = self._texts[dialect.name] = str(compiled), constants, compiled.positiontup
+            found = _Text(str(compiled), compiled.positiontup, constants, dialect.loaded_dbapi.Error)
+            self._texts[dialect.name] = found
         return found
+
+
+def _bound(text: _Text, values: Mapping[str, Any]) -> Any:
+    """The values as the driver takes them: in order, or by name."""
+    given = {**text.constants, **values} if text.constants else values
+    if text.order is None:
+        return {name: plain_text(value) if isinstance(value, str) else value for name, value in given.items()}
+    return [plain_text(value) if isinstance(value := given[name], str) else value for name in text.order]
+
+
+def _execute(connection: Connection, text: _Text, how: str, bound: Any) -> Any:
+    driver: Any = connection.connection.dbapi_connection
+    cursor = driver.cursor()
+    try:
+        getattr(cursor, how)(text.sql, bound)
+    except text.error as error:
+        dialect = connection.dialect
+        if dialect.is_disconnect(error, driver, cursor):  # type: ignore[arg-type]  # it is an error of the driver's
+            connection.invalidate(error)
+        raise DBAPIError.instance(None, None, error, text.error, hide_parameters=True, dialect=dialect) from error
+    return cursor
 
 
 class Lookup:

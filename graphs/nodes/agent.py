@@ -68,7 +68,7 @@ def _driven(
     """
     task, update = _task(agent, agents, takes, state), Update()
     payer = account.payer(state["run"]["id"], agent.role, task.say)
-    signs_of_life = payer.ledger.keep_alive.renewing(payer.ledger.runs.beat, payer.run_id, at_once=True)
+    signs_of_life = payer.ledger.keep_alive.renewing(payer.ledger.runs.beat, payer.run_id, soon=True)
     try:
         with paying(payer), charging(_UNGUARDED), signs_of_life:
             yield task, update

@@ -35,7 +35,7 @@ def wait_for(holds: Callable[[], bool]) -> None:
 
 def beating(keep_alive: KeepAlive, ledger: Ledger, run_id: str) -> AbstractContextManager[None]:
     """As an agent's node gives signs of life."""
-    return keep_alive.renewing(ledger.runs.beat, run_id, at_once=True)
+    return keep_alive.renewing(ledger.runs.beat, run_id, soon=True)
 
 
 @pytest.fixture

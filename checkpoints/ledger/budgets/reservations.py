@@ -1,17 +1,20 @@
 """Budgets that hold: the worst case of a call is held before it is made, and what it really took is settled after.
 
 One thread of the process keeps the accounts, for all who want an amount held or settled at once. What has come while a
-transaction was under way goes into the next one, so that a crowd shares a few commits. What is asked of it stands
-here as well, and so the file is longer than most.
+transaction was under way goes into the next one, so that a crowd shares a few commits. Whatever is asked of that thread
+is told here, and so the file is longer than most.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import os
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -38,10 +41,14 @@ from signoff.checkpoints.ledger.budgets.precedence import Precedence
 from signoff.checkpoints.ledger.session import Session
 from signoff.checkpoints.process_identity import current_owner
 
+_log = logging.getLogger(__name__)
+
 _CALL: Final = "call"
 """The scope of one call alone: nothing adds up in it."""
 _IDLE_SECONDS: Final = 2.0
 """How long the thread waits for more before it ends."""
+_LONGEST_ALONG: Final = 0.05
+"""Seconds that what nobody waits for waits for others, to be written with them."""
 _FIRST_POLL: Final = 0.05
 _LONGEST_POLL: Final = 0.5
 """Seconds between two looks at what other processes gave back, while somebody waits for it."""
@@ -75,6 +82,13 @@ class Hold:
     async def asettle(self, spent: Amount, call: CallRecord) -> None:
         """As `settle`; it is done even if whoever awaits it is cancelled."""
         await self._worker.wait_async(self._settling(spent, call))
+
+    def settle_later(self, spent: Amount, call: CallRecord) -> None:
+        """As `settle`, on disk with whatever is next written of budgets, after a moment at the latest.
+
+        It waits for nothing: whoever keeps what the call brought waits for `Budgets.asettled` first.
+        """
+        self._worker.take_along(self._settling(spent, call))
 
     def release(self) -> None:
         """Give it back: the call was not made."""
@@ -122,6 +136,11 @@ class Budgets:
         """As `reserve`, without holding up the event loop; `say` is told why it waits, when that changes."""
         job, hold = self._asked(scopes, worst, seconds, wait)
         return replace(hold, ms=await self._worker.wait_async(job, say)) if job.scopes else hold
+
+    async def asettled(self, run_id: str) -> None:
+        """Wait until what a run had settled for later is on disk."""
+        if self._worker.has_along(run_id):
+            await self._worker.wait_async(Settle(""))
 
     def raise_limit(self, scope: str | Scope, by: Budget, *, key: str) -> bool:
         """Add to a scope's limits, once for each key; False if that was done before."""
@@ -180,6 +199,10 @@ class Settle(Job):
         super().__init__()
         self.hold, self.names, self.spent, self.record = hold, names, spent, record
 
+    @property
+    def run_id(self) -> str:
+        return self.record.run_id if self.record is not None else ""
+
 
 class Raise(Job):
     """Add to a limit; the result is whether that was not done before."""
@@ -233,6 +256,20 @@ class _Worker:
             raise
         return found
 
+    def take_along(self, job: Settle) -> None:
+        """Have the job done with others that come, after a moment at the latest; nobody waits for it."""
+        self._notice_fork()
+        with self._changed:
+            self._along.append(job)
+            self._undone[job.run_id] += 1
+            self._leave_by = min(self._leave_by, time.monotonic() + _LONGEST_ALONG)
+            self._wake()
+
+    def has_along(self, run_id: str) -> bool:
+        """Whether one of these jobs of this run is not on disk yet."""
+        self._notice_fork()
+        return self._undone[run_id] > 0
+
     def close(self) -> None:
         """Do what there is to do, and end; who still waits for others is told that it was closed."""
         self._notice_fork()
@@ -246,12 +283,15 @@ class _Worker:
         self._notice_fork()
         with self._changed:
             self._jobs.append(job)
-            if self._thread is None:
-                self._is_closing = False
-                self._thread = threading.Thread(target=self._serve, name="budgets", daemon=True)
-                self._thread.start()
-            else:
-                self._changed.notify()
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            self._is_closing = False
+            self._thread = threading.Thread(target=self._serve, name="budgets", daemon=True)
+            self._thread.start()
+        else:
+            self._changed.notify()
 
     def _give_back(self, job: Job) -> None:
         """Nobody will settle what this job was granted."""
@@ -267,6 +307,11 @@ class _Worker:
         self._pid, self._owner = os.getpid(), current_owner()
         self._changed = threading.Condition()
         self._jobs: list[Job] = []
+        self._along: list[Settle] = []
+        """What is done with the next of them."""
+        self._leave_by: float = math.inf
+        self._undone: Counter[str] = Counter()
+        """How many of those that nobody waits for are not on disk, by run."""
         self._waiting: list[Reserve] = []
         self._thread = None
         self._is_closing = False
@@ -275,27 +320,46 @@ class _Worker:
         self._poll = _FIRST_POLL
 
     def _serve(self) -> None:
-        while (jobs := self._next()) is not None:
+        while (found := self._next()) is not None:
+            along, jobs = found
             done: list[Job] = []
             try:
                 with self._session.write() as connection:
-                    done = self._do(connection, jobs)
+                    done = self._do(connection, [*along, *jobs])
             except BaseException as error:  # whatever it is, those who wait must be told
                 self._accounts = None
                 done = list(dict.fromkeys([*jobs, *done, *self._waiting]))
                 self._waiting = []
                 for job in done:
                     job.error = error
-            answer(done, self._give_back)
+                self._keep(along, error)
+            else:
+                for each in along:
+                    self._undone[each.run_id] -= 1
+                self._undone += Counter()  # forgets who is done
+            answer([job for job in done if job not in along], self._give_back)
 
-    def _next(self) -> list[Job] | None:
-        """What has come; nothing, if it is time to look what other processes gave back; None at the end."""
+    def _keep(self, along: list[Settle], error: BaseException) -> None:
+        """Try these again in a while: they count once, however often they are written."""
         with self._changed:
-            if not self._jobs and not self._is_closing:
-                self._changed.wait(self._rest())
-            jobs, self._jobs = self._jobs, []
-            if jobs or (self._waiting and not self._is_closing):
-                return jobs
+            if self._is_closing and along:
+                _log.error("%d calls of models are not written down: %s", len(along), error)
+                return
+            self._along, self._leave_by = [*along, *self._along], time.monotonic() + _IDLE_SECONDS
+
+    def _next(self) -> tuple[list[Settle], list[Job]] | None:
+        """What goes along, and what has come; nothing, if it is time to look what others gave back; None at the end."""
+        with self._changed:
+            until = time.monotonic() + self._rest()
+            while not self._jobs and not self._is_closing:
+                left = min(until, self._leave_by) - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            along, jobs = self._along, self._jobs
+            self._along, self._jobs, self._leave_by = [], [], math.inf
+            if along or jobs or (self._waiting and not self._is_closing):
+                return along, jobs
             self._thread = None
             left, self._waiting = self._waiting, []
         for job in left:
