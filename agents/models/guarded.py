@@ -7,9 +7,10 @@ budget that covers it, timed, tried again or handed to the next model of the cha
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
+from inspect import Signature, signature
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -35,6 +36,23 @@ GUARDED: Final = "guarded"
 """The type that a guarded model tells callbacks it is."""
 
 
+class _Signed:
+    """A method that knows its signature, which LangChain has worked out at every call of any other."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        own, *others = signature(function).parameters.values()
+        del own
+        self._signature = Signature(others)
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self._function
+        method = partial(self._function, instance)
+        method.__signature__ = self._signature  # type: ignore[attr-defined]  # what `inspect` looks for first
+        return method
+
+
 class GuardedModel(BaseChatModel):
     """A chain of chat models behind one guard: the first answers, the others stand in for it, in turn.
 
@@ -42,7 +60,7 @@ class GuardedModel(BaseChatModel):
     ContextTooLong, ModelUnreachable, or NotRecorded.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, ignored_types=(_Signed,))
 
     chain: tuple[BaseChatModel, ...] = Field(min_length=1)
     tier: str = ""
@@ -113,8 +131,9 @@ class GuardedModel(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         del run_manager
-        return concurrency.run(self._agenerate(messages, stop, **kwargs))
+        return cast(ChatResult, concurrency.run(self._agenerate(messages, stop, **kwargs)))
 
+    @_Signed
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:

@@ -46,6 +46,15 @@ def test_what_is_left_before_it_is_due_is_never_renewed() -> None:
     assert book.renewed == []
 
 
+def test_many_that_begin_soon_after_each_other_are_renewed_in_one_write_though_they_have_ended() -> None:
+    keep_alive, book = KeepAlive(seconds=60), Book()
+    for number in range(100):
+        with keep_alive.renewing(book.renew, str(number), soon=True):
+            pass
+    wait_for(lambda: len({key for keys in book.renewed for key in keys}) == 100)
+    assert len(book.renewed) < 20
+
+
 def test_what_is_due_together_is_renewed_in_one_write_for_each_way() -> None:
     keep_alive, beats, claims = KeepAlive(seconds=0.05), Book(), Book()
     with (

@@ -38,3 +38,18 @@ def test_the_benchmark_of_paths_counts_each_way() -> None:
     assert figures["act to effect", "the caller's"][0] <= 14
     assert len(figures) == 8
     assert "agents/models/call.py" in done.stdout
+
+
+def test_the_benchmark_of_overhead_compares_with_the_leanest_peers() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "overhead.py"), "--rounds", "1", "--jobs", "1", "--markdown"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "|"]
+    figures = {row[0]: dict(zip(rows[0], row, strict=True)) for row in rows[2:]}
+    for peer in ("hand-written, artifacts handed on", "the same, lean client"):
+        assert figures["model calls"][peer] == "11.0"
+        theirs, transcript = (
+            float(figures["prompt bytes"][name].replace(",", "")) for name in (peer, "LangGraph by hand")
+        )
+        assert theirs < transcript / 2
+        assert f"signoff ÷ {peer}" in rows[0]

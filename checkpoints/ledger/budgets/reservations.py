@@ -218,6 +218,7 @@ class _Worker:
     def __init__(self, session: Session, audit: AuditLog) -> None:
         self._session, self._audit = session, audit
         self._thread: threading.Thread | None
+        self._leave_by: float
         self._begin_anew()
 
     @property
@@ -309,7 +310,7 @@ class _Worker:
         self._jobs: list[Job] = []
         self._along: list[Settle] = []
         """What is done with the next of them."""
-        self._leave_by: float = math.inf
+        self._leave_by = math.inf
         self._undone: Counter[str] = Counter()
         """How many of those that nobody waits for are not on disk, by run."""
         self._waiting: list[Reserve] = []
@@ -352,10 +353,10 @@ class _Worker:
         with self._changed:
             until = time.monotonic() + self._rest()
             while not self._jobs and not self._is_closing:
-                left = min(until, self._leave_by) - time.monotonic()
-                if left <= 0:
+                rest = min(until, self._leave_by) - time.monotonic()
+                if rest <= 0:
                     break
-                self._changed.wait(left)
+                self._changed.wait(rest)
             along, jobs = self._along, self._jobs
             self._along, self._jobs, self._leave_by = [], [], math.inf
             if along or jobs or (self._waiting and not self._is_closing):

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -376,3 +378,26 @@ def test_tiers_of_the_settings_are_chains_and_what_the_weaker_saved_is_known(led
 def test_a_tier_without_a_model_is_told(database: str, tiers: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="SIGNOFF_TIERS"):
         load_models(load_settings(tiers=tiers))
+
+
+def test_no_signature_is_worked_out_at_a_call(ledger: Ledger) -> None:
+    """LangChain asks for that of a model's method at every call."""
+    seen: list[str] = []
+
+    def hear(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_name == "_signature_from_function":
+            seen.append(str(frame.f_locals["func"]))
+
+    async def work() -> None:
+        await model.ainvoke("Where?")
+        sys.setprofile(hear)
+        try:
+            for _ in range(3):
+                await model.ainvoke("Where?")
+        finally:
+            sys.setprofile(None)
+
+    with ScriptedServer(["Paris"] * 4) as server, charged(ledger, run=Budget(usd=1)):
+        model = guarded(model_at(server))
+        asyncio.run(work())
+    assert seen == []

@@ -2,10 +2,11 @@
 
 import asyncio
 import re
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -297,6 +298,87 @@ def test_a_thousand_at_once_share_a_few_commits(ledger: Ledger) -> None:
     with ledger.read() as connection:
         assert len(connection.execute(select(usage)).all()) == 1000
         assert connection.execute(select(holds)).all() == []
+
+
+@contextmanager
+def statements(ledger: Ledger) -> Iterator[list[str]]:
+    """Every statement that SQLite is given meanwhile for what is written, by its first word; none while it waits."""
+    seen: list[str] = []
+    with ledger.write() as connection:
+        driver: Any = connection.connection.dbapi_connection
+    # The one connection that is idle is the next to be used; those that wait for a lock try again: counted once.
+    driver.set_trace_callback(lambda said: seen.append(said.split()[0]) if said[:6] != "PRAGMA" else None)
+    try:
+        yield seen
+    finally:
+        driver.set_trace_callback(None)
+
+
+LIMITED = (scope("agent:r-1/writer", usd=1), scope(usd=1, tokens=10**9), scope("team:t@2026-01-31", usd=9))
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_call_takes_two_commits_and_eleven_statements_between_them(ledger: Ledger) -> None:
+    settle(reserve(ledger, *LIMITED, worst=cents(1)), cents(1))
+    with statements(ledger) as seen:
+        settle(reserve(ledger, *LIMITED, worst=cents(1)), cents(1))
+    assert seen.count("COMMIT") == 2
+    # Reserved: the version is read and written, a hold is added. Settled: the same, a hold goes, the call is looked up
+    # and added, and each of five scopes is charged.
+    assert len(seen) - seen.count("COMMIT") - seen.count("BEGIN") <= 2 + 1 + 2 + 3 + 5
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_calls_that_are_settled_later_share_the_commit_of_the_next_reservation(ledger: Ledger) -> None:
+    async def step(number: int) -> None:
+        for _ in range(number):
+            hold = await ledger.budgets.areserve(LIMITED, cents(1), seconds=60)
+            hold.settle_later(cents(1), call(nusd=cents(1).nusd))
+        await ledger.budgets.asettled("r-1")
+
+    asyncio.run(step(1))
+    with commits() as seen:
+        asyncio.run(step(20))
+    assert len(seen) <= 20 + 1 + 2  # where the machine was so slow that a moment passed between two of them
+    assert spent(ledger) == cents(21).nusd
+    assert held(ledger) == 0
+
+
+def test_what_is_settled_later_counts_for_the_next_reservation_of_the_process(ledger: Ledger) -> None:
+    hold = reserve(ledger, scope(usd=1), worst=cents(90))
+    hold.settle_later(cents(10), call(nusd=cents(10).nusd))
+    reserve(ledger, scope(usd=1), worst=cents(90)).release()
+    assert (spent(ledger), ledger.spending.by("run")[0].calls) == (cents(10).nusd, 1)
+
+
+def test_what_is_settled_later_is_on_disk_after_a_moment_though_nothing_follows(ledger: Ledger) -> None:
+    reserve(ledger, scope(usd=1), worst=cents(90)).settle_later(cents(10), call(nusd=cents(10).nusd))
+    for _ in range(2_000):
+        if spent(ledger) == cents(10).nusd:
+            break
+        threading.Event().wait(0.005)
+    assert (spent(ledger), held(ledger)) == (cents(10).nusd, 0)
+
+
+def test_what_was_settled_for_later_is_on_disk_when_the_ledger_is_closed(ledger: Ledger) -> None:
+    reserve(ledger, scope(usd=1), worst=cents(90)).settle_later(cents(10), call(nusd=cents(10).nusd))
+    ledger.close()
+    assert spent(ledger) == cents(10).nusd
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_what_could_not_be_written_is_told_and_written_once_it_can_be(database: str) -> None:
+    ledger = Ledger(database, busy_seconds=0.1)
+    hold = reserve(ledger, scope(usd=1), worst=cents(90))
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        hold.settle_later(cents(10), call(nusd=cents(10).nusd))
+        with pytest.raises(DatabaseUnusable, match="locked"):
+            asyncio.run(ledger.budgets.asettled("r-1"))
+        other.execute("ROLLBACK")
+    asyncio.run(ledger.budgets.asettled("r-1"))
+    assert (spent(ledger), held(ledger), ledger.spending.by("run")[0].calls) == (cents(10).nusd, 0, 1)
+    ledger.close()
 
 
 def test_threads_and_loops_may_come_at_once(ledger: Ledger) -> None:
