@@ -244,7 +244,7 @@ def load_settings(**overrides: object) -> Settings:
             settings = Settings(**given)  # type: ignore[arg-type]  # checked by pydantic
         else:
             surroundings = Path.cwd(), find_home(), tuple(os.environ.items()), _version_of(Path(".env"))
-            settings = _read(*surroundings).model_copy()
+            settings = _read(*surroundings).model_copy(deep=True)
     except ValidationError as error:
         raise _told(error) from None
     if overrides.get("home") is None and "SIGNOFF_HOME" not in map(str.upper, os.environ):

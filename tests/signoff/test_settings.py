@@ -1,7 +1,9 @@
 """Settings that make no sense: one line that names the setting, the place in it, and what to do."""
 
 import os
+import sys
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -152,3 +154,43 @@ def test_a_named_home_or_a_lost_database_above_is_not_passed_over(home: Path, mo
     assert load_settings(home=Path("other")).home == Path("other")
     monkeypatch.setenv("SIGNOFF_HOME", "mine")
     assert load_settings().home == Path("mine")
+
+
+def test_settings_are_read_again_once_the_environment_the_file_or_the_folder_has_changed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_settings().user == ""
+    monkeypatch.setenv("SIGNOFF_USER", "ada")
+    assert load_settings().user == "ada"
+    monkeypatch.delenv("SIGNOFF_USER")
+    (home / ".env").write_text("SIGNOFF_USER=bob\n")
+    assert load_settings().user == "bob"
+    (home / ".env").write_text("SIGNOFF_USER=eve\n")
+    assert load_settings().user == "eve"
+    (home / "elsewhere").mkdir()
+    monkeypatch.chdir(home / "elsewhere")
+    assert load_settings().user == ""
+
+
+def test_settings_are_the_callers_own(home: Path) -> None:
+    del home
+    load_settings().prices["made-up"] = 1.0
+    assert load_settings().prices == {}
+
+
+def test_the_same_surroundings_are_read_once(home: Path) -> None:
+    del home
+    load_settings()
+    read: list[str] = []
+
+    def hear(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_qualname == "DotEnvSettingsSource._read_env_files":
+            read.append(event)
+
+    sys.setprofile(hear)
+    try:
+        load_settings()
+        load_settings(user="ada")
+    finally:
+        sys.setprofile(None)
+    assert len(read) == 1  # with an option it is read: that is seldom, and shows that reading is seen

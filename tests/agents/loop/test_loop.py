@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, TypedDict
 
@@ -15,9 +17,13 @@ from langchain_core.tools import ToolException
 from langgraph.errors import GraphInterrupt
 from langgraph.graph import START, StateGraph
 from pydantic import BaseModel
+from sqlalchemy import Engine, event
 
 from signoff import Action, Agent, Artifact, Limits, Task
+from signoff.agents.run_context import Payer, paying
 from signoff.agents.runner import StepFailed, Work, ado_work, do_work
+from signoff.checkpoints.ledger.budgets.amounts import Budget
+from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import SettingsError, TeamError
 from signoff.testing import ScriptedModel, calls, gives, says
 from signoff.tools.tool import tool
@@ -355,3 +361,32 @@ def test_a_graph_that_streams_messages_shows_the_answers_piece_by_piece(way: str
     said = [str(part.content) for part in parts if part.type == "AIMessageChunk" and part.content]
     assert len(said) > 1
     assert "".join(said) == "Looking around for it."
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_step_writes_budgets_once_more_than_it_has_calls_and_all_of_them_before_it_ends(
+    ledger: Ledger, database: str
+) -> None:
+    asked = [calls("look_up", word=f"w{number}") for number in range(9)]
+    agent, seen = teller(ScriptedModel([*asked, DONE]), tools=(look_up,)), list[object]()
+    payer = Payer(ledger=ledger, run_id="r-1", team="t", role="teller", budgets={"run": Budget(usd=1)})
+    note = seen.append
+    ledger.runs.list()
+    event.listen(Engine, "commit", note)
+    try:
+        with paying(payer):
+            do_work(agent, TASK)
+    finally:
+        event.remove(Engine, "commit", note)
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT count(*) FROM usage").fetchone() == (10,)
+        assert connection.execute("SELECT count(*) FROM holds").fetchone() == (0,)
+    assert len(seen) <= 10 + 1 + 3  # where the machine was so slow that a moment passed within the step
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_the_calls_of_a_step_that_fails_are_all_written_down(ledger: Ledger) -> None:
+    payer = Payer(ledger=ledger, run_id="r-1", team="t", role="teller", budgets={"run": Budget(usd=1)})
+    with paying(payer), pytest.raises(SettingsError):
+        do_work(teller(ScriptedModel([calls("breaks", how="settings")]), tools=(breaks,)), TASK)
+    assert ledger.spending.by("run")[0].calls == 1
