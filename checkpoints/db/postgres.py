@@ -9,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
+from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.error_base import SettingsError
 
 _WRITER_LOCK: Final = 0x5169_6E0F_0000_0002
@@ -45,11 +46,12 @@ class LedgerServer:
     def remember(self) -> None:
         """Nothing is left of a database that a server has dropped, and it makes none by itself."""
 
-    def explain(self, error: SQLAlchemyError) -> str:
+    def explain(self, error: SQLAlchemyError) -> DatabaseUnusable:
         cause = getattr(error, "orig", None) or error
         if isinstance(cause, psycopg.errors.LockNotAvailable):
-            return f"locked: another process has been writing to it for {self._busy_seconds:g} s"
-        return self._address.tell(cause)
+            problem = f"locked: another process has been writing to it for {self._busy_seconds:g} s"
+            return DatabaseUnusable(self.name, problem)
+        return DatabaseUnusable(self.name, self._address.tell(cause))
 
     def tear(self) -> None:
         """This process is a child that was forked amid a transaction: it makes connections of its own."""

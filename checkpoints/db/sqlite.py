@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
+from struct import Struct
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -199,6 +201,59 @@ def identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+_INDEX: Final = Struct("=12x?xHI")
+"""Beginning of a `-shm`, the index of the log: whether it is made, bytes of a page, frames in the log (wal-index-1)."""
+_LOG_HEAD, _FRAME_HEAD = 32, 24
+_indexes: dict[tuple[int, int], int] = {}
+"""Indexes that were looked at, opened, by what tells them from others of their name. To close one while SQLite has it
+open would give up all locks that this process has on it."""
+_looking = threading.Lock()
+
+
+def check_log(path: Path) -> None:
+    """DatabaseError if the log beside an open file was cut off or deleted: SQLite would write on behind the gap, and
+    ruin the file when it takes over what stands there. No lock is needed."""
+    while hasattr(os, "pread") and (index := _read_index(path)) is not None:
+        is_made, page, frames = index
+        log = _size_of(f"{path}-wal")
+        # A log that others begin anew is made shorter after its index says so.
+        if not is_made or not frames or log >= _LOG_HEAD + frames * (_FRAME_HEAD + (page if page > 1 else 65_536)):
+            return
+        if _read_index(path) == index:
+            raise sqlite3.DatabaseError("its -wal file was cut off or deleted while it was open")
+
+
+def _size_of(name: str) -> int:
+    try:
+        return os.stat(name).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _read_index(path: Path) -> tuple[bool, int, int] | None:
+    """What the index says of the log; None if there is none."""
+    name = f"{path}-shm"
+    with _looking:
+        try:
+            found = os.stat(name)
+            if (index := _indexes.get((found.st_dev, found.st_ino))) is None:
+                index = _open_index(name)
+        except OSError:
+            return None
+        raw = os.pread(index, _INDEX.size, 0)
+    return _INDEX.unpack(raw) if len(raw) == _INDEX.size else None
+
+
+def _open_index(name: str) -> int:
+    """The index, opened for as long as it has a name: the last who closes the database deletes it."""
+    for key, index in list(_indexes.items()):
+        if not os.fstat(index).st_nlink:
+            os.close(_indexes.pop(key))
+    index = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    found = os.fstat(index)
+    return _indexes.setdefault((found.st_dev, found.st_ino), index)
+
+
 def _set_pragmas(connection: Any) -> None:
     """Make every commit durable, readers independent of the writer, and freed space returnable."""
     if _ask(connection, "page_count") == 0:
@@ -225,6 +280,7 @@ class LedgerFile:
 
     def __init__(self, path: Path | str, busy_seconds: float) -> None:
         self.name, self._path, self._busy_seconds = str(path), Path(path).absolute(), busy_seconds
+        self._whole = self._path
         self._identity: tuple[int, int] | None = None
 
     @property
@@ -238,7 +294,7 @@ class LedgerFile:
         try:
             refuse_foreign(path, self._busy_seconds)
             make_folder(path.parent)
-            whole = path.resolve()
+            whole = self._whole = path.resolve()
         except OSError as error:
             raise DatabaseUnusable(self.name, str(error)) from error
         if whole in _torn:
@@ -264,8 +320,11 @@ class LedgerFile:
             with suppress(OSError):  # where nothing can be written, nothing is made anew either
                 mark.write_text(f"{self._path} is a ledger of signoff. If it is gone, restore a backup.\n")
 
-    def explain(self, error: SQLAlchemyError) -> str:
-        return str(getattr(error, "orig", None) or error)
+    def explain(self, error: SQLAlchemyError) -> DatabaseUnusable:
+        told = getattr(error, "orig", None)
+        if isinstance(told, sqlite3.Error):
+            return unusable(self.name, told)
+        return DatabaseUnusable(self.name, str(told or error))
 
     def tear(self) -> None:
         _torn.add(self._path.resolve())
@@ -274,6 +333,10 @@ class LedgerFile:
         self._identity = self._identity or identity(self._path)
 
     def _begin(self, connection: Connection) -> None:
+        try:
+            check_log(self._whole)
+        except sqlite3.Error as error:
+            raise unusable(self.name, error) from error
         if not connection.get_execution_options().get("writes"):
             connection.exec_driver_sql("BEGIN DEFERRED")
             return

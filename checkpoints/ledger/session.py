@@ -73,8 +73,8 @@ class Database(Protocol):
     def remember(self) -> None:
         """Leave something that tells of the ledger in it, should it ever be gone."""
 
-    def explain(self, error: SQLAlchemyError) -> str:
-        """The driver's own words, without the SQL and without passwords."""
+    def explain(self, error: SQLAlchemyError) -> DatabaseUnusable:
+        """What to raise, in the driver's own words, without the SQL and without passwords."""
 
     def tear(self) -> None:
         """This process is a child that was forked amid a transaction."""
@@ -172,8 +172,9 @@ class Session:
     def _explained(self, error: BaseException) -> DatabaseUnusable:
         if isinstance(error, DatabaseUnusable):
             return error
-        said = self._database.explain(error) if isinstance(error, SQLAlchemyError) else str(error)
-        return DatabaseUnusable(self.database, said)
+        if isinstance(error, SQLAlchemyError):
+            return self._database.explain(error)
+        return DatabaseUnusable(self.database, str(error))
 
     def _opened(self) -> Engine:
         with self._opening:

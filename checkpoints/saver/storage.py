@@ -16,6 +16,7 @@ from signoff.checkpoints.db.fork_safety import watch_forks
 from signoff.checkpoints.db.sqlite import (
     begin,
     can_write,
+    check_log,
     connect,
     identity,
     make_folder,
@@ -216,3 +217,4 @@ def _check_file(path: Path, opened: tuple[int, int] | None) -> None:
         raise sqlite3.DatabaseError("the file was deleted or replaced while it was open; close it and open it")
     if not path.stat().st_size:
         raise sqlite3.DatabaseError("the file was emptied while it was open")
+    check_log(path)

@@ -1,5 +1,6 @@
 """A ledger that was deleted, emptied or replaced is not made anew in silence, nor is it said that nothing was lost."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -7,12 +8,14 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import warm
+from langgraph.checkpoint.base import empty_checkpoint
 
 from signoff import Ledger, SqliteCheckpointer
-from signoff.errors import DatabaseGone, DatabaseUnusable, StoreError
+from signoff.errors import DatabaseDamaged, DatabaseGone, DatabaseUnusable, StoreError
 
 WRITE_AND_DIE = """
 import os, sys
@@ -207,3 +210,39 @@ def test_nobody_is_told_of_a_damaged_one_that_nothing_was_lost(path: Path, damag
 )
 def test_that_nothing_was_lost_is_said_where_it_is_known(problem: str, is_harmless: bool) -> None:
     assert ("Nothing committed was lost" in str(DatabaseUnusable("signoff.db", problem))) == is_harmless
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.0, None], ids=["half", "emptied", "deleted"])
+def test_nothing_is_written_behind_the_gap_of_a_log_that_was_cut_off_while_it_was_open(
+    path: Path, keep: float | None
+) -> None:
+    """SQLite would go on at the place where the log ended, and take over what stands in the gap at its end."""
+    thread: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+    log = Path(f"{path}-wal")
+    with closing(Ledger(path)) as ledger, SqliteCheckpointer(path) as saver:
+        for number in range(20):
+            ledger.people.give(f"dan{number}", "finance", by="bea")
+            saver.put(thread, empty_checkpoint(), {}, {})
+        if keep is None:
+            log.unlink()
+        else:
+            os.truncate(log, int(log.stat().st_size * keep))
+        for _ in range(2):
+            for use in (
+                lambda: ledger.people.give("eve", "finance", by="bea"),
+                ledger.people.list,
+                lambda: saver.put(thread, empty_checkpoint(), {}, {}),
+                lambda: saver.get_tuple(thread),
+            ):
+                with pytest.raises(DatabaseDamaged, match="-wal file was cut off or deleted while it was open"):
+                    use()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_a_log_that_others_take_over_and_begin_anew_was_not_cut_off(path: Path) -> None:
+    with closing(Ledger(path)) as ledger, closing(sqlite3.connect(path)) as other:
+        for number in range(20):
+            ledger.people.give(f"dan{number}", "finance", by="bea")
+            assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+            assert len(ledger.people.list()) == number + 2
