@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -13,6 +15,15 @@ _TRACELESS: Final = re.compile(
     "\U000e0100-\U000e01ef]"
 )
 """Letters and marks that leave no trace (Unicode: Default_Ignorable_Code_Point), and others that show as a blank."""
+_ICON: Final = (
+    "[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u24c2\u25a0-\u27bf\u2900-\u297f\u2b00-\u2bff\u3030"
+    "\u303d\u3297\u3299\U0001f000-\U0001faff](?:\ufe0f|[\U0001f3fb-\U0001f3ff])?"
+)
+_FLAGS: Final = "|".join("".join(chr(0xE0000 + ord(mark)) for mark in land) for land in ("gbeng", "gbsct", "gbwls"))
+_EMOJI: Final = re.compile(
+    f"\U0001f3f4(?:{_FLAGS})\U000e007f|{_ICON}(?:\u200d{_ICON})*|[0-9#*]\ufe0f\u20e3"
+)
+"""Emoji that are put together of several characters, some of which by themselves would not be seen."""
 _STACKED: Final = 4
 """Marks that one letter may carry; more cover what stands above and below."""
 _STRAIGHT: Final = dict.fromkeys(map(ord, "“”„‟"), '"')
@@ -31,7 +42,7 @@ def make_visible(text: str) -> str:
         return text
     marks = set(text)
     written = {ord(mark): _written(mark) for mark in marks if not _is_seen(mark)}
-    shown = text.translate(written) if written else text
+    shown = "".join(one if kept else one.translate(written) for one, kept in _by_emoji(text)) if written else text
     return _unstack(shown) if any(unicodedata.category(mark) in ("Mn", "Me") for mark in marks) else shown
 
 
@@ -94,6 +105,24 @@ def fold(text: str, width: int) -> list[str]:
         pieces.append(text[start:end])
         start = end
     return pieces
+
+
+def _by_emoji(text: str) -> Iterator[tuple[str, bool]]:
+    """The text in pieces, and whether each is an emoji all parts of which show in what it looks like."""
+    done = 0
+    for found in _EMOJI.finditer(text):
+        if _is_ordinary(found[0]):
+            yield text[done : found.start()], False
+            yield found[0], True
+            done = found.end()
+    yield text[done:], False
+
+
+def _is_ordinary(emoji: str) -> bool:
+    """Whether a selector stands only after signs that are text without it: after others it changes nothing."""
+    is_assigned = all(unicodedata.category(mark) != "Cn" for mark in emoji)
+    selected = [one for one, next_one in pairwise(emoji) if next_one == "\ufe0f"]
+    return is_assigned and all(unicodedata.east_asian_width(one) != "W" for one in selected)
 
 
 def _is_seen(mark: str) -> bool:

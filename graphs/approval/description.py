@@ -183,7 +183,9 @@ def _hides(markdown: str) -> bool:
     from markdown_it import MarkdownIt
 
     kept: dict[str, Any] = {}
-    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(markdown, kept)
+    reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    reader.validateLink = lambda _: True  # type: ignore[method-assign]  # others do show `javascript:` as a link
+    tokens = reader.parse(markdown, kept)
     return bool(kept.get("references")) or any(
         token.type not in _PLAIN
         or token.level > _DEEPEST

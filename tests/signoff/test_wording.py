@@ -1,5 +1,6 @@
 """Nothing of a text is unseen when it is shown, and nothing of it passes for something else."""
 
+import re
 import unicodedata
 
 import pytest
@@ -30,6 +31,41 @@ def test_what_is_seen_stays_as_it_is() -> None:
     assert hide_again(text) == text
 
 
+ICONS = "©®‼⁉™ℹ\u2190-\u2bff〰〽㊗㊙\U0001f000-\U0001faff"
+ORDINARY = [
+    "❤️ ☀️ ✌🏽 👍🏽 1️⃣ #️⃣ ©️ ▶️ ⚠️ 🏳️‍🌈 🏴‍☠️ ❤️‍🔥 👩🏽‍💻 👨‍👩‍👧‍👦 🕵🏽‍♂️ 👁️‍🗨️ 🇩🇪",
+    "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",
+]
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_emoji_of_several_characters_stay_as_they_are(text: str) -> None:
+    assert make_visible(text) == text
+    assert one_line(f"fine {text}!") == f"fine {text}!"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("😀\ufe0f", "😀<U+FE0F>"),  # is an emoji without it
+        ("❤\ufe0f\ufe0f", "❤\ufe0f<U+FE0F>"),
+        ("❤\ufe0e", "❤<U+FE0E>"),
+        ("❤\U000e0100", "❤<U+E0100>"),
+        ("👩\u200d\u200d💻", "👩<U+200D><U+200D>💻"),
+        ("👩\u200d", "👩<U+200D>"),
+        ("👩\u200dpay", "👩<U+200D>pay"),
+        ("pa\u200dy", "pa<U+200D>y"),
+        ("1\ufe0f2", "1<U+FE0F>2"),
+        ("🏴\U000e0061\U000e007f", "🏴<U+E0061><U+E007F>"),
+        ("👩\u200d\U0001f0c0", "👩<U+200D><U+1F0C0>"),  # not assigned
+        ("👩\u200d💻\U000e0041", "👩\u200d💻<U+E0041>"),
+    ],
+)
+def test_what_hides_beside_emoji_is_written_out(text: str, shown: str) -> None:
+    assert make_visible(text) == shown
+    assert hide_again(shown) == text
+
+
 def test_marks_that_would_cover_the_lines_around_are_written_out() -> None:
     assert make_visible("a" + "\u0301" * 6) == "a" + "\u0301" * 4 + "<U+0301>" * 2
 
@@ -37,7 +73,8 @@ def test_marks_that_would_cover_the_lines_around_are_written_out() -> None:
 @given(TEXTS)
 def test_no_text_keeps_anything_unseen(text: str) -> None:
     shown = make_visible(text)
-    assert not {unicodedata.category(mark) for mark in shown if mark not in "\n\t"} & {
+    unjoined = re.sub(f"(?<=[{ICONS}\ufe0f])\u200d(?=[{ICONS}])", "", shown)
+    assert not {unicodedata.category(mark) for mark in unjoined if mark not in "\n\t"} & {
         "Cc",
         "Cf",
         "Cs",
