@@ -17,6 +17,7 @@ from itertools import chain, count, groupby
 from typing import Any, Final, Literal
 
 from signoff.tools.analysis.spreadsheets import Grid, read_grids
+from signoff.tools.documents.archive import MOST_TIMES
 from signoff.tools.documents.blocks import unreadable_if_damaged
 from signoff.tools.errors import Unreadable
 
@@ -195,10 +196,12 @@ class Loaded:
     """To be gone through before the next table is asked for."""
 
 
-def read_tables(name: str, raw: bytes, *, rows: int, columns: int, tables: int) -> Iterator[dict[str, Any]]:
+def read_tables(
+    name: str, raw: bytes, *, rows: int, columns: int, tables: int, times: float = MOST_TIMES
+) -> Iterator[dict[str, Any]]:
     """The tables in a file, each before its rows; Unreadable if there are none, or one is larger than this."""
     with unreadable_if_damaged():
-        grids = read_grids(name, raw)
+        grids = read_grids(name, raw, times=times)
         if len(grids) > tables:
             raise Unreadable(f"{len(grids):,} tables; {tables:,} is the limit")
         shapes = [find_shape(grid, rows, columns) for grid in grids]

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from signoff.error_base import MissingExtra
-from signoff.tools.documents.archive import check_archive
+from signoff.tools.documents.archive import MOST_TIMES, check_archive
 from signoff.tools.documents.plain_text import decode
 from signoff.tools.documents.tabular import parse_json, parse_json_lines, split_rows
 from signoff.tools.errors import Unreadable
@@ -48,14 +48,15 @@ class Grid:
 
 
 def holds_tables(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in _READERS
+    return PurePosixPath(name).suffix.lower() in (*_READERS, *_EXCEL)
 
 
-def read_grids(name: str, raw: bytes) -> list[Grid]:
-    """The tables in a file; Unreadable if there is none."""
+def read_grids(name: str, raw: bytes, *, times: float = MOST_TIMES) -> list[Grid]:
+    """The tables in a file; Unreadable if there is none. `times`: as large as it is packed a workbook may become."""
     if not raw.strip():
         raise Unreadable("empty")
-    grids = _READERS[PurePosixPath(name).suffix.lower()](raw)
+    suffix = PurePosixPath(name).suffix.lower()
+    grids = _read_excel(raw, times) if suffix in _EXCEL else _READERS[suffix](raw)
     if not grids:
         raise Unreadable("no rows in it")
     return grids
@@ -88,14 +89,14 @@ def _records(part: str, records: list[Any]) -> Grid:
     return Grid(part, tuple(keys), lambda: ([row.get(key) for key in keys] for row in rows))
 
 
-def _read_excel(raw: bytes) -> list[Grid]:
+def _read_excel(raw: bytes, times: float) -> list[Grid]:
     try:
         from openpyxl import load_workbook
     except ImportError:
         raise MissingExtra("reading Excel files", "analysis") from None
     if raw.startswith(b"\xd0\xcf\x11\xe0"):
         raise Unreadable("a locked or old Excel file; save it as .xlsx")
-    check_archive(raw, _LARGEST_UNPACKED)
+    check_archive(raw, _LARGEST_UNPACKED, times=times)
 
     def rows_of(sheet: str) -> Iterator[Row]:
         with closing(load_workbook(io.BytesIO(raw), read_only=True, data_only=True)) as opened:
@@ -133,13 +134,13 @@ def _read_parquet(raw: bytes) -> list[Grid]:
     return [Grid("", tuple(file.schema_arrow.names), rows)] if file.metadata.num_rows else []
 
 
+_EXCEL: Final = (".xlsx", ".xlsm")
 _READERS: Final[dict[str, Callable[[bytes], list[Grid]]]] = {
     ".csv": _read_csv,
     **dict.fromkeys((".tsv", ".tab"), partial(_read_csv, delimiter="\t")),
     **dict.fromkeys((".json", ".geojson"), _read_json),
     **dict.fromkeys((".jsonl", ".ndjson"), _read_json_lines),
     ".parquet": _read_parquet,
-    **dict.fromkeys((".xlsx", ".xlsm"), _read_excel),
 }
 
 

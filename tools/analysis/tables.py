@@ -19,6 +19,7 @@ from signoff.tools.analysis.columns import loaded, read_tables
 from signoff.tools.analysis.query import QueryLimits, QueryResult, ask
 from signoff.tools.analysis.spreadsheets import holds_tables
 from signoff.tools.analysis.store import Store, Table
+from signoff.tools.documents.archive import MOST_TIMES
 from signoff.tools.documents.limited_reader import LEAST_SECONDS, read_apart
 from signoff.tools.errors import QueryRefused, SourcesMissing, UnknownTable, Unreadable
 from signoff.tools.search.folder import Found, Skipped, list_files, read_bytes
@@ -37,6 +38,8 @@ class LoadLimits:
     columns: int = 300
     tables: int = 400
     """In one file."""
+    times: float = MOST_TIMES
+    """As large as it is packed a workbook may become, beyond 20 MB: long tables of few different values become more."""
     seconds: float = LEAST_SECONDS
     """Processor time in which a file is read; each of its megabytes has some more."""
     all_mb: int = 1_000
@@ -115,7 +118,7 @@ class Tables:
             mark = hashlib.sha256(repr(self._load).encode() + raw).hexdigest()
             if known == mark:
                 return
-            most = {"rows": self._load.rows, "columns": self._load.columns, "tables": self._load.tables}
+            most = {name: getattr(self._load, name) for name in ("rows", "columns", "tables", "times")}
             with closing(read_apart(read_tables, file.name, raw, seconds=self._load.seconds, **most)) as found:
                 first = next(found)  # before others have to wait: all tables were gone through once by then
                 self._store.put(file.name, mark, loaded(chain([first], found)))

@@ -14,14 +14,14 @@ _SMALL = 20_000_000
 _MOST_PARTS = 5_000
 
 
-def check_archive(raw: bytes, largest: int) -> None:
-    """Unreadable if it unpacks to more than `largest` bytes, from far fewer, or has too many parts."""
+def check_archive(raw: bytes, largest: int, *, times: float = MOST_TIMES) -> None:
+    """Unreadable if it unpacks to more than `largest` bytes, to so many times its own, or has too many parts."""
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         parts = archive.infolist()
     size = sum(part.file_size for part in parts)
     if size > largest:
         raise Unreadable(f"{size / 1e6:,.0f} MB once unpacked is more than the limit of {largest / 1e6:,.0f} MB")
-    if size > max(_SMALL, MOST_TIMES * len(raw)):
-        raise Unreadable(f"{size / 1e6:,.0f} MB once unpacked is more than {MOST_TIMES} times its size")
+    if size > max(_SMALL, times * len(raw)):
+        raise Unreadable(f"{size / 1e6:,.0f} MB once unpacked is more than {times:g} times its size")
     if len(parts) > _MOST_PARTS:
         raise Unreadable(f"{len(parts):,} parts in it; {_MOST_PARTS:,} is the limit")

@@ -325,6 +325,13 @@ def test_a_small_file_that_would_take_much_is_refused_and_the_rest_is_read(
     assert reason in skipped.reason
 
 
+def test_a_workbook_that_is_packed_to_very_little_is_let_in_by_whoever_knows_it(folder: Path) -> None:
+    raw = with_sheet(" " * 25_000_000 + "<row><c><v>1</v></c></row>" * 10)
+    (skipped,) = table(folder, "a.xlsx", raw).skipped()
+    assert "25 MB once unpacked is more than 100 times its size" in skipped.reason
+    assert [found.rows for found in table(folder, "a.xlsx", raw, times=5_000).tables()] == [10]
+
+
 def test_a_file_that_takes_too_long_is_refused_until_it_may_take_longer(folder: Path) -> None:
     raw = with_sheet("<row><c><v>1</v></c></row>" * 20_000)
     assert table(folder, "a.xlsx", raw, seconds=0.01).tables() == []

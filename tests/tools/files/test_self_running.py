@@ -28,6 +28,8 @@ SAID = "**Runs by itself:**"
         "hooks/post-checkout", "vite.config.ts", "build.rs", "Jenkinsfile", ".circleci/config.yml", "tox.ini",
         ".idea/workspace.xml", ".claude/settings.json", "AGENTS.md", ".ssh/authorized_keys", "src\\conftest.py",
         "con\u200bftest.py", ".venv/bin/python", "action.yml", "Justfile", "CMakeLists.txt", ".npmrc", "noxfile.py",
+        "docs/conf.py", "configure", "karma.conf.js", "uv.lock", "go.mod", "app/build.gradle", ".storybook/main.js",
+        "alembic/env.py", "lib/__pycache__/json.cpython-311.pyc", "json.so", "Snakefile", "autogen.sh", "build.zig",
     ],
 )  # fmt: skip
 def test_what_runs_by_itself_is_told(path: str) -> None:
