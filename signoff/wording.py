@@ -20,9 +20,7 @@ _ICON: Final = (
     "\u303d\u3297\u3299\U0001f000-\U0001faff](?:\ufe0f|[\U0001f3fb-\U0001f3ff])?"
 )
 _FLAGS: Final = "|".join("".join(chr(0xE0000 + ord(mark)) for mark in land) for land in ("gbeng", "gbsct", "gbwls"))
-_EMOJI: Final = re.compile(
-    f"\U0001f3f4(?:{_FLAGS})\U000e007f|{_ICON}(?:\u200d{_ICON})*|[0-9#*]\ufe0f\u20e3"
-)
+_EMOJI: Final = re.compile(f"\U0001f3f4(?:{_FLAGS})\U000e007f|{_ICON}(?:\u200d{_ICON})*|[0-9#*]\ufe0f\u20e3")
 """Emoji that are put together of several characters, some of which by themselves would not be seen."""
 _STACKED: Final = 4
 """Marks that one letter may carry; more cover what stands above and below."""

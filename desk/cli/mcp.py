@@ -14,6 +14,7 @@ from rich.console import Console
 
 from signoff.agents.safety import find_orders, look_alikes
 from signoff.checkpoints import digest
+from signoff.checkpoints.errors import Tampered
 from signoff.desk.cli.terminal import TEAM_HELP, Json, Model, Out, Sources, can_ask, command, print_json, say
 from signoff.error_base import SettingsError
 from signoff.settings import load_settings
@@ -35,10 +36,11 @@ class Seen:
     server: McpServer
     offer: Offer
     accepted: Mapping[str, McpTool]
+    tampered: Mapping[str, Tampered]
 
     @property
     def standings(self) -> dict[str, Standing]:
-        return compare(self.offer, self.accepted)
+        return compare(self.offer, self.accepted, self.tampered)
 
     @property
     def sha256(self) -> str:
@@ -48,7 +50,7 @@ class Seen:
     @property
     def is_settled(self) -> bool:
         """Whether there is nothing that a person has to look at."""
-        return not {"new", "changed", "gone"} & set(self.standings.values())
+        return not {"new", "changed", "gone", "tampered"} & set(self.standings.values())
 
 
 def list_(
@@ -122,7 +124,7 @@ def forget(
     server: Annotated[str, typer.Argument(metavar="SERVER", help="A server that was accepted.")], json: Json = False
 ) -> None:
     kept = Accepted(load_settings().home)
-    tools = kept.of(server)
+    tools = {*kept.of(server), *kept.tampered(server)}
     if not tools:
         raise SettingsError("SERVER", f"nothing of {server!r} was accepted", "There is nothing to forget.")
     kept.keep(server, {})
@@ -164,7 +166,8 @@ def _chosen(server: str, servers: Path | None) -> dict[str, McpServer]:
 def _look(name: str, server: McpServer) -> Seen:
     settings = load_settings()
     broker = open_broker(settings) if server.touches.secrets else None
-    return Seen(name, server, look_at(name, server, broker=broker), Accepted(settings.home).of(name))
+    kept = Accepted(settings.home)
+    return Seen(name, server, look_at(name, server, broker=broker), kept.of(name), kept.tampered(name))
 
 
 def _show(seen: Seen, console: Console) -> None:
@@ -188,9 +191,9 @@ def _details(seen: Seen, name: str, standing: Standing) -> list[str]:
     if standing == "changed":
         before, now = _lines(seen.accepted[name]), _lines(seen.offer.tools[name])
         return list(unified_diff(before, now, "accepted", "now", lineterm="", n=1))
-    if standing != "new":
+    tool = seen.offer.tools.get(name)
+    if standing not in ("new", "tampered") or tool is None:
         return []
-    tool = seen.offer.tools[name]
     arguments = ", ".join(tool.schema.get("properties", {})) or "none"
     return [*tool.description.splitlines(), f"Arguments: {arguments}"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -99,8 +99,9 @@ def _wrong(path: Path | str, problem: str, remedy: str) -> SettingsError:
     return SettingsError(_SETTING, f"{str(path)!r} {problem}", remedy)
 
 
-Standing = Literal["new", "accepted", "changed", "gone", "unusable"]
-"""How a tool stands: offered and not accepted, as it was accepted, offered otherwise, no longer offered, of no use."""
+Standing = Literal["new", "accepted", "changed", "gone", "unusable", "tampered"]
+"""How a tool stands: offered and not accepted, as it was accepted, offered otherwise, no longer offered, of no use; or
+what was accepted of it was changed in the file."""
 
 
 class _AcceptedTool(BaseModel):
@@ -120,8 +121,21 @@ class Accepted:
         self.path = Path(home).expanduser().absolute() / "mcp.json"
 
     def of(self, server: str) -> dict[str, McpTool]:
-        """The accepted tools of a server, by name; Tampered if one is not what was accepted."""
-        return {name: self._read(server, name, kept) for name, kept in self._all().get(server, {}).items()}
+        """The accepted tools of a server, by name, without those that are not what was accepted."""
+        return self._sorted(server)[0]
+
+    def tampered(self, server: str) -> dict[str, Tampered]:
+        """The tools of a server that somebody changed in the file, by name, each with what there is to say."""
+        return self._sorted(server)[1]
+
+    def _sorted(self, server: str) -> tuple[dict[str, McpTool], dict[str, Tampered]]:
+        whole, changed = dict[str, McpTool](), dict[str, Tampered]()
+        for name, kept in self._all().get(server, {}).items():
+            try:
+                whole[name] = self._read(server, name, kept)
+            except Tampered as error:
+                changed[name] = error
+        return whole, changed
 
     def keep(self, server: str, tools: Mapping[str, McpTool]) -> None:
         """Let these, and no others, be the server's accepted tools; with none, the server is forgotten."""
@@ -159,11 +173,13 @@ class Accepted:
         return tool
 
 
-def compare(offer: Offer, accepted: Mapping[str, McpTool]) -> dict[str, Standing]:
+def compare(offer: Offer, accepted: Mapping[str, McpTool], tampered: Collection[str] = ()) -> dict[str, Standing]:
     """How each tool stands that is offered or was accepted, in the order of their names."""
     standings: dict[str, Standing] = {}
-    for name in sorted({*offer.tools, *offer.unusable, *accepted}):
-        if name in offer.unusable:
+    for name in sorted({*offer.tools, *offer.unusable, *accepted, *tampered}):
+        if name in tampered:
+            standings[name] = "tampered"
+        elif name in offer.unusable:
             standings[name] = "unusable"
         elif name not in offer.tools:
             standings[name] = "gone"

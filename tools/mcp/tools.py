@@ -44,17 +44,20 @@ def mcp_tools(
 ) -> tuple[Tool | Action[Any], ...]:
     """The tools of these servers that were accepted: a `Tool` where the user says that it reads, else an `Action`.
 
-    No server is started for that; the first call does. McpNotAccepted if nothing of a server was accepted. `broker` is
-    for servers that need secrets, which it adds to their requests. A tool that cannot be used is left out and logged;
+    No server is started for that; the first call does. McpNotAccepted if nothing of a server was accepted, Tampered if
+    all that was is changed since. `broker` is for servers that need secrets, which it adds to their requests. A tool
+    that cannot be used, or was changed in the file, is left out and logged;
     of two whose names come out the same neither is used, as nobody could tell which one is meant.
     """
     check_names(servers)
     accepted, blobs = Accepted(home), Blobs(home)
     sources: list[_Source] = []
     for name, server in servers.items():
-        tools = accepted.of(name)
+        tools, tampered = accepted.of(name), accepted.tampered(name)
         if not tools:
-            raise McpNotAccepted(name)
+            raise next(iter(tampered.values()), McpNotAccepted(name))
+        for tool, error in tampered.items():
+            _log.warning("Left out: %s of the MCP server %s. %s", quoted(tool), name, error)
         sources += [_Source(Peer(name=name, server=server, broker=broker), tool, blobs) for tool in tools.values()]
     named = Counter(source.title.casefold() for source in sources)
     made: list[Tool | Action[Any]] = []
