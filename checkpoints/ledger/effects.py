@@ -188,6 +188,13 @@ class Effects:
             renewed = connection.execute(update(effects).where(mine).values(claimed_until=until))
         return renewed.rowcount == 1
 
+    def check(self, effect: Effect, owner: str) -> None:
+        """RunBusy if the claim is somebody else's by now: who slept since it was claimed must not call it any more."""
+        with self._ledger.read() as connection:
+            now = _load(connection, effect.key)
+        if (now.claims, now.claimed_by, now.status) != (effect.claims, owner, "claimed"):
+            raise RunBusy(effect.run_id, now.claimed_by, who=describe_owner(now.claimed_by))
+
     def record(self, key: str, claim: int, outcome: Outcome, *, patient: bool = True) -> Effect:
         """Record what came of the claim's call: for good, and far longer tried than other writes.
 

@@ -138,6 +138,7 @@ def _call(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effec
         arguments = action.arguments.model_validate(approval.args)
     except Exception as error:  # a validator is somebody else's code; nothing was called yet
         return ledger.effects.fail(key, f"the approved arguments do not fit {action.name}: {error}", claim=claim)
+    held.check()
     seconds = action.limits.seconds if action.limits is not None else None
     act = Act(
         run_id=approval.run_id,
@@ -211,6 +212,10 @@ class HeldClaim:
         self.is_left = False
         """Whether the call goes on, and nobody waits for it."""
         held.enter_context(ledger.keep_alive.renewing(self._renew, effect.key))
+
+    def check(self) -> None:
+        """RunBusy if it was taken over: this process may have slept since, and its arguments were somebody's code."""
+        self._effects.check(self._effect, self._owner)
 
     def leave(self, coming: Future[Any]) -> None:
         """Nobody waits for the call any more; what will come of it is recorded when it does."""

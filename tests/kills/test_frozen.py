@@ -114,7 +114,7 @@ def frozen(place: str, *host: str) -> Iterator[Frozen]:
             process.kill()
 
 
-@pytest.mark.parametrize("place", ["work", "pay"])
+@pytest.mark.parametrize("place", ["work", "claimed", "pay"])
 def test_a_stopped_process_keeps_its_run_whatever_the_clock_says(desk: Desk, place: str) -> None:
     with frozen(place) as other:
         desk.date_back()
@@ -174,6 +174,20 @@ def test_a_process_elsewhere_that_is_replaced_while_stopped_writes_nothing_more(
         before = desk.written(other.run_id)
         assert other.wake().startswith("RunBusy")
     assert desk.written(other.run_id) == before
+
+
+@pytest.mark.parametrize("kind", ["reconcile", "idempotent"])
+def test_a_process_elsewhere_that_is_replaced_between_its_claim_and_its_call_does_not_call(
+    desk: Desk, kind: str
+) -> None:
+    with frozen("claimed", "another-host") as other:
+        desk.date_back()
+        run = desk.open(other.run_id, kind=kind).resume()
+        assert (run.status, desk.paid) == ("done", 1)
+        assert other.wake().startswith("RunBusy")
+    assert desk.paid == 1
+    (effect,) = desk.ledger.effects.of_run(other.run_id)
+    assert (effect.status, effect.claims, effect.earlier) == ("done", 2, "")
 
 
 def test_a_claim_elsewhere_is_not_read_back_before_its_call_had_time_to_arrive(desk: Desk) -> None:

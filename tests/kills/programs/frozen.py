@@ -1,6 +1,6 @@
 """Drives a run that pays, and waits for a line on its input in the middle of it, so that it can be stopped there.
 
-Arguments: the folder of the bank, where it waits (`work` or `pay`), and the name of its host, if it is to have another.
+Arguments: the folder of the bank, where it waits (`work`, `claimed` or `pay`), and the name of its host, if it is to have another.
 The database is the settings'. Prints the run's id, `waits` when it does, and how it ended.
 """
 
@@ -15,6 +15,8 @@ from payments import Bank, Payment, build_team
 
 from signoff import Policy, Run, Task
 from signoff.checkpoints import configured_ledger
+from signoff.checkpoints.ledger import Approval
+from signoff.checkpoints.ledger.effects import Claim
 from signoff.error_base import SignoffError
 from signoff.settings import load_settings
 
@@ -37,7 +39,17 @@ if __name__ == "__main__":
     if host:
         socket.gethostname = lambda: host[0]
     bank = (SlowBank if place == "pay" else Bank)(Path(folder) / "bank")
-    team = replace(build_team(bank, configured_ledger(load_settings())), policy=Policy({"pay": "allow"}))
+    ledger = configured_ledger(load_settings())
+    if place == "claimed":
+        claim = ledger.effects.claim
+
+        def claim_and_wait(approval: Approval, *, owner: str) -> Claim:
+            claimed = claim(approval, owner=owner)
+            wait()
+            return claimed
+
+        ledger.effects.claim = claim_and_wait  # type: ignore[method-assign]
+    team = replace(build_team(bank, ledger), policy=Policy({"pay": "allow"}))
     clerk = team.agents[0]
     if place == "work":
         assert clerk.function is not None
