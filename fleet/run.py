@@ -136,6 +136,19 @@ class Run:
         """Say something instead of deciding, and go on: it is not done, and the agent reads the message."""
         return self._decide(self._asked(approval), Decision("respond", {}, message), by, watch)
 
+    def revoke(self, approval: str, reason: str = "", *, by: str | Person | None = None) -> Run:
+        """Take back what was decided of the approval with this id, as long as nothing was called; `resume` goes on.
+
+        What was said of an unknown outcome is asked again. AlreadyDecided if it is too late, and says why; NotAllowed if
+        this person may not.
+        """
+        found = self._ledger.approvals.get(approval)
+        if found.run_id != self.id:
+            raise UnknownApproval(approval)
+        self._ledger.approvals.revoke(found.id, by=by or self._settings.user_name, reason=reason)
+        self._shown = self._pending()
+        return self
+
     def wait_for_notices(self, seconds: float) -> bool:
         """Give whoever is to be told of this run so long to be told; whether nothing is left to send.
 

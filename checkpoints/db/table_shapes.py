@@ -106,19 +106,27 @@ def _compare_indexes(found: _Shapes, table: Table) -> Iterator[Misshape]:
             what = "is gone" if there is None else "is another"
             yield Misshape(table.name, f"the table {table.name}: its index {index.name} {what}")
     for other, planted in seen.items():
-        if planted["unique"]:
-            yield _refuses_doubles(table.name, other)
+        if planted["unique"] or None in planted["column_names"] or _is_partial(planted):
+            yield _refuses_rows(table.name, other)
 
 
-def _refuses_doubles(table: str, index: str) -> Misshape:
+def _refuses_rows(table: str, index: str) -> Misshape:
+    """What it lets in once only; or what it computes for each row, which may fail for some."""
     return Misshape(table, f"the index {index} was planted: it has the table {table} refuse rows")
 
 
-def _is_same(index: Index, found: Mapping[str, Any]) -> bool:
+def _holds_rows(table: str, ours: str) -> Misshape:
+    return Misshape(ours, f"the table {table} was planted: it refers to {ours}, of which no row goes that it names")
+
+
+def _is_partial(found: Mapping[str, Any]) -> bool:
     options = found.get("dialect_options", {})
-    is_partial = any(value is not None for option, value in options.items() if option.endswith("_where"))
+    return any(value is not None for option, value in options.items() if option.endswith("_where"))
+
+
+def _is_same(index: Index, found: Mapping[str, Any]) -> bool:
     same = list(found["column_names"]) == [column.name for column in index.columns]
-    return same and not found["unique"] and not is_partial
+    return same and not found["unique"] and not _is_partial(found)
 
 
 def _references(found: _Shapes, name: str) -> set[tuple[str, str, str, bool]]:
@@ -141,12 +149,23 @@ def _planted_in_file(connection: Connection, metadata: MetaData) -> Iterator[Mis
             yield Misshape(table, f"the trigger {name} was planted: signoff makes none")
         elif kind == "view" and name not in metadata.tables:
             yield Misshape(name, f"the view {name} was planted: signoff makes none")
-        elif kind == "index" and table in metadata.tables and str(sql).upper().startswith("CREATE UNIQUE"):
-            yield _refuses_doubles(table, name)
         elif kind == "table" and name in metadata.tables and (word := _ACTING.search(str(sql))):
             yield Misshape(name, f"the table {name} was defined anew, with {word[0].upper()}")
+    for table in metadata.tables:
+        for (name,) in connection.execute(text(_REFUSING_IN_FILE), {"ours": table}):
+            yield _refuses_rows(table, name)
+        for (name,) in connection.execute(text(_HOLDING_IN_FILE), {"ours": table}):
+            if name not in metadata.tables:
+                yield _holds_rows(name, table)
 
 
+_REFUSING_IN_FILE: Final = """
+    SELECT i.name FROM sqlite_master AS i, pragma_index_list(:ours) AS l
+    WHERE i.name = l.name AND i.sql IS NOT NULL
+        AND (l."unique" OR l.partial OR EXISTS (SELECT 1 FROM pragma_index_xinfo(i.name) WHERE cid = -2))"""
+_HOLDING_IN_FILE: Final = """
+    SELECT DISTINCT t.name FROM sqlite_master AS t, pragma_foreign_key_list(t.name) AS k
+    WHERE t.type = 'table' AND lower(k."table") = :ours"""
 _OURS: Final = """
     SELECT c.oid, c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.relnamespace,
         EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhparent, i.inhrelid)) AS inherits
@@ -154,6 +173,13 @@ _OURS: Final = """
 _TRIGGERS: Final = """
     SELECT t.tgname, c.relname, t.tgisinternal FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
     WHERE t.tgrelid IN :ours AND (NOT t.tgisinternal OR t.tgenabled <> 'O')"""
+_REFUSING: Final = """
+    SELECT c.conname, t.relname FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
+    WHERE c.conrelid IN :ours AND c.contype IN ('c', 'x')"""
+_HOLDING: Final = """
+    SELECT t.relname, o.relname AS held FROM pg_constraint c
+    JOIN pg_class t ON t.oid = c.conrelid JOIN pg_class o ON o.oid = c.confrelid
+    WHERE c.contype = 'f' AND c.confrelid IN :ours AND c.conrelid NOT IN :ours"""
 _RULES: Final = """
     SELECT DISTINCT v.relname, r.rulename FROM pg_rewrite r JOIN pg_class v ON v.oid = r.ev_class
     LEFT JOIN pg_depend d
@@ -185,6 +211,11 @@ def _planted_in_server(connection: Connection, metadata: MetaData) -> Iterator[M
             if trigger.tgisinternal:
                 what = f"the table {trigger.relname}: its references are not checked any more"
             yield Misshape(trigger.relname, what)
+        for refusing in _rows(connection, _REFUSING, ours=ids):
+            what = f"the constraint {refusing.conname} was planted: it has the table {refusing.relname} refuse rows"
+            yield Misshape(refusing.relname, what)
+        for holding in _rows(connection, _HOLDING, ours=ids):
+            yield _holds_rows(holding.relname, holding.held)
         for rule in _rows(connection, _RULES, ours=ids, schemas=sorted(set(schemas))):
             what = f"the rule {rule.rulename}" if rule.rulename != "_RETURN" else f"the view {rule.relname}"
             yield Misshape(rule.relname, f"{what} was planted: signoff makes none")

@@ -7,6 +7,7 @@ from markdown_it import MarkdownIt
 from pydantic import BaseModel
 
 from signoff import Action, Agent, Artifact, Draft, Policy, Run, Task, Team
+from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import (
     AlreadyDecided,
@@ -15,6 +16,7 @@ from signoff.errors import (
     RunBusy,
     RunElsewhere,
     SignoffError,
+    UnknownApproval,
     UnknownRun,
     UnknownTeam,
 )
@@ -67,6 +69,29 @@ def test_a_run_waits_for_a_person_and_is_done_once_approved(post: Post) -> None:
     done = run.approve()
     assert (done.status, post.sent) == ("done", ["ann"])
     assert done.approval is None
+
+
+def test_what_was_approved_and_not_called_yet_can_be_taken_back(post: Post) -> None:
+    run = Run.start(post.team, "write to ann")
+    assert run.approval is not None
+    asked = run.approval.id
+    configured_ledger(load_settings()).approvals.approve(asked, by="ann")
+    assert run.revoke(asked, "on second thoughts", by="ann").approvals == ()
+    assert (run.resume().status, post.sent) == ("stopped", [])
+    with pytest.raises(AlreadyDecided, match="revoked by ann"):
+        run.revoke(asked, by="ann")
+
+
+def test_what_was_called_cannot_be_taken_back_nor_what_another_run_asks(post: Post) -> None:
+    run, other = Run.start(post.team, "write to ann"), Run.start(post.team, "write to ann")
+    assert run.approval is not None
+    asked = run.approval.id
+    with pytest.raises(UnknownApproval):
+        other.revoke(asked)
+    run.approve(by="ann")
+    with pytest.raises(AlreadyDecided, match="its action was called"):
+        run.revoke(asked, by="ann")
+    assert (run.status, post.sent) == ("done", ["ann"])
 
 
 def test_a_run_may_be_rejected_or_edited(post: Post) -> None:

@@ -105,7 +105,7 @@ def test_a_run_that_ended_with_a_wrong_answer_is_opened_again_and_goes_on_from_t
 def test_it_can_be_answered_before_the_run_is_resumed_and_by_another_process(office: Office) -> None:
     run, asked = office.in_doubt()
     run.reject(by="ann")
-    office.ledger.approvals.revoke(asked.id, by="ann")
+    assert [one.id for one in run.revoke(asked.id, by="ann").approvals] == [asked.id]
     office.ledger.approvals.approve(asked.id, by="ann", args={**asked.shown, "happened": "no"})
     again = Run.open(run.id, team=office.team).resume()
     assert (again.status, office.sent) == ("done", ["ann"])
