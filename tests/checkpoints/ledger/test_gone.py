@@ -212,6 +212,20 @@ def test_that_nothing_was_lost_is_said_where_it_is_known(problem: str, is_harmle
     assert ("Nothing committed was lost" in str(DatabaseUnusable("signoff.db", problem))) == is_harmless
 
 
+@pytest.mark.parametrize("trace", ["-wal", "-shm"])
+def test_an_empty_part_of_a_database_is_a_trace_of_it_too(path: Path, trace: str) -> None:
+    """A process of an older signoff, which left no mark, was killed before it wrote anything to its log."""
+    for file in path.parent.glob("*signoff.db*"):
+        file.unlink()
+    for file in path.parent.glob(".signoff.db*"):
+        file.unlink()
+    Path(f"{path}{trace}").touch()
+    with closing(Ledger(path)) as ledger, pytest.raises(DatabaseGone) as told:
+        ledger.runs.list()
+    assert told.value.traces == (f"{path}{trace}",)
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("keep", [0.5, 0.0, None], ids=["half", "emptied", "deleted"])
 def test_nothing_is_written_behind_the_gap_of_a_log_that_was_cut_off_while_it_was_open(
     path: Path, keep: float | None

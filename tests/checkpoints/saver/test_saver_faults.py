@@ -12,6 +12,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import CheckpointMetadata, empty_checkpoint
 
+from signoff.checkpoints.db.sqlite import unusable
 from signoff.checkpoints.saver.encoding.encryption import new_key
 from signoff.checkpoints.saver.rows import list_threads
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
@@ -221,6 +222,29 @@ def test_closing_while_others_put_loses_nothing_and_hangs_nobody(path: Path) -> 
     saver.close()
     with SqliteCheckpointer(path) as again:
         assert all(again.get_tuple(config) is not None for config in done)
+
+
+@pytest.mark.parametrize(
+    ("code", "harms"),
+    [
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, False),
+        (sqlite3.SQLITE_FULL, False),
+        (sqlite3.SQLITE_READONLY, False),
+        (sqlite3.SQLITE_CANTOPEN_ISDIR, False),
+        (sqlite3.SQLITE_IOERR_WRITE, False),
+        (sqlite3.SQLITE_IOERR_READ, True),
+        (sqlite3.SQLITE_IOERR_SHORT_READ, True),
+        (sqlite3.SQLITE_READONLY_DBMOVED, True),
+        (sqlite3.SQLITE_CORRUPT_INDEX, True),
+        (sqlite3.SQLITE_NOTADB, True),
+    ],
+)
+def test_what_an_error_of_sqlite_means_for_what_was_committed_follows_from_its_code(code: int, harms: bool) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    told = unusable("a.db", error)
+    assert isinstance(told, DatabaseDamaged) is harms
+    assert told.is_whole is not harms
 
 
 def test_a_thread_is_not_copied_over_another(path: Path) -> None:
