@@ -313,6 +313,23 @@ def test_the_process_that_answers_never_has_more_memory_than_it_is_said_to(place
     assert int(most) < (30 + 25) * 1024  # of which Python itself has 13
 
 
+def test_where_the_system_bounds_no_process_sqlite_itself_has_a_limit(place: Path) -> None:
+    without = "import runpy, sys; sys.modules['resource'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
+    statement = (
+        "with recursive a(n) as (select 1 union all select n + 1 from a where n < 100) "
+        "select printf('%900000d', n) b from a order by b"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", without, guard.__file__],
+        input=json.dumps({**request(place, statement), "seconds": 60, "memory_mb": 30}),
+        capture_output=True,
+        text=True,
+        env={},
+        check=True,
+    )
+    assert "too much memory" in json.loads(done.stdout)["error"]
+
+
 def test_a_refusal_names_the_tables_and_what_comes_close(sales: Tables) -> None:
     with pytest.raises(
         QueryRefused, match=r"no such column: amont\. Did you mean amount .*\? Tables: sales\(region, month"
