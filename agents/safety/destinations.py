@@ -69,13 +69,22 @@ def _found(text: str, ways: tuple[str, ...], *, mails: bool = False) -> tuple[st
             found.append((span.start, one[span.start : span.end]))
         for name in ways:
             found += [(at.start(), next(filter(None, at.groups()), "")) for at in _pattern(name).finditer(one)]
-    addresses = (_unescaped(address) for _, address in sorted(found))
+    addresses = (one for _, address in sorted(found) for one in _readings(address))
     return tuple(dict.fromkeys(one for one in addresses if one and not one.startswith("#")))
 
 
-def _unescaped(address: str) -> str:
-    """The address as a reader of Markdown follows it, without what only ends its sentence."""
-    address = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", unescape(address)).strip().rstrip(".,;:!?'*_")
+def _readings(address: str) -> Iterator[str]:
+    """The address as a reader of Markdown follows it; and as it stands, if a browser would be led elsewhere by that."""
+    plain = unescape(address)
+    unescaped = _trimmed(re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", plain))
+    yield unescaped
+    if host_of(as_it_stands := _trimmed(plain)) != host_of(unescaped):
+        yield as_it_stands
+
+
+def _trimmed(address: str) -> str:
+    """The address without what only ends its sentence."""
+    address = address.strip().rstrip(".,;:!?'*_")
     while address.endswith(")") and address.count(")") > address.count("("):
         address = address[:-1].rstrip(".,;:!?'*_")
     return address

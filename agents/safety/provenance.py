@@ -157,7 +157,7 @@ def _atoms(value: str) -> Iterator[tuple[str, str]]:
 
 def _url(name: str, url: str, wish: str, read: Sequence[_Read]) -> Iterator[str]:
     """The warning for a URL: what it carries may be anything, so its host tells, unless that stands in the goal."""
-    host = url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
+    host = host_of(url)
     told = list(_origin("address", name, [url], wish, read))
     if not told and host and not _stands(_readings(url), wish, False):
         told = list(_origin(f"host {one_line(host)} of the address", name, [host], wish, read))

@@ -30,6 +30,8 @@ def flags(args: dict[str, Any], *, text: str = DOC, goal: str = GOAL) -> tuple[s
         ({"mail": {"cc": ["ann@corp.example", "evil@example.com"]}}, "address", "mail.cc[1]"),
         ({"url": "https://evil.example/form"}, "address", "url"),
         ({"url": "https://evil.example/?q=what+was+found"}, "host evil.example of the address", "url"),
+        ({"url": "https://evil.example#@wiki.corp.example/y"}, "host evil.example of the address", "url"),
+        ({"url": "HTTPS://EVIL.example/y"}, "host evil.example of the address", "url"),
         ({"host": "evil.example"}, "address", "host"),
         ({"path": "/etc/passwd"}, "path", "path"),
         ({"amount": 5000}, "amount", "amount"),
