@@ -139,8 +139,8 @@ class Run:
     def revoke(self, approval: str, reason: str = "", *, by: str | Person | None = None) -> Run:
         """Take back what was decided of the approval with this id, as long as nothing was called; `resume` goes on.
 
-        What was said of an unknown outcome is asked again. AlreadyDecided if it is too late, and says why; NotAllowed if
-        this person may not.
+        What was said of an unknown outcome is asked again. AlreadyDecided says why it is too late; NotAllowed if this
+        person may not.
         """
         found = self._ledger.approvals.get(approval)
         if found.run_id != self.id:

@@ -13,8 +13,8 @@ from signoff.tools.storage.file_names import fold_name
 from signoff.wording import as_code
 
 _MOST: Final = 20
-_LONGEST: Final = 1_000
-"""Characters of a text that may be a path."""
+_LONGEST: Final = 4_096
+"""Characters of a text that may be a path; systems take no longer ones."""
 
 
 def warn_of_running(paths: Iterable[str]) -> str:
@@ -51,8 +51,15 @@ def _short_texts(value: Any) -> Iterator[str]:
 
 def _when(path: str) -> str:
     """When or why it runs; empty if it does not."""
-    names = "/".join(name for name in map(fold_name, re.split(r"[/\\]", path)) if name)
-    return next((when for pattern, when in _kinds() if pattern.fullmatch(names)), "")
+    written, followed = list[str](), list[str]()
+    for name in re.split(r"[/\\]", path):
+        if name == "..":
+            del followed[-1:]
+        elif folded := fold_name(name):
+            written.append(folded)
+            followed.append(folded)
+    names = {"/".join(written), "/".join(followed)}  # a folder may be a link to another
+    return next((when for pattern, when in _kinds() if any(map(pattern.fullmatch, names))), "")
 
 
 @cache

@@ -1,7 +1,7 @@
 """Drives a run that pays, and waits for a line on its input in the middle of it, so that it can be stopped there.
 
-Arguments: the folder of the bank, where it waits (`work`, `claimed` or `pay`), and the name of its host, if it is to have another.
-The database is the settings'. Prints the run's id, `waits` when it does, and how it ended.
+Arguments: the folder of the bank, where it waits (`work`, `claimed` or `pay`), and the name of its host, if it is to
+have another. The database is the settings'. Prints the run's id, `waits` when it does, and how it ended.
 """
 
 import socket

@@ -28,6 +28,7 @@ SAID = "**Runs by itself:**"
         "hooks/post-checkout", "vite.config.ts", "build.rs", "Jenkinsfile", ".circleci/config.yml", "tox.ini",
         ".idea/workspace.xml", ".claude/settings.json", "AGENTS.md", ".ssh/authorized_keys", "src\\conftest.py",
         "con\u200bftest.py", ".venv/bin/python", "action.yml", "Justfile", "CMakeLists.txt", ".npmrc", "noxfile.py",
+        ".github/x/../workflows/ci.yml", "./" * 900 + ".envrc", ".git/x/../hooks/pre-commit", "a/../.envrc/.",
         "docs/conf.py", "configure", "karma.conf.js", "uv.lock", "go.mod", "app/build.gradle", ".storybook/main.js",
         "alembic/env.py", "lib/__pycache__/json.cpython-311.pyc", "json.so", "Snakefile", "autogen.sh", "build.zig",
     ],
@@ -44,6 +45,10 @@ def test_what_runs_by_itself_is_told(path: str) -> None:
 )  # fmt: skip
 def test_other_files_are_not(path: str) -> None:
     assert warn_of_running([path]) == ""
+
+
+def test_a_long_path_among_the_arguments_of_any_action_is_told() -> None:
+    assert SAID in with_warning("It writes.", {"file": {"where": "./" * 900 + ".github/x/../workflows/ci.yml"}})
 
 
 def test_a_name_ends_no_line_and_many_are_counted() -> None:
