@@ -7,7 +7,6 @@ from typing import Any, Final
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
 
 from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.error_base import SettingsError
@@ -46,7 +45,7 @@ class LedgerServer:
     def remember(self) -> None:
         """Nothing is left of a database that a server has dropped, and it makes none by itself."""
 
-    def explain(self, error: SQLAlchemyError) -> DatabaseUnusable:
+    def explain(self, error: BaseException) -> DatabaseUnusable:
         cause = getattr(error, "orig", None) or error
         if isinstance(cause, psycopg.errors.LockNotAvailable):
             problem = f"locked: another process has been writing to it for {self._busy_seconds:g} s"

@@ -15,7 +15,6 @@ from struct import Struct
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from signoff.checkpoints.errors import (
@@ -320,7 +319,7 @@ class LedgerFile:
             with suppress(OSError):  # where nothing can be written, nothing is made anew either
                 mark.write_text(f"{self._path} is a ledger of signoff. If it is gone, restore a backup.\n")
 
-    def explain(self, error: SQLAlchemyError) -> DatabaseUnusable:
+    def explain(self, error: BaseException) -> DatabaseUnusable:
         told = getattr(error, "orig", None)
         if isinstance(told, sqlite3.Error):
             return unusable(self.name, told)

@@ -73,7 +73,7 @@ class Database(Protocol):
     def remember(self) -> None:
         """Leave something that tells of the ledger in it, should it ever be gone."""
 
-    def explain(self, error: SQLAlchemyError) -> DatabaseUnusable:
+    def explain(self, error: BaseException) -> DatabaseUnusable:
         """What to raise, in the driver's own words, without the SQL and without passwords."""
 
     def tear(self) -> None:
@@ -170,11 +170,7 @@ class Session:
             raise self._explained(error) from None
 
     def _explained(self, error: BaseException) -> DatabaseUnusable:
-        if isinstance(error, DatabaseUnusable):
-            return error
-        if isinstance(error, SQLAlchemyError):
-            return self._database.explain(error)
-        return DatabaseUnusable(self.database, str(error))
+        return error if isinstance(error, DatabaseUnusable) else self._database.explain(error)
 
     def _opened(self) -> Engine:
         with self._opening:

@@ -184,7 +184,7 @@ def _hides(markdown: str) -> bool:
 
     kept: dict[str, Any] = {}
     reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-    reader.validateLink = lambda _: True  # type: ignore[method-assign]  # others do show `javascript:` as a link
+    reader.validateLink = lambda _: True  # type: ignore[method-assign,assignment]  # others do show `javascript:` as a link
     tokens = reader.parse(markdown, kept)
     return bool(kept.get("references")) or any(
         token.type not in _PLAIN

@@ -248,7 +248,7 @@ def test_any_text_is_told_apart_in_markdown_too(text: str, reason: str) -> None:
 @pytest.mark.parametrize("text", HIDING)
 def test_what_a_client_would_render_away_is_its_source_in_markdown(text: str) -> None:
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
-    reader.validateLink = lambda _: True  # type: ignore[method-assign]  # as other clients' readers have it
+    reader.validateLink = lambda _: True  # type: ignore[method-assign,assignment]  # as other clients' readers have it
     page = re.sub("<[^>]*>", "", reader.render(describe(asked(SEND, {"to": "ann", "text": text}), SEND)))
     assert bare(text) in bare(unescape(page))
 
