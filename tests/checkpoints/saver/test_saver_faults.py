@@ -232,6 +232,8 @@ def test_closing_while_others_put_loses_nothing_and_hangs_nobody(path: Path) -> 
         (sqlite3.SQLITE_READONLY, False),
         (sqlite3.SQLITE_CANTOPEN_ISDIR, False),
         (sqlite3.SQLITE_IOERR_WRITE, False),
+        (sqlite3.SQLITE_CONSTRAINT_CHECK, False),
+        (sqlite3.SQLITE_TOOBIG, False),
         (sqlite3.SQLITE_IOERR_READ, True),
         (sqlite3.SQLITE_IOERR_SHORT_READ, True),
         (sqlite3.SQLITE_READONLY_DBMOVED, True),
