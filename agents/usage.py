@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, TypedDict, cast
+from typing import Any, cast
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.outputs import ChatGeneration, LLMResult
+from typing_extensions import TypedDict
 
 from signoff.agents.run_context import Say
 from signoff.checkpoints.ledger.budgets import NANO

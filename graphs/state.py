@@ -6,11 +6,13 @@ Beside it stands what an invocation says of itself: on which thread it is, and w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, NotRequired, Protocol, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, Protocol
 
 from langchain_core.messages import AnyMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.message import add_messages
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
 from signoff.agents import Usage
 from signoff.checkpoints import canonical, digest_text
@@ -123,21 +125,27 @@ class CurrentRun(TypedDict):
     """The same as it came, so that another input is known as one."""
 
 
+@with_config(ConfigDict(use_attribute_docstrings=True))
 class TeamInput(TypedDict, total=False):
     """What a run starts from: a goal, or a conversation whose last human message is the goal."""
 
-    messages: Annotated[list[AnyMessage], add_messages]
     goal: str
+    """What the team is to do or to find out. It may be left out if `messages` end with it."""
+    messages: Annotated[list[AnyMessage], add_messages]
+    """A conversation; its last human message is the goal, unless there is a `goal`."""
     dry_run: bool
     """True: everything is done but the effects. As it was given; the ledger knows whether the run is one."""
 
 
+@with_config(ConfigDict(use_attribute_docstrings=True))
 class TeamState(TeamInput, total=False):
     """Everything a team knows of its run."""
 
     run: CurrentRun
     plan: list[PlanStep]
+    """What was done and what is to do."""
     artifacts: dict[str, StoredArtifact]
+    """What the agents gave, by the name of its type."""
     proposals: list[StoredProposal]
     """Not settled yet; the first is at the gate."""
     outcomes: list[Outcome]
