@@ -33,6 +33,9 @@ OFFICIAL_TABLES: Final = frozenset({"checkpoints", "writes"})
 """The tables of LangGraph's own SqliteSaver."""
 
 
+IN_MEMORY: Final = ":memory:"
+"""The name of a database that is no file, as SQLite has it."""
+
 _HARMLESS: Final = {
     *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT),
     *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN),
@@ -174,6 +177,20 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     except sqlite3.Error:
         connection.close()
         raise
+    return connection
+
+
+def connect_to_memory(name: str, busy_seconds: float) -> sqlite3.Connection:
+    """A connection to the database of this name in this process's memory, which lives as long as one is open."""
+    connection = sqlite3.connect(
+        f"file:/{name}?vfs=memdb",
+        uri=True,
+        timeout=busy_seconds,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    _ask(connection, "foreign_keys=ON")
     return connection
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from signoff.checkpoints.canonical import now
-from signoff.checkpoints.db.sqlite import COPIED_AT, LEDGER_TABLE
+from signoff.checkpoints.db.sqlite import COPIED_AT, IN_MEMORY, LEDGER_TABLE
 from signoff.checkpoints.errors import DatabaseUnusable, ThreadNotEmpty
 from signoff.checkpoints.saver.encoding.decoding import Unpack
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
@@ -259,6 +259,7 @@ def _stats(connection: sqlite3.Connection, database: Path) -> SaverStats:
         return int(connection.execute(query).fetchone()[0])
 
     page = count("PRAGMA page_size")
+    files, is_in_memory = (database, Path(f"{database}-wal")), str(database) == IN_MEMORY
     largest = connection.execute(
         "SELECT t.name, (SELECT count(*) FROM saver_checkpoints c WHERE c.thread = t.no AND c.head IS NOT NULL), s.size"
         " FROM saver_threads t JOIN (SELECT id >> 32 AS no, sum(length(body)) AS size FROM saver_pieces GROUP BY 1) s"
@@ -266,7 +267,7 @@ def _stats(connection: sqlite3.Connection, database: Path) -> SaverStats:
         (_LARGEST,),
     ).fetchall()
     return SaverStats(
-        size=sum(path.stat().st_size for path in (database, Path(f"{database}-wal")) if path.exists()),
+        size=count("PRAGMA page_count") * page if is_in_memory else sum(f.stat().st_size for f in files if f.exists()),
         free=count("PRAGMA freelist_count") * page,
         threads=count("SELECT count(*) FROM saver_threads"),
         checkpoints=count("SELECT count(*) FROM saver_checkpoints WHERE head IS NOT NULL"),

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Itera
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -22,7 +22,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from signoff.checkpoints.errors import DatabaseUnusable
+from signoff.checkpoints.db.url import is_address
 from signoff.checkpoints.saver.commands import Lease, Release
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
 from signoff.checkpoints.saver.encoding.serializer import StrictSerializer
@@ -32,6 +32,7 @@ from signoff.checkpoints.saver.rows import ThreadReader
 from signoff.checkpoints.saver.storage import Handle
 from signoff.checkpoints.saver.thread_cache import ThreadCaches
 from signoff.checkpoints.saver.writer import ChangeJob
+from signoff.error_base import SettingsError
 
 if TYPE_CHECKING:
     from signoff.checkpoints.process_identity import Fence
@@ -39,6 +40,17 @@ if TYPE_CHECKING:
 _ATTEMPTS: Final = 5  # to put a change together anew, when the thread is deleted or pruned meanwhile
 _PAGE: Final = 32
 _SWEEP_SECONDS: Final = 3600.0
+
+
+class SaverOptions(TypedDict, total=False):
+    """What a saver can be given beside its file."""
+
+    types: Iterable[type | tuple[str, str]]
+    key: str | bytes | None
+    serde: SerializerProtocol | None
+    ttl: timedelta | None
+    busy_seconds: float
+
 
 Start = Callable[[asyncio.Future[Any] | None], ChangeJob]
 """Begins to store something; the future is told when it is on disk, or else the job."""
@@ -54,6 +66,9 @@ class SqliteCheckpointer(MaintainedSaver):
     holds the file is waited for, up to `busy_seconds`. A `serde` of your own replaces the strict one: each channel
     and each write goes through it whole, so that only the names of channels stand beside what it makes.
 
+    `":memory:"` is a database of this saver alone, in memory: the same in every way, but that it is gone once the saver
+    is closed or the process ends, however it ends. A forked child has a copy of it.
+
     Raises ForeignDatabase, DatabaseVersion, KeyMissing, WrongKey or DatabaseUnusable, at the first use.
     """
 
@@ -68,15 +83,23 @@ class SqliteCheckpointer(MaintainedSaver):
         busy_seconds: float = 60.0,
     ) -> None:
         super().__init__(serde=serde or StrictSerializer(types))
-        if str(database) == ":memory:":
-            raise DatabaseUnusable(":memory:", "a file is needed; LangGraph's InMemorySaver keeps things in memory")
-        path, codec = Path(database), RowCodec(key)
+        codec, path = RowCodec(key), Path(database)
         self._engine = Engine(path, Handle(path, codec, busy_seconds), codec, self.serde, ThreadCaches())
         self._ttl, self._next_sweep = ttl, 0.0
 
+    @classmethod
+    def from_conn_string(cls, conn_string: Path | str, **options: Unpack[SaverOptions]) -> Self:
+        """The saver for this file or `":memory:"`, as LangGraph's own are made: for `with` and for `async with`.
+
+        An address such as `postgresql://…` is none of a file: SettingsError, `open_saver` takes both.
+        """
+        if is_address(conn_string):
+            raise SettingsError("conn_string", f"{conn_string!r} is no file", "Open it with signoff.open_saver.")
+        return cls(conn_string, **options)
+
     @property
     def database(self) -> Path:
-        """The file."""
+        """The file; `:memory:` if there is none."""
         return self._engine.database
 
     def close(self) -> None:

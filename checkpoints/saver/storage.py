@@ -1,8 +1,9 @@
-"""One SQLite file as this process uses it: the one writer, and connections to read with."""
+"""One SQLite database as this process uses it: the one writer, and connections to read with."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -10,41 +11,134 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Final, Protocol
 from weakref import WeakValueDictionary, finalize
 
 from signoff.checkpoints.db.fork_safety import watch_forks
 from signoff.checkpoints.db.sqlite import (
+    IN_MEMORY,
     begin,
     can_write,
     check_log,
     connect,
+    connect_to_memory,
     identity,
     make_folder,
     refuse_foreign,
     unusable,
 )
+from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.checkpoints.saver import schema
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
 from signoff.checkpoints.saver.writer import Writer, WriterConnection
 
 _MOST_IDLE = 4
+_SHARED_MEMORY: Final = (3, 36)
+"""The version of SQLite since which several connections may use one database in memory."""
 _numbers = count(1)
 
 
-class Storage:
-    """The file, opened. Savers of one process that use the same file share it, and so share its commits."""
+class Place(Protocol):
+    """Where a database is."""
+
+    path: Path
+    """The file, or what the database in memory is called."""
+
+    def prepare(self) -> None:
+        """Refuse what is somebody else's, having changed nothing."""
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection to it; it is made if it is not there."""
+
+    def identity(self) -> tuple[int, int] | None:
+        """What tells it from another one in its place."""
+
+    def check(self, opened: tuple[int, int] | None) -> None:
+        """Raise if it is not the one that was opened: SQLite would not say so, or wait for a lock."""
+
+    def close(self) -> None:
+        """Nobody uses it any more."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether connections can be kept; else others may begin to write, and then it is read in another way."""
+
+
+class FilePlace:
+    """A file."""
 
     def __init__(self, path: Path, busy_seconds: float) -> None:
-        self.path = path
+        self.path, self._busy_seconds = path, busy_seconds
+
+    def prepare(self) -> None:
+        refuse_foreign(self.path, self._busy_seconds)
+        make_folder(self.path.parent)
+
+    def connect(self) -> sqlite3.Connection:
+        return connect(self.path, self._busy_seconds)
+
+    def identity(self) -> tuple[int, int] | None:
+        return identity(self.path)
+
+    def check(self, opened: tuple[int, int] | None) -> None:
+        if identity(self.path) != opened:
+            raise sqlite3.DatabaseError("the file was deleted or replaced while it was open; close it and open it")
+        if not self.path.stat().st_size:
+            raise sqlite3.DatabaseError("the file was emptied while it was open")
+        check_log(self.path)
+
+    def close(self) -> None:
+        """It stays."""
+
+    @property
+    def keeps(self) -> bool:
+        return can_write(self.path)
+
+
+class MemoryPlace:
+    """The memory of this process; gone with the last connection, so one is held."""
+
+    def __init__(self, path: Path, busy_seconds: float) -> None:
+        self.path, self._busy_seconds = path, busy_seconds
+        self._held: sqlite3.Connection | None = None
+
+    def prepare(self) -> None:
+        if sqlite3.sqlite_version_info < _SHARED_MEMORY:
+            raise DatabaseUnusable(IN_MEMORY, f"this Python has SQLite {sqlite3.sqlite_version}, and 3.36 is needed")
+        self._held = self.connect()
+
+    def connect(self) -> sqlite3.Connection:
+        return connect_to_memory(self.path.name, self._busy_seconds)
+
+    def identity(self) -> tuple[int, int] | None:
+        return 0, 0
+
+    def check(self, opened: tuple[int, int] | None) -> None:
+        """Nobody can replace it."""
+
+    def close(self) -> None:
+        if self._held is not None:
+            self._held.close()
+
+    @property
+    def keeps(self) -> bool:
+        return True
+
+
+class Storage:
+    """The database, opened. Savers of one process that use the same file share it, and so share its commits."""
+
+    def __init__(self, place: Place, busy_seconds: float) -> None:
+        self.path, self._place = place.path, place
         self._idle: list[sqlite3.Connection] = []
         self._busy_seconds = busy_seconds
         self.number = next(_numbers)
         self._prepare()
-        self._identity, self._pid = identity(path), os.getpid()
-        self._keeps = can_write(path)  # else others may begin to write, and then it is read in another way
-        self.check = partial(_check_file, path, self._identity)
-        self.writer = Writer(partial(_connect_writer, path, self.check, busy_seconds), busy_seconds)
-        self._finish = finalize(self, _close, self.writer, self._idle, self._pid, False)
+        self._identity, self._pid = place.identity(), os.getpid()
+        self._keeps = place.keeps
+        self.check = partial(place.check, self._identity)
+        self.writer = Writer(partial(_connect_writer, place, self.check), busy_seconds)
+        self._finish = finalize(self, _close, self.writer, self._idle, place, self._pid, False)
         self._gate = threading.Condition()
         self._readers, self._is_forking = 0, False
         watch_forks(self)
@@ -52,7 +146,7 @@ class Storage:
     @property
     def is_there(self) -> bool:
         """Whether the file still stands where it was opened; a deleted one takes what is written to it along."""
-        return identity(self.path) == self._identity
+        return self._place.identity() == self._identity
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -62,7 +156,7 @@ class Storage:
             self._gate.wait_for(lambda: not self._is_forking)
             self._readers += 1
         try:
-            connection = self._idle.pop() if self._idle else connect(self.path, self._busy_seconds)
+            connection = self._idle.pop() if self._idle else self._place.connect()
             try:
                 connection.execute("BEGIN")
                 yield connection
@@ -95,7 +189,7 @@ class Storage:
 
     def admit(self, codec: RowCodec) -> None:
         """Raise KeyMissing, WrongKey or NotEncrypted unless the file can be used with this key, or without one."""
-        connection = connect(self.path, self._busy_seconds)
+        connection = self._place.connect()
         try:
             codec.check(connection, str(self.path))
         except sqlite3.Error as error:
@@ -106,13 +200,12 @@ class Storage:
     def close(self) -> None:
         """Let the writer finish, and close all connections."""
         self._finish.detach()
-        _close(self.writer, self._idle, self._pid, True)
+        _close(self.writer, self._idle, self._place, self._pid, True)
 
     def _prepare(self) -> None:
         try:
-            refuse_foreign(self.path, self._busy_seconds)
-            make_folder(self.path.parent)
-            connection = connect(self.path, self._busy_seconds)
+            self._place.prepare()
+            connection = self._place.connect()
             try:
                 if not schema.is_present(connection):
                     begin(connection, self._busy_seconds)
@@ -131,13 +224,13 @@ _users: dict[Storage, int] = {}
 _sharing = threading.RLock()  # a saver that is collected leaves, wherever that happens
 
 
-def share(path: Path, busy_seconds: float) -> Storage:
-    """The storage of this file, which is opened unless it is already; each call is matched by one of `leave`."""
-    key = (os.getpid(), path.resolve())  # a forked child has the parent's connections, and must not use them
+def share(place: Place, busy_seconds: float) -> Storage:
+    """The storage of this place, which is opened unless it is already; each call is matched by one of `leave`."""
+    key = (os.getpid(), place.path)  # a forked child has the parent's connections, and must not use them
     with _sharing:
         storage = _shared.get(key)
         if storage is None or not storage.is_there:
-            storage = _shared[key] = Storage(key[1], busy_seconds)
+            storage = _shared[key] = Storage(place, busy_seconds)
             _users[storage] = 0
         _users[storage] += 1
         return storage
@@ -160,8 +253,11 @@ def leave(storage: Storage) -> None:
 class Handle:
     """The opened file, shared by a saver and its views; opened by the first use."""
 
-    def __init__(self, path: Path, codec: RowCodec, busy_seconds: float) -> None:
-        self._path, self._codec, self._busy_seconds = path, codec, busy_seconds
+    def __init__(self, database: Path, codec: RowCodec, busy_seconds: float) -> None:
+        is_file = str(database) != IN_MEMORY
+        self._path = database if is_file else Path(f"/signoff-{secrets.token_hex(8)}")
+        self._place = FilePlace if is_file else MemoryPlace
+        self._codec, self._busy_seconds = codec, busy_seconds
         self._lock = threading.Lock()
         self._storage: Storage | None = None
         self._pid = 0
@@ -179,7 +275,7 @@ class Handle:
             return storage
         with self._lock:
             if self.opened is None:
-                storage = share(self._path, self._busy_seconds)
+                storage = share(self._place(self._path.resolve(), self._busy_seconds), self._busy_seconds)
                 try:
                     storage.admit(self._codec)
                 except BaseException:
@@ -198,23 +294,15 @@ class Handle:
             done()
 
 
-def _close(writer: Writer, idle: list[sqlite3.Connection], pid: int, wait: bool) -> None:
+def _close(writer: Writer, idle: list[sqlite3.Connection], place: Place, pid: int, wait: bool) -> None:
     if pid != os.getpid():
         return
     writer.stop(wait=wait)
     while idle:
         idle.pop().close()
+    place.close()
 
 
-def _connect_writer(path: Path, check: Callable[[], None], busy_seconds: float) -> WriterConnection:
+def _connect_writer(place: Place, check: Callable[[], None]) -> WriterConnection:
     check()
-    return WriterConnection(connect(path, busy_seconds), check)
-
-
-def _check_file(path: Path, opened: tuple[int, int] | None) -> None:
-    """Raise if the file is not the one that was opened, or is empty: SQLite would not say so, or wait for a lock."""
-    if identity(path) != opened:
-        raise sqlite3.DatabaseError("the file was deleted or replaced while it was open; close it and open it")
-    if not path.stat().st_size:
-        raise sqlite3.DatabaseError("the file was emptied while it was open")
-    check_log(path)
+    return WriterConnection(place.connect(), check)

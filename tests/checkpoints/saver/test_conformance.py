@@ -118,13 +118,14 @@ class ThroughSync(BaseCheckpointSaver[Any]):
         await asyncio.to_thread(self.saver.prune, thread_ids, strategy=strategy)
 
 
-Variant = Literal["async", "sync", "encrypted", "leased"]
+Variant = Literal["async", "sync", "encrypted", "leased", "memory"]
 
 
 @contextmanager
 def opened(variant: Variant, database: Path) -> Iterator[Saver]:
-    """A new saver in this file, in one of the ways to have one."""
-    with SqliteCheckpointer(database, key=b"k" * 32 if variant == "encrypted" else None) as saver:
+    """A new saver in this file, or in memory, in one of the ways to have one."""
+    place = ":memory:" if variant == "memory" else database
+    with SqliteCheckpointer(place, key=b"k" * 32 if variant == "encrypted" else None) as saver:
         if variant == "leased":
             with saver.leased("conformance", seconds=600) as view:
                 yield view

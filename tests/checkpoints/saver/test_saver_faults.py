@@ -258,8 +258,3 @@ def test_a_thread_is_not_copied_over_another(path: Path) -> None:
         found = saver.get_tuple({"configurable": {"thread_id": "other"}})
         assert found is not None
         assert found.checkpoint["channel_values"]["messages"][0].content.startswith("mine")
-
-
-def test_memory_is_not_a_file() -> None:
-    with pytest.raises(DatabaseUnusable, match="InMemorySaver"):
-        SqliteCheckpointer(":memory:")
