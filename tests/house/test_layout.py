@@ -17,7 +17,7 @@ import pytest
 import signoff
 
 ROOT = Path(__file__).resolve().parents[2]
-BESIDE = {"tests", "notebooks", "benchmarks", "docs", "build", "dist"}
+BESIDE = {"tests", "notebooks", "benchmarks", "docs", "src", "build", "dist"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
 
@@ -61,8 +61,8 @@ def copied_project(folder: Path) -> Path:
 
 
 def build(kind: str, project: Path) -> Path:
-    """Build a 'wheel' or an 'sdist' in the project's folder, without the network."""
-    code = f"from setuptools import build_meta; build_meta.build_{kind}('dist')"
+    """Build a 'wheel', an 'sdist' or an 'editable' wheel in the project's folder, without the network."""
+    code = f"import sys; sys.path.insert(0, 'src'); import signoff_build; signoff_build.build_{kind}('dist')"
     subprocess.run([sys.executable, "-P", "-c", code], cwd=project, check=True, capture_output=True)
     [built] = (project / "dist").iterdir()
     return built
@@ -81,6 +81,7 @@ def test_every_room_has_its_folder_mapped_and_its_link() -> None:
     if (ROOT / "PKG-INFO").exists():
         pytest.skip("a source distribution has no links, and needs none once it is installed")
     assert {name: link_target(ROOT / "signoff" / name) for name in links} == {room: f"../{room}" for room in rooms}
+    assert link_target(ROOT / "src" / "signoff") == "../signoff"
 
 
 def test_no_top_level_folder_has_the_name_of_a_standard_module() -> None:
@@ -93,12 +94,42 @@ def test_the_wheel_holds_every_file_of_the_house_and_nothing_else(tmp_path: Path
     assert packed == {installed(path).as_posix() for path in house_files()}
 
 
+def paths_of_an_editable_install(project: Path) -> list[str]:
+    """What an editable install of this project puts on Python's path, without running code."""
+    with zipfile.ZipFile(build("editable", project)) as wheel:
+        assert wheel.testzip() is None
+        lines = [line for name in wheel.namelist() if name.endswith(".pth") for line in wheel.read(name).split(b"\n")]
+        (record,) = [wheel.read(name).decode() for name in wheel.namelist() if name.endswith("RECORD")]
+        assert all(f"{name}," in record for name in wheel.namelist())
+    return [line.decode() for line in lines if line and not line.startswith(b"import ")]
+
+
+def test_an_editable_install_is_also_a_path_which_type_checkers_follow_with_no_other_package(tmp_path: Path) -> None:
+    project = copied_project(tmp_path)
+    assert paths_of_an_editable_install(project) == [str(project / "src")]
+    packages = {path.parent.name for path in (project / "src").glob("*/__init__.py")}
+    assert packages == {"signoff"}
+    assert (project / "src" / "signoff" / "py.typed").is_file()
+    assert (project / "src" / "signoff" / "graphs" / "team.py").samefile(project / "graphs" / "team.py")
+
+
+def test_an_editable_install_without_links_is_the_mapping_alone(tmp_path: Path) -> None:
+    project = copied_project(tmp_path)
+    links = [path for folder in ("signoff", "src") for path in (project / folder).iterdir() if path.is_symlink()]
+    for link in links:
+        target = os.readlink(link)
+        link.unlink()
+        link.write_text(target)
+    assert paths_of_an_editable_install(project) == []
+
+
 def test_the_sdist_holds_what_is_needed_to_build_and_test_it(tmp_path: Path) -> None:
     project = copied_project(tmp_path)
     tests = {path.relative_to(project) for path in (project / "tests").rglob("*.py")}
     with tarfile.open(build("sdist", project)) as sdist:
         packed = {Path(*Path(name).parts[1:]) for name in sdist.getnames()}
-    needed = {Path("make.py"), Path("constraints.txt"), Path("LICENSE"), *tests, *house_files()}
+    backend = Path("src", "signoff_build.py")
+    needed = {Path("make.py"), Path("constraints.txt"), Path("LICENSE"), backend, *tests, *house_files()}
     assert needed - packed == set()
 
 
