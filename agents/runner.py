@@ -57,8 +57,8 @@ async def ado_work(agent: Agent[Any], task: Task) -> Work:
             await in_thread(agent.prepare, task)
         if agent.model is not None:
             given = await loop.arun()
-        elif inspect.iscoroutinefunction(agent.function):
-            given = await agent.function(task)
+        elif inspect.iscoroutinefunction(agent.function) and not concurrency.is_background():
+            given = await agent.function(task)  # on the caller's own loop; one of ours it must not hold up
         else:
             given = await in_thread(_run_function, agent, task)
         if agent.read is agent.check is agent.propose is None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
@@ -17,11 +17,11 @@ from signoff.checkpoints import Fence, configured_ledger, configured_saver, read
 from signoff.checkpoints.errors import RunBusy, StoreError
 from signoff.checkpoints.ledger import RUN_INPUT, SETTLE_OUTCOME, Fenceable, Ledger, RunRecord
 from signoff.checkpoints.ledger.budgets import Budget
-from signoff.concurrency import attend
+from signoff.concurrency import stream, undisturbed
 from signoff.error_base import SignoffError
 from signoff.fleet.errors import OwnModels, RunElsewhere
-from signoff.fleet.events import Watch, look_away, read_events
-from signoff.graphs import Team
+from signoff.fleet.events import Event, Watch, look_away, read_events
+from signoff.graphs import Team, TeamGraph
 from signoff.graphs.approval import first_decided
 from signoff.graphs.teams import rebuild_team
 from signoff.settings import Settings, load_settings
@@ -71,83 +71,123 @@ class Driver:
         return changed
 
     def drive(self, run_id: str, team: Team | None = None, *, watch: Watch = look_away) -> None:
-        """Go on until the run ends or waits for a person; RunBusy if another process drives it.
+        """Go on until the run ends or waits for a person, as `astream` does, and tell `watch` of it."""
+        for event in self.stream(run_id, team):
+            watch(event)
 
-        `team` is what `team_of` gave; InputChanged if it no longer takes what the run was given. An error that nobody
-        can work around is noted with the run, and raised. Whatever interrupts the caller cancels what is under way: the
-        run is cut off, and can be resumed.
+    def stream(self, run_id: str, team: Team | None = None) -> Iterator[Event]:
+        """The same for a caller without an event loop: the run goes on in the background while this waits."""
+        return stream(self.astream(run_id, team))
+
+    async def astream(self, run_id: str, team: Team | None = None) -> AsyncGenerator[Event, None]:
+        """Go on until the run ends or waits for a person, and tell of it as it happens; RunBusy if another drives it.
+
+        `team` is what `team_of` gave. An error that nobody can work around is noted with the run, and raised. Whoever
+        closes this, or is cancelled, cancels the call that is under way; the run can be resumed.
         """
-        record = self.ledger.runs.get(run_id)
-        team = team or self.team_of(record)
-        team.takes.restore(record.goal, record.input)
-        attend(partial(self._drive, run_id, team), watch)
+        events: asyncio.Queue[Event | None] = asyncio.Queue()
+        driving = asyncio.create_task(self._drive(run_id, team, events.put_nowait))
+        driving.add_done_callback(lambda _: events.put_nowait(None))
+        try:
+            while (event := await events.get()) is not None:
+                yield event
+            await driving
+        finally:
+            driving.cancel()
+            await asyncio.wait([driving])
 
-    def _drive(self, run_id: str, team: Team, watch: Watch) -> None:
-        with self._held(run_id) as fence:
+    async def _drive(self, run_id: str, team: Team | None, watch: Watch) -> None:
+        team = await undisturbed(self._checked, run_id, team)
+        async with self._held(run_id) as fence:
             try:
-                self._go_on(fence, team, watch)
+                await self._go_on(fence, team, watch)
             except (RunBusy, RunElsewhere):
                 raise
             except Exception as error:
                 note = str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}"
                 with suppress(StoreError, RunBusy):  # the first error is the one to tell
-                    self.ledger.runs.set_status(run_id, "failed", readable_text(note))
+                    await undisturbed(self.ledger.runs.set_status, run_id, "failed", readable_text(note))
                 raise
+        watch(await undisturbed(self._stands, run_id))
 
-    @contextmanager
-    def _held(self, run_id: str) -> Iterator[Fence]:
+    def _checked(self, run_id: str, team: Team | None) -> Team:
+        """The team; InputChanged if it no longer takes what the run was given."""
+        record = self.ledger.runs.get(run_id)
+        team = team or self.team_of(record)
+        team.takes.restore(record.goal, record.input)
+        return team
+
+    def _stands(self, run_id: str) -> Event:
+        record = self.ledger.runs.get(run_id)
+        asked = tuple(self.ledger.approvals.pending(run_id))
+        return Event("stands", text=record.note, status=record.status, approvals=asked)
+
+    @asynccontextmanager
+    async def _held(self, run_id: str) -> AsyncIterator[Fence]:
         """Hold the run, renewed in the background; whoever was replaced meanwhile is refused at the next write."""
-        runs = self.ledger.runs
+        runs, fences = self.ledger.runs, list[Fence]()
+
+        def claim() -> Fence:
+            fences.append(runs.claim(run_id, owner, seconds=_LEASE_SECONDS))
+            return fences[0]
+
         with working() as owner:
-            fence = runs.claim(run_id, owner, seconds=_LEASE_SECONDS)
             try:
+                fence = await undisturbed(claim)
                 with self.ledger.keep_alive.renewing(
                     lambda _: runs.renew(run_id, owner, seconds=_LEASE_SECONDS), run_id
                 ):
                     yield fence
             finally:
-                with suppress(StoreError):  # a claim that cannot be given back is nobody's: nobody is at work on it
-                    runs.release(run_id, owner)
+                if fences:  # also if this was cancelled before it heard so
+                    with suppress(StoreError):  # a claim that cannot be given back is nobody's: nobody is at work on it
+                        await undisturbed(runs.release, run_id, owner)
 
-    def _go_on(self, fence: Fence, team: Team, watch: Watch) -> None:
+    async def _go_on(self, fence: Fence, team: Team, watch: Watch) -> None:
         runs, run_id = self.ledger.runs, fence.run_id
-        with self._fenced_saver(fence) as saver:
-            graph, config = team.compile(checkpointer=saver), {**_config(run_id), "recursion_limit": 100_000}
-            snapshot = graph.get_state(config)
+        async with self._fenced_saver(fence) as saver:
+            graph, config = team.compile(checkpointer=saver), _config(run_id)
+            snapshot = await graph.aget_state(config)
             begun = snapshot.created_at is not None
             # `next` is empty after a crash between a task's writes and the next checkpoint; `tasks` is not.
-            asked_again = self._asked_again(run_id, graph, snapshot)
+            asked_again = await self._asked_again(run_id, graph, snapshot)
             if begun and not snapshot.tasks and asked_again is None:
-                return self._close(run_id, snapshot.values)
-            if snapshot.interrupts and self._waits(snapshot):
-                return None
-            record = runs.get(run_id)
+                return await undisturbed(self._close, run_id, snapshot.values)
+            if snapshot.interrupts:
+                waits: bool = await undisturbed(self._waits, snapshot)
+                if waits:
+                    return None
+            record = await undisturbed(runs.get, run_id)
             if not begun and record.driver != "local":
                 raise RunElsewhere(run_id)
-            runs.set_status(run_id, "running")
-            start, since = None if begun else {**record.input, "goal": record.goal}, asked_again or config
+            await undisturbed(runs.set_status, run_id, "running")
+            start: Any = None if begun else {**record.input, "goal": record.goal}
+            since: RunnableConfig = {**(asked_again or config), "recursion_limit": 100_000}
             with run_span(run_id, team.name):
-                for mode, part in graph.stream(start, since, stream_mode=["custom", "updates"], durability="sync"):
+                async for mode, part in graph.astream(
+                    start, since, stream_mode=["custom", "updates"], durability="sync"
+                ):
                     for event in read_events(mode, part):
                         watch(event)
-            if runs.get(run_id).status == "running":
-                self._note_end(run_id, graph.get_state(config).values)
+            if (await undisturbed(runs.get, run_id)).status == "running":
+                values = (await graph.aget_state(config)).values
+                await undisturbed(self._note_end, run_id, values)
             return None
 
-    def _asked_again(self, run_id: str, graph: Any, now: StateSnapshot) -> RunnableConfig | None:
+    async def _asked_again(self, run_id: str, graph: TeamGraph, now: StateSnapshot) -> RunnableConfig | None:
         """From where an ended run goes on, because somebody took back what they had said of a call; None otherwise.
 
         That is the last question about it: what the run did since was nothing outside, and is done again.
         """
-        open_calls = {(effect.key, effect.claims) for effect in self.ledger.effects.of_run(run_id) if effect.is_open}
+        effects = await undisturbed(self.ledger.effects.of_run, run_id)
+        open_calls = {(effect.key, effect.claims) for effect in effects if effect.is_open}
         if not open_calls or not now.values.get("run", {}).get("ended"):
             return None
-        for past in graph.get_state_history(_config(run_id)):
+        async for past in graph.aget_state_history(_config(run_id)):
             asked = past.values["proposals"][0] if past.next == ("gate",) else None
             args = asked["args"] if asked is not None and asked["action"] == SETTLE_OUTCOME else {}
             if (args.get("effect"), args.get("claim")) in open_calls:
-                config: RunnableConfig = past.config
-                return config
+                return past.config
         return None
 
     def _note_end(self, run_id: str, values: Mapping[str, Any]) -> None:
@@ -183,10 +223,10 @@ class Driver:
         note = "The thread was ended from outside; nothing more is done."
         return self.ledger.runs.set_status(run_id, "stopped", note)
 
-    @contextmanager
-    def _fenced_saver(self, fence: Fence) -> Iterator[BaseCheckpointSaver[Any]]:
+    @asynccontextmanager
+    async def _fenced_saver(self, fence: Fence) -> AsyncIterator[BaseCheckpointSaver[Any]]:
         """The saver for this claim alone: with one that was replaced not even the last step is written."""
-        with configured_saver(self.settings) if self.saver is None else nullcontext(self.saver) as saver:
+        async with configured_saver(self.settings) if self.saver is None else nullcontext(self.saver) as saver:
             yield saver.fenced(fence, self.ledger.database) if isinstance(saver, Fenceable) else saver
 
 

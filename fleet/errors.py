@@ -23,6 +23,15 @@ class SeveralAsked(RunError):
         super().__init__(f"Run {run_id!r} asks {len(asked)} things: {', '.join(asked)}. Name one: approval=ID.")
 
 
+class NoArtifact(RunError):
+    """The run has no artifact of this name."""
+
+    def __init__(self, run_id: str, status: str, name: str, there: Sequence[str]) -> None:
+        self.run_id, self.name, self.there = run_id, name, tuple(there)
+        found = f"there are {', '.join(there)}" if there else "there is none yet"
+        super().__init__(f"Run {run_id!r}, which is {status}, has no artifact {name!r}: {found}.")
+
+
 class RunElsewhere(RunError):
     """The run's checkpoints are kept by another program, such as a LangGraph Server."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from signoff.agents import Usage
+from signoff.checkpoints.ledger import Approval, Status
 from signoff.graphs import PlanStep
 
 
@@ -14,14 +16,26 @@ from signoff.graphs import PlanStep
 class Event:
     """Something that happened while a run was driven."""
 
-    kind: Literal["turn", "says", "plan"]
+    kind: Literal["turn", "says", "plan", "stands"]
+    """turn: an agent begins to work, `done` turns are taken with it; says: it tells what it does; plan: the plan or the
+    usage changed; stands: the last one, once the run has ended or waits for a person."""
     agent: str = ""
     text: str = ""
+    """Why it is the agent's turn, what it says, or the note of the run."""
     done: int = 0
     total: int = 0
     """How much there is to do, 0 if there is nothing to count."""
     plan: tuple[PlanStep, ...] = ()
     usage: Usage | None = None
+    status: Status | None = None
+    """Of `stands`: where the run stands now."""
+    approvals: tuple[Approval, ...] = ()
+    """Of `stands`: what a person is asked, oldest first."""
+
+    def to_json(self) -> str:
+        """One line of JSON with what the event has, as a page or another program is sent it."""
+        found = {name: value for name, value in asdict(self).items() if value not in ("", 0, (), None)}
+        return json.dumps(found, default=str, ensure_ascii=False)
 
 
 Watch = Callable[[Event], None]

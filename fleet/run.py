@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing
+from functools import partial
+from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel
 
-from signoff.agents import NO_USAGE, Usage, budgets_of
+from signoff.agents import NO_USAGE, Artifact, Usage, budgets_of
 from signoff.checkpoints.errors import UnknownApproval
 from signoff.checkpoints.ledger import RUN_INPUT, Approval, Person, RunRecord, Status
 from signoff.checkpoints.ledger.budgets import Budget, budget_of
+from signoff.concurrency import undisturbed, unpacked
 from signoff.fleet.driver import RUN_BUDGET, Driver, read_state
-from signoff.fleet.errors import NothingAsked, SeveralAsked
-from signoff.fleet.events import Watch, look_away
+from signoff.fleet.errors import NoArtifact, NothingAsked, SeveralAsked
+from signoff.fleet.events import Event, Watch, look_away
 from signoff.fleet.notebook import draft_markdown, run_html, run_markdown
 from signoff.fleet.standing import Standing, standings
 from signoff.graphs import Given, PlanStep, Team
@@ -23,9 +26,14 @@ from signoff.graphs.nodes import read_goal
 from signoff.settings import Settings
 from signoff.tools import Action
 
+A = TypeVar("A", bound=Artifact)
 
-class Run:
-    """A handle on one run. In a notebook it shows itself."""
+
+class RunView:
+    """A run as it can be read; in a notebook it shows itself.
+
+    Where it stands and what is asked is read from the ledger each time, its state when it is asked for first.
+    """
 
     def __init__(self, run_id: str, team: Team, driver: Driver) -> None:
         self.id = run_id
@@ -33,6 +41,119 @@ class Run:
         self._settings, self._ledger = driver.settings, driver.ledger
         self._values: dict[str, Any] | None = None
         self._shown = self._pending()
+
+    def wait_for_notices(self, seconds: float) -> bool:
+        """Give whoever is to be told of this run so long to be told; whether nothing is left to send.
+
+        What is left is sent by the next process that uses the ledger.
+        """
+        return self._ledger.notices.wait(seconds)
+
+    def action(self, name: str) -> Action[Any]:
+        """The action of this name: one of the team's, or one of its own questions."""
+        return CONTROLS.get(name) or self.team.actions[name]
+
+    @property
+    def record(self) -> RunRecord:
+        """The run as the ledger knows it now."""
+        return self._ledger.runs.get(self.id)
+
+    @property
+    def status(self) -> Status:
+        """Where the run stands."""
+        return self.record.status
+
+    @property
+    def standing(self) -> Standing:
+        """Where the run stands in words, with what somebody should know of it."""
+        (stands,) = standings(self._ledger, [self.record])
+        return stands
+
+    @property
+    def approval(self) -> Approval | None:
+        """What a person is asked now, if anything; the first of several questions."""
+        return next(iter(self.approvals), None)
+
+    @property
+    def asked(self) -> Approval:
+        """What a person is asked now, the first of several questions; NothingAsked if there is none."""
+        approval = self.approval
+        if approval is None:
+            raise NothingAsked(self.id, self.status)
+        return approval
+
+    @property
+    def approvals(self) -> tuple[Approval, ...]:
+        """Everything that a person is asked now, oldest first."""
+        self._shown = self._pending()
+        return self._shown
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The state of the graph at its last checkpoint, empty before the first."""
+        if self._values is None:
+            self._values = read_state(self.id, self._settings)
+        return self._values
+
+    @property
+    def artifacts(self) -> dict[str, Any]:
+        """The artifacts by name, each as its agent's type."""
+        types = {agent.gives.__name__: agent.gives for agent in self.team.agents}
+        stored = self.values.get("artifacts", {})
+        return {name: types[name].model_validate(artifact["value"]) for name, artifact in stored.items()}
+
+    @overload
+    def artifact(self, kind: type[A]) -> A: ...
+    @overload
+    def artifact(self, kind: str) -> Artifact: ...
+    def artifact(self, kind: type[Artifact] | str) -> Artifact:
+        """The artifact of this type, or of the type of this name; NoArtifact, which says which there are."""
+        name = kind if isinstance(kind, str) else kind.__name__
+        stored = self.values.get("artifacts", {})
+        if name not in stored:
+            raise NoArtifact(self.id, self.status, name, sorted(stored))
+        types = {agent.gives.__name__: agent.gives for agent in self.team.agents}
+        given = types[name] if isinstance(kind, str) else kind
+        return given.model_validate(stored[name]["value"])
+
+    @property
+    def plan(self) -> list[PlanStep]:
+        """What was done and what is to do."""
+        return list(self.values.get("plan", []))
+
+    @property
+    def usage(self) -> Usage:
+        """What the run's model calls used."""
+        usage: Usage = self.values.get("usage") or NO_USAGE
+        return usage
+
+    @property
+    def budget(self) -> Budget:
+        """What the run may use before a person is asked, without what was added since."""
+        given = self.team.run_budget
+        return budgets_of(self._settings)["run"] if given is None else given
+
+    def _repr_markdown_(self) -> str:
+        return f"{self._in_words()}\n\n{draft_markdown(self.artifacts)}"
+
+    def _repr_html_(self) -> str | None:
+        return run_html(self._in_words(), self.artifacts, self._settings.home)
+
+    def _in_words(self) -> str:
+        """How it stands, and the questions that wait."""
+        known = {**self.team.actions, **CONTROLS}
+        asked = [(one, describe(one, known.get(one.action))) for one in self.approvals]
+        return run_markdown(self.standing, self.plan, asked, self._ledger.effects.of_run(self.id))
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} {self.status}: {self.record.goal!r}>"
+
+    def _pending(self) -> tuple[Approval, ...]:
+        return tuple(self._ledger.approvals.pending(self.id))
+
+
+class Run(RunView):
+    """A handle on one run, to go on with it and to decide what it asks; each method has a twin for event loops."""
 
     @classmethod
     def start(
@@ -88,14 +209,21 @@ class Run:
 
     def resume(self, *, watch: Watch = look_away) -> Run:
         """Go on from wherever the run stands, until it ends or waits for a person; RunBusy if another process does."""
-        self._values = None
+        for event in self.stream():
+            watch(event)
+        return self
+
+    def stream(self) -> Iterator[Event]:
+        """Go on as `resume` does, and tell of it as it happens; the last event says how the run stands.
+
+        Leaving the loop cancels the call that is under way, and the run can be resumed.
+        """
         try:
-            self._driver.drive(self.id, self.team, watch=watch)
+            for event in self._driver.stream(self.id, self._driven()):
+                yield self._heard(event)
         except KeyboardInterrupt as stopped:
             stopped.add_note(f"The run is kept: Run.open({self.id!r}).resume() goes on.")
             raise
-        self._shown = self._pending()
-        return self
 
     def approve(
         self,
@@ -105,19 +233,21 @@ class Run:
         args: Mapping[str, Any] | None = None,
         reason: str = "",
         watch: Watch = look_away,
+        drive: bool = True,
     ) -> Run:
         """Approve what this handle last saw asked, as shown or with edited arguments, and go on.
 
         `approval` is the id of one of several questions, which must be named. Edited arguments are all of them; those
         that nobody may change can be left out. AlreadyDecided if somebody was faster:
         what is asked by then is another question. BadAnswer if edited arguments do not fit or policy denies them,
-        NotAllowed if this person may not decide it, ChangedSince if it was edited since.
+        NotAllowed if this person may not decide it, ChangedSince if it was edited since. Without `drive` it is only
+        written down: whoever resumes the run finds it.
         """
         asked = self._asked(approval)
         action = self.action(asked.action)
         fixed = {name: asked.shown[name] for name in action.fixed if name in asked.shown}
         edited = asked.shown if args is None else read_edit({**fixed, **args}, asked, action)
-        return self._decide(asked, Decision("approve", edited, reason), by, watch)
+        return self._decide(asked, Decision("approve", edited, reason), by, watch, drive)
 
     def reject(
         self,
@@ -126,15 +256,22 @@ class Run:
         approval: str | None = None,
         by: str | Person | None = None,
         watch: Watch = look_away,
+        drive: bool = True,
     ) -> Run:
         """Reject what this handle last saw asked, and go on; with a reason the agent may propose otherwise."""
-        return self._decide(self._asked(approval), Decision("reject", {}, reason), by, watch)
+        return self._decide(self._asked(approval), Decision("reject", {}, reason), by, watch, drive)
 
     def respond(
-        self, message: str, *, approval: str | None = None, by: str | Person | None = None, watch: Watch = look_away
+        self,
+        message: str,
+        *,
+        approval: str | None = None,
+        by: str | Person | None = None,
+        watch: Watch = look_away,
+        drive: bool = True,
     ) -> Run:
         """Say something instead of deciding, and go on: it is not done, and the agent reads the message."""
-        return self._decide(self._asked(approval), Decision("respond", {}, message), by, watch)
+        return self._decide(self._asked(approval), Decision("respond", {}, message), by, watch, drive)
 
     def revoke(self, approval: str, reason: str = "", *, by: str | Person | None = None) -> Run:
         """Take back what was decided of the approval with this id, as long as nothing was called; `resume` goes on.
@@ -149,96 +286,90 @@ class Run:
         self._shown = self._pending()
         return self
 
-    def wait_for_notices(self, seconds: float) -> bool:
-        """Give whoever is to be told of this run so long to be told; whether nothing is left to send.
+    @classmethod
+    async def astart(
+        cls,
+        team: Team,
+        goal: str | Mapping[str, Any] | BaseModel | Given,
+        *,
+        settings: Settings | None = None,
+        watch: Watch = look_away,
+        drive: bool = True,
+        dry_run: bool = False,
+        budget: Budget | str | None = None,
+    ) -> Run:
+        """`start` for an event loop, which is never blocked: the run goes on in the loop of whoever awaits it."""
+        begin = partial(cls.start, team, goal, settings=settings, drive=False, dry_run=dry_run, budget=budget)
+        run = await undisturbed(begin)
+        return await run.aresume(watch=watch) if drive else run
 
-        What is left is sent by the next process that uses the ledger.
-        """
-        return self._ledger.notices.wait(seconds)
+    @classmethod
+    async def aopen(
+        cls, run_id: str, *, team: Team | None = None, settings: Settings | None = None, model: str | None = None
+    ) -> Run:
+        """`open` for an event loop."""
+        return await undisturbed(partial(cls.open, run_id, team=team, settings=settings, model=model))
 
-    def action(self, name: str) -> Action[Any]:
-        """The action of this name: one of the team's, or one of its own questions."""
-        return CONTROLS.get(name) or self.team.actions[name]
+    async def aresume(self, *, watch: Watch = look_away) -> Run:
+        """`resume` for an event loop; cancelling it cancels the call that is under way, and the run can be resumed."""
+        async for event in self.astream():
+            watch(event)
+        return self
 
-    @property
-    def record(self) -> RunRecord:
-        """The run as the ledger knows it now."""
-        return self._ledger.runs.get(self.id)
+    async def astream(self) -> AsyncGenerator[Event, None]:
+        """`stream` for an event loop. To leave it early at once, use `contextlib.aclosing` or cancel the task."""
+        async with aclosing(self._driver.astream(self.id, self._driven())) as events:
+            with unpacked():
+                async for event in events:
+                    if event.kind == "stands":  # so that reading it blocks nobody
+                        self._values = await undisturbed(read_state, self.id, self._settings)
+                    yield self._heard(event)
 
-    @property
-    def status(self) -> Status:
-        """Where the run stands."""
-        return self.record.status
+    async def aapprove(
+        self,
+        *,
+        approval: str | None = None,
+        by: str | Person | None = None,
+        args: Mapping[str, Any] | None = None,
+        reason: str = "",
+        watch: Watch = look_away,
+        drive: bool = True,
+    ) -> Run:
+        """`approve` for an event loop."""
+        decide = partial(self.approve, approval=approval, by=by, args=args, reason=reason, drive=False)
+        return await self._decided(decide, watch, drive)
 
-    @property
-    def standing(self) -> Standing:
-        """Where the run stands in words, with what somebody should know of it."""
-        (stands,) = standings(self._ledger, [self.record])
-        return stands
+    async def areject(
+        self,
+        reason: str = "",
+        *,
+        approval: str | None = None,
+        by: str | Person | None = None,
+        watch: Watch = look_away,
+        drive: bool = True,
+    ) -> Run:
+        """`reject` for an event loop."""
+        return await self._decided(partial(self.reject, reason, approval=approval, by=by, drive=False), watch, drive)
 
-    @property
-    def approval(self) -> Approval | None:
-        """What a person is asked now, if anything; the first of several questions."""
-        return next(iter(self.approvals), None)
+    async def arevoke(self, approval: str, reason: str = "", *, by: str | Person | None = None) -> Run:
+        """`revoke` for an event loop."""
+        return await undisturbed(partial(self.revoke, approval, reason, by=by))
 
-    @property
-    def approvals(self) -> tuple[Approval, ...]:
-        """Everything that a person is asked now, oldest first."""
-        self._shown = self._pending()
-        return self._shown
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """The state of the graph at its last checkpoint, empty before the first."""
-        if self._values is None:
-            self._values = read_state(self.id, self._settings)
-        return self._values
-
-    @property
-    def artifacts(self) -> dict[str, Any]:
-        """The artifacts by name, each as its agent's type."""
-        types = {agent.gives.__name__: agent.gives for agent in self.team.agents}
-        stored = self.values.get("artifacts", {})
-        return {name: types[name].model_validate(artifact["value"]) for name, artifact in stored.items()}
-
-    @property
-    def plan(self) -> list[PlanStep]:
-        """What was done and what is to do."""
-        return list(self.values.get("plan", []))
-
-    @property
-    def usage(self) -> Usage:
-        """What the run's model calls used."""
-        usage: Usage = self.values.get("usage") or NO_USAGE
-        return usage
-
-    @property
-    def budget(self) -> Budget:
-        """What the run may use before a person is asked, without what was added since."""
-        given = self.team.run_budget
-        return budgets_of(self._settings)["run"] if given is None else given
-
-    def _repr_markdown_(self) -> str:
-        return f"{self._in_words()}\n\n{draft_markdown(self.artifacts)}"
-
-    def _repr_html_(self) -> str | None:
-        return run_html(self._in_words(), self.artifacts, self._settings.home)
-
-    def _in_words(self) -> str:
-        """How it stands, and the questions that wait."""
-        known = {**self.team.actions, **CONTROLS}
-        asked = [(one, describe(one, known.get(one.action))) for one in self.approvals]
-        return run_markdown(self.standing, self.plan, asked, self._ledger.effects.of_run(self.id))
-
-    def __repr__(self) -> str:
-        return f"<Run {self.id} {self.status}: {self.record.goal!r}>"
-
-    def _pending(self) -> tuple[Approval, ...]:
-        return tuple(self._ledger.approvals.pending(self.id))
+    async def arespond(
+        self,
+        message: str,
+        *,
+        approval: str | None = None,
+        by: str | Person | None = None,
+        watch: Watch = look_away,
+        drive: bool = True,
+    ) -> Run:
+        """`respond` for an event loop."""
+        return await self._decided(partial(self.respond, message, approval=approval, by=by, drive=False), watch, drive)
 
     def _asked(self, approval_id: str | None) -> Approval:
         """What this handle last saw asked: a decision is about that, whatever is asked by now."""
-        if not self._shown:
+        if not self._shown and approval_id is None:
             for lapsed in self._ledger.approvals.lapsed(self.id):
                 raise lapsed.already_decided()
             raise NothingAsked(self.id, self.status)
@@ -254,9 +385,25 @@ class Run:
             raise UnknownApproval(approval_id)
         raise found.already_decided()
 
-    def _decide(self, asked: Approval, decision: Decision, by: str | Person | None, watch: Watch) -> Run:
+    def _decide(self, asked: Approval, decision: Decision, by: str | Person | None, watch: Watch, drive: bool) -> Run:
         decide(self._ledger, asked, decision, self.team.rules, by=by or self._settings.user_name)
-        return self.resume(watch=watch)
+        if drive:
+            return self.resume(watch=watch)
+        self._shown = self._pending()
+        return self
+
+    async def _decided(self, decide: Callable[[], Run], watch: Watch, drive: bool) -> Run:
+        await undisturbed(decide)
+        return await self.aresume(watch=watch) if drive else self
+
+    def _driven(self) -> Team:
+        self._values = None
+        return self.team
+
+    def _heard(self, event: Event) -> Event:
+        if event.kind == "stands":
+            self._shown = event.approvals
+        return event
 
 
 def _read(team: Team, goal: str | Mapping[str, Any] | BaseModel, settings: Settings) -> Given:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
+from langgraph.cache.base import BaseCache
 from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.store.base import BaseStore
+from langgraph.types import All, Checkpointer
 from pydantic import BaseModel
 
 from signoff.agents import Agent
@@ -19,7 +23,7 @@ from signoff.graphs.approval.enforcement import Actions, Enforcement
 from signoff.graphs.approval.questions import CONTROLS, Account
 from signoff.graphs.given import Given, InputModel
 from signoff.graphs.nodes.act import build_act
-from signoff.graphs.nodes.agent import build_step
+from signoff.graphs.nodes.agent import LedgerNode, build_step
 from signoff.graphs.nodes.gate import build_gate
 from signoff.graphs.nodes.intake import build_finish, build_intake
 from signoff.graphs.nodes.supervisor import Supervisor, build_supervisor
@@ -32,6 +36,21 @@ from signoff.tools.broker import open_broker
 
 Builder = StateGraph[TeamState, None, TeamInput, TeamState]
 """An uncompiled team graph."""
+
+TeamGraph = CompiledStateGraph[TeamState, None, Any, TeamState]
+"""A compiled one; what it takes is the team's own `input`, or TeamInput."""
+
+
+class CompileOptions(TypedDict, total=False):
+    """What a graph can be compiled with; `StateGraph.compile` says what each does."""
+
+    checkpointer: Checkpointer
+    cache: BaseCache[Any] | None
+    store: BaseStore | None
+    interrupt_before: All | list[str] | None
+    interrupt_after: All | list[str] | None
+    debug: bool
+
 
 _OWN_NODES = {"intake", "supervisor", "gate", "act", "finish"}
 
@@ -101,7 +120,7 @@ class Team:
     def graph(self) -> Builder:
         """The graph, uncompiled: LangGraph Server compiles it with its own checkpointer, you with yours."""
         builder: Builder = StateGraph(TeamState, input_schema=self.takes.schema)
-        intake: Any = build_intake(self.takes, self.options, self._ledger, dry_run=self.dry_run)
+        intake = LedgerNode("intake", build_intake(self.takes, self.options, self._ledger, dry_run=self.dry_run))
         builder.add_node("intake", intake, input_schema=self.takes.at_intake)
         roles = [agent.role for agent in self.agents]
         limits = {agent.role: budget_of(agent.limits.budget, agent.role) for agent in self.agents}
@@ -112,10 +131,11 @@ class Team:
             builder.add_node(agent.role, build_step(agent, self.agents, account, self.takes))
             builder.add_edge(agent.role, "supervisor")
         policy = Enforcement(self.actions, self.rules, self.rates)
-        builder.add_node("gate", build_gate(policy, self._ledger), destinations=("act", "gate", "supervisor"))
-        act = build_act(self.actions, self._ledger, dry_run=self.dry_run)
+        gate = LedgerNode("gate", build_gate(policy, self._ledger))
+        builder.add_node("gate", gate, destinations=("act", "gate", "supervisor"))
+        act = LedgerNode("act", build_act(self.actions, self._ledger, dry_run=self.dry_run), is_long=True)
         builder.add_node("act", act, destinations=("gate", "supervisor"))
-        builder.add_node("finish", build_finish(self._ledger))
+        builder.add_node("finish", LedgerNode("finish", build_finish(self._ledger)))
         builder.add_edge(START, "intake")
         builder.add_edge("intake", "supervisor")
         builder.add_edge("finish", END)
@@ -133,7 +153,7 @@ class Team:
         own = self.policies.get(role)
         return self.policy if own is None else self.policy.narrowed(own)
 
-    def compile(self, **options: Any) -> Any:
+    def compile(self, **options: Unpack[CompileOptions]) -> TeamGraph:
         """The graph, compiled with these options of `StateGraph.compile`, such as `checkpointer=`."""
         return self.graph().compile(name=self.name, **options)
 

@@ -18,7 +18,6 @@ from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
-Part = TypeVar("Part")
 T = TypeVar("T")
 
 _LAST_WORDS = 0.7
@@ -27,6 +26,23 @@ _WIDTH = 32
 """Threads of one pool."""
 
 _depth: ContextVar[int] = ContextVar("signoff_thread_depth", default=0)
+
+
+class EndsProgram(BaseException):
+    """Carries a SystemExit or KeyboardInterrupt out of a thread; raised as it is, it would end the event loop too."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(repr(error))
+        self.error = error
+
+
+@contextmanager
+def unpacked() -> Iterator[None]:
+    """What was carried out of a thread is raised as it was there."""
+    try:
+        yield
+    except EndsProgram as carried:
+        raise carried.error from None
 
 
 class Cancellation:
@@ -75,46 +91,6 @@ def patience() -> float:
 def is_cancellable() -> bool:
     """Whether somebody can cancel the work that goes on here."""
     return _cancellation.get() is not _NOBODYS
-
-
-def attend(work: Callable[[Callable[[Part], None]], T], hear: Callable[[Part], None]) -> T:
-    """Do this in a thread of its own, and hear in this one what it tells; each waits for the other.
-
-    What interrupts this thread, such as Ctrl-C, cancels the work: whatever of it waits here ends with
-    KeyboardInterrupt. If it has not ended after `patience()`, it is left behind, and ends when it next tells something.
-    """
-    told: SimpleQueue[tuple[Part, Future[None]] | None] = SimpleQueue()
-    done: Future[T] = Future()
-    cancellation, context = Cancellation(), copy_context()
-    context.run(_cancellation.set, cancellation)
-
-    def tell(part: Part) -> None:
-        heard: Future[None] = Future()
-        told.put((part, heard))
-        await_result(heard)
-        heard.result()
-
-    def do() -> None:
-        _settle(done, partial(work, tell))
-        told.put(None)
-
-    threading.Thread(target=context.run, args=(do,), name="signoff work", daemon=True).start()
-    try:
-        with _cancellation.get().calling(cancellation.request):
-            while (said := told.get()) is not None:
-                part, heard = said
-                try:
-                    hear(part)
-                except Exception as error:  # it is raised where it was told
-                    heard.set_exception(error)
-                else:
-                    heard.set_result(None)
-        return done.result()
-    except BaseException:
-        if not done.done():
-            cancellation.request()
-            wait([done], patience())
-        raise
 
 
 def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -229,6 +205,11 @@ def run(work: Coroutine[Any, Any, T], *, alone: bool = False) -> T:
             own.stop()
 
 
+def is_background() -> bool:
+    """Whether this runs on the shared loop in the background."""
+    return threading.current_thread() is _shared().thread
+
+
 def _hand_over(task: asyncio.Task[T], done: Future[T]) -> None:
     if done.cancelled():
         return
@@ -236,7 +217,7 @@ def _hand_over(task: asyncio.Task[T], done: Future[T]) -> None:
         done.cancel()
         done.set_running_or_notify_cancel()  # only then is who waits for it told
     elif (error := task.exception()) is not None:
-        done.set_exception(error)
+        done.set_exception(error.error if isinstance(error, EndsProgram) else error)
     else:
         done.set_result(task.result())
 
@@ -275,9 +256,13 @@ def stream(source: AsyncGenerator[T, None]) -> Iterator[T]:
                 if isinstance(part, BaseException):
                     raise part
                 yield part[0]
+    except GeneratorExit:  # nobody is in a hurry, and who left may want to go on from there at once
+        cancellation.request()
+        thread.join()
+        raise
     finally:
         cancellation.request()
-        thread.join(_LAST_WORDS)
+        thread.join(patience())
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -286,15 +271,40 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     The pools are by depth, so that what waits for other such code can never starve it. Whoever is cancelled waits no
     longer, and what waits in that thread is cancelled, too.
     """
-    context, depth, cancellation = copy_context(), _depth.get(), Cancellation()
-    context.run(_depth.set, depth + 1)
+    return await _threaded(str(_depth.get()), partial(function, *args, **kwargs), to_its_end=False)
+
+
+async def in_thread_to_its_end(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The same, but whoever is cancelled waits until it has ended: what waits in it is cancelled, and has its grace."""
+    return await _threaded(str(_depth.get()), partial(function, *args, **kwargs), to_its_end=True)
+
+
+async def undisturbed(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call what is short, such as a question to the ledger, in a thread that nothing long takes up, and to its end."""
+    return await _threaded("short", partial(function, *args, **kwargs), to_its_end=True)
+
+
+async def _threaded(pool: str, work: Callable[[], T], *, to_its_end: bool) -> T:
+    context, cancellation = copy_context(), Cancellation()
+    context.run(_depth.set, _depth.get() + 1)
     context.run(_cancellation.set, cancellation)
-    work = partial(context.run, partial(function, *args, **kwargs))
+    call = _pool(os.getpid(), pool).submit(context.run, _packing, work)
+    ended = asyncio.wrap_future(call)
     try:
-        return await asyncio.get_running_loop().run_in_executor(_pool(os.getpid(), depth), work)
+        return await asyncio.shield(ended)
     except asyncio.CancelledError:
         cancellation.request()
+        if not call.cancel() and to_its_end:
+            await asyncio.wait([ended])
+        ended.add_done_callback(lambda _: ended.cancelled() or ended.exception())  # nobody will ask for it
         raise
+
+
+def _packing(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except (KeyboardInterrupt, SystemExit) as error:
+        raise EndsProgram(error) from error
 
 
 class _Pool(Executor):
@@ -330,6 +340,6 @@ class _Pool(Executor):
 
 
 @cache
-def _pool(_pid: int, depth: int) -> _Pool:
+def _pool(_pid: int, name: str) -> _Pool:
     """The pool of this process (a forked child has none of its parent's threads) for calls made at this depth."""
-    return _Pool(f"signoff {depth}")
+    return _Pool(f"signoff {name}")

@@ -65,13 +65,13 @@ class PostgresOpening:
     def _opened(self) -> Iterator[EncryptingSaver]:
         self._server.set_up()
         with ExplainedPool(self._server) as pool:
-            yield EncryptingSaver(pool, serde=self._serde, database=self._server.name)
+            yield EncryptingSaver(pool, serde=self._serde)
 
     @asynccontextmanager
     async def _aopened(self) -> AsyncIterator[AsyncEncryptingSaver]:
         await asyncio.to_thread(self._server.set_up)
         async with AsyncExplainedPool(self._server) as pool:
-            yield AsyncEncryptingSaver(pool, serde=self._serde)
+            yield AsyncEncryptingSaver(pool, serde=self._serde, database=self._server.name)
 
 
 class Server:
@@ -170,7 +170,7 @@ _NAME: Final = "signoff"
 _CONTEXT: Final = b"postgresql"  # a serializer is not told where its bytes will stand
 
 SaverT = TypeVar("SaverT", bound=BaseCheckpointSaver[Any])
-Connected = psycopg.Connection[DictRow] | ConnectionPool[psycopg.Connection[DictRow]]
+AsyncConnected = psycopg.AsyncConnection[DictRow] | AsyncConnectionPool[psycopg.AsyncConnection[DictRow]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +231,6 @@ class PostgresCipher(CipherProtocol):
 class EncryptingSaver(PostgresSaver):
     """The official sync saver."""
 
-    def __init__(self, connection: Connected, *, serde: SerializerProtocol, database: str) -> None:
-        super().__init__(connection, serde=serde)
-        self.database = database
-        """The address, without the password."""
-
     def put(
         self,
         config: RunnableConfig,
@@ -248,48 +243,14 @@ class EncryptingSaver(PostgresSaver):
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> EncryptingSaver:
         return _list_more(self, extra_allowlist)
 
-    def fenced(self, fence: Fence, ledger: str) -> BaseCheckpointSaver[Any]:
-        """This saver for one claim of a run; itself if the ledger is another database."""
-        return FencedSaver(self, fence) if ledger == self.database else self
-
-
-class FencedSaver(EncryptingSaver):
-    """The same for one claim of a run: what it writes is written in a transaction in which the claim still stands."""
-
-    def __init__(self, saver: EncryptingSaver, fence: Fence) -> None:
-        super().__init__(saver.conn, serde=saver.serde, database=saver.database)
-        self._fence = fence
-        self.lock = saver.lock
-
-    def put(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        with self._standing() as saver:
-            return saver.put(config, checkpoint, metadata, new_versions)
-
-    def put_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
-    ) -> None:
-        with self._standing() as saver:
-            saver.put_writes(config, writes, task_id, task_path)
-
-    @contextmanager
-    def _standing(self) -> Iterator[EncryptingSaver]:
-        """A saver in one transaction, amid which nobody else can claim the run."""
-        assert isinstance(self.conn, ConnectionPool)
-        with self.lock, self.conn.connection() as connection, connection.transaction():
-            query = "SELECT owner FROM runs WHERE id = %s FOR SHARE"
-            claimed = connection.execute(query, (self._fence.run_id,)).fetchone()
-            self._fence.check(claimed["owner"] if claimed else None)
-            yield EncryptingSaver(connection, serde=self.serde, database=self.database)
-
 
 class AsyncEncryptingSaver(AsyncPostgresSaver):
     """The official async saver."""
+
+    def __init__(self, connection: AsyncConnected, *, serde: SerializerProtocol, database: str) -> None:
+        super().__init__(connection, serde=serde)
+        self.database = database
+        """The address, without the password."""
 
     async def aput(
         self,
@@ -302,6 +263,45 @@ class AsyncEncryptingSaver(AsyncPostgresSaver):
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> AsyncEncryptingSaver:
         return _list_more(self, extra_allowlist)
+
+    def fenced(self, fence: Fence, ledger: str) -> BaseCheckpointSaver[Any]:
+        """This saver for one claim of a run; itself if the ledger is another database."""
+        return FencedSaver(self, fence) if ledger == self.database else self
+
+
+class FencedSaver(AsyncEncryptingSaver):
+    """The same for one claim of a run: what it writes is written in a transaction in which the claim still stands."""
+
+    def __init__(self, saver: AsyncEncryptingSaver, fence: Fence) -> None:
+        super().__init__(saver.conn, serde=saver.serde, database=saver.database)
+        self._fence = fence
+        self.lock = saver.lock
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        async with self._standing() as saver:
+            return await saver.aput(config, checkpoint, metadata, new_versions)
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        async with self._standing() as saver:
+            await saver.aput_writes(config, writes, task_id, task_path)
+
+    @asynccontextmanager
+    async def _standing(self) -> AsyncIterator[AsyncEncryptingSaver]:
+        """A saver in one transaction, amid which nobody else can claim the run."""
+        assert isinstance(self.conn, AsyncConnectionPool)
+        async with self.lock, self.conn.connection() as connection, connection.transaction():
+            query = "SELECT owner FROM runs WHERE id = %s FOR SHARE"
+            claimed = await (await connection.execute(query, (self._fence.run_id,))).fetchone()
+            self._fence.check(claimed["owner"] if claimed else None)
+            yield AsyncEncryptingSaver(connection, serde=self.serde, database=self.database)
 
 
 def _wrapped(saver: BaseCheckpointSaver[Any], checkpoint: Checkpoint) -> Checkpoint:

@@ -43,7 +43,7 @@ class Progress:
         if event.kind == "plan":
             self.plan = event.plan or self.plan
             self.usage = event.usage or self.usage
-        else:
+        elif event.kind != "stands":
             self.last = event
 
     def __rich__(self) -> RenderableType:
@@ -94,7 +94,7 @@ def watch_live(console: Console, told: list[PlanStep], budget: Budget = NO_LIMIT
 
 
 def _print_line(console: Console, event: Event) -> None:
-    if event.kind == "plan" or (event.total and event.done % 1000 and event.done != event.total):
+    if event.kind in ("plan", "stands") or (event.total and event.done % 1000 and event.done != event.total):
         return
     how_far = f" ({event.done:,} of {event.total:,})" if event.total else ""
     text = event.text if event.kind == "says" else f"← {event.text}"

@@ -39,10 +39,12 @@ class Raise(BaseModel, extra="forbid"):
     """What is added to a budget that is used up."""
 
     scope: str = Field(description="Whose budget it is")
-    usd: float | None = Field(None, ge=0, le=1_000_000, description="US dollars more")
-    tokens: int | None = Field(None, ge=0, le=10**15, description="Tokens more")
-    steps: int | None = Field(None, ge=0, le=10**12, description="Calls of a model more")
-    seconds: float | None = Field(None, ge=0, le=10**9, description="Seconds more that calls of a model may take")
+    usd: float | None = Field(default=None, ge=0, le=1_000_000, description="US dollars more")
+    tokens: int | None = Field(default=None, ge=0, le=10**15, description="Tokens more")
+    steps: int | None = Field(default=None, ge=0, le=10**12, description="Calls of a model more")
+    seconds: float | None = Field(
+        default=None, ge=0, le=10**9, description="Seconds more that calls of a model may take"
+    )
 
     @model_validator(mode="after")
     def _check_more(self) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -30,11 +29,12 @@ from signoff.agents import (
 )
 from signoff.agents.models import UnguardedCalls, charging
 from signoff.agents.safety import find_orders, flags_for
+from signoff.concurrency import in_thread_to_its_end, undisturbed
 from signoff.graphs.approval.questions import Account, ask_for_budget, store_proposal
 from signoff.graphs.given import InputModel
 from signoff.graphs.routing.assigning import followed_by, turn_failed, turn_given
 from signoff.graphs.routing.needs_and_gives import order_agents, rejections, revise_plan
-from signoff.graphs.state import StoredArtifact, TeamState, Update, end_step, unheard, what_was_said
+from signoff.graphs.state import NodeWithConfig, StoredArtifact, TeamState, Update, end_step, unheard, what_was_said
 from signoff.tools import Proposal
 
 _UNGUARDED = UnguardedCalls()
@@ -220,6 +220,25 @@ class TeamNode(Runnable[TeamState, Any]):
     async def ainvoke(self, input: TeamState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         del config, kwargs
         if not self._is_prepared:
-            await asyncio.to_thread(self._prepare)
+            await undisturbed(self._prepare)
             self._is_prepared = True
         return await self._awork(input)
+
+
+class LedgerNode(Runnable[TeamState, Any]):
+    """A node that asks the ledger, which blocks: in an async graph it works in a thread.
+
+    Whoever cancels the graph waits for its end; `is_long` for one that calls what may take its time.
+    """
+
+    def __init__(self, name: str, work: NodeWithConfig, *, is_long: bool = False) -> None:
+        self.name, self._work, self._is_long = name, work, is_long
+
+    def invoke(self, input: TeamState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        del kwargs
+        return self._work(input, config or {})
+
+    async def ainvoke(self, input: TeamState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        del kwargs
+        call = in_thread_to_its_end if self._is_long else undisturbed
+        return await call(self._work, input, config or {})

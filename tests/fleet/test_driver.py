@@ -100,8 +100,8 @@ def test_a_run_that_is_being_driven_is_nobody_elses(team: Team) -> None:
 class Breaking(SqliteCheckpointer):
     """Keeps the last checkpoint of a run, and then says that it could not."""
 
-    def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
-        put = super().put(config, checkpoint, metadata, new_versions)
+    async def aput(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
+        put = await super().aput(config, checkpoint, metadata, new_versions)
         if checkpoint["channel_values"].get("run", {}).get("ended"):
             raise OSError("the line dropped after the commit")
         return put

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from pydantic import BaseModel, ConfigDict, Field, RootModel, SecretStr, model_validator
@@ -278,7 +279,7 @@ def test_the_graph_takes_the_fields_and_says_so_in_its_schema() -> None:
 
 
 def test_another_input_on_the_same_thread_is_another_run_and_the_same_one_is_not() -> None:
-    ledger, config = Ledger("ledger.db"), {"configurable": {"thread_id": "t-1"}}
+    ledger, config = Ledger("ledger.db"), RunnableConfig(configurable={"thread_id": "t-1"})
     graph = replace(team_of(LeadsInput), ledger=ledger).compile(checkpointer=InMemorySaver())
     first = graph.invoke({"campaign": "a"}, config)
     second = graph.invoke({"campaign": "b"}, config)

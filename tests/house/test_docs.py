@@ -1,5 +1,6 @@
 """Every Python block of the README and the docs runs, and prints what the text block after it says."""
 
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from signoff.errors import SandboxMissing
 from signoff.tools.sandbox.backends import open_backend
 
 ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".mypy_cache" / "docs"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
@@ -49,6 +51,20 @@ def test_the_python_blocks_of_a_page_run_one_after_the_other(page: Path, home: P
     assert done.returncode == 0, done.stderr
     promised = "".join(text for (before, _), (kind, text) in pairwise(found) if kind == "text" and before == "python")
     assert done.stdout == promised
+
+
+def test_the_python_blocks_pass_mypy_as_strict_as_it_is(tmp_path: Path) -> None:
+    """As a program outside of the checkout: without our settings and plugins, and what is wrong there is wrong here."""
+    for page in PAGES:
+        code = "\n".join(text for kind, text in blocks(page) if kind == "python")
+        name = "_".join(page.relative_to(ROOT).with_suffix("").parts).replace("-", "_").lower()
+        (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--cache-dir", str(CACHE), "."]
+    outside = {**os.environ, "MYPYPATH": str(ROOT / "src")}  # what an editable install adds
+    done = subprocess.run(command, cwd=tmp_path, env=outside, capture_output=True, text=True)
+    assert done.stderr == ""
+    ours = [line for line in done.stdout.splitlines() if not line.startswith(("/", "..")) and ": note:" not in line]
+    assert "\n".join(ours) == ""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

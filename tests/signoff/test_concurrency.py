@@ -8,40 +8,33 @@ from typing import cast
 
 import pytest
 
-from signoff.concurrency import attend, await_result, begin, call, in_thread, is_cancellable, patience, run, stream
+from signoff.concurrency import (
+    EndsProgram,
+    await_result,
+    begin,
+    call,
+    in_thread,
+    in_thread_to_its_end,
+    is_cancellable,
+    patience,
+    run,
+    stream,
+)
 
 
 class Refused(Exception):
     pass
 
 
-def interrupt(_part: object) -> None:
-    raise KeyboardInterrupt
+def test_what_a_stream_yields_comes_in_order_and_in_this_thread() -> None:
+    here = threading.current_thread()
 
-
-def test_what_is_told_is_heard_in_order_in_this_thread_and_each_waits_for_the_other() -> None:
-    here, heard = threading.current_thread(), list[tuple[int, bool]]()
-
-    def work(tell: Callable[[int], None]) -> str:
+    async def count() -> AsyncGenerator[int, None]:
         for number in range(3):
-            tell(number)
-            assert len(heard) == number + 1
-        return "done"
+            yield number
 
-    assert attend(work, lambda number: heard.append((number, threading.current_thread() is here))) == "done"
+    heard = [(number, threading.current_thread() is here) for number in stream(count())]
     assert heard == [(0, True), (1, True), (2, True)]
-
-
-def test_an_error_of_who_hears_is_raised_where_it_was_told() -> None:
-    def hear(_part: str) -> None:
-        raise Refused
-
-    def work(tell: Callable[[str], None]) -> str:
-        with pytest.raises(Refused):
-            tell("this")
-        return "goes on"
-
-    assert attend(work, hear) == "goes on"
 
 
 def hangs(ended: threading.Event) -> None:
@@ -64,23 +57,31 @@ def blocks_in_a_pool(ended: threading.Event) -> None:
     run(in_thread(blocks, ended))
 
 
+def interrupt_once(begun: threading.Event, source: AsyncGenerator[str, None]) -> None:
+    for _ in stream(source):
+        assert begun.wait(60)
+        raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("waits", [hangs, blocks, blocks_in_a_pool])
 def test_what_interrupts_this_thread_ends_what_waits_in_the_other(waits: Callable[[threading.Event], None]) -> None:
-    let_go, ended = threading.Event(), Future[type[BaseException]]()
+    begun, let_go, ended = threading.Event(), threading.Event(), Future[type[BaseException]]()
 
-    def work(tell: Callable[[str], None]) -> None:
+    def wait() -> None:
+        begun.set()
         try:
-            tell("begins")
-        except KeyboardInterrupt:
-            try:
-                waits(let_go)  # what begins to wait after the request hears of it, too
-            except BaseException as error:
-                ended.set_result(type(error))
-                raise
+            waits(let_go)
+        except BaseException as error:
+            ended.set_result(type(error))
+            raise
+
+    async def work() -> AsyncGenerator[str, None]:
+        yield "begins"
+        await in_thread(wait)
 
     with pytest.raises(KeyboardInterrupt):
-        attend(work, interrupt)
-    assert ended.result(60) is KeyboardInterrupt
+        interrupt_once(begun, work())
+    assert ended.result(60) in (KeyboardInterrupt, EndsProgram)
     let_go.set()
 
 
@@ -91,22 +92,28 @@ def test_work_that_nobody_can_cancel_is_done_in_its_own_thread() -> None:
 
 def test_who_is_cancelled_may_still_wait_for_a_result_and_is_waited_for() -> None:
     usual, seen = patience(), Future[float]()
-    coming: Future[str] = Future()
+    begun, coming = threading.Event(), Future[str]()
 
     def come() -> None:
         seen.set_result(patience())
         coming.set_result("came")
 
-    def work(tell: Callable[[str], None]) -> None:
+    def wait() -> None:
+        begun.set()
         try:
-            tell("begins")
+            call(threading.Event().wait)
         except KeyboardInterrupt:
             begin(come)
             assert await_result(coming, grace=60)
+            raise
+
+    async def work() -> AsyncGenerator[str, None]:
+        yield "begins"
+        await in_thread_to_its_end(wait)
 
     with pytest.raises(KeyboardInterrupt):
-        attend(work, interrupt)
-    assert coming.result(60) == "came"
+        interrupt_once(begun, work())
+    assert coming.done()  # it was waited for
     assert seen.result(60) >= usual
     assert patience() == usual
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, overload
 
 from langchain_core.tools import StructuredTool
 from pydantic import BaseModel, Field
@@ -45,6 +45,19 @@ class PythonArguments(BaseModel):
     code: str = Field(description="Python program; print what you want to know")
 
 
+@overload
+def sandbox_tools(
+    workspaces: Workspaces,
+    *,
+    backend: Backend | None = None,
+    given: Mapping[str, Path] | None = None,
+    env: Mapping[str, str] | None = None,
+    limits: SandboxLimits | None = None,
+    door: Path | None = None,
+    folder: Path | None = None,
+) -> tuple[Tool, Tool, Action[Any]]: ...
+@overload
+def sandbox_tools(workspaces: Workspaces, *, backend: Monty, limits: SandboxLimits | None = None) -> tuple[Tool]: ...
 def sandbox_tools(
     workspaces: Workspaces,
     *,

@@ -27,10 +27,12 @@ class Budget(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    usd: float | None = Field(None, ge=0, le=1_000_000, description="US dollars")
-    tokens: int | None = Field(None, ge=0, le=10**15, description="Tokens, in and out")
-    steps: int | None = Field(None, ge=0, le=10**12, description="Calls of a model, tries included")
-    seconds: float | None = Field(None, ge=0, le=10**9, description="Seconds that calls of a model took, added up")
+    usd: float | None = Field(default=None, ge=0, le=1_000_000, description="US dollars")
+    tokens: int | None = Field(default=None, ge=0, le=10**15, description="Tokens, in and out")
+    steps: int | None = Field(default=None, ge=0, le=10**12, description="Calls of a model, tries included")
+    seconds: float | None = Field(
+        default=None, ge=0, le=10**9, description="Seconds that calls of a model took, added up"
+    )
 
     @classmethod
     def read(cls, text: str) -> Budget:

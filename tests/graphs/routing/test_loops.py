@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
@@ -54,7 +55,7 @@ class Desk:
         self.graph = team.compile(checkpointer=InMemorySaver())
 
     def __call__(self, given: Any) -> dict[str, Any]:
-        config = {"configurable": {"thread_id": "r-1"}, "recursion_limit": 2000}
+        config: RunnableConfig = {"configurable": {"thread_id": "r-1"}, "recursion_limit": 2000}
         result: dict[str, Any] = self.graph.invoke(given, config)
         return result
 
