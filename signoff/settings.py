@@ -65,7 +65,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(default_factory=find_home)
     """Folder of the database and the document indexes: that of this folder or of one above, else made on first use."""
-    database: str = Field("", repr=False)  # an address may hold a password
+    database: str = Field(default="", repr=False)  # an address may hold a password
     """SQLite file, or `postgresql://` address, that all is kept in; empty means the file `signoff.db` in `home`."""
     encryption_key: SecretStr | None = None
     """Encrypts the checkpoints in the database; `signoff db key` makes one. Lost key, lost checkpoints."""
@@ -74,21 +74,23 @@ class Settings(BaseSettings):
 
     model: str = ""
     """`offline`, `openai:NAME` or `provider:NAME`; empty chooses by what is configured."""
-    base_url: str = Field("", validation_alias=AliasChoices("SIGNOFF_BASE_URL", "OPENAI_BASE_URL"))
+    base_url: str = Field(default="", validation_alias=AliasChoices("SIGNOFF_BASE_URL", "OPENAI_BASE_URL"))
     """Address of an OpenAI-compatible endpoint, such as `http://127.0.0.1:8080/v1`."""
-    api_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("SIGNOFF_API_KEY", "OPENAI_API_KEY"))
+    api_key: SecretStr = Field(
+        default=SecretStr(""), validation_alias=AliasChoices("SIGNOFF_API_KEY", "OPENAI_API_KEY")
+    )
     tiers: Annotated[dict[str, str | list[str]], NoDecode] = Field(default_factory=dict)
     """Models by tier, weakest first, as JSON: `{"fast": "openai:A", "smart": ["openai:B", "anthropic:C"]}`; of several
     models the later ones stand in for the first. Empty: `model` does the work of every tier."""
-    model_timeout: float = Field(120.0, gt=0, le=86_400)
+    model_timeout: float = Field(default=120.0, gt=0, le=86_400)
     """Seconds one call of a model may take."""
-    model_idle_timeout: float = Field(60.0, gt=0, le=86_400)
+    model_idle_timeout: float = Field(default=60.0, gt=0, le=86_400)
     """Seconds a model that is answering may fall silent."""
-    model_retries: int = Field(3, ge=0, le=100)
+    model_retries: int = Field(default=3, ge=0, le=100)
     """Times a call is tried again after 5xx, a time-out or a lost connection, before another model stands in."""
-    model_patience: float = Field(900.0, gt=0, le=86_400)
+    model_patience: float = Field(default=900.0, gt=0, le=86_400)
     """Seconds that one call may wait in all: for its turn under a rate limit, and between tries."""
-    max_output_tokens: int = Field(8_192, ge=16, le=1_000_000)
+    max_output_tokens: int = Field(default=8_192, ge=16, le=1_000_000)
     """Tokens one answer of a model may have; agents and calls may only ask for less."""
     json_actions: bool | None = None
     """Whether tools are offered as JSON, for models without tool calls; not set: found out."""
@@ -122,13 +124,13 @@ class Settings(BaseSettings):
     """Folder of documents for teams that need one."""
     out: Path = Path("report.md")
     """File the report team proposes to write."""
-    max_file_mb: float = Field(20.0, gt=0, le=100_000)
+    max_file_mb: float = Field(default=20.0, gt=0, le=100_000)
     """Larger documents are skipped, in megabytes."""
     search: Literal["", "json", "brave", "tavily"] = ""
     """Who searches the web; empty: the endpoint at `search_url`, or nobody."""
     secrets: Path | None = None
     """File of secrets that a broker adds to requests of tools; empty means that there are none."""
-    search_url: str = Field("", repr=False)  # an address may hold a password
+    search_url: str = Field(default="", repr=False)  # an address may hold a password
     """JSON search endpoint for web search, such as SearXNG's; of another provider: its address if not the usual one."""
     search_key: SecretStr = SecretStr("")
     """Key of the search provider, where the broker does not add it."""
@@ -151,16 +153,16 @@ class Settings(BaseSettings):
     mcp_token: SecretStr = SecretStr("")
     """What clients of `signoff mcp serve --port` must send; empty means that one is made up."""
 
-    max_turns: int = Field(24, ge=1)
+    max_turns: int = Field(default=24, ge=1)
     """Agent turns before a run pauses for a person."""
-    max_rounds: int = Field(3, ge=1)
+    max_rounds: int = Field(default=3, ge=1)
     """Times one artifact may be rejected before a run pauses for a person."""
-    approval_hours: float = Field(72.0, gt=0, le=100_000)
+    approval_hours: float = Field(default=72.0, gt=0, le=100_000)
     """Hours an approval stays open; after that it counts as refused."""
-    confirm_seconds: float = Field(60.0, ge=0, le=86_400)
+    confirm_seconds: float = Field(default=60.0, ge=0, le=86_400)
     """For so many seconds after a question was settled, an approval that names no question must be given twice."""
 
-    webhooks: Annotated[tuple[str, ...], NoDecode] = Field((), repr=False)  # an address may hold a secret
+    webhooks: Annotated[tuple[str, ...], NoDecode] = Field(default=(), repr=False)  # an address may hold a secret
     """Addresses that are told when something waits or was decided: separated by spaces or commas, or a JSON list."""
     webhook_secret: SecretStr = SecretStr("")
     """Signs what is sent there: `whsec_` and base64, or any text; empty means not signed."""
