@@ -6,7 +6,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
@@ -152,6 +152,19 @@ class RunView:
         return tuple(self._ledger.approvals.pending(self.id))
 
 
+class Answering(TypedDict, total=False):
+    """How a question is decided."""
+
+    approval: str | None
+    """The id of one of several questions, which must be named."""
+    by: str | Person | None
+    """Who decides; the user of the settings if nobody is named."""
+    watch: Watch
+    """Is told what happens while the run goes on."""
+    drive: bool
+    """False: it is only written down; whoever resumes the run finds it."""
+
+
 class Run(RunView):
     """A handle on one run, to go on with it and to decide what it asks; each method has a twin for event loops."""
 
@@ -225,53 +238,26 @@ class Run(RunView):
             stopped.add_note(f"The run is kept: Run.open({self.id!r}).resume() goes on.")
             raise
 
-    def approve(
-        self,
-        *,
-        approval: str | None = None,
-        by: str | Person | None = None,
-        args: Mapping[str, Any] | None = None,
-        reason: str = "",
-        watch: Watch = look_away,
-        drive: bool = True,
-    ) -> Run:
+    def approve(self, *, args: Mapping[str, Any] | None = None, reason: str = "", **how: Unpack[Answering]) -> Run:
         """Approve what this handle last saw asked, as shown or with edited arguments, and go on.
 
-        `approval` is the id of one of several questions, which must be named. Edited arguments are all of them; those
-        that nobody may change can be left out. AlreadyDecided if somebody was faster:
-        what is asked by then is another question. BadAnswer if edited arguments do not fit or policy denies them,
-        NotAllowed if this person may not decide it, ChangedSince if it was edited since. Without `drive` it is only
-        written down: whoever resumes the run finds it.
+        Edited arguments are all of them; those that nobody may change can be left out. AlreadyDecided if somebody was
+        faster: what is asked by then is another question. BadAnswer if edited arguments do not fit or policy denies
+        them, NotAllowed if this person may not decide it, ChangedSince if it was edited since.
         """
-        asked = self._asked(approval)
+        asked = self._asked(how.get("approval"))
         action = self.action(asked.action)
         fixed = {name: asked.shown[name] for name in action.fixed if name in asked.shown}
         edited = asked.shown if args is None else read_edit({**fixed, **args}, asked, action)
-        return self._decide(asked, Decision("approve", edited, reason), by, watch, drive)
+        return self._decide(asked, Decision("approve", edited, reason), how)
 
-    def reject(
-        self,
-        reason: str = "",
-        *,
-        approval: str | None = None,
-        by: str | Person | None = None,
-        watch: Watch = look_away,
-        drive: bool = True,
-    ) -> Run:
+    def reject(self, reason: str = "", **how: Unpack[Answering]) -> Run:
         """Reject what this handle last saw asked, and go on; with a reason the agent may propose otherwise."""
-        return self._decide(self._asked(approval), Decision("reject", {}, reason), by, watch, drive)
+        return self._decide(self._asked(how.get("approval")), Decision("reject", {}, reason), how)
 
-    def respond(
-        self,
-        message: str,
-        *,
-        approval: str | None = None,
-        by: str | Person | None = None,
-        watch: Watch = look_away,
-        drive: bool = True,
-    ) -> Run:
+    def respond(self, message: str, **how: Unpack[Answering]) -> Run:
         """Say something instead of deciding, and go on: it is not done, and the agent reads the message."""
-        return self._decide(self._asked(approval), Decision("respond", {}, message), by, watch, drive)
+        return self._decide(self._asked(how.get("approval")), Decision("respond", {}, message), how)
 
     def revoke(self, approval: str, reason: str = "", *, by: str | Person | None = None) -> Run:
         """Take back what was decided of the approval with this id, as long as nothing was called; `resume` goes on.
@@ -326,46 +312,22 @@ class Run(RunView):
                     yield self._heard(event)
 
     async def aapprove(
-        self,
-        *,
-        approval: str | None = None,
-        by: str | Person | None = None,
-        args: Mapping[str, Any] | None = None,
-        reason: str = "",
-        watch: Watch = look_away,
-        drive: bool = True,
+        self, *, args: Mapping[str, Any] | None = None, reason: str = "", **how: Unpack[Answering]
     ) -> Run:
         """`approve` for an event loop."""
-        decide = partial(self.approve, approval=approval, by=by, args=args, reason=reason, drive=False)
-        return await self._decided(decide, watch, drive)
+        return await self._decided(how, lambda quietly: self.approve(args=args, reason=reason, **quietly))
 
-    async def areject(
-        self,
-        reason: str = "",
-        *,
-        approval: str | None = None,
-        by: str | Person | None = None,
-        watch: Watch = look_away,
-        drive: bool = True,
-    ) -> Run:
+    async def areject(self, reason: str = "", **how: Unpack[Answering]) -> Run:
         """`reject` for an event loop."""
-        return await self._decided(partial(self.reject, reason, approval=approval, by=by, drive=False), watch, drive)
+        return await self._decided(how, lambda quietly: self.reject(reason, **quietly))
+
+    async def arespond(self, message: str, **how: Unpack[Answering]) -> Run:
+        """`respond` for an event loop."""
+        return await self._decided(how, lambda quietly: self.respond(message, **quietly))
 
     async def arevoke(self, approval: str, reason: str = "", *, by: str | Person | None = None) -> Run:
         """`revoke` for an event loop."""
         return await undisturbed(partial(self.revoke, approval, reason, by=by))
-
-    async def arespond(
-        self,
-        message: str,
-        *,
-        approval: str | None = None,
-        by: str | Person | None = None,
-        watch: Watch = look_away,
-        drive: bool = True,
-    ) -> Run:
-        """`respond` for an event loop."""
-        return await self._decided(partial(self.respond, message, approval=approval, by=by, drive=False), watch, drive)
 
     def _asked(self, approval_id: str | None) -> Approval:
         """What this handle last saw asked: a decision is about that, whatever is asked by now."""
@@ -385,16 +347,17 @@ class Run(RunView):
             raise UnknownApproval(approval_id)
         raise found.already_decided()
 
-    def _decide(self, asked: Approval, decision: Decision, by: str | Person | None, watch: Watch, drive: bool) -> Run:
-        decide(self._ledger, asked, decision, self.team.rules, by=by or self._settings.user_name)
-        if drive:
-            return self.resume(watch=watch)
+    def _decide(self, asked: Approval, decision: Decision, how: Answering) -> Run:
+        decide(self._ledger, asked, decision, self.team.rules, by=how.get("by") or self._settings.user_name)
+        if how.get("drive", True):
+            return self.resume(watch=how.get("watch", look_away))
         self._shown = self._pending()
         return self
 
-    async def _decided(self, decide: Callable[[], Run], watch: Watch, drive: bool) -> Run:
-        await undisturbed(decide)
-        return await self.aresume(watch=watch) if drive else self
+    async def _decided(self, how: Answering, decide: Callable[[Answering], Run]) -> Run:
+        quietly: Answering = {**how, "drive": False}
+        await undisturbed(decide, quietly)
+        return await self.aresume(watch=how.get("watch", look_away)) if how.get("drive", True) else self
 
     def _driven(self) -> Team:
         self._values = None
