@@ -1,18 +1,12 @@
 """The report team and our saver, unchanged, on LangGraph's development server, driven by its own client."""
 
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from langgraph_dev import serving
 from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 
@@ -48,12 +42,6 @@ graph = StateGraph(State).add_sequence([write, rest]).add_edge(START, "write")
 """A graph that writes a line, and then waits for ever if it is told to."""
 
 
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 @pytest.fixture(params=["its own saver", "our saver"])
 def client(home: Path, request: pytest.FixtureRequest) -> Iterator[SyncLangGraphClient]:
     docs = home / "docs"
@@ -64,39 +52,15 @@ def client(home: Path, request: pytest.FixtureRequest) -> Iterator[SyncLangGraph
     )
     (home / "patient.py").write_text(PATIENT)
     graphs = {"agent": "signoff.graphs.teams.report:graph", "patient": "./patient.py:graph"}
-    config: dict[str, Any] = {"dependencies": ["."], "graphs": graphs}
+    config: dict[str, Any] = {"graphs": graphs}
     if request.param == "our saver":
         config["checkpointer"] = {"path": "signoff.checkpoints.saver.langgraph_server.checkpointer"}
-    (home / "langgraph.json").write_text(json.dumps(config))
-    port = _free_port()
-    command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload", "--port", str(port)]
-    log = (home / "server.log").open("w")
-    server = subprocess.Popen(
-        [*command, "--host", "127.0.0.1"], cwd=home, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_until_up(server, url, home / "server.log")
+    with serving(home, config) as url:
         client = get_sync_client(url=url)
         try:
             yield client
         finally:
             client.http.client.close()
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(60)
-        log.close()
-
-
-def _wait_until_up(server: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
-    for _ in range(600):
-        assert server.poll() is None, log.read_text()
-        try:
-            if httpx.get(f"{url}/ok", timeout=1).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)  # another process has to get somewhere; there is nothing to wait on
-    raise AssertionError(log.read_text())
 
 
 def _run(client: SyncLangGraphClient, thread: str, *, assistant: str = "agent", **given: Any) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""LangGraph's development server, which serves the graphs of a folder's langgraph.json on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+
+@contextmanager
+def serving(folder: Path, config: dict[str, Any]) -> Iterator[str]:
+    """The address of a server of this configuration, once it is up; what it says is in `server.log`."""
+    (folder / "langgraph.json").write_text(json.dumps({"dependencies": ["."], **config}))
+    port = _free_port()
+    command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload", "--port", str(port)]
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [*command, "--host", "127.0.0.1"], cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        url = f"http://127.0.0.1:{port}"
+        try:
+            _wait_until_up(server, url, folder / "server.log")
+            yield url
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(60)
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def _wait_until_up(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    for _ in range(600):
+        assert server.poll() is None, log.read_text()
+        try:
+            if httpx.get(f"{url}/ok", timeout=1).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.2)  # another process has to get somewhere; there is nothing to wait on
+    raise AssertionError(log.read_text())
