@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.globals import get_llm_cache
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 _LONGEST_PAUSE: Final = 30.0
 """Seconds between two tries, unless the endpoint asks for more."""
+_LONG_WAIT: Final = 5.0
+"""Seconds of waiting for a turn that are worth a word."""
 _GRACE: Final = 30.0
 """Seconds that a reservation outlives all that its call may wait and take."""
 _CHARGED: Final = frozenset({"model", "n", *NAMES_OF_MAX})
@@ -103,9 +106,11 @@ class ChainModel:
 
         `alone`: no other model stands in, so that an endpoint that is left alone is waited for.
         """
-        deadline, failures, tries = time.monotonic() + self.settings.patience, 0, 0
+        since = time.monotonic()
+        deadline, failures, tries = since + self.settings.patience, 0, 0
         while True:
             call = await self._begin(payer, request, deadline if alone else 0.0, deadline)
+            call.since = since
             begun = False
             try:
                 async with aclosing(call.parts(stream=stream)) as parts:
@@ -122,7 +127,9 @@ class ChainModel:
                 is_over = is_over or (not alone and (failure.kind == "timeout" or failure.is_lasting))
                 if is_over or time.monotonic() + pause >= deadline:
                     raise self._explained(failure, failed.error, tries) from failed.error
-            when = f" in {pause:.1f} s" if pause >= 0.1 else ""
+            when, since = f" in {pause:.1f} s" if pause >= 0.1 else "", time.monotonic()
+            if failure.kind == "rate_limited" and call.ticket is not None:
+                when = f", at {call.ticket.pace:.3g} calls a second"
             payer.say(f"{self.name}: {failure.message}; tries again{when}")
             await asyncio.sleep(pause)
 
@@ -174,7 +181,11 @@ class ChainModel:
             return None
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                return await limiter_for(payer.ledger, self.key, limit).admit(weight, share=payer.run_id)
+                limiter = limiter_for(payer.ledger, self.key, limit)
+                if (wait := limiter.seconds_left) >= _LONG_WAIT:
+                    until = datetime.now().astimezone() + timedelta(seconds=wait)
+                    payer.say(f"{self.name}: waiting for its rate limit, until {until:%H:%M:%S} or so")
+                return await limiter.admit(weight, share=payer.run_id)
         except TimeoutError:
             said = f"; it last said: {self._limited}" if self._limited else ""
             problem = f"its rate limit gave no turn within {self.settings.patience:g} s{said}"
@@ -262,6 +273,8 @@ class ModelCall:
     hold: Hold
     seconds: float
     started: float = 0.0
+    since: float = 0.0
+    """When its model was asked for, or the try before this one failed."""
 
     async def parts(self, *, stream: bool) -> AsyncGenerator[ChatGeneration, None]:
         """The answer; CallFailed if there is none. Whatever happens the account is settled."""
@@ -271,7 +284,7 @@ class ModelCall:
             model.name, tier=model.tier, endpoint=model.endpoint, payer=payer, messages=self.request.messages
         ) as span:
             if self.ticket is not None:
-                self.ticket.sent = self.started
+                self.ticket.call.sent = self.started
             try:
                 async with aclosing(self._source(stream=stream)) as source:
                     while True:
@@ -286,7 +299,7 @@ class ModelCall:
                             yield part
                 message = _merged(found)
             except Exception as error:
-                failure = self._seen(classify(error), begun=bool(found))
+                failure = self._paced(self._seen(classify(error), begun=bool(found)))
                 self._tell(failure)  # first, and waiting for nothing: whatever cancels the rest, the next has its turn
                 span.failed(failure.kind)
                 await self._settle(failure.kind, failure.usage, is_assumed=failure.is_paid)
@@ -352,10 +365,17 @@ class ModelCall:
             message = failure.message
         return replace(failure, message=message, is_paid=failure.is_paid or (begun and failure.kind in RETRIED))
 
+    def _paced(self, failure: Failure) -> Failure:
+        """The failure; one that asks to be left alone for a while is a limit, if others are answered meanwhile."""
+        if failure.kind != "overloaded" or failure.retry_after is None or self.ticket is None:
+            return failure
+        return replace(failure, kind="rate_limited") if self.ticket.is_answered_since(self.since) else failure
+
     def _tell(self, failure: Failure | None) -> None:
         """Let the limiter and the breaker learn of a try that failed."""
         kind = failure.kind if failure is not None else None
-        if self.ticket is not None and failure is not None and kind == "rate_limited":
+        is_told = failure is not None and (kind == "rate_limited" or failure.retry_after is not None)
+        if self.ticket is not None and failure is not None and is_told:
             self.ticket.limited(failure.retry_after, failure.headers)
         elif self.ticket is not None:
             self.ticket.failed()

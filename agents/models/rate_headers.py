@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from signoff.agents.models.failures import clock_of, number_in, retry_after, seconds_in
-from signoff.checkpoints.ledger import Kind
+from signoff.checkpoints.ledger import LONGEST_WINDOW, Kind
 
+_DURATION: Final = re.compile(r"[\d.]+(ms|s|m|h|d)([\d.]+(ms|s|m|h))*")
 _PARAMETER: Final = re.compile(r"([a-z]+)\s*=\s*(\d+(?:\.\d+)?)")
 
 
@@ -79,18 +81,39 @@ def _level_of(family: str, known: Mapping[str, str], at: float) -> Level | None:
     """A level of three headers; of several values of the limit, as the IETF once had them, the first counts."""
     limit, remaining, reset = (known.get(family.format(part), "") for part in ("limit", "remaining", "reset"))
     first, _, policy = limit.partition(",")
-    return _level(number_in(first), remaining, seconds_in(reset, at), _parameters(policy).get("w"))
+    seconds = seconds_in(reset, at)
+    if seconds is not None and "date" in known and number_in(reset) != seconds and not _DURATION.fullmatch(reset):
+        # A moment in whole seconds, and whole seconds of the clock: rounded up and down it is a second too late.
+        seconds = max(0.0, seconds - 1)
+    return _level(number_in(first), remaining, seconds, _parameters(policy).get("w"))
 
 
 def _ietf(known: Mapping[str, str]) -> Level | None:
-    """`RateLimit: limit=50, remaining=49, reset=1`, or `"default";r=49;t=1`, and the policy `50;w=1` or `q=50;w=1`."""
-    said = _parameters(known.get("ratelimit", ""))
-    policy = known.get("ratelimit-policy", "").partition(",")[0]
-    promised = _parameters(policy)
-    first = number_in(policy.partition(";")[0])
-    allowed = number_in(said.get("limit") or promised.get("q"))
-    remaining, reset = said.get("remaining") or said.get("r"), said.get("reset") or said.get("t")
-    return _level(first if allowed is None else allowed, remaining, number_in(reset), promised.get("w"))
+    """`RateLimit: limit=50, remaining=49, reset=1`, or `"default";r=49;t=1`, and the policy `50;w=1` or `q=50;w=1`.
+
+    Of several policies it is the one that allows the least a second; the quota of an hour or a day is no pace.
+    """
+    said = known.get("ratelimit", "")
+    by_name = {_name_of(item): _parameters(item) for item in said.split(",") if ";" in item}
+    levels = list[Level]()
+    for policy in known.get("ratelimit-policy", "").split(","):
+        promised, level = _parameters(policy), by_name.get(_name_of(policy)) or _parameters(said)
+        first = number_in(policy.partition(";")[0])
+        allowed = number_in(level.get("limit") or promised.get("q"))
+        remaining, reset = level.get("remaining") or level.get("r"), level.get("reset") or level.get("t")
+        found = _level(first if allowed is None else allowed, remaining, number_in(reset), promised.get("w"))
+        if found is not None:
+            levels.append(found)
+    return min(levels, key=_a_second, default=None)
+
+
+def _a_second(level: Level) -> tuple[bool, float]:
+    window = level.window or 1.0
+    return window > LONGEST_WINDOW, level.limit / window
+
+
+def _name_of(item: str) -> str:
+    return item.partition(";")[0].strip().strip('"')
 
 
 def _level(limit: float | None, remaining: str | None, reset: float | None, window: str | None) -> Level | None:
@@ -107,61 +130,63 @@ def _parameters(text: str) -> dict[str, str]:
 
 _WINDOWS: Final = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 3600.0, 86_400.0)
 """Seconds of the windows that limits are for."""
+_KEPT: Final = 12  # levels that are compared
 
 
 class RemainingQuota:
-    """What remains by the answers: not one alone is trusted for the pace, no more is sent than the last would take."""
+    """What remains by the answers, and the window that they agree on: no more is sent than the last would take."""
 
     def __init__(self) -> None:
+        self._limit = 0.0
         self._counted, self._most, self._until = -1.0, math.inf, -math.inf
-        self._least, self._since = math.inf, -math.inf
+        self._levels: deque[tuple[float, float]] = deque(maxlen=_KEPT)
+        self._longest, self._whole, self._is_exact = 0.0, True, False
+        self._window = 0.0
 
-    def hear(self, level: Level, sent: float, counted: float) -> None:
-        """Take in an answer to a call that was sent then, as the one with which so much had been sent."""
+    def hear(self, level: Level, sent: float, counted: float) -> float:
+        """Take in an answer to a call that was sent then, as the one with which so much had been sent: the window."""
+        if level.limit != self._limit:
+            self.__init__()  # type: ignore[misc]
+            self._limit = level.limit
         remaining, reset = level.remaining, level.reset
-        if remaining is None or reset is None:
-            return
-        used = level.limit - remaining
-        if used > 0 and reset > 0:
-            # Of a bucket the first is what flows into it; of a window the second is what one may still send. Once
-            # less than half remains, some window may be filling up that the reset does not tell of.
-            self._least = min(self._least, used / reset, remaining / reset if 2 * remaining >= level.limit else 0.0)
-        if counted > self._counted:
+        if remaining is not None and reset is not None and counted > self._counted:
             # Of an older call the endpoint counted less: what it says is out of date.
             self._counted, self._most, self._until = counted, counted + remaining, sent + reset
+        self._window = level.window or self._window_by(level)
+        return self._window
 
-    def blocked_until(self, total: float, wanted: float, now: float) -> float | None:
-        """When so much more may be sent, if not now: all that remained is sent and not yet there again."""
-        return self._until if now < self._until and total + wanted > self._most else None
+    def blocked_until(self, total: float, wanted: float, now: float) -> float:
+        """When so much more may be sent; long ago, unless all that remained is sent and not yet there again."""
+        return self._until if now < self._until and total + wanted > self._most else -math.inf
 
-    def has_spare(self, total: float, pace: float, now: float) -> bool:
-        """Whether more remains than the pace uses until it is there again, so that a missed moment may be made up."""
-        return now < self._until and self._most - total >= 1 + pace * (self._until - now)
+    def _window_by(self, level: Level) -> float:
+        """Seconds of the window, as far as the answers tell.
 
-    def is_roomy(self, pace: float, window: float, now: float, idle_at: float) -> bool:
-        """Whether all answers of a while, in which calls waited all the time, allow more than the pace."""
-        if now - self._since < max(1.0, window):
-            return False
-        roomy = self._least is not math.inf and self._least >= 1.3 * pace and idle_at < self._since
-        self._least, self._since = math.inf, now
-        return roomy
+        A bucket's reset is the time until it is full: several levels agree on how long that takes. Any other reset is
+        what is left of the window, which is as long as the longest of them.
+        """
+        if level.reset is None:
+            return 60.0
+        used = level.limit - (level.remaining if level.remaining is not None else level.limit)
+        self._whole = self._whole and level.reset.is_integer()
+        if used >= 1 and all(used != other for other, _ in self._levels):
+            self._levels.append((used, level.reset))
+        if (filling := self._filling()) is not None:
+            return filling
+        if level.reset > self._longest:
+            self._longest = level.reset
+        return next((window for window in _WINDOWS if self._longest <= 1.03 * window), 86_400.0)
 
-
-def window_of(level: Level) -> float:
-    """Seconds of the window of a limit, as far as one answer tells: never longer than it is.
-
-    A fixed window's reset is what is left of it. A bucket's reset is the time until it is full, so that it tells the
-    window as soon as something is taken out; that is trusted for the two windows that are usual. Without a reset the
-    names of the headers mean a minute.
-    """
-    if level.window:
-        return level.window
-    if level.reset is None:
-        return 60.0
-    used = level.limit - (level.remaining if level.remaining is not None else level.limit)
-    if used >= 1:
-        filling = level.reset * level.limit / used
-        for usual in (60.0, 1.0):
-            if abs(filling / usual - 1) < 0.03:
-                return usual
-    return next((window for window in _WINDOWS if level.reset <= 1.03 * window), 86_400.0)
+    def _filling(self) -> float | None:
+        """Seconds in which a bucket would fill, if the levels are those of one."""
+        if len(self._levels) < 3:
+            return None
+        resets = [reset for _, reset in self._levels]
+        coarse = 1.0 if self._whole else 0.03 * max(resets) + 0.02
+        most_used, its_reset = max(self._levels)
+        each = its_reset / most_used
+        if max(resets) - min(resets) < 3 * coarse or any(
+            abs(reset - used * each) > coarse for used, reset in self._levels
+        ):
+            return None
+        return each * self._limit

@@ -1,9 +1,8 @@
-"""When a model may be called: one rate for all who call with the same key, in this process and in others.
+"""When a model may be called: one pace for all who call with the same key, in this process and in others.
 
-Nothing is known of an endpoint at first: a call goes alone, then three times as many with every round of answers, until
-an answer names a limit, or one is refused, or so many went at once that there is none to speak of. From then on calls
-without a limit start at once; with one they start at moments of the key's timeline (ledger.rate_limits). All of it is
-decided under one lock, and so the file is longer than most.
+Where a limit is named, told or was found (ledger.pacing), calls start at turns of the key's timeline; where nothing is
+known the first start at once, and a crowd at a pace that grows. `Turns` is all of it but the waiting, `Limiter` waits.
+Who waits, who is woken and what is asked is decided under one lock, and so the file is longer than most.
 """
 
 from __future__ import annotations
@@ -15,15 +14,16 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-from signoff.agents.models.rate_headers import Reading, RemainingQuota, read_headers, window_of
+from signoff.agents.models.rate_headers import Reading, RemainingQuota, read_headers
 from signoff.checkpoints.ledger import (
     KINDS,
-    LEAD,
+    OPEN_PACE,
     SPAN,
     Kind,
     News,
@@ -32,9 +32,11 @@ from signoff.checkpoints.ledger import (
     Rates,
     RateState,
     RateStore,
-    find_room,
+    Refusal,
+    Turn,
+    count,
+    give_back,
     hear,
-    open_up,
     refuse,
     settle,
     take,
@@ -46,10 +48,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Limiter", "RateLimit", "Ticket", "limiter_for"]
 
-_OPEN: Final = 1024  # calls in flight after which an endpoint has no limit to speak of
 _AHEAD: Final = 0.1  # seconds before the last moment taken comes that more are taken
 _NEWER: Final = 1.0  # seconds after which it is read again what other processes met
-_LATE: Final = 2.5  # calls that may be late and go at once, whatever remains
+_LATE: Final = (1.5, 0.02)  # turns, or seconds, that a call may be late and still have its turn
+_EVEN: Final = 100.0  # turns a second up to which one that is late moves the next
 _LONGEST_PAUSE: Final = 3600.0
 
 
@@ -102,61 +104,237 @@ class FairQueue(Generic[T]):
         return True
 
 
+@dataclass(eq=False)
+class Call:
+    """A call that waits for its turn, or was sent."""
+
+    share: str
+    weight: float
+    sent: float = 0.0
+    turn: Turn | None = None
+    totals: Mapping[Kind, float] = field(default_factory=dict)
+    future: asyncio.Future[None] | None = None
+
+    def wake(self, error: SignoffError | None = None) -> None:
+        """End its wait, if it has begun to."""
+        if self.future is not None:
+            with suppress(RuntimeError):  # its event loop is closed
+                self.future.get_loop().call_soon_threadsafe(_finish, self.future, error)
+
+
+class Turns:
+    """The turns of one key in one process: who waits for one, which were taken from the ledger, what came of them.
+
+    Every moment is handed in, by a clock of the caller's own; nothing waits here.
+    """
+
+    def __init__(self, told: RateLimit) -> None:
+        self.told = told
+        self.queue: FairQueue[Call] = FairQueue()
+        self.is_asking = False
+        self.answered_at = -math.inf
+        self._taken: deque[Turn] = deque()
+        self._know(RateState())
+        self._ahead, self._seen_at, self._asked_took = 0.0, -math.inf, 0.0
+        self._started_at = self._free_at = -math.inf
+        self._news: list[News] = []
+        self._unused, self._uncounted, self._owed = 0, 0, 0.0
+        self._totals: dict[Kind, float] = dict.fromkeys(KINDS, 0.0)
+        self._quotas = {kind: RemainingQuota() for kind in KINDS}
+        self._quota_until = -math.inf
+
+    @property
+    def pace(self) -> float:
+        """Turns a second that are given now."""
+        return self.state.pace_for(self.told)
+
+    def start(self, now: float) -> list[Call]:
+        """The calls whose time has come, taken out of the line."""
+        started = list[Call]()
+        while self.queue and (at := self.next_at(now)) is not None and at <= now:
+            call = self.queue.take()
+            if self._taken:
+                call.turn = self._taken.popleft()
+                self._owed += call.weight - call.turn.weight
+            else:
+                call.turn = Turn(
+                    now + self._ahead,
+                    call.weight,
+                    self.state.turns + self._uncounted,
+                    self.state.pace,
+                    self.state.epoch,
+                )
+                self._free_at = max(self._free_at, now - _LATE[1]) + 1 / self.state.pace
+                self._uncounted += 1
+            self._started_at = call.sent = now
+            self._totals["requests"] += 1
+            self._totals["tokens"] += call.weight
+            call.totals = dict(self._totals)
+            started.append(call)
+        return started
+
+    def next_at(self, now: float) -> float | None:
+        """When the next call may start; None while that depends on the ledger."""
+        if self._seen_at == -math.inf:
+            return None
+        while self._taken and self._is_void(self._taken[0], now):
+            self._taken.popleft()
+            self._unused += 1
+        if self._taken:
+            turn = self._taken[0]
+            start = turn.start - self._ahead
+            if turn.pace <= _EVEN:
+                start = max(start, self._started_at + 0.95 / turn.pace)
+        elif self._is_paced or (self.is_asking and not self._is_open):
+            return None
+        else:
+            start = self._free_at
+        return max(start, self._blocked_until(now))
+
+    def ask_at(self, now: float) -> float:
+        """When the ledger must be asked next."""
+        if self.is_asking:
+            return math.inf
+        if self._news or (self.queue and self._seen_at == -math.inf):
+            return now
+        if len(self.queue) <= len(self._taken):
+            return math.inf
+        if self._is_open:
+            return self._seen_at + _NEWER
+        opens = (self.state.trial_at or self.state.paused_until) - self._ahead
+        last = self._taken[-1].start - self._ahead - _AHEAD - 1.5 * self._asked_took if self._taken else now
+        return max(opens, last, self._blocked_until(now) - _AHEAD)
+
+    def question(self, now: float) -> Question:
+        """What to ask the ledger; `hear` must follow."""
+        self.is_asking = True
+        self.next_at(now)  # gives up what is void
+        news, self._news = self._news, []
+        if self._uncounted:
+            news.insert(0, count(self._uncounted))
+        if self._unused:
+            news.append(give_back(self._unused))
+        if abs(self._owed) >= 1 and self.state.tokens.pace(self.told.tokens_per_minute) is not None:
+            news.append(settle(self._owed, self.told))
+        self._unused, self._uncounted, self._owed = 0, 0, 0.0
+        span = SPAN + self._asked_took
+        most = len(self._taken) + math.ceil(min(max(self.pace, 1.0) * 2 * span, 1000.0))
+        weights = [call.weight for call, _ in zip(self.queue, range(most), strict=False)][len(self._taken) :]
+        return Question(news, weights, self.told, span)
+
+    def hear(self, asked_at: float, now: float, state: RateState, at: float, turns: tuple[Turn, ...]) -> None:
+        """Take in what the ledger said, and the moment by its clock."""
+        self.is_asking = False
+        took = min(now - asked_at, 1.0)
+        self._asked_took = max(took, 0.8 * self._asked_took + 0.2 * took)
+        self._ahead, self._seen_at = at - now, now
+        for news in self._news:
+            state = news(state, at)
+        self._know(state)
+        self._taken.extend(turns)
+
+    def answered(self, call: Call, reading: Reading, tokens_used: int, now: float) -> None:
+        """Learn from an answer."""
+        self.answered_at = now
+        self._free_at = min(self._free_at, now)  # where nothing is known one call may follow another at once
+        for kind, level in reading.levels.items():
+            window = self._quotas[kind].hear(level, call.sent, call.totals[kind])
+            self._quota_until = max(self._quota_until, call.sent + (level.reset or 0.0))
+            flow = self.state.flow(kind)
+            if flow.limit != level.limit or abs(flow.window - window) > 0.03 * window:
+                self._learn(hear(kind, level.limit, window), now)
+        self._owed += tokens_used - call.weight
+
+    def refused(self, call: Call, asked: float | None, now: float) -> None:
+        """Learn from a refusal."""
+        if call.turn is not None:
+            self._learn(refuse(Refusal(call.turn, call.sent + self._ahead, now - call.sent, asked), self.told), now)
+
+    def withdraw(self, call: Call) -> None:
+        """Forget a call that was cancelled; its place, or its turn, goes to the next."""
+        if not self.queue.remove(call.share, call) and call.turn is not None:
+            self._taken.appendleft(call.turn)
+            self._owed -= call.weight - call.turn.weight
+
+    def seconds_left(self, now: float) -> float:
+        """For about how long a call that came now would wait."""
+        paused = self.state.paused_until - self._ahead - now if self._seen_at > -math.inf else 0.0
+        return max(paused, 0.0) + (len(self.queue) / self.pace if self.queue and self._is_paced else 0.0)
+
+    def _know(self, state: RateState) -> None:
+        self.state, self._is_paced = state, state.is_paced(self.told)
+        self._is_open = not self._is_paced and state.pace >= OPEN_PACE
+
+    def _learn(self, news: News, now: float) -> None:
+        """Know it at once, and have it written down for the others."""
+        self._know(news(self.state, now + self._ahead))
+        self._news.append(news)
+
+    def _is_void(self, turn: Turn, now: float) -> bool:
+        """Whether it is from before a pause, or was missed: made up for, it might come at once with the next."""
+        if turn.epoch != self.state.epoch:
+            return True
+        return len(self._taken) > 1 and turn.start - self._ahead < now - max(_LATE[0] / turn.pace, _LATE[1])
+
+    def _blocked_until(self, now: float) -> float:
+        """When what remains by the answers allows the next call."""
+        if now >= self._quota_until:
+            return -math.inf
+        following = self.queue.peek()
+        wanted: dict[Kind, float] = {"requests": 1.0, "tokens": following.weight if following is not None else 0.0}
+        return max(self._quotas[kind].blocked_until(self._totals[kind], wanted[kind], now) for kind in KINDS)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one process asks the ledger."""
+
+    news: list[News]
+    weights: list[float]
+    told: RateLimit
+    span: float
+
+    def __call__(self, state: RateState, now: float) -> tuple[RateState, tuple[Turn, ...]]:
+        for item in self.news:
+            state = item(state, now)
+        return take(state, now, self.weights, self.told, self.span) if self.weights else (state, ())
+
+
 class Ticket:
     """Leave to send one call; tell what became of it by exactly one of its methods, from any thread."""
 
-    def __init__(self, limiter: Limiter, weight: float, sent: float, totals: Mapping[Kind, float]) -> None:
+    def __init__(self, limiter: Limiter, call: Call) -> None:
         self._limiter, self._is_open = limiter, True
-        self.weight, self.totals = weight, totals
-        self.sent = sent
-        """To be set again if something took time after the ticket came."""
+        self.call = call
+        """Its `sent` is to be set again if something took time after the ticket came."""
+
+    @property
+    def pace(self) -> float:
+        """Calls a second that are sent now with the same key."""
+        return self._limiter.pace
+
+    def is_answered_since(self, moment: float) -> bool:
+        """Whether any call with the same key was answered since that moment of the monotonic clock."""
+        return self._limiter.answered_at >= moment
 
     def answered(self, headers: Mapping[str, str], tokens_used: int) -> None:
         """It was answered; these are the headers, and the tokens it really used."""
         if self._close():
-            self._limiter.note_answer(self, read_headers(headers, time.time()), tokens_used)
+            self._limiter.note_answer(self.call, read_headers(headers, time.time()), tokens_used)
 
     def limited(self, retry_after: float | None, headers: Mapping[str, str]) -> None:
-        """It got a 429: everybody waits for as long as the answer asks."""
+        """It was refused for now: everybody waits for as long as the answer asks."""
         if self._close():
-            self._limiter.note_refusal(self, retry_after, read_headers(headers, time.time()))
+            wait = read_headers(headers, time.time()).wait if retry_after is None else retry_after
+            self._limiter.note_refusal(self.call, wait)
 
     def failed(self) -> None:
         """It failed otherwise, or was given up."""
-        if self._close():
-            self._limiter.note_failure()
+        self._close()
 
     def _close(self) -> bool:
         was_open, self._is_open = self._is_open, False
         return was_open
-
-
-@dataclass(frozen=True)
-class _Slot:
-    """A moment of the timeline that is ours, by our own clock."""
-
-    start: float
-    weight: float
-
-
-@dataclass(eq=False)
-class _Waiter:
-    """A call that waits for its ticket, in the event loop it came from."""
-
-    weight: float
-    future: asyncio.Future[None] | None = None
-    ticket: Ticket | None = None
-    slot: _Slot | None = None
-
-    def wake(self, error: SignoffError | None = None) -> bool:
-        """End its wait, if it has begun to; False if its event loop is gone."""
-        if self.future is None:
-            return True
-        try:
-            self.future.get_loop().call_soon_threadsafe(_finish, self.future, error)
-        except RuntimeError:  # the loop is closed
-            return False
-        return True
 
 
 def _finish(future: asyncio.Future[None], error: SignoffError | None) -> None:
@@ -175,244 +353,108 @@ class Limiter:
     """
 
     def __init__(self, store: RateStore, key: str, limit: RateLimit | None = None) -> None:
-        self._store, self._key, self._told = store, key, limit or RateLimit()
+        self._store, self._key = store, key
         self._lock = threading.Condition()
-        self._queue: FairQueue[_Waiter] = FairQueue()
-        self._slots: deque[_Slot] = deque()
-        self._know(RateState())
-        self._ahead, self._seen_at = 0.0, -math.inf
-        self._window, self._in_flight, self._refusals = 1.0, 0, 0
-        self._totals: dict[Kind, float] = dict.fromkeys(KINDS, 0.0)
-        self._quotas = {kind: RemainingQuota() for kind in KINDS}
-        self._quota_until = -math.inf
-        self._recent: deque[float] = deque()
-        self._news: list[News] = []
-        self._owed, self._idle_at = 0.0, time.monotonic()
-        self._is_watched = self._is_asking = False
-        self._asking_takes = 0.0
+        self._turns = Turns(limit or RateLimit())
+        self._is_watched = False
+
+    @property
+    def pace(self) -> float:
+        """Calls a second that are sent now."""
+        with self._lock:
+            return self._turns.pace
+
+    @property
+    def answered_at(self) -> float:
+        """The moment of the monotonic clock at which a call was answered last."""
+        return self._turns.answered_at
+
+    @property
+    def seconds_left(self) -> float:
+        """Until about when a call that came now would wait."""
+        with self._lock:
+            return self._turns.seconds_left(time.monotonic())
 
     async def admit(self, weight: float = 0, *, share: str = "") -> Ticket:
         """Wait until a call of so many tokens may be sent; calls of several shares take turns.
 
         A StoreError, if the ledger cannot be used.
         """
-        waiter = _Waiter(max(0.0, weight))
+        call = Call(share, max(0.0, weight))
         with self._lock:
-            self._queue.put(share, waiter)
+            self._turns.queue.put(share, call)
             self._pump()
-            if waiter.ticket is not None:
-                return waiter.ticket
-            waiter.future = asyncio.get_running_loop().create_future()
+            if call.turn is not None:
+                return Ticket(self, call)
+            call.future = asyncio.get_running_loop().create_future()
         try:
-            await waiter.future
+            await call.future
         except BaseException:
-            self._withdraw(share, waiter)
+            with self._lock:
+                self._turns.withdraw(call)
+                self._pump()
             raise
-        if waiter.ticket is None:
-            raise AssertionError("a waiter was woken without a ticket")
-        return waiter.ticket
+        return Ticket(self, call)
 
-    def note_answer(self, ticket: Ticket, reading: Reading, tokens_used: int) -> None:
+    def note_answer(self, call: Call, reading: Reading, tokens_used: int) -> None:
         """Learn from an answer; called by its ticket."""
-        now = time.monotonic()
         with self._lock:
-            self._in_flight -= 1
-            self._refusals = 0
-            self._recent.append(now)
-            while self._recent[0] < now - 1:
-                self._recent.popleft()
-            for kind, level in reading.levels.items():
-                self._quotas[kind].hear(level, ticket.sent, ticket.totals[kind])
-                self._quota_until = max(self._quota_until, ticket.sent + (level.reset or 0.0))
-                flow, window = self._state.flow(kind), window_of(level)
-                if flow.limit != level.limit or flow.window < window:
-                    self._learn(hear(kind, level.limit, window), now)
-            if not self._is_paced and self._window < math.inf and 2 * self._in_flight >= self._window - 2:
-                self._window += 2
-                if self._window > _OPEN:
-                    self._window = math.inf
-                    self._learn(open_up, now)
-            self._owed += tokens_used - ticket.weight
+            self._turns.answered(call, reading, tokens_used, time.monotonic())
             self._pump()
 
-    def note_refusal(self, ticket: Ticket, retry_after: float | None, reading: Reading) -> None:
-        """Let everybody pause after a 429; called by its ticket."""
-        now = time.monotonic()
+    def note_refusal(self, call: Call, asked: float | None) -> None:
+        """Let everybody pause after a refusal; called by its ticket."""
         with self._lock:
-            self._in_flight -= 1
-            self._refusals += 1
-            asked = reading.wait if retry_after is None else retry_after
-            pause = min(0.5 * 2 ** min(self._refusals - 1, 6), 30.0) if asked is None else min(asked, _LONGEST_PAUSE)
-            measured = sum(1.0 for answered in self._recent if answered > now - 1)
-            began = ticket.sent + self._ahead
-            self._learn(refuse(self._told, began=began, measured=measured, pause=pause), now)
-            self._window = 1.0 if self._window < math.inf else math.inf
-            self._pump()
-
-    def note_failure(self) -> None:
-        """Know that a call ended; called by its ticket."""
-        with self._lock:
-            self._in_flight -= 1
+            asked = None if asked is None else min(asked, _LONGEST_PAUSE)
+            self._turns.refused(call, asked, time.monotonic())
             self._pump()
 
     # -- all below: with the lock held
 
-    def _know(self, state: RateState) -> None:
-        self._state, self._is_paced = state, state.is_paced(self._told)
-
-    def _learn(self, news: News, now: float) -> None:
-        """Know it at once, and have it written down for the others."""
-        self._know(news(self._state, now + self._ahead))
-        self._news.append(news)
-
     def _pump(self) -> None:
         """Start all calls whose time has come, and see to it that somebody looks after the others."""
         now = time.monotonic()
-        while self._queue and (at := self._next(now)) is not None and at <= now:
-            self._start(self._queue.take(), now)
-        if not self._queue:
-            self._idle_at = now
+        for call in self._turns.start(now):
+            call.wake()
         if self._is_watched:
             self._lock.notify_all()
-        elif self._queue or self._ask_at(now) <= now:
+        elif self._turns.queue or self._turns.ask_at(now) <= now:
             self._is_watched = True
             threading.Thread(target=self._watch, name="signoff-rates", daemon=True).start()
 
-    def _next(self, now: float) -> float | None:
-        """When the next call may start; None while that depends on an answer or on the ledger."""
-        if self._seen_at == -math.inf:
-            return None
-        if (paused := self._state.paused_until - self._ahead) > now:
-            return paused
-        if (blocked := self._blocked_until(now)) is not None:
-            return blocked
-        if not self._is_paced:
-            return now if self._in_flight < self._window else None
-        if self._slots and self._slots[0].start < now:
-            self._drop_missed(now)
-        return self._slots[0].start if self._slots else None
-
-    def _drop_missed(self, now: float) -> None:
-        """Give up moments that are long gone: what is made up for must fit into the lead, or into what remains."""
-        least, most = _oldest_starts(self._state, self._told, now)
-        requests = self._state.requests.pace(self._told.requests_per_minute) or 0.0
-        while self._slots and (start := self._slots[0].start) < least:
-            if start > most and self._quotas["requests"].has_spare(self._totals["requests"], requests, now):
-                return
-            self._slots.popleft()
-
-    def _blocked_until(self, now: float) -> float | None:
-        if now >= self._quota_until:
-            return None
-        following = self._queue.peek()
-        weight = following.weight if following is not None else 0.0
-        wanted: dict[Kind, float] = {"requests": 1.0, "tokens": weight}
-        moments = [self._quotas[kind].blocked_until(self._totals[kind], wanted[kind], now) for kind in KINDS]
-        return max((moment for moment in moments if moment is not None), default=None)
-
-    def _start(self, waiter: _Waiter, now: float) -> None:
-        if self._is_paced:
-            waiter.slot = self._slots.popleft()
-            self._owed += waiter.weight - waiter.slot.weight
-        self._in_flight += 1
-        self._totals["requests"] += 1
-        self._totals["tokens"] += waiter.weight
-        waiter.ticket = Ticket(self, waiter.weight, now, dict(self._totals))
-        if not waiter.wake():
-            self._in_flight -= 1
-
-    def _ask_at(self, now: float) -> float:
-        """When the ledger must be asked next."""
-        if self._news or (self._queue and self._seen_at == -math.inf):
-            return now
-        if not self._is_paced:
-            return self._seen_at + _NEWER if self._queue or self._in_flight else math.inf
-        if len(self._queue) <= len(self._slots) or self._blocked_until(now) is not None:
-            return math.inf
-        return self._slots[-1].start - _AHEAD - 1.5 * self._asking_takes if self._slots else now
-
     def _watch(self) -> None:
         """Wait for the next moment, or for news, until nothing waits."""
+        turns = self._turns
         with self._lock:
             while True:
                 now = time.monotonic()
-                start_at = self._next(now) if self._queue else None  # first: it may give up moments, and need others
-                ask_at = math.inf if self._is_asking else self._ask_at(now)
+                start_at = turns.next_at(now) if turns.queue else None  # first: it may give up turns, and need others
+                ask_at = turns.ask_at(now)
                 if ask_at <= now:
-                    self._is_asking = True
-                    threading.Thread(target=self._ask_ledger, name="signoff-ledger", daemon=True).start()
+                    threading.Thread(
+                        target=self._ask_ledger, args=(turns.question(now), now), name="signoff-ledger", daemon=True
+                    ).start()
                     ask_at = math.inf
-                if not self._queue and not self._is_asking:
+                if not turns.queue and not turns.is_asking:
                     self._is_watched = False
                     return
                 until = min(ask_at, math.inf if start_at is None else start_at)
                 self._lock.wait(None if until == math.inf else min(max(0.0, until - time.monotonic()), _LONGEST_PAUSE))
                 self._pump()
 
-    def _ask_ledger(self) -> None:
-        """Ask the ledger: tell the news, take the next moments, hear what others told."""
-        began = time.monotonic()
-        with self._lock:
-            news, weights = self._gather(began)
-            span = SPAN + self._asking_takes
+    def _ask_ledger(self, question: Question, began: float) -> None:
+        """Ask the ledger: tell the news, take the next turns, hear what others told."""
         try:
-            if news or weights:
-                state, now, starts = self._store.change(
-                    self._key, lambda s, at: _apply(s, at, news, weights, self._told, span)
-                )
-            else:
-                (state, now), starts = self._store.read(self._key), ()
+            state, at, taken = self._store.change(self._key, question)
         except SignoffError as error:
             with self._lock:
-                self._is_asking = False
-                while self._queue:
-                    self._queue.take().wake(error)
+                self._turns.is_asking = False
+                while self._turns.queue:
+                    self._turns.queue.take().wake(error)
                 self._lock.notify_all()
             return
         with self._lock:
-            self._is_asking = False
-            took = min(time.monotonic() - began, 1.0)
-            self._asking_takes = max(took, 0.8 * self._asking_takes + 0.2 * took)
-            self._see(state, now, starts, weights)
-            self._pump()
-
-    def _gather(self, now: float) -> tuple[list[News], list[float]]:
-        """What to tell, and the weights of the calls to take moments for."""
-        news, self._news = self._news, []
-        if not self._is_paced:
-            return news, []
-        if abs(self._owed) >= 1 and self._state.tokens.pace(self._told.tokens_per_minute) is not None:
-            news.append(settle(self._owed, self._told))
-        self._owed = 0.0
-        for kind in KINDS:
-            flow = self._state.flow(kind)
-            pace = flow.pace(self._told.of(kind))
-            if pace and flow.limit and self._quotas[kind].is_roomy(pace, flow.window, now, self._idle_at):
-                news.append(find_room(kind, self._told))
-        pace = self._state.requests.pace(self._told.requests_per_minute) or math.inf
-        most = len(self._slots) + max(1, math.ceil(min(pace * (SPAN + self._asking_takes), 1000.0)))
-        weights = [waiter.weight for waiter, _ in zip(self._queue, range(most), strict=False)]
-        return news, weights[len(self._slots) :]
-
-    def _see(self, state: RateState, now: float, starts: tuple[float, ...], weights: list[float]) -> None:
-        """Take in what the ledger said."""
-        here = time.monotonic()
-        self._ahead, self._seen_at = now - here, here
-        for news in self._news:
-            state = news(state, now)
-        self._know(state)
-        if self._state.is_open:
-            self._window = math.inf
-        self._slots.extend(_Slot(start - self._ahead, weight) for start, weight in zip(starts, weights, strict=False))
-
-    def _withdraw(self, share: str, waiter: _Waiter) -> None:
-        """Forget a waiter that was cancelled; its place, or its moment, goes to the next."""
-        with self._lock:
-            if not self._queue.remove(share, waiter) and waiter.ticket is not None:
-                self._in_flight -= 1
-                if waiter.slot is not None:
-                    self._slots.appendleft(waiter.slot)
-                    self._owed -= waiter.weight - waiter.slot.weight
+            self._turns.hear(began, time.monotonic(), state, at, taken)
             self._pump()
 
 
@@ -427,27 +469,6 @@ def limiter_for(ledger: Ledger | None, key: str, limit: RateLimit | None = None)
         if name not in known:
             known[name] = Limiter(_private_rates if ledger is None else Rates(ledger), key, limit)
         return known[name]
-
-
-def _oldest_starts(state: RateState, told: RateLimit, now: float) -> tuple[float, float]:
-    """The oldest moments at which a call that missed its own may start: in any case, and where much remains."""
-    paces, windows = list[float](), list[float]()
-    for kind in KINDS:
-        flow = state.flow(kind)
-        pace = flow.pace(told.of(kind))
-        if pace is not None:
-            paces.append(pace)
-            windows.append(flow.window if flow.limit else 60.0)
-    late = _LATE / min(paces)
-    return now - max(late, LEAD * min(windows)), now - max(late, min(windows) / 4)
-
-
-def _apply(
-    state: RateState, now: float, news: list[News], weights: list[float], told: RateLimit, span: float
-) -> tuple[RateState, tuple[float, ...]]:
-    for item in news:
-        state = item(state, now)
-    return take(state, now, weights, told, span) if weights else (state, ())
 
 
 _Known = dict[tuple[int, str, RateLimit | None], Limiter]

@@ -9,12 +9,13 @@ if TYPE_CHECKING:
     from signoff.checkpoints.ledger.audit_log import EMPTY as EMPTY, Head as Head
     from signoff.checkpoints.ledger.effects import Effect as Effect, Outcome as Outcome
     from signoff.checkpoints.ledger.ledger import Ledger as Ledger
-    from signoff.checkpoints.ledger.rate_limits import KINDS as KINDS, Kind as Kind, LEAD as LEAD, News as News
-    from signoff.checkpoints.ledger.rate_limits import PrivateRates as PrivateRates, RateLimit as RateLimit
-    from signoff.checkpoints.ledger.rate_limits import RateState as RateState, RateStore as RateStore, Rates as Rates
-    from signoff.checkpoints.ledger.rate_limits import SPAN as SPAN, find_room as find_room, hear as hear
-    from signoff.checkpoints.ledger.rate_limits import open_up as open_up, refuse as refuse, settle as settle
-    from signoff.checkpoints.ledger.rate_limits import take as take
+    from signoff.checkpoints.ledger.pacing import KINDS as KINDS, LONGEST_WINDOW as LONGEST_WINDOW
+    from signoff.checkpoints.ledger.pacing import OPEN_PACE as OPEN_PACE, SPAN as SPAN, Kind as Kind, News as News
+    from signoff.checkpoints.ledger.pacing import RateLimit as RateLimit, RateState as RateState, Refusal as Refusal
+    from signoff.checkpoints.ledger.pacing import Turn as Turn, count as count, give_back as give_back, hear as hear
+    from signoff.checkpoints.ledger.pacing import refuse as refuse, settle as settle, take as take
+    from signoff.checkpoints.ledger.rate_limits import PrivateRates as PrivateRates, Rates as Rates
+    from signoff.checkpoints.ledger.rate_limits import RateStore as RateStore
     from signoff.checkpoints.ledger.runs import (
         Fenceable as Fenceable,
         RUN_INPUT as RUN_INPUT,

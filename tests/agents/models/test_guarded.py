@@ -164,6 +164,53 @@ def test_another_model_stands_in_for_one_that_fails(ledger: Ledger) -> None:
         assert (len(first.calls), len(second.calls)) == (3, 1)
 
 
+def test_an_endpoint_that_says_503_and_until_when_while_it_answers_others_has_a_limit(ledger: Ledger) -> None:
+    """No call fails by it, though none may be tried again after a fault; and its circuit stays closed."""
+
+    async def main() -> list[str]:
+        answers = await asyncio.gather(*(model.ainvoke("Where?") for _ in range(16)))
+        return [answer.text for answer in answers]
+
+    script = ["Paris"] * 8 + [fails(503, retry_after=0.01)] * 6 + ["Paris"] * 8
+    with ScriptedServer(script) as server, charged(ledger):
+        model = guarded(model_at(server), model_retries=0)
+        assert asyncio.run(main()) == ["Paris"] * 16
+
+
+def test_an_endpoint_that_says_503_to_everybody_is_given_up_after_so_many_tries(ledger: Ledger) -> None:
+    with ScriptedServer([fails(503, retry_after=0.01)] * 3) as first, ScriptedServer(["Paris"]) as second:
+        with charged(ledger):
+            assert guarded(model_at(first), model_at(second)).invoke("Where?").text == "Paris"
+        assert (len(first.calls), len(second.calls)) == (3, 1)
+
+
+def test_who_is_refused_and_waits_is_told_until_when_and_at_which_pace_it_goes_on(ledger: Ledger) -> None:
+    said = list[str]()
+
+    async def wait_for(words: str) -> None:
+        async with asyncio.timeout(60):
+            while not any(words in line for line in said):
+                await asyncio.sleep(0.01)
+
+    async def main() -> None:
+        first = asyncio.create_task(model.ainvoke("Where?"))
+        await wait_for("tries again, at ")
+        second = asyncio.create_task(model.ainvoke("And where?"))
+        await wait_for("waiting for its rate limit, until ")
+        for task in (first, second):
+            task.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
+
+    def say(text: str, /, *, done: int = 0, total: int = 0) -> None:
+        said.append(text)
+
+    payer = Payer(ledger=ledger, run_id="r-1", team="team", role="writer", say=say)
+    with ScriptedServer([fails(429, retry_after=90)]) as server, paying(payer):
+        model = guarded(model_at(server))
+        asyncio.run(main())
+    assert sum("calls a second" in line for line in said) == 1
+
+
 def test_a_stand_in_of_another_kind_gets_the_same_tools_and_schema(ledger: Ledger) -> None:
     second = ScriptedModel([calls("look_up", word="x"), gives(City(name="Paris"))])
     with ScriptedServer([fails(401)] * 2) as first, charged(ledger):

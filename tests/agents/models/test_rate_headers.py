@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from signoff.agents.models.rate_headers import Level, RemainingQuota, read_headers, window_of
+from signoff.agents.models.rate_headers import Level, RemainingQuota, read_headers
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC).timestamp()
 
@@ -106,30 +106,58 @@ def test_a_refusal_tells_how_long_to_wait(headers: dict[str, str], wait: float |
     assert read_headers(headers, NOW).wait == wait
 
 
-@pytest.mark.parametrize(
-    ("level", "window"),
-    [
-        (Level(500, 499, 0.12), 60.0),  # a bucket, after the first call
-        (Level(500, 100, 48.0), 60.0),
-        (Level(50, 49, 0.98), 1.0),  # a window, at its beginning
-        (Level(50, 20, 0.4), 1.0),
-        (Level(500, 400, 41.0), 60.0),
-        (Level(500, 400, 0.3), 1.0),  # at its end it looks shorter than it is; later answers tell
-        (Level(1000, 10, 5000.0), 86_400.0),
-        (Level(50, 49, 9, 30), 30.0),
-        (Level(50, 49), 60.0),
-    ],
-)
-def test_an_answer_tells_the_window_of_its_limit(level: Level, window: float) -> None:
-    assert window_of(level) == window
+def test_of_several_policies_the_one_that_allows_the_least_a_second_counts() -> None:
+    headers = {
+        "RateLimit": '"day";r=900;t=4000, "burst";r=8;t=1',
+        "RateLimit-Policy": '"day";q=10000;w=86400, "burst";q=10;w=1',
+    }
+    assert read_headers(headers, NOW).levels == {"requests": Level(10, 8, 1, 1)}
+
+
+def test_a_moment_in_whole_seconds_is_read_as_the_middle_of_what_it_may_be() -> None:
+    headers = {
+        "x-ratelimit-limit": "50",
+        "x-ratelimit-remaining": "49",
+        "x-ratelimit-reset": str(int(NOW) + 2),
+        "Date": "Sun, 01 Mar 2026 12:00:00 GMT",
+    }
+    assert read_headers(headers, NOW).levels["requests"].reset == 1.0
+
+
+def heard(*levels: Level) -> float:
+    """The window by these answers, one after the other."""
+    quota = RemainingQuota()
+    return [quota.hear(level, sent=float(at), counted=float(at)) for at, level in enumerate(levels)][-1]
+
+
+def test_levels_that_agree_on_how_long_a_bucket_takes_to_fill_tell_its_window() -> None:
+    assert heard(*(Level(500, 500 - used, used * 0.12) for used in (1, 5, 20, 40))) == pytest.approx(60)
+    assert heard(*(Level(50, 50 - used, used / 5) for used in (1, 4, 9, 16))) == pytest.approx(10)
+
+
+def test_one_level_alone_is_not_taken_for_a_bucket() -> None:
+    """A fixed window of a second, of which 41 % is left when 1 of 600 was used, looks like a bucket of minutes."""
+    assert heard(Level(600, 599, 0.41)) == 1.0
+    assert heard(*(Level(500, 500 - used, 1 - used / 500) for used in range(1, 400, 7))) == 1.0
+
+
+def test_a_window_is_as_long_as_the_longest_reset() -> None:
+    assert heard(Level(500, 400, 0.3), Level(500, 499, 9.8), Level(500, 300, 4.1)) == 10.0
+    assert heard(Level(1000, 10, 5000.0)) == 86_400.0
+    assert heard(Level(50, 49, 9, 30)) == 30.0
+    assert heard(Level(50, 49)) == 60.0
+
+
+def test_of_a_limit_that_changed_nothing_old_counts() -> None:
+    assert heard(Level(100, 99, 60.0), Level(50, 49, 1.0)) == 1.0
 
 
 def test_no_more_is_sent_than_remained_until_it_is_there_again() -> None:
     quota = RemainingQuota()
     quota.hear(Level(50, 3, 1.0), sent=10.0, counted=20)
-    assert quota.blocked_until(22, 1, 10.5) is None
+    assert quota.blocked_until(22, 1, 10.5) < 10.5
     assert quota.blocked_until(23, 1, 10.5) == 11.0
-    assert quota.blocked_until(23, 1, 11.0) is None
+    assert quota.blocked_until(23, 1, 11.0) < 11.0
 
 
 def test_an_answer_to_an_older_call_is_out_of_date() -> None:
@@ -137,22 +165,3 @@ def test_an_answer_to_an_older_call_is_out_of_date() -> None:
     quota.hear(Level(50, 3, 1.0), sent=10.0, counted=20)
     quota.hear(Level(50, 40, 1.0), sent=9.0, counted=12)
     assert quota.blocked_until(23, 1, 10.5) == 11.0
-
-
-def test_a_bucket_that_stays_full_has_room_and_a_window_that_fills_has_none() -> None:
-    bucket, window = RemainingQuota(), RemainingQuota()
-    for quota in (bucket, window):
-        quota.is_roomy(10, 1.0, 0.0, idle_at=0.0)
-    for step in range(1, 11):
-        at = step / 10
-        bucket.hear(Level(10, 9, 0.02), sent=at, counted=step)
-        window.hear(Level(10, 10 - step, 1.05 - at), sent=at, counted=step)
-    assert bucket.is_roomy(10, 1.0, 1.1, idle_at=-1.0)
-    assert not window.is_roomy(10, 1.0, 1.1, idle_at=-1.0)
-
-
-def test_a_pace_that_nobody_used_up_proves_no_room() -> None:
-    quota = RemainingQuota()
-    quota.is_roomy(10, 1.0, 0.0, idle_at=0.0)
-    quota.hear(Level(10, 9, 0.02), sent=0.5, counted=1)
-    assert not quota.is_roomy(10, 1.0, 1.1, idle_at=0.7)

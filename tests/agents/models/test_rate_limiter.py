@@ -12,8 +12,9 @@ import pytest
 import warm
 from sqlalchemy import select
 
-from signoff.agents.models.rate_limiter import FairQueue, Limiter, RateLimit, Ticket, limiter_for
+from signoff.agents.models.rate_limiter import Call, FairQueue, Limiter, RateLimit, Turns, limiter_for
 from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.checkpoints.ledger.pacing import OPEN_PACE, RateState, take
 from signoff.checkpoints.ledger.rate_limits import PrivateRates, Rates
 from signoff.checkpoints.ledger.schema import rates
 from signoff.errors import ForeignDatabase
@@ -131,66 +132,35 @@ def test_processes_share_a_limit(database: str) -> None:
         assert server.refused <= 3
 
 
-def test_the_first_call_goes_alone_then_more_with_every_round_until_all_go_at_once(tmp_path: Path) -> None:
-    rounds: list[int] = []
-
-    async def main() -> None:
+def test_where_no_limit_is_known_one_call_after_the_other_starts_at_once_and_asks_nobody(tmp_path: Path) -> None:
+    async def main() -> int:
         limiter = limiter_for(ledger, "key")
-        waiting = [asyncio.create_task(limiter.admit()) for _ in range(1500)]
-        while waiting:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.sleep(0)
-            given = [task for task in waiting if task.done()]
-            waiting = [task for task in waiting if not task.done()]
-            rounds.append(len(given))
-            for task in given:
-                task.result().answered({}, 0)
-        many = await asyncio.wait_for(asyncio.gather(*(limiter.admit() for _ in range(3000))), 30)
-        assert len(many) == 3000
+        (await limiter.admit()).answered({}, 0)
+        known = writes(ledger)
+        for _ in range(200):
+            (await limiter.admit()).answered({}, 0)
+        return writes(ledger) - known
 
     ledger = Ledger(tmp_path / "ledger.db")
-    asyncio.run(main())
-    assert rounds[:3] == [1, 3, 9]
-    assert len(rounds) <= 8
-    assert writes(ledger) == 1
+    assert asyncio.run(main()) == 0
     ledger.close()
 
 
 def test_what_one_process_found_open_is_open_for_the_next(tmp_path: Path) -> None:
-    async def find_out() -> None:
-        waiting = {asyncio.ensure_future(limiter_for(first, "key").admit()) for _ in range(2000)}
-        while waiting:
-            given, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in given:
-                task.result().answered({}, 0)
-        async with asyncio.timeout(10):
-            while not Rates(first).read("key")[0].is_open:
-                await asyncio.sleep(0)
+    async def go(ledger: Ledger) -> None:
+        async def one() -> None:
+            (await limiter_for(ledger, "key").admit()).answered({}, 0)
 
-    async def go() -> int:
-        return len(
-            await asyncio.wait_for(asyncio.gather(*(limiter_for(second, "key").admit() for _ in range(500))), 30)
-        )
+        await asyncio.wait_for(asyncio.gather(*(one() for _ in range(1500))), 60)
 
     first, second = Ledger(tmp_path / "ledger.db"), Ledger(tmp_path / "ledger.db")
-    asyncio.run(find_out())
-    assert asyncio.run(go()) == 500
+    asyncio.run(go(first))
+    found = Rates(first).read("key")[0].pace
+    assert found > OPEN_PACE
+    asyncio.run(go(second))
+    assert Rates(second).read("key")[0].pace >= found
     first.close()
     second.close()
-
-
-def test_one_call_after_the_other_never_shows_that_many_may_go_at_once() -> None:
-    async def main() -> None:
-        limiter = Limiter(PrivateRates(), "key")
-        for _ in range(1100):
-            (await limiter.admit()).answered({}, 0)
-        given = [asyncio.ensure_future(limiter.admit()) for _ in range(50)]
-        await asyncio.sleep(0.05)
-        assert sum(task.done() for task in given) < 10
-        for task in given:
-            task.cancel()
-
-    asyncio.run(main())
 
 
 def test_a_run_with_a_thousand_calls_does_not_hold_up_the_only_call_of_another() -> None:
@@ -243,20 +213,16 @@ def test_who_gives_up_waiting_leaves_the_place_to_others() -> None:
 
 
 def test_who_is_cancelled_when_the_ticket_just_came_gives_it_back() -> None:
-    async def main() -> None:
-        limiter = Limiter(PrivateRates(), "key")
-        (await limiter.admit()).answered({}, 0)
-        first = [asyncio.create_task(limiter.admit()) for _ in range(3)]
-        tickets = await asyncio.gather(*first)
-        unlucky = asyncio.create_task(limiter.admit())
-        await asyncio.sleep(0)
-        tickets[0].failed()
-        unlucky.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await unlucky
-        await asyncio.wait_for(limiter.admit(), 10)
-
-    asyncio.run(main())
+    turns = Turns(HUNDRED)
+    call, other = Call("", 0.0), Call("", 0.0)
+    turns.queue.put("", call)
+    state, given = take(RateState(), 100.0, [0.0], HUNDRED)
+    turns.hear(0.0, 0.0, state, 100.0, given)
+    assert turns.start(0.0) == [call]
+    turns.withdraw(call)
+    turns.queue.put("", other)
+    assert turns.start(1.0) == [other]
+    assert other.turn == given[0]
 
 
 def test_after_a_refusal_nobody_calls_until_the_endpoint_says(tmp_path: Path) -> None:
@@ -274,24 +240,6 @@ def test_after_a_refusal_nobody_calls_until_the_endpoint_says(tmp_path: Path) ->
     asyncio.run(main())
     first.close()
     second.close()
-
-
-def test_without_a_word_in_the_refusal_the_wait_is_doubled_each_time() -> None:
-    async def main() -> None:
-        store = PrivateRates()
-        limiter = Limiter(store, "key")
-        waits = []
-        for _ in range(2):
-            ticket = await limiter.admit()
-            before = time.time()
-            ticket.limited(None, {})
-            async with asyncio.timeout(10):
-                while store.read("key")[0].paused_until < before:
-                    await asyncio.sleep(0)
-            waits.append(store.read("key")[0].paused_until - before)
-        assert waits == [pytest.approx(0.5, abs=0.1), pytest.approx(1.0, abs=0.1)]
-
-    asyncio.run(main())
 
 
 def test_what_a_refusal_says_of_the_limit_is_not_believed() -> None:
@@ -312,24 +260,16 @@ def test_what_a_refusal_says_of_the_limit_is_not_believed() -> None:
 
 
 def test_a_ticket_counts_once() -> None:
-    async def main() -> Ticket:
-        limiter = Limiter(PrivateRates(), "key")
+    async def main() -> int:
+        limiter = Limiter(PrivateRates(), "key", HUNDRED)
         ticket = await limiter.admit()
         for _ in range(5):
-            ticket.answered({}, 0)
-        return (await asyncio.gather(*(limiter.admit() for _ in range(3))))[0]
+            ticket.limited(0.01, {})
+        return ticket.call.turn.epoch if ticket.call.turn is not None and limiter.pace < 100 else -1
 
-    async def beyond() -> None:
-        limiter = Limiter(PrivateRates(), "key")
-        ticket = await limiter.admit()
-        for _ in range(5):
-            ticket.failed()
-        await limiter.admit()
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(limiter.admit(), 0.05)
-
-    asyncio.run(main())
-    asyncio.run(beyond())
+    store = PrivateRates()
+    assert asyncio.run(main()) == 0
+    assert store.read("key")[0].epoch == 0
 
 
 def test_what_was_reserved_settles_to_the_tokens_really_used() -> None:

@@ -12,20 +12,22 @@ import pytest
 from sqlalchemy import insert, select
 
 from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.ledger.rate_limits import (
+from signoff.checkpoints.ledger.pacing import (
+    FIRST_PACE,
     LEAD,
     SPAN,
     Flow,
     RateLimit,
-    Rates,
     RateState,
-    find_room,
+    Refusal,
+    Turn,
+    give_back,
     hear,
-    open_up,
     refuse,
     settle,
     take,
 )
+from signoff.checkpoints.ledger.rate_limits import Rates
 from signoff.checkpoints.ledger.schema import rates
 from signoff.errors import DatabaseUnusable
 
@@ -38,8 +40,8 @@ def taken(state: RateState, count: int, told: RateLimit, *, at: float = NOW, wei
     """So many moments, in as many batches as it takes."""
     moments: list[float] = []
     while len(moments) < count:
-        state, starts = take(state, at, [weight] * (count - len(moments)), told)
-        moments.extend(starts)
+        state, turns = take(state, at, [weight] * (count - len(moments)), told)
+        moments.extend(turn.start for turn in turns)
     return moments
 
 
@@ -69,8 +71,8 @@ def test_tokens_that_were_not_used_are_given_back_and_those_used_beyond_are_char
     told = RateLimit(tokens_per_minute=60_000)
     state, _ = take(RateState(), NOW, [10_000], told)
     pace = 1000 * (1 - LEAD)
-    for more, wait in ((-4000, 6000 / pace), (4000, 14_000 / pace), (-90_000, 0)):
-        assert taken(settle(more, told)(state, NOW), 1, told)[0] - NOW == pytest.approx(wait)
+    for more, wait in ((-4000, 6000 / pace), (4000, 14_000 / pace), (-90_000, 1 / FIRST_PACE)):
+        assert taken(settle(more, told)(state, NOW), 1, told)[0] - NOW == pytest.approx(wait, abs=1e-6)
 
 
 def test_of_what_is_told_and_what_is_heard_the_lower_counts() -> None:
@@ -79,75 +81,109 @@ def test_of_what_is_told_and_what_is_heard_the_lower_counts() -> None:
     assert heard.requests.pace(60) == 1 - LEAD
 
 
-def test_the_longest_window_of_a_limit_counts_until_the_limit_changes() -> None:
-    state = RateState()
-    for window in (1.0, 60.0, 5.0):
-        state = hear("requests", 600, window)(state, NOW)
-    assert state.requests.pace(None) == 10 * (1 - LEAD)
-    assert hear("requests", 1200, 60.0)(state, NOW).requests.pace(None) == 20 * (1 - LEAD)
-
-
 def test_a_quota_of_a_day_is_no_pace() -> None:
     assert not hear("requests", 1000, 86_400.0)(RateState(), NOW).is_paced(UNKNOWN)
 
 
+def refused(
+    state: RateState, turn: Turn, at: float, *, asked: float | None = None, told: RateLimit = UNKNOWN
+) -> RateState:
+    """The state after this turn was sent at its moment and refused at that one."""
+    return refuse(Refusal(turn, turn.start, at - turn.start, asked), told)(state, at)
+
+
+def test_nothing_is_known_of_an_endpoint_and_every_turn_is_a_little_faster() -> None:
+    moments = taken(RateState(), 101, UNKNOWN)
+    gaps = [after - before for before, after in pairwise(moments)]
+    assert gaps[0] == pytest.approx(1 / FIRST_PACE)
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[-1] < 1 / 200
+
+
 def test_after_a_refusal_all_pause_and_then_go_on_slower() -> None:
-    state = refuse(FIFTY, began=NOW, measured=50, pause=7)(RateState(), NOW)
-    moments = taken(state, 2, FIFTY)
-    assert moments[0] == NOW + 7
-    assert moments[1] - moments[0] > 1.05 / (50 * (1 - LEAD))
+    state, turns = take(RateState(), NOW, [0], FIFTY)
+    state = refused(state, turns[0], NOW + 0.1, asked=7.5, told=FIFTY)
+    assert take(state, NOW + 7.5, [0] * 5, FIFTY)[1] == ()
+    moments = taken(state, 2, FIFTY, at=NOW + 7.6)
+    assert moments[0] == NOW + 7.6
+    assert moments[1] - moments[0] > 1.2 / (50 * (1 - LEAD))
 
 
-def test_calls_that_began_before_a_refusal_slow_nothing_down_again_but_may_ask_for_a_longer_pause() -> None:
-    once = refuse(FIFTY, began=NOW, measured=50, pause=1)(RateState(), NOW)
-    twice = refuse(FIFTY, began=NOW - 1, measured=50, pause=3)(once, NOW + 0.1)
-    assert twice.requests == once.requests
-    assert twice.paused_until == NOW + 3.1
+def test_of_calls_that_were_sent_before_the_pause_none_slows_down_again_but_one_may_ask_for_a_longer_one() -> None:
+    state, turns = take(RateState(), NOW, [0] * 4, FIFTY)
+    once = refused(state, turns[0], NOW + 0.1, asked=1.5, told=FIFTY)
+    twice = refused(once, turns[1], NOW + 0.2, asked=1.5, told=FIFTY)
+    third = refused(twice, turns[2], NOW + 0.3, asked=30.0, told=FIFTY)
+    assert once.pace == twice.pace == third.pace
+    assert (twice.paused_until, third.paused_until) == (once.paused_until, NOW + 30.3)
 
 
-def test_it_goes_back_to_the_limit_slowly_and_not_beyond() -> None:
-    state = refuse(FIFTY, began=NOW, measured=50, pause=0)(RateState(), NOW)
-    paces = []
-    for second in range(1, 6):
-        state, _ = take(state, NOW + second, [0], FIFTY)
-        paces.append(state.requests.pace(3000) or 0)
-    assert 0.9 < paces[0] / (50 * (1 - LEAD)) < 0.95
-    assert paces == sorted(paces)
-    assert paces[-1] == 50 * (1 - LEAD)
+def test_a_pause_in_whole_seconds_is_tried_once_before_its_end_and_then_given_out_to_all() -> None:
+    state, turns = take(RateState(), NOW, [0], FIFTY)
+    state = refused(state, turns[0], NOW + 0.01, asked=3.0, told=FIFTY)
+    trying, (trial,) = take(state, NOW + 0.02, [0] * 5, FIFTY)
+    assert trial.is_trial
+    assert NOW + 2 < trial.start < NOW + 2.6
+    assert take(trying, trial.start, [0] * 5, FIFTY)[1] == ()
+    assert len(take(trying, NOW + 3.02, [0] * 5, FIFTY)[1]) > 1
+    again = refused(trying, trial, trial.start + 0.01, asked=1.0, told=FIFTY)
+    assert again.paused_until == trial.start + 1.01
+    assert again.pace == trying.pace
 
 
-def test_where_no_limit_is_known_a_refusal_is_the_first_to_tell_and_is_forgotten_in_time() -> None:
-    state = refuse(UNKNOWN, began=NOW, measured=100, pause=0)(replace(RateState(), is_open=True), NOW)
-    assert state.requests.pace(None) == 80
-    assert not state.is_open
-    second = 0
-    while state.is_paced(UNKNOWN):
-        second += 1
-        state, _ = take(state, NOW + second, [0], UNKNOWN)
-    assert 8 < second < 30
+def test_an_endpoint_that_refused_what_tried_twice_is_not_tried_again() -> None:
+    state, turns = take(RateState(), NOW, [0], FIFTY)
+    state, at = refused(state, turns[0], NOW, asked=1.0, told=FIFTY), NOW
+    for _ in range(2):
+        state, (trial,) = take(state, at, [0], FIFTY)
+        at = trial.start
+        state = refused(state, trial, at, asked=1.0, told=FIFTY)
+    assert take(state, at + 0.9, [0], FIFTY)[1] == ()
 
 
-def test_room_that_was_found_is_used_unless_a_refusal_just_came() -> None:
-    heard = hear("requests", 10, 1.0)(RateState(), NOW)
-    assert find_room("requests", UNKNOWN)(heard, NOW).requests.pace(None) == 12.5 * (1 - LEAD)
-    refused = refuse(UNKNOWN, began=NOW, measured=10, pause=0)(heard, NOW)
-    assert find_room("requests", UNKNOWN)(refused, NOW + 5) == refused
+def test_without_a_word_the_wait_is_doubled_while_what_tries_is_refused() -> None:
+    state, turns = take(RateState(), NOW, [0], FIFTY)
+    state, at, waits = refused(state, turns[0], NOW, told=FIFTY), NOW, list[float]()
+    for _ in range(4):
+        state, (trial,) = take(state, at, [0], FIFTY)
+        waits.append(trial.start - at)
+        at = trial.start
+        state = refused(state, trial, at, told=FIFTY)
+    assert [round(after / before, 3) for before, after in pairwise(waits)] == [2.0, 2.0, 2.0]
+
+
+def test_what_was_taken_between_two_refusals_is_the_pace_of_the_endpoint() -> None:
+    between = replace(RateState(), epoch=1, base_at=NOW, base_turn=100, turns=400, pace=120.0, gap=0.15)
+    last = Turn(NOW + 4, number=301, pace=120.0, epoch=1)
+    assert refused(between, last, NOW + 4).pace == pytest.approx(200 / 4, rel=0.05)
+    assert refused(give_back(80)(between, NOW), last, NOW + 4).pace == pytest.approx(120 / 4, rel=0.05)
+
+
+def test_a_pace_that_was_never_refused_again_is_tried_a_little_higher_only_after_long() -> None:
+    state = replace(RateState(), epoch=1, pace=50.0, good=50.0, refused=52.0, requests=Flow(next=NOW + 1))
+    paces = list[float]()
+    for step in range(400):
+        state, turns = take(state, NOW + step / 50, [0], UNKNOWN)
+        paces.append(turns[0].pace)
+    assert set(paces[:149]) == {50.0}
+    assert max(paces) > 52
 
 
 def test_everybody_gets_moments_of_their_own(ledger: Ledger) -> None:
-    def grab(_: int) -> tuple[float, ...]:
-        return Rates(ledger).change("key", lambda state, now: take(state, now, [0] * 5, FIFTY))[2]
+    def grab(_: int) -> list[float]:
+        turns = Rates(ledger).change("key", lambda state, now: take(state, now, [0] * 5, FIFTY))[2]
+        return [turn.start for turn in turns]
 
     with ThreadPoolExecutor(4) as pool:
-        moments = sorted(start for starts in pool.map(grab, range(12)) for start in starts)
+        moments = sorted(start for turns in pool.map(grab, range(12)) for start in turns)
     assert len(moments) == 60
     assert min(after - before for before, after in pairwise(moments)) > 0.9 / 50
 
 
 def test_what_one_learned_others_read_and_other_keys_have_nothing_to_do_with_it(database: str) -> None:
     first, second = Ledger(database), Ledger(database)
-    Rates(first).change("key", lambda state, now: (hear("tokens", 1000, 60.0)(open_up(state, now), now), None))
-    assert Rates(second).read("key")[0] == RateState(tokens=Flow(1000, 60.0), is_open=True)
+    Rates(first).change("key", lambda state, now: (hear("tokens", 1000, 60.0)(state, now), None))
+    assert Rates(second).read("key")[0] == RateState(tokens=Flow(1000, 60.0))
     assert Rates(second).read("other")[0] == RateState()
     first.close()
     second.close()

@@ -1,0 +1,368 @@
+"""The pace of the calls of one key: turns on a timeline, spaced evenly, that all who use the ledger share.
+
+What the endpoint does not tell is searched for: the pace grows until a turn is refused, falls to what was taken between
+two refusals, is held there, and tried a little higher once in a while. All of it is functions of a state, an event and
+a moment. A state holds nothing that could not be learned again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeAlias
+
+LEAD: Final = 0.02
+"""Share of a limit that is left unused: what jitter on the way moves into a window must still fit there."""
+SPAN: Final = 0.12
+"""Seconds of the timeline that are taken at once; who waits for others waits for about as much of each."""
+LONGEST_WINDOW: Final = 120.0
+"""Seconds; a limit over a longer window is a quota: it is spent as fast as one likes, until none remains."""
+FIRST_PACE: Final = 20.0
+"""Turns a second at which an endpoint is tried of which nothing is known."""
+_FIRST_GROWTH: Final = 2.0  # turns a second more with each of its turns: twice as many in a third of a second
+OPEN_PACE: Final = 1000.0
+"""Turns a second that are as good as no limit."""
+_HELD: Final = 100  # turns
+_NARROW: Final = 1.08
+_LONGEST_HELD: Final = 10.0  # seconds
+_FORGOTTEN: Final = 86_400.0  # seconds after which the endpoint is another one
+_BURST: Final = 8  # calls that an endpoint may take at once beyond its pace, where nothing tells
+_WINDOWS: Final = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0)
+_IDLE: Final = 1.0  # seconds in which nobody called
+_HEARD: Final = 0.3  # seconds after which it is heard how a pace fares, beside what a refusal takes
+_TRIAL: Final = 0.1  # seconds into a pause that is told in whole seconds, or not at all, after which one turn is tried
+_STRIKES: Final = 2  # trials that were refused, after which pauses are kept in full
+_PATIENCE: Final = 0.05  # seconds at least until a trial that was not refused is taken as a yes
+_LONGEST_WAIT: Final = 30.0
+
+Kind: TypeAlias = Literal["requests", "tokens"]
+KINDS: Final[tuple[Kind, ...]] = ("requests", "tokens")
+"""What limits are of."""
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """What an endpoint allows; None is not known, and is learned from its answers."""
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+    def of(self, kind: Kind) -> float | None:
+        return self.requests_per_minute if kind == "requests" else self.tokens_per_minute
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A limit that the endpoint names."""
+
+    limit: float | None = None
+    """What it says it allows in one window."""
+    window: float = 0.0
+    """Seconds of that window, as far as its answers tell."""
+    next: float = 0.0
+    """The first moment that is not taken."""
+
+    def pace(self, told: float | None) -> float | None:
+        """What is used of it, a second; None if no limit is known. `told` is a limit per minute."""
+        known = [] if told is None else [told / 60]
+        if self.limit and 0 < self.window <= LONGEST_WINDOW:
+            known.append(self.limit / self.window)
+        return min(known) * (1 - LEAD) if known else None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Leave to send one call from a moment on."""
+
+    start: float
+    weight: float = 0.0
+    number: int = 0
+    pace: float = FIRST_PACE
+    """Turns a second at which it was given."""
+    epoch: int = 0
+    """Pauses before it: those since make it void."""
+    is_trial: bool = False
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A turn that was refused."""
+
+    turn: Turn
+    sent: float
+    took: float
+    """Seconds from its sending to the refusal."""
+    asked: float | None = None
+    """Seconds to wait, if the answer tells."""
+
+
+@dataclass(frozen=True)
+class RateState:
+    """What the row of a key says; moments are seconds since 1970, by the clock of the database."""
+
+    requests: Flow = Flow()
+    tokens: Flow = Flow()
+    pace: float = FIRST_PACE
+    """Turns a second, searched for."""
+    refused: float = 0.0
+    """The lowest pace at which a turn was refused since the limit seemed to change."""
+    good: float = 0.0
+    """The highest at which none was."""
+    stepped_at: int = 0
+    """The turn from which on the pace is what it is."""
+    gap: float = 0.0
+    """Seconds of the last pause."""
+    held_for: int = _HELD
+    """Turns for which a pace is held that can hardly be bettered: longer the more often it was seen."""
+    turns: int = 0
+    """Given so far."""
+    epoch: int = 0
+    base_at: float = 0.0
+    """When the last refused turn was sent, from which on those that were taken are counted."""
+    base_turn: int = 0
+    lost: int = 0
+    """Of those since: refused, or not used."""
+    again: int = 0
+    """Refused of those that were sent before it was known."""
+    paused_at: float = 0.0
+    paused_until: float = 0.0
+    trial_at: float = 0.0
+    """When one turn may be tried before that; 0: none."""
+    trials: int = 0
+    """Refused one after the other."""
+    strikes: int = 0
+    took: float = 0.0
+    """Seconds that a refusal takes."""
+
+    @classmethod
+    def read(cls, text: str) -> RateState:
+        """The state as it is written; an empty one if another version wrote it."""
+        try:
+            values = json.loads(text)
+            return cls(**{**values, "requests": Flow(**values["requests"]), "tokens": Flow(**values["tokens"])})
+        except (ValueError, TypeError, KeyError):
+            return cls()
+
+    def flow(self, kind: Kind) -> Flow:
+        return self.requests if kind == "requests" else self.tokens
+
+    def with_flow(self, kind: Kind, flow: Flow) -> RateState:
+        return replace(self, requests=flow) if kind == "requests" else replace(self, tokens=flow)
+
+    def moved(self, seconds: float) -> RateState:
+        """The same after the clock was set."""
+        state = self
+        for kind in KINDS:
+            state = state.with_flow(kind, replace(state.flow(kind), next=state.flow(kind).next + seconds))
+        moments = ("base_at", "paused_at", "paused_until", "trial_at")
+        return replace(state, **{name: getattr(self, name) + seconds for name in moments if getattr(self, name)})
+
+    def is_paced(self, told: RateLimit) -> bool:
+        """Whether calls wait for their turns: a limit is known, or one was found."""
+        return self.epoch > 0 or any(self.flow(kind).pace(told.of(kind)) is not None for kind in KINDS)
+
+    def pace_for(self, told: RateLimit) -> float:
+        """Turns a second that are given now: what was found, but no more than is named or told."""
+        named = self.requests.pace(told.requests_per_minute)
+        if named is None:
+            return self.pace
+        return min(named, self.pace) if self.epoch else named
+
+
+News: TypeAlias = Callable[[RateState, float], RateState]
+"""Something learned, to be written into the state of a key: the state and the moment in, the new state out."""
+
+
+def hear(kind: Kind, limit: float, window: float) -> News:
+    """An answer named a limit."""
+
+    def news(state: RateState, _now: float) -> RateState:
+        return state.with_flow(kind, replace(state.flow(kind), limit=limit, window=window))
+
+    return news
+
+
+def settle(tokens: float, told: RateLimit) -> News:
+    """So many tokens more were used than were counted; fewer, if negative."""
+
+    def news(state: RateState, now: float) -> RateState:
+        pace = state.tokens.pace(told.tokens_per_minute)
+        if pace is None:
+            return state
+        return state.with_flow("tokens", replace(state.tokens, next=max(state.tokens.next + tokens / pace, now)))
+
+    return news
+
+
+def give_back(turns: int) -> News:
+    """So many turns were not used."""
+    return lambda state, _now: replace(state, lost=state.lost + turns)
+
+
+def count(turns: int) -> News:
+    """So many turns were used without being taken."""
+    return lambda state, _now: replace(state, turns=state.turns + turns)
+
+
+def refuse(refusal: Refusal, told: RateLimit) -> News:
+    """A turn was refused: all pause, then go on slower."""
+
+    def news(state: RateState, now: float) -> RateState:
+        turn = refusal.turn
+        if turn.epoch < state.epoch:  # it was sent before this pause began
+            state = replace(state, lost=state.lost + 1, again=state.again + 1)
+            if refusal.asked is not None and now + refusal.asked > state.paused_until + 1:
+                state = replace(state, paused_until=now + refusal.asked)
+            return _measured_at_once(state, refusal)
+        if turn.is_trial:
+            state = replace(state, trials=state.trials + 1, strikes=state.strikes + (refusal.asked is not None))
+        else:
+            state = replace(_slowed(state, refusal, told), trials=0, paused_at=refusal.sent)
+        took = (state.took + refusal.took) / 2 if state.took else refusal.took
+        state = replace(state, epoch=state.epoch + 1, took=took)
+        return _paused(state, refusal.asked, now)
+
+    return news
+
+
+def _paused(state: RateState, asked: float | None, now: float) -> RateState:
+    """Wait as the endpoint asks. Whole seconds are rounded up: within the last one turn tries whether they are over."""
+    first = min(max(_TRIAL, 3 / state.pace), 0.5)
+    if asked is None:
+        wait = min(first * 2**state.trials, _LONGEST_WAIT)
+        return replace(state, trial_at=now + wait, paused_until=now + wait + _LONGEST_WAIT)
+    is_rounded = asked >= 1 and float(asked).is_integer() and state.strikes < _STRIKES
+    return replace(state, trial_at=now + asked - 1 + first if is_rounded else 0.0, paused_until=now + asked)
+
+
+def _slowed(state: RateState, refusal: Refusal, told: RateLimit) -> RateState:
+    """The state after a refusal that was not foreseen: a lower pace, from here on counted anew."""
+    turn, most = refusal.turn, refusal.turn.pace
+    pace, good, refused = _fallen(state, refusal, told)
+    is_alike = state.refused and 0.8 < most / state.refused < 1.25
+    return replace(
+        state,
+        pace=pace,
+        good=good,
+        refused=refused,
+        held_for=min(2 * state.held_for, 100 * _HELD) if is_alike else _HELD,
+        base_at=refusal.sent,
+        base_turn=turn.number,
+        stepped_at=turn.number,
+        lost=0,
+        again=0,
+    )
+
+
+def _fallen(state: RateState, refusal: Refusal, told: RateLimit) -> tuple[float, float, float]:
+    """The pace after a refusal, the one that is good, and the one that is too high.
+
+    From one refusal to the next an endpoint takes what its limit lets through, and what it had in store at the first is
+    nothing: so many turns in so many seconds are its pace, less what a pause wasted.
+    """
+    turn, most = refusal.turn, refusal.turn.pace
+    taken, seconds = max(turn.number - state.base_turn - state.lost - 1, 0), refusal.sent - state.base_at
+    good = state.good if state.good < 0.95 * most else 0.0
+    since = refusal.sent - (state.paused_at + state.gap if state.epoch else state.base_at)
+    is_window = refusal.asked and (refusal.asked >= 3 or state.strikes >= _STRIKES)
+    if is_window and refusal.asked and taken >= 8 and 0 < since < refusal.asked:  # all of it is used up
+        pace = min(0.97 * taken / _window(since, refusal.asked), 0.97 * most)
+        return pace, pace, min(most, 1.1 * pace)
+    if not state.epoch:
+        aim = state.requests.pace(told.requests_per_minute)
+        if aim is not None and most >= aim:
+            return 0.8 * most, 0.0, most
+        return max(min(0.5 * most, 0.9 * taken / max(seconds, 0.1)), 1.0), 0.0, most
+    if not state.base_at or seconds <= 0 or (taken < 8 and good):
+        return good or 0.92 * most, good, most
+    if taken < 8:
+        return min(max((taken + 1) / seconds, 0.2 * most), 0.7 * most), 0.0, most
+    share, least = min(state.gap / seconds, 0.9), taken / seconds
+    rate = min(most, least / (1 - share))
+    steady = rate * (1 - min(_BURST / max(turn.number - max(state.stepped_at, state.base_turn), 1), 1.0))
+    lower = least if min(share, state.gap) < 0.3 else min(max((least * rate) ** 0.5, 0.85 * rate), 0.95 * rate)
+    pace = min(max(good, 0.97 * lower, 0.98 * steady), 0.97 * most)
+    return pace, pace, min(most, max(rate, 1.03 * pace) * (1 + _BURST / taken))
+
+
+def _window(since: float, asked: float) -> float:
+    """Seconds of a window that was filled so many after its beginning, and ends in so many, rounded up."""
+    return next((usual for usual in _WINDOWS if since + asked - 1 < usual <= since + asked), since + asked)
+
+
+def _measured_at_once(state: RateState, refusal: Refusal) -> RateState:
+    """After many refusals of one crowd: what was taken between the first of them and this one."""
+    taken, seconds = refusal.turn.number - state.base_turn - state.again, refusal.sent - state.base_at
+    if state.good or not state.refused or state.again < 3 or taken < 3 or seconds <= 0:
+        return state
+    return replace(state, pace=min(0.95 * taken / seconds, 0.97 * state.refused))
+
+
+def _stepped(state: RateState, at: float) -> RateState:
+    """The state before the next turn: a pace that was held for long enough is good, and a higher one is tried."""
+    if not state.epoch:
+        return replace(state, pace=state.pace + max(_FIRST_GROWTH, state.turns / 100))
+    pace, gap = state.pace, max(state.gap, 0.15)
+    since = (state.turns - state.stepped_at) / pace
+    if since < _HEARD + state.took:
+        return state
+    if pace >= state.refused:  # nothing is known up here
+        step = max(pace / state.good - 1, 0.1) if state.good else 0.5
+        if since < gap / step:
+            return state
+        if step > 0.15:  # the limit has changed: what was taken before tells nothing
+            state = replace(state, base_at=at, base_turn=state.turns, lost=0)
+        pace, good = min(pace * min(1 + 1.5 * step, 2.0), 2 * OPEN_PACE), (state.good * pace) ** 0.5
+        return replace(state, pace=pace, good=good, stepped_at=state.turns)
+    if state.refused > _NARROW * pace:
+        between = (pace * state.refused) ** 0.5
+        if since < gap / (between / pace - 1):
+            return state
+        return replace(state, good=pace, pace=between, stepped_at=state.turns)
+    if since < max(min(state.held_for / pace, _LONGEST_HELD), _HELD / pace, 3.0):
+        return state
+    return replace(state, good=pace, pace=1.1 * pace, refused=min(state.refused, 1.1 * pace), stepped_at=state.turns)
+
+
+def take(
+    state: RateState, now: float, weights: Sequence[float], told: RateLimit, span: float = SPAN
+) -> tuple[RateState, tuple[Turn, ...]]:
+    """Take the next turns for calls of these weights in tokens: one at least, no more than so many seconds hold.
+
+    None amid a pause, but the one that tries whether it is over.
+    """
+    known = [state.flow(kind).pace(told.of(kind)) for kind in KINDS]
+    free = [state.requests.next, state.tokens.next if known[1] else 0.0]
+    if now - max(free) > _FORGOTTEN:
+        state = replace(state, pace=FIRST_PACE, epoch=0, good=0.0, base_at=0.0, strikes=0)
+    if state.trial_at and now < state.paused_until:
+        start = max(now, state.trial_at)
+        turn = Turn(start, weights[0], state.turns + 1, state.pace, state.epoch, is_trial=True)
+        until = min(state.paused_until, start + max(3 * state.took, _PATIENCE))
+        requests = replace(state.requests, next=start + 1 / state.pace)
+        return replace(state, requests=requests, trial_at=0.0, paused_until=until, turns=turn.number), (turn,)
+    if now < state.paused_until:
+        return state, ()
+    if state.epoch and now - max(*free, state.paused_until) > _IDLE:
+        pace = state.good if state.good and state.pace > state.refused else state.pace
+        state = replace(state, base_at=0.0, pace=pace)  # what was not used meanwhile may be used now
+    turns: list[Turn] = []
+    for weight in weights:
+        pace = state.pace_for(told)
+        start = max(now, *free)
+        if turns and start >= turns[0].start + span:
+            break
+        is_busy = start > now or bool(turns)
+        if not state.epoch and not state.base_at:
+            state = replace(state, base_at=start, base_turn=state.turns)
+        if state.paused_until:
+            gap = min(max(start - state.paused_at, 0.0), _LONGEST_WAIT)
+            state = replace(state, gap=gap, paused_until=0.0, stepped_at=state.turns)
+        state = replace(state, turns=state.turns + 1)
+        turns.append(Turn(start, weight, state.turns, pace, state.epoch))
+        free = [start + 1 / pace, start + weight / known[1] if known[1] else 0.0]
+        if is_busy and pace == state.pace:
+            state = _stepped(state, start)
+    requests, tokens = replace(state.requests, next=free[0]), replace(state.tokens, next=free[1])
+    return replace(state, requests=requests, tokens=tokens, trial_at=0.0), tuple(turns)
