@@ -1,8 +1,8 @@
-"""A rate limit and a crowd: 100 jobs at once against an endpoint that takes 50 requests a second, side by side.
+"""Rate limits of every dialect, and how fast a crowd of calls comes through them: wall ÷ bound, refusals, calls lost.
 
-Each job is the scripted report (two searches and four roles: six calls), done by signoff's team and by a graph written
-by hand on LangGraph, with ChatOpenAI's retries. `python3 make.py bench -- limits` takes about 3 minutes; with `--quick`
-it takes seconds.
+All cells are simulated with a clock of their own, by the limiter's own steps (`simulated_limits.py`): an hour of
+waiting in a minute. Fifteen are run over HTTP in real time too. The endpoints are written from what the dialects say.
+`python3 make.py bench -- limits` takes about 10 minutes; with `--quick` it takes one.
 """
 
 import argparse
@@ -11,231 +11,325 @@ import json
 import multiprocessing
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from statistics import median
+from typing import Final
 
+import simulated_limits as said
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from scripted_endpoint import scripted_endpoint
-from scripted_job import DUTIES, GOAL, MODEL, Job, ours, search
+from simulated_limits import Bucket, Cell, Changing, Counter, Fixed, Gcra, Simulation, Sliding
 
-from signoff.testing.allowance import Counting
-
-CALLS = 6
-"""Of one job, for all who do it."""
-ENDLESS = 10_000
-PROCESSES = 3
-
-LEGEND = (
-    "Lost: jobs that ended in an error. 429: requests that were refused. Wall ÷ bound: the bound is the calls that "
-    "were answered ÷ the limit. Limiter alone: as many calls by aiohttp, and only signoff's limiter around them."
+LEGEND: Final = (
+    "Bound: the calls ÷ the long-run limit, and one answer's time. Cold: nothing known of the endpoint. Known: the "
+    "same crowd again, by other processes that know only what the ledger says. * beyond the goal: wall 1.25 cold and "
+    "1.10 known, refused 2 % cold and 1 % known."
 )
+GOALS: Final = (1.25, 0.02, 1.10, 0.01)
 
-Crew = Callable[[str, Path], AbstractAsyncContextManager[Job]]
-"""Opens whoever does the jobs: the endpoint's address and a folder in, a function that does one job out."""
+
+def _buckets() -> Iterator[Cell]:
+    """An endpoint that says Retry-After in whole seconds and no more."""
+    sizes = [(5, 1, 100), (5, 10, 100), (50, 1, 300), (50, 10, 300), (50, 10, 1000), (50, 100, 1000)]
+    for rate, burst, jobs in [*sizes, (100, 10, 300), (100, 10, 1000), (500, 100, 3000)]:
+        is_real = (rate, burst, jobs) in ((50, 10, 300), (100, 10, 1000), (5, 10, 100), (500, 100, 3000))
+        name = f"Retry-After, {rate}/s, burst {burst}, {jobs} calls"
+        yield Cell(name=name, counter=lambda r=rate, b=burst: Bucket(r, b), jobs=jobs, is_real=is_real)  # type: ignore[misc]
+
+
+def _fifty() -> Counter:
+    return Bucket(50, 10)
+
+
+def _named() -> Iterator[Cell]:
+    """Endpoints whose headers name their limits."""
+    dialects = said.openai, said.ietf, said.ietf_draft7, said.ietf_draft6, said.ietf_daily
+    for dialect in (*dialects, said.anthropic, said.github, said.azure, said.azure_limits):
+        name, is_real = dialect.__name__.replace("_", " "), dialect in (said.openai, said.ietf, said.anthropic)
+        yield Cell(name=f"{name}, bucket 50/s", counter=lambda: Bucket(50, 50), dialect=dialect, is_real=is_real)
+        yield Cell(name=f"{name}, window 100/2 s", counter=lambda: Fixed(100, 2), dialect=dialect, jobs=600)
+
+
+TUNED: Final = (
+    *_buckets(),
+    Cell(name="Retry-After, refused as slowly as answered, 300", counter=_fifty, refused_in=None),
+    Cell(name="Retry-After, refused as slowly as answered, 1,000", counter=_fifty, refused_in=None, jobs=1000),
+    Cell(name="Retry-After: 1 always, GCRA burst 5", counter=lambda: Gcra(50, 5), dialect=said.retry_one),
+    Cell(name="Retry-After, three processes", counter=_fifty, processes=3, is_real=True),
+    Cell(name="Retry-After, 100/s, three processes", counter=lambda: Bucket(100, 10), processes=3, jobs=1000),
+    Cell(name="Retry-After, answers take 2 s", counter=_fifty, jobs=1000, latency=2.0),
+    Cell(name="Retry-After, answers take 20 ms", counter=_fifty, latency=0.02),
+    Cell(name="Retry-After as a date", counter=_fifty, dialect=said.retry_date, is_real=True),
+    Cell(name="Retry-After in milliseconds", counter=_fifty, dialect=said.retry_exact),
+    Cell(name="503 and Retry-After", counter=_fifty, status=503, is_real=True),
+    Cell(name="429 and nothing else", counter=_fifty, dialect=said.nothing, is_real=True),
+    Cell(name="429 alone, three processes", counter=_fifty, dialect=said.nothing, processes=3, jobs=1000),
+    Cell(name="429 alone, window 100/s", counter=lambda: Fixed(100, 1), dialect=said.nothing, jobs=1000),
+    Cell(name="Retry-After, window 50/s", counter=lambda: Fixed(50, 1), jobs=600, is_real=True),
+    Cell(name="Retry-After, window 500/10 s", counter=lambda: Fixed(500, 10), jobs=1000),
+    Cell(name="Retry-After, sliding 100/s", counter=lambda: Sliding(100, 1), jobs=1000),
+    *_named(),
+    Cell(name="openai, bucket 500/min", counter=lambda: Bucket(500 / 60, 500), dialect=said.openai, jobs=700),
+    Cell(name="openai, window 500/s", counter=lambda: Fixed(500, 1), dialect=said.openai, jobs=3000),
+    Cell(name="openai, window 600/10 s", counter=lambda: Fixed(600, 10), dialect=said.openai, jobs=1200, is_real=True),
+    Cell(name="openai, three processes", counter=lambda: Bucket(50, 50), dialect=said.openai, processes=3),
+    Cell(name="github, window 50/s", counter=lambda: Fixed(50, 1), dialect=said.github),
+    Cell(name="anthropic, bucket 50/min", counter=lambda: Bucket(50 / 60, 50), dialect=said.anthropic, jobs=120),
+    Cell(
+        name="tokens by headers",
+        counter=lambda: Bucket(30_000, 60_000),
+        dialect=said.openai_tokens,
+        weight=lambda chance: chance.choice((100, 200, 300, 2000)),
+    ),
+    Cell(
+        name="tokens by Retry-After",
+        counter=lambda: Bucket(30_000, 10_000),
+        weight=lambda chance: chance.choice((100, 200, 300, 2000)),
+    ),
+    Cell(name="20 in flight, Retry-After", counter=None, at_once=20, jobs=600),
+    Cell(name="20 in flight, 429 alone", counter=None, dialect=said.nothing, at_once=20, jobs=600, is_real=True),
+    Cell(name="20 in flight, answers vary by half", counter=None, at_once=20, jobs=600, jitter=0.5),
+    Cell(name="20 in flight, three processes", counter=None, at_once=20, jobs=600, processes=3, jitter=0.2),
+    Cell(
+        name="100, then 20, then 200/s",
+        counter=lambda: Changing(((0, Bucket(100, 10)), (5, Bucket(20, 10)), (13, Bucket(200, 10)))),
+        jobs=1660,
+        bound=18.2,
+    ),
+    Cell(name="no limit, 30 calls of 2 s", counter=None, dialect=said.nothing, jobs=30, latency=2.0),
+    Cell(name="no limit, 100 calls of 2 s", counter=None, dialect=said.nothing, jobs=100, latency=2.0),
+    Cell(name="no limit, 1,000 jobs of 6 calls", counter=None, dialect=said.nothing, jobs=1000, calls=6),
+    Cell(name="told right, 100/s", counter=lambda: Bucket(100, 10), told=100),
+    Cell(name="told right, 50/s, burst 1", counter=lambda: Bucket(50, 1), told=50),
+    Cell(name="told twice too much", counter=_fifty, told=100, is_real=True),
+    Cell(name="told half", counter=_fifty, told=25, bound=12.2),
+    Cell(name="20 calls", counter=_fifty, jobs=20),
+    Cell(name="100 jobs of 6 calls", counter=_fifty, jobs=100, calls=6),
+)
+"""What the limiter was tuned on."""
+
+HELD_BACK: Final = (
+    Cell(name="7/s, burst 3", counter=lambda: Bucket(7, 3), jobs=140),
+    Cell(name="23/s, burst 7, answers vary", counter=lambda: Bucket(23, 7), jobs=400, latency=0.7, jitter=0.6),
+    Cell(name="80/s, burst 25", counter=lambda: Gcra(80, 25), jobs=800, network=(0.02, 0.004)),
+    Cell(name="240/s, burst 40", counter=lambda: Bucket(240, 40), jobs=2000, latency=0.4, jitter=0.3),
+    Cell(name="240/s, burst 2, three processes", counter=lambda: Gcra(240, 2), jobs=1500, processes=3),
+    Cell(name="90/min, burst 1", counter=lambda: Bucket(1.5, 1), jobs=60, latency=1.0),
+    Cell(name="90/min, window", counter=lambda: Fixed(90, 60), jobs=250),
+    Cell(name="33/s, Retry-After rounded up twice", counter=lambda: Bucket(33, 12), dialect=said.retry_more, jobs=500),
+    Cell(name="65/s, a date, clocks 40 s apart", counter=lambda: Bucket(65, 15), dialect=said.retry_date, skew=40.0),
+    Cell(name="12/s, 429 alone, answers take 5 s", counter=lambda: Bucket(12, 6), dialect=said.nothing, latency=5.0),
+    Cell(name="150/s, refused in 60 ms", counter=lambda: Bucket(150, 30), refused_in=0.06, jobs=1200),
+    Cell(name="40/3 s, sliding", counter=lambda: Sliding(40, 3), jobs=300),
+    Cell(name="github, 70/5 s, clocks 3 s apart", counter=lambda: Fixed(70, 5), dialect=said.github, skew=-3.0),
+    Cell(name="anthropic, 400/min", counter=lambda: Bucket(400 / 60, 40), dialect=said.anthropic, jobs=200),
+    Cell(name="ietf, 23/s", counter=lambda: Bucket(23, 23), dialect=said.ietf, latency=1.5, jitter=0.5, processes=3),
+    Cell(
+        name="openai, 80/s, three processes", counter=lambda: Bucket(80, 80), dialect=said.openai, processes=3, jobs=900
+    ),
+    Cell(name="azure, 23/s, burst 9", counter=lambda: Bucket(23, 9), dialect=said.azure),
+    Cell(
+        name="tokens by Retry-After, 9,000/s",
+        counter=lambda: Bucket(9000, 6000),
+        weight=lambda chance: chance.uniform(50, 700),
+    ),
+    Cell(name="7 in flight", counter=None, at_once=7, jobs=200, latency=0.5, jitter=0.4),
+    Cell(
+        name="30, then 90/s", counter=lambda: Changing(((0, Bucket(30, 10)), (6, Bucket(90, 10)))), jobs=720, bound=12.2
+    ),
+    Cell(name="no limit, 300 calls of 5 s", counter=None, dialect=said.nothing, jobs=300, latency=5.0),
+    Cell(name="told a tenth too much", counter=lambda: Bucket(80, 10), told=88, jobs=800),
+)
+"""What it was not tuned on."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How much is measured."""
+class Result:
+    """How the crowd of one cell fared, cold and with the pace known."""
 
-    jobs: int
-    limit: int  # requests a second
-    delay: float  # seconds until a call is answered
-    counting: Counting
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a crowd of jobs fared."""
-
+    cold: float
+    refused_cold: float
+    known: float
+    refused_known: float
     lost: int
-    answered: int
-    refused: int
-    wall: float
+
+    @property
+    def figures(self) -> tuple[float, float, float, float]:
+        return self.cold, self.refused_cold, self.known, self.refused_known
 
 
-def by_hand(retries: int) -> Crew:
-    """A graph without a supervisor, so that it makes as many calls as ours does."""
-
-    @asynccontextmanager
-    async def crew(url: str, folder: Path) -> AsyncIterator[Job]:
-        from langchain_core.messages import AIMessage, SystemMessage
-        from langchain_openai import ChatOpenAI
-        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-        from langgraph.graph import END, START, MessagesState, StateGraph
-        from langgraph.prebuilt import ToolNode
-
-        model = ChatOpenAI(base_url=url, **{**MODEL, "max_retries": retries})
-
-        def agent(role: str, chat: Any) -> Any:
-            async def work(state: MessagesState) -> dict[str, Any]:
-                prompt = f"You are the {role} of a team. {DUTIES[role]}"
-                return {"messages": [await chat.ainvoke([SystemMessage(prompt), *state["messages"]])]}
-
-            return work
-
-        def after_search(state: MessagesState) -> str:
-            last = state["messages"][-1]
-            return "search" if isinstance(last, AIMessage) and last.tool_calls else "analyst"
-
-        builder = StateGraph(MessagesState)
-        builder.add_node("researcher", agent("researcher", model.bind_tools([search])))
-        builder.add_node("search", ToolNode([search]))
-        for role in ("analyst", "writer", "reviewer"):
-            builder.add_node(role, agent(role, model))
-        builder.add_conditional_edges("researcher", after_search, ["search", "analyst"])
-        path = (START, "researcher"), ("search", "researcher"), ("analyst", "writer"), ("writer", "reviewer")
-        for start, end in (*path, ("reviewer", END)):
-            builder.add_edge(start, end)
-        async with AsyncSqliteSaver.from_conn_string(str(folder / "by-hand.db")) as saver:
-            graph = builder.compile(checkpointer=saver)
-
-            async def job(thread: str) -> None:
-                start: Any = {"messages": [("user", GOAL)]}
-                config: Any = {"configurable": {"thread_id": thread}}
-                result = await graph.ainvoke(start, config)
-                assert "work of the reviewer" in result["messages"][-1].content, result
-
-            yield job
-
-    return crew
+def simulate(cell: Cell, seeds: int = 3) -> Result:
+    """The medians of several simulations."""
+    found, lost = list[tuple[float, float, float, float]](), 0
+    for seed in range(1, seeds + 1):
+        simulation = Simulation(cell, seed=seed)
+        cold = simulation.crowd()
+        known = simulation.again()
+        found.append((cold.ratio, cold.share, known.ratio, known.share))
+        lost += 2 * cell.jobs - cold.done - known.done
+    cold_wall, cold_share, known_wall, known_share = (median(figures) for figures in zip(*found, strict=True))
+    return Result(cold_wall, cold_share, known_wall, known_share, lost)
 
 
-@asynccontextmanager
-async def limiter_alone(url: str, folder: Path) -> AsyncIterator[Job]:
-    """Calls that wait for nothing but the limiter."""
+async def _call_all(cell: Cell, url: str, database: str, jobs: int) -> tuple[float, float, int]:
+    """Do so many jobs with the limiter alone: when they began and ended, and how many were lost."""
     import aiohttp
 
-    from signoff.agents.models.rate_limiter import limiter_for
+    from signoff.agents.models.rate_limiter import RateLimit, limiter_for
     from signoff.checkpoints.ledger.ledger import Ledger
 
-    ledger = Ledger(folder / "limiter.db")
-    limiter = limiter_for(ledger, url)
-    asked = {"model": "scripted", "messages": [{"role": "system", "content": "You are the writer"}]}
+    ledger = Ledger(database)
+    limiter = limiter_for(ledger, url, RateLimit(60 * cell.told) if cell.told else None)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
-        async def job(thread: str) -> None:
-            done = 0
-            while done < CALLS:
-                ticket = await limiter.admit(share=thread)
-                async with session.post(f"{url}/chat/completions", json=asked) as response:
+        async def job(share: str) -> None:
+            left = cell.calls
+            while left:
+                ticket = await limiter.admit(share=share)
+                async with session.post(url) as response:
                     await response.read()
-                if response.status == 429:
-                    ticket.limited(None, response.headers)
-                else:
+                if response.status == 200:
                     ticket.answered(response.headers, 0)
-                    done += 1
+                    left -= 1
+                else:
+                    ticket.limited(None, response.headers)
 
-        yield job
-    ledger.close()
-
-
-def told(limit: int) -> Crew:
-    """Ours, with the limit in its settings."""
-
-    @asynccontextmanager
-    async def crew(url: str, folder: Path) -> AsyncIterator[Job]:
-        os.environ["SIGNOFF_RATES"] = json.dumps({"scripted": {"requests_per_minute": 60 * limit}})
-        try:
-            async with ours(url, folder) as job:
-                yield job
-        finally:
-            del os.environ["SIGNOFF_RATES"]
-
-    return crew
-
-
-async def run_jobs(crew: Crew, url: str, folder: Path, names: list[str]) -> tuple[float, float, int]:
-    """Do all jobs at once: when they began and ended, and how many were lost."""
-    async with crew(url, folder) as job:
         began = time.time()
-        ended = await asyncio.gather(*map(job, names), return_exceptions=True)
-        lost = [error for error in ended if error is not None]
-        if lost and os.environ.get("SHOW"):
-            print(repr(lost[0])[:500], file=sys.stderr)
-        return began, time.time(), len(lost)
+        ended = await asyncio.gather(*(job(f"job-{number}") for number in range(jobs)), return_exceptions=True)
+    over = time.time()
+    ledger.close()
+    return began, over, sum(error is not None for error in ended)
 
 
-def run_some(url: str, folder: Path, names: list[str]) -> tuple[float, float, int]:
-    """One process of several that share a limiter."""
-    return asyncio.run(run_jobs(limiter_alone, url, folder, names))
+def _run_process(name: str, url: str, database: str, jobs: int) -> tuple[float, float, int]:
+    cell = next(cell for cell in TUNED if cell.name == name)
+    return asyncio.run(_call_all(cell, url, database, jobs))
 
 
-def run_processes(url: str, folder: Path, names: list[str]) -> tuple[float, float, int]:
-    """The jobs, dealt out to processes that know of each other by the ledger only."""
-    hands = [(url, folder, names[start::PROCESSES]) for start in range(PROCESSES)]
-    with multiprocessing.Pool(PROCESSES) as pool:
-        ended = pool.starmap(run_some, hands)
-    return min(end[0] for end in ended), max(end[1] for end in ended), sum(end[2] for end in ended)
+async def _serve(cell: Cell) -> None:
+    """The endpoint of a cell over HTTP, until whoever started this process is gone."""
+    from aiohttp import web
+
+    counter, asked, refused, in_flight = (cell.counter() if cell.counter else None), 0, 0, 0
+
+    async def call(request: web.Request) -> web.Response:
+        nonlocal asked, refused, in_flight
+        await request.read()
+        asked += 1
+        is_full = cell.at_once > 0 and in_flight >= cell.at_once
+        verdict = counter.take(time.monotonic(), 1.0) if counter else said.Verdict(not is_full, 0, 0, 0, 0.1, 1.0)
+        headers = dict(cell.dialect(verdict, time.time())) if counter or cell.at_once else {}
+        if not verdict.taken:
+            refused += 1
+            return web.Response(status=cell.status, headers=headers)
+        in_flight += 1
+        await asyncio.sleep(cell.latency)
+        in_flight -= 1
+        return web.Response(headers=headers)
+
+    async def counts(_: web.Request) -> web.Response:
+        return web.json_response([asked, refused])
+
+    app = web.Application()
+    app.add_routes([web.post("/", call), web.get("/", counts)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=4096)
+    await site.start()
+    print(runner.addresses[0][1], flush=True)
+    await asyncio.to_thread(sys.stdin.read)
 
 
-def measure(crew: Crew | None, plan: Plan) -> Outcome:
-    """Let one crew, or several processes, do all jobs against an endpoint of their own."""
-    names = [f"job-{number}" for number in range(plan.jobs)]
-    with (
-        scripted_endpoint(plan.delay, limit=plan.limit, counting=plan.counting) as endpoint,
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home,
-    ):
-        folder = Path(home)
-        if crew is None:
-            began, ended, lost = run_processes(endpoint.url, folder, names)
-        else:
-            began, ended, lost = asyncio.run(run_jobs(crew, endpoint.url, folder, names))
-        counts = endpoint.counts()
-    return Outcome(lost, counts.calls, counts.refused, ended - began)
+@contextmanager
+def _endpoint(cell: Cell) -> Iterator[str]:
+    command = [sys.executable, __file__, "--serve", cell.name]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/"
+        process.kill()
 
 
-def table_of(outcomes: dict[str, Outcome], plan: Plan, *, markdown: bool) -> Table:
-    title = f"{plan.jobs} jobs at once, {plan.limit} requests a second, counted in a {plan.counting} way"
-    table = Table(title, box=box.MARKDOWN if markdown else box.SIMPLE_HEAD)
-    for column in ("finished", "lost", "calls answered", "429", "429 of all", "wall s", "wall ÷ bound"):
+def run_for_real(cell: Cell) -> Result:
+    """Two crowds over HTTP, the second by new processes."""
+    import urllib.request
+
+    figures, lost = list[float](), 0
+    with _endpoint(cell) as url, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        before = [0, 0]
+        for _ in range(2):
+            shares = [cell.jobs // cell.processes] * cell.processes
+            tasks = [(cell.name, url, str(Path(folder) / "limits.db"), jobs) for jobs in shares]
+            with multiprocessing.Pool(cell.processes) as pool:
+                ended = pool.starmap(_run_process, tasks)
+            wall = max(over for _, over, _ in ended) - min(began for began, _, _ in ended)
+            lost += sum(errors for _, _, errors in ended)
+            with urllib.request.urlopen(url, timeout=30) as response:
+                counts = json.load(response)
+            asked, refused = (now - then for now, then in zip(counts, before, strict=True))
+            before = counts
+            rate = cell.counter().rate if cell.counter else cell.at_once / cell.latency
+            bound = cell.bound or sum(shares) * cell.calls / rate + cell.latency
+            figures += [wall / bound, refused / max(asked, 1)]
+    return Result(figures[0], figures[1], figures[2], figures[3], lost)
+
+
+def _table(title: str, results: dict[str, Result], *, markdown: bool) -> Table:
+    table = Table(title=f"{title}, {len(results)} cells", box=box.MARKDOWN if markdown else box.SIMPLE_HEAD)
+    table.add_column("endpoint")
+    for column in ("cold, wall ÷ bound", "refused", "known, wall ÷ bound", "refused", "lost"):
         table.add_column(column, justify="right", no_wrap=True)
-    for name, outcome in outcomes.items():
-        asked, bound = outcome.answered + outcome.refused, outcome.answered / plan.limit
-        figures = (plan.jobs - outcome.lost, outcome.lost, outcome.answered, outcome.refused)
-        shares = (f"{outcome.refused / asked:.1%}", f"{outcome.wall:.1f}", f"{outcome.wall / bound:.2f}")
-        table.add_row(name, *map(str, figures), *shares)
+    for name, result in results.items():
+        stars = ["*" if figure > goal + 0.004 else "" for figure, goal in zip(result.figures, GOALS, strict=True)]
+        shown = [f"{figure:.2f}" if place % 2 == 0 else f"{figure:.1%}" for place, figure in enumerate(result.figures)]
+        table.add_row(name, *(a + b for a, b in zip(shown, stars, strict=True)), str(result.lost))
+    kept = [sum(r.figures[place] <= goal + 0.004 for r in results.values()) for place, goal in enumerate(GOALS)]
+    table.add_row("within the goal", *map(str, kept), str(sum(not r.lost for r in results.values())))
     return table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few jobs and a wide limit: only to see that it works")
-    parser.add_argument("--markdown", action="store_true", help="print the table for a document")
-    parser.add_argument("--counting", choices=get_args(Counting), default="fixed", help="how the endpoint counts")
-    parser.add_argument("--only", default="", help="only the rows with these words in their name")
+    parser.add_argument("--quick", action="store_true", help="one simulation of each cell, and nothing in real time")
+    parser.add_argument("--real", action="store_true", help="only what is run over HTTP in real time")
+    parser.add_argument("--markdown", action="store_true", help="print the tables for a document")
+    parser.add_argument("--only", default="", help="only the cells with these words in their name")
+    parser.add_argument("--serve", default="", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.serve:
+        asyncio.run(_serve(next(cell for cell in TUNED if cell.name == asked.serve)))
+        return
     multiprocessing.set_start_method("spawn")
-    plan = Plan(6, 20, 0.02, asked.counting) if asked.quick else Plan(100, 50, 0.2, asked.counting)
-    rows: dict[str, Crew | None] = {
-        "LangGraph by hand, default retries": by_hand(2),
-        "LangGraph by hand, retries without end": by_hand(ENDLESS),
-        "signoff, nothing told": ours,
-        "signoff, limit told": told(plan.limit),
-        "limiter alone, nothing told": limiter_alone,
-        f"limiter alone, {PROCESSES} processes": None,
-    }
-    began, progress, outcomes = time.perf_counter(), Console(stderr=True), dict[str, Outcome]()
-    for name, crew in rows.items():
-        if asked.only in name:
-            progress.print(f"{name}...")
-            outcomes[name] = measure(crew, plan)
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(table_of(outcomes, plan, markdown=asked.markdown))
-    packages = ("signoff", "langgraph", "langchain-openai", "openai", "aiohttp")
+    began, progress = time.perf_counter(), Console(stderr=True)
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+
+    def measure(title: str, cells: tuple[Cell, ...], run: Callable[[Cell], Result]) -> None:
+        results = dict[str, Result]()
+        for cell in cells:
+            if asked.only in cell.name:
+                progress.print(f"{title}: {cell.name}...")
+                results[cell.name] = run(cell)
+        if results:
+            console.print(_table(title, results, markdown=asked.markdown))
+
+    if not asked.real:
+        seeds = 1 if asked.quick else 3
+        measure("Simulated", TUNED, lambda cell: simulate(cell, seeds))
+        measure("Simulated, not tuned on", HELD_BACK, lambda cell: simulate(cell, seeds))
+    if not asked.quick:
+        measure("Over HTTP", tuple(cell for cell in TUNED if cell.is_real), run_for_real)
+    packages = ("signoff", "aiohttp", "sqlalchemy")
     console.print(
         f"Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in packages)}; "
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores; "
-        f"an answer takes {plan.delay * 1000:.0f} ms; measured in {time.perf_counter() - began:.0f} s."
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores; {time.perf_counter() - began:.0f} s."
     )
     console.print(LEGEND)
 
