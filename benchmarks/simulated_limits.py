@@ -1,8 +1,8 @@
 """Rate limits of endpoints, and a crowd of jobs before one of them, with a clock of its own: hours in seconds of CPU.
 
 The endpoints are written from what their makers and the drafts say: counting, headers, refusals; `limits.py` serves
-the same over HTTP. The crowd drives the same `Turns` and the same steps of the ledger's row as the limiter's threads do,
-event by event. Both are one world, and so the file is longer than most.
+the same over HTTP. The crowd drives the same `Turns` and the same steps of the ledger's row as the limiter's threads
+do, event by event. Both are one world, and so the file is longer than most.
 """
 
 import heapq
