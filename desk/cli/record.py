@@ -111,7 +111,7 @@ def export(
     run = cassette.about.get("run", recording.stem)
     if cassette.ending is not None:
         _check_ending(run, cassette.ending)
-    ready_made = is_ready_made(cassette.about.get("team", ""), {"sources": "", **cassette.about.get("options", {})})
+    ready_made = is_ready_made(cassette.about.get("team", ""), cassette.about.get("options", {}), recorded=True)
     own = None if ready_made and not team else module_of_run(cassette.about, load_settings(), team)
     with TemporaryDirectory() as folder:
         now, then = replay_run(recording, Path(folder), team=None if own is None else own.team)

@@ -135,7 +135,7 @@ def start(team: str | TeamModule, given: str | Mapping[str, Any] | Given, ways: 
     if replay is not None:
         about = Cassette.open(replay, "replay").about
         known = settings_of(about)
-        if not team and not is_ready_made(about.get("team", ""), {"sources": "", **about.get("options", {})}):
+        if not team and not is_ready_made(about.get("team", ""), about.get("options", {}), recorded=True):
             team = module_of_run(about, load_settings(**known))
         team = team or about.get("team", "")
         given = given or Given(about.get("goal", ""), about.get("input", {}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from signoff.error_base import TeamError
 from signoff.graphs.errors import UnknownTeam
@@ -16,13 +16,23 @@ if TYPE_CHECKING:
 OWN = "run module"
 """Where a run's options keep which module its team is from; no ready-made team has such an option."""
 
-TEAMS = {"report": "signoff.graphs.teams.report"}
-"""Each module has `graph()` for servers, `build_graph()` for drawings, `rebuild(options, settings)` for resuming."""
+
+class ReadyMade(NamedTuple):
+    """A ready-made team: its module, and options that each of its runs keeps.
+
+    The module has `graph()` for servers, `build_graph()` for drawings, `rebuild(options, settings)` for resuming.
+    """
+
+    module: str
+    options: frozenset[str] = frozenset()
 
 
-def is_ready_made(name: str, options: Mapping[str, Any]) -> bool:
-    """Whether a run's team is one of these: others may have its name."""
-    return name in TEAMS and OWN not in options and "sources" in options
+TEAMS = {"report": ReadyMade("signoff.graphs.teams.report", frozenset({"sources"}))}
+
+
+def is_ready_made(name: str, options: Mapping[str, Any], *, recorded: bool = False) -> bool:
+    """Whether a run's team is one of these: others may have its name. A recording does not hold all of the options."""
+    return name in TEAMS and OWN not in options and (recorded or TEAMS[name].options <= options.keys())
 
 
 def rebuild_team(name: str, options: Mapping[str, Any], settings: Settings) -> Team:
@@ -41,4 +51,4 @@ def team_graph(name: str) -> Builder:
 def _module(name: str) -> Any:
     if name not in TEAMS:
         raise UnknownTeam(name, sorted(TEAMS))
-    return import_module(TEAMS[name])
+    return import_module(TEAMS[name].module)

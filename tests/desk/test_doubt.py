@@ -17,7 +17,7 @@ from signoff.desk.mcp_server import Runs
 from signoff.errors import AlreadyDecided
 from signoff.fleet import standings
 from signoff.graphs.approval import CONTROLS, describe
-from signoff.graphs.teams import TEAMS
+from signoff.graphs.teams import TEAMS, ReadyMade
 from signoff.settings import load_settings
 
 PROGRAMS = Path(__file__).parent / "cli" / "programs"
@@ -45,7 +45,7 @@ def drop_the_line() -> None:
 def ledger(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """The clinic is among the ready-made teams, and has paid nobody yet."""
     del home
-    monkeypatch.setitem(TEAMS, "clinic", "clinic")
+    monkeypatch.setitem(TEAMS, "clinic", ReadyMade("clinic"))
     clinic.PAID.clear()
     clinic.BEFORE.clear()
     opened = configured_ledger(load_settings())
