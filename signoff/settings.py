@@ -43,16 +43,18 @@ def was_made(database: Path) -> bool:
 def find_home() -> Path:
     """The `.signoff` of this folder, else of the nearest folder above that has a database in it, as git finds `.git`.
 
-    It looks no further than this file system goes. If there is none, this folder's, which the first run makes.
+    It looks no further than this file system goes. If there is none, this folder's, which the first run makes. Settings
+    are read in event loops as well, so where this folder is, is asked only when something is found: that may block.
     """
     try:
-        here = Path.cwd()
-        device = here.stat().st_dev
-        for folder in () if (here / HOME).exists() else here.parents:
-            if folder.stat().st_dev != device:
+        above, below = Path(".."), os.stat(".")
+        while not Path(HOME).exists():
+            found = above.stat()
+            if found.st_dev != below.st_dev or os.path.samestat(found, below):
                 break
-            if was_made(folder / HOME / "signoff.db"):
-                return folder / HOME
+            if was_made(above / HOME / "signoff.db"):
+                return Path(os.path.abspath(above), HOME)
+            above, below = above / "..", found
     except OSError:  # a folder that is gone, or may not be looked into
         return Path(HOME)
     return Path(HOME)
@@ -245,7 +247,7 @@ def load_settings(**overrides: object) -> Settings:
         if given:
             settings = Settings(**given)  # type: ignore[arg-type]  # checked by pydantic
         else:
-            surroundings = Path.cwd(), find_home(), tuple(os.environ.items()), _version_of(Path(".env"))
+            surroundings = find_home(), tuple(os.environ.items()), _version_of(Path(".env"))
             settings = _read(*surroundings).model_copy(deep=True)
     except ValidationError as error:
         raise _told(error) from None
@@ -275,7 +277,7 @@ def foreign_owner(path: Path) -> int | None:
 
 
 @lru_cache(maxsize=4)
-def _read(_folder: Path, _home: Path, _environment: tuple[tuple[str, str], ...], _file: tuple[int, ...]) -> Settings:
+def _read(_home: Path, _environment: tuple[tuple[str, str], ...], _file: tuple[int, ...]) -> Settings:
     """The settings of these surroundings: reading them takes milliseconds, and every run asks for them."""
     return Settings()
 
