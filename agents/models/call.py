@@ -205,9 +205,10 @@ class ChainModel:
         worst = worst_case(self.price, size=request.size, most=most * times, seconds=timeout)
         scopes = scopes_of(run_id=payer.run_id, role=payer.role, team=payer.team, limits=payer.budgets)
         patience = max(deadline - time.monotonic(), 1.0)  # for the budget, and for a turn after that
-        hold = await budgets.areserve(
-            scopes, worst, seconds=2 * patience + timeout + _GRACE, wait=patience, say=payer.say
-        )
+        whose = {"run_id": payer.run_id, "role": payer.role, "team": payer.team}
+        call = {**whose, "model": self.name, "endpoint": self.endpoint, "tier": self.tier}
+        most_seconds = 2 * patience + timeout + _GRACE
+        hold = await budgets.areserve(scopes, worst, seconds=most_seconds, wait=patience, call=call, say=payer.say)
         return hold, min(timeout, hold.ms / 1000), most
 
     def _options(self, request: ModelRequest) -> tuple[dict[str, Any], int]:

@@ -75,7 +75,8 @@ class UnguardedCalls(BaseCallbackHandler):
         most = most or settings.max_output_tokens
         worst = worst_case(price, size=size, most=most, seconds=settings.timeout)
         scopes = scopes_of(run_id=payer.run_id, role=payer.role, team=payer.team, limits=payer.budgets)
-        hold = payer.ledger.budgets.reserve(scopes, worst, seconds=settings.patience, wait=0)
+        call = {"run_id": payer.run_id, "role": payer.role, "team": payer.team, "model": model}
+        hold = payer.ledger.budgets.reserve(scopes, worst, seconds=settings.patience, wait=0, call=call)
         with self._lock:
             self._accounts[run_id] = _Account(payer, model, price, hold, time.monotonic())
 

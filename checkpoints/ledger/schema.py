@@ -40,7 +40,7 @@ from signoff.checkpoints.db.sqlite import COPIED_AT
 from signoff.checkpoints.errors import DatabaseVersion, ForeignDatabase
 from signoff.checkpoints.ledger.budgets.amounts import Amount, CallRecord
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised with every change of these tables; `set_up` brings older ones up to date, newer ones are refused."""
 
 
@@ -213,7 +213,9 @@ holds = Table(
     Column("scopes", Plain, nullable=False),  # JSON list of their names
     *(Column(unit, BigInteger, nullable=False) for unit in Amount._fields),  # the worst case of the call being made
     Column("owner", Plain, nullable=False),  # the process (process_identity.py)
-    Column("until", Plain, nullable=False),  # returned then, whatever became of the call
+    Column("until", Plain, nullable=False),  # lost then, where nobody can tell whether its process lives
+    Column("ends", Float, nullable=False, server_default="0"),  # the same by the clock of its boot; 0: it has no end
+    Column("call", Plain, nullable=False, server_default="{}"),  # JSON: whose call, of which model, as `usage` has it
 )
 
 usage = Table(

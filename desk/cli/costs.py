@@ -55,7 +55,7 @@ def costs(
     total = _total(found)
     if total.assumed:
         calls = "1 call was" if total.assumed == 1 else f"{total.assumed:,} calls were"
-        why = "because the endpoint told no usage; the tokens are not known"
+        why = "as nobody knows what was used: it was not told, the call was cut off, or its process died"
         say(console, f"{calls} charged the worst case, {_dollars(total.usd_assumed)}, {why}.")
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -14,9 +15,9 @@ from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, read_json
 from signoff.checkpoints.db.prepared import Lookup, Prepared
 from signoff.checkpoints.errors import BudgetExhausted, Tampered
-from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, CallRecord, Limits
+from signoff.checkpoints.ledger.budgets.amounts import LOST, NOTHING, Amount, CallRecord, Limits, names_of
 from signoff.checkpoints.ledger.schema import BOOKS_PAGE, budgets, holds, read_meta, usage, write_meta
-from signoff.checkpoints.process_identity import is_gone
+from signoff.checkpoints.process_identity import standing
 
 MS: Final = 3
 _UNITS: Final = (("usd", 1e9), ("tokens", 1), ("steps", 1), ("seconds", 1e3))
@@ -34,7 +35,9 @@ _CHARGE: Final = Prepared(
     .values({name: budgets.c[name] + bindparam(f"more_{name}") for name in Amount._fields})
 )
 _NEW_CALL: Final = Prepared(insert(usage))
-_WRITTEN: Final = Lookup(select(usage.c.id), usage.c.id)
+_OF_WRITTEN: Final = (usage.c.id, usage.c.outcome, usage.c.day, usage.c.run_id, usage.c.team, usage.c.role)
+_WRITTEN: Final = Lookup(select(*_OF_WRITTEN), usage.c.id)
+_DELETE_CALL: Final = Prepared(delete(usage).where(usage.c.id == bindparam("call")))
 _TOTALS: Final = (
     func.sum(usage.c.nusd),
     func.sum(usage.c.input_tokens + usage.c.output_tokens),
@@ -54,6 +57,55 @@ class Held(NamedTuple):
     worst: Amount
     owner: str
     until: str
+    ends: float
+    """When its time is over, by `time.monotonic` of its boot; 0 as long as its process lives."""
+    call: str
+    """Whose call it is, since when, and of which model: JSON, by the columns of `usage`."""
+
+
+_TOLD: Final = ("at", "run_id", "team", "role", "tier", "model", "endpoint")
+
+
+class LostCall(NamedTuple):
+    """A call that may have been sent, and that nobody is left to settle: it counts as its worst case."""
+
+    scopes: tuple[str, ...]
+    spent: Amount
+    record: CallRecord
+
+    def is_of(self, name: str) -> bool:
+        """Whether this scope is charged for it."""
+        return name in self.scopes or name in names_of(self.record)
+
+
+def lost_amount(worst: Amount) -> Amount:
+    """What is charged for a call that was lost, of what was held for it."""
+    return worst._replace(steps=1)
+
+
+def _lost(hold: str, held: Held) -> LostCall:
+    what = "What is held"
+    told = {name: value for name, value in read_json(held.call, dict, what).items() if name in _TOLD}
+    told = {"day": str(told.get("at", canonical.now()))[:10]} | _told_by(held.scopes) | told
+    if not all(isinstance(value, str) for value in told.values()):
+        raise Tampered(what, f"{held.call!r:.60} is the call it is for")
+    spent = lost_amount(held.worst)
+    # The tokens too, lest an account that is opened later misses them.
+    used: dict[str, Any] = {"output_tokens": spent.tokens, "nusd": spent.nusd, "ms": spent.ms}
+    record = CallRecord(id=hold, outcome=LOST, assumed=True, **used, **told)
+    return LostCall(held.scopes, spent, record)
+
+
+def _told_by(scopes: Iterable[str]) -> dict[str, str]:
+    """Whose call it is, as far as the names of its scopes tell."""
+    told: dict[str, str] = {}
+    for name in scopes:
+        column, value, second = columns_of(name) or ("", "", None)
+        if column:
+            told[column] = value
+        if second is not None:
+            told["role" if column == "run_id" else "team"] = second
+    return told
 
 
 class Room(NamedTuple):
@@ -196,10 +248,9 @@ class Accounts:
         """What people added to the limit of a scope that was looked up, by key."""
         return self._accounts[name].raises
 
-    def sweep(self, owner: str) -> None:
-        """Give back what has expired, and what dead processes held. `owner` is this process."""
-        for hold in _lapsed((item for item in self._holds.items() if item[0] not in self._given), owner):
-            self.give_back(hold)
+    def lost(self, owner: str) -> list[LostCall]:
+        """The calls that nobody is left to settle. `owner` is this process."""
+        return _lost_of((item for item in self._holds.items() if item[0] not in self._given), owner)
 
     def write(self, connection: Connection) -> None:
         """Write what has changed into the tables."""
@@ -259,9 +310,16 @@ def standing_of(connection: Connection, name: str, owner: str) -> Standing:
     rows = _ACCOUNTS.rows(connection, [name])
     account = account_of(*rows[0]) if rows else Account(spent_so_far(connection, [name])[name], {})
     found = _read_holds(connection)
-    dead = set(_lapsed(found.items(), owner))
-    held = sum((held.worst for hold, held in found.items() if name in held.scopes and hold not in dead), NOTHING)
-    return Standing(account.spent, held, account.raised)
+    lost = _lost_of(found.items(), owner)
+    gone = {call.record.id for call in lost}
+    held = sum((held.worst for hold, held in found.items() if name in held.scopes and hold not in gone), NOTHING)
+    spent = sum((call.spent for call in lost if call.is_of(name)), account.spent)
+    return Standing(spent, held, account.raised)
+
+
+def lost_calls(connection: Connection, owner: str) -> list[CallRecord]:
+    """The calls that nobody is left to settle, as they will be written down. `owner` is this process."""
+    return [call.record for call in _lost_of(_read_holds(connection).items(), owner)]
 
 
 def spent_so_far(connection: Connection, names: Sequence[str]) -> dict[str, Amount]:
@@ -277,13 +335,21 @@ def spent_so_far(connection: Connection, names: Sequence[str]) -> dict[str, Amou
     return {name: NOTHING if key is None else found.get(key, NOTHING) for name, key in keys.items()}
 
 
-def write_calls(connection: Connection, calls: Sequence[CallRecord]) -> set[str]:
-    """Write down, once, those that are not yet; their ids."""
+def write_calls(connection: Connection, calls: Sequence[CallRecord]) -> dict[str, CallRecord | None]:
+    """Write down, once, those that are not yet; their ids, each with what stood there of a call given up for lost.
+
+    Such a call was settled after all: by a process that had been stopped, say. What was settled stands from then on.
+    """
     fresh = {call.id: call for call in reversed(calls)}
-    for (written,) in _WRITTEN.rows(connection, list(fresh)):
-        fresh.pop(written, None)
-    _NEW_CALL.run_for(connection, [vars(call) for call in fresh.values()])
-    return set(fresh)
+    written = dict.fromkeys(fresh)
+    for found, outcome, day, run_id, team, role in _WRITTEN.rows(connection, list(fresh)):
+        if outcome == LOST != fresh[found].outcome:
+            written[found] = CallRecord(id=found, at="", day=day, run_id=run_id, team=team, role=role)
+        else:
+            written.pop(found, None)
+    _DELETE_CALL.run_for(connection, [{"call": found} for found, lost in written.items() if lost is not None])
+    _NEW_CALL.run_for(connection, [vars(fresh[found]) for found in written])
+    return written
 
 
 def columns_of(name: str) -> tuple[str, str, str | None] | None:
@@ -298,26 +364,37 @@ def columns_of(name: str) -> tuple[str, str, str | None] | None:
     return {"run": ("run_id", rest, None), "day": ("day", rest, None)}.get(kind)
 
 
-def _lapsed(found: Iterable[tuple[str, Held]], owner: str) -> list[str]:
-    """The holds that have expired, and those whose process is surely gone."""
-    now, gone = canonical.now(), {owner: False}
-    dead = []
+def _lost_of(found: Iterable[tuple[str, Held]], owner: str) -> list[LostCall]:
+    """The calls whose process is surely gone, or whose time is over. `owner` is this process.
+
+    Time is told by the clock that all processes of a boot share and that nobody sets; only where nobody can tell
+    whether a process lives, on another host, by the clock on the wall.
+    """
+    now, clock, stands = canonical.now(), time.monotonic(), {owner: "alive"}
+    lost = []
     for hold, held in found:
-        if held.owner not in gone:
-            gone[held.owner] = is_gone(held.owner)
-        if gone[held.owner] or held.until <= now:
-            dead.append(hold)
-    return dead
+        process = held.owner
+        if process not in stands:
+            stands[process] = standing(process)
+        is_over = 0 < held.ends <= clock if stands[process] == "alive" else held.until <= now
+        if is_over or stands[process] == "gone":
+            lost.append(_lost(hold, held))
+    return lost
 
 
 def _read_holds(connection: Connection) -> dict[str, Held]:
     found = {}
     for row in connection.execute(select(holds)):
         worst, scopes = Amount(row.nusd, row.tokens, row.steps, row.ms), read_json(row.scopes, list, "What is held")
-        found[row.id] = Held(tuple(map(str, scopes)), worst, str(row.owner), str(row.until))
+        found[row.id] = Held(tuple(map(str, scopes)), worst, str(row.owner), str(row.until), row.ends, str(row.call))
     return found
 
 
 def _row(hold: str, held: Held) -> dict[str, Any]:
-    scopes = json.dumps(held.scopes)
-    return {"id": hold, "scopes": scopes, **held.worst._asdict(), "owner": held.owner, "until": held.until}
+    scopes, worst, *rest = held
+    return {
+        "id": hold,
+        "scopes": json.dumps(scopes),
+        **worst._asdict(),
+        **dict(zip(held._fields[2:], rest, strict=True)),
+    }

@@ -124,6 +124,9 @@ class Amount(NamedTuple):
 
 NOTHING: Final = Amount()
 
+LOST: Final = "lost"
+"""The outcome of a call whose process was gone before it was settled."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CallRecord:
@@ -154,7 +157,7 @@ class CallRecord:
     dearest_nusd: int = 0
     """What the strongest tier would have cost; 0 if nobody knows."""
     assumed: bool = False
-    """The endpoint told no usage: the worst case was charged."""
+    """Nobody knows what it used: the worst case was charged."""
     ms: int = 0
 
 
@@ -183,6 +186,14 @@ def scopes_of(*, run_id: str, role: str, team: str, limits: Mapping[str, Budget]
     if run_id and not limited.isdisjoint({"team", "day"}):
         limited.add("run")
     return tuple(Scope(name, limits.get(level, NO_LIMIT)) for level, name in names.items() if level in limited)
+
+
+def names_of(call: CallRecord) -> tuple[str, ...]:
+    """The scopes of a call that adds up, whether they are limited or not."""
+    names = [f"day:{call.day}", f"team:{call.team}@{call.day}"]
+    if call.run_id:
+        names += [f"agent:{call.run_id}/{call.role}", f"run:{call.run_id}"]
+    return tuple(map(canonical.plain_text, names))
 
 
 def nano_dollars(usd: float | Decimal) -> int:

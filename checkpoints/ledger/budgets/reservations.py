@@ -8,6 +8,7 @@ is told here, and so the file is longer than most.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 import os
@@ -15,7 +16,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -33,10 +34,11 @@ from signoff.checkpoints.ledger.budgets.accounts import (
     Standing,
     columns_of,
     exhausted,
+    lost_amount,
     standing_of,
     write_calls,
 )
-from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, Budget, CallRecord, Limits, Scope
+from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, Budget, CallRecord, Limits, Scope, names_of
 from signoff.checkpoints.ledger.budgets.precedence import Precedence
 from signoff.checkpoints.ledger.session import Session
 from signoff.checkpoints.process_identity import current_owner
@@ -54,13 +56,20 @@ _LONGEST_POLL: Final = 0.5
 """Seconds between two looks at what other processes gave back, while somebody waits for it."""
 _TELL_SECONDS: Final = 1.0
 """How long a call waits before it says what for."""
+_NOBODY: Final[Mapping[str, str]] = {}
+_LOOK_SECONDS: Final = 2.0
+"""Between two looks at whose process is gone, while nobody waits for what it holds."""
 _AT_ONCE: Final = 32
 """Of how many who wait the accounts are looked up at once: mostly, the first few are all that can go on."""
 
 
 @dataclass(frozen=True)
 class Hold:
-    """An amount that is held for one call, until it is settled or released, expires, or its process is gone."""
+    """An amount that is held for one call, until it is settled or released.
+
+    If its process is gone before that, or its time is over, the call counts as lost: whoever finds it charges its worst
+    case, once.
+    """
 
     id: str
     scopes: tuple[str, ...]
@@ -75,7 +84,7 @@ class Hold:
     def settle(self, spent: Amount, call: CallRecord) -> None:
         """Give it back, charge what was spent and write the call down, all or nothing; late is better than never.
 
-        The same record is charged once, however often it is settled.
+        It is charged once, however often it is settled; what was charged for it as lost no longer counts then.
         """
         self._worker.wait(self._settling(spent, call))
 
@@ -91,7 +100,7 @@ class Hold:
         self._worker.take_along(self._settling(spent, call))
 
     def release(self) -> None:
-        """Give it back: the call was not made."""
+        """Give it back: the call was not made. What it was charged as lost stays charged."""
         if self.scopes:
             self._worker.wait(Settle(self.id))
 
@@ -101,10 +110,8 @@ class Hold:
             await self._worker.wait_async(Settle(self.id))
 
     def _settling(self, spent: Amount, call: CallRecord) -> Settle:
-        call = replace(call, day=self.day) if self.day and self.day != call.day else call
-        # A scope that was not limited when it was held may be by now.
-        names = dict.fromkeys((*self.scopes, *_names_of(call)))
-        return Settle(self.id, tuple(names), _checked(spent), call)
+        call = replace(call, id=self.id, day=self.day or call.day)
+        return Settle(self.id, self.scopes, _checked(spent), call, self.worst._replace(ms=self.ms))
 
 
 class Budgets:
@@ -113,15 +120,26 @@ class Budgets:
     def __init__(self, session: Session, audit: AuditLog) -> None:
         self._session, self._worker = session, _Worker(session, audit)
 
-    def reserve(self, scopes: Sequence[Scope], worst: Amount, *, seconds: float, wait: float = 60.0) -> Hold:
+    def reserve(
+        self,
+        scopes: Sequence[Scope],
+        worst: Amount,
+        *,
+        seconds: float,
+        wait: float = 60.0,
+        call: Mapping[str, str] = _NOBODY,
+    ) -> Hold:
         """Hold the worst case of a call in all its scopes at once, for this many seconds at most.
+
+        `call` tells whose it is and of which model, should its process be lost, by the fields of a CallRecord; what it
+        does not tell, the scopes do.
 
         BudgetExhausted if it does not fit what is not spent yet; while it only does not fit because of calls under
         way, it waits for them, and `wait` seconds at most: runs that have begun in the order in which they did, then
         first come, first served. A run that may wait leaves of a budget that runs share what those before it still
         need.
         """
-        job, hold = self._asked(scopes, worst, seconds, wait)
+        job, hold = self._asked(scopes, worst, seconds, wait, call)
         return replace(hold, ms=self._worker.wait(job)) if job.scopes else hold
 
     async def areserve(
@@ -131,10 +149,11 @@ class Budgets:
         *,
         seconds: float,
         wait: float = 60.0,
+        call: Mapping[str, str] = _NOBODY,
         say: Callable[[str], None] | None = None,
     ) -> Hold:
         """As `reserve`, without holding up the event loop; `say` is told why it waits, when that changes."""
-        job, hold = self._asked(scopes, worst, seconds, wait)
+        job, hold = self._asked(scopes, worst, seconds, wait, call)
         return replace(hold, ms=await self._worker.wait_async(job, say)) if job.scopes else hold
 
     async def asettled(self, run_id: str) -> None:
@@ -155,7 +174,9 @@ class Budgets:
         """Settle what there is to settle, and end the thread; the next use starts another."""
         self._worker.close()
 
-    def _asked(self, scopes: Sequence[Scope], worst: Amount, seconds: float, wait: float) -> tuple[Reserve, Hold]:
+    def _asked(
+        self, scopes: Sequence[Scope], worst: Amount, seconds: float, wait: float, call: Mapping[str, str]
+    ) -> tuple[Reserve, Hold]:
         amount, limits, day, run = _checked(worst), {}, "", ""
         for scope in scopes:
             if scope.name.startswith("run:"):
@@ -167,17 +188,24 @@ class Budgets:
                 limits[plain_text(scope.name)] = limited
                 day = day or _day_of(scope.name)
         hold = Hold(secrets.token_hex(16), tuple(limits), amount, amount.ms, day, self._worker)
-        return Reserve(hold.id, limits, amount, seconds, wait, run if wait else ""), hold
+        return Reserve(hold.id, limits, amount, seconds, wait, run if wait else "", call), hold
 
 
 class Reserve(Job):
     """Hold an amount; the result is how many of its milliseconds were granted."""
 
     def __init__(
-        self, hold: str, scopes: dict[str, Limits], worst: Amount, seconds: float, patience: float, run: str
+        self,
+        hold: str,
+        scopes: dict[str, Limits],
+        worst: Amount,
+        seconds: float,
+        patience: float,
+        run: str,
+        call: Mapping[str, str],
     ) -> None:
         super().__init__()
-        self.hold, self.scopes, self.worst, self.seconds = hold, scopes, worst, seconds
+        self.call, self.hold, self.scopes, self.worst, self.seconds = call, hold, scopes, worst, seconds
         self.deadline, self.has_waited, self.waits_for = time.monotonic() + patience, False, ""
         self.shared = {name: limits for name, limits in scopes.items() if name.startswith(("day:", "team:"))}
         """Those of the scopes that are of several runs."""
@@ -191,13 +219,21 @@ class Reserve(Job):
 
 
 class Settle(Job):
-    """Give a hold back; charge what was spent to the accounts of its scopes, and write the call down."""
+    """Give a hold back; charge what was spent to the accounts of its scopes, and write the call down.
+
+    `worst` is what it was charged if it had been given up for lost.
+    """
 
     def __init__(
-        self, hold: str, names: tuple[str, ...] = (), spent: Amount = NOTHING, record: CallRecord | None = None
+        self,
+        hold: str,
+        scopes: tuple[str, ...] = (),
+        spent: Amount = NOTHING,
+        record: CallRecord | None = None,
+        worst: Amount = NOTHING,
     ) -> None:
         super().__init__()
-        self.hold, self.names, self.spent, self.record = hold, names, spent, record
+        self.hold, self.scopes, self.spent, self.record, self.worst = hold, scopes, spent, record, worst
 
     @property
     def run_id(self) -> str:
@@ -319,6 +355,8 @@ class _Worker:
         self._accounts: Accounts | None = None
         self._precedence = Precedence()
         self._poll = _FIRST_POLL
+        self._look_at = -math.inf
+        """When it is looked again whether calls were lost."""
 
     def _serve(self) -> None:
         while (found := self._next()) is not None:
@@ -383,6 +421,8 @@ class _Worker:
         self._accounts = None  # until it is known to be right
         settled = [job for job in jobs if isinstance(job, Settle)]
         _settle(connection, accounts, settled, self._precedence)
+        if time.monotonic() >= self._look_at:
+            self._book_lost(connection, accounts)
         reserving = [job for job in jobs if isinstance(job, Reserve)]
         raising = [job for job in jobs if isinstance(job, Raise)]
         again = is_old or bool(self._waiting)
@@ -394,7 +434,7 @@ class _Worker:
                 self._log_raise(connection, job, accounts)
         waiting = self._reserve(connection, accounts, queue, hopeful=True)
         if waiting:
-            accounts.sweep(self._owner)
+            self._book_lost(connection, accounts)
             waiting = self._precedence.order(connection, accounts, waiting, again=True)
             waiting = self._reserve(connection, accounts, waiting, hopeful=False)
         accounts.write(connection)
@@ -406,6 +446,14 @@ class _Worker:
             self._poll = _FIRST_POLL
         self._waiting = waiting
         return [*settled, *raising, *reserved]
+
+    def _book_lost(self, connection: Connection, accounts: Accounts) -> None:
+        """Charge the calls that nobody is left to settle."""
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        lost = [Settle(call.record.id, *call) for call in accounts.lost(self._owner)]
+        if lost:
+            _log.info("Lost with their process, and charged their worst case: %d calls of models", len(lost))
+            _settle(connection, accounts, lost, self._precedence)
 
     def _log_raise(self, connection: Connection, job: Raise, accounts: Accounts) -> None:
         column, run_id, _ = columns_of(job.name) or ("", "", None)
@@ -439,7 +487,9 @@ class _Worker:
             in_the_way = in_the_way or self._precedence.in_the_way(accounts, job)
             if in_the_way is None and (is_late or taken.isdisjoint(job.scopes)):
                 granted, until = job.worst._replace(ms=ms), canonical.later(job.seconds)
-                accounts.hold(job.hold, Held(job.held_scopes, granted, self._owner, until))
+                call = json.dumps({**job.call, "at": canonical.now()})
+                held = Held(job.held_scopes, granted, self._owner, until, now + job.seconds, call)
+                accounts.hold(job.hold, held)
                 self._precedence.begin(job.run)
                 job.result = ms
             elif is_late:
@@ -454,13 +504,17 @@ class _Worker:
 
 
 def _settle(connection: Connection, accounts: Accounts, jobs: list[Settle], precedence: Precedence) -> None:
-    fresh = write_calls(connection, [job.record for job in jobs if job.record is not None])
+    written = write_calls(connection, [job.record for job in jobs if job.record is not None])
     for job in jobs:
         accounts.give_back(job.hold)
-        if job.record is not None and job.record.id in fresh:
-            fresh.remove(job.record.id)
-            accounts.charge(job.names, job.spent)
-            precedence.charge(job.record.run_id, job.spent)
+        if job.record is None or job.record.id not in written:
+            continue
+        lost = written.pop(job.record.id)
+        charges = [(job.record, job.spent)] + ([(lost, NOTHING - lost_amount(job.worst))] if lost is not None else [])
+        for call, spent in charges:
+            # A scope that was not limited when it was held may be by now.
+            accounts.charge(dict.fromkeys((*job.scopes, *names_of(call))), spent)
+            precedence.charge(call.run_id, spent)
     accounts.write(connection)
 
 
@@ -472,14 +526,6 @@ def _check_call(limits: Limits, worst: Amount) -> Amount:
         elif worst[unit] > limit:
             raise exhausted(_CALL, unit, limit, 0, worst[unit])
     return worst
-
-
-def _names_of(call: CallRecord) -> tuple[str, ...]:
-    """The scopes of a call that adds up, whether they are limited or not."""
-    names = [f"day:{call.day}", f"team:{call.team}@{call.day}"]
-    if call.run_id:
-        names += [f"agent:{call.run_id}/{call.role}", f"run:{call.run_id}"]
-    return tuple(map(plain_text, names))
 
 
 def _day_of(scope: str) -> str:

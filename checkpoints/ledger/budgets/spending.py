@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
 
 from sqlalchemy import BigInteger, case, cast, func, select
 
 from signoff.checkpoints.canonical import from_row
-from signoff.checkpoints.ledger.budgets.amounts import NANO
+from signoff.checkpoints.ledger.budgets.accounts import lost_calls
+from signoff.checkpoints.ledger.budgets.amounts import NANO, CallRecord
 from signoff.checkpoints.ledger.schema import usage
 from signoff.checkpoints.ledger.session import Transactions
+from signoff.checkpoints.process_identity import current_owner
 
 Kind = Literal["run", "agent", "model", "tier", "team", "day"]
 """What spending is added up by."""
@@ -32,7 +34,7 @@ class Spent:
     usd_saved: float
     """Less than the strongest tier would have cost, where that is known."""
     assumed: int
-    """Calls that were charged their worst case, because the endpoint told no usage."""
+    """Calls that were charged their worst case: no usage was told, or nobody was left to hear it."""
     usd_assumed: float
     """What those were charged."""
     seconds: float
@@ -43,7 +45,7 @@ _TOKENS: Final = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_t
 
 
 class Spending:
-    """The usage table."""
+    """The usage table, and what will be written there of calls whose process is gone."""
 
     def __init__(self, ledger: Transactions) -> None:
         self._ledger = ledger
@@ -64,11 +66,11 @@ class Spending:
         ).group_by(name)
         if run_id is not None:
             query = query.where(columns.run_id == run_id)
-        query = query.order_by(name) if kind == "day" else query.order_by(_sum(columns.nusd).desc(), name)
         with self._ledger.read() as connection:
             rows = connection.execute(query).all()
-        return [
-            from_row(
+            lost = [call for call in lost_calls(connection, current_owner()) if run_id in (None, call.run_id)]
+        found = {
+            row.name: from_row(
                 Spent,
                 row,
                 usd=(row.nusd or 0) / NANO,
@@ -77,7 +79,29 @@ class Spending:
                 seconds=(row.ms or 0) / 1e3,
             )
             for row in rows
-        ]
+        }
+        for call in lost:
+            spent = getattr(call, name.name)
+            found[spent] = _with_lost(found.get(spent) or Spent(name=spent, **_NOTHING), call)
+        by_name = sorted(found.values(), key=lambda spent: spent.name)
+        return by_name if kind == "day" else sorted(by_name, key=lambda spent: spent.usd, reverse=True)
+
+
+_NOTHING: Final[dict[str, Any]] = {each.name: 0 for each in fields(Spent) if each.name != "name"}
+
+
+def _with_lost(spent: Spent, call: CallRecord) -> Spent:
+    usd = call.nusd / NANO
+    return replace(
+        spent,
+        calls=spent.calls + 1,
+        failed=spent.failed + 1,
+        assumed=spent.assumed + 1,
+        output_tokens=spent.output_tokens + call.output_tokens,
+        usd=spent.usd + usd,
+        usd_assumed=spent.usd_assumed + usd,
+        seconds=spent.seconds + call.ms / 1e3,
+    )
 
 
 def _sum(amounts: Any) -> Any:

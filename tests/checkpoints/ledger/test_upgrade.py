@@ -107,6 +107,7 @@ def test_a_database_of_the_first_version_becomes_like_a_new_one(path: Path, tmp_
     assert ask(path, meta) == ask(tmp_path / "new.db", meta)
 
 
+FIFTH = ("ALTER TABLE holds DROP COLUMN ends", "ALTER TABLE holds DROP COLUMN call")
 FOURTH = ("ALTER TABLE runs DROP COLUMN copied_at", "ALTER TABLE effects DROP COLUMN earlier")
 THIRD = (
     "ALTER TABLE runs DROP COLUMN beat_at",
@@ -116,7 +117,7 @@ THIRD = (
 """What undoes what each version brought."""
 
 
-@pytest.mark.parametrize(("version", "undo"), [(2, (*FOURTH, *THIRD)), (3, FOURTH)])
+@pytest.mark.parametrize(("version", "undo"), [(2, (*FIFTH, *FOURTH, *THIRD)), (3, (*FIFTH, *FOURTH)), (4, FIFTH)])
 def test_a_database_of_a_later_version_becomes_like_a_new_one(
     database: str, version: int, undo: tuple[str, ...]
 ) -> None:

@@ -66,7 +66,8 @@ def test_it_adds_up_by_run_the_dearest_first_and_ends_with_the_total(signoff: An
     assert [" ".join(line) for line in rest] == [
         "Tier smart cost $1.50.",
         "Tier fast cost $0.002000, $0.008000 less than the strongest tier would have.",
-        "1 call was charged the worst case, $1.50, because the endpoint told no usage; the tokens are not known.",
+        "1 call was charged the worst case, $1.50, as nobody knows what was used: "
+        "it was not told, the call was cut off, or its process died.",
     ]
 
 

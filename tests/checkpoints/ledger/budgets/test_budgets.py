@@ -10,11 +10,12 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Engine, event, select, update
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.ledger.budgets.amounts import Amount, Budget, CallRecord, Scope, scopes_of
 from signoff.checkpoints.ledger.budgets.reservations import Hold
+from signoff.checkpoints.ledger.budgets.spending import Kind
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.schema import holds, usage
 from signoff.errors import BudgetExhausted, DatabaseUnusable
@@ -210,14 +211,111 @@ def test_waiting_ends_with_what_is_in_the_way(ledger: Ledger) -> None:
     assert refused.value.held == 0.9
 
 
-def test_what_has_expired_comes_back_and_is_charged_all_the_same_if_it_is_settled_late(ledger: Ledger) -> None:
+def sums(ledger: Ledger, kind: Kind = "run") -> list[tuple[str, int, int, float]]:
+    """Calls, how many of them are assumed, and cents."""
+    return [(each.name, each.calls, each.assumed, round(100 * each.usd)) for each in ledger.spending.by(kind)]
+
+
+def test_a_call_whose_time_is_over_counts_as_its_worst_case_until_it_is_settled(ledger: Ledger) -> None:
     late = reserve(ledger, scope(usd=1), worst=cents(90), seconds=0)
-    assert held(ledger) == 0
-    reserve(ledger, scope(usd=1), worst=cents(90)).release()
+    for _ in range(2):  # before somebody has booked it, and after that
+        assert (held(ledger), spent(ledger), sums(ledger)) == (0, cents(90).nusd, [("r-1", 1, 1, 90)])
+        with pytest.raises(BudgetExhausted) as refused:
+            reserve(ledger, scope(usd=1), worst=cents(11))
+        assert (refused.value.spent, refused.value.held) == (0.9, 0)
+        assert booked(ledger) == [("r-1", "lost", True)]
     settle(late, cents(80))
-    assert spent(ledger) == cents(80).nusd
+    settle(late, cents(80))
+    assert (spent(ledger), sums(ledger), booked(ledger)) == (
+        cents(80).nusd,
+        [("r-1", 1, 0, 80)],
+        [("r-1", "ok", False)],
+    )
+    reserve(ledger, scope(usd=1), worst=cents(20)).release()
     with pytest.raises(BudgetExhausted):
-        reserve(ledger, scope(usd=1), worst=cents(90))
+        reserve(ledger, scope(usd=1), worst=cents(21))
+    assert ledger.audit.verify().ok
+
+
+def booked(ledger: Ledger) -> list[Any]:
+    """Run, outcome and whether it is assumed, of each call that is written down."""
+    with ledger.read() as connection:
+        rows = connection.execute(select(usage.c.run_id, usage.c.outcome, usage.c.assumed)).all()
+    return [tuple(row) for row in rows]
+
+
+def test_a_lost_call_is_charged_to_every_scope_of_its_time_and_settled_late_to_those_it_is_for(
+    ledger: Ledger, database: str
+) -> None:
+    """Also to scopes that were not limited then; and nothing of the worst case is left once it is settled."""
+    day, worst = canonical.today(), Amount(cents(50).nusd, tokens=900, steps=1, ms=700)
+    names = ("run:r-1", "agent:r-1/writer", f"team:t@{day}", f"day:{day}")
+    whose = {"run_id": "r-1", "role": "writer", "team": "t", "model": "m", "tier": "fast", "endpoint": "api:443"}
+    late = ledger.budgets.reserve([scope(usd=1)], worst, seconds=0, call=whose)
+    other = Ledger(database)
+    for name in names[1:]:
+        with pytest.raises(BudgetExhausted):
+            reserve(other, scope(name, usd=1), worst=cents(51))
+    other.close()
+    assert [ledger.budgets.standing(name).spent for name in names] == [worst] * 4
+    with ledger.read() as connection:
+        (row,) = connection.execute(select(usage)).all()
+    assert {name: getattr(row, name) for name in whose} == whose
+    assert (row.day, row.outcome, row.assumed, row.nusd, row.ms) == (day, "lost", True, worst.nusd, 700)
+    assert ledger.audit.verify().ok
+    spent = Amount(cents(3).nusd, tokens=7, steps=1, ms=5)
+    late.settle(spent, call(role="reviewer", nusd=spent.nusd, input_tokens=7, ms=5))
+    assert [ledger.budgets.standing(name).spent for name in names] == [spent, Amount(), spent, spent]
+    assert ledger.audit.verify().ok
+
+
+def test_a_lost_call_is_charged_to_the_day_it_was_held_for(ledger: Ledger) -> None:
+    reserve(ledger, scope("team:t@2026-01-31", usd=1), worst=cents(50), seconds=0)
+    reserve(ledger, scope(usd=1), worst=cents(1)).release()
+    assert (sums(ledger, "day"), sums(ledger, "team")) == ([("2026-01-31", 1, 1, 50)], [("t", 1, 1, 50)])
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_clock_that_jumps_loses_no_call_of_a_process_that_lives(
+    ledger: Ledger, database: str, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    hold = reserve(ledger, scope(usd=1), worst=cents(90))
+    jumped = canonical.later(3600.0 * hours)
+    monkeypatch.setattr(canonical, "now", lambda: jumped)
+    other = Ledger(database)
+    with pytest.raises(BudgetExhausted, match="held by calls under way"):
+        reserve(other, scope(usd=1), worst=cents(20))
+    assert (held(other), spent(other), sums(other), booked(other)) == (cents(90).nusd, 0, [], [])
+    other.close()
+    settle(hold, cents(10))
+    assert sums(ledger) == [("r-1", 1, 0, 10)]
+
+
+@pytest.mark.parametrize(("until", "is_lost"), [(-1, True), (60, False)])
+def test_a_call_of_another_host_is_lost_once_its_time_is_over(
+    ledger: Ledger, database: str, until: float, is_lost: bool
+) -> None:
+    late = reserve(ledger, scope(usd=1), worst=cents(90))
+    with ledger.write() as connection:
+        elsewhere = {"owner": "elsewhere:0:0:1:1", "until": canonical.later(until), "ends": 1.0}
+        connection.execute(update(holds).values(elsewhere))
+    other = Ledger(database)
+    assert spent(other) == (cents(90).nusd if is_lost else 0)
+    with pytest.raises(BudgetExhausted):
+        reserve(other, scope(usd=1), worst=cents(20))
+    assert booked(other) == ([("r-1", "lost", True)] if is_lost else [])
+    other.close()
+    settle(late, cents(10))
+    assert (spent(ledger), sums(ledger)) == (cents(10).nusd, [("r-1", 1, 0, 10)])
+
+
+def test_a_hold_that_an_older_signoff_wrote_is_booked_as_far_as_its_scopes_tell(ledger: Ledger) -> None:
+    reserve(ledger, scope("agent:r-1/writer", usd=1), worst=cents(90))
+    with ledger.write() as connection:
+        connection.execute(update(holds).values(owner="elsewhere:0:0:1:1", until=canonical.now(), ends=0, call="{}"))
+    assert sums(ledger) == [("r-1", 1, 1, 90)]
+    assert sums(ledger, "agent") == [("writer", 1, 1, 90)]
+    assert sums(ledger, "day") == [(canonical.today(), 1, 1, 90)]
 
 
 def test_a_call_that_is_settled_twice_is_charged_once(ledger: Ledger) -> None:

@@ -1,6 +1,7 @@
 """Budgets that several processes share, and that outlive them."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 import warm
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from signoff.checkpoints.ledger.budgets.amounts import Amount, Budget, Scope
 from signoff.checkpoints.ledger.ledger import Ledger
@@ -33,7 +34,7 @@ held = [ledger.budgets.reserve([day], Amount(nusd=int(sys.argv[3])), seconds=600
 print("holding", flush=True)
 sys.stdin.readline()
 for hold in held:
-    hold.settle(Amount(nusd=1), CallRecord(nusd=1))
+    hold.settle(Amount(nusd=1, steps=1), CallRecord(nusd=1))
 """
 
 JOBS = """
@@ -129,11 +130,11 @@ def test_many_thousand_jobs_share_a_dollar_though_many_are_killed(
 def share_a_dollar(
     database: str, ledger: Ledger, start: Any, *, processes: int, jobs: int, rounds: int, victims: int, seed: int = 0
 ) -> None:
-    """Each round some processes are killed with a good part of the dollar in their hands."""
+    """Each round some processes are killed with a part of the dollar in their hands, which is charged then."""
     ledger.runs.list()
     with Observer(database) as observer:
         for number in range(rounds):
-            doomed = [start(HOLD, 20, MOST) for _ in range(victims)]
+            doomed = [start(HOLD, 20, MOST // (4 * rounds)) for _ in range(victims)]
             assert [line(process) for process in doomed] == ["holding\n"] * victims
             most = MOST if number == rounds - 1 else MOST // 17  # only the last round uses up what is left
             at_work = [start(JOBS, jobs // rounds, most, seed + 10 * number + each) for each in range(processes)]
@@ -153,15 +154,75 @@ def share_a_dollar(
     assert {scope for _, *scopes in refused for scope in scopes} == {DAY.name}
 
 
-def test_what_a_killed_process_held_comes_back_at_once(ledger: Ledger, start: Any) -> None:
-    process = start(HOLD, 2, DOLLAR // 2)
+def test_what_a_killed_process_held_is_charged_at_once_as_its_calls_may_have_been_sent(
+    ledger: Ledger, start: Any
+) -> None:
+    process = start(HOLD, 3, DOLLAR // 4)
     assert line(process) == "holding\n"
-    with pytest.raises(BudgetExhausted):
-        ledger.budgets.reserve([DAY], Amount(nusd=1), seconds=60, wait=0)
+    with pytest.raises(BudgetExhausted, match="held by calls under way"):
+        ledger.budgets.reserve([DAY], Amount(nusd=DOLLAR // 2), seconds=60, wait=0)
     process.kill()
     process.wait()
-    assert ledger.budgets.standing(DAY).held == Amount()
-    ledger.budgets.reserve([DAY], Amount(nusd=DOLLAR), seconds=60, wait=0)
+    standing = ledger.budgets.standing(DAY)
+    assert (standing.held, standing.spent.nusd, standing.spent.steps) == (Amount(), 3 * DOLLAR // 4, 3)
+    assert [(day.name, day.calls, day.assumed, day.usd) for day in ledger.spending.by("day")] == [
+        (DAY.name[4:], 3, 3, 0.75)
+    ]
+    with pytest.raises(BudgetExhausted) as refused:
+        ledger.budgets.reserve([DAY], Amount(nusd=DOLLAR // 2), seconds=60, wait=60)
+    assert (refused.value.spent, refused.value.held) == (0.75, 0)
+    ledger.budgets.reserve([DAY], Amount(nusd=DOLLAR // 4), seconds=60, wait=0)
+
+
+def test_a_process_that_is_killed_after_every_call_and_started_again_spends_no_more_than_its_budget(
+    ledger: Ledger, start: Any
+) -> None:
+    for _ in range(4):
+        process = start(HOLD, 1, DOLLAR // 4)
+        assert line(process) == "holding\n"
+        process.kill()
+        process.wait()
+    assert start(HOLD, 1, DOLLAR // 4).wait(timeout=60) == 1
+    assert ledger.budgets.standing(DAY).spent.nusd == DOLLAR
+
+
+def test_many_processes_that_find_the_same_lost_calls_charge_each_once(
+    database: str, ledger: Ledger, start: Any
+) -> None:
+    doomed = [start(HOLD, 10, DOLLAR // 100) for _ in range(2)]
+    assert [line(process) for process in doomed] == ["holding\n"] * 2
+    for process in doomed:
+        process.kill()
+        process.wait()
+    finders = [start(HOLD, 1, 10) for _ in range(4)]
+    assert [line(process) for process in finders] == ["holding\n"] * 4
+    for process in finders:
+        process.communicate("go\n", timeout=60)
+    standing = ledger.budgets.standing(DAY)
+    assert (standing.held.nusd, standing.spent.nusd, standing.spent.steps) == (0, 20 * DOLLAR // 100 + 4, 24)
+    assert [(day.calls, day.assumed) for day in ledger.spending.by("day")] == [(24, 20)]
+    with ledger.read() as connection:
+        assert connection.execute(select(func.count()).select_from(usage)).scalar_one() == 24
+    assert ledger.audit.verify().ok
+
+
+def test_a_process_that_was_stopped_until_its_call_was_given_up_settles_it_after_all(
+    ledger: Ledger, start: Any
+) -> None:
+    process = start(HOLD, 1, DOLLAR // 2)
+    assert line(process) == "holding\n"
+    os.kill(process.pid, signal.SIGSTOP)
+    assert ledger.budgets.standing(DAY).held.nusd == DOLLAR // 2  # whatever the clocks say, it lives
+    with ledger.write() as connection:
+        connection.execute(update(holds).values(ends=1.0))  # as if it had been stopped for long
+    with pytest.raises(BudgetExhausted):
+        ledger.budgets.reserve([DAY], Amount(nusd=DOLLAR), seconds=60, wait=0)
+    with ledger.read() as connection:
+        assert connection.execute(select(usage.c.outcome)).scalars().all() == ["lost"]
+    os.kill(process.pid, signal.SIGCONT)
+    process.communicate("go\n", timeout=60)
+    assert ledger.budgets.standing(DAY).spent == Amount(nusd=1, steps=1)
+    assert [(day.calls, day.assumed) for day in ledger.spending.by("day")] == [(1, 0)]
 
 
 def test_who_waits_for_another_process_goes_on_when_that_settles(ledger: Ledger, start: Any) -> None:
