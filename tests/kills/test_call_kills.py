@@ -41,6 +41,7 @@ def wrong(turn: dict[str, Any]) -> list[str]:
         "a call is neither settled nor lost": len(settled) + len(lost) == len(turn["rows"]),
         "the budget is not what its calls add up to": ended["spent"] == sum(settled) + sum(lost),
         "the list is not what is booked": (ended["calls"], ended["assumed"]) == (len(turn["rows"]), len(lost)),
+        "what was lost is booked to somebody else": len(turn["whose"]) == 1,
         "something is still held": (left["held"], ended["held"]) == (0, 0),
     }
     return [problem for problem, holds in checks.items() if not holds]

@@ -90,7 +90,14 @@ class Office:
         with self.ledger.read() as connection:
             rows = connection.execute(select(usage).where(usage.c.run_id == thread)).all()
         found = [(row.outcome, row.nusd, bool(row.assumed)) for row in rows]
-        return {"left": left, "ended": self.look(thread), "rows": found, "status": self.ledger.runs.get(thread).status}
+        whose = {(row.role, row.team, row.model, row.endpoint) for row in rows}
+        return {
+            "whose": sorted(whose),
+            "left": left,
+            "ended": self.look(thread),
+            "rows": found,
+            "status": self.ledger.runs.get(thread).status,
+        }
 
 
 def plan(
