@@ -422,7 +422,8 @@ class _Worker:
         settled = [job for job in jobs if isinstance(job, Settle)]
         _settle(connection, accounts, settled, self._precedence)
         if time.monotonic() >= self._look_at:
-            self._book_lost(connection, accounts)
+            self._look_at = time.monotonic() + _LOOK_SECONDS
+            _book_lost(connection, accounts, self._owner, self._precedence)
         reserving = [job for job in jobs if isinstance(job, Reserve)]
         raising = [job for job in jobs if isinstance(job, Raise)]
         again = is_old or bool(self._waiting)
@@ -434,7 +435,7 @@ class _Worker:
                 self._log_raise(connection, job, accounts)
         waiting = self._reserve(connection, accounts, queue, hopeful=True)
         if waiting:
-            self._book_lost(connection, accounts)
+            _book_lost(connection, accounts, self._owner, self._precedence)
             waiting = self._precedence.order(connection, accounts, waiting, again=True)
             waiting = self._reserve(connection, accounts, waiting, hopeful=False)
         accounts.write(connection)
@@ -446,14 +447,6 @@ class _Worker:
             self._poll = _FIRST_POLL
         self._waiting = waiting
         return [*settled, *raising, *reserved]
-
-    def _book_lost(self, connection: Connection, accounts: Accounts) -> None:
-        """Charge the calls that nobody is left to settle."""
-        self._look_at = time.monotonic() + _LOOK_SECONDS
-        lost = [Settle(call.record.id, *call) for call in accounts.lost(self._owner)]
-        if lost:
-            _log.info("Lost with their process, and charged their worst case: %d calls of models", len(lost))
-            _settle(connection, accounts, lost, self._precedence)
 
     def _log_raise(self, connection: Connection, job: Raise, accounts: Accounts) -> None:
         column, run_id, _ = columns_of(job.name) or ("", "", None)
@@ -516,6 +509,14 @@ def _settle(connection: Connection, accounts: Accounts, jobs: list[Settle], prec
             accounts.charge(dict.fromkeys((*job.scopes, *names_of(call))), spent)
             precedence.charge(call.run_id, spent)
     accounts.write(connection)
+
+
+def _book_lost(connection: Connection, accounts: Accounts, owner: str, precedence: Precedence) -> None:
+    """Charge the calls that nobody is left to settle; `owner` is this process."""
+    lost = [Settle(call.record.id, *call) for call in accounts.lost(owner)]
+    if lost:
+        _log.info("Lost with their process, and charged their worst case: %d calls of models", len(lost))
+        _settle(connection, accounts, lost, precedence)
 
 
 def _check_call(limits: Limits, worst: Amount) -> Amount:

@@ -76,7 +76,7 @@ class Office:
     def look(self, thread: str) -> dict[str, Any]:
         """What stands in the ledger of this run, as anybody sees it."""
         standing = self.ledger.budgets.standing(f"run:{thread}")
-        (spent,) = self.ledger.spending.by("run", thread) or [None]
+        spent = next(iter(self.ledger.spending.by("run", thread)), None)
         return {
             "spent": standing.spent.nusd,
             "held": standing.held.nusd,
