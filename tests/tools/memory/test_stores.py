@@ -127,6 +127,6 @@ def test_a_missing_package_is_told_in_one_line_before_anything_is_approved(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "langgraph.store.sqlite", None)
-    with pytest.raises(MissingExtra, match=r"signoff\[memory\]"):
+    with pytest.raises(MissingExtra, match=r"\[memory\]"):
         Memory.open()
     assert Memory.open(store=InMemoryStore()).list() == []
