@@ -24,7 +24,7 @@ class ModelRefused(ModelError):
 
     def __init__(self, model: str, problem: str, remedy: str = "") -> None:
         self.model, self.problem, self.remedy = model, problem, remedy
-        way_out = remedy or "Check OPENAI_API_KEY, SIGNOFF_BASE_URL and the model's name"
+        way_out = remedy or "Check SIGNOFF_API_KEY (or OPENAI_API_KEY), SIGNOFF_BASE_URL and the model's name"
         super().__init__(f"Model {model!r} refused the call: {problem}. {way_out}.")
 
 
@@ -78,9 +78,7 @@ class ModelUnreachable(ModelError):
 
     def __init__(self, model: str, problem: str, remedy: str = "") -> None:
         self.model, self.problem, self.remedy = model, problem, remedy
-        super().__init__(
-            f"Model {model!r} gave no answer: {problem}. {remedy or 'Check the endpoint'}, then resume the run."
-        )
+        super().__init__(f"Model {model!r} gave no answer: {problem}. {remedy or 'Check the endpoint'}, and try again.")
 
 
 class WorkFailed(TeamError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sysconfig
 import traceback
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ from signoff.checkpoints.errors import BudgetExhausted
 from signoff.concurrency import call, in_thread
 from signoff.error_base import SignoffError, TeamError
 from signoff.tools import Proposal
+
+_NOT_THEIRS = tuple(str(path) for path in (Path(__file__).parents[1], *map(sysconfig.get_path, ("stdlib", "purelib"))))
+"""Where no code of a team's author lies."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,8 @@ def _problem(error: Exception) -> str:
         return f"model {error.model!r} gave no answer: {error.problem}"
     if isinstance(error, SignoffError):
         return str(error)
-    frames = traceback.extract_tb(error.__traceback__)
+    every = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in every if not frame.filename.startswith(_NOT_THEIRS)] or every
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"
 

@@ -128,8 +128,10 @@ class Action(Generic[P]):
                     "Let the action read the secret itself when it is called."
                 )
 
-    def propose(self, arguments: P, reason: str = "") -> Proposal:
-        return Proposal(action=self.name, args=arguments.model_dump(mode="json"), reason=reason)
+    def propose(self, arguments: P | Mapping[str, Any], reason: str = "") -> Proposal:
+        """That it is done with these arguments, because of this reason. ValidationError if a mapping does not fit."""
+        given = self.arguments.model_validate(arguments) if isinstance(arguments, Mapping) else arguments
+        return Proposal(action=self.name, args=given.model_dump(mode="json"), reason=reason)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -195,7 +195,7 @@ def _unsent(error: BaseException) -> Failure | None:
 
 _NOBODY: Final = "See that the endpoint runs and can be reached, or correct SIGNOFF_BASE_URL"
 _REMEDIES: Final[Mapping[int, str]] = {
-    401: "Check OPENAI_API_KEY, and that it is one for SIGNOFF_BASE_URL",
+    401: "Check SIGNOFF_API_KEY (or OPENAI_API_KEY), and that it is one for SIGNOFF_BASE_URL",
     402: "Add credit to the key's account, or use another key",
     403: "See what the key may do, or use another key or model",
     404: "Check the model's name and SIGNOFF_BASE_URL",

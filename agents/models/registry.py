@@ -117,7 +117,7 @@ def _first_served(settings: Settings) -> str:
         except openai.OpenAIError as error:
             failure = classify(error)
             told = ModelRefused if failure.kind == "refused" else ModelUnreachable
-            raise told("openai", failure.message) from error
+            raise told("openai", failure.message, failure.remedy) from error
     if not served:
         raise UnknownModel("openai", f"{settings.base_url} offers no model")
     return served[0].id

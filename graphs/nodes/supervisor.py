@@ -103,7 +103,7 @@ def _deciding(route: _Route, account: Account, state: TeamState, asked: _Asked) 
         asked.command = route.follow(state, Pause(f"{question.why} {_NO_CHOICE}"))
     except Exception as error:  # a model's client may raise anything; without an answer a person is asked
         problem = getattr(error, "problem", error)
-        reason = f"{question.why} The supervisor's model did not answer: {problem}."
+        reason = f"{question.why.rstrip('.')}. The supervisor's model did not answer: {problem}."
         asked.command = route.follow(state, Pause(reason))
 
 

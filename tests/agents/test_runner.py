@@ -95,6 +95,16 @@ def test_who_rejects_proposes_nothing(accepted: bool, by_function: bool) -> None
     assert ("rejects Facts, so it proposes nothing" in said) == (not accepted)
 
 
+def test_an_error_of_an_agent_s_own_code_names_the_line_in_that_code() -> None:
+    def tell(_: Task) -> Story:
+        SEND.propose({"nobody": "ann"})
+        return Story(text="waves")
+
+    with pytest.raises(StepFailed) as failed:
+        do_work(Agent(role="teller", needs=(Facts,), gives=Story, function=tell, actions=(SEND,)), TASK)
+    assert f"(test_runner.py, line {tell.__code__.co_firstlineno + 1})" in str(failed.value)
+
+
 def test_an_action_with_wrong_arguments_is_not_proposed_and_the_model_learns_why() -> None:
     model = ScriptedModel([calls("send_mail", whom="ann"), gives(Story(text="waves"))])
     assert do_work(teller(model, actions=(SEND,)), TASK).proposals == ()
@@ -126,11 +136,19 @@ def test_the_real_client_over_http_does_the_same() -> None:
     assert work.usage["unpriced"] == 0  # an endpoint on this machine costs nothing
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 400])
-def test_a_refused_key_or_request_ends_the_attempt_with_what_to_check(status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (401, r"Check SIGNOFF_API_KEY \(or OPENAI_API_KEY\), and"),
+        (403, "See what the key may do"),
+        (404, "Check the model's name and SIGNOFF_BASE_URL"),
+        (400, "Check SIGNOFF_API_KEY"),
+    ],
+)
+def test_a_refused_key_or_request_ends_the_attempt_with_what_to_check(status: int, says: str) -> None:
     with ScriptedServer([fails(status)]) as server:
         model = ChatOpenAI(model="scripted", base_url=server.url, api_key="test", max_retries=0)
-        with pytest.raises(ModelRefused, match="Check OPENAI_API_KEY"):
+        with pytest.raises(ModelRefused, match=says):
             do_work(teller(model), TASK)
 
 

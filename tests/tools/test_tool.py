@@ -90,6 +90,9 @@ def test_a_function_with_an_effect_becomes_an_action_which_has_no_way_to_be_invo
     assert not callable(send)
     assert (send.risk, send.idempotent, send.description) == ("external", True, "Send a letter.")
     assert send.arguments.model_fields["to"].description == "Who gets it."
+    assert send.propose({"to": "a"}, "why") == send.propose(send.arguments.model_validate({"to": "a"}), "why")
+    with pytest.raises(ValidationError):
+        send.propose({"to": "a", "bcc": "b"})
     with pytest.raises(ValidationError):
         send.arguments.model_validate({"to": "a", "bcc": "b"})
 

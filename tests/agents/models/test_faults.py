@@ -204,7 +204,7 @@ def test_a_prompt_that_is_too_long_is_known_in_every_dialect(payer: Payer, fault
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (fails(401, "Wrong key."), "401 Wrong key. Check OPENAI_API_KEY, and that it is one for"),
+        (fails(401, "Wrong key."), "401 Wrong key. Check SIGNOFF_API_KEY (or OPENAI_API_KEY), and that it is one for"),
         (fails(402, "No credit."), "402 No credit. Add credit"),
         (fails(429, "No more.", code="insufficient_quota"), "429 No more. Add credit"),
         (fails(404, "No such model."), "404 No such model. Check the model's name"),
