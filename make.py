@@ -210,6 +210,7 @@ def tool(name: str) -> str:
 def main(words: list[str]) -> int:
     """Run the command named first; NAME=value words after it become environment variables."""
     name, *rest = words or ["help"]
+    name = "help" if name in ("-h", "--help") else name
     if name not in COMMANDS:
         print(f"No command {name!r}. There are: {', '.join(COMMANDS)}.")
         return 2

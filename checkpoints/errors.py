@@ -261,13 +261,14 @@ class AlreadyDecided(RunError):
 
     def __init__(self, approval_id: str, status: str, by: str, at: str, why: str = "") -> None:
         self.approval_id, self.status, self.by, self.at, self.why = approval_id, status, by, at, why
+        minute = at[:16].replace("T", " ")
         match status:
             case "pending":
                 stands = "is pending: nobody has decided it."
             case "expired":
-                stands = f"expired at {at}: nobody decided it in time."
+                stands = f"expired at {minute}: nobody decided it in time."
             case _:
-                stands = f"was already decided: {status} by {by} at {at}."
+                stands = f"was already decided: {status} by {by} at {minute}."
         super().__init__(f"Approval {approval_id} {stands} {why}".rstrip())
 
 

@@ -24,7 +24,7 @@ from signoff.checkpoints.ledger import RunRecord
 from signoff.desk.cli.terminal import command, say
 from signoff.error_base import SettingsError
 from signoff.graphs import Team
-from signoff.graphs.errors import BadInput
+from signoff.graphs.errors import BadInput, NotImportable
 from signoff.graphs.teams import OWN, TeamModule, is_own, is_ready_made, load_stored, load_team
 from signoff.settings import Settings, load_settings
 from signoff.tools.broker import SecretName
@@ -36,7 +36,7 @@ TeamAgain = Annotated[str, typer.Option("--team", metavar="MODULE:NAME", help="T
 _TAKING_A_VALUE: Final = ("--sources", "--out", "--model", "--budget", "--record", "--replay", "--input")
 _NOT_FOR_OWN: Final = ("sources", "out")
 _GOAL: Final = "goal"
-_GOAL_HELP: Final = "What the team is to do; the same as --goal, if it declares an input."
+_GOAL_HELP: Final = "What the team is to do"
 _KINDS: Final[Sequence[tuple[Any, str]]] = (
     ((SecretStr, SecretName), "SECRET"),
     (int, "INT"),
@@ -73,7 +73,13 @@ def module_of_run(about: Mapping[str, Any], settings: Settings, named: str = "")
     NotTrusted or SettingsError where it is in neither.
     """
     team, options, run = str(about.get("team", "")), about.get("options", {}), about.get("run", "RUN")
-    loaded = load_team(named, settings) if named else load_stored(options, settings)
+    try:
+        loaded = load_team(named, settings) if named else load_stored(options, settings)
+    except NotImportable as error:
+        if named or not error.is_missing:
+            raise
+        again = f"{command()} resume {run} --team FILE.py:{error.named.rpartition(':')[2]}"
+        raise NotImportable(error.named, error.problem, f"{error.remedy}. If its file moved: {again}") from None
     if loaded is None:
         remedy = f"Name it, if it is in a module: --team MODULE:NAME; or in your program: Run.open({run!r}, team=…)"
         raise SettingsError("--team", f"run {run} is of a team of somebody's own, {team!r}", f"{remedy}.")
@@ -122,14 +128,16 @@ def fitted(function: Callable[..., Any], start: Start, words: Sequence[str]) -> 
     loaded = open_team(named, load_settings())
     own, signature = dict[str, Any](), inspect.signature(function, eval_str=True)
     kept = [each for each in signature.parameters.values() if each.name not in _NOT_FOR_OWN]
-    kept[1] = kept[1].replace(annotation=Annotated[str, typer.Argument(metavar="[GOAL]", help=_GOAL_HELP)])
+    goal_help = f"{_GOAL_HELP}{'' if loaded.team.input is None else '; the same as --goal'}."
+    kept[0] = kept[0].replace(annotation=Annotated[str, typer.Argument(hidden=True)])
+    kept[1] = kept[1].replace(annotation=Annotated[str, typer.Argument(metavar="GOAL", help=goal_help)])
     if loaded.team.input is None:
         parameters, taken = kept, set[str]()
     else:
         taken = {each.name.replace("_", "-") for each in kept} | {"input", "help", "debug"}
         own = {f"given_{name}": field for name, field in loaded.team.input.model_fields.items()}
         if _GOAL not in loaded.team.input.model_fields:
-            own[f"given_{_GOAL}"] = FieldInfo(annotation=str, default="", description="What the team is to do.")
+            own[f"given_{_GOAL}"] = FieldInfo(annotation=str, default="", description=f"{_GOAL_HELP}.")
         options = [_option(key, field, taken) for key, field in own.items()]
         whole = typer.Option("--input", metavar="FILE", help="All of it, or the rest, as a JSON object; - reads it.")
         parameters = [*kept[:2], *options, _parameter("given_", Annotated[str | None, whole]), *kept[2:]]
@@ -140,16 +148,17 @@ def fitted(function: Callable[..., Any], start: Start, words: Sequence[str]) -> 
         if loaded.team.input is None:
             return start(loaded, question, **values)
         parts = {key: values.pop(key) for key in own}
-        given = _given(
-            values.pop("given_"), {key.removeprefix("given_"): (own[key], parts[key]) for key in own}, question
-        )
+        whole, said = values.pop("given_"), {key.removeprefix("given_"): (own[key], parts[key]) for key in own}
         try:
-            return start(loaded, given, **values)
+            return start(loaded, _given(whole, said, question), **values)
         except BadInput as error:
             hint = _hint(error.field, _option_of(error.field.partition(".")[0], taken))
             raise typer.BadParameter(f"{error.problem}.", param_hint=hint) from None
 
     call.__doc__ = f"Give the team {loaded.team.name} a goal; sign off what it proposes."
+    if loaded.team.input is not None and (about := loaded.team.input.__dict__.get("__doc__")):
+        call.__doc__ += f"\n\n{inspect.cleandoc(about)}"
+    call.named = named  # type: ignore[attr-defined]  # what its usage and errors call it
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # Typer reads it
     call.__annotations__ = {each.name: each.annotation for each in parameters} | {"return": int}
     return call
@@ -231,7 +240,7 @@ def _given(whole: str | None, parts: Mapping[str, tuple[FieldInfo, Any]], questi
             given[name] = [_value(one, inner, name) for one in said] if many else _value(said, inner, name)
     if question:
         if parts[_GOAL][1] is not None:
-            raise typer.BadParameter("is given twice: as QUESTION, and by --goal.", param_hint="--goal")
+            raise typer.BadParameter("is given twice: as GOAL, and by --goal.", param_hint="--goal")
         given[_GOAL] = question
     return given
 
@@ -268,8 +277,14 @@ def _value(said: Any, kind: Any, name: str) -> Any:
         try:
             return json.loads(said, object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
-            raise typer.BadParameter(f"{name} takes JSON: {error}.") from None
+            raise BadInput("", name, f"takes JSON{_fields_of(kind)}: {error}") from None
     return said
+
+
+def _fields_of(kind: Any) -> str:
+    """Of which fields the JSON of a model is, as far as it has any."""
+    fields = kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else ()
+    return f", an object with {', '.join(fields)}" if fields else ""
 
 
 def _hint(field: str, option: str) -> str:

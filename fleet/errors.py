@@ -28,7 +28,7 @@ class NoArtifact(RunError):
 
     def __init__(self, run_id: str, status: str, name: str, there: Sequence[str]) -> None:
         self.run_id, self.name, self.there = run_id, name, tuple(there)
-        found = f"there are {', '.join(there)}" if there else "there is none yet"
+        found = f"it has {', '.join(there)}" if there else "it has none yet"
         super().__init__(f"Run {run_id!r}, which is {status}, has no artifact {name!r}: {found}.")
 
 

@@ -20,8 +20,8 @@ class UnknownTeam(TeamError):
 class NotImportable(TeamError):
     """A team of somebody's own is not where its name says."""
 
-    def __init__(self, named: str, problem: str, remedy: str) -> None:
-        self.named, self.problem, self.remedy = named, problem, remedy
+    def __init__(self, named: str, problem: str, remedy: str, *, is_missing: bool = False) -> None:
+        self.named, self.problem, self.remedy, self.is_missing = named, problem, remedy, is_missing
         super().__init__(f"Team {named!r}: {problem}. {remedy}.")
 
 

@@ -21,6 +21,14 @@ COMMANDS: dict[str, tuple[str, str]] = _LISTED["commands"]
 """Of each command, where its function is, and the first sentence of its help."""
 
 
+class WholeCommand(TyperCommand):
+    """A command whose usage leaves out hidden arguments: a team that is named stands in the command's own name."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        seen = [parameter for parameter in self.get_params(ctx) if not getattr(parameter, "hidden", False)]
+        return ["[OPTIONS]", *(piece for parameter in seen for piece in parameter.get_usage_pieces(ctx))]
+
+
 class LazyCommand(TyperCommand):
     """What the list of commands says of one; its function is imported when it is called, or asked for its own help.
 
@@ -39,13 +47,15 @@ class LazyCommand(TyperCommand):
         if of_team is not None and any(":" in word or word.endswith(".py") for word in words):
             function = of_team(words)
         only = typer.Typer(add_completion=False, rich_markup_mode=None)
-        only.command(self.name, help=None if function.__doc__ else self.help)(function)
+        name = f"{self.name} {getattr(function, 'named', '')}".rstrip()
+        only.command(name, cls=WholeCommand, help=None if function.__doc__ else self.help)(function)
         return typer.main.get_command(only)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the whole command, by which it is run, helped or completed."""
         words = () if extra.get("resilient_parsing") else tuple(args)  # nothing is imported to complete a word
-        return self.load(words).make_context(info_name, args, parent=parent, **extra)
+        whole = self.load(words)
+        return whole.make_context(whole.name if info_name else info_name, args, parent=parent, **extra)
 
 
 def _print_version(asked: bool) -> None:

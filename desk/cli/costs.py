@@ -10,9 +10,10 @@ import typer
 from rich.cells import cell_len
 from rich.console import Console
 
-from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.ledger.budgets import Kind, Spent
+from signoff.desk.cli.lists import existing_ledger
 from signoff.desk.cli.terminal import Json, one_of, print_json, row, say, table
+from signoff.desk.errors import NoDatabase
 from signoff.settings import load_settings
 
 _NOBODY = {"run": "outside a run", "model": "no name"}
@@ -36,7 +37,12 @@ def costs(
     run: Annotated[str | None, typer.Option(metavar="RUN", help="Only this run, or the beginning of its id.")] = None,
     json: Json = False,
 ) -> None:
-    ledger = configured_ledger(load_settings())
+    try:
+        ledger = existing_ledger(load_settings())
+    except NoDatabase as error:
+        if json:
+            return print_json({"by": by, "spent": [], "total": None, "tiers": []})
+        return say(Console(), f"No model was called yet, so nothing was spent. {error}")
     run_id = None if run is None else ledger.runs.get(run).id
     found = ledger.spending.by(by, run_id)
     if json:

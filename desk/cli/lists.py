@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from signoff.tools import Action
     from signoff.tools.broker import SecretRule
 
+_NO_ROLES = "Nobody has a role. Give one: signoff people --give NAME=ROLE"
 _SECRET_COLUMNS = ("secret", "from", "hosts", "methods", "paths", "tools", "added as")
 
 
@@ -59,9 +60,7 @@ def runs(limit: Annotated[int, typer.Option(min=1, help="How many, newest first.
 def approvals(
     approval: Annotated[
         str,
-        typer.Argument(
-            metavar="[APPROVAL]", help="Show all of this one, whole, as it is approved.", show_default=False
-        ),
+        typer.Argument(metavar="APPROVAL", help="Show all of this one, whole, as it is approved.", show_default=False),
     ] = "",
     json: Json = False,
 ) -> None:
@@ -168,6 +167,8 @@ def people(
     json: Json = False,
 ) -> None:
     settings = load_settings()
+    if not (give or take or was_made(Path(settings.database_name)) or is_address(settings.database_name)):
+        return print_json({}) if json else say(Console(), _NO_ROLES)
     ledger, who, console = configured_ledger(settings), by or settings.user_name, Console(stderr=True)
     for name, role in map(_name_and_role, give or []):
         said = "has" if ledger.people.give(name, role, by=who) else "had already"
@@ -179,7 +180,7 @@ def people(
     if json:
         return print_json({name: sorted(roles) for name, roles in known.items()})
     if not known:
-        return Console().print("Nobody has a role. Give one: signoff people --give NAME=ROLE", highlight=False)
+        return say(Console(), _NO_ROLES)
     found = table("name", "roles")
     for name, roles in known.items():
         row(found, name, ", ".join(sorted(roles)))

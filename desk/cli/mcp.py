@@ -86,7 +86,7 @@ def list_(
 def accept(
     server: Annotated[str, typer.Argument(metavar="SERVER", help="A server of the file.")],
     tools: Annotated[
-        list[str] | None, typer.Argument(metavar="[TOOL]...", help="These and no others; all without them.")
+        list[str] | None, typer.Argument(metavar="TOOL", help="These and no others; all without them.")
     ] = None,
     sha256: Annotated[
         str, typer.Option(metavar="DIGEST", help="Digest, or its beginning, of the offer that you saw.")

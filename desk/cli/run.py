@@ -169,6 +169,7 @@ def team_for(
     settings = _settings(known, model=ways.model, budget=ways.budget)
     loaded = open_team(team, settings) if isinstance(team, str) else team
     own = with_model(loaded, ways.model, settings).team
+    sys.stderr.write(_place_line(settings))
     return settings, own if ways.budget is None else replace(own, budget=ways.budget)
 
 

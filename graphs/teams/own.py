@@ -149,7 +149,8 @@ def _load(
     except (ImportError, ValueError) as error:
         raise NotImportable(named, f"it is not found ({error})", "Mend the name") from error
     if not specs:
-        raise NotImportable(named, f"there is no module {place.module!r} in {_where(place)}", _near(place))
+        problem = f"there is no module {place.module!r} in {_where(place)}"
+        raise NotImportable(named, problem, _near(place), is_missing=True)
     files = [Path(spec.origin).resolve() for spec in specs if spec.has_location and spec.origin]
     if not files or not specs[-1].has_location or files[-1].suffix != ".py":
         raise NotImportable(named, f"{place.module!r} is no file of Python code", "Name a module that is")

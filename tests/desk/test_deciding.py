@@ -159,6 +159,9 @@ def test_outside_of_a_project_nothing_is_made_and_it_says_where_it_looked_and_wh
     assert "signoff run report" in said.out
     assert signoff("runs", "--json").json == []
     assert "Nothing waits for a decision." in signoff("approvals").out
+    assert "so nothing was spent" in signoff("costs").out
+    assert (signoff("costs", "--json").json["spent"], signoff("people", "--json").json) == ([], {})
+    assert "Nobody has a role." in signoff("people").out
     for words in (("show", "r-1"), ("show", "a-123456"), ("approve", "a-123456"), ("resume", "r-1")):
         said = signoff(*words)
         assert (said.code, "is no database" in said.err) == (1, True), words

@@ -71,6 +71,8 @@ def test_the_help_of_a_team_shows_the_options_of_its_input(project: Project) -> 
         "--budget LIMIT",
     ):
         assert shown in told
+    assert told.startswith("Usage: signoff run leads.py:team [OPTIONS] [GOAL] Give the team leads a goal; ")
+    assert "Leads for a campaign." in told
     assert "--sources" not in told
     assert "imported from" in said.err
     assert "--sources" in project("run", "--help").out
@@ -121,7 +123,7 @@ def test_a_file_or_standard_input_gives_all_at_once_and_options_come_before_it(
         (["--campaign", "x", "--limit", "many"], "Invalid value for --limit: 'many' is not usable"),
         (["--campaign", "x", "--mode", "quick"], "Invalid value for --mode"),
         (["--campaign", "x", "--level", "3"], "Invalid value for --level"),
-        (["--campaign", "x", "--place", "Ulm"], "Invalid value: place takes JSON"),
+        (["--campaign", "x", "--place", "Ulm"], "Invalid value for --place: takes JSON, an object with city: "),
         (["--campaign", "x", "--place", '{"town": 1}'], "Invalid value for --place (city): is missing."),
         (["--campaign", "x", "--input-budget", "x"], "Invalid value for --input-budget"),
         (["--campaign", "x", "--key", "hunter2hunter2"], "Invalid value for --key: takes the name of a secret"),
@@ -141,6 +143,7 @@ def test_a_wrong_option_is_named_and_no_run_is_begun(project: Project, words: li
     said = project("run", "leads.py:team", *words)
     assert said.code == 2
     assert says in said.err
+    assert "Try 'signoff run leads.py:team --help' for help." in said.err
     assert "hunter2" not in said.err
     assert "0123456789" not in said.err
     assert project("runs", "--json").json == []
@@ -169,8 +172,17 @@ def test_a_decision_is_kept_where_the_team_cannot_be_imported_and_goes_on_once_i
     assert said.code == 1
     assert "send approved by" in said.err
     assert "there is no module 'leads'" in said.err
+    assert f"If its file moved: signoff resume {found['id']} --team FILE.py:team." in said.err
     assert project("resume", found["id"], "--team", f"{moved}:team").code == 0
     assert project.last()["status"] == "done"
+
+
+def test_a_run_that_is_kept_in_a_folder_above_says_so(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.run("--campaign", "spring")
+    Path("below").mkdir()
+    monkeypatch.chdir("below")
+    said = project("run", "../leads.py:team", "--campaign", "spring")
+    assert (said.code, "of a folder above this one" in said.err) == (3, True)
 
 
 def test_what_lies_outside_of_the_project_is_imported_only_when_it_is_named_again(

@@ -377,12 +377,12 @@ def test_an_agent_that_ends_the_program_ends_its_caller_and_no_loop_of_ours(kind
 
 def test_an_artifact_is_had_by_its_type_or_its_name_and_a_missing_one_says_which_there_are(office: Office) -> None:
     run = Run.start(office.team, "sea", drive=False)
-    with pytest.raises(NoArtifact, match="there is none yet"):
+    with pytest.raises(NoArtifact, match="it has none yet"):
         run.artifact(Note)
     run.resume()
     note: Note = run.artifact(Note)
     assert note == run.artifact("Note") == Note(text="sea")
-    with pytest.raises(NoArtifact, match=r"'Other': there are Note\."):
+    with pytest.raises(NoArtifact, match=r"'Other': it has Note\."):
         run.artifact(Other)
     with pytest.raises(NoArtifact, match="'Draft'"):
         run.artifact(Draft)

@@ -81,6 +81,7 @@ def blocks(document: str) -> list[str]:
 
 def test_help_names_every_command() -> None:
     done = make("help")
+    assert make("--help").stdout == done.stdout
     listed = set(re.findall(r"^  ([\w-]+) +[A-Z]", done.stdout, re.MULTILINE))
     tests = {"smoke", "test", "hunt", "test-long"}
     assert listed == tests | {"run", "check", "bench", "setup", "constraints", "clean", "help"}

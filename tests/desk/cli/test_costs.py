@@ -51,7 +51,7 @@ def spent(home: Any) -> None:
 
 def test_before_any_call_it_says_that_nothing_was_spent(signoff: Any) -> None:
     said = signoff("costs")
-    assert (said.code, said.out) == (0, "No model was called yet, so nothing was spent.\n")
+    assert (said.code, said.out.startswith("No model was called yet, so nothing was spent. ")) == (0, True)
     assert signoff("costs", "--json").json["spent"] == []
 
 
