@@ -11,13 +11,14 @@ import json
 import multiprocessing
 import os
 import platform
+import random
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -150,6 +151,43 @@ HELD_BACK: Final = (
     Cell(name="told a tenth too much", counter=lambda: Bucket(80, 10), told=88, jobs=800),
 )
 """What it was not tuned on."""
+
+
+_SILENT: Final = said.retry_seconds, said.retry_one, said.retry_more, said.retry_exact, said.retry_date, said.nothing
+_NAMING: Final = said.openai, said.ietf, said.ietf_draft7, said.ietf_draft6, said.anthropic, said.github, said.azure
+
+
+def drawn(seed: int, number: int = 60) -> Iterator[Cell]:
+    """Endpoints and crowds by chance: nobody can have tuned for them."""
+    chance = random.Random(seed)
+    for place in range(number):
+        allowed, seconds = chance.choice((3, 9, 17, 35, 65, 130, 320)), chance.choice((1, 1, 1, 60))
+        burst, calls = chance.choice((1, 2, 5, 20, 60)), chance.randint(1, 8)
+        total = min(int(chance.choice((15, 40, 100, 300, 800)) * chance.uniform(0.7, 1.0)) + 5, 1200 * allowed // seconds)
+        kind = chance.choice(("bucket", "bucket", "gcra", "window", "sliding", "in flight"))
+        makers: dict[str, Callable[[], Counter]] = {
+            "bucket": lambda a=allowed, s=seconds, b=burst: Bucket(a / s, b),  # type: ignore[misc]
+            "gcra": lambda a=allowed, s=seconds, b=burst: Gcra(a / s, b),  # type: ignore[misc]
+            "window": lambda a=allowed, s=seconds: Fixed(a, s),  # type: ignore[misc]
+            "sliding": lambda a=allowed, s=seconds: Sliding(a, s),  # type: ignore[misc]
+        }
+        dialect = chance.choice(_NAMING if chance.random() < 0.4 and kind != "in flight" else _SILENT)
+        latency = 0.03 * (4 / 0.03) ** chance.random()
+        shape = f", burst {burst}" if kind in ("bucket", "gcra") else ""
+        cell = Cell(
+            name="",
+            counter=makers.get(kind),
+            dialect=dialect,
+            jobs=max(total // calls, 4),
+            calls=calls,
+            latency=latency,
+            jitter=chance.choice((0.0, 0.2, 0.5)),
+            at_once=0 if kind in makers else allowed,
+            processes=chance.choice((1, 2, 4)),
+        )
+        limit = f"{kind} {allowed}/{seconds} s{shape}" if kind in makers else f"{allowed} in flight"
+        crowd = f"{cell.jobs}×{calls} of {latency:.2g} s ±{cell.jitter:.0%}, {cell.processes} proc."
+        yield replace(cell, name=f"{place}: {limit}, {dialect.__name__}, {crowd}")
 
 
 @dataclass(frozen=True)
@@ -302,6 +340,7 @@ def main() -> None:
     parser.add_argument("--real", action="store_true", help="only what is run over HTTP in real time")
     parser.add_argument("--markdown", action="store_true", help="print the tables for a document")
     parser.add_argument("--only", default="", help="only the cells with these words in their name")
+    parser.add_argument("--drawn", type=int, metavar="SEED", help="only simulate 60 endpoints drawn by this seed")
     parser.add_argument("--serve", default="", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.serve:
@@ -320,11 +359,13 @@ def main() -> None:
         if results:
             console.print(_table(title, results, markdown=asked.markdown))
 
-    if not asked.real:
+    if asked.drawn is not None:
+        measure("Drawn", tuple(drawn(asked.drawn)), lambda cell: simulate(cell, 1))
+    elif not asked.real:
         seeds = 1 if asked.quick else 3
         measure("Simulated", TUNED, lambda cell: simulate(cell, seeds))
         measure("Simulated, not tuned on", HELD_BACK, lambda cell: simulate(cell, seeds))
-    if not asked.quick:
+    if not asked.quick and asked.drawn is None:
         measure("Over HTTP", tuple(cell for cell in TUNED if cell.is_real), run_for_real)
     packages = ("signoff", "aiohttp", "sqlalchemy")
     console.print(

@@ -8,7 +8,7 @@ do, event by event. Both are one world, and so the file is longer than most.
 import heapq
 import math
 import random
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -405,7 +405,7 @@ class Simulation:
         cell, began = self.cell, self.now
         jobs = cell.jobs if jobs is None else jobs
         self.asked = self.refused = self.commits = self.done = 0
-        self._weight_done = 0.0
+        self._weight_done, self._alone = 0.0, defaultdict[int, float](float)
         told = RateLimit(60 * cell.told) if cell.told else RateLimit()
         here = [_Process(Turns(told), 1000.0 * (1 + place)) for place in range(cell.processes)]
         for job in range(jobs):
@@ -432,7 +432,7 @@ class Simulation:
         cell = self.cell
         if cell.bound is not None:
             return cell.bound
-        alone = cell.calls * cell.latency
+        alone = max(self._alone.values(), default=0.0)  # of no job can the calls be answered sooner
         slow = jobs * cell.calls * cell.latency / cell.at_once if cell.at_once else 0.0
         paced = self._weight_done / self._counter.rate + cell.latency if self._counter is not None else 0.0
         return max(alone, slow, paced)
@@ -492,6 +492,7 @@ class Simulation:
         took = latency if verdict.taken or cell.refused_in is None else cell.refused_in
         if verdict.taken:
             self._in_flight += 1
+            self._alone[call.job[0]] += latency  # type: ignore[attr-defined]
         else:
             self.refused += 1
         headers = dict(cell.dialect(verdict, EPOCH + self.now)) if self._counter is not None or cell.at_once else {}

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from signoff.agents.models.rate_headers import Reading, RemainingQuota, read_headers
 from signoff.checkpoints.ledger import (
@@ -112,6 +112,8 @@ class Call:
     weight: float
     sent: float = 0.0
     turn: Turn | None = None
+    beside: int = 0
+    """In flight when it was sent, itself among them."""
     totals: Mapping[Kind, float] = field(default_factory=dict)
     future: asyncio.Future[None] | None = None
 
@@ -142,6 +144,8 @@ class Turns:
         self._totals: dict[Kind, float] = dict.fromkeys(KINDS, 0.0)
         self._quotas = {kind: RemainingQuota() for kind in KINDS}
         self._quota_until = -math.inf
+        self._in_flight = WeakSet[Call]()  # a ticket that nobody closed holds nothing up
+        self._carried = self._carried_before = 0
 
     @property
     def pace(self) -> float:
@@ -164,12 +168,15 @@ class Turns:
                     self.state.pace,
                     self.state.epoch,
                 )
-                self._free_at = max(self._free_at, now - _LATE[1]) + 1 / self.state.pace
+                if not self.state.window:
+                    self._free_at = max(self._free_at, now - _LATE[1]) + 1 / self.state.pace
                 self._uncounted += 1
             self._started_at = call.sent = now
             self._totals["requests"] += 1
             self._totals["tokens"] += call.weight
             call.totals = dict(self._totals)
+            self._in_flight.add(call)
+            call.beside = len(self._in_flight)
             started.append(call)
         return started
 
@@ -180,6 +187,8 @@ class Turns:
         while self._taken and self._is_void(self._taken[0], now):
             self._taken.popleft()
             self._unused += 1
+        if self.state.window and len(self._in_flight) >= self.state.window:
+            return now + _NEWER  # or when one ends
         if self._taken:
             turn = self._taken[0]
             start = turn.start - self._ahead
@@ -188,7 +197,7 @@ class Turns:
         elif self._is_paced or (self.is_asking and not self._is_open):
             return None
         else:
-            start = self._free_at
+            start = max(self._free_at, self.state.paused_until - self._ahead if self.state.window else 0.0)
         return max(start, self._blocked_until(now))
 
     def ask_at(self, now: float) -> float:
@@ -219,6 +228,7 @@ class Turns:
         self._unused, self._uncounted, self._owed = 0, 0, 0.0
         span = SPAN + self._asked_took
         most = len(self._taken) + math.ceil(min(max(self.pace, 1.0) * 2 * span, 1000.0))
+        most = 0 if self.state.window and not self._is_paced else most
         weights = [call.weight for call, _ in zip(self.queue, range(most), strict=False)][len(self._taken) :]
         return Question(news, weights, self.told, span)
 
@@ -235,7 +245,9 @@ class Turns:
 
     def answered(self, call: Call, reading: Reading, tokens_used: int, now: float) -> None:
         """Learn from an answer."""
+        self.ended(call)
         self.answered_at = now
+        self._carried = max(self._carried, call.beside)
         self._free_at = min(self._free_at, now)  # where nothing is known one call may follow another at once
         for kind, level in reading.levels.items():
             window = self._quotas[kind].hear(level, call.sent, call.totals[kind])
@@ -247,11 +259,21 @@ class Turns:
 
     def refused(self, call: Call, asked: float | None, now: float) -> None:
         """Learn from a refusal."""
+        self.ended(call)
         if call.turn is not None:
-            self._learn(refuse(Refusal(call.turn, call.sent + self._ahead, now - call.sent, asked), self.told), now)
+            carried, sent = max(self._carried, self._carried_before), call.sent + self._ahead
+            refusal = Refusal(call.turn, sent, now - call.sent, asked, call.beside, carried)
+            if call.turn.epoch == self.state.epoch:
+                self._carried_before, self._carried = self._carried, 0
+            self._learn(refuse(refusal, self.told), now)
+
+    def ended(self, call: Call) -> None:
+        """It is not in flight any longer."""
+        self._in_flight.discard(call)
 
     def withdraw(self, call: Call) -> None:
         """Forget a call that was cancelled; its place, or its turn, goes to the next."""
+        self.ended(call)
         if not self.queue.remove(call.share, call) and call.turn is not None:
             self._taken.appendleft(call.turn)
             self._owed -= call.weight - call.turn.weight
@@ -263,7 +285,7 @@ class Turns:
 
     def _know(self, state: RateState) -> None:
         self.state, self._is_paced = state, state.is_paced(self.told)
-        self._is_open = not self._is_paced and state.pace >= OPEN_PACE
+        self._is_open = not self._is_paced and (state.window > 0 or state.pace >= OPEN_PACE)
 
     def _learn(self, news: News, now: float) -> None:
         """Know it at once, and have it written down for the others."""
@@ -330,7 +352,8 @@ class Ticket:
 
     def failed(self) -> None:
         """It failed otherwise, or was given up."""
-        self._close()
+        if self._close():
+            self._limiter.note_end(self.call)
 
     def _close(self) -> bool:
         was_open, self._is_open = self._is_open, False
@@ -407,6 +430,12 @@ class Limiter:
         with self._lock:
             asked = None if asked is None else min(asked, _LONGEST_PAUSE)
             self._turns.refused(call, asked, time.monotonic())
+            self._pump()
+
+    def note_end(self, call: Call) -> None:
+        """Let another follow one that failed; called by its ticket."""
+        with self._lock:
+            self._turns.ended(call)
             self._pump()
 
     # -- all below: with the lock held

@@ -18,9 +18,9 @@ SPAN: Final = 0.12
 """Seconds of the timeline that are taken at once; who waits for others waits for about as much of each."""
 LONGEST_WINDOW: Final = 120.0
 """Seconds; a limit over a longer window is a quota: it is spent as fast as one likes, until none remains."""
-FIRST_PACE: Final = 20.0
+FIRST_PACE: Final = 30.0
 """Turns a second at which an endpoint is tried of which nothing is known."""
-_FIRST_GROWTH: Final = 2.0  # turns a second more with each of its turns: twice as many in a third of a second
+_FIRST_GROWTH: Final = 3.5  # turns a second more with each of its turns: twice as many in a third of a second
 OPEN_PACE: Final = 1000.0
 """Turns a second that are as good as no limit."""
 _HELD: Final = 100  # turns
@@ -35,6 +35,7 @@ _TRIAL: Final = 0.1  # seconds into a pause that is told in whole seconds, or no
 _STRIKES: Final = 2  # trials that were refused, after which pauses are kept in full
 _PATIENCE: Final = 0.05  # seconds at least until a trial that was not refused is taken as a yes
 _LONGEST_WAIT: Final = 30.0
+_FULL: Final = 2  # refusals with as many calls in flight as at the one before, after which that is the limit
 
 Kind: TypeAlias = Literal["requests", "tokens"]
 KINDS: Final[tuple[Kind, ...]] = ("requests", "tokens")
@@ -95,6 +96,10 @@ class Refusal:
     """Seconds from its sending to the refusal."""
     asked: float | None = None
     """Seconds to wait, if the answer tells."""
+    beside: int = 0
+    """Calls of its process in flight when it was sent, itself among them."""
+    carried: int = 0
+    """The most with which another was answered of late."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,13 @@ class RateState:
     strikes: int = 0
     took: float = 0.0
     """Seconds that a refusal takes."""
+    full: int = 0
+    """Calls in flight, the refused among them, at the last refusal with which more were in flight than ever taken."""
+    fulls: int = 0
+    """Such refusals one after the other, at the same number, but at another pace."""
+    full_pace: float = 0.0
+    window: int = 0
+    """Calls of each process that may be in flight, where that is what the endpoint limits; 0: it does not."""
 
     @classmethod
     def read(cls, text: str) -> RateState:
@@ -160,7 +172,7 @@ class RateState:
 
     def is_paced(self, told: RateLimit) -> bool:
         """Whether calls wait for their turns: a limit is known, or one was found."""
-        return self.epoch > 0 or any(self.flow(kind).pace(told.of(kind)) is not None for kind in KINDS)
+        return (self.epoch > 0 and not self.window) or any(self.flow(kind).pace(told.of(kind)) is not None for kind in KINDS)
 
     def pace_for(self, told: RateLimit) -> float:
         """Turns a second that are given now: what was found, but no more than is named or told."""
@@ -202,7 +214,15 @@ def give_back(turns: int) -> News:
 
 def count(turns: int) -> News:
     """So many turns were used without being taken."""
-    return lambda state, _now: replace(state, turns=state.turns + turns)
+
+    def news(state: RateState, _now: float) -> RateState:
+        state = replace(state, turns=state.turns + turns)
+        rests = state.turns - state.base_turn < max(2 * _HELD, 10 * state.window)
+        if state.window and not rests and state.turns - state.stepped_at >= 5 * state.window:
+            return replace(state, window=state.window + max(1, state.window // 20), stepped_at=state.turns)
+        return state
+
+    return news
 
 
 def refuse(refusal: Refusal, told: RateLimit) -> News:
@@ -214,7 +234,14 @@ def refuse(refusal: Refusal, told: RateLimit) -> News:
             state = replace(state, lost=state.lost + 1, again=state.again + 1)
             if refusal.asked is not None and now + refusal.asked > state.paused_until + 1:
                 state = replace(state, paused_until=now + refusal.asked)
+            if state.window and state.again > 2 + state.window // 4:
+                return _unfilled(state)
             return _measured_at_once(state, refusal)
+        state = _filled(state, refusal)
+        if state.window:
+            wait = max((refusal.asked or 0.0) - 1, 0.0) + _PATIENCE
+            state = replace(state, epoch=state.epoch + 1, stepped_at=state.turns, base_turn=state.turns, again=0)
+            return replace(state, paused_until=now + wait, trial_at=0.0)
         if turn.is_trial:
             state = replace(state, trials=state.trials + 1, strikes=state.strikes + (refusal.asked is not None))
         else:
@@ -224,6 +251,24 @@ def refuse(refusal: Refusal, told: RateLimit) -> News:
         return _paused(state, refusal.asked, now)
 
     return news
+
+
+def _filled(state: RateState, refusal: Refusal) -> RateState:
+    """Whether the endpoint limits calls in flight: it refuses at whatever pace, but always with as many beside."""
+    beside, pace = refusal.beside, refusal.turn.pace
+    if state.window:
+        fulls = _FULL if state.turns - state.base_turn > _HELD // 2 else state.fulls - 1
+        is_so = fulls > 0 and beside > 0.7 * state.window
+        return replace(state, window=max(beside - 1, 1), fulls=fulls) if is_so else _unfilled(state)
+    is_alike = beside > 3 and abs(beside - state.full) <= 0.1 * beside and beside >= 0.9 * refusal.carried
+    fulls = state.fulls + (not 0.9 < pace / state.full_pace < 1.1) if is_alike and state.full_pace else min(state.fulls, 0)
+    window = min(beside, state.full) - 1 if fulls >= _FULL else 0
+    return replace(state, fulls=fulls, full=beside, full_pace=pace, window=window)
+
+
+def _unfilled(state: RateState) -> RateState:
+    """It was no such limit, and is not so easily taken for one again."""
+    return replace(state, window=0, full=0, fulls=-_FULL, base_at=0.0)
 
 
 def _paused(state: RateState, asked: float | None, now: float) -> RateState:
@@ -294,7 +339,7 @@ def _window(since: float, asked: float) -> float:
 def _measured_at_once(state: RateState, refusal: Refusal) -> RateState:
     """After many refusals of one crowd: what was taken between the first of them and this one."""
     taken, seconds = refusal.turn.number - state.base_turn - state.again, refusal.sent - state.base_at
-    if state.good or not state.refused or state.again < 3 or taken < 3 or seconds <= 0:
+    if state.good or not state.base_at or state.again < 3 or taken < 3 or seconds <= 0:
         return state
     return replace(state, pace=min(0.95 * taken / seconds, 0.97 * state.refused))
 
@@ -302,7 +347,7 @@ def _measured_at_once(state: RateState, refusal: Refusal) -> RateState:
 def _stepped(state: RateState, at: float) -> RateState:
     """The state before the next turn: a pace that was held for long enough is good, and a higher one is tried."""
     if not state.epoch:
-        return replace(state, pace=state.pace + max(_FIRST_GROWTH, state.turns / 100))
+        return replace(state, pace=state.pace + max(_FIRST_GROWTH, state.turns / 20))
     pace, gap = state.pace, max(state.gap, 0.15)
     since = (state.turns - state.stepped_at) / pace
     if since < _HEARD + state.took:
@@ -320,7 +365,7 @@ def _stepped(state: RateState, at: float) -> RateState:
         if since < gap / (between / pace - 1):
             return state
         return replace(state, good=pace, pace=between, stepped_at=state.turns)
-    if since < max(min(state.held_for / pace, _LONGEST_HELD), _HELD / pace, 3.0):
+    if since < max(min(state.held_for / pace, 20 * gap, _LONGEST_HELD), _HELD / pace, 3.0):
         return state
     return replace(state, good=pace, pace=1.1 * pace, refused=min(state.refused, 1.1 * pace), stepped_at=state.turns)
 
