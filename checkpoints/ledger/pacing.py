@@ -25,10 +25,12 @@ OPEN_PACE: Final = 1000.0
 """Turns a second that are as good as no limit."""
 _HELD: Final = 100  # turns
 _NARROW: Final = 1.08
+_PROBE: Final = 1.1
+_RISE: Final = 2.5
 _LONGEST_HELD: Final = 10.0  # seconds
 _FORGOTTEN: Final = 86_400.0  # seconds after which the endpoint is another one
 _BURST: Final = 8  # calls that an endpoint may take at once beyond its pace, where nothing tells
-_WINDOWS: Final = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0)
+_WINDOWS: Final = (1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0)
 _IDLE: Final = 1.0  # seconds in which nobody called
 _HEARD: Final = 0.3  # seconds after which it is heard how a pace fares, beside what a refusal takes
 _TRIAL: Final = 0.1  # seconds into a pause that is told in whole seconds, or not at all, after which one turn is tried
@@ -353,21 +355,21 @@ def _stepped(state: RateState, at: float) -> RateState:
     if since < _HEARD + state.took:
         return state
     if pace >= state.refused:  # nothing is known up here
-        step = max(pace / state.good - 1, 0.1) if state.good else 0.5
+        step = max(pace / state.good - 1, _PROBE - 1) if state.good else 0.5
         if since < gap / step:
             return state
         if step > 0.15:  # the limit has changed: what was taken before tells nothing
             state = replace(state, base_at=at, base_turn=state.turns, lost=0)
-        pace, good = min(pace * min(1 + 1.5 * step, 2.0), 2 * OPEN_PACE), (state.good * pace) ** 0.5
+        pace, good = min(pace * min(1 + _RISE * step, 2.0), 2 * OPEN_PACE), (state.good * pace) ** 0.5
         return replace(state, pace=pace, good=good, stepped_at=state.turns)
     if state.refused > _NARROW * pace:
         between = (pace * state.refused) ** 0.5
         if since < gap / (between / pace - 1):
             return state
         return replace(state, good=pace, pace=between, stepped_at=state.turns)
-    if since < max(min(state.held_for / pace, 20 * gap, _LONGEST_HELD), _HELD / pace, 3.0):
+    if since < max(min(state.held_for / pace, 20 * gap, _LONGEST_HELD), _HELD / pace, 12 * gap):
         return state
-    return replace(state, good=pace, pace=1.1 * pace, refused=min(state.refused, 1.1 * pace), stepped_at=state.turns)
+    return replace(state, good=pace, pace=_PROBE * pace, refused=min(state.refused, _PROBE * pace), stepped_at=state.turns)
 
 
 def take(
