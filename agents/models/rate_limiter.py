@@ -13,11 +13,11 @@ import os
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 from signoff.agents.models.rate_headers import Reading, RemainingQuota, read_headers
@@ -34,11 +34,9 @@ from signoff.checkpoints.ledger import (
     RateStore,
     Refusal,
     Turn,
-    count,
-    give_back,
     hear,
     refuse,
-    settle,
+    report,
     take,
 )
 from signoff.error_base import SignoffError
@@ -54,12 +52,13 @@ _LATE: Final = (1.5, 0.02)  # turns, or seconds, that a call may be late and sti
 _EVEN: Final = 100.0  # turns a second up to which one that is late moves the next
 _LONGEST_PAUSE: Final = 3600.0
 
-
 T = TypeVar("T")
+Question: TypeAlias = Callable[[RateState, float], tuple[RateState, tuple[Turn, ...]]]
+"""What one process asks the ledger: the state and the moment in, the new state and the turns out."""
 
 
 class FairQueue(Generic[T]):
-    """Waiting items, by share: one of each share in turn, first come first served within a share."""
+    """Waiting items: one of each share in turn, first come first served within a share."""
 
     def __init__(self) -> None:
         self._lines: OrderedDict[str, deque[T]] = OrderedDict()
@@ -82,9 +81,7 @@ class FairQueue(Generic[T]):
         self._length += 1
 
     def take(self) -> T:
-        """The next item; its share is last in line from now on. IndexError if none waits."""
-        if not self._lines:
-            raise IndexError("nothing waits")
+        """The next item, of some that wait; its share is last in line from now on."""
         share, line = self._lines.popitem(last=False)
         item = line.popleft()
         self._length -= 1
@@ -94,8 +91,7 @@ class FairQueue(Generic[T]):
 
     def remove(self, share: str, item: T) -> bool:
         """Take an item out of the line; False if it does not wait."""
-        line = self._lines.get(share)
-        if line is None or item not in line:
+        if item not in (line := self._lines.get(share, deque())):
             return False
         line.remove(item)
         self._length -= 1
@@ -121,7 +117,16 @@ class Call:
         """End its wait, if it has begun to."""
         if self.future is not None:
             with suppress(RuntimeError):  # its event loop is closed
-                self.future.get_loop().call_soon_threadsafe(_finish, self.future, error)
+                self.future.get_loop().call_soon_threadsafe(self._end, self.future, error)
+
+    @staticmethod
+    def _end(future: asyncio.Future[None], error: SignoffError | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
 
 
 class Turns:
@@ -144,7 +149,7 @@ class Turns:
         self._totals: dict[Kind, float] = dict.fromkeys(KINDS, 0.0)
         self._quotas = {kind: RemainingQuota() for kind in KINDS}
         self._quota_until = -math.inf
-        self._in_flight = WeakSet[Call]()  # a ticket that nobody closed holds nothing up
+        self.in_flight = WeakSet[Call]()  # a ticket that nobody closed holds nothing up
         self._carried = self._carried_before = 0
 
     @property
@@ -161,13 +166,8 @@ class Turns:
                 call.turn = self._taken.popleft()
                 self._owed += call.weight - call.turn.weight
             else:
-                call.turn = Turn(
-                    now + self._ahead,
-                    call.weight,
-                    self.state.turns + self._uncounted,
-                    self.state.pace,
-                    self.state.epoch,
-                )
+                state, number = self.state, self.state.turns + self._uncounted
+                call.turn = Turn(now + self._ahead, call.weight, number, state.pace, state.epoch)
                 if not self.state.window:
                     self._free_at = max(self._free_at, now - _LATE[1]) + 1 / self.state.pace
                 self._uncounted += 1
@@ -175,8 +175,8 @@ class Turns:
             self._totals["requests"] += 1
             self._totals["tokens"] += call.weight
             call.totals = dict(self._totals)
-            self._in_flight.add(call)
-            call.beside = len(self._in_flight)
+            self.in_flight.add(call)
+            call.beside = len(self.in_flight)
             started.append(call)
         return started
 
@@ -187,7 +187,7 @@ class Turns:
         while self._taken and self._is_void(self._taken[0], now):
             self._taken.popleft()
             self._unused += 1
-        if self.state.window and len(self._in_flight) >= self.state.window:
+        if self.state.window and len(self.in_flight) >= self.state.window:
             return now + _NEWER  # or when one ends
         if self._taken:
             turn = self._taken[0]
@@ -215,22 +215,22 @@ class Turns:
         return max(opens, last, self._blocked_until(now) - _AHEAD)
 
     def question(self, now: float) -> Question:
-        """What to ask the ledger; `hear` must follow."""
+        """What to ask the ledger: to take the news in, and to give the next turns; `hear` must follow."""
         self.is_asking = True
         self.next_at(now)  # gives up what is void
-        news, self._news = self._news, []
-        if self._uncounted:
-            news.insert(0, count(self._uncounted))
-        if self._unused:
-            news.append(give_back(self._unused))
-        if abs(self._owed) >= 1 and self.state.tokens.pace(self.told.tokens_per_minute) is not None:
-            news.append(settle(self._owed, self.told))
+        news, self._news = [*self._news, report(self.told, self._uncounted, self._unused, self._owed)], []
         self._unused, self._uncounted, self._owed = 0, 0, 0.0
-        span = SPAN + self._asked_took
-        most = len(self._taken) + math.ceil(min(max(self.pace, 1.0) * 2 * span, 1000.0))
-        most = 0 if self.state.window and not self._is_paced else most
-        weights = [call.weight for call, _ in zip(self.queue, range(most), strict=False)][len(self._taken) :]
-        return Question(news, weights, self.told, span)
+        told, span = self.told, SPAN + self._asked_took
+        most = math.ceil(min(max(self.pace, 1.0) * 2 * span, 1000.0)) if self._is_paced or not self.state.window else 0
+        ahead = len(self._taken)
+        weights = [call.weight for call, _ in zip(self.queue, range(ahead + most), strict=False)][ahead:]
+
+        def ask(state: RateState, moment: float) -> tuple[RateState, tuple[Turn, ...]]:
+            for item in news:
+                state = item(state, moment)
+            return take(state, moment, weights, told, span) if weights else (state, ())
+
+        return ask
 
     def hear(self, asked_at: float, now: float, state: RateState, at: float, turns: tuple[Turn, ...]) -> None:
         """Take in what the ledger said, and the moment by its clock."""
@@ -245,7 +245,7 @@ class Turns:
 
     def answered(self, call: Call, reading: Reading, tokens_used: int, now: float) -> None:
         """Learn from an answer."""
-        self.ended(call)
+        self.in_flight.discard(call)
         self.answered_at = now
         self._carried = max(self._carried, call.beside)
         self._free_at = min(self._free_at, now)  # where nothing is known one call may follow another at once
@@ -259,7 +259,7 @@ class Turns:
 
     def refused(self, call: Call, asked: float | None, now: float) -> None:
         """Learn from a refusal."""
-        self.ended(call)
+        self.in_flight.discard(call)
         if call.turn is not None:
             carried, sent = max(self._carried, self._carried_before), call.sent + self._ahead
             refusal = Refusal(call.turn, sent, now - call.sent, asked, call.beside, carried)
@@ -267,13 +267,9 @@ class Turns:
                 self._carried_before, self._carried = self._carried, 0
             self._learn(refuse(refusal, self.told), now)
 
-    def ended(self, call: Call) -> None:
-        """It is not in flight any longer."""
-        self._in_flight.discard(call)
-
     def withdraw(self, call: Call) -> None:
         """Forget a call that was cancelled; its place, or its turn, goes to the next."""
-        self.ended(call)
+        self.in_flight.discard(call)
         if not self.queue.remove(call.share, call) and call.turn is not None:
             self._taken.appendleft(call.turn)
             self._owed -= call.weight - call.turn.weight
@@ -307,26 +303,11 @@ class Turns:
         return max(self._quotas[kind].blocked_until(self._totals[kind], wanted[kind], now) for kind in KINDS)
 
 
-@dataclass(frozen=True)
-class Question:
-    """What one process asks the ledger."""
-
-    news: list[News]
-    weights: list[float]
-    told: RateLimit
-    span: float
-
-    def __call__(self, state: RateState, now: float) -> tuple[RateState, tuple[Turn, ...]]:
-        for item in self.news:
-            state = item(state, now)
-        return take(state, now, self.weights, self.told, self.span) if self.weights else (state, ())
-
-
 class Ticket:
-    """Leave to send one call; tell what became of it by exactly one of its methods, from any thread."""
+    """Leave to send one call; tell what became of it by one of its methods, from any thread: what comes after is void."""
 
     def __init__(self, limiter: Limiter, call: Call) -> None:
-        self._limiter, self._is_open = limiter, True
+        self._limiter = limiter
         self.call = call
         """Its `sent` is to be set again if something took time after the ticket came."""
 
@@ -337,36 +318,22 @@ class Ticket:
 
     def is_answered_since(self, moment: float) -> bool:
         """Whether any call with the same key was answered since that moment of the monotonic clock."""
-        return self._limiter.answered_at >= moment
+        return self._limiter.turns.answered_at >= moment
 
     def answered(self, headers: Mapping[str, str], tokens_used: int) -> None:
         """It was answered; these are the headers, and the tokens it really used."""
-        if self._close():
-            self._limiter.note_answer(self.call, read_headers(headers, time.time()), tokens_used)
+        reading = read_headers(headers, time.time())
+        self._limiter.close(self.call, lambda turns, now: turns.answered(self.call, reading, tokens_used, now))
 
     def limited(self, retry_after: float | None, headers: Mapping[str, str]) -> None:
         """It was refused for now: everybody waits for as long as the answer asks."""
-        if self._close():
-            wait = read_headers(headers, time.time()).wait if retry_after is None else retry_after
-            self._limiter.note_refusal(self.call, wait)
+        asked = read_headers(headers, time.time()).wait if retry_after is None else retry_after
+        wait = None if asked is None else min(asked, _LONGEST_PAUSE)
+        self._limiter.close(self.call, lambda turns, now: turns.refused(self.call, wait, now))
 
     def failed(self) -> None:
         """It failed otherwise, or was given up."""
-        if self._close():
-            self._limiter.note_end(self.call)
-
-    def _close(self) -> bool:
-        was_open, self._is_open = self._is_open, False
-        return was_open
-
-
-def _finish(future: asyncio.Future[None], error: SignoffError | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)
+        self._limiter.close(self.call, lambda turns, _: turns.in_flight.discard(self.call))
 
 
 class Limiter:
@@ -378,25 +345,20 @@ class Limiter:
     def __init__(self, store: RateStore, key: str, limit: RateLimit | None = None) -> None:
         self._store, self._key = store, key
         self._lock = threading.Condition()
-        self._turns = Turns(limit or RateLimit())
+        self.turns = Turns(limit or RateLimit())
         self._is_watched = False
 
     @property
     def pace(self) -> float:
         """Calls a second that are sent now."""
         with self._lock:
-            return self._turns.pace
-
-    @property
-    def answered_at(self) -> float:
-        """The moment of the monotonic clock at which a call was answered last."""
-        return self._turns.answered_at
+            return self.turns.pace
 
     @property
     def seconds_left(self) -> float:
         """Until about when a call that came now would wait."""
         with self._lock:
-            return self._turns.seconds_left(time.monotonic())
+            return self.turns.seconds_left(time.monotonic())
 
     async def admit(self, weight: float = 0, *, share: str = "") -> Ticket:
         """Wait until a call of so many tokens may be sent; calls of several shares take turns.
@@ -405,7 +367,7 @@ class Limiter:
         """
         call = Call(share, max(0.0, weight))
         with self._lock:
-            self._turns.queue.put(share, call)
+            self.turns.queue.put(share, call)
             self._pump()
             if call.turn is not None:
                 return Ticket(self, call)
@@ -414,46 +376,34 @@ class Limiter:
             await call.future
         except BaseException:
             with self._lock:
-                self._turns.withdraw(call)
+                self.turns.withdraw(call)
                 self._pump()
             raise
         return Ticket(self, call)
 
-    def note_answer(self, call: Call, reading: Reading, tokens_used: int) -> None:
-        """Learn from an answer; called by its ticket."""
+    def close(self, call: Call, learn: Callable[[Turns, float], None]) -> None:
+        """Learn what became of a call, and let others follow; only once."""
         with self._lock:
-            self._turns.answered(call, reading, tokens_used, time.monotonic())
-            self._pump()
-
-    def note_refusal(self, call: Call, asked: float | None) -> None:
-        """Let everybody pause after a refusal; called by its ticket."""
-        with self._lock:
-            asked = None if asked is None else min(asked, _LONGEST_PAUSE)
-            self._turns.refused(call, asked, time.monotonic())
-            self._pump()
-
-    def note_end(self, call: Call) -> None:
-        """Let another follow one that failed; called by its ticket."""
-        with self._lock:
-            self._turns.ended(call)
-            self._pump()
+            if call in self.turns.in_flight:
+                learn(self.turns, time.monotonic())
+                self._pump()
 
     # -- all below: with the lock held
 
     def _pump(self) -> None:
         """Start all calls whose time has come, and see to it that somebody looks after the others."""
         now = time.monotonic()
-        for call in self._turns.start(now):
+        for call in self.turns.start(now):
             call.wake()
         if self._is_watched:
             self._lock.notify_all()
-        elif self._turns.queue or self._turns.ask_at(now) <= now:
+        elif self.turns.queue or self.turns.ask_at(now) <= now:
             self._is_watched = True
             threading.Thread(target=self._watch, name="signoff-rates", daemon=True).start()
 
     def _watch(self) -> None:
         """Wait for the next moment, or for news, until nothing waits."""
-        turns = self._turns
+        turns = self.turns
         with self._lock:
             while True:
                 now = time.monotonic()
@@ -473,17 +423,18 @@ class Limiter:
 
     def _ask_ledger(self, question: Question, began: float) -> None:
         """Ask the ledger: tell the news, take the next turns, hear what others told."""
+        turns = self.turns
         try:
             state, at, taken = self._store.change(self._key, question)
         except SignoffError as error:
             with self._lock:
-                self._turns.is_asking = False
-                while self._turns.queue:
-                    self._turns.queue.take().wake(error)
+                turns.is_asking = False
+                while turns.queue:
+                    turns.queue.take().wake(error)
                 self._lock.notify_all()
             return
         with self._lock:
-            self._turns.hear(began, time.monotonic(), state, at, taken)
+            turns.hear(began, time.monotonic(), state, at, taken)
             self._pump()
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from signoff.checkpoints.ledger.pacing import KINDS as KINDS, LONGEST_WINDOW as LONGEST_WINDOW
     from signoff.checkpoints.ledger.pacing import OPEN_PACE as OPEN_PACE, SPAN as SPAN, Kind as Kind, News as News
     from signoff.checkpoints.ledger.pacing import RateLimit as RateLimit, RateState as RateState, Refusal as Refusal
-    from signoff.checkpoints.ledger.pacing import Turn as Turn, count as count, give_back as give_back, hear as hear
-    from signoff.checkpoints.ledger.pacing import refuse as refuse, settle as settle, take as take
+    from signoff.checkpoints.ledger.pacing import Turn as Turn, hear as hear, refuse as refuse
+    from signoff.checkpoints.ledger.pacing import report as report, take as take
     from signoff.checkpoints.ledger.rate_limits import PrivateRates as PrivateRates, Rates as Rates
     from signoff.checkpoints.ledger.rate_limits import RateStore as RateStore
     from signoff.checkpoints.ledger.runs import (

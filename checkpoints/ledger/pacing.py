@@ -23,11 +23,8 @@ FIRST_PACE: Final = 30.0
 _FIRST_GROWTH: Final = 3.5  # turns a second more with each of its turns: twice as many in a third of a second
 OPEN_PACE: Final = 1000.0
 """Turns a second that are as good as no limit."""
-_HELD: Final = 100  # turns
+_HELD: Final = 200  # turns for which a pace is held before a higher one is tried
 _NARROW: Final = 1.08
-_PROBE: Final = 1.1
-_RISE: Final = 2.5
-_LONGEST_HELD: Final = 10.0  # seconds
 _FORGOTTEN: Final = 86_400.0  # seconds after which the endpoint is another one
 _BURST: Final = 8  # calls that an endpoint may take at once beyond its pace, where nothing tells
 _WINDOWS: Final = (1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0)
@@ -110,44 +107,26 @@ class RateState:
 
     requests: Flow = Flow()
     tokens: Flow = Flow()
-    pace: float = FIRST_PACE
-    """Turns a second, searched for."""
-    refused: float = 0.0
-    """The lowest pace at which a turn was refused since the limit seemed to change."""
-    good: float = 0.0
-    """The highest at which none was."""
-    stepped_at: int = 0
-    """The turn from which on the pace is what it is."""
-    gap: float = 0.0
-    """Seconds of the last pause."""
-    held_for: int = _HELD
-    """Turns for which a pace is held that can hardly be bettered: longer the more often it was seen."""
-    turns: int = 0
-    """Given so far."""
-    epoch: int = 0
-    base_at: float = 0.0
-    """When the last refused turn was sent, from which on those that were taken are counted."""
+    pace: float = FIRST_PACE  # turns a second, searched for
+    refused: float = 0.0  # the lowest pace at which a turn was refused since the limit seemed to change
+    good: float = 0.0  # the highest at which none was
+    stepped_at: int = 0  # the turn from which on the pace, or the window, is what it is
+    gap: float = 0.0  # seconds of the last pause
+    turns: int = 0  # given so far
+    epoch: int = 0  # pauses so far
+    base_at: float = 0.0  # when the last refused turn was sent, from which on those that were taken are counted
     base_turn: int = 0
-    lost: int = 0
-    """Of those since: refused, or not used."""
-    again: int = 0
-    """Refused of those that were sent before it was known."""
+    lost: int = 0  # of those since: refused, or not used
     paused_at: float = 0.0
     paused_until: float = 0.0
-    trial_at: float = 0.0
-    """When one turn may be tried before that; 0: none."""
-    trials: int = 0
-    """Refused one after the other."""
-    strikes: int = 0
-    took: float = 0.0
-    """Seconds that a refusal takes."""
-    full: int = 0
-    """Calls in flight, the refused among them, at the last refusal with which more were in flight than ever taken."""
-    fulls: int = 0
-    """Such refusals one after the other, at the same number, but at another pace."""
-    full_pace: float = 0.0
-    window: int = 0
-    """Calls of each process that may be in flight, where that is what the endpoint limits; 0: it does not."""
+    trial_at: float = 0.0  # when one turn may be tried before that; 0: none
+    trials: int = 0  # refused one after the other
+    strikes: int = 0  # those refused amid a pause that the endpoint told
+    took: float = 0.0  # seconds that a refusal takes
+    full: int = 0  # calls of its process in flight at the last refusal
+    full_pace: float = 0.0  # and its pace
+    fulls: int = 0  # refusals one after the other with as many in flight, but at another pace
+    window: int = 0  # calls of each process that may be in flight, where that is what the endpoint limits; 0: it does not
 
     @classmethod
     def read(cls, text: str) -> RateState:
@@ -197,30 +176,16 @@ def hear(kind: Kind, limit: float, window: float) -> News:
     return news
 
 
-def settle(tokens: float, told: RateLimit) -> News:
-    """So many tokens more were used than were counted; fewer, if negative."""
+def report(told: RateLimit, used: int = 0, unused: int = 0, tokens: float = 0.0) -> News:
+    """Turns that were used without being taken, those that were taken and not used, tokens beyond those counted."""
 
     def news(state: RateState, now: float) -> RateState:
-        pace = state.tokens.pace(told.tokens_per_minute)
-        if pace is None:
-            return state
-        return state.with_flow("tokens", replace(state.tokens, next=max(state.tokens.next + tokens / pace, now)))
-
-    return news
-
-
-def give_back(turns: int) -> News:
-    """So many turns were not used."""
-    return lambda state, _now: replace(state, lost=state.lost + turns)
-
-
-def count(turns: int) -> News:
-    """So many turns were used without being taken."""
-
-    def news(state: RateState, _now: float) -> RateState:
-        state = replace(state, turns=state.turns + turns)
-        rests = state.turns - state.base_turn < max(2 * _HELD, 10 * state.window)
-        if state.window and not rests and state.turns - state.stepped_at >= 5 * state.window:
+        flow, pace = state.tokens, state.tokens.pace(told.tokens_per_minute)
+        if pace is not None and abs(tokens) >= 1:
+            state = state.with_flow("tokens", replace(flow, next=max(flow.next + tokens / pace, now)))
+        state = replace(state, turns=state.turns + used, lost=state.lost + unused)
+        is_held = state.turns - state.base_turn < max(_HELD, 10 * state.window)
+        if state.window and not is_held and state.turns - state.stepped_at >= 5 * state.window:
             return replace(state, window=state.window + max(1, state.window // 20), stepped_at=state.turns)
         return state
 
@@ -233,16 +198,14 @@ def refuse(refusal: Refusal, told: RateLimit) -> News:
     def news(state: RateState, now: float) -> RateState:
         turn = refusal.turn
         if turn.epoch < state.epoch:  # it was sent before this pause began
-            state = replace(state, lost=state.lost + 1, again=state.again + 1)
+            state = replace(state, lost=state.lost + 1)
             if refusal.asked is not None and now + refusal.asked > state.paused_until + 1:
                 state = replace(state, paused_until=now + refusal.asked)
-            if state.window and state.again > 2 + state.window // 4:
-                return _unfilled(state)
-            return _measured_at_once(state, refusal)
+            return _unfilled(state) if state.window and state.lost > 2 + state.window // 4 else state
         state = _filled(state, refusal)
         if state.window:
             wait = max((refusal.asked or 0.0) - 1, 0.0) + _PATIENCE
-            state = replace(state, epoch=state.epoch + 1, stepped_at=state.turns, base_turn=state.turns, again=0)
+            state = replace(state, epoch=state.epoch + 1, stepped_at=state.turns, base_turn=state.turns, lost=0)
             return replace(state, paused_until=now + wait, trial_at=0.0)
         if turn.is_trial:
             state = replace(state, trials=state.trials + 1, strikes=state.strikes + (refusal.asked is not None))
@@ -259,7 +222,7 @@ def _filled(state: RateState, refusal: Refusal) -> RateState:
     """Whether the endpoint limits calls in flight: it refuses at whatever pace, but always with as many beside."""
     beside, pace = refusal.beside, refusal.turn.pace
     if state.window:
-        fulls = _FULL if state.turns - state.base_turn > _HELD // 2 else state.fulls - 1
+        fulls = _FULL if state.turns - state.base_turn > _HELD // 4 else state.fulls - 1
         is_so = fulls > 0 and beside > 0.7 * state.window
         return replace(state, window=max(beside - 1, 1), fulls=fulls) if is_so else _unfilled(state)
     is_alike = beside > 3 and abs(beside - state.full) <= 0.1 * beside and beside >= 0.9 * refusal.carried
@@ -287,18 +250,15 @@ def _slowed(state: RateState, refusal: Refusal, told: RateLimit) -> RateState:
     """The state after a refusal that was not foreseen: a lower pace, from here on counted anew."""
     turn, most = refusal.turn, refusal.turn.pace
     pace, good, refused = _fallen(state, refusal, told)
-    is_alike = state.refused and 0.8 < most / state.refused < 1.25
     return replace(
         state,
         pace=pace,
         good=good,
         refused=refused,
-        held_for=min(2 * state.held_for, 100 * _HELD) if is_alike else _HELD,
         base_at=refusal.sent,
         base_turn=turn.number,
         stepped_at=turn.number,
         lost=0,
-        again=0,
     )
 
 
@@ -338,14 +298,6 @@ def _window(since: float, asked: float) -> float:
     return next((usual for usual in _WINDOWS if since + asked - 1 < usual <= since + asked), since + asked)
 
 
-def _measured_at_once(state: RateState, refusal: Refusal) -> RateState:
-    """After many refusals of one crowd: what was taken between the first of them and this one."""
-    taken, seconds = refusal.turn.number - state.base_turn - state.again, refusal.sent - state.base_at
-    if state.good or not state.base_at or state.again < 3 or taken < 3 or seconds <= 0:
-        return state
-    return replace(state, pace=min(0.95 * taken / seconds, 0.97 * state.refused))
-
-
 def _stepped(state: RateState, at: float) -> RateState:
     """The state before the next turn: a pace that was held for long enough is good, and a higher one is tried."""
     if not state.epoch:
@@ -355,21 +307,21 @@ def _stepped(state: RateState, at: float) -> RateState:
     if since < _HEARD + state.took:
         return state
     if pace >= state.refused:  # nothing is known up here
-        step = max(pace / state.good - 1, _PROBE - 1) if state.good else 0.5
+        step = max(pace / state.good - 1, 0.1) if state.good else 0.5
         if since < gap / step:
             return state
         if step > 0.15:  # the limit has changed: what was taken before tells nothing
             state = replace(state, base_at=at, base_turn=state.turns, lost=0)
-        pace, good = min(pace * min(1 + _RISE * step, 2.0), 2 * OPEN_PACE), (state.good * pace) ** 0.5
+        pace, good = min(pace * min(1 + 2.5 * step, 2.0), 2 * OPEN_PACE), (state.good * pace) ** 0.5
         return replace(state, pace=pace, good=good, stepped_at=state.turns)
     if state.refused > _NARROW * pace:
         between = (pace * state.refused) ** 0.5
         if since < gap / (between / pace - 1):
             return state
         return replace(state, good=pace, pace=between, stepped_at=state.turns)
-    if since < max(min(state.held_for / pace, 20 * gap, _LONGEST_HELD), _HELD / pace, 12 * gap):
+    if since < max(min(_HELD / pace, 20 * gap, 10.0), _HELD / 2 / pace, 12 * gap):
         return state
-    return replace(state, good=pace, pace=_PROBE * pace, refused=min(state.refused, _PROBE * pace), stepped_at=state.turns)
+    return replace(state, good=pace, pace=1.1 * pace, refused=min(state.refused, 1.1 * pace), stepped_at=state.turns)
 
 
 def take(
