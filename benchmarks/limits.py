@@ -163,7 +163,9 @@ def drawn(seed: int, number: int = 60) -> Iterator[Cell]:
     for place in range(number):
         allowed, seconds = chance.choice((3, 9, 17, 35, 65, 130, 320)), chance.choice((1, 1, 1, 60))
         burst, calls = chance.choice((1, 2, 5, 20, 60)), chance.randint(1, 8)
-        total = min(int(chance.choice((15, 40, 100, 300, 800)) * chance.uniform(0.7, 1.0)) + 5, 1200 * allowed // seconds)
+        total = min(
+            int(chance.choice((15, 40, 100, 300, 800)) * chance.uniform(0.7, 1.0)) + 5, 1200 * allowed // seconds
+        )
         kind = chance.choice(("bucket", "bucket", "gcra", "window", "sliding", "in flight"))
         makers: dict[str, Callable[[], Counter]] = {
             "bucket": lambda a=allowed, s=seconds, b=burst: Bucket(a / s, b),  # type: ignore[misc]

@@ -304,7 +304,7 @@ class Turns:
 
 
 class Ticket:
-    """Leave to send one call; tell what became of it by one of its methods, from any thread: what comes after is void."""
+    """Leave to send one call; tell what became of it by one of its methods, once and from any thread."""
 
     def __init__(self, limiter: Limiter, call: Call) -> None:
         self._limiter = limiter

@@ -26,7 +26,6 @@ OPEN_PACE: Final = 1000.0
 _HELD: Final = 200  # turns for which a pace is held before a higher one is tried
 _NARROW: Final = 1.08
 _FORGOTTEN: Final = 86_400.0  # seconds after which the endpoint is another one
-_BURST: Final = 8  # calls that an endpoint may take at once beyond its pace, where nothing tells
 _WINDOWS: Final = (1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0)
 _IDLE: Final = 1.0  # seconds in which nobody called
 _HEARD: Final = 0.3  # seconds after which it is heard how a pace fares, beside what a refusal takes
@@ -126,7 +125,9 @@ class RateState:
     full: int = 0  # calls of its process in flight at the last refusal
     full_pace: float = 0.0  # and its pace
     fulls: int = 0  # refusals one after the other with as many in flight, but at another pace
-    window: int = 0  # calls of each process that may be in flight, where that is what the endpoint limits; 0: it does not
+    window: int = (
+        0  # calls of each process that may be in flight, where that is what the endpoint limits; 0: it does not
+    )
 
     @classmethod
     def read(cls, text: str) -> RateState:
@@ -153,7 +154,8 @@ class RateState:
 
     def is_paced(self, told: RateLimit) -> bool:
         """Whether calls wait for their turns: a limit is known, or one was found."""
-        return (self.epoch > 0 and not self.window) or any(self.flow(kind).pace(told.of(kind)) is not None for kind in KINDS)
+        is_found = self.epoch > 0 and not self.window
+        return is_found or any(self.flow(kind).pace(told.of(kind)) is not None for kind in KINDS)
 
     def pace_for(self, told: RateLimit) -> float:
         """Turns a second that are given now: what was found, but no more than is named or told."""
@@ -185,6 +187,8 @@ def report(told: RateLimit, used: int = 0, unused: int = 0, tokens: float = 0.0)
             state = state.with_flow("tokens", replace(flow, next=max(flow.next + tokens / pace, now)))
         state = replace(state, turns=state.turns + used, lost=state.lost + unused)
         is_held = state.turns - state.base_turn < max(_HELD, 10 * state.window)
+        if state.window and used:
+            state = replace(state, requests=replace(state.requests, next=now))  # still in use
         if state.window and not is_held and state.turns - state.stepped_at >= 5 * state.window:
             return replace(state, window=state.window + max(1, state.window // 20), stepped_at=state.turns)
         return state
@@ -226,7 +230,8 @@ def _filled(state: RateState, refusal: Refusal) -> RateState:
         is_so = fulls > 0 and beside > 0.7 * state.window
         return replace(state, window=max(beside - 1, 1), fulls=fulls) if is_so else _unfilled(state)
     is_alike = beside > 3 and abs(beside - state.full) <= 0.1 * beside and beside >= 0.9 * refusal.carried
-    fulls = state.fulls + (not 0.9 < pace / state.full_pace < 1.1) if is_alike and state.full_pace else min(state.fulls, 0)
+    is_other = state.full_pace > 0 and not 0.9 < pace / state.full_pace < 1.1
+    fulls = state.fulls + is_other if is_alike else min(state.fulls, 0)
     window = min(beside, state.full) - 1 if fulls >= _FULL else 0
     return replace(state, fulls=fulls, full=beside, full_pace=pace, window=window)
 
@@ -248,18 +253,9 @@ def _paused(state: RateState, asked: float | None, now: float) -> RateState:
 
 def _slowed(state: RateState, refusal: Refusal, told: RateLimit) -> RateState:
     """The state after a refusal that was not foreseen: a lower pace, from here on counted anew."""
-    turn, most = refusal.turn, refusal.turn.pace
     pace, good, refused = _fallen(state, refusal, told)
-    return replace(
-        state,
-        pace=pace,
-        good=good,
-        refused=refused,
-        base_at=refusal.sent,
-        base_turn=turn.number,
-        stepped_at=turn.number,
-        lost=0,
-    )
+    found = replace(state, pace=pace, good=good, refused=refused, base_at=refusal.sent, lost=0)
+    return replace(found, base_turn=refusal.turn.number, stepped_at=refusal.turn.number)
 
 
 def _fallen(state: RateState, refusal: Refusal, told: RateLimit) -> tuple[float, float, float]:
@@ -287,10 +283,8 @@ def _fallen(state: RateState, refusal: Refusal, told: RateLimit) -> tuple[float,
         return min(max((taken + 1) / seconds, 0.2 * most), 0.7 * most), 0.0, most
     share, least = min(state.gap / seconds, 0.9), taken / seconds
     rate = min(most, least / (1 - share))
-    steady = rate * (1 - min(_BURST / max(turn.number - max(state.stepped_at, state.base_turn), 1), 1.0))
-    lower = least if min(share, state.gap) < 0.3 else min(max((least * rate) ** 0.5, 0.85 * rate), 0.95 * rate)
-    pace = min(max(good, 0.97 * lower, 0.98 * steady), 0.97 * most)
-    return pace, pace, min(most, max(rate, 1.03 * pace) * (1 + _BURST / taken))
+    pace = min(max(good, 0.97 * (least if min(share, state.gap) < 0.3 else 0.92 * rate)), 0.97 * most)
+    return pace, pace, min(most, max(rate, 1.03 * pace) * (1 + 8 / taken))
 
 
 def _window(since: float, asked: float) -> float:
@@ -334,7 +328,7 @@ def take(
     known = [state.flow(kind).pace(told.of(kind)) for kind in KINDS]
     free = [state.requests.next, state.tokens.next if known[1] else 0.0]
     if now - max(free) > _FORGOTTEN:
-        state = replace(state, pace=FIRST_PACE, epoch=0, good=0.0, base_at=0.0, strikes=0)
+        state = replace(state, pace=FIRST_PACE, epoch=0, good=0.0, base_at=0.0, strikes=0, window=0, fulls=0)
     if state.trial_at and now < state.paused_until:
         start = max(now, state.trial_at)
         turn = Turn(start, weights[0], state.turns + 1, state.pace, state.epoch, is_trial=True)

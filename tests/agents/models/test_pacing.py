@@ -38,7 +38,7 @@ def test_an_endpoint_that_tells_no_limit_is_used_to_its_limit(counting: str, dia
 def test_an_endpoint_that_names_its_limit_refuses_nothing(counter: Callable[[], Counter], dialect: Dialect) -> None:
     simulation = Simulation(Cell(name="", counter=counter, dialect=dialect))
     for crowd in (simulation.crowd(), simulation.again()):
-        assert (crowd.done, crowd.refused <= 1) == (300, True)
+        assert (crowd.done, crowd.refused <= 2) == (300, True)
         assert crowd.ratio < 1.15
 
 
@@ -81,17 +81,26 @@ def test_a_limit_that_was_told_too_low_is_kept() -> None:
     assert (crowd.refused, crowd.wall > 11.8) == (0, True)
 
 
+@pytest.mark.parametrize("jitter", [0.0, 0.5])
+def test_a_limit_on_calls_in_flight_is_kept_and_used(jitter: float) -> None:
+    simulation = Simulation(Cell(name="", counter=None, at_once=20, jobs=600, jitter=jitter))
+    cold, known = simulation.crowd(), simulation.again()
+    assert (cold.done, known.done) == (600, 600)
+    assert (cold.ratio < 1.3, cold.share < 0.02) == (True, True), cold
+    assert (known.ratio < 1.15, known.share < 0.01) == (True, True), known
+
+
 def test_an_endpoint_without_a_limit_is_soon_asked_everything_at_once() -> None:
     simulation = Simulation(Cell(name="", counter=None, dialect=said.nothing, jobs=1000, latency=5.0))
     cold, known = simulation.crowd(), simulation.again()
-    assert (cold.wall < 8, known.wall < 6) == (True, True)
+    assert (cold.wall < 6.6, known.wall < 5.3) == (True, True)
     assert cold.commits < 40
 
 
 def test_a_limit_that_rises_and_falls_is_followed() -> None:
     steps = ((0.0, Bucket(100, 10)), (5.0, Bucket(20, 10)), (13.0, Bucket(200, 10)))
     crowd = Simulation(Cell(name="", counter=lambda: Changing(steps), jobs=1660, bound=18.2)).crowd()
-    assert (crowd.ratio < 2.2, crowd.share < 0.02) == (True, True), crowd
+    assert (crowd.ratio < 1.8, crowd.share < 0.02) == (True, True), crowd
 
 
 def test_tokens_by_their_own_headers_are_never_refused() -> None:

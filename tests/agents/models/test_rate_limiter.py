@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 import warm
 from sqlalchemy import select
 
+from signoff.agents.models.rate_headers import Reading
 from signoff.agents.models.rate_limiter import Call, FairQueue, Limiter, RateLimit, Turns, limiter_for
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.pacing import OPEN_PACE, RateState, take
@@ -194,8 +196,7 @@ def test_shares_take_turns() -> None:
     assert turns.remove("b", "b1")
     assert not turns.remove("b", "b1")
     assert [turns.take() for _ in range(len(turns))] == ["a1", "b2", "c1", "a2", "a3"]
-    with pytest.raises(IndexError):
-        turns.take()
+    assert not turns
 
 
 def test_who_gives_up_waiting_leaves_the_place_to_others() -> None:
@@ -223,6 +224,23 @@ def test_who_is_cancelled_when_the_ticket_just_came_gives_it_back() -> None:
     turns.queue.put("", other)
     assert turns.start(1.0) == [other]
     assert other.turn == given[0]
+
+
+def test_where_calls_in_flight_are_limited_one_follows_as_another_ends_however_it_ends() -> None:
+    turns = Turns(RateLimit())
+    turns.hear(0.0, 0.0, RateState(epoch=3, window=2), 100.0, ())
+    calls = [Call("", 0.0) for _ in range(5)]
+    for call in calls:
+        turns.queue.put("", call)
+    assert turns.start(0.0) == calls[:2]
+    assert (turns.start(5.0), turns.ask_at(5.0) <= 5.0) == ([], True)
+    turns.answered(calls[0], Reading({}), 0, 5.0)
+    assert turns.start(5.0) == [calls[2]]
+    turns.withdraw(calls[1])
+    assert turns.start(5.0) == [calls[3]]
+    del calls[2], call  # whoever held it has gone without a word
+    gc.collect()
+    assert turns.start(5.0) == [calls[3]]
 
 
 def test_after_a_refusal_nobody_calls_until_the_endpoint_says(tmp_path: Path) -> None:

@@ -21,10 +21,9 @@ from signoff.checkpoints.ledger.pacing import (
     RateState,
     Refusal,
     Turn,
-    give_back,
     hear,
     refuse,
-    settle,
+    report,
     take,
 )
 from signoff.checkpoints.ledger.rate_limits import Rates
@@ -72,7 +71,7 @@ def test_tokens_that_were_not_used_are_given_back_and_those_used_beyond_are_char
     state, _ = take(RateState(), NOW, [10_000], told)
     pace = 1000 * (1 - LEAD)
     for more, wait in ((-4000, 6000 / pace), (4000, 14_000 / pace), (-90_000, 1 / FIRST_PACE)):
-        assert taken(settle(more, told)(state, NOW), 1, told)[0] - NOW == pytest.approx(wait, abs=1e-6)
+        assert taken(report(told, tokens=more)(state, NOW), 1, told)[0] - NOW == pytest.approx(wait, abs=1e-6)
 
 
 def test_of_what_is_told_and_what_is_heard_the_lower_counts() -> None:
@@ -156,7 +155,7 @@ def test_what_was_taken_between_two_refusals_is_the_pace_of_the_endpoint() -> No
     between = replace(RateState(), epoch=1, base_at=NOW, base_turn=100, turns=400, pace=120.0, gap=0.15)
     last = Turn(NOW + 4, number=301, pace=120.0, epoch=1)
     assert refused(between, last, NOW + 4).pace == pytest.approx(200 / 4, rel=0.05)
-    assert refused(give_back(80)(between, NOW), last, NOW + 4).pace == pytest.approx(120 / 4, rel=0.05)
+    assert refused(report(UNKNOWN, unused=80)(between, NOW), last, NOW + 4).pace == pytest.approx(120 / 4, rel=0.05)
 
 
 def test_a_pace_that_was_never_refused_again_is_tried_a_little_higher_only_after_long() -> None:
@@ -167,6 +166,50 @@ def test_a_pace_that_was_never_refused_again_is_tried_a_little_higher_only_after
         paces.append(turns[0].pace)
     assert set(paces[:149]) == {50.0}
     assert max(paces) > 52
+
+
+def full(state: RateState, pace: float, beside: int, carried: int) -> RateState:
+    """The state after one of so many calls in flight was refused at that pace; the others were taken."""
+    turn = Turn(NOW, number=state.turns, pace=pace, epoch=state.epoch)
+    return refuse(Refusal(turn, NOW, 0.01, 1.0, beside, carried), UNKNOWN)(state, NOW + 0.01)
+
+
+def test_refusals_at_any_pace_but_always_with_as_many_in_flight_are_a_limit_of_those() -> None:
+    state = full(full(full(RateState(turns=90), 90, 21, 20), 70, 21, 20), 60, 21, 20)
+    assert (state.window, state.is_paced(UNKNOWN)) == (20, False)
+
+
+@pytest.mark.parametrize(
+    ("refusals", "why"),
+    [
+        (((90, 21, 20), (70, 14, 20), (60, 12, 14)), "fewer in flight at a lower pace"),
+        (((90, 21, 20), (70, 21, 30), (60, 21, 30)), "more were taken"),
+        (((90, 21, 20), (91, 21, 20), (89, 21, 20)), "all at one pace"),
+    ],
+)
+def test_what_a_limit_on_the_pace_explains_is_none_on_calls_in_flight(
+    refusals: tuple[tuple[float, int, int], ...], why: str
+) -> None:
+    state = RateState(turns=90)
+    for pace, beside, carried in refusals:
+        state = full(state, pace, beside, carried)
+    assert state.window == 0, why
+
+
+def test_a_window_is_widened_after_long_narrowed_by_a_refusal_and_given_up_after_two_soon_after() -> None:
+    state = RateState(turns=1000, base_turn=1000, epoch=3, window=20, fulls=2)
+    assert report(UNKNOWN, used=100)(state, NOW).window == 20
+    wider = report(UNKNOWN, used=300)(state, NOW)
+    assert wider.window == 21
+    narrower = full(wider, 60, 21, 20)
+    assert narrower.window == 20
+    assert full(full(narrower, 60, 21, 20), 60, 21, 20).window == 0
+
+
+def test_a_limit_on_calls_in_flight_is_forgotten_a_day_after_the_last_of_them() -> None:
+    found = report(UNKNOWN, used=5)(RateState(epoch=3, window=20, fulls=2), NOW)
+    assert take(found, NOW + 80_000, [0], UNKNOWN)[0].window == 20
+    assert take(found, NOW + 90_000, [0], UNKNOWN)[0].window == 0
 
 
 def test_everybody_gets_moments_of_their_own(ledger: Ledger) -> None:
