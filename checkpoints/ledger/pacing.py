@@ -20,7 +20,7 @@ LONGEST_WINDOW: Final = 120.0
 """Seconds; a limit over a longer window is a quota: it is spent as fast as one likes, until none remains."""
 FIRST_PACE: Final = 30.0
 """Turns a second at which an endpoint is tried of which nothing is known."""
-_FIRST_GROWTH: Final = 3.5  # turns a second more with each of its turns: twice as many in a third of a second
+_FIRST_GROWTH: Final = 3.0  # turns a second more with each of its turns: twice as many in a quarter of a second
 OPEN_PACE: Final = 1000.0
 """Turns a second that are as good as no limit."""
 _HELD: Final = 200  # turns for which a pace is held before a higher one is tried

@@ -93,7 +93,7 @@ def test_a_limit_on_calls_in_flight_is_kept_and_used(jitter: float) -> None:
 def test_an_endpoint_without_a_limit_is_soon_asked_everything_at_once() -> None:
     simulation = Simulation(Cell(name="", counter=None, dialect=said.nothing, jobs=1000, latency=5.0))
     cold, known = simulation.crowd(), simulation.again()
-    assert (cold.wall < 6.6, known.wall < 5.3) == (True, True)
+    assert (cold.wall < 6.8, known.wall < 6) == (True, True)
     assert cold.commits < 40
 
 

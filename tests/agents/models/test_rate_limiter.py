@@ -229,18 +229,16 @@ def test_who_is_cancelled_when_the_ticket_just_came_gives_it_back() -> None:
 def test_where_calls_in_flight_are_limited_one_follows_as_another_ends_however_it_ends() -> None:
     turns = Turns(RateLimit())
     turns.hear(0.0, 0.0, RateState(epoch=3, window=2), 100.0, ())
-    calls = [Call("", 0.0) for _ in range(5)]
-    for call in calls:
-        turns.queue.put("", call)
-    assert turns.start(0.0) == calls[:2]
-    assert (turns.start(5.0), turns.ask_at(5.0) <= 5.0) == ([], True)
-    turns.answered(calls[0], Reading({}), 0, 5.0)
-    assert turns.start(5.0) == [calls[2]]
-    turns.withdraw(calls[1])
-    assert turns.start(5.0) == [calls[3]]
-    del calls[2], call  # whoever held it has gone without a word
+    for number in range(5):
+        turns.queue.put("", Call("", float(number)))
+    first, second = turns.start(0.0)
+    assert (first.weight, second.weight) == (0, 1)
+    assert turns.start(5.0) == []
+    turns.answered(first, Reading({}), 0, 5.0)
+    assert [call.weight for call in turns.start(5.0)] == [2]  # nobody keeps it: as if its ticket was dropped
+    turns.withdraw(second)
     gc.collect()
-    assert turns.start(5.0) == [calls[3]]
+    assert [call.weight for call in turns.start(6.0)] == [3, 4]
 
 
 def test_after_a_refusal_nobody_calls_until_the_endpoint_says(tmp_path: Path) -> None:
