@@ -34,9 +34,12 @@ from signoff.tools.errors import ActionFailed
 
 _NOT_KEPT = frozenset(
     "home database encryption_key user api_key secrets webhooks webhook_secret hook_command hook_events traces "
-    "traces_content approval_hours confirm_seconds".split()
+    "traces_content mcp_servers mcp_token approval_hours confirm_seconds".split()
 )
-"""Settings that are no part of the run: where things are kept, who people are, secrets."""
+"""Settings that are no part of the run: where things are kept, who people are, secrets, which programs are started.
+
+They are not recorded, and not taken from a recording either: somebody else may have made it.
+"""
 _TOLD_OF_OUTCOMES = ("role", "action", "status", "by", "detail", "result")
 
 
@@ -93,8 +96,6 @@ def replay(
     cassette = Cassette.open(recording, "replay")
     about, told = cassette.about, cassette.ending or {"decisions": {}, "calls": {}}
     known = settings_of(about)
-    if known.get("model") == OFFLINE:  # functions search and fetch for themselves, and what they found is not recorded
-        known |= {"search": "", "search_url": "", "web_fetch": False}
     here = {"home": folder / "home", "database": str(folder / "signoff.db"), "user": about.get("requested_by")}
     settings = load_settings(**known | here)
     ledger = Ledger(settings.database, hooks=())
@@ -123,7 +124,11 @@ def replay(
 
 def settings_of(about: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a recorded run, with something for a key: no model is loaded without one, and none is called."""
-    return {**about.get("settings", {}), "api_key": "replayed"}
+    told = about.get("settings", {})
+    known = {name: told[name] for name in Settings.model_fields if name in told and name not in _NOT_KEPT}
+    if known.get("model") == OFFLINE:  # functions search and fetch for themselves, and what they found is not recorded
+        known |= {"search": "", "search_url": "", "web_fetch": False}
+    return {**known, "api_key": "replayed"}
 
 
 def _full_name(team: Team, settings: Settings) -> str:

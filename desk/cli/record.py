@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import zip_longest
+from keyword import iskeyword
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
@@ -31,7 +32,7 @@ _SHOWN = 100
 """Characters of a text that a message shows."""
 _ABSENT = object()
 
-_TEST = '''"""Run {run} of the team {team!r}, played again without model or network. Made by `signoff export`.
+_TEST = '''"""Run {run} of the team {team}, played again without model or network. Made by `signoff export`.
 
 It fails if the team would take another route today, make or propose something else, or if policy would say otherwise.
 """
@@ -150,14 +151,22 @@ def _check_ending(run: str, told: Mapping[str, Any]) -> None:
 
 
 def _text(run: str, named: str, team: TeamModule | None) -> str:
+    """The test. What a recording says, which somebody else may have made, stands in it as words, never as code."""
     stored = {} if team is None else team.team.options[OWN]
+    if stored and not all(part.isidentifier() and not iskeyword(part) for part in stored["module"].split(".")):
+        raise CannotExport(run, f"no test can import its team's module {stored['module']!r}: rename that")
     return _TEST.format(
-        run=run,
-        team=named,
+        run=_quoted(str(run)),
+        team=_quoted(f"'{named}'"),
         name=re.sub(r"\W", "_", run),
         imports=f"from {stored['module']} import {stored['name']} as team\n" if stored else "",
         argument=", team=team" if stored else "",
     )
+
+
+def _quoted(text: str) -> str:
+    """A text within a docstring, which it cannot end."""
+    return "".join(each if each.isprintable() and each not in '"\\' else "?" for each in text)
 
 
 def _difference(now: Ending, then: Ending) -> str:
