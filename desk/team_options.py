@@ -251,7 +251,7 @@ def _read(whole: str) -> dict[str, Any]:
         raise typer.BadParameter(f"there is no file {whole!r}.", param_hint="--input")
     try:
         text = sys.stdin.read() if whole == "-" else Path(whole).expanduser().read_text(encoding="utf-8")
-        found = json.loads(text, object_pairs_hook=_once)
+        found = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{whole!r} holds no JSON: {error}.", param_hint="--input") from None
     if not isinstance(found, dict):

@@ -7,7 +7,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
-from typing import Annotated, Any, Final, get_args, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
@@ -36,6 +37,8 @@ GOAL: Final = "goal"
 _SECRETS: Final = (SecretName, SecretStr, SecretBytes, Secret)
 _SHOWN: Final = 60
 """Characters of a value in a goal that nobody wrote, and in an error."""
+_SHORTEST: Final = 4
+"""Characters of a secret; what is shorter is also part of other words."""
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 
 
@@ -85,6 +88,12 @@ class InputModel:
                 raise TeamError(
                     f"{place} has an alias, and an input is known by its fields' names alone. Take it away."
                 )
+            if info.exclude:
+                raise TeamError(f"{place} is excluded from what is written, and an input is kept. Take that away.")
+            if _may_be_secret(info.annotation, set()) and _may_be_text(info.annotation):
+                raise TeamError(f"{place} may be a text or a secret, which look the same. Make it a SecretName.")
+        if self.kind.model_config.get("extra") == "allow":
+            raise TeamError(f"{self.kind.__name__} allows extra fields, and an input has those alone that it declares.")
         try:
             self.kind.model_json_schema()
         except PydanticUserError as error:
@@ -102,17 +111,16 @@ class InputModel:
         values = self._values(given)
         goal = values.pop(GOAL, "") if GOAL not in self._fields else ""
         for name in values.keys() - self._fields.keys():
-            if self.kind is None or self.kind.model_config.get("extra") != "allow":
-                takes = ", ".join((GOAL, *self.names))
-                raise BadInput(self.team, name, f"is no field of its input, which has {takes}")
+            takes = ", ".join((GOAL, *self.names))
+            raise BadInput(self.team, name, f"is no field of its input, which has {takes}")
         if self.kind is None:
             return self._kept(goal or values.get(GOAL, ""), {})
         self._check_storable(values)
         try:
             model = self.kind.model_validate_json(_as_text(values))
         except ValidationError as error:
-            raise self._told(error) from None
-        secrets = dict(_secrets_of(model))
+            raise BadInput(self.team, *self._first(error, values)) from None
+        secrets = {**(dict(_secrets_of(given)) if not isinstance(given, str) else {}), **dict(_secrets_of(model))}
         if secrets and not known:
             self._check_secrets(secrets, settings)
         kept = self._values(model)
@@ -128,7 +136,7 @@ class InputModel:
                     self.team, name, "looks like a secret, and none is kept in an input. Make the field a SecretName"
                 )
         checked = self._kept(goal, kept)
-        self.restore(checked.goal, kept)
+        self._check_lasting(checked)
         return checked
 
     def given_in(self, state: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -141,12 +149,11 @@ class InputModel:
         """The model of what `read` gave; InputChanged if it does not fit any more. What has no field is left out."""
         if self.kind is None:
             return None
-        extra = self.kind.model_config.get("extra") == "allow"
-        kept = {name: value for name, value in values.items() if extra or name in self._fields}
+        kept = {name: value for name, value in values.items() if name in self._fields}
         try:
             return self.kind.model_validate_json(_as_text(kept | ({GOAL: goal} if GOAL in self._fields else {})))
         except ValidationError as error:
-            raise InputChanged(self.kind.__name__, *self._first(error)) from None
+            raise InputChanged(self.kind.__name__, *self._first(error, values)) from None
 
     @cached_property
     def schema(self) -> Any:
@@ -208,7 +215,7 @@ class InputModel:
         for name, value in values.items():
             try:
                 check_storable(value)
-            except (ValueError, TypeError, RecursionError) as error:
+            except (ValueError, TypeError, OverflowError, RecursionError) as error:
                 raise BadInput(self.team, name, f"cannot be kept: {readable_text(str(error))}") from None
 
     def _named_goal(self, values: Mapping[str, Any]) -> str:
@@ -232,18 +239,28 @@ class InputModel:
                     self.team, place, f"takes the name of a secret, never a value; known: {', '.join(known)}"
                 )
 
-    def _told(self, error: ValidationError) -> BadInput:
-        return BadInput(self.team, *self._first(error))
+    def _check_lasting(self, given: Given) -> None:
+        """BadInput unless what is kept is the same when it is read again: a run is known by what it was given."""
+        try:
+            again = self.restore(given.goal, given.values)
+        except InputChanged as changed:
+            raise BadInput(self.team, changed.field, changed.problem) from None
+        for name, value in {} if again is None else self._values(again).items():
+            if value != (given.goal if name == GOAL else given.values[name]):
+                problem = "becomes another each time it is read. Its validators must leave alone what they gave"
+                raise BadInput(self.team, name, problem)
 
-    def _first(self, error: ValidationError) -> tuple[str, str]:
-        """The first field that is wrong, and why."""
+    def _first(self, error: ValidationError, values: Mapping[str, Any]) -> tuple[str, str]:
+        """The first of these fields that is wrong, and why, without what may be secret: a validator may tell that."""
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
+        place = ".".join(part for part in map(str, first["loc"]) if "[" not in part)
         reason = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
         if first["type"] == "missing":
             return place, "is missing"
-        info = self._fields.get(place.partition(".")[0])
-        is_open = info is not None and not _may_be_secret(info.annotation, set())
+        hidden = {name for name, info in self._fields.items() if _may_be_secret(info.annotation, set())}
+        for text in sorted({text for name in hidden for text in _texts_in(values.get(name))}, key=len, reverse=True):
+            reason = reason.replace(text, "…").replace(repr(text)[1:-1], "…")
+        is_open = place.partition(".")[0] in self._fields.keys() - hidden
         shown = redact_text(repr(first["input"])) if is_open else "what it says"
         value = shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
         return place, f"{value} is not usable ({reason})" if place else reason
@@ -296,6 +313,7 @@ def _secrets_of(value: Any, place: Sequence[str] = ()) -> Iterator[tuple[str, An
             yield from _secrets_of(getattr(value, each.name), (*place, each.name))
     elif isinstance(value, Mapping):
         for name, inner in value.items():
+            yield from _secrets_of(name, (*place, "(key)"))
             yield from _secrets_of(inner, (*place, str(name)))
     elif isinstance(value, list | tuple | set | frozenset):
         for number, inner in enumerate(value):
@@ -311,6 +329,23 @@ def _may_be_secret(annotation: Any, seen: set[Any]) -> bool:
         seen.add(annotation)
         inner += [info.annotation for info in annotation.model_fields.values()]
     return any(_may_be_secret(one, seen) for one in inner)
+
+
+def _may_be_text(annotation: Any) -> bool:
+    """Whether it is a choice, and plain text one of it."""
+    inner = get_args(annotation)
+    is_choice = get_origin(annotation) in (Union, UnionType)
+    return (is_choice and not {str, Any}.isdisjoint(inner)) or any(map(_may_be_text, inner))
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """All texts in a JSON value that are long enough for a secret."""
+    if isinstance(value, str) and len(value) >= _SHORTEST:
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for pair in value.items() for each in pair for text in _texts_in(each))
+    elif isinstance(value, list):
+        yield from (text for each in value for text in _texts_in(each))
 
 
 def _said(value: Any) -> str:

@@ -11,7 +11,7 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
-from pydantic import BaseModel, ConfigDict, Field, RootModel, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, SecretStr, field_validator, model_validator
 from typing_extensions import TypedDict
 
 from signoff import Agent, Artifact, Ledger, SecretName, Task, Team
@@ -240,6 +240,18 @@ def taken(name: str) -> type[BaseModel]:
     return made
 
 
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class Kept(BaseModel):
+    size: int = Field(3, exclude=True)
+
+
+class Mixed(BaseModel):
+    key: list[SecretStr | str] = []
+
+
 class NoSchema(BaseModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
     lock: Team
@@ -256,6 +268,9 @@ class NoSchema(BaseModel):
         (taken("scout"), r"Taken\.scout: the team has"),
         (taken("finish"), r"Taken\.finish: the team has"),
         (NoSchema, "NoSchema has no JSON schema"),
+        (Open, "Open allows extra fields"),
+        (Kept, r"Kept\.size is excluded from what is written"),
+        (Mixed, r"Mixed\.key may be a text or a secret"),
     ],
 )
 def test_a_model_that_cannot_be_an_input_is_refused_when_the_team_is_made(kind: Any, says: str) -> None:
@@ -320,3 +335,71 @@ def test_what_a_run_was_given_still_fits_a_model_that_lost_a_field_and_gained_on
     assert again == Later(campaign="spring")
     with pytest.raises(InputChanged, match=r"Stricter does not take any more: must is missing"):
         team_of(Stricter).takes.restore(given.goal, given.values)
+
+
+class Told(BaseModel):
+    key: SecretStr
+    keys: dict[SecretName, int] = {}
+    more: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first(cls, given: Any) -> Any:
+        if given.get("more") == "first":
+            raise ValueError(f"not {given}")
+        return given
+
+    @model_validator(mode="after")
+    def _last(self) -> "Told":
+        assert self.more != "last", f"not {self.key.get_secret_value()}"
+        return self
+
+
+@pytest.mark.parametrize("secret", ["pa55w0rd", "it's a pa55w0rd"])
+def test_what_a_validator_says_shows_no_secret(secret: str) -> None:
+    for more in ("first", "last"):
+        with pytest.raises(BadInput, match=r"not .*…") as caught:
+            team_of(Told).read_input({"key": secret, "more": more})
+        assert "pa55" not in str(caught.value)
+
+
+def test_a_secret_is_found_wherever_it_stands(home: Path) -> None:
+    (home / "secrets.toml").write_text(
+        '[secrets.crm]\nvalue = "a-long-secret"\nrules = [{hosts = ["crm.test"], tools = ["look"]}]\n'
+    )
+    (home / "secrets.toml").chmod(0o600)
+    team, settings = team_of(Told), load_settings(secrets=home / "secrets.toml")
+    for given, place in (
+        ({"key": "crm", "keys": {"pa55w0rd": 1}}, r"keys.\(key\)"),
+        (Told(key=SecretStr("crm"), more=[SecretStr("pa55w0rd")]), "more.0"),
+        ({"key": "crm", "more": SecretStr("pa55w0rd")}, "more"),
+    ):
+        with pytest.raises(BadInput, match=f"{place} takes the name of a secret") as caught:
+            team.read_input(given, settings)
+        assert "pa55" not in str(caught.value)
+    assert team.read_input({"key": "crm", "keys": {"crm": 1}}, settings).values["keys"] == {"crm": 1}
+
+
+class Growing(BaseModel):
+    goal: str = "Go on {name}"
+    name: str = "x"
+
+    @field_validator("name")
+    @classmethod
+    def _more(cls, name: str) -> str:
+        return f"{name}!"
+
+
+class Short(BaseModel):
+    goal: str = Field("Go on {name}", max_length=10)
+    name: str
+    number: float = 0
+
+
+def test_what_would_be_another_input_when_it_is_read_again_is_refused() -> None:
+    with pytest.raises(BadInput, match="name becomes another each time it is read"):
+        team_of(Growing).read_input({"name": "ann"})
+    with pytest.raises(BadInput, match="goal 'Go on ann and bob' is not usable"):
+        team_of(Short).read_input({"name": "ann and bob"})
+    with pytest.raises(BadInput, match="number cannot be kept"):
+        team_of(Short).read_input({"name": "a", "number": 10**400})
