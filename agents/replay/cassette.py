@@ -153,6 +153,9 @@ def _read_header(path: Path, lines: list[str]) -> Mapping[str, Any]:
         raise RecordingUnreadable(path, "its first line is no header of a recording") from None
     if version != FORMAT or not isinstance(about, dict):
         raise RecordingUnreadable(path, f"its format is {version!r}, and this signoff knows {FORMAT}")
+    for name in ("settings", "options", "input"):
+        if not isinstance(about.get(name, {}), dict):
+            raise RecordingUnreadable(path, f"its header has {name} that are no JSON object")
     return about
 
 

@@ -6,12 +6,14 @@ that the database belongs to: whoever made the database may be somebody else.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
 import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
@@ -19,7 +21,8 @@ from importlib import invalidate_caches
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import CodeType, ModuleType
+from textwrap import dedent
+from types import FunctionType, ModuleType
 from typing import Any, Final
 
 from langgraph.graph import StateGraph
@@ -29,10 +32,12 @@ from signoff.checkpoints import digest_text
 from signoff.graphs.errors import NotImportable, NotTrusted
 from signoff.graphs.team import Team
 from signoff.graphs.teams.catalog import OWN
-from signoff.settings import Settings
+from signoff.settings import Settings, foreign_owner
 
 _ROOMS: Final = ("signoff", "graphs", "agents", "tools", "checkpoints")
-_FOREIGN: Final = {"site-packages", "dist-packages", "node_modules"}
+_FOREIGN: Final = {"site-packages", "dist-packages", "node_modules", "__pypackages__"}
+_ADMINISTRATOR: Final = 0
+"""User id of whoever installs things for all."""
 
 
 @dataclass(frozen=True)
@@ -175,10 +180,11 @@ def _where(place: _Place) -> str:
 
 def _near(place: _Place) -> str:
     """What to do about a module that is not there."""
-    folder = place.folder or Path.cwd()
     *packages, last = place.module.split(".")
-    known = [file.stem for file in folder.joinpath(*packages).glob("*.py")]
-    known += [file.parent.name for file in folder.joinpath(*packages).glob("*/__init__.py")]
+    folder, known = (place.folder or Path.cwd()).joinpath(*packages), list[str]()
+    with suppress(OSError, ValueError):  # it can be no folder's name
+        known += [file.stem for file in folder.glob("*.py")]
+        known += [file.parent.name for file in folder.glob("*/__init__.py")]
     near = get_close_matches(last, known, 1)
     return (
         f"Near it is {'.'.join((*packages, near[0]))}" if near else "Name one that is, or a file: path/to/file.py:team"
@@ -241,14 +247,11 @@ def _made(module: ModuleType, name: str, named: str, called: Callable[[Any], boo
     found = vars(module)[name]
     what = f"{name!r} is {_kind(found)}"
     if not isinstance(found, Team) and _is_factory(found):
+        if not called(found):
+            raise NotTrusted(named, "is a function that does not say that it makes a Team, as `-> Team` would,")
         needed = [each.name for each in inspect.signature(found).parameters.values() if _is_needed(each)]
         if needed:
             raise NotImportable(named, f"{name!r} needs {', '.join(needed)}", "Name one that is called with nothing")
-        if not called(found):
-            raise NotTrusted(
-                named,
-                "is a function that does not say that it makes a Team, as `-> Team` would,",
-            )
         found = _run(found, named)
         what = f"{name!r} makes {_kind(found)}"
         if inspect.iscoroutine(found):
@@ -278,16 +281,33 @@ def _is_needed(parameter: inspect.Parameter) -> bool:
     )
 
 
-def _says_team(function: Any) -> bool:
-    """Whether a function says that it makes a team, by its annotation or by naming Team in what it does.
+def _says_team(found: Any) -> bool:
+    """Whether a function says that it makes a team: by its annotation, or as all that it returns is a Team(…).
 
-    A database could name any function of the project, such as one that deletes something.
+    A database could name any function of the project, such as one that deletes something, or that runs a team.
     """
-    annotation = getattr(function, "__annotations__", {}).get("return")
-    if annotation in (Team, "Team") or (isinstance(annotation, str) and annotation.endswith(".Team")):
-        return True
-    code, names = getattr(function, "__code__", None), getattr(function, "__globals__", {})
-    return isinstance(code, CodeType) and any(names.get(name) is Team for name in code.co_names)
+    function = inspect.unwrap(found) if type(found).__module__ in ("functools", "builtins") else found
+    if not isinstance(function, FunctionType):
+        return False
+    if "return" in function.__annotations__:
+        annotation = function.__annotations__["return"]
+        return annotation in (Team, "Team") or (isinstance(annotation, str) and annotation.endswith(".Team"))
+    try:
+        tree = ast.parse(dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):  # it has no source of its own
+        return False
+    teams = {name for name, value in function.__globals__.items() if value is Team}
+    nodes = list(ast.walk(tree))
+    given = [node for node in nodes if isinstance(node, ast.Assign) and _is_call(node.value, teams)]
+    made = {target.id for node in given for target in node.targets if isinstance(target, ast.Name)}
+    returned = [node.value for node in nodes if isinstance(node, ast.Return)]
+    return bool(returned) and all(
+        _is_call(value, teams) or (isinstance(value, ast.Name) and value.id in made) for value in returned
+    )
+
+
+def _is_call(value: ast.expr | None, teams: set[str]) -> bool:
+    return isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in teams
 
 
 def _run(work: Callable[[], Any], named: str) -> Any:
@@ -310,6 +330,8 @@ def _run(work: Callable[[], Any], named: str) -> Any:
 def _check_inside(file: Path, root: Path, named: str, settings: Settings) -> None:
     if not _is_inside(file, root, settings):
         raise NotTrusted(named, f"would be imported from {file}, which is no code of the project in {root},")
+    if (owner := foreign_owner(file)) not in (None, _ADMINISTRATOR):
+        raise NotTrusted(named, f"would be imported from {file}, which belongs to another user (uid {owner})")
 
 
 def _is_inside(file: Path, root: Path, settings: Settings) -> bool:
@@ -317,8 +339,10 @@ def _is_inside(file: Path, root: Path, settings: Settings) -> bool:
     if not file.is_relative_to(root) or file.is_relative_to(settings.home.expanduser().resolve()):
         return False
     parts = file.relative_to(root).parts
-    hidden = any(part.startswith(".") or part in _FOREIGN for part in parts)
-    return not hidden and file.suffix == ".py" and not _is_installed(file)
+    hidden = any(part.startswith(".") or part.casefold() in _FOREIGN for part in parts)
+    folders = [folder for folder in file.parents if folder.is_relative_to(root)]
+    installed = _is_installed(file) or any((folder / "pyvenv.cfg").exists() for folder in folders)
+    return not hidden and not installed and file.suffix == ".py" and file.is_file()  # and no member of an archive
 
 
 def _is_installed(file: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from signoff.graphs.teams.own import load_stored, load_team
 from signoff.settings import load_settings
 
 TEAM = """
+from functools import cache
+
 from signoff import Agent, Artifact, Team
 
 class Note(Artifact):
@@ -36,6 +39,30 @@ def indirect():
 
 def delete_everything():
     open("deleted", "w").close()
+
+def start_something():
+    made = Team(name="built", agents=team.agents)
+    open("deleted", "w").close()
+
+def counts() -> int:
+    open("deleted", "w").close()
+    return Team(name="built", agents=team.agents)
+
+@cache
+def kept():
+    made = Team(name="built", agents=team.agents)
+    return made
+
+class Callable:
+    @property
+    def __annotations__(self):
+        open("deleted", "w").close()
+        return {}
+
+    def __call__(self):
+        return team
+
+callable = Callable()
 
 def needy(size):
     return team
@@ -211,19 +238,46 @@ def test_nothing_outside_of_the_project_is_imported_on_a_databases_word(home: Pa
     ):
         with pytest.raises((NotTrusted, NotImportable)):
             stored(folder=folder, module=module, name="team")
+    with zipfile.ZipFile(home / "data.zip", "w") as archive:
+        archive.writestr("evil.py", MARK + TEAM)
+    write(home / "venv" / "bin" / "evil.py", MARK + TEAM)
+    (home / "venv" / "pyvenv.cfg").touch()
+    write(home / "Site-Packages" / "evil.py", MARK + TEAM)
+    for folder, module in (
+        ("data.zip", "evil"),
+        ("venv/bin", "evil"),
+        ("Site-Packages", "evil"),
+        (".", "x" * 5000),
+        ("x" * 5000, "evil"),
+        ("\0", "evil"),
+    ):
+        with pytest.raises((NotTrusted, NotImportable)):
+            stored(folder=folder, module=module, name="team")
     with pytest.raises(NotTrusted):
         load_stored({OWN: "leads:team"}, load_settings())
     assert not Path("imported").exists()
     assert not {"evil", "antigravity", "this"} & set(sys.modules)
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_another_users_file_is_not_imported_on_a_databases_word(home: Path) -> None:
+    file = write(home / "leads.py", MARK + TEAM)
+    options = load("leads:team").team.options
+    sys.modules.pop("leads")
+    Path("imported").unlink()
+    os.chown(file, 12_345, -1)
+    with pytest.raises(NotTrusted, match="belongs to another user"):
+        load_stored(options, load_settings())
+    assert not Path("imported").exists()
+
+
 def test_a_function_of_the_project_is_called_on_a_databases_word_only_if_it_says_that_it_makes_a_team(
     home: Path,
 ) -> None:
     write(home / "leads.py")
-    for name in ("annotated", "build"):
+    for name in ("annotated", "build", "kept"):
         assert isinstance(stored(folder=".", module="leads", name=name).team, Team)
-    for name in ("delete_everything", "indirect"):
+    for name in ("delete_everything", "indirect", "start_something", "counts", "callable"):
         with pytest.raises(NotTrusted, match="does not say that it makes a Team"):
             stored(folder=".", module="leads", name=name)
     assert not Path("deleted").exists()
