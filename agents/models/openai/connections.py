@@ -95,7 +95,7 @@ async def _sent(request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
                     allow_redirects=False,
                 )
             )
-            target = _moved_within(response)
+            target = moved_within(response)
             if target is None or moves == _MOST_MOVES:
                 break
             response.release()
@@ -103,7 +103,7 @@ async def _sent(request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
         yield response
 
 
-def _moved_within(response: aiohttp.ClientResponse) -> URL | None:
+def moved_within(response: aiohttp.ClientResponse) -> URL | None:
     """Where the same server wants the request; None if it wants none, or another should get prompt and key."""
     said = response.headers.get("Location")
     if response.status not in (301, 302, 307, 308) or not said:
@@ -112,7 +112,9 @@ def _moved_within(response: aiohttp.ClientResponse) -> URL | None:
         target = response.url.join(URL(said))
     except ValueError:
         return None
-    ends = [(url.host, url.is_default_port() or url.port) for url in (response.url, target)]
+    if target.user is not None or target.password is not None:  # the key would be replaced by what the answer says
+        return None
+    ends = [(url.host, None if url.is_default_port() else url.port) for url in (response.url, target)]
     return target if ends[0] == ends[1] and target.scheme in (response.url.scheme, "https") else None
 
 

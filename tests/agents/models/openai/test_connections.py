@@ -11,13 +11,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import openai
 import pytest
 from langchain_openai.chat_models.base import OpenAIConnectionError, OpenAITimeoutError
+from yarl import URL
 
 from signoff.agents.models.openai.chat_model import Endpoint
+from signoff.agents.models.openai.connections import moved_within
 from signoff.testing import ScriptedServer
 
 CHOICES = [{"index": 0, "message": {"role": "assistant", "content": "Paris"}, "finish_reason": "stop"}]
@@ -396,6 +399,29 @@ def test_another_server_gets_neither_prompt_nor_key_and_no_redirect_goes_on_for_
             return len(other.heads)
 
     assert run(main()) == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "target", "is_followed"),
+    [
+        ("http://api.test/v1", "http://api.test:80/v2", True),
+        ("http://api.test/v1", "https://api.test/v1", True),
+        ("https://api.test/v1", "http://api.test/v1", False),
+        ("http://api.test/v1", "http://api.test:1/v1", False),
+        ("https://api.test/v1", "https://api.test:8443/v1", False),
+        ("https://api.test/v1", "https://sub.api.test/v1", False),
+        ("https://api.test/v1", "https://api.test.evil.test/v1", False),
+        ("https://api.test/v1", "https://user:pass@api.test/v1", False),
+        ("https://api.test/v1", "https://api.test@evil.test/v1", False),
+        ("https://api.test/v1", "//evil.test/v1", False),
+        ("https://api.test/v1", "file:///etc/passwd", False),
+    ],
+)
+def test_only_what_is_surely_the_same_server_gets_prompt_and_key_again(
+    asked: str, target: str, is_followed: bool
+) -> None:
+    response = SimpleNamespace(url=URL(asked), status=307, headers={"Location": target})
+    assert (moved_within(response) is not None) is is_followed  # type: ignore[arg-type]  # what is read of a response
 
 
 def own_certificate(folder: Path) -> Path:
