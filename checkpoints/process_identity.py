@@ -198,7 +198,7 @@ Renew = Callable[..., object]
 class KeepAlive:
     """Renews what threads are working on every few seconds, until they leave it.
 
-    Its one thread comes with the first of them and ends a while after the last. What StoreError keeps from being
+    Its one thread comes with the first of them and ends with the last. What StoreError keeps from being
     renewed is tried again when it is due again: until then it holds as long as it was taken for.
     """
 
@@ -210,7 +210,7 @@ class KeepAlive:
         self._pid, self._changed = os.getpid(), threading.Condition()
         self._at_work: Counter[tuple[Renew, str]] = Counter()
         self._due_at: dict[tuple[Renew, str], float] = {}
-        """By the clock of `time.monotonic`."""
+        """By the clock of `time.monotonic`; also of what nobody works on now, lest it is renewed too soon again."""
         self._owed: set[tuple[Renew, str]] = set()
         """To be renewed when it is due even if nobody works on it any more."""
         self._thread: threading.Thread | None = None
@@ -234,7 +234,7 @@ class KeepAlive:
             self._at_work[work] += 1
             if not soon:
                 self._due_at[work] = time.monotonic() + self._seconds
-            elif work not in self._due_at:
+            elif self._due_at.get(work, 0.0) <= time.monotonic():
                 self._due_at[work] = time.monotonic() + min(_SOON, self._seconds)
                 if not self._owed:
                     self._changed.notify()
@@ -250,6 +250,8 @@ class KeepAlive:
                     self._at_work[work] -= 1
                     if not self._at_work[work]:
                         del self._at_work[work]
+                    if not self._at_work:
+                        self._changed.notify()
 
     def _renew_on(self) -> None:
         while due := self._wait():
@@ -262,9 +264,9 @@ class KeepAlive:
                     _log.exception("Not renewed yet")
 
     def _wait(self) -> list[tuple[Renew, str]]:
-        """What is due, once something is; nothing if nobody has worked for a while, and the thread ends."""
+        """What is due, once something is; nothing if nobody works, and the thread ends."""
         with self._changed:
-            while self._due_at:
+            while self._at_work or self._owed:
                 self._changed.wait(max(min(self._due_at.values()) - time.monotonic(), 0.0))
                 now = time.monotonic()
                 over = [work for work, due_at in self._due_at.items() if due_at <= now]

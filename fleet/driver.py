@@ -17,7 +17,7 @@ from signoff.checkpoints import Fence, configured_ledger, configured_saver, read
 from signoff.checkpoints.errors import RunBusy, StoreError
 from signoff.checkpoints.ledger import RUN_INPUT, SETTLE_OUTCOME, Fenceable, Ledger, RunRecord
 from signoff.checkpoints.ledger.budgets import Budget
-from signoff.concurrency import stream, undisturbed
+from signoff.concurrency import end_of, stream, undisturbed
 from signoff.error_base import SignoffError
 from signoff.fleet.errors import OwnModels, RunElsewhere
 from signoff.fleet.events import Event, Watch, look_away, read_events
@@ -94,7 +94,7 @@ class Driver:
             await driving
         finally:
             driving.cancel()
-            await asyncio.wait([driving])
+            await end_of(driving)
 
     async def _drive(self, run_id: str, team: Team | None, watch: Watch) -> None:
         team = await undisturbed(self._checked, run_id, team)

@@ -284,6 +284,18 @@ async def undisturbed(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     return await _threaded("short", partial(function, *args, **kwargs), to_its_end=True)
 
 
+async def end_of(work: asyncio.Future[Any]) -> None:
+    """Wait until this has ended, however often whoever waits is cancelled: they hear of it then."""
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as again:
+            cancelled = again
+    if cancelled is not None:
+        raise cancelled
+
+
 async def _threaded(pool: str, work: Callable[[], T], *, to_its_end: bool) -> T:
     context, cancellation = copy_context(), Cancellation()
     context.run(_depth.set, _depth.get() + 1)
@@ -295,7 +307,7 @@ async def _threaded(pool: str, work: Callable[[], T], *, to_its_end: bool) -> T:
     except asyncio.CancelledError:
         cancellation.request()
         if not call.cancel() and to_its_end:
-            await asyncio.wait([ended])
+            await end_of(ended)
         ended.add_done_callback(lambda _: ended.cancelled() or ended.exception())  # nobody will ask for it
         raise
 

@@ -46,6 +46,15 @@ def test_what_is_left_before_it_is_due_is_never_renewed() -> None:
     assert book.renewed == []
 
 
+def test_the_thread_ends_with_the_last_that_works_and_nothing_is_renewed_too_soon_again() -> None:
+    keep_alive, book = KeepAlive(seconds=60), Book()
+    for _ in range(3):
+        with keep_alive.renewing(book.renew, "a", soon=True), keep_alive.renewing(book.renew, "b"):
+            pass
+        wait_for(lambda: not keep_alive.is_running)
+    assert book.renewed == [("a",)]
+
+
 def test_many_that_begin_soon_after_each_other_are_renewed_in_one_write_though_they_have_ended() -> None:
     keep_alive, book = KeepAlive(seconds=60), Book()
     for number in range(100):

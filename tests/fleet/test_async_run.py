@@ -389,3 +389,21 @@ def test_an_artifact_is_had_by_its_type_or_its_name_and_a_missing_one_says_which
     run.approve()
     with pytest.raises(NothingAsked):
         _ = run.asked
+
+
+def test_who_is_cancelled_again_and_again_waits_until_the_run_is_left(office: Office) -> None:
+    """Web servers do so: whatever is awaited while a scope is left is cancelled, too."""
+
+    async def main() -> None:
+        for turns in range(0, 60, 3):
+            run = await Run.astart(office.team, "cancel me", drive=False)
+            task = asyncio.create_task(run.aresume())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            while not task.done():
+                task.cancel()
+                await asyncio.sleep(0)
+            assert run.record.owner == ""
+            assert (await run.aresume()).asked.action == "send_mail"
+
+    patiently(main())
