@@ -364,7 +364,7 @@ class ModelCall:
             message = f"no answer in {self.seconds:.4g} s (SIGNOFF_MODEL_TIMEOUT)"
         else:
             message = failure.message
-        return replace(failure, message=message, is_paid=failure.is_paid or (begun and failure.kind in RETRIED))
+        return replace(failure, message=message, is_paid=failure.is_paid or begun)
 
     def _paced(self, failure: Failure) -> Failure:
         """The failure; one that asks to be left alone for a while is a limit, if others are answered meanwhile."""

@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -278,6 +279,10 @@ def _usage_in(error: BaseException) -> dict[str, Any]:
     """What an error that carries an answer says of its usage, as LangChain names it."""
     completion, answer = getattr(error, "completion", None), _answer_in(error)
     used = answer.get("usage") if isinstance(answer, Mapping) else getattr(completion, "usage", None)
+    if used is None and (response := getattr(error, "response", None)) is not None:
+        with suppress(ValueError, RuntimeError, AttributeError):  # it is no JSON, or was not read
+            whole = response.json()
+            used = whole.get("usage") if isinstance(whole, Mapping) else None
     if isinstance(used, Mapping):
         names = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
         return {ours: used.get(theirs, used.get(ours, 0)) or 0 for theirs, ours in names}

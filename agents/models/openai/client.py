@@ -23,6 +23,8 @@ from signoff.agents.models.openai.connections import Request, fetch, open_respon
 from signoff.agents.models.openai.errors import dropped, interrupted, malformed, timed_out
 
 _KEPT_HEADERS = ("retry-after", "ratelimit", "x-ratelimit-", "anthropic-ratelimit-", "x-request-id")
+_MOST_KEPT = 64
+"""Pieces of what is no stream that are kept, to see what it is."""
 _LAST_BYTES_SECONDS = 0.1
 """How long to wait for the end of a stream that said it is done, so that its connection can be used again."""
 
@@ -66,6 +68,25 @@ def _text_of(body: bytes, headers: Mapping[str, str]) -> str | bytes:
         return body  # JSON knows UTF-16 and UTF-32 by their first bytes
 
 
+async def _keeping(pieces: AsyncIterator[bytes], kept: list[bytes]) -> AsyncIterator[bytes]:
+    """The same pieces, which are kept as well until somebody takes them away."""
+    async for piece in pieces:
+        if len(kept) < _MOST_KEPT:
+            kept.append(piece)
+        yield piece
+
+
+def _json_in(body: bytes) -> Any:
+    """The JSON object that this is, or the text of one that is torn: what a model wrote; None if it is neither."""
+    text = body.decode(errors="replace").lstrip()
+    if not text.startswith("{"):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 async def stream_completion(
     request: Request, longest_wait: float | None, *, all_headers: bool
 ) -> AsyncGenerator[ChatGenerationChunk, None]:
@@ -76,13 +97,15 @@ async def stream_completion(
     async with open_response(request) as response:
         information = _kept_headers(response.headers, everything=all_headers)
         finished, seen, waiting_since = False, 0, time.monotonic()
-        async for event in read_events(_read_pieces(request, response)):
+        kept: list[bytes] = []
+        async for event in read_events(_keeping(_read_pieces(request, response), kept)):
             if event == b"[DONE]":
                 finished = True
                 break
             if event:
                 content = _content_of(event, request, response)
                 waiting_since, seen = time.monotonic(), seen + 1
+                kept.clear()
                 finished = finished or any(choice.get("finish_reason") for choice in content["choices"])
                 if (chunk := _chunk_of(content, information)) is not None:
                     information = {}
@@ -92,7 +115,8 @@ async def stream_completion(
         if not finished:
             kind = response.content_type
             if not seen and kind != "text/event-stream":
-                raise malformed(request.url, response.status, response.headers, kind, "it is no stream of events")
+                body = _json_in(b"".join(kept)) or kind
+                raise malformed(request.url, response.status, response.headers, body, "it is no stream of events")
             raise dropped(request.url, f"Connection error: the stream ended unfinished, after {seen} chunks.")
         try:
             async with asyncio.timeout(_LAST_BYTES_SECONDS):

@@ -28,6 +28,7 @@ from signoff.errors import (
     BudgetExhausted,
     ContextTooLong,
     ModelDeclined,
+    ModelError,
     ModelRefused,
     ModelUnreachable,
     SettingsError,
@@ -264,6 +265,37 @@ def test_a_stream_that_is_cut_off_is_an_error_and_its_worst_case_charged(
         standing = ledger.budgets.standing("run:r-1")
         assert standing.held.nusd == 0
         assert standing.spent.nusd >= 8_192 * 4_000
+
+
+PART = {"id": "c", "object": "chat.completion.chunk", "model": "m"}
+BEGUN = {**PART, "choices": [{"index": 0, "delta": {"role": "assistant", "content": "A"}, "finish_reason": None}]}
+USED = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
+WHOLE = {"id": "c", "object": "chat.completion", "model": "m", "usage": USED}
+
+
+@pytest.mark.parametrize("code", ["invalid_api_key", "content_filter", "context_length_exceeded", "server_error"])
+def test_an_answer_that_had_begun_is_charged_whatever_error_ends_it(ledger: Ledger, code: str) -> None:
+    body = "".join(f"data: {json.dumps(part)}\n\n" for part in (BEGUN, {"error": {"message": code, "code": code}}))
+    with (
+        ScriptedServer([garbles(body, content_type="text/event-stream")]) as server,
+        charged(ledger, run=Budget(usd=1)),
+    ):
+        with pytest.raises(ModelError):
+            list(guarded(model_at(server)).stream("Where?"))
+        assert ledger.budgets.standing("run:r-1").spent.nusd >= 8_192 * 4_000
+
+
+def test_what_a_whole_answer_in_place_of_a_stream_used_is_charged(ledger: Ledger) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "A"}, "finish_reason": "stop"}
+    body = json.dumps({**WHOLE, "choices": [choice]})
+    with (
+        ScriptedServer([garbles(body, content_type="application/json; charset=utf-8")]) as server,
+        charged(ledger, run=Budget(usd=1)),
+    ):
+        with pytest.raises(ModelUnreachable, match="no stream of events"):
+            list(guarded(model_at(server), model_retries=0).stream("Where?"))
+        [spent] = ledger.spending.by("run")
+        assert (spent.input_tokens, spent.output_tokens) == (1000, 500)
 
 
 def test_a_budget_that_cannot_hold_the_worst_case_stops_the_call_before_it_is_made(ledger: Ledger) -> None:
