@@ -250,7 +250,7 @@ class KeepAlive:
                     self._at_work[work] -= 1
                     if not self._at_work[work]:
                         del self._at_work[work]
-                    if not self._at_work:
+                    if not self._at_work and not self._owed:
                         self._changed.notify()
 
     def _renew_on(self) -> None:
