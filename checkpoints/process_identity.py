@@ -235,7 +235,8 @@ class KeepAlive:
             if not soon:
                 self._due_at[work] = time.monotonic() + self._seconds
             elif self._due_at.get(work, 0.0) <= time.monotonic():
-                self._due_at[work] = time.monotonic() + min(_SOON, self._seconds)
+                soonest = time.monotonic() + min(_SOON, self._seconds)
+                self._due_at[work] = min((self._due_at[other] for other in self._owed), default=soonest)
                 if not self._owed:
                     self._changed.notify()
                 self._owed.add(work)
