@@ -37,6 +37,8 @@ def readable_text(text: str) -> str:
 
 def plain_text(text: str) -> str:
     """The text as every database takes it, and as it is found again: what UTF-8 cannot say, and NUL, as escapes."""
+    if text.isascii() and "\0" not in text:
+        return text
     return readable_text(text).replace("\0", "\\x00")
 
 

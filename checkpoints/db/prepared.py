@@ -5,10 +5,10 @@ For what every call of a model needs: SQLAlchemy's own way to run a statement ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Dialect, Select, bindparam
+from sqlalchemy import ColumnElement, Connection, Dialect, Select, Update, bindparam
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.expression import ClauseElement
 
@@ -82,9 +82,9 @@ def _execute(connection: Connection, text: _Text, how: str, bound: Any) -> Any:
 
 
 class Lookup:
-    """A query for some values of one column, however many there are."""
+    """A query, or a change, for some values of one column, however many there are."""
 
-    def __init__(self, query: Select[Any], column: ColumnElement[Any]) -> None:
+    def __init__(self, query: Select[Any] | Update, column: ColumnElement[Any]) -> None:
         self._of: dict[int, Prepared] = {}
         for size in _SIZES:
             values = [bindparam(f"v{place}", type_=column.type) for place in range(size)]
@@ -92,10 +92,16 @@ class Lookup:
 
     def rows(self, connection: Connection, values: Sequence[str]) -> list[Any]:
         """The rows that are found for them; a lookup for more than one may look for one of them again."""
-        found: list[Any] = []
+        return [row for cursor in self._cursors(connection, values, {}) for row in cursor.fetchall()]
+
+    def change(self, connection: Connection, values: Sequence[str], **more: Any) -> None:
+        """Make the change to the rows of these values; `more` are the others that it names."""
+        for cursor in self._cursors(connection, values, more):
+            cursor.close()
+
+    def _cursors(self, connection: Connection, values: Sequence[str], more: Mapping[str, Any]) -> Iterator[Any]:
         for start in range(0, len(values), _SIZES[-1]):
             part = values[start : start + _SIZES[-1]]
             size = next(size for size in _SIZES if size >= len(part))
             wanted = {f"v{place}": part[min(place, len(part) - 1)] for place in range(size)}
-            found += self._of[size].run(connection, **wanted).fetchall()
-        return found
+            yield self._of[size].run(connection, **wanted, **more)

@@ -226,8 +226,10 @@ class SharedLock:
         finally:
             with self._changed:
                 self._sharers[me] -= 1
-                self._sharers += Counter()  # forgets who is done
-                self._changed.notify_all()
+                if not self._sharers[me]:
+                    del self._sharers[me]
+                if self._is_excluding:
+                    self._changed.notify_all()
 
     def exclude(self, seconds: float) -> bool:
         """Let nobody else share it, and wait this long for those who do; whether nobody does then.

@@ -29,10 +29,9 @@ _ACCOUNTS: Final = Lookup(select(budgets), budgets.c.scope)
 _NEW_ACCOUNT: Final = Prepared(insert(budgets), columns=("scope", *Amount._fields))
 _NEW_HOLD: Final = Prepared(insert(holds))
 _DELETE_HOLD: Final = Prepared(delete(holds).where(holds.c.id == bindparam("hold")))
-_CHARGE: Final = Prepared(
-    update(budgets)
-    .where(budgets.c.scope == bindparam("name"))
-    .values({name: budgets.c[name] + bindparam(f"more_{name}") for name in Amount._fields})
+_CHARGE: Final = Lookup(
+    update(budgets).values({name: budgets.c[name] + bindparam(f"more_{name}") for name in Amount._fields}),
+    budgets.c.scope,
 )
 _NEW_CALL: Final = Prepared(insert(usage))
 _OF_WRITTEN: Final = (usage.c.id, usage.c.outcome, usage.c.day, usage.c.run_id, usage.c.team, usage.c.role)
@@ -173,6 +172,8 @@ class Accounts:
     def open(self, connection: Connection, names: Iterable[str]) -> None:
         """Look up these scopes; one that was never limited begins with what its calls have used so far."""
         wanted = [name for name in dict.fromkeys(names) if name not in self._accounts]
+        if wanted:
+            self.write(connection)  # what was charged to them before is in the tables then
         for scope, *kept in _ACCOUNTS.rows(connection, wanted):
             self._accounts[scope] = account_of(scope, *kept)
         fresh = [name for name in wanted if name not in self._accounts]
@@ -258,11 +259,12 @@ class Accounts:
         if self._gone:
             _DELETE_HOLD.run_for(connection, [{"hold": hold} for hold in self._gone])
         if self._charges:
-            charges = [
-                {"name": name, **{f"more_{unit}": number for unit, number in spent._asdict().items()}}
-                for name, spent in self._charges.items()
-            ]
-            _CHARGE.run_for(connection, charges)
+            alike: dict[Amount, list[str]] = {}
+            for name, spent in self._charges.items():
+                alike.setdefault(spent, []).append(name)
+            for spent, names in alike.items():
+                more = {f"more_{unit}": number for unit, number in zip(Amount._fields, spent, strict=True)}
+                _CHARGE.change(connection, names, **more)
         for name in self._raised:
             raises = canonical_json(self._accounts[name].raises)
             connection.execute(update(budgets).where(budgets.c.scope == name).values(raised=raises))

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from sqlalchemy import Connection, bindparam, func, select
 
 from signoff.checkpoints import canonical
+from signoff.checkpoints.db.prepared import Lookup
 from signoff.checkpoints.errors import BudgetExhausted
 from signoff.checkpoints.ledger.budgets.accounts import Accounts, exhausted
 from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, Limits
@@ -27,7 +28,6 @@ _NEWER: Final = 0.5
 """Seconds after which it is looked again who is at work."""
 _SAMPLE: Final = 30
 """Of how many ended runs of a team it is known what a run takes."""
-_MANY: Final = 500
 
 _AMOUNT: Final = (
     func.coalesce(func.sum(usage.c.nusd), 0),
@@ -38,11 +38,10 @@ _AMOUNT: Final = (
 _AT_WORK: Final = select(
     runs.c.id, runs.c.team, runs.c.owner, runs.c.created_at, runs.c.updated_at, runs.c.beat_at
 ).where(runs.c.status == "running")
-_SOME_AT_WORK: Final = _AT_WORK.where(runs.c.id.in_(bindparam("some", expanding=True)))
-_USED: Final = (
-    select(usage.c.run_id, func.min(usage.c.at), func.max(usage.c.at), *_AMOUNT)
-    .where(usage.c.run_id.in_(bindparam("some", expanding=True)))
-    .group_by(usage.c.run_id)
+_SOME_AT_WORK: Final = Lookup(select(runs.c.id, runs.c.team).where(runs.c.status == "running"), runs.c.id)
+_USED: Final = Lookup(
+    select(usage.c.run_id, func.min(usage.c.at), func.max(usage.c.at), *_AMOUNT).group_by(usage.c.run_id),
+    usage.c.run_id,
 )
 _WAITS_FOR_MORE: Final = (
     select(proposals.c.id)
@@ -84,6 +83,8 @@ class Precedence:
         """Of the runs at work."""
         self._begun: dict[str, Amount] = {}
         """What the runs that have begun have used, in the order in which they began."""
+        self._spent = NOTHING
+        """The same of all of them."""
         self._typical: dict[str, Amount | None] = {}
         """What a run of a team takes; None if nobody knows."""
         self._seen_at = float("-inf")
@@ -97,14 +98,17 @@ class Precedence:
         wanted = {job.run for job in queue if job.run}
         if not wanted:
             return queue
-        holding = accounts.runs_that_hold()
-        now = time.monotonic()
-        if again and now - self._seen_at > _NEWER:
-            self._seen_at = now
-            self._look(connection, holding)
-        self._meet(connection, wanted | holding)
-        for run in sorted(holding):
-            self.begin(run)
+        if again or not wanted <= self._teams.keys():
+            holding = accounts.runs_that_hold()
+            now = time.monotonic()
+            if again and now - self._seen_at > _NEWER:
+                self._seen_at = now
+                self._look(connection, holding)
+            self._meet(connection, wanted | holding)
+            for run in sorted(holding):
+                self.begin(run)
+        if len(queue) == 1:
+            return queue
         places = {run: place for place, run in enumerate(self._begun)}
         return sorted(queue, key=lambda job: places.get(job.run, len(places)))
 
@@ -116,6 +120,8 @@ class Precedence:
         for name, limits in job.shared.items():
             for room in accounts.room(name, limits, job.worst):
                 most = min(own.get(room.unit, room.limit), room.limit)
+                if self._at_most(room.unit, most) <= room.left:
+                    continue
                 ahead, needed = self._promised(job.run, name, room.unit, most)
                 if ahead.runs and ahead.amount + needed > room.left:
                     promised = {"promised": ahead.amount, "runs": ahead.runs}
@@ -126,12 +132,13 @@ class Precedence:
         """Look who is at work, who of them has begun, and what such runs take; `holding`: who has a call under way."""
         self._teams = {row.id: row.team for row in connection.execute(_AT_WORK) if _is_alive(row)}
         used = {}
-        for run, first, last, *sums in _rows(connection, _USED, list(self._teams)):
+        for run, first, last, *sums in _USED.rows(connection, list(self._teams)):
             if run in holding or canonical.seconds_since(last) < IDLE_SECONDS:
                 used[run] = (first, run), Amount(*map(int, sums))
         unsettled = [run for run in self._begun if run in self._teams and run in holding and run not in used]
         self._begun = {run: used[run][1] for run in sorted(used, key=lambda run: used[run][0])}
         self._begun |= dict.fromkeys(unsettled, NOTHING)
+        self._spent = sum(self._begun.values(), NOTHING)
         for team in set(self._teams.values()):
             begun = [amount for run, amount in self._begun.items() if self._teams[run] == team]
             self._typical[team] = _typical(_taken(connection, team), begun)
@@ -139,10 +146,10 @@ class Precedence:
 
     def _meet(self, connection: Connection, found: set[str]) -> None:
         """Look up those of these runs that were not at work before."""
-        for row in _rows(connection, _SOME_AT_WORK, sorted(found - self._teams.keys())):
-            self._teams[row.id] = row.team
-            if row.team not in self._typical:
-                self._typical[row.team] = _typical(_taken(connection, row.team), [])
+        for run, team in _SOME_AT_WORK.rows(connection, sorted(found - self._teams.keys())):
+            self._teams[run] = team
+            if team not in self._typical:
+                self._typical[team] = _typical(_taken(connection, team), [])
 
     def begin(self, run: str) -> None:
         """Its first call may be made."""
@@ -154,7 +161,16 @@ class Precedence:
         """It has used this."""
         if run in self._begun:
             self._begun[run] += spent
+            self._spent += spent
             self._ahead.clear()
+
+    def _at_most(self, unit: int, most: int) -> int:
+        """What all that have begun and one more can still take at most, without a look at each of them.
+
+        `most`: as for `_promised`, to which it comes down only where a budget is about to run short.
+        """
+        expected = max((most if typical is None else typical[unit] for typical in self._typical.values()), default=most)
+        return (len(self._begun) + 1) * expected + self._spent[unit]
 
     def _promised(self, run: str, scope: str, unit: int, most: int) -> tuple[Promised, int]:
         """What goes before this run in a scope, and what it is going to take itself.
@@ -189,7 +205,7 @@ def _is_alive(row: Any) -> bool:
 def _taken(connection: Connection, team: str) -> list[Amount]:
     """What the runs of this team took that ended last."""
     ended = [row.id for row in connection.execute(_ENDED, {"of_team": team})]
-    return [Amount(*map(int, sums)) for _, _, _, *sums in _rows(connection, _USED, ended)]
+    return [Amount(*map(int, sums)) for _, _, _, *sums in _USED.rows(connection, ended)]
 
 
 def _typical(ended: list[Amount], begun: list[Amount]) -> Amount | None:
@@ -206,10 +222,3 @@ def _typical(ended: list[Amount], begun: list[Amount]) -> Amount | None:
         mean = statistics.fmean(taken)
         numbers.append(int(mean + statistics.pstdev(taken) + 4 * mean / len(taken)))
     return Amount(*numbers)
-
-
-def _rows(connection: Connection, query: Any, values: list[str]) -> list[Any]:
-    found: list[Any] = []
-    for start in range(0, len(values), _MANY):
-        found += connection.execute(query, {"some": values[start : start + _MANY]}).all()
-    return found

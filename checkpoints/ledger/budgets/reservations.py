@@ -508,7 +508,6 @@ def _settle(connection: Connection, accounts: Accounts, jobs: list[Settle], prec
             # A scope that was not limited when it was held may be by now.
             accounts.charge(dict.fromkeys((*job.scopes, *names_of(call))), spent)
             precedence.charge(call.run_id, spent)
-    accounts.write(connection)
 
 
 def _book_lost(connection: Connection, accounts: Accounts, owner: str, precedence: Precedence) -> None:
