@@ -218,7 +218,7 @@ def main() -> None:
     look = box.MARKDOWN if asked.markdown else box.SIMPLE_HEAD
     console = Console() if sys.stdout.isatty() else Console(width=200)
     console.print(calls_table(plan, progress, look, asked.folder))
-    names = [BY_HAND, TEAM, *([SUPERVISED] if asked.supervisor else [])]
+    names = [BY_HAND, LEAN, TEAM, *([SUPERVISED] if asked.supervisor else [])]
     console.print(jobs_table(plan, names, progress, look, asked.folder))
     packages = ("signoff", "aiohttp", "openai", "langchain-openai", "langgraph", "langgraph-checkpoint-sqlite")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)

@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, Final, TypedDict, Unpack, get_args, get_type_hints, overload
 
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool
 from pydantic import BaseModel, ConfigDict, create_model
 
 from signoff.concurrency import run
 from signoff.error_base import TeamError
+from signoff.signatures import Signed
 from signoff.tools.action import NOTHING, Action, LoopRisk, Risk, ToolLimits as ToolLimits, Touches as Touches
 
 LOOP_RISKS: Final = get_args(LoopRisk)
@@ -34,11 +36,19 @@ IdempotencyKey = Annotated[str, _Key()]
 class Tool(StructuredTool):
     """A LangChain tool that an agent may call inside its own loop: it reads, or works in a sandbox."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ignored_types=(Signed,))
 
     risk: LoopRisk
     touches: Touches = NOTHING
     limits: ToolLimits = ToolLimits()
+
+    @Signed
+    def _run(self, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any) -> Any:
+        return super()._run(*args, config=config, run_manager=run_manager, **kwargs)
+
+    @Signed
+    async def _arun(self, *args: Any, config: RunnableConfig, run_manager: Any = None, **kwargs: Any) -> Any:
+        return await super()._arun(*args, config=config, run_manager=run_manager, **kwargs)
 
 
 def _explain(name: str, error: Any) -> str:

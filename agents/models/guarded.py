@@ -7,10 +7,9 @@ budget that covers it, timed, tried again or handed to the next model of the cha
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from functools import cached_property, lru_cache, partial
-from inspect import Signature, signature
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -31,26 +30,10 @@ from signoff.agents.run_context import Payer, budgets_of, current_payer
 from signoff.checkpoints import configured_ledger
 from signoff.concurrency import stream
 from signoff.settings import load_settings
+from signoff.signatures import Signed
 
 GUARDED: Final = "guarded"
 """The type that a guarded model tells callbacks it is."""
-
-
-class _Signed:
-    """A method that knows its signature, which LangChain has worked out at every call of any other."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-        own, *others = signature(function).parameters.values()
-        del own
-        self._signature = Signature(others)
-
-    def __get__(self, instance: Any, owner: type) -> Any:
-        if instance is None:
-            return self._function
-        method = partial(self._function, instance)
-        method.__signature__ = self._signature  # type: ignore[attr-defined]  # what `inspect` looks for first
-        return method
 
 
 class GuardedModel(BaseChatModel):
@@ -60,7 +43,7 @@ class GuardedModel(BaseChatModel):
     ContextTooLong, ModelUnreachable, or NotRecorded.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, ignored_types=(_Signed,))
+    model_config = ConfigDict(arbitrary_types_allowed=True, ignored_types=(Signed,))
 
     chain: tuple[BaseChatModel, ...] = Field(min_length=1)
     tier: str = ""
@@ -133,7 +116,7 @@ class GuardedModel(BaseChatModel):
         del run_manager
         return cast(ChatResult, concurrency.run(self._agenerate(messages, stop, **kwargs)))
 
-    @_Signed
+    @Signed
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:

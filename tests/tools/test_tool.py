@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, tool as langchain_tool
 from pydantic import BaseModel, Field, ValidationError
 
@@ -35,6 +38,37 @@ class Letter(BaseModel):
     """A letter."""
 
     to: str = Field(description="Who gets it")
+
+
+def test_the_signature_of_a_tool_is_not_worked_out_at_a_call() -> None:
+    """LangChain asks for that of the tool's own method, and for the types in it, at every call."""
+
+    @tool(risk="read")
+    async def look(query: str) -> str:
+        """Look."""
+        return query
+
+    @tool(risk="read")
+    def see(query: str, config: RunnableConfig) -> str:
+        """See."""
+        return f"{query} {config['metadata']['seen']}"
+
+    seen: list[str] = []
+
+    def hear(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_name == "_signature_from_function":
+            seen.append(frame.f_locals["func"].__name__)
+
+    sys.setprofile(hear)
+    try:
+        answers = [
+            asyncio.run(look.ainvoke({"query": "Where?"})),
+            see.invoke({"query": "?"}, {"metadata": {"seen": 1}}),
+        ]
+    finally:
+        sys.setprofile(None)
+    assert answers == ["Where?", "? 1"]
+    assert {"_run", "_arun"}.isdisjoint(seen)
 
 
 def finder(script: list[Any], **fields: Any) -> Agent[Found]:

@@ -300,7 +300,20 @@ class _Worker:
             self._along.append(job)
             self._undone[job.run_id] += 1
             self._leave_by = min(self._leave_by, time.monotonic() + _LONGEST_ALONG)
-            self._wake()
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                loop = None
+            if self._thread is None or loop is None:
+                self._wake()
+            else:  # the thread is left asleep: mostly, the next reservation wakes it for both
+                loop.call_later(_LONGEST_ALONG, self._leave)
+
+    def _leave(self) -> None:
+        """Have done what has waited long enough for others."""
+        with self._changed:
+            if self._along and time.monotonic() >= self._leave_by - _LONGEST_ALONG / 10:
+                self._wake()
 
     def has_along(self, run_id: str) -> bool:
         """Whether one of these jobs of this run is not on disk yet."""
@@ -373,10 +386,15 @@ class _Worker:
                     job.error = error
                 self._keep(along, error)
             else:
-                for each in along:
-                    self._undone[each.run_id] -= 1
-                self._undone += Counter()  # forgets who is done
+                self._forget_along(along)
             answer([job for job in done if job not in along], self._give_back)
+
+    def _forget_along(self, along: list[Settle]) -> None:
+        with self._changed:
+            for job in along:
+                self._undone[job.run_id] -= 1
+                if not self._undone[job.run_id]:
+                    del self._undone[job.run_id]
 
     def _keep(self, along: list[Settle], error: BaseException) -> None:
         """Try these again in a while: they count once, however often they are written."""

@@ -4,11 +4,14 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 import warm
@@ -241,3 +244,18 @@ def test_processes_that_share_a_budget_finish_together_what_it_is_enough_for(
         ended += Counter(json.loads(process.stdout.readline()))
     assert ended["done"] >= 5
     assert ended["not begun"] >= 12
+
+
+def test_nobody_looks_at_each_run_that_has_begun_while_a_budget_does_for_all(ledger: Ledger) -> None:
+    looked: list[str] = []
+
+    def hear(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_name == "_promised":
+            looked.append(frame.f_locals["run"])
+
+    threading.setprofile(hear)  # for the thread of the budgets, which is started by the first job
+    try:
+        assert Crowd(ledger, {"day": Budget(usd=10), "run": Budget(usd=0.1)}).go(8) == {"done": 8}
+    finally:
+        threading.setprofile(None)
+    assert looked == []
