@@ -99,9 +99,11 @@ class Session:
 
     def _begin_anew(self) -> None:
         self._in_use = SharedLock()
-        self._commits = GroupCommit(self._begin, self._explained, self._busy_seconds)
+        self._commits = GroupCommit(self._begin, self._give_back, self._explained, self._busy_seconds)
         self._opening = threading.Lock()
         self._engine: Engine | None = None
+        self._idle: list[Connection] = []
+        """The connection that was written with, if it can be again: to take one anew costs as much as a change does."""
         self._told: Engine | None = None
 
     @contextmanager
@@ -135,7 +137,7 @@ class Session:
         self._is_torn = not self._in_use.exclude(self._busy_seconds)
         self._forked_by = os.getpid()
         if self._engine is not None:
-            self._engine.dispose()
+            _dispose(self._engine, self._idle)
 
     def after_fork(self) -> None:
         if not self._is_torn or self._forked_by == os.getpid():
@@ -148,7 +150,9 @@ class Session:
     def _begin(self) -> Connection:
         """A connection amid a transaction that holds the write lock."""
         engine = self._opened()
-        connection = engine.connect().execution_options(writes=True)
+        with self._opening:
+            kept = self._idle.pop() if self._idle else None
+        connection = kept or engine.connect().execution_options(writes=True)
         try:
             connection.begin()
             if engine is not self._told:  # until a later transaction finds that it is: this one may be undone
@@ -160,6 +164,14 @@ class Session:
             connection.close()
             raise
         return connection
+
+    def _give_back(self, connection: Connection) -> None:
+        """Take back a connection whose transaction was committed; a server's may be dead before it is used again."""
+        with self._opening:
+            if connection.engine is self._engine and connection.dialect.name == "sqlite":
+                self._idle.append(connection)
+                return
+        connection.close()
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -186,14 +198,19 @@ class Session:
                     engine.dispose()
                     raise
                 self._database.remember()
-                self._engine, self._finish = engine, finalize(self, engine.dispose)
+                self._engine, self._finish = engine, finalize(self, _dispose, engine, self._idle)
             return self._engine
 
     def _forget(self) -> None:
         engine, self._engine = self._engine, None
         if engine is not None:
-            self._finish.detach()
-            engine.dispose()
+            self._finish()
+
+
+def _dispose(engine: Engine, idle: list[Connection]) -> None:
+    while idle:
+        idle.pop().close()
+    engine.dispose()
 
 
 def _choose(database: Path | str, busy_seconds: float) -> Database:
@@ -270,8 +287,14 @@ class GroupCommit:
     turn in it, and each is told: DatabaseUnusable. Without a queue it is an ordinary transaction.
     """
 
-    def __init__(self, begin: Callable[[], Connection], explain: Explain, busy_seconds: float) -> None:
-        self._begin, self._explain, self._busy_seconds = begin, explain, busy_seconds
+    def __init__(
+        self,
+        begin: Callable[[], Connection],
+        give_back: Callable[[Connection], None],
+        explain: Explain,
+        busy_seconds: float,
+    ) -> None:
+        self._begin, self._give_back, self._explain, self._busy_seconds = begin, give_back, explain, busy_seconds
         self._lock = threading.Lock()
         self._queue: deque[Turn] = deque()
         self._is_taken = False
@@ -386,7 +409,9 @@ class GroupCommit:
             with suppress(SQLAlchemyError):  # a connection that is broken has nothing left to undo
                 if error is not None:
                     shared.connection.rollback()  # without it, closing after a failed commit would keep what was done
-                shared.connection.close()
+                    shared.connection.close()
+                else:
+                    self._give_back(shared.connection)
         finally:
             shared.is_over.set()
             self._pass_on()
