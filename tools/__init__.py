@@ -6,6 +6,11 @@ if TYPE_CHECKING:
     from signoff.tools.action import Act as Act, Action as Action, Proposal as Proposal, acting as acting
     from signoff.tools.publish import Attachment as Attachment, Publication as Publication
     from signoff.tools.publish import publish_report as publish_report
-    from signoff.tools.tool import IdempotencyKey as IdempotencyKey, LOOP_RISKS as LOOP_RISKS, Tool as Tool
+    from signoff.tools.tool import (
+        Signed as Signed,
+        IdempotencyKey as IdempotencyKey,
+        LOOP_RISKS as LOOP_RISKS,
+        Tool as Tool,
+    )
     from signoff.tools.tool import ToolLimits as ToolLimits, Touches as Touches
 offer(__name__)

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, create_model
 
 from signoff.concurrency import run
 from signoff.error_base import TeamError
-from signoff.signatures import Signed
 from signoff.tools.action import NOTHING, Action, LoopRisk, Risk, ToolLimits as ToolLimits, Touches as Touches
 
 LOOP_RISKS: Final = get_args(LoopRisk)
@@ -31,6 +30,24 @@ class _Key(InjectedToolArg):
 
 IdempotencyKey = Annotated[str, _Key()]
 """Type of an action's parameter that is given its idempotency key, the same whenever this very action is called."""
+
+
+class Signed:
+    """A method that knows its signature, and the types in it: LangChain works them out whenever it calls any other."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        own, *others = inspect.signature(function).parameters.values()
+        del own
+        self._signature = inspect.Signature(others)
+        function.__annotations__ = get_type_hints(function)
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self._function
+        method = partial(self._function, instance)
+        method.__signature__ = self._signature  # type: ignore[attr-defined]  # what `inspect` looks for first
+        return method
 
 
 class Tool(StructuredTool):

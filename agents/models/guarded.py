@@ -30,7 +30,7 @@ from signoff.agents.run_context import Payer, budgets_of, current_payer
 from signoff.checkpoints import configured_ledger
 from signoff.concurrency import stream
 from signoff.settings import load_settings
-from signoff.signatures import Signed
+from signoff.tools import Signed
 
 GUARDED: Final = "guarded"
 """The type that a guarded model tells callbacks it is."""

@@ -1,6 +1,7 @@
 """Transactions of one database, for all parts of a ledger: threads that write at once share a commit.
 
-Threads that write take turns in one transaction, and none goes on before all of it is on disk.
+Threads that write take turns in one transaction, and none goes on before all of it is on disk. Who opens, shares and
+closes its connections is read in one place, and so the file is longer than most.
 """
 
 from __future__ import annotations

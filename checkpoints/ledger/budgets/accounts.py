@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -173,7 +174,7 @@ class Accounts:
         """Look up these scopes; one that was never limited begins with what its calls have used so far."""
         wanted = [name for name in dict.fromkeys(names) if name not in self._accounts]
         if wanted:
-            self.write(connection)  # what was charged to them before is in the tables then
+            self.write(connection)
         for scope, *kept in _ACCOUNTS.rows(connection, wanted):
             self._accounts[scope] = account_of(scope, *kept)
         fresh = [name for name in wanted if name not in self._accounts]
@@ -232,8 +233,7 @@ class Accounts:
         """Add what was spent to those of these scopes that have an account."""
         for name in names:
             self._charges[name] = self._charges.get(name, NOTHING) + spent
-            if name in self._accounts:
-                account = self._accounts[name]
+            if account := self._accounts.get(name):
                 self._accounts[name] = account._replace(spent=account.spent + spent)
 
     def raise_limit(self, name: str, by: Amount, key: str) -> bool:
@@ -259,12 +259,11 @@ class Accounts:
         if self._gone:
             _DELETE_HOLD.run_for(connection, [{"hold": hold} for hold in self._gone])
         if self._charges:
-            alike: dict[Amount, list[str]] = {}
+            alike = defaultdict[Amount, list[str]](list)
             for name, spent in self._charges.items():
-                alike.setdefault(spent, []).append(name)
+                alike[spent].append(name)
             for spent, names in alike.items():
-                more = {f"more_{unit}": number for unit, number in zip(Amount._fields, spent, strict=True)}
-                _CHARGE.change(connection, names, **more)
+                _CHARGE.change(connection, names, **{f"more_{unit}": each for unit, each in spent._asdict().items()})
         for name in self._raised:
             raises = canonical_json(self._accounts[name].raises)
             connection.execute(update(budgets).where(budgets.c.scope == name).values(raised=raises))
@@ -394,9 +393,5 @@ def _read_holds(connection: Connection) -> dict[str, Held]:
 
 def _row(hold: str, held: Held) -> dict[str, Any]:
     scopes, worst, *rest = held
-    return {
-        "id": hold,
-        "scopes": json.dumps(scopes),
-        **worst._asdict(),
-        **dict(zip(held._fields[2:], rest, strict=True)),
-    }
+    others = zip(held._fields[2:], rest, strict=True)
+    return {"id": hold, "scopes": json.dumps(scopes), **worst._asdict(), **dict(others)}

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -300,14 +301,12 @@ class _Worker:
             self._along.append(job)
             self._undone[job.run_id] += 1
             self._leave_by = min(self._leave_by, time.monotonic() + _LONGEST_ALONG)
-            try:
+            with suppress(RuntimeError):  # the thread is left asleep: mostly, the next reservation wakes it for both
                 loop = asyncio.get_running_loop()
-            except RuntimeError:
-                loop = None
-            if self._thread is None or loop is None:
-                self._wake()
-            else:  # the thread is left asleep: mostly, the next reservation wakes it for both
-                loop.call_later(_LONGEST_ALONG, self._leave)
+                if self._thread is not None:
+                    loop.call_later(_LONGEST_ALONG, self._leave)
+                    return
+            self._wake()
 
     def _leave(self) -> None:
         """Have done what has waited long enough for others."""
@@ -386,15 +385,9 @@ class _Worker:
                     job.error = error
                 self._keep(along, error)
             else:
-                self._forget_along(along)
+                with self._changed:
+                    self._undone -= Counter(each.run_id for each in along)
             answer([job for job in done if job not in along], self._give_back)
-
-    def _forget_along(self, along: list[Settle]) -> None:
-        with self._changed:
-            for job in along:
-                self._undone[job.run_id] -= 1
-                if not self._undone[job.run_id]:
-                    del self._undone[job.run_id]
 
     def _keep(self, along: list[Settle], error: BaseException) -> None:
         """Try these again in a while: they count once, however often they are written."""
@@ -450,7 +443,7 @@ class _Worker:
         for job in raising:
             job.result = accounts.raise_limit(job.name, job.by, job.key)
             if job.result:
-                self._log_raise(connection, job, accounts)
+                _log_raise(self._audit, connection, job, accounts)
         waiting = self._reserve(connection, accounts, queue, hopeful=True)
         if waiting:
             _book_lost(connection, accounts, self._owner, self._precedence)
@@ -465,12 +458,6 @@ class _Worker:
             self._poll = _FIRST_POLL
         self._waiting = waiting
         return [*settled, *raising, *reserved]
-
-    def _log_raise(self, connection: Connection, job: Raise, accounts: Accounts) -> None:
-        column, run_id, _ = columns_of(job.name) or ("", "", None)
-        told = {"scope": job.name, "key": job.key, "by": job.by._asdict()}
-        raised = {key: list(by) for key, by in accounts.raises_of(job.name).items()}
-        self._audit.append(connection, run_id if column == "run_id" else "", "raised", raised=raised, **told)
 
     def _reserve(
         self, connection: Connection, accounts: Accounts, queue: list[Reserve], *, hopeful: bool
@@ -534,6 +521,13 @@ def _book_lost(connection: Connection, accounts: Accounts, owner: str, precedenc
     if lost:
         _log.info("Lost with their process, and charged their worst case: %d calls of models", len(lost))
         _settle(connection, accounts, lost, precedence)
+
+
+def _log_raise(audit: AuditLog, connection: Connection, job: Raise, accounts: Accounts) -> None:
+    column, run_id, _ = columns_of(job.name) or ("", "", None)
+    told = {"scope": job.name, "key": job.key, "by": job.by._asdict()}
+    raised = {key: list(by) for key, by in accounts.raises_of(job.name).items()}
+    audit.append(connection, run_id if column == "run_id" else "", "raised", raised=raised, **told)
 
 
 def _check_call(limits: Limits, worst: Amount) -> Amount:
