@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypedDict, Unpack
 
 from langgraph.cache.base import BaseCache
@@ -157,8 +157,10 @@ class Team:
         """The graph, compiled with these options of `StateGraph.compile`, such as `checkpointer=`."""
         return self.graph().compile(name=self.name, **options)
 
-    def _ledger(self) -> Ledger:
-        return self.ledger if self.ledger is not None else self._own_ledger
+    @property
+    def _ledger(self) -> Callable[[], Ledger]:
+        """What gives the ledger; one of the settings is opened when it is first asked for."""
+        return partial(getattr, self, "_own_ledger" if self.ledger is None else "ledger")
 
     @cached_property
     def _own_ledger(self) -> Ledger:

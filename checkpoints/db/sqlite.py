@@ -261,11 +261,20 @@ def _read_index(path: Path) -> tuple[bool, int, int] | None:
     return _INDEX.unpack(raw) if len(raw) == _INDEX.size else None
 
 
-def _open_index(name: str) -> int:
-    """The index, opened for as long as it has a name: the last who closes the database deletes it."""
+def forget_logs() -> None:
+    """A database was closed: the last who closes one deletes its index, which then is closed here as well."""
+    with _looking:
+        _close_deleted()
+
+
+def _close_deleted() -> None:
     for key, index in list(_indexes.items()):
         if not os.fstat(index).st_nlink:
             os.close(_indexes.pop(key))
+
+
+def _open_index(name: str) -> int:
+    _close_deleted()
     index = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     found = os.fstat(index)
     return _indexes.setdefault((found.st_dev, found.st_ino), index)

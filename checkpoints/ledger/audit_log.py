@@ -18,17 +18,17 @@ from sqlalchemy import Connection, Row, Select, func, insert, select
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest_text, from_row, plain_text, read_json
-from signoff.checkpoints.db.prepared import Prepared
 from signoff.checkpoints.db.table_shapes import misshapes
 from signoff.checkpoints.ledger.audit_agreement import Problem, digests_of_redacted, disagreements
 from signoff.checkpoints.ledger.schema import (
     AUDIT_HEAD,
+    FIRST_META,
+    META,
+    NEXT_META,
     audit,
     ledger_meta,
-    meta_value,
     metadata,
     read_meta,
-    write_meta,
 )
 from signoff.checkpoints.ledger.session import Transactions
 from signoff.checkpoints.redaction import REDACTED, redact
@@ -36,8 +36,9 @@ from signoff.error_base import SettingsError
 
 _AT_ONCE: Final = 1_000
 
-_LAST: Final = Prepared(select(func.max(audit.c.seq)))
-_ADD: Final = Prepared(insert(audit))
+# Built once: building them costs SQLAlchemy more than the database takes for them.
+_LAST: Final = select(func.max(audit.c.seq))
+_ADD: Final = insert(audit)
 
 FIRST: Final = "0" * 64
 """What the first entry follows from."""
@@ -112,7 +113,7 @@ class AuditLog:
         from what the table ends with, so that the break stays where it is, and `verify` finds it ever after. If the
         head itself is gone, the entry begins a new chain, which `verify` finds as well.
         """
-        last = _LAST.run(connection).fetchone()[0] or 0
+        last = connection.execute(_LAST).scalar() or 0
         head = _head(connection) or EMPTY
         # Never a number that is taken: rows that were slipped in after the head must not block this one.
         seq, at, run_id = max(head.seq, last) + 1, canonical.now(), plain_text(run_id)
@@ -122,8 +123,10 @@ class AuditLog:
             text = canonical_json({**kept, **digests_of_redacted(event, body, kept)})
         written = Head(seq, link(head.hash, seq, at, run_id, event, text))
         entry = {"seq": seq, "at": at, "run_id": run_id, "event": event, "body": text, "hash": written.hash}
-        _ADD.run(connection, **entry)
-        write_meta(connection, AUDIT_HEAD, str(written))
+        connection.execute(_ADD, entry)
+        next_head = {"which": AUDIT_HEAD, "text": str(written)}
+        if not connection.execute(NEXT_META, next_head).rowcount:
+            connection.execute(FIRST_META, next_head)
 
     def head(self) -> str:
         """Number and hash of the newest entry, `0:000…` if there is none: worth keeping outside the database."""
@@ -204,7 +207,7 @@ def _decoded(text: bytes) -> str:
 
 
 def _head(connection: Connection) -> Head | None:
-    kept = meta_value(connection, AUDIT_HEAD)
+    kept = connection.execute(META, {"which": AUDIT_HEAD}).scalar()
     return Head.parse(kept) if isinstance(kept, str) else None
 
 

@@ -72,11 +72,11 @@ ledger_meta = Table(
     Column("value", Plain, nullable=False),
 )
 
-_META: Final = Prepared(select(ledger_meta.c.value).where(ledger_meta.c.key == bindparam("which")))
-_NEXT_META: Final = Prepared(
-    update(ledger_meta).where(ledger_meta.c.key == bindparam("which")).values(value=bindparam("text"))
-)
-_FIRST_META: Final = Prepared(insert(ledger_meta).values(key=bindparam("which"), value=bindparam("text")))
+# Built once: building a statement costs SQLAlchemy more than the database takes for it.
+META: Final = select(ledger_meta.c.value).where(ledger_meta.c.key == bindparam("which"))
+NEXT_META: Final = update(ledger_meta).where(ledger_meta.c.key == bindparam("which")).values(value=bindparam("text"))
+FIRST_META: Final = insert(ledger_meta).values(key=bindparam("which"), value=bindparam("text"))
+_META, _NEXT_META, _FIRST_META = Prepared(META), Prepared(NEXT_META), Prepared(FIRST_META)
 
 
 def meta_value(connection: Connection, key: str) -> Any:

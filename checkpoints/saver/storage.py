@@ -22,6 +22,7 @@ from signoff.checkpoints.db.sqlite import (
     check_log,
     connect,
     connect_to_memory,
+    forget_logs,
     identity,
     make_folder,
     refuse_foreign,
@@ -88,7 +89,8 @@ class FilePlace:
         check_log(self.path)
 
     def close(self) -> None:
-        """It stays."""
+        """The file stays, and nothing of it is open."""
+        forget_logs()
 
     @property
     def keeps(self) -> bool:
@@ -167,6 +169,8 @@ class Storage:
                     self._idle.append(connection)
                 else:
                     connection.close()
+                    if not self._finish.alive:  # closed meanwhile, and this was left
+                        self._place.close()
         finally:
             with self._gate:
                 self._readers -= 1
