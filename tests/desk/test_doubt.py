@@ -200,7 +200,7 @@ def test_whoever_decides_too_late_is_told_so_when_and_what_to_do(
     signoff: Any, ledger: Ledger, expired: Any, words: tuple[str, ...]
 ) -> None:
     run, asked = expired
-    at = ledger.approvals.get(asked).expires_at
+    at = ledger.approvals.get(asked).expires_at[:16].replace("T", " ")
     said = signoff(*(asked if word == "ID" else word for word in words))
     assert said.code == 1
     (line,) = said.err.splitlines()

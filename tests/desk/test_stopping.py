@@ -125,6 +125,7 @@ def test_a_signal_to_end_stops_a_run_as_ctrl_c_does(documents: Path) -> None:
     assert stands() == "cut off"
 
 
+@pytest.mark.skipif(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, reason="it is ignored here, as by nohup")
 @pytest.mark.usefixtures("endpoint")
 def test_a_terminal_that_is_closed_stops_its_run(documents: Path) -> None:
     with Terminal(*RUN, "--model", "openai:gpt") as terminal:

@@ -18,7 +18,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from pydantic import BaseModel
 
-from signoff import SqliteCheckpointer
+from signoff import Ledger, SqliteCheckpointer
 from signoff.checkpoints.saver.rows import list_threads
 
 QUESTION = "Why does the tide rise and fall?"
@@ -96,7 +96,9 @@ def test_another_database_can_be_named(signoff: Any, filled: Path) -> None:
 
 
 def test_stats_of_a_database_with_a_ledger_only_are_a_line(signoff: Any, home: Path) -> None:
-    signoff("people")
+    ledger = Ledger(home / ".signoff" / "signoff.db", hooks=())
+    ledger.runs.list()
+    ledger.close()
     said = signoff("db", "stats")
     assert said.code == 0, said.err
     assert "No checkpoints yet" in said.out
@@ -206,7 +208,6 @@ def test_a_run_that_waits_is_spared_unless_forced(signoff: Any, documents: Path)
 
 
 def test_the_first_and_later_runs_of_a_thread_that_waits_protect_it(signoff: Any, filled: Path) -> None:
-    from signoff import Ledger
 
     with closing(Ledger(DATABASE)) as ledger:
         ledger.runs.begin("one", 2, team="report", goal="why")
