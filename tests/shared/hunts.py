@@ -1,4 +1,4 @@
-"""Parts of the long hunts: fifteen of them are a whole hunt, and each is about a fifteenth of it."""
+"""Parts of the long hunts: twenty of them are a whole hunt, and each is about a twentieth of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-PARTS = 15
+PARTS = 20
 
 Thing = TypeVar("Thing")
 
