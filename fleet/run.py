@@ -98,8 +98,7 @@ class RunView:
     @property
     def artifacts(self) -> dict[str, Any]:
         """The artifacts by name, each as its agent's type."""
-        types = {agent.gives.__name__: agent.gives for agent in self.team.agents}
-        stored = self.values.get("artifacts", {})
+        types, stored = self._types, self.values.get("artifacts", {})
         return {name: types[name].model_validate(artifact["value"]) for name, artifact in stored.items()}
 
     @overload
@@ -112,8 +111,7 @@ class RunView:
         stored = self.values.get("artifacts", {})
         if name not in stored:
             raise NoArtifact(self.id, self.status, name, sorted(stored))
-        types = {agent.gives.__name__: agent.gives for agent in self.team.agents}
-        given = types[name] if isinstance(kind, str) else kind
+        given = self._types[name] if isinstance(kind, str) else kind
         return given.model_validate(stored[name]["value"])
 
     @property
@@ -147,6 +145,10 @@ class RunView:
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.status}: {self.record.goal!r}>"
+
+    @property
+    def _types(self) -> dict[str, type[Artifact]]:
+        return {agent.gives.__name__: agent.gives for agent in self.team.agents}
 
     def _pending(self) -> tuple[Approval, ...]:
         return tuple(self._ledger.approvals.pending(self.id))

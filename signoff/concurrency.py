@@ -323,11 +323,8 @@ class _Pool(Executor):
     """Threads for code that blocks; unlike those of ThreadPoolExecutor they do not keep the process alive."""
 
     def __init__(self, name: str) -> None:
-        self._name, self._jobs, self._lock = (
-            name,
-            SimpleQueue[tuple[Future[Any], Callable[[], Any]]](),
-            threading.Lock(),
-        )
+        self._name, self._lock = name, threading.Lock()
+        self._jobs = SimpleQueue[tuple[Future[Any], Callable[[], Any]]]()
         self._idle, self._threads = threading.Semaphore(0), 0
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:

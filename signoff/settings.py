@@ -47,17 +47,18 @@ def find_home() -> Path:
     are read in event loops as well, so where this folder is, is asked only when something is found: that may block.
     """
     try:
+        if Path(HOME).exists():
+            return Path(HOME)
         above, below = Path(".."), os.stat(".")
-        while not Path(HOME).exists():
+        while True:
             found = above.stat()
             if found.st_dev != below.st_dev or os.path.samestat(found, below):
-                break
+                return Path(HOME)
             if was_made(above / HOME / "signoff.db"):
                 return Path(os.path.abspath(above), HOME)
             above, below = above / "..", found
     except OSError:  # a folder that is gone, or may not be looked into
         return Path(HOME)
-    return Path(HOME)
 
 
 class Settings(BaseSettings):

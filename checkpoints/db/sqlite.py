@@ -162,14 +162,7 @@ def can_write(path: Path) -> bool:
 def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     """A connection to this file, which is made if it is not there; one to read with where it cannot be written."""
     is_writable = can_write(path)
-    connection = sqlite3.connect(
-        path.as_uri() if is_writable else reading_address(path),
-        uri=True,
-        timeout=busy_seconds,
-        isolation_level=None,  # the driver's own BEGIN is deferred and would break compare-and-set
-        check_same_thread=False,
-        cached_statements=256,
-    )
+    connection = _connect(path.as_uri() if is_writable else reading_address(path), busy_seconds)
     try:
         if is_writable:
             # The change to WAL does not wait by itself.
@@ -182,16 +175,30 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
 
 def connect_to_memory(name: str, busy_seconds: float) -> sqlite3.Connection:
     """A connection to the database of this name in this process's memory, which lives as long as one is open."""
-    connection = sqlite3.connect(
-        f"file:/{name}?vfs=memdb",
-        uri=True,
-        timeout=busy_seconds,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=256,
-    )
+    connection = _connect(f"file:/{name}?vfs=memdb", busy_seconds)
     _ask(connection, "foreign_keys=ON")
     return connection
+
+
+class _Connection(sqlite3.Connection):
+    """One that, closed as the last of its file, leaves nothing of the file open."""
+
+    def close(self) -> None:
+        super().close()
+        with _looking:
+            _close_deleted()
+
+
+def _connect(address: str, busy_seconds: float) -> sqlite3.Connection:
+    return sqlite3.connect(
+        address,
+        uri=True,
+        timeout=busy_seconds,
+        isolation_level=None,  # the driver's own BEGIN is deferred and would break compare-and-set
+        check_same_thread=False,
+        cached_statements=256,
+        factory=_Connection,
+    )
 
 
 def reading_address(path: Path) -> str:
@@ -261,13 +268,8 @@ def _read_index(path: Path) -> tuple[bool, int, int] | None:
     return _INDEX.unpack(raw) if len(raw) == _INDEX.size else None
 
 
-def forget_logs() -> None:
-    """A database was closed: the last who closes one deletes its index, which then is closed here as well."""
-    with _looking:
-        _close_deleted()
-
-
 def _close_deleted() -> None:
+    """Close what has no name any more: the last who closes a database deletes its index."""
     for key, index in list(_indexes.items()):
         if not os.fstat(index).st_nlink:
             os.close(_indexes.pop(key))

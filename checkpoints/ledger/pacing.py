@@ -125,9 +125,7 @@ class RateState:
     full: int = 0  # calls of its process in flight at the last refusal
     full_pace: float = 0.0  # and its pace
     fulls: int = 0  # refusals one after the other with as many in flight, but at another pace
-    window: int = (
-        0  # calls of each process that may be in flight, where that is what the endpoint limits; 0: it does not
-    )
+    window: int = 0  # calls of each process that may be in flight, if that is what the endpoint limits; else 0
 
     @classmethod
     def read(cls, text: str) -> RateState:

@@ -22,7 +22,6 @@ from signoff.checkpoints.db.sqlite import (
     check_log,
     connect,
     connect_to_memory,
-    forget_logs,
     identity,
     make_folder,
     refuse_foreign,
@@ -89,8 +88,7 @@ class FilePlace:
         check_log(self.path)
 
     def close(self) -> None:
-        """The file stays, and nothing of it is open."""
-        forget_logs()
+        """It stays."""
 
     @property
     def keeps(self) -> bool:
@@ -169,8 +167,6 @@ class Storage:
                     self._idle.append(connection)
                 else:
                     connection.close()
-                    if not self._finish.alive:  # closed meanwhile, and this was left
-                        self._place.close()
         finally:
             with self._gate:
                 self._readers -= 1

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, Protocol
 
 from signoff.checkpoints.db.jobs import Job, answer
-from signoff.checkpoints.db.sqlite import begin, forget_logs, is_busy
+from signoff.checkpoints.db.sqlite import begin, is_busy
 
 _MOST_JOBS: Final = 2000
 _VACUUM_PAGES: Final = 1000
@@ -189,7 +189,6 @@ def _serve(queue: SimpleQueue[ChangeJob | None], connect: Callable[[], WriterCon
     finally:
         if opened is not None:
             opened.connection.close()
-            forget_logs()
 
 
 def _collect(queue: SimpleQueue[ChangeJob | None], jobs: list[ChangeJob], crowd: int) -> bool:
