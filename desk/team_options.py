@@ -67,6 +67,13 @@ def team_of_run(record: RunRecord, settings: Settings, named: str = "") -> Team 
     return module_of_run(about, settings, named).team
 
 
+def module_of_recording(about: Mapping[str, Any], settings: Settings, named: str = "") -> TeamModule | None:
+    """The team that a recording is of, if it is somebody's own; None if it is ready-made. See `module_of_run`."""
+    if not named and is_ready_made(about.get("team", ""), about.get("options", {}), recorded=True):
+        return None
+    return module_of_run(about, settings, named)
+
+
 def module_of_run(about: Mapping[str, Any], settings: Settings, named: str = "") -> TeamModule:
     """The team of somebody's own that a run, or a recording, is of: where that says, or as it is `named` again.
 

@@ -21,11 +21,11 @@ from signoff.agents.errors import NotRecorded
 from signoff.agents.replay import Cassette
 from signoff.checkpoints.ledger import RunRecord
 from signoff.desk.cli.terminal import Json, print_json, say
-from signoff.desk.team_options import TeamAgain, module_of_run
+from signoff.desk.team_options import TeamAgain, module_of_recording
 from signoff.error_base import SettingsError
 from signoff.fleet import Ending, Run, record as record_run, replay as replay_run
 from signoff.fleet.errors import CannotExport
-from signoff.graphs.teams import OWN, TeamModule, is_ready_made
+from signoff.graphs.teams import OWN, TeamModule
 from signoff.settings import Settings, load_settings
 
 _SHOWN = 100
@@ -112,8 +112,7 @@ def export(
     run = cassette.about.get("run", recording.stem)
     if cassette.ending is not None:
         _check_ending(run, cassette.ending)
-    ready_made = is_ready_made(cassette.about.get("team", ""), cassette.about.get("options", {}), recorded=True)
-    own = None if ready_made and not team else module_of_run(cassette.about, load_settings(), team)
+    own = module_of_recording(cassette.about, load_settings(), team)
     with TemporaryDirectory() as folder:
         now, then = replay_run(recording, Path(folder), team=None if own is None else own.team)
     if then is not None and now != then:

@@ -44,7 +44,7 @@ from signoff.desk.team_options import (
     change_model,
     fitted,
     how_to_resume,
-    module_of_run,
+    module_of_recording,
     open_team,
     team_of_run,
     with_model,
@@ -55,7 +55,7 @@ from signoff.fleet.errors import RunElsewhere
 from signoff.graphs import RAISE_BUDGET, Given, PlanStep, Team
 from signoff.graphs.approval import CONTROLS, standing_after
 from signoff.graphs.errors import BadAnswer, UnknownTeam
-from signoff.graphs.teams import TEAMS, TeamModule, is_own, is_ready_made, report_team
+from signoff.graphs.teams import TEAMS, TeamModule, is_own, report_team
 from signoff.settings import Settings, load_settings
 from signoff.tools.errors import SourcesMissing
 
@@ -135,9 +135,7 @@ def start(team: str | TeamModule, given: str | Mapping[str, Any] | Given, ways: 
     if replay is not None:
         about = Cassette.open(replay, "replay").about
         known = settings_of(about)
-        if not team and not is_ready_made(about.get("team", ""), about.get("options", {}), recorded=True):
-            team = module_of_run(about, load_settings(**known))
-        team = team or about.get("team", "")
+        team = team or module_of_recording(about, load_settings(**known)) or about.get("team", "")
         given = given or Given(about.get("goal", ""), about.get("input", {}))
         goal = goal or about.get("goal", "")
     settings, own = team_for(team, ways, goal, known)

@@ -38,14 +38,14 @@ _NEW_CALL: Final = Prepared(insert(usage))
 _OF_WRITTEN: Final = (usage.c.id, usage.c.outcome, usage.c.day, usage.c.run_id, usage.c.team, usage.c.role)
 _WRITTEN: Final = Lookup(select(*_OF_WRITTEN), usage.c.id)
 _DELETE_CALL: Final = Prepared(delete(usage).where(usage.c.id == bindparam("call")))
-_TOTALS: Final = (
+TOTALS: Final = (
     func.sum(usage.c.nusd),
     func.sum(usage.c.input_tokens + usage.c.output_tokens),
     func.count(),
     func.sum(usage.c.ms),
 )
 _SUMS: Final = {
-    first.name: Lookup(select(first, second, *_TOTALS).group_by(first, second), first)
+    first.name: Lookup(select(first, second, *TOTALS).group_by(first, second), first)
     for first, second in ((usage.c.run_id, usage.c.role), (usage.c.day, usage.c.team))
 }
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, func, select
 from signoff.checkpoints import canonical
 from signoff.checkpoints.db.prepared import Lookup
 from signoff.checkpoints.errors import BudgetExhausted
-from signoff.checkpoints.ledger.budgets.accounts import Accounts, exhausted
+from signoff.checkpoints.ledger.budgets.accounts import TOTALS, Accounts, exhausted
 from signoff.checkpoints.ledger.budgets.amounts import NOTHING, Amount, Limits
 from signoff.checkpoints.ledger.schema import approvals, proposals, runs, usage
 from signoff.checkpoints.process_identity import is_gone
@@ -29,18 +29,12 @@ _NEWER: Final = 0.5
 _SAMPLE: Final = 30
 """Of how many ended runs of a team it is known what a run takes."""
 
-_AMOUNT: Final = (
-    func.coalesce(func.sum(usage.c.nusd), 0),
-    func.coalesce(func.sum(usage.c.input_tokens + usage.c.output_tokens), 0),
-    func.count(),
-    func.coalesce(func.sum(usage.c.ms), 0),
-)
 _AT_WORK: Final = select(
     runs.c.id, runs.c.team, runs.c.owner, runs.c.created_at, runs.c.updated_at, runs.c.beat_at
 ).where(runs.c.status == "running")
 _SOME_AT_WORK: Final = Lookup(select(runs.c.id, runs.c.team).where(runs.c.status == "running"), runs.c.id)
 _USED: Final = Lookup(
-    select(usage.c.run_id, func.min(usage.c.at), func.max(usage.c.at), *_AMOUNT).group_by(usage.c.run_id),
+    select(usage.c.run_id, func.min(usage.c.at), func.max(usage.c.at), *TOTALS).group_by(usage.c.run_id),
     usage.c.run_id,
 )
 _WAITS_FOR_MORE: Final = (
