@@ -1,5 +1,6 @@
 import re
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ class Post:
         self.sent: list[str] = []
         self.said = "# Dear Ann"
         self.fail: Exception | BaseException | None = None
+        self.meanwhile: Callable[[], object] = lambda: None
         send = Action(name="send_mail", description="Sends.", arguments=Mail, call=self._send)
         clerk = Agent(
             role="clerk",
@@ -47,6 +49,7 @@ class Post:
 
     def _write(self, task: Task) -> Draft:
         task.say("writes", done=1, total=2)
+        self.meanwhile()
         if self.fail is not None:
             raise self.fail
         return Draft(title="Mail", markdown=self.said, method="extracted")
@@ -187,16 +190,16 @@ def test_a_process_that_lost_its_lease_stops_before_the_next_step(post: Post, mo
 
     ledger, now = Ledger(".signoff/signoff.db"), time.time
 
-    def suspend(event: Event) -> None:
+    def suspend() -> None:
         """Sleep longer than the lease, while another process takes the run over."""
-        if event.kind == "says":
-            with ledger.write() as connection:
-                connection.exec_driver_sql("UPDATE runs SET owner = 'elsewhere:1:1/x', owner_until = '9999'")
-            monkeypatch.setattr(time, "time", lambda: now() + 3600)
+        with ledger.write() as connection:
+            connection.exec_driver_sql("UPDATE runs SET owner = 'elsewhere:1:1/x', owner_until = '9999'")
+        monkeypatch.setattr(time, "time", lambda: now() + 3600)
 
     run = Run.start(post.team, "write to ann", drive=False)
+    post.meanwhile = suspend
     with pytest.raises(RunBusy):
-        run.resume(watch=suspend)
+        run.resume()
     assert run.approval is None
 
 
@@ -209,15 +212,16 @@ def test_a_goal_that_is_no_text_is_one_clear_error(post: Post, goal: Any) -> Non
 def test_two_cannot_drive_one_run_at_the_same_time(post: Post) -> None:
     entered, leave = threading.Event(), threading.Event()
 
-    def hold(event: Event) -> None:
+    def hold() -> None:
         entered.set()
         leave.wait(30)
 
     run = Run.start(post.team, "write to ann", drive=False)
-    driver = threading.Thread(target=lambda: run.resume(watch=hold))
+    post.meanwhile = hold
+    driver = threading.Thread(target=run.resume)
     driver.start()
-    entered.wait(30)
     try:
+        assert entered.wait(30)
         with pytest.raises(RunBusy):
             Run.open(run.id, team=post.team).resume()
     finally:
