@@ -6,9 +6,8 @@ import pytest
 from pydantic import BaseModel
 
 from signoff import Action, Agent, Draft, Policy, Run, SqliteCheckpointer, Team, open_saver, report_team
-from signoff.errors import RunBusy, UnknownTeam
+from signoff.errors import UnknownTeam
 from signoff.fleet.driver import Driver
-from signoff.fleet.events import Event
 
 
 class Mail(BaseModel):
@@ -80,21 +79,6 @@ def test_threads_drive_runs_at_once_over_one_open_saver(team: Team, home: Path) 
         for thread in threads:
             thread.join()
     assert [run.status for run in runs] == ["waiting"] * 4
-
-
-def test_a_run_that_is_being_driven_is_nobody_elses(team: Team) -> None:
-    run_id, driver = Run.start(team, "ann", drive=False).id, Driver.open()
-    own, refused = driver.team_of(driver.ledger.runs.get(run_id), team), []
-
-    def watch(_event: Event) -> None:
-        try:
-            Driver.open().drive(run_id, own)
-        except RunBusy as error:
-            refused.append(error)
-
-    driver.drive(run_id, own, watch=watch)
-    assert refused
-    assert driver.ledger.runs.get(run_id).status == "waiting"
 
 
 class Breaking(SqliteCheckpointer):
