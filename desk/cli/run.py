@@ -57,6 +57,7 @@ from signoff.graphs.approval import CONTROLS, standing_after
 from signoff.graphs.errors import BadAnswer, UnknownTeam
 from signoff.graphs.teams import TEAMS, TeamModule, is_own, report_team
 from signoff.settings import Settings, load_settings
+from signoff.tools import format_of
 from signoff.tools.errors import SourcesMissing
 
 DONE, WAITS, STOPPED, INTERRUPTED = 0, 3, 4, 130
@@ -363,7 +364,8 @@ def _check(settings: Settings) -> None:
 
 
 def _check_out(out: Path) -> None:
-    """Raise before any work is done if the report could not be written there."""
+    """Raise before any work is done if the report could not be written there, or not as such a file."""
+    format_of(str(out))
     nearest = next(folder for folder in out.parents if folder.exists())
     if out.is_dir():
         raise SettingsError("--out", f"{str(out)!r} is a folder", "Name a file.")

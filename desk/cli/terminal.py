@@ -30,7 +30,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of one.")]
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; your login name by default.")]
 Sources = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of documents.")]
-Out = Annotated[Path | None, typer.Option(metavar="FILE", help="File the report goes to once signed off.")]
+Out = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="File the report goes to once signed off: .md, .html or .docx.")
+]
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="offline, openai, openai:NAME or provider:NAME.")]
 TEAM_HELP = "A ready-made team, report, or one of your own: MODULE:NAME or FILE.py:NAME."
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

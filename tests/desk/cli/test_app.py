@@ -224,6 +224,7 @@ def test_the_graph_is_drawn_as_text_and_as_a_picture(signoff: Any, home: Path) -
         (["run", "report", "Why?"], "--sources"),
         (["run", "report", "Why?", "--sources", "docs", "--out", "docs"], "is a folder"),
         (["run", "report", "Why?", "--sources", "docs", "--out", "docs/tides.md/report.md"], "cannot be written"),
+        (["run", "report", "Why?", "--sources", "docs", "--out", "report.pdf"], "ends in .md, .html or .docx"),
         (["run", "report", "  ", "--sources", "docs"], "is empty"),
         (["run", "poem", "Why?", "--sources", "docs"], "No ready-made team 'poem'"),
         (["run", "report", "Why?", "--sources", "docs", "--model", "nonsense"], "'nonsense'"),

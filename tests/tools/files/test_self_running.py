@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from signoff.tools.files.self_running import warn_of_running, with_warning
-from signoff.tools.publish import Publication, publish_report
+from signoff.tools.publishing import Publication, publish_report
 from signoff.tools.sandbox.save_action import save_from_workspace
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.storage.confined_folder import ConfinedFolder

@@ -12,7 +12,7 @@ import pytest
 from signoff.errors import ActionFailed, FileRefused
 from signoff.tools import Attachment
 from signoff.tools.files.patch import check_name
-from signoff.tools.publish import Publication, publish_report
+from signoff.tools.publishing import Publication, publish_report
 from signoff.tools.sandbox.save_action import save_from_workspace
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.storage.confined_folder import ConfinedFolder

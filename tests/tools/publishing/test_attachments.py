@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from signoff.errors import ActionFailed
-from signoff.tools.publish import Attachment, Publication, publish_report
+from signoff.tools.publishing.publish import Attachment, Publication, publish_report
 from signoff.tools.storage.blobs import Blobs
 
 PNG = b"\x89PNG picture"

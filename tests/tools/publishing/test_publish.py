@@ -11,7 +11,7 @@ import pytest
 import warm
 
 from signoff.errors import ActionFailed, SignoffError
-from signoff.tools.publish import Publication, publish_report
+from signoff.tools.publishing.publish import Publication, publish_report
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs links, modes and limits")
 
@@ -87,7 +87,7 @@ def test_a_full_disk_leaves_the_old_report_and_nothing_else(folder: Path) -> Non
 DIES = """
 import os, sys
 from pathlib import Path
-from signoff.tools.publish import Publication, publish_report
+from signoff.tools.publishing.publish import Publication, publish_report
 os.replace = lambda *_, **__: os._exit(9)  # where the new name would be given
 publish_report(Path(sys.argv[1])).call(Publication(path="a.md", content="x" * 5000), "key")
 """

@@ -14,9 +14,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from signoff.error_base import SettingsError
 from signoff.tools.action import Action
 from signoff.tools.errors import ActionFailed, BlobMissing, FileRefused
 from signoff.tools.files.self_running import warn_of_running
+from signoff.tools.publishing.formats import Format, format_of, render
 from signoff.tools.storage.atomic import beside, explain, sync_folder, write_synced
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.storage.confined_folder import lies_in
@@ -24,6 +26,11 @@ from signoff.tools.storage.file_names import check_places
 from signoff.wording import as_block, as_code, as_words, make_visible
 
 NAME = "publish_report"
+_MADE: Mapping[Format, str] = {
+    "markdown": "",
+    "html": ", one page of HTML made of the Markdown below with its pictures in it",
+    "word": ", a Word document made of the Markdown below with its pictures in it",
+}
 
 
 class Attachment(BaseModel):
@@ -41,8 +48,10 @@ class Publication(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: str = Field(description="File to write; an existing one is replaced")
-    content: str = Field(description="The whole content of the file")
+    path: str = Field(
+        description="File to write; an existing one is replaced. `.html` and `.docx` are made of the content"
+    )
+    content: str = Field(description="The whole report, in Markdown")
     attachments: tuple[Attachment, ...] = Field(default=(), description="Files that are written beside it")
 
 
@@ -85,14 +94,30 @@ class _Publishing:
 
     def files(self, publication: Publication) -> list[_File]:
         """The files to write, the report the last of them: what it shows is there before it is."""
-        report = _File(_target(publication.path, self.base), _encode(publication.content))
-        beside_it = [_File(report.target.parent / one.name, self._content(one)) for one in publication.attachments]
-        for name, times in Counter(file.target for file in (*beside_it, report)).items():
+        report, beside_it = self._report(publication)
+        attached = [_File(report.target.parent / one.name, self._content(one)) for one in beside_it]
+        names = Counter([*(report.target.parent / one.name for one in publication.attachments), report.target])
+        for name, times in names.items():
             if times > 1:
                 raise ActionFailed(NAME, f"two files would be written to {str(name)!r}. Name each once.")
-        files = [*(_File(_target(str(file.target), self.base), file.raw) for file in beside_it), report]
+        files = [*(_File(_target(str(file.target), self.base), file.raw) for file in attached), report]
         self._check([file.target for file in files])
         return files
+
+    def _report(self, publication: Publication) -> tuple[_File, list[Attachment]]:
+        """The report as its file's name asks for it, and what is not in it but belongs beside it."""
+        target, attached = _target(publication.path, self.base), publication.attachments
+        try:
+            form = format_of(publication.path)
+            held = {one.name: self._content(one) for one in attached} if form != "markdown" else {}
+            raw, inside = render(form, publication.content, held)
+        except SettingsError as error:
+            raise ActionFailed(NAME, str(error)) from error
+        except UnicodeEncodeError as error:
+            raise ActionFailed(NAME, f"the content cannot be written as UTF-8: {error}.") from error
+        except ValueError as error:
+            raise ActionFailed(NAME, f"{error}. Nothing was changed.") from error
+        return _File(target, raw), [one for one in attached if one.name not in inside]
 
     def _check(self, targets: Sequence[Path]) -> None:
         """ActionFailed for what belongs to version control or to signoff."""
@@ -129,15 +154,15 @@ class _Publishing:
 
     def read_back(self, publication: Publication, _key: str) -> Mapping[str, Any] | None:
         """What was written, if all of it is there as it was meant."""
-        report = _target(publication.path, self.base)
-        beside_it = {_target(str(report.parent / one.name), self.base): one.sha256 for one in publication.attachments}
-        wanted = beside_it | {report: hashlib.sha256(_encode(publication.content)).hexdigest()}
+        report, beside_it = self._report(publication)
+        wanted = {_target(str(report.target.parent / one.name), self.base): one.sha256 for one in beside_it}
+        wanted |= {report.target: report.sha256}
         try:
             files = [_File(target, target.read_bytes()) for target in wanted]
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise ActionFailed(NAME, f"cannot read back {str(report)!r}: {explain(error)}.") from error
+            raise ActionFailed(NAME, f"cannot read back {str(report.target)!r}: {explain(error)}.") from error
         return _result(files) if [file.sha256 for file in files] == [*wanted.values()] else None
 
     def preview(self, publication: Publication) -> str:
@@ -148,7 +173,8 @@ class _Publishing:
             return f"**This cannot be written.** {as_words(error.problem)}\n\n{_as_source(publication.content)}"
         lines = [*self._warned(publication, [file.target for file in (*attached, report)])]
         target = as_code(str(report.target))
-        lines += [f"Writes {target} ({_size(len(report.raw))}). {_replaced(report.target, report.raw)}"]
+        made = _MADE[format_of(publication.path)]
+        lines += [f"Writes {target}{made} ({_size(len(report.raw))}). {_replaced(report.target, report.raw)}"]
         lines += ["", *map(self._attached, attached)] if attached else []
         return "\n".join([*lines, "", _as_source(publication.content)])
 
@@ -201,13 +227,6 @@ def _target(path: str, base: Path | None) -> Path:
     return target
 
 
-def _encode(content: str) -> bytes:
-    try:
-        return content.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ActionFailed(NAME, f"the content cannot be written as UTF-8: {error}.") from error
-
-
 def _write_beside(parts: ExitStack, file: _File, key: str, at: int) -> None:
     """Write it under a name that the same key uses again, with the mode of the file that it takes the place of."""
     name = f".signoff-{hashlib.sha256(key.encode()).hexdigest()[:16]}{f'-{at}' if at else ''}.part"
@@ -234,6 +253,8 @@ def _replaced(target: Path, raw: bytes) -> str:
     if old == raw:
         return "The file is there already with just this content."
     # Counted, not matched: matching takes hours where lines repeat, as the empty ones of every text do.
+    if b"\0" in old or b"\0" in raw:
+        return f"It **replaces** the file that is there ({_size(len(old))})."
     before, after = Counter(old.splitlines()), Counter(raw.splitlines())
     gone, new = (before - after).total(), (after - before).total()
     return f"It **replaces** the file that is there ({_size(len(old))}): {gone} lines go, {new} lines are new."
