@@ -31,6 +31,9 @@ _FORMS: Final = {
 """How the settings that are JSON are written."""
 
 
+ADMINISTRATOR: Final = 0
+"""Whose files are trusted as one's own: who could change those anyway."""
+
 HOME: Final = ".signoff"
 """Name of a project's folder of the database and the document indexes."""
 
@@ -61,10 +64,13 @@ def find_home() -> Path:
         return Path(HOME)
 
 
+_ENV_FILE: Final = Path(".env")
+
+
 class Settings(BaseSettings):
     """What can be set from outside; each field is `SIGNOFF_` and its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="SIGNOFF_", env_file=".env", extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(env_prefix="SIGNOFF_", env_file=_ENV_FILE, extra="ignore", populate_by_name=True)
 
     home: Path = Field(default_factory=find_home)
     """Folder of the database and the document indexes: that of this folder or of one above, else made on first use."""
@@ -244,14 +250,22 @@ class Settings(BaseSettings):
 def load_settings(**overrides: object) -> Settings:
     """Read the settings; SettingsError names the first that is wrong. Overrides that are None are left out."""
     given = {name: value for name, value in overrides.items() if value is not None}
+    _check_env_file(_ENV_FILE)
     try:
         if given:
             settings = Settings(**given)  # type: ignore[arg-type]  # checked by pydantic
         else:
-            surroundings = find_home(), tuple(os.environ.items()), _version_of(Path(".env"))
+            surroundings = find_home(), tuple(os.environ.items()), _version_of(_ENV_FILE)
             settings = _read(*surroundings).model_copy(deep=True)
     except ValidationError as error:
         raise _told(error) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        problem = f"{str(_ENV_FILE.absolute())!r} is not UTF-8 (line {line})"
+        raise SettingsError(".env", problem, "Save it as UTF-8.") from None
+    except PermissionError as error:
+        problem = f"{str(_ENV_FILE.absolute())!r} cannot be read ({error.strerror})"
+        raise SettingsError(".env", problem, "Make it readable for you, or take it away.") from None
     if overrides.get("home") is None and "SIGNOFF_HOME" not in map(str.upper, os.environ):
         check_owner(settings.home)
     return settings
@@ -268,13 +282,24 @@ def check_owner(home: Path) -> None:
         raise SettingsError("SIGNOFF_HOME", problem, f"{remedy}.")
 
 
-def foreign_owner(path: Path) -> int | None:
-    """Whose a file or folder is, or the link that leads to it, if that is not who works here; None where it is."""
+def _check_env_file(file: Path) -> None:
+    """SettingsError if the file of settings is another user's: it says which programs are started and who is told."""
+    if (owner := foreign_owner(file, trusted=ADMINISTRATOR)) is not None and file.is_file():
+        problem = f"{str(file.absolute())!r} belongs to another user (uid {owner}), and is not read"
+        remedy = f"If you trust what is in it, make it yours: sudo chown {os.geteuid()} {file.absolute()}"
+        raise SettingsError(".env", problem, f"{remedy}.")
+
+
+def foreign_owner(path: Path, *, trusted: int | None = None) -> int | None:
+    """Whose a file or folder is, or the link that leads to it, if that is not who works here; None where it is.
+
+    `trusted`: somebody else who may be.
+    """
     owners = set[int]()
     for look in (os.lstat, os.stat) if hasattr(os, "geteuid") else ():
         with suppress(FileNotFoundError, NotADirectoryError):
             owners.add(look(path).st_uid)
-    return next(iter(owners - {os.geteuid()}), None) if owners else None
+    return next(iter(owners - {os.geteuid(), trusted}), None) if owners else None
 
 
 @lru_cache(maxsize=4)

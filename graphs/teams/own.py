@@ -32,11 +32,10 @@ from signoff.checkpoints import digest_text
 from signoff.graphs.errors import NotImportable, NotTrusted
 from signoff.graphs.team import Team
 from signoff.graphs.teams.catalog import OWN
-from signoff.settings import Settings, foreign_owner
+from signoff.settings import ADMINISTRATOR, Settings, foreign_owner
 
 _ROOMS: Final = ("signoff", "graphs", "agents", "tools", "checkpoints")
 _FOREIGN: Final = {"site-packages", "dist-packages", "node_modules", "__pypackages__"}
-_ADMINISTRATOR: Final = 0
 """User id of whoever installs things for all."""
 
 
@@ -330,7 +329,7 @@ def _run(work: Callable[[], Any], named: str) -> Any:
 def _check_inside(file: Path, root: Path, named: str, settings: Settings) -> None:
     if not _is_inside(file, root, settings):
         raise NotTrusted(named, f"would be imported from {file}, which is no code of the project in {root},")
-    if (owner := foreign_owner(file)) not in (None, _ADMINISTRATOR):
+    if (owner := foreign_owner(file, trusted=ADMINISTRATOR)) is not None:
         raise NotTrusted(named, f"would be imported from {file}, which belongs to another user (uid {owner})")
 
 

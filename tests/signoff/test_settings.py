@@ -129,6 +129,44 @@ def test_a_signoff_whose_owner_is_not_who_works_here_is_not_opened(home: Path, m
     assert load_settings(home=home / ".signoff").home == home / ".signoff"
 
 
+def test_settings_of_another_user_are_not_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / ".env").write_text("SIGNOFF_USER=eve\n")
+    mine = (home / ".env").stat().st_uid
+    monkeypatch.setattr("signoff.settings.ADMINISTRATOR", mine + 2)
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    for given in ({}, {"model": "offline"}):
+        with pytest.raises(SettingsError, match=rf"belongs to another user \(uid {mine}\), and is not read") as caught:
+            load_settings(home=home, **given)
+        assert f"sudo chown {mine + 1} {home / '.env'}" in str(caught.value)
+    monkeypatch.setattr("signoff.settings.ADMINISTRATOR", mine)
+    assert load_settings(home=home).user == "eve"
+    (home / ".env").unlink()
+    (home / ".env").mkdir()  # such as a virtual environment
+    monkeypatch.setattr("signoff.settings.ADMINISTRATOR", mine + 2)
+    assert load_settings(home=home).user == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
+def test_a_link_of_another_user_to_settings_of_root_is_not_followed(home: Path) -> None:
+    (home / "kept").write_text("SIGNOFF_USER=eve\n")
+    (home / ".env").symlink_to("kept")
+    os.lchown(home / ".env", 12345, 12345)
+    with pytest.raises(SettingsError, match=r"uid 12345"):
+        load_settings()
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+def test_a_file_of_settings_that_is_not_utf_8_is_one_line_that_names_it(home: Path, encoding: str) -> None:
+    (home / ".env").write_bytes("# mine\nSIGNOFF_USER=hunter22é\n".encode(encoding))
+    with pytest.raises(SettingsError, match="is not UTF-8") as caught:
+        load_settings()
+    assert str(home / ".env") in str(caught.value)
+    assert "Save it as UTF-8." in str(caught.value)
+    assert "hunter22" not in str(caught.value)
+    (home / ".env").write_bytes("SIGNOFF_USER=Zoé\n".encode("utf-8-sig"))
+    assert load_settings().user == "Zoé"
+
+
 def test_a_project_above_is_found_until_a_folder_has_one_of_its_own(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
