@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from json import dumps
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from signoff.desk.cli.run import DONE, STOPPED, TELLING_SECONDS, WAITS, see_thro
 from signoff.desk.cli.terminal import By, Json, can_ask, command, print_json, say
 from signoff.desk.team_options import TeamAgain, how_to_resume, is_known, team_of_run
 from signoff.fleet import Run
+from signoff.graphs import Team
 from signoff.graphs.approval import CONTROLS, Decision, decide as decide_question
 from signoff.graphs.errors import BadAnswer
 from signoff.graphs.policy import Ruling
@@ -40,10 +42,21 @@ def approve(
     json: Json = False,
 ) -> int:
     """Approve exactly what was shown, and let the run go on. At a terminal all of it is shown, and you are asked."""
-    asks = not (yes or json) and sys.stdout.isatty() and can_ask(Console(stderr=True))
+    asks = None if yes or json or not sys.stdin.isatty() else _seen()
+    if asks is None and sys.stdin.isatty() and not (yes or json or sha256):
+        raise BadAnswer(
+            "Nobody would see what is approved: neither output is a terminal. "
+            f"See it with {command()} show {approval}, and add its --sha256; or --yes to approve it unseen."
+        )
     return decide(
         approval, Verdict(kind="approve", by=by, sha256=sha256, asks=asks, team=team), go_on=resume, json=json
     )
+
+
+def _seen() -> Console | None:
+    """What the person at the terminal sees of this command's two outputs; None if that is neither."""
+    seen = [is_error for is_error, stream in ((True, sys.stderr), (False, sys.stdout)) if stream.isatty()]
+    return Console(stderr=seen[0]) if seen else None
 
 
 def reject(
@@ -108,8 +121,8 @@ class Verdict:
     """Edits, as NAME=VALUE."""
     sha256: str = ""
     """Beginning of the digest of what was seen."""
-    asks: bool = False
-    """Whether the person is shown all of it, and asked."""
+    asks: Console | None = None
+    """Where the person is shown all of it, and asked."""
     team: str = ""
     """Where the run's team is, if it is somebody's own and named again."""
 
@@ -119,12 +132,15 @@ def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> in
     settings = load_settings()
     console, ledger = Console(stderr=True), existing_ledger(settings, f"approval {approval_id!r}")
     asked = ledger.approvals.get(approval_id)
+    record = ledger.runs.get(asked.run_id)
+    team = cache(lambda: team_of_run(record, settings, verdict.team))
     if verdict.asks and asked.status == "pending" and asked.shown_sha256.startswith(verdict.sha256):
-        if not confirm(console, asked, action_of(asked, ledger, settings)):
-            say(console, f"Nothing was decided. It waits: {command()} show {asked.id}")
+        known = bool(verdict.team) or is_known(record)
+        if not confirm(verdict.asks, asked, action_of(asked, settings, team if known else None)):
+            say(verdict.asks, f"Nothing was decided. It waits: {command()} show {asked.id}")
             return WAITS
         verdict = replace(verdict, sha256=asked.shown_sha256)
-    approval = _record(ledger, asked, verdict, settings, console)
+    approval = _record(ledger, asked, verdict, team, settings, console)
     ledger.notices.wait(TELLING_SECONDS)
     if approval.status == "pending" and verdict.kind == "revoke":
         say(console, f"What was said of it was taken back, and it is asked again (approval {approval.id}).")
@@ -133,7 +149,6 @@ def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> in
     else:
         means = f" That means: {approval.meant}." if approval.meant else ""
         say(console, f"{approval.action} {approval.status} by {approval.decided_by} (approval {approval.id}).{means}")
-    record = ledger.runs.get(approval.run_id)
     can_go_on = record.driver == "local" and (bool(verdict.team) or is_known(record))
     if not go_on or not can_go_on or approval.status == "pending":
         if go_on and approval.status != "pending":
@@ -143,12 +158,18 @@ def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> in
         if json:
             print_json({"approval": approval.id, "status": approval.status, "run": approval.run_id})
         return WAITS if approval.status == "pending" and verdict.kind != "revoke" else DONE
-    team = team_of_run(record, settings, verdict.team)
-    code = see_through(Run.open(record.id, team=team, settings=settings), console, yes=False, json=json)
+    code = see_through(Run.open(record.id, team=team(), settings=settings), console, yes=False, json=json)
     return DONE if verdict.kind in ("reject", "respond", "revoke") and code == STOPPED else code
 
 
-def _record(ledger: Ledger, approval: Approval, verdict: Verdict, settings: Settings, console: Console) -> Approval:
+def _record(
+    ledger: Ledger,
+    approval: Approval,
+    verdict: Verdict,
+    team: Callable[[], Team | None],
+    settings: Settings,
+    console: Console,
+) -> Approval:
     """Write the decision into the ledger."""
     who, decisions = verdict.by or settings.user_name, ledger.approvals
     match verdict.kind:
@@ -175,8 +196,7 @@ def _record(ledger: Ledger, approval: Approval, verdict: Verdict, settings: Sett
             edited = _edited(approval, CONTROLS[approval.action], console, verdict.changes)
             return decide_question(ledger, approval, Decision("approve", edited), _no_rules, by=who)
         case "edit":
-            team = team_of_run(ledger.runs.get(approval.run_id), settings, verdict.team)
-            run = Run.open(approval.run_id, team=team, settings=settings)
+            run = Run.open(approval.run_id, team=team(), settings=settings)
             edited = _edited(approval, run.action(approval.action), console, verdict.changes)
             return decide_question(ledger, approval, Decision("approve", edited), run.team.rules, by=who)
 
@@ -192,10 +212,12 @@ def _edited(approval: Approval, action: Action[Any], console: Console, changes: 
         if not can_ask(console):
             raise BadAnswer("There is no terminal for an editor; use --set NAME=VALUE.")
         return read_change(edit_in_editor(approval), approval, action)
-    args = dict(approval.shown)
+    said = dict[str, Any]()
     for change in changes:
         name, equals, value = change.partition("=")
-        if not equals or name not in args:
-            raise BadAnswer(f"--set {change!r} is not NAME=VALUE with NAME one of {', '.join(args)}.")
-        args[name] = value
-    return read_change(args, approval, action)
+        if not equals or name not in approval.shown:
+            raise BadAnswer(f"--set {change!r} is not NAME=VALUE with NAME one of {', '.join(approval.shown)}.")
+        if name in said:
+            raise BadAnswer(f"--set {name} is there twice. Say once what it should be.")
+        said[name] = value
+    return read_change({**approval.shown, **said}, approval, action)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
@@ -26,6 +26,7 @@ from signoff.settings import Settings, load_settings, was_made
 from signoff.wording import counted, one_line
 
 if TYPE_CHECKING:
+    from signoff.graphs import Team
     from signoff.tools import Action
     from signoff.tools.broker import SecretRule
 
@@ -120,22 +121,24 @@ def _show_approval(approval_id: str, *, json: bool) -> None:
     approval = ledger.approvals.get(approval_id)
     if json:
         return print_json([asdict(approval)])
-    return show_whole(Console(), approval, action_of(approval, ledger, settings), commands=True)
-
-
-def action_of(approval: Approval, ledger: Ledger, settings: Settings) -> Action[Any] | None:
-    """The action that an approval is about; None if only another program knows it."""
     from signoff.desk.team_options import is_known, team_of_run
+
+    record = ledger.runs.get(approval.run_id)
+    team = (lambda: team_of_run(record, settings)) if is_known(record) else None
+    return show_whole(Console(), approval, action_of(approval, settings, team), commands=True)
+
+
+def action_of(
+    approval: Approval, settings: Settings, team_of_run: Callable[[], Team | None] | None
+) -> Action[Any] | None:
+    """The action that an approval is about; None if only another program knows it, and so nobody here its team."""
     from signoff.fleet import Run
     from signoff.graphs.approval import CONTROLS
 
-    if approval.action in CONTROLS:
-        return CONTROLS[approval.action]
-    record = ledger.runs.get(approval.run_id)
-    if not is_known(record):
-        return None
+    if approval.action in CONTROLS or team_of_run is None:
+        return CONTROLS.get(approval.action)
     try:
-        team = team_of_run(record, settings)
+        team = team_of_run()
     except (TeamError, SettingsError) as error:
         say(Console(stderr=True), f"Shown without what its team would add. {error}")
         return None

@@ -111,6 +111,37 @@ def test_yes_approves_at_a_terminal_without_asking(signoff: Any, asked: str) -> 
     assert status(signoff, asked) == "approved"
 
 
+@pytest.mark.parametrize("redirected", ["stdout", "stderr"])
+def test_with_one_output_redirected_it_is_shown_and_asked_on_the_other(
+    signoff: Any, asked: str, redirected: str
+) -> None:
+    with open("log", "wb") as log, Terminal(*APPROVE, asked, "--no-resume", **{redirected: log}) as terminal:
+        terminal.until("Its arguments, exactly:")
+        terminal.until("approve? [y/N]")
+        assert status(signoff, asked) == "pending"
+        terminal.press("y\n")
+        assert terminal.end() == 0, terminal.shown
+    assert status(signoff, asked) == "approved"
+
+
+def test_with_both_outputs_redirected_only_what_was_seen_before_is_approved(signoff: Any, asked: str) -> None:
+    (known,) = signoff("show", asked, "--json").json
+    for more, code, stands in (
+        ((), 1, "pending"),
+        (("--sha256", known["shown_sha256"][:12]), 0, "approved"),
+    ):
+        with open("log", "wb") as log, Terminal(*APPROVE, asked, "--no-resume", *more, stdout=log, stderr=log) as here:
+            assert here.end() == code
+        assert status(signoff, asked) == stands
+    assert "Nobody would see what is approved" not in Path("log").read_text()
+
+
+def test_what_is_set_twice_is_asked_back(signoff: Any, asked: str) -> None:
+    said = signoff("edit", asked, "--set", "path=a.md", "--set", "path=b.md")
+    assert (said.code, "--set path is there twice" in said.err) == (1, True)
+    assert status(signoff, asked) == "pending"
+
+
 def test_another_model_is_kept_with_the_run_and_the_log_agrees(
     signoff: Any, documents: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import re
 import select
 import sys
 from types import TracebackType
+from typing import IO
 
 import warm
 
@@ -20,10 +21,15 @@ _LONGEST = 60
 class Terminal:
     """A Python program, forked from a process that has imported signoff, at a terminal."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, stdout: IO[bytes] | None = None, stderr: IO[bytes] | None = None) -> None:
+        """`stdout`, `stderr`: where these go instead."""
         self._leader, follower = pty.openpty()
         self.process = warm.start(
-            [sys.executable, *words], stdin=follower, stdout=follower, stderr=follower, terminal=True
+            [sys.executable, *words],
+            stdin=follower,
+            stdout=stdout or follower,
+            stderr=stderr or follower,
+            terminal=True,
         )
         os.close(follower)
         self.shown = ""
