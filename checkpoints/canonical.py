@@ -90,6 +90,19 @@ def read_json(text: Any, kind: type[T], what: str) -> T:
     return found
 
 
+def read_once(text: str) -> Any:
+    """The JSON that somebody wrote; ValueError also if an object has a name twice, as one value would go unseen."""
+    return json.loads(text, object_pairs_hook=_without_doubles)
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
+        raise ValueError(f"{twice!r} is there twice")
+    return found
+
+
 def now() -> str:
     """This moment, such as '2026-01-31T09:30:00.000000Z'."""
     return moment_of(datetime.now(UTC))

@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
 
-from signoff.checkpoints.canonical import readable_text
+from signoff.checkpoints.canonical import read_once, readable_text
 
 REDACTED: Final = "[redacted]"
 
@@ -85,7 +85,7 @@ def redact_text(text: str) -> str:
             text = text.replace(spelling, REDACTED)
     if text.lstrip()[:1] in ("{", "["):
         try:
-            parsed = json.loads(text, object_pairs_hook=_without_doubles)
+            parsed = read_once(text)
         except (ValueError, RecursionError):
             return hide_patterns(text)
         redacted = redact(parsed)
@@ -125,14 +125,6 @@ def _free_name(taken: Mapping[Any, Any], name: Any) -> Any:
         number += 1
         kept = f"{name} {number}"
     return kept
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; ValueError if a name is there twice, as one of the values would go unseen."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name is there twice")
-    return found
 
 
 def _address_secrets(value: Any) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set as AbstractSet
 from contextlib import suppress
@@ -19,11 +18,11 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 
 from signoff.agents.models import load_models
-from signoff.checkpoints import configured_ledger
+from signoff.checkpoints import configured_ledger, read_once
 from signoff.checkpoints.ledger import RunRecord
 from signoff.desk.cli.terminal import command, say
 from signoff.error_base import SettingsError
-from signoff.graphs import Team
+from signoff.graphs import Team, field_of
 from signoff.graphs.errors import BadInput, NotImportable
 from signoff.graphs.teams import OWN, TeamModule, is_own, is_ready_made, load_stored, load_team
 from signoff.settings import Settings, load_settings
@@ -159,7 +158,7 @@ def fitted(function: Callable[..., Any], start: Start, words: Sequence[str]) -> 
         try:
             return start(loaded, _given(whole, said, question), **values)
         except BadInput as error:
-            hint = _hint(error.field, _option_of(error.field.partition(".")[0], taken))
+            hint = _hint(error.field, _option_of(field_of(error.field), taken))
             raise typer.BadParameter(f"{error.problem}.", param_hint=hint) from None
 
     call.__doc__ = f"Give the team {loaded.team.name} a goal; sign off what it proposes."
@@ -258,18 +257,12 @@ def _read(whole: str) -> dict[str, Any]:
         raise typer.BadParameter(f"there is no file {whole!r}.", param_hint="--input")
     try:
         text = sys.stdin.read() if whole == "-" else Path(whole).expanduser().read_text(encoding="utf-8")
-        found = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_once)
+        found = read_once(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{whole!r} holds no JSON: {error}.", param_hint="--input") from None
     if not isinstance(found, dict):
         raise typer.BadParameter(f"{whole!r} holds no JSON object.", param_hint="--input")
     return found
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a name is there twice")
-    return dict(pairs)
 
 
 def _value(said: Any, kind: Any, name: str) -> Any:
@@ -282,7 +275,7 @@ def _value(said: Any, kind: Any, name: str) -> Any:
             return kind(said)
     if isinstance(said, str) and _metavar(kind) == "JSON":
         try:
-            return json.loads(said, object_pairs_hook=_once)
+            return read_once(said)
         except (ValueError, RecursionError) as error:
             raise BadInput("", name, f"takes JSON{_fields_of(kind)}: {error}") from None
     return said
@@ -296,5 +289,5 @@ def _fields_of(kind: Any) -> str:
 
 def _hint(field: str, option: str) -> str:
     """The option of a field, and where in it."""
-    inside = field.partition(".")[2]
+    inside = field.removeprefix(field_of(field)).lstrip("., ")
     return f"--{option}" + (f" ({inside})" if inside else "") if field else "--input"

@@ -26,12 +26,13 @@ from pydantic import (
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 from typing_extensions import TypedDict
 
-from signoff.checkpoints import check_storable, readable_text, redact, redact_text
+from signoff.checkpoints import check_storable, read_once, readable_text, redact, redact_text
 from signoff.error_base import TeamError
 from signoff.graphs.errors import BadInput, InputChanged
 from signoff.graphs.state import TeamInput, TeamState
 from signoff.settings import Settings, load_settings
 from signoff.tools.broker import SecretName, secret_names
+from signoff.wording import place_of
 
 GOAL: Final = "goal"
 _SECRETS: Final = (SecretName, SecretStr, SecretBytes, Secret)
@@ -40,6 +41,11 @@ _SHOWN: Final = 60
 _SHORTEST: Final = 4
 """Characters of a secret; what is shorter is also part of other words."""
 _PLACE: Final = re.compile(r"\{(\w+)\}")
+
+
+def field_of(place: str) -> str:
+    """The field in which this place is, of those that errors name."""
+    return re.split("[.,]", place, maxsplit=1)[0]
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ class InputModel:
             goal = _PLACE.sub(lambda found: _said(kept[found[1]]) if found[1] in kept else found[0], goal)
         open_values = redact(kept if not secrets else _plain(model, hide=True))
         for name in () if known else kept:
-            if not any(place.partition(".")[0] == name for place in secrets) and open_values[name] != kept[name]:
+            if not any(field_of(place) == name for place in secrets) and open_values[name] != kept[name]:
                 raise BadInput(
                     self.team, name, "looks like a secret, and none is kept in an input. Make the field a SecretName"
                 )
@@ -195,7 +201,7 @@ class InputModel:
 
     def _parsed(self, text: str) -> dict[str, Any]:
         try:
-            found = json.loads(text, object_pairs_hook=_without_doubles)
+            found = read_once(text)
         except (ValueError, RecursionError) as error:
             raise BadInput(self.team, "", f"is no JSON: {error}") from None
         if not isinstance(found, dict):
@@ -253,14 +259,14 @@ class InputModel:
     def _first(self, error: ValidationError, values: Mapping[str, Any]) -> tuple[str, str]:
         """The first of these fields that is wrong, and why, without what may be secret: a validator may tell that."""
         first = error.errors(include_url=False)[0]
-        place = ".".join(part for part in map(str, first["loc"]) if "[" not in part)
+        place = place_of(part for part in first["loc"] if "[" not in str(part))
         reason = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
         if first["type"] == "missing":
             return place, "is missing"
         hidden = {name for name, info in self._fields.items() if _may_be_secret(info.annotation, set())}
         for text in sorted({text for name in hidden for text in _texts_in(values.get(name))}, key=len, reverse=True):
             reason = reason.replace(text, "…").replace(repr(text)[1:-1], "…")
-        is_open = place.partition(".")[0] in self._fields.keys() - hidden
+        is_open = field_of(place) in self._fields.keys() - hidden
         shown = redact_text(repr(first["input"])) if is_open else "what it says"
         value = shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
         return place, f"{value} is not usable ({reason})" if place else reason
@@ -301,10 +307,10 @@ def _key(name: Any) -> str:
     return found if isinstance(found, str) else json.dumps(found)
 
 
-def _secrets_of(value: Any, place: Sequence[str] = ()) -> Iterator[tuple[str, Any]]:
+def _secrets_of(value: Any, place: Sequence[str | int] = ()) -> Iterator[tuple[str, Any]]:
     """The secrets in a model, by where they stand in it."""
     if isinstance(value, _SECRETS):
-        yield ".".join(place), value if isinstance(value, str) else value.get_secret_value()
+        yield place_of(place), value if isinstance(value, str) else value.get_secret_value()
     elif isinstance(value, BaseModel):
         for name, inner in {**value.__dict__, **(value.model_extra or {})}.items():
             yield from _secrets_of(inner, (*place, name))
@@ -317,7 +323,7 @@ def _secrets_of(value: Any, place: Sequence[str] = ()) -> Iterator[tuple[str, An
             yield from _secrets_of(inner, (*place, str(name)))
     elif isinstance(value, list | tuple | set | frozenset):
         for number, inner in enumerate(value):
-            yield from _secrets_of(inner, (*place, str(number)))
+            yield from _secrets_of(inner, (*place, number))
 
 
 def _may_be_secret(annotation: Any, seen: set[Any]) -> bool:
@@ -359,11 +365,3 @@ def _said(value: Any) -> str:
 
 def _as_text(values: Mapping[str, Any]) -> str:
     return json.dumps(values)
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
-        raise ValueError(f"{twice!r} is there twice")
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
@@ -32,6 +32,16 @@ _MARKUP: Final = re.compile(r"[\\<>`*\[\]#|~$&!]|(?<![^\W_])_|_(?![^\W_])|^[-+=]
 def counted(number: int, thing: str) -> str:
     """A number of things: '1 quote', '2 quotes'."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def place_of(parts: Iterable[str | int]) -> str:
+    """Where in a value something stands, as people say it: `mail.to, item 1`. Numbers are places in lists, from 0."""
+    said, was_item = "", False
+    for part in parts:
+        is_item = isinstance(part, int)
+        between = "" if not said else ", " if is_item or was_item else "."
+        said, was_item = f"{said}{between}{f'item {part + 1}' if isinstance(part, int) else part}", is_item
+    return said
 
 
 def make_visible(text: str) -> str:

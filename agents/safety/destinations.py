@@ -13,7 +13,7 @@ from typing import Any, Final
 from signoff.agents.safety.hidden_text import LOOK_ALIKES
 from signoff.agents.safety.pii import find_private
 from signoff.agents.safety.text_patterns import pattern
-from signoff.wording import make_visible, quoted
+from signoff.wording import make_visible, place_of, quoted
 
 FIELD: Final = 300
 """Longer texts, and those of several lines, are works: in them only addresses are looked at."""
@@ -32,16 +32,16 @@ def is_work(text: str) -> bool:
     return len(text) > FIELD or text.count("\n") > 2
 
 
-def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Texts and numbers of a JSON value, with where they are: `to`, `mail.to`, `to[1]`."""
+def leaves(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Texts and numbers of a JSON value, with where they are: `to`, `mail.to`, `to, item 2`."""
     if isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
-        yield name or "value", value
+        yield place_of(place) or "value", value
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from leaves(inner, f"{name}.{key}" if name else str(key))
+            yield from leaves(inner, (*place, str(key)))
     elif isinstance(value, list | tuple):
-        for place, inner in enumerate(value):
-            yield from leaves(inner, f"{name}[{place}]")
+        for at, inner in enumerate(value):
+            yield from leaves(inner, (*place, at))
 
 
 def addresses_of(args: Mapping[str, Any]) -> tuple[str, ...]:

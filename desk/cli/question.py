@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.prompt import Prompt
 from rich.text import Text
 
+from signoff.checkpoints import read_once
 from signoff.checkpoints.ledger import Approval
 from signoff.desk.cli.terminal import command, interrupts_left_to_the_editor, moment, say
 from signoff.graphs.approval import CONTROLS, Decision, Passage, exactly, passages_of, read_edit
@@ -199,7 +200,7 @@ def edit_in_editor(approval: Approval) -> dict[str, Any]:
     if len(long) == 1:
         return {**approval.shown, long[0]: edited}
     try:
-        args = json.loads(edited)
+        args = read_once(edited)
     except ValueError as error:
         raise BadAnswer(f"The edited arguments are not JSON: {error}.") from error
     if not isinstance(args, dict):

@@ -7,7 +7,6 @@ Shapes (LangChain's human-in-the-loop middleware, agent-chat-ui, deep-agents-ui,
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from signoff.checkpoints import check_storable, readable_text
+from signoff.checkpoints import check_storable, read_once, readable_text
 from signoff.checkpoints.ledger import Approval
 from signoff.graphs.errors import BadAnswer
 from signoff.tools import Action
+from signoff.wording import place_of
 
 _INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 _MEANS: dict[str, Literal["approve", "edit", "reject", "respond"]] = {
@@ -120,7 +120,7 @@ def _parse_text(text: str) -> Any:
     if word in ("approve", "reject"):
         return {"type": word}
     try:
-        parsed = json.loads(text)
+        parsed = read_once(text)
     except (ValueError, RecursionError):
         parsed = None
     if not isinstance(parsed, dict | list):
@@ -188,7 +188,7 @@ def misfit(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return f"{type(error).__name__}: {error}"
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the arguments"
+    where = place_of(first["loc"]) or "the arguments"
     return f"{where}: {first['msg']}"
 
 
@@ -197,7 +197,7 @@ def _from_text(value: Any, shown: Any) -> Any:
     if not isinstance(value, str) or isinstance(shown, str):
         return value
     try:
-        return json.loads(value)
+        return read_once(value)
     except (ValueError, RecursionError):
         return value
 

@@ -83,7 +83,8 @@ def test_a_mapping_the_model_and_a_line_of_json_say_the_same() -> None:
         ({"campaign": "x", "limit": 0}, "limit", "0 is not usable"),
         ({"campaign": "x", "limit": "many"}, "limit", "'many' is not usable"),
         ({"campaign": "x", "mode": "quick"}, "mode", "'fast' or 'slow'"),
-        ({"campaign": "x", "places": [{"town": 3}]}, "places.0.town", "valid string"),
+        ({"campaign": "x", "places": [{"town": 3}]}, "places, item 1, town", "valid string"),
+        ({"campaign": "x", "places": [{"town": "Ulm"}, {}]}, "places, item 2, town", "is missing"),
         ({"campaign": "x", "limti": 3}, "limti", "no field of its input, which has goal, campaign, limit"),
         ({"campaign": "x", "limit": 2**70}, "limit", "64 bits"),
         ({"campaign": "\ud800"}, "campaign", "cannot be kept"),
@@ -371,7 +372,7 @@ def test_a_secret_is_found_wherever_it_stands(home: Path) -> None:
     team, settings = team_of(Told), load_settings(secrets=home / "secrets.toml")
     for given, place in (
         ({"key": "crm", "keys": {"pa55w0rd": 1}}, r"keys.\(key\)"),
-        (Told(key=SecretStr("crm"), more=[SecretStr("pa55w0rd")]), "more.0"),
+        (Told(key=SecretStr("crm"), more=[SecretStr("pa55w0rd")]), "more, item 1"),
         ({"key": "crm", "more": SecretStr("pa55w0rd")}, "more"),
     ):
         with pytest.raises(BadInput, match=f"{place} takes the name of a secret") as caught:

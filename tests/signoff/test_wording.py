@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given, strategies as st
 from markdown_it import MarkdownIt
 
-from signoff.wording import as_block, as_code, as_quotation, as_words, fold, hide_again, make_visible, one_line, quoted
+from signoff.wording import (
+    as_block,
+    as_code,
+    as_quotation,
+    as_words,
+    fold,
+    hide_again,
+    make_visible,
+    one_line,
+    place_of,
+    quoted,
+)
 
 UNSEEN = [
     *"\x00\x07\x08\x0b\x0c\x1b\x7f\x85\x9b",
@@ -23,6 +34,22 @@ def test_what_nobody_would_see_is_written_out_and_can_be_read_back(mark: str) ->
     assert make_visible(f"a{mark}b") == f"a<U+{ord(mark):04X}>b"
     if mark != "\ud800":
         assert hide_again(make_visible(f"a{mark}b")) == f"a{mark}b"
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ((), ""),
+        (("to",), "to"),
+        (("mail", "to"), "mail.to"),
+        (("to", 0), "to, item 1"),
+        (("rows", 1, 0), "rows, item 2, item 1"),
+        (("places", 0, "town", "name"), "places, item 1, town.name"),
+        ((2, "town"), "item 3, town"),
+    ],
+)
+def test_people_count_the_items_of_a_list_from_one(parts: tuple[str | int, ...], said: str) -> None:
+    assert place_of(parts) == said
 
 
 def test_what_is_seen_stays_as_it_is() -> None:

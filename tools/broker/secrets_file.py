@@ -30,6 +30,7 @@ from pydantic_core import CoreSchema, core_schema
 from signoff.error_base import SettingsError
 from signoff.settings import Settings
 from signoff.tools.storage.atomic import explain
+from signoff.wording import place_of
 
 SHORTEST: Final = 8
 """Characters of a secret; to take a shorter one out of answers would take words out of them."""
@@ -272,7 +273,7 @@ def read_secrets_file(path: Path) -> SecretsFile:
     except ValidationError as error:
         # Not str(error): it shows what it was given.
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        place = ".".join(map(str, first["loc"]))
+        place = place_of(first["loc"])
         problem = first["msg"].removeprefix("Value error, ")
         raise SettingsError(SETTING, f"{place} of {str(path)!r}: {problem}", "See docs/tools/secrets.md.") from None
 

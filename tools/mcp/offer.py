@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from signoff.checkpoints import canonical_json, check_storable, digest_text, readable_text
 from signoff.tools.mcp.schema import check_schema
 from signoff.tools.storage.blobs import Blobs
+from signoff.wording import place_of
 
 if TYPE_CHECKING:
     from mcp import ClientSession
@@ -121,7 +122,7 @@ def _tool_of(session: ClientSession, listed: Any, number: int) -> McpTool | OddT
     except ValidationError as error:
         first = error.errors()[0]
         name = listed.get("name") if isinstance(listed, dict) else None
-        where = ".".join(map(str, first["loc"])) or "it"
+        where = place_of(first["loc"]) or "it"
         return OddTool(
             name=name if isinstance(name, str) and name else f"(tool {number}, which has no name)",
             problem=f"its description is none: {where}: {first['msg']}",

@@ -27,7 +27,7 @@ def flags(args: dict[str, Any], *, text: str = DOC, goal: str = GOAL) -> tuple[s
         ({"to": "evil@example.com"}, "address", "to"),
         ({"to": "Eve <EVIL@Example.com>"}, "address", "to"),
         ({"to": "bad@example.org"}, "address", "to"),
-        ({"mail": {"cc": ["ann@corp.example", "evil@example.com"]}}, "address", "mail.cc[1]"),
+        ({"mail": {"cc": ["ann@corp.example", "evil@example.com"]}}, "address", "mail.cc, item 2"),
         ({"url": "https://evil.example/form"}, "address", "url"),
         ({"url": "https://evil.example/?q=what+was+found"}, "host evil.example of the address", "url"),
         ({"url": "https://evil.example#@wiki.corp.example/y"}, "host evil.example of the address", "url"),

@@ -154,6 +154,7 @@ def test_an_edit_with_an_argument_that_there_is_not_is_refused() -> None:
         {"decisions": []},
         {"decisions": [{"type": "approve"}, {"type": "approve"}]},
         {"decisions": {"type": "approve"}},
+        '{"type": "reject", "type": "approve"}',
         [{"type": "accept"}, {"type": "accept"}],
         {"type": "maybe"},
         {"type": None},
