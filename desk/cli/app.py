@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from signoff.desk.cli.terminal import check_words, explain, leave_if_stopped, open_closed_streams
+from signoff.desk.cli.terminal import INTERRUPTED, check_words, explain, leave_if_stopped, open_closed_streams
 from signoff.installation import VERSION
 
 _LISTED = tomllib.loads(Path(__file__).with_name("commands.toml").read_text(encoding="utf-8"))
@@ -102,13 +102,25 @@ def build() -> Any:
     return command
 
 
+def _is_interrupt(ended: BaseException | None) -> bool:
+    """Whether this is Ctrl-C, or the exit that Typer makes of it, and nobody has told of it."""
+    while ended is not None and not isinstance(ended, KeyboardInterrupt):
+        ended = ended.__cause__ or (None if ended.__suppress_context__ else ended.__context__)
+    return ended is not None
+
+
 def main() -> None:
-    """Run the command; an expected error is one line on standard error and exit code 1."""
+    """Run the command; an expected error is one line on standard error and exit code 1, Ctrl-C one and 130."""
     atexit.register(leave_if_stopped)
     open_closed_streams()
     check_words(sys.argv)
     try:
         build()()
+    except (KeyboardInterrupt, SystemExit) as ended:
+        if not _is_interrupt(ended):
+            raise
+        sys.stderr.write("\nStopped by you.\n")  # behind what the terminal shows of Ctrl-C
+        raise SystemExit(INTERRUPTED) from None
     except Exception as error:
         line = explain(error)
         if line is None or "--debug" in sys.argv:

@@ -22,6 +22,7 @@ from signoff.checkpoints.ledger import LEDGER_TABLES, Ledger
 from signoff.checkpoints.saver import SqliteCheckpointer, ThreadEntry, list_threads
 from signoff.checkpoints.saver.encoding import new_key
 from signoff.checkpoints.saver.official import ImportProgress, import_official
+from signoff.desk.cli.lists import existing_ledger
 from signoff.desk.cli.terminal import Json, Yes, can_ask, print_json, row, say, table
 from signoff.desk.errors import NoDatabase, UnknownThread
 from signoff.error_base import SettingsError
@@ -127,7 +128,7 @@ def restored(json: Json = False) -> None:
     Each action of a run that is open in it is read back before it is called, or a person is asked: the original may
     have called it since.
     """
-    with closing(configured_ledger(load_settings())) as ledger:
+    with closing(existing_ledger(load_settings())) as ledger:
         found = ledger.mark_copied()
     if json:
         return print_json({"database": ledger.database, "runs": found})

@@ -141,7 +141,6 @@ def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> in
             return WAITS
         verdict = replace(verdict, sha256=asked.shown_sha256)
     approval = _record(ledger, asked, verdict, team, settings, console)
-    ledger.notices.wait(TELLING_SECONDS)
     if approval.status == "pending" and verdict.kind == "revoke":
         say(console, f"What was said of it was taken back, and it is asked again (approval {approval.id}).")
     elif approval.status == "pending":
@@ -149,6 +148,7 @@ def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> in
     else:
         means = f" That means: {approval.meant}." if approval.meant else ""
         say(console, f"{approval.action} {approval.status} by {approval.decided_by} (approval {approval.id}).{means}")
+    ledger.notices.wait(TELLING_SECONDS)
     can_go_on = record.driver == "local" and (bool(verdict.team) or is_known(record))
     if not go_on or not can_go_on or approval.status == "pending":
         if go_on and approval.status != "pending":

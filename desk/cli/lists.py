@@ -99,13 +99,18 @@ def approvals(
     return None
 
 
+def is_begun(settings: Settings) -> bool:
+    """Whether there is a database: a file that was made, or that of a server."""
+    return is_address(settings.database_name) or was_made(Path(settings.database_name))
+
+
 def existing_ledger(settings: Settings, sought: str = "") -> Ledger:
     """The ledger of the settings; NoDatabase if it is a file that no run has made yet. `sought` is what for.
 
     Says which one it is if it was found in a folder above.
     """
     name = settings.database_name
-    if not is_address(name) and not was_made(Path(name)):
+    if not is_begun(settings):
         own = settings.database or "home" in settings.model_fields_set
         raise NoDatabase(str(Path(name).absolute()), named=bool(own), sought=sought)
     if settings.is_home_above and not settings.database:
@@ -170,7 +175,7 @@ def people(
     json: Json = False,
 ) -> None:
     settings = load_settings()
-    if not (give or take or was_made(Path(settings.database_name)) or is_address(settings.database_name)):
+    if not (give or take or is_begun(settings)):
         return print_json({}) if json else say(Console(), _NO_ROLES)
     ledger, who, console = configured_ledger(settings), by or settings.user_name, Console(stderr=True)
     for name, role in map(_name_and_role, give or []):

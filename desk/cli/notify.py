@@ -16,8 +16,10 @@ from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.checkpoints.ledger import Ledger
 from signoff.checkpoints.ledger.notifications import Notice
+from signoff.desk.cli.lists import existing_ledger, is_begun
 from signoff.desk.cli.terminal import Json, command, moment, print_json, row, say, table
-from signoff.settings import load_settings
+from signoff.desk.errors import NoDatabase
+from signoff.settings import Settings, load_settings
 
 
 def notify(
@@ -28,15 +30,26 @@ def notify(
     retry: Annotated[str | None, typer.Option(metavar="NOTICE", help="Send this one again, sent or given up.")] = None,
     json: Json = False,
 ) -> int:
-    tried = list[Notice]()
-    with closing(configured_ledger(load_settings())) as ledger:
+    settings, tried = load_settings(), list[Notice]()
+    sought = "" if retry is None else f"notice {retry!r}"
+    try:
+        opened = configured_ledger(settings) if watch else existing_ledger(settings, sought)
+    except NoDatabase as error:
+        if retry is not None:
+            raise
+        if json:
+            print_json([] if newest else {"closed": 0, "notices": [], "due": 0})
+        else:
+            say(Console(), f"{'No notices yet' if newest else 'Nothing to send'}. {error}")
+        return 0
+    with closing(opened) as ledger:
         if newest:
             return list_notices(ledger, limit, json=json)
         ledger.notices.after_try = tried.append
         if retry is not None:
             return retry_notice(ledger, retry, tried, json=json)
         if watch:
-            return watch_notices(ledger, tried, every=every, json=json)
+            return watch_notices(ledger, settings, tried, every=every, json=json)
         return send_notices(ledger, tried, json=json)
 
 
@@ -61,15 +74,16 @@ def send_notices(ledger: Ledger, tried: list[Notice], *, json: bool) -> int:
     return _code(found)
 
 
-def watch_notices(ledger: Ledger, tried: list[Notice], *, every: float, json: bool) -> int:
+def watch_notices(ledger: Ledger, settings: Settings, tried: list[Notice], *, every: float, json: bool) -> int:
     """Do the same every few seconds until Ctrl-C; a line is printed for each try."""
     console, errors = Console(), Console(stderr=True)
     say(errors, f"Sending to {len(ledger.notices.hooks):,} hooks as notices fall due. Ctrl-C ends this.")
     try:
         while True:
             try:
-                ledger.approvals.sweep()
-                ledger.notices.wait()
+                if is_begun(settings):  # else the first run makes the database
+                    ledger.approvals.sweep()
+                    ledger.notices.wait()
             except DatabaseUnusable as error:
                 say(errors, str(error))
             while tried:

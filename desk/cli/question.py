@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
+import typer
 from rich.console import Console
 from rich.prompt import Prompt
 from rich.text import Text
 
 from signoff.checkpoints import read_once
 from signoff.checkpoints.ledger import Approval
-from signoff.desk.cli.terminal import command, interrupts_left_to_the_editor, moment, say
+from signoff.desk.cli.terminal import INTERRUPTED, command, interrupts_left_to_the_editor, moment, say
 from signoff.graphs.approval import CONTROLS, Decision, Passage, exactly, passages_of, read_edit
 from signoff.graphs.errors import BadAnswer
 from signoff.tools import Action
@@ -112,7 +113,7 @@ def confirm(console: Console, approval: Approval, action: Action[Any] | None) ->
     except KeyboardInterrupt:
         console.print()
         say(console, "Nothing was decided.")
-        raise
+        raise typer.Exit(INTERRUPTED) from None
     return said.strip().lower() in ("y", "yes")
 
 

@@ -26,6 +26,7 @@ from signoff.desk.cli.live import usage_text, watch_live
 from signoff.desk.cli.question import ask_person, show_proposal
 from signoff.desk.cli.record import check_dry, check_files, recorded
 from signoff.desk.cli.terminal import (
+    INTERRUPTED,
     TEAM_HELP,
     Json,
     Model,
@@ -60,8 +61,8 @@ from signoff.settings import Settings, load_settings
 from signoff.tools import format_of
 from signoff.tools.errors import SourcesMissing
 
-DONE, WAITS, STOPPED, INTERRUPTED = 0, 3, 4, 130
-"""Exit codes: the run is done; it waits for a person; it was stopped, rejected or refused; Ctrl-C."""
+DONE, WAITS, STOPPED = 0, 3, 4
+"""Exit codes: the run is done; it waits for a person; it was stopped, rejected or refused."""
 
 TELLING_SECONDS = 3.0
 """How long the end of a command waits for notifications; what is left, the next one sends."""

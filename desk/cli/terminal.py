@@ -37,6 +37,8 @@ Model = Annotated[str | None, typer.Option(metavar="NAME", help="offline, openai
 TEAM_HELP = "A ready-made team, report, or one of your own: MODULE:NAME or FILE.py:NAME."
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit code of a command that Ctrl-C ended."""
 _TO_UNWIND = 0.15
 """Seconds that a command which was stopped has to end, beyond those that its work is waited for."""
 _stopped: list[Stopping] = []

@@ -193,7 +193,17 @@ def test_outside_of_a_project_nothing_is_made_and_it_says_where_it_looked_and_wh
     assert "so nothing was spent" in signoff("costs").out
     assert (signoff("costs", "--json").json["spent"], signoff("people", "--json").json) == ([], {})
     assert "Nobody has a role." in signoff("people").out
-    for words in (("show", "r-1"), ("show", "a-123456"), ("approve", "a-123456"), ("resume", "r-1")):
+    assert signoff("notify", "--list").out.startswith("No notices yet. There is no database")
+    assert signoff("notify").out.startswith("Nothing to send. There is no database")
+    assert (signoff("notify", "--list", "--json").json, signoff("notify", "--json").json["notices"]) == ([], [])
+    for words in (
+        ("show", "r-1"),
+        ("show", "a-123456"),
+        ("approve", "a-123456"),
+        ("resume", "r-1"),
+        ("notify", "--retry", "n-1"),
+        ("db", "restored"),
+    ):
         said = signoff(*words)
         assert (said.code, "is no database" in said.err) == (1, True), words
     assert not (home / ".signoff").exists()

@@ -61,6 +61,17 @@ def test_ctrl_c_leaves_code_behind_that_blocks(where: str, home: Path) -> None:
     assert stands() == "cut off"
 
 
+def test_ctrl_c_before_a_run_is_driven_is_one_line(home: Path) -> None:
+    Path("slow.py").write_text("import time\nprint('imported', flush=True)\ntime.sleep(60)\n")
+    with Terminal("-m", "signoff", "run", "slow.py:team", "Goal") as terminal:
+        terminal.until("imported")
+        terminal.press(CTRL_C)
+        terminal.until("Stopped by you.")
+        assert terminal.end() == 130
+    assert "Traceback" not in terminal.shown
+    assert not Path(".signoff").exists()
+
+
 def test_an_action_that_is_called_has_time_to_return_and_a_second_ctrl_c_leaves_at_once(home: Path) -> None:
     with Terminal(HANGING, "action") as terminal:
         terminal.until("hangs in the action")
