@@ -150,10 +150,16 @@ FAULTS: Final[dict[str, Fault]] = {
     "404 path": says("404 Not Found", "404 page not found", "text/plain"),
     "429": error("429 Too Many Requests", "Slow down."),
     "429 no quota": error("429 Too Many Requests", "You exceeded your current quota.", "insufficient_quota"),
+    "408": error("408 Request Timeout", "Request timed out."),
     "500": error("500 Internal Server Error", "The server had an error."),
     "502 page": says("502 Bad Gateway", BAD_GATEWAY, "text/html"),
     "503": says("503 Service Unavailable", "no healthy upstream", "text/plain"),
     "503 Retry-After": says("503 Service Unavailable", "busy", "text/plain", Retry_After="1"),
+    "504 page": says(
+        "504 Gateway Time-out", BAD_GATEWAY.replace("502 Bad Gateway", "504 Gateway Time-out"), "text/html"
+    ),
+    "524": error("524 A Timeout Occurred", "The origin did not answer in time."),
+    "200, an error 504": says("200 OK", {"error": {"message": "upstream timed out", "code": 504}}),
     "529": error("529 Overloaded", "Overloaded", "overloaded_error"),
     "stream cut": sends(EVENTS + b'data: {"choices": [{"delta": {"content": "Pa"}}]}\n\n'),
     "stream of garbage": sends(EVENTS + b"data: \x00\xff\xfe not json\n\n"),

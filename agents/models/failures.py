@@ -39,6 +39,8 @@ RETRIED: Final = frozenset({"rate_limited", "overloaded", "timeout", "unsent", "
 _MAYBE_PAID: Final = frozenset({"timeout", "dropped", "malformed", "cut", "unknown"})
 """After which nobody knows what the endpoint charged."""
 
+_GAVE_UP: Final = (408, 504, 524, 598)
+"""Statuses of whoever gave up waiting for an answer, mostly in between: the model may have worked for it."""
 _PASSING: Final = (408, 409, 425)
 """Statuses below 500 after which trying again may help."""
 _NO_MONEY: Final = ("insufficient_quota", "billing", "exceeded your current quota", "insufficient balance")
@@ -115,6 +117,7 @@ def classify(error: BaseException) -> Failure:
         status, message = told
     kind = _kind(error, status, f"{message} {_code(error)}".lower())
     is_paid = kind in _MAYBE_PAID and (kind != "malformed" or _is_of_a_model(_answer_in(error)))
+    is_paid = is_paid or status in _GAVE_UP
     remedy = _remedy(kind, status, is_paid=is_paid)
     waits = retry_after(headers, time.time())
     return Failure(kind, message, waits, headers, is_paid, _usage_in(error), remedy=remedy)

@@ -158,6 +158,15 @@ def test_a_call_that_takes_too_long_is_given_up_and_its_worst_case_charged(ledge
         assert (spent.failed, spent.assumed) == (1, 1)
 
 
+@pytest.mark.parametrize("status", [408, 504, 524, 598])
+def test_who_gave_up_waiting_for_a_model_may_have_to_pay_for_it(ledger: Ledger, status: int) -> None:
+    with ScriptedServer([fails(status), "Paris"]) as server, charged(ledger):
+        assert guarded(model_at(server)).invoke("Where?").text == "Paris"
+        (spent,) = ledger.spending.by("run")
+        assert (spent.calls, spent.assumed, spent.failed) == (2, 1, 1)
+        assert spent.usd_assumed > 0
+
+
 def test_another_model_stands_in_for_one_that_fails(ledger: Ledger) -> None:
     with ScriptedServer([fails(500)] * 3) as first, ScriptedServer(["Paris"]) as second, charged(ledger):
         model = guarded(model_at(first), model_at(second))
