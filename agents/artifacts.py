@@ -44,6 +44,7 @@ class Quote(Part):
     start: int = Field(description="Offset of the span's first character in the stored text; -1 if not known yet")
     title: str = Field(default="", description="Title of the document")
     heading: str = Field(default="", description="Headings above the span, outermost first, joined by ' › '")
+    kind: str = Field(default="", description="'prose', 'list', 'table' or 'code', if known")
     origin: str = Field(default="", description="Of a page of the web: its address and when it was fetched")
     score: float = Field(default=0.0, description="How well it answers the question; higher is better")
 
@@ -55,11 +56,14 @@ class Evidence(Artifact):
     quotes: tuple[Quote, ...] = ()
     searched: int = Field(default=0, description="Number of documents that were searched")
     matched: int = Field(default=0, description="Number of documents with a relevant passage")
+    sure: bool = Field(default=True, description="Whether a quote was judged to answer; else they are the nearest")
     missing: tuple[str, ...] = Field(default=(), description="Words of the question that no document uses")
+    unmet: tuple[str, ...] = Field(default=(), description="Parts of the question that no quote has the words of")
 
     def brief(self) -> str:
         sources = len({quote.source for quote in self.quotes})
-        return f"Found {counted(len(self.quotes), 'passage')} in {sources} of {counted(self.searched, 'document')}."
+        found = f"{counted(len(self.quotes), 'passage')} in {sources} of {counted(self.searched, 'document')}"
+        return f"Found {found}." if self.sure else f"Found nothing that surely answers; the nearest: {found}."
 
 
 class Theme(Part):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 
 from signoff.agents.artifacts import Evidence, Quote
 from signoff.agents.extractive.sentences import split
@@ -21,6 +22,13 @@ _SPECIAL = re.compile(
     r"|(?P<entity>&(?=#?\w+;))|(?P<pair>[~$])"
 )
 _BLOCK_MARK = re.compile(r"^([ \t]*)(?:([-+=#>])|(\d{1,9})([.)])(?=\s|$))")
+_BREAK = re.compile(r"(?<!\\)((?:\\\\)*)\\\n")
+"""The end of a line that stays one."""
+_GAP = re.compile(r"\n[ \t]*\n(?=[^\n])")
+_ROW = re.compile(r"^[^:;\n]{1,60}: [^;\n]+; [^:;\n]{1,60}: ")
+"""A row of a table, each cell after the name of its column."""
+_SENTENCE_END = re.compile(r"[.!?…。！？:][\"'”’»)\]]*$")
+_FENCE = re.compile(r"`{3,}")
 _ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,9}[.)])[ \t]+(?=\S)")
 CITATION = re.compile(r"(?<!\\)\[(\d{1,4})\]")
 """A citation, [12]; the brackets of a quote itself are escaped."""
@@ -69,8 +77,41 @@ def flatten(text: str) -> str:
     return " ".join(text.split())
 
 
-def blockquote(text: str, id: int, attribution: str = "") -> str:
-    """A quote as a Markdown block with its citation; its lists stay lists."""
+def blockquote(text: str, id: int, attribution: str = "", *, code: bool = False) -> str:
+    """A quote as a Markdown block with its citation: its lists stay lists, its code and laid-out lines too."""
+    paragraphs = _GAP.split(text)
+    raw = [code or _is_laid_out(paragraph) for paragraph in paragraphs]
+    lines: list[str] = []
+    for is_raw, group in groupby(range(len(paragraphs)), key=lambda at: _is_raw(at, raw, paragraphs)):
+        shown = "\n\n".join(paragraphs[at] for at in group)
+        lines += [*([""] if lines else []), *(_fenced(shown) if is_raw else _laid_out(shown))]
+    if lines[-1].startswith("```"):
+        lines.append(f"[{id}]")
+    else:
+        lines[-1] += f" [{id}]"
+    if attribution:
+        lines += ["", f"— {attribution}"]
+    return "\n".join(f"> {line}".rstrip() for line in lines)
+
+
+def _is_laid_out(paragraph: str) -> bool:
+    """Whether the lines of a paragraph are code or the like: text that was wrapped has none, and a list has items."""
+    first, *more = paragraph.split("\n")
+    return bool(more) and not _ITEM.match(first) and not _ROW.search(first)
+
+
+def _is_raw(at: int, raw: Sequence[bool], paragraphs: Sequence[str]) -> bool:
+    """A line alone that is no sentence is code where it stands beside code."""
+    beside = any(raw[near] for near in (at - 1, at + 1) if 0 <= near < len(raw))
+    return raw[at] or (beside and "\n" not in paragraphs[at] and not _SENTENCE_END.search(paragraphs[at]))
+
+
+def _fenced(text: str) -> list[str]:
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
+    return [fence, *text.split("\n"), fence]
+
+
+def _laid_out(text: str) -> list[str]:
     lines: list[str] = []
     listed = False
     for line in text.split("\n"):
@@ -83,11 +124,10 @@ def blockquote(text: str, id: int, attribution: str = "") -> str:
             lines.append(item[0].replace("•", "-") + escape(line[item.end() :]))
             listed = True
         else:
+            if lines and lines[-1]:
+                lines[-1] += "\\"  # a line that ends in the text ends here too
             lines.append(_BLOCK_MARK.sub(_escape_mark, escape(line.rstrip())))
-    lines[-1] += f" [{id}]"
-    if attribution:
-        lines += ["", f"— {attribution}"]
-    return "\n".join(f"> {line}".rstrip() for line in lines)
+    return lines
 
 
 def _escape_mark(mark: re.Match[str]) -> str:
@@ -102,13 +142,29 @@ def find_blockquotes(markdown: str) -> Iterator[Cited]:
         if line.startswith(">"):
             block.append(line[1:].removeprefix(" "))
         elif block:
-            text = "\n".join(block)
-            citation = CITATION.search(text)
-            yield Cited(
-                flatten(unescape(text[: citation.start()] if citation else text)),
-                int(citation[1]) if citation else None,
-            )
+            yield _cited(block)
             block = []
+
+
+def _cited(block: Sequence[str]) -> Cited:
+    """The quotation of a block's lines; what is fenced in it stands there as it is."""
+    said: list[str] = []
+    fence, begin = "", 0
+    for at, line in enumerate(block):
+        if fence and line == fence:
+            said.append("\n".join(block[begin:at]))
+            fence, begin = "", at + 1
+        elif not fence and (opened := _FENCE.fullmatch(line)):
+            said.append(_plain_text("\n".join(block[begin:at])))
+            fence, begin = opened[0], at + 1
+        elif not fence and (citation := CITATION.search(line)):
+            said.append(_plain_text("\n".join([*block[begin:at], line[: citation.start()]])))
+            return Cited(flatten("\n".join(said)), int(citation[1]))
+    return Cited(flatten("\n".join([*said, _plain_text("\n".join(block[begin:]))])), None)
+
+
+def _plain_text(markdown: str) -> str:
+    return unescape(_BREAK.sub(r"\1\n", markdown))
 
 
 def same_text(one: str, other: str) -> bool:

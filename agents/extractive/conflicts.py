@@ -9,8 +9,6 @@ from itertools import combinations
 
 from signoff.agents.artifacts import Conflict, Quote
 from signoff.agents.extractive import text as words
-from signoff.agents.extractive.matching import word_index
-from signoff.agents.extractive.question import Question
 from signoff.agents.extractive.sentences import split
 
 _ALIKE = 0.6
@@ -50,49 +48,19 @@ class _Statement:
     """By unit, the figure as it is written."""
 
 
-def find_conflicts(quotes: Sequence[Quote], questions: Sequence[Question] = ()) -> tuple[Conflict, ...]:
+def find_conflicts(quotes: Sequence[Quote]) -> tuple[Conflict, ...]:
     """Pairs of quotes that seem to disagree, few and rather too few than too many."""
     read = [(quote, [_read(clause) for clause in _clauses(quote.text)]) for quote in quotes]
     found = (
         Conflict(first=one.id, second=other.id, why=why + _later(one, other))
         for (one, first), (other, second) in combinations(read, 2)
-        if (why := next(_differences(first, second), None) or _two_answers(one, other, questions))
+        if (why := next(_differences(first, second), ""))
     )
     return tuple(conflict for conflict, _ in zip(found, range(_MOST), strict=False))
 
 
 def _clauses(text: str) -> list[str]:
     return [clause for sentence in split(text) for clause in re.split(r"(?<=\w); ", sentence.text)]
-
-
-def _two_answers(one: Quote, other: Quote, questions: Sequence[Question]) -> str:
-    """Why two documents disagree that each answer a question about a figure, with one figure each; else empty."""
-    if one.source == other.source:
-        return ""
-    for question in questions:
-        if question.kind not in ("span", "count"):
-            continue
-        first, second = (_answer(quote, question) for quote in (one, other))
-        if first and second and first[1] == second[1] and first[0] != second[0]:
-            return f"“{first[2]}” in one, “{second[2]}” in the other"
-    return ""
-
-
-def _answer(quote: Quote, question: Question) -> tuple[str, str, str] | None:
-    """The one figure that a quote gives, its unit and how it is written, if the quote is about the question."""
-    innermost = quote.heading.split(" › ")[-1]
-    things = [term for term in question.subject if term.stem not in words.stems_of("lasting")]
-    held = [word_index(f"{quote.text} {innermost}").holds(term) > 0 for term in things]
-    if not held or not held[-1] or 2 * sum(held) < len(held):
-        return None
-    units = words.stems_of("lengths") if question.kind == "span" else {term.stem for term in question.terms}
-    figures = {
-        (number, unit, read.shown[unit])
-        for read in map(_read, _clauses(quote.text))
-        for number, unit in read.figures
-        if unit in units
-    }
-    return figures.pop() if len(figures) == 1 else None
 
 
 def _later(one: Quote, other: Quote) -> str:
@@ -105,14 +73,6 @@ def _later(one: Quote, other: Quote) -> str:
     if versions[0] and versions[1] and versions[0][0] == versions[1][0] and versions[0] != versions[1]:
         return f"; the {'first' if versions[0] > versions[1] else 'second'} is of the later version"
     return ""
-
-
-def differ(one: str, other: str) -> bool:
-    """True if two texts that look alike have different figures, or only one of them says 'not'."""
-    first, second = _read(one), _read(other)
-    return {number for number, _ in first.figures} | first.others != {
-        number for number, _ in second.figures
-    } | second.others or first.negations % 2 != second.negations % 2
 
 
 def _read(sentence: str) -> _Statement:

@@ -1,82 +1,132 @@
-"""Quotes that bear on a goal, found by code: the passages of the documents that answer its questions."""
+"""Quotes that bear on a goal, found by code: what the search of the house finds first, whole and word for word."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Final
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Evidence, Quote
-from signoff.agents.extractive.grouping import reading_order
-from signoff.agents.extractive.matching import word_index
-from signoff.agents.extractive.question import Question, sides, understand, whole
-from signoff.agents.extractive.retrieval import Find, frequency, is_same, retrieve
-from signoff.agents.extractive.text import is_ideographic
-from signoff.tools.search import Library
+from signoff.agents.extractive.question import asks_about_changes, is_log, parts_of, sides_of
+from signoff.tools.search import Library, Passage, may_answer, share, weigh, words_of
 from signoff.wording import counted
 
-_MOST_QUOTES = 14
+_LOOKED_AT: Final = 50
+SHOWN: Final = 8
+"""Quotes that are shown of what was judged to answer."""
+NEAREST: Final = 3
+"""Quotes that are shown where nothing was."""
+_FAR_LESS: Final = 0.4
+"""Share of the words that the best has, below which a passage only shows that the documents say no more."""
+_REPEATED: Final = 0.8
+"""Share of a passage's words that stand in one shown already, from which it says nothing new."""
+_WORD: Final = re.compile(r"n['’]t\b|[^\W_]+")
+_DENIALS: Final = frozenset("not no never none nor cannot neither without nobody nothing n't n’t".split())
+_TELLING: Final = _DENIALS | frozenset(
+    """
+    must may should shall can optional required forbidden one two three four five six seven eight nine ten eleven twelve
+    twenty thirty forty fifty sixty ninety hundred january february march april june july august september october
+    november december monday tuesday wednesday thursday friday saturday sunday
+    """.split()
+)
 
 
 def gather(task: Task, sources: Library) -> Evidence:
-    """Quotes that bear on the goal, best first within what they answer; none if nothing is relevant."""
-    questions = understand(task.goal)
+    """The passages that answer the goal, best first, and what is asked that none of them speaks of.
+
+    Where none is judged to answer, the nearest are there, and the evidence is not `sure`.
+    """
     task.say(f"searching {counted(sources.documents, 'document')}")
-    finds: list[Find] = []
-    for question in questions:
-        most = _MOST_QUOTES // len(questions)
-        finds += retrieve(question, sources, most) or [
-            found for side in sides(question) for found in retrieve(side, sources, most // 2)
-        ]
-    found = tuple(_quote(number, find, sources) for number, find in enumerate(_distinct(finds), 1))
-    by_id = {quote.id: quote for quote in found}
-    quotes = tuple(
-        by_id[id].model_copy(update={"id": number}) for number, id in enumerate(reading_order(task.goal, found), 1)
-    )
+    parts, sides = parts_of(task.goal), sides_of(task.goal)
+    # What is compared is looked for: the words that ask for a comparison are rare, and say nothing of it.
+    found = _ranked(sources.search(" ".join(sides) or task.goal, limit=_LOOKED_AT), task.goal)
+    several = parts if len(parts) > 1 else ()
+    shown = _distinct(_near_the_best(found), SHOWN)
+    sure = may_answer(found) or any(_answers(part, shown, sources) for part in several)
+    unmet: list[str] = []
+    for asked in chain(several, sides) if sure else ():
+        more = [] if _answers(asked, shown, sources) else _ranked(sources.search(asked, limit=NEAREST), asked)
+        more = [one for one in more if may_answer([one])]
+        if more:
+            shown = _distinct([*shown, more[0]], len(shown) + 1)
+        elif not _answers(asked, shown, sources):
+            unmet.append(asked)
+    shown = shown if sure else shown[:NEAREST]
+    quotes = tuple(_quote(number, one, sources) for number, one in enumerate(_reading_order(shown), 1))
     matched = len({quote.source for quote in quotes})
-    task.say(
-        f"kept {counted(len(quotes), 'quote')} from {counted(matched, 'document')}"
-        if quotes
-        else "found nothing relevant"
-    )
+    kept = f"kept {counted(len(quotes), 'quote')} from {counted(matched, 'document')}" if quotes else "found nothing"
+    task.say(kept if sure or not quotes else f"found nothing that surely answers; {kept}")
+    counts = sources.document_frequency(words_of(" ".join(sides) or task.goal))
     return Evidence(
         question=task.goal,
         quotes=quotes,
         searched=sources.documents,
         matched=matched,
-        missing=_missing(whole(task.goal), quotes, sources),
+        sure=sure,
+        missing=tuple(word for word, count in counts.items() if not count),
+        unmet=tuple(unmet),
     )
 
 
-def _missing(question: Question, quotes: Iterable[Quote], sources: Library) -> tuple[str, ...]:
-    """The words of the question that no passage, title or file name uses, in whichever form."""
-    counts = frequency(question, sources)
-    absent = [term for term in question.terms if not counts[term.word]]
-    names = word_index(" ".join(sources.paths()).replace("_", " ")) if absent else word_index("")
-    return tuple(
-        term.word
-        for term in absent
-        if not is_ideographic(term.word)
-        and not names.holds(term)
-        and not any(word_index(quote.text).holds(term) for quote in quotes)
+def _ranked(found: Sequence[Passage], goal: str) -> list[Passage]:
+    """The passages with those of release notes last, unless they are asked for."""
+    if asks_about_changes(goal):
+        return list(found)
+    return sorted(found, key=lambda one: is_log(one.source, one.title, one.heading))
+
+
+def _near_the_best(found: Sequence[Passage]) -> list[Passage]:
+    """The first, and what has not far less of the question than the best of them."""
+    best = max((one.share for one in found[:NEAREST]), default=0.0)
+    return [one for at, one in enumerate(found) if at < NEAREST or one.share >= _FAR_LESS * best]
+
+
+def _answers(asked: str, passages: Sequence[Passage], sources: Library) -> bool:
+    """Whether one of the passages has enough of the words of what is asked."""
+    words = words_of(asked)
+    weights = weigh(sources.document_frequency(words), sources.passages)
+    held = sources.held(words, passages)
+    return any(may_answer([replace(one, share=share(held[one.id], weights), likeness=None)]) for one in passages)
+
+
+def _distinct(found: Iterable[Passage], most: int) -> list[Passage]:
+    """The first passages, without those that say what stands in one before: both sides of editions that differ stay."""
+    shown: list[tuple[Passage, frozenset[str]]] = []
+    for one in found:
+        words = frozenset(_WORD.findall(one.text.lower()))
+        if len(shown) < most and not any(_is_said(words, before) for _, before in shown):
+            shown.append((one, words))
+    return [one for one, _ in shown]
+
+
+def _is_said(words: frozenset[str], before: frozenset[str]) -> bool:
+    new = words - before
+    return (
+        len(new) <= (1 - _REPEATED) * len(words)
+        and not any(word in _TELLING or any(character.isdigit() for character in word) for word in new)
+        and _DENIALS.isdisjoint(before - words)
     )
 
 
-def _quote(number: int, find: Find, sources: Library) -> Quote:
+def _reading_order(shown: Sequence[Passage]) -> list[Passage]:
+    """The best three as they come; then what else is from the same documents together, each where its best stood."""
+    first, rest = list(shown[:NEAREST]), shown[NEAREST:]
+    order = list(dict.fromkeys(one.source for one in [*first[:0:-1], *rest]))
+    return first + sorted(rest, key=lambda one: order.index(one.source))
+
+
+def _quote(number: int, passage: Passage, sources: Library) -> Quote:
     return Quote(
         id=number,
-        text=find.excerpt.text,
-        source=find.passage.source,
-        start=find.excerpt.start,
-        title=find.passage.title,
-        heading=find.passage.heading,
-        origin=sources.origin(find.passage.source),
-        score=round(find.worth, 4),
+        text=passage.text,
+        source=passage.source,
+        start=passage.start,
+        kind=passage.kind,
+        title=passage.title,
+        heading=passage.heading,
+        origin=sources.origin(passage.source),
+        score=round(passage.rank, 4),
     )
-
-
-def _distinct(finds: Iterable[Find]) -> list[Find]:
-    chosen: list[Find] = []
-    for find in finds:
-        if not any(is_same(find, other) for other in chosen):
-            chosen.append(find)
-    return chosen

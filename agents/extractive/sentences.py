@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from signoff.agents.extractive.patterns import pattern
-
 _BLANK = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 _MARKER = re.compile(r"[ \t]*(?:[-*+•◦‣·]|\(?(?:\d{1,3}|[a-z]|#)[.)])[ \t]+(?=\S)")
 _PLAIN_MARKER = re.compile(r"[ \t]*[-*+•◦‣·][ \t]")
@@ -23,8 +21,12 @@ _TERMINATED = re.compile(
     r"(?:[.!?…؟۔।。！？][\"'”’»)\]}*_`」』）》]*|[.!?…][\"'”’»)\]}*_`]*(?:[ \t]?\[[#*\w,. -]{1,20}\]_?[.]?)+)$"
 )
 _LONGEST_ASIDE = 300
-
-_ASIDE = re.compile(r"[(\[][^()\[\]]*[)\]][.!?]?")
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(\[“\"'])(?:(?P<never>e\.g|i\.e|cf|vs|viz|resp|approx|ca|dr|mr|mrs|ms|prof|st|sr|rev|gen|hon|messrs"
+    r"|fig|figs|eq|eqs|sec|ch|chap|vol|pp|ref|refs|ed|eds|ex|esp|incl|excl|al|z\.b|d\.h|u\.a|vgl|bzw|ggf|evtl"
+    r"|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|\w)|(?P<number>no|nr|art|p|abs|ver|rev))$",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -34,53 +36,17 @@ class Sentence:
     start: int
     """Offset in the text that was split."""
     text: str
-    block: int
-    """Number of the paragraph or list item it stands in."""
-    item: bool
-    """True if its block is a list item."""
-    opens: bool = False
-    """True if it is the first of its block."""
-
-    @property
-    def end(self) -> int:
-        """Offset behind its last character."""
-        return self.start + len(self.text)
-
-    @property
-    def is_begun(self) -> bool:
-        """True if it begins as a sentence does; a paragraph may begin with a name in small letters."""
-        return begins_well(self.text) or (self.opens and not self.item and is_terminated(self.text))
-
-    @property
-    def is_whole(self) -> bool:
-        """True if it begins and ends as a sentence does."""
-        return self.is_begun and is_terminated(self.text)
-
-    @property
-    def is_dangling(self) -> bool:
-        """True if its first words point back at something said before it."""
-        opening = self.text.lstrip(_OPENERS)
-        if _ASIDE.fullmatch(self.text):
-            return True
-        return bool(pattern("dangling").match(opening)) and not pattern("self_contained").match(opening)
-
-    @property
-    def leans(self) -> bool:
-        """True if words further in point back: 'those arguments', 'is then'; it can stand alone, but not well."""
-        return bool(pattern("leaning").search(self.text, 0, 100))
 
     @property
     def introduces(self) -> bool:
         """True if it ends in a colon: what it announces comes after it."""
-        return self.text.endswith((":", "：", "::"))
+        return self.text.endswith((":", "："))
 
 
 def split(text: str) -> list[Sentence]:
     """The sentences of a text, in order; wrapped lines are joined, list items and paragraphs kept apart."""
     return [
-        Sentence(start, text[start:end], number, item, opens=start == first)
-        for number, (first, last, item) in enumerate(_blocks(text))
-        for start, end in _within(text, first, last)
+        Sentence(start, text[start:end]) for first, last in _blocks(text) for start, end in _within(text, first, last)
     ]
 
 
@@ -98,8 +64,8 @@ def is_terminated(text: str) -> bool:
     return bool(_TERMINATED.search(text))
 
 
-def _blocks(text: str) -> Iterator[tuple[int, int, bool]]:
-    """Paragraphs and list items: start, end, and whether it is an item; the item's marker is left out."""
+def _blocks(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of each paragraph and list item; the item's marker is left out."""
     begin = 0
     for gap in [*_BLANK.finditer(text), None]:
         end = gap.start() if gap else len(text)
@@ -107,7 +73,7 @@ def _blocks(text: str) -> Iterator[tuple[int, int, bool]]:
         begin = gap.end() if gap else end
 
 
-def _items(text: str, begin: int, end: int) -> Iterator[tuple[int, int, bool]]:
+def _items(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
     """The list items of one paragraph; without any, the paragraph itself."""
     start, item, line = begin, False, begin
     while line < end:
@@ -115,20 +81,20 @@ def _items(text: str, begin: int, end: int) -> Iterator[tuple[int, int, bool]]:
         # A number at the start of a wrapped line is a list marker only where a list can begin.
         if marker and (line == begin or item or _PLAIN_MARKER.match(text, line, end)):
             if line > start:
-                yield from _trimmed(text, start, line, item)
+                yield from _trimmed(text, start, line)
             start, item = marker.end(), True
         following = text.find("\n", line, end)
         line = end if following < 0 else following + 1
-    yield from _trimmed(text, start, end, item)
+    yield from _trimmed(text, start, end)
 
 
-def _trimmed(text: str, start: int, end: int, item: bool) -> Iterator[tuple[int, int, bool]]:
+def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     while start < end and text[start].isspace():
         start += 1
     while end > start and text[end - 1].isspace():
         end -= 1
     if start < end:
-        yield start, end, item
+        yield start, end
 
 
 def _within(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
@@ -161,7 +127,7 @@ def _abbreviates(before: str, following: str) -> bool:
     """True if the full stop between these belongs to an abbreviation, an initial or a list number."""
     if before.isdigit() and len(before) <= 3:
         return True
-    if found := pattern("abbreviation").search(before[-14:] if len(before) > 14 else before):
+    if found := _ABBREVIATION.search(before[-14:] if len(before) > 14 else before):
         word = found["never"] or ""
         if len(word) == 1:
             return (word.isupper() and word != "I") or bool(_SPACED.match(following))

@@ -12,7 +12,6 @@ _TOKEN = re.compile(
     r"|(?P<ideographs>[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+)"
     r"|(?:(?![\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])[^\W_])+(?:['’](?:s|t|re|ve|ll|d|m)\b)?"
 )
-_IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _CONTRACTION = re.compile(r"['’](?:s|re|ve|ll|d|m)$")
 _VOWEL_GROUP = re.compile(r"[aeiouy]+[^aeiouy]+")
 _HAS_VOWEL = re.compile(r"[aeiouy]")
@@ -76,23 +75,6 @@ def carries_meaning(word: str) -> bool:
     return word not in _words_of("stop_words") and (len(word) > 1 or word.isdigit() or not word.isascii())
 
 
-def is_ideographic(word: str) -> bool:
-    """True for a pair of ideographs: an index that cuts words at blanks cannot tell whether it has them."""
-    return bool(_IDEOGRAPH.match(word))
-
-
-def is_weak(word: str) -> bool:
-    """True for words that say little about the subject: 'use', 'add', 'work'."""
-    return stem(word) in stems_of("weak")
-
-
-def other_forms(word: str) -> tuple[str, ...]:
-    """Words that are the same as this one and look different: 'chosen' for 'chose', 'asynchronous' for 'async'."""
-    base = _base_forms().get(word, word)
-    forms = [base, *(form for form, of in _base_forms().items() if of == base)]
-    return tuple(form for form in forms if form != word)
-
-
 @lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
     """The word without its inflection: 'groups', 'grouped' and 'grouping' are one, 'group'."""
@@ -100,20 +82,6 @@ def stem(word: str) -> str:
     if len(word) > 3 and word.isascii() and word.endswith("y") and word[-2] not in "aeiou":
         return word[:-1] + "i"
     return _without_e(word)
-
-
-@lru_cache(maxsize=1 << 16)
-def root(word: str) -> str:
-    """What the words of one family share: 'reject' for 'rejection', 'compil' for 'compiler' and 'compilation'."""
-    base = _uninflected(word)
-    if base in _words_of("kept_apart") or not (base.isascii() and base.isalpha()):
-        return stem(word)
-    base = re.sub("uction$", "uce", re.sub(r"^(?:sub|multi)(?=[a-z]{6})", "", base))
-    suffix: str | None = ""
-    while suffix is not None:
-        base = base.removesuffix(suffix)
-        suffix = next((s for s in _lists()["suffixes"] if base.endswith(s) and len(base) - len(s) >= 4), None)
-    return base
 
 
 def _uninflected(word: str) -> str:

@@ -22,10 +22,7 @@ from signoff.agents.citations import (
     without_sources,
 )
 from signoff.agents.extractive import text as words
-from signoff.agents.extractive.analysis import addresses
-from signoff.agents.extractive.matching import word_index
-from signoff.agents.extractive.question import whole
-from signoff.agents.extractive.sentences import begins_well, is_terminated, split
+from signoff.agents.extractive.sentences import is_terminated, split
 from signoff.agents.figures import figures_section, find_changed
 from signoff.tools.analysis import Tables
 from signoff.tools.errors import UnknownSource
@@ -37,8 +34,7 @@ _PROMISES: Final = {
     "citations": "Every citation is a quote of the evidence.",
     "quotations": "Every quotation in the report is word for word its quote.",
     "repetition": "No sentence stands in the report twice.",
-    "coverage": "What was asked is quoted on or named as a gap.",
-    "wholeness": "No quote begins or ends within a sentence.",
+    "coverage": "What nothing quoted was judged to answer is said to be so.",
     "gaps": "Every gap the analysis found is named.",
     "support": "Every statement cites quotes that hold its figures and names.",
     "figures": "Every figure and chart is what the tables gave, and no other picture is shown.",
@@ -62,17 +58,16 @@ def inspect(task: Task, sources: Library | None, tables: Tables | None = None) -
     body = without_sources(draft.markdown)
     statements = find_statements(body)
     blocks = list(find_blockquotes(body))
-    looked = {
+    looked: dict[str, Iterable[_Fault]] = {
         "sources": _sources(evidence, draft, sources),
-        "citations": _citations(draft, evidence, body),
-        "quotations": _quotations(blocks, statements, evidence),
-        "repetition": _repetition(blocks, statements),
-        "coverage": _coverage(task.goal, evidence, body, statements),
+        "citations": _citations(draft, evidence, body, bool(analysis.computations)),
+        "quotations": _quotations(blocks, statements, evidence, draft.method == "extracted"),
+        "coverage": _coverage(evidence, statements),
     }
     if draft.method == "extracted":
-        looked |= {"wholeness": _wholeness(evidence, sources, body), "gaps": _gaps(analysis, evidence, body)}
+        looked["gaps"] = _gaps(analysis, body)
     else:
-        looked["support"] = _support(statements, evidence, task.goal)
+        looked |= {"repetition": _repetition(statements), "support": _support(statements, evidence, task.goal)}
     if figures or any(find_images(whole_draft.markdown)):
         looked["figures"] = _figures(analysis, whole_draft, figures, tables)
     checks: list[Check] = []
@@ -122,17 +117,19 @@ def _figures(analysis: Analysis, draft: Draft, section: str, tables: Tables | No
         yield _Fault(f"The tables no longer give “{_shortened(title)}”; compute it again.", "Analysis")
 
 
-def _citations(draft: Draft, evidence: Evidence, body: str) -> Iterator[_Fault]:
+def _citations(draft: Draft, evidence: Evidence, body: str, computed: bool) -> Iterator[_Fault]:
     known = {quote.id for quote in evidence.quotes}
     cited = cited_ids(draft.markdown)
     for id in dict.fromkeys(cited):
         if id not in known:
             yield _Fault(f"[{id}] is no quote of the evidence; cite one that is, or take the statement out.")
-    if known and not cited_ids(body):
+    if known and not cited_ids(body) and not computed:
         yield _Fault("The report cites nothing although there is evidence; cite the quotes it rests on.")
 
 
-def _quotations(blocks: Iterable[Cited], statements: Iterable[Statement], evidence: Evidence) -> Iterator[_Fault]:
+def _quotations(
+    blocks: Iterable[Cited], statements: Iterable[Statement], evidence: Evidence, extracted: bool
+) -> Iterator[_Fault]:
     quotes = {quote.id: quote for quote in evidence.quotes}
     for block in blocks:
         shown = _shortened(block.text)
@@ -142,6 +139,10 @@ def _quotations(blocks: Iterable[Cited], statements: Iterable[Statement], eviden
             yield _Fault(f"The quotation “{shown}” is not word for word quote [{block.id}]; copy it exactly.")
     for statement in statements:
         cited = [quotes[id] for id in statement.citations if id in quotes]
+        # What a report that was extracted puts in bold, or in a table's cell, is said to be a quote's own words.
+        for said in statement.text.split("|") if extracted and cited and statement.text[:1] in "*|" else ():
+            if not any(reads_alike(said.strip(" *"), quote.text) for quote in cited):
+                yield _Fault(f"“{_shortened(said.strip(' *'))}” does not stand in {_marks(cited)}; copy it exactly.")
         for quoted in _INLINE.findall(statement.text) if cited else ():
             if len(quoted.split()) > 3 and not any(reads_alike(quoted.rstrip(".,;"), quote.text) for quote in cited):
                 yield _Fault(
@@ -155,11 +156,11 @@ def _is_from(shown: str, quote: str) -> bool:
     return same_text(shown, flatten(quote)) or reads_alike(shown, flatten(quote))
 
 
-def _repetition(blocks: Iterable[Cited], statements: Iterable[Statement]) -> Iterator[_Fault]:
+def _repetition(statements: Iterable[Statement]) -> Iterator[_Fault]:
     said = Counter(
         flatten(sentence.text).casefold().strip("\"“”'.")
-        for text in (*(block.text for block in blocks), *(statement.text for statement in statements))
-        for sentence in split(text)
+        for statement in statements
+        for sentence in split(statement.text)
         if len(sentence.text.split()) > 4
     )
     for sentence, times in said.items():
@@ -167,51 +168,18 @@ def _repetition(blocks: Iterable[Cited], statements: Iterable[Statement]) -> Ite
             yield _Fault(f"“{_shortened(sentence)}” stands in the report {times} times; keep one.")
 
 
-def _coverage(goal: str, evidence: Evidence, body: str, statements: Iterable[Statement]) -> Iterator[_Fault]:
-    admissions = [statement.text for statement in statements if admits(statement)]
-    if not evidence.quotes:
-        if not admissions:
-            yield _Fault("There is no evidence; say plainly that nothing was found.")
-        return
-    admitted = word_index(" ".join(admissions))
-    cited = set(cited_ids(body))
-    quotes = [quote for quote in evidence.quotes if quote.id in cited]
-    for term in whole(goal).terms:
-        if not term.weak and not admitted.holds(term) and not any(addresses(quote, term) for quote in quotes):
-            yield _Fault(f"Nothing cited speaks of “{term.word}”; cite a quote that does, or say that none does.")
+def _coverage(evidence: Evidence, statements: Iterable[Statement]) -> Iterator[_Fault]:
+    if not any(map(admits, statements)) and not evidence.quotes:
+        yield _Fault("There is no evidence; say plainly that nothing was found.")
+    elif not evidence.sure and not any(map(admits, statements)):
+        yield _Fault("Nothing was judged to answer the question; say plainly that what is quoted only comes nearest.")
 
 
-def _gaps(analysis: Analysis, evidence: Evidence, body: str) -> Iterator[_Fault]:
+def _gaps(analysis: Analysis, body: str) -> Iterator[_Fault]:
     shown = flatten(unescape(body))
-    for gap in analysis.gaps if evidence.quotes else ():
+    for gap in analysis.gaps:
         if flatten(gap) not in shown:
             yield _Fault(f"The report leaves out a gap: {gap}")
-
-
-def _wholeness(evidence: Evidence, sources: Library | None, body: str) -> Iterator[_Fault]:
-    cited = set(cited_ids(body))
-    for quote in evidence.quotes:
-        if quote.id not in cited or (begins_well(quote.text) and is_terminated(quote.text)):
-            continue
-        if not _fills_its_lines(quote, sources):
-            yield _Fault(
-                f"Quote [{quote.id}] is cut through: “{_shortened(quote.text)}”; take whole sentences.", "Evidence"
-            )
-
-
-def _fills_its_lines(quote: Quote, sources: Library | None) -> bool:
-    """True if a quote begins and ends with a line, or as a sentence does: a list, a row, a name in small letters."""
-    if sources is None:
-        return True
-    try:
-        text = sources.text(quote.source)
-    except UnknownSource:
-        return True
-    before = text[max(0, quote.start - 12) : quote.start].rpartition("\n")[2]
-    after = text[quote.start + len(quote.text) :][:1]
-    return (after in ("", "\n") or is_terminated(quote.text)) and (
-        quote.start < 12 or not re.search(r"[^\W\d_]{2}", before) or is_terminated(before.rstrip())
-    )
 
 
 def _support(statements: Sequence[Statement], evidence: Evidence, goal: str) -> Iterator[_Fault]:
@@ -334,7 +302,7 @@ def capitals_mean_names(text: str) -> bool:
 
 def unknown_names(text: str, evidence: str) -> list[str]:
     """The names in a statement that stand nowhere in the evidence."""
-    known = frozenset(word_index(evidence).order)
+    known = frozenset(map(words.stem, words.tokens(evidence)))
     return [
         name
         for name in dict.fromkeys(_NAME.findall(text))

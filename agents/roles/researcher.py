@@ -12,7 +12,6 @@ from pydantic import BaseModel, Field
 from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Evidence, Quote
 from signoff.agents.citations import verify_quotes
-from signoff.agents.errors import WorkFailed
 from signoff.agents.extractive.research import gather
 from signoff.agents.models.registry import Tiers
 from signoff.agents.roles.prompts import prompt
@@ -60,7 +59,6 @@ def researcher(
         form=Findings,
         read=research.read,
         prepare=research.prepare,
-        check=research.check,
         tools=(*search_tools(sources), *pages, *tools),
     )
 
@@ -101,18 +99,6 @@ class _Research:
         if dropped:
             task.say(f"threw away {counted(dropped, 'quote')} not found word for word in the document")
         return verified
-
-    def check(self, evidence: Evidence, task: Task) -> Evidence:
-        if evidence.quotes:
-            return evidence
-        or_pages = " or on the pages that were fetched" if self.web is not None else ""
-        missing = f" No document uses: {', '.join(evidence.missing)}." if evidence.missing else ""
-        raise WorkFailed(
-            "researcher",
-            f"nothing in {str(self.sources.folder)!r}{or_pages} answers “{task.goal}” "
-            f"({counted(evidence.searched, 'document')} searched).{missing} Add documents or ask in other words.",
-            final=True,
-        )
 
 
 def _browse(task: Task, web: Web) -> None:

@@ -34,12 +34,8 @@ FULLER: dict[str, str] = {
     "docs": "one page for each thing that a reader looks up; docs/README.md lists them in reading order"
 }
 """Folders that may hold more, each with the reason."""
-_SOON = "the issue that replaces the bodies without a model takes it apart"
 _WHEN_NEEDED = "loaded when such a document comes, so that the others do not wait for its library"
 ALONE: dict[str, str] = {
-    "agents/extractive/excerpts.py": _SOON,
-    "agents/extractive/retrieval.py": _SOON,
-    "agents/extractive/scoring.py": _SOON,
     "agents/loop/loop.py": "the model body itself; the runner chooses between it and a function",
     "agents/models/call.py": "one call from its reservation to its settlement; guarded.py is what LangChain sees",
     "agents/models/openai/client.py": "the HTTP of an endpoint; chat_model.py is what LangChain sees",

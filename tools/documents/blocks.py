@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
@@ -15,8 +15,10 @@ from signoff.tools.errors import Unreadable
 Kind = Literal["heading", "prose", "list", "table", "code"]
 """A list has one item on each line, a table one row on each line."""
 
-LONGEST = 1200
-"""Characters a passage may have before it is split."""
+SHORT, USUAL = 200, 500
+"""Characters up to which neighbours under one heading are joined, and from which a passage is cut at blank lines."""
+LONGEST, LONGEST_LIST = 1200, 2400
+"""Characters from which a paragraph, a row or code is cut wherever it can be; a list is kept whole for longer."""
 
 _SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W_a-z])|(?<=[。！？])")
 _LINE = re.compile(r"\n")
@@ -107,61 +109,91 @@ def compose(title: str, blocks: Iterable[Block]) -> Document:
 
 
 def _passages(placed: Sequence[tuple[Block, int, str]]) -> Iterable[Span]:
-    """Merge neighbouring paragraphs and lists under one heading; tables and code stand alone."""
-    only_headings = all(block.kind == "heading" for block, _, _ in placed)
-    run: list[tuple[Block, int, str]] = []
+    """Passages of the blocks under each heading: a question's answer, neither a sentence nor a page."""
+    if all(block.kind == "heading" for block, _, _ in placed):
+        yield from _pack([span for item in placed for span in _split(*item)])
+        return
+    for _, section in groupby(_sections(placed), key=lambda item: item[0]):
+        yield from _pack([span for _, item in section for span in _split(*item)])
+
+
+def _sections(placed: Iterable[tuple[Block, int, str]]) -> Iterator[tuple[int, tuple[Block, int, str]]]:
+    """The blocks that are no headings, each with the number of the heading that it stands under."""
+    number = 0
     for item in placed:
-        block, start, trail = item
-        if block.kind == "heading" and not only_headings:
-            yield from _merged(run)
-            run = []
-        elif block.kind in ("table", "code"):
-            yield from _merged(run)
-            run = []
-            yield from _split(block.text, start, block.kind, trail)
+        if item[0].kind == "heading":
+            number += 1
         else:
-            carried = run[-1:] if run and block.kind == "list" and run[-1][0].text.endswith(":") else []
-            if run and start + len(block.text) - run[0][1] > LONGEST:
-                # The sentence that introduces a list goes with it.
-                yield from _merged(run[: len(run) - len(carried)])
-                run = carried
-            run.append(item)
-    yield from _merged(run)
+            yield number, item
 
 
-def _merged(run: Sequence[tuple[Block, int, str]]) -> Iterable[Span]:
-    if not run:
-        return
-    (_, start, trail), (last, at, _) = run[0], run[-1]
-    end = at + len(last.text)
-    start += len(run[0][0].text) - len(run[0][0].text.lstrip())
-    kind = "list" if all(block.kind == "list" for block, _, _ in run) else "prose"
-    if end - start <= LONGEST:
-        yield Span(start, end, kind, trail)
-        return
-    for block, begin, _ in run:
-        yield from _split(block.text, begin, "list" if block.kind == "list" else "prose", trail)
+@dataclass(frozen=True)
+class _Piece:
+    """A part of a passage, or all of it."""
+
+    span: Span
+    introduces: bool
+    """Whether what follows is announced in it."""
 
 
-def _split(text: str, offset: int, kind: str, trail: str) -> Iterable[Span]:
-    for start, end in _pieces(text, 0, len(text), _BREAKS[kind]):
+def _split(block: Block, offset: int, trail: str) -> Iterable[_Piece]:
+    """A block in pieces that a passage can be made of; a list is one, with its items."""
+    kind, text = "prose" if block.kind == "heading" else block.kind, block.text
+    longest = LONGEST_LIST if kind == "list" and len(text) <= LONGEST_LIST else USUAL if kind == "code" else LONGEST
+    pieces = _cut(text, 0, len(text), _BREAKS[kind], longest)
+    for at, (start, end) in enumerate(pieces):
         piece = text[start:end]
         left = len(piece) - len(piece.lstrip("\n" if kind == "code" else None))
         if piece.strip():
-            yield Span(offset + start + left, offset + start + len(piece.rstrip()), kind, trail)
+            span = Span(offset + start + left, offset + start + len(piece.rstrip()), kind, trail)
+            yield _Piece(span, introduces=at == len(pieces) - 1 and piece.rstrip().endswith((":", "：")))
 
 
-def _pieces(text: str, start: int, end: int, breaks: Sequence[re.Pattern[str]]) -> list[tuple[int, int]]:
-    """Cut text[start:end] into pieces of at most LONGEST, at the coarsest break that will do."""
-    if end - start <= LONGEST:
+def _pack(pieces: Sequence[_Piece]) -> Iterator[Span]:
+    """Join neighbours that are short, and what is announced to the line that announces it; tables stand alone."""
+    runs: list[list[_Piece]] = []
+    for piece in pieces:
+        if not runs or "table" in (piece.span.kind, runs[-1][-1].span.kind):
+            runs.append([piece])
+        elif _fits(runs[-1], piece):
+            runs[-1].append(piece)
+        else:
+            carried = [runs[-1].pop()] if runs[-1][-1].introduces and len(runs[-1]) > 1 else []
+            runs.append([*carried, piece])
+    joined: list[list[_Piece]] = []
+    for run in runs:
+        short = joined and _length(run) < SHORT and "table" not in (run[0].span.kind, joined[-1][0].span.kind)
+        if short and _length([*joined[-1], *run]) <= LONGEST:
+            joined[-1] += run
+        else:
+            joined.append(run)
+    for run in joined:
+        kinds = {piece.span.kind for piece in run}
+        yield replace(run[0].span, end=run[-1].span.end, kind=kinds.pop() if len(kinds) == 1 else "prose")
+
+
+def _fits(run: Sequence[_Piece], piece: _Piece) -> bool:
+    length = _length([*run, piece])
+    wanted = _length(run) < SHORT or (run[-1].introduces and len(run) == 1)
+    return length <= USUAL or (wanted and length <= (LONGEST_LIST if piece.span.kind == "list" else LONGEST))
+
+
+def _length(run: Sequence[_Piece]) -> int:
+    return run[-1].span.end - run[0].span.start
+
+
+def _cut(text: str, start: int, end: int, breaks: Sequence[re.Pattern[str]], most: int) -> list[tuple[int, int]]:
+    """Cut text[start:end] into pieces of at most `most`, at the coarsest break that will do."""
+    if end - start <= most:
         return [(start, end)]
     if not breaks:
-        return [(at, min(at + LONGEST, end)) for at in range(start, end, LONGEST)]
+        return [(at, min(at + most, end)) for at in range(start, end, most)]
     cuts = [match.end() for match in breaks[0].finditer(text, start, end) if start < match.end() < end]
     parts: list[tuple[int, int]] = []
     for left, right in zip([start, *cuts], [*cuts, end], strict=True):
-        if parts and right - parts[-1][0] <= LONGEST:
+        if parts and right - parts[-1][0] <= most:
             parts[-1] = (parts[-1][0], right)
         else:
-            parts.extend(_pieces(text, left, right, breaks[1:]))
+            # What is not cut at this break may be as long as anything may be.
+            parts.extend(_cut(text, left, right, breaks[1:], max(most, LONGEST)))
     return parts

@@ -8,7 +8,6 @@ rarely, processes may fork, and nothing has to be closed.
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -27,6 +26,7 @@ from signoff.error_base import MissingExtra
 from signoff.settings import Settings, load_settings
 from signoff.tools.errors import MemoryFull, UnknownMemory
 from signoff.tools.memory.item import Remembered
+from signoff.tools.search import order, words_of
 from signoff.tools.storage.atomic import beside
 
 if TYPE_CHECKING:
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 MOST_MEMORIES: Final = 1_000
 """Of one team: all of them are read to find the ones that fit."""
 _ROOT: Final = ("signoff", "memory")
-_MOST_WORDS: Final = 32
-_WORD: Final = re.compile(r"\w+")
-_UNSPACED: Final = re.compile("([\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff])")
-"""Characters of scripts without spaces between words: each is found by itself."""
 BUSY_SECONDS: Final = 30.0
 _TABLE: Final = "store_migrations"
 _SETUP_LOCK: Final = 0x5169_6E0F_0000_0002
@@ -191,26 +187,9 @@ def _lasts(memory: Remembered) -> str:
 
 def rank(memories: Sequence[Remembered], words: str) -> list[Remembered]:
     """Those that hold any of the words, in any form of English words; all, newest first, if no word is asked for."""
-    asked = list(dict.fromkeys(_WORD.findall(_spaced(words))))[:_MOST_WORDS]
-    if not asked:
+    if not words_of(words):
         return sorted(memories, key=lambda memory: memory.origin.at, reverse=True)
-    with closing(sqlite3.connect(":memory:")) as index:
-        index.execute(
-            "CREATE VIRTUAL TABLE kept USING fts5(subject, text, tokenize='porter unicode61 remove_diacritics 2')"
-        )
-        index.executemany(
-            "INSERT INTO kept (rowid, subject, text) VALUES (?, ?, ?)",
-            ((at, _spaced(memory.subject), _spaced(memory.text)) for at, memory in enumerate(memories)),
-        )
-        query = " OR ".join(f'"{word}"' for word in asked)
-        found = index.execute(
-            "SELECT rowid FROM kept WHERE kept MATCH ? ORDER BY bm25(kept, 3.0, 1.0), rowid", (query,)
-        )
-        return [memories[at] for (at,) in found]
-
-
-def _spaced(text: str) -> str:
-    return _UNSPACED.sub(r" \1 ", text)
+    return [memories[at] for at in order([(memory.text, memory.subject) for memory in memories], words)]
 
 
 # Where memories are

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,18 +15,18 @@ from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.tools.documents.blocks import Document
 from signoff.tools.search.folder import Skipped
 from signoff.tools.search.passage import Passage
+from signoff.tools.search.ranking import ORDER, SEARCH_TABLE, phrase, spaced
 from signoff.tools.storage.atomic import explain
 from signoff.tools.storage.own_database import OwnDatabase, write_transaction
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-VERSION = 2
+VERSION = 3
 """Of the tables and of what the readers make of a file: raise it, and every index is built anew."""
 
 _APPLICATION = 0x5349474E  # "SIGN": how a file is known to be ours
-_WEIGHTS = "bm25(1.0, 2.0, 0.7)"  # of text, heading, title
-_PASSAGE = "p.id, d.path, p.title, p.heading, p.text, p.start, p.kind"
+_PASSAGE = "p.id, d.path, d.title, p.heading, p.text, p.start, p.kind"
 
 
 @dataclass(frozen=True)
@@ -116,14 +115,6 @@ class Index:
     def passages(self, path: str) -> list[Passage]:
         return self._unranked("d.path = ? order by p.ordinal", [path])
 
-    def neighbours(self, passage: int, before: int, after: int) -> list[Passage]:
-        where = (
-            "p.document = (select document from passages where id = :id) and p.id != :id"
-            " and p.ordinal between (select ordinal from passages where id = :id) - :before"
-            " and (select ordinal from passages where id = :id) + :after order by p.ordinal"
-        )
-        return self._unranked(where, {"id": passage, "before": before, "after": after})
-
     def match(self, query: str, limit: int) -> list[Passage]:
         """The passages that match a query in FTS5's own language, best first."""
         rows = self._rows(
@@ -134,35 +125,15 @@ class Index:
         )
         return [Passage(*row) for row in rows]
 
-    def by_id(self, ids: Sequence[int]) -> dict[int, Passage]:
+    def held(self, words: Iterable[str], ids: Sequence[int]) -> dict[int, set[str]]:
+        """Which of the words each of these passages has, in its text, headings, title or path."""
         marks = ", ".join("?" * len(ids))
-        return {passage.id: passage for passage in self._unranked(f"p.id in ({marks})", list(ids))}
-
-    def texts_without_vector(self, model: str) -> list[tuple[str, str]]:
-        """Digest and text of each passage that has no vector of this model; title and headings are part of the text."""
-        rows = self._rows(
-            "select p.digest, p.title, p.heading, p.text from passages p left join vectors v"
-            " on v.digest = p.digest and v.model = ? where v.digest is null group by p.digest order by min(p.id)",
-            [model],
-        )
-        return [(digest, ". ".join(filter(None, above)) + f"\n{text}") for digest, *above, text in rows]
-
-    def put_vectors(self, model: str, vectors: Sequence[tuple[str, bytes]]) -> None:
-        with self._writing() as db:
-            rows = [(digest, model, vector) for digest, vector in vectors]
-            db.conn.executemany("insert or ignore into vectors (digest, model, vector) values (?, ?, ?)", rows)
-
-    def forget_vectors(self) -> None:
-        """Forget the vectors of texts that no passage has any more."""
-        gone = "digest not in (select digest from passages)"
-        if self._rows(f"select 1 from vectors where {gone} limit 1"):
-            with self._writing() as db:
-                db.execute(f"delete from vectors where {gone}")
-
-    def vectors(self, model: str) -> list[tuple[int, bytes]]:
-        """Id and vector of each passage that has one of this model."""
-        join = "passages p join vectors v on v.digest = p.digest and v.model = ?"
-        return [(id, vector) for id, vector in self._rows(f"select p.id, v.vector from {join} order by p.id", [model])]
+        held: dict[int, set[str]] = {id: set() for id in ids}
+        for word in words:
+            sql = f"select rowid from passages_fts where passages_fts match ? and rowid in ({marks})"
+            for (id,) in self._rows(sql, [phrase(word), *ids]):
+                held[id].add(word)
+        return held
 
     @property
     def state(self) -> tuple[int, int]:
@@ -171,14 +142,9 @@ class Index:
             db = self._connected()
             return int(db.execute("pragma data_version").fetchone()[0]), db.conn.total_changes
 
-    def frequency(self, phrase: str) -> int:
-        """In how many passages the phrase stands, in text or headings; if more, in how many documents' titles."""
-        texts = "count(*) from passages_fts"
-        titles = "count(distinct p.document) from passages_fts f join passages p on p.id = f.rowid"
-        return max(
-            self._number(f"select {texts} where passages_fts match ?", f"{{text heading}}: {phrase}"),
-            self._number(f"select {titles} where passages_fts match ?", f"title: {phrase}"),
-        )
+    def frequency(self, word: str) -> int:
+        """In how many passages a word stands, in text, headings, title or path."""
+        return self._number("select count(*) from passages_fts where passages_fts match ?", phrase(word))
 
     def _number(self, sql: str, value: str) -> int:
         """The one number a query gives, looked up again only after somebody wrote."""
@@ -228,39 +194,39 @@ class Index:
             {
                 "document": number,
                 "ordinal": at,
-                "title": document.title,
                 "heading": span.heading,
-                "text": (text := document.text[span.start : span.end]),
+                "text": document.text[span.start : span.end],
                 "start": span.start,
                 "kind": span.kind,
-                "digest": _digest(document.title, span.heading, text),
             }
             for at, span in enumerate(document.spans)
         )
+        _index(db, entry.path, "")
 
     @staticmethod
     def _delete(db: Database, path: str) -> None:
+        _index(db, path, "delete")
         db.execute("delete from passages where document = (select id from documents where path = ?)", [path])
         db.execute("delete from documents where path = ?", [path])
 
 
+def _index(db: Database, path: str, command: str) -> None:
+    """Enter the passages of a document into the full-text index, or take them out: it keeps no texts of its own."""
+    stored = "select p.id, p.text, p.heading, d.title, d.path from passages p join documents d on d.id = p.document"
+    rows = [(id, *map(spaced, parts)) for id, *parts in db.execute(f"{stored} where d.path = ?", [path]).fetchall()]
+    columns, marks = "rowid, text, heading, title, path", "?, ?, ?, ?, ?"
+    if command:
+        columns, marks, rows = f"passages_fts, {columns}", f"?, {marks}", [(command, *row) for row in rows]
+    db.conn.executemany(f"insert into passages_fts ({columns}) values ({marks})", rows)
+
+
 def _create_tables(db: Database) -> None:
     documents = {"id": int, "path": str, "sha256": str, "bytes": int, "title": str, "text": str}
-    passages = {"id": int, "document": int, "ordinal": int, "title": str, "heading": str, "text": str, "start": int}
+    passages = {"id": int, "document": int, "ordinal": int, "heading": str, "text": str, "start": int, "kind": str}
     db.table("documents").create(documents, pk="id", not_null=set(documents) - {"id"})
     db.table("documents").create_index(["path"], unique=True)
-    more = {"kind": str, "digest": str}
-    db.table("passages").create(passages | more, pk="id", foreign_keys=[("document", "documents", "id")])
+    db.table("passages").create(passages, pk="id", foreign_keys=[("document", "documents", "id")])
     db.table("passages").create_index(["document", "ordinal"])
-    db.table("passages").create_index(["digest"])
-    db.table("vectors").create({"digest": str, "model": str, "vector": bytes}, pk=("digest", "model"))
-    db.table("passages").enable_fts(
-        ["text", "heading", "title"], tokenize="porter unicode61 remove_diacritics 2", create_triggers=True
-    )
     db.table("skipped").create({"path": str, "reason": str, "sha256": str}, pk="path")
-    db.execute("insert into passages_fts (passages_fts, rank) values ('rank', ?)", [_WEIGHTS])
-
-
-def _digest(title: str, heading: str, text: str) -> str:
-    """Names a passage's text, by which its vector is found again in another version of its document."""
-    return hashlib.sha256("\0".join((title, heading, text)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    db.execute(SEARCH_TABLE.format("passages_fts"))
+    db.execute("insert into passages_fts (passages_fts, rank) values ('rank', ?)", [ORDER])

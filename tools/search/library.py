@@ -11,7 +11,7 @@ from typing import Protocol
 
 from signoff.tools.errors import SourcesEmpty, UnknownSource
 from signoff.tools.search.index import Entry, Index
-from signoff.tools.search.passage import Passage, fuse
+from signoff.tools.search.passage import Passage
 from signoff.tools.search.sources import IndexReport, Sources, Watch
 from signoff.tools.web.snapshots import Snapshots, is_snapshot
 
@@ -34,7 +34,10 @@ class Library(Protocol):
         """Bring the index up to date with the folder."""
 
     def search(self, query: str, *, limit: int = 50) -> list[Passage]:
-        """Passages that bear on the query, best first."""
+        """Passages with any of the query's words, best first."""
+
+    def held(self, words: Sequence[str], passages: Sequence[Passage]) -> dict[int, set[str]]:
+        """Which of the words each of the passages has, by the passage's id."""
 
     def text(self, source: str) -> str:
         """The whole stored text of a document; UnknownSource if there is none."""
@@ -43,10 +46,7 @@ class Library(Protocol):
         """Address and date of a page of the web; empty for a document of the folder."""
 
     def document_frequency(self, words: Sequence[str]) -> dict[str, int]:
-        """In how many passages each word occurs."""
-
-    def neighbours(self, passage_id: int, before: int = 1, after: int = 1) -> list[Passage]:
-        """The passages next to this one in its document, without itself."""
+        """In how many passages each word occurs, stemmed as the index stems: in text, headings, title or path."""
 
     def passages_of(self, source: str) -> list[Passage]:
         """All passages of a document in reading order; UnknownSource if there is none."""
@@ -84,10 +84,17 @@ class SourcesAndPages:
             return IndexReport(0, 0, 0, 0, skipped, self.documents, self.passages, 0.0)
 
     def search(self, query: str, *, limit: int = 50) -> list[Passage]:
-        """Passages that bear on the query, best first; those of the folder and of pages compete by their places."""
-        rankings = [self._numbered(part, part.search(query, limit=limit)) for part in self._parts()]
-        found = {passage.id: passage for ranking in rankings for passage in ranking}
-        return [found[id] for id in fuse([[passage.id for passage in ranking] for ranking in rankings])][:limit]
+        """Passages with any of the query's words, best first, of the folder and of pages together."""
+        found = [one for part in self._parts() for one in self._numbered(part, part.search(query, limit=limit))]
+        return sorted(found, key=lambda one: -one.rank)[:limit]
+
+    def held(self, words: Sequence[str], passages: Sequence[Passage]) -> dict[int, set[str]]:
+        pages = self._pages()
+        found = self.sources.held(words, [one for one in passages if one.id > 0])
+        if pages is not None:
+            of_pages = pages.held(words, [replace(one, id=-one.id) for one in passages if one.id < 0])
+            found |= {-id: held for id, held in of_pages.items()}
+        return found
 
     def text(self, source: str) -> str:
         return self.snapshots.text(source) if is_snapshot(source) else self.sources.text(source)
@@ -101,12 +108,6 @@ class SourcesAndPages:
     def document_frequency(self, words: Sequence[str]) -> dict[str, int]:
         counts = [part.document_frequency(words) for part in self._parts()]
         return {word: sum(count[word] for count in counts) for word in words}
-
-    def neighbours(self, passage_id: int, before: int = 1, after: int = 1) -> list[Passage]:
-        if passage_id > 0:
-            return self.sources.neighbours(passage_id, before, after)
-        pages = self._pages()
-        return self._numbered(pages, pages.neighbours(-passage_id, before, after)) if pages else []
 
     def passages_of(self, source: str) -> list[Passage]:
         if not is_snapshot(source):

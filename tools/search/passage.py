@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
+
+_BAR: Final = 0.40
+"""Least share of the question's words that one of the first passages has if the question is answered at all."""
+_BAR_WITH_MEANING: Final = 0.95
+"""Least sum of that share and of how alike question and passage are in meaning."""
+_FIRST: Final = 3
+"""Passages that are judged."""
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A run of whole paragraphs, one list, one table or one block of code from one document."""
+    """Paragraphs under one heading, a list with the line that introduces it, a table or code, from one document."""
 
     id: int
     source: str
@@ -23,19 +30,16 @@ class Passage:
     kind: str
     """'prose', 'list', 'table' or 'code'."""
     rank: float
-    """bm25 of the match; higher is better."""
+    """bm25 of the match as a share of the best one's, with twice the likeness in meaning if that is looked at."""
+    share: float = 0.0
+    """How much of the question's words it has, the rarer ones weighing more, from 0 to 1."""
+    likeness: float | None = None
+    """Cosine between question and passage; None if meanings are not looked at."""
 
 
-K = TypeVar("K", bound=Hashable)
-
-_SMOOTHING: Final = 60
-"""As in Cormack, Clarke and Büttcher (2009): how little the first places differ."""
-
-
-def fuse(rankings: Iterable[Sequence[K]]) -> list[K]:
-    """What stands in any of the rankings, best first: by its places in all of them, whatever their scores mean."""
-    worth: dict[K, float] = {}
-    for ranking in rankings:
-        for place, item in enumerate(ranking, 1):
-            worth[item] = worth.get(item, 0.0) + 1 / (_SMOOTHING + place)
-    return sorted(worth, key=lambda item: -worth[item])
+def may_answer(found: Sequence[Passage]) -> bool:
+    """Whether one of the first passages has enough of the question to answer it."""
+    return any(
+        passage.share >= _BAR if passage.likeness is None else passage.share + passage.likeness >= _BAR_WITH_MEANING
+        for passage in found[:_FIRST]
+    )

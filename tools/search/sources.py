@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
@@ -15,17 +14,19 @@ from signoff.error_base import MissingExtra
 from signoff.tools.documents.limited_reader import read_document_apart
 from signoff.tools.documents.reader import READABLE, kind_of
 from signoff.tools.errors import SourcesEmpty, SourcesMissing, UnknownSource, Unreadable
-from signoff.tools.search.embeddings import Embedder, Vectors
+from signoff.tools.search.embeddings import Embedder
 from signoff.tools.search.folder import Found, Skipped as Skipped, list_files, read_bytes
 from signoff.tools.search.index import Entry, Index
-from signoff.tools.search.passage import Passage, fuse
+from signoff.tools.search.passage import Passage
+from signoff.tools.search.ranking import any_of, beginnings, share, weigh, words_of
 from signoff.tools.storage.own_database import choose_path, is_damage
 
-_WORD = re.compile(r"\w+")
-_MOST_WORDS = 64
-"""Words of a query that are looked for; more make a search slow and no better."""
-_RARE, _FEW = 0.1, 200
-"""The share of passages in which a rare word stands at most; the number of passages that are ranked in no time."""
+_CANDIDATES = 30
+"""Passages with the question's words that are put in order by meaning as well."""
+_MEANING = 2.0
+"""What likeness in meaning weighs beside the words."""
+_LONGEST_QUESTION = 2000
+"""Characters of a question whose meaning is looked at."""
 _BATCH_DOCUMENTS, _BATCH_CHARACTERS, _BATCH_SECONDS = 100, 1_000_000, 1.0
 
 
@@ -64,7 +65,6 @@ class Sources:
         self._index = index
         self._most_bytes = most_bytes
         self._embedder = embedder
-        self._vectors = Vectors(index, embedder) if embedder is not None else None
         self._refreshing = Lock()
 
     @classmethod
@@ -79,7 +79,7 @@ class Sources:
     ) -> Sources:
         """Open the folder's index, by default `<home>/sources/<name>-<hash>.db`; nothing is read yet.
 
-        With an `embedder`, such as `MiniLM()`, it is searched by meaning too.
+        With an `embedder`, such as `MiniLM()`, what has the words is put in order by meaning too.
         """
         place = Path(folder).expanduser()
         if not place.is_dir():
@@ -130,8 +130,6 @@ class Sources:
         gone = set(self._index.paths()) - kept
         self._index.remove(sorted(gone))
         self._index.set_skipped(skips)
-        if self._vectors is not None:
-            self._vectors.complete(lambda done, total: watch(IndexProgress(done, total, "passages by meaning")))
         if not kept:
             raise missing or SourcesEmpty(self.folder, len(skips), READABLE)
         return IndexReport(
@@ -167,40 +165,38 @@ class Sources:
     def add(self, entries: Sequence[Entry]) -> None:
         """Store these documents as well; the next refresh forgets those that are not in the folder."""
         self._index.put(entries)
-        if self._vectors is not None:
-            self._vectors.complete()
 
     def search(self, query: str, *, limit: int = 50) -> list[Passage]:
-        """Passages with any of the query's words, best first; with an embedder, those that mean alike compete."""
-        found = self._with_words(query, limit)
-        if self._vectors is None or limit < 1:
-            return found
-        near = self._vectors.nearest(query, limit)
-        best = fuse([[passage.id for passage in found], near])[:limit]
-        ranked = {passage.id: passage for passage in found}
-        others = self._index.by_id([id for id in best if id not in ranked])
-        return [passage for id in best if (passage := ranked.get(id) or others.get(id))]
-
-    def _with_words(self, query: str, limit: int) -> list[Passage]:
-        words = list(dict.fromkeys(word.lower() for word in _WORD.findall(query[:20_000])))[:_MOST_WORDS]
+        """Passages with any of the query's words, best first; with an embedder, by their meaning too."""
+        words = words_of(query)
         if not words or limit < 1:
             return []
-        return self._index.match(" OR ".join(f'"{word}"' for word in self._telling(words, 4 * limit)), limit)
+        most = limit if self._embedder is None else max(limit, _CANDIDATES)
+        found = self._index.match(any_of(words), most)
+        if not found and (begun := beginnings(words)):
+            found = self._index.match(begun, most)
+        if not found:
+            return []
+        weights = weigh(self.document_frequency(words), self.passages)
+        held = self.held(words, found)
+        best = found[0].rank or 1.0
+        ranked = [replace(one, rank=one.rank / best, share=share(held[one.id], weights)) for one in found]
+        return self._by_meaning(query, ranked)[:limit]
 
-    def _telling(self, words: Sequence[str], enough: int) -> list[str]:
-        """The rarer words, as many as find enough: ranking every passage with 'the' in it is slow and tells nothing."""
-        rare = self.passages * _RARE
-        if rare < _FEW:
-            return list(words)
-        counts = self.document_frequency(words)
-        chosen: list[str] = []
-        found = 0
-        for word in sorted(words, key=lambda word: counts[word]):
-            if counts[word] > rare and found >= enough:
-                break
-            chosen.append(word)
-            found += counts[word]
-        return chosen
+    def _by_meaning(self, query: str, found: Sequence[Passage]) -> list[Passage]:
+        """The passages with the first of them in the order of words and meaning together."""
+        if self._embedder is None:
+            return list(found)
+        asked = self._embedder.embed(query[:_LONGEST_QUESTION])
+        near: list[Passage] = []
+        for one in found[:_CANDIDATES]:
+            above = ". ".join(filter(None, (one.title, one.heading.replace(" › ", ". "))))
+            likeness = float(asked @ self._embedder.embed(f"{above}\n{one.text}"))
+            near.append(replace(one, rank=one.rank + _MEANING * likeness, likeness=likeness))
+        return sorted(near, key=lambda one: -one.rank) + list(found[_CANDIDATES:])
+
+    def held(self, words: Sequence[str], passages: Sequence[Passage]) -> dict[int, set[str]]:
+        return self._index.held(words, [passage.id for passage in passages])
 
     def text(self, source: str) -> str:
         text = self._index.text(source)
@@ -215,12 +211,7 @@ class Sources:
         return self._index.paths()
 
     def document_frequency(self, words: Sequence[str]) -> dict[str, int]:
-        """In how many passages each word occurs, stemmed as the index stems; if more, in how many titles."""
-        phrases = {word: " ".join(_WORD.findall(word[:1000])) for word in words}
-        return {word: self._index.frequency(f'"{phrase}"') if phrase else 0 for word, phrase in phrases.items()}
-
-    def neighbours(self, passage_id: int, before: int = 1, after: int = 1) -> list[Passage]:
-        return self._index.neighbours(passage_id, before, after)
+        return {word: self._index.frequency(word) for word in words}
 
     def passages_of(self, source: str) -> list[Passage]:
         passages = self._index.passages(source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from signoff.agents.artifacts import Quote
-from signoff.agents.extractive.conflicts import differ, find_conflicts
+from signoff.agents.extractive.conflicts import find_conflicts
 
 
 def quotes(*texts: str) -> list[Quote]:
@@ -57,9 +57,3 @@ def test_a_contradiction_is_named_in_plain_words(one: str, other: str, why: str)
 )
 def test_what_is_about_different_things_is_no_contradiction(one: str, other: str) -> None:
     assert find_conflicts(quotes(one, other)) == ()
-
-
-def test_alike_is_not_the_same_when_figures_or_a_denial_differ() -> None:
-    assert differ("Paid within 14 days.", "Paid within 30 days.")
-    assert differ("It sails in a storm.", "It does not sail in a storm.")
-    assert not differ("It sails in a storm.", "In a storm it sails.")

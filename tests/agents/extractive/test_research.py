@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,71 +40,101 @@ def test_every_quote_stands_in_its_document_where_it_says(question: str, ferry: 
     assert evidence.searched == ferry.documents
 
 
-def test_the_same_sentence_in_two_documents_is_quoted_once(ferry: Sources) -> None:
-    texts = found("Why was the winter service introduced?", ferry)
-    assert sum("could not reach the hospital" in text for text in texts) == 1
-
-
-def test_a_sentence_that_points_back_comes_with_the_one_before_it_or_not_at_all(ferry: Sources) -> None:
-    for question in ("Who is the deputy of the harbour master?", "Why does the timetable follow the hospital's hours?"):
-        for text in found(question, ferry):
-            assert not text.startswith(("Her ", "This ", "However", "It "))
-
-
-def test_steps_are_quoted_as_a_whole_with_the_sentence_that_introduces_them(ferry: Sources) -> None:
-    steps = next(text for text in found("How do I claim a refund?", ferry) if text.startswith("To claim a refund:"))
-    assert steps.endswith("its date and hour.")
-
-
-def test_one_step_comes_with_the_others(ferry: Sources) -> None:
-    (text,) = found("Should I keep the paper slip of the ticket?", ferry)
-    assert text.startswith("To claim a refund:")
-
-
-def test_abbreviations_cut_nothing_short(ferry: Sources) -> None:
-    texts = " ".join(found("How do I claim a refund?", ferry))
-    assert "cf. rule No. 7 of the tariff." in texts
-
-
-def test_a_row_of_a_table_can_be_quoted(ferry: Sources) -> None:
-    assert found("What is the fare of a season ticket?", ferry)[0] == (
+def test_what_answers_is_quoted_whole_and_best_first(ferry: Sources) -> None:
+    steps = found("How do I claim a refund?", ferry)[0]
+    assert steps.startswith("To claim a refund:\n\n1. Keep the ticket")
+    assert "its date and hour.\n\nRefunds are paid within 14 days" in steps
+    assert found("What is the fare of a season ticket?", ferry)[0].endswith(
         "Ticket: Season ticket; Fare: 1450 kroner; Valid: one year"
     )
+    assert "All rights reserved" in " ".join(found("Who has the copyright of the ferry's cooperative?", ferry))
 
 
-def test_code_copyright_and_change_logs_are_not_quoted(ferry: Sources) -> None:
-    texts = " ".join(found("Which refund does the winter ferry give?", ferry) + found("winter ferry", ferry))
-    assert "def refund" not in texts
-    assert "brass" not in " ".join(found("What is an impeller?", ferry))
-    assert "Copyright" not in " ".join(found("Who has the copyright of the ferry's cooperative?", ferry))
-    assert "rights reserved" not in texts
-    assert "Fixed the refund form" not in texts
+def test_a_list_of_changes_comes_last_unless_changes_are_asked_for(ferry: Sources) -> None:
+    assert gather(Task("the refund form of the winter service"), ferry).quotes[-1].source == "CHANGELOG.md"
+    assert gather(Task("What was fixed in the refund form?"), ferry).quotes[0].source == "CHANGELOG.md"
 
 
-def test_look_alikes_are_left_out(ferry: Sources) -> None:
-    evidence = gather(Task("How do I claim a refund?"), ferry)
-    assert {quote.source for quote in evidence.quotes} == {"refunds.md", "refunds-leaflet.txt"}
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Callable[..., Sources]]:
+    """Opens a folder of these texts."""
+    opened: list[Sources] = []
+
+    def open_sources(**texts: str) -> Sources:
+        folder = tmp_path / "papers"
+        folder.mkdir()
+        for name, text in texts.items():
+            (folder / f"{name}.md").write_text(text)
+        opened.append(Sources.open(folder, database=tmp_path / "papers.db"))
+        opened[-1].refresh()
+        return opened[-1]
+
+    yield open_sources
+    for sources in opened:
+        sources.close()
+
+
+RULE = "The captain pays back a ticket within {} days after the crossing, and the office {} keep a copy of the ticket."
+
+
+def test_what_stands_twice_is_quoted_once_and_both_sides_of_editions_that_differ_stay(
+    library: Callable[..., Sources],
+) -> None:
+    sources = library(
+        one=RULE.format(14, "must"),
+        same=RULE.format(14, "must") + " Ask at the quay.",
+        copy=RULE.format(14, "must"),
+        later=RULE.format(30, "must"),
+        denied=RULE.format(14, "must not"),
+        softer=RULE.format(14, "should"),
+        spelt=RULE.format("fourteen", "must"),
+    )
+    texts = found("When does the captain pay back a ticket?", sources)
+    assert len([text for text in texts if text.startswith(RULE.format(14, "must"))]) in (1, 2)  # 2: with its last words
+    assert texts.count(RULE.format(14, "must")) <= 1
+    for other in (RULE.format(30, "must"), RULE.format(14, "must not"), RULE.format(14, "should")):
+        assert other in texts
+
+
+def test_each_side_of_a_comparison_and_each_part_of_a_question_is_quoted_if_anything_is_said_of_it(
+    library: Callable[..., Sources],
+) -> None:
+    many = {f"ferry{n}": f"# Ferry {n}\n\nThe ferry has a rule for the ferry's deck, number {n}.\n" for n in range(12)}
+    sources = library(**many, bus="# Bus\n\nThe bus has wheels.\n", engine="# Pump\n\nAn impeller is a wheel.\n")
+    assert "The bus has wheels." in found("What is the difference between the ferry and the bus?", sources)
+    evidence = gather(
+        Task("Which rule does the ferry's deck have? What is an impeller? Who owns the submarine?"), sources
+    )
+    assert "An impeller is a wheel." in [quote.text for quote in evidence.quotes]
+    assert (evidence.sure, evidence.unmet, evidence.missing) == (
+        True,
+        ("Who owns the submarine?",),
+        ("owns", "submarine"),
+    )
 
 
 @pytest.mark.parametrize(
     ("question", "missing"),
     [
-        ("What is the capital of Mongolia?", ("capital", "mongolia")),
-        ("How do I bake sourdough bread?", ("bake", "sourdough", "bread")),
+        ("How do I bake sourdough bread with dogs?", ("bake", "sourdough", "bread")),
         ("What is the wifi password on the ferry?", ("wifi", "password")),
         ("Which insurance covers the ferry?", ("insurance", "covers")),
-        ("Who painted the queen?", ("painted",)),
-        ("What did the board decide about the moon?", ()),
-        ("When does the board of Stena set the fares, at its meeting in February?", ("stena",)),
-        ("Which paper is the ticket printed on by the office printer?", ("printer",)),
         ("Which helicopter pilots learnt to fly at the school?", ("pilots", "learnt", "fly")),
     ],
 )
-def test_what_the_documents_do_not_hold_is_not_found(question: str, missing: tuple[str, ...], ferry: Sources) -> None:
+def test_where_nothing_is_judged_to_answer_the_nearest_are_shown_as_that(
+    question: str, missing: tuple[str, ...], ferry: Sources
+) -> None:
     evidence = gather(Task(question), ferry)
-    assert evidence.quotes == ()
-    assert evidence.matched == 0
+    assert not evidence.sure
+    assert 1 <= len(evidence.quotes) <= 3
     assert evidence.missing == missing
+
+
+def test_where_no_document_has_a_word_of_the_question_there_is_nothing_near(ferry: Sources) -> None:
+    evidence = gather(Task("Was Mongolia's capital occupied?"), ferry)
+    assert (evidence.sure, evidence.quotes, evidence.matched) == (False, (), 0)
+    assert evidence.missing == ("mongolia", "capital", "occupied")
 
 
 @pytest.mark.parametrize("question", ["", "???", "the of and", "如何购买船票？", "ما هو سعر التذكرة؟", "ferry " * 2000])
@@ -112,8 +143,9 @@ def test_odd_goals_are_survived(question: str, ferry: Sources) -> None:
     assert evidence.question == question
 
 
-def test_of_ideographs_nothing_is_said_that_an_index_of_words_cannot_know(ferry: Sources) -> None:
-    assert gather(Task("船票 kayak"), ferry).missing == ("kayak",)
+def test_scripts_without_spaces_are_searched_too(ferry: Sources) -> None:
+    evidence = gather(Task("孩子的船票多少钱？"), ferry)
+    assert [quote.source for quote in evidence.quotes] == ["tickets-zh.txt"]
 
 
 def test_the_same_question_finds_the_same(ferry: Sources) -> None:
@@ -127,7 +159,7 @@ def test_it_tells_what_it_does(ferry: Sources) -> None:
         told.append(text)
 
     gather(Task("How do I claim a refund?", say=say), ferry)
-    assert told == ["searching 13 documents", "kept 3 quotes from 2 documents"]
+    assert told == ["searching 13 documents", "kept 6 quotes from 5 documents"]
 
 
 def test_a_model_s_quote_is_replaced_by_the_stored_span(ferry: Sources) -> None:

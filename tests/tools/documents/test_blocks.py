@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as st
 
-from signoff.tools.documents.blocks import LONGEST, Block, compose
+from signoff.tools.documents.blocks import LONGEST, LONGEST_LIST, USUAL, Block, compose
 
 KINDS = st.sampled_from(["heading", "prose", "list", "table", "code"])
 BLOCKS = st.lists(st.builds(Block, KINDS, st.text(max_size=3000), st.integers(1, 4)), max_size=12)
@@ -22,7 +22,7 @@ def test_every_passage_is_a_clean_piece_of_the_text_and_none_is_too_long(blocks:
     for span in document.spans:
         text = document.text[span.start : span.end]
         assert span.start >= end
-        assert 0 < len(text) <= LONGEST
+        assert 0 < len(text) <= LONGEST_LIST
         assert text.strip()
         assert text == text.rstrip()
         end = span.end
@@ -58,19 +58,29 @@ def test_headings_above_a_passage_are_its_path_without_the_title() -> None:
     assert [span.heading for span in document.spans] == ["Install › Linux", "Use"]
 
 
-def test_tables_and_code_are_passages_of_their_own() -> None:
-    assert [kind for kind, _, _ in shown(Block("prose", "A."), Block("code", "x = 1"), Block("prose", "B."))] == [
-        "prose",
-        "code",
-        "prose",
-    ]
+def test_tables_are_passages_of_their_own_and_short_code_goes_with_what_is_said_of_it() -> None:
     assert shown(Block("table", "a: 1"), Block("table", "b: 2")) == [("table", "", "a: 1"), ("table", "", "b: 2")]
+    assert shown(Block("prose", "A."), Block("table", "a: 1"), Block("prose", "B.")) == [
+        *(("prose", "", "A."), ("table", "", "a: 1"), ("prose", "", "B."))
+    ]
+    assert shown(Block("prose", "Add one:"), Block("code", "x += 1")) == [("prose", "", "Add one:\n\nx += 1")]
 
 
-def test_a_list_stays_with_the_sentence_that_introduces_it() -> None:
-    filler = "This fills the passage. " * 30
-    items = "\n".join(f"- item {number} with some words in it" for number in range(15))
+def test_a_section_is_cut_between_paragraphs_and_what_is_short_joins_a_neighbour() -> None:
+    paragraphs = [f"{number} " + "word " * 60 for number in range(4)]
+    assert [len(text) for _, _, text in shown(*(Block("prose", text) for text in paragraphs))] == [301] * 4
+    halves = [f"{number} " + "word " * 45 for number in range(4)]
+    assert [text.count("\n\n") for _, _, text in shown(*(Block("prose", text) for text in halves))] == [1, 1]
+    (passage,) = shown(Block("prose", "word " * 95), Block("prose", "And this."))
+    assert passage[2].endswith("word\n\nAnd this.")
+    assert len(passage[2]) < USUAL
+
+
+def test_a_list_is_whole_and_stays_with_the_sentence_that_introduces_it() -> None:
+    filler = "This fills the passage. " * 18
+    items = "\n".join(f"- item {number} with some words in it, and some more of them" for number in range(25))
     passages = shown(Block("prose", filler), Block("prose", "It does these:"), Block("list", items))
+    assert LONGEST < len(items) < LONGEST_LIST
     assert passages[1][2] == f"It does these:\n\n{items}"
 
 

@@ -123,14 +123,14 @@ def test_pages_are_found_beside_documents_and_quoted_by_their_offsets(library: S
     assert library.origin("harbour.md") == ""
 
 
-def test_neighbours_are_those_of_the_same_page(library: SourcesAndPages) -> None:
-    parts = "".join(f"<h2>Part {number}</h2><p>Text of part {number}.</p>" for number in range(3))
-    page = Fetched(address="http://p.example/", content_type="text/html", encoding="", raw=parts.encode())
-    kept = library.snapshots.visit(page.address, lambda _: page)
-    first, second, third = library.passages_of(kept.source)
-    assert library.neighbours(second.id) == [first, third]
-    (harbour,) = library.passages_of("harbour.md")
-    assert library.neighbours(harbour.id) == []
+def test_what_a_passage_has_of_a_question_is_known_of_pages_and_documents(library: SourcesAndPages) -> None:
+    library.snapshots.visit(PAGE.address, lambda _: PAGE)
+    found = library.search("moon pilot")
+    held = library.held(["moon", "pilot", "whale"], found)
+    assert {passage.source.partition(":")[0]: held[passage.id] for passage in found} == {
+        "web": {"moon"},
+        "harbour.md": {"pilot"},
+    }
 
 
 def test_a_run_finds_its_own_pages_only_but_a_citation_can_be_checked_from_everywhere(library: SourcesAndPages) -> None:

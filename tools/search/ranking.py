@@ -1,0 +1,107 @@
+"""What a question looks for: its words, how SQLite's full-text index is asked for them, and what each weighs."""
+
+from __future__ import annotations
+
+import math
+import re
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
+from typing import Final
+
+STOP_WORDS: Final = frozenset(
+    """
+    a about am an and any are as at be been but by can could did do does for from had has have how i if in into is it
+    its many may me much my no not of on or our shall should so some than that the their them then there these they
+    this to was we were what when where which who whom whose why will with would you your
+    """.split()
+)
+"""What every question has. No other word is left out, however frequent: it may be the name of what is asked about."""
+
+SEARCH_TABLE: Final = (
+    "create virtual table {} using fts5"
+    "(text, heading, title, path, content='', tokenize='porter unicode61 remove_diacritics 2')"
+)
+ORDER: Final = "bm25(1.0, 2.0, 1.0, 1.0)"
+"""What a word weighs in text, heading, title and path."""
+
+_UNSPACED: Final = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+"""Characters of scripts without spaces between words."""
+_EACH: Final = re.compile(f"([{_UNSPACED}])")
+_VERSION: Final = re.compile(r"(?<![^\W_])v(?=\d)", re.IGNORECASE)
+"""How names of files and titles write 'version'."""
+_TOKEN: Final = re.compile(
+    rf"(?P<run>[{_UNSPACED}]+)|\d+(?:[.,:]\d+)+|(?:(?![{_UNSPACED}])\w)+(?:['’](?:(?![{_UNSPACED}])\w)+)*"
+)
+_TAIL: Final = re.compile(r"['’](?:s|re|ve|ll|d|m)$")
+_DENIED: Final = re.compile(r"n['’]t$")
+_PART: Final = re.compile(r"[^\W_]+")
+_MOST_WORDS: Final = 64
+"""Words that are looked for; more make a search slow and no better."""
+_LONGEST: Final = 20_000
+"""Characters of a question that are read."""
+
+
+def words_of(question: str) -> tuple[str, ...]:
+    """The words to look for, each once, without stop words unless there are no others; of a script without spaces
+    pairs of neighbours.
+    """
+    found = [word for match in _TOKEN.finditer(question[:_LONGEST].lower()) for word in _words(match)]
+    telling = [word for word in found if word not in STOP_WORDS and not _DENIED.search(word)]
+    return tuple(dict.fromkeys(telling or found))[:_MOST_WORDS]
+
+
+def _words(match: re.Match[str]) -> list[str]:
+    if run := match["run"]:
+        return [run[at : at + 2] for at in range(max(1, len(run) - 1))]
+    word = _TAIL.sub("", match[0])
+    return [word] if _PART.search(word) else []
+
+
+def spaced(text: str) -> str:
+    """The text as it is indexed: every character of a script without spaces is a word, and 'v2' is 'version 2'."""
+    return _VERSION.sub("version ", _EACH.sub(r" \1 ", text))
+
+
+def phrase(word: str) -> str:
+    """The word in the index's own language; one of several parts counts only as a whole."""
+    return f'"{" ".join(_PART.findall(spaced(word)[:1000]))}"'
+
+
+def any_of(words: Iterable[str]) -> str:
+    return " OR ".join(map(phrase, words))
+
+
+def beginnings(words: Iterable[str]) -> str:
+    """What begins as the words do, for when no word of a question is there in the form that it has."""
+    return " OR ".join(f"{phrase(word[: max(4, len(word) - 3)])}*" for word in words if len(word) > 4)
+
+
+def weigh(counts: Mapping[str, int], total: int) -> dict[str, float]:
+    """What each word weighs, by how rare it is among `total` texts; one that none has weighs as much as the rarest."""
+    return {word: math.log(1 + max(total, 1) / max(count, 1)) for word, count in counts.items()}
+
+
+def share(held: Collection[str], weights: Mapping[str, float]) -> float:
+    """How much of the words is held, by weight, from 0 to 1."""
+    whole = sum(weights.values())
+    return sum(weights[word] for word in held) / whole if whole else 0.0
+
+
+def order(texts: Sequence[tuple[str, ...]], question: str) -> list[int]:
+    """The places of the texts that have any of the question's words, best first.
+
+    A text is up to four parts: itself, its headings, its title, its path.
+    """
+    words = words_of(question)
+    if not words:
+        return []
+    with closing(sqlite3.connect(":memory:")) as index:
+        index.execute(SEARCH_TABLE.format("texts"))
+        rows = ((at, *map(spaced, (*text, "", "", "")[:4])) for at, text in enumerate(texts))
+        index.executemany("insert into texts (rowid, text, heading, title, path) values (?, ?, ?, ?, ?)", rows)
+        found = index.execute(
+            f"select rowid from texts where texts match ? order by {ORDER.replace('(', '(texts, ', 1)}, rowid",
+            [any_of(words)],
+        )
+        return [int(at) for (at,) in found]
