@@ -1,0 +1,129 @@
+"""Questions, and how what was shown for one is scored: by code, word for word."""
+
+import hashlib
+import re
+import statistics
+import tomllib
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+OPEN = Path(__file__).with_name("questions.toml")
+KEPT = Path(__file__).with_name("kept.toml")
+"""A third of the questions, which nobody who works on the search has seen; chosen by the hash of the question."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about a corpus. Of each part any one of its passages answers; without parts nothing does."""
+
+    corpus: str
+    ask: str
+    parts: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def kept(self) -> bool:
+        return hashlib.sha256(self.ask.encode()).digest()[6] % 3 == 0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What somebody gets to see for a question."""
+
+    blocks: tuple[str, ...]
+    """The passages shown, in order."""
+    everything: str
+    """All that is shown, in one text."""
+    marked: bool
+    """Whether it says that the documents do not answer, or that nothing was judged to."""
+    cpu: float
+    """Seconds."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    question: Question
+    shown: Shown
+    places: tuple[int | None, ...]
+    """Of each part: which block holds it, 1 for the first; 0 for elsewhere in what is shown, None for nowhere."""
+
+    def within(self, most: int) -> int:
+        """How many parts stand in the first so many blocks."""
+        return sum(place is not None and 0 < place <= most for place in self.places)
+
+    @property
+    def anywhere(self) -> int:
+        return sum(place is not None for place in self.places)
+
+    @property
+    def silent(self) -> bool:
+        return not self.shown.blocks
+
+
+def read_questions(file: Path) -> list[Question]:
+    """The questions of a file; ValueError if one is not as it must be, or belongs into the other file."""
+    found = []
+    for entry in tomllib.loads(file.read_text(encoding="utf-8")).get("questions", []):
+        parts = entry.get("parts") or ([entry["answer"]] if "answer" in entry else [])
+        question = Question(entry["corpus"], entry["ask"], tuple(_passages(part) for part in parts))
+        if question.kept != (file.name == KEPT.name):
+            raise ValueError(f"{file.name}: {question.ask!r} belongs into the other file")
+        found.append(question)
+    return found
+
+
+def _passages(part: Any) -> tuple[str, ...]:
+    return tuple([part] if isinstance(part, str) else part)
+
+
+def even(text: str) -> str:
+    """The words of a text, one blank apart: white space, quotation marks and marks of Markdown do not count."""
+    return " ".join(re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text)))
+
+
+def holds(text: str, passages: Iterable[str]) -> bool:
+    """Whether any of the passages stands in the text, word for word."""
+    words = f" {even(text)} "
+    return any(f" {even(passage)} " in words for passage in passages)
+
+
+def score(question: Question, shown: Shown) -> Scored:
+    places: list[int | None] = []
+    for passages in question.parts:
+        place = next((place for place, block in enumerate(shown.blocks, 1) if holds(block, passages)), None)
+        places.append(0 if place is None and holds(shown.everything, passages) else place)
+    return Scored(question, shown, tuple(places))
+
+
+def figures(scored: Sequence[Scored]) -> dict[str, str]:
+    """The figures of one way over all questions."""
+    single = [each for each in scored if len(each.question.parts) == 1]
+    several = [each for each in scored if len(each.question.parts) > 1]
+    never = [each for each in scored if not each.question.parts]
+    parts = sum(len(each.question.parts) for each in several)
+
+    def of(number: int, total: int) -> str:
+        return f"{number} of {total}" if total else "–"
+
+    def characters(most: int) -> str:
+        return (
+            f"{statistics.median(sum(map(len, each.shown.blocks[:most])) for each in single):,.0f}" if single else "–"
+        )
+
+    return {
+        "answer first": of(sum(each.within(1) for each in single), len(single)),
+        "in three": of(sum(each.within(3) for each in single), len(single)),
+        "in eight": of(sum(each.within(8) for each in single), len(single)),
+        "anywhere": of(sum(each.anywhere for each in single), len(single)),
+        "silent": of(sum(each.silent for each in single), len(single)),
+        "wrongly marked": of(sum(each.shown.marked for each in single), len(single)),
+        "unanswerable marked": of(sum(each.shown.marked for each in never), len(never)),
+        "parts in eight": of(sum(each.within(8) for each in several), parts),
+        "parts anywhere": of(sum(each.anywhere for each in several), parts),
+        "characters, first": characters(1),
+        "characters, three": characters(3),
+        "characters, eight": characters(8),
+        "CPU ms a question": f"{1000 * statistics.mean(each.shown.cpu for each in scored):,.0f}",
+    }

@@ -1,0 +1,161 @@
+"""What an answer from documents is worth: whether the passage that answers is shown, first, in three, in eight.
+
+    python3 make.py bench -- worth [--corpus rules] [--embeddings] [--kept] [--misses] [--keep FOLDER] [--markdown]
+
+The documents are those of real packages (asking/corpora.toml), fetched once into a cache. The questions are of the
+kind that people ask, in other words than the text has where that is natural; each has one right passage, several or
+none. A passage counts where it stands word for word. Compared are plain BM25, the search beneath and the report as
+its reader gets it.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from asking.bm25 import read_plainly
+from asking.corpora import Unavailable, corpora
+from asking.scoring import KEPT, OPEN, Question, Scored, figures, holds, read_questions, score
+from asking.ways import Bm25, Opened, Report, Search, cpu
+from rich.console import Console
+from rich.table import Table
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "signoff-benchmarks")
+WAYS: dict[str, Opened] = {"BM25": Bm25, "search": Search, "report": Report}
+BY_MEANING: dict[str, Opened] = {
+    "search, MiniLM": partial(Search, embeddings=True),
+    "report, MiniLM": partial(Report, embeddings=True),
+}
+
+
+def check(questions: list[Question], documents: Path) -> None:
+    """End if an answer is in no document: the question is wrong, not what is measured."""
+    texts = [read_plainly(file) for file in documents.rglob("*") if file.is_file()]
+    wrong = [
+        f"{question.ask}: {passages[0]!r}"
+        for question in questions
+        for passages in question.parts
+        if not any(holds(text, passages) for text in texts)
+    ]
+    if wrong:
+        sys.exit("No document holds the answer to\n  " + "\n  ".join(wrong))
+
+
+def measure(name: str, opened: Opened, documents: Path, questions: list[Question]) -> tuple[list[Scored], float]:
+    """The questions as this way answers them, and the CPU seconds that it takes to get ready."""
+    with tempfile.TemporaryDirectory() as home:
+        began = cpu()
+        way = opened(documents, Path(home))
+        ready = cpu() - began
+        scored = []
+        for place, question in enumerate(questions, 1):
+            if sys.stderr.isatty():
+                print(f"\r{name}: {place} of {len(questions)} ", end="", file=sys.stderr, flush=True)
+            scored.append(score(question, way.ask(question.ask)))
+        if sys.stderr.isatty():
+            print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
+        way.close()
+    return scored, ready
+
+
+def print_table(title: str, columns: dict[str, dict[str, str]], markdown: bool) -> None:
+    rows = list(next(iter(columns.values())))
+    if markdown:
+        print(f"\n{title}\n\n| | {' | '.join(columns)} |\n| --- |{' ---: |' * len(columns)}")
+        for row in rows:
+            print(f"| {row} | {' | '.join(values[row] for values in columns.values())} |")
+        return
+    table = Table(title=title)
+    table.add_column("")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(row, *(values[row] for values in columns.values()))
+    Console(width=120).print(table)
+
+
+def print_misses(results: dict[str, list[Scored]]) -> None:
+    """Each question that some way does not answer first, and at which place each way has it."""
+    for of_ways in zip(*results.values(), strict=True):
+        question = of_ways[0].question
+        places = ", ".join(
+            f"{name} {'+'.join('–' if place is None else str(place) for place in each.places)}"
+            + (" marked" if each.shown.marked else "")
+            for name, each in zip(results, of_ways, strict=True)
+        )
+        print(f"{question.corpus}: {question.ask}\n    {places.strip(', ')}")
+
+
+def keep(folder: Path, results: dict[str, list[Scored]]) -> None:
+    """Write what each way showed into files, to be read."""
+    for name, scored in results.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number, each in enumerate(scored, 1):
+            told = {
+                "ask": each.question.ask,
+                "parts": each.question.parts,
+                "places": each.places,
+                "marked": each.shown.marked,
+                "blocks": each.shown.blocks,
+                "everything": each.shown.everything,
+            }
+            file = folder / name / f"{number:03}-{each.question.corpus}.json"
+            file.write_text(json.dumps(told, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def main(given: argparse.Namespace) -> None:
+    files = [OPEN, *([KEPT] if given.kept else [])]
+    if given.kept and not KEPT.is_file():
+        sys.exit(
+            f"The questions that are kept apart are not here: {KEPT} comes with the last of the work on the search."
+        )
+    questions = [question for file in files for question in read_questions(given.questions or file)]
+    ways = {**WAYS, **(BY_MEANING if given.embeddings else {})}
+    results: dict[str, list[Scored]] = {name: [] for name in ways}
+    ready = dict.fromkeys(ways, 0.0)
+    for corpus in corpora().values():
+        asked = [question for question in questions if question.corpus == corpus.name]
+        if not asked or given.corpus not in ("", corpus.name):
+            continue
+        try:
+            documents = corpus.build(given.cache)
+        except Unavailable as error:
+            print(f"Left out: {corpus.name}. {error}", file=sys.stderr)
+            continue
+        check(asked, documents)
+        for name, opened in ways.items():
+            scored, spent = measure(f"{corpus.name}, {name}", opened, documents, asked)
+            results[name] += scored
+            ready[name] += spent
+    if not any(results.values()):
+        sys.exit("No documents could be had, so nothing was measured.")
+    columns = {
+        name: {**figures(scored), "CPU s to get ready": f"{ready[name]:.1f}"} for name, scored in results.items()
+    }
+    count = len(next(iter(results.values())))
+    print_table(f"signoff {version('signoff')}, {count} questions", columns, given.markdown)
+    if given.misses:
+        print_misses(results)
+    if given.keep:
+        keep(given.keep, results)
+
+
+def options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", default="", choices=["", *corpora()], help="only this one")
+    parser.add_argument("--embeddings", action="store_true", help="measure the ways by meaning too")
+    parser.add_argument("--kept", action="store_true", help="ask the questions that were kept apart, too")
+    parser.add_argument("--misses", action="store_true", help="list at which place each answer is shown")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write what was shown into this folder")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where packages and documents are kept")
+    parser.add_argument("--questions", type=Path, metavar="FILE", help="ask those of this file instead")
+    return parser
+
+
+if __name__ == "__main__":
+    main(options().parse_args())
