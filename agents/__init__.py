@@ -5,7 +5,9 @@ from signoff.exports import TYPE_CHECKING, offer
 if TYPE_CHECKING:
     from signoff.agents.agent import Agent as Agent, Limits as Limits, Task as Task
     from signoff.agents.artifacts import Analysis as Analysis, Artifact as Artifact, Draft as Draft
-    from signoff.agents.artifacts import Evidence as Evidence, Quote as Quote, Review as Review, Verdict as Verdict
+    from signoff.agents.artifacts import Evidence as Evidence, Quote as Quote, Review as Review, SubGoal as SubGoal
+    from signoff.agents.artifacts import Verdict as Verdict, WorkPlan as WorkPlan
+    from signoff.agents.roles.planner import planner as planner
     from signoff.agents.run_context import Payer as Payer, Say as Say, budgets_of as budgets_of
     from signoff.agents.run_context import current_payer as current_payer, paying as paying, say_nothing as say_nothing
     from signoff.agents.runner import StepFailed as StepFailed, StepHeld as StepHeld, Work as Work, ado_work as ado_work

@@ -58,7 +58,11 @@ class Task:
     notes: tuple[str, ...] = ()
     """What the review of this agent's last work asked for; empty the first time."""
     instructions: str = ""
-    """What the supervisor adds for this step."""
+    """What is to be done in this step: the agent's sub-goal in the plan, and what the supervisor adds."""
+    parts: tuple[str, ...] = ()
+    """The parts of its sub-goal, if the plan names any."""
+    team: tuple[Mapping[str, Any], ...] = ()
+    """For whoever gives the plan: the agents that it is for, in working order, as `role`, `needs` and `gives`."""
     previous: Artifact | None = None
     """This agent's own last artifact, when it is asked to do it again."""
     say: Say = say_nothing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,6 +33,32 @@ class Verdict(Artifact):
     def brief(self) -> str:
         lines = [f"{self.about} accepted." if self.accepted else f"{self.about} goes back."]
         return "\n".join(lines + [f"- {note}" for note in self.notes])
+
+
+class SubGoal(Part):
+    """What one agent is to do towards the goal."""
+
+    agent: str = Field(max_length=200, description="Role of the agent")
+    goal: str = Field(default="", max_length=2000, description="What it is to do; empty: what its role says")
+    parts: tuple[Annotated[str, Field(min_length=1, max_length=500)], ...] = Field(
+        default=(), max_length=50, description="The parts that it does one by one; empty: it has none"
+    )
+
+    @property
+    def told(self) -> str:
+        """What the agent is told of it; empty if there is nothing to tell."""
+        listed = "\n".join(f"- {part}" for part in self.parts)
+        return "\n".join(filter(None, (self.goal, f"Its parts:\n{listed}" if listed else "")))
+
+
+class WorkPlan(Artifact):
+    """Who does what, in the order in which they work. A team with an agent that gives it works by it."""
+
+    steps: tuple[SubGoal, ...] = Field(description="Each agent that works, once, after those whose work it needs")
+
+    def brief(self) -> str:
+        lines = (f"{place}. {step.agent}: {step.told}".rstrip(": ") for place, step in enumerate(self.steps, 1))
+        return "\n".join((f"Planned the work of {counted(len(self.steps), 'agent')}.", *lines))
 
 
 class Quote(Part):

@@ -29,6 +29,8 @@ from signoff.tools.broker import open_broker
 
 RUN_BUDGET: Final = "run budget"
 """Where a run's options keep what it may use; no team can have such an option by accident."""
+RUN_PLAN: Final = "run plan"
+"""Where a run's options keep that a person sees its plan first."""
 _LEASE_SECONDS: Final = 60.0
 
 
@@ -53,7 +55,9 @@ class Driver:
         options = dict(record.options)
         budget = options.pop(RUN_BUDGET, None)
         options.pop(RUN_INPUT, None)
+        asks_plan = options.pop(RUN_PLAN, False)
         team = team or rebuild_team(record.team, options, self.settings)
+        team = team.asking_plan() if asks_plan else team
         return replace(
             team, ledger=self.ledger, budget=team.budget if budget is None else Budget.model_validate(budget)
         )

@@ -24,7 +24,7 @@ from signoff.checkpoints.errors import StoreError
 from signoff.checkpoints.ledger import RUN_INPUT, SETTLE_OUTCOME, Approval, Ledger, Person
 from signoff.checkpoints.ledger.schema import approvals
 from signoff.error_base import SignoffError
-from signoff.fleet.driver import read_state
+from signoff.fleet.driver import RUN_PLAN, read_state
 from signoff.fleet.run import Run
 from signoff.graphs import RAISE_BUDGET, Team
 from signoff.graphs.teams import rebuild_team
@@ -66,6 +66,7 @@ def record(run: Run, path: Path | str, *, settings: Settings | None = None) -> I
     settings = settings or load_settings()
     ledger, record = run.team.ledger or configured_ledger(settings), run.record
     kept = settings.model_dump(mode="json", exclude=set(_NOT_KEPT))
+    asks_plan = RUN_PLAN in record.options or load_settings().ask_plan
     about = {
         "team": record.team,
         "goal": record.goal,
@@ -75,6 +76,7 @@ def record(run: Run, path: Path | str, *, settings: Settings | None = None) -> I
         "options": {name: value for name, value in record.options.items() if name in run.team.options},
         "requested_by": record.requested_by,
         "dry_run": record.dry_run,
+        "ask_plan": asks_plan,
     }
     cassette = Cassette.open(path, "record", about=about)
     try:
@@ -106,7 +108,11 @@ def replay(
             1,
             team=today.name,
             goal=about["goal"],
-            options={**today.options, **({RUN_INPUT: about.get("input", {})} if today.input is not None else {})},
+            options={
+                **today.options,
+                **({RUN_INPUT: about.get("input", {})} if today.input is not None else {}),
+                **({RUN_PLAN: True} if about.get("ask_plan") is True else {}),
+            },
             driver="local",
             requested_by=settings.user_name,
             dry_run=about.get("dry_run", True),

@@ -10,12 +10,12 @@ from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
-from signoff.agents import NO_USAGE, Artifact, Usage, budgets_of
+from signoff.agents import NO_USAGE, Artifact, Usage, WorkPlan, budgets_of
 from signoff.checkpoints.errors import UnknownApproval
 from signoff.checkpoints.ledger import RUN_INPUT, Approval, Person, RunRecord, Status
 from signoff.checkpoints.ledger.budgets import Budget, budget_of
 from signoff.concurrency import undisturbed, unpacked
-from signoff.fleet.driver import RUN_BUDGET, Driver, read_state
+from signoff.fleet.driver import RUN_BUDGET, RUN_PLAN, Driver, read_state
 from signoff.fleet.errors import NoArtifact, NothingAsked, SeveralAsked
 from signoff.fleet.events import Event, Watch, look_away
 from signoff.fleet.notebook import draft_markdown, run_html, run_markdown
@@ -148,7 +148,7 @@ class RunView:
 
     @property
     def _types(self) -> dict[str, type[Artifact]]:
-        return {agent.gives.__name__: agent.gives for agent in self.team.agents}
+        return {WorkPlan.__name__: WorkPlan, **{agent.gives.__name__: agent.gives for agent in self.team.agents}}
 
     def _pending(self) -> tuple[Approval, ...]:
         return tuple(self._ledger.approvals.pending(self.id))
@@ -181,14 +181,18 @@ class Run(RunView):
         drive: bool = True,
         dry_run: bool = False,
         budget: Budget | str | None = None,
+        ask_plan: bool = False,
     ) -> Run:
         """Give a goal to a team and drive the run until it ends or waits for a person.
 
         A team with an `input` is given that: the model, or values by its fields' names; BadInput if one does not fit.
         A dry run does everything but the effects: whatever is approved is not called. `budget` is what the run may use
         before a person is asked, such as `$2`, None as the team has it; whoever resumes the run keeps to it.
+        With `ask_plan` a person sees the plan, and may change it, before anybody works by it.
         """
         options = dict(team.options)
+        if ask_plan:
+            options[RUN_PLAN] = True
         if budget is not None:
             options[RUN_BUDGET] = budget_of(budget, "Run.start").model_dump(exclude_none=True)
         driver = Driver.open(settings, team.ledger)
@@ -248,9 +252,7 @@ class Run(RunView):
         them, NotAllowed if this person may not decide it, ChangedSince if it was edited since.
         """
         asked = self._asked(how.get("approval"))
-        action = self.action(asked.action)
-        fixed = {name: asked.shown[name] for name in action.fixed if name in asked.shown}
-        edited = asked.shown if args is None else read_edit({**fixed, **args}, asked, action)
+        edited = asked.shown if args is None else read_edit(args, asked, self.action(asked.action))
         return self._decide(asked, Decision("approve", edited, reason), how)
 
     def reject(self, reason: str = "", **how: Unpack[Answering]) -> Run:
@@ -285,10 +287,11 @@ class Run(RunView):
         drive: bool = True,
         dry_run: bool = False,
         budget: Budget | str | None = None,
+        ask_plan: bool = False,
     ) -> Run:
         """`start` for an event loop, which is never blocked: the run goes on in the loop of whoever awaits it."""
         begin = partial(cls.start, team, goal, settings=settings, drive=False, dry_run=dry_run, budget=budget)
-        run = await undisturbed(begin)
+        run = await undisturbed(partial(begin, ask_plan=ask_plan))
         return await run.aresume(watch=watch) if drive else run
 
     @classmethod

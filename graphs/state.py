@@ -32,11 +32,16 @@ class StoredArtifact(TypedDict):
     """The artifact's fields, JSON values."""
     flags: NotRequired[list[str]]
     """Orders that were found in what it was made from, or in what that was made from."""
+    told: NotRequired[str]
+    """Digest of the sub-goal in the plan that it was made for; empty if there was none."""
 
 
+SUPERVISOR = "supervisor"
+"""Who asks whether to go on, and whom the calls of the supervisor's own model are charged to."""
 CONTINUE_RUN = "continue_run"
 RAISE_BUDGET = "raise_budget"
-ASKS_TO_GO_ON = (CONTINUE_RUN, RAISE_BUDGET)
+FOLLOW_PLAN = "follow_plan"
+ASKS_TO_GO_ON = (CONTINUE_RUN, RAISE_BUDGET, FOLLOW_PLAN)
 """The team's own questions that end the run if they are answered with no."""
 
 StepStatus = Literal["completed", "failed", "in_progress", "pending"]
@@ -144,6 +149,8 @@ class TeamState(TeamInput, total=False):
     run: CurrentRun
     plan: list[PlanStep]
     """What was done and what is to do."""
+    followed: str
+    """Digest of the plan that is followed; empty if none was decided."""
     artifacts: dict[str, StoredArtifact]
     """What the agents gave, by the name of its type."""
     proposals: list[StoredProposal]
@@ -251,9 +258,16 @@ def question_over() -> Update:
 
 
 def was_refused(state: TeamState) -> bool:
-    """Whether a person answered with no when the team last asked whether it may go on."""
+    """Whether a person answered with no when the team last asked whether it may go on.
+
+    A plan that is rejected with a reason goes back to the agent that made it.
+    """
     outcomes = state.get("outcomes", [])
-    return bool(outcomes) and outcomes[-1]["action"] in ASKS_TO_GO_ON and outcomes[-1]["status"] != "done"
+    if not outcomes or outcomes[-1]["action"] not in ASKS_TO_GO_ON or outcomes[-1]["status"] == "done":
+        return False
+    last = outcomes[-1]
+    goes_back = last["status"] == "rejected" and last["detail"] and last["role"] != SUPERVISOR
+    return not (last["action"] == FOLLOW_PLAN and goes_back)
 
 
 def unheard(state: TeamState, role: str = "") -> list[Outcome]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, TypedDict, Unpack
 
@@ -29,7 +29,7 @@ from signoff.graphs.nodes.intake import build_finish, build_intake
 from signoff.graphs.nodes.supervisor import Supervisor, build_supervisor
 from signoff.graphs.policy.policy import Policy, Rate, Ruling
 from signoff.graphs.routing.needs_and_gives import order_agents
-from signoff.graphs.state import TeamInput, TeamState
+from signoff.graphs.state import FOLLOW_PLAN, TeamInput, TeamState
 from signoff.settings import Settings, load_settings
 from signoff.tools import Action
 from signoff.tools.broker import open_broker
@@ -85,7 +85,7 @@ class Team:
         if strangers := set(self.policies) - {agent.role for agent in self.agents}:
             raise TeamError(f"Policies name {min(strangers)!r}, which is no role of the team.")
         for policy in (self.policy, *self.policies.values()):
-            policy.check(self.actions)
+            policy.check({**self.actions, FOLLOW_PLAN: CONTROLS[FOLLOW_PLAN]})
         self.takes.check([*_OWN_NODES, *(agent.role for agent in self.agents)])
         _ = self.run_budget
 
@@ -125,7 +125,7 @@ class Team:
         roles = [agent.role for agent in self.agents]
         limits = {agent.role: budget_of(agent.limits.budget, agent.role) for agent in self.agents}
         account = Account(self._ledger, self.name, self.run_budget, limits)
-        supervise = build_supervisor(self.agents, self.supervisor, account)
+        supervise = build_supervisor(self.agents, self.supervisor, account, asks_plan=self._asks_plan)
         builder.add_node("supervisor", supervise, destinations=(*roles, "gate", "finish"))
         for agent in self.agents:
             builder.add_node(agent.role, build_step(agent, self.agents, account, self.takes))
@@ -142,8 +142,24 @@ class Team:
         return builder
 
     def rules(self, role: str, action: str, args: Mapping[str, Any]) -> Ruling:
-        """What policy says of an action that this role proposes with these arguments."""
-        return self._policy_of(role).ruling(action, args)
+        """What policy says of an action that this role proposes with these arguments.
+
+        A plan that it does not name is followed without asking, unless the settings have people see it first.
+        """
+        policy = self._policy_of(role)
+        if action == FOLLOW_PLAN and action not in policy.rules:
+            return Ruling("ask" if load_settings().ask_plan else "allow", why="policy names no plan")
+        return policy.ruling(action, args)
+
+    def asking_plan(self) -> Team:
+        """The same team, of whose runs a person sees the plan before anybody works by it."""
+        if self._asks_plan:
+            return self
+        return replace(self, policy=replace(self.policy, rules={**self.policy.rules, FOLLOW_PLAN: "ask"}))
+
+    @property
+    def _asks_plan(self) -> bool:
+        return self.policy.rules.get(FOLLOW_PLAN, "allow") != "allow"
 
     def rates(self, role: str) -> Sequence[Rate]:
         """How many actions of one run may be done, for proposals of this role."""

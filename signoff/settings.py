@@ -166,6 +166,8 @@ class Settings(BaseSettings):
     """Agent turns before a run pauses for a person."""
     max_rounds: int = Field(default=3, ge=1)
     """Times one artifact may be rejected before a run pauses for a person."""
+    ask_plan: bool = False
+    """Whether a person sees the plan of each run, and may change it, before anybody works by it."""
     approval_hours: float = Field(default=72.0, gt=0, le=100_000)
     """Hours an approval stays open; after that it counts as refused."""
     confirm_seconds: float = Field(default=60.0, ge=0, le=86_400)

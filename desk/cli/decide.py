@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from json import dumps
+from json import dumps, loads
 from typing import Annotated, Any, Literal
 
 import typer
@@ -98,7 +99,10 @@ def edit(
     changes: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="Change one argument; VALUE may be JSON. Without it, your editor opens."
+            "--set",
+            metavar="NAME=VALUE",
+            help="Change one argument, or a part of it as in steps.writer.goal; VALUE may be JSON. Without it, your "
+            "editor opens.",
         ),
     ] = None,
     by: By = None,
@@ -212,12 +216,36 @@ def _edited(approval: Approval, action: Action[Any], console: Console, changes: 
         if not can_ask(console):
             raise BadAnswer("There is no terminal for an editor; use --set NAME=VALUE.")
         return read_change(edit_in_editor(approval), approval, action)
-    said = dict[str, Any]()
+    said, named = dict[str, Any](), set[str]()
     for change in changes:
         name, equals, value = change.partition("=")
+        name, *path = name.split(".")
         if not equals or name not in approval.shown:
-            raise BadAnswer(f"--set {change!r} is not NAME=VALUE with NAME one of {', '.join(approval.shown)}.")
-        if name in said:
-            raise BadAnswer(f"--set {name} is there twice. Say once what it should be.")
-        said[name] = value
+            free = ", ".join(each for each in approval.shown if each not in action.fixed)
+            raise BadAnswer(f"--set {change!r} is not NAME=VALUE with NAME one of {free}.")
+        if ".".join((name, *path)) in named:
+            raise BadAnswer(f"--set {'.'.join((name, *path))} is there twice. Say once what it should be.")
+        named.add(".".join((name, *path)))
+        try:
+            said[name] = _with(said.get(name, approval.shown[name]), path, value) if path else value
+        except LookupError as error:
+            raise BadAnswer(f"--set {change!r}: there is no {error.args[0]!r} in {name}.") from None
     return read_change({**approval.shown, **said}, approval, action)
+
+
+def _with(shown: Any, path: Sequence[str], value: str) -> Any:
+    """A copy with this value at the path, JSON where no text was; in a list, an object is named by one of its values.
+
+    LookupError if there is nothing of that name.
+    """
+    if not path:
+        with suppress(ValueError):
+            return value if isinstance(shown, str) else loads(value)
+        return value
+    first, *rest = path
+    if isinstance(shown, dict) and first in shown:
+        return {**shown, first: _with(shown[first], rest, value)}
+    named = isinstance(shown, list) and [item for item in shown if isinstance(item, dict) and first in item.values()]
+    if not named or len(named) > 1:
+        raise LookupError(first)
+    return [_with(item, rest, value) if item is named[0] else item for item in shown]

@@ -156,10 +156,11 @@ def how_to_answer(approval: Approval) -> list[str]:
         commands = [(way.command(approval.id, command()), way.means) for way in approval.ways]
         longest = max(len(line) for line, _ in commands)
         return [f"{line:<{longest}}  {means}" for line, means in commands]
+    from signoff.graphs import FOLLOW_PLAN
     from signoff.graphs.approval import CONTROLS
 
     control = CONTROLS.get(approval.action)
-    if control is None or control.preview is None:
+    if control is None or control.preview is None or approval.action == FOLLOW_PLAN:
         return []
     return [control.preview(control.arguments.model_validate(approval.shown))]
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from signoff.checkpoints import read_once
 from signoff.checkpoints.ledger import Approval
 from signoff.desk.cli.terminal import INTERRUPTED, command, interrupts_left_to_the_editor, moment, say
+from signoff.graphs import FOLLOW_PLAN
 from signoff.graphs.approval import CONTROLS, Decision, Passage, exactly, passages_of, read_edit
 from signoff.graphs.errors import BadAnswer
 from signoff.tools import Action
@@ -81,6 +82,12 @@ def _answers(approval: Approval) -> list[str]:
     program, given = command(), approval.id
     if approval.ways:
         ways = [(way.command(given, program), way.means) for way in approval.ways]
+    elif approval.action == FOLLOW_PLAN:
+        ways = [
+            (f"{program} approve {given}", "the team works by it"),
+            (f"{program} edit {given} --set NAME=VALUE", "the team works by it, as you change it"),
+            (f'{program} reject {given} --why "…"', "told why, whoever made it makes it anew; otherwise the run stops"),
+        ]
     elif approval.action in CONTROLS:
         ways = [
             (f"{program} approve {given}", "the run goes on, as the arguments say"),

@@ -53,7 +53,7 @@ from signoff.desk.team_options import (
 from signoff.error_base import SettingsError, SignoffError
 from signoff.fleet import Run, settings_of
 from signoff.fleet.errors import RunElsewhere
-from signoff.graphs import RAISE_BUDGET, Given, PlanStep, Team
+from signoff.graphs import FOLLOW_PLAN, RAISE_BUDGET, Given, PlanStep, Team
 from signoff.graphs.approval import CONTROLS, standing_after
 from signoff.graphs.errors import BadAnswer, UnknownTeam
 from signoff.graphs.teams import TEAMS, TeamModule, is_own, report_team
@@ -87,6 +87,7 @@ class Ways:
     budget: str | None = None
     record: Path | None = None
     replay: Path | None = None
+    plan: bool = False
     json: bool = False
 
 
@@ -103,6 +104,9 @@ def run(
     ] = None,
     record: Record = None,
     replay: Replay = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="See the plan, and change it if you like, before anybody works by it.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Give a team a goal; sign off what it proposes. TEAM and QUESTION are left out to replay what was recorded.
@@ -121,6 +125,7 @@ def run(
         budget=budget,
         record=record,
         replay=replay,
+        plan=plan,
         json=json,
     )
     return start(team, question, ways)
@@ -145,14 +150,8 @@ def start(team: str | TeamModule, given: str | Mapping[str, Any] | Given, ways: 
     check_files(ways.record, replay, new=True)
     console = Console(stderr=True)
     dry_run = ways.dry_run or replay is not None
-    started = Run.start(
-        built,
-        given,
-        settings=settings,
-        drive=False,
-        dry_run=dry_run,
-        budget=built.run_budget or budgets_of(settings)["run"],
-    )
+    limit, plan = built.run_budget or budgets_of(settings)["run"], ways.plan
+    started = Run.start(built, given, settings=settings, drive=False, dry_run=dry_run, budget=limit, ask_plan=plan)
     replayed = f"replay of {replay}, " if replay is not None else ""
     say(console, f"Run {started.id}" + (f" ({replayed}dry run: nothing is called)" if dry_run else ""))
     with recorded(started, settings, console, ways.record, replay):
@@ -253,7 +252,7 @@ def _stopped(run: Run, console: Console, stopping: Stopping) -> int:
 
 def _answer(run: Run, approval: Approval, console: Console, *, yes: bool, asks: bool) -> Callable[..., Run] | None:
     """How the run goes on, or None if it has to wait."""
-    if yes and approval.action not in CONTROLS:
+    if yes and (approval.action not in CONTROLS or approval.action == FOLLOW_PLAN):
         return lambda watch: run.approve(reason="--yes, unseen", watch=watch)
     action = run.action(approval.action)
     show_proposal(console, approval, action, pages=asks)
@@ -308,7 +307,9 @@ def _commands(approval: Approval) -> list[str]:
 
 
 def _example(approval: Approval) -> str:
-    """What an edit of a question about a budget sets."""
+    """What an edit of a plan, or of a question about a budget, sets."""
+    if approval.action == FOLLOW_PLAN:
+        return f" --set steps.{approval.shown['steps'][0]['agent']}.goal=…"
     if approval.action != RAISE_BUDGET:
         return ""
     return "".join(f" --set {name}=…" for name, value in approval.shown.items() if name != "scope" and value)

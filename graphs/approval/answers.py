@@ -80,6 +80,8 @@ def _read(answer: Any, approval: Approval, action: Action[Any], interrupt_id: st
     if kind == "edit":
         if args is None:
             raise BadAnswer("The edit carries no arguments.")
+        # What nobody may change can be left out.
+        args = {**{name: approval.shown[name] for name in action.fixed if name in approval.shown}, **args}
         edited = _fit(args, approval.shown, action.arguments)
         for name in action.fixed:
             if edited.get(name) != approval.shown.get(name):
@@ -174,7 +176,7 @@ def _fit(args: dict[str, Any], shown: Mapping[str, Any], arguments: type[BaseMod
             fitting = arguments.model_validate(candidate).model_dump(mode="json")
             again = arguments.model_validate(fitting).model_dump(mode="json")
         except Exception as error:  # a validator is somebody else's code
-            problem = problem or misfit(error)
+            problem = misfit(error)
             continue
         if again != fitting:
             # The action gets what is read from what was approved: that must be the same.
@@ -188,8 +190,9 @@ def misfit(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return f"{type(error).__name__}: {error}"
     first = error.errors()[0]
-    where = place_of(first["loc"]) or "the arguments"
-    return f"{where}: {first['msg']}"
+    where = place_of(first["loc"])
+    said = str(first["msg"]).removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said
 
 
 def _from_text(value: Any, shown: Any) -> Any:

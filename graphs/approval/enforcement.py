@@ -12,7 +12,7 @@ from signoff.graphs.approval.answers import misfit
 from signoff.graphs.approval.decision import Rules
 from signoff.graphs.approval.questions import CONTROLS, may_raise
 from signoff.graphs.policy.policy import Rate, Ruling
-from signoff.graphs.state import RAISE_BUDGET, StoredProposal
+from signoff.graphs.state import FOLLOW_PLAN, RAISE_BUDGET, StoredProposal
 from signoff.settings import load_settings
 from signoff.tools import Action
 
@@ -57,7 +57,7 @@ class Enforcement:
         hours = load_settings().approval_hours if ruling.hours is None else ruling.hours
         return ledger.approvals.ask(
             question,
-            expires_in=None if question.action in CONTROLS else hours * 3600,
+            expires_in=None if question.action in CONTROLS and ruling.hours is None else hours * 3600,
             authority=ruling.authority,
             why=ruling.why,
         )
@@ -68,7 +68,7 @@ class Enforcement:
             return Ruling("deny", why=NO_ACTION)
         if problem := _misfit(action, proposal["args"]):
             return Ruling("deny", why=problem)
-        if proposal["action"] in CONTROLS:
+        if proposal["action"] in CONTROLS and proposal["action"] != FOLLOW_PLAN:
             return _control_ruling(ledger, proposal, run_id)
         before = ledger.approvals.rejected_before(run_id, proposal["action"], digest(proposal["args"]))
         if before is not None:
@@ -80,6 +80,8 @@ class Enforcement:
             return Ruling("deny", why=why)
         if ruling.kind == "allow" and proposal.get("flags"):
             ruling = Ruling("ask", why="orders were found in the texts that it was made from")
+        if proposal["action"] == FOLLOW_PLAN:  # nothing outside, which rates are about
+            return ruling
         return self._within_rates(ledger, ruling, self.rates(proposal["by"]), run_id, ahead)
 
     def _within_rates(self, ledger: Ledger, ruling: Ruling, rates: Sequence[Rate], run_id: str, ahead: int) -> Ruling:

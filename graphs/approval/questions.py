@@ -16,13 +16,11 @@ from signoff.checkpoints import digest
 from signoff.checkpoints.errors import BudgetExhausted
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, WAYS_TO_SETTLE, Effect, Ledger
 from signoff.checkpoints.ledger.budgets import NO_LIMIT, Budget
-from signoff.graphs.state import CONTINUE_RUN, RAISE_BUDGET, StoredProposal, TeamState
+from signoff.graphs.routing.planning import TeamPlan
+from signoff.graphs.state import CONTINUE_RUN, FOLLOW_PLAN, RAISE_BUDGET, SUPERVISOR, StoredProposal, TeamState
 from signoff.settings import load_settings
 from signoff.tools import Action, Proposal
-from signoff.wording import counted
-
-SUPERVISOR = "supervisor"
-"""Who asks whether to go on, and whom the calls of the supervisor's own model are charged to."""
+from signoff.wording import as_block, counted
 
 _LONGEST = 500
 """Characters of the arguments that are repeated when it is asked what came of a call."""
@@ -82,6 +80,15 @@ def _preview_raise(raised: Raise) -> str:
     )
 
 
+def _preview_plan(plan: TeamPlan) -> str:
+    """Who does what, and what each answer means."""
+    ways = (
+        "Approve: the team works by it. Edit: `steps`, one for each agent, in the order in which they work. Reject: "
+        "with a reason, whoever made it makes it anew; without one, or if nobody can, the run stops here."
+    )
+    return f"{as_block(plan.markdown)}\n\n{ways}"
+
+
 def describe_scope(scope: str) -> str:
     """Whose budget this is, in words; the names are those of `scopes_of`."""
     level, _, name = scope.partition(":")
@@ -124,6 +131,13 @@ CONTROLS = {
         preview=_preview_raise,
         fixed=frozenset({"scope"}),
     ),
+    FOLLOW_PLAN: _control(
+        FOLLOW_PLAN,
+        "Has the team work by this plan.",
+        TeamPlan,
+        preview=_preview_plan,
+        fixed=frozenset({"agents", "judges"}),
+    ),
     SETTLE_OUTCOME: _control(
         SETTLE_OUTCOME,
         "Says what came of a call.",
@@ -138,6 +152,13 @@ def pause(run_id: str, serial: int, reason: str, turns: int) -> StoredProposal:
     """The question whether the run should go on."""
     question = Proposal(action=CONTINUE_RUN, args={"turns": turns, "instructions": ""}, reason=reason)
     return store_proposal(run_id, SUPERVISOR, serial, question)
+
+
+def ask_plan(state: TeamState, plan: TeamPlan, by: str, flags: Sequence[str]) -> StoredProposal:
+    """The question whether the team is to work by this plan, which policy answers unless somebody wants to see it."""
+    made = "It follows from what each agent needs and gives." if by == SUPERVISOR else f"{by} made it for the goal."
+    question = Proposal(action=FOLLOW_PLAN, args=plan.model_dump(mode="json"), reason=f"The plan. {made}")
+    return store_proposal(state["run"]["id"], by, len(state.get("outcomes", [])), question, flags)
 
 
 def ask_outcome(effect: Effect, called_with: Mapping[str, Any]) -> StoredProposal:

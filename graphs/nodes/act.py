@@ -13,17 +13,21 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
 from signoff.agents import act_span
-from signoff.checkpoints import check_storable, describe_owner, readable_text, working
+from signoff.checkpoints import check_storable, describe_owner, digest, readable_text, working
 from signoff.checkpoints.errors import AlreadyDecided, RunBusy, StoreError
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Effect, Ledger, Outcome
 from signoff.concurrency import await_result, begin, is_cancellable
 from signoff.graphs.approval.enforcement import Actions
 from signoff.graphs.approval.questions import CONTROLS, Raise, ask_outcome, describe_scope
+from signoff.graphs.routing.planning import PLAN
 from signoff.graphs.state import (
+    FOLLOW_PLAN,
     RAISE_BUDGET,
+    SUPERVISOR,
     Assignment,
     NodeWithConfig,
     OutcomeStatus,
+    StoredArtifact,
     TeamState,
     Update,
     ended_steps,
@@ -97,6 +101,8 @@ def _follow_answer(ledger: Ledger, state: TeamState, approval: Approval) -> Upda
         ledger.budgets.raise_limit(raised.scope, raised.by, key=approval.proposal_id)
         update = settle_first(state, "done", by=by, result=args)
         note = f"{by}: {describe_scope(raised.scope)} may use more."
+    elif approval.action == FOLLOW_PLAN:
+        return {**settle_first(state, "done", by=by), **_follow_plan(state, approval)}
     else:
         instructions = str(args.get("instructions", ""))
         update = {
@@ -108,6 +114,29 @@ def _follow_answer(ledger: Ledger, state: TeamState, approval: Approval) -> Upda
         }
         note = f"{by}: go on. {instructions}".strip()
     return {**update, "plan": [*ended_steps(state.get("plan", [])), plan_step("person", "", "completed", note)]}
+
+
+def _follow_plan(state: TeamState, approval: Approval) -> Update:
+    """The plan as it was approved is what the team works by from now on."""
+    by, steps = approval.decided_by, approval.args["steps"]
+    asked = by != "policy"
+    made: StoredArtifact = state["artifacts"].get(PLAN) or {
+        "by": approval.proposed_by,
+        "version": 0,
+        "built_on": {},
+        "value": {},
+    }
+    same = made["value"] == {"steps": steps}
+    plan: StoredArtifact = {**made, "version": made["version"] + (not same), "value": {"steps": steps}}
+    edited = approval.args["steps"] != approval.proposed["steps"]
+    note = f"{by}: {'the plan was changed' if edited else 'the plan is right'}." if asked else "The plan is followed."
+    step = plan_step("person" if asked else SUPERVISOR, "", "completed", note)
+    update: Update = {
+        "artifacts": {**state["artifacts"], PLAN: plan},
+        "followed": digest(steps),
+        "plan": [*ended_steps(state.get("plan", [])), step],
+    }
+    return {**update, "trail": []} if asked else update
 
 
 def perform(ledger: Ledger, approval: Approval, action: Action[Any]) -> Effect:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -22,6 +25,7 @@ from signoff.agents import (
     Usage,
     Verdict,
     Work,
+    WorkPlan,
     add_usage,
     ado_work,
     do_work,
@@ -34,6 +38,7 @@ from signoff.graphs.approval.questions import Account, ask_for_budget, store_pro
 from signoff.graphs.given import InputModel
 from signoff.graphs.routing.assigning import followed_by, turn_failed, turn_given
 from signoff.graphs.routing.needs_and_gives import order_agents, rejections, revise_plan
+from signoff.graphs.routing.planning import PLAN, at_work, check_plan, members_of, sub_goal, told_by_plan
 from signoff.graphs.state import NodeWithConfig, StoredArtifact, TeamState, Update, end_step, unheard, what_was_said
 from signoff.tools import Proposal
 
@@ -44,6 +49,8 @@ _WARNINGS = 20
 
 def build_step(agent: Agent[Any], agents: Sequence[Agent[Any]], account: Account, takes: InputModel) -> TeamNode:
     ordered = order_agents(agents)
+    if agent.gives is WorkPlan:
+        agent = replace(agent, check=partial(check_plan, agent, ordered))
 
     def step(state: TeamState) -> Update:
         with _driven(agent, ordered, account, takes, state) as (task, update):
@@ -85,7 +92,9 @@ def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, st
         write({"agent": agent.role, "says": text, "done": done, "total": total})
 
     artifacts, name = state["artifacts"], agent.gives.__name__
-    previous, assignment = artifacts.get(name), state["assignment"]
+    previous, assignment, mine = artifacts.get(name), state["assignment"], sub_goal(artifacts, agent.role)
+    plans_for = members_of(agents)[0] if name == PLAN else []
+    listed = [f"The team's agents, in working order: {json.dumps(plans_for)}"] if plans_for else []
     return Task(
         goal=state["run"]["goal"],
         input=takes.restore(state["run"]["goal"], state["run"].get("input", {})),
@@ -94,7 +103,9 @@ def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, st
             *rejections(agents, artifacts).get(name, ()),
             *(what_was_said(outcome) for outcome in unheard(state, agent.role)),
         ),
-        instructions=assignment["instructions"],
+        instructions="\n".join(filter(None, (mine.told, *listed, assignment["instructions"]))),
+        parts=mine.parts,
+        team=tuple(plans_for),
         previous=agent.gives.model_validate(previous["value"]) if previous else None,
         say=say,
         stronger=assignment.get("stronger", 0),
@@ -102,7 +113,7 @@ def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, st
         untrusted=tuple(
             dict.fromkeys(
                 flag
-                for shown in (*(need.__name__ for need in agent.needs), name)
+                for shown in (*(need.__name__ for need in agent.needs), name, *((PLAN,) if mine.told else ()))
                 if shown in artifacts
                 for flag in artifacts[shown].get("flags", ())
             )
@@ -120,6 +131,8 @@ def _done(agent: Agent[Any], state: TeamState, task: Task, work: Work) -> Update
         value=work.artifact.model_dump(mode="json"),
         flags=flags,
     )
+    if told := told_by_plan(artifacts, agent.role):
+        stored["told"] = told
     run_id, turn = state["run"]["id"], state["turns"]
     proposed = [
         store_proposal(run_id, agent.role, turn * 100 + place, proposal, _warnings(proposal, task, flags))
@@ -139,6 +152,9 @@ def _done(agent: Agent[Any], state: TeamState, task: Task, work: Work) -> Update
     if isinstance(work.artifact, Verdict) and not work.artifact.accepted:
         rounds, about = state.get("rounds", {}), work.artifact.about
         update["rounds"] = {**rounds, about: rounds.get(about, 0) + 1}
+    if name == PLAN and name in artifacts:
+        rounds = state.get("rounds", {})
+        update["rounds"] = {**rounds, PLAN: rounds.get(PLAN, 0) + 1}
     if proposed:
         update["proposals"] = [*state.get("proposals", []), *proposed]
     if heard:
@@ -192,7 +208,7 @@ def _held(agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState, hel
     return {
         "held": {agent.role: list(held.transcript)},
         "proposals": [*state.get("proposals", []), ask_for_budget(now, held.error, payer, doing)],
-        "plan": revise_plan(state["plan"], agents, state["artifacts"], None),
+        "plan": revise_plan(state["plan"], at_work(agents, state["artifacts"]), state["artifacts"], None),
         "usage": usage,
     }
 

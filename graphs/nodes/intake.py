@@ -178,6 +178,7 @@ def _fresh(run: CurrentRun, goal: str) -> Update:
         "goal": goal,
         "run": run,
         "plan": [],
+        "followed": "",
         "artifacts": {},
         "proposals": [],
         "outcomes": [],

@@ -19,13 +19,26 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 from signoff.agents import NO_USAGE, Agent, Usage, add_usage, call_usage, paying
 from signoff.agents.errors import ModelRefused, RecordingError, UnknownPrice
 from signoff.agents.models import Tiers, tiers_of
+from signoff.checkpoints import digest
 from signoff.checkpoints.errors import BudgetExhausted, StoreError
 from signoff.error_base import SettingsError
-from signoff.graphs.approval.questions import SUPERVISOR, Account, ask_for_budget, pause
+from signoff.graphs.approval.questions import Account, ask_for_budget, ask_plan, pause
 from signoff.graphs.nodes.agent import TeamNode
 from signoff.graphs.routing.assigning import Limits, Open, Pause, assign, instructions_of, limit_reached, tell
 from signoff.graphs.routing.needs_and_gives import is_complete, judge, order_agents, revise_plan
-from signoff.graphs.state import Assignment, StoredProposal, TeamState, Update, was_refused
+from signoff.graphs.routing.planning import PLAN, at_work, members_of, plan_for, planners
+from signoff.graphs.state import (
+    FOLLOW_PLAN,
+    SUPERVISOR,
+    Assignment,
+    PlanStep,
+    StoredProposal,
+    TeamState,
+    Update,
+    unheard,
+    was_refused,
+    what_was_said,
+)
 from signoff.settings import load_settings
 from signoff.wording import make_visible
 
@@ -43,8 +56,11 @@ class Supervisor:
     """Rejections of one artifact before a person is asked; None: `SIGNOFF_MAX_ROUNDS`."""
 
 
-def build_supervisor(agents: Sequence[Agent[Any]], supervisor: Supervisor, account: Account) -> TeamNode:
-    route = _Route(order_agents(agents), supervisor)
+def build_supervisor(
+    agents: Sequence[Agent[Any]], supervisor: Supervisor, account: Account, *, asks_plan: bool = False
+) -> TeamNode:
+    """The supervisor's node; with `asks_plan` a team without a planner has a plan as well, for a person to see."""
+    route = _Route(order_agents(agents), supervisor, asks_plan=asks_plan)
 
     def supervise(state: TeamState) -> Command[Any]:
         asked = route.next(state)
@@ -64,7 +80,7 @@ def build_supervisor(agents: Sequence[Agent[Any]], supervisor: Supervisor, accou
 
     def prepare() -> None:
         account.prepare()
-        _ = route.limits, route.tiers
+        _ = route.limits, route.tiers, route.asks_plan
 
     return TeamNode("supervisor", supervise, asupervise, prepare)
 
@@ -110,15 +126,20 @@ def _deciding(route: _Route, account: Account, state: TeamState, asked: _Asked) 
 class _Route:
     """Where a run goes from the supervisor."""
 
-    def __init__(self, agents: Sequence[Agent[Any]], supervisor: Supervisor) -> None:
+    def __init__(self, agents: Sequence[Agent[Any]], supervisor: Supervisor, *, asks_plan: bool) -> None:
         self.agents = agents
-        self._supervisor = supervisor
+        self._supervisor, self._asks_plan = supervisor, asks_plan
 
     @cached_property
     def limits(self) -> Limits:
         """Settings are read once, when the first run is routed."""
         given, settings = self._supervisor, load_settings()
         return Limits(given.max_turns or settings.max_turns, given.max_rounds or settings.max_rounds)
+
+    @cached_property
+    def asks_plan(self) -> bool:
+        """Whether a person sees what there is to do before anybody works, even if nobody plans."""
+        return self._asks_plan or load_settings().ask_plan
 
     @cached_property
     def tiers(self) -> Tiers | None:
@@ -137,12 +158,34 @@ class _Route:
         told = tell(self.agents, state)
         if told is not None and limit_reached(self.limits, state) is None:
             return self.follow(state, told)
-        if is_complete(self.agents, state["artifacts"]):
+        if (question := self._plan(state)) is not None:
+            return self.ask(state, question) if isinstance(question, dict) else self.follow(state, question)
+        agents = at_work(self.agents, state["artifacts"])
+        if is_complete(agents, state["artifacts"]):
             return self._finish(state)
-        found = assign(self.agents, self.limits, state)
+        found = assign(agents, self.limits, state)
         if isinstance(found, Open) and self.tiers is not None:
             return _Asked(found, self.tiers, self._supervisor.tier)
         return self.follow(state, _choose_without(state, found) if isinstance(found, Open) else found)
+
+    def _plan(self, state: TeamState) -> StoredProposal | Pause | None:
+        """The plan, if it is to be decided before anybody works by it; a pause if a rejected one was not made anew."""
+        stored, makers = state["artifacts"].get(PLAN), planners(self.agents)
+        if not makers:
+            if not self.asks_plan or state.get("followed"):
+                return None
+            plan = plan_for(self.agents, [{"agent": member["role"]} for member in members_of(self.agents)[0]])
+            return ask_plan(state, plan, SUPERVISOR, ())
+        if stored is None or judge(self.agents, state["artifacts"])[PLAN] != "ready":
+            return None
+        if digest(stored["value"]["steps"]) == state.get("followed", ""):
+            return None
+        for outcome in unheard(state, stored["by"]):
+            if outcome["action"] == FOLLOW_PLAN:
+                return limit_reached(self.limits, state) or Pause(
+                    f"The plan could not be made anew. {what_was_said(outcome)}"
+                )
+        return ask_plan(state, plan_for(self.agents, stored["value"]["steps"]), stored["by"], stored.get("flags", ()))
 
     def follow(self, state: TeamState, found: Assignment | Pause, used: Usage = NO_USAGE) -> Command[Any]:
         """Put an agent to work, or ask a person."""
@@ -153,7 +196,7 @@ class _Route:
         update: Update = {
             "assignment": found,
             "turns": turn,
-            "plan": revise_plan(state.get("plan", []), self.agents, state["artifacts"], found),
+            "plan": self._revised(state, found),
         }
         if used["calls"]:
             update["usage"] = add_usage(state.get("usage", NO_USAGE), used)
@@ -163,23 +206,27 @@ class _Route:
     def ask(self, state: TeamState, question: StoredProposal, used: Usage = NO_USAGE) -> Command[Any]:
         update: Update = {
             "proposals": [question],
-            "plan": revise_plan(state.get("plan", []), self.agents, state["artifacts"], None),
+            "plan": self._revised(state, None),
             "usage": add_usage(state.get("usage", NO_USAGE), used),
             "messages": _announce(state["messages"], question),
         }
         return Command(goto="gate", update=update)
 
     def _finish(self, state: TeamState) -> Command[Any]:
-        plan = revise_plan(state.get("plan", []), self.agents, state["artifacts"], None)
+        plan = self._revised(state, None)
         return Command(goto="finish", update={"plan": plan, "held": {}} if state.get("held") else {"plan": plan})
 
     def _go_on(self, state: TeamState, role: str) -> Command[Any]:
         """The agent whose budget was raised goes on, in the same turn."""
         reason = "Goes on where its budget had ended."
         same: Assignment = {**state["assignment"], "agent": role, "reason": reason}
-        update = {"assignment": same, "plan": revise_plan(state["plan"], self.agents, state["artifacts"], same)}
+        update = {"assignment": same, "plan": self._revised(state, same)}
         get_stream_writer()({"agent": role, "turn": state["turns"], "reason": reason})
         return Command(goto=role, update=update)
+
+    def _revised(self, state: TeamState, assignment: Assignment | None) -> list[PlanStep]:
+        artifacts = state["artifacts"]
+        return revise_plan(state.get("plan", []), at_work(self.agents, artifacts), artifacts, assignment)
 
 
 def _announce(messages: Sequence[AnyMessage], proposal: StoredProposal) -> list[AnyMessage]:

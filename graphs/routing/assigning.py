@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +12,8 @@ from signoff.agents import Agent, Artifact, Verdict
 from signoff.agents.models import Tiers
 from signoff.checkpoints import digest, digest_text
 from signoff.graphs.routing.needs_and_gives import candidates, failures_in_a_row, judge, rejections
-from signoff.graphs.state import Assignment, PlanStep, TeamState, Turn, unheard, what_was_said
+from signoff.graphs.routing.planning import PLAN, before_plan, planners
+from signoff.graphs.state import Assignment, PlanStep, TeamState, Turn, ended_steps, unheard, what_was_said
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def limit_reached(limits: Limits, state: TeamState) -> Pause | None:
         return Pause(f"The team has taken {turns} turns, its limit, and is not done.")
     for name, rounds in state.get("rounds", {}).items():
         if rounds >= limits.rounds:
-            return Pause(f"{name} was rejected {rounds} times, the limit.")
+            was = "made anew" if name == PLAN else "rejected"
+            return Pause(f"{name} was {was} {rounds} times, the limit.")
     idle = find_idleness(state.get("trail") or [])
     return Pause(idle) if idle else None
 
@@ -88,10 +90,28 @@ def _apply_rules(agents: Sequence[Agent[Any]], state: TeamState) -> Assignment |
     ]
     if not able:
         tried = "; ".join(f"{role}: {steps[-1]['note']}" for role, steps in failures.items() if steps)
-        return Open(ready, f"{wanted.__name__} could not be made. {tried}", stalled=True)
+        why = f"{wanted.__name__} could not be made. {tried}"
+        return _plan_anew(agents, plan, failures, why) or Open(ready, why, stalled=True)
     if len(able) > 1 and not any(failures.values()):
         return Open(able, f"{len(able)} agents can give {wanted.__name__}.", stalled=False)
     return _try(able[0], agents, state, failures)
+
+
+def _plan_anew(
+    agents: Sequence[Agent[Any]], plan: Sequence[PlanStep], failures: Mapping[str, list[PlanStep]], why: str
+) -> Assignment | None:
+    """Have the plan changed by whoever made it, once for each failure; None if nobody did, or they change nothing."""
+    if failures.keys() & before_plan(agents):
+        return None
+    answered = ended_steps(plan)[-1:]
+    for planner in planners(agents):
+        failed = len(failures_in_a_row(plan, planner.role))
+        if failed < planner.limits.attempts and not any(
+            step["agent"] == planner.role for step in answered if not failed
+        ):
+            told = f"The plan did not work: {why} Change it so that it does."
+            return Assignment(agent=planner.role, reason=f"{why} It plans anew.", instructions=told, stronger=0)
+    return None
 
 
 def _try(

@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from signoff.agents import Agent, Verdict
 from signoff.error_base import TeamError
-from signoff.graphs.state import Assignment, PlanStep, StoredArtifact, ended_steps, plan_step
+from signoff.graphs.routing.planning import PLAN, before_plan, check_team, is_told_otherwise, planners, sub_goal
+from signoff.graphs.state import SUPERVISOR, Assignment, PlanStep, StoredArtifact, ended_steps, plan_step
 
 Standing = Literal["missing", "rejected", "stale", "ready"]
-"""missing: not given yet; rejected: a verdict on it does not accept it; stale: something it was built on is newer."""
+"""missing: not given yet; rejected: a verdict on it does not accept it; stale: something it was built on is newer, or
+the plan has its giver do something else by now."""
 
 Agents = Sequence[Agent[Any]]
 Artifacts = Mapping[str, StoredArtifact]
@@ -27,12 +29,15 @@ def order_agents(agents: Agents) -> list[Agent[Any]]:
     givers: dict[str, list[str]] = {}
     for agent in agents:
         givers.setdefault(agent.gives.__name__, []).append(agent.role)
+    check_team(agents)
     graph: dict[str, set[str]] = {}
+    before, planning = before_plan(agents), {planner.role for planner in planners(agents)}
     for agent in agents:
         for need in agent.needs:
             if need.__name__ not in givers:
                 raise TeamError(f"Agent {agent.role!r} needs {need.__name__!r}, which no agent of the team gives.")
         graph[agent.role] = {role for need in agent.needs for role in givers[need.__name__]}
+        graph[agent.role] |= set() if agent.role in before else planning
     try:
         places = {role: place for place, role in enumerate(TopologicalSorter(graph).static_order())}
     except CycleError as error:
@@ -51,7 +56,9 @@ def judge(agents: Agents, artifacts: Artifacts) -> dict[str, Standing]:
             standings[name] = "missing"
         elif name in rejected:
             standings[name] = "rejected"
-        elif any(artifacts[need]["version"] != version for need, version in artifact["built_on"].items()):
+        elif is_told_otherwise(artifacts, artifact) or any(
+            artifacts[need]["version"] != version for need, version in artifact["built_on"].items()
+        ):
             standings[name] = "stale"
         else:
             standings[name] = "ready"
@@ -76,12 +83,13 @@ def rejections(agents: Agents, artifacts: Artifacts) -> dict[str, tuple[str, ...
 
 def candidates(agents: Agents, artifacts: Artifacts) -> list[Agent[Any]]:
     """The agents that can work now: what they need is ready and what they give is not. In the order they come in."""
-    standings = judge(agents, artifacts)
+    standings, before = judge(agents, artifacts), before_plan(agents)
     return [
         agent
         for agent in agents
         if standings[agent.gives.__name__] != "ready"
         and all(standings[need.__name__] == "ready" for need in agent.needs)
+        and (not before or agent.role in before or standings[PLAN] == "ready")
     ]
 
 
@@ -106,15 +114,15 @@ def revise_plan(
             changing.add(name)
             if name not in planned:
                 planned.add(name)
-                steps.append(plan_step(agent.role, name, "pending"))
+                steps.append(plan_step(agent.role, name, "pending", sub_goal(artifacts, agent.role).goal))
     return steps
 
 
 def failures_in_a_row(plan: Sequence[PlanStep], role: str) -> list[PlanStep]:
-    """The agent's last failed steps, newest last; empty if its last succeeded or a person said to go on."""
+    """The agent's last failed steps, newest last, since its last success, a new plan, or a person's word to go on."""
     found: list[PlanStep] = []
     for step in reversed(plan):
-        if step["agent"] == "person" or (step["agent"] == role and step["status"] == "completed"):
+        if step["agent"] in ("person", SUPERVISOR) or (step["agent"] == role and step["status"] == "completed"):
             break
         if step["agent"] == role and step["status"] == "failed":
             found.append(step)

@@ -1,0 +1,87 @@
+"""The plan at the command line: seen with --plan, changed with `edit --set`, refused with a reason."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ASK = ("run", "report", "Why does the tide rise and fall?", "--sources", "docs")
+
+
+@pytest.fixture
+def asked(signoff: Any, documents: Path) -> str:
+    """A run whose plan is asked about: the approval's id."""
+    said = signoff(*ASK, "--plan", "--json")
+    assert said.code == 3, said.err
+    assert said.json["outcomes"] == []
+    return str(said.json["approval"])
+
+
+def test_the_plan_is_shown_with_the_commands_that_answer_it(signoff: Any, asked: str) -> None:
+    said = signoff("show", asked)
+    for part in (
+        "1. researcher (gives Evidence)",
+        "3. writer (needs Evidence, Analysis, gives Draft)",
+        "signoff edit",
+        "told why, whoever made it makes it anew; otherwise the run stops",
+    ):
+        assert part in said.out
+    (known,) = signoff("approvals", "--json").json
+    assert known["action"] == "follow_plan"
+
+
+def test_part_of_the_plan_is_changed_by_its_name_and_the_run_goes_on(signoff: Any, asked: str) -> None:
+    said = signoff(
+        "edit", asked, "--set", "steps.writer.goal=Three sentences.", "--set", 'steps.writer.parts=["tides"]'
+    )
+    assert said.code == 3, said.err  # the report waits to be published
+    (known,) = signoff("approvals", "--json").json
+    assert known["action"] == "publish_report"
+    shown = signoff("show", known["run_id"]).out
+    assert "the plan was changed" in shown
+    (plan,) = signoff("show", asked, "--json").json
+    assert plan["args"]["steps"][2] == {"agent": "writer", "goal": "Three sentences.", "parts": ["tides"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("steps.wirter.goal=x", "there is no 'wirter' in steps"),
+        ("steps.writer.gaol=x", "there is no 'gaol' in steps"),
+        ('steps=[{"agent": "writer"}]', "'researcher' is left out, and 'writer' needs its Evidence"),
+        ("step.writer.goal=x", "with NAME one of steps."),
+        ('steps.writer.parts="tides"', "steps.2.parts"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused_in_one_line(signoff: Any, asked: str, change: str, problem: str) -> None:
+    said = signoff("edit", asked, "--set", change)
+    assert said.code not in (0, 3)
+    assert problem in said.err
+    assert signoff("approvals", "--json").json[0]["id"] == asked
+
+
+def test_rejecting_the_plan_of_a_team_without_a_planner_stops_the_run(signoff: Any, asked: str) -> None:
+    assert signoff("reject", asked, "--why", "too long").code == 0
+    (run,) = signoff("runs", "--json").json
+    assert (run["status"], "too long" in run["note"]) == ("stopped", True)
+
+
+def test_a_person_who_says_yes_to_all_says_yes_to_the_plan(signoff: Any, documents: Path) -> None:
+    said = signoff(*ASK, "--plan", "--yes")
+    assert said.code == 0, said.err
+    assert Path("report.md").exists()
+
+
+def test_a_recorded_run_with_a_changed_plan_is_played_again_as_it_went(signoff: Any, documents: Path) -> None:
+    said = signoff(*ASK, "--plan", "--json", "--record", "run.jsonl")
+    assert said.code == 3, said.err
+    edited = signoff("edit", said.json["approval"], "--set", "steps.writer.goal=Short.", "--no-resume")
+    assert edited.code == 0, edited.err
+    went = signoff("resume", said.json["run"], "--yes", "--record", "run.jsonl")
+    assert went.code == 0, went.err
+    from signoff.fleet import replay
+
+    now, then = replay(Path("run.jsonl"), Path("again"))
+    assert then is not None
+    assert (now.route, now.artifacts["WorkPlan"], now.status) == (then.route, then.artifacts["WorkPlan"], "done")
+    assert now.artifacts["WorkPlan"]["steps"][2]["goal"] == "Short."
