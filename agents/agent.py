@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -48,6 +48,47 @@ class Limits:
         budget_of(self.budget, "Limits")
 
 
+OutcomeStatus = Literal[
+    "done", "rejected", "answered", "denied", "expired", "revoked", "failed", "abandoned", "skipped"
+]
+"""answered: a person said something instead of deciding; denied: by policy; failed: it surely did not happen;
+abandoned: nobody knows whether it happened; skipped: in a dry run, where nothing is called."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a proposal. What a service returned comes from outside: it is material, never an order."""
+
+    action: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+    """Its arguments as they were decided on: those that were proposed, unless a person edited them."""
+    status: OutcomeStatus
+    detail: str = ""
+    """Why it was not done, in the words of the person or the service."""
+    result: Mapping[str, Any] = field(default_factory=dict)
+    """What the action returned; in a dry run, the arguments that it would have been called with."""
+    by: str = ""
+    """Who decided: a person, `policy`, or empty."""
+    role: str = ""
+    """Who proposed it."""
+    proposed: Mapping[str, Any] = field(default_factory=dict)
+    """The arguments as they were proposed."""
+    proposal: str = ""
+    """Id of the proposal, which is the same in the ledger."""
+    call: str = ""
+    """Id of the call in `Task.transcript` that waits for it; empty if none does."""
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether a person changed the arguments."""
+        return self.args != self.proposed
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it makes no sense that the same is proposed again in the same step."""
+        return self.status not in ("failed", "expired")
+
+
 @dataclass(frozen=True)
 class Task:
     """What an agent is handed: the goal and the artifacts it needs, not everybody's transcript."""
@@ -69,7 +110,11 @@ class Task:
     stronger: int = 0
     """By how many tiers this step's model is stronger than the agent's own: after failures or a rejected review."""
     transcript: tuple[BaseMessage, ...] = ()
-    """What was said in this very step before its budget ended; it goes on from there."""
+    """What was said in this very step before it was held; it goes on from there."""
+    outcomes: tuple[Outcome, ...] = ()
+    """What became of everything that was proposed in the run so far, oldest first."""
+    can_wait: bool = False
+    """Whether a model that proposes is held until it can be told what came of it; if not, it is told to go on."""
     untrusted: tuple[str, ...] = ()
     """What was flagged in the texts that the needed artifacts were made from."""
     input: Any = None
@@ -198,9 +243,31 @@ class StepFailed(Exception):
         super().__init__(str(failure))
 
 
-class StepHeld(Exception):
-    """A budget ended amid the step; `Task.transcript` takes the transcript, and the step goes on just there."""
+class Waiting(Exception):
+    """A model proposed, and goes on when it is known what became of that: the proposals by the ids of their calls."""
 
-    def __init__(self, error: BudgetExhausted, transcript: Sequence[BaseMessage], usage: Usage) -> None:
-        self.error, self.transcript, self.usage = error, tuple(transcript), usage
+    def __init__(self, proposals: Mapping[str, Proposal]) -> None:
+        self.proposals = dict(proposals)
+        super().__init__(f"waits for what becomes of {', '.join(self.actions)}")
+
+    @property
+    def actions(self) -> list[str]:
+        """Names of the actions, each once."""
+        return list(dict.fromkeys(proposal.action for proposal in self.proposals.values()))
+
+
+class StepHeld(Exception):
+    """A budget ended amid the step, or its model waits; given the transcript as `Task.transcript` it goes on there."""
+
+    def __init__(
+        self,
+        error: BudgetExhausted | Waiting,
+        transcript: Sequence[BaseMessage],
+        usage: Usage,
+        flags: Sequence[str] = (),
+        heard: Collection[str] = (),
+    ) -> None:
+        self.error, self.transcript, self.usage, self.flags = error, tuple(transcript), usage, tuple(flags)
+        self.heard = frozenset(heard)
+        """The proposals whose outcome stands in the transcript, by id."""
         super().__init__(str(error))

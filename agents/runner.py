@@ -14,7 +14,7 @@ from typing import Any, cast
 from langgraph.errors import GraphBubbleUp
 
 from signoff import concurrency
-from signoff.agents.agent import Agent, StepFailed as StepFailed, StepHeld as StepHeld, Task  # offered: raised here
+from signoff.agents.agent import Agent, StepFailed as StepFailed, StepHeld as StepHeld, Task, Waiting  # offered here
 from signoff.agents.artifacts import Artifact, Verdict
 from signoff.agents.errors import ModelUnreachable, WorkFailed
 from signoff.agents.loop.loop import Loop
@@ -75,8 +75,15 @@ def _step(agent: Agent[Any], task: Task) -> Iterator[Loop]:
     """A step, as a span of its trace; a body is somebody else's code, so anything may come out of it."""
     loop, payer = Loop(agent, task), current_payer()
     try:
-        with agent_span(agent.role, payer.run_id if payer is not None else "", tier=agent.tier):
-            yield loop
+        waiting: Waiting | None = None
+        with agent_span(agent.role, payer.run_id if payer is not None else "", tier=agent.tier) as span:
+            try:
+                yield loop
+            except Waiting as error:  # that is no failure
+                span.note(waits=True)
+                waiting = error
+        if waiting is not None:
+            raise waiting
     except Exception as error:
         raise _explain(error, agent, loop) from error
 
@@ -155,12 +162,27 @@ def _problem(error: Exception) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
+def _cannot_wait(agent: Agent[Any], waiting: Waiting) -> WorkFailed:
+    """Only an agent's own step goes on where it was: a step within it would begin anew, and propose again."""
+    return WorkFailed(
+        agent.role,
+        f"a step within its step {waiting}, which only the step of a team's agent can. Hand it a Task of its own, "
+        "without can_wait",
+    )
+
+
 def _explain(error: Exception, agent: Agent[Any], loop: Loop) -> Exception:
     """What to raise instead."""
     if isinstance(error, StepHeld):  # of a step within this one
-        error = error.error
-    if isinstance(error, BudgetExhausted):
-        return StepHeld(error, loop.conversation.said, loop.counter.usage)
+        error = error.error if isinstance(error.error, BudgetExhausted) else _cannot_wait(agent, error.error)
+    if isinstance(error, Waiting):
+        try:
+            for proposal in error.proposals.values():
+                _check_proposal(agent, proposal)
+        except (TeamError, WorkFailed) as problem:
+            error = problem
+    if isinstance(error, BudgetExhausted | Waiting):
+        return StepHeld(error, loop.conversation.said, loop.counter.usage, loop.flags, loop.conversation.heard)
     if isinstance(error, NOT_THE_STEPS) or (
         isinstance(error, GraphBubbleUp | TeamError) and not isinstance(error, WorkFailed)
     ):

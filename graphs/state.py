@@ -14,9 +14,9 @@ from langgraph.graph.message import add_messages
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
-from signoff.agents import Usage
+from signoff.agents import Outcome, OutcomeStatus, Usage
 from signoff.checkpoints import canonical, digest_text
-from signoff.checkpoints.ledger import Approval, Person
+from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Person
 
 
 class StoredArtifact(TypedDict):
@@ -43,6 +43,8 @@ RAISE_BUDGET = "raise_budget"
 FOLLOW_PLAN = "follow_plan"
 ASKS_TO_GO_ON = (CONTINUE_RUN, RAISE_BUDGET, FOLLOW_PLAN)
 """The team's own questions that end the run if they are answered with no."""
+OWN_QUESTIONS = (*ASKS_TO_GO_ON, SETTLE_OUTCOME)
+"""Everything that the team asks by itself: no agent proposed it."""
 
 StepStatus = Literal["completed", "failed", "in_progress", "pending"]
 
@@ -68,22 +70,23 @@ class StoredProposal(TypedDict):
     by: str
     flags: NotRequired[list[str]]
     """Orders that were found in what it was made from; a person is asked about it, whatever policy allows."""
+    call: NotRequired[str]
+    """Id of the call of a model that waits for its outcome, in the step that is held for it."""
 
 
-OutcomeStatus = Literal[
-    "done", "rejected", "answered", "denied", "expired", "revoked", "failed", "abandoned", "skipped"
-]
-"""answered: a person said something instead of deciding; denied: by policy; abandoned: nobody knows whether it
-happened; skipped: in a dry run, where nothing is called."""
-
-
-class Outcome(TypedDict):
+class StoredOutcome(TypedDict):
     """What became of a proposal."""
 
     proposal: str
     action: str
+    args: NotRequired[dict[str, Any]]
+    """Its arguments as they were decided on."""
+    proposed: NotRequired[dict[str, Any]]
+    """Its arguments as they were proposed."""
     role: str
     """Who proposed it."""
+    call: NotRequired[str]
+    """As of the proposal."""
     status: OutcomeStatus
     detail: str
     by: str
@@ -155,9 +158,9 @@ class TeamState(TeamInput, total=False):
     """What the agents gave, by the name of its type."""
     proposals: list[StoredProposal]
     """Not settled yet; the first is at the gate."""
-    outcomes: list[Outcome]
+    outcomes: list[StoredOutcome]
     heard: list[str]
-    """The proposals whose agents have worked again since they were told what a person said."""
+    """The proposals whose agents have gone on, or worked again, since they were told what came of them."""
     assignment: Assignment
     turns: int
     """Agent turns taken."""
@@ -167,7 +170,7 @@ class TeamState(TeamInput, total=False):
     trail: list[Turn]
     """The turns since a person last took part."""
     held: dict[str, list[AnyMessage]]
-    """What was said in a step whose budget ended, by role; the step goes on from there."""
+    """What was said in a step whose budget ended, or whose model waits for outcomes, by role; it goes on from there."""
     problem: str
     """What became of the last answer at the gate, if it asks again; empty otherwise."""
     shown: dict[str, str]
@@ -223,19 +226,27 @@ def settle_first(
     *,
     by: str,
     detail: str = "",
+    args: Mapping[str, Any] | None = None,
     result: Mapping[str, Any] | None = None,
 ) -> Update:
-    """The first proposal is settled so, and its tool call in the conversation answered."""
+    """The first proposal is settled so, and its tool call in the conversation answered.
+
+    `args` are those that were decided on, if not as proposed.
+    """
     first, *others = state["proposals"]
-    outcome = Outcome(
+    outcome = StoredOutcome(
         proposal=first["id"],
         action=first["action"],
+        args=first["args"] if args is None else dict(args),
+        proposed=first["args"],
         role=first["by"],
         status=status,
         detail=detail,
         by=by,
         result=dict(result or {}),
     )
+    if "call" in first:
+        outcome["call"] = first["call"]
     said = f"{outcome['action']} {status}" + (f" by {by}" if by else "") + (f": {detail}" if detail else "")
     message = ToolMessage(
         content=f"{said}.".replace("..", "."),
@@ -270,20 +281,48 @@ def was_refused(state: TeamState) -> bool:
     return not (last["action"] == FOLLOW_PLAN and goes_back)
 
 
-def unheard(state: TeamState, role: str = "") -> list[Outcome]:
-    """What people said about proposals, with a reason, that whoever made them (or this role) has not heard yet."""
+def unheard(state: TeamState, role: str = "") -> list[StoredOutcome]:
+    """What whoever made a proposal (or this role) has not heard yet, and shall.
+
+    That is what a held step waits for, whatever it is; else what people said about proposals, with a reason.
+    """
     heard = state.get("heard", [])
     return [
         outcome
         for outcome in state.get("outcomes", [])
-        if outcome["status"] in ("rejected", "answered")
-        and outcome["detail"]
+        if (is_awaited(outcome) or (outcome["status"] in ("rejected", "answered") and outcome["detail"]))
         and outcome["proposal"] not in heard
         and role in ("", outcome["role"])
     ]
 
 
-def what_was_said(outcome: Outcome) -> str:
+def is_awaited(outcome: StoredOutcome) -> bool:
+    """Whether the step that proposed it was held for it."""
+    return bool(outcome.get("call"))
+
+
+def outcomes_of(state: TeamState, role: str) -> tuple[Outcome, ...]:
+    """What became of all that agents proposed, as an agent is handed it; a held step of its role waits for some."""
+    awaited = {outcome["proposal"] for outcome in unheard(state, role) if is_awaited(outcome)}
+    return tuple(
+        Outcome(
+            action=outcome["action"],
+            args=outcome.get("args", {}),
+            proposed=outcome.get("proposed", {}),
+            status=outcome["status"],
+            detail=outcome["detail"],
+            result=outcome["result"],
+            by=outcome["by"],
+            role=outcome["role"],
+            proposal=outcome["proposal"],
+            call=outcome.get("call", "") if outcome["proposal"] in awaited else "",
+        )
+        for outcome in state.get("outcomes", [])
+        if outcome["action"] not in OWN_QUESTIONS
+    )
+
+
+def what_was_said(outcome: StoredOutcome) -> str:
     """Why a proposal was not done, as its agent reads it."""
     return f"{outcome['action']} was {outcome['status']} by {outcome['by']}: {outcome['detail']}"
 

@@ -102,6 +102,8 @@ class Action(Generic[P]):
     """What the person who decides should see, in Markdown."""
     fixed: frozenset[str] = frozenset()
     """Arguments that a person cannot edit."""
+    wait: bool = True
+    """Whether a model that proposes it goes on when it is known what came of it; if not, it goes on at once."""
 
     def __post_init__(self) -> None:
         if self.risk not in get_args(Risk):

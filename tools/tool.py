@@ -93,6 +93,7 @@ class _ActionOptions(_Options, total=False):
     reconcile: Reconcile | None
     preview: Callable[[Any], str] | None
     fixed: frozenset[str]
+    wait: bool
 
 
 @overload
@@ -119,8 +120,8 @@ def tool(
 
     With risk `read` or `sandboxed` it is a `Tool`, which agents call in their loop. With `write`, `external` or
     `irreversible` it is an `Action`: it cannot be called by an agent, only proposed; it is done at the gate. Then
-    `idempotent`, `reconcile`, `preview` and `fixed` are those of Action, a parameter of type IdempotencyKey is given
-    the key, and only an Action with `limits` is given up on: what came of it is then unknown.
+    `idempotent`, `reconcile`, `preview`, `fixed` and `wait` are those of Action, a parameter of type IdempotencyKey is
+    given the key, and only an Action with `limits` is given up on: what came of it is then unknown.
     """
 
     def make(given: Function | BaseTool) -> Tool | Action[Any]:

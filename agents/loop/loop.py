@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -12,19 +12,19 @@ from typing import Any, NoReturn
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel
 
-from signoff.agents.agent import Agent, Task
+from signoff.agents.agent import Agent, Outcome, Task, Waiting
 from signoff.agents.errors import ContextTooLong, ModelDeclined, ModelRefused, StepStuck, WorkFailed
 from signoff.agents.loop.json_mode import in_words, lacks_tools, note_no_tools
 from signoff.agents.loop.parsing import Answer, Reader, as_sent, fill_in
-from signoff.agents.loop.tool_calls import do_call, propose
+from signoff.agents.loop.tool_calls import do_call, list_outcomes, propose, tell_outcome
 from signoff.agents.loop.toolset import Toolset, toolset_of
-from signoff.agents.loop.transcript import Call, Conversation, Result, as_text, open_step
+from signoff.agents.loop.transcript import Call, Conversation, Result, as_text, key_of, open_step
 from signoff.agents.models.failures import classify
 from signoff.agents.models.guarded import GuardedModel
-from signoff.agents.run_context import current_payer, paying
+from signoff.agents.run_context import current_payer, paying, say_nothing
 from signoff.agents.safety.injection import flags_of, mark
 from signoff.agents.usage import UsageCounter
-from signoff.tools import Proposal
+from signoff.tools import Proposal, ToolLimits
 
 _MOST_SHORTENED = 3
 """Times a step's conversation is made shorter before the step fails."""
@@ -39,7 +39,6 @@ class _StepModel:
         self.agent, self.task, self.conversation, self.counter = agent, task, conversation, counter
         self.flags: tuple[str, ...] = ()
         """Orders found in the artifacts that the model was shown."""
-        self._shortened = 0
         self._gave_up_tools = False
 
     @cached_property
@@ -111,14 +110,17 @@ class _StepModel:
 
     @cached_property
     def _texts(self) -> dict[str, str]:
-        """The artifacts that the model is shown, by heading; orders found in them are kept in `flags`."""
+        """The artifacts and outcomes that the model is shown, by heading; orders found in them are kept in `flags`."""
         task = self.task
         shown = dict(task.artifacts)
         if task.previous is not None:
             shown[f"Your last {type(task.previous).__name__}"] = task.previous
         texts = {name: artifact.model_dump_json(exclude_defaults=True) for name, artifact in shown.items()}
+        # What it hears of in the step itself is not told twice; the opening stays the same when the step goes on.
+        if earlier := [outcome for outcome in task.outcomes if outcome.proposal not in self.conversation.heard]:
+            texts["What became of what was proposed"] = list_outcomes(earlier)
         self.flags = tuple(flag for name, text in texts.items() for flag in flags_of(text, name))
-        return texts
+        return self.conversation.shortened(texts)
 
     @cached_property
     def _opening(self) -> str:
@@ -127,12 +129,11 @@ class _StepModel:
 
     def _shorten(self, error: ContextTooLong) -> None:
         """Make the conversation shorter, or fail when that was done often enough."""
-        self._shortened += 1
-        if self._shortened > _MOST_SHORTENED:
+        if self.conversation.times_shortened >= _MOST_SHORTENED:
             problem = f"{error} It was made shorter {_MOST_SHORTENED} times."
             raise WorkFailed(self.agent.role, problem, final=True) from error
         self.task.say("the prompt is too long for the model; leaves out what is oldest")
-        self._texts.update(self.conversation.shorten(self._texts, self._shortened))
+        self._texts.update(self.conversation.shorten(self._texts))
         del self._opening
 
     def give_up_tools(self, model: GuardedModel) -> None:
@@ -162,6 +163,8 @@ class Loop:
         self.conversation = Conversation(task.transcript)
         self.counter = UsageCounter(task.say)
         self._model = _StepModel(agent, task, self.conversation, self.counter)
+        self._waiting: dict[str, Proposal] = {}
+        """What was proposed in this turn and the model waits for, by the id of the call."""
 
     @property
     def proposals(self) -> tuple[Proposal, ...]:
@@ -173,13 +176,15 @@ class Loop:
         return tuple(dict.fromkeys((*self.task.untrusted, *self._model.flags, *self.conversation.flags)))
 
     async def arun(self) -> BaseModel:
-        """Run to the end: the form that the model filled in."""
+        """Run to the end: the form that the model filled in. Waiting if it must hear first what became of something."""
         calls, payer = self._model.reader(native=self._model.is_native).pending(self.conversation.said), current_payer()
         try:
             while True:
                 given = await self._heed(calls) if calls else None
                 if given is not None:
                     return given
+                if self._waiting:
+                    raise Waiting(self._waiting)
                 calls = await self._turn()
         finally:
             if payer is not None:
@@ -219,16 +224,23 @@ class Loop:
         given = self._given(forms) if forms else None
         if isinstance(given, BaseModel):
             # Nobody would read what is looked up beside the finished work; what is proposed with it counts.
-            results = [(call, propose(call, toolset, self.task.say)) for call in others if call.name in toolset.actions]
-            if all(result.proposal is not None for _, result in results):
+            results = [(call, self._propose_at_the_end(call)) for call in others if call.name in toolset.actions]
+            if all(result.fits for _, result in results):
                 for call, result in results:
                     self.conversation.add_result(call, result)
                 return given
             given = "what was proposed with it does not fit, see there"
-        await self._do(others)
         if isinstance(given, str):
-            self._repair(forms, given)
+            self._repair(forms, given)  # first, as what is proposed beside it may hold the step
+        await self._do(others)
         return None
+
+    def _propose_at_the_end(self, call: Call) -> Result:
+        """What is proposed beside the finished work waits for nothing; what was settled in the step already is not."""
+        result = propose(call, self._model.toolset.actions[call.name], say_nothing, can_wait=True)
+        if result.waits is not None and (settled := self._settled(result.waits)) is not None:
+            return settled
+        return propose(call, self._model.toolset.actions[call.name], self.task.say, can_wait=False)
 
     def _given(self, forms: Sequence[Call]) -> BaseModel | str:
         """The form, or what is wrong with it."""
@@ -250,21 +262,57 @@ class Loop:
     async def _do(self, calls: Sequence[Call]) -> None:
         """Do these calls at once and keep their results in order; then see whether the step goes in circles."""
         toolset = self._model.toolset
+        can_wait = self.task.can_wait
         done = await asyncio.gather(
-            *(do_call(call, place, toolset, self.counter) for place, call in enumerate(calls)), return_exceptions=True
+            *(do_call(call, place, toolset, self.counter, can_wait=can_wait) for place, call in enumerate(calls)),
+            return_exceptions=True,
         )
-        turn: list[tuple[str, Mapping[str, Any], str]] = []
+        waiting: list[tuple[Call, Proposal]] = []
         ending: BaseException | None = None
         for call, result in zip(calls, done, strict=True):
             if isinstance(result, BaseException):
                 ending = ending or result
-            else:
+            elif result.waits is None:
                 self.conversation.add_result(call, result)
-                turn.append((call.name, call.args, as_text(result.content)))
+            elif (outcome := self._awaited.get(call.id)) is not None:
+                self.conversation.add_result(call, self._told(outcome))
+            else:
+                waiting.append((call, result.waits))
         if ending is not None:
             raise ending
-        if reason := self.conversation.repetition.notice(turn):
+        for call, proposal in waiting:
+            self._wait(call, proposal)
+        if not self._waiting and (reason := self.conversation.find_circle()):
             self._nudge(reason)
+
+    # What becomes of what the model proposed
+
+    @cached_property
+    def _awaited(self) -> dict[str, Outcome]:
+        """What the step was held for, by the id of the call that it answers."""
+        return {outcome.call: outcome for outcome in self.task.outcomes if outcome.call}
+
+    def _wait(self, call: Call, proposal: Proposal) -> None:
+        """Have the step held for it, unless the same was settled in it before: nobody is asked twice."""
+        if (settled := self._settled(proposal)) is not None:
+            self.conversation.add_result(call, settled)
+        elif proposal not in self._waiting.values():
+            self.task.say(f"proposes {call.name} {str(call.args)[:120]}, and waits for what becomes of it")
+            self._waiting[call.id] = proposal
+
+    def _settled(self, proposal: Proposal) -> Result | None:
+        """What became of the same proposal, if it was made in the step before and there is nothing to add to that."""
+        known = self.conversation.settled.get(key_of(proposal.action, proposal.args))
+        outcome = next((outcome for outcome in self.task.outcomes if outcome.proposal == known), None)
+        if outcome is None:
+            return None
+        told = self._told(outcome)
+        return replace(told, content=f"Not proposed again: the same was, in this step. {told.content}")
+
+    def _told(self, outcome: Outcome) -> Result:
+        action = self._model.toolset.actions.get(outcome.action)
+        limits = action.limits if action is not None else None
+        return tell_outcome(outcome, (limits or ToolLimits()).characters)
 
     # What is said to a model that does not get on
 

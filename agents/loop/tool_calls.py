@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +14,7 @@ from langchain_core.runnables.config import ensure_config, merge_configs
 from langgraph.errors import GraphBubbleUp
 from pydantic import ValidationError
 
-from signoff.agents.agent import StepHeld
+from signoff.agents.agent import Outcome, OutcomeStatus, StepHeld
 from signoff.agents.errors import ModelRefused, RecordingError, UnknownPrice
 from signoff.agents.loop.parsing import tell_problems
 from signoff.agents.loop.toolset import Toolset
@@ -22,13 +24,17 @@ from signoff.agents.run_context import Say, current_payer
 from signoff.agents.safety.injection import flags_of, mark
 from signoff.agents.tracing import tool_span
 from signoff.agents.usage import UsageCounter
+from signoff.checkpoints import redact, redact_text
 from signoff.checkpoints.errors import BudgetExhausted, StoreError
 from signoff.concurrency import in_thread
 from signoff.error_base import SettingsError, TeamError
-from signoff.tools import LOOP_RISKS, Tool
+from signoff.tools import LOOP_RISKS, Action, Tool
 from signoff.tools.errors import SourcesError
+from signoff.wording import make_visible
 
 _LONGEST_ERROR = 600
+_LONGEST_OUTCOME = 4_000
+"""Characters of an outcome of an earlier step."""
 _MOST_CALLS = 32
 """Calls of one answer that are done."""
 
@@ -37,32 +43,81 @@ NOT_THE_STEPS = (ModelRefused, UnknownPrice, SettingsError, SourcesError, StoreE
 _ENDS_THE_STEP = (GraphBubbleUp, BudgetExhausted, StepHeld, *NOT_THE_STEPS)
 
 
-async def do_call(call: Call, place: int, toolset: Toolset, counter: UsageCounter) -> Result:
-    """What came of a call; `place` counts the calls of its answer from 0."""
+async def do_call(call: Call, place: int, toolset: Toolset, counter: UsageCounter, *, can_wait: bool) -> Result:
+    """What came of a call; `place` counts the calls of its answer from 0, `can_wait` is the task's."""
     if call.problem:
         return Result(f"{call.name} was not called: {call.problem}. Call it again.")
     if place >= _MOST_CALLS:
         return Result(f"Not done: one answer may make {_MOST_CALLS} calls.")
     if call.name in toolset.actions:
-        return propose(call, toolset, counter.say)
+        return propose(call, toolset.actions[call.name], counter.say, can_wait=can_wait)
     tool = toolset.tools.get(call.name)
     if tool is None:
         return Result(f"There is no tool {call.name[:80]!r}. There are: {toolset.names}.")
     return await _use(tool, call, merge_configs(ensure_config(), {"callbacks": [counter]}))
 
 
-def propose(call: Call, toolset: Toolset, say: Say) -> Result:
-    """Note the action as proposed; nothing if its arguments do not fit."""
-    action = toolset.actions[call.name]
+def propose(call: Call, action: Action[Any], say: Say, *, can_wait: bool) -> Result:
+    """Note the action as proposed, now if the model waits for it; nothing if its arguments do not fit."""
     if call.problem:
-        return Result(f"Not proposed: {call.problem}.")
+        return Result(f"Not proposed: {call.problem}.", fits=False)
     try:
-        proposal = action.propose(action.arguments.model_validate(call.args)).model_dump(mode="json")
+        proposal = action.propose(action.arguments.model_validate(call.args))
     except ValidationError as error:
-        return Result(f"Not proposed, the arguments do not fit: {tell_problems(error)}.")
+        return Result(f"Not proposed, the arguments do not fit: {tell_problems(error)}.", fits=False)
+    if can_wait and action.wait:
+        return Result("", waits=proposal)
     say(f"proposes {call.name} {str(call.args)[:120]}")
     told = "Proposed. It has not happened; it will only happen if policy or a person allows it. Go on."
-    return Result(told, proposal=proposal)
+    return Result(told, proposal=proposal.model_dump(mode="json"))
+
+
+_BECAME: dict[OutcomeStatus, str] = {
+    "done": "Done.",
+    "rejected": "A person rejected it, so it did not happen.",
+    "answered": "A person said something instead of deciding, so it did not happen.",
+    "denied": "Policy does not allow it, so it did not happen.",
+    "expired": "Nobody decided in time, so it did not happen.",
+    "revoked": "The approval was taken back, so it did not happen.",
+    "failed": "It failed and did not happen.",
+    "abandoned": "Nobody knows whether it happened. Say so where it matters, and do not propose it again.",
+    "skipped": "This is a dry run: it was allowed, and nothing was called.",
+}
+
+
+def tell_outcome(outcome: Outcome, longest: int) -> Result:
+    """What became of a proposal, as the model reads it; what a service said of it is marked as from outside."""
+    told, args = [_BECAME[outcome.status]], json.dumps(redact(outcome.args), ensure_ascii=False)
+    if outcome.is_edited:
+        told.append(f"A person changed the arguments to {args}.")
+    # How something expires is told to people in words of our own, which say what they can do.
+    outside = [redact_text(outcome.detail)] if outcome.detail and outcome.status != "expired" else []
+    if outside and outcome.status in ("rejected", "answered", "denied", "revoked"):
+        told.append(make_visible(outside.pop()))  # in the words of a person, or of policy
+    if outcome.status == "skipped":
+        told.append(f"It would have been called with {args}.")
+        return Result(" ".join(told), outcome=outcome)
+    result = redact(outcome.result)
+    if result:
+        outside.append(json.dumps(result, ensure_ascii=False))
+    elif outcome.status == "done":
+        told.append("It returned nothing.")
+    shown = _shown("\n".join(outside), outcome.action, longest) if outside else Result("")
+    return Result("\n".join(filter(None, (" ".join(told), shown.content))), shown.flags, outcome=outcome)
+
+
+def list_outcomes(outcomes: Sequence[Outcome]) -> str:
+    """What became of what was proposed in earlier steps: one JSON object a line, without secrets."""
+    lines = []
+    for outcome in outcomes:
+        told = {"action": outcome.action, "proposed by": outcome.role, "status": outcome.status, "args": outcome.args}
+        result = {} if outcome.status == "skipped" else outcome.result
+        line = json.dumps(
+            redact(told | {name: value for name, value in (("detail", outcome.detail), ("result", result)) if value}),
+            ensure_ascii=False,
+        )
+        lines.append(line if len(line) <= _LONGEST_OUTCOME else f"{line[:_LONGEST_OUTCOME]}… [cut]")
+    return "\n".join(lines)
 
 
 async def _use(tool: Tool, call: Call, config: RunnableConfig) -> Result:

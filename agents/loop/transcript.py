@@ -14,8 +14,9 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from signoff.agents.agent import Task
+from signoff.agents.agent import Outcome, Task
 from signoff.checkpoints import canonical_json
+from signoff.tools import Proposal
 from signoff.wording import make_visible
 
 IN_TEXT = "json"
@@ -23,6 +24,7 @@ IN_TEXT = "json"
 _NOTED = "signoff"
 """Key of `additional_kwargs` under which a message carries what the loop noted of it."""
 _GROWN = "stronger: "
+_SHORTENED, _HALVED = "shortened", "halved"
 _STUB = 400
 """A result as short as this is left as it is."""
 _LEAST = 1_000
@@ -55,7 +57,17 @@ class Result:
     flags: tuple[str, ...] = ()
     """Orders that were found in it: nobody may follow them."""
     proposal: dict[str, Any] | None = None
-    """What the call proposes."""
+    """What the call proposes, when the step is at its end."""
+    waits: Proposal | None = None
+    """What the call proposes now: the content is only known when it is known what became of that."""
+    outcome: Outcome | None = None
+    """What became of what the call proposed."""
+    fits: bool = True
+    """False if the call's arguments are none of its action."""
+
+
+Seen = tuple[str, str, str]
+"""One call as it is looked at for repetition: a mark of the name and the arguments, the name, a mark of the result."""
 
 
 class Repetition:
@@ -66,19 +78,18 @@ class Repetition:
         self._results: set[str] = set()
         self._again = self._nothing_new = 0
 
-    def notice(self, turn: Sequence[tuple[str, Mapping[str, Any], str]]) -> str | None:
-        """Look at a turn's calls, each a name, its arguments and its result; what is wrong, in words, or None."""
+    def notice(self, turn: Sequence[Seen]) -> str | None:
+        """Look at what came of a turn's calls; what is wrong, in words, or None."""
         if not turn:
             return None
-        keys = [_key(name, args) for name, args, _ in turn]
-        results = {hashlib.sha256(result.encode("utf-8", "backslashreplace")).hexdigest() for _, _, result in turn}
+        keys, results = [key for key, _, _ in turn], {result for _, _, result in turn}
         is_old = results <= self._results
         is_again = is_old and all(self._calls[key] for key in keys)
         self._again = self._again + 1 if is_again else 0
         self._nothing_new = self._nothing_new + 1 if is_old else 0
         self._calls.update(keys)
         self._results |= results
-        times, name = max((self._calls[key], call[0]) for key, call in zip(keys, turn, strict=True))
+        times, name = max((self._calls[key], name) for key, name, _ in turn)
         if self._again >= _AGAIN:
             return f"it makes the same calls again, such as {name}, and gets the same results"
         if self._nothing_new >= _NOTHING_NEW:
@@ -89,11 +100,16 @@ class Repetition:
         return None
 
 
-def _key(name: str, args: Mapping[str, Any]) -> str:
+def key_of(name: str, args: Mapping[str, Any]) -> str:
+    """The same for the same call or proposal, and for no other."""
     try:
-        return f"{name} {canonical_json(args)}"
+        return _mark_of(f"{name} {canonical_json(args)}")
     except (TypeError, ValueError, RecursionError):
-        return f"{name} {args!r}"
+        return _mark_of(f"{name} {args!r}")
+
+
+def _mark_of(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:24]
 
 
 class Conversation:
@@ -106,9 +122,15 @@ class Conversation:
         self.flags: dict[str, None] = {}
         """Orders found in what tools returned, in order."""
         self.proposed: list[dict[str, Any]] = []
-        self.repetition = Repetition()
+        self.heard: set[str] = set()
+        """The proposals whose outcome the model was told in the step, by id."""
+        self.settled: dict[str, str] = {}
+        """Those of them that are not to be proposed again, id by key."""
         self.noted: Counter[str] = Counter()
         """How often each thing was noted with a message."""
+        self._repetition = Repetition()
+        self._turn: list[Seen] = []
+        """What came of the last answer's calls, until it was looked at."""
         for message in said:
             self.add(message)
 
@@ -121,8 +143,11 @@ class Conversation:
         return bool(self.noted[_GROWN + why])
 
     def grow(self, why: str) -> None:
-        """Note with the last message, if there is one, that a stronger model goes on."""
-        note = _GROWN + why
+        """Note that a stronger model goes on."""
+        self._note(_GROWN + why)
+
+    def _note(self, note: str) -> None:
+        """Note it with the last message, if there is one."""
         if self.said:
             last = self.said[-1]
             earlier = noted_in(last)
@@ -130,28 +155,63 @@ class Conversation:
             self.said[-1] = last.model_copy(update={"additional_kwargs": {**last.additional_kwargs, _NOTED: noted}})
         self.noted[note] += 1
 
+    def find_circle(self) -> str | None:
+        """Look at what came of the last answer's calls, once; what is wrong, in words, or None."""
+        turn, self._turn = self._turn, []
+        return self._repetition.notice(turn)
+
     @property
     def last_notes(self) -> tuple[str, ...]:
         return tuple(noted_in(self.said[-1]).get("notes", ())) if self.said else ()
 
-    def shorten(self, texts: Mapping[str, str], step: int) -> dict[str, str]:
-        """Make it shorter, and return the artifacts' texts, shorter; each `step`, from 1 on, takes more than the last.
+    @property
+    def times_shortened(self) -> int:
+        return self.noted[_SHORTENED]
+
+    def shortened(self, texts: Mapping[str, str]) -> dict[str, str]:
+        """The artifacts' texts as much shorter as they were made in the step so far."""
+        kept = dict(texts)
+        for _ in range(self.noted[_HALVED]):
+            kept = _halve_longest(kept)
+        return kept
+
+    def shorten(self, texts: Mapping[str, str]) -> dict[str, str]:
+        """Make it shorter, and return the artifacts' texts, shorter; each time takes more than the last.
 
         First the results of tools, but those of the last turn, become a line each; then the longest artifacts and the
         results that are left are cut to half, and then again. What was left out may be looked up again.
         """
         left, kept = _without_old_results(self.said), dict(texts)
-        if step > 1 or left == self.said:
+        is_more = self.times_shortened > 0 or left == self.said
+        if is_more:
             left, kept = [_shorter(message, _LEAST, _half) for message in left], _halve_longest(texts)
         self.said[:] = left
-        self.repetition = Repetition()
+        for note in (_SHORTENED, _HALVED)[: 1 + is_more]:
+            self._note(note)
+        self._look_afresh()
         return kept
 
+    def _look_afresh(self) -> None:
+        """What was left out may be looked up again, which is no circle."""
+        self._repetition, self._turn = Repetition(), []
+
     def add(self, message: BaseMessage) -> None:
+        if isinstance(message, AIMessage):
+            self.answers += 1
+            self.find_circle()  # of the turn before, if the step was held since
         self.said.append(message)
-        self.answers += isinstance(message, AIMessage)
         noted = noted_in(message)
-        self.noted.update(noted.get("notes", ()))
+        if "seen" in noted:
+            key, name, result = noted["seen"]
+            self._turn.append((key, name, result))
+        if "outcome" in noted:
+            self.heard.add(noted["outcome"])
+            if "settled" in noted:
+                self.settled[noted["settled"]] = noted["outcome"]
+        notes = noted.get("notes", ())
+        self.noted.update(notes)
+        if _SHORTENED in notes:
+            self._look_afresh()
         self.flags.update(dict.fromkeys(noted.get("flags", ())))
         proposal = noted.get("proposal")
         if proposal is not None and proposal not in self.proposed:
@@ -162,7 +222,17 @@ class Conversation:
         self.add(HumanMessage(text, additional_kwargs=_noting(note)))
 
     def add_result(self, call: Call, result: Result, note: str = "") -> None:
-        extra = _noting(note, flags=list(result.flags), proposal=result.proposal, call=call.id)
+        """`note` says what was wrong with the call; it is not looked at for repetition then."""
+        told = result.outcome
+        extra = _noting(
+            note,
+            flags=list(result.flags),
+            proposal=result.proposal,
+            call=call.id,
+            seen=None if note else [key_of(call.name, call.args), call.name, _mark_of(as_text(result.content))],
+            outcome=told.proposal if told is not None else "",
+            settled=key_of(told.action, told.proposed) if told is not None and told.is_settled else "",
+        )
         if call.id == IN_TEXT:
             self.add(HumanMessage(f"{call.name}: {as_text(result.content)}", additional_kwargs=extra))
         else:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
-from signoff.agents import act_span
+from signoff.agents import OutcomeStatus, act_span
 from signoff.checkpoints import check_storable, describe_owner, digest, readable_text, working
 from signoff.checkpoints.errors import AlreadyDecided, RunBusy, StoreError
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Effect, Ledger, Outcome
@@ -26,7 +26,6 @@ from signoff.graphs.state import (
     SUPERVISOR,
     Assignment,
     NodeWithConfig,
-    OutcomeStatus,
     StoredArtifact,
     TeamState,
     Update,
@@ -68,7 +67,8 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) 
         by = approval.decided_by
         if dry_run or approval.dry_run:
             ledger().effects.skip(approval)
-            skipped = settle_first(state, "skipped", by=by, detail="dry run: not called", result=approval.args)
+            args = approval.args
+            skipped = settle_first(state, "skipped", by=by, detail="dry run: not called", args=args, result=args)
             return Command(goto="supervisor", update=skipped)
         action = actions.get(approval.action)
         if action is None:
@@ -84,7 +84,7 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) 
             question = ask_outcome(effect, approval.args)
             return Command(goto="supervisor", update={"proposals": [question, *state["proposals"]]})
         status: OutcomeStatus = effect.status if effect.status in ("done", "failed") else "abandoned"
-        settled = settle_first(state, status, by=by, detail=effect.error, result=effect.result)
+        settled = settle_first(state, status, by=by, detail=effect.error, args=approval.args, result=effect.result)
         return Command(goto="supervisor", update=settled)
 
     return act

@@ -24,6 +24,7 @@ from signoff.agents import (
     Task,
     Usage,
     Verdict,
+    Waiting,
     Work,
     WorkPlan,
     add_usage,
@@ -39,7 +40,19 @@ from signoff.graphs.given import InputModel
 from signoff.graphs.routing.assigning import followed_by, turn_failed, turn_given
 from signoff.graphs.routing.needs_and_gives import order_agents, rejections, revise_plan
 from signoff.graphs.routing.planning import PLAN, at_work, check_plan, members_of, sub_goal, told_by_plan
-from signoff.graphs.state import NodeWithConfig, StoredArtifact, TeamState, Update, end_step, unheard, what_was_said
+from signoff.graphs.state import (
+    NodeWithConfig,
+    StoredArtifact,
+    StoredOutcome,
+    StoredProposal,
+    TeamState,
+    Update,
+    end_step,
+    is_awaited,
+    outcomes_of,
+    unheard,
+    what_was_said,
+)
 from signoff.tools import Proposal
 
 _UNGUARDED = UnguardedCalls()
@@ -80,9 +93,9 @@ def _driven(
         with paying(payer), charging(_UNGUARDED), signs_of_life:
             yield task, update
     except StepHeld as held:
-        update |= _held(agent, agents, state, held, payer)
+        update |= _held(agent, agents, state, task, held, payer)
     except StepFailed as failed:
-        update |= _failed(agent, state, failed)
+        update |= _failed(agent, state, task, failed)
 
 
 def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, state: TeamState) -> Task:
@@ -101,7 +114,7 @@ def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, st
         artifacts={need.__name__: need.model_validate(artifacts[need.__name__]["value"]) for need in agent.needs},
         notes=(
             *rejections(agents, artifacts).get(name, ()),
-            *(what_was_said(outcome) for outcome in unheard(state, agent.role)),
+            *(what_was_said(outcome) for outcome in unheard(state, agent.role) if not is_awaited(outcome)),
         ),
         instructions="\n".join(filter(None, (mine.told, *listed, assignment["instructions"]))),
         parts=mine.parts,
@@ -110,6 +123,8 @@ def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, st
         say=say,
         stronger=assignment.get("stronger", 0),
         transcript=tuple((state.get("held") or {}).get(agent.role, ())),
+        outcomes=outcomes_of(state, agent.role),
+        can_wait=True,
         untrusted=tuple(
             dict.fromkeys(
                 flag
@@ -134,19 +149,18 @@ def _done(agent: Agent[Any], state: TeamState, task: Task, work: Work) -> Update
     if told := told_by_plan(artifacts, agent.role):
         stored["told"] = told
     run_id, turn = state["run"]["id"], state["turns"]
-    proposed = [
-        store_proposal(run_id, agent.role, turn * 100 + place, proposal, _warnings(proposal, task, flags))
-        for place, proposal in enumerate(work.proposals)
-    ]
-    brief, heard = work.artifact.brief(), unheard(state, agent.role)
+    brief = work.artifact.brief()
     # Who works because a person said something does not go in circles.
-    trail = [] if heard else (state.get("trail") or [])
+    trail = [] if any(not is_awaited(told) for told in unheard(state, agent.role)) else (state.get("trail") or [])
+    calls = work.usage["calls"] + _answers_before(task)
     update: Update = {
         "artifacts": {**artifacts, name: stored},
         "plan": end_step(state["plan"], agent.role, "completed", _note(brief, task.stronger)),
         "messages": [AIMessage(brief, name=agent.role, id=f"{run_id}-{turn}-{agent.role}")],
-        "trail": followed_by(trail, turn_given(agent.role, work.artifact, stored["value"], work.usage["calls"])),
-        **_used(state, work.usage),
+        "trail": followed_by(trail, turn_given(agent.role, work.artifact, stored["value"], calls)),
+        **_ended(agent, state, work.usage),
+        **_proposing(agent, state, task, [(proposal, "") for proposal in work.proposals], flags),
+        **_hearing(state, unheard(state, agent.role)),
     }
     # What did not change is left out: a saver looks at every value that is given to it.
     if isinstance(work.artifact, Verdict) and not work.artifact.accepted:
@@ -155,17 +169,41 @@ def _done(agent: Agent[Any], state: TeamState, task: Task, work: Work) -> Update
     if name == PLAN and name in artifacts:
         rounds = state.get("rounds", {})
         update["rounds"] = {**rounds, PLAN: rounds.get(PLAN, 0) + 1}
-    if proposed:
-        update["proposals"] = [*state.get("proposals", []), *proposed]
-    if heard:
-        update["heard"] = [*state.get("heard", []), *(outcome["proposal"] for outcome in heard)]
     return update
 
 
-def _used(state: TeamState, usage: Usage) -> Update:
+def _proposing(
+    agent: Agent[Any], state: TeamState, task: Task, proposals: Sequence[tuple[Proposal, str]], flags: Sequence[str]
+) -> Update:
+    """What goes to the gate, each with the id of the call that waits for it, empty if none does."""
+    if not proposals:
+        return {}
+    # Counted over all that the agent has proposed: the same once more, in one step, is another proposal.
+    first = state["turns"] * 100 + sum(outcome["role"] == agent.role for outcome in state.get("outcomes", []))
+    stored = []
+    for place, (proposal, call) in enumerate(proposals, first):
+        warnings = _warnings(proposal, task, flags)
+        one = store_proposal(state["run"]["id"], agent.role, place, proposal, warnings)
+        stored.append(StoredProposal(**one, call=call) if call else one)
+    return {"proposals": [*state.get("proposals", []), *stored]}
+
+
+def _hearing(state: TeamState, told: Sequence[StoredOutcome]) -> Update:
+    return {"heard": [*state.get("heard", []), *(outcome["proposal"] for outcome in told)]} if told else {}
+
+
+def _answers_before(task: Task) -> int:
+    """Answers that the model gave in the step before it was held."""
+    return sum(isinstance(message, AIMessage) for message in task.transcript)
+
+
+def _ended(agent: Agent[Any], state: TeamState, usage: Usage) -> Update:
     """What the step used; nothing of it is held any more."""
     update: Update = {"usage": add_usage(state.get("usage", NO_USAGE), usage)} if usage["calls"] else {}
-    return {**update, "held": {}} if state.get("held") else update
+    held = state.get("held") or {}
+    if agent.role in held:
+        update["held"] = {role: said for role, said in held.items() if role != agent.role}
+    return update
 
 
 def _warnings(proposal: Proposal, task: Task, flags: Sequence[str]) -> list[str]:
@@ -189,27 +227,40 @@ def _note(brief: str, stronger: int) -> str:
     return f"{line} (by a stronger model, +{stronger})".strip() if stronger else line
 
 
-def _failed(agent: Agent[Any], state: TeamState, failed: StepFailed) -> Update:
+def _failed(agent: Agent[Any], state: TeamState, task: Task, failed: StepFailed) -> Update:
     failure, stronger = failed.failure, state["assignment"].get("stronger", 0)
     note = f"{failure.problem} (with a stronger model, +{stronger})" if stronger else failure.problem
-    turn = turn_failed(agent.role, agent.gives.__name__, failure.problem, failed.usage["calls"])
+    calls = failed.usage["calls"] + _answers_before(task)
+    turn = turn_failed(agent.role, agent.gives.__name__, failure.problem, calls)
     return {
         "plan": end_step(state["plan"], agent.role, "failed", note, final=failure.final),
         "trail": followed_by(state.get("trail") or [], turn),
-        **_used(state, failed.usage),
+        **_ended(agent, state, failed.usage),
+        **_hearing(state, [told for told in unheard(state, agent.role) if is_awaited(told)]),
     }
 
 
-def _held(agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState, held: StepHeld, payer: Payer) -> Update:
-    """Keep what was said, and have a person asked: the step goes on from there once the budget is raised."""
+def _held(
+    agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState, task: Task, held: StepHeld, payer: Payer
+) -> Update:
+    """Keep what was said: the step goes on from there once the budget is raised, or every outcome is known."""
     usage = add_usage(state.get("usage", NO_USAGE), held.usage)
+    update: Update = {
+        "held": {**(state.get("held") or {}), agent.role: list(held.transcript)},
+        "usage": usage,
+        **_hearing(state, [told for told in unheard(state, agent.role) if told["proposal"] in held.heard]),
+    }
+    if isinstance(held.error, Waiting):
+        proposals = [(proposal, call) for call, proposal in held.error.proposals.items()]
+        flags = list(dict.fromkeys((*task.untrusted, *held.flags)))
+        return {**update, **_proposing(agent, state, task, proposals, flags)}
     doing = f"{agent.role} was at work: {state['assignment']['reason']}"
     now: TeamState = {**state, "usage": usage}
+    asked = ask_for_budget(now, held.error, payer, doing)
     return {
-        "held": {agent.role: list(held.transcript)},
-        "proposals": [*state.get("proposals", []), ask_for_budget(now, held.error, payer, doing)],
+        **update,
+        "proposals": [*state.get("proposals", []), asked],
         "plan": revise_plan(state["plan"], at_work(agents, state["artifacts"]), state["artifacts"], None),
-        "usage": usage,
     }
 
 

@@ -16,7 +16,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphInterrupt
 from langgraph.types import Command, Interrupt, interrupt
 
-from signoff.agents import gate_span
+from signoff.agents import OutcomeStatus, gate_span
 from signoff.checkpoints import canonical, digest
 from signoff.checkpoints.errors import AlreadyDecided
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger, Person
@@ -28,7 +28,6 @@ from signoff.graphs.approval.enforcement import NO_ACTION, Enforcement, first_de
 from signoff.graphs.errors import BadAnswer
 from signoff.graphs.state import (
     NodeWithConfig,
-    OutcomeStatus,
     StoredProposal,
     TeamState,
     Update,

@@ -19,10 +19,11 @@ from signoff.graphs.state import (
     ASKS_TO_GO_ON,
     CurrentRun,
     NodeWithConfig,
-    Outcome,
+    StoredOutcome,
     TeamState,
     Update,
     calling_person,
+    is_awaited,
     is_own_run,
     question_over,
     thread_of,
@@ -82,7 +83,9 @@ def build_intake(
 def build_finish(ledger: Callable[[], Ledger]) -> NodeWithConfig:
     def finish(state: TeamState, config: RunnableConfig) -> Update:
         run, outcomes = state["run"], state.get("outcomes", [])
-        undone = bool(outcomes) and outcomes[-1]["status"] not in ("done", "skipped")
+        last = outcomes[-1] if outcomes else None
+        # Whoever waited for an outcome went on knowing it, and finished the work.
+        undone = last is not None and last["status"] not in ("done", "skipped") and not is_awaited(last)
         ended: Literal["done", "stopped"] = "stopped" if undone else "done"
         text = "\n".join(_line(outcome) for outcome in outcomes if outcome["action"] not in ASKS_TO_GO_ON)
         if outcomes and outcomes[-1]["action"] in ASKS_TO_GO_ON and ended == "stopped":
@@ -212,7 +215,7 @@ def _is_injected(message: AnyMessage) -> bool:
     return (message.id or "").startswith(_INJECTED)
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: StoredOutcome) -> str:
     by = f" by {outcome['by']}" if outcome["by"] else ""
     told = [value for value in outcome["result"].values() if isinstance(value, str)]
     detail = outcome["detail"] or next(iter(told), "")

@@ -35,6 +35,7 @@ from signoff.graphs.state import (
     StoredProposal,
     TeamState,
     Update,
+    is_awaited,
     unheard,
     was_refused,
     what_was_said,
@@ -217,8 +218,13 @@ class _Route:
         return Command(goto="finish", update={"plan": plan, "held": {}} if state.get("held") else {"plan": plan})
 
     def _go_on(self, state: TeamState, role: str) -> Command[Any]:
-        """The agent whose budget was raised goes on, in the same turn."""
-        reason = "Goes on where its budget had ended."
+        """The agent whose step was held goes on, in the same turn."""
+        waited = dict.fromkeys(outcome["action"] for outcome in unheard(state, role) if is_awaited(outcome))
+        reason = (
+            f"Goes on, as it is known what became of {', '.join(waited)}."
+            if waited
+            else "Goes on where its budget had ended."
+        )
         same: Assignment = {**state["assignment"], "agent": role, "reason": reason}
         update = {"assignment": same, "plan": self._revised(state, same)}
         get_stream_writer()({"agent": role, "turn": state["turns"], "reason": reason})

@@ -13,7 +13,7 @@ from signoff.agents.models import Tiers
 from signoff.checkpoints import digest, digest_text
 from signoff.graphs.routing.needs_and_gives import candidates, failures_in_a_row, judge, rejections
 from signoff.graphs.routing.planning import PLAN, before_plan, planners
-from signoff.graphs.state import Assignment, PlanStep, TeamState, Turn, ended_steps, unheard, what_was_said
+from signoff.graphs.state import Assignment, PlanStep, TeamState, Turn, ended_steps, is_awaited, unheard, what_was_said
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def assign(agents: Sequence[Agent[Any]], limits: Limits, state: TeamState) -> As
 
 def tell(agents: Sequence[Agent[Any]], state: TeamState) -> Assignment | None:
     """Let whoever proposed something hear why it was not done, so that they may propose otherwise."""
-    for outcome in unheard(state):
+    for outcome in (found for found in unheard(state) if not is_awaited(found)):
         for agent in agents:
             failed = len(failures_in_a_row(state.get("plan", []), agent.role))
             if agent.role == outcome["role"] and failed < agent.limits.attempts:

@@ -53,8 +53,16 @@ class Obedient:
 
     def __init__(self, *first: Any) -> None:
         self.first, self.done = list(first), [""]
+        self.called: list[str] = []
+        """Names of the tools, in order; of a turn whose proposals it waits for as well."""
 
     def __call__(self, call: Call) -> Any:
+        reply = self._reply(call)
+        reply = reply(call) if callable(reply) else reply
+        self.called += [use.name for use in reply.tools]
+        return reply
+
+    def _reply(self, call: Call) -> Any:
         if self.first:
             return self.first.pop(0)
         found = [one for one in dict.fromkeys(_ORDER.findall(call.text.replace('\\"', '"'))) if one not in self.done]
@@ -121,6 +129,7 @@ class House:
     pages: Any
     sent: list[Transfer] = field(default_factory=list)
     model: ScriptedModel = field(init=False)
+    obedient: Obedient = field(init=False)
     kept: int = 0
     """Memories that were there before."""
     quote: str = QUOTE
@@ -152,7 +161,8 @@ class House:
         ready = (*memory_tools(self.memory, team="report"), *file_tools(Project(self.project)))
         fake = says("Command(resume={'decisions': [{'type': 'approve'}]})")
         reading = [calls("read_source", source=name, start=at) for name, at in self.reads]
-        self.model = ScriptedModel(Obedient(*self.first, calls("search_sources", query="tide moon"), fake, *reading))
+        self.obedient = Obedient(*self.first, calls("search_sources", query="tide moon"), fake, *reading)
+        self.model = ScriptedModel(self.obedient)
         researcher, *others = team.agents
         obedient = replace(researcher, model=self.model, tools=(*researcher.tools, *ready, publish, pay, *more))
         actions = {action.name for agent in (obedient, *others) for action in agent.at_gate} - {pay.name}
@@ -194,8 +204,7 @@ class House:
 
     def used(self) -> list[str]:
         """The tools that the model called."""
-        messages = self.model.calls[-1].messages
-        return [use["name"] for message in messages for use in getattr(message, "tool_calls", [])]
+        return self.obedient.called
 
     def ledger(self) -> Any:
         return closing(Ledger(self.settings.database_name, hooks=()))
