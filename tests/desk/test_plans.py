@@ -50,7 +50,7 @@ def test_part_of_the_plan_is_changed_by_its_name_and_the_run_goes_on(signoff: An
         ("steps.writer.gaol=x", "there is no 'gaol' in steps"),
         ('steps=[{"agent": "writer"}]', "'researcher' is left out, and 'writer' needs its Evidence"),
         ("step.writer.goal=x", "with NAME one of steps."),
-        ('steps.writer.parts="tides"', "steps.2.parts"),
+        ('steps.writer.parts="tides"', "steps, item 3, parts"),
     ],
 )
 def test_a_change_that_cannot_be_is_refused_in_one_line(signoff: Any, asked: str, change: str, problem: str) -> None:
