@@ -13,7 +13,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from pydantic import BaseModel
 
-from signoff import Action, Agent, Artifact, Ledger, Limits, Outcome, Policy, Supervisor, Task, Team
+from signoff import Action, Agent, Artifact, Ledger, Limits, Policy, Supervisor, Task, Team
+from signoff.agents import Outcome
 from signoff.checkpoints.ledger.budgets.amounts import Budget
 from signoff.testing import Call, ScriptedModel, calls, gives
 from signoff.tools.errors import ActionFailed
