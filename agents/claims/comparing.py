@@ -1,0 +1,314 @@
+"""What of a sentence its quotes do not bear out, and what quotes of two documents say otherwise of the same thing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+from typing import Final
+
+from signoff.agents.artifacts import Conflict, Quote
+from signoff.agents.claims.reading import Clause, date_of, read
+from signoff.agents.extractive.sentences import split
+
+_ALIKE, _ALIKE_LONGER = 0.6, 0.5
+"""Share of the shorter's and of the longer's words that two clauses about the same thing have in common."""
+_ANSWERS = 0.5
+"""Share of a question's words that a quote has if it answers it."""
+_FEWEST = 2
+"""Words that clauses about the same thing have in common; sentences of two documents one more."""
+_MOST = 5
+"""Disagreements that are told."""
+_LONGEST = 40
+"""Words of a clause in which it is asked who does what; a longer one is a list."""
+_ASKING: Final = re.compile(r"\bhow (?:many|much|long|large|often|big|old|far|high|fast)\b|\?", re.IGNORECASE)
+_NO_PROSE: Final = re.compile(
+    r"[|{}=\\<>]|```|>>>|\S  +\S.*\S  +\S|://|::|\bcopyright|©|\([cC]\)|\blicen[cs]e", re.IGNORECASE
+)
+_VERSION: Final = re.compile(r"\b(?:v|version )(\d+)(?:\.(\d+))?\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """What one says, and another says otherwise."""
+
+    kind: str
+    """'denial', 'opposite', 'modality', 'figure', 'name' or 'roles'."""
+    one: str
+    other: str
+    counted: str = ""
+    """Of figures, what they count or measure."""
+
+    @property
+    def why(self) -> str:
+        if self.kind == "denial":
+            return "one says it, the other denies it"
+        return f"“{self.one}” in one, “{self.other}” in the other"
+
+
+# A sentence and the quotes that it cites
+
+
+def unsupported(sentence: str, quotes: Sequence[Quote], about: str = "") -> list[str]:
+    """What of a sentence the quotes that it cites do not bear out; its figures and names may also be of `about`."""
+    parts = [" ".join(part.text.split()) for quote in quotes for part in split(quote.text)]
+    if " ".join(sentence.split()) in parts:
+        return []
+    held = [clause for part in parts for clause in read(part)]
+    around = " ".join([about, *(f"{quote.title} {quote.heading} {quote.source}" for quote in quotes)])
+    everything = " ".join([around, *(quote.text for quote in quotes)]).casefold()
+    found: list[str] = []
+    for clause in read(sentence):
+        found += _unknown_figures(clause, held, read(around))
+        found += [f"“{name}” stands nowhere in it" for name in _unknown_names(clause, held, everything)]
+        found += _said_otherwise(clause, held)
+    return list(dict.fromkeys(found))
+
+
+def _unknown_figures(clause: Clause, held: Sequence[Clause], beside: Sequence[Clause]) -> Iterator[str]:
+    known = [figure for part in (*held, *beside) for figure in part.figures]
+    years = [figure.value[0] for figure in known if isinstance(figure.value, tuple) and figure.value[0]]
+    spans = {12.0 * abs(one - other) for one, other in combinations(years, 2)}
+    for figure in clause.figures:
+        like = [other.shown for part in held for other in part.figures if other.kind == figure.kind]
+        is_counted = not like and (figure.written == "1" or (figure.is_spelt and isinstance(figure.value, str)))
+        is_span = figure.kind == "months" and figure.value in spans
+        if not is_counted and not is_span and not any(figure.is_borne_out(other) for other in known):
+            yield f"“{figure.shown}”" + (f", where it says “{like[0]}”" if like else " stands nowhere in it")
+
+
+def _unknown_names(clause: Clause, held: Sequence[Clause], everything: str) -> Iterator[str]:
+    if 2 * len(clause.names) > len(clause.words) > 4:
+        return  # where every noun has a capital, capitals name nobody
+    known = {word for part in held for word in part.words}
+    for name in (word for word in clause.words if word in clause.names and word not in known):
+        shown = clause.shown[name]
+        parts = [part for part in re.split(r"[.()/:]+", shown.casefold()) if len(part) > 2] or [shown.casefold()]
+        if parts[-1] not in everything:
+            yield shown
+
+
+def _said_otherwise(clause: Clause, held: Sequence[Clause]) -> Iterator[str]:
+    """What the clauses that have most of its words say otherwise, if none of them says the same."""
+    covers = [len(_shared(clause, other)) for other in held]
+    near = [other for other, cover in zip(held, covers, strict=True) if cover >= max(1, 0.8 * max(covers))]
+    alike = [list(_differences(clause, other)) for other in near if _is_about_the_same(clause, other)]
+    swapped = [list(_swapped(clause, other)) for other in near]
+    for differences in (found for found in (alike, swapped) if found and all(found)):
+        for difference in differences[0]:
+            if difference.kind == "figure":
+                yield f"“{difference.one}”, where it says “{difference.other}”"
+            else:
+                yield f"it says “{difference.other}”" if difference.kind == "denial" else difference.why
+
+
+# Quotes of two documents
+
+
+def disagreements(quotes: Sequence[Quote], question: str = "") -> tuple[Conflict, ...]:
+    """Pairs of quotes of different documents that may disagree, few and rather too few than too many.
+
+    Of quotes that both answer the question it is enough that they give other figures.
+    """
+    asked = {word for clause in read(_ASKING.sub(" ", question)) for word in clause.words}
+    passages = [_Passage.of(quote, asked) for quote in quotes]
+    found: list[Conflict] = []
+    for one, other in combinations(passages, 2):
+        if one.quote.source != other.quote.source and (why := _why(one, other)):
+            later = _later(one.quote, other.quote)
+            found.append(Conflict(first=one.quote.id, second=other.quote.id, why=why + later))
+    return tuple(found[:_MOST])
+
+
+def differ(one: str, other: str) -> bool:
+    """True if two texts that look alike have different figures, or only one of them says 'not'."""
+    first, second = ([clause for part in split(text) for clause in read(part.text)] for text in (one, other))
+    figures = [{(figure.kind, figure.value) for clause in by for figure in clause.figures} for by in (first, second)]
+    return figures[0] != figures[1] or sum(c.denied for c in first) % 2 != sum(c.denied for c in second) % 2
+
+
+@dataclass(frozen=True)
+class _Passage:
+    """A quote, read."""
+
+    quote: Quote
+    sentences: Sequence[Sequence[Clause]]
+    figures: Sequence[Clause] = ()
+    """Where the quote answers the question: of each sentence that speaks of it one clause with all figures."""
+    answers: Sequence[Clause] = ()
+    """The clauses that answer it by themselves."""
+
+    @classmethod
+    def of(cls, quote: Quote, asked: set[str]) -> _Passage:
+        sentences = [read(part.text) for part in split(quote.text) if _is_prose(part.text)]
+        around = read(f"{quote.heading.split(' › ')[-1]}. {quote.title}")
+        words = {word for clause in (*around, *(c for clauses in sentences for c in clauses)) for word in clause.words}
+        if not asked or len(asked & words) < max(min(_FEWEST, len(asked) - 1), _ANSWERS * len(asked)):
+            return cls(quote, sentences)
+        spoken = [clauses for clauses in sentences if any(asked & set(clause.words) for clause in clauses)]
+        whole = [
+            replace(clauses[0], figures=tuple(f for clause in clauses for f in clause.figures)) for clauses in spoken
+        ]
+        least = max(_FEWEST, _ALIKE * len(asked))
+        answers = [c for clauses in spoken for c in clauses if not c.is_condition and len(asked & {*c.words}) >= least]
+        return cls(quote, sentences, whole, answers)
+
+
+def _is_prose(sentence: str) -> bool:
+    """Whether it is a sentence that says something: no heading, row, code, address or line of a licence."""
+    words = re.findall(r"[^\W\d_]{2,}", sentence)
+    capitals = sum(word.isupper() for word in words)
+    return len(words) >= 4 and 3 * capitals < len(words) and sentence[-1] in ".!?:)" and not _NO_PROSE.search(sentence)
+
+
+def _why(one: _Passage, other: _Passage) -> str:
+    """Why two quotes may disagree; empty if they do not, or are not about the same thing."""
+    apart = [_sentences_apart(*both) for both in product(one.sentences, other.sentences)]
+    apart += [[d for d in _figures_apart(*both) if d.counted] for both in product(one.figures, other.figures)]
+    apart += [list(_differences(*both)) for both in product(one.answers, other.answers) if _is_about_the_same(*both)]
+    # What differs in more than one thing is about two things.
+    return next((differences[0].why for differences in apart if len(differences) == 1), "")
+
+
+def _sentences_apart(one: Sequence[Clause], other: Sequence[Clause]) -> list[_Difference]:
+    """What two sentences say otherwise that begin with the same, are about the same, and under the same condition."""
+    alike = [both for both in product(one, other) if _is_about_the_same(*both)]
+    if all({clause.is_condition for clause in by} == {False, True} for by in (one, other)) and not any(
+        first.is_condition and second.is_condition for first, second in alike
+    ):
+        return []
+    told = {word for first, second in product(one, other) for word in _shared(first, second)}
+    told |= {kind for first, second in product(one, other) for kind in _kinds(first) & _kinds(second)}
+    if len(told) <= _FEWEST or not any(first.words[:1] == second.words[:1] for first, second in alike):
+        return []
+    return [found for both in alike for found in (*_differences(*both), *_names_apart(*both))]
+
+
+def _kinds(clause: Clause) -> set[str]:
+    return {f"figures of {figure.kind}" for figure in clause.figures} | {
+        f"opposites of {word}" for word in clause.opposed
+    }
+
+
+def _names_apart(one: Clause, other: Clause) -> Iterator[_Difference]:
+    """A name in the place of another, where nearly all the rest is the same."""
+    first, second = (
+        [word for word in by.words if word in by.names and not _counterpart(word, to)]
+        for by, to in ((one, other), (other, one))
+    )
+    rest = {*one.words, *other.words} - {*first, *second}
+    if first and second and len(rest & _shared(one, other)) >= 0.75 * len(rest):
+        names = one.shown[first[0]], other.shown[second[0]]
+        if all(name.replace("'", "").isalpha() for name in names):
+            yield _Difference("name", *names)
+
+
+def _later(one: Quote, other: Quote) -> str:
+    """Which of the two is later, if their titles, headings or names tell."""
+    first, second = (date_of(quote.title, quote.heading, quote.source) for quote in (one, other))
+    if first and second and first[: len(second)] != second[: len(first)]:
+        later, date = ("first", first) if first > second else ("second", second)
+        return f"; the {later} is of {date}, and later"
+    versions = [_VERSION.search(quote.title) for quote in (one, other)]
+    if versions[0] and versions[1] and _VERSION.sub("", one.title).strip() == _VERSION.sub("", other.title).strip():
+        numbers = [(int(found[1]), int(found[2] or 0)) for found in versions if found]
+        if numbers[0] != numbers[1]:
+            return f"; the {'first' if numbers[0] > numbers[1] else 'second'} is of the later version"
+    return ""
+
+
+# Two clauses
+
+
+def _is_about_the_same(one: Clause, other: Clause) -> bool:
+    """Whether they have most words in common; names that the other does not have do not count."""
+    shared = len(_shared(one, other))
+    first, second = (
+        sum(word not in by.names or bool(_counterpart(word, to)) for word in set(by.words))
+        for by, to in ((one, other), (other, one))
+    )
+    longer = max(first, second)
+    return shared >= max(1, min(_FEWEST, longer), _ALIKE * min(first, second), _ALIKE_LONGER * longer)
+
+
+def _shared(one: Clause, other: Clause) -> set[str]:
+    return {word for word in one.words if _counterpart(word, other)}
+
+
+def _counterpart(word: str, other: Clause) -> str:
+    """The same word in another clause, or one that it denies or is denied by: 'encrypted' of 'unencrypted'."""
+    if word in other.words:
+        return word
+    for prefix in ("un", "in", "im", "non", "dis"):
+        for found in (word.removeprefix(prefix), prefix + word):
+            if found != word and len(found) > 3 and found in other.words:
+                return found
+    return ""
+
+
+def _differences(one: Clause, other: Clause) -> Iterator[_Difference]:
+    """What the two say otherwise, if they are about the same thing."""
+    turned = [word for word in one.opposed if {one.opposed[word], other.opposed.get(word)} == {0, 1}]
+    prefixed = [word for word in one.words if _counterpart(word, other) not in ("", word)]
+    if (one.denied + other.denied + len(turned) + len(prefixed)) % 2:
+        undone = [(word, other) for word in (*one.undone, *prefixed)] + [(word, one) for word in other.undone]
+        if turned and all(_stands_alike(word, one, other) for word in turned):
+            yield _Difference("opposite", one.shown[turned[0]], other.shown[turned[0]])
+        elif not turned and any(_counterpart(word, by) for word, by in undone):
+            yield _Difference("denial", one.said, other.said)
+    elif one.modal and other.modal and one.modal != other.modal:
+        yield _Difference("modality", one.modal, other.modal)
+    yield from _figures_apart(one, other)
+
+
+def _stands_alike(word: str, one: Clause, other: Clause) -> bool:
+    """Whether the same word follows it in both: 'A before B' is 'B after A'."""
+    follows = [
+        next((word_ for word_ in by.words[by.words.index(word) + 1 :] if word_ in to.words), "")
+        for by, to in ((one, other), (other, one))
+    ]
+    return follows[0] == follows[1]
+
+
+def _figures_apart(one: Clause, other: Clause) -> Iterator[_Difference]:
+    """Figures of one kind that both have, where neither has all of the other's."""
+    for kind in dict.fromkeys(figure.kind for figure in one.figures):
+        first, second = (
+            [figure for figure in by.figures if figure.kind == kind and not (figure.is_spelt and figure.written == "1")]
+            for by in (one, other)
+        )
+        lacking, extra = (
+            [figure for figure in these if not any(figure.is_borne_out(by) or by.is_borne_out(figure) for by in those)]
+            for these, those in ((first, second), (second, first))
+        )
+        if lacking and extra:
+            yield _Difference("figure", lacking[0].shown, extra[0].shown, kind)
+
+
+def _swapped(one: Clause, other: Clause) -> Iterator[_Difference]:
+    """Who does in one what is done to them in the other."""
+    here, there = _deeds(one), _deeds(other)
+    for agent, verb, patient, lead in here:
+        if (patient, verb, agent, lead) in there - here:
+            does = f"{one.shown[agent]} {one.shown[verb]} {one.shown[patient]}"
+            yield _Difference("roles", does, f"{other.shown[patient]} {other.shown[verb]} {other.shown[agent]}")
+            return
+
+
+def _deeds(clause: Clause) -> set[tuple[str, str, str, str]]:
+    """Who may do what to whom, by the order of words: agent, verb, patient, and the preposition before the patient."""
+    found: set[tuple[str, str, str, str]] = set()
+    if len(clause.words) > _LONGEST:
+        return found
+    for place, verb in enumerate(clause.words):
+        after, lead = [], ""
+        for word in clause.words[place + 1 :]:
+            lead = clause.lead.get(word, "").replace("be", "") or lead
+            after.append((word, lead))
+        agents = list(clause.words[:place])
+        if clause.lead.get(verb) == "be":
+            patients = [(word, "") for word in agents] + [pair for pair in after if pair[1] != "by"]
+            agents, after = [word for word, by in after if by == "by"], patients
+        found |= {(agent, verb, patient, lead) for agent in agents for patient, lead in after if agent != patient}
+    return {deed for deed in found if not {*deed} & clause.opposed.keys()}

@@ -1,0 +1,254 @@
+"""A sentence taken apart into what can be compared: words, figures, names, denials, and how strongly it asks."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Final
+
+_KNOWN: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_EMPTY, _ROLES = frozenset(_KNOWN["empty"].split()), frozenset(_KNOWN["roles"].split())
+_IRREGULAR: Final = dict(pair.split(":") for pair in _KNOWN["irregular"].split())
+_PLURALS: Final = [pair.split(":") for pair in _KNOWN["plurals"].split()]
+_ENDINGS: Final = _KNOWN["endings"].split()
+_UNITS: Final = {
+    name: (kind, float(factor))
+    for kind, factor, names in (unit.split(":") for unit in _KNOWN["units"].split())
+    for name in names.split(",")
+}
+_PHRASES: Final = [(re.compile(pattern, re.IGNORECASE), put) for pattern, put in _KNOWN["phrases"]]
+_CLAUSE: Final = re.compile(_KNOWN["clause"], re.IGNORECASE)
+_TENS: Final = {
+    word: 10 * place for place, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)
+}
+_SPELT: Final = (
+    {
+        word: number
+        for number, word in enumerate(
+            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+            "seventeen eighteen nineteen".split()
+        )
+    }
+    | _TENS
+    | {"hundred": 100, "thousand": 1000}
+)
+
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH: Final = r"(?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}\b"
+_YEAR: Final = r"(?P<year>1\d\d\d|20\d\d)"
+_DATES: Final = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"(?<!\d){_YEAR}[-_.](?P<number>0[1-9]|1[0-2])[-_.](?P<day>[0-3]\d)(?!\d)",
+        rf"(?<!\d)(?P<day>[0-3]?\d)(?:st|nd|rd|th|\.)?(?: of)? {_MONTH}(?:\.?,? {_YEAR}(?!\d))?",
+        rf"\b{_MONTH}\.? (?P<day>[0-3]?\d)(?!\d)(?:st|nd|rd|th)?(?:,? {_YEAR}(?!\d))?",
+        rf"\b{_MONTH}\.?,? {_YEAR}(?!\d)",
+        rf"(?<!\d){_YEAR}[-_](?P<number>0[1-9]|1[0-2])(?!\d)",
+        r"(?<![\w.,$€£-])(?P<year>1[5-9]\d\d|20\d\d)(?![\w%]|[.,]\d| ?(?:bytes|[kKMG]i?B|rows|ms)\b)",
+    )
+)
+_NUMBER: Final = re.compile(
+    r"(?P<money>[$€£] ?)?(?<![\w.\x00])(?<![A-Za-z]-)(?P<number>\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:[.:]\d+)*|"
+    rf"\b(?:{'|'.join(sorted(_SPELT, key=len, reverse=True))})(?:[- ](?:{'|'.join([*_SPELT][1:10])}))?\b)"
+    r"(?:[ -]?(?P<unit>%|per ?cent\b|€|\$|£|[A-Za-z]+))?",
+    re.IGNORECASE,
+)
+_TOKEN: Final = re.compile(r"°\w+|[¬⌀]|\x00\d+|`[^`\s]+`|--?[A-Za-z][\w-]*|[^\W_][\w.'/-]*[\w+#]|[^\W_]")
+_CODE: Final = re.compile(r"`[^`\s]*[A-Za-z_][^`\s]*`|(?<![\w-])--?[A-Za-z][\w-]*")
+_TYPOGRAPHY: Final = str.maketrans("’‘“”", "''\"\"")
+_BE: Final = frozenset("is are was were be been being".split())
+EITHER: Final = 2
+"""Of a word that has an opposite: both of the two are said."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number, an amount or a date."""
+
+    value: str | float | tuple[int, int, int]
+    """As written; of what can be measured, the number of base units; of a date year, month and day, 0 if unsaid."""
+    kind: str
+    """The base unit, 'date', or the stem of what is counted; empty for a bare number."""
+    shown: str
+    written: str
+    """The number alone, in digits."""
+    is_spelt: bool = False
+
+    def is_borne_out(self, by: Figure) -> bool:
+        """Whether another says the same, or says it more precisely."""
+        if isinstance(self.value, tuple) and isinstance(by.value, tuple):
+            return all(part in (0, told) for part, told in zip(self.value, by.value, strict=True))
+        if isinstance(self.value, float) and isinstance(by.value, float):
+            return self.kind == by.kind and abs(self.value - by.value) <= 1e-6 * abs(by.value)
+        return self.written == by.written
+
+
+@dataclass(frozen=True)
+class Clause:
+    """A part of a sentence that says one thing."""
+
+    said: str
+    """The whole sentence."""
+    words: tuple[str, ...]
+    """Stems of what carries meaning, in order; of words that have an opposite, of the first of the two."""
+    shown: dict[str, str]
+    """How each is written."""
+    figures: tuple[Figure, ...]
+    names: frozenset[str]
+    opposed: dict[str, int]
+    """Which of two opposites is said: 0, 1 or EITHER."""
+    denied: bool
+    undone: frozenset[str]
+    """The words that are denied."""
+    modal: str
+    """'must', 'should' or 'may'; empty if none of these is said, or more than one."""
+    is_condition: bool
+    lead: dict[str, str]
+    """The preposition before a word; 'be' before what is done to somebody."""
+
+
+@lru_cache(maxsize=4096)
+def read(sentence: str) -> tuple[Clause, ...]:
+    """The clauses of a sentence."""
+    figures: list[Figure] = []
+    code: list[str] = []
+
+    def keep(found: re.Match[str]) -> str:
+        code.append(found[0])
+        return f"\x01{chr(0xE000 + len(code) - 1)}"
+
+    def take(found: re.Match[str]) -> str:
+        figure = _figure(found)
+        if figure is None:
+            return found[0]
+        figures.append(figure)
+        return f" \x00{len(figures) - 1} "
+
+    text = _CODE.sub(keep, sentence.translate(_TYPOGRAPHY).replace("**", ""))
+    text = re.sub(r"\b(mid|early|late|pre|post)-(?=\d)", r"\1 ", text)
+    for pattern in (*_DATES, _NUMBER):
+        text = pattern.sub(take, text)
+    for pattern, put in _PHRASES:
+        text = pattern.sub(put, text)
+    whole = [re.sub("\x01.", lambda found: code[ord(found[0][1]) - 0xE000], part) for part in _CLAUSE.split(text)]
+    parts = [_read(part, sentence, figures, opens=not place) for place, part in enumerate(whole)]
+    return tuple(clause for clause in parts if clause.words or clause.figures)
+
+
+def _figure(found: re.Match[str]) -> Figure | None:
+    parts = found.groupdict()
+    if "money" not in parts:
+        year, month, day = _date(found)
+        return Figure((year, month, day), "date", found[0].strip(), found[0])
+    written, unit = parts["number"].lower().replace(",", ""), (parts["money"] or parts["unit"] or "").strip()
+    is_spelt = not written[0].isdigit()
+    if is_spelt:
+        first, *second = (_SPELT[part] for part in re.split("[- ]", written))
+        written = str(first + sum(second))
+    lower = unit.lower().replace(" ", "")
+    known = _UNITS.get(lower) or _UNITS.get(lower.removesuffix("s"))
+    if known and not re.search(r":|\..*\.", written) and not (unit.isupper() and len(unit) == 1 and unit.isalpha()):
+        return Figure(round(float(written) * known[1], 5), known[0], found[0].strip(), written, is_spelt)
+    counted = stem(lower) if lower and lower not in _EMPTY else ""
+    if is_spelt and written == "1" and not counted:
+        return None  # 'one of them' counts nothing
+    shown = found[0] if counted else found[0].removesuffix(parts["unit"] or "")
+    return Figure(written, counted, shown.strip(" -"), written, is_spelt)
+
+
+def _date(found: re.Match[str]) -> tuple[int, int, int]:
+    parts = {name: value for name, value in found.groupdict().items() if value}
+    month = _MONTHS.index(parts["month"][:3].lower()) + 1 if "month" in parts else int(parts.get("number", 0))
+    return int(parts.get("year", 0)), month, int(parts.get("day", 0))
+
+
+def date_of(*texts: str) -> str:
+    """The first date in the first of these texts that has one, as '2025-03-18' or '2025-03'; empty if none has."""
+    for text in texts:
+        for pattern in _DATES[:-1]:
+            for found in pattern.finditer(text):
+                year, month, day = _date(found)
+                if year:
+                    return f"{year}-{month:02}" + (f"-{day:02}" if day else "")
+    return ""
+
+
+def _read(part: str, said: str, figures: Sequence[Figure], *, opens: bool) -> Clause:
+    words: list[str] = []
+    shown: dict[str, str] = {}
+    lead: dict[str, str] = {}
+    opposed: dict[str, int] = {}
+    names: set[str] = set()
+    undone: set[str] = set()
+    held: list[Figure] = []
+    modals: set[str] = set()
+    denials, before, is_denying, forbids = 0, "", False, False
+    tokens = _TOKEN.findall(part)
+    for place, token in enumerate(tokens):
+        lower = token.lower().strip("`").rstrip(".'")
+        if token[0] == "\x00":
+            held.append(figures[int(token[1:])])
+            if (counted := held[-1].shown.split()[-1].lower()) and held[-1].kind == stem(counted):
+                words.append(held[-1].kind)
+                shown.setdefault(held[-1].kind, counted)
+        elif token[0] == "°":
+            modals.add(token[1:])
+        elif token in "¬⌀":
+            denials, is_denying, forbids = denials + 1, True, forbids or token == "¬"
+            undone.update(words[-1:] if place and tokens[place - 1][0] == "°" else ())
+        elif lower == "until":  # what is not done until then is done then
+            denials += denials % 2
+        elif lower in _EMPTY and not (token.isupper() and len(token) > 1):
+            before = lower if lower in _ROLES else before or ("be" if lower in _BE else "")
+            is_denying = is_denying and (forbids or lower not in _BE)
+        else:
+            root, side = _opposites().get(stem(lower), (stem(lower), -1))
+            if side >= 0:
+                opposed[root] = side if opposed.get(root, side) == side else EITHER
+            words.append(root)
+            shown.setdefault(root, token.strip("`"))
+            lead.setdefault(root, before)
+            if _is_name(token, opens and not place and not "".join(tokens[1:2])[:1].isupper()):
+                names.add(root)
+            undone.update((root,) if is_denying else ())
+            before, is_denying = "", False
+    denied = denials % 2 == 1
+    modals = {"must"} if modals == {"may"} and denied and forbids else modals
+    return Clause(
+        *(said, tuple(words), shown, tuple(held), frozenset(names), opposed, denied, frozenset(undone)),
+        *(modals.pop() if len(modals) == 1 else "", "¶" in part, lead),
+    )
+
+
+def _is_name(token: str, opens: bool) -> bool:
+    bare = token.strip("`")
+    has_marks = any(c.isupper() or c.isdigit() or c == "_" for c in bare[1:]) or token[0] in "`-"
+    return has_marks or (bare[0].isupper() and not opens)
+
+
+@cache
+def _opposites() -> dict[str, tuple[str, int]]:
+    pairs = [[stem(word) for word in pair.split(":")] for pair in _KNOWN["opposites"].split()]
+    return {word: (pair[0], place) for pair in pairs for place, word in enumerate(pair)}
+
+
+@lru_cache(maxsize=1 << 15)
+def stem(word: str) -> str:
+    """What the forms of a word share; rather too many words alike than too few."""
+    word = word.lower().removesuffix("'s")
+    word = _IRREGULAR.get(word, word)
+    if len(word) < 4 or not word.isalpha():
+        return word
+    if not word.endswith(("ss", "us", "is")):
+        ending, put = next(((ending, put) for ending, put in _PLURALS if word.endswith(ending)), ("", ""))
+        word = word.removesuffix(ending) + put
+    for ending in _ENDINGS:
+        rest = word.removesuffix(ending)
+        if rest != word and len(rest) >= min(4, max(3, len(ending))) and re.search("[aeiouy]", rest):
+            word = rest
+            break
+    return word[:-1] if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "sl" else word

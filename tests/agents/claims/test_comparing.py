@@ -1,0 +1,144 @@
+"""Sentences and the quotes they cite, and quotes of two documents: what is said otherwise, or only in other words.
+
+The pairs in files that end in `_apart` were looked at once, when the rules were done.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from signoff.agents.artifacts import Quote
+from signoff.agents.claims import differ, disagreements, unsupported
+
+HERE = Path(__file__).parent
+
+
+def rows(name: str) -> list[list[str]]:
+    lines = (HERE / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return [line.split(" :: ") for line in lines if " :: " in line]
+
+
+def quotes(*texts: str, title: str = "") -> list[Quote]:
+    return [Quote(id=n, text=text, source=f"{n}.md", start=0, title=title) for n, text in enumerate(texts, 1)]
+
+
+def missed(name: str) -> tuple[list[str], list[str]]:
+    """Of a file: what is false or disagrees and was not found, and what is true or alike and was found."""
+    passed: list[str] = []
+    stopped: list[str] = []
+    for kind, *parts in rows(name):
+        if name.startswith(("pairs", "asked")):
+            question = parts[0] if len(parts) == 3 else ""
+            found = bool(disagreements(quotes(*parts[-2:]), question))
+        else:
+            found = bool(unsupported(parts[0], quotes(parts[1])))
+        if kind in ("true", "alike"):
+            stopped += [" | ".join(parts)] if found else []
+        else:
+            passed += [] if found else [" | ".join(parts)]
+    return passed, stopped
+
+
+@pytest.mark.parametrize(
+    ("name", "most_passed", "most_stopped"),
+    [("sentences", 0, 0), ("manuals", 2, 0), ("pairs", 1, 0), ("asked", 3, 0)],
+)
+def test_what_is_said_otherwise_is_found_and_other_words_are_let_pass(
+    name: str, most_passed: int, most_stopped: int
+) -> None:
+    passed, stopped = missed(name)
+    assert len(rows(name)) >= 30
+    assert len(passed) <= most_passed, passed
+    assert len(stopped) <= most_stopped, stopped
+
+
+@pytest.mark.parametrize(
+    ("sentence", "says"),
+    [
+        ("The keys must be encrypted in both.", "it says “The keys must not be encrypted in either region.”"),
+        ("Keys are kept for 30 hours.", "“30 hours”, where it says “30 days”"),
+        ("Keys are kept by Otto.", "“Otto” stands nowhere in it"),
+        ("The region may check the keys.", "“may” in one, “must” in the other"),
+        ("In 1984 the keys were lost.", "“1984” stands nowhere in it"),
+    ],
+)
+def test_what_is_not_borne_out_is_named(sentence: str, says: str) -> None:
+    quote = (
+        "The keys must not be encrypted in either region. Keys are kept for 30 days. Each region must check its keys."
+    )
+    assert says in unsupported(sentence, quotes(quote))
+
+
+def test_what_the_quote_itself_says_is_borne_out() -> None:
+    text = "No key is encrypted, unless Otto says so within 30 days; `--force` is off by default."
+    assert unsupported(text, quotes(text)) == []
+
+
+def test_names_and_years_may_stand_in_the_title_and_in_the_goal() -> None:
+    assert unsupported("Kestrel keeps keys since 2019.", quotes("Keys are kept.", title="Kestrel manual 2019")) == []
+    assert unsupported("Kestrel keeps keys.", quotes("Keys are kept."), "What does Kestrel keep?") == []
+
+
+def test_a_figure_of_one_thing_is_not_borne_out_by_that_of_another() -> None:
+    both = quotes("The basic plan costs $5 a month. The full plan costs $7 a month.")
+    assert unsupported("The full plan costs $7 a month.", both) == []
+    assert unsupported("The full plan costs $5 a month.", both)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "why"),
+    [
+        (
+            "Refunds are paid within 14 days after a written claim.",
+            "Refunds are paid within thirty days after the written claim.",
+            "“14 days” in one, “thirty days” in the other",
+        ),
+        (
+            "The ferry sails when the wind is stronger than a gale.",
+            "The ferry does not sail when the wind is stronger than a gale.",
+            "one says it, the other denies it",
+        ),
+        (
+            "A life jacket is required on the open deck of the ferry.",
+            "A life jacket is optional on the open deck of the ferry.",
+            "“must” in one, “may” in the other",
+        ),
+    ],
+)
+def test_a_disagreement_is_named_in_plain_words(one: str, other: str, why: str) -> None:
+    (conflict,) = disagreements(quotes(one, "Nothing else matters here at all.", other))
+    assert (conflict.first, conflict.second, conflict.why) == (1, 3, why)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Version 3.13 gets bug fixes for 24 months.", "Version 3.14 gets bug fixes for 18 months."),
+        ("The winter ferry carries 40 people on deck.", "The summer bus carries 60 people from Northport."),
+        ("The ferry never waits.", "The crew waits for nobody."),
+        ("| a fare | 14 days after the claim |", "| a fare | 30 days after the claim |"),
+        ("fare = claim.days(14)  # paid after a claim.", "fare = claim.days(30)  # paid after a claim."),
+    ],
+)
+def test_what_is_about_different_things_and_tables_and_code_do_not_disagree(one: str, other: str) -> None:
+    assert disagreements(quotes(one, other)) == ()
+
+
+def test_one_document_does_not_disagree_with_itself() -> None:
+    one, other = quotes("Refunds are paid within 14 days.", "Refunds are paid within 30 days.")
+    assert disagreements([one, other])
+    assert disagreements([one, other.model_copy(update={"source": one.source})]) == ()
+
+
+def test_of_two_that_disagree_it_is_said_which_is_later() -> None:
+    one, other = quotes("Refunds are paid within 14 days.", "Refunds are paid within 30 days.")
+    old, new = one.model_copy(update={"title": "Fares, May 2024"}), other.model_copy(update={"source": "2025-03-18.md"})
+    assert disagreements([old, new])[0].why.endswith("; the second is of 2025-03-18, and later")
+
+
+def test_alike_is_not_the_same_when_figures_or_a_denial_differ() -> None:
+    assert differ("Paid within 14 days.", "Paid within 30 days.")
+    assert differ("It sails in a storm.", "It does not sail in a storm.")
+    assert not differ("It sails in a storm.", "In a storm it sails.")
