@@ -36,7 +36,7 @@ def locked(database: str) -> Iterator[None]:
 @pytest.fixture
 def ledger(database: str) -> Iterator[Ledger]:
     """One that waits for nobody for long."""
-    opened = Ledger(database, busy_seconds=0.02)
+    opened = Ledger(database, busy_seconds=0.1)
     yield opened
     opened.close()
 
