@@ -28,6 +28,8 @@ _GAP = re.compile(r"\n[ \t]*\n(?=[^\n])")
 _ROW = re.compile(r"^[^:;\n]{1,60}: [^;\n]+; [^:;\n]{1,60}: ")
 """A row of a table, each cell after the name of its column."""
 _SENTENCE_END = re.compile(r"[.!?…。！？:][\"'”’»)\]]*$")
+_LONGEST_LINE = 80
+"""Characters of a line of code that stands alone."""
 _FENCE = re.compile(r"`{3,}")
 _ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,9}[.)])[ \t]+(?=\S)")
 CITATION = re.compile(r"(?<!\\)\[(\d{1,4})\]")
@@ -103,7 +105,8 @@ def _is_laid_out(paragraph: str) -> bool:
 def _is_raw(at: int, raw: Sequence[bool], paragraphs: Sequence[str]) -> bool:
     """A line alone that is no sentence is code where it stands beside code."""
     beside = any(raw[near] for near in (at - 1, at + 1) if 0 <= near < len(raw))
-    return raw[at] or (beside and "\n" not in paragraphs[at] and not _SENTENCE_END.search(paragraphs[at]))
+    short = "\n" not in paragraphs[at] and len(paragraphs[at]) <= _LONGEST_LINE
+    return raw[at] or (beside and short and not _SENTENCE_END.search(paragraphs[at]))
 
 
 def _fenced(text: str) -> list[str]:

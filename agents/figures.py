@@ -7,19 +7,23 @@ from collections.abc import Iterator, Sequence
 
 from signoff.agents.artifacts import Analysis, Computation, Picture
 from signoff.agents.citations import escape, flatten
-from signoff.tools.analysis import Chart, QueryResult, Table, Tables, alternative
-from signoff.tools.errors import QueryRefused
+from signoff.tools.analysis import (
+    Chart,
+    Charts,
+    Labels,
+    QueryResult,
+    Tables,
+    alternative,
+    can_draw,
+    draw,
+    read_question,
+)
+from signoff.tools.errors import ChartRefused, QueryRefused
 
 HEADING = "From the tables"
 _NOTE = "*Computed from the tables by the queries shown, when the report was made.*"
 MOST_ROWS = 30
 """Rows of one computation that a report shows."""
-_MOST_COLUMNS, _MOST_MEASURED = 8, 100_000
-_MEASURES = ("count", "min", "mean", "median", "max")
-_ASKS_FOR_NUMBERS = re.compile(
-    r"\b(?:average|mean|median|total|sum|minimum|maximum|lowest|highest|statistics|distribution|correlat\w*)\b",
-    re.IGNORECASE,
-)
 
 
 def compute(tables: Tables, title: str, sql: str) -> Computation:
@@ -30,32 +34,20 @@ def compute(tables: Tables, title: str, sql: str) -> Computation:
     )
 
 
-def measure(goal: str, tables: Tables) -> tuple[Computation, ...]:
-    """Plain statistics of the tables that the goal names; none unless it asks for numbers, and of no large table."""
-    if not _ASKS_FOR_NUMBERS.search(goal):
-        return ()
-    named = [table for table in tables.tables() if table.rows <= _MOST_MEASURED and _is_named(table, goal)]
-    return tuple(
-        compute(tables, f"The numbers of {table.source} ({table.rows:,} rows)", sql)
-        for table in named[:3]
-        if (sql := _measuring(table))
-    )
-
-
-def _is_named(table: Table, goal: str) -> bool:
-    """Whether the goal says the file's name or the table's."""
-    names = {table.name, table.file, table.file.rpartition("/")[2]}
-    return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", goal, re.IGNORECASE) for name in names)
-
-
-def _measuring(table: Table) -> str:
-    numbers = [column.name for column in table.columns if column.type in ("integer", "float")][:_MOST_COLUMNS]
-    return "\nunion all ".join(
-        f"select '{name}' as \"column\", "
-        + ", ".join(f'{measure}("{name}") as {measure}' for measure in _MEASURES)
-        + f' from "{table.name}"'
-        for name in numbers
-    )
+def measure(goal: str, tables: Tables, charts: Charts) -> tuple[tuple[Computation, ...], tuple[Picture, ...]]:
+    """What a plain question asks of the tables, computed, and drawn where rows side by side say more as a picture."""
+    computed: list[Computation] = []
+    drawn: list[Picture] = []
+    for asked in read_question(goal, tables):
+        found = compute(tables, asked.title, asked.sql)
+        computed.append(found)
+        if asked.chart and len(found.rows) > 1 and can_draw():
+            try:
+                chart = draw(asked.chart, tables.query(asked.sql), Labels(title=asked.title), sql=asked.sql)
+            except ChartRefused:
+                continue  # too many bars, or no numbers: the rows stand there
+            drawn.append(picture_of(charts.keep(chart)))
+    return tuple(computed), tuple(drawn)
 
 
 def picture_of(chart: Chart) -> Picture:

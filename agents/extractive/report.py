@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -14,7 +15,7 @@ from signoff.agents.extractive.analysis import name_of
 from signoff.agents.extractive.question import sides_of
 from signoff.agents.extractive.sentences import is_terminated, split
 from signoff.agents.figures import figures_section
-from signoff.tools.search import order, words_of
+from signoff.tools.search import order, share, weigh, words_in, words_of
 from signoff.wording import counted
 
 _LONGEST_TITLE = 120
@@ -87,10 +88,9 @@ def _report(
         f"{_searched(evidence.searched)}, {documents} {'is' if documents == 1 else 'are'} quoted.*"
     )
     yield figures_section(analysis)
-    if direct or not analysis.computations:
-        yield "## In short" if direct else "## No sure answer"
+    yield "## In short" if direct else "## No sure answer" if not analysis.computations else "## In the documents"
     if direct:
-        yield from _short(evidence.question, quotes[direct[0]])
+        yield from _short(evidence.question, quotes[direct[0]], quotes.values())
         yield from (_shown(quotes[id], _attribution(quotes[id])) for id in direct)
     elif cited:
         yield _NOT_JUDGED.format("is" if len(cited) == 1 else "are", counted(len(cited), "passage"))
@@ -119,15 +119,20 @@ def _shown(quote: Quote, attribution: str) -> str:
     return blockquote(quote.text, quote.id, attribution, code=quote.kind == "code")
 
 
-def _short(question: str, quote: Quote) -> Iterator[str]:
+def _short(question: str, quote: Quote, quotes: Iterable[Quote]) -> Iterator[str]:
     """The sentence of a quote, or its row or item, that has most of the question; none if that is all of it."""
     if quote.kind == "code":
         return
     lines = quote.text.split("\n") if quote.kind == "table" else [one.text for one in split(quote.text)]
     said = [line for line in lines if len(line) <= _LONGEST_SHORT and not line.endswith((":", "："))]
-    best = next(iter(order([(line,) for line in said], question)), None)
-    if best is not None and not same_text(said[best], quote.text):
-        yield f"**{escape(flatten(said[best]))}** [{quote.id}]"
+    words = words_of(question)
+    among = [one.text for one in quotes]
+    counts = Counter(word for held in words_in(among, words) for word in held)
+    weights = weigh({word: counts[word] for word in words}, len(among))
+    shares = [share(held, weights) for held in words_in(said, words)]
+    best = max(shares, default=0.0)
+    if best > 0 and not same_text(said[shares.index(best)], quote.text):
+        yield f"**{escape(flatten(said[shares.index(best)]))}** [{quote.id}]"
 
 
 def _side_by_side(question: str, quotes: Sequence[Quote]) -> Iterator[str]:

@@ -41,8 +41,7 @@ def gather(task: Task, sources: Library) -> Evidence:
     """
     task.say(f"searching {counted(sources.documents, 'document')}")
     parts, sides = parts_of(task.goal), sides_of(task.goal)
-    # What is compared is looked for: the words that ask for a comparison are rare, and say nothing of it.
-    found = _ranked(sources.search(" ".join(sides) or task.goal, limit=_LOOKED_AT), task.goal)
+    found = _of_most_sides(_ranked(sources.search(task.goal, limit=_LOOKED_AT), task.goal), sides, sources)
     several = parts if len(parts) > 1 else ()
     shown = _distinct(_near_the_best(found), SHOWN)
     sure = may_answer(found) or any(_answers(part, shown, sources) for part in several)
@@ -59,14 +58,14 @@ def gather(task: Task, sources: Library) -> Evidence:
     matched = len({quote.source for quote in quotes})
     kept = f"kept {counted(len(quotes), 'quote')} from {counted(matched, 'document')}" if quotes else "found nothing"
     task.say(kept if sure or not quotes else f"found nothing that surely answers; {kept}")
-    counts = sources.document_frequency(words_of(" ".join(sides) or task.goal))
+    counts = sources.document_frequency(words_of(task.goal))
     return Evidence(
         question=task.goal,
         quotes=quotes,
         searched=sources.documents,
         matched=matched,
         sure=sure,
-        missing=tuple(word for word, count in counts.items() if not count),
+        missing=tuple(word for word, count in counts.items() if not count and sources.documents),
         unmet=tuple(unmet),
     )
 
@@ -76,6 +75,13 @@ def _ranked(found: Sequence[Passage], goal: str) -> list[Passage]:
     if asks_about_changes(goal):
         return list(found)
     return sorted(found, key=lambda one: is_log(one.source, one.title, one.heading))
+
+
+def _of_most_sides(found: list[Passage], sides: Sequence[str], sources: Library) -> list[Passage]:
+    """The passages with those first that speak of all that is compared: 'difference' may be said of anything."""
+    words = [frozenset(words_of(side)) for side in sides]
+    held = sources.held(words_of(" ".join(sides)), found) if sides else {}
+    return sorted(found, key=lambda one: -sum(side <= held[one.id] for side in words))
 
 
 def _near_the_best(found: Sequence[Passage]) -> list[Passage]:

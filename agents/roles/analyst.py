@@ -91,7 +91,10 @@ def _with_tables(agent: Agent[Analysis], tables: Tables, charts: Charts, tools: 
             task.say(f"no table in {skipped.path}: {skipped.reason}")
 
     def work(task: Task) -> Analysis:
-        return analyse(task).model_copy(update={"computations": measure(task.goal, tables)})
+        computed, drawn = measure(task.goal, tables, charts)
+        analysis = analyse(task)
+        gaps = () if computed else analysis.gaps  # what documents lack, the tables said
+        return analysis.model_copy(update={"computations": computed, "pictures": drawn, "gaps": gaps})
 
     def read(sorting: SortingAndFigures, task: Task) -> Analysis:
         computed: list[Computation] = []

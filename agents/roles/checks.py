@@ -62,7 +62,7 @@ def inspect(task: Task, sources: Library | None, tables: Tables | None = None) -
         "sources": _sources(evidence, draft, sources),
         "citations": _citations(draft, evidence, body, bool(analysis.computations)),
         "quotations": _quotations(blocks, statements, evidence, draft.method == "extracted"),
-        "coverage": _coverage(evidence, statements),
+        "coverage": () if analysis.computations else _coverage(evidence, statements),
     }
     if draft.method == "extracted":
         looked["gaps"] = _gaps(analysis, body)

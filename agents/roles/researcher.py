@@ -16,7 +16,7 @@ from signoff.agents.extractive.research import gather
 from signoff.agents.models.registry import Tiers
 from signoff.agents.roles.prompts import prompt
 from signoff.tools import Action, Tool
-from signoff.tools.errors import PageRefused, SearchFailed, Unreadable
+from signoff.tools.errors import PageRefused, SearchFailed, SourcesEmpty, Unreadable
 from signoff.tools.search import IndexProgress, Library, search_tools
 from signoff.tools.web import Web, web_tools
 from signoff.wording import counted
@@ -43,12 +43,14 @@ def researcher(
     model: BaseChatModel | Tiers | None = None,
     tools: Sequence[Tool | Action[Any]] = (),
     web: Web | None = None,
+    may_be_empty: bool = False,
 ) -> Agent[Evidence]:
     """An agent that searches a folder of documents, and the web if there is one; its model may use `tools` as well.
 
-    With `web` the sources are a `SourcesAndPages`, which finds the pages again that were fetched.
+    With `web` the sources are a `SourcesAndPages`, which finds the pages again that were fetched. `may_be_empty`: the
+    folder need not hold a document, as it holds tables that may answer.
     """
-    research = _Research(sources, web)
+    research = _Research(sources, web, may_be_empty)
     pages = web_tools(web) if web is not None else ()
     return Agent(
         role="researcher",
@@ -69,12 +71,19 @@ class _Research:
 
     sources: Library
     web: Web | None
+    may_be_empty: bool
 
     def prepare(self, task: Task) -> None:
         def tell(progress: IndexProgress) -> None:
             task.say("looks through the documents", done=progress.done, total=progress.total)
 
-        report = self.sources.refresh(tell)
+        try:
+            report = self.sources.refresh(tell)
+        except SourcesEmpty:
+            if not self.may_be_empty:
+                raise
+            task.say("there is no document in the folder, only tables")
+            return
         for skipped in report.skipped[:5]:
             task.say(f"skipped {skipped.path}: {skipped.reason}")
         if len(report.skipped) > 5:

@@ -68,7 +68,7 @@ def report_team(
     return Team(
         name="report",
         agents=[
-            replace(researcher(library, model=models, web=web), tier=quick),
+            replace(researcher(library, model=models, web=web, may_be_empty=tables is not None), tier=quick),
             replace(analyst(model=models, tables=tables, home=settings.home), tier=strong),
             replace(writer(model=models), tier=strong),
             replace(reviewer(library, model=models, tables=tables, actions=[publish], propose=propose), tier=strong),

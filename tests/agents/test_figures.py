@@ -13,6 +13,7 @@ from signoff.agents.extractive.analysis import analyse
 from signoff.agents.extractive.report import compose
 from signoff.agents.figures import compute, figures_section, measure
 from signoff.agents.roles.checks import find_images, inspect
+from signoff.tools.analysis import Charts, can_draw
 from signoff.tools.analysis.tables import Tables
 
 QUOTE = Quote(id=1, text="The tide rises and falls twice a day.", source="tides.md", start=-1)
@@ -116,21 +117,35 @@ def test_a_query_cannot_end_the_section_or_the_code_it_is_shown_in(tables: Table
 
 
 @pytest.mark.parametrize(
-    ("goal", "titles"),
+    ("goal", "title", "rows", "drawn"),
     [
-        ("What is the mean of ranges.csv?", ["The numbers of ranges.csv (3 rows)"]),
-        ("Give the highest metres in the table RANGES, and the total", ["The numbers of ranges.csv (3 rows)"]),
-        ("What is in ranges.csv?", []),
-        ("What is the average tide?", []),
-        ("the total of people.csv", []),
+        ("mean of metres in ranges.csv", "mean of metres (ranges.csv)", ((3.75,),), False),
+        (
+            "Which harbour has the highest metres?",
+            "max of metres by harbour (ranges.csv)",
+            (("West [1]", 6.25), ("East", 3.5), ("| North", 1.5)),
+            True,
+        ),
+        (
+            "What is the total of ranges.csv?",
+            "The numbers of ranges.csv (3 rows)",
+            (("metres", 3, 1.5, 3.75, 3.5, 6.25),),
+            False,
+        ),
     ],
 )
-def test_the_function_body_measures_a_table_that_the_goal_names(tables: Tables, goal: str, titles: list[str]) -> None:
-    found = measure(goal, tables)
-    assert [computation.title for computation in found] == titles
-    for computation in found:
-        assert computation.columns == ("column", "count", "min", "mean", "median", "max")
-        assert computation.rows == (("metres", 3, 1.5, 3.75, 3.5, 6.25),)
+def test_the_function_body_computes_and_draws_what_a_plain_question_asks_of_a_table(
+    tables: Tables, home: Path, goal: str, title: str, rows: tuple[tuple[str | float, ...], ...], drawn: bool
+) -> None:
+    ((computed,), pictures) = measure(goal, tables, Charts(home))
+    assert (computed.title, computed.rows) == (title, rows)
+    assert len(pictures) == (drawn and can_draw())
+    assert all(Charts(home).find(picture.name) is not None for picture in pictures)
+
+
+def test_nothing_is_computed_that_is_not_asked_of_a_table(tables: Tables, home: Path) -> None:
+    for goal in ("What is in ranges.csv?", "What is the average tide?", "the total of people.csv", "How deep is it?"):
+        assert measure(goal, tables, Charts(home)) == ((), ())
 
 
 def test_images_are_found_wherever_markdown_has_them() -> None:

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from signoff.tools.search.library import Library as Library, SourcesAndPages as SourcesAndPages
     from signoff.tools.search.passage import Passage as Passage, may_answer as may_answer
     from signoff.tools.search.ranking import STOP_WORDS as STOP_WORDS, order as order, share as share, weigh as weigh
-    from signoff.tools.search.ranking import words_of as words_of
+    from signoff.tools.search.ranking import words_in as words_in, words_of as words_of
     from signoff.tools.search.sources import IndexProgress as IndexProgress, Sources as Sources
     from signoff.tools.search.tools import search_tools as search_tools
 offer(__name__)

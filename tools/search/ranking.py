@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Final
 
 STOP_WORDS: Final = frozenset(
@@ -24,6 +24,7 @@ SEARCH_TABLE: Final = (
 )
 ORDER: Final = "bm25(1.0, 2.0, 1.0, 1.0)"
 """What a word weighs in text, heading, title and path."""
+_OF_TEXTS: Final = ORDER.replace("(", "(texts, ")
 
 _UNSPACED: Final = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 """Characters of scripts without spaces between words."""
@@ -96,12 +97,27 @@ def order(texts: Sequence[tuple[str, ...]], question: str) -> list[int]:
     words = words_of(question)
     if not words:
         return []
+    with _indexed(texts) as index:
+        found = index.execute(
+            f"select rowid from texts where texts match ? order by {_OF_TEXTS}, rowid", [any_of(words)]
+        )
+        return [int(at) for (at,) in found]
+
+
+def words_in(texts: Sequence[str], words: Sequence[str]) -> list[set[str]]:
+    """Which of the words each of the texts has, in any form of English words."""
+    held: list[set[str]] = [set() for _ in texts]
+    with _indexed([(text,) for text in texts]) as index:
+        for word in words:
+            for (at,) in index.execute("select rowid from texts where texts match ?", [phrase(word)]):
+                held[at].add(word)
+    return held
+
+
+@contextmanager
+def _indexed(texts: Sequence[tuple[str, ...]]) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(":memory:")) as index:
         index.execute(SEARCH_TABLE.format("texts"))
         rows = ((at, *map(spaced, (*text, "", "", "")[:4])) for at, text in enumerate(texts))
         index.executemany("insert into texts (rowid, text, heading, title, path) values (?, ?, ?, ?, ?)", rows)
-        found = index.execute(
-            f"select rowid from texts where texts match ? order by {ORDER.replace('(', '(texts, ', 1)}, rowid",
-            [any_of(words)],
-        )
-        return [int(at) for (at,) in found]
+        yield index
