@@ -138,6 +138,8 @@ Body = Callable[[Task], A | Awaitable[A]]
 """A function body: the task in, the artifact out. May be `async`."""
 Prepare = Callable[[Task], None]
 """Runs before either body, such as bringing an index up to date."""
+Opening = Callable[[Task], str]
+"""What a model is shown first, beside the artifacts: text from outside, marked as such; empty for nothing."""
 Read = Callable[[Any, Task], A]
 """Turns what a model filled in into the artifact."""
 Check = Callable[[A, Task], A]
@@ -163,6 +165,7 @@ class Agent(Generic[A]):
     """What the model fills in, where that is simpler than the artifact; `read` makes the artifact of it."""
     read: Read[A] | None = None
     prepare: Prepare | None = None
+    opening: Opening | None = None
     tools: Sequence[Tool | Action[Any]] = ()
     """What its model may use: what reads or works in a sandbox is called in its own loop, actions are proposed."""
     actions: tuple[Action[Any], ...] = ()

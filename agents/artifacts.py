@@ -73,6 +73,9 @@ class Quote(Part):
     kind: str = Field(default="", description="'prose', 'list', 'table' or 'code', if known")
     origin: str = Field(default="", description="Of a page of the web: its address and when it was fetched")
     score: float = Field(default=0.0, description="How well it answers the question; higher is better")
+    by: Literal["", "search"] = Field(
+        default="", description="'search' if the search put it here and no model chose it"
+    )
 
 
 class Evidence(Artifact):
@@ -151,6 +154,8 @@ class Draft(Artifact):
     title: str
     markdown: str
     method: Literal["extracted", "generated"]
+    returned: int = Field(default=0, description="How often it came back for what its quotes do not bear out")
+    struck: tuple[str, ...] = Field(default=(), description="Sentences that were struck for that, and why")
 
     def brief(self) -> str:
         return self.markdown

@@ -36,6 +36,8 @@ CITATION = re.compile(r"(?<!\\)\[(\d{1,4})\]")
 """A citation, [12]; the brackets of a quote itself are escaped."""
 _FEWEST_WORDS = 4
 """A shorter sentence on its own says nothing."""
+_LOOKED_AT = 20
+"""Passages in whose documents a quote is looked for that its own does not have."""
 _SOURCES_LIST = re.compile(r"^#{1,6}\s*(?:sources|references|citations|bibliography)\s*$", re.IGNORECASE | re.MULTILINE)
 """The heading of a report's list of sources."""
 
@@ -226,13 +228,15 @@ def reads_alike(one: str, other: str) -> bool:
 def verify_quotes(evidence: Evidence, sources: Library) -> tuple[Evidence, int]:
     """The evidence with each quote as its document has it, and the number that no document has, which are dropped.
 
-    Of a quote that was put together from several places, those of its sentences are kept that stand in the document.
+    A quote that its document does not have is looked for in those that a search for its words finds. Of one that was put
+    together from several places, those of its sentences are kept that stand in the document.
     """
     evened = cache(even_out)
     kept: list[Quote] = []
     dropped = 0
     for quote in evidence.quotes:
-        new = [found for found in _standing(quote, sources, evened) if not _is_among(found, kept)]
+        standing = _standing(quote, sources, evened) or _elsewhere(quote, sources, evened)
+        new = [found for found in standing if not _is_among(found, kept)]
         kept += new
         dropped += not new
     numbered = tuple(quote.model_copy(update={"id": number}) for number, quote in enumerate(kept, 1))
@@ -249,6 +253,15 @@ def _standing(quote: Quote, sources: Library, evened: Callable[[str], Plain]) ->
     parts = [quote.model_copy(update={"text": sentence.text}) for sentence in split(quote.text)]
     found = [_located(part, sources, evened) for part in parts if len(part.text.split()) >= _FEWEST_WORDS]
     return [part for part in found if part is not None]
+
+
+def _elsewhere(quote: Quote, sources: Library, evened: Callable[[str], Plain]) -> list[Quote]:
+    """The quote in another document than it was said to be from: the first that a search for its words finds."""
+    if len(quote.text.split()) < _FEWEST_WORDS:
+        return []
+    places = dict.fromkeys(passage.source for passage in sources.search(quote.text, limit=_LOOKED_AT))
+    found = (_standing(quote.model_copy(update={"source": place}), sources, evened) for place in places)
+    return next(filter(None, found), [])
 
 
 def _is_among(quote: Quote, others: Iterable[Quote]) -> bool:

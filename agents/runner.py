@@ -48,6 +48,8 @@ def do_work(agent: Agent[Any], task: Task) -> Work:
     with _step(agent, task) as loop:
         if agent.prepare is not None:
             call(agent.prepare, task)
+        if agent.model is not None:
+            loop.opening = call(agent.opening, task) if agent.opening is not None else ""
         given = concurrency.run(loop.arun()) if agent.model is not None else call(_run_function, agent, task)
         if agent.read is agent.check is agent.propose is None:
             return _finish(agent, task, given, loop)
@@ -60,6 +62,7 @@ async def ado_work(agent: Agent[Any], task: Task) -> Work:
         if agent.prepare is not None:
             await in_thread(agent.prepare, task)
         if agent.model is not None:
+            loop.opening = await in_thread(agent.opening, task) if agent.opening is not None else ""
             given = await loop.arun()
         elif inspect.iscoroutinefunction(agent.function) and not concurrency.is_background():
             given = await agent.function(task)  # on the caller's own loop; one of ours it must not hold up

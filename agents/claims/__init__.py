@@ -3,7 +3,5 @@
 from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
-    from signoff.agents.claims.comparing import differ as differ, disagreements as disagreements
-    from signoff.agents.claims.comparing import unsupported as unsupported
-    from signoff.agents.claims.reading import date_of as date_of
+    from signoff.agents.claims.comparing import disagreements as disagreements, unsupported as unsupported
 offer(__name__)

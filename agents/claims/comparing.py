@@ -121,13 +121,6 @@ def disagreements(quotes: Sequence[Quote], question: str = "") -> tuple[Conflict
     return tuple(found[:_MOST])
 
 
-def differ(one: str, other: str) -> bool:
-    """True if two texts that look alike have different figures, or only one of them says 'not'."""
-    first, second = ([clause for part in split(text) for clause in read(part.text)] for text in (one, other))
-    figures = [{(figure.kind, figure.value) for clause in by for figure in clause.figures} for by in (first, second)]
-    return figures[0] != figures[1] or sum(c.denied for c in first) % 2 != sum(c.denied for c in second) % 2
-
-
 @dataclass(frozen=True)
 class _Passage:
     """A quote, read."""
@@ -141,7 +134,8 @@ class _Passage:
 
     @classmethod
     def of(cls, quote: Quote, asked: set[str]) -> _Passage:
-        sentences = [read(part.text) for part in split(quote.text) if _is_prose(part.text)]
+        parts = split(quote.text) if quote.kind not in ("table", "code") else []
+        sentences = [read(part.text) for part in parts if _is_prose(part.text)]
         around = read(f"{quote.heading.split(' › ')[-1]}. {quote.title}")
         words = {word for clause in (*around, *(c for clauses in sentences for c in clauses)) for word in clause.words}
         if not asked or len(asked & words) < max(min(_FEWEST, len(asked) - 1), _ANSWERS * len(asked)):

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Evidence, Quote, Theme
-from signoff.agents.extractive.conflicts import find_conflicts
+from signoff.agents.claims import disagreements
 from signoff.wording import counted
 
 
@@ -21,7 +21,7 @@ def analyse(task: Task) -> Analysis:
             Theme(title=name_of(quotes[0]), quotes=tuple(quote.id for quote in quotes))
             for quotes in (list(group) for _, group in groupby(rest, key=lambda quote: quote.source))
         ),
-        conflicts=find_conflicts(evidence.quotes),
+        conflicts=disagreements(evidence.quotes, task.goal),
         gaps=tuple(_gaps(evidence)),
     )
     task.say(

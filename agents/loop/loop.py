@@ -26,6 +26,8 @@ from signoff.agents.safety.injection import flags_of, mark
 from signoff.agents.usage import UsageCounter
 from signoff.tools import Proposal, ToolLimits
 
+FOUND = "Found beforehand"
+"""What heads the text that a model is shown first beside the artifacts."""
 _MOST_SHORTENED = 3
 """Times a step's conversation is made shorter before the step fails."""
 _LONGEST_TOKEN = 16
@@ -37,8 +39,9 @@ class _StepModel:
 
     def __init__(self, agent: Agent[Any], task: Task, conversation: Conversation, counter: UsageCounter) -> None:
         self.agent, self.task, self.conversation, self.counter = agent, task, conversation, counter
+        self.opening = ""
         self.flags: tuple[str, ...] = ()
-        """Orders found in the artifacts that the model was shown."""
+        """Orders found in what the model was shown first."""
         self._gave_up_tools = False
 
     @cached_property
@@ -119,6 +122,7 @@ class _StepModel:
         # What it hears of in the step itself is not told twice; the opening stays the same when the step goes on.
         if earlier := [outcome for outcome in task.outcomes if outcome.proposal not in self.conversation.heard]:
             texts["What became of what was proposed"] = list_outcomes(earlier)
+        texts |= {FOUND: self.opening} if self.opening else {}
         self.flags = tuple(flag for name, text in texts.items() for flag in flags_of(text, name))
         return self.conversation.shortened(texts)
 
@@ -165,6 +169,15 @@ class Loop:
         self._model = _StepModel(agent, task, self.conversation, self.counter)
         self._waiting: dict[str, Proposal] = {}
         """What was proposed in this turn and the model waits for, by the id of the call."""
+
+    @property
+    def opening(self) -> str:
+        """Text from outside that the model is shown first, beside the artifacts."""
+        return self._model.opening
+
+    @opening.setter
+    def opening(self, text: str) -> None:
+        self._model.opening = text
 
     @property
     def proposals(self) -> tuple[Proposal, ...]:

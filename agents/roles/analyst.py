@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Analysis, Computation, Conflict, Evidence, Theme
+from signoff.agents.claims import disagreements
 from signoff.agents.extractive.analysis import analyse
 from signoff.agents.figures import compute, measure, picture_of
 from signoff.agents.models.registry import Tiers
@@ -76,7 +77,7 @@ def analyst(
         model=model,
         form=Sorting,
         read=_read,
-        check=_keep_known_quotes,
+        check=_complete,
     )
     return agent if tables is None else _with_tables(agent, tables, Charts(home), table_tools(tables, home=home))
 
@@ -130,9 +131,12 @@ def _read(sorting: Sorting, _task: Task) -> Analysis:
     )
 
 
-def _keep_known_quotes(analysis: Analysis, task: Task) -> Analysis:
-    """The analysis without quote ids that the evidence does not have."""
-    known = {quote.id for quote in task.need(Evidence).quotes}
+def _complete(analysis: Analysis, task: Task) -> Analysis:
+    """The analysis without quote ids that the evidence does not have, and with every disagreement that code finds."""
+    quotes = task.need(Evidence).quotes
+    known = {quote.id for quote in quotes}
+    told = {frozenset((pair.first, pair.second)) for pair in analysis.conflicts}
+    more = [pair for pair in disagreements(quotes, task.goal) if frozenset((pair.first, pair.second)) not in told]
     themes = [
         theme.model_copy(update={"quotes": tuple(number for number in theme.quotes if number in known)})
         for theme in analysis.themes
@@ -141,6 +145,6 @@ def _keep_known_quotes(analysis: Analysis, task: Task) -> Analysis:
         update={
             "answer": tuple(number for number in analysis.answer if number in known),
             "themes": tuple(theme for theme in themes if theme.quotes),
-            "conflicts": tuple(pair for pair in analysis.conflicts if {pair.first, pair.second} <= known),
+            "conflicts": tuple(pair for pair in (*analysis.conflicts, *more) if {pair.first, pair.second} <= known),
         }
     )

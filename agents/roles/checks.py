@@ -13,6 +13,7 @@ from signoff.agents.artifacts import Analysis, Check, Draft, Evidence, Quote, Re
 from signoff.agents.citations import (
     Cited,
     cited_ids,
+    escape,
     find_blockquotes,
     flatten,
     reads_alike,
@@ -21,13 +22,14 @@ from signoff.agents.citations import (
     without_citations,
     without_sources,
 )
-from signoff.agents.extractive import text as words
+from signoff.agents.claims import disagreements, unsupported
 from signoff.agents.extractive.sentences import is_terminated, split
 from signoff.agents.figures import figures_section, find_changed
 from signoff.tools.analysis import Tables
 from signoff.tools.errors import UnknownSource
 from signoff.tools.search import Library
 
+NOT_BORNE_OUT: Final = "is not borne out by"
 _INLINE = re.compile(r"[“\"]([^“”\"]{20,}?)[”\"]")
 _PROMISES: Final = {
     "sources": "Every quote stands in the stored text of its document.",
@@ -36,7 +38,9 @@ _PROMISES: Final = {
     "repetition": "No sentence stands in the report twice.",
     "coverage": "What nothing quoted was judged to answer is said to be so.",
     "gaps": "Every gap the analysis found is named.",
-    "support": "Every statement cites quotes that hold its figures and names.",
+    "support": "Every statement cites quotes.",
+    "claims": "Every sentence says what its quotes say: figures, names, denials, must or may, who does what.",
+    "disagreements": "What the cited quotes say otherwise of the same thing is said.",
     "figures": "Every figure and chart is what the tables gave, and no other picture is shown.",
 }
 
@@ -54,7 +58,8 @@ def inspect(task: Task, sources: Library | None, tables: Tables | None = None) -
     evidence, analysis, whole_draft = task.need(Evidence), task.need(Analysis), task.need(Draft)
     figures = figures_section(analysis)
     # What code computed rests on no quote; it is checked by itself.
-    draft = whole_draft.model_copy(update={"markdown": whole_draft.markdown.replace(figures, "", 1)})
+    markdown = whole_draft.markdown.replace(figures, "", 1).replace(struck_section(whole_draft.struck), "", 1)
+    draft = whole_draft.model_copy(update={"markdown": markdown})
     body = without_sources(draft.markdown)
     statements = find_statements(body)
     blocks = list(find_blockquotes(body))
@@ -63,11 +68,17 @@ def inspect(task: Task, sources: Library | None, tables: Tables | None = None) -
         "citations": _citations(draft, evidence, body, bool(analysis.computations)),
         "quotations": _quotations(blocks, statements, evidence, draft.method == "extracted"),
         "coverage": () if analysis.computations else _coverage(evidence, statements),
+        "disagreements": _disagreements(evidence, body, statements, task.goal),
     }
     if draft.method == "extracted":
         looked["gaps"] = _gaps(analysis, body)
     else:
-        looked |= {"repetition": _repetition(statements), "support": _support(statements, evidence, task.goal)}
+        compared = find_unproven(body, evidence, task.goal)
+        looked |= {
+            "repetition": _repetition(statements),
+            "support": _support(statements, evidence),
+            "claims": (_Fault(f"{sentence}; correct it or take it out.") for sentence in compared.values()),
+        }
     if figures or any(find_images(whole_draft.markdown)):
         looked["figures"] = _figures(analysis, whole_draft, figures, tables)
     checks: list[Check] = []
@@ -182,28 +193,41 @@ def _gaps(analysis: Analysis, body: str) -> Iterator[_Fault]:
             yield _Fault(f"The report leaves out a gap: {gap}")
 
 
-def _support(statements: Sequence[Statement], evidence: Evidence, goal: str) -> Iterator[_Fault]:
-    quotes = {quote.id: quote for quote in evidence.quotes}
-    everything = " ".join([goal, *map(_all_of, evidence.quotes), *(quote.source for quote in evidence.quotes)])
-    names_count = capitals_mean_names(" ".join(statement.text for statement in statements))
+def _disagreements(evidence: Evidence, body: str, statements: Sequence[Statement], goal: str) -> Iterator[_Fault]:
+    cited = set(cited_ids(body))
+    for pair in disagreements(evidence.quotes, goal):
+        both = {pair.first, pair.second}
+        if both <= cited and not any(both <= set(statement.citations) for statement in statements):
+            yield _Fault(f"{disagree(*sorted(both))}, and no statement cites both and says so: {pair.why}.")
+
+
+def disagree(first: int, second: int) -> str:
+    """How a report says of two quotes that they do."""
+    return f"[{first}] and [{second}] may disagree"
+
+
+def _support(statements: Sequence[Statement], evidence: Evidence) -> Iterator[_Fault]:
+    known = {quote.id for quote in evidence.quotes}
     for statement in statements:
-        if not statement.claims or admits(statement):
-            continue
-        shown = _shortened(statement.text)
-        cited = [quotes[id] for id in statement.citations if id in quotes]
-        if not cited:
-            yield _Fault(f"“{shown}” cites nothing; cite the quotes it rests on, or take it out.")
-            continue
-        for figure in missing_figures(statement.text, " ".join([goal, *map(_all_of, cited)])):
-            yield _Fault(
-                f"The figure {figure} in “{shown}” does not stand in {_marks(cited)}; correct it or cite its source."
-            )
-        for name in unknown_names(statement.text, everything) if names_count else ():
-            yield _Fault(f"“{name}” in “{shown}” stands nowhere in the evidence; take it out.")
+        if statement.claims and not admits(statement) and not known.intersection(statement.citations):
+            yield _Fault(f"“{_shortened(statement.text)}” cites nothing; cite the quotes it rests on, or take it out.")
 
 
-def _all_of(quote: Quote) -> str:
-    return f"{quote.text} {quote.title} {quote.heading}"
+def find_unproven(body: str, evidence: Evidence, goal: str) -> dict[str, str]:
+    """The sentences of a report that the quotes they cite do not bear out, each with what differs."""
+    quotes = {quote.id: quote for quote in evidence.quotes}
+    found: dict[str, str] = {}
+    for text, ids in (sentence for statement in find_statements(body) for sentence in statement.sentences):
+        cited = [quotes[id] for id in dict.fromkeys(ids) if id in quotes]
+        if cited and (differing := unsupported(text, cited, goal)):
+            found[text] = f"“{text}” {NOT_BORNE_OUT} {_marks(cited)}: {'; '.join(differing)}"
+    return found
+
+
+def struck_section(struck: Sequence[str]) -> str:
+    """The part of a report that lists what was struck from it; empty if nothing was."""
+    lines = "\n".join(f"- {escape(flatten(line))}." for line in struck)
+    return f"## Struck: not borne out by the sources\n\n{lines}" if struck else ""
 
 
 def _marks(quotes: Iterable[Quote]) -> str:
@@ -218,9 +242,6 @@ def _shortened(text: str) -> str:
 _MARKER = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)])\s+")
 _HEADING = re.compile(r"^\s{0,3}#{1,6}\s+(.*?)\s*#*$")
 _RULE = re.compile(r"^\s*(?:[-*_=]\s*){3,}$|^[\s|:-]+$")
-_FIGURE = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)*(?!\w)")
-_NAME = re.compile(r"(?<=[^\s.!?:“\"(] )[A-Z][\w’'-]*(?: [A-Z][\w’'-]*)*")
-_OWN_WORDS = re.compile(r"[^\W\d_]{2,}")
 _ADMITTING_HEADING = re.compile(
     r"\b(?:do(?:es)? not|did not|gaps?|limitations?|missing|unanswered|not (?:covered|found|said)|open questions?|"
     r"unknown)\b",
@@ -245,6 +266,20 @@ class Statement:
     """Plain, without its citations."""
     citations: tuple[int, ...]
     heading: str
+    raw: str
+    """With its citations, as Markdown."""
+
+    @property
+    def sentences(self) -> Iterator[tuple[str, Sequence[int]]]:
+        """Each as plain text, with what it cites; one that cites nothing rests on what comes next, or stands before.
+
+        What says that something is not known, and cites nothing, rests on nothing.
+        """
+        parts = [(part.text, cited_ids(part.text)) for part in split(self.raw)]
+        for place, (text, own) in enumerate(parts):
+            plain = flatten(unescape(without_citations(text))).replace(" .", ".")
+            if own or not (_ADMITTING_HEADING.search(self.heading) or _ADMISSION.search(plain)):
+                yield plain, own or next((ids for _, ids in parts[place + 1 :] if ids), self.citations)
 
     @property
     def claims(self) -> bool:
@@ -266,7 +301,7 @@ def find_statements(markdown: str) -> list[Statement]:
         if lines:
             raw = " ".join(lines)
             text = flatten(unescape(without_citations(raw)))
-            found.append(Statement(text, tuple(cited_ids(raw)), heading))
+            found.append(Statement(text, tuple(cited_ids(raw)), heading, raw))
             lines.clear()
 
     for line in [*markdown.split("\n"), ""]:
@@ -286,28 +321,6 @@ def find_statements(markdown: str) -> list[Statement]:
 def admits(statement: Statement) -> bool:
     """True if it says what is not known, not what is."""
     return bool(_ADMITTING_HEADING.search(statement.heading) or _ADMISSION.search(statement.text))
-
-
-def missing_figures(text: str, held: str) -> list[str]:
-    """The figures of a statement that do not stand in what it rests on."""
-    known = {figure.replace(",", "") for figure in _FIGURE.findall(held)}
-    return [figure for figure in dict.fromkeys(_FIGURE.findall(text)) if figure.replace(",", "") not in known]
-
-
-def capitals_mean_names(text: str) -> bool:
-    """False for a language, or a style, that gives every noun a capital."""
-    spoken = _OWN_WORDS.findall(text)
-    return sum(word[0].isupper() for word in spoken) <= 0.3 * len(spoken) or len(spoken) < 40
-
-
-def unknown_names(text: str, evidence: str) -> list[str]:
-    """The names in a statement that stand nowhere in the evidence."""
-    known = frozenset(map(words.stem, words.tokens(evidence)))
-    return [
-        name
-        for name in dict.fromkeys(_NAME.findall(text))
-        if any(words.stem(part) not in known and words.carries_meaning(part) for part in words.tokens(name))
-    ]
 
 
 _TAG: Final = re.compile(r"<\s*(?:img|svg|picture|source|object|embed|iframe|video|audio|link|style|script)\b", re.I)

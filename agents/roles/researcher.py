@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -15,19 +15,24 @@ from signoff.agents.citations import verify_quotes
 from signoff.agents.extractive.research import gather
 from signoff.agents.models.registry import Tiers
 from signoff.agents.roles.prompts import prompt
+from signoff.agents.run_context import say_nothing
 from signoff.tools import Action, Tool
 from signoff.tools.errors import PageRefused, SearchFailed, SourcesEmpty, Unreadable
-from signoff.tools.search import IndexProgress, Library, search_tools
+from signoff.tools.search import IndexProgress, Library, search_tools, short_names, show, whole_name
 from signoff.tools.web import Web, web_tools
 from signoff.wording import counted
 
 _MOST_PAGES = 5
+_ALWAYS = 5
+"""Of what the search finds for the goal, what is among the evidence whatever a model chose."""
 
 
 class Finding(BaseModel):
     """A quote and the document it stands in."""
 
-    source: str = Field(max_length=400, description="The document's source, as the search printed it")
+    source: str = Field(
+        max_length=400, description="The document's source as the search printed it, or its number: [3]"
+    )
     text: str = Field(max_length=1000, description="One to three whole sentences, word for word")
 
 
@@ -61,6 +66,7 @@ def researcher(
         form=Findings,
         read=research.read,
         prepare=research.prepare,
+        opening=research.open,
         tools=(*search_tools(sources), *pages, *tools),
     )
 
@@ -91,23 +97,45 @@ class _Research:
         if report.added or report.changed:
             task.say(f"indexed {report.added} new and {report.changed} changed documents")
 
+    def open(self, task: Task) -> str:
+        """What the search finds for the goal, as its tool prints it: most models need no more."""
+        numbers = short_names(self.sources)
+        return "\n\n".join(show(quote, numbers) for quote in gather(task, self.sources).quotes)
+
     def work(self, task: Task) -> Evidence:
         if self.web is not None:
             _browse(task, self.web)
         return gather(task, self.sources)
 
     def read(self, findings: Findings, task: Task) -> Evidence:
-        # A model may give a page's address in place of its source.
-        named: Callable[[str], str] = self.web.snapshots.source_of if self.web is not None else str
+        """What the model found, as the documents have it, and the first of what the search finds for the goal."""
         quotes = [
-            Quote(id=place, text=finding.text, source=named(finding.source), start=-1)
+            Quote(id=place, text=finding.text, source=self._named(finding.source), start=-1)
             for place, finding in enumerate(findings.findings, start=1)
         ]
-        evidence = Evidence(question=task.goal, quotes=tuple(quotes), searched=self.sources.documents)
-        verified, dropped = verify_quotes(evidence, self.sources)
+        found = gather(replace(task, say=say_nothing), self.sources)
+        verified, dropped = verify_quotes(found.model_copy(update={"quotes": tuple(quotes)}), self.sources)
         if dropped:
-            task.say(f"threw away {counted(dropped, 'quote')} not found word for word in the document")
-        return verified
+            task.say(f"threw away {counted(dropped, 'quote')} that no document has word for word")
+        best = found.quotes[:_ALWAYS]
+        # A chosen sentence stands in its whole passage: nothing that qualifies it is cut off.
+        whole = [next((one for one in best if _holds(one, quote)), quote) for quote in verified.quotes]
+        chosen = {(quote.source, quote.start): quote for quote in whole}
+        others = [quote.model_copy(update={"by": "search"}) for quote in best if quote not in whole]
+        kept = tuple(
+            quote.model_copy(update={"id": number}) for number, quote in enumerate((*chosen.values(), *others), 1)
+        )
+        matched, sure = len({quote.source for quote in kept}), bool(chosen) or found.sure
+        return verified.model_copy(update={"quotes": kept, "matched": matched, "sure": sure})
+
+    def _named(self, source: str) -> str:
+        """The document that a model names by its path, its number or, of a page, its address."""
+        name = whole_name(source, self.sources)
+        return self.web.snapshots.source_of(name) if self.web is not None else name
+
+
+def _holds(passage: Quote, quote: Quote) -> bool:
+    return passage.source == quote.source and quote.text in passage.text
 
 
 def _browse(task: Task, web: Web) -> None:

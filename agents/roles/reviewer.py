@@ -11,12 +11,11 @@ from pydantic import BaseModel, Field
 
 from signoff.agents.agent import Agent, Propose, Task
 from signoff.agents.artifacts import Analysis, Check, Draft, Evidence, Quote, Review
-from signoff.agents.citations import cited_ids, flatten, unescape, without_citations, without_sources
-from signoff.agents.extractive.sentences import split
+from signoff.agents.citations import flatten, without_sources
 from signoff.agents.loop.json_mode import lacks_tools, parse_object
 from signoff.agents.models.guarded import GuardedModel
 from signoff.agents.models.registry import Tiers, tiers_of
-from signoff.agents.roles.checks import inspect
+from signoff.agents.roles.checks import find_statements, inspect, struck_section
 from signoff.agents.roles.prompts import prompt
 from signoff.tools import Action
 from signoff.tools.analysis import Tables
@@ -118,15 +117,12 @@ def _find_doubts(task: Task, model: GuardedModel) -> tuple[str, ...]:
 
 
 def _cited_sentences(draft: Draft, evidence: Evidence) -> Iterator[tuple[str, list[Quote]]]:
-    """The sentences of the report that cite quotes, as plain text, each with those quotes."""
+    """The sentences of the report that rest on quotes, as plain text, each with those quotes."""
     quotes = {quote.id: quote for quote in evidence.quotes}
-    body = without_sources(draft.markdown)
-    for line in body.splitlines():
-        if line.startswith(("#", ">")):
-            continue
-        for sentence in split(line):
-            found = [quotes[id] for id in cited_ids(sentence.text) if id in quotes]
-            text = flatten(unescape(without_citations(sentence.text))).replace(" .", ".")
+    body = without_sources(draft.markdown.replace(struck_section(draft.struck), "", 1))
+    for statement in find_statements(body):
+        for text, ids in statement.sentences:
+            found = [quotes[id] for id in ids if id in quotes]
             if found and len(text.split()) >= _FEWEST_WORDS_DOUBTED:
                 yield text, found
 

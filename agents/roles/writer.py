@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, Field
 
 from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Analysis, Draft, Evidence
-from signoff.agents.citations import cited_ids, flatten, without_citations
+from signoff.agents.citations import blockquote, cited_ids, escape, flatten, without_citations
+from signoff.agents.claims import disagreements
 from signoff.agents.extractive.report import compose, with_sources
+from signoff.agents.extractive.sentences import split
 from signoff.agents.figures import figures_section
 from signoff.agents.models.registry import Tiers
+from signoff.agents.roles.checks import NOT_BORNE_OUT, disagree, find_unproven, struck_section
 from signoff.agents.roles.prompts import prompt
+from signoff.wording import counted
+
+_MOST_RETURNED = 2
+"""Times a draft comes back for sentences that its quotes do not bear out, before these are struck."""
 
 
 class Sentence(BaseModel):
@@ -52,16 +59,56 @@ def writer(*, model: BaseChatModel | Tiers | None = None) -> Agent[Draft]:
 
 
 def _read(text: Text, task: Task) -> Draft:
-    """The draft; each sentence is in it once, where it is said first."""
-    said: set[str] = set()
+    """The draft; each sentence is in it once, where it is said first.
+
+    What the quotes do not bear out stays in it until it came back for that often enough; then it is struck, and listed.
+    """
+    evidence = task.need(Evidence)
+    before = task.previous.returned if isinstance(task.previous, Draft) else 0
+    returned = before + any(NOT_BORNE_OUT in note for note in task.notes)
+    body, struck = _body(text, frozenset()), dict[str, str]()
+    while returned >= _MOST_RETURNED and (found := find_unproven(body, evidence, task.goal)).keys() - struck.keys():
+        struck |= found
+        body = _body(text, struck.keys())
+    if struck:
+        task.say(f"struck {counted(len(struck), 'sentence')} that the sources do not bear out")
+    if struck and not cited_ids(body):
+        body = "\n\n".join((body, *_quoted(struck.values(), evidence))).strip()
+    parts = [body, *_added(task, body), struck_section(tuple(struck.values()))]
+    draft = with_sources(text.title, "\n\n".join(part for part in parts if part), evidence)
+    return draft.model_copy(update={"returned": returned, "struck": tuple(struck.values())})
+
+
+def _body(text: Text, struck: Collection[str]) -> str:
+    """What the model wrote, without the struck sentences."""
+    said = {flatten(sentence).casefold().rstrip(".") for sentence in struck}
     parts = [" ".join(_cited(text.answer, said))]
     for section in text.sections:
         paragraph = " ".join(_cited(section.sentences, said))
         parts += [f"## {flatten(section.heading).lstrip('# ')}", paragraph] if paragraph else []
-    parts.append(figures_section(task.need(Analysis)))
-    gaps = [f"- {flatten(gap)}" for gap in task.need(Analysis).gaps]
-    parts += ["## What the documents do not say", "\n".join(gaps)] if gaps else []
-    return with_sources(text.title, "\n\n".join(part for part in parts if part), task.need(Evidence))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _added(task: Task, body: str) -> Iterator[str]:
+    """What code adds: figures, what disagrees with something that is cited, and what is not known."""
+    evidence, analysis, cited = task.need(Evidence), task.need(Analysis), set(cited_ids(body))
+    told = {(pair.first, pair.second): pair.why for pair in disagreements(evidence.quotes, task.goal)}
+    told |= {(p.first, p.second): p.why for p in analysis.conflicts if (p.second, p.first) not in told}
+    lines = [
+        f"- {disagree(*pair)}: {escape(flatten(why)).rstrip('.')}." for pair, why in told.items() if cited & set(pair)
+    ]
+    gaps = [f"- {flatten(gap)}" for gap in analysis.gaps]
+    yield figures_section(analysis)
+    if lines:
+        yield "## Where the documents may disagree\n\n" + "\n".join(lines)
+    if gaps:
+        yield "## What the documents do not say\n\n" + "\n".join(gaps)
+
+
+def _quoted(struck: Iterable[str], evidence: Evidence) -> Iterator[str]:
+    """The quotes that the struck sentences cited, in their own words."""
+    ids = {id for line in struck for id in cited_ids(line)}
+    return (blockquote(quote.text, quote.id) for quote in evidence.quotes if quote.id in ids)
 
 
 def _cited(sentences: Iterable[Sentence], said: set[str]) -> Iterator[str]:
@@ -69,7 +116,7 @@ def _cited(sentences: Iterable[Sentence], said: set[str]) -> Iterator[str]:
     for sentence in sentences:
         text = flatten(without_citations(sentence.text)).lstrip("#>-* ").strip()
         key = text.casefold().rstrip(".")
-        if not key or key in said:
+        if not key or key in said or any(part.text.casefold().rstrip(".") in said for part in split(text)):
             continue
         said.add(key)
         numbers = dict.fromkeys((*sentence.quotes, *cited_ids(sentence.text)))

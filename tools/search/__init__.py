@@ -9,5 +9,6 @@ if TYPE_CHECKING:
     from signoff.tools.search.ranking import STOP_WORDS as STOP_WORDS, order as order, share as share, weigh as weigh
     from signoff.tools.search.ranking import words_in as words_in, words_of as words_of
     from signoff.tools.search.sources import IndexProgress as IndexProgress, Sources as Sources
-    from signoff.tools.search.tools import search_tools as search_tools
+    from signoff.tools.search.tools import search_tools as search_tools, short_names as short_names, show as show
+    from signoff.tools.search.tools import whole_name as whole_name
 offer(__name__)

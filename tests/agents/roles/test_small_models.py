@@ -19,7 +19,7 @@ from signoff.tools.search.sources import Sources
 
 MISSED = "A missed crossing is not refunded."
 EVIDENCE = Evidence(question="What is refunded?", quotes=(Quote(id=1, text=MISSED, source="refunds.md", start=0),))
-FALSE = "Every missed crossing is refunded at once"
+FALSE = "Whoever comes too late gets another ticket at once"
 
 
 def written(text: Text, **analysis: Any) -> str:

@@ -25,7 +25,7 @@ def tools(folder: Path, opened: Callable[..., Sources]) -> dict[str, BaseTool]:
 def test_a_search_gives_numbered_passages_with_their_place_and_exact_text(tools: dict[str, BaseTool]) -> None:
     said = tools["search_sources"].invoke({"query": "frogs or rocks"})
     assert said.startswith("2 passages, the best first.")
-    assert "[1] rocks.txt | start=0\nRocks lie still." in said
+    assert "[2] rocks.txt | start=0\nRocks lie still." in said
     assert "birds.md | Birds | Food | start=13\nHerons eat frogs." in said
 
 
