@@ -228,8 +228,8 @@ def reads_alike(one: str, other: str) -> bool:
 def verify_quotes(evidence: Evidence, sources: Library) -> tuple[Evidence, int]:
     """The evidence with each quote as its document has it, and the number that no document has, which are dropped.
 
-    A quote that its document does not have is looked for in those that a search for its words finds. Of one that was put
-    together from several places, those of its sentences are kept that stand in the document.
+    A quote that its document does not have is looked for in those that a search for its words finds. Of one that was
+    put together from several places, those of its sentences are kept that stand in the document.
     """
     evened = cache(even_out)
     kept: list[Quote] = []

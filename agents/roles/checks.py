@@ -226,7 +226,7 @@ def find_unproven(body: str, evidence: Evidence, goal: str) -> dict[str, str]:
 
 def struck_section(struck: Sequence[str]) -> str:
     """The part of a report that lists what was struck from it; empty if nothing was."""
-    lines = "\n".join(f"- {escape(flatten(line))}." for line in struck)
+    lines = "\n".join(f"- {escape(flatten(line))}" for line in struck)
     return f"## Struck: not borne out by the sources\n\n{lines}" if struck else ""
 
 

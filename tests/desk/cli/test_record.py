@@ -154,3 +154,35 @@ def test_a_recorded_report_is_a_test_that_needs_neither_key_nor_endpoint(
     changed = warm.run(command, capture_output=True, text=True)
     assert changed.returncode == 1
     assert "then" in changed.stdout or "NotRecorded" in changed.stdout
+
+
+def test_a_recorded_model_that_says_the_opposite_of_its_quote_is_not_accepted(
+    signoff: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = "Backups must not be encrypted in either of the two regions."
+    (home / "docs").mkdir(exist_ok=True)
+    (home / "docs" / "vault.md").write_text(f"# Vault\n\n{rule} The key would be lost with them.\n")
+    false, true = "Backups must be encrypted in both regions.", "With encryption the key would be lost."
+    lies = Text(title="Backups", answer=[Sentence(text=false, quotes=[1]), Sentence(text=true, quotes=[1])])
+    says = script(
+        researcher=[gives(Findings(findings=[Finding(source="[1]", text=rule)]))],
+        writer=[gives(lies)] * 3,
+        reviewer=[gives(Judgement(accepted=True))] * 3,
+    )
+    with monkeypatch.context() as context, ScriptedServer(says, key=KEY) as server:
+        context.setenv("SIGNOFF_BASE_URL", server.url)
+        context.setenv("OPENAI_API_KEY", KEY)
+        said = signoff("run", "report", "Must backups be encrypted?", "--sources", "docs", "--record", "lie.jsonl")
+        assert said.code == 3, said.err
+        told = [str(request.body) for request in server.requests if "You are the writer" in str(request.body)]
+    assert [false in body.partition("What must change")[2] for body in told] == [False, True, True]
+    replayed = signoff("run", "--replay", "lie.jsonl", "--json")
+    report = json.dumps(proposed(signoff, replayed.json["run"]), ensure_ascii=False)
+    body, _, struck = report.partition("## Struck: not borne out by the sources")
+    assert true.rstrip(".") in body
+    assert false.rstrip(".") not in body
+    assert f"“{false}” is not borne out by" in struck
+    assert rule in struck
+    assert signoff("export", "lie.jsonl", "--test", "out/test_lie.py").code == 0
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "out/test_lie.py"]
+    assert warm.run(command).returncode == 0
