@@ -11,6 +11,7 @@ from typing import Final
 from signoff.agents.artifacts import Conflict, Quote
 from signoff.agents.claims.reading import Clause, date_of, read
 from signoff.agents.extractive.sentences import split
+from signoff.agents.safety import find_orders
 
 _ALIKE, _ALIKE_LONGER = 0.6, 0.5
 """Share of the shorter's and of the longer's words that two clauses about the same thing have in common."""
@@ -55,7 +56,7 @@ def unsupported(sentence: str, quotes: Sequence[Quote], about: str = "") -> list
     parts = [" ".join(part.text.split()) for quote in quotes for part in split(quote.text)]
     if " ".join(sentence.split()) in parts:
         return []
-    held = [clause for part in parts for clause in read(part)]
+    held = [clause for part in parts if not find_orders(part) for clause in read(part)]
     around = " ".join([about, *(f"{quote.title} {quote.heading} {quote.source}" for quote in quotes)])
     everything = " ".join([around, *(quote.text for quote in quotes)]).casefold()
     found: list[str] = []
