@@ -9,7 +9,7 @@ from itertools import combinations, product
 from typing import Final
 
 from signoff.agents.artifacts import Conflict, Quote
-from signoff.agents.claims.reading import Clause, date_of, read
+from signoff.agents.claims.reading import Clause, date_of, read, unit_of
 from signoff.agents.extractive.sentences import split
 from signoff.agents.safety import find_orders
 
@@ -21,8 +21,6 @@ _FEWEST = 2
 """Words that clauses about the same thing have in common; sentences of two documents one more."""
 _MOST = 5
 """Disagreements that are told."""
-_LONGEST = 40
-"""Words of a clause in which it is asked who does what; a longer one is a list."""
 _ASKING: Final = re.compile(r"\bhow (?:many|much|long|large|often|big|old|far|high|fast)\b|\?", re.IGNORECASE)
 _NO_PROSE: Final = re.compile(
     r"[|{}=\\<>]|```|>>>|\S  +\S.*\S  +\S|://|::|\bcopyright|©|\([cC]\)|\blicen[cs]e", re.IGNORECASE
@@ -70,23 +68,28 @@ def unsupported(sentence: str, quotes: Sequence[Quote], about: str = "") -> list
 def _unknown_figures(clause: Clause, held: Sequence[Clause], beside: Sequence[Clause]) -> Iterator[str]:
     known = [figure for part in (*held, *beside) for figure in part.figures]
     years = [figure.value[0] for figure in known if isinstance(figure.value, tuple) and figure.value[0]]
+    # 'seconds to wait, at most 300'
+    bare = [float(figure.written) for figure in known if isinstance(figure.value, str) and figure.written.isdigit()]
+    units = [found for part in held for word in part.words if (found := unit_of(word))]
+    measured = {(kind, number * factor) for number in bare for kind, factor in units}
     spans = {12.0 * abs(one - other) for one, other in combinations(years, 2)}
     for figure in clause.figures:
         like = [other.shown for part in held for other in part.figures if other.kind == figure.kind]
-        is_counted = not like and (figure.written == "1" or (figure.is_spelt and isinstance(figure.value, str)))
-        is_span = figure.kind == "months" and figure.value in spans
+        is_told = figure.is_spelt and isinstance(figure.value, str)  # 'three of them'
+        is_counted = (is_told and not figure.kind) or (not like and (figure.written == "1" or is_told))
+        is_span = (figure.kind == "months" and figure.value in spans) or (figure.kind, figure.value) in measured
         if not is_counted and not is_span and not any(figure.is_borne_out(other) for other in known):
             yield f"“{figure.shown}”" + (f", where it says “{like[0]}”" if like else " stands nowhere in it")
 
 
 def _unknown_names(clause: Clause, held: Sequence[Clause], everything: str) -> Iterator[str]:
-    if 2 * len(clause.names) > len(clause.words) > 4:
+    if 2 * len(clause.names) > len(clause.words) >= 8:
         return  # where every noun has a capital, capitals name nobody
     known = {word for part in held for word in part.words}
     for name in (word for word in clause.words if word in clause.names and word not in known):
         shown = clause.shown[name]
         parts = [part for part in re.split(r"[.()/:]+", shown.casefold()) if len(part) > 2] or [shown.casefold()]
-        if parts[-1] not in everything:
+        if parts[-1].removesuffix("s") not in everything:
             yield shown
 
 
@@ -246,15 +249,31 @@ def _differences(one: Clause, other: Clause) -> Iterator[_Difference]:
     """What the two say otherwise, if they are about the same thing."""
     turned = [word for word in one.opposed if {one.opposed[word], other.opposed.get(word)} == {0, 1}]
     prefixed = [word for word in one.words if _counterpart(word, other) not in ("", word)]
-    if (one.denied + other.denied + len(turned) + len(prefixed)) % 2:
-        undone = [(word, other) for word in (*one.undone, *prefixed)] + [(word, one) for word in other.undone]
+    put_negatively = any(
+        by.opposed[word] == 1 and word not in to.opposed and to.denied
+        for by, to in ((one, other), (other, one))
+        for word in by.opposed
+    )
+    if (one.denied + other.denied + len(turned) + len(prefixed)) % 2 and not put_negatively:
         if turned and all(_stands_alike(word, one, other) for word in turned):
             yield _Difference("opposite", one.shown[turned[0]], other.shown[turned[0]])
-        elif not turned and any(_counterpart(word, by) for word, by in undone):
+        elif not turned and (prefixed or _denies(one, other) or _denies(other, one)):
             yield _Difference("denial", one.said, other.said)
-    elif one.modal and other.modal and one.modal != other.modal:
+    elif one.modal and other.modal and one.modal != other.modal and _ask_alike(one, other):
         yield _Difference("modality", one.modal, other.modal)
     yield from _figures_apart(one, other)
+
+
+def _ask_alike(one: Clause, other: Clause) -> bool:
+    """Whether the same must, should or may be done; not if each asks something that the other says without asking."""
+    if not one.asked or not other.asked or _counterpart(one.asked, other) == other.asked:
+        return True
+    return not (_counterpart(one.asked, other) or _counterpart(other.asked, one))
+
+
+def _denies(one: Clause, other: Clause) -> bool:
+    """Whether one denies a word that the other says and does not deny."""
+    return any((said := _counterpart(word, other)) and said not in other.undone for word in one.undone)
 
 
 def _stands_alike(word: str, one: Clause, other: Clause) -> bool:
@@ -294,16 +313,15 @@ def _swapped(one: Clause, other: Clause) -> Iterator[_Difference]:
 def _deeds(clause: Clause) -> set[tuple[str, str, str, str]]:
     """Who may do what to whom, by the order of words: agent, verb, patient, and the preposition before the patient."""
     found: set[tuple[str, str, str, str]] = set()
-    if len(clause.words) > _LONGEST:
-        return found
-    for place, verb in enumerate(clause.words):
+    for place, verb in enumerate(clause.words[1:], 1):
         after, lead = [], ""
         for word in clause.words[place + 1 :]:
             lead = clause.lead.get(word, "").replace("be", "") or lead
             after.append((word, lead))
-        agents = list(clause.words[:place])
+        before = clause.words[place - 1]
         if clause.lead.get(verb) == "be":
-            patients = [(word, "") for word in agents] + [pair for pair in after if pair[1] != "by"]
-            agents, after = [word for word, by in after if by == "by"], patients
-        found |= {(agent, verb, patient, lead) for agent in agents for patient, lead in after if agent != patient}
-    return {deed for deed in found if not {*deed} & clause.opposed.keys()}
+            agent = next((word for word, by in after if by == "by"), "")
+            found |= {(agent, verb, word, by) for word, by in ((before, ""), *after) if agent and by != "by"}
+        else:
+            found |= {(before, verb, word, by) for word, by in after}
+    return {deed for deed in found if len({*deed[:3]}) == 3 and not {*deed} & clause.opposed.keys()}

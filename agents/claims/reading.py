@@ -11,56 +11,23 @@ from pathlib import Path
 from typing import Final
 
 _KNOWN: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-_EMPTY, _ROLES = frozenset(_KNOWN["empty"].split()), frozenset(_KNOWN["roles"].split())
-_IRREGULAR: Final = dict(pair.split(":") for pair in _KNOWN["irregular"].split())
-_PLURALS: Final = [pair.split(":") for pair in _KNOWN["plurals"].split()]
-_ENDINGS: Final = _KNOWN["endings"].split()
-_UNITS: Final = {
-    name: (kind, float(factor))
-    for kind, factor, names in (unit.split(":") for unit in _KNOWN["units"].split())
-    for name in names.split(",")
+_SETS: Final = {name: frozenset(_KNOWN[name].split()) for name in ("empty", "roles", "be")}
+_PAIRS: Final = {
+    name: [tuple(pair.split(":")) for pair in _KNOWN[name].split()]
+    for name in ("irregular", "plurals", "opposites", "spelt", "units")
 }
+_IRREGULAR: Final = dict(_PAIRS["irregular"])
+_SPELT: Final = {word: int(number) for word, number in _PAIRS["spelt"]}
+_UNITS: Final = {name: (kind, float(factor)) for kind, factor, names in _PAIRS["units"] for name in names.split(",")}
+_ENDINGS: Final = _KNOWN["endings"].split()
 _PHRASES: Final = [(re.compile(pattern, re.IGNORECASE), put) for pattern, put in _KNOWN["phrases"]]
 _CLAUSE: Final = re.compile(_KNOWN["clause"], re.IGNORECASE)
-_TENS: Final = {
-    word: 10 * place for place, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)
-}
-_SPELT: Final = (
-    {
-        word: number
-        for number, word in enumerate(
-            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-            "seventeen eighteen nineteen".split()
-        )
-    }
-    | _TENS
-    | {"hundred": 100, "thousand": 1000}
-)
-
-_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH: Final = r"(?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}\b"
-_YEAR: Final = r"(?P<year>1\d\d\d|20\d\d)"
-_DATES: Final = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rf"(?<!\d){_YEAR}[-_.](?P<number>0[1-9]|1[0-2])[-_.](?P<day>[0-3]\d)(?!\d)",
-        rf"(?<!\d)(?P<day>[0-3]?\d)(?:st|nd|rd|th|\.)?(?: of)? {_MONTH}(?:\.?,? {_YEAR}(?!\d))?",
-        rf"\b{_MONTH}\.? (?P<day>[0-3]?\d)(?!\d)(?:st|nd|rd|th)?(?:,? {_YEAR}(?!\d))?",
-        rf"\b{_MONTH}\.?,? {_YEAR}(?!\d)",
-        rf"(?<!\d){_YEAR}[-_](?P<number>0[1-9]|1[0-2])(?!\d)",
-        r"(?<![\w.,$€£-])(?P<year>1[5-9]\d\d|20\d\d)(?![\w%]|[.,]\d| ?(?:bytes|[kKMG]i?B|rows|ms)\b)",
-    )
-)
-_NUMBER: Final = re.compile(
-    r"(?P<money>[$€£] ?)?(?<![\w.\x00])(?<![A-Za-z]-)(?P<number>\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:[.:]\d+)*|"
-    rf"\b(?:{'|'.join(sorted(_SPELT, key=len, reverse=True))})(?:[- ](?:{'|'.join([*_SPELT][1:10])}))?\b)"
-    r"(?:[ -]?(?P<unit>%|per ?cent\b|€|\$|£|[A-Za-z]+))?",
-    re.IGNORECASE,
-)
-_TOKEN: Final = re.compile(r"°\w+|[¬⌀]|\x00\d+|`[^`\s]+`|--?[A-Za-z][\w-]*|[^\W_][\w.'/-]*[\w+#]|[^\W_]")
-_CODE: Final = re.compile(r"`[^`\s]*[A-Za-z_][^`\s]*`|(?<![\w-])--?[A-Za-z][\w-]*")
-_TYPOGRAPHY: Final = str.maketrans("’‘“”", "''\"\"")
-_BE: Final = frozenset("is are was were be been being".split())
+_DATES: Final = [re.compile(pattern) for pattern in _KNOWN["dates"]]
+_NUMBER: Final = re.compile(_KNOWN["number"].replace("SPELT", "|".join(_SPELT)), re.IGNORECASE)
+_CODE, _TOKEN = re.compile(_KNOWN["code"]), re.compile(_KNOWN["token"])
+_MONTHS: Final = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_TYPOGRAPHY: Final = str.maketrans("’‘“”\x00\x01¬←⌀¶", "''\"\"      ")
+"""Quotation marks made alike, and no mark of the phrases left."""
 EITHER: Final = 2
 """Of a word that has an opposite: both of the two are said."""
 
@@ -106,6 +73,8 @@ class Clause:
     """The words that are denied."""
     modal: str
     """'must', 'should' or 'may'; empty if none of these is said, or more than one."""
+    asked: str
+    """What must, should or may be done; empty where all of it must, should or may be."""
     is_condition: bool
     lead: dict[str, str]
     """The preposition before a word; 'be' before what is done to somebody."""
@@ -128,7 +97,8 @@ def read(sentence: str) -> tuple[Clause, ...]:
         figures.append(figure)
         return f" \x00{len(figures) - 1} "
 
-    text = _CODE.sub(keep, sentence.translate(_TYPOGRAPHY).replace("**", ""))
+    text = re.sub(r" ?°\s?[CFK]?\b", " degrees", sentence.translate(_TYPOGRAPHY).replace("**", ""))
+    text = _CODE.sub(keep, text)
     text = re.sub(r"\b(mid|early|late|pre|post)-(?=\d)", r"\1 ", text)
     for pattern in (*_DATES, _NUMBER):
         text = pattern.sub(take, text)
@@ -147,17 +117,22 @@ def _figure(found: re.Match[str]) -> Figure | None:
     written, unit = parts["number"].lower().replace(",", ""), (parts["money"] or parts["unit"] or "").strip()
     is_spelt = not written[0].isdigit()
     if is_spelt:
-        first, *second = (_SPELT[part] for part in re.split("[- ]", written))
-        written = str(first + sum(second))
+        first, second = (*(_SPELT[part] for part in re.split("[- ]", written)), 0)[:2]
+        written = str(first * second if second > 99 else first + second)
     lower = unit.lower().replace(" ", "")
-    known = _UNITS.get(lower) or _UNITS.get(lower.removesuffix("s"))
+    known = unit_of(lower)
     if known and not re.search(r":|\..*\.", written) and not (unit.isupper() and len(unit) == 1 and unit.isalpha()):
         return Figure(round(float(written) * known[1], 5), known[0], found[0].strip(), written, is_spelt)
-    counted = stem(lower) if lower and lower not in _EMPTY else ""
+    counted = stem(lower) if lower and lower not in _SETS["empty"] else ""
     if is_spelt and written == "1" and not counted:
         return None  # 'one of them' counts nothing
     shown = found[0] if counted else found[0].removesuffix(parts["unit"] or "")
     return Figure(written, counted, shown.strip(" -"), written, is_spelt)
+
+
+def unit_of(word: str) -> tuple[str, float] | None:
+    """The base unit that a word is some of, and how many; None if it is no unit."""
+    return _UNITS.get(word) or _UNITS.get(word.removesuffix("s"))
 
 
 def _date(found: re.Match[str]) -> tuple[int, int, int]:
@@ -186,7 +161,7 @@ def _read(part: str, said: str, figures: Sequence[Figure], *, opens: bool) -> Cl
     undone: set[str] = set()
     held: list[Figure] = []
     modals: set[str] = set()
-    denials, before, is_denying, forbids = 0, "", False, False
+    denials, before, asked, is_denying, is_asking, forbids = 0, "", "", False, False, False
     tokens = _TOKEN.findall(part)
     for place, token in enumerate(tokens):
         lower = token.lower().strip("`").rstrip(".'")
@@ -196,15 +171,18 @@ def _read(part: str, said: str, figures: Sequence[Figure], *, opens: bool) -> Cl
                 words.append(held[-1].kind)
                 shown.setdefault(held[-1].kind, counted)
         elif token[0] == "°":
-            modals.add(token[1:])
-        elif token in "¬⌀":
-            denials, is_denying, forbids = denials + 1, True, forbids or token == "¬"
-            undone.update(words[-1:] if place and tokens[place - 1][0] == "°" else ())
-        elif lower == "until":  # what is not done until then is done then
+            modals.add(token[1:].rstrip("_"))
+            is_asking = not token.endswith("_")
+        elif token in "¬←⌀":
+            denials, forbids = denials + 1, forbids or token != "⌀"
+            is_denying = not (token == "←" and words) and not (token == "⌀" and is_denying)  # 'not without'
+            undone.update(words[-1:] if token == "←" else ())
+        elif lower in ("until", "except"):  # what is not done until then is done then
+            modals = {"may"} if denials % 2 and modals == {"must"} else modals
             denials += denials % 2
-        elif lower in _EMPTY and not (token.isupper() and len(token) > 1):
-            before = lower if lower in _ROLES else before or ("be" if lower in _BE else "")
-            is_denying = is_denying and (forbids or lower not in _BE)
+        elif lower in _SETS["empty"] and not (token.isupper() and len(token) > 1):
+            before = lower if lower in _SETS["roles"] else before or ("be" if lower in _SETS["be"] else "")
+            is_denying = is_denying and (forbids or lower not in _SETS["be"])
         else:
             root, side = _opposites().get(stem(lower), (stem(lower), -1))
             if side >= 0:
@@ -215,12 +193,13 @@ def _read(part: str, said: str, figures: Sequence[Figure], *, opens: bool) -> Cl
             if _is_name(token, opens and not place and not "".join(tokens[1:2])[:1].isupper()):
                 names.add(root)
             undone.update((root,) if is_denying else ())
-            before, is_denying = "", False
+            asked = asked or (root if is_asking else "")
+            before, is_denying, is_asking = "", False, False
     denied = denials % 2 == 1
     modals = {"must"} if modals == {"may"} and denied and forbids else modals
     return Clause(
         *(said, tuple(words), shown, tuple(held), frozenset(names), opposed, denied, frozenset(undone)),
-        *(modals.pop() if len(modals) == 1 else "", "¶" in part, lead),
+        *(modals.pop() if len(modals) == 1 else "", asked, "¶" in part, lead),
     )
 
 
@@ -232,8 +211,7 @@ def _is_name(token: str, opens: bool) -> bool:
 
 @cache
 def _opposites() -> dict[str, tuple[str, int]]:
-    pairs = [[stem(word) for word in pair.split(":")] for pair in _KNOWN["opposites"].split()]
-    return {word: (pair[0], place) for pair in pairs for place, word in enumerate(pair)}
+    return {stem(word): (stem(pair[0]), place) for pair in _PAIRS["opposites"] for place, word in enumerate(pair)}
 
 
 @lru_cache(maxsize=1 << 15)
@@ -244,7 +222,7 @@ def stem(word: str) -> str:
     if len(word) < 4 or not word.isalpha():
         return word
     if not word.endswith(("ss", "us", "is")):
-        ending, put = next(((ending, put) for ending, put in _PLURALS if word.endswith(ending)), ("", ""))
+        ending, put = next(((ending, put) for ending, put in _PAIRS["plurals"] if word.endswith(ending)), ("", ""))
         word = word.removesuffix(ending) + put
     for ending in _ENDINGS:
         rest = word.removesuffix(ending)

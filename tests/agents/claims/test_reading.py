@@ -18,6 +18,8 @@ from signoff.agents.claims.reading import date_of, read, stem
         ("twenty-five percent", "25 %"),
         ("12 months", "one year"),
         ("two thirds", "2 thirds"),
+        ("five hundred rows", "500 rows"),
+        ("60 °C", "60 degrees"),
     ],
 )
 def test_figures_that_are_written_otherwise_are_the_same(one: str, other: str) -> None:
