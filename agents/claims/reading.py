@@ -190,7 +190,7 @@ def _read(part: str, said: str, figures: Sequence[Figure], *, opens: bool) -> Cl
             words.append(root)
             shown.setdefault(root, token.strip("`"))
             lead.setdefault(root, before)
-            if _is_name(token, opens and not place and not "".join(tokens[1:2])[:1].isupper()):
+            if _is_name(token, opens and not place):
                 names.add(root)
             undone.update((root,) if is_denying else ())
             asked = asked or (root if is_asking else "")
