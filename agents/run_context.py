@@ -45,7 +45,7 @@ class Payer:
     say: Say = say_nothing
     cassette: Cassette | None = None
     settles_later: bool = False
-    """Whether an answer need not wait until it is booked: whoever asks waits for that before its work is kept."""
+    """Whether an answer need not wait until it is booked: who pays waits for that before anything follows from it."""
 
 
 def budgets_of(settings: Settings) -> dict[str, Budget]:

@@ -144,6 +144,8 @@ class Driver:
                     yield fence
             finally:
                 if fences:  # also if this was cancelled before it heard so
+                    with suppress(StoreError):  # what cannot be written now is as soon as it can be
+                        await undisturbed(self.ledger.budgets.settled, run_id)
                     with suppress(StoreError):  # a claim that cannot be given back is nobody's: nobody is at work on it
                         await undisturbed(runs.release, run_id, owner)
 

@@ -120,7 +120,9 @@ class Team:
     def graph(self) -> Builder:
         """The graph, uncompiled: LangGraph Server compiles it with its own checkpointer, you with yours."""
         builder: Builder = StateGraph(TeamState, input_schema=self.takes.schema)
-        intake = LedgerNode("intake", build_intake(self.takes, self.options, self._ledger, dry_run=self.dry_run))
+        intake = LedgerNode(
+            "intake", self._ledger, build_intake(self.takes, self.options, self._ledger, dry_run=self.dry_run)
+        )
         builder.add_node("intake", intake, input_schema=self.takes.at_intake)
         roles = [agent.role for agent in self.agents]
         limits = {agent.role: budget_of(agent.limits.budget, agent.role) for agent in self.agents}
@@ -131,11 +133,11 @@ class Team:
             builder.add_node(agent.role, build_step(agent, self.agents, account, self.takes))
             builder.add_edge(agent.role, "supervisor")
         policy = Enforcement(self.actions, self.rules, self.rates)
-        gate = LedgerNode("gate", build_gate(policy, self._ledger))
+        gate = LedgerNode("gate", self._ledger, build_gate(policy, self._ledger))
         builder.add_node("gate", gate, destinations=("act", "gate", "supervisor"))
-        act = LedgerNode("act", build_act(self.actions, self._ledger, dry_run=self.dry_run), is_long=True)
+        act = LedgerNode("act", self._ledger, build_act(self.actions, self._ledger, dry_run=self.dry_run), is_long=True)
         builder.add_node("act", act, destinations=("gate", "supervisor"))
-        builder.add_node("finish", LedgerNode("finish", build_finish(self._ledger)))
+        builder.add_node("finish", LedgerNode("finish", self._ledger, build_finish(self._ledger)))
         builder.add_edge(START, "intake")
         builder.add_edge("intake", "supervisor")
         builder.add_edge("finish", END)

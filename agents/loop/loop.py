@@ -191,16 +191,15 @@ class Loop:
     async def arun(self) -> BaseModel:
         """Run to the end: the form that the model filled in. Waiting if it must hear first what became of something."""
         calls, payer = self._model.reader(native=self._model.is_native).pending(self.conversation.said), current_payer()
+        given = None
         try:
-            while True:
-                given = await self._heed(calls) if calls else None
-                if given is not None:
-                    return given
+            while (given := await self._heed(calls) if calls else None) is None:
                 if self._waiting:
                     raise Waiting(self._waiting)
                 calls = await self._turn()
+            return given
         finally:
-            if payer is not None:
+            if payer is not None and (given is None or not payer.settles_later):
                 await payer.ledger.budgets.asettled(payer.run_id)
 
     async def _turn(self) -> tuple[Call, ...]:
@@ -380,9 +379,9 @@ class Loop:
 
 
 def _settling_later() -> AbstractContextManager[None]:
-    """A call made inside is booked with what the step books next, and when it ends: `Loop.arun` waits for that."""
+    """A call made inside is booked with what the step books next; whoever has it done waits for that at its end."""
     payer = current_payer()
-    return nullcontext() if payer is None else paying(replace(payer, settles_later=True))
+    return nullcontext() if payer is None or payer.settles_later else paying(replace(payer, settles_later=True))
 
 
 def _is_about_tools(error: ModelRefused) -> bool:

@@ -221,7 +221,9 @@ class Account:
         if base is None:
             own = self.limits.get(role, NO_LIMIT)
             budgets = {**self.budgets, "agent": own} if own.is_limited else self.budgets
-            base = self._payers[role] = Payer(ledger=self.ledger(), team=self.team, role=role, budgets=budgets)
+            base = self._payers[role] = Payer(
+                ledger=self.ledger(), team=self.team, role=role, budgets=budgets, settles_later=True
+            )  # a `LedgerNode` waits for that
         around = current_payer()
         return replace(base, run_id=run_id, say=say, cassette=around.cassette if around is not None else None)
 

@@ -34,6 +34,7 @@ from signoff.agents import (
 )
 from signoff.agents.models import UnguardedCalls, charging
 from signoff.agents.safety import find_orders, flags_for
+from signoff.checkpoints.ledger import Ledger
 from signoff.concurrency import in_thread_to_its_end, undisturbed
 from signoff.graphs.approval.questions import Account, ask_for_budget, store_proposal
 from signoff.graphs.given import InputModel
@@ -295,17 +296,20 @@ class TeamNode(Runnable[TeamState, Any]):
 class LedgerNode(Runnable[TeamState, Any]):
     """A node that asks the ledger, which blocks: in an async graph it works in a thread.
 
-    Whoever cancels the graph waits for its end; `is_long` for one that calls what may take its time.
+    First it waits until what the run's calls took is booked: before a question, an action, and the end. Whoever
+    cancels the graph waits for its end; `is_long` for one that calls what may take its time.
     """
 
-    def __init__(self, name: str, work: NodeWithConfig, *, is_long: bool = False) -> None:
-        self.name, self._work, self._is_long = name, work, is_long
+    def __init__(self, name: str, ledger: Callable[[], Ledger], work: NodeWithConfig, *, is_long: bool = False) -> None:
+        self.name, self._ledger, self._work, self._is_long = name, ledger, work, is_long
 
     def invoke(self, input: TeamState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         del kwargs
+        if current := input.get("run"):
+            self._ledger().budgets.settled(current["id"])
         return self._work(input, config or {})
 
     async def ainvoke(self, input: TeamState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         del kwargs
         call = in_thread_to_its_end if self._is_long else undisturbed
-        return await call(self._work, input, config or {})
+        return await call(self.invoke, input, config)

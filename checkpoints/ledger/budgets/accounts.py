@@ -229,6 +229,10 @@ class Accounts:
             self._count(found.scopes, NOTHING - found.worst)
             self._gone.append(hold)
 
+    def is_held(self, hold: str) -> bool:
+        """Whether it still is: then nobody has settled its call, nor given it up for lost."""
+        return hold in self._holds
+
     def charge(self, names: Iterable[str], spent: Amount) -> None:
         """Add what was spent to those of these scopes that have an account."""
         for name in names:
@@ -336,14 +340,16 @@ def spent_so_far(connection: Connection, names: Sequence[str]) -> dict[str, Amou
     return {name: NOTHING if key is None else found.get(key, NOTHING) for name, key in keys.items()}
 
 
-def write_calls(connection: Connection, calls: Sequence[CallRecord]) -> dict[str, CallRecord | None]:
+def write_calls(connection: Connection, calls: Sequence[tuple[CallRecord, bool]]) -> dict[str, CallRecord | None]:
     """Write down, once, those that are not yet; their ids, each with what stood there of a call given up for lost.
 
     Such a call was settled after all: by a process that had been stopped, say. What was settled stands from then on.
+    With each call is given whether its amount is still held, as then it cannot be there.
     """
-    fresh = {call.id: call for call in reversed(calls)}
+    fresh = {call.id: call for call, _ in reversed(calls)}
     written = dict.fromkeys(fresh)
-    for found, outcome, day, run_id, team, role in _WRITTEN.rows(connection, list(fresh)):
+    doubted = list(dict.fromkeys(call.id for call, is_held in calls if not is_held))
+    for found, outcome, day, run_id, team, role in _WRITTEN.rows(connection, doubted):
         if outcome == LOST != fresh[found].outcome:
             written[found] = CallRecord(id=found, at="", day=day, run_id=run_id, team=team, role=role)
         else:

@@ -8,6 +8,7 @@ is told here, and so the file is longer than most.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import logging
 import math
@@ -19,7 +20,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Final
+from weakref import WeakSet
 
 from sqlalchemy import Connection
 
@@ -96,7 +99,7 @@ class Hold:
     def settle_later(self, spent: Amount, call: CallRecord) -> None:
         """As `settle`, on disk with whatever is next written of budgets, after a moment at the latest.
 
-        It waits for nothing: whoever keeps what the call brought waits for `Budgets.asettled` first.
+        It waits for nothing: `Budgets.settled` does. If the process dies before, the call counts as lost.
         """
         self._worker.take_along(self._settling(spent, call))
 
@@ -157,8 +160,13 @@ class Budgets:
         job, hold = self._asked(scopes, worst, seconds, wait, call)
         return replace(hold, ms=await self._worker.wait_async(job, say)) if job.scopes else hold
 
-    async def asettled(self, run_id: str) -> None:
+    def settled(self, run_id: str) -> None:
         """Wait until what a run had settled for later is on disk."""
+        if self._worker.has_along(run_id):
+            self._worker.wait(Settle(""))
+
+    async def asettled(self, run_id: str) -> None:
+        """As `settled`, without holding up the event loop."""
         if self._worker.has_along(run_id):
             await self._worker.wait_async(Settle(""))
 
@@ -339,6 +347,7 @@ class _Worker:
             self._is_closing = False
             self._thread = threading.Thread(target=self._serve, name="budgets", daemon=True)
             self._thread.start()
+            _closed_at_exit().add(self)
         else:
             self._changed.notify()
 
@@ -501,8 +510,22 @@ class _Worker:
         return waiting
 
 
+@cache
+def _closed_at_exit() -> WeakSet[_Worker]:
+    """Those who have had a thread: what is still to be written is, before the process ends."""
+    workers = WeakSet[_Worker]()
+
+    def close() -> None:
+        for worker in list(workers):
+            worker.close()
+
+    atexit.register(close)
+    return workers
+
+
 def _settle(connection: Connection, accounts: Accounts, jobs: list[Settle], precedence: Precedence) -> None:
-    written = write_calls(connection, [job.record for job in jobs if job.record is not None])
+    calls = [(job.record, accounts.is_held(job.hold)) for job in jobs if job.record is not None]
+    written = write_calls(connection, calls)
     for job in jobs:
         accounts.give_back(job.hold)
         if job.record is None or job.record.id not in written:
