@@ -161,13 +161,13 @@ class Budgets:
         return replace(hold, ms=await self._worker.wait_async(job, say)) if job.scopes else hold
 
     def settled(self, run_id: str) -> None:
-        """Wait until what a run had settled for later is on disk."""
-        if self._worker.has_along(run_id):
+        """Wait until what a run had settled for later is on disk, and what a process that is gone has left of it."""
+        if self._worker.is_due(run_id):
             self._worker.wait(Settle(""))
 
     async def asettled(self, run_id: str) -> None:
         """As `settled`, without holding up the event loop."""
-        if self._worker.has_along(run_id):
+        if self._worker.is_due(run_id):
             await self._worker.wait_async(Settle(""))
 
     def raise_limit(self, scope: str | Scope, by: Budget, *, key: str) -> bool:
@@ -322,10 +322,10 @@ class _Worker:
             if self._along and time.monotonic() >= self._leave_by - _LONGEST_ALONG / 10:
                 self._wake()
 
-    def has_along(self, run_id: str) -> bool:
-        """Whether one of these jobs of this run is not on disk yet."""
+    def is_due(self, run_id: str) -> bool:
+        """Whether a job of this run that nobody waits for is not on disk yet, or it is time to look for lost calls."""
         self._notice_fork()
-        return self._undone[run_id] > 0
+        return self._undone[run_id] > 0 or time.monotonic() >= self._look_at
 
     def close(self) -> None:
         """Do what there is to do, and end; who still waits for others is told that it was closed."""

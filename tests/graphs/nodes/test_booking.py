@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from sqlalchemy import Engine, event
 from signoff import Action, Agent, Artifact, Ledger, Policy, Team, tool
 from signoff.agents.models.openai.chat_model import Endpoint
 from signoff.checkpoints.ledger.budgets import reservations
-from signoff.testing import ScriptedServer, calls, fails, gives
+from signoff.testing import ScriptedServer, calls, gives
 from signoff.tools import Proposal
 
 CONFIG: RunnableConfig = {"configurable": {"thread_id": "r-1"}}
@@ -36,12 +36,6 @@ class Report(Notes):
 
 class Mail(BaseModel):
     to: str
-
-
-@tool(risk="read")
-def look(place: str) -> str:
-    """Look somewhere."""
-    return f"Nothing in {place}."
 
 
 @pytest.fixture(autouse=True)
@@ -126,11 +120,25 @@ def test_before_a_person_is_asked_all_is_booked(ledger: Ledger, way: str) -> Non
     assert booked(ledger) == (1, 0)
 
 
-@pytest.mark.parametrize("way", ["sync", "async"])
-def test_a_step_that_fails_has_booked_what_it_asked_before(ledger: Ledger, way: str) -> None:
-    with ScriptedServer([calls("look", place="here"), fails(401)]) as server:
+def test_a_step_that_is_cut_off_has_booked_what_it_asked_before(ledger: Ledger) -> None:
+    begun = asyncio.Event()
+
+    @tool(risk="read")
+    async def look(place: str) -> str:
+        """Look somewhere."""
+        begun.set()
+        await asyncio.sleep(3600)
+        return f"Nothing in {place}."
+
+    async def cut_off(graph: Any) -> None:
+        playing = asyncio.create_task(graph.ainvoke({"goal": "Write"}, CONFIG))
+        await begun.wait()
+        playing.cancel()
+        with suppress(asyncio.CancelledError):
+            await playing
+        assert booked(ledger) == (1, 0)
+
+    with ScriptedServer([calls("look", place="here")]) as server:
         clerk = Agent(role="clerk", gives=Notes, model=model_at(server), tools=(look,))
-        graph = Team(name="press", agents=[clerk], ledger=ledger, budget="$1").compile(checkpointer=InMemorySaver())
-        with pytest.raises(Exception, match="401"):
-            play(graph, way)
-    assert booked(ledger) == (2, 0)
+        team = Team(name="press", agents=[clerk], ledger=ledger, budget="$1")
+        asyncio.run(cut_off(team.compile(checkpointer=InMemorySaver())))

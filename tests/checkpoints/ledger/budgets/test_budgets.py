@@ -239,6 +239,15 @@ def test_a_call_whose_time_is_over_counts_as_its_worst_case_until_it_is_settled(
     assert ledger.audit.verify().ok
 
 
+def test_a_run_that_calls_nothing_more_has_written_down_what_was_lost_of_it(ledger: Ledger, database: str) -> None:
+    reserve(ledger, scope(usd=1), worst=cents(90), seconds=0)
+    assert booked(ledger) == []
+    with closing(Ledger(database)) as other:
+        other.budgets.settled("r-1")
+    assert booked(ledger) == [("r-1", "lost", True)]
+    assert spent(ledger) == cents(90).nusd
+
+
 def booked(ledger: Ledger) -> list[Any]:
     """Run, outcome and whether it is assumed, of each call that is written down."""
     with ledger.read() as connection:
