@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from signoff.agents.models.failures import clock_of, number_in, retry_after, seconds_in
-from signoff.checkpoints.ledger import LONGEST_WINDOW, Kind
+from signoff.checkpoints.ledger import LONGEST_WINDOW, Flow, Kind
 
 _DURATION: Final = re.compile(r"[\d.]+(ms|s|m|h|d)([\d.]+(ms|s|m|h))*")
 _PARAMETER: Final = re.compile(r"([a-z]+)\s*=\s*(\d+(?:\.\d+)?)")
@@ -133,31 +133,71 @@ _WINDOWS: Final = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 3600.0, 86_400.0
 _KEPT: Final = 12  # levels that are compared
 
 
+class _Headroom:
+    """Whether an endpoint takes more than it names: hardly anything of its limit is used, at whatever pace.
+
+    From one answer to another it gave back what was sent meanwhile, less what more is used: so many a second it takes.
+    """
+
+    def __init__(self) -> None:
+        self.taken = 0.0
+        self._answers, self._since = 0, (0.0, 0, 0.0)
+        self._is_tried, self._needed = False, 3
+
+    def hear(self, level: Level, sent: float, turn: int) -> float | None:
+        """How many a second may be tried, if it is news; `taken`, if so many are enough."""
+        used, few = level.limit - (level.remaining or 0.0), max(1.0, level.limit // 8)
+        if used > few:
+            is_news, self._answers = self._is_tried, 0
+            if is_news:
+                self._is_tried, self._needed = False, 4 * self._needed
+            return self.taken if is_news else None
+        self._answers += 1
+        if self._answers == 1:
+            self._since = sent, turn, used
+        began, first, before = self._since
+        if self._answers <= self._needed * few or sent - began <= 0.1:
+            return None
+        self.taken = max(self.taken, (turn - first - used + before) / (sent - began))
+        self._answers, self._since = 1, (sent, turn, used)
+        if level.limit == 1 and (level.reset or 0.0) * self.taken > 0.5:
+            return self.taken  # of a single one all is used, but it may be said that it comes back at once
+        self._is_tried = True
+        return 2 * self.taken
+
+
 class RemainingQuota:
     """What remains by the answers, and the window that they agree on: no more is sent than the last would take."""
 
     def __init__(self) -> None:
         self._limit = 0.0
-        self._counted, self._most, self._until = -1.0, math.inf, -math.inf
+        self._counted, self._most, self._until, self._sent = -1.0, math.inf, -math.inf, 0.0
         self._levels: deque[tuple[float, float]] = deque(maxlen=_KEPT)
-        self._longest, self._whole, self._is_exact = 0.0, True, False
-        self._window = 0.0
+        self._longest, self._whole = 0.0, True
+        self._headroom = _Headroom()
 
-    def hear(self, level: Level, sent: float, counted: float) -> float:
-        """Take in an answer to a call that was sent then, as the one with which so much had been sent: the window."""
+    def hear(self, level: Level, sent: float, counted: float, turn: int) -> tuple[float, float | None]:
+        """Take in an answer to the call of that turn, sent then, with which so much had been sent.
+
+        Seconds of the window, 0 if the limit proved too low; and, where that is news, how many a second may be tried.
+        """
         if level.limit != self._limit:
             self.__init__()  # type: ignore[misc]
             self._limit = level.limit
         remaining, reset = level.remaining, level.reset
+        window, aim = level.window or self._window_by(level), None
         if remaining is not None and reset is not None and counted > self._counted:
             # Of an older call the endpoint counted less: what it says is out of date.
-            self._counted, self._most, self._until = counted, counted + remaining, sent + reset
-        self._window = level.window or self._window_by(level)
-        return self._window
+            self._counted, self._most, self._sent, self._until = counted, counted + remaining, sent, sent + reset
+            aim = self._headroom.hear(level, sent, turn)
+        is_too_low = aim == self._headroom.taken and aim * window > 1.5 * level.limit > 1.5
+        return 0.0 if is_too_low else window, aim
 
-    def blocked_until(self, total: float, wanted: float, now: float) -> float:
+    def blocked_until(self, total: float, wanted: float, now: float, flow: Flow) -> float:
         """When so much more may be sent; long ago, unless all that remained is sent and not yet there again."""
-        return self._until if now < self._until and total + wanted > self._most else -math.inf
+        if now >= self._until or total + wanted <= self._most or flow.is_too_low:
+            return -math.inf
+        return min(self._until, self._sent + (total + wanted - self._most) / flow.aim) if flow.aim else self._until
 
     def _window_by(self, level: Level) -> float:
         """Seconds of the window, as far as the answers tell.

@@ -211,7 +211,8 @@ class Turns:
         if self._is_open:
             return self._seen_at + _NEWER
         opens = (self.state.trial_at or self.state.paused_until) - self._ahead
-        last = self._taken[-1].start - self._ahead - _AHEAD - 1.5 * self._asked_took if self._taken else now
+        free = self._taken[-1].start if self._taken else self.state.requests.next
+        last = free - self._ahead - _AHEAD - 1.5 * self._asked_took
         return max(opens, last, self._blocked_until(now) - _AHEAD)
 
     def question(self, now: float) -> Question:
@@ -250,11 +251,12 @@ class Turns:
         self._carried = max(self._carried, call.beside)
         self._free_at = min(self._free_at, now)  # where nothing is known one call may follow another at once
         for kind, level in reading.levels.items():
-            window = self._quotas[kind].hear(level, call.sent, call.totals[kind])
+            flow, turn = self.state.flow(kind), call.turn.number if call.turn is not None else 0
+            window, aim = self._quotas[kind].hear(level, call.sent, call.totals[kind], turn)
             self._quota_until = max(self._quota_until, call.sent + (level.reset or 0.0))
-            flow = self.state.flow(kind)
-            if flow.limit != level.limit or abs(flow.window - window) > 0.03 * window:
-                self._learn(hear(kind, level.limit, window), now)
+            heard = flow.heard(level.limit, window, aim if kind == "requests" else None)
+            if heard != flow:
+                self._learn(hear(kind, heard), now)
         self._owed += tokens_used - call.weight
 
     def refused(self, call: Call, asked: float | None, now: float) -> None:
@@ -300,7 +302,10 @@ class Turns:
             return -math.inf
         following = self.queue.peek()
         wanted: dict[Kind, float] = {"requests": 1.0, "tokens": following.weight if following is not None else 0.0}
-        return max(self._quotas[kind].blocked_until(self._totals[kind], wanted[kind], now) for kind in KINDS)
+        return max(
+            quota.blocked_until(self._totals[kind], wanted[kind], now, self.state.flow(kind))
+            for kind, quota in self._quotas.items()
+        )
 
 
 class Ticket:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from signoff.checkpoints.ledger.audit_log import EMPTY as EMPTY, Head as Head
     from signoff.checkpoints.ledger.effects import Effect as Effect, Outcome as Outcome
     from signoff.checkpoints.ledger.ledger import Ledger as Ledger
-    from signoff.checkpoints.ledger.pacing import KINDS as KINDS, LONGEST_WINDOW as LONGEST_WINDOW
+    from signoff.checkpoints.ledger.pacing import Flow as Flow, KINDS as KINDS, LONGEST_WINDOW as LONGEST_WINDOW
     from signoff.checkpoints.ledger.pacing import OPEN_PACE as OPEN_PACE, SPAN as SPAN, Kind as Kind, News as News
     from signoff.checkpoints.ledger.pacing import RateLimit as RateLimit, RateState as RateState, Refusal as Refusal
     from signoff.checkpoints.ledger.pacing import Turn as Turn, hear as hear, refuse as refuse

@@ -16,6 +16,7 @@ LEAD: Final = 0.02
 """Share of a limit that is left unused: what jitter on the way moves into a window must still fit there."""
 SPAN: Final = 0.12
 """Seconds of the timeline that are taken at once; who waits for others waits for about as much of each."""
+_SOON: Final = 0.4  # seconds, beside a span, before a turn that it is taken at most: a pause voids few
 LONGEST_WINDOW: Final = 120.0
 """Seconds; a limit over a longer window is a quota: it is spent as fast as one likes, until none remains."""
 FIRST_PACE: Final = 30.0
@@ -59,14 +60,30 @@ class Flow:
     """What it says it allows in one window."""
     window: float = 0.0
     """Seconds of that window, as far as its answers tell."""
+    aim: float = 0.0
+    """What may be tried a second, as by its answers it takes more than it names; 0: that."""
     next: float = 0.0
     """The first moment that is not taken."""
+
+    @property
+    def is_too_low(self) -> bool:
+        """Whether it takes far more than it names: then that tells nothing, and its pace is searched for."""
+        return self.limit is not None and not self.window
+
+    def heard(self, limit: float, window: float, aim: float | None) -> Flow:
+        """The same after an answer that names so many in so many seconds: itself, if that is no news."""
+        if self.is_too_low and limit == self.limit:
+            return self
+        aim = (self.aim if limit == self.limit else 0.0) if aim is None else aim
+        is_same = limit == self.limit and abs(self.window - window) <= 0.03 * window
+        is_more = max(aim, self.aim) * window > limit and abs(self.aim - aim) > 0.1 * aim
+        return self if is_same and not is_more else replace(self, limit=limit, window=window, aim=aim)
 
     def pace(self, told: float | None) -> float | None:
         """What is used of it, a second; None if no limit is known. `told` is a limit per minute."""
         known = [] if told is None else [told / 60]
         if self.limit and 0 < self.window <= LONGEST_WINDOW:
-            known.append(self.limit / self.window)
+            known.append(max(self.limit / self.window, self.aim))
         return min(known) * (1 - LEAD) if known else None
 
 
@@ -111,6 +128,7 @@ class RateState:
     good: float = 0.0  # the highest at which none was
     stepped_at: int = 0  # the turn from which on the pace, or the window, is what it is
     gap: float = 0.0  # seconds of the last pause
+    held: int = 1  # times as long as at first that a pace is held before a higher one is tried
     turns: int = 0  # given so far
     epoch: int = 0  # pauses so far
     base_at: float = 0.0  # when the last refused turn was sent, from which on those that were taken are counted
@@ -155,6 +173,11 @@ class RateState:
         is_found = self.epoch > 0 and not self.window
         return is_found or any(self.flow(kind).pace(told.of(kind)) is not None for kind in KINDS)
 
+    def free_at(self, told: RateLimit) -> float:
+        """The first moment that is not taken."""
+        has_tokens = self.tokens.pace(told.tokens_per_minute) is not None
+        return max(self.requests.next, self.tokens.next) if has_tokens else self.requests.next
+
     def pace_for(self, told: RateLimit) -> float:
         """Turns a second that are given now: what was found, but no more than is named or told."""
         named = self.requests.pace(told.requests_per_minute)
@@ -167,11 +190,14 @@ News: TypeAlias = Callable[[RateState, float], RateState]
 """Something learned, to be written into the state of a key: the state and the moment in, the new state out."""
 
 
-def hear(kind: Kind, limit: float, window: float) -> News:
-    """An answer named a limit."""
+def hear(kind: Kind, flow: Flow) -> News:
+    """An answer named a limit, or showed that it takes more."""
 
     def news(state: RateState, _now: float) -> RateState:
-        return state.with_flow(kind, replace(state.flow(kind), limit=limit, window=window))
+        if flow.is_too_low and not state.flow(kind).is_too_low:
+            found, epoch = max(state.good, flow.aim), max(state.epoch, 1)
+            state = replace(state, pace=found, good=found, refused=2 * found, epoch=epoch, stepped_at=state.turns)
+        return state.with_flow(kind, replace(flow, next=state.flow(kind).next))
 
     return news
 
@@ -243,7 +269,7 @@ def _paused(state: RateState, asked: float | None, now: float) -> RateState:
     """Wait as the endpoint asks. Whole seconds are rounded up: within the last one turn tries whether they are over."""
     first = min(max(_TRIAL, 3 / state.pace), 0.5)
     if asked is None:
-        wait = min(first * 2**state.trials, _LONGEST_WAIT)
+        wait = min(max(first, state.gap / 4) * 2**state.trials, _LONGEST_WAIT)
         return replace(state, trial_at=now + wait, paused_until=now + wait + _LONGEST_WAIT)
     is_rounded = asked >= 1 and float(asked).is_integer() and state.strikes < _STRIKES
     return replace(state, trial_at=now + asked - 1 + first if is_rounded else 0.0, paused_until=now + asked)
@@ -252,7 +278,16 @@ def _paused(state: RateState, asked: float | None, now: float) -> RateState:
 def _slowed(state: RateState, refusal: Refusal, told: RateLimit) -> RateState:
     """The state after a refusal that was not foreseen: a lower pace, from here on counted anew."""
     pace, good, refused = _fallen(state, refusal, told)
-    found = replace(state, pace=pace, good=good, refused=refused, base_at=refusal.sent, lost=0)
+    is_alike = state.refused and 0.8 < refusal.turn.pace / state.refused < 1.25
+    found = replace(
+        state,
+        pace=pace,
+        good=good,
+        refused=refused,
+        base_at=refusal.sent,
+        lost=0,
+        held=min(2 * state.held, 32) if is_alike else 1,
+    )
     return replace(found, base_turn=refusal.turn.number, stepped_at=refusal.turn.number)
 
 
@@ -311,7 +346,7 @@ def _stepped(state: RateState, at: float) -> RateState:
         if since < gap / (between / pace - 1):
             return state
         return replace(state, good=pace, pace=between, stepped_at=state.turns)
-    if since < max(min(_HELD / pace, 20 * gap, 10.0), _HELD / 2 / pace, 12 * gap):
+    if since < max(min(_HELD * state.held / pace, 20 * gap, 10.0), _HELD / 2 * state.held / pace, 12 * gap):
         return state
     return replace(state, good=pace, pace=1.1 * pace, refused=min(state.refused, 1.1 * pace), stepped_at=state.turns)
 
@@ -342,7 +377,7 @@ def take(
     for weight in weights:
         pace = state.pace_for(told)
         start = max(now, *free)
-        if turns and start >= turns[0].start + span:
+        if start >= now + _SOON + span or (turns and start >= turns[0].start + span):
             break
         is_busy = start > now or bool(turns)
         if not state.epoch and not state.base_at:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
 from signoff.agents.models.rate_headers import Level, RemainingQuota, read_headers
+from signoff.checkpoints.ledger import Flow
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC).timestamp()
 
@@ -127,7 +129,7 @@ def test_a_moment_in_whole_seconds_is_read_as_the_middle_of_what_it_may_be() -> 
 def heard(*levels: Level) -> float:
     """The window by these answers, one after the other."""
     quota = RemainingQuota()
-    return [quota.hear(level, sent=float(at), counted=float(at)) for at, level in enumerate(levels)][-1]
+    return [quota.hear(level, float(at), float(at), 0)[0] for at, level in enumerate(levels)][-1]
 
 
 def test_levels_that_agree_on_how_long_a_bucket_takes_to_fill_tell_its_window() -> None:
@@ -154,14 +156,55 @@ def test_of_a_limit_that_changed_nothing_old_counts() -> None:
 
 def test_no_more_is_sent_than_remained_until_it_is_there_again() -> None:
     quota = RemainingQuota()
-    quota.hear(Level(50, 3, 1.0), sent=10.0, counted=20)
-    assert quota.blocked_until(22, 1, 10.5) < 10.5
-    assert quota.blocked_until(23, 1, 10.5) == 11.0
-    assert quota.blocked_until(23, 1, 11.0) < 11.0
+    quota.hear(Level(50, 3, 1.0), sent=10.0, counted=20, turn=20)
+    assert quota.blocked_until(22, 1, 10.5, Flow(50, 1.0)) < 10.5
+    assert quota.blocked_until(23, 1, 10.5, Flow(50, 1.0)) == 11.0
+    assert quota.blocked_until(23, 1, 11.0, Flow(50, 1.0)) < 11.0
 
 
 def test_an_answer_to_an_older_call_is_out_of_date() -> None:
     quota = RemainingQuota()
-    quota.hear(Level(50, 3, 1.0), sent=10.0, counted=20)
-    quota.hear(Level(50, 40, 1.0), sent=9.0, counted=12)
-    assert quota.blocked_until(23, 1, 10.5) == 11.0
+    quota.hear(Level(50, 3, 1.0), sent=10.0, counted=20, turn=20)
+    quota.hear(Level(50, 40, 1.0), sent=9.0, counted=12, turn=12)
+    assert quota.blocked_until(23, 1, 10.5, Flow(50, 1.0)) == 11.0
+
+
+def tried(level: Callable[[int], Level], pace: float, count: int) -> list[tuple[float, float]]:
+    """What is news of the window and of what may be tried, of so many answers at that pace."""
+    quota = RemainingQuota()
+    told = [quota.hear(level(turn), turn / pace, float(turn), turn) for turn in range(count)]
+    return [(window, aim) for window, aim in told if aim is not None]
+
+
+def test_where_hardly_anything_is_used_at_the_pace_that_is_named_twice_as_much_is_tried() -> None:
+    """A bucket of 5 that fills in less than a second, which is said in whole seconds."""
+    news = tried(lambda _: Level(5, 4, 1.0, 1.0), pace=5.0, count=5)
+    [(window, aim)] = news
+    assert (window, round(aim, 6)) == (1.0, 10.0)
+
+
+def test_what_it_gave_back_at_that_pace_is_what_it_takes_as_soon_as_more_is_used() -> None:
+    news = tried(lambda turn: Level(5, 4 if turn < 9 else 2, 1.0, 1.0), pace=40.0, count=20)
+    assert (news[-1][0], round(news[-1][1], 6)) == (0.0, 40.0)
+
+
+def test_a_window_that_is_used_up_as_it_says_is_never_taken_for_more() -> None:
+    assert not tried(lambda turn: Level(20, 19 - turn % 20, 1.0 - turn % 20 / 20, 1.0), pace=20.0, count=200)
+
+
+def test_of_a_bucket_that_names_what_it_takes_no_more_is_taken_than_that() -> None:
+    """At 20 a second one of 50, and 10 a second, hands out what it had in store: what is used grows with it."""
+    news = tried(lambda turn: Level(50, 49 - turn // 2, 0.1 * (turn // 2 + 1)), pace=20.0, count=60)
+    assert all(aim <= 2 * 10.5 for _, aim in news)
+
+
+def test_of_one_call_a_second_no_more_is_tried_unless_it_is_said_that_it_comes_back_at_once() -> None:
+    assert all(aim < 1.1 for _, aim in tried(lambda _: Level(1, 0, 1.0, 1.0), pace=1.0, count=20))
+    assert max(aim for _, aim in tried(lambda _: Level(1, 0, 0.008), pace=1.0, count=20)) > 1.9
+
+
+def test_what_remains_is_no_bound_where_a_limit_proved_too_low_and_comes_back_at_the_pace_that_is_tried() -> None:
+    quota = RemainingQuota()
+    quota.hear(Level(5, 0, 1.0), sent=10.0, counted=20, turn=20)
+    assert quota.blocked_until(20, 1, 10.1, Flow(5, 0.0)) < 10.1
+    assert quota.blocked_until(20, 1, 10.01, Flow(5, 1.0, aim=20.0)) == pytest.approx(10.05)

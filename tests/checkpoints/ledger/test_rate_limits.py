@@ -41,6 +41,7 @@ def taken(state: RateState, count: int, told: RateLimit, *, at: float = NOW, wei
     while len(moments) < count:
         state, turns = take(state, at, [weight] * (count - len(moments)), told)
         moments.extend(turn.start for turn in turns)
+        at = max(at, state.free_at(told) - 0.1)
     return moments
 
 
@@ -75,13 +76,13 @@ def test_tokens_that_were_not_used_are_given_back_and_those_used_beyond_are_char
 
 
 def test_of_what_is_told_and_what_is_heard_the_lower_counts() -> None:
-    heard = hear("requests", 10, 1.0)(RateState(), NOW)
+    heard = hear("requests", Flow(10, 1.0))(RateState(), NOW)
     assert heard.requests.pace(3000) == 10 * (1 - LEAD)
     assert heard.requests.pace(60) == 1 - LEAD
 
 
 def test_a_quota_of_a_day_is_no_pace() -> None:
-    assert not hear("requests", 1000, 86_400.0)(RateState(), NOW).is_paced(UNKNOWN)
+    assert not hear("requests", Flow(1000, 86_400.0))(RateState(), NOW).is_paced(UNKNOWN)
 
 
 def refused(
@@ -159,13 +160,51 @@ def test_what_was_taken_between_two_refusals_is_the_pace_of_the_endpoint() -> No
 
 
 def test_a_pace_that_was_never_refused_again_is_tried_a_little_higher_only_after_long() -> None:
-    state = replace(RateState(), epoch=1, pace=50.0, good=50.0, refused=52.0, requests=Flow(next=NOW + 1))
+    state = replace(RateState(), epoch=1, pace=50.0, good=50.0, refused=52.0, requests=Flow(next=NOW + 0.1))
     paces = list[float]()
     for step in range(400):
         state, turns = take(state, NOW + step / 50, [0], UNKNOWN)
         paces.append(turns[0].pace)
     assert set(paces[:149]) == {50.0}
     assert max(paces) > 52
+
+
+def test_the_more_often_a_higher_pace_was_refused_the_longer_the_one_below_is_held() -> None:
+    held = list[int]()
+    state = replace(RateState(), epoch=1, pace=52.0, good=50.0, refused=52.0, held=2)
+    for _ in range(3):
+        state = refused(state, Turn(NOW, number=state.turns, pace=52.0, epoch=state.epoch), NOW)
+        now = replace(state, pace=50.0, good=50.0, paused_until=0.0, trial_at=0.0, requests=Flow(next=NOW + 0.1))
+        while now.pace < 52 and now.turns < 10_000:
+            now, _ = take(now, now.requests.next - 0.1, [0], UNKNOWN)
+        held.append(now.turns - state.turns)
+    assert [round(after / before, 1) for before, after in pairwise(held)] == [2.0, 2.0]
+    other = refused(state, Turn(NOW, number=9, pace=90.0, epoch=state.epoch), NOW)
+    assert (state.held, other.held) == (16, 1)
+
+
+def test_a_limit_that_proved_too_low_is_no_pace_and_stays_so_until_another_is_named() -> None:
+    named = hear("requests", Flow(5, 1.0))(RateState(), NOW)
+    state = hear("requests", named.requests.heard(5, 0.0, 40.0))(named, NOW)
+    assert (state.pace_for(UNKNOWN), state.is_paced(UNKNOWN)) == (40.0, True)
+    assert state.requests.heard(5, 1.0, None) == state.requests
+    assert state.requests.heard(20, 1.0, None).pace(None) == pytest.approx(20 * (1 - LEAD))
+
+
+def test_turns_are_taken_shortly_before_they_come_so_that_a_pause_voids_few() -> None:
+    state, moments = RateState(), list[float]()
+    for _ in range(20):
+        state, turns = take(state, NOW, [0], RateLimit(requests_per_minute=180))
+        moments.extend(turn.start for turn in turns)
+    assert len(moments) == 2
+    assert state.free_at(UNKNOWN) > NOW + 0.5
+    assert take(state, NOW, [0], UNKNOWN, span=1.0)[1], "whose questions take long asks earlier"
+
+
+def test_without_a_word_what_the_last_pause_took_is_not_tried_from_the_beginning() -> None:
+    state, turns = take(replace(RateState(), gap=20.0), NOW, [0], FIFTY)
+    state = refused(state, turns[0], NOW, told=FIFTY)
+    assert state.trial_at - NOW == 5.0
 
 
 def full(state: RateState, pace: float, beside: int, carried: int) -> RateState:
@@ -214,18 +253,18 @@ def test_a_limit_on_calls_in_flight_is_forgotten_a_day_after_the_last_of_them() 
 
 def test_everybody_gets_moments_of_their_own(ledger: Ledger) -> None:
     def grab(_: int) -> list[float]:
-        turns = Rates(ledger).change("key", lambda state, now: take(state, now, [0] * 5, FIFTY))[2]
+        turns = Rates(ledger).change("key", lambda state, now: take(state, now, [0] * 2, FIFTY))[2]
         return [turn.start for turn in turns]
 
     with ThreadPoolExecutor(4) as pool:
-        moments = sorted(start for turns in pool.map(grab, range(12)) for start in turns)
-    assert len(moments) == 60
+        moments = sorted(start for turns in pool.map(grab, range(10)) for start in turns)
+    assert len(moments) == 20
     assert min(after - before for before, after in pairwise(moments)) > 0.9 / 50
 
 
 def test_what_one_learned_others_read_and_other_keys_have_nothing_to_do_with_it(database: str) -> None:
     first, second = Ledger(database), Ledger(database)
-    Rates(first).change("key", lambda state, now: (hear("tokens", 1000, 60.0)(state, now), None))
+    Rates(first).change("key", lambda state, now: (hear("tokens", Flow(1000, 60.0))(state, now), None))
     assert Rates(second).read("key")[0] == RateState(tokens=Flow(1000, 60.0))
     assert Rates(second).read("other")[0] == RateState()
     first.close()
@@ -234,7 +273,7 @@ def test_what_one_learned_others_read_and_other_keys_have_nothing_to_do_with_it(
 
 def test_what_changes_nothing_is_not_written(ledger: Ledger) -> None:
     for _ in range(3):
-        Rates(ledger).change("key", lambda state, now: (hear("requests", 10, 1.0)(state, now), None))
+        Rates(ledger).change("key", lambda state, now: (hear("requests", Flow(10, 1.0))(state, now), None))
     with ledger.read() as connection:
         assert connection.execute(select(rates.c.version)).scalar_one() == 0
 
