@@ -322,6 +322,17 @@ def run_for_real(cell: Cell) -> Result:
     return Result(figures[0], figures[1], figures[2], figures[3], lost)
 
 
+def is_out_of_reach(cell: Cell) -> bool:
+    """Whether a single refusal is more than the goal allows, of an endpoint that tells its limit only by refusing."""
+    calls = cell.jobs * cell.calls
+    if 1 / (calls + 1) <= GOALS[1] + 0.004 or cell.told or cell.dialect not in (*_SILENT, said.azure):
+        return False
+    counter = cell.counter() if cell.counter else None
+    if counter is None:
+        return 0 < cell.at_once < cell.jobs
+    return not all(counter.take(0.0, 1.0).taken for _ in range(calls))
+
+
 def _table(title: str, results: dict[str, Result], *, markdown: bool) -> Table:
     table = Table(title=f"{title}, {len(results)} cells", box=box.MARKDOWN if markdown else box.SIMPLE_HEAD)
     table.add_column("endpoint")
@@ -360,6 +371,10 @@ def main() -> None:
                 results[cell.name] = run(cell)
         if results:
             console.print(_table(title, results, markdown=asked.markdown))
+            few = sum(is_out_of_reach(cell) for cell in cells if cell.name in results)
+            console.print(
+                f"Out of reach: {few}, of whose calls one refusal, the only word of the limit, is over 2 %.\n"
+            )
 
     if asked.drawn is not None:
         measure("Drawn", tuple(drawn(asked.drawn)), lambda cell: simulate(cell, 1))
