@@ -51,6 +51,7 @@ _NEWER: Final = 1.0  # seconds after which it is read again what other processes
 _LATE: Final = (1.5, 0.02)  # turns, or seconds, that a call may be late and still have its turn
 _EVEN: Final = 100.0  # turns a second up to which one that is late moves the next
 _LONGEST_PAUSE: Final = 3600.0
+_REMEMBERED: Final = 10_000  # shares of which it is known that they have begun
 
 T = TypeVar("T")
 Question: TypeAlias = Callable[[RateState, float], tuple[RateState, tuple[Turn, ...]]]
@@ -58,46 +59,65 @@ Question: TypeAlias = Callable[[RateState, float], tuple[RateState, tuple[Turn, 
 
 
 class FairQueue(Generic[T]):
-    """Waiting items: one of each share in turn, first come first served within a share."""
+    """Waiting items: one of each share in turn, first come first served within a share.
+
+    Shares that had a turn go before those that had none, of which four are let in with each round of the others: few
+    are half-done at any moment, a few times as many as a share has items, and nobody waits for ever.
+    """
 
     def __init__(self) -> None:
+        self._begun: OrderedDict[str, None] = OrderedDict()
         self._lines: OrderedDict[str, deque[T]] = OrderedDict()
-        self._length = 0
+        self._new: OrderedDict[str, deque[T]] = OrderedDict()
+        self._length = self._since_new = 0
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[T]:
-        """The items in the order they would be taken."""
-        rounds = zip_longest(*self._lines.values(), fillvalue=None)
-        return (item for together in rounds for item in together if item is not None)
+        """The items, about in the order they would be taken."""
+        for lines in (self._lines, self._new):
+            rounds = zip_longest(*lines.values(), fillvalue=None)
+            yield from (item for together in rounds for item in together if item is not None)
 
     def peek(self) -> T | None:
         """The item that would be taken next; None if none waits."""
-        return next(iter(self._lines.values()))[0] if self._lines else None
+        return next(iter(self._following.values()))[0] if self._length else None
 
     def put(self, share: str, item: T) -> None:
-        self._lines.setdefault(share, deque()).append(item)
+        lines = self._lines if share in self._begun else self._new
+        lines.setdefault(share, deque()).append(item)
         self._length += 1
 
     def take(self) -> T:
         """The next item, of some that wait; its share is last in line from now on."""
-        share, line = self._lines.popitem(last=False)
+        lines = self._following
+        self._since_new = 0 if lines is self._new else self._since_new + 1
+        share, line = lines.popitem(last=False)
         item = line.popleft()
         self._length -= 1
         if line:
             self._lines[share] = line
+        self._begun[share] = None
+        self._begun.move_to_end(share)
+        if len(self._begun) > _REMEMBERED:
+            self._begun.popitem(last=False)
         return item
 
     def remove(self, share: str, item: T) -> bool:
         """Take an item out of the line; False if it does not wait."""
-        if item not in (line := self._lines.get(share, deque())):
-            return False
-        line.remove(item)
-        self._length -= 1
-        if not line:
-            del self._lines[share]
-        return True
+        for lines in (self._lines, self._new):
+            if item in (line := lines.get(share, deque())):
+                line.remove(item)
+                self._length -= 1
+                if not line:
+                    del lines[share]
+                return True
+        return False
+
+    @property
+    def _following(self) -> OrderedDict[str, deque[T]]:
+        return self._new if self._new and 4 * self._since_new >= len(self._lines) else self._lines
 
 
 @dataclass(eq=False)

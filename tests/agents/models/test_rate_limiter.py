@@ -7,6 +7,7 @@ import gc
 import sys
 import threading
 import time
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,9 @@ def test_a_run_with_a_thousand_calls_does_not_hold_up_the_only_call_of_another()
 
 def test_shares_take_turns() -> None:
     turns: FairQueue[str] = FairQueue()
+    for share in "abc":
+        turns.put(share, f"{share}0")
+    assert [turns.take() for _ in range(3)] == ["a0", "b0", "c0"]
     for share, item in [("a", "a1"), ("a", "a2"), ("a", "a3"), ("b", "b1"), ("c", "c1"), ("b", "b2")]:
         turns.put(share, item)
     assert list(turns) == ["a1", "b1", "c1", "a2", "b2", "a3"]
@@ -197,6 +201,43 @@ def test_shares_take_turns() -> None:
     assert not turns.remove("b", "b1")
     assert [turns.take() for _ in range(len(turns))] == ["a1", "b2", "c1", "a2", "a3"]
     assert not turns
+
+
+def test_runs_that_have_begun_go_first_so_that_few_are_half_done_and_all_end() -> None:
+    runs, calls, in_flight = 240, 5, 4
+    turns: FairQueue[int] = FairQueue()
+    left = dict.fromkeys(range(runs), calls)
+    for run in left:
+        turns.put(str(run), run)
+    sent, half_done, most, order = deque[int](), set[int](), 0, list[int]()
+    while turns or sent:
+        if turns:
+            sent.append(turns.take())
+            half_done.add(sent[-1])
+        if len(sent) > in_flight or not turns:  # as short as the rate is: answers come one by one
+            run = sent.popleft()
+            left[run] -= 1
+            if left[run]:
+                turns.put(str(run), run)
+            else:
+                half_done.discard(run)
+                order.append(run)
+        most = max(most, len(half_done))
+    assert most <= 5 * calls + in_flight
+    assert len(order) == runs
+    assert max(abs(place - run) for place, run in enumerate(order)) <= 5 * calls
+
+
+def test_a_new_run_is_let_in_however_much_those_that_have_begun_ask() -> None:
+    turns: FairQueue[str] = FairQueue()
+    for share in ("old", "older", "new"):
+        turns.put(share, share)
+    given = list[str]()
+    for _ in range(8):
+        given.append(turns.take())
+        if given[-1] != "new":
+            turns.put(given[-1], given[-1])
+    assert "new" in given[:6]
 
 
 def test_who_gives_up_waiting_leaves_the_place_to_others() -> None:
