@@ -158,16 +158,16 @@ def test_resuming_a_run_that_waits_says_what_it_waits_for(signoff: Any, document
 def test_a_question_that_the_documents_do_not_answer_is_said_so_and_nothing_is_invented(
     signoff: Any, documents: Path
 ) -> None:
-    said = signoff("run", "report", "What is the capital of Mongolia?", "--sources", "docs", "--yes", "--json")
-    assert said.code == 3
-    assert "nothing in" in said.err
-    assert "mongolia" in said.err.lower()
-    assert not Path("report.md").exists()
+    asked = ("run", "report", "What is the capital of Mongolia?", "--sources", "docs", "--yes", "--json")
+    assert signoff(*asked).code == 0
+    report = Path("report.md").read_text()
+    assert "No document uses the words “capital” or “mongolia”." in report
+    assert "Nothing was found that could be quoted" in report
     (documents / "mongolia.md").write_text(
         "# Mongolia\n\nThe capital of Mongolia is Ulaanbaatar, a city on the Tuul.\n"
     )
-    signoff("approve", said.json["approval"])
-    assert "Ulaanbaatar" in json.loads(signoff("approvals", "--json").out)[0]["shown"]["content"]
+    assert signoff(*asked).code == 0
+    assert "Ulaanbaatar" in Path("report.md").read_text()
 
 
 def test_the_lists_tell_what_to_do_when_they_are_empty(signoff: Any, home: Path) -> None:

@@ -144,3 +144,28 @@ def test_a_missing_and_an_empty_folder_are_said_to_be_so(home: Path) -> None:
     (home / "empty").mkdir()
     with pytest.raises(SourcesEmpty, match="it is empty"):
         Run.start(report_team("empty", model="offline"), QUESTION)
+
+
+def test_two_editions_of_one_text_give_a_report_with_both_and_no_pause(documents: Path) -> None:
+    rule = "A visitor must leave the quay within {} minutes after the horn, and must carry a lamp when it is dark."
+    for name, minutes in (("rules-2023.md", 15), ("rules-2024.md", 20), ("rules-copy.md", 20)):
+        (documents / name).write_text(f"# Rules of the quay\n\n{rule.format(minutes)}\n")
+    run = Run.start(report_team(documents, model="offline"), "When must a visitor leave the quay after the horn?")
+    assert run.approval is not None
+    assert run.approval.action == "publish_report"
+    assert [step["agent"] for step in run.plan] == ["researcher", "analyst", "writer", "reviewer"]
+    assert sorted(quote.source for quote in run.artifacts["Evidence"].quotes[:2])[0] == "rules-2023.md"
+    assert "within 15 minutes" in run.artifacts["Draft"].markdown
+    assert run.artifacts["Draft"].markdown.count("> A visitor must leave the quay within 20 minutes") == 1
+
+
+def test_a_question_that_nothing_answers_ends_in_a_report_that_says_so_and_no_pause(documents: Path) -> None:
+    for question in ("Is a pilot allowed to bring a zeppelin with a trombone?", "Was Ulaanbaatar founded?"):
+        run = Run.start(report_team(documents, model="offline"), question)
+        assert run.approval is not None
+        assert run.approval.action == "publish_report"
+        assert not run.artifacts["Evidence"].sure
+        assert (
+            "judged to answer" in run.artifacts["Draft"].markdown
+            or "Nothing was found" in run.artifacts["Draft"].markdown
+        )

@@ -15,7 +15,7 @@ from signoff.agents.roles.reviewer import Judgement
 from signoff.agents.roles.writer import Sentence, Text
 from signoff.settings import Settings
 from signoff.testing import ScriptedServer, calls, gives
-from signoff.tools.analysis.charts import Labels, draw
+from signoff.tools.analysis.charts import Labels, can_draw, draw
 from signoff.tools.analysis.tables import Tables
 from signoff.tools.storage.blobs import Blobs
 
@@ -39,6 +39,25 @@ def test_the_function_bodies_measure_a_table_that_the_goal_names(documents: Path
     assert "| metres | 3 | 1.5 | 3.75 | 3.5 | 6.25 |" in run.artifacts["Draft"].markdown
     run.approve()
     assert "3.75" in Path("report.md").read_text()
+
+
+def test_a_plain_question_is_computed_drawn_and_shown_first_and_a_folder_of_workbooks_alone_will_do(home: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl", reason="openpyxl comes with the extra `analysis`")
+    book, folder = openpyxl.Workbook(), home / "books"
+    folder.mkdir()
+    for row in (("Region", "Units Sold"), ("North", 3), ("South", 5), ("North", 4)):
+        book.active.append(row)
+    book.save(folder / "sales.xlsx")
+    run = Run.start(report_team(folder, model="offline"), "What are the total units sold by region?")
+    shown = run.artifacts["Draft"].markdown
+    assert run.approval is not None
+    assert run.approval.action == "publish_report"
+    assert "### sum of Units\\_Sold by Region" in shown or "### sum of Units_Sold by Region" in shown
+    assert "| North | 7 |\n| South | 5 |" in shown
+    assert len(run.artifacts["Analysis"].pictures) == can_draw()
+    assert "do not say" not in shown
+    run.approve()
+    assert "| North | 7 |" in Path("report.md").read_text()
 
 
 def test_what_a_model_computed_and_drew_is_approved_and_written_with_the_report(documents: Path) -> None:
