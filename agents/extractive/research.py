@@ -44,7 +44,7 @@ def gather(task: Task, sources: Library) -> Evidence:
     found = _of_most_sides(_ranked(sources.search(task.goal, limit=_LOOKED_AT), task.goal), sides, sources)
     several = parts if len(parts) > 1 else ()
     shown = _distinct(_near_the_best(found), SHOWN)
-    sure = may_answer(found) or any(_answers(part, shown, sources) for part in several)
+    sure = may_answer(found) or any(_answers(part, shown, sources) for part in (*several, *sides))
     unmet: list[str] = []
     for asked in chain(several, sides) if sure else ():
         more = [] if _answers(asked, shown, sources) else _ranked(sources.search(asked, limit=NEAREST), asked)
@@ -58,7 +58,7 @@ def gather(task: Task, sources: Library) -> Evidence:
     matched = len({quote.source for quote in quotes})
     kept = f"kept {counted(len(quotes), 'quote')} from {counted(matched, 'document')}" if quotes else "found nothing"
     task.say(kept if sure or not quotes else f"found nothing that surely answers; {kept}")
-    counts = sources.document_frequency(words_of(task.goal))
+    counts = sources.document_frequency(words_of(" ".join(sides) or task.goal))
     return Evidence(
         question=task.goal,
         quotes=quotes,

@@ -148,8 +148,8 @@ def test_a_missing_and_an_empty_folder_are_said_to_be_so(home: Path) -> None:
 
 def test_two_editions_of_one_text_give_a_report_with_both_and_no_pause(documents: Path) -> None:
     rule = (
-        "A visitor must leave the quay within {} minutes after the horn. A visitor must carry a lamp on the quay when it "
-        "is dark. A visitor who stays on the quay after the horn without a lamp is fined."
+        "A visitor must leave the quay within {} minutes after the horn. A visitor must carry a lamp on the quay when "
+        "it is dark. A visitor who stays on the quay after the horn without a lamp is fined."
     )
     for name, minutes in (("rules-2023.md", 15), ("rules-2024.md", 20), ("rules-copy.md", 20)):
         (documents / name).write_text(f"# Rules of the quay\n\n{rule.format(minutes)}\n")
