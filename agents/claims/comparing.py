@@ -23,7 +23,7 @@ _MOST = 5
 """Disagreements that are told."""
 _ASKING: Final = re.compile(r"\bhow (?:many|much|long|large|often|big|old|far|high|fast)\b|\?", re.IGNORECASE)
 _NO_PROSE: Final = re.compile(
-    r"[|{}=\\<>]|```|>>>|\S  +\S.*\S  +\S|://|::|\bcopyright|©|\([cC]\)|\blicen[cs]e", re.IGNORECASE
+    r"[|{}\\<>]|```|>>>|\S  +\S.*\S  +\S|://|::|\bcopyright|©|\([cC]\)|\blicen[cs]e", re.IGNORECASE
 )
 _VERSION: Final = re.compile(r"\b(?:v|version )(\d+)(?:\.(\d+))?\b", re.IGNORECASE)
 
@@ -164,7 +164,7 @@ def _why(one: _Passage, other: _Passage) -> str:
     """Why two quotes may disagree; empty if they do not, or are not about the same thing."""
     apart = [_sentences_apart(*both) for both in product(one.sentences, other.sentences)]
     apart += [[d for d in _figures_apart(*both) if d.counted] for both in product(one.figures, other.figures)]
-    apart += [list(_differences(*both)) for both in product(one.answers, other.answers) if _is_about_the_same(*both)]
+    apart += [list(_differences(*both)) for both in product(one.answers, other.answers) if _is_nearly_the_same(*both)]
     # What differs in more than one thing is about two things.
     return next((differences[0].why for differences in apart if len(differences) == 1), "")
 
@@ -180,7 +180,12 @@ def _sentences_apart(one: Sequence[Clause], other: Sequence[Clause]) -> list[_Di
     told |= {kind for first, second in product(one, other) for kind in _kinds(first) & _kinds(second)}
     if len(told) <= _FEWEST or not any(first.words[:1] == second.words[:1] for first, second in alike):
         return []
-    return [found for both in alike for found in (*_differences(*both), *_names_apart(*both))]
+    return [
+        found
+        for both in alike
+        for found in (*_differences(*both), *_names_apart(*both))
+        if found.kind in ("figure", "name") or _is_nearly_the_same(*both)
+    ]
 
 
 def _kinds(clause: Clause) -> set[str]:
@@ -228,6 +233,10 @@ def _is_about_the_same(one: Clause, other: Clause) -> bool:
     )
     longer = max(first, second)
     return shared >= max(1, min(_FEWEST, longer), _ALIKE * min(first, second), _ALIKE_LONGER * longer)
+
+
+def _is_nearly_the_same(one: Clause, other: Clause) -> bool:
+    return len(_shared(one, other)) >= _ALIKE * max(len({*one.words}), len({*other.words}))
 
 
 def _shared(one: Clause, other: Clause) -> set[str]:
