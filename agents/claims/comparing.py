@@ -19,6 +19,8 @@ _ANSWERS = 0.5
 """Share of a question's words that a quote has if it answers it."""
 _FEWEST = 2
 """Words that clauses about the same thing have in common; sentences of two documents one more."""
+_CAPITALS, _TOO_FEW = 0.3, 20
+"""Share of words with a capital from which a text is of a language that gives one to all nouns; words that tell."""
 _MOST = 5
 """Disagreements that are told."""
 _ASKING: Final = re.compile(r"\bhow (?:many|much|long|large|often|big|old|far|high|fast)\b|\?", re.IGNORECASE)
@@ -57,10 +59,14 @@ def unsupported(sentence: str, quotes: Sequence[Quote], about: str = "") -> list
     held = [clause for part in parts if not find_orders(part) for clause in read(part)]
     around = " ".join([about, *(f"{quote.title} {quote.heading} {quote.source}" for quote in quotes)])
     everything = " ".join([around, *(quote.text for quote in quotes)]).casefold()
+    written = re.findall(r"[^\W\d_]{2,}", " ".join((sentence, *parts)))
+    # Where every noun has a capital, capitals name nobody.
+    names_count = len(written) < _TOO_FEW or sum(word[0].isupper() for word in written) <= _CAPITALS * len(written)
     found: list[str] = []
     for clause in read(sentence):
         found += _unknown_figures(clause, held, read(around))
-        found += [f"“{name}” stands nowhere in it" for name in _unknown_names(clause, held, everything)]
+        unknown = _unknown_names(clause, held, everything) if names_count else ()
+        found += [f"“{name}” stands nowhere in it" for name in unknown]
         found += _said_otherwise(clause, held)
     return list(dict.fromkeys(found))
 
@@ -83,8 +89,6 @@ def _unknown_figures(clause: Clause, held: Sequence[Clause], beside: Sequence[Cl
 
 
 def _unknown_names(clause: Clause, held: Sequence[Clause], everything: str) -> Iterator[str]:
-    if 2 * len(clause.names) > len(clause.words) >= 8:
-        return  # where every noun has a capital, capitals name nobody
     known = {word for part in held for word in part.words}
     for name in (word for word in clause.words if word in clause.names and word not in known):
         shown = clause.shown[name]

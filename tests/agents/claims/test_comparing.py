@@ -97,6 +97,15 @@ def test_names_and_years_may_stand_in_the_title_and_in_the_goal() -> None:
     assert unsupported("Kestrel keeps keys.", quotes("Keys are kept."), "What does Kestrel keep?") == []
 
 
+def test_where_every_noun_has_a_capital_nouns_are_no_names() -> None:
+    german = (
+        "Die Kündigung muss dem Vermieter bis zum dritten Werktag des Monats zugehen. Der Mieter hat darauf Anspruch."
+    )
+    assert (
+        unsupported("Wer die Wohnung verlässt, schickt dem Eigentümer rechtzeitig einen Brief.", quotes(german)) == []
+    )
+
+
 def test_a_figure_of_one_thing_is_not_borne_out_by_that_of_another() -> None:
     both = quotes("The basic plan costs $5 a month. The full plan costs $7 a month.")
     assert unsupported("The full plan costs $7 a month.", both) == []
