@@ -272,8 +272,10 @@ def _differences(one: Clause, other: Clause) -> Iterator[_Difference]:
             yield _Difference("opposite", one.shown[turned[0]], other.shown[turned[0]])
         elif not turned and (prefixed or _denies(one, other) or _denies(other, one)):
             yield _Difference("denial", one.said, other.said)
-    elif one.modal and other.modal and one.modal != other.modal and _ask_alike(one, other):
-        yield _Difference("modality", one.modal, other.modal)
+    elif _ask_alike(one, other):
+        first, second = {*one.modal.split()}, {*other.modal.split()}
+        if first - second and second - first:
+            yield _Difference("modality", min(first - second), min(second - first))
     yield from _figures_apart(one, other)
 
 

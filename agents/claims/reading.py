@@ -72,7 +72,7 @@ class Clause:
     undone: frozenset[str]
     """The words that are denied."""
     modal: str
-    """'must', 'should' or 'may'; empty if none of these is said, or more than one."""
+    """'must', 'should' or 'may', or more than one of these; empty if none is said."""
     asked: str
     """What must, should or may be done; empty where all of it must, should or may be."""
     is_condition: bool
@@ -196,10 +196,10 @@ def _read(part: str, said: str, figures: Sequence[Figure], *, opens: bool) -> Cl
             asked = asked or (root if is_asking else "")
             before, is_denying, is_asking = "", False, False
     denied = denials % 2 == 1
-    modals = {"must"} if modals == {"may"} and denied and forbids else modals
+    modals = {"must" if one == "may" and denied and forbids else one for one in modals}
     return Clause(
         *(said, tuple(words), shown, tuple(held), frozenset(names), opposed, denied, frozenset(undone)),
-        *(modals.pop() if len(modals) == 1 else "", asked, "¶" in part, lead),
+        *(" ".join(sorted(modals)), asked, "¶" in part, lead),
     )
 
 
