@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", bound=Artifact)
 N = TypeVar("N", bound=Artifact)
+R = TypeVar("R", bound=Artifact)
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,13 @@ class Limits:
     """Times the step is tried before the supervisor pauses for a person."""
     output_tokens: int = 8_192
     """Tokens that one answer of the model may have."""
+    width: int = 6
+    """Items that are worked on side by side, where the agent works item by item."""
     budget: Budget | str = NO_LIMIT
     """What the agent may use in one run, over all its steps, as a Budget or such as `$2 tokens=100000`."""
 
     def __post_init__(self) -> None:
-        for name in ("model_calls", "attempts", "output_tokens"):
+        for name in ("model_calls", "attempts", "output_tokens", "width"):
             number = getattr(self, name)
             if not isinstance(number, int) or number < 1:
                 raise TeamError(f"Limits({name}={number!r}) lets no step be done. Give a whole number, 1 or more.")
@@ -77,6 +80,8 @@ class Outcome:
     """Id of the proposal, which is the same in the ledger."""
     call: str = ""
     """Id of the call in `Task.transcript` that waits for it; empty if none does."""
+    item: str = ""
+    """Name of the item in whose work it was proposed; empty if that was not done item by item."""
 
     @property
     def is_edited(self) -> bool:
@@ -102,6 +107,8 @@ class Task:
     """What is to be done in this step: the agent's sub-goal in the plan, and what the supervisor adds."""
     parts: tuple[str, ...] = ()
     """The parts of its sub-goal, if the plan names any."""
+    item: Any = None
+    """The one item that is worked on, as `Each.of`; None where the agent does not work item by item, and in `join`."""
     team: tuple[Mapping[str, Any], ...] = ()
     """For whoever gives the plan: the agents that it is for, in working order, as `role`, `needs` and `gives`."""
     previous: Artifact | None = None
@@ -148,6 +155,42 @@ Propose = Callable[[A, Task], Sequence[Proposal]]
 """What should now be done outside, given the finished work."""
 
 
+@dataclass(frozen=True)
+class Row(Generic[R]):
+    """One item, and what came of it."""
+
+    item: Any
+    """As `Each.of`."""
+    name: str
+    """What people call it: a text itself, of a model its first text."""
+    gave: R | None
+    """None if it failed, as often as `Limits.attempts` lets it."""
+    problem: str = ""
+    """Why it failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Each(Generic[R, A]):
+    """How a step is worked item by item: what the items are, what is given for each, and what is made of all of it.
+
+    The agent's model, or else `function`, works on one item, which is `task.item`, and several are worked on side by
+    side. What fails for one is its row's problem, and no other's; only if all fail, the step does.
+    """
+
+    items: Callable[[Task], Sequence[Any]]
+    """Lists them: the plan's parts (`task.parts`), what an artifact names, what the run was given (`task.input`)."""
+    gives: type[R]
+    """What is given for one item: the form of the model."""
+    join: Callable[[Sequence[Row[R]], Task], A]
+    """Makes the artifact that the agent gives, of the rows in the order of the items."""
+    of: type[Any] = str
+    """What an item is: `str`, or a small pydantic model. The same item twice is worked on once."""
+    function: Body[R] | None = None
+    """The body of one item where there is no model."""
+    check: Check[R] | None = None
+    """Looks at what was given for one item, as `Agent.check` does at what was joined."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Agent(Generic[A]):
     """One role of a team. With a `model` its body is a model in a tool loop, without one its `function`."""
@@ -156,6 +199,8 @@ class Agent(Generic[A]):
     """Its name: a node of the graph, so letters, digits, '_' and '-'."""
     gives: type[A]
     needs: tuple[type[Artifact], ...] = ()
+    each: Each[Any, A] | None = None
+    """Its work is done item by item so; None: in one piece."""
     instructions: str = ""
     """What the model is told about its role."""
     function: Body[A] | None = None
@@ -179,7 +224,12 @@ class Agent(Generic[A]):
     def __post_init__(self) -> None:
         if not self.role or not self.role.replace("_", "").replace("-", "").isalnum():
             raise TeamError(f"Agent role {self.role!r}: use letters, digits, '_' and '-'.")
-        if self.function is None and self.model is None:
+        if self.each is not None and not (self.function is self.form is self.read is None):
+            raise TeamError(
+                f"Agent {self.role!r} works item by item, so its function is Each(function=…), and Each(gives=…) is "
+                "what its model fills in: it takes no function, form or read of its own."
+            )
+        if not self.has_function and self.model is None:
             raise TeamError(f"Agent {self.role!r} has no body. Give it a function or a model.")
         if (self.form is None) != (self.read is None):
             raise TeamError(f"Agent {self.role!r}: a form needs a read that makes the artifact of it, and the reverse.")
@@ -204,6 +254,11 @@ class Agent(Generic[A]):
                     f"Agent {self.role!r}: the tool {getattr(given, 'name', given)!r} does not say its risk. Say it: "
                     "tool(risk='read')(it) is called in the agent's loop, tool(risk='external')(it) only proposed."
                 )
+
+    @property
+    def has_function(self) -> bool:
+        """Whether it can work without a model."""
+        return (self.function if self.each is None else self.each.function) is not None
 
     def with_model(self, model: BaseChatModel | Tiers | None) -> Agent[A]:
         """The same agent with this model for its body; None puts its function back to work."""

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from signoff.checkpoints.ledger.budgets import Budget
+from signoff.checkpoints.ledger.budgets import Budget, Scope, scopes_of
 from signoff.error_base import SettingsError
 from signoff.settings import Settings
 
@@ -40,12 +40,19 @@ class Payer:
     run_id: str = ""
     team: str = ""
     role: str = ""
+    item: str = ""
+    """Name of the item that the role works on, if it works item by item."""
     budgets: Mapping[str, Budget] = field(default_factory=dict)
-    """Limits by level: call, agent, run, team, day."""
+    """Limits by level: call, item, agent, run, team, day."""
     say: Say = say_nothing
     cassette: Cassette | None = None
     settles_later: bool = False
     """Whether an answer need not wait until it is booked: who pays waits for that before anything follows from it."""
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """What a call is charged to."""
+        return scopes_of(run_id=self.run_id, role=self.role, item=self.item, team=self.team, limits=self.budgets)
 
 
 def budgets_of(settings: Settings) -> dict[str, Budget]:

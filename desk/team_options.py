@@ -120,7 +120,7 @@ def with_model(loaded: TeamModule, model: str | None, settings: Settings) -> Tea
     if not model:
         return loaded
     models, team = load_models(settings, model), loaded.team
-    if models is None and any(agent.function is None for agent in team.agents):
+    if models is None and any(not agent.has_function for agent in team.agents):
         raise SettingsError("--model", f"{model!r} is none, and the team has agents without a function", "Name one.")
     agents = [agent if agent.model is None else agent.with_model(models) for agent in team.agents]
     return loaded.of(agents=agents, options={**team.options, MODEL: model})

@@ -1,7 +1,4 @@
-"""The state of a team's graph: plain JSON values and messages, so that any saver and any client can read it.
-
-Beside it stands what an invocation says of itself: on which thread it is, and who calls.
-"""
+"""The state of a team's graph: plain JSON values and messages, so that any saver and any client can read it."""
 
 from __future__ import annotations
 
@@ -15,8 +12,8 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
 from signoff.agents import Outcome, OutcomeStatus, Usage
-from signoff.checkpoints import canonical, digest_text
-from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Person
+from signoff.checkpoints import canonical
+from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval
 
 
 class StoredArtifact(TypedDict):
@@ -72,6 +69,8 @@ class StoredProposal(TypedDict):
     """Orders that were found in what it was made from; a person is asked about it, whatever policy allows."""
     call: NotRequired[str]
     """Id of the call of a model that waits for its outcome, in the step that is held for it."""
+    item: NotRequired[str]
+    """Name of the item in whose work it was proposed."""
 
 
 class StoredOutcome(TypedDict):
@@ -87,11 +86,67 @@ class StoredOutcome(TypedDict):
     """Who proposed it."""
     call: NotRequired[str]
     """As of the proposal."""
+    item: NotRequired[str]
+    """As of the proposal."""
     status: OutcomeStatus
     detail: str
     by: str
     """Who decided: a person, 'policy', or empty."""
     result: dict[str, Any]
+
+
+ItemStatus = Literal["open", "proposed", "stopped", "waiting", "done", "failed"]
+"""open: to be worked on, for the first time or again; proposed: until the proposals of all come together;
+stopped: a budget ended; waiting: a person is asked, and it goes on after that."""
+
+
+class ItemRow(TypedDict):
+    """One item of an agent that works item by item, and how far it is."""
+
+    item: Any
+    """A text, or an object: JSON."""
+    place: int
+    """From 0, in the order of the items."""
+    status: ItemStatus
+    note: str
+    """What was given in short, or why it failed."""
+    tries: int
+    """Times that it failed."""
+    gave: dict[str, Any]
+    """The fields of what was given for it, JSON values; empty as long as there is nothing."""
+    notes: list[str]
+    """What has to change in what was given for it before."""
+    held: list[AnyMessage]
+    """What was said in its work until it was held."""
+    heard: list[str]
+    """The proposals whose outcomes stand in that."""
+    proposals: list[StoredProposal]
+    """Not yet at the gate."""
+    flags: list[str]
+    """Orders that were found in what it was made from."""
+    usage: Usage
+    """Of all its work."""
+    unbooked: Usage
+    """The part of it that is not in the run's usage yet."""
+    is_over: bool
+    """Whether its share of the budget is used up: it goes on after the others, from what they leave."""
+    is_joined: bool
+    """Whether its step has ended; the row is kept for when the agent works again and nothing has changed for it."""
+    basis: str
+    """Digest of what it was made from."""
+
+
+Items = dict[str, dict[str, ItemRow]]
+"""Rows by role, then by the name of the item."""
+
+
+def merge_items(kept: Items, changed: Mapping[str, Mapping[str, ItemRow | None]]) -> Items:
+    """Rows that are worked on side by side, together; a row of None is dropped, and a role without any loses all."""
+    merged = dict(kept)
+    for role, rows in changed.items():
+        both = {**merged.get(role, {}), **rows} if rows else {}
+        merged[role] = {name: row for name, row in both.items() if row is not None}
+    return merged
 
 
 class Assignment(TypedDict):
@@ -171,6 +226,8 @@ class TeamState(TeamInput, total=False):
     """The turns since a person last took part."""
     held: dict[str, list[AnyMessage]]
     """What was said in a step whose budget ended, or whose model waits for outcomes, by role; it goes on from there."""
+    items: Annotated[Items, merge_items]
+    """How far the agents are that work item by item, by role and item."""
     problem: str
     """What became of the last answer at the gate, if it asks again; empty otherwise."""
     shown: dict[str, str]
@@ -247,6 +304,8 @@ def settle_first(
     )
     if "call" in first:
         outcome["call"] = first["call"]
+    if "item" in first:
+        outcome["item"] = first["item"]
     said = f"{outcome['action']} {status}" + (f" by {by}" if by else "") + (f": {detail}" if detail else "")
     message = ToolMessage(
         content=f"{said}.".replace("..", "."),
@@ -281,8 +340,8 @@ def was_refused(state: TeamState) -> bool:
     return not (last["action"] == FOLLOW_PLAN and goes_back)
 
 
-def unheard(state: TeamState, role: str = "") -> list[StoredOutcome]:
-    """What whoever made a proposal (or this role) has not heard yet, and shall.
+def unheard(state: TeamState, role: str = "", item: str | None = None) -> list[StoredOutcome]:
+    """What whoever made a proposal (or this role, or its work on this item) has not heard yet, and shall.
 
     That is what a held step waits for, whatever it is; else what people said about proposals, with a reason.
     """
@@ -293,6 +352,7 @@ def unheard(state: TeamState, role: str = "") -> list[StoredOutcome]:
         if (is_awaited(outcome) or (outcome["status"] in ("rejected", "answered") and outcome["detail"]))
         and outcome["proposal"] not in heard
         and role in ("", outcome["role"])
+        and item in (None, outcome.get("item", ""))
     ]
 
 
@@ -301,9 +361,9 @@ def is_awaited(outcome: StoredOutcome) -> bool:
     return bool(outcome.get("call"))
 
 
-def outcomes_of(state: TeamState, role: str) -> tuple[Outcome, ...]:
+def outcomes_of(state: TeamState, role: str, item: str = "") -> tuple[Outcome, ...]:
     """What became of all that agents proposed, as an agent is handed it; a held step of its role waits for some."""
-    awaited = {outcome["proposal"] for outcome in unheard(state, role) if is_awaited(outcome)}
+    awaited = {outcome["proposal"] for outcome in unheard(state, role, item) if is_awaited(outcome)}
     return tuple(
         Outcome(
             action=outcome["action"],
@@ -316,6 +376,7 @@ def outcomes_of(state: TeamState, role: str) -> tuple[Outcome, ...]:
             role=outcome["role"],
             proposal=outcome["proposal"],
             call=outcome.get("call", "") if outcome["proposal"] in awaited else "",
+            item=outcome.get("item", ""),
         )
         for outcome in state.get("outcomes", [])
         if outcome["action"] not in OWN_QUESTIONS
@@ -325,33 +386,3 @@ def outcomes_of(state: TeamState, role: str) -> tuple[Outcome, ...]:
 def what_was_said(outcome: StoredOutcome) -> str:
     """Why a proposal was not done, as its agent reads it."""
     return f"{outcome['action']} was {outcome['status']} by {outcome['by']}: {outcome['detail']}"
-
-
-def calling_person(config: RunnableConfig) -> Person:
-    """The person that LangGraph Server authenticated, their permissions as roles; nameless if it did not.
-
-    The server refuses these keys from clients. A program of your own vouches for whom it names by setting
-    `langgraph_auth_user_id`. A plain `Command(resume=…)` says nothing of who sends it.
-    """
-    given = config.get("configurable", {})
-    if "langgraph_auth_user" in given and given["langgraph_auth_user"] is None:
-        return Person("")  # let in without being asked
-    permissions = given.get("langgraph_auth_permissions") or ()
-    return Person(str(given.get("langgraph_auth_user_id") or ""), frozenset(map(str, permissions)))
-
-
-def thread_of(config: RunnableConfig) -> str:
-    """What a team's runs on this thread are named after; empty without a thread.
-
-    A team inside a larger graph has a name of its own, or two of them would share their runs.
-    """
-    given = config.get("configurable", {})
-    thread, parent = str(given.get("thread_id") or ""), str(given.get("checkpoint_ns") or "").rpartition("|")[0]
-    return f"{thread}.{digest_text(parent)[:8]}" if thread and parent else thread
-
-
-def is_own_run(run_id: str, config: RunnableConfig) -> bool:
-    """Whether a run in the state is this thread's: the state can be edited to name another."""
-    thread = thread_of(config)
-    name, tilde, number = run_id.rpartition("~")
-    return not thread or run_id == thread or (bool(tilde) and name == thread and number.isdecimal())

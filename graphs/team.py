@@ -26,6 +26,7 @@ from signoff.graphs.nodes.act import build_act
 from signoff.graphs.nodes.agent import LedgerNode, build_step
 from signoff.graphs.nodes.gate import build_gate
 from signoff.graphs.nodes.intake import build_finish, build_intake
+from signoff.graphs.nodes.items import build_items
 from signoff.graphs.nodes.supervisor import Supervisor, build_supervisor
 from signoff.graphs.policy.policy import Policy, Rate, Ruling
 from signoff.graphs.routing.needs_and_gives import order_agents
@@ -130,7 +131,8 @@ class Team:
         supervise = build_supervisor(self.agents, self.supervisor, account, asks_plan=self._asks_plan)
         builder.add_node("supervisor", supervise, destinations=(*roles, "gate", "finish"))
         for agent in self.agents:
-            builder.add_node(agent.role, build_step(agent, self.agents, account, self.takes))
+            build = build_step if agent.each is None else build_items
+            builder.add_node(agent.role, build(agent, self.agents, account, self.takes))
             builder.add_edge(agent.role, "supervisor")
         policy = Enforcement(self.actions, self.rules, self.rates)
         gate = LedgerNode("gate", self._ledger, build_gate(policy, self._ledger))

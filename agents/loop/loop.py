@@ -122,6 +122,9 @@ class _StepModel:
         # What it hears of in the step itself is not told twice; the opening stays the same when the step goes on.
         if earlier := [outcome for outcome in task.outcomes if outcome.proposal not in self.conversation.heard]:
             texts["What became of what was proposed"] = list_outcomes(earlier)
+        if task.item is not None:
+            item = task.item.model_dump_json() if isinstance(task.item, BaseModel) else str(task.item)
+            texts["The one item that this step is about; others are worked on elsewhere"] = item
         texts |= {FOUND: self.opening} if self.opening else {}
         self.flags = tuple(flag for name, text in texts.items() for flag in flags_of(text, name))
         return self.conversation.shortened(texts)

@@ -126,7 +126,7 @@ async def _use(tool: Tool, call: Call, config: RunnableConfig) -> Result:
     try:
         with tool_span(call.name, call_id=call.id, args=call.args) as span:
             if payer is not None and payer.cassette is not None:
-                request = Request.of_tool(call.name, call.args)
+                request = Request.of_tool(call.name, call.args, payer.item)
                 content = await payer.cassette.play(request, partial(_called, tool, call, config))
             else:
                 content = await _called(tool, call, config)

@@ -131,7 +131,7 @@ class GuardedModel(BaseChatModel):
         if payer.cassette is None:
             answer = await live()
         else:
-            recorded = Request.of(request.messages, request.options, self.model_name)
+            recorded = Request.of(request.messages, request.options, self.model_name, payer.item)
             answer = cast(AIMessage, await payer.cassette.play(recorded, live))
         if hidden.originals:
             answer = hidden.restore(answer)

@@ -38,8 +38,11 @@ class Request:
     body: Mapping[str, Any]
 
     @classmethod
-    def of(cls, messages: Sequence[BaseMessage], kwargs: Mapping[str, Any], model: str) -> Request:
-        """A call of a chat model: its messages, and the tools, form and sampling options it is bound to."""
+    def of(cls, messages: Sequence[BaseMessage], kwargs: Mapping[str, Any], model: str, item: str = "") -> Request:
+        """A call of a chat model: its messages, and the tools, form and sampling options it is bound to.
+
+        `item` is the one that it is made for, where several are worked on side by side.
+        """
         names: dict[str, str] = {}
         options = {name: _plain(value) for name, value in kwargs.items() if name not in _NOT_ASKED}
         body = {
@@ -47,11 +50,12 @@ class Request:
             "messages": [_canonical(message, names) for message in messages],
             "options": {name: value for name, value in options.items() if value not in (None, [], {})},
         }
-        return cls("model", redact(body))
+        return cls("model", redact(body | ({"item": item} if item else {})))
 
     @classmethod
-    def of_tool(cls, name: str, args: Mapping[str, Any]) -> Request:
-        return cls("tool", redact({"tool": name, "args": _plain(args)}))
+    def of_tool(cls, name: str, args: Mapping[str, Any], item: str = "") -> Request:
+        body = {"tool": name, "args": _plain(args)}
+        return cls("tool", redact(body | ({"item": item} if item else {})))
 
     @cached_property
     def key(self) -> str:
@@ -61,6 +65,8 @@ class Request:
     @property
     def parts(self) -> Iterator[tuple[str, str]]:
         """Its parts, each with a name, as texts that can be compared."""
+        if "item" in self.body:
+            yield "item", str(self.body["item"])
         if self.kind == "tool":
             yield "tool", str(self.body["tool"])
             yield "args", _text(self.body["args"])

@@ -174,17 +174,20 @@ def ask_outcome(effect: Effect, called_with: Mapping[str, Any]) -> StoredProposa
     return store_proposal(effect.run_id, "act", effect.claims, question)
 
 
-def store_proposal(run_id: str, by: str, serial: int, proposal: Proposal, flags: Sequence[str] = ()) -> StoredProposal:
+def store_proposal(
+    run_id: str, by: str, serial: int, proposal: Proposal, flags: Sequence[str] = (), item: str = ""
+) -> StoredProposal:
     """The proposal as the state keeps it; its id is the same when the step that made it is done again."""
-    identity = digest([run_id, by, serial, proposal.action, proposal.args])
-    return StoredProposal(
+    identity = digest([run_id, by, serial, proposal.action, proposal.args, *([item] if item else [])])
+    stored = StoredProposal(
         id=f"p-{identity[:12]}",
         action=proposal.action,
         args=proposal.args,
-        reason=proposal.reason,
+        reason=f"{item}: {proposal.reason}" if item else proposal.reason,
         by=by,
         flags=list(flags),
     )
+    return {**stored, "item": item} if item else stored
 
 
 _CALLS_AT_LEAST = 5
@@ -215,8 +218,12 @@ class Account:
         _ = self.budgets
         self.ledger()
 
-    def payer(self, run_id: str, role: str, say: Say = say_nothing) -> Payer:
-        """Who pays for a step of this role; a cassette that is played or recorded around the run stays in place."""
+    def payer(self, run_id: str, role: str, say: Say = say_nothing, item: str = "", share: int = 0) -> Payer:
+        """Who pays for a step of this role; a cassette that is played or recorded around the run stays in place.
+
+        With a `share` its work on this item is held to this part of the role's budget, or else of the run's: 4 is a
+        quarter.
+        """
         base = self._payers.get(role)
         if base is None:
             own = self.limits.get(role, NO_LIMIT)
@@ -224,8 +231,14 @@ class Account:
             base = self._payers[role] = Payer(
                 ledger=self.ledger(), team=self.team, role=role, budgets=budgets, settles_later=True
             )  # a `LedgerNode` waits for that
-        around = current_payer()
-        return replace(base, run_id=run_id, say=say, cassette=around.cassette if around is not None else None)
+        around, budgets = current_payer(), dict(base.budgets)
+        if share:
+            own = next(
+                (budgets[level] for level in ("agent", "run") if budgets.get(level, NO_LIMIT).is_limited), NO_LIMIT
+            )
+            budgets["item"] = own.shared_by(share)
+        cassette = around.cassette if around is not None else None
+        return replace(base, run_id=run_id, say=say, item=item, budgets=budgets, cassette=cassette)
 
 
 def ask_for_budget(state: TeamState, error: BudgetExhausted, payer: Payer, doing: str) -> StoredProposal:

@@ -19,6 +19,7 @@ from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Effect, Ledger,
 from signoff.concurrency import await_result, begin, is_cancellable
 from signoff.graphs.approval.enforcement import Actions
 from signoff.graphs.approval.questions import CONTROLS, Raise, ask_outcome, describe_scope
+from signoff.graphs.invocation import is_own_run
 from signoff.graphs.routing.planning import PLAN
 from signoff.graphs.state import (
     FOLLOW_PLAN,
@@ -31,7 +32,6 @@ from signoff.graphs.state import (
     Update,
     ended_steps,
     is_about,
-    is_own_run,
     plan_step,
     settle_first,
 )

@@ -19,6 +19,7 @@ from signoff.agents import (
     Artifact,
     Evidence,
     Payer,
+    Say,
     StepFailed,
     StepHeld,
     Task,
@@ -62,36 +63,37 @@ _WARNINGS = 20
 
 
 def build_step(agent: Agent[Any], agents: Sequence[Agent[Any]], account: Account, takes: InputModel) -> TeamNode:
+    """The node of an agent that works in one piece."""
     ordered = order_agents(agents)
-    if agent.gives is WorkPlan:
-        agent = replace(agent, check=partial(check_plan, agent, ordered))
+    agent = checking_plan(agent, ordered)
 
     def step(state: TeamState) -> Update:
-        with _driven(agent, ordered, account, takes, state) as (task, update):
-            update |= _done(agent, state, task, do_work(agent, task))
+        with driven(agent, ordered, account, takes, state) as (task, update):
+            update |= given(agent, state, task, do_work(agent, task))
         return update
 
     async def astep(state: TeamState) -> Update:
-        with _driven(agent, ordered, account, takes, state) as (task, update):
-            update |= _done(agent, state, task, await ado_work(agent, task))
+        with driven(agent, ordered, account, takes, state) as (task, update):
+            update |= given(agent, state, task, await ado_work(agent, task))
         return update
 
     return TeamNode(agent.role, step, astep, account.prepare)
 
 
+def checking_plan(agent: Agent[Any], ordered: Sequence[Agent[Any]]) -> Agent[Any]:
+    """The same agent; if it gives the plan, what it gives is looked at."""
+    return replace(agent, check=partial(check_plan, agent, ordered)) if agent.gives is WorkPlan else agent
+
+
 @contextmanager
-def _driven(
+def driven(
     agent: Agent[Any], agents: Sequence[Agent[Any]], account: Account, takes: InputModel, state: TeamState
 ) -> Iterator[tuple[Task, Update]]:
-    """What is to do, and the update, which gets what became of a step that was held or failed.
-
-    Whatever is called is charged to the run, and gives signs of life meanwhile.
-    """
-    task, update = _task(agent, agents, takes, state), Update()
+    """What is to do, and the update, which gets what became of a step that was held or failed."""
+    task, update = task_of(agent, agents, takes, state), Update()
     payer = account.payer(state["run"]["id"], agent.role, task.say)
-    signs_of_life = payer.ledger.keep_alive.renewing(payer.ledger.runs.beat, payer.run_id, soon=True)
     try:
-        with paying(payer), charging(_UNGUARDED), signs_of_life:
+        with charged(payer):
             yield task, update
     except StepHeld as held:
         update |= _held(agent, agents, state, task, held, payer)
@@ -99,12 +101,26 @@ def _driven(
         update |= _failed(agent, state, task, failed)
 
 
-def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, state: TeamState) -> Task:
+@contextmanager
+def charged(payer: Payer) -> Iterator[None]:
+    """Whatever is called inside is charged to the run, and gives signs of life meanwhile."""
+    signs_of_life = payer.ledger.keep_alive.renewing(payer.ledger.runs.beat, payer.run_id, soon=True)
+    with paying(payer), charging(_UNGUARDED), signs_of_life:
+        yield
+
+
+def say_as(role: str, item: str = "") -> Say:
+    """What tells those who watch what this role does, and for which item."""
     write = get_stream_writer()
 
     def say(text: str, /, *, done: int = 0, total: int = 0) -> None:
-        write({"agent": agent.role, "says": text, "done": done, "total": total})
+        write({"agent": role, "says": f"{item}: {text}" if item else text, "done": done, "total": total})
 
+    return say
+
+
+def task_of(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, state: TeamState) -> Task:
+    """What the agent is handed."""
     artifacts, name = state["artifacts"], agent.gives.__name__
     previous, assignment, mine = artifacts.get(name), state["assignment"], sub_goal(artifacts, agent.role)
     plans_for = members_of(agents)[0] if name == PLAN else []
@@ -113,15 +129,12 @@ def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, st
         goal=state["run"]["goal"],
         input=takes.restore(state["run"]["goal"], state["run"].get("input", {})),
         artifacts={need.__name__: need.model_validate(artifacts[need.__name__]["value"]) for need in agent.needs},
-        notes=(
-            *rejections(agents, artifacts).get(name, ()),
-            *(what_was_said(outcome) for outcome in unheard(state, agent.role) if not is_awaited(outcome)),
-        ),
+        notes=(*rejections(agents, artifacts).get(name, ()), *said_of(state, agent.role)),
         instructions="\n".join(filter(None, (mine.told, *listed, assignment["instructions"]))),
         parts=mine.parts,
         team=tuple(plans_for),
         previous=agent.gives.model_validate(previous["value"]) if previous else None,
-        say=say,
+        say=say_as(agent.role),
         stronger=assignment.get("stronger", 0),
         transcript=tuple((state.get("held") or {}).get(agent.role, ())),
         outcomes=outcomes_of(state, agent.role),
@@ -137,7 +150,13 @@ def _task(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, st
     )
 
 
-def _done(agent: Agent[Any], state: TeamState, task: Task, work: Work) -> Update:
+def said_of(state: TeamState, role: str, item: str | None = None) -> list[str]:
+    """What people said of what the role proposed (in its work on this item), and it has not heard yet."""
+    return [what_was_said(outcome) for outcome in unheard(state, role, item) if not is_awaited(outcome)]
+
+
+def given(agent: Agent[Any], state: TeamState, task: Task, work: Work) -> Update:
+    """What finished work changes."""
     artifacts, name = state["artifacts"], agent.gives.__name__
     flags = list(dict.fromkeys((*task.untrusted, *work.flags)))
     stored = StoredArtifact(
@@ -156,11 +175,11 @@ def _done(agent: Agent[Any], state: TeamState, task: Task, work: Work) -> Update
     calls = work.usage["calls"] + _answers_before(task)
     update: Update = {
         "artifacts": {**artifacts, name: stored},
-        "plan": end_step(state["plan"], agent.role, "completed", _note(brief, task.stronger)),
+        "plan": end_step(state["plan"], agent.role, "completed", note_of(brief, task.stronger)),
         "messages": [AIMessage(brief, name=agent.role, id=f"{run_id}-{turn}-{agent.role}")],
         "trail": followed_by(trail, turn_given(agent.role, work.artifact, stored["value"], calls)),
         **_ended(agent, state, work.usage),
-        **_proposing(agent, state, task, [(proposal, "") for proposal in work.proposals], flags),
+        **_proposing(state, proposed(agent, state, task, [(proposal, "") for proposal in work.proposals], flags)),
         **_hearing(state, unheard(state, agent.role)),
     }
     # What did not change is left out: a saver looks at every value that is given to it.
@@ -173,20 +192,28 @@ def _done(agent: Agent[Any], state: TeamState, task: Task, work: Work) -> Update
     return update
 
 
-def _proposing(
-    agent: Agent[Any], state: TeamState, task: Task, proposals: Sequence[tuple[Proposal, str]], flags: Sequence[str]
-) -> Update:
-    """What goes to the gate, each with the id of the call that waits for it, empty if none does."""
-    if not proposals:
-        return {}
-    # Counted over all that the agent has proposed: the same once more, in one step, is another proposal.
-    first = state["turns"] * 100 + sum(outcome["role"] == agent.role for outcome in state.get("outcomes", []))
+def proposed(
+    agent: Agent[Any],
+    state: TeamState,
+    task: Task,
+    proposals: Sequence[tuple[Proposal, str]],
+    flags: Sequence[str],
+    item: str = "",
+) -> list[StoredProposal]:
+    """Proposals as they go to the gate, each given with the id of the call that waits for it, empty if none does."""
+    # Counted over all that was proposed in this work: the same once more, in one step, is another proposal.
+    before = (outcome for outcome in state.get("outcomes", []) if outcome["role"] == agent.role)
+    first = state["turns"] * 100 + sum(outcome.get("item", "") == item for outcome in before)
     stored = []
     for place, (proposal, call) in enumerate(proposals, first):
         warnings = _warnings(proposal, task, flags)
-        one = store_proposal(state["run"]["id"], agent.role, place, proposal, warnings)
+        one = store_proposal(state["run"]["id"], agent.role, place, proposal, warnings, item)
         stored.append(StoredProposal(**one, call=call) if call else one)
-    return {"proposals": [*state.get("proposals", []), *stored]}
+    return stored
+
+
+def _proposing(state: TeamState, stored: Sequence[StoredProposal]) -> Update:
+    return {"proposals": [*state.get("proposals", []), *stored]} if stored else {}
 
 
 def _hearing(state: TeamState, told: Sequence[StoredOutcome]) -> Update:
@@ -222,7 +249,7 @@ def _cited(artifact: Artifact) -> Iterator[str]:
         yield from filter(None, (quote.source, quote.origin.rpartition(", fetched ")[0]))
 
 
-def _note(brief: str, stronger: int) -> str:
+def note_of(brief: str, stronger: int) -> str:
     """The work's first line, and how strong a model it took."""
     line = brief.splitlines()[0].lstrip("# ")[:200] if brief else ""
     return f"{line} (by a stronger model, +{stronger})".strip() if stronger else line
@@ -254,7 +281,7 @@ def _held(
     if isinstance(held.error, Waiting):
         proposals = [(proposal, call) for call, proposal in held.error.proposals.items()]
         flags = list(dict.fromkeys((*task.untrusted, *held.flags)))
-        return {**update, **_proposing(agent, state, task, proposals, flags)}
+        return {**update, **_proposing(state, proposed(agent, state, task, proposals, flags))}
     doing = f"{agent.role} was at work: {state['assignment']['reason']}"
     now: TeamState = {**state, "usage": usage}
     asked = ask_for_budget(now, held.error, payer, doing)

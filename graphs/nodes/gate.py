@@ -26,14 +26,13 @@ from signoff.graphs.approval.decision import decide
 from signoff.graphs.approval.description import question_payload, standing_after
 from signoff.graphs.approval.enforcement import NO_ACTION, Enforcement, first_decided
 from signoff.graphs.errors import BadAnswer
+from signoff.graphs.invocation import calling_person, is_own_run
 from signoff.graphs.state import (
     NodeWithConfig,
     StoredProposal,
     TeamState,
     Update,
-    calling_person,
     is_about,
-    is_own_run,
     question_over,
     settle_first,
 )

@@ -15,6 +15,7 @@ from signoff.checkpoints.errors import UnknownRun
 from signoff.checkpoints.ledger import RUN_INPUT, Ledger
 from signoff.error_base import TeamError
 from signoff.graphs.given import GOAL, Given, InputModel
+from signoff.graphs.invocation import calling_person, is_own_run, thread_of
 from signoff.graphs.state import (
     ASKS_TO_GO_ON,
     CurrentRun,
@@ -22,11 +23,8 @@ from signoff.graphs.state import (
     StoredOutcome,
     TeamState,
     Update,
-    calling_person,
     is_awaited,
-    is_own_run,
     question_over,
-    thread_of,
 )
 from signoff.settings import load_settings
 from signoff.tools.storage import Workspaces
@@ -75,7 +73,8 @@ def build_intake(
         said = dropped if message else [*dropped, _said(run)]
         # An answer to what the former run asked may still arrive.
         over = question_over() if current is not None and not current["ended"] else {}
-        return {**_fresh(run, "" if message else goal), **over, "messages": said}
+        left: Update = {role: {} for role in state.get("items") or {}}
+        return {**_fresh(run, "" if message else goal), **over, "items": left, "messages": said}
 
     return intake
 

@@ -27,6 +27,7 @@ from signoff.graphs.nodes.agent import TeamNode
 from signoff.graphs.routing.assigning import Limits, Open, Pause, assign, instructions_of, limit_reached, tell
 from signoff.graphs.routing.needs_and_gives import is_complete, judge, order_agents, revise_plan
 from signoff.graphs.routing.planning import PLAN, at_work, members_of, plan_for, planners
+from signoff.graphs.routing.sending import go_on, is_at_items
 from signoff.graphs.state import (
     FOLLOW_PLAN,
     SUPERVISOR,
@@ -156,6 +157,9 @@ class _Route:
         held = next((agent.role for agent in self.agents if agent.role in (state.get("held") or {})), None)
         if held is not None:
             return self._go_on(state, held)
+        for agent in self.agents:
+            if is_at_items(state, agent):
+                return self._send(state, agent)
         told = tell(self.agents, state)
         if told is not None and limit_reached(self.limits, state) is None:
             return self.follow(state, told)
@@ -229,6 +233,14 @@ class _Route:
         update = {"assignment": same, "plan": self._revised(state, same)}
         get_stream_writer()({"agent": role, "turn": state["turns"], "reason": reason})
         return Command(goto=role, update=update)
+
+    def _send(self, state: TeamState, agent: Agent[Any]) -> Command[Any]:
+        """Work goes on at those of its items that can be worked on now; at none, the agent asks, or joins them."""
+        going = go_on(state, agent)
+        same: Assignment = {**state["assignment"], "agent": agent.role}
+        plan = self._revised(state, {**same, "reason": going.told})
+        get_stream_writer()({"agent": agent.role, "says": going.told, "done": going.ended, "total": going.total})
+        return Command(goto=going.sent or agent.role, update={"assignment": same, "plan": plan, **going.update})
 
     def _revised(self, state: TeamState, assignment: Assignment | None) -> list[PlanStep]:
         artifacts = state["artifacts"]

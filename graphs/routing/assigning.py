@@ -85,7 +85,7 @@ def _apply_rules(agents: Sequence[Agent[Any]], state: TeamState) -> Assignment |
         agent
         for agent in ready
         if agent.gives is wanted
-        and len(failures[agent.role]) < agent.limits.attempts * (1 + _growth(agent))
+        and len(failures[agent.role]) < agent.limits.attempts * (1 + growth_of(agent))
         and not any(step["final"] for step in failures[agent.role])
     ]
     if not able:
@@ -120,7 +120,7 @@ def _try(
     """Put it to work as hard as what happened before asks for: told what repeats, then with a stronger model."""
     name, failed = chosen.gives.__name__, failures[chosen.role]
     rejected = state.get("rounds", {}).get(name, 0) if name in rejections(agents, state["artifacts"]) else 0
-    circle, growth = find_circle((state.get("trail") or []), name), _growth(chosen)
+    circle, growth = find_circle((state.get("trail") or []), name), growth_of(chosen)
     if circle.times >= (PAUSE if growth else STRONGER):
         return Pause(f"{circle.what}, {circle.times} times.")
     steps = max(len(failed) // chosen.limits.attempts, rejected, circle.times - STRONGER + 1)
@@ -138,7 +138,7 @@ def _try(
     return Assignment(agent=chosen.role, reason=reason, instructions=" ".join(filter(None, told)), stronger=stronger)
 
 
-def _growth(agent: Agent[Any]) -> int:
+def growth_of(agent: Agent[Any]) -> int:
     """By how many tiers a step of this agent can grow."""
     if not isinstance(agent.model, Tiers):
         return 0

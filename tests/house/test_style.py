@@ -45,6 +45,7 @@ ALONE: dict[str, str] = {
     "desk/cli/record.py": "loaded only where a run is recorded or exported",
     "fleet/notebook.py": "loaded only where a run is shown in a notebook",
     "graphs/nodes/gate.py": "the node where a proposal is decided; the team places it in the graph",
+    "graphs/nodes/items.py": "the node of an agent that works item by item; the team places it in the graph",
     "tools/broker/proxy.py": "runs in the broker's process, whose main module starts it",
     "tools/documents/pdf.py": _WHEN_NEEDED,
     "tools/documents/rst.py": _WHEN_NEEDED,

@@ -50,6 +50,15 @@ class Budget(BaseModel):
         except ValidationError as error:
             raise ValueError(_reason(error)) from None
 
+    def shared_by(self, number: int) -> Budget:
+        """The part of it that each of so many has; of what comes in whole numbers at least one."""
+        return Budget(
+            usd=None if self.usd is None else self.usd / number,
+            tokens=None if self.tokens is None else max(1, self.tokens // number),
+            steps=None if self.steps is None else max(1, self.steps // number),
+            seconds=None if self.seconds is None else self.seconds / number,
+        )
+
     @cached_property
     def amount(self) -> Amount:
         """The limits in the ledger's units; what is not limited is 0."""
@@ -169,14 +178,15 @@ class Scope:
     limit: Budget
 
 
-def scopes_of(*, run_id: str, role: str, team: str, limits: Mapping[str, Budget]) -> tuple[Scope, ...]:
-    """The scopes that a call is charged to, innermost first: agent, run, team and day; only those that are limited.
+def scopes_of(*, run_id: str, role: str, team: str, limits: Mapping[str, Budget], item: str = "") -> tuple[Scope, ...]:
+    """The scopes that a call is charged to, innermost first: item, agent, run, team and day; only those with a limit.
 
-    The run also if what it shares with others is. `limits` has the budgets by those four words. A team's budget is for
+    The run also if what it shares with others is. `limits` has the budgets by those words. A team's budget is for
     one day, and days are those of UTC.
     """
     day = canonical.today()
     names = {
+        "item": f"item:{run_id}/{role}/{canonical.digest_text(item)[:12]}",
         "agent": f"agent:{run_id}/{role}",
         "run": f"run:{run_id}",
         "team": f"team:{team}@{day}",

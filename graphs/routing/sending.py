@@ -1,0 +1,91 @@
+"""Sending: which items of an agent that works item by item are worked on next, side by side, and how far they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+from langgraph.types import Send
+
+from signoff.agents import NO_USAGE, Agent, add_usage
+from signoff.graphs.routing.planning import PLAN
+from signoff.graphs.state import ItemRow, TeamState, Update
+
+_SENT = ("run", "assignment", "turns", "outcomes", "heard", "usage")
+"""What the work on an item is handed of the state, beside the artifacts that its agent needs."""
+
+Rows = Mapping[str, ItemRow]
+
+
+class Sent(TeamState, total=False):
+    """What the node is entered with for one item: as much of the state as that takes."""
+
+    item: str
+    """Its name; `items` has its row alone."""
+    of: int
+    """How many items there are."""
+
+
+@dataclass(frozen=True)
+class Going:
+    """How the work on the items goes on."""
+
+    sent: list[Send]
+    """Those that are worked on now; none: they are asked about, or joined."""
+    update: Update
+    """What was used until now."""
+    told: str
+    ended: int
+    total: int
+
+
+def is_at_items(state: TeamState, agent: Agent[Any]) -> bool:
+    """Whether the agent is amid its items."""
+    return agent.each is not None and any(not row["is_joined"] for row in rows_of(state, agent).values())
+
+
+def go_on(state: TeamState, agent: Agent[Any]) -> Going:
+    """Send out as many items as are worked on side by side.
+
+    Those whose share of the budget is used up are left until the others have ended, or wait. Nothing is sent once a
+    budget has ended: somebody is asked first.
+    """
+    found = rows_of(state, agent)
+    rows: dict[str, ItemRow] = {name: {**row, "unbooked": NO_USAGE} for name, row in found.items()}
+    used = reduce(add_usage, (row["unbooked"] for row in found.values()), NO_USAGE)
+    ready = {name: row for name, row in rows.items() if row["status"] in ("open", "waiting")}
+    first = {name: row for name, row in ready.items() if not row["is_over"]} or ready
+    if any(row["status"] == "stopped" for row in rows.values()):
+        first = {}
+    names = {need.__name__ for need in agent.needs} | {PLAN}
+    kept = {
+        **{name: state[name] for name in _SENT if name in state},  # type: ignore[literal-required]  # all are its fields
+        "artifacts": {name: stored for name, stored in state["artifacts"].items() if name in names},
+        "of": len(rows),
+    }
+    sent = [
+        Send(agent.role, {**kept, "item": name, "items": {agent.role: {name: row}}})
+        for name, row in [*first.items()][: agent.limits.width]
+    ]
+    update: Update = {}
+    if used["calls"]:
+        update = {"usage": add_usage(state.get("usage", NO_USAGE), used), "items": {agent.role: rows}}
+    count = Counter(row["status"] for row in rows.values())
+    return Going(sent, update, tell_items(rows), count["done"] + count["failed"], len(rows))
+
+
+def tell_items(rows: Rows) -> str:
+    """How far the items are, in words."""
+    count = Counter(row["status"] for row in rows.values())
+    waiting = count["proposed"] + count["waiting"] + count["stopped"]
+    more = ((count["failed"], "failed"), (waiting, "waiting"))
+    return ", ".join([f"{count['done']} of {len(rows)} done", *(f"{number} {what}" for number, what in more if number)])
+
+
+def rows_of(state: TeamState, agent: Agent[Any]) -> dict[str, ItemRow]:
+    """The agent's rows by name, in the order of the items."""
+    rows = (state.get("items") or {}).get(agent.role) or {}
+    return dict(sorted(rows.items(), key=lambda found: found[1]["place"]))
