@@ -243,6 +243,10 @@ def _show_run(run: str, *, json: bool) -> None:
         row(plan, step["agent"], step["status"], short(step["note"]))
     if plan.row_count:
         console.print(plan)
+    for role, rows in (state.get("items") or {}).items():
+        for name, found in rows.items():
+            if found["status"] == "failed":
+                say(console, f"{role} failed at {short(name)}: {short(found['note'])}", "yellow")
     used = _usage(ledger, record, state)
     if plan.row_count or used["calls"]:
         console.print(usage_text(used), highlight=False)

@@ -50,7 +50,7 @@ from signoff.graphs.nodes.agent import (
 )
 from signoff.graphs.routing.assigning import growth_of
 from signoff.graphs.routing.needs_and_gives import order_agents, rejections
-from signoff.graphs.routing.planning import told_by_plan
+from signoff.graphs.routing.planning import sub_goal
 from signoff.graphs.routing.sending import Rows, Sent, is_at_items, rows_of
 from signoff.graphs.state import ItemRow, StoredProposal, TeamState, Update, end_step, is_awaited, outcomes_of, unheard
 from signoff.wording import counted, one_line
@@ -191,6 +191,8 @@ class _Steps:
         """Rows of the items; what was given for one that has not changed since the step before stands."""
         role, artifacts, before = self.agent.role, state["artifacts"], rows_of(state, self.agent)
         versions = {need.__name__: artifacts[need.__name__]["version"] for need in self.agent.needs}
+        told = sub_goal(artifacts, role)
+        goal, parts = told.goal, told.parts
         rejected = rejections(self._agents, artifacts).get(self.agent.gives.__name__, ())
         rows = dict[str, ItemRow]()
         for name, item in _named(items).items():
@@ -212,7 +214,7 @@ class _Steps:
                 unbooked=NO_USAGE,
                 is_over=False,
                 is_joined=False,
-                basis=digest([item, versions, told_by_plan(artifacts, role), notes]),
+                basis=digest([item, versions, goal if item in parts else [goal, *parts], notes]),
             )
             stands = known is not None and known["status"] == "done" and known["basis"] == row["basis"]
             rows[name] = {**known, "place": row["place"], "is_joined": False} if known and stands else row
@@ -284,7 +286,11 @@ class _Steps:
         tried = ""
         if self.agent.model is not None and row["tries"]:
             tried = f"Your last try failed: {row['note']}. Do it in another way."
-        growth = growth_of(self.agent)
+        told, growth = sub_goal(state["artifacts"], role), growth_of(self.agent)
+        if row["item"] in told.parts:  # the others are none of its business
+            task = replace(
+                task, instructions=f"{told.goal}{task.instructions.removeprefix(told.told)}".strip(), parts=()
+            )
         return replace(
             task,
             item=self._kind.validate_python(row["item"]),

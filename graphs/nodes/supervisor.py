@@ -239,7 +239,7 @@ class _Route:
         going = go_on(state, agent)
         same: Assignment = {**state["assignment"], "agent": agent.role}
         plan = self._revised(state, {**same, "reason": going.told})
-        get_stream_writer()({"agent": agent.role, "says": going.told, "done": going.ended, "total": going.total})
+        get_stream_writer()({"agent": agent.role, "says": going.told, "done": 0, "total": 0})
         return Command(goto=going.sent or agent.role, update={"assignment": same, "plan": plan, **going.update})
 
     def _revised(self, state: TeamState, assignment: Assignment | None) -> list[PlanStep]:

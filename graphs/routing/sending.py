@@ -38,8 +38,7 @@ class Going:
     update: Update
     """What was used until now."""
     told: str
-    ended: int
-    total: int
+    """How far they are."""
 
 
 def is_at_items(state: TeamState, agent: Agent[Any]) -> bool:
@@ -73,8 +72,7 @@ def go_on(state: TeamState, agent: Agent[Any]) -> Going:
     update: Update = {}
     if used["calls"]:
         update = {"usage": add_usage(state.get("usage", NO_USAGE), used), "items": {agent.role: rows}}
-    count = Counter(row["status"] for row in rows.values())
-    return Going(sent, update, tell_items(rows), count["done"] + count["failed"], len(rows))
+    return Going(sent, update, tell_items(rows))
 
 
 def tell_items(rows: Rows) -> str:
