@@ -57,9 +57,35 @@ def passages_of(text: str) -> Iterator[str]:
 
 def read_plainly(file: Path) -> str:
     """The text of a document, paragraphs apart by blank lines."""
-    if file.suffix in (".html", ".htm"):
-        return _html(file)
+    readers = {".html": _html, ".htm": _html, ".docx": _docx, ".pdf": _pdf, ".xlsx": _xlsx}
+    if file.suffix in readers:
+        return readers[file.suffix](file)
     return file.read_text(encoding="utf-8", errors="replace")
+
+
+def _docx(file: Path) -> str:
+    import docx
+
+    document = docx.Document(str(file))
+    rows = ("  ".join(cell.text for cell in row.cells) for table in document.tables for row in table.rows)
+    return "\n\n".join([*(paragraph.text for paragraph in document.paragraphs), "\n".join(rows)])
+
+
+def _pdf(file: Path) -> str:
+    import pypdf
+
+    return "\n\n".join(page.extract_text() for page in pypdf.PdfReader(file).pages)
+
+
+def _xlsx(file: Path) -> str:
+    import openpyxl
+
+    sheets = []
+    for sheet in openpyxl.load_workbook(file, read_only=True).worksheets:
+        sheet.reset_dimensions()  # some programs write wrong ones
+        rows = sheet.iter_rows(values_only=True)
+        sheets.append("\n".join("  ".join("" if value is None else str(value) for value in row) for row in rows))
+    return "\n\n".join(sheets)
 
 
 def _html(file: Path) -> str:

@@ -13,6 +13,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from asking.papers import papers, write_papers
+
 FILE = Path(__file__).with_name("corpora.toml")
 
 
@@ -29,7 +31,7 @@ class Package:
     into: str
     drop: tuple[str, ...] = ()
     kind: str = "debian"
-    """Where it is from: debian, or pypi."""
+    """Where it is from: debian, or wheel or sdist of PyPI."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,12 @@ class Corpus:
     name: str
     about: str
     packages: tuple[Package, ...]
+    papers: bool = False
+    """Whether the office files that are made here belong to it."""
 
     def build(self, cache: Path) -> Path:
         """The folder of its documents, made if it is not there; Unavailable."""
-        told = json.dumps([vars(package) for package in self.packages], sort_keys=True)
+        told = json.dumps([[vars(package) for package in self.packages], papers() if self.papers else []])
         folder = cache / "corpora" / f"{self.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
         if not folder.is_dir():
             half = folder.with_suffix(".half")
@@ -48,6 +52,8 @@ class Corpus:
             half.mkdir(parents=True)
             for package in self.packages:
                 _copy(package, _unpacked(package, cache), half / package.into)
+            if self.papers:
+                write_papers(half)
             half.rename(folder)
         return folder
 
@@ -58,7 +64,7 @@ def corpora() -> dict[str, Corpus]:
     found = {}
     for entry in read["corpora"]:
         packages = [_package(given) for given in entry["packages"]]
-        found[entry["name"]] = Corpus(entry["name"], entry["about"], tuple(packages))
+        found[entry["name"]] = Corpus(entry["name"], entry["about"], tuple(packages), entry.get("papers", False))
     return found
 
 
@@ -87,17 +93,12 @@ def _fetched(package: Package, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     file = _found(package, folder)
     if file is None:
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        exact = f"{package.name}=={package.version}"
         commands = {
             "debian": ["apt-get", "download", "--quiet", f"{package.name}={package.version}"],
-            "pypi": [
-                sys.executable,
-                "-m",
-                "pip",
-                "download",
-                "--quiet",
-                "--no-deps",
-                f"{package.name}=={package.version}",
-            ],
+            "wheel": [*pip, exact],
+            "sdist": [*pip, "--no-binary", package.name, exact],
         }
         print(f"fetching {package.name} {package.version}", file=sys.stderr)
         try:

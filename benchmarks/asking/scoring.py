@@ -17,11 +17,15 @@ KEPT = Path(__file__).with_name("kept.toml")
 
 @dataclass(frozen=True)
 class Question:
-    """A question about a corpus. Of each part any one of its passages answers; without parts nothing does."""
+    """A question about a corpus. Of each part any one of its passages answers; without parts nothing does.
+
+    With a `value` it is about a table, and that number must be computed.
+    """
 
     corpus: str
     ask: str
     parts: tuple[tuple[str, ...], ...] = ()
+    value: float | None = None
 
     @property
     def kept(self) -> bool:
@@ -40,6 +44,8 @@ class Shown:
     """Whether it says that the documents do not answer, or that nothing was judged to."""
     cpu: float
     """Seconds."""
+    computed: str = ""
+    """What was computed of tables."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +67,29 @@ class Scored:
     def silent(self) -> bool:
         return not self.shown.blocks
 
+    @property
+    def is_computed(self) -> bool:
+        """Whether the number asked for is among those computed, to as many digits as are shown, at least three."""
+        numbers = re.findall(r"\d[\d,]*(?:\.\d+)?", self.shown.computed)
+        return self.question.value is not None and any(_is_rounded(each, self.question.value) for each in numbers)
+
 
 def read_questions(file: Path) -> list[Question]:
     """The questions of a file; ValueError if one is not as it must be, or belongs into the other file."""
     found = []
     for entry in tomllib.loads(file.read_text(encoding="utf-8")).get("questions", []):
         parts = entry.get("parts") or ([entry["answer"]] if "answer" in entry else [])
-        question = Question(entry["corpus"], entry["ask"], tuple(_passages(part) for part in parts))
+        question = Question(entry["corpus"], entry["ask"], tuple(map(_passages, parts)), entry.get("value"))
         if question.kept != (file.name == KEPT.name):
             raise ValueError(f"{file.name}: {question.ask!r} belongs into the other file")
         found.append(question)
     return found
+
+
+def _is_rounded(number: str, value: float) -> bool:
+    plain = number.replace(",", "")
+    digits = len(plain.partition(".")[2])
+    return len(plain.replace(".", "")) >= 3 and abs(float(plain) - value) <= 0.51 * 10**-digits
 
 
 def _passages(part: Any) -> tuple[str, ...]:
@@ -101,7 +119,8 @@ def figures(scored: Sequence[Scored]) -> dict[str, str]:
     """The figures of one way over all questions."""
     single = [each for each in scored if len(each.question.parts) == 1]
     several = [each for each in scored if len(each.question.parts) > 1]
-    never = [each for each in scored if not each.question.parts]
+    never = [each for each in scored if not each.question.parts and each.question.value is None]
+    tables = [each for each in scored if each.question.value is not None]
     parts = sum(len(each.question.parts) for each in several)
 
     def of(number: int, total: int) -> str:
@@ -122,6 +141,7 @@ def figures(scored: Sequence[Scored]) -> dict[str, str]:
         "unanswerable marked": of(sum(each.shown.marked for each in never), len(never)),
         "parts in eight": of(sum(each.within(8) for each in several), parts),
         "parts anywhere": of(sum(each.anywhere for each in several), parts),
+        "computed of tables": of(sum(each.is_computed for each in tables), len(tables)),
         "characters, first": characters(1),
         "characters, three": characters(3),
         "characters, eight": characters(8),

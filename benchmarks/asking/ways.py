@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
 from asking.bm25 import PlainBm25
-from asking.scoring import Shown, even
+from asking.scoring import Shown
 from signoff import Draft, Run, Settings, Sources, report_team
 from signoff.tools.search import MiniLM
 
@@ -27,6 +27,9 @@ MARK = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """How a report says, above its first quote, that the documents do not answer or that what follows was not judged to."""
+
+FIGURES = "From the tables"
+"""Below which heading a report shows what was computed."""
 
 
 class Way(Protocol):
@@ -88,19 +91,24 @@ class Report:
 
 
 def shown_in(markdown: str, spent: float) -> Shown:
-    """The quoted blocks of a report in order; a block of which a later one is the whole is no block of its own."""
+    """The quoted blocks of a report in order, and what stands in its figures."""
     tree = SyntaxTreeNode(MarkdownIt("commonmark").enable("table").parse(markdown))
     blocks: list[str] = []
     above: list[str] = []
+    computed: list[str] = []
+    heading = ""
     for node in tree.children:
-        if node.type in ("blockquote", "table"):
-            text = _text(node)
-            if blocks and even(_uncited(blocks[-1])) in even(text):
-                blocks.pop()
+        text = _text(node)
+        if node.tag in ("h1", "h2"):
+            heading = text
+        elif heading == FIGURES:
+            computed.append(text)
+        elif node.type in ("blockquote", "table"):
             blocks.append(text)
         elif not blocks and node.type != "heading":
-            above.append(_text(node))
-    return Shown(tuple(blocks), _text(tree), bool(MARK.search("\n".join(above))), spent)
+            above.append(text)
+    marked = bool(MARK.search("\n".join(above)))
+    return Shown(tuple(blocks), _text(tree), marked, spent, "\n".join(computed))
 
 
 def _text(node: SyntaxTreeNode) -> str:
@@ -108,11 +116,6 @@ def _text(node: SyntaxTreeNode) -> str:
         apart = "" if node.type in ("inline", "link", "strong", "em") else "\n"
         return apart.join(_text(child) for child in node.children)
     return "\n" if node.type in ("softbreak", "hardbreak") else node.content if node.type != "root" else ""
-
-
-def _uncited(block: str) -> str:
-    """A quote without what stands behind its citation: where it is from."""
-    return re.split(r"\s*\[\d{1,4}\]", block)[0]
 
 
 def cpu() -> float:
