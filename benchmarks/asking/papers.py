@@ -42,6 +42,8 @@ def _docx(title: str, sections: Sequence[dict[str, Any]]) -> bytes:
             document.add_paragraph(paragraph)
         for item in section.get("items", ()):
             document.add_paragraph(item, style="List Bullet")
+        if hidden := section.get("hidden"):
+            document.add_paragraph().add_run(hidden).font.hidden = True
         if rows := section.get("rows"):
             table = document.add_table(len(rows), len(rows[0]))
             for cells, values in zip(table.rows, rows, strict=True):
@@ -75,7 +77,7 @@ def _xlsx(title: str, sections: Sequence[dict[str, Any]]) -> bytes:
     return out.getvalue()
 
 
-def _csv(title: str, sections: Sequence[dict[str, Any]]) -> bytes:
+def _csv(_title: str, sections: Sequence[dict[str, Any]]) -> bytes:
     out = io.StringIO(newline="")
     csv.writer(out).writerows(sections[0]["rows"])
     return out.getvalue().encode()
@@ -86,9 +88,10 @@ def _pdf(title: str, sections: Sequence[dict[str, Any]]) -> bytes:
     shown = []
     height = 800
     for size, line in _lines(title, sections):
-        height -= size + 5
+        height -= abs(size) + 5
         text = line.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
-        shown.append(f"BT /F1 {size} Tf 1 0 0 1 50 {height} Tm ({text}) Tj ET" if line else "")
+        mode = 3 if size < 0 else 0
+        shown.append(f"BT /F1 {abs(size)} Tf {mode} Tr 1 0 0 1 50 {height} Tm ({text}) Tj ET" if line else "")
     stream = "\n".join(shown).encode("cp1252")
     objects = (
         b"<< /Type /Catalog /Pages 2 0 R >>",
@@ -110,6 +113,7 @@ def _pdf(title: str, sections: Sequence[dict[str, Any]]) -> bytes:
 
 
 def _lines(title: str, sections: Sequence[dict[str, Any]]) -> Iterator[tuple[int, str]]:
+    """Each line of a page and the size of its letters, below zero if they are not to be seen."""
     yield from ((BOLD + 4, line) for line in textwrap.wrap(title, 50))
     for section in sections:
         yield PLAIN, ""
@@ -117,3 +121,5 @@ def _lines(title: str, sections: Sequence[dict[str, Any]]) -> Iterator[tuple[int
         for paragraph in section.get("paragraphs", ()):
             yield PLAIN, ""
             yield from ((PLAIN, line) for line in textwrap.wrap(paragraph, 90))
+        if hidden := section.get("hidden"):
+            yield -PLAIN, hidden

@@ -46,6 +46,10 @@ class Shown:
     """Seconds."""
     computed: str = ""
     """What was computed of tables."""
+    disagreements: tuple[str, ...] = ()
+    """What is said to disagree, a line each."""
+    flags: tuple[str, ...] = ()
+    """What whoever decides is warned of."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Scored:
 
     @property
     def is_computed(self) -> bool:
-        """Whether the number asked for is among those computed, to as many digits as are shown, at least three."""
+        """Whether the number asked for is among those computed, in three digits or more."""
         numbers = re.findall(r"\d[\d,]*(?:\.\d+)?", self.shown.computed)
         return self.question.value is not None and any(_is_rounded(each, self.question.value) for each in numbers)
 
@@ -87,9 +91,10 @@ def read_questions(file: Path) -> list[Question]:
 
 
 def _is_rounded(number: str, value: float) -> bool:
+    """Whether a number as it is shown is this value, as far as both are written out."""
     plain = number.replace(",", "")
-    digits = len(plain.partition(".")[2])
-    return len(plain.replace(".", "")) >= 3 and abs(float(plain) - value) <= 0.51 * 10**-digits
+    decimals = min(len(text.partition(".")[2]) for text in (plain, repr(value)))
+    return len(plain.replace(".", "")) >= 3 and abs(float(plain) - value) <= 0.51 * 10**-decimals
 
 
 def _passages(part: Any) -> tuple[str, ...]:
@@ -142,6 +147,8 @@ def figures(scored: Sequence[Scored]) -> dict[str, str]:
         "parts in eight": of(sum(each.within(8) for each in several), parts),
         "parts anywhere": of(sum(each.anywhere for each in several), parts),
         "computed of tables": of(sum(each.is_computed for each in tables), len(tables)),
+        "said to disagree": of(sum(bool(each.shown.disagreements) for each in scored), len(scored)),
+        "warned of orders": of(sum(bool(each.shown.flags) for each in scored), len(scored)),
         "characters, first": characters(1),
         "characters, three": characters(3),
         "characters, eight": characters(8),

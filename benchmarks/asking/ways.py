@@ -5,6 +5,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +29,10 @@ MARK = re.compile(
 )
 """How a report says, above its first quote, that the documents do not answer or that what follows was not judged to."""
 
+DISAGREE = re.compile(
+    r"\[\d+\].*\[\d+\].*(?:disagree|contradict|differ)|(?:disagree|contradict|differ).*\[\d+\].*\[\d+\]", re.DOTALL
+)
+"""How a report says of two quotes that they say otherwise of the same thing."""
 FIGURES = "From the tables"
 """Below which heading a report shows what was computed."""
 
@@ -83,7 +88,8 @@ class Report:
             run = Run.start(team, question, settings=self._settings)
         spent = cpu() - began
         if Draft.__name__ in run.artifacts:
-            return shown_in(run.artifact(Draft).markdown, spent)
+            flags = tuple(flag for approval in run.approvals for flag in approval.flags)
+            return replace(shown_in(run.artifact(Draft).markdown, spent), flags=flags)
         return Shown((), run.asked.reason if run.approvals else str(run.status), True, spent)
 
     def close(self) -> None:
@@ -107,8 +113,15 @@ def shown_in(markdown: str, spent: float) -> Shown:
             blocks.append(text)
         elif not blocks and node.type != "heading":
             above.append(text)
-    marked = bool(MARK.search("\n".join(above)))
-    return Shown(tuple(blocks), _text(tree), marked, spent, "\n".join(computed))
+    lines = [_text(node) for node in tree.walk() if node.type == "inline"]
+    return Shown(
+        blocks=tuple(blocks),
+        everything=_text(tree),
+        marked=bool(MARK.search("\n".join(above))),
+        cpu=spent,
+        computed="\n".join(computed),
+        disagreements=tuple(line for line in lines if DISAGREE.search(line)),
+    )
 
 
 def _text(node: SyntaxTreeNode) -> str:
