@@ -35,8 +35,7 @@ _CHARGE: Final = Lookup(
     budgets.c.scope,
 )
 _NEW_CALL: Final = Prepared(insert(usage))
-_OF_WRITTEN: Final = (usage.c.id, usage.c.outcome, usage.c.day, usage.c.run_id, usage.c.team, usage.c.role)
-_WRITTEN: Final = Lookup(select(*_OF_WRITTEN), usage.c.id)
+_WRITTEN: Final = Lookup(select(*(usage.c[name] for name in "id outcome day run_id team role".split())), usage.c.id)
 _DELETE_CALL: Final = Prepared(delete(usage).where(usage.c.id == bindparam("call")))
 TOTALS: Final = (
     func.sum(usage.c.nusd),
@@ -224,13 +223,11 @@ class Accounts:
 
     def give_back(self, hold: str) -> None:
         """Hold it no longer, if it still is."""
-        found = self._holds.pop(hold, None)
-        if found is not None:
+        if (found := self._holds.pop(hold, None)) is not None:
             self._count(found.scopes, NOTHING - found.worst)
             self._gone.append(hold)
 
     def is_held(self, hold: str) -> bool:
-        """Whether it still is: then nobody has settled its call, nor given it up for lost."""
         return hold in self._holds
 
     def charge(self, names: Iterable[str], spent: Amount) -> None:
@@ -340,15 +337,15 @@ def spent_so_far(connection: Connection, names: Sequence[str]) -> dict[str, Amou
     return {name: NOTHING if key is None else found.get(key, NOTHING) for name, key in keys.items()}
 
 
-def write_calls(connection: Connection, calls: Sequence[tuple[CallRecord, bool]]) -> dict[str, CallRecord | None]:
+def write_calls(
+    connection: Connection, calls: Sequence[CallRecord], doubted: list[str]
+) -> dict[str, CallRecord | None]:
     """Write down, once, those that are not yet; their ids, each with what stood there of a call given up for lost.
 
-    Such a call was settled after all: by a process that had been stopped, say. What was settled stands from then on.
-    With each call is given whether its amount is still held, as then it cannot be there.
+    Such a call was settled after all, by a process that had been stopped, say; that stands. `doubted` may be there.
     """
-    fresh = {call.id: call for call, _ in reversed(calls)}
+    fresh = {call.id: call for call in reversed(calls)}
     written = dict.fromkeys(fresh)
-    doubted = list(dict.fromkeys(call.id for call, is_held in calls if not is_held))
     for found, outcome, day, run_id, team, role in _WRITTEN.rows(connection, doubted):
         if outcome == LOST != fresh[found].outcome:
             written[found] = CallRecord(id=found, at="", day=day, run_id=run_id, team=team, role=role)

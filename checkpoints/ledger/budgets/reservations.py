@@ -261,9 +261,8 @@ class _Worker:
     """Takes jobs from threads and event loops. Its thread ends when there is nothing to do."""
 
     def __init__(self, session: Session, audit: AuditLog) -> None:
-        self._session, self._audit = session, audit
+        self._session, self._audit, self._leave_by = session, audit, math.inf
         self._thread: threading.Thread | None
-        self._leave_by: float
         self._begin_anew()
 
     @property
@@ -524,8 +523,9 @@ def _closed_at_exit() -> WeakSet[_Worker]:
 
 
 def _settle(connection: Connection, accounts: Accounts, jobs: list[Settle], precedence: Precedence) -> None:
-    calls = [(job.record, accounts.is_held(job.hold)) for job in jobs if job.record is not None]
-    written = write_calls(connection, calls)
+    calls = [job.record for job in jobs if job.record is not None]
+    # As long as its amount is held, nobody has settled a call, nor given it up for lost.
+    written = write_calls(connection, calls, [call.id for call in calls if not accounts.is_held(call.id)])
     for job in jobs:
         accounts.give_back(job.hold)
         if job.record is None or job.record.id not in written:
