@@ -9,7 +9,7 @@ from itertools import combinations, product
 from typing import Final
 
 from signoff.agents.artifacts import Conflict, Quote
-from signoff.agents.claims.reading import Clause, date_of, read, unit_of
+from signoff.agents.claims.reading import DENYING, Clause, date_of, is_negated, read, unit_of
 from signoff.agents.extractive.sentences import split
 from signoff.agents.safety import find_orders
 
@@ -251,7 +251,7 @@ def _counterpart(word: str, other: Clause) -> str:
     """The same word in another clause, or one that it denies or is denied by: 'encrypted' of 'unencrypted'."""
     if word in other.words:
         return word
-    for prefix in ("un", "in", "im", "non", "dis"):
+    for prefix in DENYING:
         for found in (word.removeprefix(prefix), prefix + word):
             if found != word and len(found) > 3 and found in other.words:
                 return found
@@ -263,7 +263,7 @@ def _differences(one: Clause, other: Clause) -> Iterator[_Difference]:
     turned = [word for word in one.opposed if {one.opposed[word], other.opposed.get(word)} == {0, 1}]
     prefixed = [word for word in one.words if _counterpart(word, other) not in ("", word)]
     put_negatively = any(
-        by.opposed[word] == 1 and word not in to.opposed and to.denied
+        by.opposed[word] == 1 and word not in to.opposed and to.denied and is_negated(word)
         for by, to in ((one, other), (other, one))
         for word in by.opposed
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 _KNOWN: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-_SETS: Final = {name: frozenset(_KNOWN[name].split()) for name in ("empty", "roles", "be")}
+_SETS: Final = {name: frozenset(_KNOWN[name].split()) for name in ("empty", "roles", "be", "negated")}
 _PAIRS: Final = {
     name: [tuple(pair.split(":")) for pair in _KNOWN[name].split()]
     for name in ("irregular", "plurals", "opposites", "spelt", "units")
@@ -20,6 +20,8 @@ _IRREGULAR: Final = dict(_PAIRS["irregular"])
 _SPELT: Final = {word: int(number) for word, number in _PAIRS["spelt"]}
 _UNITS: Final = {name: (kind, float(factor)) for kind, factor, names in _PAIRS["units"] for name in names.split(",")}
 _ENDINGS: Final = _KNOWN["endings"].split()
+DENYING: Final[list[str]] = _KNOWN["denying"].split()
+"""What turns a word round that it stands before: 'unencrypted'."""
 _PHRASES: Final = [(re.compile(pattern, re.IGNORECASE), put) for pattern, put in _KNOWN["phrases"]]
 _CLAUSE: Final = re.compile(_KNOWN["clause"], re.IGNORECASE)
 _DATES: Final = [re.compile(pattern) for pattern in _KNOWN["dates"]]
@@ -207,6 +209,11 @@ def _is_name(token: str, opens: bool) -> bool:
     bare = token.strip("`")
     has_marks = any(c.isupper() or c.isdigit() or c == "_" for c in bare[1:]) or token[0] in "`-"
     return has_marks or (bare[0].isupper() and not opens)
+
+
+def is_negated(root: str) -> bool:
+    """Whether of two opposites, known by the first, the second denies the first."""
+    return root in map(stem, _SETS["negated"])
 
 
 @cache
