@@ -139,7 +139,13 @@ class _Piece:
 def _split(block: Block, offset: int, trail: str) -> Iterable[_Piece]:
     """A block in pieces that a passage can be made of; a list is one, with its items."""
     kind, text = "prose" if block.kind == "heading" else block.kind, block.text
-    longest = LONGEST_LIST if kind == "list" and len(text) <= LONGEST_LIST else USUAL if kind == "code" else LONGEST
+    items = text.count("\n") + 1
+    if kind == "list" and len(text) > SHORT * items:  # numbered paragraphs, each of which says something
+        longest = USUAL
+    elif kind == "list":
+        longest = LONGEST_LIST if len(text) <= LONGEST_LIST else LONGEST
+    else:
+        longest = USUAL if kind == "code" else LONGEST
     pieces = _cut(text, 0, len(text), _BREAKS[kind], longest)
     for at, (start, end) in enumerate(pieces):
         piece = text[start:end]

@@ -23,6 +23,8 @@ from signoff.tools.storage.own_database import choose_path, is_damage
 
 _CANDIDATES = 30
 """Passages with the question's words that are put in order by meaning as well."""
+_COPIES = 4
+"""Times as many passages are looked through for those that are no copies."""
 _MEANING = 2.0
 """What likeness in meaning weighs beside the words."""
 _LONGEST_QUESTION = 2000
@@ -172,9 +174,9 @@ class Sources:
         if not words or limit < 1:
             return []
         most = limit if self._embedder is None else max(limit, _CANDIDATES)
-        found = self._index.match(any_of(words), most)
+        found = _distinct(self._index.match(any_of(words), _COPIES * most))[:most]
         if not found and (begun := beginnings(words)):
-            found = self._index.match(begun, most)
+            found = _distinct(self._index.match(begun, _COPIES * most))[:most]
         if not found:
             return []
         weights = weigh(self.document_frequency(words), self.passages)
@@ -232,6 +234,14 @@ class Sources:
 
     def close(self) -> None:
         self._index.close()
+
+
+def _distinct(found: Sequence[Passage]) -> list[Passage]:
+    """The passages without copies of one that is there: a file that stands in a folder ten times answers once."""
+    first: dict[str, Passage] = {}
+    for one in found:
+        first.setdefault(" ".join(one.text.split()), one)
+    return list(first.values())
 
 
 def _ignore(_: IndexProgress) -> None:

@@ -84,6 +84,12 @@ def test_a_list_is_whole_and_stays_with_the_sentence_that_introduces_it() -> Non
     assert passages[1][2] == f"It does these:\n\n{items}"
 
 
+def test_numbered_paragraphs_are_no_list_that_must_be_whole() -> None:
+    rules = "\n".join(f"{number}. " + "This is what the rule says of it. " * 9 for number in range(1, 7))
+    passages = shown(Block("list", rules))
+    assert [text[:2] for _, _, text in passages] == [f"{number}." for number in range(1, 7)]
+
+
 def test_a_long_paragraph_is_split_between_sentences() -> None:
     sentence = "Here is a sentence of a fair length that says one thing."
     passages = shown(Block("prose", " ".join([sentence] * 80)))

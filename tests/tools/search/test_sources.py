@@ -395,3 +395,12 @@ def test_a_closed_index_says_that_it_is_closed(birds: Sources) -> None:
     birds.close()
     with pytest.raises(DatabaseUnusable, match="it was closed"):
         birds.search("frogs")
+
+
+def test_copies_of_a_passage_are_found_once_and_the_rest_is_not_crowded_out(folder: Path, opened: Opened) -> None:
+    for number in range(8):
+        (folder / f"copy{number}.txt").write_text("The ferry's rule says that the ferry waits.")
+    (folder / "other.txt").write_text("On Sundays a ferry leaves at noon, and goes on until it is dark.")
+    sources = opened(folder)
+    sources.refresh()
+    assert [passage.source for passage in sources.search("ferry", limit=3)] == ["copy0.txt", "other.txt"]
