@@ -7,8 +7,8 @@ from signoff.exports import TYPE_CHECKING, offer
 from signoff.installation import VERSION
 
 if TYPE_CHECKING:
-    from signoff.agents import Agent as Agent, Analysis as Analysis, Artifact as Artifact, Draft as Draft
-    from signoff.agents import Each as Each, Evidence as Evidence, Limits as Limits, Quote as Quote, Review as Review
+    from signoff.agents import Agent as Agent, Artifact as Artifact, Draft as Draft
+    from signoff.agents import Each as Each, Evidence as Evidence, Limits as Limits, Review as Review
     from signoff.agents import Row as Row, Task as Task, Verdict as Verdict
     from signoff.agents.models import load_models as load_models
     from signoff.checkpoints import open_saver as open_saver

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from signoff import Analysis, Draft, Evidence, Quote, Review, Sources, Task
+from signoff import Draft, Evidence, Review, Sources, Task
+from signoff.agents import Analysis, Quote
 from signoff.agents.roles.checks import inspect
 
 FILE = Path(__file__).with_name("sentences.toml")
