@@ -97,6 +97,15 @@ def test_every_open_question_is_of_a_corpus_and_asked_once() -> None:
     assert len({question.ask for question in questions}) == len(questions)
 
 
+def test_no_passage_of_what_was_kept_apart_stands_in_what_is_open() -> None:
+    told = [passage for question in scoring.read_questions(scoring.OPEN) for part in question.parts for passage in part]
+    told += [entry["quote"] for entry in sentences.quotes()]
+    told += [one.old for one in plants.contradictions()] + [one.after for one in plants.orders()]
+    kept = {passage for question in scoring.read_questions(scoring.KEPT) for part in question.parts for passage in part}
+    assert kept
+    assert [passage for passage in kept if any(holds(one, [passage]) or holds(passage, [one]) for one in told)] == []
+
+
 def test_blocks_numbers_and_disagreements_are_read_out_of_a_report() -> None:
     told = shown_in(
         "# Which?\n\n*2 documents were searched.*\n\n"
