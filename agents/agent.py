@@ -238,6 +238,12 @@ class Agent(Generic[A]):
             if isinstance(one := getattr(self, name), Tool | Action):
                 raise TeamError(f"Agent {self.role!r}: its {name} are one tool, {one.name!r}. Write {name}=(it,).")
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        for given in (*self.actions, *self.tools):
+            if isinstance(given, Action) and given.gives is not None and given_by(given) is None:
+                raise TeamError(
+                    f"Agent {self.role!r}: the action {given.name!r} gives {given.gives.__name__}, which is no "
+                    "artifact. Let it be a subclass of signoff.Artifact."
+                )
         if strangers := [given for given in self.actions if not isinstance(given, Action)]:
             raise TeamError(
                 f"Agent {self.role!r}: {getattr(strangers[0], 'name', strangers[0])!r} among its actions is a "
@@ -291,6 +297,12 @@ class Agent(Generic[A]):
             "gives": self.gives.__name__,
             "body": "model" if self.model is not None else "function",
         }
+
+
+def given_by(action: Action[Any]) -> type[Artifact] | None:
+    """The artifact that an action gives when it is done, or a question when it is answered; None if it gives none."""
+    kind = action.gives or action.form
+    return kind if kind is not None and issubclass(kind, Artifact) else None
 
 
 class StepFailed(Exception):

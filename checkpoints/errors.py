@@ -280,6 +280,17 @@ class NotAllowed(RunError):
         super().__init__(f"{who} may not decide approval {approval_id}: {why}. Nothing was decided.")
 
 
+class NotAnswered(RunError):
+    """An approval of a question, which answers nothing; it stays open."""
+
+    def __init__(self, approval_id: str) -> None:
+        self.approval_id = approval_id
+        super().__init__(
+            f"Approval {approval_id} is a question, and to approve it is no answer. Answer it, or reject it to "
+            "decline. Nothing was decided."
+        )
+
+
 class ChangedSince(RunError):
     """The arguments were edited since they were seen; the question stays open."""
 

@@ -18,7 +18,7 @@ from signoff.tools.storage import Blobs
 from signoff.wording import as_block, as_code, as_words, make_visible
 
 _IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)"[^>]*>')
-_MARKS = {"completed": "✓", "failed": "✗", "in_progress": "…", "pending": "·"}
+_MARKS = {"completed": "✓", "failed": "✗", "in_progress": "…", "pending": "·", "skipped": "–"}
 
 
 def run_markdown(
@@ -90,6 +90,9 @@ def run_html(markdown: str, artifacts: Mapping[str, Any], home: Path) -> str | N
 
 def _ways(approval: Approval, named: str) -> str:
     """What can be called to answer it, where that does not mean what it usually does."""
+    if approval.is_question:
+        more = f", {named}" if named else ""
+        return f'Answer with `run.respond("…"{more})`, or decline with `run.reject("why"{more})`.'
     lines = [f"- `{way.call(approval.id if named else '')}`: {way.means}" for way in approval.ways]
     return "\n\n" + "\n".join(lines) if lines else ""
 

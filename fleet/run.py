@@ -10,7 +10,7 @@ from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
-from signoff.agents import NO_USAGE, Artifact, Usage, WorkPlan, budgets_of
+from signoff.agents import NO_USAGE, Artifact, Usage, WorkPlan, budgets_of, given_by
 from signoff.checkpoints.errors import UnknownApproval
 from signoff.checkpoints.ledger import RUN_INPUT, Approval, Person, RunRecord, Status
 from signoff.checkpoints.ledger.budgets import Budget, budget_of
@@ -21,7 +21,8 @@ from signoff.fleet.events import Event, Watch, look_away
 from signoff.fleet.notebook import draft_markdown, run_html, run_markdown
 from signoff.fleet.standing import Standing, standings
 from signoff.graphs import Given, PlanStep, Team
-from signoff.graphs.approval import CONTROLS, Decision, decide, describe, read_edit
+from signoff.graphs.approval import CONTROLS, Decision, decide, describe, read_edit, read_reply, say_reply
+from signoff.graphs.errors import BadAnswer
 from signoff.graphs.nodes import read_goal
 from signoff.settings import Settings
 from signoff.tools import Action
@@ -148,7 +149,9 @@ class RunView:
 
     @property
     def _types(self) -> dict[str, type[Artifact]]:
-        return {WorkPlan.__name__: WorkPlan, **{agent.gives.__name__: agent.gives for agent in self.team.agents}}
+        by_agents = {agent.gives.__name__: agent.gives for agent in self.team.agents}
+        by_actions = [kind for action in self.team.actions.values() if (kind := given_by(action)) is not None]
+        return {WorkPlan.__name__: WorkPlan, **by_agents, **{kind.__name__: kind for kind in by_actions}}
 
     def _pending(self) -> tuple[Approval, ...]:
         return tuple(self._ledger.approvals.pending(self.id))
@@ -259,9 +262,19 @@ class Run(RunView):
         """Reject what this handle last saw asked, and go on; with a reason the agent may propose otherwise."""
         return self._decide(self._asked(how.get("approval")), Decision("reject", {}, reason), how)
 
-    def respond(self, message: str, **how: Unpack[Answering]) -> Run:
-        """Say something instead of deciding, and go on: it is not done, and the agent reads the message."""
-        return self._decide(self._asked(how.get("approval")), Decision("respond", {}, message), how)
+    def respond(self, message: str | Mapping[str, Any] | BaseModel, **how: Unpack[Answering]) -> Run:
+        """Answer a question, and go on; or say something instead of deciding what is proposed: it is not done then.
+
+        The answer to a question is text, its form, or values by the form's fields; BadAnswer says what does not fit.
+        The agent reads the message, or the answer.
+        """
+        asked = self._asked(how.get("approval"))
+        if asked.is_question:
+            action = self.action(asked.action)
+            message = say_reply(read_reply(message, action), action)
+        if not isinstance(message, str):
+            raise BadAnswer(f"{asked.action} is no question: what is said of it is text.")
+        return self._decide(asked, Decision("respond", {}, message), how)
 
     def revoke(self, approval: str, reason: str = "", *, by: str | Person | None = None) -> Run:
         """Take back what was decided of the approval with this id, as long as nothing was called; `resume` goes on.
@@ -326,7 +339,7 @@ class Run(RunView):
         """`reject` for an event loop."""
         return await self._decided(how, lambda quietly: self.reject(reason, **quietly))
 
-    async def arespond(self, message: str, **how: Unpack[Answering]) -> Run:
+    async def arespond(self, message: str | Mapping[str, Any] | BaseModel, **how: Unpack[Answering]) -> Run:
         """`respond` for an event loop."""
         return await self._decided(how, lambda quietly: self.respond(message, **quietly))
 

@@ -28,7 +28,15 @@ class Standing:
             return f"waiting, {self.lapsed[0].action} expired"
         if record.status == "running" and record.driver == "local" and not record.owner:
             return "cut off"
+        if record.left_out:
+            return f"done, without {record.left_out}"
         return "silent" if record.is_silent else record.status
+
+    @property
+    def in_full(self) -> str:
+        """How it stands and why, in one line."""
+        lines = self.record.note.splitlines()[bool(self.record.left_out) :]
+        return f"{self}: {'; '.join(lines)}"
 
     @property
     def news(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NotRequired, Protocol
 
 from langchain_core.messages import AnyMessage, ToolMessage
@@ -43,7 +43,8 @@ ASKS_TO_GO_ON = (CONTINUE_RUN, RAISE_BUDGET, FOLLOW_PLAN)
 OWN_QUESTIONS = (*ASKS_TO_GO_ON, SETTLE_OUTCOME)
 """Everything that the team asks by itself: no agent proposed it."""
 
-StepStatus = Literal["completed", "failed", "in_progress", "pending"]
+StepStatus = Literal["completed", "failed", "in_progress", "pending", "skipped"]
+"""skipped: what it needs will not come."""
 
 
 class PlanStep(TypedDict):
@@ -93,6 +94,8 @@ class StoredOutcome(TypedDict):
     by: str
     """Who decided: a person, 'policy', or empty."""
     result: dict[str, Any]
+    gave: NotRequired[str]
+    """Name of the artifact that its result became."""
 
 
 ItemStatus = Literal["open", "proposed", "stopped", "waiting", "done", "failed"]
@@ -285,10 +288,11 @@ def settle_first(
     detail: str = "",
     args: Mapping[str, Any] | None = None,
     result: Mapping[str, Any] | None = None,
+    give: Callable[[StoredOutcome], tuple[StoredOutcome, Update]] | None = None,
 ) -> Update:
     """The first proposal is settled so, and its tool call in the conversation answered.
 
-    `args` are those that were decided on, if not as proposed.
+    `args` are those that were decided on, if not as proposed; `give` makes an artifact of the result.
     """
     first, *others = state["proposals"]
     outcome = StoredOutcome(
@@ -306,6 +310,8 @@ def settle_first(
         outcome["call"] = first["call"]
     if "item" in first:
         outcome["item"] = first["item"]
+    outcome, given = give(outcome) if give is not None else (outcome, Update())
+    detail = outcome["detail"]
     said = f"{outcome['action']} {status}" + (f" by {by}" if by else "") + (f": {detail}" if detail else "")
     message = ToolMessage(
         content=f"{said}.".replace("..", "."),
@@ -318,6 +324,7 @@ def settle_first(
         "proposals": others,
         "outcomes": [*state.get("outcomes", []), outcome],
         "messages": [message],
+        **given,
         **question_over(),
     }
 
@@ -350,6 +357,7 @@ def unheard(state: TeamState, role: str = "", item: str | None = None) -> list[S
         outcome
         for outcome in state.get("outcomes", [])
         if (is_awaited(outcome) or (outcome["status"] in ("rejected", "answered") and outcome["detail"]))
+        and (is_awaited(outcome) or not outcome.get("gave"))
         and outcome["proposal"] not in heard
         and role in ("", outcome["role"])
         and item in (None, outcome.get("item", ""))
@@ -359,6 +367,11 @@ def unheard(state: TeamState, role: str = "", item: str | None = None) -> list[S
 def is_awaited(outcome: StoredOutcome) -> bool:
     """Whether the step that proposed it was held for it."""
     return bool(outcome.get("call"))
+
+
+def is_undone(outcome: StoredOutcome) -> bool:
+    """Whether it was not done; a question is, when it was answered."""
+    return outcome["status"] not in ("done", "skipped") and not (outcome["status"] == "answered" and outcome["result"])
 
 
 def outcomes_of(state: TeamState, role: str, item: str = "") -> tuple[Outcome, ...]:

@@ -115,7 +115,7 @@ class Team:
         for agent in self.agents:
             for action in agent.at_gate:
                 if action.name in CONTROLS or found.setdefault(action.name, action) is not action:
-                    raise TeamError(f"Two actions are called {action.name!r}.")
+                    raise TeamError(f"Two actions are called {action.name!r}. Give one another name, as in name='…'.")
         return found
 
     def graph(self) -> Builder:
@@ -139,7 +139,7 @@ class Team:
         builder.add_node("gate", gate, destinations=("act", "gate", "supervisor"))
         act = LedgerNode("act", self._ledger, build_act(self.actions, self._ledger, dry_run=self.dry_run), is_long=True)
         builder.add_node("act", act, destinations=("gate", "supervisor"))
-        builder.add_node("finish", LedgerNode("finish", self._ledger, build_finish(self._ledger)))
+        builder.add_node("finish", LedgerNode("finish", self._ledger, build_finish(self.actions, self._ledger)))
         builder.add_edge(START, "intake")
         builder.add_edge("intake", "supervisor")
         builder.add_edge("finish", END)
@@ -148,9 +148,12 @@ class Team:
     def rules(self, role: str, action: str, args: Mapping[str, Any]) -> Ruling:
         """What policy says of an action that this role proposes with these arguments.
 
-        A plan that it does not name is followed without asking, unless the settings have people see it first.
+        A plan that it does not name is followed without asking, unless the settings have people see it first; a
+        question that it does not name is asked.
         """
-        policy = self._policy_of(role)
+        policy, known = self._policy_of(role), self.actions.get(action)
+        if known is not None and known.form is not None and action not in policy.rules:
+            policy = replace(policy, rules={**policy.rules, action: "ask"})
         if action == FOLLOW_PLAN and action not in policy.rules:
             return Ruling("ask" if load_settings().ask_plan else "allow", why="policy names no plan")
         return policy.ruling(action, args)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar, get_args
+from json import dumps
+from typing import Any, Generic, Literal, NoReturn, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from signoff.error_base import TeamError
+from signoff.tools.errors import ActionFailed
 
 LoopRisk = Literal["read", "sandboxed"]
 """Runs inside an agent's loop: it changes nothing, or only what is thrown away."""
@@ -104,11 +106,19 @@ class Action(Generic[P]):
     """Arguments that a person cannot edit."""
     wait: bool = True
     """Whether a model that proposes it goes on when it is known what came of it; if not, it goes on at once."""
+    gives: type[BaseModel] | None = None
+    """The artifact that its result is, for the agents that need it; None: what it returns is nobody's to need."""
+    form: type[BaseModel] | None = None
+    """What a person answers with, if it is a question (`ask_person`): it is never called, and nobody can approve it."""
 
     def __post_init__(self) -> None:
         if self.risk not in get_args(Risk):
             raise TeamError(
                 f"Action {self.name!r}: {self.risk!r} is no risk of an action. Say one of {', '.join(get_args(Risk))}."
+            )
+        if self.gives is not None and not (isinstance(self.gives, type) and issubclass(self.gives, BaseModel)):
+            raise TeamError(
+                f"Action {self.name!r} gives {self.gives!r:.80}. Name the type of an artifact, as gives=Ticket."
             )
         config = self.arguments.model_config
         by_name = config.get("populate_by_name") or config.get("validate_by_name")
@@ -134,6 +144,65 @@ class Action(Generic[P]):
         """That it is done with these arguments, because of this reason. ValidationError if a mapping does not fit."""
         given = self.arguments.model_validate(arguments) if isinstance(arguments, Mapping) else arguments
         return Proposal(action=self.name, args=given.model_dump(mode="json"), reason=reason)
+
+
+class Words(BaseModel):
+    """An answer in a person's own words."""
+
+    answer: str = Field(min_length=1, max_length=20_000)
+
+
+def ask_person(
+    question: str = "", form: type[BaseModel] | type[str] = str, *, name: str = "ask_person", description: str = ""
+) -> Action[Any]:
+    """A question to a person, which agents propose as they do an action, and whose outcome is the answer.
+
+    Whoever proposes it gives the `question`, unless it is given here. The answer is text, in the result's `answer`, or
+    a `form` with its fields; a form that is an artifact is given to the agents that need it. A person answers or
+    declines, which approves nothing. Policy that does not name it asks anybody.
+    """
+    if not (isinstance(form, type) and (form is str or issubclass(form, BaseModel))):
+        raise TeamError(f"Question {name!r}: its form is {form!r:.80}. Give str, or a pydantic model of the answer.")
+    own: Any = (Literal[question], question) if question else (str, Field(min_length=1, max_length=2_000))
+    answer = form if issubclass(form, BaseModel) else Words
+
+    def preview(asked: Any) -> str:
+        lines = [f"- `{field}` ({kind}){about}" for field, kind, about in form_fields(answer)]
+        return asked.question if answer is Words else "\n".join((asked.question, "", "Answer with:", *lines))
+
+    def call(_asked: BaseModel, _key: str) -> NoReturn:
+        raise ActionFailed(name, "it is a question, and nobody answered it")
+
+    return Action(
+        name=name,
+        description=description or (f"Asks a person: {question}" if question else "Asks a person, who answers you."),
+        arguments=create_model(f"{name}_question", __base__=_Asked, question=own),
+        call=call,
+        risk="write",
+        preview=preview,
+        form=answer,
+    )
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "yes or no", "array": "list"}
+
+
+def form_fields(form: type[BaseModel]) -> Iterator[tuple[str, str, str]]:
+    """Each field of a form: its name, what it may be, and what it is for, after a colon."""
+    schema = form.model_json_schema()
+    for name, info in form.model_fields.items():
+        part = schema["properties"].get(name, {})
+        choices = [part, *part.get("anyOf", ())]
+        choices = [schema.get("$defs", {}).get(str(one.get("$ref", "")).rpartition("/")[2], one) for one in choices]
+        listed = [" or ".join(dumps(value) for value in one["enum"]) for one in choices if "enum" in one]
+        typed = [_KINDS.get(one["type"], one["type"]) for one in choices if one.get("type", "null") != "null"]
+        kind = next(iter(listed or typed), "value")
+        left_out = "" if info.is_required() else f"; {dumps(part.get('default'), default=str)} if left out"
+        yield name, f"{kind}{left_out}", f": {info.description}" if info.description else ""
 
 
 @dataclass(frozen=True, kw_only=True)

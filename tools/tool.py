@@ -94,6 +94,7 @@ class _ActionOptions(_Options, total=False):
     preview: Callable[[Any], str] | None
     fixed: frozenset[str]
     wait: bool
+    gives: type[BaseModel] | None
 
 
 @overload
@@ -120,8 +121,8 @@ def tool(
 
     With risk `read` or `sandboxed` it is a `Tool`, which agents call in their loop. With `write`, `external` or
     `irreversible` it is an `Action`: it cannot be called by an agent, only proposed; it is done at the gate. Then
-    `idempotent`, `reconcile`, `preview`, `fixed` and `wait` are those of Action, a parameter of type IdempotencyKey is
-    given the key, and only an Action with `limits` is given up on: what came of it is then unknown.
+    `idempotent`, `reconcile`, `preview`, `fixed`, `wait` and `gives` are those of Action, a parameter of type
+    IdempotencyKey is given the key, and only an Action with `limits` is given up on: what came of it is then unknown.
     """
 
     def make(given: Function | BaseTool) -> Tool | Action[Any]:

@@ -327,7 +327,8 @@ class Loop:
     def _told(self, outcome: Outcome) -> Result:
         action = self._model.toolset.actions.get(outcome.action)
         limits = action.limits if action is not None else None
-        return tell_outcome(outcome, (limits or ToolLimits()).characters)
+        is_question = action is not None and action.form is not None
+        return tell_outcome(outcome, (limits or ToolLimits()).characters, is_question=is_question)
 
     # What is said to a model that does not get on
 

@@ -85,9 +85,20 @@ _BECAME: dict[OutcomeStatus, str] = {
 }
 
 
-def tell_outcome(outcome: Outcome, longest: int) -> Result:
+_UNANSWERED: dict[OutcomeStatus, str] = {
+    "rejected": "A person declined to answer.",
+    "expired": "Nobody answered in time.",
+}
+"""The same of a question."""
+
+
+def tell_outcome(outcome: Outcome, longest: int, *, is_question: bool = False) -> Result:
     """What became of a proposal, as the model reads it; what a service said of it is marked as from outside."""
-    told, args = [_BECAME[outcome.status]], json.dumps(redact(outcome.args), ensure_ascii=False)
+    if outcome.status == "answered" and outcome.result:  # a question, in the words of a person
+        answer = json.dumps(redact(outcome.result), ensure_ascii=False)
+        return Result(f"A person answered: {make_visible(answer)}", outcome=outcome)
+    became = {**_BECAME, **_UNANSWERED} if is_question else _BECAME
+    told, args = [became[outcome.status]], json.dumps(redact(outcome.args), ensure_ascii=False)
     if outcome.is_edited:
         told.append(f"A person changed the arguments to {args}.")
     # How something expires is told to people in words of our own, which say what they can do.

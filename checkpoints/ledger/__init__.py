@@ -4,7 +4,8 @@ from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger.approval import Approval as Approval, Authority as Authority, Person as Person
-    from signoff.checkpoints.ledger.approval import Question as Question, Requirement as Requirement
+    from signoff.checkpoints.ledger.approval import QUESTION as QUESTION, Question as Question
+    from signoff.checkpoints.ledger.approval import Requirement as Requirement
     from signoff.checkpoints.ledger.approval import SETTLE_OUTCOME as SETTLE_OUTCOME, WAYS_TO_SETTLE as WAYS_TO_SETTLE
     from signoff.checkpoints.ledger.audit_log import EMPTY as EMPTY, Head as Head
     from signoff.checkpoints.ledger.effects import Effect as Effect, Outcome as Outcome
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from signoff.checkpoints.ledger.rate_limits import RateStore as RateStore
     from signoff.checkpoints.ledger.runs import (
         Fenceable as Fenceable,
+        DONE_WITHOUT as DONE_WITHOUT,
         RUN_INPUT as RUN_INPUT,
         RunRecord as RunRecord,
         Status as Status,

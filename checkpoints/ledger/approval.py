@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, Select, select
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import digest, from_row, read_json
-from signoff.checkpoints.errors import AlreadyDecided, BadName, Tampered
+from signoff.checkpoints.errors import AlreadyDecided, BadName, ChangedSince, NotAnswered, Tampered
 from signoff.checkpoints.ledger.schema import approvals, proposals, runs, votes
 
 ApprovalStatus = Literal["pending", "approved", "rejected", "answered", "expired", "revoked"]
@@ -23,6 +23,9 @@ Only what is approved is done."""
 
 SETTLE_OUTCOME: Final = "settle_outcome"
 """What a person is asked by the ledger: whether an action happened. Its arguments name the effect and the claim."""
+
+QUESTION: Final = "question"
+"""The risk of what only asks a person something: it is answered or declined, and nobody can approve it."""
 
 
 @dataclass(frozen=True)
@@ -272,6 +275,11 @@ class Approval:
         return self.status == "approved" and self.args_sha256 != self.proposed_sha256
 
     @property
+    def is_question(self) -> bool:
+        """Whether it asks for an answer, instead of a decision about an action."""
+        return self.risk == QUESTION
+
+    @property
     def has_expired(self) -> bool:
         return self.status == "pending" and bool(self.expires_at) and self.expires_at <= canonical.now()
 
@@ -311,6 +319,17 @@ class Approval:
             f"`signoff resume {self.run_id}`. To have it done after all, start another run."
         )
         return AlreadyDecided(self.id, self.status, "", self.expires_at, refused)
+
+    def check_seen(self, sha256: str) -> None:
+        """Raise if it cannot be approved by whoever saw arguments whose digest begins so: they were changed since.
+
+        NotAnswered if it is a question, ChangedSince, or Tampered.
+        """
+        self.check_digests()
+        if self.is_question:
+            raise NotAnswered(self.id)
+        if not self.shown_sha256.startswith(sha256):
+            raise ChangedSince(self.id, self.shown_sha256)
 
     def check_digests(self) -> None:
         """Raise Tampered if any arguments are not those that their digest was made of."""

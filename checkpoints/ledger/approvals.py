@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Select, delete, exists, insert, select, true,
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest_text
-from signoff.checkpoints.errors import AlreadyDecided, ChangedSince, NotAllowed, UnknownApproval
+from signoff.checkpoints.errors import AlreadyDecided, NotAllowed, UnknownApproval
 from signoff.checkpoints.ledger.approval import (
     ANYBODY,
     SETTLE_OUTCOME,
@@ -98,13 +98,12 @@ class Approvals:
         else no longer counts. `authority` is what the edited arguments ask for by themselves, if that is more. `sha256`
         is the digest, or its beginning, of what was seen.
 
-        AlreadyDecided unless it was pending, NotAllowed if this person may not, ChangedSince if another is shown.
+        AlreadyDecided unless it was pending, NotAllowed if this person may not, ChangedSince if another is shown,
+        NotAnswered if it is a question.
         """
 
         def agree(connection: Connection, current: Approval, person: Person) -> str:
-            current.check_digests()
-            if not current.shown_sha256.startswith(sha256):
-                raise ChangedSince(current.id, current.shown_sha256)
+            current.check_seen(sha256)
             objection = _objection(current, current.authority, person)
             changed = current.shown if args is None else dict(args)
             if objection or canonical_json(changed) == canonical_json(current.shown):

@@ -33,6 +33,8 @@ _AT_ONCE = 500
 """Ids in one statement; databases take only so many."""
 
 
+DONE_WITHOUT: Final = "Done, without "
+"""How the note of a run begins that is done but for something, which is what its first line names."""
 RUN_INPUT: Final = "run input"
 """Where a run's options keep what it was given beside the goal; no team can have such an option by accident."""
 
@@ -77,6 +79,13 @@ class RunRecord:
         if not isinstance(given, dict):
             raise Tampered(f"Run {self.id}", f"its input is {given!r:.60}")
         return given
+
+    @property
+    def left_out(self) -> str:
+        """What was not done of a run that is done, such as `mailer, send_mail`; empty if all of it was."""
+        line = self.note.partition("\n")[0]
+        found = self.status == "done" and line.startswith(DONE_WITHOUT)
+        return line.removeprefix(DONE_WITHOUT).rstrip(".") if found else ""
 
     @property
     def alive_at(self) -> str:

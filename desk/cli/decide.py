@@ -15,13 +15,13 @@ from rich.console import Console
 
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger
 from signoff.desk.cli.lists import action_of, existing_ledger
-from signoff.desk.cli.question import confirm, edit_in_editor, read_change
+from signoff.desk.cli.question import confirm, edit_in_editor, fill_in, read_change, respond_with, show_proposal
 from signoff.desk.cli.run import DONE, STOPPED, TELLING_SECONDS, WAITS, see_through
 from signoff.desk.cli.terminal import By, Json, can_ask, command, print_json, say
 from signoff.desk.team_options import TeamAgain, how_to_resume, is_known, team_of_run
 from signoff.fleet import Run
 from signoff.graphs import Team
-from signoff.graphs.approval import CONTROLS, Decision, decide as decide_question
+from signoff.graphs.approval import CONTROLS, Decision, decide as decide_question, read_reply, say_reply
 from signoff.graphs.errors import BadAnswer
 from signoff.graphs.policy import Ruling
 from signoff.settings import Settings, load_settings
@@ -74,13 +74,24 @@ def reject(
 
 def respond(
     approval: ApprovalId,
-    message: Annotated[str, typer.Argument(metavar="MESSAGE", help="What the agent is told.")],
+    message: Annotated[
+        str, typer.Argument(metavar="MESSAGE", help="The answer, or what the agent is told.", show_default=False)
+    ] = "",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Fill in one field of the answer to a question."),
+    ] = None,
     by: By = None,
     resume: GoOn = True,
     team: TeamAgain = "",
     json: Json = False,
 ) -> int:
-    return decide(approval, Verdict(kind="respond", by=by, said=message, team=team), go_on=resume, json=json)
+    """Answer a question; or say something instead of deciding: it does not happen then, and the agent reads it.
+
+    A question is answered with a MESSAGE, or field by field with --set. With neither, at a terminal, you are asked.
+    """
+    verdict = Verdict(kind="respond", by=by, said=message, changes=changes or [], team=team)
+    return decide(approval, verdict, go_on=resume, json=json)
 
 
 def revoke(
@@ -122,7 +133,7 @@ class Verdict:
     said: str = ""
     """The reason, or the message."""
     changes: Sequence[str] = ()
-    """Edits, as NAME=VALUE."""
+    """Edits, or fields of an answer, as NAME=VALUE."""
     sha256: str = ""
     """Beginning of the digest of what was seen."""
     asks: Console | None = None
@@ -138,6 +149,8 @@ def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> in
     asked = ledger.approvals.get(approval_id)
     record = ledger.runs.get(asked.run_id)
     team = cache(lambda: team_of_run(record, settings, verdict.team))
+    if verdict.kind == "approve" and asked.is_question and asked.status == "pending":
+        raise BadAnswer(f"{asked.action} is a question, which nobody can approve. Answer it: {respond_with(asked)} .")
     if verdict.asks and asked.status == "pending" and asked.shown_sha256.startswith(verdict.sha256):
         known = bool(verdict.team) or is_known(record)
         if not confirm(verdict.asks, asked, action_of(asked, settings, team if known else None)):
@@ -185,6 +198,12 @@ def _record(
             return decisions.reject(approval.id, by=who, reason=verdict.said)
         case _ if approval.status != "pending":
             raise approval.already_decided()
+        case "respond" | "edit" if approval.is_question:
+            action = Run.open(approval.run_id, team=team(), settings=settings).action(approval.action)
+            reply = say_reply(read_reply(_reply(approval, action, console, verdict), action), action)
+            return decide_question(ledger, approval, Decision("respond", {}, reply), _no_rules, by=who)
+        case "respond" if verdict.changes or not verdict.said:
+            raise BadAnswer(f'Say what the agent is told: {command()} respond {approval.id} "…" .')
         case "respond":
             # The team's own questions are not answered with words.
             return decide_question(ledger, approval, Decision("respond", {}, verdict.said), _no_rules, by=who)
@@ -203,6 +222,29 @@ def _record(
             run = Run.open(approval.run_id, team=team(), settings=settings)
             edited = _edited(approval, run.action(approval.action), console, verdict.changes)
             return decide_question(ledger, approval, Decision("approve", edited), run.team.rules, by=who)
+
+
+def _reply(approval: Approval, action: Action[Any], console: Console, verdict: Verdict) -> str | dict[str, str]:
+    """The answer to a question as it was given at the command line, or as the person at the terminal types it."""
+    if verdict.said and verdict.changes:
+        raise BadAnswer("There are a message and --set. Answer in one way.")
+    if verdict.said:
+        return verdict.said
+    if not verdict.changes:
+        if not can_ask(console):
+            raise BadAnswer(f"Say what the answer is: {respond_with(approval, action)} .")
+        show_proposal(console, approval, action, pages=False)
+        return fill_in(console, action)
+    said = dict[str, str]()
+    for change in verdict.changes:
+        name, equals, value = change.partition("=")
+        name = name.removeprefix("answer.")
+        if not equals or name in said:
+            raise BadAnswer(
+                f"--set {change!r} is {'there twice' if equals else 'not NAME=VALUE'}. Say each field once."
+            )
+        said[name] = value
+    return said
 
 
 def _no_rules(_role: str, action: str, _args: Mapping[str, Any]) -> Ruling:

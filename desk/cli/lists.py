@@ -150,8 +150,14 @@ def action_of(
     return Run.open(approval.run_id, team=team, settings=settings).team.actions.get(approval.action)
 
 
-def how_to_answer(approval: Approval) -> list[str]:
-    """The commands that answer a question of the team's own, and what each means; nothing about other questions."""
+def how_to_answer(approval: Approval, action: Action[Any] | None = None) -> list[str]:
+    """The commands that answer a question of the team's own, or one to a person, and what each means; else nothing."""
+    if approval.is_question:
+        from signoff.desk.cli.question import respond_with
+
+        answer, decline = respond_with(approval, action), f'{command()} reject {approval.id} --why "…"'
+        longest = max(len(answer), len(decline))
+        return [f"{answer:<{longest}}  answers it", f"{decline:<{longest}}  declines it"]
     if approval.ways:
         commands = [(way.command(approval.id, command()), way.means) for way in approval.ways]
         longest = max(len(line) for line, _ in commands)
@@ -261,7 +267,9 @@ def _show_run(run: str, *, json: bool) -> None:
     for approval in waiting:
         if approval.ways:
             say(console, approval.reason)
-        lines = how_to_answer(approval) if approval.ways else [f"{command()} approve {approval.id}"]
+        lines = (
+            how_to_answer(approval) if approval.ways or approval.is_question else [f"{command()} approve {approval.id}"]
+        )
         say(console, "\n  ".join((f"Waits for you: {lines[0]}", *lines[1:])))
     for line in stands.news:
         say(console, line, "yellow")

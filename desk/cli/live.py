@@ -25,6 +25,7 @@ _MARKS = {
     "failed": Text("✗", "red"),
     "in_progress": Text("●", "yellow"),
     "pending": Text("·", "dim"),
+    "skipped": Text("–", "yellow"),
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.prompt import Prompt
 from rich.text import Text
 
@@ -18,9 +19,9 @@ from signoff.checkpoints import read_once
 from signoff.checkpoints.ledger import Approval
 from signoff.desk.cli.terminal import INTERRUPTED, command, interrupts_left_to_the_editor, moment, say
 from signoff.graphs import FOLLOW_PLAN
-from signoff.graphs.approval import CONTROLS, Decision, Passage, exactly, passages_of, read_edit
+from signoff.graphs.approval import CONTROLS, Decision, Passage, exactly, passages_of, read_edit, read_reply, say_reply
 from signoff.graphs.errors import BadAnswer
-from signoff.tools import Action
+from signoff.tools import Action, Words, form_fields
 from signoff.wording import counted, fold, visible_line
 
 _BAR = "│ "
@@ -80,7 +81,12 @@ def _facts(approval: Approval) -> Iterator[str]:
 def _answers(approval: Approval) -> list[str]:
     """The commands that answer it, and what each means."""
     program, given = command(), approval.id
-    if approval.ways:
+    if approval.is_question:
+        ways = [
+            (f'{program} respond {given} "…"', "it is the answer; or field by field, with --set NAME=VALUE"),
+            (f'{program} reject {given} --why "…"', "it is declined; whoever asked goes on without an answer"),
+        ]
+    elif approval.ways:
         ways = [(way.command(given, program), way.means) for way in approval.ways]
     elif approval.action == FOLLOW_PLAN:
         ways = [
@@ -159,6 +165,8 @@ def _in_blocks(passage: Passage) -> Iterator[tuple[str, str]]:
 
 def ask_person(console: Console, approval: Approval, action: Action[Any]) -> Decision | None:
     """The decision of the person at the terminal; None for later. Only whole answers count, nothing is assumed."""
+    if approval.is_question:
+        return _ask_reply(console, approval, action)
     while True:
         try:
             said = Prompt.ask(
@@ -182,6 +190,48 @@ def ask_person(console: Console, approval: Approval, action: Action[Any]) -> Dec
             say(console, str(error))
         except EOFError:
             return None
+
+
+def _ask_reply(console: Console, approval: Approval, action: Action[Any]) -> Decision | None:
+    """The answer of the person at the terminal, or that they decline; None for later."""
+    while True:
+        try:
+            said = Prompt.ask("[bold]answer, decline or later?[/] (a/d/l, v to view all)", console=console).strip()
+            match said.lower():
+                case "a" | "answer":
+                    return Decision("respond", {}, say_reply(read_reply(fill_in(console, action), action), action))
+                case "d" | "decline":
+                    return Decision("reject", {}, Prompt.ask("Why?", console=console, default="", show_default=False))
+                case "l" | "later":
+                    return None
+                case "v" | "view":
+                    with console.pager():
+                        show_whole(console, approval, action)
+                case _:
+                    say(console, f"{said!r} is no answer yet. Type a, d, l or v.")
+        except BadAnswer as error:
+            say(console, str(error))
+        except EOFError:
+            return None
+
+
+def fill_in(console: Console, action: Action[Any]) -> str | dict[str, str]:
+    """What the person types: a text, or field by field; what is left empty is left out."""
+    if action.form is None or action.form is Words:
+        return Prompt.ask("Answer", console=console, default="", show_default=False)
+    said = {
+        name: Prompt.ask(escape(f"{name} ({kind})"), console=console, default="", show_default=False)
+        for name, kind, _ in form_fields(action.form)
+    }
+    return {name: value for name, value in said.items() if value.strip()}
+
+
+def respond_with(approval: Approval, action: Action[Any] | None = None) -> str:
+    """The command that answers a question to a person."""
+    form = action.form if action is not None else None
+    fields = [] if form is None or form is Words else [f"--set {name}=…" for name, *_ in form_fields(form)]
+    said = " ".join(fields) or '"…"'
+    return f"{command()} respond {approval.id} {said}"
 
 
 def read_change(args: dict[str, Any], approval: Approval, action: Action[Any]) -> dict[str, Any]:

@@ -252,18 +252,17 @@ def _stopped(run: Run, console: Console, stopping: Stopping) -> int:
 
 def _answer(run: Run, approval: Approval, console: Console, *, yes: bool, asks: bool) -> Callable[..., Run] | None:
     """How the run goes on, or None if it has to wait."""
-    if yes and (approval.action not in CONTROLS or approval.action == FOLLOW_PLAN):
+    if yes and not approval.is_question and (approval.action not in CONTROLS or approval.action == FOLLOW_PLAN):
         return lambda watch: run.approve(reason="--yes, unseen", watch=watch)
     action = run.action(approval.action)
     show_proposal(console, approval, action, pages=asks)
     decision = ask_person(console, approval, action) if asks else None
     if decision is None:
         return None
-    if decision.kind == "reject":
-        return lambda watch: run.reject(decision.reason, watch=watch)
-    if decision.kind == "respond":
-        return lambda watch: run.respond(decision.reason, watch=watch)
-    return lambda watch: run.approve(args=decision.args, watch=watch)
+    if decision.kind == "approve":
+        return lambda watch: run.approve(args=decision.args, watch=watch)
+    said = run.reject if decision.kind == "reject" else run.respond
+    return lambda watch: said(decision.reason, watch=watch)
 
 
 def _watched(step: Callable[..., Run], console: Console, told: list[PlanStep], budget: Budget) -> None:
@@ -287,13 +286,14 @@ def _report(run: Run, console: Console, *, json: bool) -> int:
         )
     if approval is not None:
         say(console, f"Run {record.id} waits for approval {approval.id}:")
-        for line in how_to_answer(approval) if approval.ways else _commands(approval):
+        own = approval.ways or approval.is_question
+        for line in how_to_answer(approval, run.action(approval.action)) if own else _commands(approval):
             say(console, f"  {line}")
         return WAITS
     if record.status == "waiting":
         say(console, f"It was decided meanwhile: {how_to_resume(run.id, run.team.name, run.team.options)}")
         return WAITS
-    say(console, f"Run {record.id} is {record.status}: {record.note} ({usage_text(run.usage)})")
+    say(console, f"Run {record.id} is {run.standing.in_full} ({usage_text(run.usage)})")
     return DONE if record.status == "done" else STOPPED
 
 

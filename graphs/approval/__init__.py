@@ -4,6 +4,7 @@ from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.graphs.approval.answers import Decision as Decision, read_edit as read_edit
+    from signoff.graphs.approval.answers import read_reply as read_reply, say_reply as say_reply
     from signoff.graphs.approval.decision import decide as decide
     from signoff.graphs.approval.description import Passage as Passage, cautions_of as cautions_of
     from signoff.graphs.approval.description import describe as describe, exactly as exactly

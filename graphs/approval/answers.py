@@ -7,6 +7,7 @@ Shapes (LangChain's human-in-the-loop middleware, agent-chat-ui, deep-agents-ui,
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from signoff.checkpoints import check_storable, read_once, readable_text
 from signoff.checkpoints.ledger import Approval
 from signoff.graphs.errors import BadAnswer
-from signoff.tools import Action
+from signoff.tools import Action, Words
 from signoff.wording import place_of
 
 _INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
@@ -43,7 +44,7 @@ class Decision:
     args: dict[str, Any]
     """The approved arguments, as shown or as edited; empty otherwise."""
     reason: str = ""
-    """Why it is rejected, or what is said instead of a decision."""
+    """Why it is rejected, what is said instead of a decision, or the answer to a question, as `say_reply` has it."""
     names: Named = ""
     """What the answer itself says it is about: this very question, by its id; these arguments; or nothing."""
 
@@ -65,8 +66,69 @@ def read_edit(args: Mapping[str, Any], approval: Approval, action: Action[Any]) 
     return read_answer(answer, approval, action).args
 
 
+def read_reply(given: str | Mapping[str, Any] | BaseModel, action: Action[Any]) -> dict[str, Any]:
+    """The answer to a question, by the fields of its form; BadAnswer says what does not fit.
+
+    Text is the whole answer, JSON, lines like `door: front`, or the one field of the form.
+    """
+    form = action.form
+    if form is None:
+        raise BadAnswer(f"{action.name} is no question.")
+    fields = form.model_fields
+    if isinstance(given, BaseModel):
+        given = given.model_dump(mode="json")
+    if isinstance(given, str):
+        given = _said(given, form)
+    if set(given) == {"answer"} and "answer" not in fields:
+        inner = given["answer"]
+        return read_reply(inner if isinstance(inner, str | Mapping) else str(inner), action)
+    if strangers := [name for name in given if name not in fields]:
+        raise BadAnswer(f"{_shown(strangers[0])} is no field of the answer, which has {', '.join(fields)}.")
+    problem = ""
+    for candidate in ({**given}, {name: _from_text(value, None) for name, value in given.items()}):
+        try:
+            check_storable(candidate)
+            fitting = form.model_validate(candidate).model_dump(mode="json")
+            if form.model_validate(fitting).model_dump(mode="json") == fitting:
+                return fitting
+            problem = "it changes each time it is read"
+        except Exception as error:  # a validator is somebody else's code
+            problem = problem or misfit(error)
+    raise BadAnswer(f"The answer does not fit: {problem}.")
+
+
+def say_reply(values: Mapping[str, Any], action: Action[Any]) -> str:
+    """The answer as the ledger keeps it: a person's words as they are, a form as JSON."""
+    return str(values["answer"]) if action.form is Words else json.dumps(dict(values), ensure_ascii=False)
+
+
+def _said(text: str, form: type[BaseModel]) -> dict[str, Any]:
+    """What a text answers."""
+    text, fields = text.strip(), form.model_fields
+    if not text:
+        raise BadAnswer("The answer says nothing.")
+    if form is Words:
+        return {"answer": text}
+    try:
+        parsed = read_once(text)
+    except (ValueError, RecursionError):
+        parsed = None
+    if isinstance(parsed, dict):
+        return parsed
+    pairs = [line.partition(":") for line in text.splitlines() if line.strip()]
+    named = [name.strip() for name, colon, _ in pairs if colon]
+    if len(named) == len(pairs) == len(set(named)) and fields.keys() >= set(named):
+        return {name.strip(): value.strip() for name, _, value in pairs}
+    if len(fields) == 1:
+        return {next(iter(fields)): text}
+    wanted = "; ".join(f"{name}: …" for name in fields)
+    raise BadAnswer(f"The answer {_shown(text)} does not say what each field is. Write {wanted}, each in a line.")
+
+
 def _read(answer: Any, approval: Approval, action: Action[Any], interrupt_id: str) -> Decision:
-    found, names = _unwrap(answer, approval, interrupt_id)
+    if action.form is not None:
+        return _read_reply(answer, approval, action, interrupt_id)
+    found, names = _unwrap(answer, approval, interrupt_id, action)
     kind = _MEANS.get(str(found.get("type", "")).strip().lower())
     if kind is None:
         raise BadAnswer(f"The answer has the type {_shown(found.get('type'))}: not approve, edit, reject or respond.")
@@ -92,10 +154,57 @@ def _read(answer: Any, approval: Approval, action: Action[Any], interrupt_id: st
     return Decision("approve", approval.shown, names=names)
 
 
-def _unwrap(answer: Any, approval: Approval, interrupt_id: str) -> tuple[dict[str, Any], Named]:
+_NO_APPROVAL = "It is a question, and an approval is no answer: answer it, or reject it to decline."
+
+
+def _read_reply(answer: Any, approval: Approval, action: Action[Any], interrupt_id: str) -> Decision:
+    """An answer to a question, in whatever clients can send, or that it is declined."""
+    found, names = _unwrap(answer, approval, interrupt_id, action)
+    said = str(found.get("type", "")).strip().lower()
+    kind = "respond" if said == "response" else _MEANS.get(said)
+    if kind is None:
+        raise BadAnswer(f"The answer has the type {_shown(found.get('type'))}: not respond, edit or reject.")
+    if kind == "approve":
+        raise BadAnswer(_NO_APPROVAL)
+    if kind == "reject":
+        return Decision("reject", {}, _message(found), names)
+    reply = found.get("message", found.get("answer", found.get("args")))
+    if kind == "edit":
+        carried = _named_args(found, approval) or {}
+        reply = {name: value for name, value in carried.items() if name not in approval.shown}
+        if carried.get("question", approval.shown["question"]) != approval.shown["question"]:
+            raise BadAnswer("'question' cannot be edited.")
+        names = names or ("arguments" if "question" in carried else "")
+    if not isinstance(reply, str | Mapping) or not reply:
+        raise BadAnswer("The answer says nothing.")
+    return Decision("respond", {}, say_reply(read_reply(reply, action), action), names)
+
+
+def _bare_reply(answer: Any, action: Action[Any]) -> dict[str, Any] | None:
+    """What a program answers a question with that sends no more than that; None for what is wrapped as clients do."""
+    if action.form is None:
+        return None
+    if isinstance(answer, str) and answer.strip().lower() not in ("approve", "accept", "reject", "ignore"):
+        try:
+            is_wrapped = isinstance(read_once(answer), dict | list)
+        except (ValueError, RecursionError):
+            is_wrapped = False
+        return None if is_wrapped else {"type": "respond", "message": answer}
+    if not isinstance(answer, dict):
+        return None
+    values = {name: value for name, value in answer.items() if name not in ("approval_id", "args_sha256")}
+    is_plain = values and {"answer", *action.form.model_fields}.issuperset(values) and "type" not in values
+    return {"type": "respond", "message": values} if is_plain else None
+
+
+def _unwrap(answer: Any, approval: Approval, interrupt_id: str, action: Action[Any]) -> tuple[dict[str, Any], Named]:
     """The one decision inside all wrappings, and what it names; an id or digest of another question is refused."""
     names: Named = ""
     for _ in range(6):  # deeper than any client wraps
+        if isinstance(answer, dict):
+            names = max(names, _check_identity(answer, approval))
+        if (bare := _bare_reply(answer, action)) is not None:
+            return bare, names
         if isinstance(answer, str):
             answer = _parse_text(answer)
         elif isinstance(answer, list):
@@ -103,7 +212,6 @@ def _unwrap(answer: Any, approval: Approval, interrupt_id: str) -> tuple[dict[st
                 raise BadAnswer(f"The answer holds {len(answer)} decisions, where one was asked for.")
             answer = answer[0]
         elif isinstance(answer, dict):
-            names = max(names, _check_identity(answer, approval))
             if "decisions" in answer:
                 answer = answer["decisions"]
                 if not isinstance(answer, list):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from signoff.checkpoints.errors import NotAnswered
 from signoff.checkpoints.ledger import Approval, Authority, Ledger, Person
 from signoff.graphs.approval.answers import Decision
 from signoff.graphs.approval.questions import CONTROLS
@@ -23,6 +24,8 @@ def decide(ledger: Ledger, approval: Approval, decision: Decision, rules: Rules,
     """
     if decision.kind == "reject":
         return ledger.approvals.reject(approval.id, by=by, reason=decision.reason)
+    if decision.kind == "approve" and approval.is_question:
+        raise NotAnswered(approval.id)
     if decision.kind == "respond" and approval.action in CONTROLS:
         raise BadAnswer("Words do not answer this: approve, edit or reject it.")
     if decision.kind == "respond":

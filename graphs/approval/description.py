@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from signoff.agents.safety import addresses_of, look_alikes
 from signoff.checkpoints.ledger import Approval
-from signoff.tools import Action
+from signoff.tools import Action, Words
 from signoff.tools.files import with_warning
 from signoff.wording import as_block, as_code, as_quotation, as_words, make_visible, one_line
 
@@ -62,13 +62,15 @@ class Passage:
 
 def question_payload(approval: Approval, action: Action[Any], problem: str) -> dict[str, Any]:
     """What is asked, as agent-inbox, agent-chat-ui, deep-agents-ui and Studio render it, and what our desk needs."""
+    args = {**approval.shown, "answer": _to_fill_in(action)} if action.form is not None else approval.shown
     request = {
         "name": approval.action,
-        "args": approval.shown,
-        "arguments": approval.shown,  # agent-inbox reads this name
+        "args": args,
+        "arguments": args,  # agent-inbox reads this name
         "description": describe(approval, action, problem),
     }
-    review = {"action_name": approval.action, "allowed_decisions": ["approve", "edit", "reject"]}
+    allowed = ["approve", "edit", "reject"] if action.form is None else ["respond", "edit", "reject"]
+    review = {"action_name": approval.action, "allowed_decisions": allowed}
     return {
         "action_requests": [request],
         "review_configs": [review],
@@ -84,6 +86,14 @@ def question_payload(approval: Approval, action: Action[Any], problem: str) -> d
     }
 
 
+def _to_fill_in(action: Action[Any]) -> Any:
+    """What stands for the answer to a question where clients let people edit it."""
+    if action.form is None or action.form is Words:
+        return ""
+    properties = action.form.model_json_schema().get("properties", {})
+    return {name: part.get("default") for name, part in properties.items()}
+
+
 def describe(approval: Approval, action: Action[Any] | None, problem: str = "") -> str:
     """The question in Markdown; without the action, which another program may have, it has no preview."""
     return "\n\n".join(passage.markdown for passage in passages_of(approval, action, problem))
@@ -93,11 +103,12 @@ def passages_of(approval: Approval, action: Action[Any] | None, problem: str = "
     """What became of the last answer, who proposes what and why, what to beware of, who decides, and what it is."""
     if problem:
         yield Passage("caution", (one_line(problem),))
-    yield Passage("gate", (f"{one_line(approval.proposed_by)} proposes {one_line(approval.action)}.",))
+    does = "asks a question" if approval.is_question else f"proposes {one_line(approval.action)}"
+    yield Passage("gate", (f"{one_line(approval.proposed_by)} {does}.",))
     if approval.reason.strip():
         yield Passage("gate", ("Why, in its own words:",))
         yield Passage("words", (approval.reason,))
-    if approval.dry_run:
+    if approval.dry_run and not approval.is_question:
         yield Passage("gate", ("Dry run: nothing is called, whatever you decide.",))
     if flags := cautions_of(approval):
         yield Passage("caution", (FLAGGED,))
@@ -108,7 +119,7 @@ def passages_of(approval: Approval, action: Action[Any] | None, problem: str = "
         yield Passage("gate", ("The arguments were edited since they were proposed.",))
     if action is not None and (touches := str(action.touches)):
         yield Passage("gate", (f"It may touch: {one_line(touches)}.",))
-    yield Passage("gate", ("What it is:",))
+    yield Passage("gate", ("The question:" if approval.is_question else "What it is:",))
     preview = _preview(approval.shown, action)
     yield Passage("preview", tuple(make_visible(with_warning(preview, approval.shown)).split("\n")))
     if (longest := max(map(len, preview.split("\n")))) > _LONG_LINE:
@@ -121,6 +132,8 @@ def passages_of(approval: Approval, action: Action[Any] | None, problem: str = "
     if addresses:
         yield Passage("gate", ("Addresses in it:",))
         yield Passage("list", addresses)
+    if approval.is_question:
+        yield Passage("gate", ("Answer it, or reject it to decline. An answer approves nothing.",))
 
 
 def cautions_of(approval: Approval) -> tuple[str, ...]:

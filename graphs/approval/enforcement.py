@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from signoff.checkpoints import canonical, digest
-from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger, Question
+from signoff.checkpoints.ledger import QUESTION, SETTLE_OUTCOME, Approval, Ledger, Question
 from signoff.graphs.approval.answers import misfit
 from signoff.graphs.approval.decision import Rules
 from signoff.graphs.approval.questions import CONTROLS, may_raise
@@ -78,6 +78,8 @@ class Enforcement:
         if ruling.authority.four_eyes and not ledger.runs.get(run_id).requested_by:
             why = "somebody else than the requester must decide, and nobody knows who asked for this run"
             return Ruling("deny", why=why)
+        if action.form is not None:  # nothing outside, which rates are about; and nobody answers it but a person
+            return Ruling("ask", why="it is a question") if ruling.kind == "allow" else ruling
         if ruling.kind == "allow" and proposal.get("flags"):
             ruling = Ruling("ask", why="orders were found in the texts that it was made from")
         if proposal["action"] == FOLLOW_PLAN:  # nothing outside, which rates are about
@@ -120,7 +122,7 @@ class Enforcement:
             action=proposal["action"],
             args=proposal["args"],
             reason=proposal["reason"],
-            risk=action.risk if action is not None else "external",
+            risk="external" if action is None else action.risk if action.form is None else QUESTION,
             proposed_by=proposal["by"],
             flags=tuple(proposal.get("flags", ())),
         )

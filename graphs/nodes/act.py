@@ -20,6 +20,7 @@ from signoff.concurrency import await_result, begin, is_cancellable
 from signoff.graphs.approval.enforcement import Actions
 from signoff.graphs.approval.questions import CONTROLS, Raise, ask_outcome, describe_scope
 from signoff.graphs.invocation import is_own_run
+from signoff.graphs.routing.needs_and_gives import keep_given
 from signoff.graphs.routing.planning import PLAN
 from signoff.graphs.state import (
     FOLLOW_PLAN,
@@ -84,7 +85,15 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) 
             question = ask_outcome(effect, approval.args)
             return Command(goto="supervisor", update={"proposals": [question, *state["proposals"]]})
         status: OutcomeStatus = effect.status if effect.status in ("done", "failed") else "abandoned"
-        settled = settle_first(state, status, by=by, detail=effect.error, args=approval.args, result=effect.result)
+        settled = settle_first(
+            state,
+            status,
+            by=by,
+            detail=effect.error,
+            args=approval.args,
+            result=effect.result,
+            give=partial(keep_given, action, state),
+        )
         return Command(goto="supervisor", update=settled)
 
     return act

@@ -18,6 +18,7 @@ from signoff.agents import (
     Agent,
     Artifact,
     Evidence,
+    Outcome,
     Payer,
     Say,
     StepFailed,
@@ -34,7 +35,7 @@ from signoff.agents import (
     paying,
 )
 from signoff.agents.models import UnguardedCalls, charging
-from signoff.agents.safety import find_orders, flags_for
+from signoff.agents.safety import find_orders, flags_for, flags_of
 from signoff.checkpoints.ledger import Ledger
 from signoff.concurrency import in_thread_to_its_end, undisturbed
 from signoff.graphs.approval.questions import Account, ask_for_budget, store_proposal
@@ -122,6 +123,7 @@ def say_as(role: str, item: str = "") -> Say:
 def task_of(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, state: TeamState) -> Task:
     """What the agent is handed."""
     artifacts, name = state["artifacts"], agent.gives.__name__
+    outcomes = outcomes_of(state, agent.role)
     previous, assignment, mine = artifacts.get(name), state["assignment"], sub_goal(artifacts, agent.role)
     plans_for = members_of(agents)[0] if name == PLAN else []
     listed = [f"The team's agents, in working order: {json.dumps(plans_for)}"] if plans_for else []
@@ -137,17 +139,32 @@ def task_of(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, 
         say=say_as(agent.role),
         stronger=assignment.get("stronger", 0),
         transcript=tuple((state.get("held") or {}).get(agent.role, ())),
-        outcomes=outcomes_of(state, agent.role),
+        outcomes=outcomes,
         can_wait=True,
         untrusted=tuple(
             dict.fromkeys(
-                flag
-                for shown in (*(need.__name__ for need in agent.needs), name, *((PLAN,) if mine.told else ()))
-                if shown in artifacts
-                for flag in artifacts[shown].get("flags", ())
+                [
+                    flag
+                    for shown in (*(need.__name__ for need in agent.needs), name, *((PLAN,) if mine.told else ()))
+                    if shown in artifacts
+                    for flag in artifacts[shown].get("flags", ())
+                ]
+                # A model's loop looks at what it is told of them.
+                + [
+                    flag
+                    for source, text in _said_outside(outcomes)
+                    if agent.model is None
+                    for flag in flags_of(text, source)
+                ]
             )
         ),
     )
+
+
+def _said_outside(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
+    """What services said of the actions that were called: which action, and its words."""
+    said = [(one.action, one.result, one.detail) for one in outcomes if one.status in ("done", "failed", "abandoned")]
+    return [(action, json.dumps([dict(result), detail], ensure_ascii=False)) for action, result, detail in said]
 
 
 def said_of(state: TeamState, role: str, item: str | None = None) -> list[str]:
@@ -201,6 +218,7 @@ def proposed(
     item: str = "",
 ) -> list[StoredProposal]:
     """Proposals as they go to the gate, each given with the id of the call that waits for it, empty if none does."""
+    proposals = [each for each in proposals if each[1] or not _was_asked(each[0], agent, task)]
     # Counted over all that was proposed in this work: the same once more, in one step, is another proposal.
     before = (outcome for outcome in state.get("outcomes", []) if outcome["role"] == agent.role)
     first = state["turns"] * 100 + sum(outcome.get("item", "") == item for outcome in before)
@@ -214,6 +232,13 @@ def proposed(
 
 def _proposing(state: TeamState, stored: Sequence[StoredProposal]) -> Update:
     return {"proposals": [*state.get("proposals", []), *stored]} if stored else {}
+
+
+def _was_asked(proposal: Proposal, agent: Agent[Any], task: Task) -> bool:
+    """Whether it is a question that was asked in this run: nobody is asked the same twice."""
+    asks = any(action.name == proposal.action and action.form is not None for action in agent.at_gate)
+    before = [(outcome.action, outcome.proposed) for outcome in task.outcomes]
+    return asks and (proposal.action, proposal.args) in before
 
 
 def _hearing(state: TeamState, told: Sequence[StoredOutcome]) -> Update:
@@ -237,6 +262,7 @@ def _ended(agent: Agent[Any], state: TeamState, usage: Usage) -> Update:
 def _warnings(proposal: Proposal, task: Task, flags: Sequence[str]) -> list[str]:
     """What a person should know of the texts behind a proposal: orders in them, and what only such a text names."""
     read = [(name, artifact.model_dump_json()) for name, artifact in task.artifacts.items()]
+    read += _said_outside(task.outcomes)
     ordering = [(name, text) for name, text in read if find_orders(text)]
     cited = {address for artifact in task.artifacts.values() for address in _cited(artifact)}
     own = flags_for(proposal.args, goal=f"{task.goal}\n{task.input_text}", untrusted=ordering, works=read, cited=cited)

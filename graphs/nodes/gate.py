@@ -7,9 +7,11 @@ would raise for ever; it routes back here instead, with the reason in the next q
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -21,12 +23,13 @@ from signoff.checkpoints import canonical, digest
 from signoff.checkpoints.errors import AlreadyDecided
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger, Person
 from signoff.error_base import SignoffError
-from signoff.graphs.approval.answers import Decision, read_answer
+from signoff.graphs.approval.answers import Decision, read_answer, read_reply
 from signoff.graphs.approval.decision import decide
 from signoff.graphs.approval.description import question_payload, standing_after
 from signoff.graphs.approval.enforcement import NO_ACTION, Enforcement, first_decided
 from signoff.graphs.errors import BadAnswer
 from signoff.graphs.invocation import calling_person, is_own_run
+from signoff.graphs.routing.needs_and_gives import keep_given
 from signoff.graphs.state import (
     NodeWithConfig,
     StoredProposal,
@@ -37,13 +40,13 @@ from signoff.graphs.state import (
     settle_first,
 )
 from signoff.settings import load_settings
-from signoff.tools import Action
+from signoff.tools import Action, Words
 
 Next = Command[Literal["gate", "act", "supervisor"]]
 
 _SAY_IT_AGAIN = (
     "Your last answer did not count. It does not say which question it is for, and another one was settled or changed "
-    "a moment ago: it may have been meant for that. If you mean this one, approve it again, or send its approval_id."
+    "a moment ago: it may have been meant for that. If you mean this one, send it again, or with its approval_id."
 )
 
 
@@ -121,7 +124,8 @@ class _Visit:
             if left_by:
                 raise BadAnswer(f"A process ended while it read an answer of {left_by}, and it may be that one.")
             decision = read_answer(answer, approval, action, _interrupt_id(self.config))
-            if decision.kind == "approve" and self._may_be_late(decision, approval):
+            # Words about a proposal decide nothing; as an answer to another question they would.
+            if (decision.kind == "approve" or action.form is not None) and self._may_be_late(decision, approval):
                 return self._again(approval, _SAY_IT_AGAIN, asked_again=canonical.now())
             now = decide(self.ledger, approval, decision, self.policy.rules, by=caller)
         except AlreadyDecided:
@@ -158,7 +162,8 @@ class _Visit:
         """Whether an approval may have been given to another question: sent twice, or overtaken by another decision."""
         if decision.names == "question":
             return False
-        if decision.names == "arguments" and not self.ledger.approvals.has_twin(approval, digest(decision.args)):
+        about = digest(decision.args) if decision.kind == "approve" else approval.shown_sha256
+        if decision.names == "arguments" and not self.ledger.approvals.has_twin(approval, about):
             return False
         settled_at, asked_again = self.state.get("settled_at", ""), self.state.get("asked_again", "")
         seconds = load_settings().confirm_seconds
@@ -191,7 +196,23 @@ class _Visit:
                 self.ledger.effects.settle(effect, "abandoned", claim=claim, error=given_up, answer=approval)
             except AlreadyDecided:
                 return Command(goto="gate")  # taken back this moment
+        action = self.policy.action(proposal["action"])
+        if approval.status == "answered" and action is not None and action.form is not None:
+            return self._settle_reply(approval, action)
         return self._settle(_outcome_status(approval), approval.decision_reason, by=approval.decided_by)
+
+    def _settle_reply(self, approval: Approval, action: Action[Any]) -> Next:
+        """The answer to a question is its outcome; one that does not fit any more is none."""
+        by, said = approval.decided_by, approval.decision_reason
+        try:
+            result = read_reply(said, action)
+        except BadAnswer as error:
+            return self._settle("failed", f"{by} answered {said!r:.200}, and {error.problem}", by=by)
+        spelled = {name: value if isinstance(value, str) else json.dumps(value) for name, value in result.items()}
+        told = said if action.form is Words else "; ".join(map(": ".join, spelled.items()))
+        give = partial(keep_given, action, self.state)
+        update = settle_first(self.state, "answered", by=by, detail=told, result=result, give=give)
+        return Command(goto="supervisor", update=update)
 
     def _settle(self, status: OutcomeStatus, detail: str, *, by: str = "policy") -> Next:
         return Command(goto="supervisor", update=settle_first(self.state, status, by=by, detail=detail))

@@ -9,24 +9,27 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
 
-from signoff.agents import NO_USAGE
+from signoff.agents import NO_USAGE, given_by
 from signoff.checkpoints import check_storable, readable_text
 from signoff.checkpoints.errors import UnknownRun
-from signoff.checkpoints.ledger import RUN_INPUT, Ledger
+from signoff.checkpoints.ledger import DONE_WITHOUT, RUN_INPUT, Ledger
 from signoff.error_base import TeamError
 from signoff.graphs.given import GOAL, Given, InputModel
 from signoff.graphs.invocation import calling_person, is_own_run, thread_of
 from signoff.graphs.state import (
     ASKS_TO_GO_ON,
+    OWN_QUESTIONS,
     CurrentRun,
     NodeWithConfig,
     StoredOutcome,
     TeamState,
     Update,
     is_awaited,
+    is_undone,
     question_over,
 )
 from signoff.settings import load_settings
+from signoff.tools import Action
 from signoff.tools.storage import Workspaces
 
 _INJECTED = "do-not-render-"
@@ -79,16 +82,20 @@ def build_intake(
     return intake
 
 
-def build_finish(ledger: Callable[[], Ledger]) -> NodeWithConfig:
+def build_finish(actions: Mapping[str, Action[Any]], ledger: Callable[[], Ledger]) -> NodeWithConfig:
+    """The node that ends every run; `actions` are those of the team."""
+
     def finish(state: TeamState, config: RunnableConfig) -> Update:
         run, outcomes = state["run"], state.get("outcomes", [])
         last = outcomes[-1] if outcomes else None
-        # Whoever waited for an outcome went on knowing it, and finished the work.
-        undone = last is not None and last["status"] not in ("done", "skipped") and not is_awaited(last)
-        ended: Literal["done", "stopped"] = "stopped" if undone else "done"
+        # Whoever waited for an outcome, or needed what it would have given, was done or skipped knowing it.
+        undone = last is not None and is_undone(last) and not is_awaited(last)
+        ended: Literal["done", "stopped"] = "stopped" if undone and not _goes_without(last, actions) else "done"
         text = "\n".join(_line(outcome) for outcome in outcomes if outcome["action"] not in ASKS_TO_GO_ON)
         if outcomes and outcomes[-1]["action"] in ASKS_TO_GO_ON and ended == "stopped":
             text = f"{text}\nStopped by {outcomes[-1]['by'] or 'a person'}. {outcomes[-1]['detail']}".strip()
+        elif ended == "done":
+            text = f"{_left_out(state)}\n{text}".strip()
         text = text or "Done."
         if is_own_run(run["id"], config):
             text = f"{text}{_throw_away(thread_of(config))}"
@@ -97,6 +104,28 @@ def build_finish(ledger: Callable[[], Ledger]) -> NodeWithConfig:
         return {"run": {**run, "ended": ended}, "messages": [message]}
 
     return finish
+
+
+def _goes_without(outcome: StoredOutcome | None, actions: Mapping[str, Action[Any]]) -> bool:
+    """Whether a run is done all the same without this: what needs it was skipped, or nobody had to answer."""
+    action = actions.get(outcome["action"]) if outcome is not None else None
+    return action is not None and (given_by(action) is not None or action.form is not None)
+
+
+def _left_out(state: TeamState) -> str:
+    """What was not done of a run that is done, and why; empty if that is nothing."""
+    skips = [step for step in state.get("plan", []) if step["status"] == "skipped"]
+    outcomes = state.get("outcomes", [])
+    undone = dict.fromkeys(
+        one["action"]
+        for place, one in enumerate(outcomes)
+        if is_undone(one)
+        and one["action"] not in OWN_QUESTIONS
+        and not any(later["action"] == one["action"] and not is_undone(later) for later in outcomes[place:])
+    )
+    names = [*(step["agent"] for step in skips), *undone]
+    lines = [f"{step['agent']} was skipped: {step['note']}" for step in skips]
+    return "\n".join((f"{DONE_WITHOUT}{', '.join(names)}.", *lines)) if names else ""
 
 
 def _throw_away(thread: str) -> str:

@@ -25,7 +25,7 @@ from signoff.error_base import SettingsError
 from signoff.graphs.approval.questions import Account, ask_for_budget, ask_plan, pause
 from signoff.graphs.nodes.agent import TeamNode
 from signoff.graphs.routing.assigning import Limits, Open, Pause, assign, instructions_of, limit_reached, tell
-from signoff.graphs.routing.needs_and_gives import is_complete, judge, order_agents, revise_plan
+from signoff.graphs.routing.needs_and_gives import is_complete, judge, order_agents, revise_plan, skipped
 from signoff.graphs.routing.planning import PLAN, at_work, members_of, plan_for, planners
 from signoff.graphs.routing.sending import go_on, is_at_items
 from signoff.graphs.state import (
@@ -165,7 +165,8 @@ class _Route:
             return self.follow(state, told)
         if (question := self._plan(state)) is not None:
             return self.ask(state, question) if isinstance(question, dict) else self.follow(state, question)
-        agents = at_work(self.agents, state["artifacts"])
+        left_out = self._skipped(state)
+        agents = [agent for agent in at_work(self.agents, state["artifacts"]) if agent.role not in left_out]
         if is_complete(agents, state["artifacts"]):
             return self._finish(state)
         found = assign(agents, self.limits, state)
@@ -243,8 +244,13 @@ class _Route:
         return Command(goto=going.sent or agent.role, update={"assignment": same, "plan": plan, **going.update})
 
     def _revised(self, state: TeamState, assignment: Assignment | None) -> list[PlanStep]:
-        artifacts = state["artifacts"]
-        return revise_plan(state.get("plan", []), at_work(self.agents, artifacts), artifacts, assignment)
+        artifacts, working = state["artifacts"], assignment["agent"] if assignment is not None else ""
+        left_out = self._skipped(state, working)
+        return revise_plan(state.get("plan", []), at_work(self.agents, artifacts), artifacts, assignment, left_out)
+
+    def _skipped(self, state: TeamState, working: str = "") -> dict[str, str]:
+        planned = {agent.role for agent in at_work(self.agents, state["artifacts"])}
+        return skipped([agent for agent in self.agents if agent.role in planned], state, working)
 
 
 def _announce(messages: Sequence[AnyMessage], proposal: StoredProposal) -> list[AnyMessage]:

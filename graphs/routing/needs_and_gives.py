@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from types import MappingProxyType
 from typing import Any, Literal
 
-from signoff.agents import Agent, Verdict
+from signoff.agents import Agent, Artifact, Verdict, given_by
+from signoff.agents.safety import flags_of
+from signoff.checkpoints import check_storable
 from signoff.error_base import TeamError
+from signoff.graphs.approval.answers import misfit
 from signoff.graphs.routing.planning import PLAN, before_plan, check_team, is_told_otherwise, planners, sub_goal
-from signoff.graphs.state import SUPERVISOR, Assignment, PlanStep, StoredArtifact, ended_steps, plan_step
+from signoff.graphs.state import (
+    SUPERVISOR,
+    Assignment,
+    PlanStep,
+    StoredArtifact,
+    StoredOutcome,
+    TeamState,
+    Update,
+    ended_steps,
+    plan_step,
+)
+from signoff.tools import Action
 
 Standing = Literal["missing", "rejected", "stale", "ready"]
 """missing: not given yet; rejected: a verdict on it does not accept it; stale: something it was built on is newer, or
@@ -29,13 +45,20 @@ def order_agents(agents: Agents) -> list[Agent[Any]]:
     givers: dict[str, list[str]] = {}
     for agent in agents:
         givers.setdefault(agent.gives.__name__, []).append(agent.role)
+    for name, actions in action_givers(agents).items():
+        for role, action in actions:
+            if any(agent.gives.__name__ == name for agent in agents):
+                other = f"Agent {givers[name][0]!r} gives {name!r}"
+                raise TeamError(f"{other}, and so does the action {action.name!r}. Let one of them.")
+            givers.setdefault(name, []).append(role)
     check_team(agents)
     graph: dict[str, set[str]] = {}
     before, planning = before_plan(agents), {planner.role for planner in planners(agents)}
     for agent in agents:
         for need in agent.needs:
             if need.__name__ not in givers:
-                raise TeamError(f"Agent {agent.role!r} needs {need.__name__!r}, which no agent of the team gives.")
+                nobody = "no agent of the team gives, and no action of one"
+                raise TeamError(f"Agent {agent.role!r} needs {need.__name__!r}, which {nobody}.")
         graph[agent.role] = {role for need in agent.needs for role in givers[need.__name__]}
         graph[agent.role] |= set() if agent.role in before else planning
     try:
@@ -46,9 +69,12 @@ def order_agents(agents: Agents) -> list[Agent[Any]]:
 
 
 def judge(agents: Agents, artifacts: Artifacts) -> dict[str, Standing]:
-    """Where each artifact of the team stands, by name."""
+    """Where each artifact of the team stands, by name. What an action gave is never out of date: it happened."""
     rejected = set(rejections(agents, artifacts))
-    standings: dict[str, Standing] = {}
+    standings: dict[str, Standing] = {
+        name: "rejected" if name in rejected else "ready" if name in artifacts else "missing"
+        for name in action_givers(agents)
+    }
     for agent in agents:
         name = agent.gives.__name__
         artifact = artifacts.get(name)
@@ -94,13 +120,129 @@ def candidates(agents: Agents, artifacts: Artifacts) -> list[Agent[Any]]:
 
 
 def is_complete(agents: Agents, artifacts: Artifacts) -> bool:
-    return all(standing == "ready" for standing in judge(agents, artifacts).values())
+    standings = judge(agents, artifacts)
+    return all(standings[agent.gives.__name__] == "ready" for agent in agents)
+
+
+def action_givers(agents: Agents) -> dict[str, list[tuple[str, Action[Any]]]]:
+    """The artifacts that actions give, by name: who proposes which."""
+    found: dict[str, list[tuple[str, Action[Any]]]] = {}
+    for agent in agents:
+        for action in agent.at_gate:
+            if (kind := given_by(action)) is not None:
+                found.setdefault(kind.__name__, []).append((agent.role, action))
+    return found
+
+
+def skipped(agents: Agents, state: TeamState, working: str = "") -> dict[str, str]:
+    """The agents that will not work, and why: an action should have given what they need, and it will not come.
+
+    The agents come in working order, so that whoever gives what another needs is looked at before. `working` is the
+    role that is put to work, whatever it gave before.
+    """
+    standings, by_action = judge(agents, state["artifacts"]), action_givers(agents)
+    why, lost, coming = dict[str, str](), dict[str, str](), set[str]()
+    for agent in agents:
+        name, needs = agent.gives.__name__, [need.__name__ for need in agent.needs]
+        for need in needs:
+            if need not in by_action or standings[need] == "ready":
+                continue
+            proposers = {role for role, _ in by_action[need]}
+            if not coming & {one.gives.__name__ for one in agents if one.role in proposers and one.role not in why}:
+                before = next((why[role] for role in why if role in proposers), "")
+                lost[need] = before or _why_lost(need, [action for _, action in by_action[need]], state)
+        found = next((lost[need] for need in needs if need in lost), "")
+        if standings[name] != "ready" and found:
+            why[agent.role] = found
+            if all(other.role in why for other in agents if other.gives is agent.gives):
+                lost[name] = found
+        elif standings[name] != "ready" or coming.intersection(needs) or agent.role == working:
+            coming.add(name)
+    return why
+
+
+def _why_lost(name: str, actions: Sequence[Action[Any]], state: TeamState) -> str:
+    """Why no action gave the artifact: what became of the last of them that was proposed."""
+    if name in state["artifacts"]:
+        return f"{name} was not accepted"
+    names = {action.name for action in actions}
+    known = [one for one in reversed(state.get("outcomes", [])) if one["action"] in names]
+    if not known:
+        return f"nobody proposed {' or '.join(sorted(names))}"
+    # The same proposed once more after a person rejected it is denied for that.
+    same = [one for one in known if one["action"] == known[0]["action"] and one.get("proposed") == known[0]["proposed"]]
+    return _tell_undone(next((one for one in same if one["status"] != "denied"), known[0]))
+
+
+def _tell_undone(outcome: StoredOutcome) -> str:
+    """What became of an action that gave nothing, as part of a sentence."""
+    action, said = outcome["action"], f": {outcome['detail']}" if outcome["detail"] else ""
+    by = f" by {outcome['by']}" if outcome["by"] and outcome["by"] != "policy" else ""
+    match outcome["status"]:
+        case "done":
+            return f"{action} was done, but {outcome['detail']}"
+        case "denied":
+            return f"policy does not allow {action}{said}"
+        case "expired":
+            return f"nobody decided {action} in time"
+        case "abandoned":
+            return f"nobody knows whether {action} happened"
+        case "skipped":
+            return f"{action} was not called, as this is a dry run"
+        case "failed":
+            return f"{action} failed{said}"
+        case status:
+            return f"{action} was {status}{by}{said}"
+
+
+def keep_given(action: Action[Any], state: TeamState, outcome: StoredOutcome) -> tuple[StoredOutcome, Update]:
+    """The outcome of the first proposal, and the state's artifacts with what its result became.
+
+    A result that does not fit is one line in the outcome's detail, and no artifact: what was done stays done.
+    """
+    kind, result = given_by(action), outcome["result"]
+    if kind is None or outcome["status"] not in ("done", "answered"):
+        return outcome, {}
+    if problem := _misfit(kind, result):
+        known = set(result) != {"confirmed_by"}  # what a person said of an unknown outcome
+        told = f"what it returned is no {kind.__name__}: {problem}"
+        unknown = f"what it returned is not known, so that there is no {kind.__name__}"
+        return {**outcome, "detail": told if known else unknown}, {}
+    artifacts, name = state["artifacts"], kind.__name__
+    said = flags_of(json.dumps(result, ensure_ascii=False), action.name) if action.form is None else ()
+    given = StoredArtifact(
+        by=outcome["role"],
+        version=artifacts[name]["version"] + 1 if name in artifacts else 1,
+        built_on={},
+        value=kind.model_validate(result).model_dump(mode="json"),
+        flags=list(dict.fromkeys((*state["proposals"][0].get("flags", ()), *said))),
+    )
+    return {**outcome, "gave": name}, {"artifacts": {**artifacts, name: given}}
+
+
+def _misfit(kind: type[Artifact], result: Mapping[str, Any]) -> str:
+    """Why a result is no such artifact, in a few words; empty if it is one."""
+    try:
+        given = kind.model_validate(result)
+        kept = given.model_dump(mode="json")
+        check_storable([kept, given.brief()])
+        same = kind.model_validate(kept).model_dump(mode="json") == kept
+    except Exception as error:  # a validator is somebody else's code, and the action was called
+        return misfit(error)
+    return "" if same else "it does not read back as it was"
 
 
 def revise_plan(
-    plan: Sequence[PlanStep], agents: Sequence[Agent[Any]], artifacts: Artifacts, assignment: Assignment | None
+    plan: Sequence[PlanStep],
+    agents: Sequence[Agent[Any]],
+    artifacts: Artifacts,
+    assignment: Assignment | None,
+    left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> list[PlanStep]:
-    """The steps already ended, the one assigned now, and those that will follow; the agents come in working order."""
+    """The steps already ended, the one assigned now, and those that will follow; the agents come in working order.
+
+    `left_out` are the roles that are skipped, and why.
+    """
     steps = ended_steps(plan)
     changing = {name for name, standing in judge(agents, artifacts).items() if standing != "ready"}
     planned: set[str] = set()
@@ -112,7 +254,9 @@ def revise_plan(
         name = agent.gives.__name__
         if name in changing or any(need.__name__ in changing for need in agent.needs):
             changing.add(name)
-            if name not in planned:
+            if agent.role in left_out:
+                steps.append(plan_step(agent.role, name, "skipped", left_out[agent.role]))
+            elif name not in planned:
                 planned.add(name)
                 steps.append(plan_step(agent.role, name, "pending", sub_goal(artifacts, agent.role).goal))
     return steps

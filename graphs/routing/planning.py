@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from signoff.agents import Agent, SubGoal, Task, Verdict, WorkPlan
+from signoff.agents import Agent, SubGoal, Task, Verdict, WorkPlan, given_by
 from signoff.agents.errors import WorkFailed
 from signoff.checkpoints import digest
 from signoff.error_base import TeamError
@@ -101,10 +101,16 @@ def planners(agents: Sequence[Agent[Any]]) -> list[Agent[Any]]:
 def before_plan(agents: Sequence[Agent[Any]]) -> set[str]:
     """Roles that work before there is a plan: those who give it, and whose work they need; empty if nobody does."""
     found, wanted = set[str](), {PLAN}
-    while new := [agent for agent in agents if agent.gives.__name__ in wanted and agent.role not in found]:
+    while new := [agent for agent in agents if wanted & gives_of(agent) and agent.role not in found]:
         found |= {agent.role for agent in new}
         wanted |= {need.__name__ for agent in new for need in agent.needs}
     return found
+
+
+def gives_of(agent: Agent[Any]) -> set[str]:
+    """Names of what comes of its work: its artifact, and those that its actions give."""
+    by_actions = {kind.__name__ for action in agent.at_gate if (kind := given_by(action)) is not None}
+    return {agent.gives.__name__, *by_actions}
 
 
 def plan_for(agents: Sequence[Agent[Any]], steps: Sequence[SubGoal] | Sequence[Mapping[str, Any]]) -> TeamPlan:
@@ -117,11 +123,13 @@ def members_of(agents: Sequence[Agent[Any]]) -> tuple[list[dict[str, Any]], list
     """The agents that a plan is for, in the order given, and the roles of those who judge."""
     before = before_plan(agents)
     free = [agent for agent in agents if agent.role not in before]
-    made = {agent.gives.__name__ for agent in free}
+    # What an action gives comes with the work of whoever proposes it.
+    made = {name: agent.gives.__name__ for agent in reversed(free) for name in gives_of(agent)}
+    made |= {agent.gives.__name__: agent.gives.__name__ for agent in free}
     members = [
         {
             "role": agent.role,
-            "needs": [need.__name__ for need in agent.needs if need.__name__ in made],
+            "needs": [made[need.__name__] for need in agent.needs if need.__name__ in made],
             "gives": agent.gives.__name__,
         }
         for agent in free
