@@ -289,7 +289,7 @@ class Loop:
                 ending = ending or result
             elif result.waits is None:
                 self.conversation.add_result(call, result)
-            elif (outcome := self._awaited.get(call.id)) is not None:
+            elif (outcome := self._awaited(call, result.waits)) is not None:
                 self.conversation.add_result(call, self._told(outcome))
             else:
                 waiting.append((call, result.waits))
@@ -302,10 +302,11 @@ class Loop:
 
     # What becomes of what the model proposed
 
-    @cached_property
-    def _awaited(self) -> dict[str, Outcome]:
-        """What the step was held for, by the id of the call that it answers."""
-        return {outcome.call: outcome for outcome in self.task.outcomes if outcome.call}
+    def _awaited(self, call: Call, proposal: Proposal) -> Outcome | None:
+        """What the step was held for, if this call is what waits for it: models give the same id to several turns."""
+        waits = (call.id, proposal.action, proposal.args)
+        found = (one for one in self.task.outcomes if (one.call, one.action, one.proposed) == waits)
+        return next((one for one in found if one.proposal not in self.conversation.heard), None)
 
     def _wait(self, call: Call, proposal: Proposal) -> None:
         """Have the step held for it, unless the same was settled in it before: nobody is asked twice."""

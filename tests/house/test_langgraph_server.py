@@ -42,6 +42,41 @@ graph = StateGraph(State).add_sequence([write, rest]).add_edge(START, "write")
 """A graph that writes a line, and then waits for ever if it is told to."""
 
 
+DOORS = """
+from typing import Literal
+
+from signoff import Agent, Artifact, Team
+from signoff.tools import ask_person
+
+
+class Door(Artifact):
+    which: Literal["front", "back"]
+
+
+class Request(Artifact):
+    title: str
+
+
+class Paint(Artifact):
+    text: str
+
+
+ask = ask_person("Which door is it?", Door)
+reader = Agent(
+    role="reader",
+    gives=Request,
+    function=lambda task: Request(title=task.goal),
+    actions=(ask,),
+    propose=lambda request, task: [ask.propose({})],
+)
+painter = Agent(
+    role="painter", needs=(Door,), gives=Paint, function=lambda task: Paint(text=f"{task.need(Door).which} is painted")
+)
+graph = Team(name="doors", agents=[reader, painter]).graph()
+"""
+"""A team that asks a person."""
+
+
 @pytest.fixture(params=["its own saver", "our saver"])
 def client(home: Path, request: pytest.FixtureRequest) -> Iterator[SyncLangGraphClient]:
     docs = home / "docs"
@@ -51,7 +86,12 @@ def client(home: Path, request: pytest.FixtureRequest) -> Iterator[SyncLangGraph
         "The difference between high and low water is called the tidal range.\n"
     )
     (home / "patient.py").write_text(PATIENT)
-    graphs = {"agent": "signoff.graphs.teams.report:graph", "patient": "./patient.py:graph"}
+    (home / "doors.py").write_text(DOORS)
+    graphs = {
+        "agent": "signoff.graphs.teams.report:graph",
+        "patient": "./patient.py:graph",
+        "doors": "./doors.py:graph",
+    }
     config: dict[str, Any] = {"graphs": graphs}
     if request.param == "our saver":
         config["checkpointer"] = {"path": "signoff.checkpoints.saver.langgraph_server.checkpointer"}
@@ -88,6 +128,21 @@ def test_a_run_is_interrupted_resumed_and_done(client: SyncLangGraphClient, home
     assert state["status"] == "idle"
     assert state["values"]["run"]["ended"] == "done"
     assert (home / "report.md").read_text() == request["args"]["content"]
+    _a_question_is_answered(client)
+
+
+def _a_question_is_answered(client: SyncLangGraphClient) -> None:
+    """In a server that is up already: what is no answer is asked for again, and what fits is the outcome."""
+    thread = client.threads.create()["thread_id"]
+    state = _run(client, thread, assistant="doors", input={"goal": "paint the door"})
+    for wrong in ({"decisions": [{"type": "approve"}]}, {"which": "side"}):
+        state = _run(client, thread, assistant="doors", command={"resume": wrong})
+        assert state["status"] == "interrupted"
+    ((question,),) = [list(found) for found in state["interrupts"].values()]
+    assert "which: Input should be 'front' or 'back'" in question["value"]["action_requests"][0]["description"]
+    state = _run(client, thread, assistant="doors", command={"resume": [{"type": "response", "args": "front"}]})
+    assert state["status"] == "idle"
+    assert state["values"]["artifacts"]["Paint"]["value"] == {"text": "front is painted"}
 
 
 def _lines(client: SyncLangGraphClient, thread: str) -> list[str]:
