@@ -44,11 +44,10 @@ OWN_QUESTIONS = (*ASKS_TO_GO_ON, SETTLE_OUTCOME)
 """Everything that the team asks by itself: no agent proposed it."""
 
 StepStatus = Literal["completed", "failed", "in_progress", "pending", "skipped"]
-"""skipped: what it needs will not come."""
 
 
 class PlanStep(TypedDict):
-    """One line of the plan: what was done, what is being done, what is still to do."""
+    """One line of the plan: what was done, is being done, is still to do, or skipped: what it needs will not come."""
 
     agent: str
     gives: str
@@ -310,15 +309,15 @@ def settle_first(
         outcome["call"] = first["call"]
     if "item" in first:
         outcome["item"] = first["item"]
-    outcome, given = give(outcome) if give is not None else (outcome, Update())
-    detail = outcome["detail"]
-    said = f"{outcome['action']} {status}" + (f" by {by}" if by else "") + (f": {detail}" if detail else "")
+    outcome, given = (outcome, Update()) if give is None else give(outcome)
+    why = f": {outcome['detail']}" if outcome["detail"] else ""
+    said = f"{outcome['action']} {status}" + (f" by {by}" if by else "") + why
     message = ToolMessage(
         content=f"{said}.".replace("..", "."),
         tool_call_id=outcome["proposal"],
         name=outcome["action"],
         id=f"outcome-{outcome['proposal']}",
-        status="success" if status == "done" else "error",
+        status="success" if status == "done" or (status == "answered" and outcome["result"]) else "error",
     )
     return {
         "proposals": others,

@@ -152,16 +152,11 @@ def action_of(
 
 def how_to_answer(approval: Approval, action: Action[Any] | None = None) -> list[str]:
     """The commands that answer a question of the team's own, or one to a person, and what each means; else nothing."""
-    if approval.is_question:
-        from signoff.desk.cli.question import respond_with
+    if approval.is_question or approval.ways:
+        from signoff.desk.cli.question import aligned, ways_to_respond
 
-        answer, decline = respond_with(approval, action), f'{command()} reject {approval.id} --why "…"'
-        longest = max(len(answer), len(decline))
-        return [f"{answer:<{longest}}  answers it", f"{decline:<{longest}}  declines it"]
-    if approval.ways:
-        commands = [(way.command(approval.id, command()), way.means) for way in approval.ways]
-        longest = max(len(line) for line, _ in commands)
-        return [f"{line:<{longest}}  {means}" for line, means in commands]
+        ways = [(way.command(approval.id, command()), way.means) for way in approval.ways]
+        return aligned(ways or ways_to_respond(approval, action))
     from signoff.graphs import FOLLOW_PLAN
     from signoff.graphs.approval import CONTROLS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -110,8 +110,19 @@ def _answers(approval: Approval) -> list[str]:
                 "it is not called now; the agent reads what you say, and works once more",
             ),
         ]
+    return aligned(ways)
+
+
+def aligned(ways: Sequence[tuple[str, str]]) -> list[str]:
+    """Commands, and beside them what each means."""
     longest = max(len(line) for line, _ in ways)
     return [f"{line:<{longest}}  {means}" for line, means in ways]
+
+
+def ways_to_respond(approval: Approval, action: Action[Any] | None) -> list[tuple[str, str]]:
+    """The commands that answer a question to a person, and what each means."""
+    declines = f'{command()} reject {approval.id} --why "…"'
+    return [(respond_with(approval, action), "answers it"), (declines, "declines it")]
 
 
 def confirm(console: Console, approval: Approval, action: Action[Any] | None) -> bool:

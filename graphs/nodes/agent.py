@@ -218,7 +218,7 @@ def proposed(
     item: str = "",
 ) -> list[StoredProposal]:
     """Proposals as they go to the gate, each given with the id of the call that waits for it, empty if none does."""
-    proposals = [each for each in proposals if each[1] or not _was_asked(each[0], agent, task)]
+    proposals = [each for each in proposals if each[1] or not _was_asked(each[0], agent, task, item)]
     # Counted over all that was proposed in this work: the same once more, in one step, is another proposal.
     before = (outcome for outcome in state.get("outcomes", []) if outcome["role"] == agent.role)
     first = state["turns"] * 100 + sum(outcome.get("item", "") == item for outcome in before)
@@ -234,10 +234,10 @@ def _proposing(state: TeamState, stored: Sequence[StoredProposal]) -> Update:
     return {"proposals": [*state.get("proposals", []), *stored]} if stored else {}
 
 
-def _was_asked(proposal: Proposal, agent: Agent[Any], task: Task) -> bool:
-    """Whether it is a question that was asked in this run: nobody is asked the same twice."""
+def _was_asked(proposal: Proposal, agent: Agent[Any], task: Task, item: str) -> bool:
+    """Whether it is a question that was asked in this run, but for other items: nobody is asked the same twice."""
     asks = any(action.name == proposal.action and action.form is not None for action in agent.at_gate)
-    before = [(outcome.action, outcome.proposed) for outcome in task.outcomes]
+    before = [(outcome.action, outcome.proposed) for outcome in task.outcomes if outcome.item in ("", item)]
     return asks and (proposal.action, proposal.args) in before
 
 

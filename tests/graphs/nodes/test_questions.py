@@ -12,9 +12,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 
-from signoff import Action, Agent, Artifact, Ask, Ledger, Policy, Task, Team
+from signoff import Action, Agent, Artifact, Ask, Ledger, Policy, Run, Task, Team, tool
 from signoff.checkpoints.errors import NotAnswered
 from signoff.error_base import TeamError
+from signoff.graphs.errors import BadAnswer
 from signoff.testing import ScriptedModel, calls, gives
 from signoff.tools import ask_person
 
@@ -365,3 +366,35 @@ def test_an_answer_that_no_longer_fits_its_form_is_none(ledger: Ledger) -> None:
 def test_a_form_that_is_none_is_refused() -> None:
     with pytest.raises(TeamError, match="its form is 'Door'"):
         ask_person("Which?", "Door")  # type: ignore[arg-type]  # what is tested
+
+
+def test_a_program_and_a_notebook_answer_it(ledger: Ledger, home: Path) -> None:
+    more = (Agent(role="painter", needs=(Chosen,), gives=Other, function=painter),)
+    run = Run.start(Desk(ledger, ask_person(form=Chosen), more=more).team, "paint the door")
+    shown = run._repr_markdown_()
+    assert 'Answer with `run.respond("…")`, or decline with `run.reject("why")`.' in shown
+    assert "`which`" in shown
+    with pytest.raises(BadAnswer, match="which: Input should be 'front' or 'back'"):
+        run.respond({"which": "side"})
+    with pytest.raises(NotAnswered):
+        run.approve()
+    run.respond(Chosen(which="back"))
+    assert (run.status, run.artifact(Other).text, run.artifact(Chosen).which) == ("done", "back painted", "back")
+
+
+def test_what_is_said_of_an_action_is_text(ledger: Ledger, home: Path) -> None:
+    @tool(risk="external")
+    def paint(which: str) -> None:
+        """Paint it."""
+
+    clerk = Agent(
+        role="clerk",
+        gives=Report,
+        function=lambda task: Report(text="x"),
+        actions=(paint,),
+        propose=lambda report, task: [paint.propose({"which": "front"})],
+    )
+    run = Run.start(Team(agents=[clerk], policy=Policy({"paint": "ask"}), ledger=ledger), "paint the door")
+    with pytest.raises(BadAnswer, match="paint is no question: what is said of it is text"):
+        run.respond({"which": "back"})
+    assert run.status == "waiting"
