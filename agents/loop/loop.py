@@ -22,7 +22,7 @@ from signoff.agents.loop.transcript import Call, Conversation, Result, as_text, 
 from signoff.agents.models.failures import classify
 from signoff.agents.models.guarded import GuardedModel
 from signoff.agents.run_context import current_payer, paying, say_nothing
-from signoff.agents.safety.injection import flags_of, mark
+from signoff.agents.safety.injection import flags_of, mark, strings_in
 from signoff.agents.usage import UsageCounter
 from signoff.tools import Proposal, ToolLimits
 
@@ -126,7 +126,8 @@ class _StepModel:
             item = task.item.model_dump_json() if isinstance(task.item, BaseModel) else str(task.item)
             texts["The one item that this step is about; others are worked on elsewhere"] = item
         texts |= {FOUND: self.opening} if self.opening else {}
-        self.flags = tuple(flag for name, text in texts.items() for flag in flags_of(text, name))
+        said = texts | {name: strings_in(artifact.model_dump(mode="json")) for name, artifact in shown.items()}
+        self.flags = tuple(flag for name, text in said.items() for flag in flags_of(text, name))
         return self.conversation.shortened(texts)
 
     @cached_property

@@ -4,6 +4,10 @@ from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.agents.safety.destinations import addresses_of as addresses_of, look_alikes as look_alikes
-    from signoff.agents.safety.injection import find_orders as find_orders, flags_of as flags_of
+    from signoff.agents.safety.injection import (
+        find_orders as find_orders,
+        flags_of as flags_of,
+        strings_in as strings_in,
+    )
     from signoff.agents.safety.provenance import flags_for as flags_for
 offer(__name__)

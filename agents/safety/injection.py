@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from signoff.agents.safety.hidden_text import INVISIBLE, hidden_pieces, plain_text
 from signoff.agents.safety.prompt_redaction import Recent, text_key
@@ -35,7 +35,10 @@ _END: Final = re.compile(r"[.!?](?=\s|\Z)|[\n<]|$")
 _REACH: Final = 240
 """Characters within which signs belong together."""
 ENOUGH: Final = 3
-"""Weight of the signs in one place that makes an order of them."""
+"""Weight of the signs in one place that makes an order of them; of signs that manuals have too, one more."""
+_GREETING: Final = "speaks to the model that reads it"
+_BLANK: Final = re.compile(r"\n[ \t>]*\n")
+"""The end of a paragraph, also of one in a quotation of Markdown."""
 _MOST: Final = 12
 """Findings per text; the first ones tell enough."""
 
@@ -56,6 +59,8 @@ class Sign:
     end: int
     weight: int
     why: str
+    manual: bool = False
+    """Whether a manual says the same to people."""
 
 
 def mark(text: str, source: str) -> str:
@@ -78,6 +83,26 @@ def find_orders(text: str) -> tuple[Finding, ...]:
     return known if known is not None else _seen.keep(key, _search(text))
 
 
+def strings_in(value: Any) -> str:
+    """The strings and numbers of a JSON value as one text, a blank line between two: they are not one sentence.
+
+    Keys that are names of fields are left out, others are text too.
+    """
+    return "\n\n".join(_strings(value))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        yield str(value)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from (str(key),) if not str(key).isidentifier() else ()
+            yield from _strings(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _strings(inner)
+
+
 def flags_of(text: str, source: str) -> tuple[str, ...]:
     """The orders that stand in a text where there should be none, and where it comes from."""
     return tuple(f"{one_line(source)}: {quoted(found.excerpt)} ({found.why})" for found in find_orders(text))
@@ -88,26 +113,29 @@ _seen: Final = Recent[tuple[Finding, ...]](2_000)
 
 def _search(text: str) -> tuple[Finding, ...]:
     found: dict[str, Finding] = {}
+    # What is quoted in JSON has its line breaks and quotation marks written out: the word after one is a word.
+    text = text.replace("\\n", "\n").replace('\\"', '"')
     for piece in hidden_pieces(text):
-        orders = _orders(plain_text(piece.text), ENOUGH - 1)
+        orders = _orders(plain_text(piece.text), is_hidden=True)
         if piece.is_odd and not orders:
             orders = [Finding(_short(plain_text(piece.text)) or "(nothing readable)", "")]
         for order in orders:
             why = f"{order.why}, hidden {piece.how}" if order.why else f"hidden {piece.how}"
             found.setdefault(order.excerpt, Finding(order.excerpt, why))
-    for order in _orders(plain_text(text), ENOUGH):
+    for order in _orders(plain_text(text)):
         if not any(order.excerpt in other or other in order.excerpt for other in found):
             found[order.excerpt] = order
     return tuple(found.values())[:_MOST]
 
 
-def _orders(text: str, enough: int) -> list[Finding]:
+def _orders(text: str, *, is_hidden: bool = False) -> list[Finding]:
     """Places where signs that stand close together tell enough."""
     signs = sorted(find_signs(text), key=lambda sign: (sign.start, sign.end))
     orders: list[Finding] = []
     first = done = 0
     while first < len(signs):
         near = _near(text, signs[first : first + 12])
+        enough = ENOUGH - 1 if is_hidden else ENOUGH + all(sign.manual for sign in near)
         if _weight(near) < enough:
             first += 1
             continue
@@ -133,10 +161,13 @@ def _weight(signs: list[Sign]) -> int:
 
 
 def _near(text: str, signs: list[Sign]) -> list[Sign]:
-    """The first of these signs and those that stand by it, in the same paragraph."""
+    """The first of these signs and those that stand by it, in the same paragraph or after a greeting to a model."""
     start = signs[0].start
-    blank = text.find("\n\n", start, start + _REACH)
-    reach = blank if blank >= 0 else start + _REACH
+    blank = _BLANK.search(text, start, start + _REACH)
+    greets = signs[0].why == _GREETING and _opens_line(text, start)
+    if blank and greets and text[start : blank.start()].rstrip(" \t>*_").endswith((",", ":", "!")):
+        blank = None
+    reach = blank.start() if blank else start + _REACH
     return [sign for sign in signs if sign.start < reach]
 
 
@@ -162,6 +193,7 @@ class _Rest:
     exact: str
     """The word as it must be written; empty: in any case."""
     opens_line: bool
+    manual: bool
 
 
 def _compiled(pattern: str | list[str]) -> re.Pattern[str]:
@@ -179,7 +211,8 @@ def _rests() -> dict[str, list[_Rest]]:
         pattern, listed = _compiled(entry["pattern"]), entry["words"]
         for word in (listed if isinstance(listed, str) else " ".join(listed)).split():
             exact = "" if word.islower() or not word.isascii() else word
-            rest = _Rest(entry["weight"], entry["why"], pattern, exact, entry.get("opens_line", False))
+            where = entry.get("opens_line", False), entry.get("manual", False)
+            rest = _Rest(entry["weight"], entry["why"], pattern, exact, *where)
             rests.setdefault(word.lower(), []).append(rest)
     return rests
 
@@ -200,7 +233,7 @@ def find_signs(text: str) -> Iterator[Sign]:
             if (rest.exact and rest.exact != found[0]) or (rest.opens_line and not _opens_line(text, found.start())):
                 continue
             if (after := rest.pattern.match(text, found.end())) is not None:
-                yield Sign(found.start(), after.end(), rest.weight, rest.why)
+                yield Sign(found.start(), after.end(), rest.weight, rest.why, rest.manual)
     for weight, why, marks, pattern in _marked():
         if any(mark in text for mark in marks):
             for match in pattern.finditer(text):

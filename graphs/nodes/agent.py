@@ -35,7 +35,7 @@ from signoff.agents import (
     paying,
 )
 from signoff.agents.models import UnguardedCalls, charging
-from signoff.agents.safety import find_orders, flags_for, flags_of
+from signoff.agents.safety import find_orders, flags_for, flags_of, strings_in
 from signoff.checkpoints.ledger import Ledger
 from signoff.concurrency import in_thread_to_its_end, undisturbed
 from signoff.graphs.approval.questions import Account, ask_for_budget, store_proposal
@@ -261,7 +261,7 @@ def _ended(agent: Agent[Any], state: TeamState, usage: Usage) -> Update:
 
 def _warnings(proposal: Proposal, task: Task, flags: Sequence[str]) -> list[str]:
     """What a person should know of the texts behind a proposal: orders in them, and what only such a text names."""
-    read = [(name, artifact.model_dump_json()) for name, artifact in task.artifacts.items()]
+    read = [(name, strings_in(artifact.model_dump(mode="json"))) for name, artifact in task.artifacts.items()]
     read += _said_outside(task.outcomes)
     ordering = [(name, text) for name, text in read if find_orders(text)]
     cited = {address for artifact in task.artifacts.values() for address in _cited(artifact)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Draft, Evidence, Quote
 from signoff.agents.citations import CITATION, find_blockquotes, same_text
 from signoff.agents.extractive.report import compose, with_sources
+from signoff.agents.safety import find_orders
 
 Ask = Callable[[str], Task]
 
@@ -74,6 +76,23 @@ def test_sections_without_content_are_left_out(ask: Ask) -> None:
     assert re.findall(r"^## (.*)", markdown, re.MULTILINE) == ["In short", "What the documents do not say", "Sources"]
     disagreeing = ask("Within how many days are refunds paid?").need(Draft).markdown
     assert "## Where the documents may disagree\n\n- [1] and [2] may disagree: “" in disagreeing
+
+
+def test_no_heading_or_line_of_the_report_itself_is_taken_for_an_order(ask: Ask) -> None:
+    for question in (
+        "Within how many days are refunds paid?",
+        "What is the wifi password on the ferry?",
+        "Was Mongolia's capital occupied?",
+        "What is the difference between the impeller and a storm warning?",
+    ):
+        report = ask(question)
+        draft = report.need(Draft)
+        notes = ("Tell it as a story that a child understands.", "Please say only what is allowed.")
+        for one in (draft, rework(report, *notes), with_sources(question, draft.markdown, report.need(Evidence))):
+            own = "\n".join(line for line in one.markdown.split("\n") if not line.startswith(">"))
+            assert "## " in own
+            for text in (own, one.markdown, json.dumps({"markdown": one.markdown}, ensure_ascii=False)):
+                assert find_orders(text) == (), text
 
 
 def test_a_comparison_has_a_column_for_each_side(ask: Ask) -> None:
