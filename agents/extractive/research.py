@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from difflib import SequenceMatcher
 from itertools import chain
 from typing import Final
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Evidence, Quote
 from signoff.agents.extractive.question import asks_about_changes, is_log, parts_of, sides_of
-from signoff.tools.search import Library, Passage, may_answer, share, weigh, words_of
+from signoff.agents.extractive.sentences import split
+from signoff.tools.search import STOP_WORDS, Library, Passage, may_answer, share, weigh, words_of
 from signoff.wording import counted
 
 _LOOKED_AT: Final = 50
@@ -100,21 +102,46 @@ def _answers(asked: str, passages: Sequence[Passage], sources: Library) -> bool:
 
 def _distinct(found: Iterable[Passage], most: int) -> list[Passage]:
     """The first passages, without those that say what stands in one before: both sides of editions that differ stay."""
-    shown: list[tuple[Passage, frozenset[str]]] = []
+    shown: list[str] = []
+    kept: list[Passage] = []
     for one in found:
-        words = frozenset(_WORD.findall(one.text.lower()))
-        if len(shown) < most and not any(_is_said(words, before) for _, before in shown):
-            shown.append((one, words))
-    return [one for one, _ in shown]
+        if len(kept) < most and not any(_is_said(one.text, before) for before in shown):
+            kept.append(one)
+            shown.append(one.text)
+    return kept
 
 
-def _is_said(words: frozenset[str], before: frozenset[str]) -> bool:
-    new = words - before
-    return (
-        len(new) <= (1 - _REPEATED) * len(words)
-        and not any(word in _TELLING or any(character.isdigit() for character in word) for word in new)
-        and _DENIALS.isdisjoint(before - words)
-    )
+def _is_said(text: str, before: str) -> bool:
+    """Whether most words of a text stand in another, and no sentence puts otherwise what the nearest one there says."""
+    words, known = (frozenset(_WORD.findall(each.lower())) for each in (text, before))
+    if len(words - known) > (1 - _REPEATED) * len(words):
+        return False
+    others = [_WORD.findall(sentence.text) for sentence in split(before)]
+    for sentence in split(text):
+        said = _WORD.findall(sentence.text)
+        if _differs(said, max(others, key=lambda other: len(set(said) & set(other)), default=[])):
+            return False
+    return True
+
+
+def _differs(one: list[str], other: list[str]) -> bool:
+    """Whether a figure, a date, a denial or a duty is in one sentence and not in the other, a name in the place of
+    another, or the same words in another order.
+    """
+    for _, left, right, first, last in SequenceMatcher(None, other, one, autojunk=False).get_opcodes():
+        gone, come = other[left:right], one[first:last]
+        renamed = gone != come and any(map(_is_name, gone)) and any(map(_is_name, come))
+        if renamed or [word for word in gone if _tells(word)] != [word for word in come if _tells(word)]:
+            return True
+    return one != other and sorted(one) == sorted(other)
+
+
+def _tells(word: str) -> bool:
+    return word.lower() in _TELLING or any(map(str.isdigit, word))
+
+
+def _is_name(word: str) -> bool:
+    return word[0].isupper() and word.lower() not in STOP_WORDS
 
 
 def _reading_order(shown: Sequence[Passage]) -> list[Passage]:

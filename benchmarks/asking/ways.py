@@ -33,6 +33,8 @@ DISAGREE = re.compile(
     r"\[\d+\].*\[\d+\].*(?:disagree|contradict|differ)|(?:disagree|contradict|differ).*\[\d+\].*\[\d+\]", re.DOTALL
 )
 """How a report says of two quotes that they say otherwise of the same thing."""
+SHORT = re.compile(r"\s\[\d+\]$")
+"""How the short answer ends: it is quoted, and may itself say that nothing does something."""
 FIGURES = "From the tables"
 """Below which heading a report shows what was computed."""
 
@@ -111,7 +113,7 @@ def shown_in(markdown: str, spent: float) -> Shown:
             computed.append(text)
         elif node.type in ("blockquote", "table"):
             blocks.append(text)
-        elif not blocks and node.type != "heading":
+        elif not blocks and node.type != "heading" and not SHORT.search(text):
             above.append(text)
     lines = [_text(node) for node in tree.walk() if node.type == "inline"]
     return Shown(

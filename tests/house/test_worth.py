@@ -110,7 +110,7 @@ def test_blocks_numbers_and_disagreements_are_read_out_of_a_report() -> None:
     told = shown_in(
         "# Which?\n\n*2 documents were searched.*\n\n"
         "## From the tables\n\n### t.csv\n\n| mean |\n| --- |\n| 16.44 |\n\n"
-        "## In short\n\n**Under 80.** [1]\n\n> [2] A footnote: under 80. [1]\n\n"
+        "## In short\n\n**Under 80, and none of the others.** [1]\n\n> [2] A footnote: under 80. [1]\n\n"
         "## More\n\n### Other\n\n> Under 60. [2]\n\n- [1] and [2] may disagree: “80” in one, “60” in the other.\n",
         0.0,
     )

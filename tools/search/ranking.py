@@ -11,19 +11,26 @@ from typing import Final
 
 STOP_WORDS: Final = frozenset(
     """
-    a about am an and any are as at be been but by can could did do does for from had has have how i if in into is it
-    its many may me much my no not of on or our shall should so some than that the their them then there these they
-    this to was we were what when where which who whom whose why will with would you your
+    a about again all also although am an and any anybody anyone anything are as at be because been but by can could did
+    do does either else even ever everybody everyone everything for from had has have he her here hers herself him
+    himself his how i if in into is it its itself just many may me much my myself neither no nor not now of on once or
+    our ours ourselves quite rather really shall she should since so some somebody someone something still such than
+    that the their theirs them themselves then there these they this though to too unless until very was we were what
+    when where whether which while who whom whose why will with would yet you your yours yourself
     """.split()
 )
-"""What every question has. No other word is left out, however frequent: it may be the name of what is asked about."""
+"""Words that ask, point and join. No other is left out, however frequent: it may be the name of what is asked about."""
+_ASKING: Final = re.compile(r"\bhow (?:long|old|often|far|soon|come)\b")
+"""Questions of two words, of which the second is not in the answer: how *old* must it be?"""
 
 SEARCH_TABLE: Final = (
     "create virtual table {} using fts5"
     "(text, heading, title, path, content='', tokenize='porter unicode61 remove_diacritics 2')"
 )
-ORDER: Final = "bm25(1.0, 2.0, 1.0, 1.0)"
-"""What a word weighs in text, heading, title and path."""
+ORDER: Final = "bm25(1.0, 1.0, 0.5, 0.5)"
+"""What a word weighs in text, heading, title and path. Title and path say one thing: the name of the document. What
+weighs more than the text puts passages first that stand under the right heading and say something else.
+"""
 _OF_TEXTS: Final = ORDER.replace("(", "(texts, ")
 
 _UNSPACED: Final = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
@@ -47,9 +54,14 @@ def words_of(question: str) -> tuple[str, ...]:
     """The words to look for, each once, without stop words unless there are no others; of a script without spaces
     pairs of neighbours.
     """
-    found = [word for match in _TOKEN.finditer(question[:_LONGEST].lower()) for word in _words(match)]
-    telling = [word for word in found if word not in STOP_WORDS and not _DENIED.search(word)]
-    return tuple(dict.fromkeys(telling or found))[:_MOST_WORDS]
+    asked = question[:_LONGEST].lower()
+    told = _all_words(_ASKING.sub("how", asked))
+    telling = [word for word in told if word not in STOP_WORDS and not _DENIED.search(word)]
+    return tuple(dict.fromkeys(telling or _all_words(asked)))[:_MOST_WORDS]
+
+
+def _all_words(text: str) -> list[str]:
+    return [word for match in _TOKEN.finditer(text) for word in _words(match)]
 
 
 def _words(match: re.Match[str]) -> list[str]:

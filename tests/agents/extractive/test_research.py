@@ -96,6 +96,33 @@ def test_what_stands_twice_is_quoted_once_and_both_sides_of_editions_that_differ
         assert other in texts
 
 
+STANDING = (
+    "The race was run in the rain on a wet road between the harbour and the old mill. "
+    "Two thousand people stood beside the road and saw the runners come in, 127 of them after dark."
+)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Joan Benoit finished ahead of Grete Waitz.", "Grete Waitz finished ahead of Joan Benoit."),
+        ("The hill slowed them before the wind.", "The wind slowed them before the hill."),
+        ("It was won by Wietse in three hours.", "It was won by Viktor in three hours."),
+        ("The first of them had the number 125.", "The first of them had the number 127."),
+        ("The last of them may wait on the road.", "The last of them must wait on the road."),
+    ],
+    ids=["names swapped", "words swapped", "another name", "a figure that stands elsewhere", "a duty"],
+)
+def test_an_edition_that_puts_one_sentence_otherwise_is_not_taken_for_a_repetition(
+    one: str, other: str, library: Callable[..., Sources]
+) -> None:
+    sources = library(one=f"{STANDING} {one}", other=f"{STANDING} {other}", same=f"{STANDING} So it was. {one}")
+    texts = found("Who came in after the race on the wet road?", sources)
+    assert sorted(text.removeprefix(STANDING).strip().removeprefix("So it was. ") for text in texts) == sorted(
+        {one, other}
+    )
+
+
 def test_each_side_of_a_comparison_and_each_part_of_a_question_is_quoted_if_anything_is_said_of_it(
     library: Callable[..., Sources],
 ) -> None:

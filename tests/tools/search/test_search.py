@@ -13,9 +13,12 @@ from signoff.tools.search.sources import Sources
 from signoff.tools.search.tools import search_tools
 
 
+WADING = " ".join(f"On day {day} they wade." for day in range(500))
+
+
 @pytest.fixture
 def tools(folder: Path, opened: Callable[..., Sources]) -> dict[str, BaseTool]:
-    (folder / "birds.md").write_text("# Birds\n\n## Food\n\nHerons eat frogs.\n\n## Home\n\n" + "They wade. " * 1000)
+    (folder / "birds.md").write_text("# Birds\n\n## Food\n\nHerons eat frogs.\n\n## Home\n\n" + WADING)
     (folder / "rocks.txt").write_text("Rocks lie still.")
     sources = opened(folder)
     sources.refresh()

@@ -20,6 +20,7 @@ from signoff.errors import (
 )
 from signoff.installation import extra_command
 from signoff.tools.search.passage import may_answer
+from signoff.tools.search.ranking import words_of
 from signoff.tools.search.sources import IndexProgress, Skipped, Sources
 
 Opened = Callable[..., Sources]
@@ -404,3 +405,30 @@ def test_copies_of_a_passage_are_found_once_and_the_rest_is_not_crowded_out(fold
     sources = opened(folder)
     sources.refresh()
     assert [passage.source for passage in sources.search("ferry", limit=3)] == ["copy0.txt", "other.txt"]
+
+
+def test_words_that_only_ask_are_not_looked_for_unless_there_are_no_others() -> None:
+    assert words_of("For how long is somebody elected to lead it?") == ("elected", "lead")
+    assert words_of("How old must they still be, and how often may anyone else ask?") == ("must", "ask")
+    assert words_of("How is the long line called that an old man drew?") == (
+        "long",
+        "line",
+        "called",
+        "old",
+        "man",
+        "drew",
+    )
+    assert words_of("Now what?") == ("now", "what")
+    assert words_of("How long?") == ("how", "long")
+
+
+def test_the_text_comes_before_the_right_heading_and_a_name_that_is_title_and_path(
+    folder: Path, opened: Opened
+) -> None:
+    (folder / "storms.md").write_text("# Storms\n\n## Sailing in storms\n\nThe ferry does when it is calm again.\n")
+    (folder / "board.md").write_text("# Board\n\nIt decides with the master if the ferry sails in a storm or waits.\n")
+    for number in range(9):
+        (folder / f"note{number}.md").write_text(f"# Note\n\nThe hens laid {number} eggs.\n")
+    sources = opened(folder)
+    sources.refresh()
+    assert sources.search("Who decides whether the ferry sails in a storm?")[0].source == "board.md"
