@@ -12,7 +12,6 @@ from langchain_core.tools import BaseTool
 from signoff.tools.search.sources import Sources
 from signoff.tools.search.tools import search_tools
 
-
 WADING = " ".join(f"On day {day} they wade." for day in range(500))
 
 
