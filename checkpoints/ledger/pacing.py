@@ -128,7 +128,6 @@ class RateState:
     good: float = 0.0  # the highest at which none was
     stepped_at: int = 0  # the turn from which on the pace, or the window, is what it is
     gap: float = 0.0  # seconds of the last pause
-    held: int = 1  # times as long as at first that a pace is held before a higher one is tried
     turns: int = 0  # given so far
     epoch: int = 0  # pauses so far
     base_at: float = 0.0  # when the last refused turn was sent, from which on those that were taken are counted
@@ -278,16 +277,7 @@ def _paused(state: RateState, asked: float | None, now: float) -> RateState:
 def _slowed(state: RateState, refusal: Refusal, told: RateLimit) -> RateState:
     """The state after a refusal that was not foreseen: a lower pace, from here on counted anew."""
     pace, good, refused = _fallen(state, refusal, told)
-    is_alike = state.refused and 0.8 < refusal.turn.pace / state.refused < 1.25
-    found = replace(
-        state,
-        pace=pace,
-        good=good,
-        refused=refused,
-        base_at=refusal.sent,
-        lost=0,
-        held=min(2 * state.held, 32) if is_alike else 1,
-    )
+    found = replace(state, pace=pace, good=good, refused=refused, base_at=refusal.sent, lost=0)
     return replace(found, base_turn=refusal.turn.number, stepped_at=refusal.turn.number)
 
 
@@ -346,7 +336,7 @@ def _stepped(state: RateState, at: float) -> RateState:
         if since < gap / (between / pace - 1):
             return state
         return replace(state, good=pace, pace=between, stepped_at=state.turns)
-    if since < max(min(_HELD * state.held / pace, 20 * gap, 10.0), _HELD / 2 * state.held / pace, 12 * gap):
+    if since < max(min(_HELD / pace, 20 * gap, 10.0), _HELD / 2 / pace, 12 * gap):
         return state
     return replace(state, good=pace, pace=1.1 * pace, refused=min(state.refused, 1.1 * pace), stepped_at=state.turns)
 

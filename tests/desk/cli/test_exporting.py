@@ -277,8 +277,8 @@ def test_what_a_model_proposes_and_what_follows_from_its_work_are_both_played_ag
         "actions=(PAY,), tools=(tip,)",
     )
     run = shop.start()
-    for asked in run.approvals:
-        run = run.approve(approval=asked.id)
+    while run.approval is not None:
+        run = run.approve(approval=run.approval.id)
     assert shop.world["paid"] == [1, 5]
     shop.change("calls(", "says('hm'), calls(")
     assert [proposal["action"] for proposal in shop.export_ending()["proposals"]] == ["tip", "pay"]
