@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from signoff.checkpoints.ledger.budgets import Budget, Scope, scopes_of
+from signoff.checkpoints.ledger.budgets import Budget
 from signoff.error_base import SettingsError
 from signoff.settings import Settings
 
@@ -48,11 +48,6 @@ class Payer:
     cassette: Cassette | None = None
     settles_later: bool = False
     """Whether an answer need not wait until it is booked: who pays waits for that before anything follows from it."""
-
-    @property
-    def scopes(self) -> tuple[Scope, ...]:
-        """What a call is charged to."""
-        return scopes_of(run_id=self.run_id, role=self.role, item=self.item, team=self.team, limits=self.budgets)
 
 
 def budgets_of(settings: Settings) -> dict[str, Budget]:

@@ -11,8 +11,8 @@ from langgraph.graph.message import add_messages
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
-from signoff.agents import Outcome, OutcomeStatus, Usage
-from signoff.checkpoints import canonical
+from signoff.agents import OutcomeStatus, Usage
+from signoff.checkpoints import canonical, digest_text
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval
 
 
@@ -373,28 +373,23 @@ def is_undone(outcome: StoredOutcome) -> bool:
     return outcome["status"] not in ("done", "skipped") and not (outcome["status"] == "answered" and outcome["result"])
 
 
-def outcomes_of(state: TeamState, role: str, item: str = "") -> tuple[Outcome, ...]:
-    """What became of all that agents proposed, as an agent is handed it; a held step of its role waits for some."""
-    awaited = {outcome["proposal"] for outcome in unheard(state, role, item) if is_awaited(outcome)}
-    return tuple(
-        Outcome(
-            action=outcome["action"],
-            args=outcome.get("args", {}),
-            proposed=outcome.get("proposed", {}),
-            status=outcome["status"],
-            detail=outcome["detail"],
-            result=outcome["result"],
-            by=outcome["by"],
-            role=outcome["role"],
-            proposal=outcome["proposal"],
-            call=outcome.get("call", "") if outcome["proposal"] in awaited else "",
-            item=outcome.get("item", ""),
-        )
-        for outcome in state.get("outcomes", [])
-        if outcome["action"] not in OWN_QUESTIONS
-    )
-
-
 def what_was_said(outcome: StoredOutcome) -> str:
     """Why a proposal was not done, as its agent reads it."""
     return f"{outcome['action']} was {outcome['status']} by {outcome['by']}: {outcome['detail']}"
+
+
+def thread_of(config: RunnableConfig) -> str:
+    """What a team's runs on this thread are named after; empty without a thread.
+
+    A team inside a larger graph has a name of its own, or two of them would share their runs.
+    """
+    given = config.get("configurable", {})
+    thread, parent = str(given.get("thread_id") or ""), str(given.get("checkpoint_ns") or "").rpartition("|")[0]
+    return f"{thread}.{digest_text(parent)[:8]}" if thread and parent else thread
+
+
+def is_own_run(run_id: str, config: RunnableConfig) -> bool:
+    """Whether a run in the state is this thread's: the state can be edited to name another."""
+    thread = thread_of(config)
+    name, tilde, number = run_id.rpartition("~")
+    return not thread or run_id == thread or (bool(tilde) and name == thread and number.isdecimal())

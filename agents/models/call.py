@@ -33,7 +33,7 @@ from signoff.agents.models.rate_limiter import Ticket, limiter_for
 from signoff.agents.models.settings import CallSettings, identity_of, without_own_tries
 from signoff.agents.run_context import Payer
 from signoff.agents.tracing import Span, call_span
-from signoff.checkpoints.ledger.budgets import Scope
+from signoff.checkpoints.ledger.budgets import Scope, scopes_of
 
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger.budgets import Amount, CallRecord, Hold
@@ -203,9 +203,9 @@ class ChainModel:
         answers = request.options.get("n")
         times = answers if isinstance(answers, int) and answers > 1 else 1
         worst = worst_case(self.price, size=request.size, most=most * times, seconds=timeout)
-        scopes = payer.scopes
-        patience = max(deadline - time.monotonic(), 1.0)  # for the budget, and for a turn after that
         whose = {"run_id": payer.run_id, "role": payer.role, "team": payer.team}
+        scopes = scopes_of(**whose, item=payer.item, limits=payer.budgets)
+        patience = max(deadline - time.monotonic(), 1.0)  # for the budget, and for a turn after that
         call = {**whose, "model": self.name, "endpoint": self.endpoint, "tier": self.tier}
         most_seconds = 2 * patience + timeout + _GRACE
         hold = await budgets.areserve(scopes, worst, seconds=most_seconds, wait=patience, call=call, say=payer.say)

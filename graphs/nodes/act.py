@@ -19,7 +19,6 @@ from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Effect, Ledger,
 from signoff.concurrency import await_result, begin, is_cancellable
 from signoff.graphs.approval.enforcement import Actions
 from signoff.graphs.approval.questions import CONTROLS, Raise, ask_outcome, describe_scope
-from signoff.graphs.invocation import is_own_run
 from signoff.graphs.routing.needs_and_gives import keep_given
 from signoff.graphs.routing.planning import PLAN
 from signoff.graphs.state import (
@@ -33,6 +32,7 @@ from signoff.graphs.state import (
     Update,
     ended_steps,
     is_about,
+    is_own_run,
     plan_step,
     settle_first,
 )
@@ -92,7 +92,7 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) 
             detail=effect.error,
             args=approval.args,
             result=effect.result,
-            give=partial(keep_given, action, state),
+            give=partial(keep_given, action, state) if action.gives is not None else None,
         )
         return Command(goto="supervisor", update=settled)
 

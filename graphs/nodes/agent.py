@@ -44,6 +44,7 @@ from signoff.graphs.routing.assigning import followed_by, turn_failed, turn_give
 from signoff.graphs.routing.needs_and_gives import order_agents, rejections, revise_plan
 from signoff.graphs.routing.planning import PLAN, at_work, check_plan, members_of, sub_goal, told_by_plan
 from signoff.graphs.state import (
+    OWN_QUESTIONS,
     NodeWithConfig,
     StoredArtifact,
     StoredOutcome,
@@ -52,7 +53,6 @@ from signoff.graphs.state import (
     Update,
     end_step,
     is_awaited,
-    outcomes_of,
     unheard,
     what_was_said,
 )
@@ -158,6 +158,28 @@ def task_of(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, 
                 ]
             )
         ),
+    )
+
+
+def outcomes_of(state: TeamState, role: str, item: str = "") -> tuple[Outcome, ...]:
+    """What became of all that agents proposed, as an agent is handed it; a held step of its role waits for some."""
+    awaited = {outcome["proposal"] for outcome in unheard(state, role, item) if is_awaited(outcome)}
+    return tuple(
+        Outcome(
+            action=outcome["action"],
+            args=outcome.get("args", {}),
+            proposed=outcome.get("proposed", {}),
+            status=outcome["status"],
+            detail=outcome["detail"],
+            result=outcome["result"],
+            by=outcome["by"],
+            role=outcome["role"],
+            proposal=outcome["proposal"],
+            call=outcome.get("call", "") if outcome["proposal"] in awaited else "",
+            item=outcome.get("item", ""),
+        )
+        for outcome in state.get("outcomes", [])
+        if outcome["action"] not in OWN_QUESTIONS
     )
 
 

@@ -15,7 +15,7 @@ from signoff.checkpoints.errors import UnknownRun
 from signoff.checkpoints.ledger import DONE_WITHOUT, RUN_INPUT, Ledger
 from signoff.error_base import TeamError
 from signoff.graphs.given import GOAL, Given, InputModel
-from signoff.graphs.invocation import calling_person, is_own_run, thread_of
+from signoff.graphs.invocation import calling_person
 from signoff.graphs.state import (
     ASKS_TO_GO_ON,
     OWN_QUESTIONS,
@@ -25,8 +25,10 @@ from signoff.graphs.state import (
     TeamState,
     Update,
     is_awaited,
+    is_own_run,
     is_undone,
     question_over,
+    thread_of,
 )
 from signoff.settings import load_settings
 from signoff.tools import Action

@@ -43,6 +43,7 @@ from signoff.graphs.nodes.agent import (
     driven,
     given,
     note_of,
+    outcomes_of,
     proposed,
     said_of,
     say_as,
@@ -52,7 +53,7 @@ from signoff.graphs.routing.assigning import growth_of
 from signoff.graphs.routing.needs_and_gives import order_agents, rejections
 from signoff.graphs.routing.planning import sub_goal
 from signoff.graphs.routing.sending import Rows, Sent, is_at_items, rows_of
-from signoff.graphs.state import ItemRow, StoredProposal, TeamState, Update, end_step, is_awaited, outcomes_of, unheard
+from signoff.graphs.state import ItemRow, StoredProposal, TeamState, Update, end_step, is_awaited, unheard
 from signoff.wording import counted, one_line
 
 _TOLD = 3

@@ -169,20 +169,6 @@ def test_a_pace_that_was_never_refused_again_is_tried_a_little_higher_only_after
     assert max(paces) > 52
 
 
-def test_the_more_often_a_higher_pace_was_refused_the_longer_the_one_below_is_held() -> None:
-    held = list[int]()
-    state = replace(RateState(), epoch=1, pace=52.0, good=50.0, refused=52.0, held=2)
-    for _ in range(3):
-        state = refused(state, Turn(NOW, number=state.turns, pace=52.0, epoch=state.epoch), NOW)
-        now = replace(state, pace=50.0, good=50.0, paused_until=0.0, trial_at=0.0, requests=Flow(next=NOW + 0.1))
-        while now.pace < 52 and now.turns < 10_000:
-            now, _ = take(now, now.requests.next - 0.1, [0], UNKNOWN)
-        held.append(now.turns - state.turns)
-    assert [round(after / before, 1) for before, after in pairwise(held)] == [2.0, 2.0]
-    other = refused(state, Turn(NOW, number=9, pace=90.0, epoch=state.epoch), NOW)
-    assert (state.held, other.held) == (16, 1)
-
-
 def test_a_limit_that_proved_too_low_is_no_pace_and_stays_so_until_another_is_named() -> None:
     named = hear("requests", Flow(5, 1.0))(RateState(), NOW)
     state = hear("requests", named.requests.heard(5, 0.0, 40.0))(named, NOW)

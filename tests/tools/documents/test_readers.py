@@ -58,9 +58,9 @@ def test_markdown_loses_its_markup_and_keeps_its_words() -> None:
         (
             "prose",
             "Results",
-            "Sales rose 12% in Q3, see the table and code().\n\nTake care.\n\nThese apply:\n\n- one thing\n- two",
+            "Sales rose 12% in Q3, see the table and code().\n\nTake care.\n\nThese apply:\n\n- one thing\n- two\n\n"
+            "x = 1",
         ),
-        ("code", "Results", "x = 1"),
         ("table", "Results", "Region: North; Sales: 10"),
         ("prose", "Results › Setext", "Bold end &\n\nPreliminary."),
     ]
@@ -130,12 +130,9 @@ def test_rst_with_roles_and_directives_of_sphinx_reads_as_prose() -> None:
         (
             "prose",
             "",
-            "Call join or Thing, literally, see and docs.\n\nAdded in version 3.8\n\nA new thing.",
+            "Call join or Thing, literally, see and docs.\n\nAdded in version 3.8\n\nA new thing.\n\nx = 1\n\n"
+            "argument\n\nKept content.\n\nTerm: What it means.\n\n- one\n- two\n\nls\n\nand on",
         ),
-        ("code", "", "x = 1"),
-        ("prose", "", "argument\n\nKept content.\n\nTerm: What it means.\n\n- one\n- two"),
-        ("code", "", "ls"),
-        ("prose", "", "and on"),
         ("table", "", "Name: red; Value: 1"),
         ("prose", "", "A note."),
     ]
@@ -178,9 +175,11 @@ def test_html_gives_its_main_part_without_what_surrounds_it() -> None:
     document = read_document("a.html", HTML.encode())
     assert document.title == "Manual"
     assert passages(document) == [
-        ("prose", "", "First bold words, x^2. Next.\n\n- one\n  - deep\n- two"),
-        ("code", "", "  code\n    more"),
-        ("prose", "", "goes on\n\n3. three"),
+        (
+            "prose",
+            "",
+            "First bold words, x^2. Next.\n\n- one\n  - deep\n- two\n\n  code\n    more\n\ngoes on\n\n3. three",
+        ),
         ("table", "", "Name: Ann; Age: 7"),
         ("prose", "", "Term: Its meaning."),
         ("prose", "More", "Loose text."),
@@ -238,9 +237,9 @@ def test_plain_text_gets_its_paragraphs_headings_lists_and_columns_back() -> Non
         (
             "prose",
             "1. Introduction",
-            "- first item goes on\n- second item\n\nRoses are red,\nViolets are blue.",
+            "- first item goes on\n- second item\n\nRoses are red,\nViolets are blue.\n\n"
+            "name      age\nAnn       7\nBob       8",
         ),
-        ("code", "1. Introduction", "name      age\nAnn       7\nBob       8"),
         ("prose", "CONCLUSIONS", "We put it together."),
     ]
 
@@ -330,13 +329,13 @@ def test_docstrings_are_prose_under_the_name_of_what_they_describe() -> None:
     document = read_document("pkg/thing.py", source.encode())
     assert document.title == "thing.py"
     assert passages(document) == [
-        ("prose", "", "What the module\nis for."),
-        ("code", "", "import os"),
-        ("code", "Thing", "class Thing:"),
-        ("prose", "Thing", "It is."),
-        ("code", "Thing › Thing.size", "    @property\n    def size(self) -> int:"),
-        ("prose", "Thing › Thing.size", "How large."),
-        ("code", "Thing › Thing.size", "        return 1"),
+        ("prose", "", "What the module\nis for.\n\nimport os"),
+        ("prose", "Thing", "class Thing:\n\nIt is."),
+        (
+            "prose",
+            "Thing › Thing.size",
+            "    @property\n    def size(self) -> int:\n\nHow large.\n\n        return 1",
+        ),
     ]
 
 
@@ -352,8 +351,12 @@ def test_comments_of_other_languages_are_prose_and_declarations_are_headings() -
     )
     assert read("a.go", source) == [
         ("prose", "", "Does the thing that has to be done, with all the care and the attention that it needs."),
-        ("code", "Do", "func Do(a int) {\n\treturn // x\n}"),
-        ("prose", "Do", "One two is a comment that is long enough to be prose of its own for sure."),
+        (
+            "prose",
+            "Do",
+            "func Do(a int) {\n\treturn // x\n}\n\n"
+            "One two is a comment that is long enough to be prose of its own for sure.",
+        ),
         ("code", "T", "type T struct {}"),
     ]
 
@@ -365,7 +368,7 @@ def test_a_notebook_gives_its_words_and_its_code_and_no_outputs() -> None:
     ]
     document = read_document("a.ipynb", json.dumps({"cells": cells}).encode())
     assert document.title == "Study"
-    assert passages(document) == [("prose", "", "We look."), ("code", "", "print(1)")]
+    assert passages(document) == [("prose", "", "We look.\n\nprint(1)")]
 
 
 def test_a_text_file_of_no_known_kind_is_read_by_its_content() -> None:

@@ -186,7 +186,7 @@ def test_what_the_fetch_tool_printed_can_be_read_and_searched_by_the_search_tool
     (fetch,) = web_tools(opened)
     search, read = search_tools(SourcesAndPages(library.sources, opened.snapshots))
     source = fetch.invoke({"url": f"{server.site}/text"}).partition(" | ")[0]
-    assert f"[1] {source} | text.txt | start=0\nA line." in search.invoke({"query": "another line"})
+    assert f"[2] {source} | text.txt | start=0\nA line.\n\nAnother." in search.invoke({"query": "another line"})
     assert read.invoke({"source": source, "start": 9}).endswith(":\n\nAnother.")
     server.pages["/text"] = ("text/plain", b"Something else.")
     assert fetch.invoke({"url": f"{server.site}/text"}).endswith("Another.")
