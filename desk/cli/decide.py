@@ -87,7 +87,6 @@ def respond(
     json: Json = False,
 ) -> int:
     """Answer a question; or say something instead of deciding: it does not happen then, and the agent reads it.
-
     A question is answered with a MESSAGE, or field by field with --set. With neither, at a terminal, you are asked.
     """
     verdict = Verdict(kind="respond", by=by, said=message, changes=changes or [], team=team)
