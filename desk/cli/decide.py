@@ -75,7 +75,12 @@ def reject(
 def respond(
     approval: ApprovalId,
     message: Annotated[
-        str, typer.Argument(metavar="MESSAGE", help="The answer, or what the agent is told.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="MESSAGE",
+            help="The answer, or what the agent is told. Without it and --set, you are asked at a terminal.",
+            show_default=False,
+        ),
     ] = "",
     changes: Annotated[
         list[str] | None,
@@ -86,9 +91,7 @@ def respond(
     team: TeamAgain = "",
     json: Json = False,
 ) -> int:
-    """Answer a question; or say something instead of deciding: it does not happen then, and the agent reads it.
-    A question is answered with a MESSAGE, or field by field with --set. With neither, at a terminal, you are asked.
-    """
+    """Answer a question; or say something instead of deciding: it does not happen then, and the agent reads it."""
     verdict = Verdict(kind="respond", by=by, said=message, changes=changes or [], team=team)
     return decide(approval, verdict, go_on=resume, json=json)
 
