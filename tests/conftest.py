@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from guardian import VARIABLE
-from hunts import PARTS, Part
+from hunts import HALVES, PARTS, Part
 
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger.ledger import Ledger
@@ -52,16 +52,24 @@ GUARDIAN = pytest.StashKey["subprocess.Popen[bytes]"]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--hunt-part", type=int, choices=range(PARTS), help=f"run only this one of {PARTS} parts of each hunt"
+        "--hunt-part",
+        type=int,
+        choices=range(HALVES * PARTS),
+        help=f"run only this one of {HALVES * PARTS} parts of the hunts",
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The dearest tests first, the others in their order; of hunts that cannot be divided, those of the part."""
-    part = part_of(config)
+    """The dearest tests first, the others in their order; of the hunts, those of the part.
+
+    A hunt that can be divided belongs to one half of the parts, and in each it does a share of its work.
+    """
+    index = config.getoption("--hunt-part")
+    mine, half = (Part(), Part()) if index is None else (Part(index, HALVES * PARTS), Part(index // PARTS, HALVES))
     hunts = [item for item in items if isinstance(item, pytest.Function) and item.get_closest_marker("hunt")]
     whole: list[pytest.Item] = [item for item in hunts if "part" not in item.fixturenames]
-    left_out = set(whole) - set(part.of(whole))
+    divided: list[pytest.Item] = [item for item in hunts if "part" in item.fixturenames]
+    left_out = (set(whole) - set(mine.of(whole))) | (set(divided) - set(half.of(divided)))
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = sorted((item for item in items if item not in left_out), key=lambda item: item.path.name not in DEAREST)
 
@@ -104,7 +112,7 @@ def start_guardian() -> subprocess.Popen[bytes]:
 def part_of(config: pytest.Config) -> Part:
     """Which part of the hunts is run."""
     index = config.getoption("--hunt-part")
-    return Part() if index is None else Part(index, PARTS)
+    return Part() if index is None else Part(index % PARTS, PARTS)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Parts of the long hunts: twenty of them are a whole hunt, and each is about a twentieth of it."""
+"""Parts of the long hunts: forty are all of them. Each has every second hunt, and does a twentieth of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-PARTS = 20
+HALVES, PARTS = 2, 20
 
 Thing = TypeVar("Thing")
 
