@@ -3,5 +3,6 @@
 from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
-    from signoff.agents.claims.comparing import disagreements as disagreements, unsupported as unsupported
+    from signoff.agents.claims.comparing import disagree as disagree, disagreements as disagreements
+    from signoff.agents.claims.comparing import unsupported as unsupported
 offer(__name__)

@@ -129,6 +129,11 @@ def disagreements(quotes: Sequence[Quote], question: str = "") -> tuple[Conflict
     return tuple(found[:_MOST])
 
 
+def disagree(first: int, second: int) -> str:
+    """How a report says of two quotes that they do."""
+    return f"[{first}] and [{second}] may disagree"
+
+
 @dataclass(frozen=True)
 class _Passage:
     """A quote, read."""

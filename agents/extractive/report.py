@@ -11,6 +11,7 @@ from itertools import zip_longest
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Draft, Evidence, Quote
 from signoff.agents.citations import blockquote, cited_ids, escape, flatten, same_text, without_sources
+from signoff.agents.claims import disagree
 from signoff.agents.extractive.analysis import name_of
 from signoff.agents.extractive.question import sides_of
 from signoff.agents.extractive.sentences import is_terminated, split
@@ -105,7 +106,7 @@ def _report(
     yield from _section(
         "Where the documents may disagree",
         [
-            f"[{conflict.first}] and [{conflict.second}] may disagree: {escape(conflict.why)}."
+            f"{disagree(conflict.first, conflict.second)}: {escape(conflict.why)}."
             for conflict in analysis.conflicts
             if conflict.first in cited and conflict.second in cited
         ],

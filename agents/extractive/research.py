@@ -49,11 +49,12 @@ def gather(task: Task, sources: Library) -> Evidence:
     sure = may_answer(found) or any(_answers(part, shown, sources) for part in (*several, *sides))
     unmet: list[str] = []
     for asked in chain(several, sides) if sure else ():
-        more = [] if _answers(asked, shown, sources) else _ranked(sources.search(asked, limit=NEAREST), asked)
-        more = [one for one in more if may_answer([one])]
+        if _answers(asked, shown, sources):
+            continue
+        more = [one for one in _ranked(sources.search(asked, limit=NEAREST), asked) if may_answer([one])]
         if more:
             shown = _distinct([*shown, more[0]], len(shown) + 1)
-        elif not _answers(asked, shown, sources):
+        else:
             unmet.append(asked)
     shown = shown if sure else shown[:NEAREST]
     quotes = tuple(_quote(number, one, sources) for number, one in enumerate(_reading_order(shown), 1))

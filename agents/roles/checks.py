@@ -22,7 +22,7 @@ from signoff.agents.citations import (
     without_citations,
     without_sources,
 )
-from signoff.agents.claims import disagreements, unsupported
+from signoff.agents.claims import disagree, disagreements, unsupported
 from signoff.agents.extractive.sentences import is_terminated, split
 from signoff.agents.figures import figures_section, find_changed
 from signoff.tools.analysis import Tables
@@ -199,11 +199,6 @@ def _disagreements(evidence: Evidence, body: str, statements: Sequence[Statement
         both = {pair.first, pair.second}
         if both <= cited and not any(both <= set(statement.citations) for statement in statements):
             yield _Fault(f"{disagree(*sorted(both))}, and no statement cites both and says so: {pair.why}.")
-
-
-def disagree(first: int, second: int) -> str:
-    """How a report says of two quotes that they do."""
-    return f"[{first}] and [{second}] may disagree"
 
 
 def _support(statements: Sequence[Statement], evidence: Evidence) -> Iterator[_Fault]:

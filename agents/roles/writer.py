@@ -10,12 +10,12 @@ from pydantic import BaseModel, Field
 from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Analysis, Draft, Evidence
 from signoff.agents.citations import blockquote, cited_ids, escape, flatten, without_citations
-from signoff.agents.claims import disagreements
+from signoff.agents.claims import disagree, disagreements
 from signoff.agents.extractive.report import compose, with_sources
 from signoff.agents.extractive.sentences import split
 from signoff.agents.figures import figures_section
 from signoff.agents.models.registry import Tiers
-from signoff.agents.roles.checks import NOT_BORNE_OUT, disagree, find_unproven, struck_section
+from signoff.agents.roles.checks import NOT_BORNE_OUT, find_unproven, struck_section
 from signoff.agents.roles.prompts import prompt
 from signoff.wording import counted
 

@@ -222,12 +222,12 @@ def given(agent: Agent[Any], state: TeamState, task: Task, work: Work) -> Update
         **_hearing(state, unheard(state, agent.role)),
     }
     # What did not change is left out: a saver looks at every value that is given to it.
+    again = PLAN if name == PLAN and name in artifacts else ""
     if isinstance(work.artifact, Verdict) and not work.artifact.accepted:
-        rounds, about = state.get("rounds", {}), work.artifact.about
-        update["rounds"] = {**rounds, about: rounds.get(about, 0) + 1}
-    if name == PLAN and name in artifacts:
+        again = work.artifact.about
+    if again:
         rounds = state.get("rounds", {})
-        update["rounds"] = {**rounds, PLAN: rounds.get(PLAN, 0) + 1}
+        update["rounds"] = {**rounds, again: rounds.get(again, 0) + 1}
     return update
 
 

@@ -92,8 +92,13 @@ class Office:
 
 
 @pytest.fixture
-def office(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Office:
-    monkeypatch.setenv("SIGNOFF_CONFIRM_SECONDS", "0")  # tests answer at once, and know what they answer
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests answer at once, and know what they answer."""
+    monkeypatch.setenv("SIGNOFF_CONFIRM_SECONDS", "0")
+
+
+@pytest.fixture
+def office(ledger: Ledger, at_once: None) -> Office:
     return Office(ledger)
 
 

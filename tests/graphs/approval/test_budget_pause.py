@@ -74,8 +74,7 @@ class Expedition:
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIGNOFF_CONFIRM_SECONDS", "0")  # tests answer at once, and know what they answer
+def nothing_looked_at(at_once: None) -> None:
     LOOKED.clear()
 
 

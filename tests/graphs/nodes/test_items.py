@@ -23,6 +23,8 @@ from signoff.fleet import record, replay
 from signoff.testing import Call, ScriptedModel, calls, gives
 from signoff.tools.tool import tool
 
+pytestmark = pytest.mark.usefixtures("at_once")
+
 ASK = Policy({"file_ticket": "ask"})
 APPROVE = {"decisions": [{"type": "approve"}]}
 TOWNS = "Berlin Bonn Kiel Ulm Jena"
@@ -98,11 +100,6 @@ def ledger(home: Path) -> Any:
     found = Ledger(home / "signoff.db")
     yield found
     found.close()
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIGNOFF_CONFIRM_SECONDS", "0")  # tests answer at once, and know what they answer
 
 
 def lines(result: Mapping[str, Any]) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ from signoff.testing import Call, ScriptedModel, calls, gives
 from signoff.tools.errors import ActionFailed
 from signoff.tools.tool import tool
 
+pytestmark = pytest.mark.usefixtures("at_once")
+
 APPROVE = {"decisions": [{"type": "approve"}]}
 REJECT = {"decisions": [{"type": "reject"}]}
 
@@ -110,11 +112,6 @@ class Desk:
     def told(self, number: int) -> list[str]:
         """The results that the model was shown with a call, by its number from 1."""
         return [str(message.content) for message in self.model.calls[number - 1].messages if message.type == "tool"]
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIGNOFF_CONFIRM_SECONDS", "0")  # tests answer at once, and know what they answer
 
 
 FILE = calls("file_ticket", title="door")

@@ -19,6 +19,8 @@ from signoff.graphs.errors import BadAnswer
 from signoff.testing import ScriptedModel, calls, gives
 from signoff.tools import ask_person
 
+pytestmark = pytest.mark.usefixtures("at_once")
+
 
 class Door(BaseModel):
     which: Literal["front", "back"] = Field(description="Which of the two")
@@ -48,11 +50,6 @@ FRONT = {"which": "front", "floors": [], "urgent": False}
 def database(tmp_path: Path) -> str:
     """Nothing here is about the kind of database."""
     return str(tmp_path / "signoff.db")
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIGNOFF_CONFIRM_SECONDS", "0")
 
 
 @dataclass

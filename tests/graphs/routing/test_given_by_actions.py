@@ -21,6 +21,8 @@ from signoff.testing import ScriptedModel, calls, gives
 from signoff.tools.errors import ActionFailed
 from signoff.tools.tool import tool
 
+pytestmark = pytest.mark.usefixtures("at_once")
+
 APPROVE = {"decisions": [{"type": "approve"}]}
 REJECT = {"decisions": [{"type": "reject", "message": "the door is fine"}]}
 
@@ -49,11 +51,6 @@ class Log(Artifact):
 def database(tmp_path: Path) -> str:
     """Nothing here is about the kind of database."""
     return str(tmp_path / "signoff.db")
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIGNOFF_CONFIRM_SECONDS", "0")
 
 
 @dataclass

@@ -22,6 +22,8 @@ from signoff.graphs.routing.assigning import (
 from signoff.graphs.state import Turn
 from signoff.testing import ScriptedModel, gives
 
+pytestmark = pytest.mark.usefixtures("at_once")
+
 APPROVE = {"decisions": [{"type": "approve"}]}
 
 
@@ -61,11 +63,6 @@ class Desk:
 
     def start(self) -> dict[str, Any]:
         return self({"goal": "write"})
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIGNOFF_CONFIRM_SECONDS", "0")
 
 
 def why(result: dict[str, Any]) -> str:
