@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations, product
 from typing import Final
 
@@ -119,6 +120,11 @@ def disagreements(quotes: Sequence[Quote], question: str = "") -> tuple[Conflict
 
     Of quotes that both answer the question it is enough that they give other figures.
     """
+    return _disagreements(tuple(quotes), question)
+
+
+@lru_cache(maxsize=32)  # analyst, writer and reviewer ask of the same quotes
+def _disagreements(quotes: Sequence[Quote], question: str) -> tuple[Conflict, ...]:
     asked = {word for clause in read(_ASKING.sub(" ", question)) for word in clause.words}
     passages = [_Passage.of(quote, asked) for quote in quotes]
     found: list[Conflict] = []
