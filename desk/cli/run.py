@@ -225,7 +225,7 @@ def see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
                         break
             return _report(run, console, json=json)
         except KeyboardInterrupt:
-            return _stopped(run, console, stopping)
+            return stopped(run, console, stopping)
         except (RunBusy, RunElsewhere):
             raise
         except (SignoffError, sqlite3.Error, OSError) as error:
@@ -240,11 +240,11 @@ def see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
                     run.wait_for_notices(TELLING_SECONDS)
 
 
-def _stopped(run: Run, console: Console, stopping: Stopping) -> int:
+def stopped(run: Run, console: Console, stopping: Stopping) -> int:
     """Say how a run goes on that was interrupted, and what it was interrupted in; returns the exit code."""
-    kept, stopping.kept = stopping.kept, ""
     with suppress(OSError, StoreError):  # the terminal may be closed, and how to go on was said
-        say(console, f"Stopped{' by you' if stopping.code == INTERRUPTED else ''}. {kept}")
+        say(console, f"Stopped{' by you' if stopping.code == INTERRUPTED else ''}. {stopping.kept}")
+        stopping.kept = ""  # not before it was said: a second signal ends the process at any moment
         for line in run.standing.news:
             say(console, line, "yellow")
     return stopping.code

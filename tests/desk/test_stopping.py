@@ -2,13 +2,18 @@
 
 import os
 import signal
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from terminals import CTRL_C, Terminal
 
+from signoff import Agent, Draft, Run, Team
 from signoff.checkpoints.ledger.ledger import Ledger
+from signoff.desk.cli.run import stopped
+from signoff.desk.cli.terminal import Stopping
 from signoff.fleet import standings
 from signoff.testing import ScriptedServer, hangs
 
@@ -85,6 +90,22 @@ def test_an_action_that_is_called_has_time_to_return_and_a_second_ctrl_c_leaves_
     (effect,) = ledger.effects.of_run(ledger.runs.list()[0].id)
     ledger.close()
     assert effect.status == "claimed"  # nobody waited until its time was over
+
+
+def test_how_to_go_on_is_known_to_whoever_ends_the_process_until_it_was_said(home: Path) -> None:
+    class Listens(StringIO):
+        def write(self, text: str) -> int:
+            known.append(stopping.kept)
+            return len(text)
+
+    known: list[str] = []
+    clerk = Agent(role="clerk", gives=Draft, function=lambda task: Draft(title="A", markdown="# A", method="extracted"))
+    run = Run.start(Team(agents=[clerk], name="post"), "write", drive=False, budget="none")
+    stopping = Stopping(Console(file=Listens()))
+    stopping.kept = KEPT
+    stopped(run, Console(file=Listens()), stopping)
+    assert set(known) == {KEPT}
+    assert not stopping.kept
 
 
 @pytest.mark.hunt
