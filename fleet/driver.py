@@ -210,15 +210,13 @@ class Driver:
 
     def _waits(self, snapshot: StateSnapshot) -> bool:
         """Whether nothing that is asked was decided, and the thread shows it as it stands."""
-        first, *others = snapshot.values["proposals"]
-        asked = self.ledger.approvals.of_proposal(first["id"])
-        shown = [(question.value["approval_id"], question.value["args_sha256"]) for question in snapshot.interrupts]
-        return (
-            asked is not None
-            and asked.status == "pending"
-            and (asked.id, asked.shown_sha256) in shown
-            and first_decided(self.ledger, others) is None
-        )
+        _, *others = snapshot.values["proposals"]
+        if first_decided(self.ledger, others) is not None:
+            return False
+        shown = [part for question in snapshot.interrupts for part in question.value.get("batch") or [question.value]]
+        pending = self.ledger.approvals.pending(snapshot.values["run"]["id"])
+        asked = {approval.id: approval.shown_sha256 for approval in pending}
+        return all(asked.get(part["approval_id"]) == part["args_sha256"] for part in shown)
 
     def _close(self, run_id: str, values: Mapping[str, Any]) -> None:
         """A thread that was ended from outside, before its run was at its end, is a run that was stopped."""

@@ -71,6 +71,8 @@ class StoredProposal(TypedDict):
     """Id of the call of a model that waits for its outcome, in the step that is held for it."""
     item: NotRequired[str]
     """Name of the item in whose work it was proposed."""
+    problem: NotRequired[str]
+    """Why the last answer did not decide it; the next question says so."""
 
 
 class StoredOutcome(TypedDict):
@@ -230,10 +232,9 @@ class TeamState(TeamInput, total=False):
     """What was said in a step whose budget ended, or whose model waits for outcomes, by role; it goes on from there."""
     items: Annotated[Items, merge_items]
     """How far the agents are that work item by item, by role and item."""
-    problem: str
-    """What became of the last answer at the gate, if it asks again; empty otherwise."""
     shown: dict[str, str]
-    """Digest of the arguments that the question at the gate shows, by proposal, where they are not as proposed."""
+    """Digest of the arguments that the question at the gate shows, by proposal: of each where it is a batch, else where
+    they are not as proposed."""
     settled_at: str
     """When the last question on the thread was settled; an answer meant for it may still arrive."""
     asked_again: str
@@ -330,7 +331,7 @@ def settle_first(
 
 def question_over() -> Update:
     """The question at the gate is settled: nothing of it stays, but when that was."""
-    return {"problem": "", "shown": {}, "asked_again": "", "settled_at": canonical.now()}
+    return {"shown": {}, "asked_again": "", "settled_at": canonical.now()}
 
 
 def was_refused(state: TeamState) -> bool:

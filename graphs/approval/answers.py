@@ -83,7 +83,7 @@ def read_reply(given: str | Mapping[str, Any] | BaseModel, action: Action[Any]) 
         inner = given["answer"]
         return read_reply(inner if isinstance(inner, str | Mapping) else str(inner), action)
     if strangers := [name for name in given if name not in fields]:
-        raise BadAnswer(f"{_shown(strangers[0])} is no field of the answer, which has {', '.join(fields)}.")
+        raise BadAnswer(f"{shown_value(strangers[0])} is no field of the answer, which has {', '.join(fields)}.")
     problem = ""
     for candidate in ({**given}, {name: _from_text(value, None) for name, value in given.items()}):
         try:
@@ -122,7 +122,7 @@ def _said(text: str, form: type[BaseModel]) -> dict[str, Any]:
     if len(fields) == 1:
         return {next(iter(fields)): text}
     wanted = "; ".join(f"{name}: …" for name in fields)
-    raise BadAnswer(f"The answer {_shown(text)} does not say what each field is. Write {wanted}, each in a line.")
+    raise BadAnswer(f"The answer {shown_value(text)} does not say what each field is. Write {wanted}, each in a line.")
 
 
 def _read(answer: Any, approval: Approval, action: Action[Any], interrupt_id: str) -> Decision:
@@ -131,7 +131,9 @@ def _read(answer: Any, approval: Approval, action: Action[Any], interrupt_id: st
     found, names = _unwrap(answer, approval, interrupt_id, action)
     kind = _MEANS.get(str(found.get("type", "")).strip().lower())
     if kind is None:
-        raise BadAnswer(f"The answer has the type {_shown(found.get('type'))}: not approve, edit, reject or respond.")
+        raise BadAnswer(
+            f"The answer has the type {shown_value(found.get('type'))}: not approve, edit, reject or respond."
+        )
     if kind == "respond" and not _message(found):
         raise BadAnswer("The response says nothing.")
     if kind in ("reject", "respond"):
@@ -163,7 +165,7 @@ def _read_reply(answer: Any, approval: Approval, action: Action[Any], interrupt_
     said = str(found.get("type", "")).strip().lower()
     kind = "respond" if said == "response" else _MEANS.get(said)
     if kind is None:
-        raise BadAnswer(f"The answer has the type {_shown(found.get('type'))}: not respond, edit or reject.")
+        raise BadAnswer(f"The answer has the type {shown_value(found.get('type'))}: not respond, edit or reject.")
     if kind == "approve":
         raise BadAnswer(_NO_APPROVAL)
     if kind == "reject":
@@ -206,7 +208,7 @@ def _unwrap(answer: Any, approval: Approval, interrupt_id: str, action: Action[A
         if (bare := _bare_reply(answer, action)) is not None:
             return bare, names
         if isinstance(answer, str):
-            answer = _parse_text(answer)
+            answer = parse_answer(answer)
         elif isinstance(answer, list):
             if len(answer) != 1:
                 raise BadAnswer(f"The answer holds {len(answer)} decisions, where one was asked for.")
@@ -221,11 +223,12 @@ def _unwrap(answer: Any, approval: Approval, interrupt_id: str, action: Action[A
             else:
                 answer, names = _keyed(answer, approval, interrupt_id), "question"
         else:
-            raise BadAnswer(f"The answer is {_shown(answer)}, which is no decision.")
+            raise BadAnswer(f"The answer is {shown_value(answer)}, which is no decision.")
     raise BadAnswer("The answer is nested too deeply.")
 
 
-def _parse_text(text: str) -> Any:
+def parse_answer(text: str) -> Any:
+    """What a client sent as text: a word that decides, or JSON; BadAnswer if it is neither."""
     word = text.strip().lower()
     if word in ("approve", "reject"):
         return {"type": word}
@@ -234,7 +237,7 @@ def _parse_text(text: str) -> Any:
     except (ValueError, RecursionError):
         parsed = None
     if not isinstance(parsed, dict | list):
-        raise BadAnswer(f"The answer is the text {_shown(text)}, which is no decision.")
+        raise BadAnswer(f"The answer is the text {shown_value(text)}, which is no decision.")
     return parsed
 
 
@@ -253,7 +256,7 @@ def _check_identity(answer: dict[Any, Any], approval: Approval) -> Named:
     """What the answer names; BadAnswer if that is another question."""
     for field, expected in (("approval_id", approval.id), ("args_sha256", approval.shown_sha256)):
         if field in answer and answer[field] != expected:
-            raise BadAnswer(f"The answer is for another question ({field} {_shown(answer[field])}).")
+            raise BadAnswer(f"The answer is for another question ({field} {shown_value(answer[field])}).")
     return "question" if "approval_id" in answer else "arguments" if "args_sha256" in answer else ""
 
 
@@ -262,21 +265,21 @@ def _named_args(found: dict[str, Any], approval: Approval) -> dict[str, Any] | N
     if carried is None:
         return None
     if not isinstance(carried, dict):
-        raise BadAnswer(f"The answer's arguments are {_shown(carried)}, not an object.")
+        raise BadAnswer(f"The answer's arguments are {shown_value(carried)}, not an object.")
     name = carried.get("name", carried.get("action"))
     args = carried.get("args", carried.get("arguments"))
     if not isinstance(args, dict):
         whole = f'{{"name": "{approval.action}", "args": {{…}}}}'
         raise BadAnswer(f"What the answer carries has no 'args' object. Write it as {whole}.")
     if name != approval.action:
-        raise BadAnswer(f"The answer names the action {_shown(name)}, but {approval.action!r} is asked about.")
+        raise BadAnswer(f"The answer names the action {shown_value(name)}, but {approval.action!r} is asked about.")
     return args
 
 
 def _fit(args: dict[str, Any], shown: Mapping[str, Any], arguments: type[BaseModel]) -> dict[str, Any]:
     """The arguments as the action's schema has them; some clients send every value as text."""
     if strangers := [name for name in args if name not in shown]:
-        raise BadAnswer(f"{_shown(strangers[0])} is no argument of the action, which has {', '.join(shown)}.")
+        raise BadAnswer(f"{shown_value(strangers[0])} is no argument of the action, which has {', '.join(shown)}.")
     candidates = [args, {name: _from_text(value, shown.get(name)) for name, value in args.items()}]
     problem = ""
     for candidate in candidates:
@@ -318,6 +321,7 @@ def _message(found: dict[str, Any]) -> str:
     return message.strip()[:2000] if isinstance(message, str) else ""
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A value of somebody else's, in a few words."""
     text = readable_text(repr(value))
     return text if len(text) <= 80 else f"{text[:77]}…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from signoff.checkpoints.errors import NotAnswered
@@ -14,6 +15,16 @@ from signoff.graphs.policy.policy import Ruling
 
 Rules = Callable[[str, str, Mapping[str, Any]], Ruling]
 """What policy says of an action that a role proposes with these arguments."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of an answer to one question, of several that were answered at once."""
+
+    approval: Approval
+    """As it stands now."""
+    problem: str = ""
+    """Why the answer did not decide it; empty if it did."""
 
 
 def decide(ledger: Ledger, approval: Approval, decision: Decision, rules: Rules, *, by: str | Person) -> Approval:

@@ -60,14 +60,17 @@ class Passage:
                 return "\n".join(f"- {as_code(line)}" for line in self.lines)
 
 
-def question_payload(approval: Approval, action: Action[Any], problem: str) -> dict[str, Any]:
-    """What is asked, as agent-inbox, agent-chat-ui, deep-agents-ui and Studio render it, and what our desk needs."""
+def question_payload(approval: Approval, action: Action[Any], problem: str, among: int = 1) -> dict[str, Any]:
+    """What is asked, as agent-inbox, agent-chat-ui, deep-agents-ui and Studio render it, and what our desk needs.
+
+    `among` is the number of its kind that are asked about together.
+    """
     args = {**approval.shown, "answer": _to_fill_in(action)} if action.form is not None else approval.shown
     request = {
         "name": approval.action,
         "args": args,
         "arguments": args,  # agent-inbox reads this name
-        "description": describe(approval, action, problem),
+        "description": describe(approval, action, problem, among),
     }
     allowed = ["approve", "edit", "reject"] if action.form is None else ["respond", "edit", "reject"]
     review = {"action_name": approval.action, "allowed_decisions": allowed}
@@ -94,15 +97,17 @@ def _to_fill_in(action: Action[Any]) -> Any:
     return {name: part.get("default") for name, part in properties.items()}
 
 
-def describe(approval: Approval, action: Action[Any] | None, problem: str = "") -> str:
+def describe(approval: Approval, action: Action[Any] | None, problem: str = "", among: int = 1) -> str:
     """The question in Markdown; without the action, which another program may have, it has no preview."""
-    return "\n\n".join(passage.markdown for passage in passages_of(approval, action, problem))
+    return "\n\n".join(passage.markdown for passage in passages_of(approval, action, problem, among))
 
 
-def passages_of(approval: Approval, action: Action[Any] | None, problem: str = "") -> Iterator[Passage]:
+def passages_of(approval: Approval, action: Action[Any] | None, problem: str = "", among: int = 1) -> Iterator[Passage]:
     """What became of the last answer, who proposes what and why, what to beware of, who decides, and what it is."""
     if problem:
         yield Passage("caution", (one_line(problem),))
+    if among > 1:
+        yield Passage("gate", (f"It is one of {among} of its kind that wait together; each is decided by itself.",))
     does = "asks a question" if approval.is_question else f"proposes {one_line(approval.action)}"
     yield Passage("gate", (f"{one_line(approval.proposed_by)} {does}.",))
     if approval.reason.strip():

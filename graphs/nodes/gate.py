@@ -8,7 +8,7 @@ would raise for ever; it routes back here instead, with the reason in the next q
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +24,8 @@ from signoff.checkpoints.errors import AlreadyDecided
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger, Person
 from signoff.error_base import SignoffError
 from signoff.graphs.approval.answers import Decision, read_answer, read_reply
-from signoff.graphs.approval.decision import decide
+from signoff.graphs.approval.batch import batch_of, batch_payload, read_batch
+from signoff.graphs.approval.decision import Result, decide
 from signoff.graphs.approval.description import question_payload, standing_after
 from signoff.graphs.approval.enforcement import NO_ACTION, Enforcement, first_decided
 from signoff.graphs.errors import BadAnswer
@@ -45,6 +46,10 @@ from signoff.tools import Action, Words
 
 Next = Command[Literal["gate", "act", "supervisor"]]
 
+Asked = tuple[StoredProposal, Approval]
+"""A proposal, and the question about it."""
+
+_NOT_COUNTED = "Your last answer did not count. {}"
 _SAY_IT_AGAIN = (
     "Your last answer did not count. It does not say which question it is for, and another one was settled or changed "
     "a moment ago: it may have been meant for that. If you mean this one, send it again, or with its approval_id."
@@ -83,81 +88,119 @@ class _Visit:
         if action is None and approval.status in ("pending", "approved"):
             self.ledger.approvals.close(approval.id, by="policy", reason=NO_ACTION)
             return self._settle("denied", NO_ACTION)
-        waiting = [other for place, other in enumerate(others, 1) if self._is_open(other, ahead=place)]
-        if approval.status == "pending" and action is not None:
-            return self._ask(first, approval, action, waiting)
+        # Of a batch that was shown an answer may be half read, by a process that died: what it says of the rest counts.
+        is_shown = len(shown := self.state.get("shown") or {}) > 1 and first["id"] in shown
+        if action is not None and (approval.status == "pending" or is_shown):
+            return self._ask([(first, approval), *self._opened(others)], action)
         return self._follow(first, approval)
 
     @property
     def run_id(self) -> str:
         return self.state["run"]["id"]
 
-    def _is_open(self, proposal: StoredProposal, ahead: int) -> bool:
-        """Whether a proposal that waits behind others can be decided already; opened if policy asks about it."""
-        known = self.ledger.approvals.of_proposal(proposal["id"])
-        if known is not None:
-            return is_about(known, proposal, self.run_id)
-        return self.policy.open_early(self.ledger, proposal, self.run_id, ahead) is not None
+    def _opened(self, others: Sequence[StoredProposal]) -> Iterator[Asked]:
+        """Those that wait behind the first and can be decided already, opened if policy asks about them."""
+        for ahead, proposal in enumerate(others, start=1):
+            known = self.ledger.approvals.of_proposal(proposal["id"])
+            if known is None:
+                known = self.policy.open_early(self.ledger, proposal, self.run_id, ahead)
+            if known is not None and is_about(known, proposal, self.run_id):
+                yield proposal, known
 
-    def _ask(
-        self, first: StoredProposal, approval: Approval, action: Action[Any], waiting: list[StoredProposal]
-    ) -> Next:
-        seen = (self.state.get("shown") or {}).get(first["id"], approval.proposed_sha256)
-        if seen != approval.shown_sha256:
-            # An answer that arrives now was given to what stood here before.
-            return self._again(approval, "Its arguments were edited: this is what is asked about now.", **_changed())
-        note = f"{approval.action} waits for approval {approval.id}"
-        self.ledger.runs.set_status(approval.run_id, "waiting", note)
+    def _ask(self, waiting: Sequence[Asked], action: Action[Any]) -> Next:
+        asked, shown = self._together(waiting, action), self.state.get("shown") or {}
+        if len(asked) > 1 and shown.keys() != _digests(asked).keys():
+            # Kept first, so that an answer in their order is known to be about just these.
+            return Command(goto="gate", update={"shown": _digests(asked)})
+        for proposal, one in asked:
+            if one.status == "pending" and shown.get(proposal["id"], one.proposed_sha256) != one.shown_sha256:
+                # An answer that arrives now was given to what stood here before.
+                edited = Result(one, "Its arguments were edited: this is what is asked about now.")
+                return self._again(asked, [edited], **_changed())
+        more = f" and {len(asked) - 1} more of its kind" if len(asked) > 1 else ""
+        first = waiting[0][1]
+        self.ledger.runs.set_status(first.run_id, "waiting", f"{first.action} waits for approval {first.id}{more}")
         caller = calling_person(self.config)
-        left_by = self._begin(approval, caller)
+        left_by = self._begin(asked, caller)
         try:
-            answer = interrupt(question_payload(approval, action, self.state.get("problem", "")))
+            answer = interrupt(_payload(asked, action))
         except GraphInterrupt:
-            self._end(approval, caller, left_by)
-            decided = first_decided(self.ledger, waiting)
+            self._end(asked, caller, left_by)
+            decided = first_decided(self.ledger, [proposal for proposal, _ in waiting])
             if decided is None:
                 raise
-            # Put first: the supervisor announces what is first.
-            rest = [proposal for proposal in self.state["proposals"] if proposal["id"] != decided["id"]]
-            return Command(goto="supervisor", update={"proposals": [decided, *rest], "problem": ""})
+            return self._go_on_with([decided["id"]])
         # Nothing may be raised from here on: LangGraph would keep the answer, for whoever resumes the thread next.
         try:
             if left_by:
                 raise BadAnswer(f"A process ended while it read an answer of {left_by}, and it may be that one.")
-            decision = read_answer(answer, approval, action, _interrupt_id(self.config))
+            results = self._take(answer, asked, action, caller)
+        except (SignoffError, OSError) as error:
+            results = [Result(first, _NOT_COUNTED.format(error))]
+        finally:
+            with suppress(SignoffError):  # what is left behind only has the next answer asked for once more
+                self._end(asked, caller, left_by)
+        decided_now = [result.approval for result in results if result.approval.status != "pending"]
+        if not decided_now:
+            return self._again(asked, results)
+        if len(asked) == 1:
+            return self._follow(waiting[0][0], decided_now[0])
+        return self._go_on_with([one.proposal_id for one in decided_now], results)
+
+    def _together(self, waiting: Sequence[Asked], action: Action[Any]) -> list[Asked]:
+        """The first with those that are one question with it: as they were shown, if they were."""
+        shown = self.state.get("shown") or {}
+        asked = [one for one in waiting if one[0]["id"] in shown]
+        if len(asked) == len(shown) > 1 and asked[0] is waiting[0]:
+            return asked
+        batch = batch_of([approval for _, approval in waiting], action, self.policy.rules) if waiting[1:] else ()
+        return [one for one in waiting if one[1] in batch] or [waiting[0]]
+
+    def _take(self, answer: Any, asked: Sequence[Asked], action: Action[Any], caller: Person) -> list[Result]:
+        """What comes of an answer for each of those that it speaks of; BadAnswer if it speaks of none."""
+        interrupt_id = _interrupt_id(self.config)
+        if len(asked) == 1:
+            return [self._decide(asked[0][1], action, answer, caller, interrupt_id)]
+        read = read_batch(answer, [approval for _, approval in asked], interrupt_id)
+        results = [Result(one, _NOT_COUNTED.format(read.unclear[one.id])) for _, one in asked if one.id in read.unclear]
+        for _, one in asked:
+            if one.id in read.said:
+                results.append(self._decide(one, action, read.said[one.id], caller, interrupt_id))
+        return results
+
+    def _decide(
+        self, approval: Approval, action: Action[Any], answer: Any, caller: Person, interrupt_id: str
+    ) -> Result:
+        """Write the decision in an answer into the ledger, or say why there is none."""
+        try:
+            decision = read_answer(answer, approval, action, interrupt_id)
             # Words about a proposal decide nothing; as an answer to another question they would.
             if (decision.kind == "approve" or action.form is not None) and self._may_be_late(decision, approval):
-                return self._again(approval, _SAY_IT_AGAIN, asked_again=canonical.now())
+                return Result(approval, _SAY_IT_AGAIN)
             now = decide(self.ledger, approval, decision, self.policy.rules, by=caller)
         except AlreadyDecided:
             now = self.ledger.approvals.get(approval.id)  # what stands in the ledger wins
         except (SignoffError, OSError) as error:
-            return self._again(approval, f"Your last answer did not count. {error}")
-        finally:
-            with suppress(SignoffError):  # what is left behind only has the next answer asked for once more
-                self._end(approval, caller, left_by)
-        if now.status == "pending":
-            edited = _changed() if now.shown_sha256 != approval.shown_sha256 else {}
-            return self._again(now, standing_after(approval, now), **edited)
-        return self._follow(first, now)
+            return Result(approval, _NOT_COUNTED.format(error))
+        return Result(now, standing_after(approval, now) if now.status == "pending" else "")
 
-    def _begin(self, approval: Approval, caller: Person) -> str:
+    def _begin(self, asked: Sequence[Asked], caller: Person) -> str:
         """Write down who may be answering; return whose answer another execution left behind, if not this caller's.
 
         LangGraph keeps an answer until its node has returned, but not whose it was: a process that dies in between
-        would leave it to be read in the name of whoever resumes the thread.
+        would leave it to be read in the name of whoever resumes the thread. The first of a batch says it for all.
         """
-        name = caller.name or "nobody knows who"
+        name, approval = caller.name or "nobody knows who", asked[0][1]
         left = self.ledger.approvals.of_proposal(approval.proposal_id)
         left_by = left.answering if left is not None else ""
-        if not (caller.name or approval.authority.needs_names or left_by):
+        if not (caller.name or left_by or _needs_names(asked)):
             return ""
         self.ledger.approvals.begin_answer(approval.id, left_by or name)
         return left_by if left_by != name else ""
 
-    def _end(self, approval: Approval, caller: Person, left_by: str) -> None:
-        if caller.name or approval.authority.needs_names or left_by:
-            self.ledger.approvals.end_answer(approval.id)
+    def _end(self, asked: Sequence[Asked], caller: Person, left_by: str) -> None:
+        if caller.name or left_by or _needs_names(asked):
+            self.ledger.approvals.end_answer(asked[0][1].id)
 
     def _may_be_late(self, decision: Decision, approval: Approval) -> bool:
         """Whether an approval may have been given to another question: sent twice, or overtaken by another decision."""
@@ -172,9 +215,29 @@ class _Visit:
             return False
         return not asked_again or _age(asked_again) < seconds / 30
 
-    def _again(self, approval: Approval, problem: str, *, asked_again: str = "", **more: Any) -> Next:
-        shown = {approval.proposal_id: approval.shown_sha256}
-        return Command(goto="gate", update={"problem": problem, "shown": shown, "asked_again": asked_again, **more})
+    def _again(self, asked: Sequence[Asked], results: Sequence[Result], **more: Any) -> Next:
+        """Ask once more, and say why."""
+        now = {result.approval.id: result.approval for result in results}
+        shown = _digests([(proposal, now.get(approval.id, approval)) for proposal, approval in asked])
+        edited = _changed() if shown != _digests(asked) else {}
+        late = any(result.problem == _SAY_IT_AGAIN for result in results)
+        update = {"proposals": self._told(results), "shown": shown, "asked_again": canonical.now() if late else ""}
+        return Command(goto="gate", update={**update, **edited, **more})
+
+    def _go_on_with(self, decided: Sequence[str], results: Sequence[Result] = ()) -> Next:
+        """What was decided out of turn goes on first: the supervisor announces what is first."""
+        proposals = sorted(self._told(results), key=lambda proposal: proposal["id"] not in decided)
+        return Command(goto="supervisor", update={"proposals": proposals, "shown": {}})
+
+    def _told(self, results: Sequence[Result]) -> list[StoredProposal]:
+        """The proposals, each with why the last answer did not decide it."""
+        problems = {result.approval.proposal_id: result.problem for result in results}
+        return [
+            {**proposal, "problem": problems.get(proposal["id"], "")}
+            if proposal["id"] in problems or proposal.get("problem")
+            else proposal
+            for proposal in self.state["proposals"]
+        ]
 
     def _rename(self, changed: StoredProposal) -> Next:
         """A proposal that was changed in the state is another one, which nobody has decided."""
@@ -217,6 +280,21 @@ class _Visit:
 
     def _settle(self, status: OutcomeStatus, detail: str, *, by: str = "policy") -> Next:
         return Command(goto="supervisor", update=settle_first(self.state, status, by=by, detail=detail))
+
+
+def _payload(asked: Sequence[Asked], action: Action[Any]) -> dict[str, Any]:
+    problems = [proposal.get("problem", "") for proposal, _ in asked]
+    if len(asked) > 1:
+        return batch_payload([approval for _, approval in asked], action, problems)
+    return question_payload(asked[0][1], action, problems[0])
+
+
+def _digests(asked: Sequence[Asked]) -> dict[str, str]:
+    return {proposal["id"]: approval.shown_sha256 for proposal, approval in asked}
+
+
+def _needs_names(asked: Sequence[Asked]) -> bool:
+    return any(approval.authority.needs_names for _, approval in asked)
 
 
 def _changed() -> Update:

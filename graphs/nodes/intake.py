@@ -223,7 +223,6 @@ def _fresh(run: CurrentRun, goal: str) -> Update:
         "rounds": {},
         "trail": [],
         "held": {},
-        "problem": "",
         "shown": {},
         "asked_again": "",
         "usage": NO_USAGE,

@@ -54,6 +54,8 @@ class Ruling:
     """How long the question stays open; None: as long as the settings say."""
     why: str = ""
     """The rule that holds: `rule 2 of pay: euros is above 1000`."""
+    batch: bool | None = None
+    """Whether it may be one question with others of its kind; None: as the action's risk says."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,6 +109,7 @@ class Policy:
             reduce(Authority.narrowed, (ruling.authority for ruling in holding)),
             min((ruling.hours for ruling in holding if ruling.hours is not None), default=None),
             "; ".join(dict.fromkeys(ruling.why for ruling in holding)),
+            min((ruling.batch for ruling in holding), key=(False, None, True).index),
         )
 
     def narrowed(self, other: Policy) -> Policy:
@@ -147,7 +150,7 @@ def _first_that_fits(rule: Rule, args: Mapping[str, Any], action: str) -> Ruling
 
 def _ruling(verdict: Verdict, why: str) -> Ruling:
     if isinstance(verdict, Ask):
-        return Ruling("ask", verdict.authority, verdict.hours, why)
+        return Ruling("ask", verdict.authority, verdict.hours, why, verdict.batch)
     return Ruling(verdict, why=why)
 
 

@@ -30,6 +30,8 @@ class Ask:
     escalate_to: str = ""
     """Role that may decide as well, once the question has waited for `escalate_hours`."""
     escalate_hours: float | None = None
+    batch: bool | None = None
+    """Whether it may be one question with others of its kind; None: unless the action cannot be undone."""
 
     def __post_init__(self) -> None:
         if problem := self._problem():
@@ -50,6 +52,8 @@ class Ask:
             return f"the quorum is a whole number from 1 to {_MOST_PEOPLE}"
         if type(self.four_eyes) is not bool:
             return "four_eyes is True or False"
+        if self.batch is not None and type(self.batch) is not bool:
+            return "batch is True, False or None"
         for hours in (self.hours, self.escalate_hours):
             if hours is not None and not is_span(hours, MOST_HOURS):
                 return f"hours are above 0 and at most {MOST_HOURS:,}"

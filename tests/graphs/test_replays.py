@@ -57,7 +57,7 @@ class Replays:
     def fork(self, past: Any) -> str:
         """By an update that changes nothing of what is proposed, as whatever node."""
         as_node = self.chance.choice(("intake", "clerk", "supervisor", "gate", "act"))
-        forked = self.graph.update_state(past.config, {"problem": ""}, as_node=as_node)
+        forked = self.graph.update_state(past.config, {"asked_again": ""}, as_node=as_node)
         self.graph.invoke(None, forked)
         return self.thread(past)
 
