@@ -6,9 +6,14 @@ if TYPE_CHECKING:
     from signoff.agents.agent import Agent as Agent, Each as Each, Limits as Limits, Outcome as Outcome
     from signoff.agents.agent import OutcomeStatus as OutcomeStatus, Row as Row, Task as Task, Waiting as Waiting
     from signoff.agents.agent import given_by as given_by
-    from signoff.agents.artifacts import Analysis as Analysis, Artifact as Artifact, Draft as Draft
-    from signoff.agents.artifacts import Evidence as Evidence, Quote as Quote, Review as Review, SubGoal as SubGoal
-    from signoff.agents.artifacts import Verdict as Verdict, WorkPlan as WorkPlan
+    from signoff.agents.artifacts.artifact import Analysis as Analysis, Artifact as Artifact, Draft as Draft
+    from signoff.agents.artifacts.artifact import Evidence as Evidence, Quote as Quote, Review as Review
+    from signoff.agents.artifacts.artifact import SubGoal as SubGoal, Verdict as Verdict, WorkPlan as WorkPlan
+    from signoff.agents.artifacts.table import Cell as Cell, Cells as Cells, Column as Column, Table as Table
+    from signoff.agents.roles.table_checks import check_prose as check_prose, check_table as check_table
+    from signoff.agents.roles.table_checks import unmapped as unmapped
+    from signoff.agents.roles.table_researcher import Pages as Pages, row_cells as row_cells
+    from signoff.agents.roles.table_researcher import table_researcher as table_researcher
     from signoff.agents.roles.planner import planner as planner
     from signoff.agents.run_context import Payer as Payer, Say as Say, budgets_of as budgets_of
     from signoff.agents.run_context import current_payer as current_payer, paying as paying, say_nothing as say_nothing

@@ -187,6 +187,9 @@ class Each(Generic[R, A]):
     """What an item is: `str`, or a small pydantic model. The same item twice is worked on once."""
     function: Body[R] | None = None
     """The body of one item where there is no model."""
+    form: type[BaseModel] | None = None
+    """What the model fills in for one item, where that is simpler than `gives`; `read` makes it of that."""
+    read: Read[R] | None = None
     check: Check[R] | None = None
     """Looks at what was given for one item, as `Agent.check` does at what was joined."""
 
@@ -226,12 +229,13 @@ class Agent(Generic[A]):
             raise TeamError(f"Agent role {self.role!r}: use letters, digits, '_' and '-'.")
         if self.each is not None and not (self.function is self.form is self.read is None):
             raise TeamError(
-                f"Agent {self.role!r} works item by item, so its function is Each(function=…), and Each(gives=…) is "
-                "what its model fills in: it takes no function, form or read of its own."
+                f"Agent {self.role!r} works item by item, so its function is Each(function=…), and Each(gives=…), or "
+                "Each(form=…, read=…), is what its model fills in: it takes no function, form or read of its own."
             )
         if not self.has_function and self.model is None:
             raise TeamError(f"Agent {self.role!r} has no body. Give it a function or a model.")
-        if (self.form is None) != (self.read is None):
+        filled = self if self.each is None else self.each
+        if (filled.form is None) != (filled.read is None):
             raise TeamError(f"Agent {self.role!r}: a form needs a read that makes the artifact of it, and the reverse.")
         # Copied, so that nothing that happens to the caller's changes what was looked at.
         for name in ("tools", "actions"):

@@ -118,7 +118,7 @@ class _StepModel:
         shown = dict(task.artifacts)
         if task.previous is not None:
             shown[f"Your last {type(task.previous).__name__}"] = task.previous
-        texts = {name: artifact.model_dump_json(exclude_defaults=True) for name, artifact in shown.items()}
+        texts = {name: artifact.told() for name, artifact in shown.items()}
         # What it hears of in the step itself is not told twice; the opening stays the same when the step goes on.
         if earlier := [outcome for outcome in task.outcomes if outcome.proposal not in self.conversation.heard]:
             texts["What became of what was proposed"] = list_outcomes(earlier)

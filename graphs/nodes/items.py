@@ -115,6 +115,8 @@ class _Steps:
             each=None,
             gives=each.gives,
             function=each.function,
+            form=each.form,
+            read=each.read,
             check=each.check,
             propose=None,
             actions=agent.actions if agent.propose is None else (),

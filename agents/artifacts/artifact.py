@@ -22,6 +22,10 @@ class Artifact(Part):
         """What a chat client shows when it is given: Markdown, short unless the work is itself a text."""
         return f"{type(self).__name__} is ready."
 
+    def told(self) -> str:
+        """What a model is shown of it that needs it: all of it as JSON, unless a subclass says it in less."""
+        return self.model_dump_json(exclude_defaults=True)
+
 
 class Verdict(Artifact):
     """An artifact that judges another: while it does not accept, that one goes back to its giver with the notes."""
