@@ -31,6 +31,8 @@ class StoredArtifact(TypedDict):
     """Orders that were found in what it was made from, or in what that was made from."""
     told: NotRequired[str]
     """Digest of the sub-goal in the plan that it was made for; empty if there was none."""
+    answers: NotRequired[dict[str, int]]
+    """Versions of the verdicts that did not accept what an action gave, where this was made after them."""
 
 
 SUPERVISOR = "supervisor"

@@ -41,7 +41,7 @@ from signoff.concurrency import in_thread_to_its_end, undisturbed
 from signoff.graphs.approval.questions import Account, ask_for_budget, store_proposal
 from signoff.graphs.given import InputModel
 from signoff.graphs.routing.assigning import followed_by, turn_failed, turn_given
-from signoff.graphs.routing.needs_and_gives import order_agents, rejections, revise_plan
+from signoff.graphs.routing.needs_and_gives import answered_verdicts, order_agents, rejections, revise_plan
 from signoff.graphs.routing.planning import PLAN, at_work, check_plan, members_of, sub_goal, told_by_plan
 from signoff.graphs.state import (
     OWN_QUESTIONS,
@@ -70,12 +70,12 @@ def build_step(agent: Agent[Any], agents: Sequence[Agent[Any]], account: Account
 
     def step(state: TeamState) -> Update:
         with driven(agent, ordered, account, takes, state) as (task, update):
-            update |= given(agent, state, task, do_work(agent, task))
+            update |= given(agent, ordered, state, task, do_work(agent, task))
         return update
 
     async def astep(state: TeamState) -> Update:
         with driven(agent, ordered, account, takes, state) as (task, update):
-            update |= given(agent, state, task, await ado_work(agent, task))
+            update |= given(agent, ordered, state, task, await ado_work(agent, task))
         return update
 
     return TeamNode(agent.role, step, astep, account.prepare)
@@ -194,7 +194,7 @@ def said_of(state: TeamState, role: str, item: str | None = None) -> list[str]:
     return [what_was_said(outcome) for outcome in unheard(state, role, item) if not is_awaited(outcome)]
 
 
-def given(agent: Agent[Any], state: TeamState, task: Task, work: Work) -> Update:
+def given(agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState, task: Task, work: Work) -> Update:
     """What finished work changes."""
     artifacts, name = state["artifacts"], agent.gives.__name__
     flags = list(dict.fromkeys((*task.untrusted, *work.flags)))
@@ -207,6 +207,8 @@ def given(agent: Agent[Any], state: TeamState, task: Task, work: Work) -> Update
     )
     if told := told_by_plan(artifacts, agent.role):
         stored["told"] = told
+    if answers := answered_verdicts(agents, artifacts, agent.role):
+        stored["answers"] = answers
     run_id, turn = state["run"]["id"], state["turns"]
     brief = work.artifact.brief()
     # Who works because a person said something does not go in circles.
@@ -218,7 +220,7 @@ def given(agent: Agent[Any], state: TeamState, task: Task, work: Work) -> Update
         "messages": [AIMessage(brief, name=agent.role, id=f"{run_id}-{turn}-{agent.role}")],
         "trail": followed_by(trail, turn_given(agent.role, work.artifact, stored["value"], calls)),
         **_ended(agent, state, work.usage),
-        **_proposing(state, proposed(agent, state, task, [(proposal, "") for proposal in work.proposals], flags)),
+        **_proposing(state, proposed(agent, agents, state, task, [(one, "") for one in work.proposals], flags)),
         **_hearing(state, unheard(state, agent.role)),
     }
     # What did not change is left out: a saver looks at every value that is given to it.
@@ -233,6 +235,7 @@ def given(agent: Agent[Any], state: TeamState, task: Task, work: Work) -> Update
 
 def proposed(
     agent: Agent[Any],
+    agents: Sequence[Agent[Any]],
     state: TeamState,
     task: Task,
     proposals: Sequence[tuple[Proposal, str]],
@@ -246,10 +249,24 @@ def proposed(
     first = state["turns"] * 100 + sum(outcome.get("item", "") == item for outcome in before)
     stored = []
     for place, (proposal, call) in enumerate(proposals, first):
-        warnings = _warnings(proposal, task, flags)
+        warnings = _warnings(proposal, task, [*_not_accepted(proposal, agent, agents, state), *flags])
         one = store_proposal(state["run"]["id"], agent.role, place, proposal, warnings, item)
         stored.append(StoredProposal(**one, call=call) if call else one)
     return stored
+
+
+def _not_accepted(
+    proposal: Proposal, agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState
+) -> Iterator[str]:
+    """What a person is to know of an action that was done before just so, and what it gave was not accepted."""
+    notes = rejections(agents, state["artifacts"])
+    for outcome in state.get("outcomes", []):
+        gave = outcome.get("gave", "")
+        same = (outcome["action"], outcome.get("args")) == (proposal.action, proposal.args)
+        if same and outcome["role"] == agent.role and gave in notes:
+            told = ": ".join([f"the {gave} that it gave was not accepted", *filter(None, ["; ".join(notes[gave])])])
+            yield f"{proposal.action} was done before with the same arguments, and {told}"
+            return
 
 
 def _proposing(state: TeamState, stored: Sequence[StoredProposal]) -> Update:
@@ -329,7 +346,7 @@ def _held(
     if isinstance(held.error, Waiting):
         proposals = [(proposal, call) for call, proposal in held.error.proposals.items()]
         flags = list(dict.fromkeys((*task.untrusted, *held.flags)))
-        return {**update, **_proposing(state, proposed(agent, state, task, proposals, flags))}
+        return {**update, **_proposing(state, proposed(agent, agents, state, task, proposals, flags))}
     doing = f"{agent.role} was at work: {state['assignment']['reason']}"
     now: TeamState = {**state, "usage": usage}
     asked = ask_for_budget(now, held.error, payer, doing)

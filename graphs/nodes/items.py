@@ -159,7 +159,7 @@ class _Steps:
             return {"items": {self.agent.role: {**gone, **rows}}} if rows else {}
         rows = rows_of(state, self.agent) if is_at_items(state, self.agent) else {}
         flags = (*work.flags, *(flag for row in rows.values() for flag in row["flags"]))
-        update = given(self.agent, state, task, replace(work, flags=tuple(dict.fromkeys(flags))))
+        update = given(self.agent, self._agents, state, task, replace(work, flags=tuple(dict.fromkeys(flags))))
         failed = sum(row["status"] == "failed" for row in rows.values())
         note = f"{counted(len(rows), 'item')}, {failed} failed" if failed else counted(len(rows), "item")
         told = f"{note_of(work.artifact.brief(), task.stronger)} ({note})".strip()
@@ -276,7 +276,7 @@ class _Steps:
             "note": note_of(work.artifact.brief(), task.stronger),
             "gave": work.artifact.model_dump(mode="json"),
             "held": [],
-            "proposals": proposed(self.agent, state, task, proposals, flags, state["item"]),
+            "proposals": proposed(self.agent, self._agents, state, task, proposals, flags, state["item"]),
             "flags": flags,
         }
         return self._row(state, work.usage, done)
@@ -309,7 +309,7 @@ class _Steps:
     def _proposed(self, state: Sent, task: Task, held: StepHeld, waiting: Waiting) -> list[StoredProposal]:
         flags = list(dict.fromkeys((*task.untrusted, *held.flags)))
         calls = [(proposal, call) for call, proposal in waiting.proposals.items()]
-        return proposed(self.agent, state, task, calls, flags, state["item"])
+        return proposed(self.agent, self._agents, state, task, calls, flags, state["item"])
 
     def _failed(self, state: Sent, task: Task, failed: StepFailed) -> Update:
         """It is tried again, as often as a step is, and then its row says why."""

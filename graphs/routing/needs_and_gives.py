@@ -92,7 +92,10 @@ def judge(agents: Agents, artifacts: Artifacts) -> dict[str, Standing]:
 
 
 def rejections(agents: Agents, artifacts: Artifacts) -> dict[str, tuple[str, ...]]:
-    """The artifacts whose present version a verdict does not accept, with the verdict's notes."""
+    """The artifacts whose present version a verdict does not accept, with the verdict's notes.
+
+    What an action gave goes back to whoever proposed it, once: their own artifact is rejected until they worked again.
+    """
     found: dict[str, tuple[str, ...]] = {}
     for agent in agents:
         stored = artifacts.get(agent.gives.__name__)
@@ -104,7 +107,29 @@ def rejections(agents: Agents, artifacts: Artifacts) -> dict[str, tuple[str, ...
         if verdict["accepted"] or judged is None or stored["built_on"].get(about) != judged["version"]:
             continue
         found[about] = (*found.get(about, ()), *verdict["notes"])
+        if (own := _proposed_by(agents, judged, about)) is None:
+            continue
+        answered = artifacts[own].get("answers", {}) if own in artifacts else {}
+        if own in artifacts and answered.get(agent.gives.__name__) != stored["version"]:
+            found[own] = (*found.get(own, ()), *verdict["notes"])
     return found
+
+
+def _proposed_by(agents: Agents, given: StoredArtifact, name: str) -> str | None:
+    """The artifact of the agent whose action gave this one; None if it was not given by an action."""
+    givers = {role for role, _ in action_givers(agents).get(name, ())}
+    return next((one.gives.__name__ for one in agents if one.role in givers and one.role == given["by"]), None)
+
+
+def answered_verdicts(agents: Agents, artifacts: Artifacts, role: str) -> dict[str, int]:
+    """Versions of the verdicts on what this role's actions gave, which it has heard of once it worked."""
+    mine = {name for name, givers in action_givers(agents).items() if role in dict(givers)}
+    names = [agent.gives.__name__ for agent in agents if issubclass(agent.gives, Verdict)]
+    return {
+        name: artifacts[name]["version"]
+        for name in names
+        if name in artifacts and artifacts[name]["value"]["about"] in mine
+    }
 
 
 def candidates(agents: Agents, artifacts: Artifacts) -> list[Agent[Any]]:
@@ -141,6 +166,7 @@ def skipped(agents: Agents, state: TeamState, working: str = "") -> dict[str, st
     role that is put to work, whatever it gave before.
     """
     standings, by_action = judge(agents, state["artifacts"]), action_givers(agents)
+    notes = rejections(agents, state["artifacts"])
     why, lost, coming = dict[str, str](), dict[str, str](), set[str]()
     for agent in agents:
         name, needs = agent.gives.__name__, [need.__name__ for need in agent.needs]
@@ -150,7 +176,9 @@ def skipped(agents: Agents, state: TeamState, working: str = "") -> dict[str, st
             proposers = {role for role, _ in by_action[need]}
             if not coming & {one.gives.__name__ for one in agents if one.role in proposers and one.role not in why}:
                 before = next((why[role] for role in why if role in proposers), "")
-                lost[need] = before or _why_lost(need, [action for _, action in by_action[need]], state)
+                lost[need] = before or _why_lost(
+                    need, [action for _, action in by_action[need]], state, notes.get(need, ())
+                )
         found = next((lost[need] for need in needs if need in lost), "")
         if standings[name] != "ready" and found:
             why[agent.role] = found
@@ -161,10 +189,10 @@ def skipped(agents: Agents, state: TeamState, working: str = "") -> dict[str, st
     return why
 
 
-def _why_lost(name: str, actions: Sequence[Action[Any]], state: TeamState) -> str:
+def _why_lost(name: str, actions: Sequence[Action[Any]], state: TeamState, notes: Sequence[str]) -> str:
     """Why no action gave the artifact: what became of the last of them that was proposed."""
     if name in state["artifacts"]:
-        return f"{name} was not accepted"
+        return ": ".join([f"{name} was not accepted", *filter(None, ["; ".join(notes)])])
     names = {action.name for action in actions}
     known = [one for one in reversed(state.get("outcomes", [])) if one["action"] in names]
     if not known:
@@ -244,7 +272,11 @@ def revise_plan(
     `left_out` are the roles that are skipped, and why.
     """
     steps = ended_steps(plan)
-    changing = {name for name, standing in judge(agents, artifacts).items() if standing != "ready"}
+    standings, by_action = judge(agents, artifacts), action_givers(agents)
+    changing = {name for name, standing in standings.items() if standing != "ready"}
+    # What an action gave changes only if who proposed it works again.
+    working = {agent.role for agent in agents if standings[agent.gives.__name__] != "ready"}
+    changing -= {name for name in by_action if name in artifacts and not working & dict(by_action[name]).keys()}
     planned: set[str] = set()
     if assignment is not None:
         gives = next(agent.gives.__name__ for agent in agents if agent.role == assignment["agent"])

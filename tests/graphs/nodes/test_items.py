@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.memory import InMemorySaver
+from desks import Desk, asked
 from langgraph.types import Command
 from pydantic import BaseModel
 
@@ -26,7 +25,6 @@ from signoff.tools.tool import tool
 pytestmark = pytest.mark.usefixtures("at_once")
 
 ASK = Policy({"file_ticket": "ask"})
-APPROVE = {"decisions": [{"type": "approve"}]}
 TOWNS = "Berlin Bonn Kiel Ulm Jena"
 
 
@@ -68,30 +66,17 @@ def scout(each: Each[Found, Table] = EACH, **agent: Any) -> Agent[Table]:
 
 
 @dataclass
-class Trip:
+class Trip(Desk):
     """A team that looks at towns, and what came of it."""
 
-    ledger: Ledger
     agents: Sequence[Agent[Any]]
     policy: Policy = field(default_factory=Policy)
-    saver: InMemorySaver = field(default_factory=InMemorySaver)
-    config: RunnableConfig = field(default_factory=lambda: RunnableConfig(configurable={"thread_id": "r-1"}))
     more: Mapping[str, Any] = field(default_factory=dict)
+    goal = TOWNS
 
     @property
-    def graph(self) -> Any:
-        team = Team(agents=self.agents, ledger=self.ledger, policy=self.policy, **self.more)
-        return team.compile(checkpointer=self.saver)
-
-    def run(self, given: Any) -> dict[str, Any]:
-        result: dict[str, Any] = self.graph.invoke(given, self.config)
-        return result
-
-    def start(self, goal: str = TOWNS) -> dict[str, Any]:
-        return self.run({"goal": goal})
-
-    def decide(self, answer: Any = APPROVE) -> dict[str, Any]:
-        return self.run(Command(resume=answer))
+    def team(self) -> Team:
+        return Team(agents=self.agents, ledger=self.ledger, policy=self.policy, **self.more)
 
 
 @pytest.fixture
@@ -104,13 +89,6 @@ def ledger(home: Path) -> Any:
 
 def lines(result: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(result["artifacts"]["Table"]["value"]["lines"])
-
-
-def asked(result: Mapping[str, Any]) -> dict[str, Any]:
-    (interrupt,) = result["__interrupt__"]
-    (request,) = interrupt.value["action_requests"]
-    found: dict[str, Any] = request
-    return found
 
 
 def test_each_item_is_worked_on_alone_and_their_rows_are_joined_in_order(ledger: Ledger) -> None:

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command
+from desks import Desk
 from pydantic import BaseModel, Field
 
 from signoff import Action, Agent, Artifact, Ask, Ledger, Policy, Run, Task, Team, tool
@@ -53,18 +51,15 @@ def database(tmp_path: Path) -> str:
 
 
 @dataclass
-class Desk:
+class Asker(Desk):
     """A clerk that asks, with a model or as a function."""
 
-    ledger: Ledger
     action: Action[Any]
     script: list[Any] | None = None
     policy: Policy = field(default_factory=Policy)
     more: tuple[Agent[Any], ...] = ()
     dry_run: bool = False
     seen: list[Task] = field(default_factory=list)
-    saver: InMemorySaver = field(default_factory=InMemorySaver)
-    config: RunnableConfig = field(default_factory=lambda: RunnableConfig(configurable={"thread_id": "r-1"}))
 
     def __post_init__(self) -> None:
         self.model = ScriptedModel(self.script or [])
@@ -86,16 +81,6 @@ class Desk:
             clerk = Agent(role="clerk", gives=Report, model=self.model, tools=(self.action,))
         return Team(agents=[clerk, *self.more], policy=self.policy, ledger=self.ledger, dry_run=self.dry_run)
 
-    def run(self, given: Any) -> dict[str, Any]:
-        result: dict[str, Any] = self.team.compile(checkpointer=self.saver).invoke(given, self.config)
-        return result
-
-    def start(self) -> dict[str, Any]:
-        return self.run({"goal": "paint the door"})
-
-    def answer(self, given: Any) -> dict[str, Any]:
-        return self.run(Command(resume=given))
-
     @property
     def told(self) -> str:
         """What the model was told last of its calls."""
@@ -112,8 +97,8 @@ def question(result: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def with_form(ledger: Ledger, script: list[Any] | None = None) -> Desk:
-    return Desk(ledger, ask_person(form=Door), [ASK, DONE] if script is None else script)
+def with_form(ledger: Ledger, script: list[Any] | None = None) -> Asker:
+    return Asker(ledger, ask_person(form=Door), [ASK, DONE] if script is None else script)
 
 
 WORDS = [
@@ -135,14 +120,14 @@ WORDS = [
 
 @pytest.mark.parametrize("given", WORDS)
 def test_a_model_goes_on_with_the_answer_however_a_client_sends_it(ledger: Ledger, given: Any) -> None:
-    desk = Desk(ledger, ask_person(), [ASK, DONE])
+    desk = Asker(ledger, ask_person(), [ASK, DONE])
     asked = question(desk.start())
     assert asked["action_requests"][0]["args"] == {"question": "Which door?", "answer": ""}
     assert (asked["risk"], asked["review_configs"][0]["allowed_decisions"]) == (
         "question",
         ["respond", "edit", "reject"],
     )
-    result = desk.answer(given)
+    result = desk.decide(given)
     assert desk.told == 'A person answered: {"answer": "the front door"}'
     assert (result["run"]["ended"], result["turns"], desk.effects) == ("done", 1, 0)
     (approval,) = [ledger.approvals.of_proposal(one["proposal"]) for one in result["outcomes"]]
@@ -174,7 +159,7 @@ def test_a_model_goes_on_with_the_answer_however_a_client_sends_it(ledger: Ledge
 def test_a_form_is_filled_in_however_a_client_sends_it(ledger: Ledger, given: Any, expected: Any) -> None:
     desk = with_form(ledger)
     desk.start()
-    result = desk.answer(given)
+    result = desk.decide(given)
     assert result["outcomes"][0]["result"] == expected
     assert result["outcomes"][0]["status"] == "answered"
 
@@ -217,10 +202,10 @@ def test_the_question_and_its_fields_are_shown(ledger: Ledger) -> None:
 def test_what_is_no_answer_is_asked_for_again_with_the_reason(ledger: Ledger, given: Any, why: str) -> None:
     desk = with_form(ledger)
     desk.start()
-    again = question(desk.answer(given))["action_requests"][0]["description"]
+    again = question(desk.decide(given))["action_requests"][0]["description"]
     assert why in again
     assert len(desk.model.calls) == 1
-    assert desk.answer({"which": "back"})["outcomes"][0]["result"]["which"] == "back"
+    assert desk.decide({"which": "back"})["outcomes"][0]["result"]["which"] == "back"
     assert desk.effects == 0
 
 
@@ -237,7 +222,7 @@ def test_nobody_can_approve_a_question_at_the_ledger_either(ledger: Ledger) -> N
 def test_it_can_be_declined_with_a_reason_which_the_model_hears(ledger: Ledger) -> None:
     desk = with_form(ledger)
     desk.start()
-    result = desk.answer({"type": "reject", "message": "I do not know"})
+    result = desk.decide({"type": "reject", "message": "I do not know"})
     assert desk.told == "A person declined to answer. I do not know"
     assert result["run"]["ended"] == "done"
     assert ledger.runs.get("r-1").note.splitlines()[0] == "Done, without ask_person."
@@ -252,9 +237,9 @@ def test_it_expires_as_others_do(ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_function_that_asked_works_again_with_the_answer_and_asks_once(ledger: Ledger) -> None:
-    desk = Desk(ledger, ask_person())
+    desk = Asker(ledger, ask_person())
     desk.start()
-    result = desk.answer("the front door")
+    result = desk.decide("the front door")
     assert result["artifacts"]["Report"]["value"] == {"text": "[{'answer': 'the front door'}]"}
     assert (result["run"]["ended"], len(result["outcomes"]), len(desk.seen)) == ("done", 1, 2)
     assert "the front door" in desk.seen[1].notes[0]
@@ -262,9 +247,9 @@ def test_a_function_that_asked_works_again_with_the_answer_and_asks_once(ledger:
 
 
 def test_a_function_whose_question_is_declined_is_done_without_the_answer(ledger: Ledger) -> None:
-    desk = Desk(ledger, ask_person())
+    desk = Asker(ledger, ask_person())
     desk.start()
-    result = desk.answer({"type": "reject"})
+    result = desk.decide({"type": "reject"})
     assert result["run"]["ended"] == "done"
     assert ledger.runs.get("r-1").note.splitlines()[0] == "Done, without ask_person."
 
@@ -276,9 +261,9 @@ def painter(task: Task) -> Other:
 @pytest.mark.parametrize(("given", "ends"), [({"which": "back"}, "completed"), ({"type": "reject"}, "skipped")])
 def test_a_form_that_is_an_artifact_is_given_to_whoever_needs_it(ledger: Ledger, given: Any, ends: str) -> None:
     more = (Agent(role="painter", needs=(Chosen,), gives=Other, function=painter),)
-    desk = Desk(ledger, ask_person(form=Chosen), more=more)
+    desk = Asker(ledger, ask_person(form=Chosen), more=more)
     desk.start()
-    result = desk.answer(given)
+    result = desk.decide(given)
     assert [(step["agent"], step["status"]) for step in result["plan"] if step["agent"] == "painter"] == [
         ("painter", ends)
     ]
@@ -291,30 +276,30 @@ def test_a_form_that_is_an_artifact_is_given_to_whoever_needs_it(ledger: Ledger,
 
 
 def test_a_dry_run_is_answered_too(ledger: Ledger) -> None:
-    desk = Desk(ledger, ask_person(), [ASK, DONE], dry_run=True)
+    desk = Asker(ledger, ask_person(), [ASK, DONE], dry_run=True)
     asked = question(desk.start())
     assert "Dry run" not in asked["action_requests"][0]["description"]
-    desk.answer("the front door")
+    desk.decide("the front door")
     assert "the front door" in desk.told
 
 
 @pytest.mark.parametrize("rule", ["allow", "ask"])
 def test_policy_cannot_answer_it(ledger: Ledger, rule: Literal["allow", "ask"]) -> None:
-    desk = Desk(ledger, ask_person(), [ASK, DONE], policy=Policy({"ask_person": rule}))
+    desk = Asker(ledger, ask_person(), [ASK, DONE], policy=Policy({"ask_person": rule}))
     assert question(desk.start())["risk"] == "question"
 
 
 def test_policy_can_deny_it_and_say_who_answers(ledger: Ledger) -> None:
-    desk = Desk(ledger, ask_person(), [ASK, DONE], policy=Policy({"ask_person": "deny"}))
+    desk = Asker(ledger, ask_person(), [ASK, DONE], policy=Policy({"ask_person": "deny"}))
     assert desk.start()["run"]["ended"] == "done"
     assert desk.told.startswith("Policy does not allow it")
 
 
 def test_only_whom_policy_names_answers_it(ledger: Ledger) -> None:
-    desk = Desk(ledger, ask_person(), [ASK, DONE], policy=Policy({"ask_person": Ask(role="porter")}))
+    desk = Asker(ledger, ask_person(), [ASK, DONE], policy=Policy({"ask_person": Ask(role="porter")}))
     asked = question(desk.start())
     assert "role porter" in asked["action_requests"][0]["description"]
-    again = question(desk.answer("the front door"))["action_requests"][0]["description"]
+    again = question(desk.decide("the front door"))["action_requests"][0]["description"]
     assert "nobody knows who answered" in again
     ledger.people.give("ann", "porter", by="bob")
     ledger.approvals.respond(asked["approval_id"], by="ann", message="the back door")
@@ -325,29 +310,29 @@ def test_only_whom_policy_names_answers_it(ledger: Ledger) -> None:
 def test_an_answer_right_after_another_question_that_names_none_is_asked_for_once_more(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = Desk(ledger, ask_person(), [ASK, calls("ask_person", question="Which colour?"), DONE])
+    desk = Asker(ledger, ask_person(), [ASK, calls("ask_person", question="Which colour?"), DONE])
     desk.start()
     monkeypatch.setenv("SIGNOFF_CONFIRM_SECONDS", "60")
-    second = question(desk.answer("front"))
-    again = question(desk.answer("front"))  # sent twice
+    second = question(desk.decide("front"))
+    again = question(desk.decide("front"))  # sent twice
     assert "Your last answer did not count" in again["action_requests"][0]["description"]
-    desk.answer({"approval_id": second["approval_id"], "answer": "red"})
+    desk.decide({"approval_id": second["approval_id"], "answer": "red"})
     assert '"red"' in desk.told
 
 
 def test_the_same_question_is_not_asked_twice_in_a_step(ledger: Ledger) -> None:
-    desk = Desk(ledger, ask_person(), [ASK, ASK, DONE])
+    desk = Asker(ledger, ask_person(), [ASK, ASK, DONE])
     desk.start()
-    assert desk.answer("front")["run"]["ended"] == "done"
+    assert desk.decide("front")["run"]["ended"] == "done"
     assert desk.told.startswith("Not proposed again: the same was, in this step. A person answered:")
 
 
 def test_a_question_may_be_given_with_the_tool(ledger: Ledger) -> None:
     action = ask_person("Which door is it?", Door, name="ask_door")
     assert action.propose({}).args == {"question": "Which door is it?"}
-    desk = Desk(ledger, action, [calls("ask_door"), DONE])
+    desk = Asker(ledger, action, [calls("ask_door"), DONE])
     assert "Which door is it?" in question(desk.start())["action_requests"][0]["description"]
-    desk.answer({"which": "back"})
+    desk.decide({"which": "back"})
     assert '"which": "back"' in desk.told
 
 
@@ -367,7 +352,7 @@ def test_a_form_that_is_none_is_refused() -> None:
 
 def test_a_program_and_a_notebook_answer_it(ledger: Ledger, home: Path) -> None:
     more = (Agent(role="painter", needs=(Chosen,), gives=Other, function=painter),)
-    run = Run.start(Desk(ledger, ask_person(form=Chosen), more=more).team, "paint the door")
+    run = Run.start(Asker(ledger, ask_person(form=Chosen), more=more).team, "paint the door")
     shown = run._repr_markdown_()
     assert 'Answer with `run.respond("…")`, or decline with `run.reject("why")`.' in shown
     assert "`which`" in shown

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from desks import APPROVE, Desk, asked
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
@@ -23,7 +24,6 @@ from signoff.tools.tool import tool
 
 pytestmark = pytest.mark.usefixtures("at_once")
 
-APPROVE = {"decisions": [{"type": "approve"}]}
 REJECT = {"decisions": [{"type": "reject", "message": "the door is fine"}]}
 
 
@@ -54,20 +54,19 @@ def database(tmp_path: Path) -> str:
 
 
 @dataclass
-class Desk:
+class Filer(Desk):
     """A clerk whose action gives a ticket, a mailer that needs it, and a logger that needs what the mailer gives."""
 
-    ledger: Ledger
     answer: Callable[[], Mapping[str, Any]] = lambda: {"number": 17}
     rule: str = "ask"
     proposes: bool = True
     dry_run: bool = False
     reconcile: Callable[[Any, str], Mapping[str, Any] | None] | None = None
     model: ScriptedModel | None = None
+    more: tuple[Agent[Any], ...] = ()
+    """In place of its agents."""
     filed: list[str] = field(default_factory=list)
     worked: list[str] = field(default_factory=list)
-    saver: InMemorySaver = field(default_factory=InMemorySaver)
-    config: RunnableConfig = field(default_factory=lambda: RunnableConfig(configurable={"thread_id": "r-1"}))
 
     def _file(self, given: Title, key: str) -> Mapping[str, Any]:
         self.filed.append(given.title)
@@ -117,21 +116,7 @@ class Desk:
     @property
     def team(self) -> Team:
         policy = Policy({"file_ticket": self.rule})  # type: ignore[dict-item]  # one of the words
-        return Team(agents=self.agents, policy=policy, ledger=self.ledger, dry_run=self.dry_run)
-
-    def run(self, given: Any) -> dict[str, Any]:
-        result: dict[str, Any] = self.team.compile(checkpointer=self.saver).invoke(given, self.config)
-        return result
-
-    def start(self) -> dict[str, Any]:
-        return self.run({"goal": "file a ticket, then mail its number"})
-
-    def decide(self, answer: Any) -> dict[str, Any]:
-        return self.run(Command(resume=answer))
-
-    @property
-    def note(self) -> list[str]:
-        return self.ledger.runs.get("r-1").note.splitlines()
+        return Team(agents=self.more or self.agents, policy=policy, ledger=self.ledger, dry_run=self.dry_run)
 
 
 def steps(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -142,7 +127,7 @@ SKIPPED = [("clerk", "completed"), ("mailer", "skipped"), ("logger", "skipped")]
 
 
 def test_who_needs_what_an_action_gives_comes_after_whoever_proposes_it(ledger: Ledger) -> None:
-    desk = Desk(ledger)
+    desk = Filer(ledger)
     assert [agent.role for agent in order_agents(desk.agents)] == ["clerk", "mailer", "logger"]
     asked = desk.start()
     assert steps(asked) == [("clerk", "completed"), ("mailer", "pending"), ("logger", "pending")]
@@ -157,13 +142,13 @@ def test_who_needs_what_an_action_gives_comes_after_whoever_proposes_it(ledger: 
 
 
 def test_a_model_that_proposes_gives_it_too(ledger: Ledger) -> None:
-    desk = Desk(ledger, model=ScriptedModel([calls("file_ticket", title="door"), gives(Filing(title="door"))]))
+    desk = Filer(ledger, model=ScriptedModel([calls("file_ticket", title="door"), gives(Filing(title="door"))]))
     desk.start()
     assert desk.decide(APPROVE)["artifacts"]["Mail"]["value"] == {"text": "It is 17."}
 
 
 def test_a_rejected_action_has_those_that_need_it_skipped_with_that_reason(ledger: Ledger) -> None:
-    desk = Desk(ledger)
+    desk = Filer(ledger)
     desk.start()
     result = desk.decide(REJECT)
     assert (steps(result)[-2:], result["run"]["ended"]) == (SKIPPED[-2:], "done")
@@ -178,7 +163,7 @@ def test_a_rejected_action_has_those_that_need_it_skipped_with_that_reason(ledge
 
 
 def test_who_proposes_otherwise_after_a_rejection_gives_it_after_all(ledger: Ledger) -> None:
-    desk = Desk(ledger)
+    desk = Filer(ledger)
     desk.start()
     asked = desk.decide({"decisions": [{"type": "reject", "message": "call it otherwise"}]})
     assert steps(asked)[-2:] == [("mailer", "pending"), ("logger", "pending")]
@@ -218,7 +203,7 @@ def test_whatever_keeps_an_action_from_giving_is_the_reason(
     def refuse() -> Mapping[str, Any]:
         raise ActionFailed("file_ticket", "no such queue")
 
-    desk = Desk(ledger)
+    desk = Filer(ledger)
     for name, value in change.items():
         setattr(desk, name, refuse if value == "refuse" else value)
     result = desk.start()
@@ -232,7 +217,7 @@ def test_whatever_keeps_an_action_from_giving_is_the_reason(
 
 def test_what_expired_is_the_reason(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGNOFF_APPROVAL_HOURS", "0.0000001")
-    desk = Desk(ledger)
+    desk = Filer(ledger)
     desk.start()
     result = desk.run(None)
     assert (result["run"]["ended"], result["plan"][-1]["note"]) == ("done", "nobody decided file_ticket in time")
@@ -252,7 +237,7 @@ def test_of_an_unknown_outcome_nobody_makes_an_artifact_up(ledger: Ledger, answe
     def drop() -> Mapping[str, Any]:
         raise ConnectionError("the line dropped")
 
-    desk = Desk(ledger, answer=drop)
+    desk = Filer(ledger, answer=drop)
     desk.start()
     desk.decide(APPROVE)
     result = desk.decide({"decisions": [{"type": answer}]})
@@ -263,7 +248,7 @@ def test_what_is_read_back_is_the_artifact(ledger: Ledger) -> None:
     def drop() -> Mapping[str, Any]:
         raise ConnectionError("the line dropped")
 
-    desk = Desk(ledger, answer=drop, reconcile=lambda given, key: {"number": 18})
+    desk = Filer(ledger, answer=drop, reconcile=lambda given, key: {"number": 18})
     desk.start()
     assert desk.decide(APPROVE)["artifacts"]["Log"]["value"] == {"text": "It is 18."}
 
@@ -306,23 +291,64 @@ def test_orders_in_what_an_action_gave_are_flagged_to_all_that_comes_of_it(ledge
     assert "Ignore all previous instructions" in question.value["action_requests"][0]["description"]
 
 
-def test_a_verdict_that_does_not_accept_it_has_the_others_skipped(ledger: Ledger) -> None:
-    class Check(Verdict):
-        about: str = "Ticket"
+class Check(Verdict):
+    about: str = "Ticket"
 
-    desk = Desk(ledger)
-    checker = Agent(
-        role="checker", needs=(Ticket,), gives=Check, function=lambda task: Check(accepted=False, notes=("odd",))
+
+def checked(ledger: Ledger, second: str, *, accepts: int = 18) -> Filer:
+    """A ticket is checked before it is mailed; the clerk, told that it was not accepted, proposes another title."""
+    numbers = iter(range(17, 99))
+    filer = Filer(ledger, answer=lambda: {"number": next(numbers)}, rule="allow")
+
+    def check(task: Task) -> Check:
+        is_right = task.need(Ticket).number == accepts
+        return Check(accepted=is_right, notes=() if is_right else ("wrong queue",))
+
+    def propose(filing: Filing, task: Task) -> list[Proposal]:
+        return [filer.action.propose({"title": second if "wrong queue" in task.notes else "door"})]
+
+    logger, mailer, clerk = filer.agents
+    filer.more = (
+        replace(clerk, propose=propose),
+        replace(mailer, needs=(Ticket, Check)),
+        Agent(role="checker", needs=(Ticket,), gives=Check, function=check),
+        logger,
     )
-    mailer = Agent(role="mailer", needs=(Ticket, Check), gives=Mail, function=lambda task: Mail(text="never"))
-    team = Team(agents=[desk.agents[2], mailer, checker], policy=Policy({"file_ticket": "allow"}), ledger=ledger)
-    result = team.compile(checkpointer=desk.saver).invoke({"goal": "g"}, desk.config)
-    assert (result["run"]["ended"], steps(result)[-1]) == ("done", ("mailer", "skipped"))
-    assert result["plan"][-1]["note"] == "Ticket was not accepted"
+    return filer
+
+
+def test_what_an_action_gave_goes_back_to_who_proposed_it_if_it_is_not_accepted(ledger: Ledger) -> None:
+    filer = checked(ledger, "gate")
+    result = filer.start()
+    assert (filer.filed, result["artifacts"]["Log"]["value"]) == (["door", "gate"], {"text": "It is 18."})
+    worked = [step["agent"] for step in result["plan"]]
+    assert (result["run"]["ended"], worked) == ("done", ["clerk", "checker", "clerk", "checker", "mailer", "logger"])
+
+
+def test_the_same_once_more_is_not_done_unasked_if_what_it_gave_was_not_accepted(ledger: Ledger) -> None:
+    filer = checked(ledger, "door")
+    asked_for = asked(filer.start())
+    assert filer.filed == ["door"]
+    assert (
+        "was done before with the same arguments, and the Ticket that it gave was not accepted: wrong queue"
+        in (asked_for["description"])
+    )
+    result = filer.decide({"decisions": [{"type": "reject"}]})
+    assert (result["run"]["ended"], filer.filed) == ("done", ["door"])
+    assert steps(result) == [(role, "completed") for role in ("clerk", "checker", "clerk")] + SKIPPED[1:]
+    assert result["plan"][-1]["note"] == "Ticket was not accepted: wrong queue"
+
+
+def test_what_is_never_accepted_ends_at_the_limit_of_rounds(ledger: Ledger) -> None:
+    filer = checked(ledger, "gate", accepts=0)
+    assert asked(filer.start())["name"] == "file_ticket"  # the gate for the second time
+    result = filer.decide()
+    assert (asked(result)["name"], filer.filed) == ("continue_run", ["door", "gate", "gate"])
+    assert "Ticket was rejected 3 times, the limit." in asked(result)["description"]
 
 
 def test_an_artifact_that_an_agent_and_an_action_give_is_refused(ledger: Ledger) -> None:
-    desk = Desk(ledger)
+    desk = Filer(ledger)
     other = Agent(role="other", gives=Ticket, function=lambda task: Ticket(number=1))
     with pytest.raises(TeamError, match="Agent 'other' gives 'Ticket', and so does the action 'file_ticket'"):
         Team(agents=[*desk.agents, other])
