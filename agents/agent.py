@@ -214,6 +214,8 @@ class Agent(Generic[A]):
     read: Read[A] | None = None
     prepare: Prepare | None = None
     opening: Opening | None = None
+    shows: tuple[type[Artifact], ...] | None = None
+    """Which of the artifacts it needs its model is shown, such as none where `opening` has what matters; None: all."""
     tools: Sequence[Tool | Action[Any]] = ()
     """What its model may use: what reads or works in a sandbox is called in its own loop, actions are proposed."""
     actions: tuple[Action[Any], ...] = ()
@@ -234,6 +236,10 @@ class Agent(Generic[A]):
             )
         if not self.has_function and self.model is None:
             raise TeamError(f"Agent {self.role!r} has no body. Give it a function or a model.")
+        if unknown := set(self.shows or ()) - {*self.needs, self.gives}:
+            raise TeamError(
+                f"Agent {self.role!r} shows its model {min(kind.__name__ for kind in unknown)}, not among its needs."
+            )
         filled = self if self.each is None else self.each
         if (filled.form is None) != (filled.read is None):
             raise TeamError(f"Agent {self.role!r}: a form needs a read that makes the artifact of it, and the reverse.")

@@ -7,6 +7,7 @@ import sysconfig
 import traceback
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -50,7 +51,7 @@ def do_work(agent: Agent[Any], task: Task) -> Work:
             call(agent.prepare, task)
         if agent.model is not None:
             loop.opening = call(agent.opening, task) if agent.opening is not None else ""
-        given = concurrency.run(loop.arun()) if agent.model is not None else call(_run_function, agent, task)
+        given = concurrency.run(loop.arun()) if agent.model is not None else call(_run_function, agent, task, loop)
         if agent.read is agent.check is agent.propose is None:
             return _finish(agent, task, given, loop)
         return call(_finish, agent, task, given, loop)
@@ -65,9 +66,10 @@ async def ado_work(agent: Agent[Any], task: Task) -> Work:
             loop.opening = await in_thread(agent.opening, task) if agent.opening is not None else ""
             given = await loop.arun()
         elif inspect.iscoroutinefunction(agent.function) and not concurrency.is_background():
-            given = await agent.function(task)  # on the caller's own loop; one of ours it must not hold up
+            with _counting(loop):
+                given = await agent.function(task)  # on the caller's own loop; one of ours it must not hold up
         else:
-            given = await in_thread(_run_function, agent, task)
+            given = await in_thread(_run_function, agent, task, loop)
         if agent.read is agent.check is agent.propose is None:
             return _finish(agent, task, given, loop)
         return await in_thread(_finish, agent, task, given, loop)
@@ -76,7 +78,8 @@ async def ado_work(agent: Agent[Any], task: Task) -> Work:
 @contextmanager
 def _step(agent: Agent[Any], task: Task) -> Iterator[Loop]:
     """A step, as a span of its trace; a body is somebody else's code, so anything may come out of it."""
-    loop, payer = Loop(agent, task), current_payer()
+    loop, payer, outer = Loop(agent, task), current_payer(), _outer.get()
+    token = _outer.set(None)
     try:
         waiting: Waiting | None = None
         with agent_span(agent.role, payer.run_id if payer is not None else "", tier=agent.tier) as span:
@@ -89,13 +92,32 @@ def _step(agent: Agent[Any], task: Task) -> Iterator[Loop]:
             raise waiting
     except Exception as error:
         raise _explain(error, agent, loop) from error
+    finally:
+        _outer.reset(token)
+        if outer is not None:
+            outer.include(loop.counter.usage, loop.flags)
 
 
-def _run_function(agent: Agent[Any], task: Task) -> Artifact:
+_outer: ContextVar[Loop | None] = ContextVar("signoff_outer_step", default=None)
+"""The step within whose function another one is done."""
+
+
+@contextmanager
+def _counting(loop: Loop) -> Iterator[None]:
+    """What steps inside use, and what was flagged in them, is this one's too."""
+    token = _outer.set(loop)
+    try:
+        yield
+    finally:
+        _outer.reset(token)
+
+
+def _run_function(agent: Agent[Any], task: Task, loop: Loop) -> Artifact:
     if agent.function is None:
         raise TeamError(f"Agent {agent.role!r} has no body. Give it a function or a model.")
-    given = agent.function(task)
-    return concurrency.run(_wait(given), alone=True) if inspect.isawaitable(given) else cast(Artifact, given)
+    with _counting(loop):
+        given = agent.function(task)
+        return concurrency.run(_wait(given), alone=True) if inspect.isawaitable(given) else cast(Artifact, given)
 
 
 async def _wait(given: Awaitable[Artifact]) -> Artifact:
@@ -176,7 +198,9 @@ def _cannot_wait(agent: Agent[Any], waiting: Waiting) -> WorkFailed:
 
 def _explain(error: Exception, agent: Agent[Any], loop: Loop) -> Exception:
     """What to raise instead."""
-    if isinstance(error, StepHeld):  # of a step within this one
+    if isinstance(error, StepFailed):  # of a step within this one
+        error = error.failure
+    if isinstance(error, StepHeld):
         error = error.error if isinstance(error.error, BudgetExhausted) else _cannot_wait(agent, error.error)
     if isinstance(error, Waiting):
         try:

@@ -62,6 +62,11 @@ class UsageCounter(BaseCallbackHandler):
         with self._adding:
             self.usage = add_usage(self.usage, call_usage(answer))
 
+    def include(self, usage: Usage) -> None:
+        """Count what a step within the step used."""
+        with self._adding:
+            self.usage = add_usage(self.usage, usage)
+
     def on_chat_model_start(self, serialized: dict[str, Any], messages: Any, **_: Any) -> None:  # noqa: ARG002  # the base class's names
         """Tell that a tool asks a model."""
         self.say("asks a model of its own")

@@ -32,8 +32,8 @@ MODEL: Final = "run model"
 """Where a run's options keep which model does the work of those of its agents that have one."""
 TeamAgain = Annotated[str, typer.Option("--team", metavar="MODULE:NAME", help="The run's team, if it is your own.")]
 
-_TAKING_A_VALUE: Final = ("--sources", "--out", "--model", "--budget", "--record", "--replay", "--input")
-_NOT_FOR_OWN: Final = ("sources", "out")
+_TAKING_A_VALUE: Final = ("--sources", "--out", "--depth", "--model", "--budget", "--record", "--replay", "--input")
+_NOT_FOR_OWN: Final = ("sources", "out", "depth")
 _GOAL: Final = "goal"
 _GOAL_HELP: Final = "What the team is to do"
 _KINDS: Final[Sequence[tuple[Any, str]]] = (

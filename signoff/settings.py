@@ -133,6 +133,8 @@ class Settings(BaseSettings):
     """Folder of documents for teams that need one."""
     out: Path = Path("report.md")
     """File the report team proposes to write."""
+    depth: int = Field(default=1, ge=0, le=4)
+    """Rounds of research, for the report team's models: from 2 on they work the goal part by part, and follow leads."""
     max_file_mb: float = Field(default=20.0, gt=0, le=100_000)
     """Larger documents are skipped, in megabytes."""
     search: Literal["", "json", "brave", "tavily"] = ""

@@ -82,6 +82,26 @@ class Quote(Part):
     )
 
 
+class Said(Part):
+    """A sentence that a model wrote, and what it rests on."""
+
+    text: str = Field(
+        description="One sentence in plain words, without citations", json_schema_extra={"maxLength": 600}
+    )
+    quotes: tuple[int, ...] = Field(description="Numbers of the quotes that say so", json_schema_extra={"maxItems": 6})
+
+
+class WrittenPart(Part):
+    """A part of a question that was worked part by part: what was written of it, and what is wanting."""
+
+    question: str
+    said: tuple[Said, ...] = ()
+    quotes: tuple[int, ...] = Field(default=(), description="Ids of its quotes, those that its sentences rest on first")
+    struck: tuple[Said, ...] = Field(default=(), description="Sentences that their quotes do not bear out")
+    open: tuple[str, ...] = Field(default=(), description="What it asks and nothing that was found answers")
+    problem: str = Field(default="", description="Why it was not worked, or not to the end")
+
+
 class Evidence(Artifact):
     """What the researcher found: quoted spans that bear on the question."""
 
@@ -92,6 +112,7 @@ class Evidence(Artifact):
     sure: bool = Field(default=True, description="Whether a quote was judged to answer; else they are the nearest")
     missing: tuple[str, ...] = Field(default=(), description="Words of the question that no document uses")
     unmet: tuple[str, ...] = Field(default=(), description="Parts of the question that no quote has the words of")
+    parts: tuple[WrittenPart, ...] = Field(default=(), description="Its parts, if it was worked part by part")
 
     def brief(self) -> str:
         sources = len({quote.source for quote in self.quotes})

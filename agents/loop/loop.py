@@ -23,7 +23,7 @@ from signoff.agents.models.failures import classify
 from signoff.agents.models.guarded import GuardedModel
 from signoff.agents.run_context import current_payer, paying, say_nothing
 from signoff.agents.safety.injection import flags_of, mark, strings_in
-from signoff.agents.usage import UsageCounter
+from signoff.agents.usage import Usage, UsageCounter
 from signoff.tools import Proposal, ToolLimits
 
 FOUND = "Found beforehand"
@@ -114,9 +114,9 @@ class _StepModel:
     @cached_property
     def _texts(self) -> dict[str, str]:
         """The artifacts and outcomes that the model is shown, by heading; orders found in them are kept in `flags`."""
-        task = self.task
-        shown = dict(task.artifacts)
-        if task.previous is not None:
+        task, shows = self.task, self.agent.shows
+        shown = {name: one for name, one in task.artifacts.items() if shows is None or type(one) in shows}
+        if task.previous is not None and (shows is None or type(task.previous) in shows):
             shown[f"Your last {type(task.previous).__name__}"] = task.previous
         texts = {name: artifact.told() for name, artifact in shown.items()}
         # What it hears of in the step itself is not told twice; the opening stays the same when the step goes on.
@@ -191,6 +191,11 @@ class Loop:
     def flags(self) -> tuple[str, ...]:
         """Orders found in what the model was shown, where there should be none."""
         return tuple(dict.fromkeys((*self.task.untrusted, *self._model.flags, *self.conversation.flags)))
+
+    def include(self, usage: Usage, flags: Sequence[str]) -> None:
+        """What a step within this one used, and what was flagged in it."""
+        self.counter.include(usage)
+        self.conversation.flags.update(dict.fromkeys(flags))
 
     async def arun(self) -> BaseModel:
         """Run to the end: the form that the model filled in. Waiting if it must hear first what became of something."""

@@ -53,8 +53,8 @@ class Figure(BaseModel):
     sql: str = Field(min_length=1, max_length=4_000, description="The query, as query_tables takes it")
 
 
-class SortingAndFigures(Sorting):
-    """What the model makes of the evidence and the tables."""
+class Figures(BaseModel):
+    """What the report should show of the tables."""
 
     figures: list[Figure] = Field(
         default_factory=list, max_length=4, description="What the report should show of the tables"
@@ -64,10 +64,23 @@ class SortingAndFigures(Sorting):
     )
 
 
+class SortingAndFigures(Figures, Sorting):
+    """What the model makes of the evidence and the tables."""
+
+
 def analyst(
-    *, model: BaseChatModel | Tiers | None = None, tables: Tables | None = None, home: Path | str = ".signoff"
+    *,
+    model: BaseChatModel | Tiers | None = None,
+    tables: Tables | None = None,
+    home: Path | str = ".signoff",
+    sorts: bool = True,
 ) -> Agent[Analysis]:
-    """An agent that makes sense of Evidence, and of tables if there are any; its charts are kept in `home`."""
+    """An agent that makes sense of Evidence, and of tables if there are any; its charts are kept in `home`.
+
+    Its model `sorts` the evidence; where that was worked part by part, it need not, and is asked of tables only.
+    """
+    if not sorts and tables is None:
+        model = None
     agent = Agent(
         role="analyst",
         instructions=prompt("analyst"),
@@ -79,10 +92,14 @@ def analyst(
         read=_read,
         check=_complete,
     )
-    return agent if tables is None else _with_tables(agent, tables, Charts(home), table_tools(tables, home=home))
+    if tables is None:
+        return agent
+    return _with_tables(agent, tables, Charts(home), table_tools(tables, home=home), sorts=sorts)
 
 
-def _with_tables(agent: Agent[Analysis], tables: Tables, charts: Charts, tools: tuple[Tool, ...]) -> Agent[Analysis]:
+def _with_tables(
+    agent: Agent[Analysis], tables: Tables, charts: Charts, tools: tuple[Tool, ...], *, sorts: bool
+) -> Agent[Analysis]:
     """The same agent, which can compute and draw."""
 
     def prepare(task: Task) -> None:
@@ -97,25 +114,27 @@ def _with_tables(agent: Agent[Analysis], tables: Tables, charts: Charts, tools: 
         gaps = () if computed else analysis.gaps  # what documents lack, the tables said
         return analysis.model_copy(update={"computations": computed, "pictures": drawn, "gaps": gaps})
 
-    def read(sorting: SortingAndFigures, task: Task) -> Analysis:
+    def read(given: Figures, task: Task) -> Analysis:
         computed: list[Computation] = []
-        for figure in sorting.figures:
+        for figure in given.figures:
             try:
                 computed.append(compute(tables, figure.title, figure.sql))
             except QueryRefused as error:
                 task.say(f"left out “{figure.title}”: {error.problem}")
-        drawn = {chart.name: chart for name in sorting.charts if (chart := charts.find(name)) is not None}
-        if len(drawn) < len(set(sorting.charts)):
+        drawn = {chart.name: chart for name in given.charts if (chart := charts.find(name)) is not None}
+        if len(drawn) < len(set(given.charts)):
             task.say("left out a chart that was never drawn")
-        return _read(sorting, task).model_copy(
+        analysis = _read(given, task) if isinstance(given, Sorting) else analyse(task)
+        return analysis.model_copy(
             update={"computations": tuple(computed), "pictures": tuple(map(picture_of, drawn.values()))}
         )
 
     return replace(
         agent,
-        instructions=prompt("analyst", "tables"),
+        instructions=prompt(*(["analyst"] if sorts else []), "tables"),
         function=work,
-        form=SortingAndFigures,
+        form=SortingAndFigures if sorts else Figures,
+        shows=None if sorts else (),
         read=read,
         prepare=prepare,
         tools=tools,
@@ -133,7 +152,7 @@ def _read(sorting: Sorting, _task: Task) -> Analysis:
 
 def _complete(analysis: Analysis, task: Task) -> Analysis:
     """The analysis without quote ids that the evidence does not have, and with every disagreement that code finds."""
-    quotes = task.need(Evidence).quotes
+    quotes, parts = task.need(Evidence).quotes, task.need(Evidence).parts
     known = {quote.id for quote in quotes}
     told = {frozenset((pair.first, pair.second)) for pair in analysis.conflicts}
     more = [pair for pair in disagreements(quotes, task.goal) if frozenset((pair.first, pair.second)) not in told]
@@ -146,5 +165,6 @@ def _complete(analysis: Analysis, task: Task) -> Analysis:
             "answer": tuple(number for number in analysis.answer if number in known),
             "themes": tuple(theme for theme in themes if theme.quotes),
             "conflicts": tuple(pair for pair in (*analysis.conflicts, *more) if {pair.first, pair.second} <= known),
+            "gaps": tuple(dict.fromkeys((*analysis.gaps, *(one for part in parts for one in part.open)))),
         }
     )

@@ -104,7 +104,7 @@ class _Research:
 
     def work(self, task: Task) -> Evidence:
         if self.web is not None:
-            _browse(task, self.web)
+            browse(task, self.web)
         return gather(task, self.sources)
 
     def read(self, findings: Findings, task: Task) -> Evidence:
@@ -138,7 +138,7 @@ def _holds(passage: Quote, quote: Quote) -> bool:
     return passage.source == quote.source and quote.text in passage.text
 
 
-def _browse(task: Task, web: Web) -> None:
+def browse(task: Task, web: Web, most: int = _MOST_PAGES) -> None:
     """Fetch the pages that a search for the goal finds first, so that they can be searched and quoted like documents.
 
     A search that fails, or a page that cannot be had, is told to whoever watches; the work goes on without it.
@@ -147,7 +147,7 @@ def _browse(task: Task, web: Web) -> None:
         return
     task.say(f"searches the web with {web.provider.name}")
     try:
-        results = web.search(task.goal, _MOST_PAGES)
+        results = web.search(task.goal, most)
     except SearchFailed as error:
         task.say(str(error))
         return

@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Iterator
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from signoff.agents.agent import Agent, Task
-from signoff.agents.artifacts import Analysis, Draft, Evidence
+from signoff.agents.artifacts import Analysis, Draft, Evidence, Said
 from signoff.agents.citations import blockquote, cited_ids, escape, flatten, without_citations
 from signoff.agents.claims import disagree, disagreements
 from signoff.agents.extractive.report import compose, with_sources
@@ -35,6 +36,7 @@ class Section(BaseModel):
 
     heading: str = Field(max_length=100)
     sentences: list[Sentence] = Field(max_length=12)
+    instead: SkipJsonSchema[str] = Field("", max_length=0, description="What stands there if all was said before")
 
 
 class Text(BaseModel):
@@ -54,11 +56,11 @@ def writer(*, model: BaseChatModel | Tiers | None = None) -> Agent[Draft]:
         function=compose,
         model=model,
         form=Text,
-        read=_read,
+        read=read_text,
     )
 
 
-def _read(text: Text, task: Task) -> Draft:
+def read_text(text: Text, task: Task) -> Draft:
     """The draft; each sentence is in it once, where it is said first.
 
     What the quotes do not bear out stays in it until it came back for that often enough; then it is struck, and listed.
@@ -66,7 +68,9 @@ def _read(text: Text, task: Task) -> Draft:
     evidence = task.need(Evidence)
     before = task.previous.returned if isinstance(task.previous, Draft) else 0
     returned = before + any(NOT_BORNE_OUT in note for note in task.notes)
-    body, struck = _body(text, frozenset()), dict[str, str]()
+    gone = cite((one for part in evidence.parts for one in part.struck), set())
+    struck = find_unproven(" ".join(gone), evidence, task.goal)
+    body = _body(text, struck.keys())
     while returned >= _MOST_RETURNED and (found := find_unproven(body, evidence, task.goal)).keys() - struck.keys():
         struck |= found
         body = _body(text, struck.keys())
@@ -82,10 +86,11 @@ def _read(text: Text, task: Task) -> Draft:
 def _body(text: Text, struck: Collection[str]) -> str:
     """What the model wrote, without the struck sentences."""
     said = {flatten(sentence).casefold().rstrip(".") for sentence in struck}
-    parts = [" ".join(_cited(text.answer, said))]
+    parts = [" ".join(cite(text.answer, said))]
     for section in text.sections:
-        paragraph = " ".join(_cited(section.sentences, said))
-        parts += [f"## {flatten(section.heading).lstrip('# ')}", paragraph] if paragraph else []
+        paragraph = " ".join(cite(section.sentences, said))
+        shown = paragraph or section.instead
+        parts += [f"## {flatten(section.heading).lstrip('# ')}", shown] if shown else []
     return "\n\n".join(part for part in parts if part)
 
 
@@ -98,9 +103,16 @@ def _added(task: Task, body: str) -> Iterator[str]:
         f"- {disagree(*pair)}: {escape(flatten(why)).rstrip('.')}." for pair, why in told.items() if cited & set(pair)
     ]
     gaps = [f"- {flatten(gap)}" for gap in analysis.gaps]
+    wanting = [
+        f"- {escape(flatten(part.question))}: {escape(flatten(part.problem))}"
+        for part in evidence.parts
+        if part.problem
+    ]
     yield figures_section(analysis)
     if lines:
         yield "## Where the documents may disagree\n\n" + "\n".join(lines)
+    if wanting:
+        yield "## Left unanswered\n\n" + "\n".join(wanting)
     if gaps:
         yield "## What the documents do not say\n\n" + "\n".join(gaps)
 
@@ -111,7 +123,7 @@ def _quoted(struck: Iterable[str], evidence: Evidence) -> Iterator[str]:
     return (blockquote(quote.text, quote.id) for quote in evidence.quotes if quote.id in ids)
 
 
-def _cited(sentences: Iterable[Sentence], said: set[str]) -> Iterator[str]:
+def cite(sentences: Iterable[Sentence | Said], said: set[str]) -> Iterator[str]:
     """The sentences that were not said yet, each with its citations before its full stop's end."""
     for sentence in sentences:
         text = flatten(without_citations(sentence.text)).lstrip("#>-* ").strip()

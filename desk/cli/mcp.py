@@ -15,7 +15,7 @@ from rich.console import Console
 from signoff.agents.safety import find_orders, look_alikes
 from signoff.checkpoints import digest
 from signoff.checkpoints.errors import Tampered
-from signoff.desk.cli.terminal import TEAM_HELP, Json, Model, Out, Sources, can_ask, command, print_json, say
+from signoff.desk.cli.terminal import TEAM_HELP, Depth, Json, Model, Out, Sources, can_ask, command, print_json, say
 from signoff.error_base import SettingsError
 from signoff.settings import load_settings
 from signoff.tools.broker import open_broker
@@ -138,6 +138,7 @@ def serve(
     team: Annotated[str, typer.Argument(metavar="TEAM", help=TEAM_HELP)],
     sources: Sources = None,
     out: Out = None,
+    depth: Depth = None,
     model: Model = None,
     budget: Annotated[str | None, typer.Option(metavar="LIMIT", help="What one run may use before you are asked.")] = (
         None
@@ -151,7 +152,7 @@ def serve(
     from signoff.desk.cli.run import Ways, team_for  # late: the other commands need no team
     from signoff.desk.mcp_server import serve_team
 
-    settings, own = team_for(team, Ways(sources=sources, out=out, model=model, budget=budget))
+    settings, own = team_for(team, Ways(sources=sources, out=out, depth=depth, model=model, budget=budget))
     serve_team(team if own is None else own, settings, port)
 
 

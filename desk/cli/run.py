@@ -28,6 +28,7 @@ from signoff.desk.cli.record import check_dry, check_files, recorded
 from signoff.desk.cli.terminal import (
     INTERRUPTED,
     TEAM_HELP,
+    Depth,
     Json,
     Model,
     Out,
@@ -81,6 +82,7 @@ class Ways:
 
     sources: Path | None = None
     out: Path | None = None
+    depth: int | None = None
     model: str | None = None
     yes: bool = False
     dry_run: bool = False
@@ -96,6 +98,7 @@ def run(
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="What the team is to find out.")] = "",
     sources: Sources = None,
     out: Out = None,
+    depth: Depth = None,
     model: Model = None,
     yes: Yes = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but the effects.")] = False,
@@ -119,6 +122,7 @@ def run(
     ways = Ways(
         sources=sources,
         out=out,
+        depth=depth,
         model=model,
         yes=yes,
         dry_run=dry_run,
@@ -163,8 +167,7 @@ def team_for(
 ) -> tuple[Settings, Team | None]:
     """The settings of new runs, checked, and the team if it is somebody's own; None: the settings make it."""
     if isinstance(team, str) and not is_own(team):
-        said = {"model": ways.model, "budget": ways.budget}
-        return open_run(team, goal, known=known, sources=ways.sources, out=ways.out, **said), None
+        return open_run(team, goal, ways, known), None
     settings = _settings(known, model=ways.model, budget=ways.budget)
     loaded = open_team(team, settings) if isinstance(team, str) else team
     own = with_model(loaded, ways.model, settings).team
@@ -309,28 +312,21 @@ def _commands(approval: Approval) -> list[str]:
 def _example(approval: Approval) -> str:
     """What an edit of a plan, or of a question about a budget, sets."""
     if approval.action == FOLLOW_PLAN:
-        return f" --set steps.{approval.shown['steps'][0]['agent']}.goal=…"
+        first = min(approval.shown["steps"], key=lambda step: not step["parts"])
+        return f" --set steps.{first['agent']}." + ("parts='[\"…\"]'" if first["parts"] else "goal=…")
     if approval.action != RAISE_BUDGET:
         return ""
     return "".join(f" --set {name}=…" for name, value in approval.shown.items() if name != "scope" and value)
 
 
-def open_run(
-    team: str,
-    question: str,
-    *,
-    sources: Path | None,
-    out: Path | None,
-    model: str | None,
-    budget: str | None = None,
-    known: Mapping[str, Any] | None = None,
-) -> Settings:
+def open_run(team: str, question: str, ways: Ways, known: Mapping[str, Any] | None = None) -> Settings:
     """The settings of a new run, checked; says which model is used. `known` are those of a run that is replayed."""
     if team not in TEAMS:
         raise UnknownTeam(team, sorted(TEAMS))
     if not question.strip():
         raise SettingsError("QUESTION", "is empty", "Say what the team is to find out.")
-    settings = _settings(known, model=model, sources=sources, out=out, budget=budget)
+    given = {"sources": ways.sources, "out": ways.out, "depth": ways.depth}
+    settings = _settings(known, model=ways.model, budget=ways.budget, **given)
     if settings.sources is None:
         raise SettingsError("--sources", "is not set", "Name a folder of documents.")
     if not settings.sources.expanduser().is_dir():
@@ -353,7 +349,10 @@ def _settings(known: Mapping[str, Any] | None, *, budget: str | None, **given: A
         problem = f"{budget!r} is not usable ({error})"
         raise SettingsError("--budget", problem, "Write it as '$2 tokens=100000'.") from None
     given["run_budget"] = budget
-    said: dict[str, Any] = {**(known or {}), **{name: value for name, value in given.items() if value}}
+    said: dict[str, Any] = {
+        **(known or {}),
+        **{name: value for name, value in given.items() if value not in (None, "")},
+    }
     settings = load_settings(**(said | {"tiers": {}} if given["model"] else said))  # a model asked for does all
     _check(settings)
     return settings
@@ -397,4 +396,5 @@ def _model_line(settings: Settings) -> str:
     if chosen != OFFLINE:
         return f"Model: {chosen}{where}"
     why = "as asked" if settings.model else "no OPENAI_API_KEY or SIGNOFF_BASE_URL is set"
-    return f"Model: offline ({why}). The report is extracted from your documents, not generated."
+    shallow = " --depth is for models, and changes nothing here." if settings.depth > 1 else ""
+    return f"Model: offline ({why}). The report is extracted from your documents, not generated.{shallow}"

@@ -34,6 +34,15 @@ Out = Annotated[
     Path | None, typer.Option(metavar="FILE", help="File the report goes to once signed off: .md, .html or .docx.")
 ]
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="offline, openai, openai:NAME or provider:NAME.")]
+Depth = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=4,
+        metavar="ROUNDS",
+        help="With a model, from 2 on: work the question part by part, in so many rounds.",
+    ),
+]
 TEAM_HELP = "A ready-made team, report, or one of your own: MODULE:NAME or FILE.py:NAME."
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 

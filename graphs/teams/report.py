@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from signoff.agents import Analysis, Draft, Review, Task
+from signoff.agents import Agent, Analysis, Draft, Review, Task
 from signoff.agents.models import Tiers, choose_model, load_models, tiers_of
 from signoff.agents.roles.analyst import analyst
+from signoff.agents.roles.deep import deep_planner, deep_researcher, deep_reviewer, deep_writer
 from signoff.agents.roles.researcher import researcher
 from signoff.agents.roles.reviewer import reviewer
 from signoff.agents.roles.writer import writer
@@ -26,6 +28,9 @@ from signoff.tools.search import MiniLM, Sources, SourcesAndPages
 from signoff.tools.storage import Blobs
 from signoff.tools.web import Web, web_of
 
+_DEEP = 2
+"""Depth from which on the goal is worked part by part."""
+
 
 def report_team(
     sources: Path | str | Sources,
@@ -34,13 +39,18 @@ def report_team(
     model: BaseChatModel | Tiers | str | None = None,
     settings: Settings | None = None,
     web: Web | None = None,
+    depth: int | None = None,
 ) -> Team:
     """Researcher, analyst, writer and reviewer over one folder of documents, and the web if it is open to them.
 
     `model` is a chat model, models by tier (`load_models`), a name (`offline`, `openai:NAME`, `provider:NAME`), or None
     for what the settings choose. With tiers the researcher works on `fast` if there is one, the others on `smart`.
+
+    From a `depth` of 2 on (None: the settings') models work the goal part by part, each in so many rounds at most, by a
+    plan of a planner. Without a model it makes no difference.
     """
     settings = settings or load_settings()
+    depth = settings.depth if depth is None else depth
     name, models = _models(model, settings)
     quick, strong = ("", "") if models is None else (models.nearest("fast"), models.nearest("smart"))
 
@@ -65,17 +75,26 @@ def report_team(
 
     web = web or web_of(settings)
     library = sources if web is None else SourcesAndPages(sources, web.snapshots)
+    judge = reviewer(library, model=models, tables=tables, actions=[publish], propose=propose)
+    sort = partial(analyst, model=models, tables=tables, home=settings.home)
+    agents: list[Agent[Any]]
+    if models is None or depth < _DEEP:
+        agents = [
+            replace(researcher(library, model=models, web=web, may_be_empty=tables is not None), tier=quick),
+            *(replace(agent, tier=strong) for agent in (sort(), writer(model=models), judge)),
+        ]
+    else:
+        dig = deep_researcher(
+            library, model=models, rounds=depth, web=web, may_be_empty=tables is not None, tier=strong
+        )
+        others = (deep_planner(model=models), sort(sorts=False), deep_writer(model=models), deep_reviewer(judge))
+        agents = [dig, *(replace(agent, tier=strong) for agent in others)]
     return Team(
         name="report",
-        agents=[
-            replace(researcher(library, model=models, web=web, may_be_empty=tables is not None), tier=quick),
-            replace(analyst(model=models, tables=tables, home=settings.home), tier=strong),
-            replace(writer(model=models), tier=strong),
-            replace(reviewer(library, model=models, tables=tables, actions=[publish], propose=propose), tier=strong),
-        ],
+        agents=agents,
         supervisor=Supervisor(model=models.model(strong) if models is not None else None),
         policy=Policy({publish.name: "ask"}),
-        options={"sources": str(sources.folder), "out": path, "model": name},
+        options={"sources": str(sources.folder), "out": path, "model": name, "depth": depth},
     )
 
 
@@ -89,7 +108,8 @@ def _models(model: BaseChatModel | Tiers | str | None, settings: Settings) -> tu
 
 def rebuild(options: Mapping[str, Any], settings: Settings) -> Team:
     """The team of an earlier run; a model that was given as an object is chosen anew by the settings."""
-    return report_team(options["sources"], out=options["out"], model=str(options["model"]) or None, settings=settings)
+    how: dict[str, Any] = {"out": options["out"], "depth": options.get("depth", 0)}
+    return report_team(options["sources"], model=str(options["model"]) or None, settings=settings, **how)
 
 
 async def graph() -> Builder:
