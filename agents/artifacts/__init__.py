@@ -6,8 +6,9 @@ if TYPE_CHECKING:
     from signoff.agents.artifacts.artifact import Analysis as Analysis, Artifact as Artifact, Check as Check
     from signoff.agents.artifacts.artifact import Computation as Computation, Conflict as Conflict, Draft as Draft
     from signoff.agents.artifacts.artifact import Evidence as Evidence, Part as Part, Picture as Picture
-    from signoff.agents.artifacts.artifact import Quote as Quote, Review as Review, SubGoal as SubGoal, Theme as Theme
-    from signoff.agents.artifacts.artifact import Verdict as Verdict, WorkPlan as WorkPlan
+    from signoff.agents.artifacts.artifact import Quote as Quote, Review as Review, Said as Said, SubGoal as SubGoal
+    from signoff.agents.artifacts.artifact import Theme as Theme, Verdict as Verdict, WorkPlan as WorkPlan
+    from signoff.agents.artifacts.artifact import WrittenPart as WrittenPart
     from signoff.agents.artifacts.statements import StoredText as StoredText, column_of as column_of, key_of as key_of
     from signoff.agents.artifacts.statements import labels_in as labels_in, names_in as names_in, stated as stated
     from signoff.agents.artifacts.table import Cell as Cell, Cells as Cells, Change as Change, Column as Column
