@@ -62,7 +62,7 @@ def hunt(args: list[str]) -> int:
     part, options = (args[0], args[1:]) if args and args[0].isdigit() else (str(part_of_commit()), args)
     print(f"Hunting, part {part} of 0 to 39. This part again: python3 make.py hunt -- {part}")
     one_by_one = ["--dist", "load", "--maxschedchunk", "1"]  # a long hunt holds up none that waits behind it
-    return test_long([*one_by_one, "-m", "hunt", "--hunt-part", part, *options])
+    return test_long([*one_by_one, "-o", "faulthandler_timeout=1800", "-m", "hunt", "--hunt-part", part, *options])
 
 
 def test_long(args: list[str]) -> int:

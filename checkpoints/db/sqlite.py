@@ -231,7 +231,7 @@ _LOG_HEAD, _FRAME_HEAD = 32, 24
 _indexes: dict[tuple[int, int], int] = {}
 """Indexes that were looked at, opened, by what tells them from others of their name. To close one while SQLite has it
 open would give up all locks that this process has on it."""
-_looking = threading.Lock()
+_looking = threading.RLock()  # a connection that is collected is closed wherever that happens, here too
 
 
 def check_log(path: Path) -> None:
@@ -262,17 +262,20 @@ def _read_index(path: Path) -> tuple[bool, int, int] | None:
             found = os.stat(name)
             if (index := _indexes.get((found.st_dev, found.st_ino))) is None:
                 index = _open_index(name)
+            raw = os.pread(index, _INDEX.size, 0)
         except OSError:
             return None
-        raw = os.pread(index, _INDEX.size, 0)
     return _INDEX.unpack(raw) if len(raw) == _INDEX.size else None
 
 
 def _close_deleted() -> None:
     """Close what has no name any more: the last who closes a database deletes its index."""
-    for key, index in list(_indexes.items()):
-        if not os.fstat(index).st_nlink:
-            os.close(_indexes.pop(key))
+    for key in list(_indexes):
+        index = _indexes.pop(key, None)  # nobody else's meanwhile, nor one's that is collected amid this
+        if index is not None and os.fstat(index).st_nlink:
+            _indexes[key] = index
+        elif index is not None:
+            os.close(index)
 
 
 def _open_index(name: str) -> int:
