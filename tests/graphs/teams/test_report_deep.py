@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +146,8 @@ def test_a_sentence_that_its_passage_does_not_bear_out_comes_back_in_the_next_ro
 def test_what_the_writer_leaves_out_is_gone_but_never_more_than_half(documents: Path) -> None:
     parts = QUESTIONS[0]
     for left, stands in (([2], ["41 metres"]), ([1, 2], ["41 metres", "berth four"])):
-        whole = gives({"title": "Hova", "answer": [], "leave_out": left})
-        run, _ = start(answering(parts, {"writer": lambda _, whole=whole: whole}), documents, parts, depth=2)
+        more = {"writer": partial(lambda whole, _: whole, gives({"title": "Hova", "answer": [], "leave_out": left}))}
+        run, _ = start(answering(parts, more), documents, parts, depth=2)
         body = run.artifacts["Draft"].markdown.partition("## Sources")[0]
         assert [fact for fact in ("41 metres", "berth four") if re.search(rf"^[^>]*{fact}", body, re.M)] == stands
 
