@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     """Seconds that one call may wait in all: for its turn under a rate limit, and between tries."""
     max_output_tokens: int = Field(default=8_192, ge=16, le=1_000_000)
     """Tokens one answer of a model may have; agents and calls may only ask for less."""
+    context_tokens: int | None = Field(default=None, ge=512, le=100_000_000)
+    """Tokens of a prompt and its answer that a model takes, which results and answers are sized to; not set: as the
+    model's profile says, if it has one."""
     json_actions: bool | None = None
     """Whether tools are offered as JSON, for models without tool calls; not set: found out."""
 

@@ -56,6 +56,8 @@ class Tool(StructuredTool):
     model_config = ConfigDict(frozen=True, ignored_types=(Signed,))
 
     risk: LoopRisk
+    steady: bool = False
+    """Whether the same call brings the same as long as a step lasts: then it is made once, and pointed back to."""
     touches: Touches = NOTHING
     limits: ToolLimits = ToolLimits()
 
@@ -88,6 +90,10 @@ class _Options(TypedDict, total=False):
     limits: ToolLimits | None
 
 
+class _LoopOptions(_Options, total=False):
+    steady: bool
+
+
 class _ActionOptions(_Options, total=False):
     idempotent: bool
     reconcile: Reconcile | None
@@ -98,7 +104,7 @@ class _ActionOptions(_Options, total=False):
 
 
 @overload
-def tool(*, risk: LoopRisk, **options: Unpack[_Options]) -> Callable[[Function | BaseTool], Tool]: ...
+def tool(*, risk: LoopRisk, **options: Unpack[_LoopOptions]) -> Callable[[Function | BaseTool], Tool]: ...
 @overload
 def tool(*, risk: Risk, **options: Unpack[_ActionOptions]) -> Callable[[Function | BaseTool], Action[Any]]: ...
 @overload
@@ -115,14 +121,15 @@ def tool(
     arguments: type[BaseModel] | None = None,
     touches: Touches | None = None,
     limits: ToolLimits | None = None,
+    steady: bool = False,
     **of_action: Any,
 ) -> Callable[[Function | BaseTool], Tool | Action[Any]]:
     """Make a tool of a typed function with a docstring, or of a LangChain tool: a decorator.
 
-    With risk `read` or `sandboxed` it is a `Tool`, which agents call in their loop. With `write`, `external` or
-    `irreversible` it is an `Action`: it cannot be called by an agent, only proposed; it is done at the gate. Then
-    `idempotent`, `reconcile`, `preview`, `fixed`, `wait` and `gives` are those of Action, a parameter of type
-    IdempotencyKey is given the key, and only an Action with `limits` is given up on: what came of it is then unknown.
+    With risk `read` or `sandboxed` it is a `Tool`, which agents call in their loop; `steady` is that of Tool. With
+    `write`, `external` or `irreversible` it is an `Action`: only proposed, and done at the gate. Then `idempotent`,
+    `reconcile`, `preview`, `fixed`, `wait` and `gives` are those of Action, a parameter of type IdempotencyKey is given
+    the key, and only an Action with `limits` is given up on: what came of it is then unknown.
     """
 
     def make(given: Function | BaseTool) -> Tool | Action[Any]:
@@ -135,11 +142,13 @@ def tool(
             raise TeamError(f"Tool {label!r}: {risk!r} is no risk. Say one of {risks}.")
         if risk in LOOP_RISKS and of_action:
             raise TeamError(f"Tool {label!r}: {min(of_action)!r} is for actions, and its risk is {risk!r}.")
+        if risk in ACTION_RISKS and steady:
+            raise TeamError(f"Tool {label!r}: 'steady' is for tools of the loop, and its risk is {risk!r}.")
         base = _structured(given, label, description, arguments)
         if risk in LOOP_RISKS:
             own = {field: getattr(base, field) for field in StructuredTool.model_fields if field != "callbacks"}
             own["handle_validation_error"] = own["handle_validation_error"] or partial(_explain, label)
-            return Tool(**own, risk=risk, touches=touches or NOTHING, limits=limits or ToolLimits())
+            return Tool(**own, risk=risk, steady=steady, touches=touches or NOTHING, limits=limits or ToolLimits())
         return Action(
             name=label,
             description=base.description,

@@ -16,9 +16,9 @@ from signoff.agents.agent import Agent, Outcome, Task, Waiting
 from signoff.agents.errors import ContextTooLong, ModelDeclined, ModelRefused, StepStuck, WorkFailed
 from signoff.agents.loop.json_mode import in_words, lacks_tools, note_no_tools
 from signoff.agents.loop.parsing import Answer, Reader, as_sent, fill_in
-from signoff.agents.loop.tool_calls import do_call, list_outcomes, propose, tell_outcome
+from signoff.agents.loop.tool_calls import Terms, do_call, list_outcomes, propose, tell_outcome
 from signoff.agents.loop.toolset import Toolset, toolset_of
-from signoff.agents.loop.transcript import Call, Conversation, Result, as_text, key_of, open_step
+from signoff.agents.loop.transcript import Call, Conversation, Result, as_text, cut_to, key_of, open_step
 from signoff.agents.models.failures import classify
 from signoff.agents.models.guarded import GuardedModel
 from signoff.agents.run_context import current_payer, paying, say_nothing
@@ -101,14 +101,14 @@ class _StepModel:
                     [SystemMessage(toolset.system), opening, *map(as_sent, self.conversation.said)],
                     tools=toolset.specs,
                     tool_choice=toolset.gives if form_only else "any",
-                    max_tokens=limits.output_tokens,
+                    max_tokens=model.most_tokens(limits.output_tokens),
                 )
             # A small model that goes in circles cannot be reasoned with: its next answer is the form.
             form_only = form_only or "circles" in self.conversation.last_notes
             return await model.ainvoke(
                 [SystemMessage(toolset.system_for_json), opening, *map(in_words, self.conversation.said)],
                 response_format=toolset.form_only if form_only else toolset.any_action,
-                max_tokens=limits.output_tokens,
+                max_tokens=model.most_tokens(limits.output_tokens),
             )
 
     @cached_property
@@ -125,7 +125,7 @@ class _StepModel:
         if task.item is not None:
             item = task.item.model_dump_json() if isinstance(task.item, BaseModel) else str(task.item)
             texts["The one item that this step is about; others are worked on elsewhere"] = item
-        texts |= {FOUND: self.opening} if self.opening else {}
+        texts |= {FOUND: cut_to(self.opening, self.current.longest_text)} if self.opening else {}
         said = texts | {name: strings_in(artifact.model_dump(mode="json")) for name, artifact in shown.items()}
         self.flags = tuple(flag for name, text in said.items() for flag in flags_of(text, name))
         return self.conversation.shortened(texts)
@@ -282,10 +282,9 @@ class Loop:
 
     async def _do(self, calls: Sequence[Call]) -> None:
         """Do these calls at once and keep their results in order; then see whether the step goes in circles."""
-        toolset = self._model.toolset
-        can_wait = self.task.can_wait
+        how = Terms(self._model.current.longest_text, self.conversation.steady, can_wait=self.task.can_wait)
         done = await asyncio.gather(
-            *(do_call(call, place, toolset, self.counter, can_wait=can_wait) for place, call in enumerate(calls)),
+            *(do_call(calls, place, self._model.toolset, self.counter, how) for place in range(len(calls))),
             return_exceptions=True,
         )
         waiting: list[tuple[Call, Proposal]] = []
@@ -348,7 +347,7 @@ class Loop:
         )
 
     def _say_too_long(self, answer: Answer) -> None:
-        most = self.agent.limits.output_tokens
+        most = self._model.current.most_tokens(self.agent.limits.output_tokens)
         if self.conversation.noted["cut"]:
             self._fail(
                 f"the model's answer was cut twice at its limit of {most} tokens. Raise Limits.output_tokens, "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from signoff.agents.agent import Outcome, OutcomeStatus, StepHeld
 from signoff.agents.errors import ModelRefused, RecordingError, UnknownPrice
 from signoff.agents.loop.parsing import tell_problems
 from signoff.agents.loop.toolset import Toolset
-from signoff.agents.loop.transcript import Call, Result
+from signoff.agents.loop.transcript import Call, Result, key_of
 from signoff.agents.replay.exchange import Request
 from signoff.agents.run_context import Say, current_payer
 from signoff.agents.safety.injection import flags_of, mark
@@ -43,18 +44,39 @@ NOT_THE_STEPS = (ModelRefused, UnknownPrice, SettingsError, SourcesError, StoreE
 _ENDS_THE_STEP = (GraphBubbleUp, BudgetExhausted, StepHeld, *NOT_THE_STEPS)
 
 
-async def do_call(call: Call, place: int, toolset: Toolset, counter: UsageCounter, *, can_wait: bool) -> Result:
-    """What came of a call; `place` counts the calls of its answer from 0, `can_wait` is the task's."""
+@dataclass(frozen=True)
+class Terms:
+    """How the calls of one answer are done."""
+
+    longest: int
+    """Characters of a result that the model can be shown."""
+    steady: Mapping[str, str]
+    """Marks of results that would be the same again, by the key of their call."""
+    can_wait: bool
+    """Whether the step can be held until it is known what became of what is proposed."""
+
+
+async def do_call(calls: Sequence[Call], place: int, toolset: Toolset, counter: UsageCounter, how: Terms) -> Result:
+    """What came of a call, one of those of an answer; what would only bring the same again is not called again."""
+    call = calls[place]
     if call.problem:
         return Result(f"{call.name} was not called: {call.problem}. Call it again.")
     if place >= _MOST_CALLS:
         return Result(f"Not done: one answer may make {_MOST_CALLS} calls.")
     if call.name in toolset.actions:
-        return propose(call, toolset.actions[call.name], counter.say, can_wait=can_wait)
+        return propose(call, toolset.actions[call.name], counter.say, can_wait=how.can_wait)
     tool = toolset.tools.get(call.name)
     if tool is None:
         return Result(f"There is no tool {call.name[:80]!r}. There are: {toolset.names}.")
-    return await _use(tool, call, merge_configs(ensure_config(), {"callbacks": [counter]}))
+    if tool.steady:
+        key = key_of(call.name, call.args)
+        if key in how.steady:
+            told = f"As before: {call.name} was called so in this step, and is not called again. Its result is above."
+            return Result(told, same_as=how.steady[key])
+        if any(key == key_of(other.name, other.args) for other in calls[:place]):
+            return Result(f"As before: {call.name} is called once for all calls of one answer that are the same.")
+    config = merge_configs(ensure_config(), {"callbacks": [counter]})
+    return await _use(tool, call, config, min(how.longest, tool.limits.characters))
 
 
 def propose(call: Call, action: Action[Any], say: Say, *, can_wait: bool) -> Result:
@@ -131,7 +153,7 @@ def list_outcomes(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-async def _use(tool: Tool, call: Call, config: RunnableConfig) -> Result:
+async def _use(tool: Tool, call: Call, config: RunnableConfig, longest: int) -> Result:
     """Call it; whatever it raises is told to the model, but for what ends the step."""
     payer, source = current_payer(), str((tool.metadata or {}).get("source") or tool.name)
     try:
@@ -142,14 +164,14 @@ async def _use(tool: Tool, call: Call, config: RunnableConfig) -> Result:
             else:
                 content = await _called(tool, call, config)
             span.returned(content)
-        return _shown(content, source, tool.limits.characters)
+        return replace(_shown(content, source, longest), is_steady=tool.steady)
     except _ENDS_THE_STEP:
         raise
     except ValidationError as error:
         return Result(f"{tool.name} was called wrongly: {tell_problems(error)}. Call it again with these put right.")
     except Exception as error:  # a tool is somebody else's code: what it raises is its result
         told = f"{tool.name} failed: {type(error).__name__}: {str(error)[:_LONGEST_ERROR]}"
-        return _shown(told, source, tool.limits.characters)
+        return _shown(told, source, longest)
 
 
 async def _called(tool: Tool, call: Call, config: RunnableConfig) -> Any:

@@ -64,6 +64,10 @@ class Result:
     """What became of what the call proposed."""
     fits: bool = True
     """False if the call's arguments are none of its action."""
+    is_steady: bool = False
+    """Whether the same call would bring the same again in this step."""
+    same_as: str = ""
+    """Mark of the result that it points back to."""
 
 
 Seen = tuple[str, str, str]
@@ -108,6 +112,11 @@ def key_of(name: str, args: Mapping[str, Any]) -> str:
         return _mark_of(f"{name} {args!r}")
 
 
+def mark_of(content: Any) -> str:
+    """The same for the same content of a result."""
+    return _mark_of(as_text(content))
+
+
 def _mark_of(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:24]
 
@@ -128,6 +137,8 @@ class Conversation:
         """Those of them that are not to be proposed again, id by key."""
         self.noted: Counter[str] = Counter()
         """How often each thing was noted with a message."""
+        self.steady: dict[str, str] = {}
+        """Marks of the results that still stand here and would be the same again, by the key of their call."""
         self._repetition = Repetition()
         self._turn: list[Seen] = []
         """What came of the last answer's calls, until it was looked at."""
@@ -193,7 +204,7 @@ class Conversation:
 
     def _look_afresh(self) -> None:
         """What was left out may be looked up again, which is no circle."""
-        self._repetition, self._turn = Repetition(), []
+        self._repetition, self._turn, self.steady = Repetition(), [], {}
 
     def add(self, message: BaseMessage) -> None:
         if isinstance(message, AIMessage):
@@ -204,6 +215,8 @@ class Conversation:
         if "seen" in noted:
             key, name, result = noted["seen"]
             self._turn.append((key, name, result))
+            if noted.get("steady"):
+                self.steady[key] = result
         if "outcome" in noted:
             self.heard.add(noted["outcome"])
             if "settled" in noted:
@@ -229,7 +242,8 @@ class Conversation:
             flags=list(result.flags),
             proposal=result.proposal,
             call=call.id,
-            seen=None if note else [key_of(call.name, call.args), call.name, _mark_of(as_text(result.content))],
+            seen=None if note else [key_of(call.name, call.args), call.name, result.same_as or mark_of(result.content)],
+            steady=result.is_steady,
             outcome=told.proposal if told is not None else "",
             settled=key_of(told.action, told.proposed) if told is not None and told.is_settled else "",
         )
@@ -303,6 +317,11 @@ def _shorter(message: BaseMessage, least: int, shorten: Callable[[str], str]) ->
 
 def _stub(text: str) -> str:
     return f"[{len(text):,} characters were here and are left out to make room. Call it again if you need them.]"
+
+
+def cut_to(text: str, length: int) -> str:
+    """The text, or its beginning and how much is left out."""
+    return text if len(text) <= length else _cut(text, length)
 
 
 def _cut(text: str, length: int) -> str:

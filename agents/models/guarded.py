@@ -7,6 +7,7 @@ budget that covers it, timed, tried again or handed to the next model of the cha
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import cached_property, lru_cache
@@ -61,6 +62,21 @@ class GuardedModel(BaseChatModel):
     def json_actions(self) -> bool | None:
         """Whether tools are offered as JSON; None: that is to be found out."""
         return self._settings.json_actions
+
+    @property
+    def _window(self) -> int | None:
+        """Tokens of a prompt and its answer that every model of the chain takes; None if nobody says so."""
+        told = [(model.profile or {}).get("max_input_tokens") for model in self.chain]
+        return self._settings.context_tokens or min(filter(None, told), default=None)
+
+    @property
+    def longest_text(self) -> int:
+        """Characters of one text in a prompt, such as a result: about a quarter of what the model takes."""
+        return self._window or sys.maxsize
+
+    def most_tokens(self, wanted: int) -> int:
+        """Tokens that an answer may have: as many, and a quarter of what the model takes at most."""
+        return min(wanted, (self._window or sys.maxsize) // 4)
 
     @property
     def _llm_type(self) -> str:

@@ -32,6 +32,7 @@ class CallSettings:
     patience: float
     """Seconds for one call with all its tries and waits."""
     max_output_tokens: int
+    context_tokens: int | None = None
     json_actions: bool | None
     prices: Mapping[str, DollarsPerMillion]
     rates: Mapping[str, RateLimit]
@@ -50,6 +51,7 @@ class CallSettings:
             retries=settings.model_retries,
             patience=settings.model_patience,
             max_output_tokens=settings.max_output_tokens,
+            context_tokens=settings.context_tokens,
             json_actions=settings.json_actions,
             prices=settings.prices,
             rates={model: RateLimit(**limits) for model, limits in settings.rates.items()},

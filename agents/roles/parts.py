@@ -16,6 +16,7 @@ from signoff.agents.agent import Agent, Limits, Row, StepFailed, Task
 from signoff.agents.artifacts import Artifact, Evidence, Quote, Said, WrittenPart
 from signoff.agents.citations import cited_ids, flatten, without_citations
 from signoff.agents.extractive.research import gather
+from signoff.agents.models.registry import tiers_of
 from signoff.agents.roles.checks import find_unproven
 from signoff.agents.roles.researcher import browse
 from signoff.agents.roles.writer import cite
@@ -85,12 +86,12 @@ class PartWork:
     open: tuple[str, ...] = ()
     tried: set[str] = field(default_factory=set)
 
-    def show(self, found: Iterable[Quote]) -> list[Quote]:
-        """Number what is new of these, as much as is shown at once."""
+    def show(self, found: Iterable[Quote], longest: int = _ROOM) -> list[Quote]:
+        """Number what is new of these, as much as so many characters hold, and one at least."""
         places = {(quote.source, quote.start) for quote in self.known.values()}
         new: list[Quote] = []
         for quote in found:
-            room = _ROOM - sum(len(one.text) for one in new)
+            room = longest - sum(len(one.text) for one in new)
             if (quote.source, quote.start) not in places and (len(quote.text) <= room or not new):
                 places.add((quote.source, quote.start))
                 new.append(quote.model_copy(update={"id": len(self.known) + len(new) + 1}))
@@ -148,10 +149,12 @@ class Digging:
         goal = str(task.item)
         if self.web is not None:
             browse(replace(task, goal=goal), self.web, _PAGES)
+        model = tiers_of(self.step.model).model(self.step.tier, task.stronger) if self.step.model is not None else None
+        longest = min(_ROOM, model.longest_text) if model is not None else _ROOM
         first = gather(replace(task, goal=goal), self.sources)
         part, new = PartWork(goal, task.goal), self._near(first.quotes, goal)
         for number in range(1, self.rounds + 1):
-            shown = part.show(new)
+            shown = part.show(new, longest)
             if not shown and not part.faulty:
                 task.say("nothing new, so it is done" if number > 1 else "nothing is found for it")
                 break
@@ -198,7 +201,7 @@ class Digging:
         """The documents and addresses that passages name: where somebody could look on."""
         texts, seen = [quote.text for quote in shown], {quote.source for quote in part.known.values()}
         names = [path for path in self.sources.paths() if path not in seen and _names(path, texts)]
-        links = [found for text in texts for found in _ADDRESS.findall(text)] if self._can_fetch else []
+        links = [found.rstrip(".,;:") for text in texts for found in _ADDRESS.findall(text) if self._can_fetch]
         return list(dict.fromkeys((*names, *links)))[: _MOST_LEADS * 2]
 
     @property

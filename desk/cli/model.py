@@ -27,6 +27,8 @@ _CACHE_MB = 512
 """Memory that the server may keep for prompts it has read before."""
 _TEMPERATURE = 0.2
 """Unless a call says otherwise: small models lose the thread sooner than they become dull."""
+_MOST_CALLS = 40
+"""Calls of one run before somebody is asked: a small model may lose itself, and takes its time for each."""
 _TIMEOUT = 600
 """Seconds that a call may take: without a graphics card a page takes minutes."""
 
@@ -58,6 +60,8 @@ def serve(
         "SIGNOFF_API_KEY": key,
         "SIGNOFF_JSON_ACTIONS": "true",  # small models do not call tools, but keep to a schema
         "SIGNOFF_MODEL_TIMEOUT": str(_TIMEOUT),
+        "SIGNOFF_CONTEXT_TOKENS": str(context),
+        "SIGNOFF_RUN_BUDGET": f"steps={_MOST_CALLS}",
     }
     say(errors, f"Serving {name}. Put this line before a command, or its settings into .env. Ctrl-C ends it.")
     sys.stdout.write(" ".join(f"{setting}={shlex.quote(value)}" for setting, value in settings.items()) + "\n")

@@ -75,7 +75,10 @@ def table_tools(tables: Tables, *, home: Path | str = ".signoff") -> tuple[Tool,
     touches = Touches(reads=tables.origins)
 
     def make(function: Callable[..., str], about: str, arguments: type[BaseModel], risk: LoopRisk = "read") -> Tool:
-        return tool(risk=risk, description=about, arguments=arguments, touches=touches, limits=limits)(function)
+        steady = risk == "read"
+        return tool(risk=risk, steady=steady, description=about, arguments=arguments, touches=touches, limits=limits)(
+            function
+        )
 
     statistics = "Statistics of each column of a table, and its commonest values."
     made = (

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from signoff.tools.errors import SourcesEmpty, UnknownSource
 from signoff.tools.search.library import Library
 from signoff.tools.search.passage import may_answer
+from signoff.tools.search.sources import Sources
 from signoff.tools.tool import Tool, Touches, tool
 
 MOST_PASSAGES = 25
@@ -64,9 +65,12 @@ def search_tools(sources: Library) -> tuple[Tool, ...]:
         return f"{source}, characters {begin} to {end} of {len(text)}:\n\n{text[begin:end]}{more}"
 
     folder = Touches(reads=(str(sources.folder),))
+    steady = isinstance(sources, Sources)  # pages of the web may come to be found between two searches
     return (
-        tool(risk="read", description=_SEARCH, arguments=SearchArguments, touches=folder)(search_sources),
-        tool(risk="read", description=_READ, arguments=ReadArguments, touches=folder)(read_source),
+        tool(risk="read", steady=steady, description=_SEARCH, arguments=SearchArguments, touches=folder)(
+            search_sources
+        ),
+        tool(risk="read", steady=True, description=_READ, arguments=ReadArguments, touches=folder)(read_source),
     )
 
 

@@ -118,7 +118,9 @@ def web_tools(web: Web) -> tuple[Tool, ...]:
 
         sent = Touches(hosts=(web.provider.host,) if web.provider.host else ())
         what = "Search the web; gives addresses and excerpts."
-        tools.append(tool(risk="read", description=what, arguments=WebSearchArguments, touches=sent)(web_search))
+        tools.append(
+            tool(risk="read", steady=True, description=what, arguments=WebSearchArguments, touches=sent)(web_search)
+        )
     if web.fetcher is not None:
 
         def web_fetch(url: str, start: int = 0) -> str:
@@ -139,5 +141,7 @@ def web_tools(web: Web) -> tuple[Tool, ...]:
 
         hosts = Touches(hosts=web.fetcher.reach.hosts)
         what = "Fetch a web page as text. It is kept, and can be searched and quoted like a document."
-        tools.append(tool(risk="read", description=what, arguments=WebFetchArguments, touches=hosts)(web_fetch))
+        tools.append(
+            tool(risk="read", steady=True, description=what, arguments=WebFetchArguments, touches=hosts)(web_fetch)
+        )
     return tuple(tools)

@@ -176,6 +176,37 @@ def test_a_model_searches_fetches_and_quotes_a_page(site: Site, documents: Path,
     assert f"from {address}, fetched 20" in Path("report.md").read_text().partition("## Sources")[2]
 
 
+def test_a_deep_report_follows_a_link_that_a_passage_names_and_fetches_no_other_address(
+    site: Site, documents: Path, web: Web
+) -> None:
+    address = f"{site.address}/tides"
+    (documents / "harbour.md").write_text(f"# Harbour\n\nWhy the tide rises in the harbour is said at {address}.\n")
+    shown: list[str] = []
+
+    def read(call: Call) -> Any:
+        shown.append(call.text)
+        numbers = [
+            int(at) for at, text in re.findall(r"^\[(\d+)\] [^\n]*\n([^\n]+)", call.text, re.M) if "moon" in text
+        ]
+        sentences = [{"text": "The moon pulls the water of the ocean.", "quotes": numbers}] if numbers else []
+        return gives({"sentences": sentences, "leads": [f"{address}?secret=harbour", address], "open": []})
+
+    script = {
+        "You are the planner": [gives({"parts": [QUESTION]})],
+        "You are the researcher": read,
+        "You are the writer": [gives({"title": "The tide", "answer": [], "leave_out": []})],
+        "You are the reviewer": [gives(Judgement(accepted=True))],
+    }
+    alone = Web(web.snapshots, fetch=True, reach=Reach(private=("127.0.0.1",), pause=0))
+    with ScriptedServer(script) as server:
+        settings = Settings(base_url=server.url, api_key="test", model="openai:scripted", model_retries=0)
+        run = Run.start(report_team(documents, settings=settings, web=alone, depth=3), QUESTION, settings=settings)
+    assert f"Named in them: {address}" in shown[0]
+    assert [QUOTE in text for text in shown] == [False, True]
+    assert sorted(set(site.asked)) == ["/robots.txt", "/tides"]
+    assert f"from {address}, fetched 20" in run.artifacts["Draft"].markdown.partition("## Sources")[2]
+
+
 def test_a_run_that_died_sees_the_page_as_it_saw_it_before(site: Site, documents: Path, web: Web, home: Path) -> None:
     code = f"""
 import os
