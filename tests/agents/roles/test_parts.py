@@ -99,12 +99,12 @@ def test_a_later_round_that_fails_leaves_what_was_written_before_and_is_said(fer
 
     def first(call: Call) -> Any:
         number = next(at for at, text in passages(call).items() if "does not sail" in text)
-        return gives(Notes(sentences=(said(wind, number),), leads=("deputy of the harbour master",)))
+        return gives(Notes(sentences=(said(wind, number),), leads=("refunds.md",)))
 
     found, model = work(ferry, [first, "no", "no", "no", "no", "no"])
     assert [one.text for one in found.said] == [wind]
     assert "in round 2" in found.problem
-    assert wind in model.calls[1].text
+    assert wind.rstrip(".") in model.calls[1].text
     assert "Waves matter less" not in model.calls[1].text
 
 
