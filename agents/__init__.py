@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from signoff.agents.artifacts.artifact import Evidence as Evidence, Quote as Quote, Review as Review
     from signoff.agents.artifacts.artifact import SubGoal as SubGoal, Verdict as Verdict, WorkPlan as WorkPlan
     from signoff.agents.artifacts.table import Cell as Cell, Cells as Cells, Column as Column, Table as Table
+    from signoff.agents.roles.deep import deep_agents as deep_agents
     from signoff.agents.roles.table_checks import check_prose as check_prose, check_table as check_table
     from signoff.agents.roles.table_checks import unmapped as unmapped
     from signoff.agents.roles.table_researcher import Pages as Pages, row_cells as row_cells

@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, Field
 
 from signoff.agents.agent import Agent, Each, Task
-from signoff.agents.artifacts import Draft, Evidence, Review, SubGoal, WorkPlan, WrittenPart
+from signoff.agents.artifacts import Analysis, Draft, Evidence, Review, SubGoal, WorkPlan, WrittenPart
 from signoff.agents.citations import blockquote, flatten, without_sources
 from signoff.agents.extractive.question import parts_of
 from signoff.agents.models.registry import Tiers
 from signoff.agents.roles.parts import SHORT_STEP, Digging, Found, Notes
 from signoff.agents.roles.prompts import prompt
-from signoff.agents.roles.researcher import researcher
 from signoff.agents.roles.writer import Section, Sentence, Text, cite, read_text, writer
 from signoff.tools.search import Library, words_of
 from signoff.tools.web import Web
@@ -49,7 +48,26 @@ class Whole(BaseModel):
     leave_out: list[int] = Field(default_factory=list, json_schema_extra={"maxItems": 12})
 
 
-def deep_planner(*, model: BaseChatModel | Tiers, tier: str = "smart") -> Agent[WorkPlan]:
+def deep_agents(
+    sources: Library,
+    researcher: Agent[Evidence],
+    analyst: Agent[Analysis],
+    reviewer: Agent[Review],
+    *,
+    model: BaseChatModel | Tiers,
+    rounds: int,
+    web: Web | None = None,
+    tier: str = "smart",
+) -> list[Agent[Any]]:
+    """The agents of a report in depth, the researcher first: with a planner, and a writer who puts the parts together.
+
+    The researcher is one without a model, the analyst one that does not sort.
+    """
+    dig = deep_researcher(sources, researcher, model=model, rounds=rounds, web=web, tier=tier)
+    return [dig, deep_planner(model=model), analyst, deep_writer(model=model), deep_reviewer(reviewer)]
+
+
+def deep_planner(*, model: BaseChatModel | Tiers) -> Agent[WorkPlan]:
     """An agent that splits the goal into parts; the plan names them, so that a person may see and change them."""
 
     def ask(task: Task) -> str:
@@ -61,7 +79,6 @@ def deep_planner(*, model: BaseChatModel | Tiers, tier: str = "smart") -> Agent[
         instructions=prompt("parts"),
         gives=WorkPlan,
         model=model,
-        tier=tier,
         form=Parts,
         read=lambda parts, task: _plan(parts.parts, task),
         opening=ask,
@@ -85,19 +102,18 @@ def _plan(parts: Iterable[str], task: Task) -> WorkPlan:
 
 def deep_researcher(
     sources: Library,
+    shallow: Agent[Evidence],
     *,
     model: BaseChatModel | Tiers,
     rounds: int,
     web: Web | None = None,
-    may_be_empty: bool = False,
     tier: str = "smart",
 ) -> Agent[Evidence]:
     """An agent that works the parts of the goal side by side, each in so many rounds at most.
 
     A round is one answer of the model: it writes of the passages that it is shown, and names where to look on. Where
-    that brings nothing new, the part is done.
+    that brings nothing new, the part is done. The documents are prepared as the `shallow` researcher does it.
     """
-    shallow = researcher(sources, web=web, may_be_empty=may_be_empty)
     step = Agent(role="researcher", instructions=prompt("part"), gives=Notes, model=model, tier=tier, limits=SHORT_STEP)
     dig = Digging(sources, web, rounds, step)
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
-from signoff.agents import Agent, Analysis, Draft, Review, Task
+from signoff.agents import Agent, Analysis, Draft, Review, Task, deep_agents
 from signoff.agents.models import Tiers, choose_model, load_models, tiers_of
 from signoff.agents.roles.analyst import analyst
-from signoff.agents.roles.deep import deep_planner, deep_researcher, deep_reviewer, deep_writer
 from signoff.agents.roles.researcher import researcher
 from signoff.agents.roles.reviewer import reviewer
 from signoff.agents.roles.writer import writer
@@ -76,22 +75,16 @@ def report_team(
     web = web or web_of(settings)
     library = sources if web is None else SourcesAndPages(sources, web.snapshots)
     judge = reviewer(library, model=models, tables=tables, actions=[publish], propose=propose)
+    find = partial(researcher, library, web=web, may_be_empty=tables is not None)
     sort = partial(analyst, model=models, tables=tables, home=settings.home)
-    agents: list[Agent[Any]]
-    if models is None or depth < _DEEP:
-        agents = [
-            replace(researcher(library, model=models, web=web, may_be_empty=tables is not None), tier=quick),
-            *(replace(agent, tier=strong) for agent in (sort(), writer(model=models), judge)),
-        ]
-    else:
-        dig = deep_researcher(
-            library, model=models, rounds=depth, web=web, may_be_empty=tables is not None, tier=strong
+    agents: list[Agent[Any]] = [replace(find(model=models), tier=quick), sort(), writer(model=models), judge]
+    if models is not None and depth >= _DEEP:
+        agents = deep_agents(
+            library, find(), sort(sorts=False), judge, model=models, rounds=depth, web=web, tier=strong
         )
-        others = (deep_planner(model=models), sort(sorts=False), deep_writer(model=models), deep_reviewer(judge))
-        agents = [dig, *(replace(agent, tier=strong) for agent in others)]
     return Team(
         name="report",
-        agents=agents,
+        agents=[agents[0], *(replace(agent, tier=strong) for agent in agents[1:])],
         supervisor=Supervisor(model=models.model(strong) if models is not None else None),
         policy=Policy({publish.name: "ask"}),
         options={"sources": str(sources.folder), "out": path, "model": name, "depth": depth},

@@ -14,6 +14,7 @@ from signoff.agents.models.registry import Tiers
 from signoff.agents.models.settings import CallSettings
 from signoff.agents.roles.deep import deep_planner, deep_researcher
 from signoff.agents.roles.parts import Found, Notes, PartWork
+from signoff.agents.roles.researcher import researcher
 from signoff.agents.runner import do_work
 from signoff.settings import Settings
 from signoff.testing import Call, ScriptedModel, calls, gives
@@ -73,7 +74,7 @@ def work(
     """What comes of a part of a question to the ferry's documents."""
     model = ScriptedModel(script)
     tiers = Tiers({"": guard(model, settings=CallSettings.of(Settings(**settings)))})
-    agent = deep_researcher(ferry, model=tiers, rounds=rounds)
+    agent = deep_researcher(ferry, researcher(ferry), model=tiers, rounds=rounds)
     assert agent.each is not None
     assert agent.each.function is not None
     found = agent.each.function(Task(goal=f"{STORM} Who decides?", item=part))
