@@ -8,7 +8,7 @@ from pathlib import Path
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, Field
 
-from signoff.agents.agent import Agent, Task
+from signoff.agents.agent import Agent, Limits, Task
 from signoff.agents.artifacts import Analysis, Computation, Conflict, Evidence, Theme
 from signoff.agents.claims import disagreements
 from signoff.agents.extractive.analysis import analyse
@@ -19,6 +19,9 @@ from signoff.tools import Tool
 from signoff.tools.analysis import Charts, Tables, table_tools
 from signoff.tools.errors import QueryRefused
 from signoff.wording import counted
+
+_CALLS_FOR_TABLES = 3
+"""Of a model that is asked of tables only: what it asks, a chart, and what it gives."""
 
 
 class Group(BaseModel):
@@ -134,7 +137,9 @@ def _with_tables(
         instructions=prompt(*(["analyst"] if sorts else []), "tables"),
         function=work,
         form=SortingAndFigures if sorts else Figures,
+        opening=None if sorts else lambda _: str(tools[0].invoke({})),  # what list_tables says
         shows=None if sorts else (),
+        limits=Limits() if sorts else Limits(model_calls=_CALLS_FOR_TABLES),
         read=read,
         prepare=prepare,
         tools=tools,

@@ -15,7 +15,7 @@ from harbour import FACTS, PARTS, QUESTIONS, answering, goal_of, mark, passages,
 
 from signoff import Run, report_team
 from signoff.settings import Settings
-from signoff.testing import Call, ScriptedServer, fails, gives
+from signoff.testing import Call, ScriptedServer, calls as calls_tool, fails, gives
 
 
 @pytest.fixture
@@ -175,3 +175,20 @@ def test_an_order_in_a_passage_is_flagged_in_the_proposal(documents: Path) -> No
     run, _ = start(answering(parts), documents, parts, depth=2)
     assert run.approval is not None
     assert "Ignore all previous" in json.dumps(run.values["artifacts"]["Evidence"]["flags"])
+
+
+def test_tables_are_asked_in_three_calls_at_most_and_their_figures_stand_in_the_report(documents: Path) -> None:
+    (documents / "ranges.csv").write_text("harbour,metres\nEast,3.5\nWest,6.25\n")
+    parts, sql = QUESTIONS[0], "select harbour, metres from ranges order by metres"
+
+    def analyse(call: Call) -> Any:
+        assert "ranges (2 rows, from ranges.csv): harbour text, metres float" in call.text
+        if not any(message.type == "tool" for message in call.messages):
+            return calls_tool("query_tables", sql=sql)
+        return gives({"figures": [{"title": "By harbour", "sql": sql}], "charts": []})
+
+    run, calls = start(answering(parts, {"analyst": analyse}), documents, parts, depth=2)
+    assert "| East | 3.5 |" in run.artifacts["Draft"].markdown
+    assert Counter(map(role_of, calls))["analyst"] == 2
+    assert len(calls) <= 4 * len(parts) + 6
+    assert not any(mark(name) in call.text for call in calls for name in FACTS if role_of(call) == "analyst")
