@@ -77,7 +77,7 @@ def goal_of(call: Call) -> str:
 
 def role_of(call: Call) -> str:
     found = re.match(r"You are the (\w+) of a team", call.system)
-    assert found is not None
+    assert found is not None, call.text
     return found[1]
 
 

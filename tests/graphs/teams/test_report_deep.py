@@ -14,6 +14,7 @@ import pytest
 from harbour import FACTS, PARTS, QUESTIONS, answering, goal_of, mark, passages, role_of, write_documents
 
 from signoff import Run, report_team
+from signoff.agents.roles.analyst import Figure, Figures
 from signoff.settings import Settings
 from signoff.testing import Call, ScriptedServer, calls as calls_tool, fails, gives
 
@@ -185,7 +186,7 @@ def test_tables_are_asked_in_three_calls_at_most_and_their_figures_stand_in_the_
         assert "ranges (2 rows, from ranges.csv): harbour text, metres float" in call.text
         if not any(message.type == "tool" for message in call.messages):
             return calls_tool("query_tables", sql=sql)
-        return gives({"figures": [{"title": "By harbour", "sql": sql}], "charts": []})
+        return gives(Figures(figures=[Figure(title="By harbour", sql=sql)]))
 
     run, calls = start(answering(parts, {"analyst": analyse}), documents, parts, depth=2)
     assert "| East | 3.5 |" in run.artifacts["Draft"].markdown
