@@ -6,7 +6,7 @@ A round is one answer of the model. It is shown what is new, and nothing that it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Final
 
@@ -16,6 +16,7 @@ from signoff.agents.agent import Agent, Limits, Row, StepFailed, Task
 from signoff.agents.artifacts import Artifact, Evidence, Quote, Said, WrittenPart
 from signoff.agents.citations import cited_ids, flatten, without_citations
 from signoff.agents.extractive.research import gather
+from signoff.agents.extractive.sentences import split
 from signoff.agents.models.registry import tiers_of
 from signoff.agents.roles.checks import find_unproven
 from signoff.agents.roles.researcher import browse
@@ -37,6 +38,10 @@ _NEAREST: Final = 3
 """Passages of each part that are evidence whatever was written."""
 _FAR_LESS: Final = 0.4
 """Share of the words that the best passage has, below which one is not shown."""
+_SHORTEST: Final = 3
+"""Words of a sentence that is one."""
+_LONGEST_NAME: Final = 5
+"""Words of a lead that a passage may name."""
 _ROOM: Final = 12_000
 """Characters of passages that are shown at once."""
 _ADDRESS: Final = re.compile(r"https?://[^\s<>\"'`)\]]+")
@@ -102,23 +107,35 @@ class PartWork:
         """Keep what the passages bear out; returns the leads that were not tried yet."""
         evidence = Evidence(question=self.goal, quotes=tuple(self.known.values()))
         before, self.faulty = {one.text.casefold() for one in self.said}, {}
-        for sentence in notes.sentences:
-            ids = dict.fromkeys((*sentence.quotes, *cited_ids(sentence.text)))
-            text = flatten(without_citations(sentence.text)).lstrip("#>-* ").strip()
-            said = Said(text=text, quotes=tuple(id for id in ids if id in self.known))
-            if not text or not said.quotes or text.casefold() in before:
+        for said in self._sentences(notes):
+            if said.text.casefold() in before:
                 continue
-            before.add(text.casefold())
+            before.add(said.text.casefold())
             unproven = find_unproven(" ".join(cite([said], set())), evidence, self.goal)
             if unproven:
-                self.faulty[text] = said, " ".join(unproven.values())
+                self.faulty[said.text] = said, " ".join(unproven.values())
             else:
                 self.said.append(said)
-        self.open = tuple(flatten(one) for one in notes.open if one.strip())
+        asked = before | ({self.question.casefold(), self.goal.casefold()} if self.said else set())
+        self.open = tuple(one for one in map(flatten, notes.open) if one and one.casefold() not in asked)
         leads = {flatten(lead).casefold(): flatten(lead) for lead in notes.leads if words_of(lead)}
-        new = [lead for key, lead in leads.items() if key not in self.tried][:_MOST_LEADS]
+        new = [lead for key, lead in leads.items() if key not in self.tried and not self._is_copied(key)][:_MOST_LEADS]
         self.tried |= {lead.casefold() for lead in new}
         return new
+
+    def _sentences(self, notes: Notes) -> Iterator[Said]:
+        """The sentences one by one, without what cites nothing that was shown, headings and other scraps."""
+        for given in notes.sentences:
+            ids = dict.fromkeys((*given.quotes, *cited_ids(given.text)))
+            quotes = tuple(id for id in ids if id in self.known)
+            for sentence in split(flatten(without_citations(given.text)).lstrip("#>-* ")) if quotes else ():
+                text = sentence.text.strip()
+                if len(text.split()) >= _SHORTEST and " | " not in text and not text.endswith(":"):
+                    yield Said(text=text, quotes=quotes)
+
+    def _is_copied(self, lead: str) -> bool:
+        """Whether a lead is only words of a passage: those find the passage."""
+        return len(lead.split()) > _LONGEST_NAME and any(lead in quote.text.casefold() for quote in self.known.values())
 
     def found(self, *, sure: bool, problem: str = "") -> Found:
         """What came of it, with the quotes that were used first."""

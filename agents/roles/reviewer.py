@@ -23,8 +23,8 @@ from signoff.tools.search import Library
 
 _TIER = "smart"
 
-_MOST_DOUBTED = 24
-"""Sentences that are asked about."""
+_MOST_DOUBTED = 10
+"""Sentences that are asked about: a small model takes its time for each, and a draft may come back."""
 _FEWEST_WORDS_DOUBTED = 4
 _DOUBT_FORM: Mapping[str, Any] = {
     "type": "json_schema",
@@ -65,7 +65,7 @@ def reviewer(
 
     def read(judgement: Judgement, task: Task) -> Review:
         review = inspect(task, sources, tables)
-        if not judgement.accepted:
+        if not judgement.accepted and not _is_small(task, model):
             notes = tuple(judgement.notes) or ("The reviewer did not accept the draft and gave no reason.",)
             return review.model_copy(update={"accepted": False, "notes": (*review.notes, *notes)})
         return _look_closer(review, task, model) if review.accepted and model is not None else review
@@ -91,8 +91,7 @@ def _look_closer(review: Review, task: Task, model: BaseChatModel | Tiers) -> Re
     It errs too often to have the last word: doubts send the draft back once, after that they stand for a person to see.
     """
     asked = tiers_of(model).model(_TIER, task.stronger)
-    is_small = asked.json_actions or (asked.json_actions is None and lacks_tools(asked))
-    if not is_small:
+    if not _is_small(task, model):
         return review
     doubts = _find_doubts(task, asked)
     promise = "Every sentence is what its quotes say."
@@ -100,6 +99,14 @@ def _look_closer(review: Review, task: Task, model: BaseChatModel | Tiers) -> Re
     again = isinstance(task.previous, Review)
     rejected = {} if again or not doubts else {"accepted": False, "notes": doubts}
     return review.model_copy(update={"checks": (*review.checks, check), **rejected})
+
+
+def _is_small(task: Task, model: BaseChatModel | Tiers | None) -> bool:
+    """Whether it is one without tool calls: such a model's judgement of a whole draft is not worth hearing."""
+    if model is None:
+        return False
+    asked = tiers_of(model).model(_TIER, task.stronger)
+    return bool(asked.json_actions or (asked.json_actions is None and lacks_tools(asked)))
 
 
 def _find_doubts(task: Task, model: GuardedModel) -> tuple[str, ...]:

@@ -127,10 +127,10 @@ def cite(sentences: Iterable[Sentence | Said], said: set[str]) -> Iterator[str]:
     """The sentences that were not said yet, each with its citations before its full stop's end."""
     for sentence in sentences:
         text = flatten(without_citations(sentence.text)).lstrip("#>-* ").strip()
-        key = text.casefold().rstrip(".")
-        if not key or key in said or any(part.text.casefold().rstrip(".") in said for part in split(text)):
+        keys = {part.casefold().rstrip(".") for part in (text, *(part.text for part in split(text)))} - {""}
+        if not keys or keys & said:
             continue
-        said.add(key)
+        said |= keys
         numbers = dict.fromkeys((*sentence.quotes, *cited_ids(sentence.text)))
         marks = "".join(f"[{number}]" for number in numbers)
         yield f"{text.rstrip('.')} {marks}." if marks and text.endswith(".") else f"{text} {marks}".strip()
