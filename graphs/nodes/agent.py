@@ -126,7 +126,9 @@ def task_of(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, 
     outcomes = outcomes_of(state, agent.role)
     previous, assignment, mine = artifacts.get(name), state["assignment"], sub_goal(artifacts, agent.role)
     plans_for = members_of(agents)[0] if name == PLAN else []
-    listed = [f"The team's agents, in working order: {json.dumps(plans_for)}"] if plans_for else []
+    # Who fills in a form of its own says nothing of agents, and a small model would.
+    asks = bool(plans_for) and agent.form is None
+    listed = [f"The team's agents, in working order: {json.dumps(plans_for)}"] if asks else []
     return Task(
         goal=state["run"]["goal"],
         input=takes.restore(state["run"]["goal"], state["run"].get("input", {})),

@@ -49,6 +49,12 @@ def test_what_the_writer_says_twice_stands_in_the_report_once() -> None:
     assert "Again" not in report
 
 
+def test_a_sentence_that_was_said_amid_others_does_not_stand_there_again() -> None:
+    both = Sentence(text="Missed crossings are not refunded. That is a rule of theirs.", quotes=[1])
+    again = Sentence(text="That is a rule of theirs.", quotes=[1])
+    assert written(Text(title="Refunds", answer=[both, again])).count("rule of theirs") == 1
+
+
 def test_the_gaps_of_the_analysis_are_added_to_the_report() -> None:
     text = Text(title="Refunds", answer=[Sentence(text="Missed crossings are not refunded.", quotes=[1])])
     report = written(text, gaps=("How long a refund takes.",))
@@ -71,15 +77,17 @@ def test_the_analyst_s_form_becomes_an_analysis() -> None:
     )
 
 
-def judge(ferry: Sources, answers: list[str], *, previous: Review | None = None) -> tuple[Review, int]:
+def judge(
+    ferry: Sources, answers: list[str], *, previous: Review | None = None, accepts: bool = True, is_small: bool = True
+) -> tuple[Review, int]:
     """What the reviewer makes of a draft with one true and one false sentence, and how often its model was asked."""
     start = ferry.text("refunds.md").index(MISSED)
     evidence = EVIDENCE.model_copy(update={"quotes": (EVIDENCE.quotes[0].model_copy(update={"start": start}),)})
     markdown = f"# Refunds\n\nA missed crossing is not refunded [1]. {FALSE} [1].\n"
     draft = Draft(title="Refunds", markdown=markdown, method="generated")
     artifacts = {"Evidence": evidence, "Analysis": Analysis(), "Draft": draft}
-    model = ScriptedModel([Judgement(accepted=True).model_dump_json(), *answers])
-    terms = CallSettings.of(Settings(json_actions=True))
+    model = ScriptedModel([Judgement(accepted=accepts).model_dump_json(), *answers])
+    terms = CallSettings.of(Settings(json_actions=is_small))
     agent = reviewer(ferry, model=Tiers({"": guard(model, settings=terms)}))
     work = do_work(agent, Task("Is a missed crossing refunded?", artifacts, previous=previous))
     assert isinstance(work.artifact, Review)
@@ -95,6 +103,13 @@ def test_a_small_model_is_asked_of_each_sentence_and_its_doubt_sends_the_draft_b
     assert not review.accepted
     [note] = review.notes
     assert note.startswith(f"“{FALSE}.” may not be what [1] says")
+
+
+def test_what_a_small_model_thinks_of_a_whole_draft_is_not_heard_it_is_asked_of_each_sentence(ferry: Sources) -> None:
+    review, asked = judge(ferry, [YES, YES], accepts=False)
+    assert (review.accepted, review.notes, asked) == (True, (), 3)
+    large = judge(ferry, [], accepts=False, is_small=False)
+    assert (large[0].accepted, large[1]) == (False, 1)
 
 
 def test_a_doubt_that_stays_is_shown_but_does_not_send_the_draft_back_again(ferry: Sources) -> None:

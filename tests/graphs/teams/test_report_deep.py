@@ -16,7 +16,7 @@ from harbour import FACTS, PARTS, QUESTIONS, answering, goal_of, mark, passages,
 from signoff import Run, report_team
 from signoff.agents.roles.analyst import Figure, Figures
 from signoff.settings import Settings
-from signoff.testing import Call, ScriptedServer, calls as calls_tool, fails, gives
+from signoff.testing import Call, ScriptedServer, calls as calls_tool, fails, gives, says
 
 
 @pytest.fixture
@@ -40,6 +40,8 @@ def test_a_question_of_several_parts_takes_few_calls_and_shows_each_passage_once
     assert run.approval is not None
     assert run.approval.action == "publish_report"
     assert len(calls) <= 4 * len(parts) + 6
+    assert run.usage["calls"] == len(calls)
+    assert "working order" not in calls[0].text
     answering_documents = [name for part in parts for name in PARTS[part]]
     shown = {name: [call for call in calls if mark(name) in call.text] for name in FACTS}
     for part in parts:
@@ -193,3 +195,53 @@ def test_tables_are_asked_in_three_calls_at_most_and_their_figures_stand_in_the_
     assert Counter(map(role_of, calls))["analyst"] == 2
     assert len(calls) <= 4 * len(parts) + 6
     assert not any(mark(name) in call.text for call in calls for name in FACTS if role_of(call) == "analyst")
+
+
+def words(_: Call) -> Any:
+    return says("Well, the harbour of Hova is a very nice place, and so I think that it is nice.")
+
+
+def wrong_shapes(_: Call) -> Any:
+    return says(
+        '{"parts": 7, "sentences": "The ferry", "leads": {}, "title": [], "answer": "yes", "accepted": "perhaps"}'
+    )
+
+
+def cut(_: Call) -> Any:
+    return says('{"parts": ["How tall is the lighthouse of Hova, and is it as tall as', finish="length")
+
+
+def repeats(call: Call) -> Any:
+    """Right shapes, and the same again and again: doubted, wrong, never satisfied."""
+    if "supported" in json.dumps(call.response_format):
+        return says('{"supported": "no"}')
+    numbers = [*passages(call), 99]
+    again = [{"text": "The lighthouse of Hova is 14 metres tall.", "quotes": numbers[:1]}] * 3
+    again += [{"text": text, "quotes": [number]} for number, text in passages(call).items()] * 2
+    given = {
+        "planner": {"parts": [*QUESTIONS[4], *QUESTIONS[4], ""]},
+        "researcher": {"sentences": again, "leads": ["lighthouse", "ferry", "tides"], "open": [goal_of(call)]},
+        "writer": {"title": "Hova", "answer": again[:1] * 4, "leave_out": list(range(1, 40))},
+        "reviewer": {"accepted": False, "notes": ["Make it better."]},
+    }
+    return says(json.dumps(given[role_of(call)]))
+
+
+@pytest.mark.parametrize(
+    ("ramble", "ending"), [(words, "reason"), (wrong_shapes, "reason"), (cut, "reason"), (repeats, "draft")]
+)
+@pytest.mark.parametrize("number", [0, 2, 9])
+def test_a_small_model_that_rambles_ends_in_a_draft_or_a_reason_within_40_calls(
+    documents: Path, ramble: Callable[[Call], Any], ending: str, number: int
+) -> None:
+    def respond(call: Call) -> Any:
+        return ramble(call) if call.system.startswith("You are") and "You supervise" not in call.system else says("?")
+
+    with ScriptedServer(respond) as server:
+        terms = {"json_actions": True, "context_tokens": 8_192, "run_budget": "steps=40", "depth": 4}
+        known = Settings(base_url=server.url, api_key="test", model="openai:scripted", model_retries=0, **terms)  # type: ignore[arg-type]  # each has its own type
+        run = Run.start(report_team(documents, settings=known), " ".join(QUESTIONS[number]), settings=known)
+        assert len(server.calls) <= 40
+    assert run.approval is not None
+    assert run.approval.action == ("publish_report" if ending == "draft" else "continue_run")
+    assert ending == "draft" or "WorkPlan could not be made. planner: the model" in run.approval.reason
