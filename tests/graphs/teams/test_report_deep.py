@@ -197,14 +197,15 @@ def test_tables_are_asked_in_three_calls_at_most_and_their_figures_stand_in_the_
     assert not any(mark(name) in call.text for call in calls for name in FACTS if role_of(call) == "analyst")
 
 
+GOAL = " ".join(QUESTIONS[4])
+
+
 def words(_: Call) -> Any:
     return says("Well, the harbour of Hova is a very nice place, and so I think that it is nice.")
 
 
 def wrong_shapes(_: Call) -> Any:
-    return says(
-        '{"parts": 7, "sentences": "The ferry", "leads": {}, "title": [], "answer": "yes", "accepted": "perhaps"}'
-    )
+    return says('{"parts": 7, "sentences": "The ferry", "leads": {}, "title": [], "answer": "yes", "accepted": "so"}')
 
 
 def cut(_: Call) -> Any:
@@ -230,9 +231,8 @@ def repeats(call: Call) -> Any:
 @pytest.mark.parametrize(
     ("ramble", "ending"), [(words, "reason"), (wrong_shapes, "reason"), (cut, "reason"), (repeats, "draft")]
 )
-@pytest.mark.parametrize("number", [0, 2, 9])
 def test_a_small_model_that_rambles_ends_in_a_draft_or_a_reason_within_40_calls(
-    documents: Path, ramble: Callable[[Call], Any], ending: str, number: int
+    documents: Path, ramble: Callable[[Call], Any], ending: str
 ) -> None:
     def respond(call: Call) -> Any:
         return ramble(call) if call.system.startswith("You are") and "You supervise" not in call.system else says("?")
@@ -240,7 +240,7 @@ def test_a_small_model_that_rambles_ends_in_a_draft_or_a_reason_within_40_calls(
     with ScriptedServer(respond) as server:
         terms = {"json_actions": True, "context_tokens": 8_192, "run_budget": "steps=40", "depth": 4}
         known = Settings(base_url=server.url, api_key="test", model="openai:scripted", model_retries=0, **terms)  # type: ignore[arg-type]  # each has its own type
-        run = Run.start(report_team(documents, settings=known), " ".join(QUESTIONS[number]), settings=known)
+        run = Run.start(report_team(documents, settings=known), GOAL, settings=known)
         assert len(server.calls) <= 40
     assert run.approval is not None
     assert run.approval.action == ("publish_report" if ending == "draft" else "continue_run")
