@@ -175,7 +175,8 @@ class Digging:
             if not shown and not part.faulty:
                 task.say("nothing new, so it is done" if number > 1 else "nothing is found for it")
                 break
-            task.say(f"round {number} of {self.rounds}: reads {counted(len(shown), 'passage')}")
+            again = f", has {counted(len(part.faulty), 'sentence')} put right" if part.faulty else ""
+            task.say(f"round {number} of {self.rounds}: reads {counted(len(shown), 'passage')}{again}")
             try:
                 leads = part.take(self._ask(task, part, shown))
             except StepFailed as failed:
