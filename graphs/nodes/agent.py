@@ -126,9 +126,8 @@ def task_of(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, 
     outcomes = outcomes_of(state, agent.role)
     previous, assignment, mine = artifacts.get(name), state["assignment"], sub_goal(artifacts, agent.role)
     plans_for = members_of(agents)[0] if name == PLAN else []
-    # Who fills in a form of its own says nothing of agents, and a small model would.
-    asks = bool(plans_for) and agent.form is None
-    listed = [f"The team's agents, in working order: {json.dumps(plans_for)}"] if asks else []
+    told = plans_for if agent.form is None else []  # whose form says nothing of agents would only be led astray
+    listed = [f"The team's agents, in working order: {json.dumps(told)}"] if told else []
     return Task(
         goal=state["run"]["goal"],
         input=takes.restore(state["run"]["goal"], state["run"].get("input", {})),
