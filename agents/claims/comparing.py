@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations, product
-from typing import Final
+from typing import Final, NamedTuple
 
 from signoff.agents.artifacts import Conflict, Quote
 from signoff.agents.claims.reading import DENYING, Clause, date_of, is_negated, read, unit_of
@@ -18,21 +18,25 @@ _ALIKE, _ALIKE_LONGER = 0.6, 0.5
 """Share of the shorter's and of the longer's words that two clauses about the same thing have in common."""
 _ANSWERS = 0.5
 """Share of a question's words that a quote has if it answers it."""
+_ANSWERING = 3
+"""Quotes that may answer it: the first."""
 _FEWEST = 2
-"""Words that clauses about the same thing have in common; sentences of two documents one more."""
+"""Words that clauses about the same thing have in common."""
 _CAPITALS, _TOO_FEW = 0.3, 20
 """Share of words with a capital from which a text is of a language that gives one to all nouns; words that tell."""
 _MOST = 5
 """Disagreements that are told."""
 _ASKING: Final = re.compile(r"\bhow (?:many|much|long|large|often|big|old|far|high|fast)\b|\?", re.IGNORECASE)
-_NO_PROSE: Final = re.compile(
-    r"[|{}\\<>]|```|>>>|\S  +\S.*\S  +\S|://|::|\bcopyright|©|\([cC]\)|\blicen[cs]e", re.IGNORECASE
+_NO_CLAIM: Final = re.compile(
+    r"[|{}\\<>]|```|>>>|\S  +\S.*\S  +\S|://|::|\bcopyright|©|\([cC]\)|\blicen[cs]e|\b(?:for example|e\.g\.)"
+    r"|^(?:th(?:is|ese|at|ose)|such)\b",
+    re.IGNORECASE,
 )
+"""No prose, a line of a licence, an example, or a sentence whose subject stands before it."""
 _VERSION: Final = re.compile(r"\b(?:v|version )(\d+)(?:\.(\d+))?\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class _Difference:
+class _Difference(NamedTuple):
     """What one says, and another says otherwise."""
 
     kind: str
@@ -79,13 +83,13 @@ def _unknown_figures(clause: Clause, held: Sequence[Clause], beside: Sequence[Cl
     bare = [float(figure.written) for figure in known if isinstance(figure.value, str) and figure.written.isdigit()]
     units = [found for part in held for word in part.words if (found := unit_of(word))]
     measured = {(kind, number * factor) for number in bare for kind, factor in units}
-    spans = {12.0 * abs(one - other) for one, other in combinations(years, 2)}
+    measured |= {("months", 12.0 * abs(one - other)) for one, other in combinations(years, 2)}
     for figure in clause.figures:
         like = [other.shown for part in held for other in part.figures if other.kind == figure.kind]
         is_told = figure.is_spelt and isinstance(figure.value, str)  # 'three of them'
         is_counted = (is_told and not figure.kind) or (not like and (figure.written == "1" or is_told))
-        is_span = (figure.kind == "months" and figure.value in spans) or (figure.kind, figure.value) in measured
-        if not is_counted and not is_span and not any(figure.is_borne_out(other) for other in known):
+        is_measured = (figure.kind, figure.value) in measured
+        if not is_counted and not is_measured and not any(figure.is_borne_out(other) for other in known):
             yield f"“{figure.shown}”" + (f", where it says “{like[0]}”" if like else " stands nowhere in it")
 
 
@@ -118,20 +122,29 @@ def _said_otherwise(clause: Clause, held: Sequence[Clause]) -> Iterator[str]:
 def disagreements(quotes: Sequence[Quote], question: str = "") -> tuple[Conflict, ...]:
     """Pairs of quotes of different documents that may disagree, few and rather too few than too many.
 
-    Of quotes that both answer the question it is enough that they give other figures.
+    Of the first, which answer the question, it is enough that they give other figures.
     """
     return _disagreements(tuple(quotes), question)
 
 
 @lru_cache(maxsize=32)  # analyst, writer and reviewer ask of the same quotes
 def _disagreements(quotes: Sequence[Quote], question: str) -> tuple[Conflict, ...]:
-    asked = {word for clause in read(_ASKING.sub(" ", question)) for word in clause.words}
-    passages = [_Passage.of(quote, asked) for quote in quotes]
+    asked = {word for clause in read(_ASKING.sub(" ", question)) for word in clause.words if not unit_of(word)}
+    said = [[read(sentence) for sentence in _claims(quote)] for quote in quotes]
+    answers = [_answers(*both, asked) for both in zip(quotes[:_ANSWERING], said, strict=False)]
     found: list[Conflict] = []
-    for one, other in combinations(passages, 2):
-        if one.quote.source != other.quote.source and (why := _why(one, other)):
-            later = _later(one.quote, other.quote)
-            found.append(Conflict(first=one.quote.id, second=other.quote.id, why=why + later))
+    for (at, one), (place, other) in combinations(enumerate(quotes), 2):
+        if one.source == other.source:
+            continue
+        apart = [_sentences_apart(*both) for both in product(said[at], said[place])]
+        apart += (
+            [_answers_apart(*both) for both in product(*answers[at : place + 1 : place - at])]
+            if place < _ANSWERING
+            else []
+        )
+        # What differs in more than one thing is about two things.
+        if why := next((differences[0].why for differences in apart if len(differences) == 1), ""):
+            found.append(Conflict(first=one.id, second=other.id, why=why + _later(one, other)))
     return tuple(found[:_MOST])
 
 
@@ -140,79 +153,54 @@ def disagree(first: int, second: int) -> str:
     return f"[{first}] and [{second}] may disagree"
 
 
-@dataclass(frozen=True)
-class _Passage:
-    """A quote, read."""
-
-    quote: Quote
-    sentences: Sequence[Sequence[Clause]]
-    figures: Sequence[Clause] = ()
-    """Where the quote answers the question: of each sentence that speaks of it one clause with all figures."""
-    answers: Sequence[Clause] = ()
-    """The clauses that answer it by themselves."""
-
-    @classmethod
-    def of(cls, quote: Quote, asked: set[str]) -> _Passage:
-        parts = split(quote.text) if quote.kind not in ("table", "code") else []
-        sentences = [read(part.text) for part in parts if _is_prose(part.text)]
-        around = read(f"{quote.heading.split(' › ')[-1]}. {quote.title}")
-        words = {word for clause in (*around, *(c for clauses in sentences for c in clauses)) for word in clause.words}
-        if not asked or len(asked & words) < max(min(_FEWEST, len(asked) - 1), _ANSWERS * len(asked)):
-            return cls(quote, sentences)
-        spoken = [clauses for clauses in sentences if any(asked & set(clause.words) for clause in clauses)]
-        whole = [
-            replace(clauses[0], figures=tuple(f for clause in clauses for f in clause.figures)) for clauses in spoken
-        ]
-        least = max(_FEWEST, _ALIKE * len(asked))
-        answers = [c for clauses in spoken for c in clauses if not c.is_condition and len(asked & {*c.words}) >= least]
-        return cls(quote, sentences, whole, answers)
+def _claims(quote: Quote) -> Iterator[str]:
+    """The sentences of a quote that say something by themselves."""
+    for part in split(quote.text) if quote.kind not in ("table", "code") else ():
+        is_whole = len(re.findall(r"[^\W\d_]{2,}", part.text)) >= 4 and part.text[-1] in ".!?:)"
+        if is_whole and not _NO_CLAIM.search(part.text):
+            yield part.text
 
 
-def _is_prose(sentence: str) -> bool:
-    """Whether it is a sentence that says something: no heading, row, code, address or line of a licence."""
-    words = re.findall(r"[^\W\d_]{2,}", sentence)
-    capitals = sum(word.isupper() for word in words)
-    return len(words) >= 4 and 3 * capitals < len(words) and sentence[-1] in ".!?:)" and not _NO_PROSE.search(sentence)
+def _answers(quote: Quote, sentences: Sequence[Sequence[Clause]], asked: set[str]) -> list[Clause]:
+    """Of a quote that answers a question, the clauses that do, and of each sentence that speaks of it all figures."""
+    around = read(f"{quote.heading.split(' › ')[-1]}. {quote.title}")
+    words = {word for clause in (*around, *(c for clauses in sentences for c in clauses)) for word in clause.words}
+    if not asked or len(asked & words) < max(min(_FEWEST, len(asked) - 1), _ANSWERS * len(asked)):
+        return []
+    found: list[Clause] = []
+    for clauses in sentences:
+        if any(asked & {*clause.words} for clause in clauses):
+            figures = tuple(figure for clause in clauses for figure in clause.figures)
+            least = max(_FEWEST, _ALIKE * len(asked))
+            found += [replace(clauses[0], figures=figures), *(c for c in clauses if len(asked & {*c.words}) >= least)]
+    return found
 
 
-def _why(one: _Passage, other: _Passage) -> str:
-    """Why two quotes may disagree; empty if they do not, or are not about the same thing."""
-    apart = [_sentences_apart(*both) for both in product(one.sentences, other.sentences)]
-    apart += [[d for d in _figures_apart(*both) if d.counted] for both in product(one.figures, other.figures)]
-    apart += [list(_differences(*both)) for both in product(one.answers, other.answers) if _is_nearly_the_same(*both)]
-    # What differs in more than one thing is about two things.
-    return next((differences[0].why for differences in apart if len(differences) == 1), "")
+def _answers_apart(one: Clause, other: Clause) -> list[_Difference]:
+    alike = _is_nearly_the_same(one, other)
+    return [found for found in _differences(one, other) if alike or found.counted]
 
 
 def _sentences_apart(one: Sequence[Clause], other: Sequence[Clause]) -> list[_Difference]:
-    """What two sentences say otherwise that begin with the same, are about the same, and under the same condition."""
-    alike = [both for both in product(one, other) if _is_about_the_same(*both)]
-    if all({clause.is_condition for clause in by} == {False, True} for by in (one, other)) and not any(
-        first.is_condition and second.is_condition for first, second in alike
-    ):
+    """What two sentences say otherwise that begin with the same, are about the same, and of the same case."""
+    cases = [[clause for clause in by if clause.is_condition] for by in (one, other)]
+    if all(cases) and not any(_is_about_the_same(*both) and not [*_differences(*both)] for both in product(*cases)):
         return []
-    told = {word for first, second in product(one, other) for word in _shared(first, second)}
-    told |= {kind for first, second in product(one, other) for kind in _kinds(first) & _kinds(second)}
-    if len(told) <= _FEWEST or not any(first.words[:1] == second.words[:1] for first, second in alike):
-        return []
-    return [
-        found
-        for both in alike
-        for found in (*_differences(*both), *_names_apart(*both))
-        if found.kind in ("figure", "name") or _is_nearly_the_same(*both)
-    ]
-
-
-def _kinds(clause: Clause) -> set[str]:
-    return {f"figures of {figure.kind}" for figure in clause.figures} | {
-        f"opposites of {word}" for word in clause.opposed
-    }
+    found: list[_Difference] = []
+    for both in product(one, other):
+        if {*both[0].words} == {*both[1].words} and (swapped := [*_swapped(*both)]):
+            return swapped
+        if _is_about_the_same(*both) and both[0].words[:1] == both[1].words[:1] and not both[0].is_condition:
+            nearly = _is_nearly_the_same(*both)
+            found += [each for each in _differences(*both) if nearly or each.counted]
+            found += _names_apart(*both)
+    return found
 
 
 def _names_apart(one: Clause, other: Clause) -> Iterator[_Difference]:
     """A name in the place of another, where nearly all the rest is the same."""
     first, second = (
-        [word for word in by.words if word in by.names and not _counterpart(word, to)]
+        [word for word in by.words if word in by.names and by.shown[word] not in to.said]
         for by, to in ((one, other), (other, one))
     )
     rest = {*one.words, *other.words} - {*first, *second}
@@ -234,6 +222,23 @@ def _later(one: Quote, other: Quote) -> str:
         if numbers[0] != numbers[1]:
             return f"; the {'first' if numbers[0] > numbers[1] else 'second'} is of the later version"
     return ""
+
+
+def is_put_otherwise(one: str, other: str) -> bool:
+    """Whether of two sentences in nearly the same words one has another figure, denial, duty, name or order."""
+    first, second = read(one), read(other)
+    told, there = (
+        {told for c in by for told in (*c.modal.split(), c.denied, *(figure.value for figure in c.figures))} - {False}
+        for by in (first, second)
+    )
+    words, known = ([word for clause in by for word in clause.words] for by in (first, second))
+    renamed = [set().union(*(c.names for c in by)) - {*to} for by, to in ((first, known), (second, words))]
+    turned = any(
+        c.opposed[word] != to.opposed.get(word, c.opposed[word])
+        for c, to in product(first, second)
+        for word in c.opposed
+    )
+    return told != there or turned or all(renamed) or (words != known and sorted(words) == sorted(known))
 
 
 # Two clauses

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from difflib import SequenceMatcher
 from itertools import chain
 from typing import Final
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Evidence, Quote
+from signoff.agents.claims import is_put_otherwise
 from signoff.agents.extractive.question import asks_about_changes, is_log, parts_of, sides_of
 from signoff.agents.extractive.sentences import split
-from signoff.tools.search import STOP_WORDS, Library, Passage, may_answer, share, weigh, words_of
+from signoff.tools.search import Library, Passage, may_answer, share, weigh, words_of
 from signoff.wording import counted
 
 _LOOKED_AT: Final = 50
@@ -25,15 +25,7 @@ _FAR_LESS: Final = 0.4
 """Share of the words that the best has, below which a passage only shows that the documents say no more."""
 _REPEATED: Final = 0.8
 """Share of a passage's words that stand in one shown already, from which it says nothing new."""
-_WORD: Final = re.compile(r"n['’]t\b|[^\W_]+")
-_DENIALS: Final = frozenset("not no never none nor cannot neither without nobody nothing n't n’t".split())
-_TELLING: Final = _DENIALS | frozenset(
-    """
-    must may should shall can optional required forbidden one two three four five six seven eight nine ten eleven twelve
-    twenty thirty forty fifty sixty ninety hundred january february march april june july august september october
-    november december monday tuesday wednesday thursday friday saturday sunday
-    """.split()
-)
+_WORD: Final = re.compile(r"[^\W_]+")
 
 
 def gather(task: Task, sources: Library) -> Evidence:
@@ -117,32 +109,12 @@ def _is_said(text: str, before: str) -> bool:
     words, known = (frozenset(_WORD.findall(each.lower())) for each in (text, before))
     if len(words - known) > (1 - _REPEATED) * len(words):
         return False
-    others = [_WORD.findall(sentence.text) for sentence in split(before)]
-    for sentence in split(text):
-        said = _WORD.findall(sentence.text)
-        if _differs(said, max(others, key=lambda other: len(set(said) & set(other)), default=[])):
+    others = {sentence.text: frozenset(_WORD.findall(sentence.text)) for sentence in split(before)}
+    for said in (sentence.text for sentence in split(text)):
+        near = max(others, key=lambda other: len(others[other].intersection(_WORD.findall(said))), default="")
+        if is_put_otherwise(said, near):
             return False
     return True
-
-
-def _differs(one: list[str], other: list[str]) -> bool:
-    """Whether a figure, a date, a denial or a duty is in one sentence and not in the other, a name in the place of
-    another, or the same words in another order.
-    """
-    for _, left, right, first, last in SequenceMatcher(None, other, one, autojunk=False).get_opcodes():
-        gone, come = other[left:right], one[first:last]
-        renamed = gone != come and any(map(_is_name, gone)) and any(map(_is_name, come))
-        if renamed or [word for word in gone if _tells(word)] != [word for word in come if _tells(word)]:
-            return True
-    return one != other and sorted(one) == sorted(other)
-
-
-def _tells(word: str) -> bool:
-    return word.lower() in _TELLING or any(map(str.isdigit, word))
-
-
-def _is_name(word: str) -> bool:
-    return word[0].isupper() and word.lower() not in STOP_WORDS
 
 
 def _reading_order(shown: Sequence[Passage]) -> list[Passage]:

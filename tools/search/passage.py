@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-_BAR: Final = 0.40
+_BAR: Final = 0.42
 """Least share of the question's words that one of the first passages has if the question is answered at all."""
-_BAR_WITH_MEANING: Final = 0.95
+_BAR_WITH_MEANING: Final = 0.90
 """Least sum of that share and of how alike question and passage are in meaning."""
 _FIRST: Final = 3
 """Passages that are judged."""

@@ -130,6 +130,11 @@ def test_a_figure_of_one_thing_is_not_borne_out_by_that_of_another() -> None:
             "A life jacket is optional on the open deck of the ferry.",
             "“must” in one, “may” in the other",
         ),
+        (
+            "The pilot boarded the ferry before the mate.",
+            "The mate boarded the ferry before the pilot.",
+            "“pilot boarded mate” in one, “mate boarded pilot” in the other",
+        ),
     ],
 )
 def test_a_disagreement_is_named_in_plain_words(one: str, other: str, why: str) -> None:
@@ -145,10 +150,28 @@ def test_a_disagreement_is_named_in_plain_words(one: str, other: str, why: str) 
         ("The ferry never waits.", "The crew waits for nobody."),
         ("| a fare | 14 days after the claim |", "| a fare | 30 days after the claim |"),
         ("fare = claim.days(14)  # paid after a claim.", "fare = claim.days(30)  # paid after a claim."),
+        ("This crossing decreases the debt of the owner.", "This crossing increases the debt of the owner."),
+        ("For example, a crossing costs 50 kroner.", "For example, a crossing costs 90 kroner."),
+        (
+            "If the ferry is not moored, the deck stays closed for visitors.",
+            "The deck stays closed for visitors, especially if the ferry is moored.",
+        ),
+        ("A crossing costs at most 90 kroner for one family.", "A crossing never costs more than 90 kroner a family."),
+        (
+            "Default deck of a ferry - Skipper (optional), the Mate who steers it.",
+            "Default deck of a ferry - Mate (optional), who steers it.",
+        ),
     ],
 )
 def test_what_is_about_different_things_and_tables_and_code_do_not_disagree(one: str, other: str) -> None:
     assert disagreements(quotes(one, other)) == ()
+
+
+def test_of_quotes_that_answer_other_figures_are_enough_and_of_what_comes_after_them_they_are_not() -> None:
+    one, other = "Each log is kept for 14 days on the server.", "Please note: we retain the logs for 90 days."
+    beside = ("Nothing is known of the crew.", "The deck is wet.")
+    assert disagreements(quotes(one, other, *beside), "How long are logs kept?")
+    assert disagreements(quotes(*beside, one, other), "How long are logs kept?") == ()
 
 
 def test_one_document_does_not_disagree_with_itself() -> None:
