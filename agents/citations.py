@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,11 +26,10 @@ _BLOCK_MARK = re.compile(r"^([ \t]*)(?:([-+=#>])|(\d{1,9})([.)])(?=\s|$))")
 _BREAK = re.compile(r"(?<!\\)((?:\\\\)*)\\\n")
 """The end of a line that stays one."""
 _GAP = re.compile(r"\n[ \t]*\n(?=[^\n])")
-_ROW = re.compile(r"^[^:;\n]{1,60}: [^;\n]+; [^:;\n]{1,60}: ")
-"""A row of a table, each cell after the name of its column."""
+_RULE = re.compile(r"\|(?: --- \|)+")
 _SENTENCE_END = re.compile(r"[.!?…。！？:][\"'”’»)\]]*$")
-_LONGEST_LINE = 80
-"""Characters of a line of code that stands alone."""
+_LONGEST_LINE, _LONGEST_CODE = 80, 120
+"""Characters of a line of code that stands alone, and of one among others."""
 _FENCE = re.compile(r"`{3,}")
 _ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,9}[.)])[ \t]+(?=\S)")
 CITATION = re.compile(r"(?<!\\)\[(\d{1,4})\]")
@@ -81,16 +81,16 @@ def flatten(text: str) -> str:
     return " ".join(text.split())
 
 
-def blockquote(text: str, id: int, attribution: str = "", *, code: bool = False) -> str:
-    """A quote as a Markdown block with its citation: its lists stay lists, its code and laid-out lines too."""
-    paragraphs = _GAP.split(text)
-    raw = [code or _is_laid_out(paragraph) for paragraph in paragraphs]
-    lines: list[str] = []
+def blockquote(text: str, id: int, attribution: str = "", *, kind: str = "prose") -> str:
+    """A quote as a Markdown block with its citation: lists, rows, code and laid-out lines stay what they are."""
+    lines = _as_table(text) if kind == "table" else []
+    paragraphs = _GAP.split(text) if not lines else []
+    raw = [kind == "code" or (kind != "table" and _is_laid_out(paragraph)) for paragraph in paragraphs]
     for is_raw, group in groupby(range(len(paragraphs)), key=lambda at: _is_raw(at, raw, paragraphs)):
         shown = "\n\n".join(paragraphs[at] for at in group)
-        lines += [*([""] if lines else []), *(_fenced(shown) if is_raw else _laid_out(shown))]
-    if lines[-1].startswith("```"):
-        lines.append(f"[{id}]")
+        lines += [*([""] if lines else []), *(_fenced(shown) if is_raw else _laid_out(shown, kind == "list"))]
+    if lines[-1].startswith(("```", "| ")):
+        lines += ["", f"[{id}]"] if lines[-1][0] == "|" else [f"[{id}]"]
     else:
         lines[-1] += f" [{id}]"
     if attribution:
@@ -98,10 +98,46 @@ def blockquote(text: str, id: int, attribution: str = "", *, code: bool = False)
     return "\n".join(f"> {line}".rstrip() for line in lines)
 
 
+def _as_table(text: str) -> list[str]:
+    """A table of rows that were stored as 'column: value; column: value'; nothing if they would not be just these."""
+    rows = [line.split("; ") for line in text.split("\n")]
+    counts = Counter(piece.partition(": ")[0] for row in rows for piece in row if ": " in piece)
+    columns: list[str] = []
+    table: list[dict[str, str]] = []
+    for row in rows:
+        cells: dict[str, str] = {}
+        for piece in row:
+            name, named, value = piece.partition(": ")
+            if named and name not in cells and (counts[name] > 1 or len(rows) == 1):
+                last, cells[name] = name, value
+            elif cells:
+                cells[last] += f"; {piece}"
+            else:
+                last, cells[""] = "", piece
+            if last not in columns:
+                before = [columns.index(other) for other in cells if other in columns]
+                columns.insert(max(before, default=-1) + 1, last)
+        table.append(cells)
+    body = [[cells.get(column, "") for column in columns] for cells in table]
+    if len(columns) < 2 or _rows(columns, body) != text:
+        return []
+    cells_of = (" | ".join(escape(cell).replace("|", "\\|") for cell in row) for row in [columns, *body])
+    head, *lines = (f"| {row} |" for row in cells_of)
+    return [head, f"| {' | '.join('---' for _ in columns)} |", *lines]
+
+
+def _rows(columns: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """The rows of a table as they are stored."""
+    named = [
+        [f"{name}: {cell}" if name else cell for name, cell in zip(columns, row, strict=False) if cell] for row in body
+    ]
+    return "\n".join(map("; ".join, named))
+
+
 def _is_laid_out(paragraph: str) -> bool:
     """Whether the lines of a paragraph are code or the like: text that was wrapped has none, and a list has items."""
     first, *more = paragraph.split("\n")
-    return bool(more) and not _ITEM.match(first) and not _ROW.search(first)
+    return bool(more) and not _ITEM.match(first) and all(len(line) <= _LONGEST_CODE for line in (first, *more))
 
 
 def _is_raw(at: int, raw: Sequence[bool], paragraphs: Sequence[str]) -> bool:
@@ -116,14 +152,14 @@ def _fenced(text: str) -> list[str]:
     return [fence, *text.split("\n"), fence]
 
 
-def _laid_out(text: str) -> list[str]:
+def _laid_out(text: str, has_items: bool) -> list[str]:
     lines: list[str] = []
     listed = False
     for line in text.split("\n"):
         item = _ITEM.match(line)
         if not line.strip():
             lines.append("")
-        elif item and (listed or "\n" in text):
+        elif item and (has_items or listed or "\n" in text):
             if not listed and lines and lines[-1]:
                 lines.append("")
             lines.append(item[0].replace("•", "-") + escape(line[item.end() :]))
@@ -169,6 +205,13 @@ def _cited(block: Sequence[str]) -> Cited:
 
 
 def _plain_text(markdown: str) -> str:
+    head, _, body = markdown.partition("\n")
+    rule, _, rows = body.partition("\n")
+    if head.startswith("| ") and _RULE.fullmatch(rule):
+        columns, *table = (
+            [unescape(cell) for cell in line[2:-2].split(" | ")] for line in (head, *rows.split("\n")) if line
+        )
+        return _rows(columns, table)
     return unescape(_BREAK.sub(r"\1\n", markdown))
 
 

@@ -26,6 +26,11 @@ _NOT_JUDGED = (
     "Nothing was judged to answer this: no passage has enough of its words. Below {} the {} that come nearest; whether "
     "they answer it was not judged."
 )
+_NOTHING = (
+    "**Nothing was found that could be quoted.** {}; the answer may stand there in other words. Nothing was "
+    "generated in its place."
+)
+_ASK_OTHERWISE = "Ask with the words that the documents use, or add the documents that hold the answer."
 _FIRST_HEADING = re.compile(r"\A#\s+.*\n*")
 _SHORTER = re.compile(r"\b(?:short(?:er|en)?|too long|brief(?:er)?|concise|trim|less|fewer|cut)\b", re.IGNORECASE)
 _FORWARD = re.compile(r"\b(?:first|top|start|begin|lead|move|up|more of|keep)\b", re.IGNORECASE)
@@ -36,10 +41,10 @@ _NAMED = re.compile(r"[“\"]([^”\"]{2,80})[”\"]")
 class _Wishes:
     """What the notes of a review ask of the next draft."""
 
-    dropped: frozenset[int] = frozenset()
-    first: tuple[int, ...] = ()
-    shorter: bool = False
-    unmet: tuple[str, ...] = ()
+    dropped: frozenset[int]
+    first: tuple[int, ...]
+    shorter: bool
+    unmet: tuple[str, ...]
     """Notes that quoting alone cannot meet."""
 
 
@@ -48,10 +53,10 @@ def compose(task: Task) -> Draft:
     evidence, analysis = task.need(Evidence), task.need(Analysis)
     title = _title(task.goal)
     wishes = _read_notes(task.notes, evidence)
-    quotes = {quote.id: quote for quote in evidence.quotes if quote.id not in wishes.dropped}
-    if analysis.computations:  # rows are shown by what was computed of them
-        quotes = {id: quote for id, quote in quotes.items() if quote.kind != "table"}
-    parts = _report(title, evidence, analysis, quotes, wishes) if quotes else _nothing(title, evidence, analysis)
+    # Rows are shown by what was computed of them.
+    left_out = [quote.id for quote in evidence.quotes if analysis.computations and quote.kind == "table"]
+    quotes = {quote.id: quote for quote in evidence.quotes if quote.id not in wishes.dropped.union(left_out)}
+    parts = [f"# {escape(title)}", *_report(evidence, analysis, quotes, wishes)]
     markdown = "\n\n".join(part for part in parts if part) + "\n"
     if task.notes:
         task.say(f"revised after {counted(len(task.notes), 'note')}")
@@ -75,27 +80,31 @@ def with_sources(title: str, markdown: str, evidence: Evidence) -> Draft:
     return Draft(title=_title(title), markdown="\n\n".join(part for part in parts if part) + "\n", method="generated")
 
 
-def _report(
-    title: str, evidence: Evidence, analysis: Analysis, quotes: dict[int, Quote], wishes: _Wishes
-) -> Iterator[str]:
+def _report(evidence: Evidence, analysis: Analysis, quotes: dict[int, Quote], wishes: _Wishes) -> Iterator[str]:
     direct = list(dict.fromkeys(id for id in (*wishes.first, *analysis.answer) if id in quotes))
-    direct = direct or ([min(quotes)] if analysis.answer else [])  # the review wanted the answer left out
+    direct = direct or ([min(quotes)] if quotes and analysis.answer else [])  # the review wanted the answer left out
     grouped = [] if wishes.shorter and direct else _grouped(analysis, quotes, direct)
-    cited = [*direct, *(id for _, ids in grouped for id in ids)]
-    documents = len({quotes[id].source for id in cited})
-    yield f"# {escape(title)}"
-    yield (
-        "*Extracted offline by signoff, not generated: every passage below is quoted word for word from the documents. "
-        f"{_searched(evidence.searched)}, {documents} {'is' if documents == 1 else 'are'} quoted.*"
-    )
+    cited = [quotes[id] for id in (*direct, *(id for _, ids in grouped for id in ids))]
+    documents = len({quote.source for quote in cited})
+    searched, computed = _searched(evidence.searched), bool(analysis.computations)
+    if cited:
+        yield (
+            "*Extracted offline by signoff, not generated: every passage below is quoted word for word from the "
+            f"documents. {searched}, {documents} {'is' if documents == 1 else 'are'} quoted.*"
+        )
     yield figures_section(analysis)
-    yield "## In short" if direct else "## No sure answer" if not analysis.computations else "## In the documents"
-    if direct:
+    if not cited:
+        yield "" if computed else _NOTHING.format(searched)
+    elif computed:  # the tables answer
+        yield "## In the documents"
+    elif direct:
+        yield "## In short"
         yield from _short(evidence.question, quotes[direct[0]], quotes.values())
-        yield from (_shown(quotes[id], _attribution(quotes[id])) for id in direct)
-    elif cited:
+    else:
+        yield "## No sure answer"
         yield _NOT_JUDGED.format("is" if len(cited) == 1 else "are", counted(len(cited), "passage"))
-    yield from _side_by_side(evidence.question, [quotes[id] for id in cited] if direct else [])
+    yield from (_shown(quotes[id], _attribution(quotes[id])) for id in direct)
+    yield from _side_by_side(evidence.question, cited if direct else [])
     if direct and grouped:
         yield "## More from the documents"
     for heading, ids in grouped:
@@ -103,29 +112,32 @@ def _report(
         places = [_under(quotes[id]) for id in ids]
         for at, id in enumerate(ids):
             yield _shown(quotes[id], "" if at and places[at] == places[at - 1] else places[at])
+    shown = {quote.id for quote in cited}
     yield from _section(
         "Where the documents may disagree",
         [
-            f"{disagree(conflict.first, conflict.second)}: {escape(conflict.why)}."
-            for conflict in analysis.conflicts
-            if conflict.first in cited and conflict.second in cited
+            f"{disagree(pair.first, pair.second)}: {escape(pair.why)}."
+            for pair in analysis.conflicts
+            if {pair.first, pair.second} <= shown
         ],
     )
     yield from _section("What the documents do not say", [escape(gap) for gap in analysis.gaps])
     yield from _section("What the review asked for and quoting cannot do", [escape(note) for note in wishes.unmet])
-    yield from _section("Sources", _sources([quotes[id] for id in cited]))
+    yield from _section("Sources", _sources(cited))
+    if not cited and not computed:
+        yield _ASK_OTHERWISE
 
 
 def _shown(quote: Quote, attribution: str) -> str:
-    return blockquote(quote.text, quote.id, attribution, code=quote.kind == "code")
+    return blockquote(quote.text, quote.id, attribution, kind=quote.kind)
 
 
 def _short(question: str, quote: Quote, quotes: Iterable[Quote]) -> Iterator[str]:
-    """The sentence of a quote, or its row or item, that has most of the question; none if that is all of it."""
-    if quote.kind == "code":
+    """The sentence or item of a quote that has most of the question; none if that is all of it."""
+    if quote.kind in ("code", "table"):
         return
-    lines = quote.text.split("\n") if quote.kind == "table" else [one.text for one in split(quote.text)]
-    said = [line for line in lines if len(line) <= _LONGEST_SHORT and not line.endswith((":", "："))]
+    said = [one.text for one in split(quote.text)]
+    said = [text for text in said if len(text) <= _LONGEST_SHORT and not text.endswith((":", "："))]
     words = words_of(question)
     among = [one.text for one in quotes]
     counts = Counter(word for held in words_in(among, words) for word in held)
@@ -137,47 +149,31 @@ def _short(question: str, quote: Quote, quotes: Iterable[Quote]) -> Iterator[str
 
 
 def _side_by_side(question: str, quotes: Sequence[Quote]) -> Iterator[str]:
-    """A table with a column for each thing that is compared: what its own best quotes say of it."""
+    """A table with a column for each thing that is compared: sentences that speak of it and not of the other."""
     sides = sides_of(question)
-    columns = [_cells(side, [other for other in sides if other != side], question, quotes) for side in sides]
-    if len(columns) == 2 and all(columns):
-        heads = " | ".join(escape(flatten(side)).replace("|", "\\|") for side in sides)
-        rows = [" | ".join(cells) for cells in zip_longest(*columns, fillvalue="")]
-        yield "## Side by side"
-        yield "\n".join([f"| {heads} |", "| --- | --- |", *(f"| {row} |" for row in rows)])
-
-
-def _cells(side: str, others: Sequence[str], question: str, quotes: Sequence[Quote]) -> list[str]:
-    """The sentences that speak of one side and not of the other, best first, each with its citation."""
     said = [
         (sentence.text, quote)
         for quote in quotes
-        if quote.kind != "code"
+        if quote.kind not in ("code", "table")
         for sentence in split(quote.text)
         if _SHORTEST_CELL <= len(sentence.text) <= _LONGEST_SHORT and is_terminated(sentence.text)
     ]
-    texts = [(text, quote.heading.rpartition(" › ")[2]) for text, quote in said]
-    of_others = {at for other in others for at in order(texts, other)}
-    mine = [at for at in order(texts, side) if at not in of_others]
-    liked = order(texts, question)
-    mine.sort(key=lambda at: liked.index(at) if at in liked else len(liked))
-    return [
-        f"{escape(flatten(said[at][0])).replace('|', chr(92) + '|')} [{said[at][1].id}]" for at in mine[:_MOST_CELLS]
-    ]
+    texts = [f"{text} {quote.heading.rpartition(' › ')[2]}" for text, quote in said]
+    liked = [*order([(text,) for text in texts], question), *range(len(texts))]
+    held = words_in(texts, words_of(" ".join(sides))) if sides else []
+    columns: list[list[str]] = []
+    for mine, others in zip(sides, sides[::-1], strict=True):
+        own, theirs = frozenset(words_of(mine)), frozenset(words_of(others))
+        about = [said[at] for at in dict.fromkeys(liked) if held and own <= held[at] and not theirs <= held[at]]
+        columns.append([f"{_cell(text)} [{quote.id}]" for text, quote in about[:_MOST_CELLS]])
+    if columns and all(columns):
+        rows = [" | ".join(cells) for cells in zip_longest(*columns, fillvalue="")]
+        yield "## Side by side"
+        yield "\n".join([f"| {' | '.join(map(_cell, sides))} |", "| --- | --- |", *(f"| {row} |" for row in rows)])
 
 
-def _nothing(title: str, evidence: Evidence, analysis: Analysis) -> Iterator[str]:
-    """The report when no document has a word of the question, or the review wants none of what was quoted."""
-    yield f"# {escape(title)}"
-    yield figures_section(analysis)
-    if not analysis.computations:
-        yield (
-            f"**Nothing was found that could be quoted.** {_searched(evidence.searched)}; the answer may stand there "
-            "in other words. Nothing was generated in its place."
-        )
-    yield from _section("What the documents do not say", [escape(gap) for gap in analysis.gaps])
-    if not analysis.computations:
-        yield "Ask with the words that the documents use, or add the documents that hold the answer."
+def _cell(text: str) -> str:
+    return escape(flatten(text)).replace("|", "\\|")
 
 
 def _title(goal: str) -> str:
@@ -244,22 +240,18 @@ def _listed(quote: Quote) -> str:
 
 def _read_notes(notes: Sequence[str], evidence: Evidence) -> _Wishes:
     """Turn the notes of a review into what quoting can do about them."""
-    dropped: set[int] = set()
+    dropped: list[int] = []
     first: list[int] = []
     unmet: list[str] = []
-    shorter = False
     for note in notes:
         named = cited_ids(note)
-        wanted = [] if named else _wanted(note, evidence)
-        if named and _FORWARD.search(note):
-            first += named
-        elif named:
-            dropped.update(named)
-        first += wanted
-        brief = bool(_SHORTER.search(note))
-        shorter = shorter or brief
-        if not (named or wanted or brief):
+        if named and not _FORWARD.search(note):
+            dropped += named
+        elif wanted := named or _wanted(note, evidence):
+            first += wanted
+        elif not _SHORTER.search(note):
             unmet.append(flatten(note))
+    shorter = any(map(_SHORTER.search, notes))
     return _Wishes(frozenset(dropped), tuple(dict.fromkeys(first)), shorter, tuple(unmet))
 
 

@@ -120,7 +120,7 @@ def _added(task: Task, body: str) -> Iterator[str]:
 def _quoted(struck: Iterable[str], evidence: Evidence) -> Iterator[str]:
     """The quotes that the struck sentences cited, in their own words."""
     ids = {id for line in struck for id in cited_ids(line)}
-    return (blockquote(quote.text, quote.id) for quote in evidence.quotes if quote.id in ids)
+    return (blockquote(quote.text, quote.id, kind=quote.kind) for quote in evidence.quotes if quote.id in ids)
 
 
 def cite(sentences: Iterable[Sentence | Said], said: set[str]) -> Iterator[str]:

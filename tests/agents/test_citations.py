@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 from markdown_it import MarkdownIt
 
 from signoff.agents.citations import blockquote, escape, find_blockquotes, flatten, same_text, unescape
+from signoff.tools.documents.tabular import row_lines
 
 AWKWARD = "ab1 \\*_`[]<>#&;-+.=~$|!()/:'\""
 RENDER = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render
@@ -40,6 +41,33 @@ def test_a_quote_is_found_again_with_its_number(text: str) -> None:
 def test_plain_text_is_left_alone() -> None:
     text = "It costs 5 kroner, i.e. 20% more - or less (see snake_case, v1.2)."
     assert escape(text) == text
+
+
+CELL = st.text(alphabet=st.sampled_from(AWKWARD + "|;: "), max_size=8)
+
+
+@given(st.lists(CELL, min_size=1, max_size=4), st.lists(st.lists(CELL, max_size=4), min_size=1, max_size=4))
+def test_rows_of_a_table_are_found_again_whatever_stands_in_them(names: list[str], rows: list[list[str]]) -> None:
+    text = "\n".join(row_lines(names, rows)).strip()
+    if text:
+        (found,) = find_blockquotes(blockquote(text, 7, kind="table"))
+        assert found.id == 7
+        assert same_text(found.text, text)
+
+
+def test_rows_that_say_their_columns_are_shown_as_a_table() -> None:
+    rows = "; ".join(("port: A|B", "depth: 4 m")) + "\nport: C; depth: 7 m; note: tide; wind\nport: D; note: mud"
+    quote = blockquote(rows, 2, kind="table")
+    assert quote.split("\n")[:5] == [
+        "> | port | depth | note |",
+        "> | --- | --- | --- |",
+        "> | A\\|B | 4 m |  |",
+        "> | C | 7 m | tide; wind |",
+        "> | D |  | mud |",
+    ]
+    assert "A|B" in shown(quote)
+    assert RENDER(quote).count("<td>") == 9
+    assert "|" not in blockquote("depth: 4 m\nheight: 7 m", 2, kind="table")
 
 
 def test_a_list_stays_a_list() -> None:

@@ -77,7 +77,7 @@ def test_versions_that_only_titles_name_are_compared(papers: Ask) -> None:
     ("question", "words"),
     [
         ("What caused the cellar flooding?", "The float switch was stuck"),
-        ("How many people work in Gardens?", "people: 7"),
+        ("How many people work in Gardens?", "| Gardens | 7 |"),
         ("Why did we take linseed paint instead of acrylic?", "none has used acrylic"),
         ("When does the repair of the benches end and who is in charge?", "Owner: Otto Brenner."),
         ("Who owns the repair of the benches?", "Owner: Otto Brenner."),
