@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -16,7 +15,7 @@ from signoff.agents.extractive.analysis import name_of
 from signoff.agents.extractive.question import sides_of
 from signoff.agents.extractive.sentences import is_terminated, split
 from signoff.agents.figures import figures_section
-from signoff.tools.search import order, share, weigh, words_in, words_of
+from signoff.tools.search import order, words_in, words_of
 from signoff.wording import counted
 
 _LONGEST_TITLE = 120
@@ -99,7 +98,7 @@ def _report(evidence: Evidence, analysis: Analysis, quotes: dict[int, Quote], wi
         yield "## In the documents"
     elif direct:
         yield "## In short"
-        yield from _short(evidence.question, quotes[direct[0]], quotes.values())
+        yield from _short(evidence.question, quotes[direct[0]])
     else:
         yield "## No sure answer"
         yield _NOT_JUDGED.format("is" if len(cited) == 1 else "are", counted(len(cited), "passage"))
@@ -132,20 +131,15 @@ def _shown(quote: Quote, attribution: str) -> str:
     return blockquote(quote.text, quote.id, attribution, kind=quote.kind)
 
 
-def _short(question: str, quote: Quote, quotes: Iterable[Quote]) -> Iterator[str]:
+def _short(question: str, quote: Quote) -> Iterator[str]:
     """The sentence or item of a quote that has most of the question; none if that is all of it."""
     if quote.kind in ("code", "table"):
         return
-    said = [one.text for one in split(quote.text)]
-    said = [text for text in said if len(text) <= _LONGEST_SHORT and not text.endswith((":", "："))]
-    words = words_of(question)
-    among = [one.text for one in quotes]
-    counts = Counter(word for held in words_in(among, words) for word in held)
-    weights = weigh({word: counts[word] for word in words}, len(among))
-    shares = [share(held, weights) for held in words_in(said, words)]
-    best = max(shares, default=0.0)
-    if best > 0 and not same_text(said[shares.index(best)], quote.text):
-        yield f"**{escape(flatten(said[shares.index(best)]))}** [{quote.id}]"
+    texts = [one.text for one in split(quote.text)]
+    said = [text for text in texts if len(text) <= _LONGEST_SHORT and not text.endswith((":", "："))]
+    for at in order([(text,) for text in said], question)[:1]:
+        if not same_text(said[at], quote.text):
+            yield f"**{escape(flatten(said[at]))}** [{quote.id}]"
 
 
 def _side_by_side(question: str, quotes: Sequence[Quote]) -> Iterator[str]:

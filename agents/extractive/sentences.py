@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_BLANK = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _MARKER = re.compile(r"[ \t]*(?:[-*+•◦‣·]|\(?(?:\d{1,3}|[a-z]|#)[.)])[ \t]+(?=\S)")
 _PLAIN_MARKER = re.compile(r"[ \t]*[-*+•◦‣·][ \t]")
 _STOP = re.compile(
@@ -37,11 +37,6 @@ class Sentence:
     """Offset in the text that was split."""
     text: str
 
-    @property
-    def introduces(self) -> bool:
-        """True if it ends in a colon: what it announces comes after it."""
-        return self.text.endswith((":", "："))
-
 
 def split(text: str) -> list[Sentence]:
     """The sentences of a text, in order; wrapped lines are joined, list items and paragraphs kept apart."""
@@ -66,35 +61,18 @@ def is_terminated(text: str) -> bool:
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
     """Start and end of each paragraph and list item; the item's marker is left out."""
-    begin = 0
-    for gap in [*_BLANK.finditer(text), None]:
-        end = gap.start() if gap else len(text)
-        yield from _items(text, begin, end)
-        begin = gap.end() if gap else end
-
-
-def _items(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """The list items of one paragraph; without any, the paragraph itself."""
-    start, item, line = begin, False, begin
-    while line < end:
-        marker = _MARKER.match(text, line, end)
+    start, item, fresh = 0, False, True
+    for line in [*_LINE.finditer(text), None]:
+        begin, end = line.span() if line else (len(text), len(text))
+        blank = not text[begin:end].strip()
+        marker = _MARKER.match(text, begin, end)
         # A number at the start of a wrapped line is a list marker only where a list can begin.
-        if marker and (line == begin or item or _PLAIN_MARKER.match(text, line, end)):
-            if line > start:
-                yield from _trimmed(text, start, line)
-            start, item = marker.end(), True
-        following = text.find("\n", line, end)
-        line = end if following < 0 else following + 1
-    yield from _trimmed(text, start, end)
-
-
-def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    if start < end:
-        yield start, end
+        if blank or (marker and (fresh or item or _PLAIN_MARKER.match(text, begin, end))):
+            block = text[start:begin]
+            if block.strip():
+                yield start + len(block) - len(block.lstrip()), start + len(block.rstrip())
+            start, item = marker.end() if marker else end, marker is not None
+        fresh = blank
 
 
 def _within(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:

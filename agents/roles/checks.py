@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Check, Draft, Evidence, Quote, Review
@@ -35,7 +34,6 @@ _PROMISES: Final = {
     "sources": "Every quote stands in the stored text of its document.",
     "citations": "Every citation is a quote of the evidence.",
     "quotations": "Every quotation in the report is word for word its quote.",
-    "repetition": "No sentence stands in the report twice.",
     "coverage": "What nothing quoted was judged to answer is said to be so.",
     "gaps": "Every gap the analysis found is named.",
     "support": "Every statement cites quotes.",
@@ -45,8 +43,7 @@ _PROMISES: Final = {
 }
 
 
-@dataclass(frozen=True)
-class _Fault:
+class _Fault(NamedTuple):
     """Something wrong, and what must change."""
 
     note: str
@@ -75,7 +72,6 @@ def inspect(task: Task, sources: Library | None, tables: Tables | None = None) -
     else:
         compared = find_unproven(body, evidence, task.goal)
         looked |= {
-            "repetition": _repetition(statements),
             "support": _support(statements, evidence),
             "claims": (_Fault(f"{sentence}; correct it or take it out.") for sentence in compared.values()),
         }
@@ -99,17 +95,14 @@ def _sources(evidence: Evidence, draft: Draft, sources: Library | None) -> Itera
         return
     cited = set(cited_ids(draft.markdown))
     changed: dict[str, list[Quote]] = {}
-    for quote in evidence.quotes:
-        if quote.id not in cited:
-            continue
+    for quote in (quote for quote in evidence.quotes if quote.id in cited):
         try:
             text = sources.text(quote.source)
         except UnknownSource:
-            yield _Fault(
-                f"{quote.source!r}, quoted in [{quote.id}], is no longer among the documents; search again.", "Evidence"
-            )
+            note = f"{quote.source!r}, quoted in [{quote.id}], is no longer among the documents; search again."
+            yield _Fault(note, "Evidence")
             continue
-        if quote.start < 0 or text[quote.start : quote.start + len(quote.text)] != quote.text:
+        if quote.start < 0 or not text.startswith(quote.text, quote.start):
             changed.setdefault(quote.source, []).append(quote)
     for source, quotes in changed.items():
         yield _Fault(
@@ -167,22 +160,12 @@ def _is_from(shown: str, quote: str) -> bool:
     return same_text(shown, flatten(quote)) or reads_alike(shown, flatten(quote))
 
 
-def _repetition(statements: Iterable[Statement]) -> Iterator[_Fault]:
-    said = Counter(
-        flatten(sentence.text).casefold().strip("\"“”'.")
-        for statement in statements
-        for sentence in split(statement.text)
-        if len(sentence.text.split()) > 4
-    )
-    for sentence, times in said.items():
-        if times > 1:
-            yield _Fault(f"“{_shortened(sentence)}” stands in the report {times} times; keep one.")
-
-
 def _coverage(evidence: Evidence, statements: Iterable[Statement]) -> Iterator[_Fault]:
-    if not any(map(admits, statements)) and not evidence.quotes:
+    if any(map(admits, statements)):
+        return
+    if not evidence.quotes:
         yield _Fault("There is no evidence; say plainly that nothing was found.")
-    elif not evidence.sure and not any(map(admits, statements)):
+    elif not evidence.sure:
         yield _Fault("Nothing was judged to answer the question; say plainly that what is quoted only comes nearest.")
 
 
