@@ -193,7 +193,7 @@ def _sentences_apart(one: Sequence[Clause], other: Sequence[Clause]) -> list[_Di
         if _is_about_the_same(*both) and both[0].words[:1] == both[1].words[:1] and not both[0].is_condition:
             nearly = _is_nearly_the_same(*both)
             found += [each for each in _differences(*both) if nearly or each.counted]
-            found += _names_apart(*both)
+            found += _names_apart(*both) if len(one) == len(other) == 1 or len(_shared(*both)) > _FEWEST else ()
     return found
 
 

@@ -33,6 +33,8 @@ _ASK_OTHERWISE = "Ask with the words that the documents use, or add the document
 _FIRST_HEADING = re.compile(r"\A#\s+.*\n*")
 _SHORTER = re.compile(r"\b(?:short(?:er|en)?|too long|brief(?:er)?|concise|trim|less|fewer|cut)\b", re.IGNORECASE)
 _FORWARD = re.compile(r"\b(?:first|top|start|begin|lead|move|up|more of|keep)\b", re.IGNORECASE)
+_POINTING = re.compile(r"[:：]$|^(?:and|but|however|it|she|he|so|such|then|th(?:at|ese|ey|is|ose|us))\b", re.IGNORECASE)
+"""How a sentence begins or ends that says nothing without the one before or after it."""
 _NAMED = re.compile(r"[“\"]([^”\"]{2,80})[”\"]")
 
 
@@ -52,9 +54,10 @@ def compose(task: Task) -> Draft:
     evidence, analysis = task.need(Evidence), task.need(Analysis)
     title = _title(task.goal)
     wishes = _read_notes(task.notes, evidence)
-    # Rows are shown by what was computed of them.
-    left_out = [quote.id for quote in evidence.quotes if analysis.computations and quote.kind == "table"]
-    quotes = {quote.id: quote for quote in evidence.quotes if quote.id not in wishes.dropped.union(left_out)}
+    quotes = {quote.id: quote for quote in evidence.quotes if quote.id not in wishes.dropped}
+    if analysis.computations:  # rows are shown by what was computed of them, and where they come first they answer
+        answers = evidence.quotes[:1] and evidence.quotes[0].kind == "table"
+        quotes = {id: quote for id, quote in quotes.items() if quote.kind != "table" and not answers}
     parts = [f"# {escape(title)}", *_report(evidence, analysis, quotes, wishes)]
     markdown = "\n\n".join(part for part in parts if part) + "\n"
     if task.notes:
@@ -132,11 +135,11 @@ def _shown(quote: Quote, attribution: str) -> str:
 
 
 def _short(question: str, quote: Quote) -> Iterator[str]:
-    """The sentence or item of a quote that has most of the question; none if that is all of it."""
+    """The sentence or item of a quote that has most of the question by itself; none if that is all of the quote."""
     if quote.kind in ("code", "table"):
         return
     texts = [one.text for one in split(quote.text)]
-    said = [text for text in texts if len(text) <= _LONGEST_SHORT and not text.endswith((":", "："))]
+    said = [text for text in texts if len(text) <= _LONGEST_SHORT and not _POINTING.search(text)]
     for at in order([(text,) for text in said], question)[:1]:
         if not same_text(said[at], quote.text):
             yield f"**{escape(flatten(said[at]))}** [{quote.id}]"

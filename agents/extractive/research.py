@@ -98,7 +98,8 @@ def _distinct(found: Iterable[Passage], most: int) -> list[Passage]:
     shown: list[str] = []
     kept: list[Passage] = []
     for one in found:
-        if len(kept) < most and not any(_is_said(one.text, before) for before in shown):
+        is_layout = one.kind == "table" and not any(mark in one.text for mark in ("\n", ": "))  # of links, mostly
+        if len(kept) < most and not is_layout and not any(_is_said(one.text, before) for before in shown):
             kept.append(one)
             shown.append(one.text)
     return kept

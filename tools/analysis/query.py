@@ -53,8 +53,10 @@ _SPECIAL: Final = re.compile(r"[\\|`*\[\]<>$~&]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def _cell(value: Value) -> str:
+    if isinstance(value, float):  # 16.4391, not 16.439123456789012
+        return f"{value:.4g}" if abs(value) < 1 else f"{round(value, 4)}"
     text = "" if value is None else " ".join(str(value).split())
-    return text if isinstance(value, int | float) else _SPECIAL.sub(r"\\\g<0>", text)
+    return text if isinstance(value, int) else _SPECIAL.sub(r"\\\g<0>", text)
 
 
 def ask(database: Path, tables: Sequence[str], statements: Sequence[str], limits: QueryLimits) -> list[QueryResult]:

@@ -27,6 +27,8 @@ _COPIES = 4
 """Times as many passages are looked through for those that are no copies."""
 _MEANING = 2.0
 """What likeness in meaning weighs beside the words."""
+_OF_CODE, _OF_A_LINE, _LINE = 0.3, 0.2, 150
+"""Shares of the best rank that code and a short text lose; characters up to which a text is one."""
 _LONGEST_QUESTION = 2000
 """Characters of a question whose meaning is looked at."""
 _BATCH_DOCUMENTS, _BATCH_CHARACTERS, _BATCH_SECONDS = 100, 1_000_000, 1.0
@@ -182,8 +184,8 @@ class Sources:
         weights = weigh(self.document_frequency(words), self.passages)
         held = self.held(words, found)
         best = found[0].rank or 1.0
-        ranked = [replace(one, rank=one.rank / best, share=share(held[one.id], weights)) for one in found]
-        return self._by_meaning(query, ranked)[:limit]
+        ranked = [replace(one, rank=one.rank / best - _lacks(one), share=share(held[one.id], weights)) for one in found]
+        return self._by_meaning(query, sorted(ranked, key=lambda one: -one.rank))[:limit]
 
     def _by_meaning(self, query: str, found: Sequence[Passage]) -> list[Passage]:
         """The passages with the first of them in the order of words and meaning together."""
@@ -242,6 +244,11 @@ def _distinct(found: Sequence[Passage]) -> list[Passage]:
     for one in found:
         first.setdefault(" ".join(one.text.split()), one)
     return list(first.values())
+
+
+def _lacks(passage: Passage) -> float:
+    """What a passage loses of its rank that has the words but seldom answers: code, and a line, which bm25 likes."""
+    return _OF_CODE * (passage.kind == "code") + _OF_A_LINE * (len(passage.text) < _LINE)
 
 
 def _ignore(_: IndexProgress) -> None:
