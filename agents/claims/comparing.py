@@ -232,13 +232,14 @@ def is_put_otherwise(one: str, other: str) -> bool:
         for by in (first, second)
     )
     words, known = ([word for clause in by for word in clause.words] for by in (first, second))
+    opens = [{*by[:1]} - {*to} for by, to in ((words, known), (known, words))]  # where any word has a capital
     renamed = [set().union(*(c.names for c in by)) - {*to} for by, to in ((first, known), (second, words))]
     turned = any(
         c.opposed[word] != to.opposed.get(word, c.opposed[word])
         for c, to in product(first, second)
         for word in c.opposed
     )
-    return told != there or turned or all(renamed) or (words != known and sorted(words) == sorted(known))
+    return told != there or turned or all(renamed) or all(opens) or (words != known and sorted(words) == sorted(known))
 
 
 # Two clauses

@@ -33,7 +33,9 @@ _ASK_OTHERWISE = "Ask with the words that the documents use, or add the document
 _FIRST_HEADING = re.compile(r"\A#\s+.*\n*")
 _SHORTER = re.compile(r"\b(?:short(?:er|en)?|too long|brief(?:er)?|concise|trim|less|fewer|cut)\b", re.IGNORECASE)
 _FORWARD = re.compile(r"\b(?:first|top|start|begin|lead|move|up|more of|keep)\b", re.IGNORECASE)
-_POINTING = re.compile(r"[:：]$|^(?:and|but|however|it|she|he|so|such|then|th(?:at|ese|ey|is|ose|us))\b", re.IGNORECASE)
+_POINTING = re.compile(
+    r"[:：]$|^(?:and|but|however|it|see|she|he|so|such|then|th(?:at|ese|ey|is|ose|us))\b", re.IGNORECASE
+)
 """How a sentence begins or ends that says nothing without the one before or after it."""
 _NAMED = re.compile(r"[“\"]([^”\"]{2,80})[”\"]")
 
@@ -106,6 +108,8 @@ def _report(evidence: Evidence, analysis: Analysis, quotes: dict[int, Quote], wi
         yield "## No sure answer"
         yield _NOT_JUDGED.format("is" if len(cited) == 1 else "are", counted(len(cited), "passage"))
     yield from (_shown(quotes[id], _attribution(quotes[id])) for id in direct)
+    gaps = [f"- {escape(gap)}" for gap in analysis.gaps]
+    yield "\n".join(gaps if cited and not direct else ["## What the documents do not say\n", *gaps] if gaps else [])
     yield from _side_by_side(evidence.question, cited if direct else [])
     if direct and grouped:
         yield "## More from the documents"
@@ -123,7 +127,6 @@ def _report(evidence: Evidence, analysis: Analysis, quotes: dict[int, Quote], wi
             if {pair.first, pair.second} <= shown
         ],
     )
-    yield from _section("What the documents do not say", [escape(gap) for gap in analysis.gaps])
     yield from _section("What the review asked for and quoting cannot do", [escape(note) for note in wishes.unmet])
     yield from _section("Sources", _sources(cited))
     if not cited and not computed:
@@ -140,9 +143,10 @@ def _short(question: str, quote: Quote) -> Iterator[str]:
         return
     texts = [one.text for one in split(quote.text)]
     said = [text for text in texts if len(text) <= _LONGEST_SHORT and not _POINTING.search(text)]
-    for at in order([(text,) for text in said], question)[:1]:
-        if not same_text(said[at], quote.text):
-            yield f"**{escape(flatten(said[at]))}** [{quote.id}]"
+    held = words_in(said, words_of(question))
+    best = max(range(len(said)), key=lambda at: len(held[at]), default=0)
+    if said and held[best] and not same_text(said[best], quote.text):
+        yield f"**{escape(flatten(said[best]))}** [{quote.id}]"
 
 
 def _side_by_side(question: str, quotes: Sequence[Quote]) -> Iterator[str]:
