@@ -30,6 +30,8 @@ _RULE = re.compile(r"\|(?: --- \|)+")
 _SENTENCE_END = re.compile(r"[.!?…。！？:][\"'”’»)\]]*$")
 _LONGEST_LINE, _LONGEST_CODE = 80, 120
 """Characters of a line of code that stands alone, and of one among others."""
+_SAID = re.compile(r"[^\W\d_]|[ \n.,:()§’'-](?! )| (?! )")
+"""What prose is made of."""
 _FENCE = re.compile(r"`{3,}")
 _ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,9}[.)])[ \t]+(?=\S)")
 CITATION = re.compile(r"(?<!\\)\[(\d{1,4})\]")
@@ -85,7 +87,7 @@ def blockquote(text: str, id: int, attribution: str = "", *, kind: str = "prose"
     """A quote as a Markdown block with its citation: lists, rows, code and laid-out lines stay what they are."""
     lines = _as_table(text) if kind == "table" else []
     paragraphs = _GAP.split(text) if not lines else []
-    raw = [kind == "code" or (kind != "table" and _is_laid_out(paragraph)) for paragraph in paragraphs]
+    raw = [kind == "code" or (kind not in ("table", "list") and _is_laid_out(paragraph)) for paragraph in paragraphs]
     for is_raw, group in groupby(range(len(paragraphs)), key=lambda at: _is_raw(at, raw, paragraphs)):
         shown = "\n\n".join(paragraphs[at] for at in group)
         lines += [*([""] if lines else []), *(_fenced(shown) if is_raw else _laid_out(shown, kind == "list"))]
@@ -135,9 +137,11 @@ def _rows(columns: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 
 def _is_laid_out(paragraph: str) -> bool:
-    """Whether the lines of a paragraph are code or the like: text that was wrapped has none, and a list has items."""
-    first, *more = paragraph.split("\n")
-    return bool(more) and not _ITEM.match(first) and all(len(line) <= _LONGEST_CODE for line in (first, *more))
+    """Whether the lines of a paragraph are code or the like, no list and no prose that was wrapped."""
+    first, *more = lines = paragraph.split("\n")
+    longest = max(map(len, lines))
+    is_prose = longest > _LONGEST_LINE // 2 and len(_SAID.findall(paragraph)) > 0.95 * len(paragraph)
+    return bool(more) and not _ITEM.match(first) and longest <= _LONGEST_CODE and not is_prose
 
 
 def _is_raw(at: int, raw: Sequence[bool], paragraphs: Sequence[str]) -> bool:

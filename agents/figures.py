@@ -68,9 +68,11 @@ def _shown(analysis: Analysis) -> Iterator[str]:
         if computation.more:
             yield f"*The first {len(computation.rows)} rows.*"
         yield _fenced(computation.sql)
+    queries = {computation.sql for computation in analysis.computations}
     for picture in analysis.pictures:
         yield f"![{alternative(picture.title)}]({picture.name})"
-        yield _fenced(picture.sql)
+        if picture.sql.strip() not in queries:
+            yield _fenced(picture.sql)
 
 
 def _fenced(sql: str) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import combinations, product
+from itertools import chain, combinations, product
 from typing import Final, NamedTuple
 
 from signoff.agents.artifacts import Conflict, Quote
@@ -130,18 +130,17 @@ def disagreements(quotes: Sequence[Quote], question: str = "") -> tuple[Conflict
 @lru_cache(maxsize=32)  # analyst, writer and reviewer ask of the same quotes
 def _disagreements(quotes: Sequence[Quote], question: str) -> tuple[Conflict, ...]:
     asked = {word for clause in read(_ASKING.sub(" ", question)) for word in clause.words if not unit_of(word)}
-    said = [[read(sentence) for sentence in _claims(quote)] for quote in quotes]
-    answers = [_answers(*both, asked) for both in zip(quotes[:_ANSWERING], said, strict=False)]
+    said = [{sentence: read(sentence) for sentence in _claims(quote)} for quote in quotes]
+    answer = [_answers(quote, sentences.values(), asked) for quote, sentences in zip(quotes, said, strict=True)]
     found: list[Conflict] = []
     for (at, one), (place, other) in combinations(enumerate(quotes), 2):
         if one.source == other.source:
             continue
-        apart = [_sentences_apart(*both) for both in product(said[at], said[place])]
-        apart += (
-            [_answers_apart(*both) for both in product(*answers[at : place + 1 : place - at])]
-            if place < _ANSWERING
-            else []
-        )
+        mine = [clauses for sentence, clauses in said[at].items() if sentence not in said[place]]
+        theirs = [clauses for sentence, clauses in said[place].items() if sentence not in said[at]]
+        apart = [_sentences_apart(*both) for both in product(mine, theirs)]
+        if place < _ANSWERING and answer[at] and answer[place]:
+            apart += [_answers_apart(*both) for both in product(_answering(mine, asked), _answering(theirs, asked))]
         # What differs in more than one thing is about two things.
         if why := next((differences[0].why for differences in apart if len(differences) == 1), ""):
             found.append(Conflict(first=one.id, second=other.id, why=why + _later(one, other)))
@@ -161,19 +160,20 @@ def _claims(quote: Quote) -> Iterator[str]:
             yield part.text
 
 
-def _answers(quote: Quote, sentences: Sequence[Sequence[Clause]], asked: set[str]) -> list[Clause]:
-    """Of a quote that answers a question, the clauses that do, and of each sentence that speaks of it all figures."""
+def _answers(quote: Quote, sentences: Iterable[Sequence[Clause]], asked: set[str]) -> bool:
+    """Whether a quote has enough of the words of a question, with its heading and title."""
     around = read(f"{quote.heading.split(' › ')[-1]}. {quote.title}")
-    words = {word for clause in (*around, *(c for clauses in sentences for c in clauses)) for word in clause.words}
-    if not asked or len(asked & words) < max(min(_FEWEST, len(asked) - 1), _ANSWERS * len(asked)):
-        return []
-    found: list[Clause] = []
+    words = {word for clause in chain(around, *sentences) for word in clause.words}
+    return bool(asked) and len(asked & words) >= max(min(_FEWEST, len(asked) - 1), _ANSWERS * len(asked))
+
+
+def _answering(sentences: Iterable[Sequence[Clause]], asked: set[str]) -> Iterator[Clause]:
+    """The clauses that answer a question, and of each sentence that speaks of it one with all figures."""
     for clauses in sentences:
         if any(asked & {*clause.words} for clause in clauses):
-            figures = tuple(figure for clause in clauses for figure in clause.figures)
+            yield replace(clauses[0], figures=tuple(figure for clause in clauses for figure in clause.figures))
             least = max(_FEWEST, _ALIKE * len(asked))
-            found += [replace(clauses[0], figures=figures), *(c for c in clauses if len(asked & {*c.words}) >= least)]
-    return found
+            yield from (clause for clause in clauses if len(asked & {*clause.words}) >= least)
 
 
 def _answers_apart(one: Clause, other: Clause) -> list[_Difference]:

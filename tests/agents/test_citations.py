@@ -70,6 +70,13 @@ def test_rows_that_say_their_columns_are_shown_as_a_table() -> None:
     assert "|" not in blockquote("depth: 4 m\nheight: 7 m", 2, kind="table")
 
 
+def test_prose_that_is_still_wrapped_is_no_code() -> None:
+    wrapped = "The harbour master closes the lock when the wind is stronger\nthan a gale; the crew waits until the flag is gone."
+    assert "```" not in blockquote(wrapped, 1)
+    assert "```" in blockquote("close_lock(wind=9)\nwait(flag=None)  # until the flag is gone", 1)
+    assert "```" not in blockquote(wrapped.replace("than a", "1. than a"), 1, kind="list")
+
+
 def test_a_list_stays_a_list() -> None:
     quote = blockquote("Take:\n\n- *bread*\n- milk", 2)
     assert quote == "> Take:\n>\n> - \\*bread\\*\n> - milk [2]"

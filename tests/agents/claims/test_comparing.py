@@ -184,3 +184,9 @@ def test_of_two_that_disagree_it_is_said_which_is_later() -> None:
     one, other = quotes("Refunds are paid within 14 days.", "Refunds are paid within 30 days.")
     old, new = one.model_copy(update={"title": "Fares, May 2024"}), other.model_copy(update={"source": "2025-03-18.md"})
     assert disagreements([old, new])[0].why.endswith("; the second is of 2025-03-18, and later")
+
+
+def test_what_stands_in_both_is_no_disagreement_with_another_sentence() -> None:
+    begins = "The election begins nine weeks before the post is vacant."
+    one, other = quotes(begins, f"{begins} In the following three weeks an election has its candidates.")
+    assert disagreements([one, other], "How long does the election take?") == ()

@@ -124,7 +124,9 @@ def test_nothing_near_is_said_plainly_and_nothing_is_invented(ask: Ask) -> None:
 def test_code_lists_and_rows_are_shown_as_what_they_are(ask: Ask) -> None:
     markdown = ask("How is the impeller replaced, and what is the fare of a bicycle?").need(Draft).markdown
     assert "> ```\n> def refund(winter, ferry):\n>     return winter.refund == ferry.refund" in markdown
-    assert "> | Ticket | Fare | Valid |\n> | --- | --- | --- |\n> | Adult single | 48 kroner | one day |\n> |" in markdown
+    assert (
+        "> | Ticket | Fare | Valid |\n> | --- | --- | --- |\n> | Adult single | 48 kroner | one day |\n> |" in markdown
+    )
     season = ask("What does a season ticket cost?").need(Draft).markdown.partition("## In short\n\n")[2]
     assert season.startswith("> | Ticket | Fare | Valid |")
     assert "> | Season ticket | 1450 kroner | one year |\n>\n> [1]\n" in season

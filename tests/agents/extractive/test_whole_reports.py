@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import Analysis, Draft, Evidence, Review
 from signoff.agents.citations import find_blockquotes, flatten
+from signoff.agents.extractive.report import with_sources
+from signoff.tools.publishing.formats import format_of, render
+from signoff.tools.search import Sources
 
 Ask = Callable[[str], Task]
 
@@ -63,3 +67,22 @@ def test_a_question_is_answered_in_a_moment(ask: Ask) -> None:
 
 def test_the_same_question_gets_the_same_report(ask: Ask) -> None:
     assert ask("How do I claim a refund?").artifacts == ask("How do I claim a refund?").artifacts
+
+
+def test_a_report_that_signoff_wrote_is_no_source_of_the_next(ask: Ask, tmp_path: Path) -> None:
+    report = ask("Within how many days are refunds paid?")
+    draft = report.need(Draft)
+    generated = with_sources(draft.title, "Refunds are paid in time [1].", report.need(Evidence))
+    for name, raw in {
+        "extracted.md": draft.markdown.encode(),
+        "generated.md": generated.markdown.encode(),
+        "extracted.html": render(format_of("report.html"), draft.markdown, {})[0],
+    }.items():
+        (tmp_path / name).write_bytes(raw)
+    (tmp_path / "rule.md").write_text("# Refunds\n\nRefunds are paid within 14 days, says signoff.\n")
+    sources = Sources.open(tmp_path, home=tmp_path / ".signoff")
+    told = sources.refresh()
+    assert sources.paths() == ["rule.md"]
+    assert {skip.path for skip in told.skipped} == {"extracted.md", "generated.md", "extracted.html"}
+    assert all("a report that signoff wrote" in skip.reason for skip in told.skipped)
+    sources.close()
