@@ -71,7 +71,9 @@ def test_rows_that_say_their_columns_are_shown_as_a_table() -> None:
 
 
 def test_prose_that_is_still_wrapped_is_no_code() -> None:
-    wrapped = "The harbour master closes the lock when the wind is stronger\nthan a gale; the crew waits until the flag is gone."
+    wrapped = (
+        "The harbour master closes the lock in any wind that is stronger\nthan a gale; the crew waits at the flag."
+    )
     assert "```" not in blockquote(wrapped, 1)
     assert "```" in blockquote("close_lock(wind=9)\nwait(flag=None)  # until the flag is gone", 1)
     assert "```" not in blockquote(wrapped.replace("than a", "1. than a"), 1, kind="list")
