@@ -33,7 +33,6 @@ _NO_CLAIM: Final = re.compile(
     re.IGNORECASE,
 )
 """No prose, a line of a licence, an example, or a sentence whose subject stands before it."""
-_VERSION: Final = re.compile(r"\b(?:v|version )(\d+)(?:\.(\d+))?\b", re.IGNORECASE)
 
 
 class _Difference(NamedTuple):
@@ -191,8 +190,7 @@ def _sentences_apart(one: Sequence[Clause], other: Sequence[Clause]) -> list[_Di
         if {*both[0].words} == {*both[1].words} and (swapped := [*_swapped(*both)]):
             return swapped
         if _is_about_the_same(*both) and both[0].words[:1] == both[1].words[:1] and not both[0].is_condition:
-            nearly = _is_nearly_the_same(*both)
-            found += [each for each in _differences(*both) if nearly or each.counted]
+            found += _answers_apart(*both)
             found += _names_apart(*both) if len(one) == len(other) == 1 or len(_shared(*both)) > _FEWEST else ()
     return found
 
@@ -216,11 +214,6 @@ def _later(one: Quote, other: Quote) -> str:
     if first and second and first[: len(second)] != second[: len(first)]:
         later, date = ("first", first) if first > second else ("second", second)
         return f"; the {later} is of {date}, and later"
-    versions = [_VERSION.search(quote.title) for quote in (one, other)]
-    if versions[0] and versions[1] and _VERSION.sub("", one.title).strip() == _VERSION.sub("", other.title).strip():
-        numbers = [(int(found[1]), int(found[2] or 0)) for found in versions if found]
-        if numbers[0] != numbers[1]:
-            return f"; the {'first' if numbers[0] > numbers[1] else 'second'} is of the later version"
     return ""
 
 

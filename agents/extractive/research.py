@@ -35,7 +35,7 @@ def gather(task: Task, sources: Library) -> Evidence:
     """
     task.say(f"searching {counted(sources.documents, 'document')}")
     parts, sides = parts_of(task.goal), sides_of(task.goal)
-    found = _of_most_sides(_ranked(sources.search(task.goal, limit=_LOOKED_AT), task.goal), sides, sources)
+    found = _ranked(sources.search(task.goal, limit=_LOOKED_AT), task.goal)
     several = parts if len(parts) > 1 else ()
     shown = _distinct(_near_the_best(found), SHOWN)
     sure = may_answer(found) or any(_answers(part, shown, sources) for part in (*several, *sides))
@@ -70,13 +70,6 @@ def _ranked(found: Sequence[Passage], goal: str) -> list[Passage]:
     if asks_about_changes(goal):
         return list(found)
     return sorted(found, key=lambda one: is_log(one.source, one.title, one.heading))
-
-
-def _of_most_sides(found: list[Passage], sides: Sequence[str], sources: Library) -> list[Passage]:
-    """The passages with those first that speak of all that is compared: 'difference' may be said of anything."""
-    words = [frozenset(words_of(side)) for side in sides]
-    held = sources.held(words_of(" ".join(sides)), found) if sides else {}
-    return sorted(found, key=lambda one: -sum(side <= held[one.id] for side in words))
 
 
 def _near_the_best(found: Sequence[Passage]) -> list[Passage]:
