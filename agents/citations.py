@@ -28,8 +28,8 @@ _BREAK = re.compile(r"(?<!\\)((?:\\\\)*)\\\n")
 _GAP = re.compile(r"\n[ \t]*\n(?=[^\n])")
 _RULE = re.compile(r"\|(?: --- \|)+")
 _SENTENCE_END = re.compile(r"[.!?…。！？:][\"'”’»)\]]*$")
-_LONGEST_LINE, _LONGEST_CODE = 80, 120
-"""Characters of a line of code that stands alone, and of one among others."""
+_LONGEST_LINE, _LONGEST_CODE, _SHORTEST_WRAPPED = 80, 120, 60
+"""Characters of a line of code that stands alone, and of one among others; of wrapped prose, of its longest line."""
 _SAID = re.compile(r"[^\W\d_]|[ \n.,:()§’'-](?! )| (?! )")
 """What prose is made of."""
 _FENCE = re.compile(r"`{3,}")
@@ -140,7 +140,7 @@ def _is_laid_out(paragraph: str) -> bool:
     """Whether the lines of a paragraph are code or the like, no list and no prose that was wrapped."""
     first, *more = lines = paragraph.split("\n")
     longest = max(map(len, lines))
-    is_prose = longest > _LONGEST_LINE // 2 and len(_SAID.findall(paragraph)) > 0.95 * len(paragraph)
+    is_prose = longest >= _SHORTEST_WRAPPED and len(_SAID.findall(paragraph)) > 0.95 * len(paragraph)
     return bool(more) and not _ITEM.match(first) and longest <= _LONGEST_CODE and not is_prose
 
 

@@ -36,7 +36,7 @@ _FORWARD = re.compile(r"\b(?:first|top|start|begin|lead|move|up|more of|keep)\b"
 _POINTING = re.compile(
     r"[:：]$|^(?:and|but|however|it|see|she|he|so|such|then|th(?:at|ese|ey|is|ose|us))\b", re.IGNORECASE
 )
-"""How a sentence begins or ends that says nothing without the one before or after it."""
+"""How a sentence is that says nothing without the one before or after it, or is code."""
 _NAMED = re.compile(r"[“\"]([^”\"]{2,80})[”\"]")
 
 
@@ -152,6 +152,8 @@ def _short(question: str, quote: Quote) -> Iterator[str]:
 def _side_by_side(question: str, quotes: Sequence[Quote]) -> Iterator[str]:
     """A table with a column for each thing that is compared: sentences that speak of it and not of the other."""
     sides = sides_of(question)
+    if not sides:
+        return
     said = [
         (sentence.text, quote)
         for quote in quotes
@@ -161,13 +163,13 @@ def _side_by_side(question: str, quotes: Sequence[Quote]) -> Iterator[str]:
     ]
     texts = [f"{text} {quote.heading.rpartition(' › ')[2]}" for text, quote in said]
     liked = [*order([(text,) for text in texts], question), *range(len(texts))]
-    held = words_in(texts, words_of(" ".join(sides))) if sides else []
+    held = words_in(texts, words_of(" ".join(sides)))
     columns: list[list[str]] = []
     for mine, others in zip(sides, sides[::-1], strict=True):
         own, theirs = frozenset(words_of(mine)), frozenset(words_of(others))
-        about = [said[at] for at in dict.fromkeys(liked) if held and own <= held[at] and not theirs <= held[at]]
+        about = [said[at] for at in dict.fromkeys(liked) if own <= held[at] and not theirs <= held[at]]
         columns.append([f"{_cell(text)} [{quote.id}]" for text, quote in about[:_MOST_CELLS]])
-    if columns and all(columns):
+    if all(columns):
         rows = [" | ".join(cells) for cells in zip_longest(*columns, fillvalue="")]
         yield "## Side by side"
         yield "\n".join([f"| {' | '.join(map(_cell, sides))} |", "| --- | --- |", *(f"| {row} |" for row in rows)])
