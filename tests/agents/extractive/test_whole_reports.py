@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from signoff.agents.agent import Task
-from signoff.agents.artifacts import Analysis, Draft, Evidence, Review
+from signoff.agents.artifacts import Analysis, Computation, Draft, Evidence, Review
 from signoff.agents.citations import find_blockquotes, flatten
 from signoff.agents.extractive.report import with_sources
+from signoff.agents.figures import figures_section
 from signoff.tools.publishing.formats import format_of, render
 from signoff.tools.search import Sources
 
@@ -69,6 +70,9 @@ def test_the_same_question_gets_the_same_report(ask: Ask) -> None:
     assert ask("How do I claim a refund?").artifacts == ask("How do I claim a refund?").artifacts
 
 
+COMPUTED = Analysis(computations=(Computation(title="Fares", sql="select 48", columns=("fare",), rows=((48,),)),))
+
+
 def test_a_report_that_signoff_wrote_is_no_source_of_the_next(ask: Ask, tmp_path: Path) -> None:
     report = ask("Within how many days are refunds paid?")
     draft = report.need(Draft)
@@ -76,6 +80,7 @@ def test_a_report_that_signoff_wrote_is_no_source_of_the_next(ask: Ask, tmp_path
     for name, raw in {
         "extracted.md": draft.markdown.encode(),
         "generated.md": generated.markdown.encode(),
+        "computed.md": f"# Fares\n\n{figures_section(COMPUTED)}\n".encode(),
         "extracted.html": render(format_of("report.html"), draft.markdown, {})[0],
     }.items():
         (tmp_path / name).write_bytes(raw)
@@ -83,6 +88,6 @@ def test_a_report_that_signoff_wrote_is_no_source_of_the_next(ask: Ask, tmp_path
     sources = Sources.open(tmp_path, home=tmp_path / ".signoff")
     told = sources.refresh()
     assert sources.paths() == ["rule.md"]
-    assert {skip.path for skip in told.skipped} == {"extracted.md", "generated.md", "extracted.html"}
+    assert {skip.path for skip in told.skipped} == {"computed.md", "extracted.md", "generated.md", "extracted.html"}
     assert all("a report that signoff wrote" in skip.reason for skip in told.skipped)
     sources.close()
