@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from signoff.agents.agent import Task
-from signoff.agents.artifacts import Analysis, Artifact, Draft, Review
+from signoff.agents.artifacts import Analysis, Artifact, Draft, Evidence, Review
 from signoff.agents.roles.checks import inspect
 from signoff.tools.search.sources import Sources
 
@@ -114,7 +114,8 @@ def test_a_document_that_changed_sends_the_evidence_back(tmp_path: Path, ferry_f
     review = inspect(before, sources)
     assert not review.accepted
     assert review.about == "Evidence"
-    assert any("'refunds.md' no longer reads as quoted in [1] [4]" in note for note in review.notes)
+    own = " ".join(f"[{quote.id}]" for quote in before.need(Evidence).quotes if quote.source == "refunds.md")
+    assert any(f"'refunds.md' no longer reads as quoted in {own};" in note for note in review.notes)
     assert any(
         "'refunds-leaflet.txt', quoted in [2], is no longer among the documents" in note for note in review.notes
     )
