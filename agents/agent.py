@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from pydantic import BaseModel
+from pydantic import BaseModel, PydanticSchemaGenerationError, TypeAdapter
 
 from signoff.agents.artifacts import Artifact
 from signoff.agents.errors import WorkFailed
@@ -185,6 +185,8 @@ class Each(Generic[R, A]):
     """Makes the artifact that the agent gives, of the rows in the order of the items."""
     of: type[Any] = str
     """What an item is: `str`, or a small pydantic model. The same item twice is worked on once."""
+    needs: Sequence[type[Artifact]] | None = None
+    """What the work on one item is shown of the agent's needs; None: all of it. Where the item says enough: ()."""
     function: Body[R] | None = None
     """The body of one item where there is no model."""
     form: type[BaseModel] | None = None
@@ -192,6 +194,15 @@ class Each(Generic[R, A]):
     read: Read[R] | None = None
     check: Check[R] | None = None
     """Looks at what was given for one item, as `Agent.check` does at what was joined."""
+
+    def __post_init__(self) -> None:
+        try:
+            TypeAdapter(self.of)
+        except PydanticSchemaGenerationError as error:
+            name = getattr(self.of, "__name__", repr(self.of))
+            raise TeamError(
+                f"Each(of={name}) cannot be kept as JSON. Let an item be a str or a pydantic model."
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +244,10 @@ class Agent(Generic[A]):
             raise TeamError(
                 f"Agent {self.role!r} works item by item, so its function is Each(function=…), and Each(gives=…), or "
                 "Each(form=…, read=…), is what its model fills in: it takes no function, form or read of its own."
+            )
+        if self.each is not None and (more := [need for need in self.each.needs or () if need not in self.needs]):
+            raise TeamError(
+                f"Agent {self.role!r}: Each(needs=…) names {more[0].__name__}, which the agent does not need."
             )
         if not self.has_function and self.model is None:
             raise TeamError(f"Agent {self.role!r} has no body. Give it a function or a model.")
@@ -313,6 +328,13 @@ def given_by(action: Action[Any]) -> type[Artifact] | None:
     """The artifact that an action gives when it is done, or a question when it is answered; None if it gives none."""
     kind = action.gives or action.form
     return kind if kind is not None and issubclass(kind, Artifact) else None
+
+
+def given_by_actions(agent: Agent[Any]) -> list[tuple[str, Action[Any]]]:
+    """The artifacts that its actions give the team, by name: not those of the work on an item, which has them alone."""
+    proposes = agent.each is None or agent.propose is not None
+    kinds = [(given_by(action), action) for action in agent.at_gate] if proposes else []
+    return [(kind.__name__, action) for kind, action in kinds if kind is not None]
 
 
 class StepFailed(Exception):

@@ -296,6 +296,13 @@ def _fit(args: dict[str, Any], shown: Mapping[str, Any], arguments: type[BaseMod
     raise BadAnswer(f"The arguments do not fit {arguments.__name__}: {problem}.")
 
 
+_PLAIN = {
+    "tuple_type": 'Input should be a list, such as ["one", "two"]',
+    "model_type": 'Input should be an object, such as {"name": "value"}',
+}
+"""What pydantic says in Python's words, for people who answer in others."""
+
+
 def misfit(error: Exception) -> str:
     """Why arguments do not fit their schema, in a few words."""
     if not isinstance(error, ValidationError):
@@ -303,6 +310,7 @@ def misfit(error: Exception) -> str:
     first = error.errors()[0]
     where = place_of(first["loc"])
     said = str(first["msg"]).removeprefix("Value error, ")
+    said = _PLAIN.get(first["type"], said)
     return f"{where}: {said}" if where else said
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.config import get_stream_writer
+from pydantic_core import to_jsonable_python
 
 from signoff.agents import (
     NO_USAGE,
@@ -41,7 +42,13 @@ from signoff.concurrency import in_thread_to_its_end, undisturbed
 from signoff.graphs.approval.questions import Account, ask_for_budget, store_proposal
 from signoff.graphs.given import InputModel
 from signoff.graphs.routing.assigning import followed_by, turn_failed, turn_given
-from signoff.graphs.routing.needs_and_gives import answered_verdicts, order_agents, rejections, revise_plan
+from signoff.graphs.routing.needs_and_gives import (
+    answered_verdicts,
+    order_agents,
+    rejections,
+    revise_plan,
+    told_of_before,
+)
 from signoff.graphs.routing.planning import PLAN, at_work, check_plan, members_of, sub_goal, told_by_plan
 from signoff.graphs.state import (
     OWN_QUESTIONS,
@@ -250,24 +257,10 @@ def proposed(
     first = state["turns"] * 100 + sum(outcome.get("item", "") == item for outcome in before)
     stored = []
     for place, (proposal, call) in enumerate(proposals, first):
-        warnings = _warnings(proposal, task, [*_not_accepted(proposal, agent, agents, state), *flags])
+        warnings = _warnings(proposal, task, [*told_of_before(agents, state, agent.role, proposal), *flags])
         one = store_proposal(state["run"]["id"], agent.role, place, proposal, warnings, item)
         stored.append(StoredProposal(**one, call=call) if call else one)
     return stored
-
-
-def _not_accepted(
-    proposal: Proposal, agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState
-) -> Iterator[str]:
-    """What a person is to know of an action that was done before just so, and what it gave was not accepted."""
-    notes = rejections(agents, state["artifacts"])
-    for outcome in state.get("outcomes", []):
-        gave = outcome.get("gave", "")
-        same = (outcome["action"], outcome.get("args")) == (proposal.action, proposal.args)
-        if same and outcome["role"] == agent.role and gave in notes:
-            told = ": ".join([f"the {gave} that it gave was not accepted", *filter(None, ["; ".join(notes[gave])])])
-            yield f"{proposal.action} was done before with the same arguments, and {told}"
-            return
 
 
 def _proposing(state: TeamState, stored: Sequence[StoredProposal]) -> Update:
@@ -301,8 +294,8 @@ def _ended(agent: Agent[Any], state: TeamState, usage: Usage) -> Update:
 
 def _warnings(proposal: Proposal, task: Task, flags: Sequence[str]) -> list[str]:
     """What a person should know of the texts behind a proposal: orders in them, and what only such a text names."""
-    read = [(name, strings_in(artifact.model_dump(mode="json"))) for name, artifact in task.artifacts.items()]
-    read += _said_outside(task.outcomes)
+    read = [("item", strings_in(to_jsonable_python(task.item))), *_said_outside(task.outcomes)]
+    read += [(name, strings_in(artifact.model_dump(mode="json"))) for name, artifact in task.artifacts.items()]
     ordering = [(name, text) for name, text in read if find_orders(text)]
     cited = {address for artifact in task.artifacts.values() for address in _cited(artifact)}
     own = flags_for(proposal.args, goal=f"{task.goal}\n{task.input_text}", untrusted=ordering, works=read, cited=cited)

@@ -32,8 +32,9 @@ from signoff.agents import (
     do_work,
 )
 from signoff.agents.errors import WorkFailed
-from signoff.checkpoints import digest
+from signoff.checkpoints import check_storable, digest
 from signoff.checkpoints.errors import BudgetExhausted
+from signoff.graphs.approval.answers import misfit
 from signoff.graphs.approval.questions import Account, ask_for_budget
 from signoff.graphs.given import InputModel
 from signoff.graphs.nodes.agent import (
@@ -114,6 +115,7 @@ class _Steps:
             agent,
             each=None,
             gives=each.gives,
+            needs=agent.needs if each.needs is None else tuple(each.needs),
             function=each.function,
             form=each.form,
             read=each.read,
@@ -180,20 +182,32 @@ class _Steps:
     def _list(self, task: Task) -> ItemList:
         listed, kind, role = self._each.items(task), self._each.of, self.agent.role
         if isinstance(listed, str) or not isinstance(listed, Sequence):
-            problem = f"its items are a {type(listed).__name__}, not a sequence of {kind.__name__}"
+            problem = f"its items are a {type(listed).__name__}, not a list or tuple of {_called(kind)}"
             raise WorkFailed(role, problem, final=True)
+        kept = []
         for item in listed:
-            if not isinstance(item, kind):
-                problem = f"{item!r:.80} among its items is a {type(item).__name__}, not a {kind.__name__}. See Each.of"
-                raise WorkFailed(role, problem, final=True)
             if isinstance(item, str) and not item.strip():
                 raise WorkFailed(role, "one of its items is an empty text", final=True)
-        return ItemList(items=tuple(self._kind.dump_python(item, mode="json") for item in listed))
+            try:
+                kept.append(self._kept(item))
+            except Exception as error:  # a validator is somebody else's code
+                problem = f"{item!r:.80} among its items does not fit Each(of={_called(kind)}): {misfit(error)}"
+                raise WorkFailed(role, problem, final=True) from error
+        return ItemList(items=tuple(kept))
+
+    def _kept(self, item: Any) -> Any:
+        """An item as JSON, of which the same item is read again."""
+        self._kind.validate_python(item, strict=True)
+        kept = self._kind.dump_python(item, mode="json")
+        check_storable(kept)
+        if self._kind.validate_python(kept) != item:
+            raise ValueError("read back from JSON it is another item")
+        return kept
 
     def _open(self, state: TeamState, items: Sequence[Any]) -> dict[str, ItemRow]:
         """Rows of the items; what was given for one that has not changed since the step before stands."""
         role, artifacts, before = self.agent.role, state["artifacts"], rows_of(state, self.agent)
-        versions = {need.__name__: artifacts[need.__name__]["version"] for need in self.agent.needs}
+        versions = {need.__name__: artifacts[need.__name__]["version"] for need in self.worker.needs}
         told = sub_goal(artifacts, role)
         goal, parts = told.goal, told.parts
         rejected = rejections(self._agents, artifacts).get(self.agent.gives.__name__, ())
@@ -227,7 +241,8 @@ class _Steps:
         failed = [f"{name}: {row['note']}" for name, row in rows.items() if row["status"] == "failed"]
         if rows and len(failed) == len(rows):
             told = "; ".join(failed[:_TOLD]) + ("; …" if len(failed) > _TOLD else "")
-            raise WorkFailed(self.agent.role, f"all {counted(len(rows), 'item')} failed: {told}", final=True)
+            which = f"all {len(rows)} items" if len(rows) > 1 else "its one item"
+            raise WorkFailed(self.agent.role, f"{which} failed: {told}", final=True)
         found = [
             Row(
                 item=self._kind.validate_python(row["item"]),
@@ -285,7 +300,7 @@ class _Steps:
         name, role = state["item"], self.agent.role
         row = rows_of(state, self.agent)[name]
         seen: Sent = {**state, "heard": [*state.get("heard", []), *row["heard"]]}
-        task = task_of(self.agent, self._agents, self._takes, seen)
+        task = task_of(replace(self.worker, gives=self.agent.gives), self._agents, self._takes, seen)
         tried = ""
         if self.agent.model is not None and row["tries"]:
             tried = f"Your last try failed: {row['note']}. Do it in another way."
@@ -297,6 +312,7 @@ class _Steps:
         return replace(
             task,
             item=self._kind.validate_python(row["item"]),
+            untrusted=tuple(dict.fromkeys((*task.untrusted, *state.get("untrusted", ())))),
             notes=tuple(row["notes"]),
             previous=self._each.gives.model_validate(row["gave"]) if row["gave"] else None,
             instructions="\n".join(filter(None, (task.instructions, tried))),
@@ -333,6 +349,10 @@ class _Steps:
         row = rows_of(state, self.agent)[name]
         usage = {"usage": add_usage(row["usage"], used), "unbooked": add_usage(row["unbooked"], used)}
         return {"items": {self.agent.role: {name: {**row, **usage, **changed}}}}
+
+
+def _called(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def _named(items: Sequence[Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from types import MappingProxyType
 from typing import Any, Literal
 
-from signoff.agents import Agent, Artifact, Verdict, given_by
+from signoff.agents import Agent, Artifact, Verdict, given_by, given_by_actions
 from signoff.agents.safety import flags_of
 from signoff.checkpoints import check_storable
 from signoff.error_base import TeamError
@@ -25,7 +25,7 @@ from signoff.graphs.state import (
     ended_steps,
     plan_step,
 )
-from signoff.tools import Action
+from signoff.tools import Action, Proposal
 
 Standing = Literal["missing", "rejected", "stale", "ready"]
 """missing: not given yet; rejected: a verdict on it does not accept it; stale: something it was built on is newer, or
@@ -57,8 +57,7 @@ def order_agents(agents: Agents) -> list[Agent[Any]]:
     for agent in agents:
         for need in agent.needs:
             if need.__name__ not in givers:
-                nobody = "no agent of the team gives, and no action of one"
-                raise TeamError(f"Agent {agent.role!r} needs {need.__name__!r}, which {nobody}.")
+                raise TeamError(f"Agent {agent.role!r} needs {need.__name__!r}, which {_tell_nobody(agents, need)}.")
         graph[agent.role] = {role for need in agent.needs for role in givers[need.__name__]}
         graph[agent.role] |= set() if agent.role in before else planning
     try:
@@ -66,6 +65,16 @@ def order_agents(agents: Agents) -> list[Agent[Any]]:
     except CycleError as error:
         raise TeamError(f"These agents wait for each other: {' → '.join(error.args[1])}.") from error
     return sorted(agents, key=lambda agent: places[agent.role])
+
+
+def _tell_nobody(agents: Agents, need: type[Artifact]) -> str:
+    """That nobody gives an artifact; what is given in the work on an item is that item's alone."""
+    for agent in agents:
+        for action in agent.at_gate if agent.each is not None else ():
+            if given_by(action) is need:
+                where = f"{action.name!r} gives {agent.role!r} for one item at a time"
+                return f"{where}: let it stand in what is given for an item, and {agent.role!r} give all of them"
+    return "no agent of the team gives, and no action of one"
 
 
 def judge(agents: Agents, artifacts: Artifacts) -> dict[str, Standing]:
@@ -132,6 +141,18 @@ def answered_verdicts(agents: Agents, artifacts: Artifacts, role: str) -> dict[s
     }
 
 
+def told_of_before(agents: Agents, state: TeamState, role: str, proposal: Proposal) -> list[str]:
+    """What a person is to know of an action that was done before just so, and what it gave was not accepted."""
+    notes = rejections(agents, state["artifacts"])
+    for outcome in state.get("outcomes", []):
+        gave = outcome.get("gave", "")
+        same = (outcome["role"], outcome["action"], outcome.get("args")) == (role, proposal.action, proposal.args)
+        if same and gave in notes:
+            why = ": ".join(filter(None, [f"the {gave} that it gave was not accepted", "; ".join(notes[gave])]))
+            return [f"{proposal.action} was done before with the same arguments, and {why}"]
+    return []
+
+
 def candidates(agents: Agents, artifacts: Artifacts) -> list[Agent[Any]]:
     """The agents that can work now: what they need is ready and what they give is not. In the order they come in."""
     standings, before = judge(agents, artifacts), before_plan(agents)
@@ -153,9 +174,8 @@ def action_givers(agents: Agents) -> dict[str, list[tuple[str, Action[Any]]]]:
     """The artifacts that actions give, by name: who proposes which."""
     found: dict[str, list[tuple[str, Action[Any]]]] = {}
     for agent in agents:
-        for action in agent.at_gate:
-            if (kind := given_by(action)) is not None:
-                found.setdefault(kind.__name__, []).append((agent.role, action))
+        for name, action in given_by_actions(agent):
+            found.setdefault(name, []).append((agent.role, action))
     return found
 
 
@@ -236,6 +256,8 @@ def keep_given(action: Action[Any], state: TeamState, outcome: StoredOutcome) ->
         told = f"what it returned is no {kind.__name__}: {problem}"
         unknown = f"what it returned is not known, so that there is no {kind.__name__}"
         return {**outcome, "detail": told if known else unknown}, {}
+    if state["proposals"][0].get("item"):
+        return outcome, {}  # it is that item's, which is told of it
     artifacts, name = state["artifacts"], kind.__name__
     said = flags_of(json.dumps(result, ensure_ascii=False), action.name) if action.form is None else ()
     given = StoredArtifact(

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from signoff.agents import Agent, SubGoal, Task, Verdict, WorkPlan, given_by
+from signoff.agents import Agent, SubGoal, Task, Verdict, WorkPlan, given_by_actions
 from signoff.agents.errors import WorkFailed
 from signoff.checkpoints import digest
 from signoff.error_base import TeamError
@@ -109,8 +109,7 @@ def before_plan(agents: Sequence[Agent[Any]]) -> set[str]:
 
 def gives_of(agent: Agent[Any]) -> set[str]:
     """Names of what comes of its work: its artifact, and those that its actions give."""
-    by_actions = {kind.__name__ for action in agent.at_gate if (kind := given_by(action)) is not None}
-    return {agent.gives.__name__, *by_actions}
+    return {agent.gives.__name__, *dict(given_by_actions(agent))}
 
 
 def plan_for(agents: Sequence[Agent[Any]], steps: Sequence[SubGoal] | Sequence[Mapping[str, Any]]) -> TeamPlan:

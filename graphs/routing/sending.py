@@ -27,6 +27,8 @@ class Sent(TeamState, total=False):
     """Its name; `items` has its row alone."""
     of: int
     """How many items there are."""
+    untrusted: list[str]
+    """What was flagged in the artifacts that the items were listed from, shown or not."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,13 @@ def go_on(state: TeamState, agent: Agent[Any]) -> Going:
     first = {name: row for name, row in ready.items() if not row["is_over"]} or ready
     if any(row["status"] == "stopped" for row in rows.values()):
         first = {}
-    names = {need.__name__ for need in agent.needs} | {PLAN}
+    needs = agent.needs if agent.each is None or agent.each.needs is None else agent.each.needs
+    names = {need.__name__ for need in needs} | {PLAN}
     kept = {
         **{name: state[name] for name in _SENT if name in state},  # type: ignore[literal-required]  # all are its fields
         "artifacts": {name: stored for name, stored in state["artifacts"].items() if name in names},
         "of": len(rows),
+        "untrusted": [flag for need in agent.needs for flag in state["artifacts"][need.__name__].get("flags", ())],
     }
     sent = [
         Send(agent.role, {**kept, "item": name, "items": {agent.role: {name: row}}})
