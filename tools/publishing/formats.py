@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, Literal
+from unicodedata import bidirectional
 from urllib.parse import unquote
 
 from markdown_it import MarkdownIt
@@ -34,17 +35,20 @@ _UNKNOWN: Final = frozenset({".pdf", ".doc", ".odt", ".rtf", ".epub", ".ppt", ".
 """Endings of files that a text with such a name would only be mistaken for."""
 _NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PICTURES: Final = {b"\x89PNG\r\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}
-_PICTURE_INCHES: Final = 6.0
+_PICTURE_INCHES: Final = 6.0, 8.0
+"""Of a page of Word, what a picture may take across and down; a smaller one keeps its size."""
 _DEEPEST: Final = 3
 """Levels of lists that Word's own template has a style for."""
 _STYLE: Final = """
 :root { color-scheme: light dark; }
-body { font: 1rem/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 1rem/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem;
+  overflow-wrap: break-word; }
+h1, h2, h3, h4, h5, h6, p, li, th, td { unicode-bidi: plaintext; }
 h1, h2, h3 { line-height: 1.25; margin: 2rem 0 .75rem; }
 blockquote { margin: 1rem 0; padding: .1rem 1rem; border-left: .25rem solid #8885; }
 pre { overflow-x: auto; padding: .75rem; background: #8881; }
 table { border-collapse: collapse; display: block; overflow-x: auto; }
-th, td { border: 1px solid #8885; padding: .3rem .6rem; text-align: left; vertical-align: top; }
+th, td { border: 1px solid #8885; padding: .3rem .6rem; text-align: start; vertical-align: top; }
 img { max-width: 100%; background: #fff; }
 @media print { body { margin: 0; max-width: none; } blockquote, pre, tr, img { break-inside: avoid; } }
 """
@@ -105,6 +109,12 @@ def _text(node: SyntaxTreeNode) -> str:
     return node.content if node.type in ("text", "code_inline") else "".join(map(_text, node.children))
 
 
+def _runs_leftwards(text: str) -> bool:
+    """Whether the first letter that says so belongs to a script that is written from right to left."""
+    ways = (bidirectional(letter) for letter in text)
+    return next((way for way in ways if way in ("L", "R", "AL")), "L") != "L"
+
+
 def _page(title: str, parser: MarkdownIt, tokens: Sequence[Token], pictures: Mapping[str, bytes]) -> str:
     """One file that loads nothing from anywhere."""
     for child in (child for token in tokens for child in token.children or ()):
@@ -160,9 +170,9 @@ class _Word:
     def _blocks(self, nodes: Sequence[SyntaxTreeNode], style: str, depth: int = 0) -> None:
         for node in nodes:
             if node.type == "heading":
-                self._inline(self._document.add_heading(level=min(int(node.tag[1:]), 9)), node)
+                self._line(self._document.add_heading(level=min(int(node.tag[1:]), 9)), node)
             elif node.type == "paragraph":
-                self._inline(self._document.add_paragraph(style=style), node)
+                self._line(self._document.add_paragraph(style=style), node)
             elif node.type == "blockquote":
                 self._blocks(node.children, "Intense Quote" if depth else "Quote", depth)
             elif node.type in ("bullet_list", "ordered_list"):
@@ -183,7 +193,7 @@ class _Word:
                 f"{number}. " if ordered else "", f"List{level}" if ordered else f"List Bullet{level}"
             )
             for paragraph in words:
-                self._inline(line, paragraph)
+                self._line(line, paragraph)
             self._blocks(item.children[len(words) :], f"List Continue{level}", depth)
 
     def _table(self, node: SyntaxTreeNode) -> None:
@@ -191,13 +201,21 @@ class _Word:
         table = self._document.add_table(rows=len(rows), cols=max(map(len, rows)), style="Table Grid")
         for row, cells in zip(table.rows, rows, strict=True):
             for cell, content in zip(row.cells, cells, strict=False):
-                self._inline(cell.paragraphs[0], content, _Look(bold=content.type == "th"))
+                self._line(cell.paragraphs[0], content, _Look(bold=content.type == "th"))
 
     def _code(self, code: str) -> None:
         run = self._document.add_paragraph(style="No Spacing").add_run(code.rstrip("\n"))
         run.font.name = "Courier New"
 
-    def _inline(self, line: Paragraph, node: SyntaxTreeNode, look: _Look = _Look()) -> None:
+    def _line(self, line: Paragraph, node: SyntaxTreeNode, look: _Look = _Look()) -> None:
+        """A paragraph that is filled; one in Hebrew or Arabic begins at the right."""
+        from docx.oxml import OxmlElement
+
+        self._inline(line, node, look)
+        if _runs_leftwards(line.text):
+            line._p.get_or_add_pPr().append(OxmlElement("w:bidi"))
+
+    def _inline(self, line: Paragraph, node: SyntaxTreeNode, look: _Look) -> None:
         for part in node.children:
             if part.type == "image":
                 self._picture(line, part)
@@ -208,7 +226,12 @@ class _Word:
 
     def _run(self, line: Paragraph, part: SyntaxTreeNode, look: _Look) -> None:
         run = line.add_run(" " if part.type == "softbreak" else part.content)
-        run.bold, run.italic = look.bold or None, look.italic or None
+        if look.bold:
+            run.bold = True
+        if look.italic:
+            run.italic = True
+        if _runs_leftwards(part.content):
+            run.font.rtl = True
         if part.type == "hardbreak":
             run.add_break()
         if part.type == "code_inline":
@@ -228,11 +251,14 @@ class _Word:
         line._p.append(link)
 
     def _picture(self, line: Paragraph, node: SyntaxTreeNode) -> None:
-        from docx.shared import Inches
+        from docx.shared import Emu, Inches
 
         name = _source(node.attrs)
         try:
-            picture = line.add_run().add_picture(io.BytesIO(self._pictures[name]), width=Inches(_PICTURE_INCHES))
+            picture = line.add_run().add_picture(io.BytesIO(self._pictures[name]))
+            size = picture.width, picture.height
+            scale = min(1, *(Inches(most) / of for most, of in zip(_PICTURE_INCHES, size, strict=True)))
+            picture.width, picture.height = (Emu(round(of * scale)) for of in size)
         except Exception as error:  # the library raises anything when a picture is damaged
             raise ValueError(f"{name!r} cannot be put into a Word document: it is damaged") from error
         picture._inline.docPr.set("descr", node.content)

@@ -23,14 +23,13 @@ def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-PNG = b"".join(
-    (
-        b"\x89PNG\r\n\x1a\n",
-        _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)),
-        _chunk(b"IDAT", zlib.compress(b"\0\0")),
-        _chunk(b"IEND", b""),
-    )
-)
+def picture(width: int, height: int) -> bytes:
+    head = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    dots = _chunk(b"IDAT", zlib.compress(bytes((width + 1) * height)))
+    return b"".join((b"\x89PNG\r\n\x1a\n", head, dots, _chunk(b"IEND", b"")))
+
+
+PNG = picture(1, 1)
 REPORT = """# Why does the **tide** rise?
 
 The moon pulls the water [1], see [the page](https://example.org/tides).
@@ -102,6 +101,25 @@ def test_a_word_document_reads_back_as_what_the_markdown_says() -> None:
     assert len(document.inline_shapes) == 1
     assert "https://example.org/tides" in {part.target_ref for part in document.part.rels.values() if part.is_external}
     assert not any("evil" in part.target_ref for part in document.part.rels.values())
+
+
+def test_words_that_run_leftwards_begin_at_the_right() -> None:
+    text = "# שלום\n\nמה שלומך (1) abc?\n\n- אחת\n- one\n\n| אחת | two |\n|---|---|\n| 7 | שתיים |\n"
+    document = docx.Document(io.BytesIO(render("word", text, {})[0]))
+    lines = [*document.paragraphs, *(cell.paragraphs[0] for row in document.tables[0].rows for cell in row.cells)]
+    turned = [line.text for line in lines if line._p.pPr is not None and "bidi" in line._p.pPr.xml.split(">", 1)[1]]
+    assert turned == ["שלום", "מה שלומך (1) abc?", "אחת", "אחת", "שתיים"]
+    assert [line.runs[0].font.rtl for line in lines] == [True, True, True, None, True, None, None, True]
+    assert "unicode-bidi: plaintext" in render("html", text, {})[0].decode()
+
+
+@pytest.mark.parametrize(("size", "inches"), [((72, 36), (1, 0.5)), ((1440, 720), (6, 3)), ((144, 1440), (0.8, 8))])
+def test_a_picture_in_a_word_document_fits_its_page_and_is_not_blown_up(
+    size: tuple[int, int], inches: tuple[float, float]
+) -> None:
+    raw, _ = render("word", "![c](chart.png)", {"chart.png": picture(*size)})
+    (shown,) = docx.Document(io.BytesIO(raw)).inline_shapes
+    assert (round(shown.width.inches, 2), round(shown.height.inches, 2)) == inches
 
 
 def test_the_same_report_is_the_same_file_whenever_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
