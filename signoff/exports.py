@@ -14,15 +14,17 @@ from __future__ import annotations
 import ast
 import sys
 from importlib import import_module
-from importlib.abc import InspectLoader
 from typing import TYPE_CHECKING as TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from importlib.abc import InspectLoader
 
 
 def offer(package: str) -> None:
     """Load what this package imports for type checkers when it is asked for; `__all__` and `dir()` have it at once."""
     module = sys.modules[package]
     assert module.__spec__ is not None
-    source = cast(InspectLoader, module.__spec__.loader).get_source(package)
+    source = cast("InspectLoader", module.__spec__.loader).get_source(package)
     if source is None:
         raise ImportError(f"{package} is installed without its source, which says what it offers. Install it with.")
     homes = {

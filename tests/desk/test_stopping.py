@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,28 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setenv("SIGNOFF_BASE_URL", server.url)
         monkeypatch.setenv("SIGNOFF_PRICES", '{"gpt": 0}')
         yield server
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+from signoff.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["signoff.desk", "typer", "signoff.desk.cli.terminal"])
+def test_ctrl_c_while_the_command_is_imported_is_one_line(module: str, home: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT, module], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "\nStopped by you.\n")
 
 
 @pytest.mark.usefixtures("endpoint")
