@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,25 +56,29 @@ class Index:
             create=_create_tables,
             pragmas=("journal_mode = wal", "synchronous = normal"),
         )
-        self._connect()
+        self._is_closed = False
+        there = next(place for place in (database.absolute(), *database.absolute().parents) if place.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):  # else it is made once it is looked into
+            self._connect()
 
     def renew(self) -> None:
         """Begin anew with an empty file, as the old one is damaged."""
         with self._lock, self._named_errors():
             self.close()
             self._file.remove()
-            self._connect()
+            self._is_closed = False
 
-    def _connect(self) -> None:
+    def _connect(self) -> Database:
         with self._named_errors():
-            self._db = self._file.open()
-            finalize(self, self._db.close)  # Python 3.13 warns of a connection that nobody closed
+            self._db = db = self._file.open()
+            finalize(self, db.close)  # Python 3.13 warns of a connection that nobody closed
+            return db
 
     def close(self) -> None:
         with self._lock:
             if self._db is not None:
                 self._db.close()
-            self._db = None
+            self._db, self._is_closed = None, True
 
     def put(self, entries: Sequence[Entry]) -> None:
         """Store documents and their passages, all or none, in place of what was stored under their paths."""
@@ -165,9 +170,9 @@ class Index:
             return self._connected().execute(sql, values).fetchall()
 
     def _connected(self) -> Database:
-        if self._db is None:
+        if self._is_closed:
             raise DatabaseUnusable(str(self.database), "it was closed")
-        return self._db
+        return self._connect() if self._db is None else self._db
 
     @contextmanager
     def _writing(self) -> Iterator[Database]:
