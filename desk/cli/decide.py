@@ -273,14 +273,17 @@ def _edited(approval: Approval, action: Action[Any], console: Console, changes: 
         try:
             said[name] = _with(said.get(name, approval.shown[name]), path, value) if path else value
         except LookupError as error:
-            raise BadAnswer(f"--set {change!r}: there is no {error.args[0]!r} in {name}.") from None
+            missing, there = error.args
+            raise BadAnswer(
+                f"--set {change!r}: there is no {missing!r}; there is {', '.join(there) or 'nothing'}."
+            ) from None
     return read_change({**approval.shown, **said}, approval, action)
 
 
 def _with(shown: Any, path: Sequence[str], value: str) -> Any:
     """A copy with this value at the path, JSON where no text was; in a list, an object is named by one of its values.
 
-    LookupError if there is nothing of that name.
+    LookupError if there is nothing of that name, with the name and those that there are.
     """
     if not path:
         with suppress(ValueError):
@@ -289,7 +292,9 @@ def _with(shown: Any, path: Sequence[str], value: str) -> Any:
     first, *rest = path
     if isinstance(shown, dict) and first in shown:
         return {**shown, first: _with(shown[first], rest, value)}
-    named = isinstance(shown, list) and [item for item in shown if isinstance(item, dict) and first in item.values()]
-    if not named or len(named) > 1:
-        raise LookupError(first)
+    held = [item for item in shown if isinstance(item, dict)] if isinstance(shown, list) else []
+    named = [item for item in held if first in item.values()]
+    if len(named) != 1:
+        firsts = [next((value for value in item.values() if isinstance(value, str)), "") for item in held]
+        raise LookupError(first, list(shown) if isinstance(shown, dict) else [*filter(None, firsts)])
     return [_with(item, rest, value) if item is named[0] else item for item in shown]

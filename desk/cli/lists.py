@@ -80,13 +80,14 @@ def approvals(
     for lapsed in ledger.approvals.lapsed():
         say(console, str(lapsed.already_decided()), "yellow")
     for asked in pending:
+        from signoff.desk.cli.question import what_is_asked
+
         expires = f", open until {moment(asked.expires_at)}" if asked.expires_at else ""
-        reason = asked.reason if asked.ways else short(asked.reason)
-        because = f": {reason}" if reason else ""
+        because = f": {asked.reason if asked.ways else short(asked.reason)}" if asked.reason else ""
         say(console, f"{asked.id}  {asked.action} ({asked.risk}), run {asked.run_id}", "bold")
         say(console, f"  asked {moment(asked.requested_at)}{expires}{because}")
-        for name, value in asked.shown.items():
-            say(console, f"  {name}: {short(dumps(value, ensure_ascii=False))}")
+        for line in what_is_asked(asked):
+            say(console, f"  {line}")
         for flag in cautions_of(asked):
             say(console, f"  caution: {short(flag)}")
         say(console, f"  digest {asked.shown_sha256[:12]}")

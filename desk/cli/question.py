@@ -17,7 +17,7 @@ from rich.text import Text
 
 from signoff.checkpoints import read_once
 from signoff.checkpoints.ledger import Approval
-from signoff.desk.cli.terminal import INTERRUPTED, command, interrupts_left_to_the_editor, moment, say
+from signoff.desk.cli.terminal import INTERRUPTED, command, interrupts_left_to_the_editor, moment, say, short
 from signoff.graphs import FOLLOW_PLAN
 from signoff.graphs.approval import CONTROLS, Decision, Passage, exactly, passages_of, read_edit, read_reply, say_reply
 from signoff.graphs.errors import BadAnswer
@@ -40,6 +40,14 @@ def show_proposal(console: Console, approval: Approval, action: Action[Any], *, 
         _show(console, Passage(passage.kind, lines))
         if left := len(passage.lines) - len(lines):
             say(console, f"… {counted(left, 'more line')} of it, which v shows.", "yellow")
+
+
+def what_is_asked(approval: Approval) -> list[str]:
+    """The arguments, one a line; of a plan its steps."""
+    if approval.action == FOLLOW_PLAN:
+        plan: Any = CONTROLS[FOLLOW_PLAN].arguments.model_validate(approval.shown)
+        return [short(line) for line in plan.markdown.splitlines()]
+    return [f"{name}: {short(json.dumps(value, ensure_ascii=False))}" for name, value in approval.shown.items()]
 
 
 def show_whole(console: Console, approval: Approval, action: Action[Any] | None, *, commands: bool = False) -> None:

@@ -28,6 +28,9 @@ def test_the_plan_is_shown_with_the_commands_that_answer_it(signoff: Any, asked:
         assert part in said.out
     (known,) = signoff("approvals", "--json").json
     assert known["action"] == "follow_plan"
+    listed = signoff("approvals").out
+    assert "  1. researcher (gives Evidence)\n  2. analyst (needs Evidence, gives Analysis)\n" in listed
+    assert "agents:" not in listed
 
 
 def test_part_of_the_plan_is_changed_by_its_name_and_the_run_goes_on(signoff: Any, asked: str) -> None:
@@ -46,11 +49,11 @@ def test_part_of_the_plan_is_changed_by_its_name_and_the_run_goes_on(signoff: An
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ("steps.wirter.goal=x", "there is no 'wirter' in steps"),
-        ("steps.writer.gaol=x", "there is no 'gaol' in steps"),
+        ("steps.wirter.goal=x", "there is no 'wirter'; there is researcher, analyst, writer, reviewer. Nothing"),
+        ("steps.writer.gaol=x", "there is no 'gaol'; there is agent, goal, parts. Nothing was decided."),
         ('steps=[{"agent": "writer"}]', "'researcher' is left out, and 'writer' needs its Evidence"),
         ("step.writer.goal=x", "with NAME one of steps."),
-        ('steps.writer.parts="tides"', "steps, item 3, parts"),
+        ('steps.writer.parts="tides"', 'steps, item 3, parts: Input should be a list, such as ["one", "two"]'),
     ],
 )
 def test_a_change_that_cannot_be_is_refused_in_one_line(signoff: Any, asked: str, change: str, problem: str) -> None:
