@@ -163,6 +163,10 @@ def ask_person(
     """
     if not (isinstance(form, type) and (form is str or issubclass(form, BaseModel))):
         raise TeamError(f"Question {name!r}: its form is {form!r:.80}. Give str, or a pydantic model of the answer.")
+    if issubclass(form, BaseModel) and not form.model_fields:
+        raise TeamError(
+            f"Question {name!r}: its form {form.__name__} has no fields. Give them, or let the answer be text."
+        )
     own: Any = (Literal[question], question) if question else (str, Field(min_length=1, max_length=2_000))
     answer = form if issubclass(form, BaseModel) else Words
 

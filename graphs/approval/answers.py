@@ -89,6 +89,7 @@ def read_reply(given: str | Mapping[str, Any] | BaseModel, action: Action[Any]) 
         try:
             check_storable(candidate)
             fitting = form.model_validate(candidate).model_dump(mode="json")
+            check_storable(fitting)
             if form.model_validate(fitting).model_dump(mode="json") == fitting:
                 return fitting
             problem = "it changes each time it is read"
@@ -165,7 +166,9 @@ def _read_reply(answer: Any, approval: Approval, action: Action[Any], interrupt_
     said = str(found.get("type", "")).strip().lower()
     kind = "respond" if said == "response" else _MEANS.get(said)
     if kind is None:
-        raise BadAnswer(f"The answer has the type {shown_value(found.get('type'))}: not respond, edit or reject.")
+        field = action.form is not None and "type" in action.form.model_fields
+        hint = ' Send the fields of the answer as {"type": "respond", "message": {…}}.' if field else ""
+        raise BadAnswer(f"The answer has the type {shown_value(found.get('type'))}: not respond, edit or reject.{hint}")
     if kind == "approve":
         raise BadAnswer(_NO_APPROVAL)
     if kind == "reject":
@@ -195,7 +198,8 @@ def _bare_reply(answer: Any, action: Action[Any]) -> dict[str, Any] | None:
     if not isinstance(answer, dict):
         return None
     values = {name: value for name, value in answer.items() if name not in ("approval_id", "args_sha256")}
-    is_plain = values and {"answer", *action.form.model_fields}.issuperset(values) and "type" not in values
+    # With one field of the form it is such an answer, and is told which of the others is none.
+    is_plain = not {"answer", *action.form.model_fields}.isdisjoint(values) and not {"type", "decisions"} & {*values}
     return {"type": "respond", "message": values} if is_plain else None
 
 

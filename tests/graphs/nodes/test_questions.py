@@ -182,7 +182,8 @@ def test_the_question_and_its_fields_are_shown(ledger: Ledger) -> None:
     ("given", "why"),
     [
         ({"which": "side"}, "which: Input should be 'front' or 'back'"),
-        ({"which": "front", "colour": "red"}, "The answer has no 'type' and no 'decisions'"),
+        ({"which": "front", "colour": "red"}, "'colour' is no field of the answer, which has which, floors, urgent."),
+        ({"colour": "red"}, "The answer has no 'type' and no 'decisions'"),
         ({"type": "respond", "message": {"which": "front", "colour": "red"}}, "'colour' is no field of the answer"),
         ("the front one", "Write which: …; floors: …; urgent: …, each in a line"),
         ({"urgent": True}, "which: Field required"),
@@ -256,6 +257,35 @@ def test_a_function_whose_question_is_declined_is_done_without_the_answer(ledger
 
 def painter(task: Task) -> Other:
     return Other(text=f"{task.need(Chosen).which} painted")
+
+
+class Bug(BaseModel):
+    type: Literal["crash", "wish"]
+    hours: float = 0
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"type": "crash"}, 'Send the fields of the answer as {"type": "respond", "message": {…}}.'),
+        ("type: crash\nhours: nan", "The answer does not fit: ValueError: Out of range float values"),
+        ({"type": "respond", "message": {"type": "crash", "hours": "inf"}}, "Out of range float values"),
+    ],
+)
+def test_what_could_not_be_kept_or_is_two_things_is_asked_for_again(ledger: Ledger, given: Any, why: str) -> None:
+    desk = Asker(ledger, ask_person(form=Bug), [ASK, DONE])
+    desk.start()
+    assert why in question(desk.decide(given))["action_requests"][0]["description"]
+    result = desk.decide({"type": "respond", "message": {"type": "crash"}})
+    assert (result["run"]["ended"], result["outcomes"][0]["result"]) == ("done", {"type": "crash", "hours": 0.0})
+
+
+def test_a_form_without_fields_is_none() -> None:
+    class Nothing(BaseModel):
+        pass
+
+    with pytest.raises(TeamError, match="Question 'ask_person': its form Nothing has no fields"):
+        ask_person(form=Nothing)
 
 
 @pytest.mark.parametrize(("given", "ends"), [({"which": "back"}, "completed"), ({"type": "reject"}, "skipped")])
