@@ -314,6 +314,12 @@ class Agent(Generic[A]):
         return tuple(given for given in self.tools if isinstance(given, Action))
 
     @property
+    def reads_goals(self) -> bool:
+        """Whether a sub-goal changes what it does: the functions that come with signoff know only the run's goal."""
+        function = self.function if self.each is None else self.each.function
+        return self.model is not None or not getattr(function, "__module__", "").startswith("signoff.agents.")
+
+    @property
     def described(self) -> dict[str, Any]:
         """What it is, in plain values: for the supervisor's model and for people."""
         return {

@@ -239,7 +239,7 @@ def _show_run(run: str, *, json: bool) -> None:
     say(console, one_line(record.goal), "italic")
     _say_input(console, record)
     if record.note:
-        say(console, one_line(record.note))
+        say(console, "; ".join(map(one_line, record.note.splitlines())))
     plan = table("agent", "status", "note")
     for step in state.get("plan", []):
         row(plan, step["agent"], step["status"], short(step["note"]))

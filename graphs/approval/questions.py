@@ -183,7 +183,7 @@ def store_proposal(
         id=f"p-{identity[:12]}",
         action=proposal.action,
         args=proposal.args,
-        reason=f"{item}: {proposal.reason}" if item else proposal.reason,
+        reason=": ".join(filter(None, (item, proposal.reason))),
         by=by,
         flags=list(flags),
     )

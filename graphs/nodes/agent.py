@@ -49,7 +49,7 @@ from signoff.graphs.routing.needs_and_gives import (
     revise_plan,
     told_of_before,
 )
-from signoff.graphs.routing.planning import PLAN, at_work, check_plan, members_of, sub_goal, told_by_plan
+from signoff.graphs.routing.planning import DEAF, PLAN, at_work, check_plan, members_of, sub_goal, told_by_plan
 from signoff.graphs.state import (
     OWN_QUESTIONS,
     NodeWithConfig,
@@ -100,6 +100,8 @@ def driven(
     """What is to do, and the update, which gets what became of a step that was held or failed."""
     task, update = task_of(agent, agents, takes, state), Update()
     payer = account.payer(state["run"]["id"], agent.role, task.say)
+    if told_by_plan(state["artifacts"], agent.role) and not agent.reads_goals:
+        task.say(f"has a goal of its own in the plan, but {DEAF}")
     try:
         with charged(payer):
             yield task, update
@@ -217,7 +219,6 @@ def given(agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState, tas
         stored["told"] = told
     if answers := answered_verdicts(agents, artifacts, agent.role):
         stored["answers"] = answers
-    run_id, turn = state["run"]["id"], state["turns"]
     brief = work.artifact.brief()
     # Who works because a person said something does not go in circles.
     trail = [] if any(not is_awaited(told) for told in unheard(state, agent.role)) else (state.get("trail") or [])
@@ -225,7 +226,7 @@ def given(agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState, tas
     update: Update = {
         "artifacts": {**artifacts, name: stored},
         "plan": end_step(state["plan"], agent.role, "completed", note_of(brief, task.stronger)),
-        "messages": [AIMessage(brief, name=agent.role, id=f"{run_id}-{turn}-{agent.role}")],
+        "messages": [AIMessage(brief, name=agent.role, id=f"{state['run']['id']}-{state['turns']}-{agent.role}")],
         "trail": followed_by(trail, turn_given(agent.role, work.artifact, stored["value"], calls)),
         **_ended(agent, state, work.usage),
         **_proposing(state, proposed(agent, agents, state, task, [(one, "") for one in work.proposals], flags)),
@@ -342,8 +343,7 @@ def _held(
         flags = list(dict.fromkeys((*task.untrusted, *held.flags)))
         return {**update, **_proposing(state, proposed(agent, agents, state, task, proposals, flags))}
     doing = f"{agent.role} was at work: {state['assignment']['reason']}"
-    now: TeamState = {**state, "usage": usage}
-    asked = ask_for_budget(now, held.error, payer, doing)
+    asked = ask_for_budget({**state, "usage": usage}, held.error, payer, doing)
     return {
         **update,
         "proposals": [*state.get("proposals", []), asked],

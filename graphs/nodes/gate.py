@@ -272,7 +272,8 @@ class _Visit:
             result = read_reply(said, action)
         except BadAnswer as error:
             return self._settle("failed", f"{by} answered {said!r:.200}, and {error.problem}", by=by)
-        spelled = {name: value if isinstance(value, str) else json.dumps(value) for name, value in result.items()}
+        given = {name: value for name, value in result.items() if value not in ("", None)}
+        spelled = {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
         told = said if action.form is Words else "; ".join(map(": ".join, spelled.items()))
         give = partial(keep_given, action, self.state)
         update = settle_first(self.state, "answered", by=by, detail=told, result=result, give=give)

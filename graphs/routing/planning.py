@@ -16,6 +16,7 @@ from signoff.graphs.state import StoredArtifact
 
 PLAN = WorkPlan.__name__
 """Name of the plan among the artifacts."""
+DEAF = "works without a model, so that this changes nothing: give it one with --model"
 
 
 class Member(BaseModel, extra="forbid", frozen=True):
@@ -24,6 +25,8 @@ class Member(BaseModel, extra="forbid", frozen=True):
     role: str
     needs: tuple[str, ...] = ()
     gives: str
+    reads_goals: bool = Field(default=True, exclude_if=bool)
+    """Left out where it does."""
 
 
 class TeamPlan(BaseModel, extra="forbid", frozen=True):
@@ -84,6 +87,8 @@ class TeamPlan(BaseModel, extra="forbid", frozen=True):
             lines.append(f"{place}. {step.agent} ({needs}gives {member.gives}{judges})")
             lines += [f"   Goal: {step.goal}"] if step.goal else []
             lines += [f"   Part: {part}" for part in step.parts]
+            if (step.goal or step.parts) and not member.reads_goals:
+                lines.append(f"   {step.agent} {DEAF}")
         planned = {step.agent for step in self.steps}
         for member in self.agents:
             if member.role not in planned:
@@ -130,6 +135,7 @@ def members_of(agents: Sequence[Agent[Any]]) -> tuple[list[dict[str, Any]], list
             "role": agent.role,
             "needs": [made[need.__name__] for need in agent.needs if need.__name__ in made],
             "gives": agent.gives.__name__,
+            **({} if agent.reads_goals else {"reads_goals": False}),
         }
         for agent in free
     ]
