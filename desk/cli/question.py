@@ -79,7 +79,8 @@ def _facts(approval: Approval) -> Iterator[str]:
         why = f": {approval.decision_reason}" if approval.decision_reason else ""
         yield f"It is {approval.status}{by}, {moment(approval.decided_at or approval.expires_at)}{why}."
         if approval.edited:
-            yield f"Approved were other arguments than the proposed ones: {exactly(approval.args)}"
+            changed = {name: value for name, value in approval.args.items() if value != approval.proposed.get(name)}
+            yield f"Approved were other arguments than the proposed ones: {json.dumps(changed, ensure_ascii=False)}"
     elif approval.has_expired:
         yield str(approval.already_decided())
     elif not approval.standing:

@@ -3,8 +3,11 @@
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from pydantic import BaseModel, field_validator
 
-from signoff import Above, Below, Policy, When
+from signoff import Above, Action, Agent, Artifact, Below, Ledger, Policy, Team, When
 
 APPROVE = {"decisions": [{"type": "approve"}]}
 
@@ -106,3 +109,38 @@ def test_an_unknown_outcome_is_settled_before_the_rest_goes_on(three: Any) -> No
     result = three.run(None)
     assert paid(three) == [1, 2]
     assert result["run"]["ended"] == "stopped"
+
+
+def looks(ledger: Ledger, count: int) -> int:
+    """How often the arguments of a proposal are read on the way to its outcome, on average."""
+    seen: list[str] = []
+
+    class Title(BaseModel):
+        title: str
+
+        @field_validator("title")
+        @classmethod
+        def _look(cls, title: str) -> str:
+            seen.append(title)
+            return title
+
+    action = Action(name="file", description="Files.", arguments=Title, call=lambda given, key: {})
+    agent = Agent(
+        role="clerk",
+        gives=Done,
+        function=lambda task: Done(),
+        actions=(action,),
+        propose=lambda done, task: [action.propose({"title": str(number)}) for number in range(count)],
+    )
+    graph = Team(agents=[agent], policy=Policy({"file": "allow"}), ledger=ledger).compile(checkpointer=InMemorySaver())
+    config = RunnableConfig(configurable={"thread_id": f"r-{count}"}, recursion_limit=200)
+    assert len(graph.invoke({"goal": "file"}, config)["outcomes"]) == count
+    return len(seen) // count
+
+
+class Done(Artifact):
+    pass
+
+
+def test_what_policy_allows_is_looked_at_no_more_often_however_many_wait_behind_it(ledger: Ledger) -> None:
+    assert looks(ledger, 12) == looks(ledger, 3)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from signoff import Agent, Artifact, Ask, Ledger, Policy, Run, Supervisor, Task, Team, Verdict
+from signoff import Agent, Artifact, Ask, Ledger, Policy, Run, Supervisor, Task, Team, Verdict, report_team
 from signoff.agents import SubGoal, WorkPlan
 from signoff.agents.roles.planner import planner
 from signoff.errors import BadAnswer, NotAllowed, TeamError, WorkFailed
+from signoff.graphs.routing.planning import plan_for
 from signoff.testing import ScriptedModel, calls, gives
 
 APPROVE = {"decisions": [{"type": "approve"}]}
@@ -369,6 +371,20 @@ def test_a_team_that_plans_for_nobody_or_calls_something_else_a_plan_cannot_be_m
     other = type("WorkPlan", (Facts,), {})
     with pytest.raises(TeamError, match="gives a WorkPlan of its own"):
         Team(agents=[Agent(role="odd", gives=other, function=lambda task: other(text=""))])
+
+
+def test_a_plan_says_whose_sub_goal_nothing_reads(home: Path) -> None:
+    (home / "docs").mkdir()
+    told = (SubGoal(agent="researcher"), SubGoal(agent="writer", goal="Be short."), SubGoal(agent="own", parts=("a",)))
+    kept = [agent for agent in report_team(home / "docs").agents if agent.role in ("researcher", "writer")]
+    own = Agent(role="own", gives=Story, function=lambda task: Story(text=task.instructions))
+    lines = plan_for([kept[0], replace(kept[1], needs=()), own], told).markdown.splitlines()
+    assert [line.strip() for line in lines if "changes nothing" in line] == [
+        "writer works without a model, so that this changes nothing: give it one with --model"
+    ]
+    model = ScriptedModel([])
+    heard = plan_for([agent.with_model(model) for agent in (kept[0], replace(kept[1], needs=()))], told[:2])
+    assert "changes nothing" not in heard.markdown
 
 
 def test_a_planner_whose_budget_ends_goes_on_where_it_was(start: Start) -> None:
