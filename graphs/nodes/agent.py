@@ -318,8 +318,7 @@ def note_of(brief: str, stronger: int) -> str:
 def _failed(agent: Agent[Any], state: TeamState, task: Task, failed: StepFailed) -> Update:
     failure, stronger = failed.failure, state["assignment"].get("stronger", 0)
     note = f"{failure.problem} (with a stronger model, +{stronger})" if stronger else failure.problem
-    calls = failed.usage["calls"] + _answers_before(task)
-    turn = turn_failed(agent.role, agent.gives.__name__, failure.problem, calls)
+    turn = turn_failed(agent.role, agent.gives.__name__, failure.problem, failed.usage["calls"] + _answers_before(task))
     return {
         "plan": end_step(state["plan"], agent.role, "failed", note, final=failure.final),
         "trail": followed_by(state.get("trail") or [], turn),
