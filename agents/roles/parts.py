@@ -239,7 +239,8 @@ class Digging:
             return self._in_document(path, part.question)
         if self.web is not None:
             browse(replace(quiet, say=task.say), self.web, _PAGES)
-        return self._near(gather(quiet, self.sources).quotes, lead)[:_PER_LEAD]
+        found = gather(quiet, self.sources)
+        return self._near(found.quotes, lead)[:_PER_LEAD] if found.sure else ()
 
     def _near(self, found: Sequence[Quote], question: str) -> list[Quote]:
         """The first, and what has not far less of the question than the best: the rest may be another part's."""

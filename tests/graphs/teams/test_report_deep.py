@@ -81,7 +81,7 @@ def test_a_lead_that_brings_nothing_new_ends_the_part_without_another_call(docum
 
     _, calls = start(answering(parts, {"researcher": again}), documents, parts, depth=4)
     asked = Counter(goal_of(call) for call in calls if role_of(call) == "researcher")
-    assert asked == {part: 1 for part in parts}
+    assert asked == dict.fromkeys(parts, 1)
 
 
 def test_an_edited_plan_is_followed(documents: Path) -> None:
