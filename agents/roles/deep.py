@@ -15,7 +15,7 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, Field
 
 from signoff.agents.agent import Agent, Each, Task
-from signoff.agents.artifacts import Analysis, Draft, Evidence, Review, SubGoal, WorkPlan, WrittenPart
+from signoff.agents.artifacts import Analysis, Draft, Evidence, Review, Said, SubGoal, WorkPlan, WrittenPart
 from signoff.agents.citations import blockquote, flatten, without_sources
 from signoff.agents.extractive.question import parts_of
 from signoff.agents.models.registry import Tiers
@@ -36,7 +36,7 @@ class Parts(BaseModel):
     """The parts of the goal."""
 
     parts: list[Annotated[str, Field(json_schema_extra={"maxLength": 200})]] = Field(
-        description="Questions, each understandable by itself", json_schema_extra={"maxItems": MOST_PARTS}
+        description="Questions, each understandable by itself", json_schema_extra={"maxItems": MOST_PARTS // 2}
     )
 
 
@@ -44,7 +44,7 @@ class Whole(BaseModel):
     """What makes a report of the sections."""
 
     title: str = Field(json_schema_extra={"maxLength": 200})
-    answer: list[Sentence] = Field(json_schema_extra={"maxItems": 6})
+    answer: list[Said] = Field(json_schema_extra={"maxItems": 4})
     leave_out: list[int] = Field(default_factory=list, json_schema_extra={"maxItems": 12})
 
 
@@ -172,14 +172,17 @@ def _put_together(whole: Whole, task: Task) -> Draft:
     sections = [
         Section.model_construct(
             heading=part.question,
-            sentences=[
-                Sentence.model_construct(text=said.text, quotes=[*said.quotes]) for at, said in some if at not in left
-            ],
+            sentences=_as_sentences(said for at, said in some if at not in left),
             instead=_nearest(part, task.need(Evidence)),
         )
         for part, some in numbered
     ]
-    return read_text(Text.model_construct(title=whole.title[:200], answer=whole.answer, sections=sections), task)
+    answer = _as_sentences(whole.answer)
+    return read_text(Text.model_construct(title=whole.title[:200], answer=answer, sections=sections), task)
+
+
+def _as_sentences(said: Iterable[Said]) -> list[Sentence]:
+    return [Sentence.model_construct(text=one.text, quotes=[*one.quotes]) for one in said]
 
 
 def _nearest(part: WrittenPart, evidence: Evidence) -> str:

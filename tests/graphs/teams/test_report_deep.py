@@ -246,3 +246,18 @@ def test_a_small_model_that_rambles_ends_in_a_draft_or_a_reason_within_40_calls(
     assert run.approval is not None
     assert run.approval.action == ("publish_report" if ending == "draft" else "continue_run")
     assert ending == "draft" or "WorkPlan could not be made. planner: the model" in run.approval.reason
+
+
+def test_a_budget_that_ends_amid_the_parts_is_asked_about_once_and_what_was_done_stands(documents: Path) -> None:
+    parts = QUESTIONS[4]
+    with ScriptedServer(answering(parts)) as server:
+        known = Settings(base_url=server.url, api_key="test", model="openai:scripted", model_retries=0)
+        run = Run.start(report_team(documents, settings=known, depth=2), GOAL, settings=known, budget="steps=3")
+        assert run.approval is not None
+        assert run.approval.action == "raise_budget"
+        assert Counter(map(role_of, server.calls)) == {"planner": 1, "researcher": 2}
+        run.approve(args={**run.approval.shown, "steps": 20})
+        assert run.approval is not None
+        assert run.approval.action == "publish_report"
+        asked = Counter(goal_of(call) for call in server.calls if role_of(call) == "researcher")
+    assert asked == dict.fromkeys(parts, 1)
