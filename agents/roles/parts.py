@@ -19,6 +19,7 @@ from signoff.agents.extractive.research import gather
 from signoff.agents.extractive.sentences import split
 from signoff.agents.models.registry import tiers_of
 from signoff.agents.roles.checks import find_unproven
+from signoff.agents.roles.prompts import prompt
 from signoff.agents.roles.researcher import browse
 from signoff.agents.roles.writer import cite
 from signoff.agents.run_context import say_nothing
@@ -44,6 +45,7 @@ _LONGEST_NAME: Final = 5
 """Words of a lead that a passage may name."""
 _ROOM: Final = 12_000
 """Characters of passages that are shown at once."""
+_MARKER: Final = re.compile(r"^\s*(?:[-*+•]|\d{1,2}[.)])\s+")
 _ADDRESS: Final = re.compile(r"https?://[^\s<>\"'`)\]]+")
 SHORT_STEP: Final = Limits(model_calls=3, output_tokens=2_048)
 """A step that only fills in a form: once, and once more if it did not fit."""
@@ -117,7 +119,9 @@ class PartWork:
             else:
                 self.said.append(said)
         asked = before | ({self.question.casefold(), self.goal.casefold()} if self.said else set())
-        self.open = tuple(one for one in map(flatten, notes.open) if one and one.casefold() not in asked)
+        self.open = tuple(
+            one for one in map(flatten, notes.open) if one and one.casefold() not in asked and not _is_told(one)
+        )
         leads = {flatten(lead).casefold(): flatten(lead) for lead in notes.leads if words_of(lead)}
         new = [lead for key, lead in leads.items() if key not in self.tried and not self._is_copied(key)][:_MOST_LEADS]
         self.tried |= {lead.casefold() for lead in new}
@@ -129,13 +133,14 @@ class PartWork:
             ids = dict.fromkeys((*given.quotes, *cited_ids(given.text)))
             quotes = tuple(id for id in ids if id in self.known)
             for sentence in split(flatten(without_citations(given.text)).lstrip("#>-* ")) if quotes else ():
-                text = sentence.text.strip()
+                text = _MARKER.sub("", sentence.text).strip()
                 if len(text.split()) >= _SHORTEST and " | " not in text and not text.endswith(":"):
                     yield Said(text=text, quotes=quotes)
 
     def _is_copied(self, lead: str) -> bool:
         """Whether a lead is only words of a passage: those find the passage."""
-        return len(lead.split()) > _LONGEST_NAME and any(lead in quote.text.casefold() for quote in self.known.values())
+        texts = (quote.text.casefold() for quote in self.known.values())
+        return _is_told(lead) or (len(lead.split()) > _LONGEST_NAME and any(lead in text for text in texts))
 
     def found(self, *, sure: bool, problem: str = "") -> Found:
         """What came of it, with the quotes that were used first."""
@@ -325,6 +330,12 @@ def _passage(quote: Quote) -> str:
     """A passage as the model reads it: its number, where it stands, and its text."""
     heading = f" | {quote.heading}" if quote.heading else ""
     return f"[{quote.id}] {quote.title or quote.source}{heading}\n{quote.text}"
+
+
+def _is_told(text: str) -> bool:
+    """Whether a model only repeats what it was told to give, as small ones do."""
+    told = (prompt("part"), *(field.description or "" for field in Notes.model_fields.values()))
+    return len(text.split()) > _SHORTEST and any(text.casefold().rstrip(".") in one.casefold() for one in told)
 
 
 def _names(path: str, texts: Iterable[str]) -> bool:

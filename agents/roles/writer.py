@@ -133,4 +133,4 @@ def cite(sentences: Iterable[Sentence | Said], said: set[str]) -> Iterator[str]:
         said |= keys
         numbers = dict.fromkeys((*sentence.quotes, *cited_ids(sentence.text)))
         marks = "".join(f"[{number}]" for number in numbers)
-        yield f"{text.rstrip('.')} {marks}." if marks and text.endswith(".") else f"{text} {marks}".strip()
+        yield f"{text.rstrip('. ')} {marks}." if marks and text.endswith(".") else f"{text} {marks}".strip()

@@ -53,7 +53,12 @@ def test_sentences_are_kept_one_by_one_without_scraps() -> None:
     part = PartWork("How tall?", "How tall?")
     part.show([quote(1, "The mast is nine metres tall. It is white.")])
     two = said("The mast is nine metres tall. The mast is white.", 1)
-    scraps = (said("Ship | The mast", 1), said("It says so here:", 1), said("Nine metres", 1))
+    scraps = (
+        said("1. The mast is white.", 1),
+        said("Ship | The mast", 1),
+        said("It says so here:", 1),
+        said("Nine metres", 1),
+    )
     part.take(Notes(sentences=(two, *scraps)))
     assert [one.text for one in part.said] == ["The mast is nine metres tall.", "The mast is white."]
 
@@ -62,7 +67,14 @@ def test_what_was_answered_is_not_said_to_be_open() -> None:
     part = PartWork("How tall is it?", "How tall is it, and how old?")
     part.show([quote(1, "The mast is nine metres tall.")])
     tall = said("The mast is nine metres tall.", 1)
-    asked = ("How tall is it?", "how tall is it, and how old?", "The mast is nine metres tall.", "Who built it?", " ")
+    asked = (
+        "What is asked and no passage answers",
+        "How tall is it?",
+        "how tall is it, and how old?",
+        "The mast is nine metres tall.",
+        "Who built it?",
+        " ",
+    )
     part.take(Notes(sentences=(tall,), open=asked))
     assert part.open == ("Who built it?",)
 
@@ -71,7 +83,10 @@ def test_words_of_a_passage_are_no_lead_but_a_name_in_it_is() -> None:
     part = PartWork("How tall?", "How tall?")
     part.show([quote(1, "The mast is nine metres tall, as rule seven of the tariff says.")])
     copied = "The mast is nine metres tall"
-    assert part.take(Notes(sentences=(), leads=(copied, "rule seven of the tariff"))) == ["rule seven of the tariff"]
+    told = "the way the documents would put it"
+    assert part.take(Notes(sentences=(), leads=(copied, told, "rule seven of the tariff"))) == [
+        "rule seven of the tariff"
+    ]
 
 
 def test_a_lead_is_followed_once_however_it_is_written() -> None:
