@@ -188,7 +188,7 @@ def _as_sentences(said: Iterable[Said]) -> list[Sentence]:
 def _nearest(part: WrittenPart, evidence: Evidence) -> str:
     """What stands under the heading of a part if no sentence does: its first quotes, in their own words."""
     ids = part.quotes[: 1 if part.said else _SHOWN]
-    quotes = [blockquote(one.text, one.id, code=one.kind == "code") for one in evidence.quotes if one.id in ids]
+    quotes = [blockquote(one.text, one.id, kind=one.kind) for one in evidence.quotes if one.id in ids]
     head = [] if part.said or not quotes else ["Nothing was written of this. What comes nearest:"]
     return "\n\n".join((*head, *quotes))
 
