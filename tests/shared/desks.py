@@ -50,8 +50,7 @@ class Desk:
 
 
 def asked(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The action that the thread asks about."""
+    """The action that the thread asks about; of a batch the first."""
     (interrupt,) = result["__interrupt__"]
-    (request,) = interrupt.value["action_requests"]
-    found: dict[str, Any] = request
+    found: dict[str, Any] = interrupt.value["action_requests"][0]
     return found

@@ -345,7 +345,7 @@ def test_proposals_of_all_items_come_together_and_each_hears_its_own_outcome(led
     assert len(model.calls) == 3
     assert [proposal["item"] for proposal in result["proposals"]] == ["Berlin", "Bonn", "Kiel"]
     assert asked(result)["args"] == {"title": "Berlin"}
-    assert "Berlin: " in asked(result)["description"]
+    assert "- `Berlin`\n" in asked(result)["description"]
     result = trip.decide()
     result = trip.decide({"decisions": [{"type": "reject", "message": "not this one"}]})
     assert len(model.calls) == 3
