@@ -86,7 +86,7 @@ class Said(Part):
     """A sentence that a model wrote, and what it rests on."""
 
     text: str = Field(
-        description="One sentence in plain words, without citations", json_schema_extra={"maxLength": 300}
+        description="One sentence in plain words, without citations", json_schema_extra={"maxLength": 600}
     )
     quotes: tuple[int, ...] = Field(description="Numbers of the quotes that say so", json_schema_extra={"maxItems": 6})
 

@@ -36,7 +36,7 @@ class Parts(BaseModel):
     """The parts of the goal."""
 
     parts: list[Annotated[str, Field(json_schema_extra={"maxLength": 200})]] = Field(
-        description="Questions, each understandable by itself", json_schema_extra={"maxItems": MOST_PARTS // 2}
+        description="Questions, each understandable by itself", json_schema_extra={"maxItems": MOST_PARTS}
     )
 
 
@@ -44,7 +44,7 @@ class Whole(BaseModel):
     """What makes a report of the sections."""
 
     title: str = Field(json_schema_extra={"maxLength": 200})
-    answer: list[Said] = Field(json_schema_extra={"maxItems": 4})
+    answer: list[Said] = Field(json_schema_extra={"maxItems": 6})
     leave_out: list[int] = Field(default_factory=list, json_schema_extra={"maxItems": 12})
 
 

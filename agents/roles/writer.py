@@ -20,6 +20,8 @@ from signoff.agents.roles.checks import NOT_BORNE_OUT, find_unproven, struck_sec
 from signoff.agents.roles.prompts import prompt
 from signoff.wording import counted
 
+_FEWEST_REPEATED = 4
+"""Words of a sentence amid others that does not stand there twice."""
 _MOST_RETURNED = 2
 """Times a draft comes back for sentences that its quotes do not bear out, before these are struck."""
 
@@ -71,6 +73,11 @@ def read_text(text: Text, task: Task) -> Draft:
     gone = cite((one for part in evidence.parts for one in part.struck), set())
     struck = find_unproven(" ".join(gone), evidence, task.goal)
     body = _body(text, struck.keys())
+    # What was written of a part was compared there, and its writer told: what is left of it cannot be put right here.
+    of_parts = {_key(one.text) for part in evidence.parts for one in part.said}
+    found = find_unproven(body, evidence, task.goal) if of_parts else {}
+    struck |= {sentence: why for sentence, why in found.items() if _key(sentence) in of_parts}
+    body = _body(text, struck.keys())
     while returned >= _MOST_RETURNED and (found := find_unproven(body, evidence, task.goal)).keys() - struck.keys():
         struck |= found
         body = _body(text, struck.keys())
@@ -85,7 +92,7 @@ def read_text(text: Text, task: Task) -> Draft:
 
 def _body(text: Text, struck: Collection[str]) -> str:
     """What the model wrote, without the struck sentences."""
-    said = {flatten(sentence).casefold().rstrip(".") for sentence in struck}
+    said = set(map(_key, struck))
     parts = [" ".join(cite(text.answer, said))]
     for section in text.sections:
         paragraph = " ".join(cite(section.sentences, said))
@@ -123,12 +130,18 @@ def _quoted(struck: Iterable[str], evidence: Evidence) -> Iterator[str]:
     return (blockquote(quote.text, quote.id, kind=quote.kind) for quote in evidence.quotes if quote.id in ids)
 
 
+def _key(sentence: str) -> str:
+    """The same for the same words."""
+    return flatten(sentence).casefold().rstrip(". ")
+
+
 def cite(sentences: Iterable[Sentence | Said], said: set[str]) -> Iterator[str]:
     """The sentences that were not said yet, each with its citations before its full stop's end."""
     for sentence in sentences:
-        text = flatten(without_citations(sentence.text)).lstrip("#>-* ").strip()
-        keys = {part.casefold().rstrip(".") for part in (text, *(part.text for part in split(text)))} - {""}
-        if not keys or keys & said:
+        text = flatten(without_citations(sentence.text)).lstrip("#>-* ").strip().replace(" .", ".")
+        parts = [part.text for part in split(text) if len(part.text.split()) >= _FEWEST_REPEATED]
+        keys = {_key(part) for part in (text, *parts)}
+        if not text.strip(". ") or keys & said:
             continue
         said |= keys
         numbers = dict.fromkeys((*sentence.quotes, *cited_ids(sentence.text)))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from signoff.agents.agent import Task
-from signoff.agents.artifacts import Analysis, Conflict, Draft, Evidence, Quote, Review
+from signoff.agents.artifacts import Analysis, Conflict, Draft, Evidence, Quote, Review, Said, WrittenPart
 from signoff.agents.roles.analyst import Sorting, analyst
 from signoff.agents.roles.checks import inspect
 from signoff.agents.roles.writer import Section, Sentence, Text, writer
@@ -114,3 +114,17 @@ def test_what_a_model_said_of_a_disagreement_stands_in_the_report() -> None:
     told: dict[str, Any] = {"first": 2, "second": 1, "why": "The new rules changed it"}
     markdown = written(TRUE, analysis=Analysis(conflicts=(Conflict(**told),))).markdown
     assert markdown.count("may disagree: ") == 1
+
+
+def test_what_was_written_of_a_part_and_is_not_borne_out_is_struck_at_once_as_no_writer_could_mend_it() -> None:
+    thirty, hours = (Said(text=f"Backups are kept for 30 {unit}.", quotes=(1,)) for unit in ("days", "hours"))
+    part = WrittenPart(question=GOAL, said=(thirty, hours), quotes=(1,))
+    about = EVIDENCE.model_copy(update={"parts": (part,)})
+    sections = [Sentence(text=one.text, quotes=[1]) for one in part.said]
+    draft = written(Sentence(text="In short, backups are kept for 30 days.", quotes=[1]), *sections, about=about)
+    body, _, struck = draft.markdown.partition("## Struck")
+    assert "30 days" in body
+    assert "30 hours" not in body
+    assert "30 hours" in struck
+    wrong = Sentence(text="In short, backups are kept for 30 weeks.", quotes=[1])
+    assert "30 weeks" in written(wrong, *sections, about=about).markdown.partition("## Struck")[0]

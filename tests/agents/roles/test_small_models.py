@@ -52,7 +52,10 @@ def test_what_the_writer_says_twice_stands_in_the_report_once() -> None:
 def test_a_sentence_that_was_said_amid_others_does_not_stand_there_again() -> None:
     both = Sentence(text="Missed crossings are not refunded. That is a rule of theirs.", quotes=[1])
     again = Sentence(text="That is a rule of theirs.", quotes=[1])
-    assert written(Text(title="Refunds", answer=[both, again])).count("rule of theirs") == 1
+    for other in (again, Sentence(text="That is a rule of theirs [1].", quotes=[1])):
+        assert written(Text(title="Refunds", answer=[both, other])).count("rule of theirs") == 1
+    yes = [Sentence(text=f"Yes. {name} is refunded.", quotes=[1]) for name in ("A dog", "A cat")]
+    assert "A cat is refunded" in written(Text(title="Refunds", answer=yes))
 
 
 def test_the_gaps_of_the_analysis_are_added_to_the_report() -> None:
