@@ -11,8 +11,15 @@ if TYPE_CHECKING:
     from signoff.agents.artifacts.artifact import SubGoal as SubGoal, Verdict as Verdict, WorkPlan as WorkPlan
     from signoff.agents.artifacts.table import Cell as Cell, Cells as Cells, Column as Column, Table as Table
     from signoff.agents.roles.deep import deep_agents as deep_agents
+    from signoff.agents.roles.prompts import prompt as prompt
+    from signoff.agents.roles.row_pages import Libraries as Libraries, Shelf as Shelf, browse as browse
+    from signoff.agents.roles.row_pages import distinct as distinct, read_pages as read_pages, refresh as refresh
+    from signoff.agents.roles.scout import CONFIRM as CONFIRM, Companies as Companies, Company as Company
+    from signoff.agents.roles.scout import companies_of as companies_of, confirmed as confirmed, scout as scout
     from signoff.agents.roles.table_checks import check_prose as check_prose, check_table as check_table
     from signoff.agents.roles.table_checks import unmapped as unmapped
+    from signoff.agents.roles.table_report import TableReport as TableReport, table_attachments as table_attachments
+    from signoff.agents.roles.table_report import table_before as table_before
     from signoff.agents.roles.table_researcher import Pages as Pages, row_cells as row_cells
     from signoff.agents.roles.table_researcher import table_researcher as table_researcher
     from signoff.agents.roles.planner import planner as planner

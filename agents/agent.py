@@ -130,7 +130,16 @@ class Task:
     @property
     def input_text(self) -> str:
         """The input beside the goal, as lines; empty if there is none."""
-        values = self.input.model_dump(mode="json", exclude={"goal"}) if isinstance(self.input, BaseModel) else {}
+        return self._input_but({"goal"})
+
+    @property
+    def input_told(self) -> str:
+        """What of it a model is told: fields that are declared with `repr=False` are not, such as long lists."""
+        fields = type(self.input).model_fields if isinstance(self.input, BaseModel) else {}
+        return self._input_but({"goal", *(name for name, field in fields.items() if not field.repr)})
+
+    def _input_but(self, left_out: set[str]) -> str:
+        values = self.input.model_dump(mode="json", exclude=left_out) if isinstance(self.input, BaseModel) else {}
         return "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
 
     def need(self, kind: type[N]) -> N:
@@ -220,6 +229,8 @@ class Agent(Generic[A]):
     function: Body[A] | None = None
     model: BaseChatModel | Tiers | None = None
     """A model for every tier, or the models of the settings by tier (`load_tiers`)."""
+    asks_model: Callable[[Task], bool] | None = None
+    """Whether a step takes its model; one that does not is done by its function. None: each takes it."""
     form: type[BaseModel] | None = None
     """What the model fills in, where that is simpler than the artifact; `read` makes the artifact of it."""
     read: Read[A] | None = None
@@ -294,6 +305,12 @@ class Agent(Generic[A]):
     def with_model(self, model: BaseChatModel | Tiers | None) -> Agent[A]:
         """The same agent with this model for its body; None puts its function back to work."""
         return replace(self, model=model)
+
+    def at(self, task: Task) -> Agent[A]:
+        """The agent as it does this step: with its function, where that takes no model."""
+        if self.model is None or not self.has_function or self.asks_model is None or self.asks_model(task):
+            return self
+        return replace(self, model=None)
 
     @property
     def in_loop(self) -> tuple[Tool, ...]:

@@ -46,6 +46,7 @@ class Work:
 
 def do_work(agent: Agent[Any], task: Task) -> Work:
     """Do the step; StepFailed if it could not be done, StepHeld if a budget ended amid it."""
+    agent = agent.at(task)
     with _step(agent, task) as loop:
         if agent.prepare is not None:
             call(agent.prepare, task)
@@ -59,6 +60,7 @@ def do_work(agent: Agent[Any], task: Task) -> Work:
 
 async def ado_work(agent: Agent[Any], task: Task) -> Work:
     """Do the step without blocking the event loop; StepFailed or StepHeld as above."""
+    agent = agent.at(task)
     with _step(agent, task) as loop:
         if agent.prepare is not None:
             await in_thread(agent.prepare, task)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,14 +23,25 @@ _PAIR: Final = re.compile(r"(?P<label>[^\s:：=;|<][^:：=;|<\n]{0,59}?)[ \t]*[:
 _FENCE: Final = re.compile(r"^[ \t]*(`{3,}|~{3,})[^`\n]*\n.*?(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL)
 _AS_CODE: Final = re.compile(r"(?P<quote>[\"'])[^\"']*(?P=quote),?|[\[{(].*")
 """A value that only code writes so."""
+_SENTENCE: Final = 500
+"""Characters before and after something in which its sentence begins and ends."""
+_SENTENCE_END: Final = re.compile(r"[.!?](?=\s)|\n\s*\n|\n(?=[ \t]*[-*#|])")
+_ASIDE: Final = re.compile(
+    r"\b(?:previously|formerly|originally|used to|no longer|until|earlier|older|dropped|deprecated|will|planned|soon|"
+    r"plans to|unlike|competitors?|rivals?|compared (?:to|with)|instead of|as opposed to)\b",
+    re.IGNORECASE,
+)
+"""What makes a sentence one about another, the past or plans."""
 _CELL: Final = re.compile(r"[^;]+")
 _WORDS: Final = re.compile(r"[^\W_]+")
 _MOST_WORDS: Final = 6
 """Of a label."""
+_FEW_WORDS: Final = 4
+"""Of an amount that is stated without a number."""
 _LONGEST_VALUE: Final = 300
 _LONGEST_ALONE: Final = 80
 """Characters of a line that is the value of the heading above it."""
-_NOTHING: Final = frozenset("- – — n/a na none unknown tbd tba ? null nil todo".split())
+_NOTHING: Final = frozenset("- – — n/a na unknown tbd tba ? null nil todo".split())
 """What stands where nothing is stated."""
 
 
@@ -81,6 +94,8 @@ class Stated:
     """Of the whole statement in the stored text."""
     row: str = ""
     """Of a row of a table with several columns, its first cell: whom it is about."""
+    is_under: bool = False
+    """Whether the label is a heading above it."""
 
 
 def column_of(name: str, about: str = "") -> Column:
@@ -90,25 +105,41 @@ def column_of(name: str, about: str = "") -> Column:
     return Column(name=" ".join(name.split()), about=about, labels=tuple(labels), kind=kind, many=many)
 
 
+def column_labelled(label: str) -> Column:
+    """The column that documents state under this label; one of that name if none is known."""
+    key = key_of(label)
+    names = (
+        entry["names"][0] for entry in _columns().values() if key in map(key_of, (*entry["names"], *entry["labels"]))
+    )
+    return column_of(next(names, label))
+
+
 def stated(
-    column: Column, texts: Sequence[StoredText], *, about: str = "", shared: Sequence[StoredText] = ()
+    column: Column,
+    texts: Sequence[StoredText],
+    *,
+    about: str = "",
+    shared: Sequence[StoredText] = (),
+    others: Collection[str] = (),
 ) -> list[Fact]:
     """What the texts state of a column: in lines with its label, in rows of tables, and in sentences of known kinds.
 
     `about` names whom it is asked of. Of the `shared` texts only those rows and columns of tables count that are about
-    it, and of a table with several rows in any other text too.
+    it, and of a table with several rows in any other text too. A sentence that names one of the `others`, or speaks of
+    the past or of plans, states nothing of it.
     """
     keys = {key_of(name) for name in (column.name, *column.labels)}
     sentences = [re.compile(pattern, re.MULTILINE) for pattern in _known(column.name).get("sentences", ())]
     facts: list[Fact] = []
-    for text in (*texts, *shared):
-        found = [one for one in text.stated if _states(one, keys, about, in_row=text in shared)]
+    for text, in_row in (*((text, False) for text in texts), *((text, True) for text in shared)):
+        found = [one for one in text.stated if _states(one, keys, about, in_row=in_row)]
+        found = [one for one in found if not one.is_under or not _is_sentence(one.value, column)]
         spans = [(one.value, one.start, one.end) for one in found]
-        for sentence in sentences if text not in shared else ():
-            for match in sentence.finditer(text.text):
-                taken = (*((start, end) for _, start, end in spans), *text.code)
-                if not any(start <= match.start() and match.end() <= end for start, end in taken):
-                    spans.append((match["value"], match.start(), match.end()))
+        for match in (match for one in sentences for match in one.finditer(text.text)) if not in_row else ():
+            taken = (*((start, end) for _, start, end in spans), *text.code)
+            is_taken = any(start <= match.start() and match.end() <= end for start, end in taken)
+            if not is_taken and not _is_of_others(text.text, match, about, others):
+                spans.append((match["value"], match.start(), match.end()))
         read = sorted(spans, key=lambda span: span[1])
         facts += [fact for value, start, end in read if (fact := _fact(column, value, text.span(start, end)))]
     return facts
@@ -119,17 +150,25 @@ def names_in(texts: Sequence[StoredText]) -> set[str]:
     return {key_of(name) for text in texts for one in text.stated if one.row for name in (one.row, one.label)}
 
 
-def labels_in(texts: Sequence[StoredText]) -> dict[str, str]:
-    """The labels under which these texts state one thing each, by their key; what a text repeats is a list."""
-    found: dict[str, str] = {}
-    for text in texts:
-        seen = dict[str, int]()
-        for one in text.stated:
-            seen[key_of(one.label)] = seen.get(key_of(one.label), 0) + 1
-        for one in text.stated:
-            if seen[key_of(one.label)] == 1:
-                found.setdefault(key_of(one.label), one.label)
-    return found
+def common_columns(groups: Iterable[Sequence[StoredText]]) -> list[tuple[Column, int]]:
+    """The columns that documents of several groups have labels for, and of how many, the most common first.
+
+    A label that stands line after line is of a list, and makes no column.
+    """
+    columns, counts, listed = dict[str, Column](), Counter[str](), set[str]()
+    for texts in groups:
+        seen: dict[str, None] = {}  # in reading order, so that the same documents always give the same
+        for stated in (text.stated for text in texts):
+            labels = [one.label if not one.row else "" for one in stated]
+            listed |= {
+                key_of(label) for label, following in pairwise(labels) if label and key_of(label) == key_of(following)
+            }
+            seen |= dict.fromkeys(column_labelled(label).name for label in labels if label)
+        counts.update([*seen])
+    for name, _ in counts.most_common():
+        if key_of(name) not in listed:
+            columns[name] = column_labelled(name)
+    return [(column, counts[name]) for name, column in columns.items()]
 
 
 def key_of(label: str) -> str:
@@ -142,9 +181,25 @@ def key_of(label: str) -> str:
 
 def _fact(column: Column, value: str, span: Span) -> Fact | None:
     value = value.strip().strip("*_`").strip()
-    if not value or value.casefold() in _NOTHING or len(value) > _LONGEST_VALUE or not is_of_kind(value, column.kind):
+    if not value or value.casefold() in _NOTHING or len(value) > _LONGEST_VALUE:
+        return None
+    # An amount may be stated in words: free, on request.
+    if not is_of_kind(value, column.kind) and not (column.kind == "number" and len(value.split()) <= _FEW_WORDS):
         return None
     return Fact(value=normal(value, column.kind), spans=(span,))
+
+
+def _is_sentence(value: str, column: Column) -> bool:
+    """Whether a text under a heading is prose about a value, not the value."""
+    return column.kind not in ("text", "prose") and (value[-1] in ".!?" or len(value.split()) > _MOST_WORDS)
+
+
+def _is_of_others(text: str, match: re.Match[str], about: str, others: Collection[str]) -> bool:
+    """Whether the sentence that something stands in speaks of somebody else, of the past or of plans."""
+    before, after = text[max(0, match.start() - _SENTENCE) : match.start()], text[match.end() : match.end() + _SENTENCE]
+    said = f"{_SENTENCE_END.split(before)[-1]}{match[0]}{_SENTENCE_END.split(after)[0]}"
+    words = f" {key_of(said)} "
+    return bool(_ASIDE.search(said)) or any(f" {key_of(name)} " in words for name in others if name != about)
 
 
 def _states(one: Stated, keys: set[str], about: str, *, in_row: bool) -> bool:
@@ -165,7 +220,7 @@ def _pairs(text: StoredText) -> Iterator[Stated]:
         found = list(_in_line(body, start))
         yield from found
         if not found and heading is not None and len(body) <= _LONGEST_ALONE:
-            yield Stated(heading[0], body, heading[1], start + len(body))
+            yield Stated(heading[0], body, heading[1], start + len(body), is_under=True)
         is_heading = not found and _is_label(body) and body[-1] not in ".!?,;"
         heading = (body, start) if is_heading else None
 

@@ -192,7 +192,7 @@ class Table(Artifact):
         return tuple(cell for cell in self.cells if cell.state == state)
 
     def since(self, before: Table | None) -> tuple[Change, ...]:
-        """What is otherwise than in an earlier table, whose rows and columns may be others; nothing if there was none."""
+        """What is otherwise than in an earlier table, which may have other rows and columns; nothing without one."""
         return () if before is None else tuple(_changes(before, self))
 
     @cached_property

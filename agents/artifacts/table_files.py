@@ -59,11 +59,9 @@ def evidence(table: Table, cells: Sequence[Cell] | None = None) -> str:
     for cell in table.cells if cells is None else cells:
         if cell.facts:
             lines.append(f"- \\[{table.number(cell)}\\] {as_words(cell.row)}, {as_words(cell.column)}")
-            told = [(fact, span) for fact in cell.facts for span in fact.spans]
-            lines += [
-                f"    - {as_words(fact.value)}: “{as_words(one_line(span.text))}” ({_place(span)})"
-                for fact, span in told
-            ]
+            for fact in cell.facts:
+                quoted = "; ".join(f"“{as_words(span.text)}” ({_place(span)})" for span in fact.spans)
+                lines.append(f"    - {as_words(fact.value)}: {quoted}")
     return "\n".join(lines)
 
 

@@ -256,7 +256,7 @@ class Conversation:
 
 def open_step(task: Task, texts: Mapping[str, str]) -> str:
     """What the model is told first: the goal, the needed artifacts and the notes, nothing else of the run."""
-    parts = [f"# Goal\n{task.goal}", *([f"# Input\n{task.input_text}"] if task.input_text else [])]
+    parts = [f"# Goal\n{task.goal}", *([f"# Input\n{task.input_told}"] if task.input_told else [])]
     parts += [f"# {name}\n{text}" for name, text in texts.items()]
     if task.notes:
         parts.append("# What must change\n" + "\n".join(f"- {make_visible(note)}" for note in task.notes))

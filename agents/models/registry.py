@@ -33,6 +33,17 @@ def choose_model(settings: Settings) -> str:
     return "openai" if settings.base_url or settings.api_key.get_secret_value() else OFFLINE
 
 
+def models_of(model: BaseChatModel | Tiers | str | None, settings: Settings) -> tuple[str, Tiers | None]:
+    """The models by tier that a team is given or the settings choose, and the name that they are found by again.
+
+    The name is empty if only the settings know, or the caller.
+    """
+    if model is not None and not isinstance(model, str):
+        return "", tiers_of(model)
+    name = model or ("" if settings.tiers else choose_model(settings))
+    return name, load_models(settings, name or None)
+
+
 def load_models(settings: Settings, model: str | None = None) -> Tiers | None:
     """The guarded models by tier: `model` for every tier, else the settings' tiers, else the settings' one model.
 

@@ -13,10 +13,24 @@ from signoff.agents.citations import CITATION, cited_ids, unescape, without_cita
 from signoff.agents.claims import unsupported
 from signoff.agents.extractive.sentences import split
 from signoff.tools.errors import UnknownSource
-from signoff.tools.search import Library
+from signoff.tools.search import STOP_WORDS, Library
 
-_NUMBER: Final = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)*")
+_COUNTING: Final = re.compile(
+    r"(?<!\S)(?P<some>\d+) of (?:the )?(?P<all>\d+)\b|(?<!\S)(?P<rows>\d+) (?=rows|companies)"
+)
+_DENIAL: Final = re.compile(r"\b(?:not|no|never|without|lacks?|cannot|none|neither|nor)\b|n['’]t\b", re.IGNORECASE)
 _MARKS: Final = re.compile(r"^[ \t]*(?:[-*+>]|\d{1,3}[.)])[ \t]+|[*_`]")
+_OPENING: Final = re.compile(r"([A-Z][\w-]*)")
+_OPENERS: Final = frozenset(
+    """
+    all almost although among another apart as at because beside besides both but by compared despite each either even
+    every few fewer for from half however if in it its less like many more most much neither no nobody none nothing of
+    on one only other otherwise out over same several since so some still such than that their there therefore these
+    they this those though three two under unlike until what where whereas which while who with within without yet four
+    five six seven eight nine ten eleven twelve
+    """.split()
+)
+"""Words that open a sentence and name nobody."""
 _TOLD: Final = 5
 """Faults that are named."""
 
@@ -89,9 +103,28 @@ def unmapped(prose: str, table: Table) -> list[str]:
         if strange and not _is_of_no_cell(strange, table):
             faults.append(f"“{plain}” speaks of {strange[0]} and cites no cell of it")
             continue
-        problems = unsupported(_without_counts(plain, cells, table), [_as_quote(cell, table) for cell in cells], about)
+        quotes = [_as_quote(cell, table) for cell in cells]
+        known = " ".join((about, *strange, *(quote.text for quote in quotes)))
+        problems = unsupported(_without_counts(plain, cells, table), quotes, f"{about} {' '.join(strange)}")
+        problems += _opening_name(plain, known)
+        if (
+            cells
+            and all(cell.state == "found" for cell in cells)
+            and _DENIAL.search(plain)
+            and not _DENIAL.search(known)
+        ):
+            problems.append("it denies what is found")
         faults += [f"“{plain}”: {problem}" for problem in problems[:1]]
     return faults
+
+
+def _opening_name(plain: str, known: str) -> list[str]:
+    """The word that a sentence opens with, if it may be a name and stands nowhere in what is known."""
+    first = _OPENING.match(plain)
+    word = key_of(first[1]) if first else ""
+    if not word or word in STOP_WORDS or word in _OPENERS or f" {word} " in f" {key_of(known)} ":
+        return []
+    return [f"“{plain.split()[0]}” stands nowhere in it"]
 
 
 def _is_of_no_cell(rows: Sequence[str], table: Table) -> bool:
@@ -117,9 +150,14 @@ def _sentences(prose: str) -> Iterator[str]:
 
 
 def _without_counts(plain: str, cells: Sequence[Cell], table: Table) -> str:
-    """The sentence without numbers that only count what is cited, or the table's rows and columns."""
-    counts = {str(len(cells)), str(len({cell.row for cell in cells})), str(len(table.rows)), str(len(table.columns))}
-    return _NUMBER.sub(lambda found: "" if found[0] in counts else found[0], plain)
+    """The sentence without numbers that only count what is cited, or the table's rows."""
+    cited, rows = {str(len(cells)), str(len({cell.row for cell in cells}))}, {str(len(table.rows))}
+
+    def left(found: re.Match[str]) -> str:
+        right = found["rows"] in rows if found["rows"] else found["some"] in cited and found["all"] in rows
+        return "" if right else found[0]
+
+    return _COUNTING.sub(left, plain)
 
 
 def _as_quote(cell: Cell, table: Table) -> Quote:

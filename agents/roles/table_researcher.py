@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, Field
@@ -48,6 +48,8 @@ class Pages:
     """Documents about several, of whose tables those rows and columns count that are about it."""
     problems: tuple[str, ...] = ()
     """What could not be read, and why."""
+    others: tuple[str, ...] = ()
+    """Names of other rows: a sentence that names one of them is not about this one."""
 
     @property
     def read(self) -> tuple[str, ...]:
@@ -72,9 +74,10 @@ def table_researcher(
     gives: type[T],
     *,
     title: str,
-    rows: Callable[[Task], Sequence[str]],
+    rows: Callable[[Task], Sequence[Any]],
     columns: Callable[[Task], Sequence[Column]],
-    pages: Callable[[str, Task], Pages],
+    pages: Callable[[Any, Task], Pages],
+    of: type[Any] = str,
     needs: Sequence[type[Artifact]] = (),
     role: str = "researcher",
     model: BaseChatModel | Tiers | None = None,
@@ -82,7 +85,8 @@ def table_researcher(
 ) -> Agent[T]:
     """An agent that fills a table row by row from documents; what it does not find stays empty, and says so.
 
-    `pages` gives the documents of a row. Code finds what they state under labels, in tables and in sentences of known
+    A row is a text, or what `of` says: then its first field names it.
+    `pages` gives its documents. Code finds what they state under labels, in tables and in sentences of known
     kinds; a model is shown them once, and what it adds counts only with a quote that stands in them and bears it out.
     """
     work = _Work(columns, pages)
@@ -96,7 +100,7 @@ def table_researcher(
         instructions=prompt("table_researcher"),
         gives=gives,
         needs=tuple(needs),
-        each=Each(items=rows, gives=Cells, function=work.fill, form=Answers, read=work.read, join=join),
+        each=Each(items=rows, of=of, gives=Cells, function=work.fill, form=Answers, read=work.read, join=join),
         model=model,
         opening=work.open,
         limits=Limits(width=width),
@@ -112,7 +116,8 @@ def row_cells(
     """
     cells = []
     for column in columns:
-        facts = [*stated(column, pages.own, about=row, shared=pages.shared), *(more or {}).get(column.name, ())]
+        found = stated(column, pages.own, about=row, shared=pages.shared, others=pages.others)
+        facts = [*found, *(more or {}).get(column.name, ())]
         if facts or not pages.problems:
             cells.append(Cell.settle(row, column, facts, pages.read))
         else:
@@ -125,11 +130,11 @@ class _Work:
     """What is done for one row."""
 
     columns: Callable[[Task], Sequence[Column]]
-    pages: Callable[[str, Task], Pages]
+    pages: Callable[[Any, Task], Pages]
 
     def fill(self, task: Task) -> Cells:
         pages = self.pages(task.item, task)
-        found = row_cells(task.item, self.columns(task), pages)
+        found = row_cells(_name(task.item), self.columns(task), pages)
         _tell(task, found, pages)
         return found
 
@@ -149,16 +154,21 @@ class _Work:
         dropped = 0
         for answer in answers.answers:
             column = columns.get(answer.column.strip().casefold())
-            fact = _fact(answer, column, task.item, pages.own) if column is not None else None
+            fact = _fact(answer, column, _name(task.item), pages.own) if column is not None else None
             if column is not None and fact is not None:
                 facts.setdefault(column.name, []).append(fact)
             else:
                 dropped += 1
         if dropped:
             task.say(f"threw away {counted(dropped, 'answer')} that no quote bears out")
-        found = row_cells(task.item, tuple(columns.values()), pages, facts)
+        found = row_cells(_name(task.item), tuple(columns.values()), pages, facts)
         _tell(task, found, pages)
         return found
+
+
+def _name(item: Any) -> str:
+    """What a row is called: a text itself, of a model its first field."""
+    return item if isinstance(item, str) else str(next(iter(item.model_dump().values())))
 
 
 def _fact(answer: Answer, column: Column, row: str, texts: Sequence[StoredText]) -> Fact | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from signoff.agents.artifacts import Cell, StoredText, column_of, key_of, labels_in, stated
+from signoff.agents.artifacts import Cell, StoredText, column_of, common_columns, stated
 from signoff.tools.search import Sources
 
 PAGE = """Metadata-Version: 2.4
@@ -63,6 +63,27 @@ def test_a_decoy_of_history_is_not_taken_for_the_requirement() -> None:
     assert found.state == "not found"
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Seal is licensed under the MIT license.",
+        "Otter was previously released under the MIT license.",
+        "Unlike others it is published under the MIT license.",
+        "Soon it will be released under the MIT license.",
+    ],
+)
+def test_a_sentence_about_another_the_past_or_plans_states_nothing_of_it(sentence: str) -> None:
+    column, page = column_of("licence"), text(f"Otter is quick.\n\n{sentence} It is fun.")
+    assert stated(column, [page], about="Otter", others=["Otter", "Seal"]) == []
+
+
+def test_an_amount_may_be_stated_in_words_and_a_heading_may_stand_above_prose() -> None:
+    assert cell("price", text("Price: on request")).value == "on request"
+    assert (
+        cell("price", text("Pricing\n\nPlans start at $29 per month. The Pro plan costs $99.")).value == "$29 per month"
+    )
+
+
 def test_a_sentence_that_says_otherwise_than_a_header_is_the_other_side_of_a_contradiction() -> None:
     page = text("Requires-Python: >=3.10\n\nThe client is tested for python 3.9 and higher.")
     assert cell("python", page).shown == "contradiction: ≥ 3.10 / ≥ 3.9"
@@ -109,7 +130,9 @@ def test_of_a_table_of_several_only_the_rows_and_columns_about_it_count() -> Non
     assert cell("licence", shared=(text("License: CC0\n\nA page about many."),)).state == "not found"
 
 
-def test_the_labels_of_a_page_are_those_that_state_one_thing() -> None:
-    found = labels_in([text(PAGE)])
-    assert {key_of(label) for label in ("Version", "Requires-Python", "License-Expression")} <= found.keys()
-    assert "classifier" not in found and key_of("Requires-Dist") not in found
+def test_columns_that_documents_of_several_have_are_counted_and_lists_are_none() -> None:
+    others = [[text("Version: 1\nClassifier: a\nClassifier: b"), text("Version: 2")], [text("License: MIT\nPrice: $1")]]
+    found = {column.name: number for column, number in common_columns([[text(PAGE)], *others])}
+    assert found["version"] == found["licence"] == 2
+    assert found["python version"] == found["price"] == 1
+    assert "Classifier" not in found
