@@ -23,7 +23,7 @@ from signoff.desk.cli.terminal import say
 from signoff.error_base import SettingsError
 from signoff.fleet import Run, standings
 from signoff.graphs import Team
-from signoff.graphs.teams import OWN, report_team
+from signoff.graphs.teams import OWN, new_team
 from signoff.settings import Settings
 from signoff.tools.mcp import need_sdk
 from signoff.wording import one_line
@@ -210,7 +210,7 @@ class Runs:
         settings = self._settings
         with self._lock:
             self._check_room()
-            team = self._own or report_team(settings.sources or "", out=settings.out, settings=settings)
+            team = self._own or new_team(self._team, settings)
             budget = team.run_budget or budgets_of(settings)["run"]
             run = Run.start(team, given, settings=settings, drive=False, budget=budget)
             self._drive(run)

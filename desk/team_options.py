@@ -24,7 +24,7 @@ from signoff.desk.cli.terminal import command, say
 from signoff.error_base import SettingsError
 from signoff.graphs import Team, field_of
 from signoff.graphs.errors import BadInput, NotImportable
-from signoff.graphs.teams import OWN, TeamModule, is_own, is_ready_made, load_stored, load_team
+from signoff.graphs.teams import OWN, TeamModule, is_own, is_ready_made, load_stored, load_team, new_team, takes_input
 from signoff.settings import Settings, load_settings
 from signoff.tools.broker import SecretName
 
@@ -52,7 +52,9 @@ Start = Callable[..., int]
 
 
 def open_team(named: str, settings: Settings) -> TeamModule:
-    """A team of somebody's own, imported; says so."""
+    """A team of somebody's own, imported, and says so; or a ready-made one that declares an input."""
+    if takes_input(named):
+        return TeamModule(new_team(named, settings), named, Path())
     loaded = load_team(named, settings)
     say(Console(stderr=True), str(loaded))
     return loaded
@@ -171,11 +173,11 @@ def fitted(function: Callable[..., Any], start: Start, words: Sequence[str]) -> 
 
 
 def _named_in(words: Sequence[str]) -> str:
-    """The first word that is no option or an option's value, if it names a module."""
+    """The first word that is no option or an option's value, if it names a team that may declare an input."""
     before = ""
     for word in words:
         if not word.startswith("-") and before not in _TAKING_A_VALUE:
-            return word if is_own(word) else ""
+            return word if is_own(word) or takes_input(word) else ""
         before = word
     return ""
 

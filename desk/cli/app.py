@@ -44,7 +44,7 @@ class LazyCommand(TyperCommand):
         module, _, name = self.place.partition(".")
         found = import_module(f"signoff.desk.cli.{module}")
         function, of_team = getattr(found, name), getattr(found, f"{name}_of_team", None)
-        if of_team is not None and any(":" in word or word.endswith(".py") for word in words):
+        if of_team is not None:
             function = of_team(words)
         only = typer.Typer(add_completion=False, rich_markup_mode=None)
         name = f"{self.name} {getattr(function, 'named', '')}".rstrip()

@@ -1,4 +1,7 @@
-"""The commands that start a run and go on with one, and how a run is seen through at a terminal."""
+"""The commands that start a run and go on with one, and how a run is seen through at a terminal.
+
+It is longer than most, as each of their options is a line, and what they share is here.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,7 @@ from signoff.fleet.errors import RunElsewhere
 from signoff.graphs import FOLLOW_PLAN, RAISE_BUDGET, Given, PlanStep, Team
 from signoff.graphs.approval import CONTROLS, standing_after
 from signoff.graphs.errors import BadAnswer, UnknownTeam
-from signoff.graphs.teams import TEAMS, TeamModule, is_own, report_team
+from signoff.graphs.teams import TEAMS, TeamModule, is_own, new_team, takes_input
 from signoff.settings import Settings, load_settings
 from signoff.tools import format_of
 from signoff.tools.errors import SourcesMissing
@@ -114,7 +117,7 @@ def run(
 ) -> int:
     """Give a team a goal; sign off what it proposes. TEAM and QUESTION are left out to replay what was recorded.
 
-    A team of your own that declares an input has options of its own: `signoff run MODULE:NAME --help` shows them.
+    A team that declares an input has options of its own: `signoff run competitors --help`, or `run MODULE:NAME --help`.
     """
     missing = [name for name, value in (("TEAM", team), ("QUESTION", question)) if not value]
     if replay is None and missing:
@@ -136,7 +139,7 @@ def run(
 
 
 def run_of_team(words: Sequence[str]) -> Callable[..., int]:
-    """The same command as it is for the team of somebody's own that these words name."""
+    """The same command as it is for the team that these words name, if that declares an input or is somebody's own."""
     return fitted(run, lambda team, given, **ways: start(team, given, Ways(**ways)), words)
 
 
@@ -150,7 +153,7 @@ def start(team: str | TeamModule, given: str | Mapping[str, Any] | Given, ways: 
         given = given or Given(about.get("goal", ""), about.get("input", {}))
         goal = goal or about.get("goal", "")
     settings, own = team_for(team, ways, goal, known)
-    built = own or report_team(settings.sources or Path(), out=settings.out, settings=settings)
+    built = own or new_team(str(team), settings)
     check_files(ways.record, replay, new=True)
     console = Console(stderr=True)
     dry_run = ways.dry_run or replay is not None
@@ -166,11 +169,17 @@ def team_for(
     team: str | TeamModule, ways: Ways, goal: str = "any goal", known: Mapping[str, Any] | None = None
 ) -> tuple[Settings, Team | None]:
     """The settings of new runs, checked, and the team if it is somebody's own; None: the settings make it."""
-    if isinstance(team, str) and not is_own(team):
+    named = team if isinstance(team, str) else team.named
+    if isinstance(team, str) and not (is_own(team) or takes_input(team)):
         return open_run(team, goal, ways, known), None
-    settings = _settings(known, model=ways.model, budget=ways.budget)
-    loaded = open_team(team, settings) if isinstance(team, str) else team
-    own = with_model(loaded, ways.model, settings).team
+    sources = {"sources": ways.sources} if takes_input(named) else {}
+    settings = _settings(known, model=ways.model, budget=ways.budget, **sources)
+    if takes_input(named):  # what does its work follows from the settings
+        own = new_team(named, settings)
+        sys.stderr.write(_model_line(settings, known))
+    else:
+        loaded = open_team(team, settings) if isinstance(team, str) else team
+        own = with_model(loaded, ways.model, settings).team
     sys.stderr.write(_place_line(settings))
     return settings, own if ways.budget is None else replace(own, budget=ways.budget)
 
@@ -332,8 +341,7 @@ def open_run(team: str, question: str, ways: Ways, known: Mapping[str, Any] | No
     if not settings.sources.expanduser().is_dir():
         raise SourcesMissing(settings.sources)
     _check_out(settings.out.expanduser().absolute())
-    sys.stderr.write("Model: none, answers are replayed.\n" if known else f"{_model_line(settings)}\n")
-    sys.stderr.write(_place_line(settings))
+    sys.stderr.write(f"{_model_line(settings, known)}{_place_line(settings)}")
     sys.stderr.flush()
     return settings
 
@@ -385,16 +393,18 @@ def _place_line(settings: Settings) -> str:
     return ""
 
 
-def _model_line(settings: Settings) -> str:
+def _model_line(settings: Settings, known: Mapping[str, Any] | None) -> str:
+    if known:
+        return "Model: none, answers are replayed.\n"
     where = f" at {settings.base_url}" if settings.base_url else ""
     if settings.tiers:
         chains = {tier: [names] if isinstance(names, str) else names for tier, names in settings.tiers.items()}
         tiers = "; ".join(f"{tier} = {', else '.join(chain)}" for tier, chain in chains.items())
         of_openai = any(name.startswith("openai:") or name == "openai" for chain in chains.values() for name in chain)
-        return f"Models by tier: {tiers}" + (f"; openai{where}" if where and of_openai else "")
+        return f"Models by tier: {tiers}" + (f"; openai{where}\n" if where and of_openai else "\n")
     chosen = choose_model(settings)
     if chosen != OFFLINE:
-        return f"Model: {chosen}{where}"
+        return f"Model: {chosen}{where}\n"
     why = "as asked" if settings.model else "no OPENAI_API_KEY or SIGNOFF_BASE_URL is set"
     shallow = " --depth is for models, and changes nothing here." if settings.depth > 1 else ""
-    return f"Model: offline ({why}). The report is extracted from your documents, not generated.{shallow}"
+    return f"Model: offline ({why}). The report is extracted from your documents, not generated.{shallow}\n"

@@ -18,21 +18,37 @@ OWN = "run module"
 
 
 class ReadyMade(NamedTuple):
-    """A ready-made team: its module, and options that each of its runs keeps.
+    """A ready-made team: its module, options that each of its runs keeps, and whether it declares an input.
 
-    The module has `graph()` for servers, `build_graph()` for drawings, `rebuild(options, settings)` for resuming.
+    The module has `build(settings)` for new runs, `rebuild(options, settings)` for resuming, `graph()` for servers and
+    `build_graph()` for drawings. With an input the team is the same for every run: what differs is in the input.
     """
 
     module: str
     options: frozenset[str] = frozenset()
+    takes_input: bool = False
 
 
-TEAMS = {"report": ReadyMade("signoff.graphs.teams.report", frozenset({"sources"}))}
+TEAMS = {
+    "report": ReadyMade("signoff.graphs.teams.report", frozenset({"sources"})),
+    "competitors": ReadyMade("signoff.graphs.teams.competitors", frozenset({"model"}), takes_input=True),
+}
+
+
+def takes_input(name: str) -> bool:
+    """Whether this is a ready-made team that declares an input, so that its runs have options of its own."""
+    return name in TEAMS and TEAMS[name].takes_input
 
 
 def is_ready_made(name: str, options: Mapping[str, Any], *, recorded: bool = False) -> bool:
     """Whether a run's team is one of these: others may have its name. A recording does not hold all of the options."""
     return name in TEAMS and OWN not in options and (recorded or TEAMS[name].options <= options.keys())
+
+
+def new_team(name: str, settings: Settings) -> Team:
+    """The team by the settings, for new runs."""
+    build: Callable[[Settings], Team] = _module(name).build
+    return build(settings)
 
 
 def rebuild_team(name: str, options: Mapping[str, Any], settings: Settings) -> Team:

@@ -12,7 +12,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 
 from signoff.agents import Agent, Analysis, Draft, Review, Task, deep_agents
-from signoff.agents.models import Tiers, choose_model, load_models, tiers_of
+from signoff.agents.models import Tiers, models_of
 from signoff.agents.roles.analyst import analyst
 from signoff.agents.roles.researcher import researcher
 from signoff.agents.roles.reviewer import reviewer
@@ -50,7 +50,7 @@ def report_team(
     """
     settings = settings or load_settings()
     depth = settings.depth if depth is None else depth
-    name, models = _models(model, settings)
+    name, models = models_of(model, settings)
     quick, strong = ("", "") if models is None else (models.nearest("fast"), models.nearest("smart"))
 
     if not isinstance(sources, Sources):
@@ -91,12 +91,9 @@ def report_team(
     )
 
 
-def _models(model: BaseChatModel | Tiers | str | None, settings: Settings) -> tuple[str, Tiers | None]:
-    """The models by tier, and the name that they are found by again; empty if only the settings know."""
-    if model is not None and not isinstance(model, str):
-        return "", tiers_of(model)
-    name = model or ("" if settings.tiers else choose_model(settings))
-    return name, load_models(settings, name or None)
+def build(settings: Settings) -> Team:
+    """The team by the settings, for a new run."""
+    return report_team(settings.sources or "", out=settings.out, settings=settings)
 
 
 def rebuild(options: Mapping[str, Any], settings: Settings) -> Team:
