@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from signoff.agents import Analysis, Draft
+from signoff.agents import Analysis, Draft, Table
+from signoff.agents.artifacts import html_of
 from signoff.agents.safety import addresses_of
 from signoff.checkpoints.ledger import Approval, Effect
 from signoff.fleet.standing import Standing
@@ -60,12 +61,14 @@ def draft_markdown(artifacts: Mapping[str, Any]) -> str:
 
 
 def run_html(markdown: str, artifacts: Mapping[str, Any], home: Path) -> str | None:
-    """The run's own words, then its draft with the run's charts in it; None if it has none.
+    """The run's own words, its tables, then its draft with the run's charts in it; None if it has neither.
 
-    No other picture is fetched or shown, and every address in it is written out.
+    A cell of a table opens on what it rests on. No other picture is fetched or shown, and every address in the draft is
+    written out.
     """
     draft, analysis = artifacts.get("Draft"), artifacts.get("Analysis")
-    if not isinstance(draft, Draft):
+    tables = "\n".join(html_of(made) for made in artifacts.values() if isinstance(made, Table))
+    if not isinstance(draft, Draft) and not tables:
         return None
     from markdown_it import MarkdownIt
 
@@ -82,10 +85,12 @@ def run_html(markdown: str, artifacts: Mapping[str, Any], home: Path) -> str | N
         return f'<img src="data:image/png;base64,{png}" alt="{title}">'
 
     render = MarkdownIt("commonmark", {"html": False}).enable("table").render
+    if not isinstance(draft, Draft):
+        return f"{render(markdown)}<hr>\n{tables}"
     drawn = _IMAGE.sub(show, make_visible(render(draft.markdown)).replace("<U+", "&lt;U+"))
     listed = "\n".join(f"- {as_code(address)}" for address in addresses_of({"": draft.markdown}))
     addresses = render(f"Addresses in it:\n\n{listed}") if listed else ""
-    return f"{render(markdown)}<hr>\n<blockquote>\n{drawn}</blockquote>\n{addresses}"
+    return f"{render(markdown)}<hr>\n{tables}<blockquote>\n{drawn}</blockquote>\n{addresses}"
 
 
 def _ways(approval: Approval, named: str) -> str:

@@ -1,4 +1,7 @@
-"""The commands that list and show: runs, approvals, people, sources, secrets, a team's graph."""
+"""The commands that list and show: runs, approvals, people, sources, secrets, a team's graph.
+
+It is longer than most, as each of them is short and all of them look at the same ledger.
+"""
 
 from __future__ import annotations
 
@@ -209,9 +212,17 @@ def show(
     shown: Annotated[
         str, typer.Argument(metavar="RUN|APPROVAL", help="The id of a run or an approval, or the beginning of one.")
     ],
+    cell: Annotated[
+        int | None, typer.Option(min=1, metavar="NUMBER", help="Show what this cell of the run's table rests on.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show a run: plan, decisions, effects, usage; or all of an approval, exactly as it would be approved."""
+    if cell is not None:
+        from signoff.desk.tables import open_cell
+
+        settings = load_settings()
+        return open_cell(existing_ledger(settings, f"run {shown!r}").runs.get(shown), settings, cell, json=json)
     return _show_approval(shown, json=json) if shown.startswith("a-") else _show_run(shown, json=json)
 
 
@@ -249,6 +260,10 @@ def _show_run(run: str, *, json: bool) -> None:
         for name, found in rows.items():
             if found["status"] == "failed":
                 say(console, f"{role} failed at {short(name)}: {short(found['note'])}", "yellow")
+    if state.get("artifacts"):
+        from signoff.desk.tables import show_tables, tables_in
+
+        show_tables(console, record.id, tables_in(state))
     used = _usage(ledger, record, state)
     if plan.row_count or used["calls"]:
         console.print(usage_text(used), highlight=False)
