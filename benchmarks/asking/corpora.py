@@ -74,7 +74,7 @@ def _package(given: dict[str, Any]) -> Package:
 
 
 def _unpacked(package: Package, cache: Path) -> Path:
-    file = _fetched(package, cache / "packages")
+    file = fetched(package, cache / "packages")
     folder = cache / "unpacked" / file.name
     if not folder.is_dir():
         half = folder.with_suffix(".half")
@@ -88,7 +88,7 @@ def _unpacked(package: Package, cache: Path) -> Path:
     return folder
 
 
-def _fetched(package: Package, folder: Path) -> Path:
+def fetched(package: Package, folder: Path) -> Path:
     """The package's file, fetched if it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
     file = _found(package, folder)
