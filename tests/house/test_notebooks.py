@@ -44,6 +44,19 @@ def test_the_first_report_pauses_is_approved_and_shown(home: Path) -> None:
     assert "a pilot is required for every ship" in (home / "tides-report.md").read_text()
 
 
+def test_the_competitors_are_compared_and_what_changed_is_told(home: Path) -> None:
+    (path,) = [path for path in NOTEBOOKS if path.stem == "03_competitors"]
+    notebook = _read(path)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(home)}}).execute()
+    shown = _outputs(notebook)
+    for expected in (
+        "<details><summary>contradiction: ≥ 3.10 / ≥ 3.9</summary>",
+        "done ['market-evidence.csv', 'market.csv', 'market.json', 'market.md', 'market.xlsx']",
+        "('TernDB', 'version', '0.13.4', '0.14.0')",
+    ):
+        assert expected in shown
+
+
 def test_the_tools_are_shown_with_a_chart_and_a_figure_that_was_computed(home: Path) -> None:
     (path,) = [path for path in NOTEBOOKS if path.stem == "02_tools"]
     notebook = _read(path)

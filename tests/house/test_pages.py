@@ -89,7 +89,7 @@ def test_every_command_that_a_page_names_is_there_with_its_options(page: Path) -
             continue
         if any(re.fullmatch(r"[\w./]+:[a-zA-Z_]\w*", word) for word in words):
             continue  # a team of somebody's own has options of its own
-        whole = LazyCommand(name, *COMMANDS[name]).load()
+        whole = LazyCommand(name, *COMMANDS[name]).load(words[len(name.split()) :])
         known = {option for parameter in whole.params for option in (*parameter.opts, *parameter.secondary_opts)} | {
             "--help"
         }
