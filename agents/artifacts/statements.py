@@ -36,6 +36,8 @@ _CELL: Final = re.compile(r"[^;]+")
 _WORDS: Final = re.compile(r"[^\W_]+")
 _MOST_WORDS: Final = 6
 """Of a label."""
+_TIERS: Final = frozenset(("plan", "tier", "edition", "package", "level", "subscription"))
+"""What a row may be about that is itself a part of what a document is about."""
 _FEW_WORDS: Final = 4
 """Of an amount that is stated without a number."""
 _LONGEST_VALUE: Final = 300
@@ -94,6 +96,8 @@ class Stated:
     """Of the whole statement in the stored text."""
     row: str = ""
     """Of a row of a table with several columns, its first cell: whom it is about."""
+    of: str = ""
+    """Of such a row, what its first cell is: the label of the first column."""
     is_under: bool = False
     """Whether the label is a heading above it."""
 
@@ -135,7 +139,9 @@ def stated(
         found = [one for one in text.stated if _states(one, keys, about, in_row=in_row)]
         found = [one for one in found if not one.is_under or not _is_sentence(one.value, column)]
         spans = [(one.value, one.start, one.end) for one in found]
-        for match in (match for one in sentences for match in one.finditer(text.text)) if not in_row else ():
+        tiers = _tiers(column, [one for one in text.stated if not in_row and key_of(one.label) in keys], text)
+        facts += tiers  # where each plan is listed, a sentence is about one of them
+        for match in (match for one in sentences for match in one.finditer(text.text)) if not (in_row or tiers) else ():
             taken = (*((start, end) for _, start, end in spans), *text.code)
             is_taken = any(start <= match.start() and match.end() <= end for start, end in taken)
             if not is_taken and not _is_of_others(text.text, match, about, others):
@@ -189,6 +195,15 @@ def _fact(column: Column, value: str, span: Span) -> Fact | None:
     return Fact(value=normal(value, column.kind), spans=(span,))
 
 
+def _tiers(column: Column, found: Sequence[Stated], text: StoredText) -> list[Fact]:
+    """What rows of plans and the like state, as one value: 'Basic: $0; Pro: $10'."""
+    rows = [one for one in found if one.row and key_of(one.of) in _TIERS and is_of_kind(one.value, column.kind)]
+    if not rows:
+        return []
+    spans = tuple(text.span(one.start, one.end) for one in rows)
+    return [Fact(value="; ".join(f"{one.row}: {one.value}" for one in rows), spans=spans)]
+
+
 def _is_sentence(value: str, column: Column) -> bool:
     """Whether a text under a heading is prose about a value, not the value."""
     return column.kind not in ("text", "prose") and (value[-1] in ".!?" or len(value.split()) > _MOST_WORDS)
@@ -235,8 +250,8 @@ def _in_line(body: str, start: int) -> Iterator[Stated]:
         if _is_label(name):
             yield Stated(name, value, start, end)
     if len(cells) > 1 and len(pairs) == len(cells):
-        row = pairs[0][1]
-        yield from (Stated(label, value, start, end, row) for label, value in pairs if _is_label(label))
+        of, row = pairs[0]
+        yield from (Stated(label, value, start, end, row, of) for label, value in pairs if _is_label(label))
         return
     whole = _PAIR.fullmatch(body)
     if whole and _is_label(whole["label"]) and not _AS_CODE.fullmatch(whole["value"]):

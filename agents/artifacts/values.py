@@ -21,6 +21,7 @@ _VERSION: Final = re.compile(
     r"(?P<up>\s*\+|(?:,)?\s+(?:and|or) (?:higher|above|newer|later|greater|up)\b)?",
     re.IGNORECASE,
 )
+_RANGE: Final = re.compile(r"v?(\d+(?:\.\d+)+)\s*(?:to|through|-|–|—)\s*v?(\d+(?:\.\d+)+)\b", re.IGNORECASE)
 _LOWEST: Final = re.compile(r"\b(?:at least|minimum|from|since|newer than)\s*(?:version\s*)?$", re.IGNORECASE)
 _SIGNS: Final = {">=": "≥", "<=": "≤", "==": "=", "~=": "~", "^": "~"}
 _AMOUNT: Final = re.compile(r"\d+(?:[,' \u202f]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
@@ -138,6 +139,8 @@ def _is_family(one: str, other: str) -> bool:
 
 def _bounds(text: str) -> list[str]:
     """What is said of versions, as '≥ 3.10' or '3.10', in their order."""
+    if span := _RANGE.match(text):
+        return [f"≥ {span[1]}", f"≤ {span[2]}"]
     found, end = list[str](), None
     for match in _VERSION.finditer(text):
         if end is not None and text[end : match.start()].strip(" ,;"):

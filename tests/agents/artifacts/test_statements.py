@@ -84,6 +84,12 @@ def test_an_amount_may_be_stated_in_words_and_a_heading_may_stand_above_prose() 
     )
 
 
+def test_the_rows_of_plans_are_one_value() -> None:
+    page = text("Plan: Basic; Price: $0; Seats: 1\nPlan: Pro; Price: $10; Seats: 9\n\nPlans start at $0 per month.")
+    found = cell("price", page)
+    assert (found.value, len(found.spans)) == ("Basic: $0; Pro: $10", 2)
+
+
 def test_a_sentence_that_says_otherwise_than_a_header_is_the_other_side_of_a_contradiction() -> None:
     page = text("Requires-Python: >=3.10\n\nThe client is tested for python 3.9 and higher.")
     assert cell("python", page).shown == "contradiction: ≥ 3.10 / ≥ 3.9"

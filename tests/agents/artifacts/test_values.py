@@ -20,6 +20,7 @@ from signoff.agents.artifacts import Kind, alike, is_of_kind, normal
         ("3.9 and higher", "version", "≥ 3.9"),
         ("<4.0,>=3.8", "version", "< 4.0, ≥ 3.8"),
         ("v1.2.3 (2024-05-01)", "version", "1.2.3"),
+        ("3.8 to 3.12", "version", "≥ 3.8, ≤ 3.12"),
         ("May 4, 2019", "date", "2019-05-04"),
         ("2019", "date", "2019"),
         ("see https://otter.example/docs.", "link", "https://otter.example/docs"),
