@@ -141,7 +141,9 @@ class _Market:
         about = shelf.about(confirmed(task))
         found = common_columns([shelf.texts[source] for source in own] for own, _ in about.values())
         return [
-            (column, n) for column, n in found if n >= max(2, len(about) / 2) and key_of(column.name) not in _UNTOLD
+            (column, n)
+            for column, n in found
+            if n >= max(min(2, len(about)), len(about) / 2) and key_of(column.name) not in _UNTOLD
         ]
 
     def told(self, task: Task) -> str:

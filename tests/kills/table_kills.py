@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).with_name("programs")))
+
 from forked import KILLED, count_lines, in_fork, kill_at, must
 
 import signoff
