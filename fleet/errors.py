@@ -18,9 +18,22 @@ class NothingAsked(RunError):
 class SeveralAsked(RunError):
     """The run waits for several decisions, and none was named."""
 
-    def __init__(self, run_id: str, asked: Sequence[str]) -> None:
+    def __init__(self, run_id: str, asked: Sequence[str], alike: int = 1) -> None:
         self.run_id, self.asked = run_id, tuple(asked)
-        super().__init__(f"Run {run_id!r} asks {len(asked)} things: {', '.join(asked)}. Name one: approval=ID.")
+        together = f", or all {alike} of one kind: approval=run.alike()" if alike > 1 else ""
+        few = [*asked[:5], "…"] if len(asked) > 5 else asked
+        super().__init__(f"Run {run_id!r} asks {len(asked)} things: {', '.join(few)}. Name one: approval=ID{together}.")
+
+
+class NotAllDecided(RunError):
+    """Several questions were answered at once, and not each answer counted; the others were decided."""
+
+    def __init__(self, run_id: str, decided: int, problems: Sequence[str]) -> None:
+        self.run_id, self.decided, self.problems = run_id, decided, tuple(problems)
+        super().__init__(
+            f"Of the questions of run {run_id!r}, {decided} were decided and {len(problems)} not. {' '.join(problems)} "
+            f"`signoff resume {run_id}`, or run.resume(), goes on with what was decided."
+        )
 
 
 class NoArtifact(RunError):

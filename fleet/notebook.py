@@ -27,8 +27,12 @@ def run_markdown(
     plan: Sequence[PlanStep],
     approvals: Sequence[tuple[Approval, str]],
     effects: Sequence[Effect] = (),
+    alike: int = 1,
 ) -> str:
-    """Status, plan, and what is asked: each approval with its question in Markdown."""
+    """Status, plan, and what is asked: each approval with its question in Markdown.
+
+    The first `alike` of them are of one kind, and can be decided together.
+    """
     record = stands.record
     parts = [
         f"**Run {record.id}** · {as_words(record.team)} · **{as_words(str(stands))}**",
@@ -40,6 +44,12 @@ def run_markdown(
             for step in plan
         ]
         parts.append("\n".join(["| | agent | gives | |", "|---|---|---|---|", *rows]))
+    if alike > 1:
+        parts.append(
+            f"**{alike} of one kind wait for you.** All of them: `run.approve(approval=run.alike())` or "
+            '`run.reject("why", approval=run.alike())`. Some: `approval=["a-…", "a-…"]`. One otherwise: '
+            '`run.approve(args={…}, approval="a-…")`. With `drive=False` the run waits until you have said all.'
+        )
     for approval, question in approvals:
         named = f'approval="{approval.id}"' if len(approvals) > 1 else ""
         refusal = f'"why", {named}' if named else '"why"'

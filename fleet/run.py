@@ -1,9 +1,12 @@
-"""A run: one goal given to one team, as whoever gave it or decides what is asked has it in hand."""
+"""A run: one goal given to one team, as whoever gave it or decides what is asked has it in hand.
+
+Each method stands here a second time for event loops, which is why this file is longer than most.
+"""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, TypedDict, TypeVar, Unpack, overload
@@ -16,12 +19,21 @@ from signoff.checkpoints.ledger import RUN_INPUT, Approval, Person, RunRecord, S
 from signoff.checkpoints.ledger.budgets import Budget, budget_of
 from signoff.concurrency import undisturbed, unpacked
 from signoff.fleet.driver import RUN_BUDGET, RUN_PLAN, Driver, read_state
-from signoff.fleet.errors import NoArtifact, NothingAsked, SeveralAsked
+from signoff.fleet.errors import NoArtifact, NotAllDecided, NothingAsked, SeveralAsked
 from signoff.fleet.events import Event, Watch, look_away
 from signoff.fleet.notebook import draft_markdown, run_html, run_markdown
 from signoff.fleet.standing import Standing, standings
 from signoff.graphs import Given, PlanStep, Team
-from signoff.graphs.approval import CONTROLS, Decision, decide, describe, read_edit, read_reply, say_reply
+from signoff.graphs.approval import (
+    CONTROLS,
+    Decision,
+    batch_of,
+    decide_each,
+    describe,
+    read_edit,
+    read_reply,
+    say_reply,
+)
 from signoff.graphs.errors import BadAnswer
 from signoff.graphs.nodes import read_goal
 from signoff.settings import Settings
@@ -89,6 +101,17 @@ class RunView:
         self._shown = self._pending()
         return self._shown
 
+    def alike(self, approval: str = "") -> tuple[str, ...]:
+        """The ids of what is asked in one question with this one, or with the first: approve or reject them together.
+
+        `run.approve(approval=run.alike())` approves them all, and nothing else.
+        """
+        asked = sorted(self.approvals, key=lambda one: one.id != approval) if approval else self.approvals
+        if not asked:
+            return ()
+        action = CONTROLS.get(asked[0].action) or self.team.actions.get(asked[0].action)
+        return tuple(one.id for one in batch_of(asked, action, self.team.rules))
+
     @property
     def values(self) -> dict[str, Any]:
         """The state of the graph at its last checkpoint, empty before the first."""
@@ -142,7 +165,7 @@ class RunView:
         """How it stands, and the questions that wait."""
         known = {**self.team.actions, **CONTROLS}
         asked = [(one, describe(one, known.get(one.action))) for one in self.approvals]
-        return run_markdown(self.standing, self.plan, asked, self._ledger.effects.of_run(self.id))
+        return run_markdown(self.standing, self.plan, asked, self._ledger.effects.of_run(self.id), len(self.alike()))
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.status}: {self.record.goal!r}>"
@@ -160,8 +183,8 @@ class RunView:
 class Answering(TypedDict, total=False):
     """How a question is decided."""
 
-    approval: str | None
-    """The id of one of several questions, which must be named."""
+    approval: str | Sequence[str] | None
+    """The id of one of several questions, which must be named; or the ids of several, each of which is decided so."""
     by: str | Person | None
     """Who decides; the user of the settings if nobody is named."""
     watch: Watch
@@ -255,12 +278,13 @@ class Run(RunView):
         them, NotAllowed if this person may not decide it, ChangedSince if it was edited since.
         """
         asked = self._asked(how.get("approval"))
-        edited = asked.shown if args is None else read_edit(args, asked, self.action(asked.action))
-        return self._decide(asked, Decision("approve", edited, reason), how)
+        if args is not None and len(asked) > 1:
+            raise BadAnswer("Edited arguments are those of one question: name one.")
+        return self._decide(asked, lambda one: Decision("approve", self._edited(one, args), reason), how)
 
     def reject(self, reason: str = "", **how: Unpack[Answering]) -> Run:
         """Reject what this handle last saw asked, and go on; with a reason the agent may propose otherwise."""
-        return self._decide(self._asked(how.get("approval")), Decision("reject", {}, reason), how)
+        return self._decide(self._asked(how.get("approval")), lambda _: Decision("reject", {}, reason), how)
 
     def respond(self, message: str | Mapping[str, Any] | BaseModel, **how: Unpack[Answering]) -> Run:
         """Answer a question, and go on; or say something instead of deciding what is proposed: it is not done then.
@@ -268,13 +292,9 @@ class Run(RunView):
         The answer to a question is text, its form, or values by the form's fields; BadAnswer says what does not fit.
         The agent reads the message, or the answer.
         """
-        asked = self._asked(how.get("approval"))
-        if asked.is_question:
-            action = self.action(asked.action)
-            message = say_reply(read_reply(message, action), action)
-        if not isinstance(message, str):
-            raise BadAnswer(f"{asked.action} is no question: what is said of it is text.")
-        return self._decide(asked, Decision("respond", {}, message), how)
+        return self._decide(
+            self._asked(how.get("approval")), lambda one: Decision("respond", {}, self._reply(one, message)), how
+        )
 
     def revoke(self, approval: str, reason: str = "", *, by: str | Person | None = None) -> Run:
         """Take back what was decided of the approval with this id, as long as nothing was called; `resume` goes on.
@@ -347,26 +367,45 @@ class Run(RunView):
         """`revoke` for an event loop."""
         return await undisturbed(partial(self.revoke, approval, reason, by=by))
 
-    def _asked(self, approval_id: str | None) -> Approval:
+    def _asked(self, named: str | Sequence[str] | None) -> list[Approval]:
         """What this handle last saw asked: a decision is about that, whatever is asked by now."""
-        if not self._shown and approval_id is None:
+        if not self._shown and named is None:
             for lapsed in self._ledger.approvals.lapsed(self.id):
                 raise lapsed.already_decided()
             raise NothingAsked(self.id, self.status)
-        if approval_id is None and len(self._shown) > 1:
-            raise SeveralAsked(self.id, [f"{asked.id} ({asked.action})" for asked in self._shown])
-        if approval_id is None:
-            return self._shown[0]
-        for asked in self._shown:
-            if asked.id == approval_id:
-                return asked
-        found = self._ledger.approvals.get(approval_id)
-        if found.run_id != self.id:
-            raise UnknownApproval(approval_id)
-        raise found.already_decided()
+        if named is None and len(self._shown) > 1:
+            raise SeveralAsked(self.id, [f"{asked.id} ({asked.action})" for asked in self._shown], len(self.alike()))
+        if named is None:
+            return [self._shown[0]]
+        shown = {asked.id: asked for asked in self._shown}
+        ids = [named] if isinstance(named, str) else list(dict.fromkeys(named))
+        if not ids:
+            raise BadAnswer("No question is named.")
+        found = [shown.get(one) or self._ledger.approvals.get(one) for one in ids]
+        for one in found:
+            if one.run_id != self.id:
+                raise UnknownApproval(one.id)
+            if one.id not in shown and len(found) == 1:
+                raise one.already_decided()
+        return found
 
-    def _decide(self, asked: Approval, decision: Decision, how: Answering) -> Run:
-        decide(self._ledger, asked, decision, self.team.rules, by=how.get("by") or self._settings.user_name)
+    def _edited(self, asked: Approval, args: Mapping[str, Any] | None) -> dict[str, Any]:
+        return asked.shown if args is None else read_edit(args, asked, self.action(asked.action))
+
+    def _reply(self, asked: Approval, message: str | Mapping[str, Any] | BaseModel) -> str:
+        if asked.is_question:
+            action = self.action(asked.action)
+            return say_reply(read_reply(message, action), action)
+        if not isinstance(message, str):
+            raise BadAnswer(f"{asked.action} is no question: what is said of it is text.")
+        return message
+
+    def _decide(self, asked: Sequence[Approval], decision: Callable[[Approval], Decision], how: Answering) -> Run:
+        by = how.get("by") or self._settings.user_name
+        results = decide_each(self._ledger, asked, decision, self.team.rules, by=by)
+        if problems := [f"{one.approval.id}: {one.problem}" for one in results if one.problem]:
+            self._shown = self._pending()
+            raise NotAllDecided(self.id, len(results) - len(problems), problems)
         if how.get("drive", True):
             return self.resume(watch=how.get("watch", look_away))
         self._shown = self._pending()

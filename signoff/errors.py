@@ -91,6 +91,7 @@ SignoffError
     ├── BadAnswer            an answer that does not decide anything
     ├── NothingAsked         the run waits for no decision
     ├── SeveralAsked         the run waits for several decisions, and none was named
+    ├── NotAllDecided        several questions were answered at once, and not each answer counted
     ├── NoArtifact           the run has no artifact of this name
     ├── RunElsewhere         its checkpoints are kept by another program
     ├── CannotExport         it cannot be made a test of

@@ -13,29 +13,38 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger
-from signoff.desk.cli.lists import action_of, existing_ledger
+from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger, RunRecord
+from signoff.desk.batches import asked_with, confirm_batch, run_of
+from signoff.desk.cli.lists import existing_ledger
 from signoff.desk.cli.question import confirm, edit_in_editor, fill_in, read_change, respond_with, show_proposal
 from signoff.desk.cli.run import DONE, STOPPED, TELLING_SECONDS, WAITS, see_through
 from signoff.desk.cli.terminal import By, Json, can_ask, command, print_json, say
 from signoff.desk.team_options import TeamAgain, how_to_resume, is_known, team_of_run
+from signoff.error_base import RunError
 from signoff.fleet import Run
 from signoff.graphs import Team
-from signoff.graphs.approval import CONTROLS, Decision, decide as decide_question, read_reply, say_reply
+from signoff.graphs.approval import CONTROLS, Decision, batch_sha256, decide as decide_question, read_reply, say_reply
 from signoff.graphs.errors import BadAnswer
 from signoff.graphs.policy import Ruling
 from signoff.settings import Settings, load_settings
 from signoff.tools import Action
 
 ApprovalId = Annotated[str, typer.Argument(metavar="APPROVAL", help="An approval's id, or the beginning of one.")]
+ApprovalIds = Annotated[
+    list[str], typer.Argument(metavar="APPROVAL...", help="Approvals' ids, or the beginnings of them.")
+]
+Batch = Annotated[
+    bool, typer.Option("--batch", help="With it all that is asked of the same kind in its run, each by itself.")
+]
 GoOn = Annotated[bool, typer.Option("--resume/--no-resume", help="Drive the run on after the decision.")]
 
 
 def approve(
-    approval: ApprovalId,
+    approvals: ApprovalIds,
     sha256: Annotated[
         str, typer.Option(metavar="DIGEST", help="Digest, or its beginning, of the arguments that you saw.")
     ] = "",
+    batch: Batch = False,
     by: By = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="At a terminal, do not show it and ask.")] = False,
     resume: GoOn = True,
@@ -47,11 +56,10 @@ def approve(
     if asks is None and sys.stdin.isatty() and not (yes or json or sha256):
         raise BadAnswer(
             "Nobody would see what is approved: neither output is a terminal. "
-            f"See it with {command()} show {approval}, and add its --sha256; or --yes to approve it unseen."
+            f"See it with {command()} show {approvals[0]}, and add its --sha256; or --yes to approve it unseen."
         )
-    return decide(
-        approval, Verdict(kind="approve", by=by, sha256=sha256, asks=asks, team=team), go_on=resume, json=json
-    )
+    verdict = Verdict(kind="approve", by=by, sha256=sha256, asks=asks, team=team, batch=batch)
+    return decide(approvals, verdict, go_on=resume, json=json)
 
 
 def _seen() -> Console | None:
@@ -61,15 +69,17 @@ def _seen() -> Console | None:
 
 
 def reject(
-    approval: ApprovalId,
+    approvals: ApprovalIds,
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the team and the record.")] = "",
+    batch: Batch = False,
     by: By = None,
     resume: GoOn = True,
     team: TeamAgain = "",
     json: Json = False,
 ) -> int:
     """Reject it: it does not happen. With a reason, the agent may propose otherwise."""
-    return decide(approval, Verdict(kind="reject", by=by, said=why, team=team), go_on=resume, json=json)
+    verdict = Verdict(kind="reject", by=by, said=why, team=team, batch=batch)
+    return decide(approvals, verdict, go_on=resume, json=json)
 
 
 def respond(
@@ -93,7 +103,7 @@ def respond(
 ) -> int:
     """Answer a question; or say something instead of deciding: it does not happen then, and the agent reads it."""
     verdict = Verdict(kind="respond", by=by, said=message, changes=changes or [], team=team)
-    return decide(approval, verdict, go_on=resume, json=json)
+    return decide([approval], verdict, go_on=resume, json=json)
 
 
 def revoke(
@@ -104,7 +114,7 @@ def revoke(
     team: TeamAgain = "",
     json: Json = False,
 ) -> int:
-    return decide(approval, Verdict(kind="revoke", by=by, said=why, team=team), go_on=resume, json=json)
+    return decide([approval], Verdict(kind="revoke", by=by, said=why, team=team), go_on=resume, json=json)
 
 
 def edit(
@@ -123,7 +133,7 @@ def edit(
     team: TeamAgain = "",
     json: Json = False,
 ) -> int:
-    return decide(approval, Verdict(kind="edit", by=by, changes=changes or [], team=team), go_on=resume, json=json)
+    return decide([approval], Verdict(kind="edit", by=by, changes=changes or [], team=team), go_on=resume, json=json)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,22 +152,111 @@ class Verdict:
     """Where the person is shown all of it, and asked."""
     team: str = ""
     """Where the run's team is, if it is somebody's own and named again."""
+    batch: bool = False
+    """Whether it is about all of the same kind that are asked in its run."""
 
 
-def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> int:
+def decide(approval_ids: Sequence[str], verdict: Verdict, *, go_on: bool, json: bool) -> int:
     """Record a decision, then drive the run on if its checkpoints are here; returns the exit code."""
     settings = load_settings()
-    console, ledger = Console(stderr=True), existing_ledger(settings, f"approval {approval_id!r}")
-    asked = ledger.approvals.get(approval_id)
-    record = ledger.runs.get(asked.run_id)
+    console, ledger = Console(stderr=True), existing_ledger(settings, f"approval {approval_ids[0]!r}")
+    found = {one.id: one for one in map(ledger.approvals.get, approval_ids)}
+    record = ledger.runs.get(next(iter(found.values())).run_id)
+    for other in found.values():
+        if other.run_id != record.id:
+            raise BadAnswer(f"{other.id} is of another run, {other.run_id}. Decide those of one run at a time.")
     team = cache(lambda: team_of_run(record, settings, verdict.team))
+    asked = _with_its_kind(found, record, verdict, settings) if verdict.batch else list(found.values())
+    if len(asked) > 1 or verdict.batch:
+        approvals = decide_many(ledger, asked, verdict, team, record, settings)
+        if approvals is None:
+            return WAITS
+    else:
+        approval = decide_one(ledger, asked[0], verdict, team, record, settings)
+        if approval is None:
+            return WAITS
+        approvals = [approval]
+    ledger.notices.wait(TELLING_SECONDS)
+    is_decided = any(one.status != "pending" for one in approvals)
+    can_go_on = record.driver == "local" and (bool(verdict.team) or is_known(record))
+    if not go_on or not can_go_on or not is_decided:
+        if go_on and is_decided:
+            resume = f'Run.open("{record.id}", team=…).resume()' if record.driver == "local" else "invoke its thread"
+            here = f" Here: {how_to_resume(record.id, record.team, record.options)}" if record.driver == "local" else ""
+            say(console, f"The run is driven by your own program. There, {resume} finds the decision.{here}")
+        if json:
+            told = [{"approval": one.id, "status": one.status, "run": one.run_id} for one in approvals]
+            print_json(told[0] if len(told) == 1 and not verdict.batch else told)
+        return DONE if is_decided or verdict.kind == "revoke" else WAITS
+    code = see_through(Run.open(record.id, team=team(), settings=settings), console, yes=False, json=json)
+    return DONE if verdict.kind in ("reject", "respond", "revoke") and code == STOPPED else code
+
+
+def _with_its_kind(
+    found: Mapping[str, Approval], record: RunRecord, verdict: Verdict, settings: Settings
+) -> list[Approval]:
+    """What is named, with what is asked together with it."""
+    first = next(iter(found.values()))
+    if len(found) > 1:
+        raise BadAnswer("There are several approvals and --batch. Name one of the kind, or each.")
+    if first.status != "pending":
+        raise first.already_decided()
+    run = run_of(first, record, settings, verdict.team)
+    if run is None:
+        raise BadAnswer(f"Only the program that drives run {record.id} knows what is of one kind. Name each approval.")
+    return asked_with(run, first.id)
+
+
+def decide_many(
+    ledger: Ledger,
+    asked: Sequence[Approval],
+    verdict: Verdict,
+    team: Callable[[], Team | None],
+    record: RunRecord,
+    settings: Settings,
+) -> list[Approval] | None:
+    """Decide each of these by itself, and say what came of it; None if the person at the terminal did not say yes."""
+    console = Console(stderr=True)
+    if not batch_sha256(asked).startswith(verdict.sha256):
+        raise BadAnswer(f"These are others than you saw: together their digest is {batch_sha256(asked)[:12]} now.")
+    if verdict.asks:
+        run = run_of(asked[0], record, settings, verdict.team)
+        if not confirm_batch(verdict.asks, run, asked):
+            say(verdict.asks, "Nothing was decided.")
+            return None
+    seen, decided = bool(verdict.asks or verdict.sha256), list[Approval]()
+    for one in asked:
+        try:
+            its = replace(verdict, sha256=one.shown_sha256 if seen else "")
+            decided.append(_record(ledger, one, its, team, settings, console))
+        except RunError as error:
+            decided.append(ledger.approvals.get(one.id))
+            say(console, str(error), "yellow")
+        else:
+            stands = decided[-1]
+            by = f" by {stands.decided_by}" if stands.decided_by else f". {stands.standing}"
+            say(console, f"{stands.action} {stands.status}{by} (approval {stands.id}).")
+    return decided
+
+
+def decide_one(
+    ledger: Ledger,
+    asked: Approval,
+    verdict: Verdict,
+    team: Callable[[], Team | None],
+    record: RunRecord,
+    settings: Settings,
+) -> Approval | None:
+    """Decide it, and say what came of it; None if the person at the terminal did not say yes."""
+    console = Console(stderr=True)
     if verdict.kind == "approve" and asked.is_question and asked.status == "pending":
         raise BadAnswer(f"{asked.action} is a question, which nobody can approve. Answer it: {respond_with(asked)} .")
     if verdict.asks and asked.status == "pending" and asked.shown_sha256.startswith(verdict.sha256):
-        known = bool(verdict.team) or is_known(record)
-        if not confirm(verdict.asks, asked, action_of(asked, settings, team if known else None)):
+        run = run_of(asked, record, settings, verdict.team)
+        action = CONTROLS.get(asked.action) or (run.team.actions.get(asked.action) if run is not None else None)
+        if not confirm(verdict.asks, asked, action):
             say(verdict.asks, f"Nothing was decided. It waits: {command()} show {asked.id}")
-            return WAITS
+            return None
         verdict = replace(verdict, sha256=asked.shown_sha256)
     approval = _record(ledger, asked, verdict, team, settings, console)
     if approval.status == "pending" and verdict.kind == "revoke":
@@ -167,18 +266,7 @@ def decide(approval_id: str, verdict: Verdict, *, go_on: bool, json: bool) -> in
     else:
         means = f" That means: {approval.meant}." if approval.meant else ""
         say(console, f"{approval.action} {approval.status} by {approval.decided_by} (approval {approval.id}).{means}")
-    ledger.notices.wait(TELLING_SECONDS)
-    can_go_on = record.driver == "local" and (bool(verdict.team) or is_known(record))
-    if not go_on or not can_go_on or approval.status == "pending":
-        if go_on and approval.status != "pending":
-            resume = f'Run.open("{record.id}", team=…).resume()' if record.driver == "local" else "invoke its thread"
-            here = f" Here: {how_to_resume(record.id, record.team, record.options)}" if record.driver == "local" else ""
-            say(console, f"The run is driven by your own program. There, {resume} finds the decision.{here}")
-        if json:
-            print_json({"approval": approval.id, "status": approval.status, "run": approval.run_id})
-        return WAITS if approval.status == "pending" and verdict.kind != "revoke" else DONE
-    code = see_through(Run.open(record.id, team=team(), settings=settings), console, yes=False, json=json)
-    return DONE if verdict.kind in ("reject", "respond", "revoke") and code == STOPPED else code
+    return approval
 
 
 def _record(

@@ -6,7 +6,7 @@ It is longer than most, as each of them is short and all of them look at the sam
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
@@ -22,14 +22,13 @@ from signoff.checkpoints.db import is_address
 from signoff.checkpoints.ledger import Approval, Ledger, RunRecord
 from signoff.desk.cli.terminal import TEAM_HELP, By, Json, command, moment, print_json, row, say, short, table
 from signoff.desk.errors import NoDatabase
-from signoff.error_base import MissingExtra, SettingsError, TeamError
+from signoff.error_base import MissingExtra, SettingsError
 from signoff.graphs.approval import cautions_of
 from signoff.graphs.teams import is_own, team_graph
 from signoff.settings import Settings, load_settings, was_made
 from signoff.wording import counted, one_line
 
 if TYPE_CHECKING:
-    from signoff.graphs import Team
     from signoff.tools import Action
     from signoff.tools.broker import SecretRule
 
@@ -123,35 +122,19 @@ def existing_ledger(settings: Settings, sought: str = "") -> Ledger:
 
 
 def _show_approval(approval_id: str, *, json: bool) -> None:
+    from signoff.desk.batches import run_of, ways_of_batch
     from signoff.desk.cli.question import show_whole
+    from signoff.graphs.approval import CONTROLS
 
     settings = load_settings()
     ledger = existing_ledger(settings, f"approval {approval_id!r}")
     approval = ledger.approvals.get(approval_id)
     if json:
         return print_json([asdict(approval)])
-    from signoff.desk.team_options import is_known, team_of_run
-
-    record = ledger.runs.get(approval.run_id)
-    team = (lambda: team_of_run(record, settings)) if is_known(record) else None
-    return show_whole(Console(), approval, action_of(approval, settings, team), commands=True)
-
-
-def action_of(
-    approval: Approval, settings: Settings, team_of_run: Callable[[], Team | None] | None
-) -> Action[Any] | None:
-    """The action that an approval is about; None if only another program knows it, and so nobody here its team."""
-    from signoff.fleet import Run
-    from signoff.graphs.approval import CONTROLS
-
-    if approval.action in CONTROLS or team_of_run is None:
-        return CONTROLS.get(approval.action)
-    try:
-        team = team_of_run()
-    except (TeamError, SettingsError) as error:
-        say(Console(stderr=True), f"Shown without what its team would add. {error}")
-        return None
-    return Run.open(approval.run_id, team=team, settings=settings).team.actions.get(approval.action)
+    run = run_of(approval, ledger.runs.get(approval.run_id), settings)
+    action = CONTROLS.get(approval.action) or (run.team.actions.get(approval.action) if run is not None else None)
+    more = ways_of_batch(run, approval) if run is not None else ()
+    return show_whole(Console(), approval, action, commands=True, more=more)
 
 
 def how_to_answer(approval: Approval, action: Action[Any] | None = None) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -35,11 +35,16 @@ _FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 def show_proposal(console: Console, approval: Approval, action: Action[Any], *, pages: bool) -> None:
     """Show what is proposed, as it stands; a long preview is cut on a terminal, where `v` shows the rest."""
     _show_title(console, approval)
-    for passage in passages_of(approval, action):
-        lines = passage.lines if not pages or passage.kind != "preview" else passage.lines[:_LONG]
+    show_passages(console, passages_of(approval, action), _LONG if pages else sys.maxsize, "v")
+
+
+def show_passages(console: Console, passages: Iterable[Passage], longest: int, key: str) -> None:
+    """Show them; of a preview that has more lines than this the rest is what the key shows."""
+    for passage in passages:
+        lines = passage.lines[:longest] if passage.kind == "preview" else passage.lines
         _show(console, Passage(passage.kind, lines))
         if left := len(passage.lines) - len(lines):
-            say(console, f"… {counted(left, 'more line')} of it, which v shows.", "yellow")
+            say(console, f"… {counted(left, 'more line')} of it, which {key} shows.", "yellow")
 
 
 def what_is_asked(approval: Approval) -> list[str]:
@@ -50,8 +55,15 @@ def what_is_asked(approval: Approval) -> list[str]:
     return [f"{name}: {short(json.dumps(value, ensure_ascii=False))}" for name, value in approval.shown.items()]
 
 
-def show_whole(console: Console, approval: Approval, action: Action[Any] | None, *, commands: bool = False) -> None:
-    """Show all of what is proposed, the arguments as they are approved, and what can be said of it."""
+def show_whole(
+    console: Console,
+    approval: Approval,
+    action: Action[Any] | None,
+    *,
+    commands: bool = False,
+    more: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Show all of what is proposed, the arguments as they are approved, and what can be said of it, and `more`."""
     _show_title(console, approval)
     for line in _facts(approval):
         say(console, line)
@@ -62,7 +74,7 @@ def show_whole(console: Console, approval: Approval, action: Action[Any] | None,
     say(console, f"Their digest is {approval.shown_sha256}.")
     if commands and approval.status == "pending":
         say(console, "What you can say:", "bold")
-        for line in _answers(approval):
+        for line in aligned([*_answers(approval), *more]):
             say(console, f"  {line}")
 
 
@@ -87,7 +99,7 @@ def _facts(approval: Approval) -> Iterator[str]:
         yield "Decides: anybody who can use this database; one person."
 
 
-def _answers(approval: Approval) -> list[str]:
+def _answers(approval: Approval) -> list[tuple[str, str]]:
     """The commands that answer it, and what each means."""
     program, given = command(), approval.id
     if approval.is_question:
@@ -119,12 +131,12 @@ def _answers(approval: Approval) -> list[str]:
                 "it is not called now; the agent reads what you say, and works once more",
             ),
         ]
-    return aligned(ways)
+    return ways
 
 
 def aligned(ways: Sequence[tuple[str, str]]) -> list[str]:
     """Commands, and beside them what each means."""
-    longest = max(len(line) for line, _ in ways)
+    longest = max((len(line) for line, _ in ways), default=0)
     return [f"{line:<{longest}}  {means}" for line, means in ways]
 
 
@@ -139,8 +151,13 @@ def confirm(console: Console, approval: Approval, action: Action[Any] | None) ->
     show_whole(console, approval, action)
     for way in approval.ways[:1]:
         say(console, f"To approve means: {way.means}.", "bold")
+    return said_yes(console, "approve?")
+
+
+def said_yes(console: Console, question: str) -> bool:
+    """Whether the person at the terminal says yes to it; anything else is none."""
     try:
-        said = Prompt.ask("[bold]approve?[/] \\[y/N]", console=console, default="", show_default=False)
+        said = Prompt.ask(f"[bold]{question}[/] \\[y/N]", console=console, default="", show_default=False)
     except EOFError:
         said = ""
     except KeyboardInterrupt:

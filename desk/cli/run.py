@@ -24,6 +24,7 @@ from signoff.agents.replay import Cassette
 from signoff.checkpoints.errors import ChangedSince, DatabaseUnusable, NotAllowed, RunBusy, StoreError
 from signoff.checkpoints.ledger import Approval
 from signoff.checkpoints.ledger.budgets import Budget
+from signoff.desk.batches import ask_batch, commands_of
 from signoff.desk.cli.lists import existing_ledger, how_to_answer
 from signoff.desk.cli.live import usage_text, watch_live
 from signoff.desk.cli.question import ask_person, show_proposal
@@ -56,8 +57,8 @@ from signoff.desk.team_options import (
 )
 from signoff.error_base import SettingsError, SignoffError
 from signoff.fleet import Run, settings_of
-from signoff.fleet.errors import RunElsewhere
-from signoff.graphs import FOLLOW_PLAN, RAISE_BUDGET, Given, PlanStep, Team
+from signoff.fleet.errors import NotAllDecided, RunElsewhere
+from signoff.graphs import FOLLOW_PLAN, Given, PlanStep, Team
 from signoff.graphs.approval import CONTROLS, standing_after
 from signoff.graphs.errors import BadAnswer, UnknownTeam
 from signoff.graphs.teams import TEAMS, TeamModule, is_own, new_team, takes_input
@@ -219,19 +220,21 @@ def see_through(run: Run, console: Console, *, yes: bool, json: bool) -> int:
         try:
             _watched(run.resume, console, told, run.budget)
             while (approval := run.approval) is not None:
-                stopping.asks = asks
+                stopping.asks, alike = asks, run.alike()
                 step = _answer(run, approval, console, yes=yes, asks=asks)
                 stopping.asks = False
                 if step is None:
                     break
                 try:
                     _watched(step, console, told, run.budget)
-                except (BadAnswer, NotAllowed, ChangedSince) as error:
+                except (BadAnswer, NotAllowed, ChangedSince, NotAllDecided) as error:
                     say(console, str(error))
                     if yes:
                         break
                 else:
                     now = run.approval
+                    if step == run.resume and now is not None and now.id in alike:
+                        break  # left for later
                     if now is not None and now.id == approval.id:
                         say(console, f"{standing_after(approval, now)} {now.standing}")
                         break
@@ -264,17 +267,20 @@ def stopped(run: Run, console: Console, stopping: Stopping) -> int:
 
 def _answer(run: Run, approval: Approval, console: Console, *, yes: bool, asks: bool) -> Callable[..., Run] | None:
     """How the run goes on, or None if it has to wait."""
+    alike = run.alike()
     if yes and not approval.is_question and (approval.action not in CONTROLS or approval.action == FOLLOW_PLAN):
-        return lambda watch: run.approve(reason="--yes, unseen", watch=watch)
+        return lambda watch: run.approve(reason="--yes, unseen", watch=watch, approval=alike)
+    if asks and len(alike) > 1:
+        return ask_batch(console, run)
     action = run.action(approval.action)
     show_proposal(console, approval, action, pages=asks)
     decision = ask_person(console, approval, action) if asks else None
     if decision is None:
         return None
     if decision.kind == "approve":
-        return lambda watch: run.approve(args=decision.args, watch=watch)
+        return lambda watch: run.approve(args=decision.args, watch=watch, approval=approval.id)
     said = run.reject if decision.kind == "reject" else run.respond
-    return lambda watch: said(decision.reason, watch=watch)
+    return lambda watch: said(decision.reason, watch=watch, approval=approval.id)
 
 
 def _watched(step: Callable[..., Run], console: Console, told: list[PlanStep], budget: Budget) -> None:
@@ -297,9 +303,10 @@ def _report(run: Run, console: Console, *, json: bool) -> int:
             }
         )
     if approval is not None:
-        say(console, f"Run {record.id} waits for approval {approval.id}:")
+        others = f" and {len(run.alike()) - 1} more of its kind" if len(run.alike()) > 1 else ""
+        say(console, f"Run {record.id} waits for approval {approval.id}{others}:")
         own = approval.ways or approval.is_question
-        for line in how_to_answer(approval, run.action(approval.action)) if own else _commands(approval):
+        for line in how_to_answer(approval, run.action(approval.action)) if own else commands_of(run, approval):
             say(console, f"  {line}")
         return WAITS
     if record.status == "waiting":
@@ -307,25 +314,6 @@ def _report(run: Run, console: Console, *, json: bool) -> int:
         return WAITS
     say(console, f"Run {record.id} is {run.standing.in_full} ({usage_text(run.usage)})")
     return DONE if record.status == "done" else STOPPED
-
-
-def _commands(approval: Approval) -> list[str]:
-    decide = f"{command()} {{}} {approval.id}"
-    return [
-        decide.format("approve"),
-        decide.format("edit") + _example(approval),
-        f'{decide.format("reject")} --why "…"',
-    ]
-
-
-def _example(approval: Approval) -> str:
-    """What an edit of a plan, or of a question about a budget, sets."""
-    if approval.action == FOLLOW_PLAN:
-        first = min(approval.shown["steps"], key=lambda step: not step["parts"])
-        return f" --set steps.{first['agent']}." + ("parts='[\"…\"]'" if first["parts"] else "goal=…")
-    if approval.action != RAISE_BUDGET:
-        return ""
-    return "".join(f" --set {name}=…" for name, value in approval.shown.items() if name != "scope" and value)
 
 
 def open_run(team: str, question: str, ways: Ways, known: Mapping[str, Any] | None = None) -> Settings:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from signoff.checkpoints.errors import NotAnswered
 from signoff.checkpoints.ledger import Approval, Authority, Ledger, Person
+from signoff.error_base import RunError
 from signoff.graphs.approval.answers import Decision
 from signoff.graphs.approval.questions import CONTROLS
 from signoff.graphs.errors import BadAnswer
@@ -49,6 +50,29 @@ def decide(ledger: Ledger, approval: Approval, decision: Decision, rules: Rules,
         sha256=approval.shown_sha256,
         reason=decision.reason,
     )
+
+
+def decide_each(
+    ledger: Ledger,
+    asked: Sequence[Approval],
+    decision: Callable[[Approval], Decision],
+    rules: Rules,
+    *,
+    by: str | Person,
+) -> list[Result]:
+    """What comes of deciding each of these by itself: one that cannot be decided keeps no other from it.
+
+    What is wrong with the only one is raised.
+    """
+    results = list[Result]()
+    for approval in asked:
+        try:
+            results.append(Result(decide(ledger, approval, decision(approval), rules, by=by)))
+        except RunError as error:
+            if len(asked) == 1:
+                raise
+            results.append(Result(ledger.approvals.get(approval.id), str(error)))
+    return results
 
 
 def _authority(approval: Approval, args: Mapping[str, Any], rules: Rules) -> Authority:
