@@ -30,6 +30,7 @@ SignoffError
 │   ├── ProjectUnusable      a project cannot be copied
 │   ├── GitFailed            git did not do what it was asked
 │   ├── ForgeFailed          a server of pull requests did not do what it was asked
+│   ├── CrmFailed            a CRM did not do what it was asked, or it is not known whether it did
 │   ├── PullNotOpened        a branch was pushed, and no pull request opened for it
 │   ├── QueryRefused         SQL is not answered
 │   ├── ChartRefused         what was selected cannot be drawn

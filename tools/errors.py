@@ -139,6 +139,14 @@ class ForgeFailed(ToolError):
         super().__init__(f"{server} did not do it: {problem}." if sure else f"{server} may have done it: {problem}.")
 
 
+class CrmFailed(ToolError):
+    """A CRM did not do what it was asked, or it is not known whether it did."""
+
+    def __init__(self, crm: str, problem: str, *, sure: bool = False, status: int = 0) -> None:
+        self.crm, self.problem, self.sure, self.status = crm, problem, sure, status
+        super().__init__(f"{crm}: nothing was written: {problem}." if sure else f"{crm} may have done it: {problem}.")
+
+
 class PullNotOpened(ToolError):
     """A branch was pushed, and no pull request opened for it, as far as is known."""
 

@@ -4,7 +4,8 @@ from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.tools.web.addresses import is_loopback as is_loopback
-    from signoff.tools.web.request import Reach as Reach
+    from signoff.tools.web.request import Reach as Reach, USER_AGENT as USER_AGENT
+    from signoff.tools.web.search_providers import OpenClient as OpenClient, plain_client as plain_client
     from signoff.tools.web.search_providers import SearchResult as SearchResult
     from signoff.tools.web.snapshots import Snapshots as Snapshots
     from signoff.tools.web.tools import Web as Web, web_of as web_of, web_tools as web_tools

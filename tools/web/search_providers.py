@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from signoff.error_base import SettingsError
 from signoff.tools.errors import SearchFailed
-from signoff.tools.web.request import USER_AGENT
+from signoff.tools.web.request import USER_AGENT, trusted
 
 if TYPE_CHECKING:
     from httpx2 import Client, Response
@@ -63,7 +63,7 @@ def plain_client() -> Client:
     """A client that follows nothing and takes no proxy from the environment."""
     import httpx2
 
-    return httpx2.Client(follow_redirects=False, trust_env=False, timeout=_SECONDS)
+    return httpx2.Client(follow_redirects=False, trust_env=False, timeout=_SECONDS, verify=trusted())
 
 
 @dataclass(frozen=True, kw_only=True)
