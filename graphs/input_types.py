@@ -48,6 +48,13 @@ def _writable(given: str) -> str:
     return str(Path(given).expanduser().absolute())
 
 
+def _readable(given: str) -> str:
+    file = Path(given).expanduser().absolute()
+    if given and not file.is_file():
+        raise ValueError(f"there is no file {given!r}")
+    return str(file) if given else ""
+
+
 Words = Annotated[tuple[str, ...], AfterValidator(_split)]
 """Several words or phrases; one text may have several with commas between."""
 Names = Annotated[tuple[str, ...], AfterValidator(_named)]
@@ -56,3 +63,5 @@ Folder = Annotated[str, AfterValidator(_existing)]
 """A folder that there is, by its whole path; empty: none."""
 FileToWrite = Annotated[str, Field(validate_default=True), AfterValidator(_writable)]
 """A file, by its whole path."""
+FileToRead = Annotated[str, AfterValidator(_readable)]
+"""A file that there is, by its whole path; empty: none."""

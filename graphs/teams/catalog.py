@@ -32,6 +32,7 @@ class ReadyMade(NamedTuple):
 TEAMS = {
     "report": ReadyMade("signoff.graphs.teams.report", frozenset({"sources"})),
     "competitors": ReadyMade("signoff.graphs.teams.competitors", frozenset({"model"}), takes_input=True),
+    "leads": ReadyMade("signoff.graphs.teams.leads", frozenset({"model"}), takes_input=True),
 }
 
 

@@ -122,3 +122,9 @@ class CRM(Protocol):
 
         CrmFailed if it is not known of every row, or nothing could be done; `sure` says that nothing was written.
         """
+
+
+def property_of(heading: str) -> str:
+    """The name of the property for what a heading says: `Requires-Python` is `requires_python`."""
+    plain = re.sub(r"[^a-z0-9]+", "_", heading.lower()).strip("_")
+    return plain[:64] if re.match("[a-z]", plain) and plain != "id" else f"x_{plain}"[:64]
