@@ -20,11 +20,17 @@ if TYPE_CHECKING:
     from signoff.agents.extractive.rubric import Scores as Scores, fill as fill, score as score
     from signoff.agents.roles.copywriter import Letter as Letter, Letters as Letters, copywriter as copywriter
     from signoff.agents.roles.outward import Tally as Tally, check_outgoing as check_outgoing, check_rows as check_rows
-    from signoff.agents.roles.outward import confirm_each as confirm_each, confirmed as confirmed
+    from signoff.agents.roles.outward import confirm_each as confirm_each, confirmed_each as confirmed_each
     from signoff.agents.roles.outward import Candidate as Candidate, dashboard as dashboard, planned as planned
     from signoff.agents.roles.outward import unconfirmed as unconfirmed
     from signoff.agents.roles.outward import outcomes_of as outcomes_of, tally as tally, unsaid as unsaid
     from signoff.agents.roles.row_pages import Subject as Subject, subjects_of as subjects_of
+    from signoff.agents.roles.prompts import prompt as prompt
+    from signoff.agents.roles.row_pages import Libraries as Libraries, Shelf as Shelf, browse as browse
+    from signoff.agents.roles.row_pages import distinct as distinct, read_pages as read_pages, refresh as refresh
+    from signoff.agents.roles.scout import CONFIRM as CONFIRM, Companies as Companies, Company as Company
+    from signoff.agents.roles.scout import companies_in as companies_in, companies_of as companies_of
+    from signoff.agents.roles.scout import confirmed as confirmed, scout as scout
     from signoff.agents.roles.table_checks import check_prose as check_prose, check_table as check_table
     from signoff.agents.roles.table_checks import unmapped as unmapped
     from signoff.agents.roles.table_report import TableReport as TableReport, table_attachments as table_attachments

@@ -16,7 +16,7 @@ from signoff.error_base import RunError, SettingsError, TeamError
 from signoff.fleet import Run
 from signoff.fleet.errors import NotAllDecided
 from signoff.graphs import FOLLOW_PLAN, RAISE_BUDGET
-from signoff.graphs.approval import CONTROLS, batch_sha256, passages_of
+from signoff.graphs.approval import CONTROLS, Passage, batch_sha256, passages_of
 from signoff.graphs.errors import BadAnswer
 from signoff.settings import Settings
 from signoff.wording import counted
@@ -78,10 +78,13 @@ def show_batch(console: Console, run: Run, numbered: Mapping[int, Approval]) -> 
     """Show what is proposed of each; what is too long for all of them is a key away."""
     first = next(iter(numbered.values()))
     say(console, f"── {first.action} · {len(numbered)} of its kind ──", "bold")
-    lines = max(_LINES // len(numbered), _FEWEST)
+    lines, said = max(_LINES // len(numbered), _FEWEST), set[Passage]()
     for number, approval in numbered.items():
+        passages = list(passages_of(approval, run.action(approval.action)))
         say(console, f"{number}. approval {approval.id}", "bold")
-        show_passages(console, passages_of(approval, run.action(approval.action)), lines, f"v {number}")
+        # What the gate said of one before, and why, is not said of each.
+        show_passages(console, (one for one in passages if one not in said), lines, f"v {number}")
+        said |= {one for one in passages if one.kind in ("gate", "words")}
 
 
 def read_words(said: str, numbered: Mapping[int, Approval]) -> tuple[str, list[int]]:

@@ -12,7 +12,7 @@ from signoff.agents.artifacts import Check, Part, Table, evidence, markdown
 from signoff.tools import Action, Proposal
 from signoff.tools.crm import CRM, AddressedRow, Row, names_suppressed
 from signoff.tools.errors import CrmFailed
-from signoff.wording import as_words
+from signoff.wording import as_code, as_words
 
 R = TypeVar("R", bound=Row)
 
@@ -32,6 +32,7 @@ def confirm_each(name: str, description: str) -> Action[Candidate]:
         call=lambda candidate, _key: {"name": candidate.name},
         risk="write",
         idempotent=True,
+        preview=lambda candidate: as_code(candidate.name),
     )
 
 
@@ -41,7 +42,7 @@ def unconfirmed(task: Task, action: Action[Candidate], names: Sequence[str], why
     return [action.propose(Candidate(name=name), why) for name in names if name not in said]
 
 
-def confirmed(task: Task, action: Action[Candidate]) -> tuple[str, ...]:
+def confirmed_each(task: Task, action: Action[Candidate]) -> tuple[str, ...]:
     """The names that were confirmed, each once, as a person left them."""
     return tuple(dict.fromkeys(str(one.args["name"]) for one in outcomes_of(task, action, "done", "skipped")))
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from pydantic import Field
-
 from signoff.agents.agent import Task
-from signoff.agents.artifacts import Part, StoredText, key_of, names_in
+from signoff.agents.artifacts import StoredText, key_of, names_in
 from signoff.agents.roles.table_researcher import Pages
 from signoff.error_base import SettingsError
 from signoff.settings import Settings
@@ -184,25 +182,6 @@ def browse(name: str, question: str, web: Web, *, most: int = 3) -> tuple[tuple[
             if f" {name_key(name)} " in f" {top} ":
                 sources.append(page.source)
     return tuple(dict.fromkeys(sources)), tuple(problems)
-
-
-class Subject(Part):
-    """Whom a row is about, and where it is spoken of."""
-
-    name: str
-    own: tuple[str, ...] = Field(default=(), description="Sources about it alone")
-    shared: tuple[str, ...] = Field(default=(), description="Sources with a row about it")
-
-    def pages(self, library: Library) -> Pages:
-        """Its documents, as they are stored now."""
-        return read_pages(library, self.own, self.shared)
-
-
-def subjects_of(library: Library, names: Sequence[str] = ()) -> list[Subject]:
-    """Of each of these names, or of whomever the documents are about, where it is spoken of."""
-    shelf = Shelf.of(library)
-    about = shelf.about(names or shelf.names())
-    return [Subject(name=name, own=own, shared=shared) for name, (own, shared) in about.items()]
 
 
 def _subjects(text: StoredText, title: str) -> Iterator[str]:

@@ -18,9 +18,11 @@ from signoff.agents.artifacts import Artifact, Part
 from signoff.agents.errors import WorkFailed
 from signoff.agents.models.registry import Tiers
 from signoff.agents.roles.prompts import prompt
-from signoff.agents.roles.row_pages import Libraries, Shelf, distinct, refresh
+from signoff.agents.roles.row_pages import Libraries, Shelf, distinct, read_pages, refresh
+from signoff.agents.roles.table_researcher import Pages
 from signoff.tools import Action, Proposal
 from signoff.tools.errors import SearchFailed
+from signoff.tools.search import Library
 from signoff.wording import counted
 
 CONFIRM: Final = "confirm_companies"
@@ -53,6 +55,10 @@ class Company(Part):
     name: str
     own: tuple[str, ...] = Field(default=(), description="Sources about it alone")
     shared: tuple[str, ...] = Field(default=(), description="Sources with a row about it")
+
+    def pages(self, library: Library) -> Pages:
+        """The documents about it, as they are stored now."""
+        return read_pages(library, self.own, self.shared)
 
 
 class Chosen(BaseModel):
@@ -138,7 +144,13 @@ def confirmed(task: Task) -> tuple[str, ...]:
 
 def companies_of(documents: Libraries, task: Task) -> list[Company]:
     """The confirmed companies, each with the documents about it."""
-    about = Shelf.of(documents.of_run(task)).about(confirmed(task))
+    return companies_in(documents.of_run(task), confirmed(task))
+
+
+def companies_in(library: Library, names: Sequence[str] = ()) -> list[Company]:
+    """Each of these names, or of all whom the documents are about, with the documents about it."""
+    shelf = Shelf.of(library)
+    about = shelf.about(names or shelf.names())
     return [Company(name=name, own=own, shared=shared) for name, (own, shared) in about.items()]
 
 

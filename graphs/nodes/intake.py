@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
@@ -36,6 +37,10 @@ from signoff.tools.storage import Workspaces
 
 _INJECTED = "do-not-render-"
 """Prefix of the ids of messages that agent-chat-ui adds by itself, such as a made-up answer to an open tool call."""
+
+
+_MOST_TOLD = 5
+"""Outcomes of one kind that a run tells one by one when it ends."""
 
 
 def build_intake(
@@ -93,7 +98,7 @@ def build_finish(actions: Mapping[str, Action[Any]], ledger: Callable[[], Ledger
         # Whoever waited for an outcome, or needed what it would have given, was done or skipped knowing it.
         undone = last is not None and is_undone(last) and not is_awaited(last)
         ended: Literal["done", "stopped"] = "stopped" if undone and not _goes_without(last, actions) else "done"
-        text = "\n".join(_line(outcome) for outcome in outcomes if outcome["action"] not in ASKS_TO_GO_ON)
+        text = "\n".join(_lines([outcome for outcome in outcomes if outcome["action"] not in ASKS_TO_GO_ON]))
         if outcomes and outcomes[-1]["action"] in ASKS_TO_GO_ON and ended == "stopped":
             text = f"{text}\nStopped by {outcomes[-1]['by'] or 'a person'}. {outcomes[-1]['detail']}".strip()
         elif ended == "done":
@@ -244,8 +249,22 @@ def _is_injected(message: AnyMessage) -> bool:
     return (message.id or "").startswith(_INJECTED)
 
 
+def _lines(outcomes: Sequence[StoredOutcome]) -> Iterator[str]:
+    """What came of each; of many of one kind, where the first stands, how many they were."""
+    kinds = [f"{one['action']} {one['status']}{_by(one)}" for one in outcomes]
+    counts = Counter(kinds)
+    for place, (kind, outcome) in enumerate(zip(kinds, outcomes, strict=True)):
+        if counts[kind] <= _MOST_TOLD:
+            yield _line(outcome)
+        elif kind not in kinds[:place]:
+            yield f"{kind}, {counts[kind]} times"
+
+
 def _line(outcome: StoredOutcome) -> str:
-    by = f" by {outcome['by']}" if outcome["by"] else ""
     told = [value for value in outcome["result"].values() if isinstance(value, str)]
     detail = outcome["detail"] or next(iter(told), "")
-    return f"{outcome['action']} {outcome['status']}{by}" + (f": {detail}" if detail else "")
+    return f"{outcome['action']} {outcome['status']}{_by(outcome)}" + (f": {detail}" if detail else "")
+
+
+def _by(outcome: StoredOutcome) -> str:
+    return f" by {outcome['by']}" if outcome["by"] else ""

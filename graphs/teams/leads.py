@@ -17,20 +17,21 @@ from signoff.agents import (
     Agent,
     Artifact,
     Candidate,
+    Company,
     Draft,
     Letters,
     Libraries,
     Review,
     Rubric,
     Scores,
-    Subject,
     Table,
     Task,
     check_outgoing,
     check_rows,
     check_table,
+    companies_in,
     confirm_each,
-    confirmed,
+    confirmed_each,
     copywriter,
     dashboard,
     fill,
@@ -38,7 +39,6 @@ from signoff.agents import (
     planned,
     refresh,
     score,
-    subjects_of,
     table_attachments,
     table_researcher,
     tally,
@@ -146,7 +146,7 @@ class _Desk:
     def scout(self, task: Task) -> Candidates:
         """Whom documents are about that fit; those who are suppressed stand apart."""
         rubric, entries, library = Rubric.read(task.input.rubric), suppressed(task.input.suppress), self.library(task)
-        found = [one for one in subjects_of(library) if rubric.fits(map(library.text, (*one.own, *one.shared)))]
+        found = [one for one in companies_in(library) if rubric.fits(map(library.text, (*one.own, *one.shared)))]
         out = tuple(one.name for one in found if names_suppressed(one.name, entries))
         names = tuple(one.name for one in found if one.name not in out)
         if not names:
@@ -158,10 +158,10 @@ class _Desk:
         why = f"A document about it holds {found.rubric.named!r}." if found.rubric.named else "A document is about it."
         return unconfirmed(task, self.confirm, found.names, why)
 
-    def subjects(self, task: Task) -> list[Subject]:
-        if not (names := confirmed(task, self.confirm)):
+    def companies(self, task: Task) -> list[Company]:
+        if not (names := confirmed_each(task, self.confirm)):
             raise WorkFailed("enricher", "nobody confirmed a candidate", final=True)
-        return subjects_of(self.library(task), names)
+        return companies_in(self.library(task), names)
 
     def clerk(self, task: Task) -> Rows:
         """A row for each lead; since when it is one stands in the CRM, if it was one before."""
@@ -310,10 +310,10 @@ def leads_team(
         table_researcher(
             Leads,
             title="Leads",
-            of=Subject,
-            rows=desk.subjects,
+            of=Company,
+            rows=desk.companies,
             columns=lambda task: task.need(Candidates).rubric.asked,
-            pages=lambda subject, task: subject.pages(desk.library(task)),
+            pages=lambda company, task: company.pages(desk.library(task)),
             needs=(Candidates,),
             role="enricher",
             model=models,

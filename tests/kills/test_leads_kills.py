@@ -1,0 +1,40 @@
+"""Kill -9 amid a run of the leads team: the same rows in the CRM in the end, each written once."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import warm
+from hunts import Part
+
+PROGRAM = Path(__file__).parent / "programs" / "leads_kills.py"
+TEAMS = Path(__file__).parents[1] / "graphs" / "teams"
+
+
+def rounds(folder: Path, number: int, seed: int) -> list[dict[str, Any]]:
+    """The run that nobody killed, and those that were."""
+    program = [sys.executable, str(PROGRAM), str(folder), str(TEAMS), str(number), str(seed)]
+    done = warm.run(program, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr}"
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def check(folder: Path, number: int, seed: int) -> None:
+    whole, *others = rounds(folder, number, seed)
+    assert (whole["status"], len(whole["files"]), whole["updated"]) == ("done", 6, [])
+    assert (len(whole["rows"]["leads"]), whole["changes"].count("created"), all(whole["checks"])) == (2, 6, True)
+    expected = {key: value for key, value in whole.items() if key != "killed"}
+    wrong = [turn for turn in others if {key: value for key, value in turn.items() if key != "killed"} != expected]
+    assert not wrong, f"{len(wrong)} of {len(others)} rounds, such as {json.dumps(wrong[:2], indent=1)}"
+    assert len([turn for turn in others if turn["killed"]]) > 0.7 * number
+
+
+def test_a_process_killed_amid_a_run_of_leads_writes_each_row_once(tmp_path: Path) -> None:
+    check(tmp_path, 2, 16)
+
+
+@pytest.mark.hunt
+def test_a_process_killed_at_any_of_30_lines_of_a_run_of_leads_writes_each_row_once(tmp_path: Path, part: Part) -> None:
+    check(tmp_path, part.number(30), 20261216 + part.index)
