@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from signoff.agents.extractive.rubric import Scores as Scores, fill as fill, score as score
     from signoff.agents.roles.copywriter import Letter as Letter, Letters as Letters, copywriter as copywriter
     from signoff.agents.roles.outward import Tally as Tally, check_outgoing as check_outgoing, check_rows as check_rows
-    from signoff.agents.roles.outward import confirm_each as confirm_each, confirmed_each as confirmed_each
-    from signoff.agents.roles.outward import Candidate as Candidate, dashboard as dashboard, planned as planned
-    from signoff.agents.roles.outward import unconfirmed as unconfirmed
+    from signoff.agents.roles.candidates import Candidate as Candidate, Candidates as Candidates
+    from signoff.agents.roles.candidates import CandidateScout as CandidateScout, confirm_each as confirm_each
+    from signoff.agents.roles.candidates import confirmed_each as confirmed_each, unconfirmed as unconfirmed
+    from signoff.agents.roles.outward import dashboard as dashboard, planned as planned
     from signoff.agents.roles.outward import outcomes_of as outcomes_of, tally as tally, unsaid as unsaid
     from signoff.agents.roles.row_pages import Subject as Subject, subjects_of as subjects_of
     from signoff.agents.roles.prompts import prompt as prompt

@@ -1,50 +1,18 @@
-"""Work that goes out: candidates that people confirm, rows for a CRM, what became of them, and what stands there."""
+"""Rows for a CRM: what is to be proposed, what became of it, and what stands there now."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, Field
-
 from signoff.agents.agent import Outcome, Task
 from signoff.agents.artifacts import Check, Part, Table, evidence, markdown
-from signoff.tools import Action, Proposal
+from signoff.tools import Action
 from signoff.tools.crm import CRM, AddressedRow, Row, names_suppressed
 from signoff.tools.errors import CrmFailed
-from signoff.wording import as_code, as_words
+from signoff.wording import as_words
 
 R = TypeVar("R", bound=Row)
-
-
-class Candidate(BaseModel):
-    """Somebody whom a person confirms, one of many."""
-
-    name: str = Field(min_length=1, max_length=200)
-
-
-def confirm_each(name: str, description: str) -> Action[Candidate]:
-    """The action that confirms one candidate; nothing is done outside. Many are one question, each with its answer."""
-    return Action(
-        name=name,
-        description=description,
-        arguments=Candidate,
-        call=lambda candidate, _key: {"name": candidate.name},
-        risk="write",
-        idempotent=True,
-        preview=lambda candidate: as_code(candidate.name),
-    )
-
-
-def unconfirmed(task: Task, action: Action[Candidate], names: Sequence[str], why: str) -> list[Proposal]:
-    """Proposals to confirm those of these that nobody was asked about in this run."""
-    said = {one.proposed.get("name") for one in task.outcomes if one.action == action.name}
-    return [action.propose(Candidate(name=name), why) for name in names if name not in said]
-
-
-def confirmed_each(task: Task, action: Action[Candidate]) -> tuple[str, ...]:
-    """The names that were confirmed, each once, as a person left them."""
-    return tuple(dict.fromkeys(str(one.args["name"]) for one in outcomes_of(task, action, "done", "skipped")))
 
 
 class Tally(Part):

@@ -16,37 +16,32 @@ from pydantic import AfterValidator, BaseModel, Field
 from signoff.agents import (
     Agent,
     Artifact,
-    Candidate,
+    Candidates,
+    CandidateScout,
     Company,
     Draft,
     Letters,
     Libraries,
     Review,
-    Rubric,
     Scores,
     Table,
     Task,
     check_outgoing,
     check_rows,
     check_table,
-    companies_in,
     confirm_each,
-    confirmed_each,
     copywriter,
     dashboard,
     fill,
     outcomes_of,
     planned,
-    refresh,
     score,
     table_attachments,
     table_researcher,
     tally,
-    unconfirmed,
     unsaid,
 )
 from signoff.agents.artifacts import Check, key_of
-from signoff.agents.errors import WorkFailed
 from signoff.agents.models import Tiers, models_of
 from signoff.graphs.input_types import FileToRead, FileToWrite, Folder
 from signoff.graphs.policy.policy import Policy
@@ -62,7 +57,6 @@ from signoff.tools.crm import (
     Row,
     Send,
     addressed_upsert,
-    names_suppressed,
     open_crm,
     property_of,
     sending,
@@ -70,7 +64,6 @@ from signoff.tools.crm import (
 )
 from signoff.tools.search import Library
 from signoff.tools.storage import Blobs
-from signoff.wording import counted
 
 _DONE: Final = ("done", "skipped")
 
@@ -90,21 +83,6 @@ class LeadsInput(BaseModel):
     )
     suppress: FileToRead = Field("", repr=False, description="File of names and domains that are not written to.")
     out: FileToWrite = Field("leads.md", repr=False, description="File for the summary: .md, .html or .docx.")
-
-
-class Candidates(Artifact):
-    """Who might be a lead, and by what rubric."""
-
-    names: tuple[str, ...]
-    suppressed: tuple[str, ...] = ()
-    twice: tuple[str, ...] = Field(default=(), description="Those of whom several documents are")
-    rubric: Rubric
-
-    def told(self) -> str:
-        return counted(len(self.names), "candidate")
-
-    def brief(self) -> str:
-        return f"{counted(len(self.names), 'candidate')}, {len(self.suppressed)} suppressed."
 
 
 class Leads(Table):
@@ -130,7 +108,6 @@ class _Desk:
 
     settings: Settings
     documents: Libraries
-    confirm: Action[Candidate]
     write: Action[AddressedRow]
     schedule: Action[AddressedRow]
     send: Action[AddressedRow] | None
@@ -142,26 +119,6 @@ class _Desk:
 
     def library(self, task: Task) -> Library:
         return self.documents.of(task.input.sources)
-
-    def scout(self, task: Task) -> Candidates:
-        """Whom documents are about that fit; those who are suppressed stand apart."""
-        rubric, entries, library = Rubric.read(task.input.rubric), suppressed(task.input.suppress), self.library(task)
-        found = [one for one in companies_in(library) if rubric.fits(map(library.text, (*one.own, *one.shared)))]
-        out = tuple(one.name for one in found if names_suppressed(one.name, entries))
-        names = tuple(one.name for one in found if one.name not in out)
-        if not names:
-            raise WorkFailed("scout", "no document is about anybody who fits: see `named` and --sources", final=True)
-        twice = tuple(f"{one.name}: {', '.join(one.own)}" for one in found if len(one.own) > 1)
-        return Candidates(names=names, suppressed=out, twice=twice, rubric=rubric)
-
-    def ask(self, found: Candidates, task: Task) -> list[Proposal]:
-        why = f"A document about it holds {found.rubric.named!r}." if found.rubric.named else "A document is about it."
-        return unconfirmed(task, self.confirm, found.names, why)
-
-    def companies(self, task: Task) -> list[Company]:
-        if not (names := confirmed_each(task, self.confirm)):
-            raise WorkFailed("enricher", "nobody confirmed a candidate", final=True)
-        return companies_in(self.library(task), names)
 
     def clerk(self, task: Task) -> Rows:
         """A row for each lead; since when it is one stands in the CRM, if it was one before."""
@@ -285,7 +242,6 @@ def leads_team(
     """
     settings = settings or load_settings()
     name, models = models_of(model, settings)
-    confirm = confirm_each("confirm_lead", "Look at this candidate.")
     write = addressed_upsert(settings, name="write_lead", kind="leads", description="Writes a lead to the CRM.")
     schedule = addressed_upsert(
         settings,
@@ -296,22 +252,16 @@ def leads_team(
     send = None if sender is None else sending(settings, sender, name="send_followup", kind="followups")
     blobs = Blobs(settings.home)
     publish = publish_report(blobs=blobs)
-    desk = _Desk(settings, Libraries(settings, None), confirm, write, schedule, send, publish, blobs)
+    desk = _Desk(settings, Libraries(settings, None), write, schedule, send, publish, blobs)
+    scout = CandidateScout(desk.library, confirm_each("confirm_lead", "Look at this candidate."))
     everything = (Candidates, Leads, Scores, Letters, Rows, FollowUps)
     agents: list[Agent[Any]] = [
-        Agent(
-            role="scout",
-            gives=Candidates,
-            function=desk.scout,
-            actions=(confirm,),
-            propose=desk.ask,
-            prepare=lambda task: refresh(desk.library(task), task),
-        ),
+        scout.agent(),
         table_researcher(
             Leads,
             title="Leads",
             of=Company,
-            rows=desk.companies,
+            rows=scout.confirmed,
             columns=lambda task: task.need(Candidates).rubric.asked,
             pages=lambda company, task: company.pages(desk.library(task)),
             needs=(Candidates,),

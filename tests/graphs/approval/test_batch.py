@@ -328,7 +328,8 @@ def test_a_process_that_dies_between_two_decisions_of_an_answer_loses_none_and_d
         if len(done) == after:
             raise KeyboardInterrupt
         done.append(approval_id)
-        return approve(approval_id, **how)
+        decided: Approval = approve(approval_id, **how)
+        return decided
 
     with monkeypatch.context() as patched:
         patched.setattr(four.ledger.approvals, "approve", die_after)
