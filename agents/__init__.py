@@ -10,22 +10,18 @@ if TYPE_CHECKING:
     from signoff.agents.artifacts.artifact import Evidence as Evidence, Quote as Quote, Review as Review
     from signoff.agents.artifacts.artifact import SubGoal as SubGoal, Verdict as Verdict, WorkPlan as WorkPlan
     from signoff.agents.artifacts.table import Cell as Cell, Cells as Cells, Column as Column, Table as Table
-    from signoff.agents.roles.deep import deep_agents as deep_agents
-    from signoff.agents.roles.prompts import prompt as prompt
-    from signoff.agents.roles.row_pages import Libraries as Libraries, Shelf as Shelf, browse as browse
-    from signoff.agents.roles.row_pages import distinct as distinct, read_pages as read_pages, refresh as refresh
-    from signoff.agents.roles.scout import CONFIRM as CONFIRM, Companies as Companies, Company as Company
-    from signoff.agents.roles.scout import companies_of as companies_of, confirmed as confirmed, scout as scout
     from signoff.agents.extractive.rubric import FollowUp as FollowUp, Rubric as Rubric, Score as Score
     from signoff.agents.extractive.rubric import Scores as Scores, fill as fill, score as score
-    from signoff.agents.roles.copywriter import Letter as Letter, Letters as Letters, copywriter as copywriter
-    from signoff.agents.roles.outward import Tally as Tally, check_outgoing as check_outgoing, check_rows as check_rows
-    from signoff.agents.roles.candidates import Candidate as Candidate, Candidates as Candidates
-    from signoff.agents.roles.candidates import CandidateScout as CandidateScout, confirm_each as confirm_each
-    from signoff.agents.roles.candidates import confirmed_each as confirmed_each, unconfirmed as unconfirmed
-    from signoff.agents.roles.outward import dashboard as dashboard, planned as planned
-    from signoff.agents.roles.outward import outcomes_of as outcomes_of, tally as tally, unsaid as unsaid
-    from signoff.agents.roles.row_pages import Subject as Subject, subjects_of as subjects_of
+    from signoff.agents.roles.deep import deep_agents as deep_agents
+    from signoff.agents.roles.outreach.candidates import Candidate as Candidate, CandidateScout as CandidateScout
+    from signoff.agents.roles.outreach.candidates import Candidates as Candidates, confirm_each as confirm_each
+    from signoff.agents.roles.outreach.candidates import confirmed_each as confirmed_each, unconfirmed as unconfirmed
+    from signoff.agents.roles.outreach.copywriter import Letter as Letter, Letters as Letters, copywriter as copywriter
+    from signoff.agents.roles.outreach.outward import Tally as Tally, check_outgoing as check_outgoing
+    from signoff.agents.roles.outreach.outward import check_rows as check_rows, dashboard as dashboard
+    from signoff.agents.roles.outreach.outward import outcomes_of as outcomes_of, planned as planned, tally as tally
+    from signoff.agents.roles.outreach.outward import unsaid as unsaid
+    from signoff.agents.roles.planner import planner as planner
     from signoff.agents.roles.prompts import prompt as prompt
     from signoff.agents.roles.row_pages import Libraries as Libraries, Shelf as Shelf, browse as browse
     from signoff.agents.roles.row_pages import distinct as distinct, read_pages as read_pages, refresh as refresh
@@ -38,7 +34,6 @@ if TYPE_CHECKING:
     from signoff.agents.roles.table_report import table_before as table_before
     from signoff.agents.roles.table_researcher import Pages as Pages, row_cells as row_cells
     from signoff.agents.roles.table_researcher import table_researcher as table_researcher
-    from signoff.agents.roles.planner import planner as planner
     from signoff.agents.run_context import Payer as Payer, Say as Say, budgets_of as budgets_of
     from signoff.agents.run_context import current_payer as current_payer, paying as paying, say_nothing as say_nothing
     from signoff.agents.runner import StepFailed as StepFailed, StepHeld as StepHeld, Work as Work, ado_work as ado_work

@@ -254,9 +254,15 @@ def leads_team(
     publish = publish_report(blobs=blobs)
     desk = _Desk(settings, Libraries(settings, None), write, schedule, send, publish, blobs)
     scout = CandidateScout(desk.library, confirm_each("confirm_lead", "Look at this candidate."))
+    agents = [scout.agent(), *_agents(desk, scout, models)]
+    policy = Policy({action.name: "ask" for agent in agents for action in agent.actions})
+    return Team(name="leads", input=LeadsInput, agents=agents, policy=policy, options={"model": name})
+
+
+def _agents(desk: _Desk, scout: CandidateScout, models: Tiers | None) -> list[Agent[Any]]:
+    """Those who work on what people confirmed."""
     everything = (Candidates, Leads, Scores, Letters, Rows, FollowUps)
-    agents: list[Agent[Any]] = [
-        scout.agent(),
+    return [
         table_researcher(
             Leads,
             title="Leads",
@@ -286,7 +292,7 @@ def leads_team(
             needs=(Candidates, Leads, Scores, Letters),
             gives=Rows,
             function=desk.clerk,
-            actions=(write,),
+            actions=(desk.write,),
             propose=desk.write_rows,
         ),
         Agent(
@@ -294,7 +300,7 @@ def leads_team(
             needs=(Candidates, Leads, Rows),
             gives=FollowUps,
             function=desk.scheduler,
-            actions=(schedule, *([send] if send is not None else [])),
+            actions=(desk.schedule, *([desk.send] if desk.send is not None else [])),
             propose=desk.plan,
         ),
         Agent(role="writer", needs=everything, gives=Draft, function=desk.summary),
@@ -303,12 +309,10 @@ def leads_team(
             needs=(*everything, Draft),
             gives=Review,
             function=desk.review,
-            actions=(publish,),
+            actions=(desk.publish,),
             propose=desk.sign_off,
         ),
     ]
-    policy = Policy({action.name: "ask" for agent in agents for action in agent.actions})
-    return Team(name="leads", input=LeadsInput, agents=agents, policy=policy, options={"model": name})
 
 
 def _today() -> date:

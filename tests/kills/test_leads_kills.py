@@ -9,8 +9,8 @@ import pytest
 import warm
 from hunts import Part
 
-PROGRAM = Path(__file__).parent / "programs" / "leads_kills.py"
 TEAMS = Path(__file__).parents[1] / "graphs" / "teams"
+PROGRAM = TEAMS / "leads_kills.py"
 
 
 def rounds(folder: Path, number: int, seed: int) -> list[dict[str, Any]]:

@@ -13,6 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2] / "kills" / "programs"))
+
 from forked import KILLED, count_lines, in_fork, kill_at, must
 
 import signoff
@@ -21,7 +24,8 @@ from signoff.agents import Review
 from signoff.graphs.teams.leads import leads_team
 
 FILES = (
-    "agents/roles/outward", "agents/roles/copywriter", "agents/extractive/rubric", "graphs/teams/leads",
+    "agents/roles/outreach/outward", "agents/roles/outreach/copywriter", "agents/extractive/rubric",
+    "graphs/teams/leads",
     "graphs/approval/batch", "graphs/nodes/gate", "graphs/nodes/act", "tools/crm/tools", "tools/crm/sqlite",
 )  # fmt: skip
 """Where candidates are confirmed, scored, asked about, written and read back."""

@@ -11,7 +11,7 @@ from signoff.agents.agent import Agent, Task
 from signoff.agents.artifacts import Artifact
 from signoff.agents.errors import WorkFailed
 from signoff.agents.extractive.rubric import Rubric
-from signoff.agents.roles.outward import outcomes_of
+from signoff.agents.roles.outreach.outward import outcomes_of
 from signoff.agents.roles.row_pages import refresh
 from signoff.agents.roles.scout import Company, companies_in
 from signoff.tools import Action, Proposal
