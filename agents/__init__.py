@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from signoff.agents.roles.table_report import table_before as table_before
     from signoff.agents.roles.table_researcher import Pages as Pages, row_cells as row_cells
     from signoff.agents.roles.table_researcher import table_researcher as table_researcher
-    from signoff.agents.run_context import Payer as Payer, Say as Say, budgets_of as budgets_of
+    from signoff.agents.run_context import Hired as Hired, Payer as Payer, Say as Say, budgets_of as budgets_of
     from signoff.agents.run_context import current_payer as current_payer, paying as paying, say_nothing as say_nothing
     from signoff.agents.runner import StepFailed as StepFailed, StepHeld as StepHeld, Work as Work, ado_work as ado_work
     from signoff.agents.runner import do_work as do_work

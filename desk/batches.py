@@ -58,7 +58,7 @@ def ask_batch(console: Console, run: Run) -> Callable[..., Run] | None:
             if verb == "view":
                 with console.pager():
                     for number in which:
-                        show_whole(console, numbered[number], run.action(numbered[number].action))
+                        show_whole(console, numbered[number], run.action_of(numbered[number]))
                 continue
             _decide(console, run, verb, [numbered[number] for number in which])
             decided = True
@@ -80,7 +80,7 @@ def show_batch(console: Console, run: Run, numbered: Mapping[int, Approval]) -> 
     say(console, f"── {first.action} · {len(numbered)} of its kind ──", "bold")
     lines, said = max(_LINES // len(numbered), _FEWEST), set[Passage]()
     for number, approval in numbered.items():
-        passages = list(passages_of(approval, run.action(approval.action)))
+        passages = list(passages_of(approval, run.action_of(approval)))
         say(console, f"{number}. approval {approval.id}", "bold")
         # What the gate said of one before, and why, is not said of each.
         show_passages(console, (one for one in passages if one not in said), lines, f"v {number}")
@@ -134,7 +134,7 @@ def _decide(console: Console, run: Run, verb: str, chosen: Sequence[Approval]) -
         run.reject(Prompt.ask("Why?", console=console, default="", show_default=False), approval=ids, drive=False)
     else:
         (one,) = chosen
-        run.approve(args=read_change(edit_in_editor(one), one, run.action(one.action)), approval=one.id, drive=False)
+        run.approve(args=read_change(edit_in_editor(one), one, run.action_of(one)), approval=one.id, drive=False)
 
 
 def ways_of_batch(run: Run, approval: Approval) -> list[tuple[str, str]]:
@@ -180,5 +180,5 @@ def _example(approval: Approval) -> str:
 def confirm_batch(console: Console, run: Run | None, asked: Sequence[Approval]) -> bool:
     """Show all of each, and ask whether all are approved. Only a yes is one."""
     for approval in asked:
-        show_whole(console, approval, run.team.actions.get(approval.action) if run is not None else None)
+        show_whole(console, approval, run.team_of(approval).actions.get(approval.action) if run is not None else None)
     return said_yes(console, f"approve all {len(asked)}?")

@@ -22,6 +22,7 @@ from signoff.checkpoints import configured_ledger, read_once
 from signoff.checkpoints.ledger import RunRecord
 from signoff.desk.cli.terminal import command, say
 from signoff.error_base import SettingsError
+from signoff.fleet import check_whole
 from signoff.graphs import Team, field_of
 from signoff.graphs.errors import BadInput, NotImportable
 from signoff.graphs.teams import OWN, TeamModule, is_own, is_ready_made, load_stored, load_team, new_team, takes_input
@@ -62,6 +63,7 @@ def open_team(named: str, settings: Settings) -> TeamModule:
 
 def team_of_run(record: RunRecord, settings: Settings, named: str = "") -> Team | None:
     """The team of a run, if it is somebody's own; None if it is ready-made. See `module_of_run`."""
+    check_whole(record)
     if not named and is_ready_made(record.team, record.options):
         return None
     about = {"team": record.team, "options": record.options, "run": record.id}
@@ -124,8 +126,8 @@ def with_model(loaded: TeamModule, model: str | None, settings: Settings) -> Tea
     models, team = load_models(settings, model), loaded.team
     if models is None and any(not agent.has_function for agent in team.agents):
         raise SettingsError("--model", f"{model!r} is none, and the team has agents without a function", "Name one.")
-    agents = [agent if agent.model is None else agent.with_model(models) for agent in team.agents]
-    return loaded.of(agents=agents, options={**team.options, MODEL: model})
+    changed = team.with_agents(lambda agent: agent if agent.model is None else agent.with_model(models))
+    return loaded.of(agents=changed.agents, options={**team.options, MODEL: model})
 
 
 def fitted(function: Callable[..., Any], start: Start, words: Sequence[str]) -> Callable[..., Any]:

@@ -3,9 +3,9 @@
 from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
-    from signoff.fleet.driver import read_state as read_state
+    from signoff.fleet.driver import check_whole as check_whole, read_state as read_state
     from signoff.fleet.events import Event as Event, Watch as Watch
     from signoff.fleet.recording import Ending as Ending, record as record, replay as replay, settings_of as settings_of
     from signoff.fleet.run import Run as Run
-    from signoff.fleet.standing import standings as standings
+    from signoff.fleet.standing import Standing as Standing, standings as standings
 offer(__name__)

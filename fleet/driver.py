@@ -15,14 +15,15 @@ from langgraph.types import StateSnapshot
 from signoff.agents import run_span
 from signoff.checkpoints import Fence, configured_ledger, configured_saver, readable_text, working
 from signoff.checkpoints.errors import RunBusy, StoreError
-from signoff.checkpoints.ledger import RUN_INPUT, SETTLE_OUTCOME, Fenceable, Ledger, RunRecord
+from signoff.checkpoints.ledger import RUN_INPUT, SETTLE_OUTCOME, Fenceable, Ledger, RunRecord, told_of
 from signoff.checkpoints.ledger.budgets import Budget
 from signoff.concurrency import end_of, stream, undisturbed
 from signoff.error_base import SignoffError
-from signoff.fleet.errors import OwnModels, RunElsewhere
+from signoff.fleet.errors import ChildRun, OwnModels, RunElsewhere
 from signoff.fleet.events import Event, Watch, look_away, read_events
 from signoff.graphs import Team, TeamGraph
 from signoff.graphs.approval import first_decided
+from signoff.graphs.nodes import stop_run
 from signoff.graphs.teams import rebuild_team
 from signoff.settings import Settings, load_settings
 from signoff.tools.broker import open_broker
@@ -117,6 +118,7 @@ class Driver:
     def _checked(self, run_id: str, team: Team | None) -> Team:
         """The team; InputChanged if it no longer takes what the run was given."""
         record = self.ledger.runs.get(run_id)
+        check_whole(record)
         team = team or self.team_of(record)
         team.takes.restore(record.goal, record.input)
         return team
@@ -159,10 +161,8 @@ class Driver:
             asked_again = await self._asked_again(run_id, graph, snapshot)
             if begun and not snapshot.tasks and asked_again is None:
                 return await undisturbed(self._close, run_id, snapshot.values)
-            if snapshot.interrupts:
-                waits: bool = await undisturbed(self._waits, snapshot)
-                if waits:
-                    return None
+            if snapshot.interrupts and await self._waits(run_id, snapshot, saver):
+                return None
             record = await undisturbed(runs.get, run_id)
             if not begun and record.driver != "local":
                 raise RunElsewhere(run_id)
@@ -170,10 +170,10 @@ class Driver:
             start: Any = None if begun else {**record.input, "goal": record.goal}
             since: RunnableConfig = {**(asked_again or config), "recursion_limit": 100_000}
             with run_span(run_id, team.name):
-                async for mode, part in graph.astream(
-                    start, since, stream_mode=["custom", "updates"], durability="sync"
+                async for place, mode, part in graph.astream(
+                    start, since, stream_mode=["custom", "updates"], durability="sync", subgraphs=True
                 ):
-                    for event in read_events(mode, part):
+                    for event in read_events(place, mode, part):
                         watch(event)
             if (await undisturbed(runs.get, run_id)).status == "running":
                 values = (await graph.aget_state(config)).values
@@ -208,24 +208,30 @@ class Driver:
             last = next((said.text for said in values["messages"] if said.id == f"{run_id}-finish"), "")
             self.ledger.runs.set_status(run_id, current["ended"], last)
 
-    def _waits(self, snapshot: StateSnapshot) -> bool:
+    async def _waits(self, run_id: str, snapshot: StateSnapshot, saver: BaseCheckpointSaver[Any]) -> bool:
         """Whether nothing that is asked was decided, and the thread shows it as it stands."""
-        _, *others = snapshot.values["proposals"]
-        if first_decided(self.ledger, others) is not None:
-            return False
-        shown = [part for question in snapshot.interrupts for part in question.value.get("batch") or [question.value]]
-        pending = self.ledger.approvals.pending(snapshot.values["run"]["id"])
-        asked = {approval.id: approval.shown_sha256 for approval in pending}
-        return all(asked.get(part["approval_id"]) == part["args_sha256"] for part in shown)
+        values, asks = snapshot.values, snapshot.interrupts[0].value["run_id"]
+        if asks != run_id:  # a child of it
+            place = (await undisturbed(self.ledger.runs.get, asks)).place
+            found = await saver.aget_tuple(_config(run_id, place))
+            values = found.checkpoint["channel_values"] if found is not None else {}
+        _, *others = values.get("proposals") or [None]
+
+        def waits() -> bool:
+            if first_decided(self.ledger, others) is not None:
+                return False
+            shown = [part for asked in snapshot.interrupts for part in asked.value.get("batch") or [asked.value]]
+            asked = {approval.id: approval.shown_sha256 for approval in self.ledger.approvals.pending(run_id)}
+            return all(asked.get(part["approval_id"]) == part["args_sha256"] for part in shown)
+
+        return await undisturbed(waits)
 
     def _close(self, run_id: str, values: Mapping[str, Any]) -> None:
         """A thread that was ended from outside, before its run was at its end, is a run that was stopped."""
         if values.get("run", {}).get("ended"):
             return self._note_end(run_id, values)
-        for approval in self.ledger.approvals.pending(run_id):
-            self.ledger.approvals.close(approval.id, by="policy", reason="the thread was ended")
         note = "The thread was ended from outside; nothing more is done."
-        return self.ledger.runs.set_status(run_id, "stopped", note)
+        return stop_run(self.ledger, run_id, "the thread was ended", note)
 
     @asynccontextmanager
     async def _fenced_saver(self, fence: Fence) -> AsyncIterator[BaseCheckpointSaver[Any]]:
@@ -234,12 +240,21 @@ class Driver:
             yield saver.fenced(fence, self.ledger.database) if isinstance(saver, Fenceable) else saver
 
 
-def read_state(run_id: str, settings: Settings) -> dict[str, Any]:
-    """The state of a run's graph at its last checkpoint, whatever team it has; empty before the first."""
+def check_whole(record: RunRecord) -> None:
+    """ChildRun if it is not driven by itself."""
+    if record.path:
+        raise ChildRun(record.id, record.root, told_of(record.path))
+
+
+def read_state(run_id: str, settings: Settings, place: str = "") -> dict[str, Any]:
+    """The state of a run's graph at its last checkpoint, whatever team it has; empty before the first.
+
+    That of a child of it is at another `place` of the same thread.
+    """
     with configured_saver(settings) as saver:
-        found = saver.get_tuple(_config(run_id))
+        found = saver.get_tuple(_config(run_id, place))
     return dict(found.checkpoint["channel_values"]) if found else {}
 
 
-def _config(run_id: str) -> RunnableConfig:
-    return {"configurable": {"thread_id": run_id.partition("~")[0]}}
+def _config(run_id: str, place: str = "") -> RunnableConfig:
+    return {"configurable": {"thread_id": run_id.partition("~")[0], "checkpoint_ns": place}}

@@ -56,6 +56,17 @@ class RunElsewhere(RunError):
         )
 
 
+class ChildRun(RunError):
+    """The run is the work of an agent in another one, and goes on with that."""
+
+    def __init__(self, run_id: str, root: str, told: str) -> None:
+        self.run_id, self.root = run_id, root
+        super().__init__(
+            f"Run {run_id!r} is {told}, and goes on with that: `signoff resume {root}`, or Run.open({root!r}). "
+            f"`signoff show {run_id}` tells how it stands."
+        )
+
+
 class OwnModels(RunError):
     """The run's team has models of its own."""
 

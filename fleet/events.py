@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -46,9 +46,15 @@ def look_away(_event: Event) -> None:
     """Watch nothing."""
 
 
-def read_events(mode: str, part: Any) -> Iterator[Event]:
-    """What a part of a graph's stream tells of."""
-    if mode == "custom" and isinstance(part, dict):
+def read_events(place: Sequence[str], mode: str, part: Any) -> Iterator[Event]:
+    """What a part of a graph's stream tells of; what comes from a graph within is what the agent around it says."""
+    if place:
+        told = part if mode == "custom" and isinstance(part, dict) else {}
+        if isinstance(role := told.get("agent"), str) and isinstance(text := told.get("says", told.get("reason")), str):
+            agent, *within = [name.partition(":")[0] for name in place]
+            inside = "/".join([*within, role])
+            yield Event("says", agent, f"{inside}: {text}", done=told.get("done", 0), total=told.get("total", 0))
+    elif mode == "custom" and isinstance(part, dict):
         if "turn" in part:
             yield Event("turn", agent=part["agent"], text=part["reason"], done=part["turn"])
         elif "says" in part:

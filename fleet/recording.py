@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy import update
 
-from signoff.agents import Payer, paying
+from signoff.agents import Agent, Payer, paying
 from signoff.agents.models import OFFLINE, choose_model, tiers_of
 from signoff.agents.replay import Cassette
 from signoff.checkpoints import configured_ledger, later, redact
@@ -147,9 +147,16 @@ def _full_name(team: Team, settings: Settings) -> str:
 
 def _end(run: Run, ledger: Ledger, settings: Settings) -> dict[str, Any]:
     """What a run has come to, and what people and the world said on the way, as JSON without secrets."""
-    state = read_state(run.id, settings)
+    state, children = read_state(run.id, settings), run.children
     outcomes = state.get("outcomes", [])
-    ids = [outcome["proposal"] for outcome in outcomes] + [found["id"] for found in state.get("proposals", [])]
+    ids = [
+        found
+        for each in (state, *(read_state(run.id, settings, child.place) for child in children))
+        for found in (
+            *(outcome["proposal"] for outcome in each.get("outcomes", [])),
+            *(proposal["id"] for proposal in each.get("proposals", [])),
+        )
+    ]
     everything = [found for found in map(ledger.approvals.of_proposal, ids) if found is not None]
     asked = [found for found in everything if found.action != RAISE_BUDGET]  # a replay spends nothing
     in_doubt = [found.proposed["effect"] for found in asked if found.action == SETTLE_OUTCOME]
@@ -185,7 +192,8 @@ def _end(run: Run, ledger: Ledger, settings: Settings) -> dict[str, Any]:
                 "error": effect.error,
                 "in_doubt": in_doubt.count(effect.key),
             }
-            for effect in ledger.effects.of_run(run.id)
+            for one in (run.id, *(child.id for child in children))
+            for effect in ledger.effects.of_run(one)
         },
     }
     redacted: dict[str, Any] = redact(told)
@@ -221,23 +229,23 @@ def _team(about: Mapping[str, Any], settings: Settings, team: Team | Callable[[]
 def _offline(team: Team, calls: Mapping[str, Mapping[str, Any]], settings: Settings, ledger: Ledger) -> Team:
     """The team with stand-ins for what its actions call."""
     known = {key: dict(call) for key, call in calls.items()}
-    acted = {
-        name: replace(action, call=_as_recorded(name, known), reconcile=None) for name, action in team.actions.items()
-    }
-    agents = [
-        replace(
-            agent,
-            actions=tuple(acted[action.name] for action in agent.actions),
-            tools=tuple(acted[given.name] if isinstance(given, Action) else given for given in agent.tools),
-        )
-        for agent in team.agents
-    ]
+    acted: dict[int, Action[Any]] = {}
+
+    def act(action: Action[Any]) -> Action[Any]:
+        """One stand-in for one action, as two of the same name are none of a team."""
+        stands_in = replace(action, call=_as_recorded(action.name, known), reconcile=None)
+        return acted.setdefault(id(action), stands_in)
+
+    def change(agent: Agent[Any]) -> Agent[Any]:
+        tools = tuple(act(given) if isinstance(given, Action) else given for given in agent.tools)
+        return replace(agent, actions=tuple(map(act, agent.actions)), tools=tools)
+
     supervisor = replace(
         team.supervisor,
         max_turns=team.supervisor.max_turns or settings.max_turns,
         max_rounds=team.supervisor.max_rounds or settings.max_rounds,
     )
-    return replace(team, agents=agents, supervisor=supervisor, ledger=ledger)
+    return replace(team.with_agents(change), supervisor=supervisor, ledger=ledger)
 
 
 def _as_recorded(name: str, calls: Mapping[str, dict[str, Any]]) -> Callable[[BaseModel, str], Mapping[str, Any]]:

@@ -18,7 +18,7 @@ from signoff.checkpoints.errors import UnknownApproval
 from signoff.checkpoints.ledger import RUN_INPUT, Approval, Person, RunRecord, Status
 from signoff.checkpoints.ledger.budgets import Budget, budget_of
 from signoff.concurrency import undisturbed, unpacked
-from signoff.fleet.driver import RUN_BUDGET, RUN_PLAN, Driver, read_state
+from signoff.fleet.driver import RUN_BUDGET, RUN_PLAN, Driver, check_whole, read_state
 from signoff.fleet.errors import NoArtifact, NotAllDecided, NothingAsked, SeveralAsked
 from signoff.fleet.events import Event, Watch, look_away
 from signoff.fleet.notebook import draft_markdown, run_html, run_markdown
@@ -62,9 +62,13 @@ class RunView:
         """
         return self._ledger.notices.wait(seconds)
 
-    def action(self, name: str) -> Action[Any]:
-        """The action of this name: one of the team's, or one of its own questions."""
-        return CONTROLS.get(name) or self.team.actions[name]
+    def team_of(self, approval: Approval) -> Team:
+        """Whose policy an approval is under: the run's team, or one that stands as an agent in it."""
+        return self.team.team_at([role for _, role in approval.path])
+
+    def action_of(self, approval: Approval) -> Action[Any]:
+        """What an approval is about: an action of the team that asks, or one of a team's own questions."""
+        return CONTROLS.get(approval.action) or self.team_of(approval).actions[approval.action]
 
     @property
     def record(self) -> RunRecord:
@@ -109,8 +113,14 @@ class RunView:
         asked = sorted(self.approvals, key=lambda one: one.id != approval) if approval else self.approvals
         if not asked:
             return ()
-        action = CONTROLS.get(asked[0].action) or self.team.actions.get(asked[0].action)
-        return tuple(one.id for one in batch_of(asked, action, self.team.rules))
+        team, of_one = self.team_of(asked[0]), [one for one in asked if one.run_id == asked[0].run_id]
+        action = CONTROLS.get(asked[0].action) or team.actions.get(asked[0].action)
+        return tuple(one.id for one in batch_of(of_one, action, team.rules))
+
+    @property
+    def children(self) -> tuple[RunRecord, ...]:
+        """The runs that are the work of its agents, and theirs, oldest first: those of teams that stand as agents."""
+        return self._ledger.runs.children(self.id)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -163,9 +173,10 @@ class RunView:
 
     def _in_words(self) -> str:
         """How it stands, and the questions that wait."""
-        known = {**self.team.actions, **CONTROLS}
-        asked = [(one, describe(one, known.get(one.action))) for one in self.approvals]
-        return run_markdown(self.standing, self.plan, asked, self._ledger.effects.of_run(self.id), len(self.alike()))
+        known = [(one, CONTROLS.get(one.action) or self.team_of(one).actions.get(one.action)) for one in self.approvals]
+        asked = [(one, describe(one, action)) for one, action in known]
+        effects = [effect for run in (self.record, *self.children) for effect in self._ledger.effects.of_run(run.id)]
+        return run_markdown(self.standing, self.plan, asked, effects, len(self.alike()))
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.status}: {self.record.goal!r}>"
@@ -244,10 +255,13 @@ class Run(RunView):
     ) -> Run:
         """The run with this id. A ready-made team is built again; your own must be given to resume it.
 
+        ChildRun if it is the work of an agent in another run, which says in which.
+
         `model` is the name of one that does all the work of a ready-made team from now on, whoever resumes the run.
         """
         driver = Driver.open(settings, team.ledger if team else None)
         record = driver.ledger.runs.get(run_id)
+        check_whole(record)
         if model is not None:
             record = driver.change_model(record, model)
         return cls(record.id, driver.team_of(record, team), driver)
@@ -303,7 +317,7 @@ class Run(RunView):
         person may not.
         """
         found = self._ledger.approvals.get(approval)
-        if found.run_id != self.id:
+        if not found.is_of(self.id):
             raise UnknownApproval(approval)
         self._ledger.approvals.revoke(found.id, by=by or self._settings.user_name, reason=reason)
         self._shown = self._pending()
@@ -383,18 +397,18 @@ class Run(RunView):
             raise BadAnswer("No question is named.")
         found = [shown.get(one) or self._ledger.approvals.get(one) for one in ids]
         for one in found:
-            if one.run_id != self.id:
+            if not one.is_of(self.id):
                 raise UnknownApproval(one.id)
             if one.id not in shown and len(found) == 1:
                 raise one.already_decided()
         return found
 
     def _edited(self, asked: Approval, args: Mapping[str, Any] | None) -> dict[str, Any]:
-        return asked.shown if args is None else read_edit(args, asked, self.action(asked.action))
+        return asked.shown if args is None else read_edit(args, asked, self.action_of(asked))
 
     def _reply(self, asked: Approval, message: str | Mapping[str, Any] | BaseModel) -> str:
         if asked.is_question:
-            action = self.action(asked.action)
+            action = self.action_of(asked)
             return say_reply(read_reply(message, action), action)
         if not isinstance(message, str):
             raise BadAnswer(f"{asked.action} is no question: what is said of it is text.")
@@ -402,7 +416,7 @@ class Run(RunView):
 
     def _decide(self, asked: Sequence[Approval], decision: Callable[[Approval], Decision], how: Answering) -> Run:
         by = how.get("by") or self._settings.user_name
-        results = decide_each(self._ledger, asked, decision, self.team.rules, by=by)
+        results = decide_each(self._ledger, asked, decision, lambda one: self.team_of(one).rules, by=by)
         if problems := [f"{one.approval.id}: {one.problem}" for one in results if one.problem]:
             self._shown = self._pending()
             raise NotAllDecided(self.id, len(results) - len(problems), problems)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from signoff.checkpoints.ledger import Approval, Effect, Ledger, RunRecord
 
@@ -52,9 +52,23 @@ class Standing:
 
 def standings(ledger: Ledger, records: Sequence[RunRecord]) -> list[Standing]:
     """How each of these runs stands."""
+    records = [_driven(ledger, record) for record in records]
     lapsed = defaultdict[str, list[Approval]](list)
     for approval in ledger.approvals.lapsed():
-        lapsed[approval.run_id].append(approval)
+        for run_id in (approval.run_id, *(run for run, _ in approval.path)):
+            lapsed[run_id].append(approval)
     nobodys = [record.id for record in records if record.status in ("running", "failed") and not record.owner]
-    cut_off = ledger.effects.cut_off(*nobodys)
+    children = ledger.runs.children(*nobodys)
+    cut_off: dict[str, Effect] = {}
+    for run_id, effect in ledger.effects.cut_off(*nobodys, *(child.id for child in children)).items():
+        around = next((child.path for child in children if child.id == run_id), ())
+        cut_off |= dict.fromkeys((run_id, *(run for run, _ in around)), effect)
     return [Standing(record, cut_off.get(record.id), lapsed[record.id]) for record in records]
+
+
+def _driven(ledger: Ledger, record: RunRecord) -> RunRecord:
+    """A child run is driven by whoever drives the one around it."""
+    if not record.path:
+        return record
+    root = ledger.runs.get(record.root)
+    return replace(record, owner=root.owner, driver=root.driver)

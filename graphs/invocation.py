@@ -1,9 +1,11 @@
-"""Who calls: what an invocation of a team's graph says of the person behind it."""
+"""Who calls, and on what thread: what an invocation of a team's graph says of itself."""
 
 from __future__ import annotations
 
 from langchain_core.runnables import RunnableConfig
 
+from signoff.agents import current_payer
+from signoff.checkpoints import digest_text
 from signoff.checkpoints.ledger import Person
 
 
@@ -18,3 +20,23 @@ def calling_person(config: RunnableConfig) -> Person:
         return Person("")  # let in without being asked
     permissions = given.get("langgraph_auth_permissions") or ()
     return Person(str(given.get("langgraph_auth_user_id") or ""), frozenset(map(str, permissions)))
+
+
+def thread_of(config: RunnableConfig) -> str:
+    """What a team's runs on this thread are named after; empty without a thread.
+
+    A team inside a larger graph has a name of its own, or two of them would share their runs; one that stands as an
+    agent has the name of that agent's step.
+    """
+    if (step := current_payer()) is not None and step.hires is not None:
+        return step.hires.name
+    given = config.get("configurable", {})
+    thread, parent = str(given.get("thread_id") or ""), str(given.get("checkpoint_ns") or "").rpartition("|")[0]
+    return f"{thread}.{digest_text(parent)[:8]}" if thread and parent else thread
+
+
+def is_own_run(run_id: str, config: RunnableConfig) -> bool:
+    """Whether a run in the state is this thread's: the state can be edited to name another."""
+    thread = thread_of(config)
+    name, tilde, number = run_id.rpartition("~")
+    return not thread or run_id == thread or (bool(tilde) and name == thread and number.isdecimal())

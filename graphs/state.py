@@ -12,7 +12,7 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
 from signoff.agents import OutcomeStatus, Usage
-from signoff.checkpoints import canonical, digest_text
+from signoff.checkpoints import canonical
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval
 
 
@@ -178,6 +178,22 @@ class Turn(TypedDict):
     """Calls of models that it took."""
 
 
+class Told(TypedDict):
+    """What the step was told whose work a run is: its own agents hear it, too."""
+
+    wish: str
+    """What people said that they want; the goal of the run may hold what others wrote."""
+    flags: list[str]
+    """Orders that were found in what its goal was made from."""
+    instructions: str
+    gives: str
+    """The artifact that it is to give."""
+    notes: list[str]
+    """What has to change in what was given before; for the agent that gives it."""
+    previous: dict[str, Any]
+    """The fields of what was given before; empty the first time."""
+
+
 class CurrentRun(TypedDict):
     """The run that the thread is at."""
 
@@ -192,6 +208,8 @@ class CurrentRun(TypedDict):
     """What it was given beside the goal, checked and with the defaults, by the fields of the team's input."""
     given: NotRequired[dict[str, Any]]
     """The same as it came, so that another input is known as one."""
+    told: NotRequired[Told]
+    """Of a run that is the work of an agent: what that agent's step was told beside the goal."""
 
 
 @with_config(ConfigDict(use_attribute_docstrings=True))
@@ -379,20 +397,3 @@ def is_undone(outcome: StoredOutcome) -> bool:
 def what_was_said(outcome: StoredOutcome) -> str:
     """Why a proposal was not done, as its agent reads it."""
     return f"{outcome['action']} was {outcome['status']} by {outcome['by']}: {outcome['detail']}"
-
-
-def thread_of(config: RunnableConfig) -> str:
-    """What a team's runs on this thread are named after; empty without a thread.
-
-    A team inside a larger graph has a name of its own, or two of them would share their runs.
-    """
-    given = config.get("configurable", {})
-    thread, parent = str(given.get("thread_id") or ""), str(given.get("checkpoint_ns") or "").rpartition("|")[0]
-    return f"{thread}.{digest_text(parent)[:8]}" if thread and parent else thread
-
-
-def is_own_run(run_id: str, config: RunnableConfig) -> bool:
-    """Whether a run in the state is this thread's: the state can be edited to name another."""
-    thread = thread_of(config)
-    name, tilde, number = run_id.rpartition("~")
-    return not thread or run_id == thread or (bool(tilde) and name == thread and number.isdecimal())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from langgraph.cache.base import BaseCache
 from langgraph.graph import END, START, StateGraph
@@ -14,19 +14,22 @@ from langgraph.store.base import BaseStore
 from langgraph.types import All, Checkpointer
 from pydantic import BaseModel
 
-from signoff.agents import Agent
+from signoff.agents import Agent, Artifact, Limits, Task, given_by
+from signoff.agents.errors import WorkFailed
 from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.ledger import Ledger
-from signoff.checkpoints.ledger.budgets import Budget, budget_of
+from signoff.checkpoints.ledger.budgets import NO_LIMIT, Budget, budget_of
 from signoff.error_base import TeamError
 from signoff.graphs.approval.enforcement import Actions, Enforcement
 from signoff.graphs.approval.questions import CONTROLS, Account
 from signoff.graphs.given import Given, InputModel
 from signoff.graphs.nodes.act import build_act
-from signoff.graphs.nodes.agent import LedgerNode, build_step
+from signoff.graphs.nodes.agent import build_step
+from signoff.graphs.nodes.child import Child, build_child
 from signoff.graphs.nodes.gate import build_gate
-from signoff.graphs.nodes.intake import build_finish, build_intake
+from signoff.graphs.nodes.intake import build_finish, build_intake, read_goal
 from signoff.graphs.nodes.items import build_items
+from signoff.graphs.nodes.runnable import LedgerNode, TeamNode
 from signoff.graphs.nodes.supervisor import Supervisor, build_supervisor
 from signoff.graphs.policy.policy import Policy, Rate, Ruling
 from signoff.graphs.routing.needs_and_gives import order_agents
@@ -34,6 +37,8 @@ from signoff.graphs.state import FOLLOW_PLAN, TeamInput, TeamState
 from signoff.settings import Settings, load_settings
 from signoff.tools import Action
 from signoff.tools.broker import open_broker
+
+A = TypeVar("A", bound=Artifact)
 
 Builder = StateGraph[TeamState, None, TeamInput, TeamState]
 """An uncompiled team graph."""
@@ -120,30 +125,36 @@ class Team:
 
     def graph(self) -> Builder:
         """The graph, uncompiled: LangGraph Server compiles it with its own checkpointer, you with yours."""
+        return self._graph(self._ledger)
+
+    def _graph(self, ledger: Callable[[], Ledger]) -> Builder:
         builder: Builder = StateGraph(TeamState, input_schema=self.takes.schema)
-        intake = LedgerNode(
-            "intake", self._ledger, build_intake(self.takes, self.options, self._ledger, dry_run=self.dry_run)
-        )
+        intake = LedgerNode("intake", ledger, build_intake(self.takes, self.options, ledger, dry_run=self.dry_run))
         builder.add_node("intake", intake, input_schema=self.takes.at_intake)
         roles = [agent.role for agent in self.agents]
         limits = {agent.role: budget_of(agent.limits.budget, agent.role) for agent in self.agents}
-        account = Account(self._ledger, self.name, self.run_budget, limits)
+        account = Account(ledger, self.name, self.run_budget, limits)
         supervise = build_supervisor(self.agents, self.supervisor, account, asks_plan=self._asks_plan)
         builder.add_node("supervisor", supervise, destinations=(*roles, "gate", "finish"))
         for agent in self.agents:
-            build = build_step if agent.each is None else build_items
-            builder.add_node(agent.role, build(agent, self.agents, account, self.takes))
+            builder.add_node(agent.role, self._node_of(agent, account))
             builder.add_edge(agent.role, "supervisor")
         policy = Enforcement(self.actions, self.rules, self.rates)
-        gate = LedgerNode("gate", self._ledger, build_gate(policy, self._ledger))
+        gate = LedgerNode("gate", ledger, build_gate(policy, ledger))
         builder.add_node("gate", gate, destinations=("act", "gate", "supervisor"))
-        act = LedgerNode("act", self._ledger, build_act(self.actions, self._ledger, dry_run=self.dry_run), is_long=True)
+        act = LedgerNode("act", ledger, build_act(self.actions, ledger, dry_run=self.dry_run), is_long=True)
         builder.add_node("act", act, destinations=("gate", "supervisor"))
-        builder.add_node("finish", LedgerNode("finish", self._ledger, build_finish(self.actions, self._ledger)))
+        builder.add_node("finish", LedgerNode("finish", ledger, build_finish(self.actions, ledger)))
         builder.add_edge(START, "intake")
         builder.add_edge("intake", "supervisor")
         builder.add_edge("finish", END)
         return builder
+
+    def _node_of(self, agent: Agent[Any], account: Account) -> TeamNode:
+        if isinstance(agent, TeamAgent):
+            return build_child(agent, self.agents, account, self.takes, agent.child(account.ledger))
+        build = build_step if agent.each is None else build_items
+        return build(agent, self.agents, account, self.takes)
 
     def rules(self, role: str, action: str, args: Mapping[str, Any]) -> Ruling:
         """What policy says of an action that this role proposes with these arguments.
@@ -176,6 +187,48 @@ class Team:
         own = self.policies.get(role)
         return self.policy if own is None else self.policy.narrowed(own)
 
+    def as_agent(
+        self,
+        *,
+        gives: type[A],
+        role: str = "",
+        needs: tuple[type[Artifact], ...] = (),
+        goal: Callable[[Task], str | Mapping[str, Any] | BaseModel] | None = None,
+        limits: Limits | None = None,
+    ) -> TeamAgent[A]:
+        """This team as an agent of another one: its step is a run of its own, a child of the run around it.
+
+        `gives` is the artifact that is taken from that run; TeamError if nobody in this team gives it. `role` is the
+        team's name unless it is given. `goal` says what the run is given, by the task: a goal, or what `input` says;
+        None: the goal of the run around it. What it uses is the agent's, whose budget is the team's unless `limits`
+        names one, and its ledger is that of the team around it. What its agents propose waits for this team's policy,
+        and is asked wherever the run around it asks.
+        """
+        return TeamAgent(
+            role=role or self.name,
+            gives=gives,
+            needs=needs,
+            function=_not_alone,
+            limits=limits or Limits(budget=NO_LIMIT if self.budget is None else self.budget),
+            team=self,
+            goal=goal or (lambda task: task.goal),
+        )
+
+    def team_at(self, roles: Sequence[str]) -> Team:
+        """The team that stands as the agent of this role, and so on; TeamError if there is none (any more)."""
+        found = self
+        for role in roles:
+            named = {agent.role: agent.team for agent in found.agents if isinstance(agent, TeamAgent)}
+            if role not in named:
+                raise TeamError(f"Team {found.name!r} has no team that stands as the agent {role!r}.")
+            found = named[role]
+        return found
+
+    def with_agents(self, change: Callable[[Agent[Any]], Agent[Any]]) -> Team:
+        """The same with every agent changed so, also those of teams that stand as agents."""
+        changed = [change(agent) for agent in self.agents]
+        return replace(self, agents=[one.with_agents(change) if isinstance(one, TeamAgent) else one for one in changed])
+
     def compile(self, **options: Unpack[CompileOptions]) -> TeamGraph:
         """The graph, compiled with these options of `StateGraph.compile`, such as `checkpointer=`."""
         return self.graph().compile(name=self.name, **options)
@@ -190,3 +243,53 @@ class Team:
         settings = load_settings()
         open_broker(settings)  # first of all, so that its secrets leave the environment
         return configured_ledger(settings)
+
+
+def _not_alone(_task: Task) -> Any:
+    raise TeamError("A team that stands as an agent works in the graph of a team: Team(agents=[…]).compile(…).")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeamAgent(Agent[A]):
+    """A team that stands as an agent; `Team.as_agent` makes it."""
+
+    team: Team
+    goal: Callable[[Task], str | Mapping[str, Any] | BaseModel]
+    """What its run is given, by the task."""
+
+    def __post_init__(self) -> None:
+        if self.model is not None or self.each is not None or self.function is not _not_alone:
+            raise TeamError(
+                f"Agent {self.role!r} is a team, whose run is its work: it takes no model, function or each. Give them "
+                "to the team's agents."
+            )
+        super().__post_init__()
+        given = {agent.gives for agent in self.team.agents}
+        given |= {kind for action in self.team.actions.values() if (kind := given_by(action)) is not None}
+        if self.gives not in given:
+            names = ", ".join(sorted(kind.__name__ for kind in given))
+            raise TeamError(f"Team {self.team.name!r} gives no {self.gives.__name__}. It gives {names}.")
+
+    @property
+    def described(self) -> dict[str, Any]:
+        return {**super().described, "body": "team"}
+
+    def with_agents(self, change: Callable[[Agent[Any]], Agent[Any]]) -> TeamAgent[A]:
+        return replace(self, team=self.team.with_agents(change))
+
+    def child(self, ledger: Callable[[], Ledger]) -> Child:
+        """Its graph over this ledger, and what its run is given."""
+        return Child(self.team._graph(ledger).compile(name=self.team.name), self._order)
+
+    def _order(self, task: Task) -> Given:
+        given = self.goal(task)
+        try:
+            if isinstance(given, Mapping | BaseModel):
+                found = self.team.read_input(given)
+            else:
+                found = self.team.read_input({"goal": read_goal(given)})
+        except TeamError as error:
+            raise WorkFailed(self.role, f"its run cannot begin: {error}", final=True) from error
+        if not found.goal:
+            raise WorkFailed(self.role, "its run cannot begin: its goal is empty", final=True)
+        return found

@@ -95,6 +95,7 @@ SignoffError
     ├── NotAllDecided        several questions were answered at once, and not each answer counted
     ├── NoArtifact           the run has no artifact of this name
     ├── RunElsewhere         its checkpoints are kept by another program
+    ├── ChildRun             it is the work of an agent in another run, and goes on with that
     ├── CannotExport         it cannot be made a test of
     ├── RunBusy              another process drives the run
     └── BudgetExhausted      a call of a model does not fit a budget

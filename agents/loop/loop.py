@@ -209,7 +209,7 @@ class Loop:
             return given
         finally:
             if payer is not None and (given is None or not payer.settles_later):
-                await payer.ledger.budgets.asettled(payer.run_id)
+                await payer.ledger.budgets.asettled(payer.account.run_id)
 
     async def _turn(self) -> tuple[Call, ...]:
         """Ask the model once; the calls it makes, or none where it was told what is wrong with its answer."""

@@ -33,7 +33,7 @@ from signoff.agents.models.rate_limiter import Ticket, limiter_for
 from signoff.agents.models.settings import CallSettings, identity_of, without_own_tries
 from signoff.agents.run_context import Payer
 from signoff.agents.tracing import Span, call_span
-from signoff.checkpoints.ledger.budgets import Scope, scopes_of
+from signoff.checkpoints.ledger.budgets import Scope
 
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger.budgets import Amount, CallRecord, Hold
@@ -195,16 +195,16 @@ class ChainModel:
         self, payer: Payer, request: ModelRequest, most: int, deadline: float
     ) -> tuple[Hold, float, int]:
         """Hold the worst case: the hold, the seconds that the call may take, and the tokens of its answer."""
-        budgets, own, timeout = payer.ledger.budgets, payer.budgets.get("call"), self.settings.timeout
+        account = payer.account
+        budgets, own, timeout = payer.ledger.budgets, account.budgets.get("call"), self.settings.timeout
         if own is not None and own.is_limited:
-            scope = Scope(f"call:{payer.run_id}/{payer.role}", own)
+            scope = Scope(f"call:{account.run_id}/{account.role}", own)
             raised = (await asyncio.to_thread(budgets.standing, scope.name)).raised
             most, timeout = fit_into(scope, raised, self.price, size=request.size, most=most, seconds=timeout)
         answers = request.options.get("n")
         times = answers if isinstance(answers, int) and answers > 1 else 1
         worst = worst_case(self.price, size=request.size, most=most * times, seconds=timeout)
-        whose = {"run_id": payer.run_id, "role": payer.role, "team": payer.team}
-        scopes = scopes_of(**whose, item=payer.item, limits=payer.budgets)
+        whose, scopes = {"run_id": account.run_id, "role": account.role, "team": account.team}, payer.scopes
         patience = max(deadline - time.monotonic(), 1.0)  # for the budget, and for a turn after that
         call = {**whose, "model": self.name, "endpoint": self.endpoint, "tier": self.tier}
         most_seconds = 2 * patience + timeout + _GRACE

@@ -178,11 +178,11 @@ def make_bill(
         used = {"input_tokens": read, "cached_tokens": cached, "output_tokens": written}
         nusd, tokens = (price or FREE).cost(**used), read + written
         dear = 0 if dearest is None else dearest.cost(**used)
-    at = canonical.now()
+    at, account = canonical.now(), payer.account
     record = CallRecord(
-        run_id=payer.run_id,
-        team=payer.team,
-        role=payer.role,
+        run_id=account.run_id,
+        team=account.team,
+        role=account.role,
         tier=tier,
         model=model,
         endpoint=endpoint,

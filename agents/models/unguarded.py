@@ -25,7 +25,6 @@ from signoff.agents.models.guarded import GUARDED, size_of
 from signoff.agents.models.pricing import FREE, NAMES_OF_MAX, Price, make_bill, price_of, worst_case
 from signoff.agents.models.settings import CallSettings
 from signoff.agents.run_context import Payer, current_payer
-from signoff.checkpoints.ledger.budgets import scopes_of
 from signoff.settings import load_settings
 
 if TYPE_CHECKING:
@@ -74,9 +73,9 @@ class UnguardedCalls(BaseCallbackHandler):
         most = next((params[name] for name in NAMES_OF_MAX if isinstance(params.get(name), int)), None)
         most = most or settings.max_output_tokens
         worst = worst_case(price, size=size, most=most, seconds=settings.timeout)
-        whose = {"run_id": payer.run_id, "role": payer.role, "team": payer.team}
-        scopes, call = scopes_of(**whose, item=payer.item, limits=payer.budgets), {**whose, "model": model}
-        hold = payer.ledger.budgets.reserve(scopes, worst, seconds=settings.patience, wait=0, call=call)
+        account = payer.account
+        call = {"run_id": account.run_id, "role": account.role, "team": account.team, "model": model}
+        hold = payer.ledger.budgets.reserve(payer.scopes, worst, seconds=settings.patience, wait=0, call=call)
         with self._lock:
             self._accounts[run_id] = _Account(payer, model, price, hold, time.monotonic())
 

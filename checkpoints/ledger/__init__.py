@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from signoff.checkpoints.ledger.pacing import report as report, take as take
     from signoff.checkpoints.ledger.rate_limits import PrivateRates as PrivateRates, Rates as Rates
     from signoff.checkpoints.ledger.rate_limits import RateStore as RateStore
+    from signoff.checkpoints.ledger.run_path import RUN_CHILD as RUN_CHILD, told_of as told_of
     from signoff.checkpoints.ledger.runs import (
         Fenceable as Fenceable,
         DONE_WITHOUT as DONE_WITHOUT,

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, Select, select
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import digest, from_row, read_json
 from signoff.checkpoints.errors import AlreadyDecided, BadName, ChangedSince, NotAnswered, Tampered
+from signoff.checkpoints.ledger.run_path import OfRun, RunPath, path_in
 from signoff.checkpoints.ledger.schema import approvals, proposals, runs, votes
 
 ApprovalStatus = Literal["pending", "approved", "rejected", "answered", "expired", "revoked"]
@@ -226,7 +227,7 @@ class Vote:
 
 
 @dataclass(frozen=True)
-class Approval:
+class Approval(OfRun):
     """A question, and the decision about it once there is one."""
 
     id: str
@@ -268,6 +269,8 @@ class Approval:
     """The approved arguments, as shown or as edited; empty unless approved."""
     args_sha256: str
     flags: tuple[str, ...] = ()
+    path: RunPath = ()
+    """Of its run."""
 
     @property
     def edited(self) -> bool:
@@ -354,7 +357,7 @@ def joined() -> Select[Any]:
             proposals.c.reason.label("proposal_reason"),
             proposals.c.args.label("proposed"),
             proposals.c.args_sha256.label("proposed_sha256"),
-            *runs.c["team", "goal", "requested_by", "dry_run"],
+            *runs.c["team", "goal", "requested_by", "dry_run", "options"],
         )
         .join(proposals, proposals.c.id == approvals.c.proposal_id)
         .join(runs, runs.c.id == approvals.c.run_id)
@@ -378,6 +381,7 @@ def read_approval(row: Row[Any], voted: Sequence[Vote] = ()) -> Approval:
         shown=read_json(row.shown, dict, what),
         decision_reason=row.reason,
         args=read_json(row.args, dict, what) if row.args else {},
+        path=path_in(row.options, what),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, exists, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, insert, select, true, update
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest_text
@@ -36,6 +36,7 @@ from signoff.checkpoints.ledger.effects import Effects
 from signoff.checkpoints.ledger.notifications.hooks import HookEvent
 from signoff.checkpoints.ledger.notifications.outbox import Notices
 from signoff.checkpoints.ledger.people import People
+from signoff.checkpoints.ledger.run_path import told_of
 from signoff.checkpoints.ledger.runs import Runs
 from signoff.checkpoints.ledger.schema import approvals, effects, proposals, runs, votes
 from signoff.checkpoints.ledger.session import Transactions
@@ -150,6 +151,7 @@ class Approvals:
             if not gave_it and (objection := _objection(current, current.authority, person, approves=False)):
                 return objection
             if current.action == SETTLE_OUTCOME:
+                _check_goes_on(connection, current)
                 self._effects.reopen(connection, current)
                 self._rows.reopen(connection, current, person, reason)
                 self._runs.wait_again(connection, current.run_id, f"{current.action} waits for approval {current.id}")
@@ -176,18 +178,19 @@ class Approvals:
         return self._now(found) if found else None
 
     def pending(self, run_id: str | None = None) -> list[Approval]:
-        """The open approvals, oldest first; what has expired is closed on the way."""
-        mine = true() if run_id is None else approvals.c.run_id == run_id
-        query = select(approvals.c.id).where(approvals.c.status == "pending", mine)
+        """The open approvals, of a run its children's too, oldest first; what has expired is closed on the way."""
+        query = select(approvals.c.id).where(approvals.c.status == "pending", _is_of(run_id))
         with self._ledger.read() as connection:
             ids = connection.execute(query.order_by(approvals.c.requested_at, approvals.c.id)).all()
             found = [load_approval(connection, row.id) for row in ids]
-        return [approval for approval in map(self._now, found) if approval.status == "pending"]
+        mine = [approval for approval in found if approval.is_of(run_id)]
+        return [approval for approval in map(self._now, mine) if approval.status == "pending"]
 
     def lapsed(self, run_id: str | None = None) -> list[Approval]:
         """What expired, noted or not, of runs that wait for nothing else and have not gone on since; oldest first."""
         with self._ledger.read() as connection:
-            return [replace(read_approval(row), status="expired") for row in connection.execute(_lapsed(run_id))]
+            found = [replace(read_approval(row), status="expired") for row in connection.execute(_lapsed(run_id))]
+        return [approval for approval in found if approval.is_of(run_id)]
 
     def begin_answer(self, approval_id: str, who: str) -> None:
         """Write down whose answer is about to be read: LangGraph keeps an answer, and forgets whose it was."""
@@ -297,6 +300,13 @@ class Approvals:
         return not _objection(current, current.authority, person)
 
 
+def _check_goes_on(connection: Connection, current: Approval) -> None:
+    """AlreadyDecided if a child run has ended: the one around it went on from what it gave."""
+    status = connection.execute(select(runs.c.status).where(runs.c.id == current.run_id)).scalar()
+    if current.path and status in ("done", "stopped"):
+        raise current.already_decided(f"It cannot be taken back: its run, {told_of(current.path)}, has ended.")
+
+
 def _full_id(connection: Connection, approval_id: str) -> str:
     exact = connection.execute(select(approvals.c.id).where(approvals.c.id == approval_id)).first()
     if exact:
@@ -316,7 +326,14 @@ def _lapsed(run_id: str | None) -> Select[Any]:
     is_open = (others.c.status == "pending") & ~others.c.expires_at.between("0", now)
     waits = exists().where(others.c.run_id == approvals.c.run_id, is_open)
     query = joined().where(runs.c.status == "waiting", is_over | is_late, ~waits).order_by(approvals.c.expires_at)
-    return query if run_id is None else query.where(approvals.c.run_id == run_id)
+    return query.where(_is_of(run_id))
+
+
+def _is_of(run_id: str | None) -> ColumnElement[bool]:
+    """Of this run, or of one whose name makes it look like a child of it; None: of any."""
+    if run_id is None:
+        return true()
+    return (approvals.c.run_id == run_id) | approvals.c.run_id.startswith(f"{run_id}.", autoescape=True)
 
 
 def _objection(current: Approval, authority: Authority, person: Person, *, approves: bool = True) -> str:

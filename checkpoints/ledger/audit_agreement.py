@@ -383,10 +383,9 @@ def _compare_spent(connection: Connection) -> Iterator[Problem]:
     for part in connection.execute(select(budgets)).yield_per(_SCOPES_AT_ONCE).partitions():
         used = spent_so_far(connection, [row.scope for row in part])
         for row in part:
-            spent, (_, owner, _) = (
-                Amount(row.nusd, row.tokens, row.steps, row.ms),
-                columns_of(row.scope) or ("", "", ""),
-            )
+            if (told := columns_of(row.scope)) is None:
+                continue  # an item's share, or a role's in a child run: no column of `usage` tells its calls
+            spent, owner = Amount(row.nusd, row.tokens, row.steps, row.ms), told[1]
             for unit, one, other in zip(Amount._fields, spent, used[row.scope], strict=True):
                 if one < other or (one > other and (unit != "tokens" or owner not in guessed)):
                     what = f"budget {row.scope}: its {unit} is {one:,}, but the calls in usage add up to {other:,}"

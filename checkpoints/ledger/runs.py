@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, runtime_checkable
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, from_row, plain_text, read_json
 from signoff.checkpoints.errors import BadName, RunBusy, Tampered, UnknownRun
 from signoff.checkpoints.ledger.approval import clean_name
 from signoff.checkpoints.ledger.audit_log import AuditLog
+from signoff.checkpoints.ledger.run_path import RUN_CHILD, RunPath, path_in
 from signoff.checkpoints.ledger.schema import proposals, runs
 from signoff.checkpoints.ledger.session import Transactions, clock
 from signoff.checkpoints.process_identity import Fence, begin_work, describe_owner, end_work, holds
@@ -71,6 +72,17 @@ class RunRecord:
     """When whoever drives it last gave a sign of life; empty if never."""
     copied_at: str = ""
     """When the copy of the database was made in which it goes on since; empty if it is the original."""
+    path: RunPath = ()
+
+    @property
+    def root(self) -> str:
+        """The run that is driven when this one is: itself, or the outermost around it."""
+        return self.path[0][0] if self.path else self.id
+
+    @property
+    def place(self) -> str:
+        """The namespace of its checkpoints on the thread of its root; empty for one of its own."""
+        return str(self.options[RUN_CHILD].get("at", "")) if self.path else ""
 
     @property
     def input(self) -> dict[str, Any]:
@@ -155,6 +167,15 @@ class Runs:
         with self._ledger.read() as connection:
             return [_record(row) for row in connection.execute(query)]
 
+    def children(self, *run_ids: str) -> tuple[RunRecord, ...]:
+        """The runs that are the work of agents in these, and in those, oldest first."""
+        if not run_ids:
+            return ()
+        some = or_(*(runs.c.id.startswith(f"{run_id}.", autoescape=True) for run_id in run_ids))
+        with self._ledger.read() as connection:
+            found = [_record(row) for row in connection.execute(select(runs).where(some).order_by(runs.c.created_at))]
+        return tuple(record for record in found if not set(run_ids).isdisjoint(run for run, _ in record.path))
+
     def open_threads(self) -> set[str]:
         """The threads of all runs that go on or wait for a person."""
         query = select(runs.c.id).where(runs.c.status.in_(("running", "waiting")))
@@ -195,6 +216,18 @@ class Runs:
         another = (runs.c.id == run_id) & ((runs.c.status != status) | (runs.c.note != note))
         if connection.execute(update(runs).where(another).values(told)).rowcount:
             self._audit.append(connection, run_id, "status", **told)
+        if status in ("running", "waiting") and "." in run_id:
+            self._note_around(connection, run_id, status, note)
+
+    def _note_around(self, connection: Connection, run_id: str, status: Status, note: str) -> None:
+        """The run around a child waits as long as that does."""
+        row = self._row(connection, run_id)
+        path = path_in(row.options, f"Run {run_id}") if row is not None else ()
+        if path:
+            around, role = path[-1]
+            held = self._row(connection, around)
+            if held is not None and held.status not in ("done", "stopped"):
+                self._note(connection, around, status, f"{role}: {note}" if note else "")
 
     def change_options(self, run_id: str, options: Mapping[str, Any], *, by: str) -> None:
         """Have the run's team built otherwise from now on; RunBusy while somebody is at work on the run."""
@@ -272,6 +305,7 @@ def _has_proposals(connection: Connection, run_id: str) -> bool:
 
 
 def _record(row: Row[Any]) -> RunRecord:
-    options, record = read_json(row.options, dict, f"Run {row.id}"), from_row(RunRecord, row, options={})
+    what = f"Run {row.id}"
+    options, record = read_json(row.options, dict, what), from_row(RunRecord, row, options={}, path=())
     held = record.owner if holds(record.owner, str(row.owner_until), canonical.now()) else ""
-    return replace(record, options=options, owner=held)
+    return replace(record, options=options, owner=held, path=path_in(row.options, what))

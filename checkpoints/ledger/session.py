@@ -112,8 +112,9 @@ class Session:
         with self._in_use.shared(), self._explaining():
             self._afterwards.calls = []
             with self._commits.turn() as connection:
-                if fence := self.fences.get(driver_of):
-                    fence.check(connection.execute(select(runs.c.owner).where(runs.c.id == driver_of)).scalar())
+                # A child run is driven with the one around it.
+                if fence := self.fences.get(driver_of) or self.fences.get(driver_of.partition(".")[0]):
+                    fence.check(connection.execute(select(runs.c.owner).where(runs.c.id == fence.run_id)).scalar())
                 yield connection
         for call in self._afterwards.calls:
             call()

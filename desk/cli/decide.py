@@ -161,10 +161,10 @@ def decide(approval_ids: Sequence[str], verdict: Verdict, *, go_on: bool, json: 
     settings = load_settings()
     console, ledger = Console(stderr=True), existing_ledger(settings, f"approval {approval_ids[0]!r}")
     found = {one.id: one for one in map(ledger.approvals.get, approval_ids)}
-    record = ledger.runs.get(next(iter(found.values())).run_id)
+    record = ledger.runs.get(next(iter(found.values())).root)
     for other in found.values():
-        if other.run_id != record.id:
-            raise BadAnswer(f"{other.id} is of another run, {other.run_id}. Decide those of one run at a time.")
+        if other.root != record.id:
+            raise BadAnswer(f"{other.id} is of another run, {other.root}. Decide those of one run at a time.")
     team = cache(lambda: team_of_run(record, settings, verdict.team))
     asked = _with_its_kind(found, record, verdict, settings) if verdict.batch else list(found.values())
     if len(asked) > 1 or verdict.batch:
@@ -289,7 +289,7 @@ def _record(
         case _ if approval.status != "pending":
             raise approval.already_decided()
         case "respond" | "edit" if approval.is_question:
-            action = Run.open(approval.run_id, team=team(), settings=settings).action(approval.action)
+            action = Run.open(approval.root, team=team(), settings=settings).action_of(approval)
             reply = say_reply(read_reply(_reply(approval, action, console, verdict), action), action)
             return decide_question(ledger, approval, Decision("respond", {}, reply), _no_rules, by=who)
         case "respond" if verdict.changes or not verdict.said:
@@ -309,9 +309,9 @@ def _record(
             edited = _edited(approval, CONTROLS[approval.action], console, verdict.changes)
             return decide_question(ledger, approval, Decision("approve", edited), _no_rules, by=who)
         case "edit":
-            run = Run.open(approval.run_id, team=team(), settings=settings)
-            edited = _edited(approval, run.action(approval.action), console, verdict.changes)
-            return decide_question(ledger, approval, Decision("approve", edited), run.team.rules, by=who)
+            run = Run.open(approval.root, team=team(), settings=settings)
+            edited = _edited(approval, run.action_of(approval), console, verdict.changes)
+            return decide_question(ledger, approval, Decision("approve", edited), run.team_of(approval).rules, by=who)
 
 
 def _reply(approval: Approval, action: Action[Any], console: Console, verdict: Verdict) -> str | dict[str, str]:

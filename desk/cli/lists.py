@@ -6,7 +6,7 @@ It is longer than most, as each of them is short and all of them look at the sam
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
@@ -19,7 +19,7 @@ from rich.table import Column, Table
 from signoff.agents import NO_USAGE, Usage
 from signoff.checkpoints import configured_ledger, redact
 from signoff.checkpoints.db import is_address
-from signoff.checkpoints.ledger import Approval, Ledger, RunRecord
+from signoff.checkpoints.ledger import Approval, Ledger, RunRecord, told_of
 from signoff.desk.cli.terminal import TEAM_HELP, By, Json, command, moment, print_json, row, say, short, table
 from signoff.desk.errors import NoDatabase
 from signoff.error_base import MissingExtra, SettingsError
@@ -29,6 +29,7 @@ from signoff.settings import Settings, load_settings, was_made
 from signoff.wording import counted, one_line
 
 if TYPE_CHECKING:
+    from signoff.fleet import Standing
     from signoff.tools import Action
     from signoff.tools.broker import SecretRule
 
@@ -55,7 +56,8 @@ def runs(limit: Annotated[int, typer.Option(min=1, help="How many, newest first.
     found.columns[0].no_wrap = True
     for run in found_runs:
         record, stands = run.record, f"{run}, dry run" if run.record.dry_run else str(run)
-        row(found, record.id, record.team, stands, moment(record.created_at), short(record.goal))
+        team = f"{record.team}, child of {record.path[-1][0]}" if record.path else record.team
+        row(found, record.id, team, stands, moment(record.created_at), short(record.goal))
     console.print(found)
     return None
 
@@ -86,7 +88,8 @@ def approvals(
 
         expires = f", open until {moment(asked.expires_at)}" if asked.expires_at else ""
         because = f": {asked.reason if asked.ways else short(asked.reason)}" if asked.reason else ""
-        say(console, f"{asked.id}  {asked.action} ({asked.risk}), run {asked.run_id}", "bold")
+        run = ", ".join(filter(None, (f"run {asked.run_id}", told_of(asked.path))))
+        say(console, f"{asked.id}  {asked.action} ({asked.risk}), {run}", "bold")
         say(console, f"  asked {moment(asked.requested_at)}{expires}{because}")
         for line in what_is_asked(asked):
             say(console, f"  {line}")
@@ -131,8 +134,10 @@ def _show_approval(approval_id: str, *, json: bool) -> None:
     approval = ledger.approvals.get(approval_id)
     if json:
         return print_json([asdict(approval)])
-    run = run_of(approval, ledger.runs.get(approval.run_id), settings)
-    action = CONTROLS.get(approval.action) or (run.team.actions.get(approval.action) if run is not None else None)
+    run = run_of(approval, ledger.runs.get(approval.root), settings)
+    action = CONTROLS.get(approval.action) or (
+        run.team_of(approval).actions.get(approval.action) if run is not None else None
+    )
     more = ways_of_batch(run, approval) if run is not None else ()
     return show_whole(Console(), approval, action, commands=True, more=more)
 
@@ -218,18 +223,22 @@ def _show_run(run: str, *, json: bool) -> None:
     ledger = existing_ledger(settings, f"run {run!r}")
     record = ledger.runs.get(run)
     (stands,) = standings(ledger, [record])
-    state = read_state(record.id, settings) if record.driver == "local" else {}
+    state = read_state(record.root, settings, record.place) if stands.record.driver == "local" else {}
+    children = ledger.runs.children(record.id)
     entries = ledger.audit.entries(record.id)
     if json:
         names = TeamState.__annotations__.keys() - {"messages"}
         kept = {name: value for name, value in state.items() if name in names}
         known = {**asdict(record), "input": record.input, "standing": str(stands), "news": stands.news}
+        known["children"] = [child.id for child in children]
         body = {**known, "state": kept, "audit": [asdict(entry) for entry in entries]}
         return print_json(body)
     console = Console()
     started = moment(record.created_at)
     dry = " · dry run" if record.dry_run else ""
     say(console, f"{record.id} · {record.team} · {stands}{dry} · started {started}", "bold")
+    if record.path:
+        say(console, f"It is {told_of(record.path)}, and goes on with that.")
     say(console, one_line(record.goal), "italic")
     _say_input(console, record)
     if record.note:
@@ -254,9 +263,7 @@ def _show_run(run: str, *, json: bool) -> None:
     for entry in entries:
         row(history, moment(entry.at), entry.event, short(_details(entry.body)))
     console.print(history)
-    for effect in ledger.effects.of_run(record.id):
-        if effect.earlier:
-            say(console, f"Caution, {effect.action} may have happened twice: {effect.earlier}", "yellow")
+    _say_children(console, ledger, record, standings(ledger, children))
     waiting = ledger.approvals.pending(record.id)
     for approval in waiting:
         if approval.ways:
@@ -267,7 +274,7 @@ def _show_run(run: str, *, json: bool) -> None:
         say(console, "\n  ".join((f"Waits for you: {lines[0]}", *lines[1:])))
     for line in stands.news:
         say(console, line, "yellow")
-    _say_how_to_go_on(console, record, waits=bool(waiting))
+    _say_how_to_go_on(console, ledger.runs.get(record.root), waits=bool(waiting))
     return None
 
 
@@ -326,6 +333,16 @@ def _way(rule: SecretRule) -> str:
     if rule.query:
         return f"parameter {rule.query}"
     return f"basic {rule.basic}" if rule.basic else f"{rule.header_name}: {rule.filled_in}"
+
+
+def _say_children(console: Console, ledger: Ledger, record: RunRecord, children: Sequence[Standing]) -> None:
+    """Which runs are the work of its agents, and what of all of them may have happened twice."""
+    for child in children:
+        say(console, one_line(f"Run {child.record.id} is {told_of(child.record.path)}: {child.in_full}"))
+    for run in (record, *(child.record for child in children)):
+        for effect in ledger.effects.of_run(run.id):
+            if effect.earlier:
+                say(console, f"Caution, {effect.action} may have happened twice: {effect.earlier}", "yellow")
 
 
 def _say_how_to_go_on(console: Console, record: RunRecord, *, waits: bool) -> None:

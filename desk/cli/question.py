@@ -16,7 +16,7 @@ from rich.prompt import Prompt
 from rich.text import Text
 
 from signoff.checkpoints import read_once
-from signoff.checkpoints.ledger import Approval
+from signoff.checkpoints.ledger import Approval, told_of
 from signoff.desk.cli.terminal import INTERRUPTED, command, interrupts_left_to_the_editor, moment, say, short
 from signoff.graphs import FOLLOW_PLAN
 from signoff.graphs.approval import CONTROLS, Decision, Passage, exactly, passages_of, read_edit, read_reply, say_reply
@@ -81,7 +81,8 @@ def show_whole(
 def _facts(approval: Approval) -> Iterator[str]:
     """Of which run it is, since and until when it is asked, who decides, and what was decided."""
     asked_by = f", asked for by {approval.requested_by}" if approval.requested_by else ""
-    yield f"Run {approval.run_id} of the team {approval.team}{asked_by}."
+    belongs = f", {told_of(approval.path)}" if approval.path else ""
+    yield f"Run {approval.run_id} of the team {approval.team}{belongs}{asked_by}."
     yield f"Goal: {approval.goal}"
     until = f", open until {moment(approval.expires_at)}" if approval.expires_at else ", open until it is decided"
     waits = approval.status == "pending"

@@ -272,7 +272,7 @@ def _answer(run: Run, approval: Approval, console: Console, *, yes: bool, asks: 
         return lambda watch: run.approve(reason="--yes, unseen", watch=watch, approval=alike)
     if asks and len(alike) > 1:
         return ask_batch(console, run)
-    action = run.action(approval.action)
+    action = run.action_of(approval)
     show_proposal(console, approval, action, pages=asks)
     decision = ask_person(console, approval, action) if asks else None
     if decision is None:
@@ -306,7 +306,7 @@ def _report(run: Run, console: Console, *, json: bool) -> int:
         others = f" and {len(run.alike()) - 1} more of its kind" if len(run.alike()) > 1 else ""
         say(console, f"Run {record.id} waits for approval {approval.id}{others}:")
         own = approval.ways or approval.is_question
-        for line in how_to_answer(approval, run.action(approval.action)) if own else commands_of(run, approval):
+        for line in how_to_answer(approval, run.action_of(approval)) if own else commands_of(run, approval):
             say(console, f"  {line}")
         return WAITS
     if record.status == "waiting":

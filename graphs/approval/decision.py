@@ -56,7 +56,7 @@ def decide_each(
     ledger: Ledger,
     asked: Sequence[Approval],
     decision: Callable[[Approval], Decision],
-    rules: Rules,
+    rules_of: Callable[[Approval], Rules],
     *,
     by: str | Person,
 ) -> list[Result]:
@@ -67,7 +67,7 @@ def decide_each(
     results = list[Result]()
     for approval in asked:
         try:
-            results.append(Result(decide(ledger, approval, decision(approval), rules, by=by)))
+            results.append(Result(decide(ledger, approval, decision(approval), rules_of(approval), by=by)))
         except RunError as error:
             if len(asked) == 1:
                 raise

@@ -140,8 +140,10 @@ def first_decided(ledger: Ledger, waiting: Sequence[StoredProposal]) -> StoredPr
 
 def _control_ruling(ledger: Ledger, proposal: StoredProposal, run_id: str) -> Ruling:
     """The team's own questions: anybody says whether it goes on; what happened is for those who could approve it."""
-    if proposal["action"] == RAISE_BUDGET and not may_raise(proposal["args"]["scope"], run_id):
-        return Ruling("deny", why="it is another run's budget")
+    if proposal["action"] == RAISE_BUDGET:
+        around = (run for run, _ in ledger.runs.get(run_id).path)
+        if not may_raise(proposal["args"]["scope"], run_id, *around):
+            return Ruling("deny", why="it is another run's budget")
     if proposal["action"] != SETTLE_OUTCOME:
         return Ruling("ask", why="the team asks whether to go on")
     effect = ledger.effects.get(str(proposal["args"]["effect"]))

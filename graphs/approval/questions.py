@@ -95,7 +95,7 @@ def describe_scope(scope: str) -> str:
     match level:
         case "call":
             return f"one call of {name.rpartition('/')[2]}"
-        case "agent":
+        case "agent" | "child":
             return f"{name.rpartition('/')[2]} in this run"
         case "run":
             return "this run"
@@ -232,13 +232,12 @@ class Account:
                 ledger=self.ledger(), team=self.team, role=role, budgets=budgets, settles_later=True
             )  # a `LedgerNode` waits for that
         around, budgets = current_payer(), dict(base.budgets)
-        if share:
-            own = next(
-                (budgets[level] for level in ("agent", "run") if budgets.get(level, NO_LIMIT).is_limited), NO_LIMIT
-            )
-            budgets["item"] = own.shared_by(share)
+        within = around if around is not None and around.hires is not None else None
+        if within is not None:  # whose limits hold for all of it
+            budgets = {"agent": self.limits.get(role, NO_LIMIT)}
         cassette = around.cassette if around is not None else None
-        return replace(base, run_id=run_id, say=say, item=item, budgets=budgets, cassette=cassette)
+        payer = replace(base, run_id=run_id, say=say, item=item, budgets=budgets, cassette=cassette, within=within)
+        return replace(payer, budgets={**budgets, "item": payer.narrowest.shared_by(share)}) if share else payer
 
 
 def ask_for_budget(state: TeamState, error: BudgetExhausted, payer: Payer, doing: str) -> StoredProposal:
@@ -249,6 +248,8 @@ def ask_for_budget(state: TeamState, error: BudgetExhausted, payer: Payer, doing
         f"of {_said(error.what, error.limit)} is spent, {others if error.runs else ''}"
         f"and the call may take {_said(error.what, error.wanted)}. {doing} {_costs(state.get('usage', NO_USAGE))}"
     )
+    if payer.within is not None:
+        reason = f"{reason} It is a child of run {payer.account.run_id}, which pays for it."
     args = Raise.model_validate({"scope": error.scope, error.what: _more(error, payer)}).model_dump(mode="json")
     serial = len(state.get("outcomes", []))
     question = Proposal(action=RAISE_BUDGET, args=args, reason=reason)
@@ -257,7 +258,7 @@ def ask_for_budget(state: TeamState, error: BudgetExhausted, payer: Payer, doing
 
 def _more(error: BudgetExhausted, payer: Payer) -> float | int:
     """As much as the budget was at first, and at least enough for the next call."""
-    first = getattr(payer.budgets.get(error.scope.partition(":")[0], NO_LIMIT), error.what) or 0
+    first = getattr(payer.limit_of(error.scope), error.what) or 0
     missing = max(error.spent + error.wanted - error.limit, 0) * (1 if first else _CALLS_AT_LEAST)
     if error.what == "usd":
         return max(first, math.ceil(missing * 100) / 100) or 0.01
@@ -278,11 +279,14 @@ def _costs(usage: Usage) -> str:
     return f"Before this step the run made {made}."
 
 
-def may_raise(scope: str, run_id: str) -> bool:
-    """Whether a run may ask about this budget: its own, or one that it shares with others; the state can be edited."""
+def may_raise(scope: str, *runs: str) -> bool:
+    """Whether a run may ask about this budget: its own, or one that it shares with others; the state can be edited.
+
+    `runs` are the run, and those around it.
+    """
     level, _, name = scope.partition(":")
     if level == "run":
-        return name == run_id
-    if level in ("agent", "call"):
-        return name.startswith(f"{run_id}/")
+        return name in runs
+    if level in ("agent", "call", "child"):
+        return name.rpartition("/")[0] in runs
     return level in ("team", "day") and bool(name)

@@ -3,6 +3,6 @@
 from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
-    from signoff.graphs.nodes.intake import read_goal as read_goal
+    from signoff.graphs.nodes.intake import read_goal as read_goal, stop_run as stop_run
     from signoff.graphs.nodes.supervisor import Supervisor as Supervisor
 offer(__name__)

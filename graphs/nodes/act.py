@@ -12,13 +12,14 @@ from typing import Any, Literal, TypeVar
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
-from signoff.agents import OutcomeStatus, act_span
+from signoff.agents import OutcomeStatus, act_span, current_payer, paying
 from signoff.checkpoints import check_storable, describe_owner, digest, readable_text, working
 from signoff.checkpoints.errors import AlreadyDecided, RunBusy, StoreError
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Effect, Ledger, Outcome
 from signoff.concurrency import await_result, begin, is_cancellable
 from signoff.graphs.approval.enforcement import Actions
 from signoff.graphs.approval.questions import CONTROLS, Raise, ask_outcome, describe_scope
+from signoff.graphs.invocation import is_own_run
 from signoff.graphs.routing.needs_and_gives import keep_given
 from signoff.graphs.routing.planning import PLAN
 from signoff.graphs.state import (
@@ -32,7 +33,6 @@ from signoff.graphs.state import (
     Update,
     ended_steps,
     is_about,
-    is_own_run,
     plan_step,
     settle_first,
 )
@@ -151,6 +151,8 @@ def _follow_plan(state: TeamState, approval: Approval) -> Update:
 def perform(ledger: Ledger, approval: Approval, action: Action[Any]) -> Effect:
     """Bring the approved action to its outcome: done once, or surely not, or unknown."""
     with ExitStack() as held:
+        if (step := current_payer()) is not None:  # what an action runs is no child of who hired this run
+            held.enter_context(paying(replace(step, hires=None)))
         owner = held.enter_context(working())
         claim = ledger.effects.claim(approval, owner=owner)
         effect = claim.effect

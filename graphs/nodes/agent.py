@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.config import get_stream_writer
 from pydantic_core import to_jsonable_python
 
@@ -37,10 +36,9 @@ from signoff.agents import (
 )
 from signoff.agents.models import UnguardedCalls, charging
 from signoff.agents.safety import find_orders, flags_for, flags_of, strings_in
-from signoff.checkpoints.ledger import Ledger
-from signoff.concurrency import in_thread_to_its_end, undisturbed
 from signoff.graphs.approval.questions import Account, ask_for_budget, store_proposal
 from signoff.graphs.given import InputModel
+from signoff.graphs.nodes.runnable import TeamNode
 from signoff.graphs.routing.assigning import followed_by, turn_failed, turn_given
 from signoff.graphs.routing.needs_and_gives import (
     answered_verdicts,
@@ -52,11 +50,11 @@ from signoff.graphs.routing.needs_and_gives import (
 from signoff.graphs.routing.planning import DEAF, PLAN, at_work, check_plan, members_of, sub_goal, told_by_plan
 from signoff.graphs.state import (
     OWN_QUESTIONS,
-    NodeWithConfig,
     StoredArtifact,
     StoredOutcome,
     StoredProposal,
     TeamState,
+    Told,
     Update,
     end_step,
     is_awaited,
@@ -131,21 +129,28 @@ def say_as(role: str, item: str = "") -> Say:
 
 def task_of(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, state: TeamState) -> Task:
     """What the agent is handed."""
-    artifacts, name = state["artifacts"], agent.gives.__name__
+    artifacts, name, told = state["artifacts"], agent.gives.__name__, state["run"].get("told")
     outcomes = outcomes_of(state, agent.role)
     previous, assignment, mine = artifacts.get(name), state["assignment"], sub_goal(artifacts, agent.role)
     plans_for = members_of(agents)[0] if name == PLAN else []
-    told = plans_for if agent.form is None else []  # whose form says nothing of agents would only be led astray
-    listed = [f"The team's agents, in working order: {json.dumps(told)}"] if told else []
+    before = previous["value"] if previous else told["previous"] if told and told["gives"] == name else {}
+    others = plans_for if agent.form is None else []  # whose form says nothing of agents would only be led astray
+    listed = [f"The team's agents, in working order: {json.dumps(others)}"] if others else []
     return Task(
         goal=state["run"]["goal"],
         input=takes.restore(state["run"]["goal"], state["run"].get("input", {})),
         artifacts={need.__name__: need.model_validate(artifacts[need.__name__]["value"]) for need in agent.needs},
-        notes=(*rejections(agents, artifacts).get(name, ()), *said_of(state, agent.role)),
-        instructions="\n".join(filter(None, (mine.told, *listed, assignment["instructions"]))),
+        notes=(
+            *(told["notes"] if told and told["gives"] == name else ()),
+            *rejections(agents, artifacts).get(name, ()),
+            *said_of(state, agent.role),
+        ),
+        instructions="\n".join(
+            filter(None, (told and told["instructions"], mine.told, *listed, assignment["instructions"]))
+        ),
         parts=mine.parts,
         team=tuple(plans_for),
-        previous=agent.gives.model_validate(previous["value"]) if previous else None,
+        previous=agent.gives.model_validate(before) if before else None,
         say=say_as(agent.role),
         stronger=assignment.get("stronger", 0),
         transcript=tuple((state.get("held") or {}).get(agent.role, ())),
@@ -154,10 +159,13 @@ def task_of(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, 
         untrusted=tuple(
             dict.fromkeys(
                 [
-                    flag
-                    for shown in (*(need.__name__ for need in agent.needs), name, *((PLAN,) if mine.told else ()))
-                    if shown in artifacts
-                    for flag in artifacts[shown].get("flags", ())
+                    *(told["flags"] if told else ()),
+                    *(
+                        flag
+                        for shown in (*(need.__name__ for need in agent.needs), name, *((PLAN,) if mine.told else ()))
+                        if shown in artifacts
+                        for flag in artifacts[shown].get("flags", ())
+                    ),
                 ]
                 # A model's loop looks at what it is told of them.
                 + [
@@ -258,7 +266,8 @@ def proposed(
     first = state["turns"] * 100 + sum(outcome.get("item", "") == item for outcome in before)
     stored = []
     for place, (proposal, call) in enumerate(proposals, first):
-        warnings = _warnings(proposal, task, [*told_of_before(agents, state, agent.role, proposal), *flags])
+        seen = [*told_of_before(agents, state, agent.role, proposal), *flags]
+        warnings = _warnings(proposal, task, seen, state["run"].get("told"))
         one = store_proposal(state["run"]["id"], agent.role, place, proposal, warnings, item)
         stored.append(StoredProposal(**one, call=call) if call else one)
     return stored
@@ -293,13 +302,19 @@ def _ended(agent: Agent[Any], state: TeamState, usage: Usage) -> Update:
     return update
 
 
-def _warnings(proposal: Proposal, task: Task, flags: Sequence[str]) -> list[str]:
-    """What a person should know of the texts behind a proposal: orders in them, and what only such a text names."""
+def _warnings(proposal: Proposal, task: Task, flags: Sequence[str], told: Told | None) -> list[str]:
+    """What a person should know of the texts behind a proposal: orders in them, and what only such a text names.
+
+    What a run was `told` is no person's wish but for the part that says so: its goal was made by a program.
+    """
     read = [("item", strings_in(to_jsonable_python(task.item))), *_said_outside(task.outcomes)]
     read += [(name, strings_in(artifact.model_dump(mode="json"))) for name, artifact in task.artifacts.items()]
+    wish = f"{task.goal}\n{task.input_text}"
+    if told is not None:
+        read, wish = [*read, ("the goal", wish)], told["wish"]
     ordering = [(name, text) for name, text in read if find_orders(text)]
     cited = {address for artifact in task.artifacts.values() for address in _cited(artifact)}
-    own = flags_for(proposal.args, goal=f"{task.goal}\n{task.input_text}", untrusted=ordering, works=read, cited=cited)
+    own = flags_for(proposal.args, goal=wish, untrusted=ordering, works=read, cited=cited)
     return list(dict.fromkeys((*flags[: _WARNINGS - len(own)], *own)))
 
 
@@ -348,53 +363,3 @@ def _held(
         "proposals": [*state.get("proposals", []), asked],
         "plan": revise_plan(state["plan"], at_work(agents, state["artifacts"]), state["artifacts"], None),
     }
-
-
-class TeamNode(Runnable[TeamState, Any]):
-    """Two functions of the state that do the same: one for sync graphs, one that never blocks the event loop.
-
-    `prepare` reads what both need and may block; an async graph has it done once, in a thread.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        work: Callable[[TeamState], Any],
-        awork: Callable[[TeamState], Awaitable[Any]],
-        prepare: Callable[[], None],
-    ) -> None:
-        self.name, self._work, self._awork, self._prepare = name, work, awork, prepare
-        self._is_prepared = False
-
-    def invoke(self, input: TeamState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        del config, kwargs
-        return self._work(input)
-
-    async def ainvoke(self, input: TeamState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        del config, kwargs
-        if not self._is_prepared:
-            await undisturbed(self._prepare)
-            self._is_prepared = True
-        return await self._awork(input)
-
-
-class LedgerNode(Runnable[TeamState, Any]):
-    """A node that asks the ledger, which blocks: in an async graph it works in a thread.
-
-    First it waits until what the run's calls took is booked: before a question, an action, and the end. Whoever
-    cancels the graph waits for its end; `is_long` for one that calls what may take its time.
-    """
-
-    def __init__(self, name: str, ledger: Callable[[], Ledger], work: NodeWithConfig, *, is_long: bool = False) -> None:
-        self.name, self._ledger, self._work, self._is_long = name, ledger, work, is_long
-
-    def invoke(self, input: TeamState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        del kwargs
-        if current := input.get("run"):
-            self._ledger().budgets.settled(current["id"])
-        return self._work(input, config or {})
-
-    async def ainvoke(self, input: TeamState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        del kwargs
-        call = in_thread_to_its_end if self._is_long else undisturbed
-        return await call(self.invoke, input, config)

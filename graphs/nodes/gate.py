@@ -29,7 +29,7 @@ from signoff.graphs.approval.decision import Result, decide
 from signoff.graphs.approval.description import question_payload, standing_after
 from signoff.graphs.approval.enforcement import NO_ACTION, Enforcement, first_decided
 from signoff.graphs.errors import BadAnswer
-from signoff.graphs.invocation import calling_person
+from signoff.graphs.invocation import calling_person, is_own_run
 from signoff.graphs.routing.needs_and_gives import keep_given
 from signoff.graphs.state import (
     NodeWithConfig,
@@ -37,7 +37,6 @@ from signoff.graphs.state import (
     TeamState,
     Update,
     is_about,
-    is_own_run,
     question_over,
     settle_first,
 )

@@ -5,18 +5,18 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
 
-from signoff.agents import NO_USAGE, given_by
+from signoff.agents import NO_USAGE, current_payer, given_by
 from signoff.checkpoints import check_storable, readable_text
 from signoff.checkpoints.errors import UnknownRun
-from signoff.checkpoints.ledger import DONE_WITHOUT, RUN_INPUT, Ledger
+from signoff.checkpoints.ledger import DONE_WITHOUT, RUN_CHILD, RUN_INPUT, Ledger
 from signoff.error_base import TeamError
 from signoff.graphs.given import GOAL, Given, InputModel
-from signoff.graphs.invocation import calling_person
+from signoff.graphs.invocation import calling_person, is_own_run, thread_of
 from signoff.graphs.state import (
     ASKS_TO_GO_ON,
     OWN_QUESTIONS,
@@ -24,12 +24,11 @@ from signoff.graphs.state import (
     NodeWithConfig,
     StoredOutcome,
     TeamState,
+    Told,
     Update,
     is_awaited,
-    is_own_run,
     is_undone,
     question_over,
-    thread_of,
 )
 from signoff.settings import load_settings
 from signoff.tools import Action
@@ -52,7 +51,9 @@ def build_intake(
         dropped = [RemoveMessage(id=message.id or "") for message in state.get("messages", []) if _is_injected(message)]
         messages = [message for message in state.get("messages", []) if not _is_injected(message)]
         current = state.get("run")
+        child = _as_child(ledger(), config)
         calls_nothing = dry_run or state.get("dry_run", False) is not False  # anything unclear calls nothing
+        calls_nothing = calls_nothing or (child is not None and child.dry_run)
         fields = takes.given_in(state)
         found = _new_goal(state, messages, current) or _new_input(state, messages, current, fields)
         if found is None and current is not None and calls_nothing and not current["ended"]:
@@ -70,16 +71,22 @@ def build_intake(
             known = _is_begun(ledger(), thread, fields)
             given = takes.read({**fields, GOAL: goal} if goal else fields, known=known)
         if current is not None and not current["ended"] and is_own_run(current["id"], config):
-            _replace(ledger(), current["id"])
+            stop_run(ledger(), current["id"], "another goal replaced this one")
         after = current["number"] if current else 0
-        by = calling_person(config).name
-        kept = {**options, RUN_INPUT: given.values} if fields is not None else options
+        by = child.requested_by if child is not None else calling_person(config).name
+        kept = {
+            **options,
+            **({RUN_INPUT: given.values} if fields is not None else {}),
+            **(child.options if child else {}),
+        }
         run_id, number = ledger().runs.begin(
             thread, after + 1, team=takes.team, goal=given.goal, options=kept, requested_by=by, dry_run=calls_nothing
         )
         run = CurrentRun(id=run_id, number=number, goal=given.goal, message=message, ended="")
         if fields is not None:
             run |= {"input": dict(given.values), "given": fields}
+        if child is not None:
+            run["told"] = child.told
         said = dropped if message else [*dropped, _said(run)]
         # An answer to what the former run asked may still arrive.
         over = question_over() if current is not None and not current["ended"] else {}
@@ -87,6 +94,26 @@ def build_intake(
         return {**_fresh(run, "" if message else goal), **over, "items": left, "messages": said}
 
     return intake
+
+
+class _Child(NamedTuple):
+    """What a run is that is the work of a step of another."""
+
+    requested_by: str
+    dry_run: bool
+    options: dict[str, Any]
+    told: Told
+
+
+def _as_child(ledger: Ledger, config: RunnableConfig) -> _Child | None:
+    """None if it is one of its own; whoever drives it says so, never its state nor its configuration."""
+    step = current_payer()
+    if step is None or step.hires is None:
+        return None
+    at = str(config.get("configurable", {}).get("checkpoint_ns") or "").rpartition("|")[0]
+    around, path = ledger.runs.get(step.run_id), [list(each) for each in step.path]
+    kept = {RUN_CHILD: {"path": path, "at": at}}
+    return _Child(around.requested_by, around.dry_run, kept, cast(Told, step.hires.told))
 
 
 def build_finish(actions: Mapping[str, Action[Any]], ledger: Callable[[], Ledger]) -> NodeWithConfig:
@@ -234,15 +261,17 @@ def _fresh(run: CurrentRun, goal: str) -> Update:
     }
 
 
-def _replace(ledger: Ledger, run_id: str) -> None:
-    """Close what is still open of a run that another goal replaces."""
+def stop_run(ledger: Ledger, run_id: str, why: str, note: str = "") -> None:
+    """Close what is still open of a run, and of its children, and note that they are stopped."""
     for approval in ledger.approvals.pending(run_id):
-        ledger.approvals.close(approval.id, by="policy", reason="another goal replaced this one")
-    for effect in ledger.effects.of_run(run_id):
-        if effect.status == "unknown":
-            why = "another goal came before anybody said whether it happened"
-            ledger.effects.settle(effect.key, "abandoned", claim=effect.claims, error=why)
-    ledger.runs.set_status(run_id, "stopped", "another goal replaced this one")
+        ledger.approvals.close(approval.id, by="policy", reason=why)
+    inside = [child.id for child in ledger.runs.children(run_id) if child.status in ("running", "waiting")]
+    for stopped in (*reversed(inside), run_id):
+        for effect in ledger.effects.of_run(stopped):
+            if effect.status == "unknown":
+                unknown = f"{why} before anybody said whether it happened"
+                ledger.effects.settle(effect.key, "abandoned", claim=effect.claims, error=unknown)
+        ledger.runs.set_status(stopped, "stopped", note or why)
 
 
 def _is_injected(message: AnyMessage) -> bool:

@@ -38,7 +38,6 @@ from signoff.graphs.approval.answers import misfit
 from signoff.graphs.approval.questions import Account, ask_for_budget
 from signoff.graphs.given import InputModel
 from signoff.graphs.nodes.agent import (
-    TeamNode,
     charged,
     checking_plan,
     driven,
@@ -50,6 +49,7 @@ from signoff.graphs.nodes.agent import (
     say_as,
     task_of,
 )
+from signoff.graphs.nodes.runnable import TeamNode
 from signoff.graphs.routing.assigning import growth_of
 from signoff.graphs.routing.needs_and_gives import order_agents, rejections
 from signoff.graphs.routing.planning import sub_goal

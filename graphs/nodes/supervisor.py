@@ -23,7 +23,7 @@ from signoff.checkpoints import digest
 from signoff.checkpoints.errors import BudgetExhausted, StoreError
 from signoff.error_base import SettingsError
 from signoff.graphs.approval.questions import Account, ask_for_budget, ask_plan, pause
-from signoff.graphs.nodes.agent import TeamNode
+from signoff.graphs.nodes.runnable import TeamNode
 from signoff.graphs.routing.assigning import Limits, Open, Pause, assign, instructions_of, limit_reached, tell
 from signoff.graphs.routing.needs_and_gives import is_complete, judge, order_agents, revise_plan, skipped
 from signoff.graphs.routing.planning import PLAN, at_work, members_of, plan_for, planners

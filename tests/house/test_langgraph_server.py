@@ -72,9 +72,10 @@ reader = Agent(
 painter = Agent(
     role="painter", needs=(Door,), gives=Paint, function=lambda task: Paint(text=f"{task.need(Door).which} is painted")
 )
-graph = Team(name="doors", agents=[reader, painter]).graph()
+doors = Team(name="doors", agents=[reader, painter])
+graph = Team(name="house", agents=[doors.as_agent(gives=Paint)]).graph()
 """
-"""A team that asks a person."""
+"""A team that asks a person, as the agent of another one."""
 
 
 @pytest.fixture(params=["its own saver", "our saver"])

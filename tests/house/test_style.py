@@ -31,7 +31,8 @@ LARGER = {
 }
 """Functions and classes that may be larger, as `file:name`, each with the reason."""
 FULLER: dict[str, str] = {
-    "docs": "one page for each thing that a reader looks up; docs/README.md lists them in reading order"
+    "docs": "one page for each thing that a reader looks up; docs/README.md lists them in reading order",
+    "tests/kills/programs": "one program for each thing that is killed; what they share is forked.py and payments.py",
 }
 """Folders that may hold more, each with the reason."""
 _WHEN_NEEDED = "loaded when such a document comes, so that the others do not wait for its library"
@@ -46,6 +47,7 @@ ALONE: dict[str, str] = {
     "fleet/notebook.py": "loaded only where a run is shown in a notebook",
     "graphs/nodes/gate.py": "the node where a proposal is decided; the team places it in the graph",
     "graphs/nodes/items.py": "the node of an agent that works item by item; the team places it in the graph",
+    "graphs/nodes/child.py": "the node of a team that stands as an agent; the team places it in the graph",
     "tools/broker/proxy.py": "runs in the broker's process, whose main module starts it",
     "tools/documents/pdf.py": _WHEN_NEEDED,
     "tools/documents/rst.py": _WHEN_NEEDED,

@@ -1,0 +1,49 @@
+"""The path of a run: whose work it is in which run, where it is the work of an agent."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from signoff.checkpoints.canonical import read_json
+from signoff.checkpoints.errors import Tampered
+
+RUN_CHILD: Final = "child run"
+"""Where the options of a run that is the work of an agent keep its path, and where its checkpoints are."""
+RunPath = tuple[tuple[str, str], ...]
+"""The runs around a child run, outermost first, each with the role whose work it is; empty for one of its own."""
+
+
+class OfRun:
+    """What a run asks, and so whoever is around it."""
+
+    run_id: str
+    path: RunPath
+
+    def is_of(self, run_id: str | None) -> bool:
+        """Whether this run asks it, or a child of it; None: any."""
+        return run_id in (None, self.run_id) or any(run == run_id for run, _ in self.path)
+
+    @property
+    def root(self) -> str:
+        """The run that goes on once it is decided: its own, or the outermost around it."""
+        return self.path[0][0] if self.path else self.run_id
+
+
+def path_in(options: Any, what: str) -> RunPath:
+    """The path in the options of a run, as its row has them; Tampered if it cannot be one."""
+    if not isinstance(options, str) or f'"{RUN_CHILD}"' not in options:
+        return ()
+    kept = read_json(options, dict, what).get(RUN_CHILD)
+    if kept is None:
+        return ()
+    path = kept.get("path") if isinstance(kept, dict) else None
+    if not isinstance(path, list) or not all(
+        isinstance(step, list) and len(step) == 2 and all(isinstance(name, str) for name in step) for step in path
+    ):
+        raise Tampered(what, f"its run is said to be a child, {kept!r:.60}")
+    return tuple((run, role) for run, role in path)
+
+
+def told_of(path: RunPath) -> str:
+    """Where a run with this path belongs, such as `the work of leads in run r-1`; empty for one of its own."""
+    return f"the work of {path[-1][1]} in run {path[-1][0]}" if path else ""
