@@ -1,4 +1,7 @@
-"""The agent and its task: a role, what it needs, what it gives, and a body that does the work, or how that ends."""
+"""The agent and its task: a role, what it needs, what it gives, and a body that does the work, or how that ends.
+
+What an agent is made of, and what its step may come to, is read in one place; so the file is longer than most.
+"""
 
 from __future__ import annotations
 
@@ -242,7 +245,11 @@ class Agent(Generic[A]):
     """What its model may use: what reads or works in a sandbox is called in its own loop, actions are proposed."""
     actions: tuple[Action[Any], ...] = ()
     """What its `propose` may propose; without one, its model. It never does these itself."""
+    accept: Callable[[Any, Task], str] | None = None
+    """Looks at what its model filled in before that ends the step: what it is told and goes on with, or nothing."""
     check: Check[A] | None = None
+    rescue: Callable[[WorkFailed, Task], A] | None = None
+    """What is given where its model goes in circles or is at its limit; None: the step fails."""
     propose: Propose[A] | None = None
     tier: str = "smart"
     """Which of the tiers' models does its work, until a step fails or a review rejects it."""

@@ -97,6 +97,14 @@ class StepStuck(WorkFailed):
         super().__init__(agent, f"the step goes in circles: {reason}", final=True)
 
 
+class RepositoryUnusable(TeamError):
+    """A repository, or this machine, is not as it has to be for code to be changed; nothing was."""
+
+    def __init__(self, folder: object, problem: str) -> None:
+        self.folder, self.problem = str(folder), problem
+        super().__init__(f"The repository {self.folder!r}: {problem}.")
+
+
 class RecordingError(SignoffError):
     """A recording cannot be played or written."""
 

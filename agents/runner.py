@@ -52,7 +52,11 @@ def do_work(agent: Agent[Any], task: Task) -> Work:
             call(agent.prepare, task)
         if agent.model is not None:
             loop.opening = call(agent.opening, task) if agent.opening is not None else ""
-        given = concurrency.run(loop.arun()) if agent.model is not None else call(_run_function, agent, task, loop)
+        given = (
+            concurrency.run(_by_model(agent, task, loop))
+            if agent.model is not None
+            else call(_run_function, agent, task, loop)
+        )
         if agent.read is agent.check is agent.propose is None:
             return _finish(agent, task, given, loop)
         return call(_finish, agent, task, given, loop)
@@ -66,7 +70,7 @@ async def ado_work(agent: Agent[Any], task: Task) -> Work:
             await in_thread(agent.prepare, task)
         if agent.model is not None:
             loop.opening = await in_thread(agent.opening, task) if agent.opening is not None else ""
-            given = await loop.arun()
+            given = await _by_model(agent, task, loop)
         elif inspect.iscoroutinefunction(agent.function) and not concurrency.is_background():
             with _counting(loop):
                 given = await agent.function(task)  # on the caller's own loop; one of ours it must not hold up
@@ -114,6 +118,23 @@ def _counting(loop: Loop) -> Iterator[None]:
         _outer.reset(token)
 
 
+def include_usage(usage: Usage) -> None:
+    """Count what a function had used by a program that it ran as used by its step."""
+    outer = _outer.get()
+    if outer is not None:
+        outer.include(usage, ())
+
+
+async def _by_model(agent: Agent[Any], task: Task, loop: Loop) -> Any:
+    """The form that the model filled in; or the artifact that is given in place of a step that could not be done."""
+    try:
+        return await loop.arun()
+    except WorkFailed as failure:
+        if agent.rescue is None:
+            raise
+        return await in_thread(agent.rescue, failure, task)
+
+
 def _run_function(agent: Agent[Any], task: Task, loop: Loop) -> Artifact:
     if agent.function is None:
         raise TeamError(f"Agent {agent.role!r} has no body. Give it a function or a model.")
@@ -129,7 +150,7 @@ async def _wait(given: Awaitable[Artifact]) -> Artifact:
 def _finish(agent: Agent[Any], task: Task, given: Any, loop: Loop) -> Work:
     """Read, check and type what the body gave, and collect the proposals."""
     artifact = given
-    if agent.model is not None and agent.read is not None:
+    if agent.model is not None and agent.read is not None and not isinstance(given, agent.gives):
         artifact = agent.read(given, task)
     if not isinstance(artifact, agent.gives):
         raise WorkFailed(agent.role, f"gave a {type(artifact).__name__}, not the {agent.gives.__name__} it promised")

@@ -51,6 +51,7 @@ SignoffError
 │   ├── Undecidable          a pattern of a policy cannot tell whether a value fits
 │   ├── WorkFailed           an agent could not do its step
 │   │   └── StepStuck        it went in circles: a person is asked
+│   ├── RepositoryUnusable   a repository, or this machine, is not as it has to be for code to be changed
 │   └── ActionFailed         an approved action could not be done
 ├── StoreError               the database cannot be used
 │   ├── NoDatabase           there is no database yet

@@ -26,6 +26,10 @@ class Artifact(Part):
         """What a model is shown of it that needs it: all of it as JSON, unless a subclass says it in less."""
         return self.model_dump_json(exclude_defaults=True)
 
+    def undone(self) -> str:
+        """Why the goal is not reached, although this was given; empty if it may be. A run that ends so is not done."""
+        return ""
+
 
 class Verdict(Artifact):
     """An artifact that judges another: while it does not accept, that one goes back to its giver with the notes."""

@@ -1,4 +1,7 @@
-"""The model body: a model in a tool loop that ends in a filled-in form. One loop, whatever kind of model it is."""
+"""The model body: a model in a tool loop that ends in a filled-in form. One loop, whatever kind of model it is.
+
+All that may come of an answer is read in one place, and so the file is longer than most.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ from signoff.agents.models.guarded import GuardedModel
 from signoff.agents.run_context import current_payer, paying, say_nothing
 from signoff.agents.safety.injection import flags_of, mark, strings_in
 from signoff.agents.usage import Usage, UsageCounter
+from signoff.concurrency import in_thread
 from signoff.tools import Proposal, ToolLimits
 
 FOUND = "Found beforehand"
@@ -243,6 +247,9 @@ class Loop:
         if not forms and self.conversation.answers >= self.agent.limits.model_calls:
             return None
         given = self._given(forms) if forms else None
+        if isinstance(given, BaseModel) and self.agent.accept is not None:
+            await self._do(others)  # what is done beside it belongs to the work that is looked at
+            return None if self._waiting or await self._is_refused(forms, given) else given
         if isinstance(given, BaseModel):
             # Nobody would read what is looked up beside the finished work; what is proposed with it counts.
             results = [(call, self._propose_at_the_end(call)) for call in others if call.name in toolset.actions]
@@ -271,6 +278,17 @@ class Loop:
         if any(call.args != first.args for call in forms):
             return f"it was given {len(forms)} times, each time otherwise; give it once"
         return fill_in(self._model.toolset.form, first.args)
+
+    async def _is_refused(self, forms: Sequence[Call], given: BaseModel) -> bool:
+        """Whether the agent does not accept the form; its model is told why then, and goes on."""
+        accept = self.agent.accept
+        problem = await in_thread(accept, given, self.task) if accept is not None else ""
+        told = f"{self._gives} is not accepted. Go on.\n{mark(problem, 'checks')}"
+        for call in forms if problem else ():
+            self.conversation.add_result(call, Result(told, flags_of(problem, "checks")))
+        if problem and (reason := self.conversation.find_circle()):
+            self._nudge(reason)
+        return bool(problem)
 
     def _repair(self, forms: Sequence[Call], problem: str) -> None:
         """The form does not fit: that is said once, then once more to a stronger model."""

@@ -118,7 +118,7 @@ def run(
 ) -> int:
     """Give a team a goal; sign off what it proposes. TEAM and QUESTION are left out to replay what was recorded.
 
-    A team that declares an input has options of its own: `signoff run competitors --help`, or `run MODULE:NAME --help`.
+    A team that declares an input has options of its own: `signoff run code --help`, or `run MODULE:NAME --help`.
     """
     missing = [name for name, value in (("TEAM", team), ("QUESTION", question)) if not value]
     if replay is None and missing:
@@ -177,7 +177,7 @@ def team_for(
     settings = _settings(known, model=ways.model, budget=ways.budget, **sources)
     if takes_input(named):  # what does its work follows from the settings
         own = new_team(named, settings)
-        sys.stderr.write(_model_line(settings, known))
+        sys.stderr.write(_model_line(settings, known, reports=TEAMS[named].reports))
     else:
         loaded = open_team(team, settings) if isinstance(team, str) else team
         own = with_model(loaded, ways.model, settings).team
@@ -381,7 +381,7 @@ def _place_line(settings: Settings) -> str:
     return ""
 
 
-def _model_line(settings: Settings, known: Mapping[str, Any] | None) -> str:
+def _model_line(settings: Settings, known: Mapping[str, Any] | None, *, reports: bool = True) -> str:
     if known:
         return "Model: none, answers are replayed.\n"
     where = f" at {settings.base_url}" if settings.base_url else ""
@@ -395,4 +395,5 @@ def _model_line(settings: Settings, known: Mapping[str, Any] | None) -> str:
         return f"Model: {chosen}{where}\n"
     why = "as asked" if settings.model else "no OPENAI_API_KEY or SIGNOFF_BASE_URL is set"
     shallow = " --depth is for models, and changes nothing here." if settings.depth > 1 else ""
-    return f"Model: offline ({why}). The report is extracted from your documents, not generated.{shallow}\n"
+    extracts = f" The report is extracted from your documents, not generated.{shallow}" if reports else ""
+    return f"Model: offline ({why}).{extracts}\n"

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
 
-from signoff.agents import NO_USAGE, current_payer, given_by
+from signoff.agents import NO_USAGE, Agent, current_payer, given_by
 from signoff.checkpoints import check_storable, readable_text
 from signoff.checkpoints.errors import UnknownRun
 from signoff.checkpoints.ledger import DONE_WITHOUT, RUN_CHILD, RUN_INPUT, Ledger
@@ -116,8 +116,10 @@ def _as_child(ledger: Ledger, config: RunnableConfig) -> _Child | None:
     return _Child(around.requested_by, around.dry_run, kept, cast(Told, step.hires.told))
 
 
-def build_finish(actions: Mapping[str, Action[Any]], ledger: Callable[[], Ledger]) -> NodeWithConfig:
-    """The node that ends every run; `actions` are those of the team."""
+def build_finish(
+    actions: Mapping[str, Action[Any]], ledger: Callable[[], Ledger], agents: Sequence[Agent[Any]] = ()
+) -> NodeWithConfig:
+    """The node that ends every run; `actions` and `agents` are those of the team."""
 
     def finish(state: TeamState, config: RunnableConfig) -> Update:
         run, outcomes = state["run"], state.get("outcomes", [])
@@ -130,6 +132,8 @@ def build_finish(actions: Mapping[str, Action[Any]], ledger: Callable[[], Ledger
             text = f"{text}\nStopped by {outcomes[-1]['by'] or 'a person'}. {outcomes[-1]['detail']}".strip()
         elif ended == "done":
             text = f"{_left_out(state)}\n{text}".strip()
+        if failed := [why for agent in agents if (why := _undone(agent, state))]:
+            ended, text = "stopped", "\n".join((*failed, text)).strip()
         text = text or "Done."
         if is_own_run(run["id"], config):
             text = f"{text}{_throw_away(thread_of(config))}"
@@ -138,6 +142,12 @@ def build_finish(actions: Mapping[str, Action[Any]], ledger: Callable[[], Ledger
         return {"run": {**run, "ended": ended}, "messages": [message]}
 
     return finish
+
+
+def _undone(agent: Agent[Any], state: TeamState) -> str:
+    """Why what this agent gave does not reach the goal, as it says itself; empty if it may."""
+    stored = state.get("artifacts", {}).get(agent.gives.__name__)
+    return agent.gives.model_validate(stored["value"]).undone() if stored is not None else ""
 
 
 def _goes_without(outcome: StoredOutcome | None, actions: Mapping[str, Action[Any]]) -> bool:

@@ -27,12 +27,15 @@ class ReadyMade(NamedTuple):
     module: str
     options: frozenset[str] = frozenset()
     takes_input: bool = False
+    reports: bool = True
+    """Whether what comes of it without a model is a report."""
 
 
 TEAMS = {
     "report": ReadyMade("signoff.graphs.teams.report", frozenset({"sources"})),
     "competitors": ReadyMade("signoff.graphs.teams.competitors", frozenset({"model"}), takes_input=True),
     "leads": ReadyMade("signoff.graphs.teams.leads", frozenset({"model"}), takes_input=True),
+    "code": ReadyMade("signoff.graphs.teams.code", frozenset({"model"}), takes_input=True, reports=False),
 }
 
 

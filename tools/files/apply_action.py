@@ -12,7 +12,14 @@ from pydantic.json_schema import SkipJsonSchema
 
 from signoff.checkpoints import canonical_json
 from signoff.tools.action import Action, Touches, completed
-from signoff.tools.errors import ActionFailed, BlobMissing, FileRefused, HalfApplied, PatchMisfit
+from signoff.tools.errors import (
+    ActionFailed,
+    BlobMissing,
+    FileRefused,
+    HalfApplied,
+    PatchMisfit,
+    ProjectUnusable,
+)
 from signoff.tools.files.apply import EXECUTABLE, Version, apply_patch, make_patch, paths_of, write_all
 from signoff.tools.files.copying import is_made
 from signoff.tools.files.patch import count_lines
@@ -22,6 +29,7 @@ from signoff.tools.storage.atomic import sync_folder
 from signoff.tools.storage.blobs import Blobs
 from signoff.tools.storage.confined_folder import ConfinedFolder, lies_in
 from signoff.tools.storage.file_names import check_places
+from signoff.tools.storage.workspaces import Workspaces
 from signoff.wording import as_block, as_code, as_words, make_visible
 
 NAME: Final = "apply_to_project"
@@ -93,13 +101,15 @@ def keep_changes(copy: WorkCopy, blobs: Blobs) -> Changes | None:
     )
 
 
-def apply_to_project(project: Project) -> Action[Changes]:
+def apply_to_project(project: Project | None = None, *, workspaces: Workspaces | None = None) -> Action[Changes]:
     """The action that applies a patch to the project's folder: all of it, once, or nothing.
 
     A model names the changes by the digest that `show_changes` gave it; what is asked about, kept and applied is the
-    whole patch.
+    whole patch. Without a `project` it is the folder that the changes name: for teams that work on any, and whose
+    functions alone propose it.
     """
-    blobs = Blobs(project.home)
+    places = project.workspaces if project is not None else workspaces or Workspaces()
+    blobs = Blobs(places.folder.parent)
 
     def fill_in(values: Any) -> Any:
         if not isinstance(values, Mapping) or set(values) != {"changes"}:
@@ -111,17 +121,29 @@ def apply_to_project(project: Project) -> Action[Changes]:
             raise ValueError("there are no changes of this digest; call show_changes") from error
         return kept.model_dump()
 
-    applying = _Applying(project, blobs)
+    def on(changes: Changes) -> _Applying:
+        try:
+            return _Applying(project or Project(changes.folder, workspaces=places), blobs)
+        except ProjectUnusable as error:
+            raise ActionFailed(NAME, f"{error} Nothing was changed.") from error
+
+    def preview(changes: Changes) -> str:
+        try:
+            return on(changes).preview(changes)
+        except ActionFailed as error:
+            return f"**It cannot be applied here.** {as_words(error.problem)}"
+
+    named = f"the project {project.name!r}" if project is not None else "a project"
     return Action(
         name=NAME,
-        description=f"Apply changes to the project {project.name!r} itself. show_changes gives their digest.",
+        description=f"Apply changes to {named} itself. show_changes gives their digest.",
         arguments=completed(Changes, fill_in, name="KeptChanges", about="Changes that a model names by their digest."),
-        call=applying.call,
+        call=lambda changes, key: on(changes).call(changes, key),
         risk="write",
-        touches=Touches(writes=(str(project.folder),)),
+        touches=Touches(writes=(str(project.folder) if project is not None else "the project that it names",)),
         idempotent=True,
-        reconcile=applying.read_back,
-        preview=applying.preview,
+        reconcile=lambda changes, key: on(changes).read_back(changes, key),
+        preview=preview,
         fixed=frozenset(Changes.model_fields),
     )
 

@@ -37,6 +37,9 @@ def replace_once(found: FileText, old: str, new: str, path: str) -> str:
         more = " and more" if len(places) > _SHOWN else ""
         where = f"in {len(places)} places: lines {lines}{more}"
         raise FileRefused(path, f"the old text stands {where}. Give more of what is around it.")
+    if found.text.count(new) == 1 and new.strip():
+        line = found.text.count("\n", 0, found.text.index(new)) + 1
+        raise FileRefused(path, f"already applied: the new text stands at line {line}, and the old one nowhere.")
     raise FileRefused(path, f"the old text is not in it.{_near(found.text, old)}")
 
 

@@ -142,7 +142,7 @@ class Project:
         self.workspaces = workspaces or Workspaces()
         self.limits = limits or ProjectLimits()
         self.name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name or self.folder.name).strip(".-") or "project"
-        self.alone = _LOCKS.setdefault((self.home, self.name), threading.RLock())
+        self.alone = _LOCKS.setdefault((self.home, self.workspaces.part + self.name), threading.RLock())
         """Held while a tool works on a copy, whichever object for this project the tool was made of."""
 
     @property

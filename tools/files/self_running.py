@@ -62,10 +62,16 @@ def _when(path: str) -> str:
     return next((when for pattern, when in _kinds() if any(map(pattern.fullmatch, names))), "")
 
 
+def protected_as(path: str) -> str:
+    """Why nobody changes a file unasked: `a test`, `part of the CI`, `a lock file`; empty if nothing is against it."""
+    folded = "/".join(fold_name(name) for name in path.split("/"))
+    return next((kind for pattern, kind in _kinds("protected", "what") if pattern.fullmatch(folded)), "")
+
+
 @cache
-def _kinds() -> tuple[tuple[re.Pattern[str], str], ...]:
+def _kinds(listed: str = "kinds", what: str = "when") -> tuple[tuple[re.Pattern[str], str], ...]:
     found = tomllib.loads(files(__package__).joinpath("self_running.toml").read_text("utf-8"))
-    return tuple((_pattern(kind["files"].split()), kind["when"]) for kind in found["kinds"])
+    return tuple((_pattern(kind["files"].split()), kind[what]) for kind in found[listed])
 
 
 def _pattern(listed: Iterable[str]) -> re.Pattern[str]:

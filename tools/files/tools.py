@@ -26,6 +26,8 @@ _LONGEST_LINE: Final = 1_000
 _SHOWN: Final = 45_000
 """Characters of a file that are shown at once."""
 
+_FEWEST_DIGITS: Final = 8
+
 P = ParamSpec("P")
 
 
@@ -34,7 +36,7 @@ def file_tools(project: Project) -> tuple[Tool | Action[Any], ...]:
 
     list_files, read_file, search_files, edit_file, write_file, apply_patch, show_changes; apply_to_project.
     """
-    files = _Files(project)
+    files = FilesOfCopy(project)
     reading = (files.list_files, files.read_file, files.search_files)
     writing = (files.edit_file, files.write_file, files.apply_patch, files.show_changes)
     return (*tools_on_copy(project, reading=reading, writing=writing), apply_to_project(project))
@@ -65,8 +67,8 @@ def _tell_problems(function: Callable[P, str], project: Project) -> Callable[P, 
     return told
 
 
-class _Files:
-    """What the tools do."""
+class FilesOfCopy:
+    """What the tools do in the run's copy; ToolError where they refuse."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -148,13 +150,14 @@ class _Files:
         shown = (f"{match.path}:{match.number}: {_cut(match.line, 300)}" for match in found[:MOST_MATCHES])
         return "\n".join([head, *shown])
 
-    def edit_file(self, path: str, old: str, new: str) -> str:
+    def edit_file(self, path: str, old: str, new: str, digest: str = "") -> str:
         """Replace a piece of a file in the project's copy. The old text must stand in the file exactly once.
 
         Args:
             path: Path of the file, from the project's folder
             old: The text to be replaced, exactly as it is, without line numbers; empty creates a new file
             new: What stands there then
+            digest: The first digits of the file's SHA-256: another file than that is not changed; empty: any is
         """
         copy = self._project.copy()
         before = copy.read(path)
@@ -165,6 +168,8 @@ class _Files:
             return f"{path} is made, with {len(split_lines(new))} lines."
         text = decode(before.raw, path)
         after = replace_once(text, old, new, path)
+        if digest and (len(digest) < _FEWEST_DIGITS or not before.digest.startswith(digest)):
+            raise FileRefused(path, f"stale: its digest is not {digest[:64]!r} any more. Read it again.")
         copy.write(path, Version(text.encode(after, path), before.executable))
         return _edited(path, text.text, after)
 

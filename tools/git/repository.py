@@ -244,6 +244,22 @@ class Repository:
         return frozenset(os.fsdecode(path).removeprefix("./") for path in out.split(b"\0") if path)
 
 
+def uncommitted(project: Path) -> list[str]:
+    """The tracked files that the project's folder has otherwise than its last commit; new ones are not looked for.
+
+    They are compared byte by byte, without the filters that the project's own settings name.
+    """
+    listed = run_git("-C", str(project), "ls-tree", "-r", "-z", "--full-tree", "HEAD")
+    found = []
+    for line in filter(None, listed.split(b"\0")):
+        facts, _, name = line.partition(b"\t")
+        mode, _, blob = facts.decode().split()
+        place = project / os.fsdecode(name)
+        if mode in ("100644", "100755") and not (place.is_file() and is_blob(place.read_bytes(), blob)):
+            found.append(os.fsdecode(name))
+    return found
+
+
 def is_blob(raw: bytes, blob: str) -> bool:
     made = hashlib.new("sha256" if len(blob) == 64 else "sha1", usedforsecurity=False)
     made.update(b"blob %d\0" % len(raw) + raw)

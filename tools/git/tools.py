@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from signoff.tools.git.push import TOOL as PUSH, Branch, Pushing, Remote, remote
 from signoff.tools.git.repository import Author
 from signoff.tools.git.tree import make_snapshot, repository_of, without_secrets
 from signoff.tools.storage.file_names import check_places
+from signoff.tools.storage.workspaces import Workspaces
 from signoff.tools.tool import Tool
 from signoff.wording import make_visible
 
@@ -61,27 +62,70 @@ def git_tools(
 def push_branch(project: Project, remote: Remote, *, allow_default: bool = False) -> Action[Any]:
     """The action that pushes a branch: new, or further than it was; never by force."""
     pushing = Pushing(PUSH, project, remote, allow_default)
+    arguments = completed(Branch, pushing.fill_in, name="PushedBranch", about="A branch to be pushed.")
+    about = f"Push a branch of the project's copy to {remote.address}. Commit with git_commit first."
+    return _push(lambda _: pushing, arguments, about, _touches(remote))
 
+
+def push_any_branch(workspaces: Workspaces, broker: Broker | None = None) -> Action[Any]:
+    """The same of whatever project and remote it names: for teams that work on any, whose functions alone propose."""
+
+    def pushing(branch: BranchOf) -> Pushing:
+        project = Project(branch.folder, workspaces=workspaces)
+        return Pushing(PUSH, project, Remote(branch.remote, broker))
+
+    touches = Touches(writes=("the remote that it names",))
+    return _push(pushing, BranchOf, "Push a branch of a project's copy to the remote that it names.", touches)
+
+
+def branch_of(project: Project, name: str, message: str, remote: str = "") -> BranchOf:
+    """What was changed in the run's copy, committed to a new branch of it, as what can be proposed; the same if it was.
+
+    `remote`: the name of one of the project's remotes, a path or an address; empty: the project itself.
+    """
+    copy, repository = repository_of(project)
+    address = (remote if "/" in remote else remote_of(project.folder, remote)) if remote else str(project.folder)
+    tree = make_snapshot(copy, repository)
+    if name not in repository.branches:
+        repository.start_branch(name)
+        check_places(copy.project, repository.written(repository.base, tree))
+        repository.commit(tree, f"{message.strip()}\n", Author())
+    commit = repository.commit_of(f"refs/heads/{name}")
+    if repository.status(commit, tree):
+        raise GitFailed("branch", f"the copy has another branch {name!r}. Take another name.")
+    made = BranchOf(folder=str(project.folder), branch=name)
+    filled = Pushing(PUSH, project, Remote(address)).fill_in({"branch": name})
+    return made.model_copy(update={key: value for key, value in filled.items() if key != "branch"})
+
+
+class BranchOf(Branch):
+    """A branch, and of which project's copy it is."""
+
+    folder: str
+
+
+def _push(pushing: Callable[[Any], Pushing], arguments: type[Branch], about: str, touches: Touches) -> Action[Any]:
     def call(branch: Branch, _key: str) -> Mapping[str, Any]:
-        repository = pushing.check(branch)
-        pushing.push(branch, repository, pushing.check_remote(branch, repository))
+        way = pushing(branch)
+        repository = way.check(branch)
+        way.push(branch, repository, way.check_remote(branch, repository))
         return {"remote": branch.remote, "branch": branch.branch, "commit": branch.commit}
 
     def read_back(branch: Branch, _key: str) -> Mapping[str, Any] | None:
-        there = remote.refs().branch(branch.branch)
+        there = pushing(branch).remote.refs().branch(branch.branch)
         return {"remote": branch.remote, "branch": branch.branch, "commit": there} if there == branch.commit else None
 
     return Action(
         name=PUSH,
-        description=f"Push a branch of the project's copy to {remote.address}. Commit with git_commit first.",
-        arguments=completed(Branch, pushing.fill_in, name="PushedBranch", about="A branch to be pushed."),
+        description=about,
+        arguments=arguments,
         call=call,
         risk="external",
-        touches=_touches(remote),
+        touches=touches,
         idempotent=True,
         reconcile=read_back,
-        preview=pushing.preview,
-        fixed=frozenset(Branch.model_fields),
+        preview=lambda branch: pushing(branch).preview(branch),
+        fixed=frozenset(arguments.model_fields),
     )
 
 

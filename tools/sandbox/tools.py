@@ -101,8 +101,8 @@ def sandbox_tools(
     place = _describe(given, bounds, door)
     in_shell, in_python = f"Run a command in a sandbox. {place}", f"Run a Python program in a sandbox. {place}"
     return (
-        _tool(shell, "run_shell", in_shell, ShellArguments, bounds, touches),
-        _tool(python, "run_python", in_python, PythonArguments, bounds, touches),
+        job_tool(shell, "run_shell", in_shell, ShellArguments, bounds, touches),
+        job_tool(python, "run_python", in_python, PythonArguments, bounds, touches),
         save_from_workspace(workspaces, Blobs(workspaces.folder.parent), folder),
     )
 
@@ -115,10 +115,10 @@ def _computing(monty: Monty, limits: SandboxLimits) -> Tool:
         "Compute with a small Python: no files, no network, no packages, and only some of the standard library, such "
         "as math, json, re and datetime. Print what you want to know."
     )
-    return _tool(run, "run_python", about, PythonArguments, limits, Touches())
+    return job_tool(run, "run_python", about, PythonArguments, limits, Touches())
 
 
-def _tool(
+def job_tool(
     run: Callable[[str, threading.Event], str],
     name: str,
     about: str,
@@ -148,22 +148,22 @@ def _tool(
     return tool(risk="sandboxed", touches=touches, limits=bounds)(made)
 
 
-def tell(finished: Finished, files: str) -> str:
-    """What came of a job, for the agent that wanted it."""
+def tell(finished: Finished, files: str, most: int = SHOWN) -> str:
+    """What came of a job, for the agent that wanted it; so many characters of each stream at most."""
     streams = {"stdout": finished.stdout, "stderr": finished.stderr}
     parts = [f"Exit code {finished.exit_code} after {finished.seconds:.1f} s.", finished.note, files]
-    parts += [f"{name}:\n{_cut(text)}" for name, text in streams.items() if text.strip()]
+    parts += [f"{name}:\n{cut(text, most)}" for name, text in streams.items() if text.strip()]
     if not any(text.strip() for text in streams.values()):
         parts.append("It printed nothing.")
     return "\n".join(filter(None, parts))
 
 
-def _cut(text: str) -> str:
+def cut(text: str, most: int = SHOWN) -> str:
     """The beginning and the end of what is too long: what went wrong is often the last thing said."""
     text = text.rstrip("\n")
-    if len(text) <= SHOWN:
+    if len(text) <= most:
         return text
-    half, left = SHOWN // 2, len(text) - SHOWN
+    half, left = most // 2, len(text) - most
     return f"{text[:half]}\n[{left:,} characters left out; write to a file and look at parts of it]\n{text[-half:]}"
 
 

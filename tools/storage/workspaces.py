@@ -17,8 +17,10 @@ from langchain_core.runnables.config import ensure_config
 class Workspaces:
     """Folders in `<home>/workspaces`, one for each run (LangGraph thread); a resumed run finds its own again."""
 
-    def __init__(self, home: Path | str = ".signoff") -> None:
+    def __init__(self, home: Path | str = ".signoff", *, part: str = "") -> None:
+        """`part`: a folder of its own within the run, such as for one of several items that are worked on at once."""
         self.folder = Path(home).expanduser().absolute() / "workspaces"
+        self.part = f"-{_named(part)[:12]}" if part else ""
 
     def current(self) -> Path:
         """The folder of the run whose step asks; outside of any run, one of this object's own. Made on first use."""
@@ -30,18 +32,24 @@ class Workspaces:
         return place
 
     def remove(self, thread_id: str) -> None:
-        """Throw a run's folder away, whatever was done to the modes of what lies in it."""
-        _remove(self._place(thread_id))
+        """Throw a run's folder away, and those of its parts, whatever was done to the modes of what lies in them."""
+        place = self._place(thread_id)
+        for one in (place, *place.parent.glob(f"{_named(thread_id)}-*")):
+            _remove(one)
 
     def _place(self, thread_id: str) -> Path:
         # A thread's name may be anything, of any length.
-        return self.folder / hashlib.sha256(thread_id.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        return self.folder / f"{_named(thread_id)}{self.part}"
 
     @cached_property
     def _own(self) -> str:
         name = uuid.uuid4().hex
         weakref.finalize(self, _remove, self._place(name))  # at the latest when the interpreter ends
         return name
+
+
+def _named(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 def _remove(place: Path) -> None:

@@ -1,0 +1,309 @@
+"""A bench: a copy of a repository that is worked on, and checks that code runs on just what would be proposed.
+
+A check runs on a tree that is written out anew, in the sandbox and without network: what else lies in the copy does
+not help it, what it writes is thrown away, and what it showed is kept under the digest of that tree.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import shlex
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from signoff.checkpoints import digest
+from signoff.tools.errors import FileRefused, ProjectUnusable
+from signoff.tools.files import Project
+from signoff.tools.files.apply import Version
+from signoff.tools.files.project import WorkCopy
+from signoff.tools.files.self_running import protected_as
+from signoff.tools.git.repository import BASE, Repository
+from signoff.tools.sandbox.backends import open_backend
+from signoff.tools.sandbox.proof import CheckRun, Proof, find_problems, read_run
+from signoff.tools.sandbox.sandbox import Backend, Finished, Job, SandboxLimits
+from signoff.tools.storage import ConfinedFolder
+from signoff.tools.storage.atomic import write_whole
+
+LIMITS: Final = SandboxLimits(
+    seconds=600, cpu_seconds=600, memory_mb=2_048, processes=256, output_bytes=5_000_000, disk_mb=1_024, files=60_000
+)
+_REPORT: Final = ".signoff-report.xml"
+_ENV: Final = "/env"
+"""Where the virtual environment is inside."""
+
+
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+def no_word(_text: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """One copy, its checks, and what may be changed in it."""
+
+    project: Project
+    checks: tuple[str, ...]
+    """Command lines for sh, in the repository's folder."""
+    may_edit: tuple[str, ...] = ()
+    """Tests, CI and lock files that may be changed all the same: paths, folders, or patterns such as `tests/*`."""
+    environment: Path | None = None
+    """A virtual environment that commands find their Python and packages in."""
+    given: Mapping[str, Path] = field(default_factory=dict)
+    """What else commands may read, by its absolute path inside."""
+    limits: SandboxLimits = LIMITS
+    may_fail: bool = False
+    """Whether tests that fail before any edit may go on failing."""
+    sandbox: str = ""
+    """Name of the backend; empty: the first that can be used."""
+
+    @property
+    def copy(self) -> WorkCopy:
+        return self.project.copy()
+
+    @cached_property
+    def backend(self) -> Backend:
+        """What runs commands; SandboxMissing if nothing here can run them safely."""
+        return open_backend(self.sandbox)
+
+    @property
+    def repository(self) -> Repository:
+        if (found := self.copy.repository) is None:
+            raise ProjectUnusable(self.project.folder, "it is no git repository. Run in it: git init, and commit.")
+        return found
+
+    # Trees
+
+    def files(self) -> dict[str, Version]:
+        """What the copy would make of the repository."""
+        copy = self.copy
+        read = ((entry.path, copy.read_any(entry.path)) for entry in copy.files())
+        return {path: version for path, version in read if version is not None}
+
+    def base_files(self) -> dict[str, Version]:
+        """What was copied, as it was."""
+        known, repository = self.copy.base.files, self.repository
+        entries = [entry for entry in repository.tree(BASE) if entry.path in known]
+        raws = repository.blobs(entries)
+        return {entry.path: Version(raw, entry.mode == "100755") for entry, raw in zip(entries, raws, strict=True)}
+
+    @property
+    def tree(self) -> str:
+        """Digest of the copy as it is now."""
+        return tree_of(self.files())
+
+    @property
+    def base_tree(self) -> str:
+        return digest({path: known[0] for path, known in self.copy.base.files.items()})
+
+    # What is read-only
+
+    def protected(self, path: str) -> str:
+        """Why this file may not be changed; empty if it may."""
+        named = any(fnmatch.fnmatchcase(path, one) or path.startswith(f"{one.rstrip('/')}/") for one in self.may_edit)
+        return "" if named else protected_as(path)
+
+    def check_writable(self, path: str) -> None:
+        """FileRefused for what is read-only here."""
+        if kind := self.protected(path):
+            raise FileRefused(path, f"it is read-only, as it is {kind} and the task does not name it.")
+
+    def protected_changes(self) -> tuple[str, ...]:
+        """The read-only files that are otherwise than they were copied, new or gone."""
+        now = {path: version.digest for path, version in self.files().items()}
+        known = {path: version[0] for path, version in self.copy.base.files.items()}
+        changed = (path for path in sorted({*now, *known}) if now.get(path) != known.get(path))
+        return tuple(path for path in changed if self.protected(path))
+
+    def reset(self) -> None:
+        """Make every file what it was when it was copied."""
+        with self.project.alone:
+            base, now = self.base_files(), self.files()
+            self._restore([path for path in sorted({*base, *now}) if base.get(path) != now.get(path)], base)
+
+    def put_back(self) -> tuple[str, ...]:
+        """Make read-only files what they were; which they are."""
+        with self.project.alone:
+            changed = self.protected_changes()
+            self._restore(changed, self.base_files() if changed else {})
+        return changed
+
+    def _restore(self, paths: Sequence[str], base: Mapping[str, Version]) -> None:
+        """Make these files what they were, whatever was put in their place or on the way to it."""
+        copy = self.copy
+        inside = ConfinedFolder(copy.workspace)
+        kinds = {entry.path: entry.kind for entry in inside.list(most=self.limits.files)} if paths else {}
+        for path in paths:
+            whole = f"{copy.name}/{path}"
+            above = [whole[:at] for at, sign in enumerate(whole) if sign == "/"]
+            odd = [one for one in above if kinds.get(one, "folder") != "folder"]
+            odd += [whole] if kinds.get(whole, "file") != "file" else []
+            for one in odd:
+                for below in sorted(
+                    (name for name in kinds if name == one or name.startswith(f"{one}/")), reverse=True
+                ):
+                    inside.remove(below)
+                    del kinds[below]
+            copy.write(path, base.get(path))
+
+    # Commands
+
+    def run(
+        self,
+        command: str,
+        *,
+        stop: threading.Event | None = None,
+        given: Mapping[str, Path] = NOTHING,
+        env: Mapping[str, str] = NOTHING,
+        programs: Sequence[str] = (),
+        door: Path | None = None,
+    ) -> Finished:
+        """Run a command in the copy, whose files it may change; nothing else of the host, and no network.
+
+        `given`, `env` and `door` as in a Job; `programs` are folders inside that come first in its PATH.
+        """
+        job = self._job(self.copy.workspace, command, programs)
+        job = replace(job, given={**job.given, **given}, env={**job.env, **env}, door=door)
+        return self.backend.run(job, stop=stop)
+
+    def prove(self, say: Callable[[str], object] = no_word) -> Proof:
+        """What the checks show of the copy as it is now; of a tree that they ran on before, what they showed."""
+        return self._prove(self.files(), say)
+
+    def baseline(self, say: Callable[[str], object] = no_word) -> Proof:
+        """What the checks show of the repository before any edit."""
+        return self._prove(self.base_files(), say)
+
+    def problems(self, say: Callable[[str], object] = no_word) -> tuple[str, ...]:
+        """Why what the copy is now is not accepted, by the checks and by what may be changed; empty if it is."""
+        if changed := self.protected_changes():
+            listed = ", ".join(f"{path} ({self.protected(path)})" for path in changed[:5])
+            return (f"it changes what is read-only unless the task names it: {listed}",)
+        if self.tree == self.base_tree:
+            return ("nothing was changed",)
+        return find_problems(self.baseline(say), self.prove(say), may_fail=self.may_fail)
+
+    def _prove(self, files: Mapping[str, Version], say: Callable[[str], object]) -> Proof:
+        tree = tree_of(files)
+        return Proof(tree=tree, checks=tuple(self._check(command, files, tree, say) for command in self.checks))
+
+    def _check(self, command: str, files: Mapping[str, Version], tree: str, say: Callable[[str], object]) -> CheckRun:
+        how = [tree, command, str(self.environment), sorted(map(str, self.given.items())), str(self.limits)]
+        place = self._proofs / f"{digest(how)}.json"
+        if place.exists():
+            return CheckRun.model_validate_json(place.read_bytes())
+        say(f"runs {command}")
+        with self._staged(files) as stage:
+            finished = self.backend.run(self._job(stage, command))
+            report = stage / _REPORT
+            raw = report.read_bytes() if report.is_file() and not report.is_symlink() else b""
+        found = read_run(command, finished, raw)
+        say(str(found))
+        if finished.ended in ("exit", "signal"):
+            write_whole(place, found.model_dump_json().encode())
+        return found
+
+    @property
+    def _proofs(self) -> Path:
+        """One folder for all copies of a run, as these begin with the same tree."""
+        spaces = self.project.workspaces
+        run = spaces.current().name.removesuffix(spaces.part)
+        spaces.folder.joinpath(run).mkdir(exist_ok=True, mode=0o700)  # what is kept of a copy goes with its workspace
+        place = self.project.home / "copies" / run / ".proofs"
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return place
+
+    @contextmanager
+    def _staged(self, files: Mapping[str, Version]) -> Iterator[Path]:
+        """A workspace with these files alone, and the links that were copied."""
+        copy = self.copy
+        with tempfile.TemporaryDirectory(prefix="stage-", dir=copy.kept, ignore_cleanup_errors=True) as folder:
+            target = Path(folder, copy.name)
+            target.mkdir()
+            for path, version in files.items():
+                (target / path).parent.mkdir(parents=True, exist_ok=True)
+                (target / path).write_bytes(version.raw)
+                (target / path).chmod(0o755 if version.executable else 0o644)
+            for path in copy.base.left_out:
+                link = copy.workspace / copy.name / path
+                with suppress(FileExistsError, NotADirectoryError):  # where something else was put in its place
+                    if link.is_symlink():
+                        (target / path).parent.mkdir(parents=True, exist_ok=True)
+                        (target / path).symlink_to(os.readlink(link))
+            yield Path(folder)
+
+    def _job(self, workspace: Path, command: str, programs: Sequence[str] = ()) -> Job:
+        """A command in the folder of the repository, with what is installed for it."""
+        name = self.copy.name
+        given, folders = installed(self.environment, _ENV, self.copy.kept / "programs")
+        python = [] if folders else [str(Path(sys.base_prefix, "bin").resolve())]
+        return Job(
+            command=("sh", "-c", f'cd {shlex.quote(name)} && exec sh -c "$1"', "sh", command),
+            workspace=workspace,
+            given={**self.given, **given},
+            env={
+                "PATH": ":".join((*programs, *folders, *python, "/usr/local/bin", "/usr/bin", "/bin")),
+                "PYTHONPATH": f"/work/{name}/src:/work/{name}",
+                "PYTEST_ADDOPTS": f"--junitxml=/work/{_REPORT} -p no:cacheprovider",
+            },
+            limits=self.limits,
+        )
+
+
+def tree_of(files: Mapping[str, Version]) -> str:
+    """Digest of all paths with their contents."""
+    return digest({path: version.digest for path, version in files.items()})
+
+
+def find_environment(repository: Path) -> Path | None:
+    """The virtual environment that a repository's commands most likely need: its own, the active one, or this one."""
+    active = os.environ.get("VIRTUAL_ENV") or sys.prefix
+    for place in (repository / ".venv", repository / "venv", Path(active), Path(sys.prefix)):
+        if (place / "pyvenv.cfg").is_file() and (place / "bin").is_dir():
+            return place.absolute()
+    return None
+
+
+def installed(
+    environment: Path | None, inside: str, programs: Path, *, options: str = ""
+) -> tuple[dict[str, Path], list[str]]:
+    """What is given to a sandbox so that it has this virtual environment, and the folders for its PATH.
+
+    Its programs name the Python of the host in their first line, so `programs` is filled with others that do not,
+    and that start it with these `options`.
+    """
+    if environment is None:
+        return {}, []
+    programs.mkdir(parents=True, exist_ok=True, mode=0o755)
+    programs.chmod(0o755)
+    for program in (environment / "bin").iterdir():
+        wrapper = programs / program.name
+        if not wrapper.exists() and program.is_file() and _is_for_python(program):
+            write_whole(
+                wrapper, f'#!/bin/sh\nexec {inside}/bin/python {options} {inside}/bin/{program.name} "$@"\n'.encode()
+            )
+            wrapper.chmod(0o755)
+    given = {inside: environment, f"{inside}-programs": programs}
+    settings = (line.partition("=") for line in (environment / "pyvenv.cfg").read_text("utf-8").splitlines())
+    home = next((value.strip() for name, _, value in settings if name.strip() == "home"), "")
+    prefix = Path(home).resolve().parent if home else Path("/usr")
+    if not prefix.is_relative_to("/usr") and prefix != Path(sys.base_prefix).resolve():
+        given |= {str(prefix / name): prefix / name for name in ("bin", "lib") if (prefix / name).is_dir()}
+    return given, [f"{inside}-programs", f"{inside}/bin"]
+
+
+def _is_for_python(program: Path) -> bool:
+    """Whether it is a script that Python runs, whatever starts it."""
+    with program.open("rb") as file:
+        head = file.read(200)
+    return head.startswith(b"#!") and b"python" in head
