@@ -264,17 +264,10 @@ def _show_run(run: str, *, json: bool) -> None:
         row(history, moment(entry.at), entry.event, short(_details(entry.body)))
     console.print(history)
     _say_children(console, ledger, record, standings(ledger, children))
-    waiting = ledger.approvals.pending(record.id)
-    for approval in waiting:
-        if approval.ways:
-            say(console, approval.reason)
-        lines = (
-            how_to_answer(approval) if approval.ways or approval.is_question else [f"{command()} approve {approval.id}"]
-        )
-        say(console, "\n  ".join((f"Waits for you: {lines[0]}", *lines[1:])))
+    waits = _say_waiting(console, ledger.approvals.pending(record.id))
     for line in stands.news:
         say(console, line, "yellow")
-    _say_how_to_go_on(console, ledger.runs.get(record.root), waits=bool(waiting))
+    _say_how_to_go_on(console, ledger.runs.get(record.root), waits=waits)
     return None
 
 
@@ -333,6 +326,18 @@ def _way(rule: SecretRule) -> str:
     if rule.query:
         return f"parameter {rule.query}"
     return f"basic {rule.basic}" if rule.basic else f"{rule.header_name}: {rule.filled_in}"
+
+
+def _say_waiting(console: Console, waiting: Sequence[Approval]) -> bool:
+    """What the run waits for, and how it is answered; whether there is anything."""
+    for approval in waiting:
+        if approval.ways:
+            say(console, approval.reason)
+        lines = (
+            how_to_answer(approval) if approval.ways or approval.is_question else [f"{command()} approve {approval.id}"]
+        )
+        say(console, "\n  ".join((f"Waits for you: {lines[0]}", *lines[1:])))
+    return bool(waiting)
 
 
 def _say_children(console: Console, ledger: Ledger, record: RunRecord, children: Sequence[Standing]) -> None:
