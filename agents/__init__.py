@@ -23,17 +23,20 @@ if TYPE_CHECKING:
     from signoff.agents.roles.outreach.outward import unsaid as unsaid
     from signoff.agents.roles.planner import planner as planner
     from signoff.agents.roles.prompts import prompt as prompt
-    from signoff.agents.roles.row_pages import Libraries as Libraries, Shelf as Shelf, browse as browse
-    from signoff.agents.roles.row_pages import distinct as distinct, read_pages as read_pages, refresh as refresh
+    from signoff.agents.roles.tables.row_pages import Libraries as Libraries, Shelf as Shelf, browse as browse
+    from signoff.agents.roles.tables.row_pages import distinct as distinct, read_pages as read_pages, refresh as refresh
     from signoff.agents.roles.scout import CONFIRM as CONFIRM, Companies as Companies, Company as Company
     from signoff.agents.roles.scout import companies_in as companies_in, companies_of as companies_of
     from signoff.agents.roles.scout import confirmed as confirmed, scout as scout
-    from signoff.agents.roles.table_checks import check_prose as check_prose, check_table as check_table
-    from signoff.agents.roles.table_checks import unmapped as unmapped
-    from signoff.agents.roles.table_report import TableReport as TableReport, table_attachments as table_attachments
-    from signoff.agents.roles.table_report import table_before as table_before
-    from signoff.agents.roles.table_researcher import Pages as Pages, row_cells as row_cells
-    from signoff.agents.roles.table_researcher import table_researcher as table_researcher
+    from signoff.agents.roles.tables.table_checks import check_prose as check_prose, check_table as check_table
+    from signoff.agents.roles.tables.table_checks import unmapped as unmapped
+    from signoff.agents.roles.tables.table_report import (
+        TableReport as TableReport,
+        table_attachments as table_attachments,
+    )
+    from signoff.agents.roles.tables.table_report import table_before as table_before
+    from signoff.agents.roles.tables.table_researcher import Pages as Pages, row_cells as row_cells
+    from signoff.agents.roles.tables.table_researcher import table_researcher as table_researcher
     from signoff.agents.roles.coder import Baseline as Baseline, Change as Change, CodeWork as CodeWork, coder as coder
     from signoff.agents.roles.coder import tester as tester
     from signoff.agents.run_context import Hired as Hired, Payer as Payer, Say as Say, budgets_of as budgets_of

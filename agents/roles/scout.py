@@ -18,8 +18,8 @@ from signoff.agents.artifacts import Artifact, Part
 from signoff.agents.errors import WorkFailed
 from signoff.agents.models.registry import Tiers
 from signoff.agents.roles.prompts import prompt
-from signoff.agents.roles.row_pages import Libraries, Shelf, distinct, read_pages, refresh
-from signoff.agents.roles.table_researcher import Pages
+from signoff.agents.roles.tables.row_pages import Libraries, Shelf, distinct, read_pages, refresh
+from signoff.agents.roles.tables.table_researcher import Pages
 from signoff.tools import Action, Proposal
 from signoff.tools.errors import SearchFailed
 from signoff.tools.search import Library

@@ -31,7 +31,6 @@ LARGER = {
 }
 """Functions and classes that may be larger, as `file:name`, each with the reason."""
 FULLER: dict[str, str] = {
-    "agents/roles": "a file for each role that ready-made teams share, and what two of them share",
     "docs": "one page for each thing that a reader looks up; docs/README.md lists them in reading order",
     "tests/kills/programs": "one program for each thing that is killed; what they share is forked.py and payments.py",
 }

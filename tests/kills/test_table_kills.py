@@ -9,7 +9,7 @@ import pytest
 import warm
 from hunts import Part
 
-PROGRAM = Path(__file__).with_name("table_kills.py")
+PROGRAM = Path(__file__).parent / "programs" / "table_kills.py"
 MARKET = Path(__file__).parents[1] / "graphs" / "teams" / "market"
 
 

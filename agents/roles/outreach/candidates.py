@@ -12,8 +12,8 @@ from signoff.agents.artifacts import Artifact
 from signoff.agents.errors import WorkFailed
 from signoff.agents.extractive.rubric import Rubric
 from signoff.agents.roles.outreach.outward import outcomes_of
-from signoff.agents.roles.row_pages import refresh
 from signoff.agents.roles.scout import Company, companies_in
+from signoff.agents.roles.tables.row_pages import refresh
 from signoff.tools import Action, Proposal
 from signoff.tools.crm import names_suppressed, suppressed
 from signoff.tools.search import Library

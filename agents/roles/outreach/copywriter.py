@@ -14,8 +14,8 @@ from signoff.agents.artifacts import Artifact, Cell, Table
 from signoff.agents.extractive.rubric import fill
 from signoff.agents.models.registry import Tiers
 from signoff.agents.roles.prompts import prompt
-from signoff.agents.roles.table_checks import unmapped
-from signoff.agents.roles.table_report import Overview
+from signoff.agents.roles.tables.table_checks import unmapped
+from signoff.agents.roles.tables.table_report import Overview
 from signoff.wording import counted
 
 _CITED = re.compile(r"(?: \[\d+\])+$")

@@ -11,8 +11,8 @@ from signoff import Run, Team
 from signoff.agents import Draft, Review, check_table
 from signoff.agents.artifacts import csv_of
 from signoff.agents.roles.scout import Proposed
-from signoff.agents.roles.table_report import Overview, Said
-from signoff.agents.roles.table_researcher import Answer, Answers
+from signoff.agents.roles.tables.table_report import Overview, Said
+from signoff.agents.roles.tables.table_researcher import Answer, Answers
 from signoff.errors import BadInput
 from signoff.graphs.teams.competitors import (
     Categories,

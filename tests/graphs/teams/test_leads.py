@@ -12,8 +12,8 @@ from company_server import Companies, company_server
 
 from signoff import Run, Team
 from signoff.agents import Candidates, Draft, Letters, Review, Scores
-from signoff.agents.roles.table_report import Overview, Said
-from signoff.agents.roles.table_researcher import Answers
+from signoff.agents.roles.tables.table_report import Overview, Said
+from signoff.agents.roles.tables.table_researcher import Answers
 from signoff.errors import BadInput
 from signoff.graphs.teams.leads import FollowUps, Leads, Rows, leads_team
 from signoff.settings import Settings

@@ -10,7 +10,7 @@ from typing import Final
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import StoredText, key_of, names_in
-from signoff.agents.roles.table_researcher import Pages
+from signoff.agents.roles.tables.table_researcher import Pages
 from signoff.error_base import SettingsError
 from signoff.settings import Settings
 from signoff.tools.errors import PageRefused, SearchFailed, Unreadable

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).with_name("programs")))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from forked import KILLED, count_lines, in_fork, kill_at, must
 
@@ -22,8 +22,9 @@ from signoff import Ledger, Run, Settings
 from signoff.graphs.teams.competitors import competitors_team
 
 FILES = (
-    "agents/roles/table_researcher", "agents/roles/row_pages", "agents/roles/table_report", "agents/artifacts/table",
-    "graphs/teams/competitors", "graphs/nodes/items", "graphs/nodes/act", "tools/publishing/publish",
+    "agents/roles/tables/table_researcher", "agents/roles/tables/row_pages", "agents/roles/tables/table_report",
+    "agents/artifacts/table", "graphs/teams/competitors", "graphs/nodes/items", "graphs/nodes/act",
+    "tools/publishing/publish",
 )  # fmt: skip
 """Where rows are filled, joined, written, checked and published."""
 COMPANIES = ["OtterWeb", "ternlite", "cormorant-client", "otterweb"]

@@ -30,7 +30,7 @@ from signoff.agents.artifacts import (
 )
 from signoff.agents.models.registry import Tiers
 from signoff.agents.roles.prompts import prompt
-from signoff.agents.roles.table_checks import check_prose, check_table, unmapped
+from signoff.agents.roles.tables.table_checks import check_prose, check_table, unmapped
 from signoff.tools import Action, Attachment
 from signoff.tools.search import Library
 from signoff.tools.storage import Blobs

@@ -8,7 +8,7 @@ import pytest
 from signoff import Run, Team
 from signoff.agents import Agent, Pages, Table, Task, row_cells, table_researcher
 from signoff.agents.artifacts import StoredText, column_of
-from signoff.agents.roles.table_researcher import SHOWN, Answer, Answers
+from signoff.agents.roles.tables.table_researcher import SHOWN, Answer, Answers
 from signoff.testing import ScriptedModel, gives
 
 pytestmark = pytest.mark.usefixtures("home")

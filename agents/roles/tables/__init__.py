@@ -1,0 +1,1 @@
+"""Roles that fill a table whose cells carry their evidence, write about it and check both."""
