@@ -5,4 +5,5 @@ from signoff.exports import TYPE_CHECKING, offer
 if TYPE_CHECKING:
     from signoff.agents.claims.comparing import disagree as disagree, disagreements as disagreements
     from signoff.agents.claims.comparing import is_put_otherwise as is_put_otherwise, unsupported as unsupported
+    from signoff.agents.claims.reading import language_of as language_of
 offer(__name__)

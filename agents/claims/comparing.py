@@ -1,29 +1,47 @@
-"""What of a sentence its quotes do not bear out, and what quotes of two documents say otherwise of the same thing."""
+"""What of a sentence its quotes do not bear out, and what quotes of two documents say otherwise of the same thing.
+
+The file is longer than most because both rest on one comparison of two clauses.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import chain, combinations, product
+from itertools import chain, combinations, groupby, product, takewhile
 from typing import Final, NamedTuple
 
 from signoff.agents.artifacts import Conflict, Quote
-from signoff.agents.claims.reading import DENYING, Clause, date_of, is_negated, read, unit_of
+from signoff.agents.claims.reading import (
+    DENYING,
+    END,
+    Clause,
+    are_opposite,
+    date_of,
+    is_meant,
+    is_negated,
+    language_of,
+    mean_alike,
+    read,
+    says,
+    unit_of,
+)
 from signoff.agents.extractive.sentences import split
 from signoff.agents.safety import find_orders
 
 _ALIKE, _ALIKE_LONGER = 0.6, 0.5
 """Share of the shorter's and of the longer's words that two clauses about the same thing have in common."""
+_COPIED, _MOVED = 0.75, 3
+"""Share of a clause's other words that stand beside a word as they stand in a quote."""
+_DIRECTIONS: Final = {"by", "from", "to"}
+_NAMED_BEFORE: Final = {"this", "that", "these", "those"}
 _ANSWERS = 0.5
 """Share of a question's words that a quote has if it answers it."""
 _ANSWERING = 3
 """Quotes that may answer it: the first."""
 _FEWEST = 2
 """Words that clauses about the same thing have in common."""
-_CAPITALS, _TOO_FEW = 0.3, 20
-"""Share of words with a capital from which a text is of a language that gives one to all nouns; words that tell."""
 _MOST = 5
 """Disagreements that are told."""
 _ASKING: Final = re.compile(r"\bhow (?:many|much|long|large|often|big|old|far|high|fast)\b|\?", re.IGNORECASE)
@@ -33,6 +51,11 @@ _NO_CLAIM: Final = re.compile(
     re.IGNORECASE,
 )
 """No prose, a line of a licence, an example, or a sentence whose subject stands before it."""
+_ORDINAL: Final = re.compile(r"(?<=\d)\.(?= (?:Jan|Feb|Mär|Apr|Mai|Jun|Jul|Aug|Sep|Okt|Nov|Dez))")
+"""Ends no sentence."""
+_OR_ELSE: Final = re.compile(r"^(.*)\b(?:must|shall|has to|have to) (.*?)(?:, or|[;,] otherwise,?)(?: else)? (.*)$")
+"""What must be done, and what is so if it is not."""
+_ORDER: Final = re.compile(r"\b(before|after|bevor|nachdem)\b", re.IGNORECASE)
 
 
 class _Difference(NamedTuple):
@@ -57,22 +80,110 @@ class _Difference(NamedTuple):
 
 def unsupported(sentence: str, quotes: Sequence[Quote], about: str = "") -> list[str]:
     """What of a sentence the quotes that it cites do not bear out; its figures and names may also be of `about`."""
-    parts = [" ".join(part.text.split()) for quote in quotes for part in split(quote.text)]
-    if " ".join(sentence.split()) in parts:
+    parts = [" ".join(part.text.split()) for quote in quotes for part in split(_ORDINAL.sub("", quote.text))]
+    parts += [told for part in parts if (told := _OR_ELSE.sub(r"If \1 not \2, \3", part)) != part]
+    sentence = " ".join(_ORDINAL.sub("", sentence).split())
+    if sentence in parts:
         return []
     held = [clause for part in parts if not find_orders(part) for clause in read(part)]
     around = " ".join([about, *(f"{quote.title} {quote.heading} {quote.source}" for quote in quotes)])
     everything = " ".join([around, *(quote.text for quote in quotes)]).casefold()
-    written = re.findall(r"[^\W\d_]{2,}", " ".join((sentence, *parts)))
-    # Where every noun has a capital, capitals name nobody.
-    names_count = len(written) < _TOO_FEW or sum(word[0].isupper() for word in written) <= _CAPITALS * len(written)
+    language = language_of(sentence)
     found: list[str] = []
     for clause in read(sentence):
         found += _unknown_figures(clause, held, read(around))
-        unknown = _unknown_names(clause, held, everything) if names_count else ()
+        # Where every noun has a capital, capitals name nobody.
+        unknown = _unknown_names(clause, held, everything) if language != "german" else ()
         found += [f"“{name}” stands nowhere in it" for name in unknown]
-        found += _said_otherwise(clause, held)
-    return list(dict.fromkeys(found))
+        found += _said_otherwise(clause, held, language)
+    if language == "others":
+        return list(dict.fromkeys(found))
+    pieces = [piece for part in parts for piece in re.split(r"[;:]|, (?=and\b|but\b|so\b)", part)]
+    turned = [_is_turned(sentence, piece) for piece in pieces]
+    if not found and True in turned and False not in turned:
+        found.append(f"it says “{pieces[turned.index(True)].strip()}”")
+    return list(dict.fromkeys(found or _put_for_another(read(sentence), held)))
+
+
+def _is_turned(sentence: str, quote: str) -> bool | None:
+    """Whether what comes first in one comes last in the other; None if they do not speak of the same two things."""
+    said = []
+    for text in (sentence, quote):
+        if len(parts := _ORDER.split(text)) != 3 or any(clause.denied for clause in read(text)):
+            return None
+        left, when, right = parts
+        if not left.strip():
+            right, _, left = right.partition(",")
+        said.append([{word for clause in read(half) for word in clause.words} for half in (left, right)])
+        said[-1] = said[-1][:: 1 if when.lower() in ("before", "bevor") else -1]
+    (first, last), (early, late) = said
+    straight, crossed = (bool(first & one) + bool(last & other) for one, other in ((early, late), (late, early)))
+    return None if max(straight, crossed) < 2 or straight == crossed else crossed > straight
+
+
+def _put_for_another(clauses: Sequence[Clause], held: Sequence[Clause]) -> Iterator[str]:
+    """The words of a near copy where the quote has another that does not mean the same."""
+    mine, there = (
+        [word for _, part in groupby(by, lambda clause: clause.said) for word in _line(part)] for by in (clauses, held)
+    )
+    verbs = {word for clause in (*clauses, *held) for word in clause.verbs}
+    for at, word in enumerate(mine[2:-1], 2):
+        beside = {mine[at - 1], mine[at + 1]} if word != END else set()
+        runs = {
+            place: _run(mine, there, at, place)
+            for place in range(1, len(there) - 1)
+            if {there[place - 1], there[place + 1]} & beside
+        }
+        known = max((length for place, (length, _) in runs.items() if there[place] == word), default=0)
+        for place, (length, share) in runs.items():
+            other = there[place]
+            is_left_out = says(word) and word in there[max(0, place - 3) : place + 4]
+            is_named = there[place - 1] in _NAMED_BEFORE
+            is_copy = (
+                share >= _COPIED
+                and length > max(not are_opposite(word, other), known)
+                and not (is_left_out or is_named)
+            )
+            is_moved = says(other) and other in mine and not (word in there and length > _MOVED)
+            if is_copy and not is_moved and _is_put_for(word, other, word in there, verbs):
+                yield f"“{_shown(word, clauses)}”, where it says “{_shown(other, held)}”"
+                return
+
+
+def _line(clauses: Iterable[Clause]) -> Iterator[str]:
+    """The line of a sentence, between two words that no other line has."""
+    yield from ("", END, *(word for clause in clauses for word in clause.line[1:]))
+
+
+def _run(mine: Sequence[str], there: Sequence[str], at: int, place: int) -> tuple[int, float]:
+    """How many words beside a place are the same in both, and what share of its clause; 0 if it is no copy."""
+    before, after = (
+        [word for word, _ in takewhile(lambda both: is_meant(*both), zip(one, other, strict=False))]
+        for one, other in ((mine[:at][::-1], there[:place][::-1]), (mine[at + 1 :], there[place + 1 :]))
+    )
+    words = [word for word in (*before, *after) if word != END]
+    left, right = mine[:at][::-1].index(END), mine[at + 1 :].index(END)
+    is_set_in = (before or not left) and (after or not right or there[place + 1] == END)
+    telling = sum(says(word) or word.startswith("#") for word in words) if is_set_in else 0
+    share = (min(left, len(before)) + min(right, len(after))) / max(1, left + right)
+    return len(words), share if telling and not (len(words) >= 4 and telling >= 3) else min(
+        telling, max(share, _COPIED)
+    )
+
+
+def _is_put_for(word: str, other: str, is_sure: bool, verbs: Collection[str]) -> bool:
+    """Whether one word in the place of the other says something else."""
+    if word.startswith("#") and other.startswith("#"):
+        return word != other and (word.split(" ")[-1] == other.split(" ")[-1] or other[-1] == " ")
+    if not says(word) or not says(other):
+        return word != other and {word, other} <= _DIRECTIONS
+    is_verb = word in verbs or other in verbs
+    return are_opposite(word, other) or (not mean_alike(word, other) and (is_sure or not is_verb))
+
+
+def _shown(word: str, clauses: Iterable[Clause]) -> str:
+    figures = (figure.shown for clause in clauses for figure in clause.figures if word == figure.token)
+    return next((clause.shown[word] for clause in clauses if word in clause.shown), next(figures, word))
 
 
 def _unknown_figures(clause: Clause, held: Sequence[Clause], beside: Sequence[Clause]) -> Iterator[str]:
@@ -84,7 +195,8 @@ def _unknown_figures(clause: Clause, held: Sequence[Clause], beside: Sequence[Cl
     measured = {(kind, number * factor) for number in bare for kind, factor in units}
     measured |= {("months", 12.0 * abs(one - other)) for one, other in combinations(years, 2)}
     for figure in clause.figures:
-        like = [other.shown for part in held for other in part.figures if other.kind == figure.kind]
+        nearest = sorted(held, key=lambda part: -len(_shared(clause, part)))
+        like = [other.shown for part in nearest for other in part.figures if other.kind == figure.kind]
         is_told = figure.is_spelt and isinstance(figure.value, str)  # 'three of them'
         is_counted = (is_told and not figure.kind) or (not like and (figure.written == "1" or is_told))
         is_measured = (figure.kind, figure.value) in measured
@@ -101,18 +213,29 @@ def _unknown_names(clause: Clause, held: Sequence[Clause], everything: str) -> I
             yield shown
 
 
-def _said_otherwise(clause: Clause, held: Sequence[Clause]) -> Iterator[str]:
+def _said_otherwise(clause: Clause, held: Sequence[Clause], language: str) -> Iterator[str]:
     """What the clauses that have most of its words say otherwise, if none of them says the same."""
     covers = [len(_shared(clause, other)) for other in held]
     near = [other for other, cover in zip(held, covers, strict=True) if cover >= max(1, 0.8 * max(covers))]
-    alike = [list(_differences(clause, other)) for other in near if _is_about_the_same(clause, other)]
-    swapped = [list(_swapped(clause, other)) for other in near]
+    near = [other for other in near if {*clause.words} == {*other.words}] or near
+    alike = [
+        list(_differences(clause, other))
+        for other in near
+        if _is_about_the_same(clause, other) and not _is_excepted(clause, other) and not _is_excepted(other, clause)
+    ]
+    swapped = [list(_swapped(clause, other)) for other in near if language == "english"]
     for differences in (found for found in (alike, swapped) if found and all(found)):
         for difference in differences[0]:
             if difference.kind == "figure":
                 yield f"“{difference.one}”, where it says “{difference.other}”"
             else:
                 yield f"it says “{difference.other}”" if difference.kind == "denial" else difference.why
+
+
+def _is_excepted(one: Clause, other: Clause) -> bool:
+    """Whether the first speaks of the case that the second takes out with 'unless'."""
+    cases = read(other.said.partition("unless")[2])[:1] if "unless" not in one.said else ()
+    return any(_shared(case, part) for case in cases for part in read(one.said))
 
 
 # Quotes of two documents
@@ -218,21 +341,9 @@ def _later(one: Quote, other: Quote) -> str:
 
 
 def is_put_otherwise(one: str, other: str) -> bool:
-    """Whether of two sentences in nearly the same words one has another figure, denial, duty, name or order."""
-    first, second = read(one), read(other)
-    told, there = (
-        {told for c in by for told in (*c.modal.split(), c.denied, *(figure.value for figure in c.figures))} - {False}
-        for by in (first, second)
-    )
-    words, known = ([word for clause in by for word in clause.words] for by in (first, second))
-    opens = [{*by[:1]} - {*to} for by, to in ((words, known), (known, words))]  # where any word has a capital
-    renamed = [set().union(*(c.names for c in by)) - {*to} for by, to in ((first, known), (second, words))]
-    turned = any(
-        c.opposed[word] != to.opposed.get(word, c.opposed[word])
-        for c, to in product(first, second)
-        for word in c.opposed
-    )
-    return told != there or turned or all(renamed) or all(opens) or (words != known and sorted(words) == sorted(known))
+    """Whether of two sentences in nearly the same words one does not bear the other out."""
+    first, second = (Quote(id=1, source="", start=0, text=text) for text in (one, other))
+    return bool(unsupported(one, (second,)) or unsupported(other, (first,)))
 
 
 # Two clauses
@@ -298,7 +409,8 @@ def _ask_alike(one: Clause, other: Clause) -> bool:
 
 def _denies(one: Clause, other: Clause) -> bool:
     """Whether one denies a word that the other says and does not deny."""
-    return any((said := _counterpart(word, other)) and said not in other.undone for word in one.undone)
+    undone = one.undone or (one.words if one.forbids and not other.undone else ())
+    return any((said := _counterpart(word, other)) and said not in other.undone for word in undone)
 
 
 def _stands_alike(word: str, one: Clause, other: Clause) -> bool:
@@ -327,6 +439,8 @@ def _figures_apart(one: Clause, other: Clause) -> Iterator[_Difference]:
 
 def _swapped(one: Clause, other: Clause) -> Iterator[_Difference]:
     """Who does in one what is done to them in the other."""
+    if any(other.opposed.get(word, side) != side for word, side in one.opposed.items()):
+        return  # 'A before B', 'B after A'
     here, there = _deeds(one), _deeds(other)
     for agent, verb, patient, lead in here:
         if (patient, verb, agent, lead) in there - here:
@@ -338,6 +452,7 @@ def _swapped(one: Clause, other: Clause) -> Iterator[_Difference]:
 def _deeds(clause: Clause) -> set[tuple[str, str, str, str]]:
     """Who may do what to whom, by the order of words: agent, verb, patient, and the preposition before the patient."""
     found: set[tuple[str, str, str, str]] = set()
+    twice = {word for word in clause.words if clause.words.count(word) > 1}
     for place, verb in enumerate(clause.words[1:], 1):
         after, lead = [], ""
         for word in clause.words[place + 1 :]:
@@ -349,4 +464,4 @@ def _deeds(clause: Clause) -> set[tuple[str, str, str, str]]:
             found |= {(agent, verb, word, by) for word, by in ((before, ""), *after) if agent and by != "by"}
         else:
             found |= {(before, verb, word, by) for word, by in after}
-    return {deed for deed in found if len({*deed[:3]}) == 3 and not {*deed} & clause.opposed.keys()}
+    return {deed for deed in found if len({*deed[:3]}) == 3 and not {*deed} & (clause.opposed.keys() | twice)}

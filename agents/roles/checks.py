@@ -21,7 +21,7 @@ from signoff.agents.citations import (
     without_citations,
     without_sources,
 )
-from signoff.agents.claims import disagree, disagreements, unsupported
+from signoff.agents.claims import disagree, disagreements, language_of, unsupported
 from signoff.agents.extractive.sentences import is_terminated, split
 from signoff.agents.figures import figures_section, find_changed
 from signoff.tools.analysis import Tables
@@ -81,8 +81,9 @@ def inspect(task: Task, sources: Library | None, tables: Tables | None = None) -
     faults: list[_Fault] = []
     for name, found in looked.items():
         here = list(dict.fromkeys(found))
-        detail = " ".join(fault.note for fault in here) or _PROMISES[name]
-        checks.append(Check(name=name, passed=not here, detail=detail))
+        unread = _not_compared(body) if name == "claims" else ""
+        detail = " ".join([*(fault.note for fault in here), unread]).strip() or _PROMISES[name]
+        checks.append(Check(name=name, passed=not here and not unread, detail=detail))
         faults += here
         task.say(f"checked {name}: {'fine' if not here else f'{len(here)} to mend'}")
     about = next((fault.about for fault in faults if fault.about != "Draft"), "Draft")
@@ -200,6 +201,14 @@ def find_unproven(body: str, evidence: Evidence, goal: str) -> dict[str, str]:
         if cited and (differing := unsupported(text, cited, goal)):
             found[text] = f"“{text}” {NOT_BORNE_OUT} {_marks(cited)}: {'; '.join(differing)}"
     return found
+
+
+def _not_compared(body: str) -> str:
+    """What is said of sentences in a language that is not read; empty if there are none."""
+    texts = [text for statement in find_statements(body) for text, ids in statement.sentences if ids]
+    unread = [text for text in texts if language_of(text) == "others"]
+    shown = f"{len(unread)} of {len(texts)} sentences were not compared with their quotes, but for figures and names"
+    return f"{shown}: only English and German are read. Compare “{_shortened(unread[0])}” yourself." if unread else ""
 
 
 def struck_section(struck: Sequence[str]) -> str:

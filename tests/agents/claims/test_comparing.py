@@ -49,6 +49,8 @@ def missed(name: str) -> tuple[list[str], list[str]]:
         ("manuals", 2, 0),
         ("manuals_apart", 1, 1),
         ("more", 3, 3),
+        ("copies", 10, 0),
+        ("copies_apart", 21, 1),
         ("pairs", 1, 0),
         ("pairs_apart", 0, 1),
         ("asked", 4, 0),
@@ -110,6 +112,80 @@ def test_a_figure_of_one_thing_is_not_borne_out_by_that_of_another() -> None:
     both = quotes("The basic plan costs $5 a month. The full plan costs $7 a month.")
     assert unsupported("The full plan costs $7 a month.", both) == []
     assert unsupported("The full plan costs $5 a month.", both)
+
+
+RENT = "Staff in Leeds preferred the old system, staff in York the new one."
+LEAVE = "Employees are not entitled to paid leave, unless the regional director agrees in writing."
+ERRORS = "If ignore_errors is set, errors are ignored; otherwise, if onerror is set, it is called."
+SESSIONS = "Clients must reconnect within 10 minutes, or their session is dropped."
+GERMAN = "Die Kündigung muss schriftlich erfolgen; sie darf nicht bedingt sein. Die Frist beträgt drei Monate."
+
+
+@pytest.mark.parametrize(
+    ("sentence", "quote", "says"),
+    [
+        ("The managing director agrees in writing.", LEAVE, "“managing”, where it says “regional”"),
+        ("Staff in York preferred the old system.", RENT, "“York”, where it says “Leeds”"),
+        ("Staff in Leeds preferred the new system.", RENT, "“new”, where it says “old”"),
+        ("If onerror is set, errors are ignored.", ERRORS, "“onerror”, where it says “ignore_errors”"),
+        ("Rates fell from 2.7% to 4.1%.", "Rates fell from 4.1% to 2.7%.", "“2.7%”, where it says “4.1%”"),
+        ("It is inherited by the thread.", "It is inherited from the thread.", "“by”, where it says “from”"),
+        ("Sorted records keep their colour.", "Sorted records keep their size.", "“colour”, where it says “size”"),
+        ("Its key is reversed.", "Its key is preserved.", "“reversed”, where it says “preserved”"),
+        (
+            "A claim runs out after an hour.",
+            "A claim runs out after a minute.",
+            "“one hour”, where it says “one minute”",
+        ),
+        ("If ignore_errors is not set, errors are ignored.", ERRORS, f"it says “{ERRORS}”"),
+        ("Employees are entitled to paid leave.", LEAVE, f"it says “{LEAVE}”"),
+        (
+            "The call begins before the claim.",
+            "The claim comes before the call.",
+            "it says “The claim comes before the call.”",
+        ),
+        ("The exit code 3 must be used.", "The exit code 3 should be used.", "“must” in one, “should” in the other"),
+        (
+            "Files are shown since they are known.",
+            "Files are not shown since they are not known.",
+            "it says “Files are not shown since they are not known.”",
+        ),
+        ("Die Kündigung kann schriftlich erfolgen.", GERMAN, "“may” in one, “must” in the other"),
+        ("Die Frist beträgt sechs Monate.", GERMAN, "“sechs Monate”, where it says “drei Monate”"),
+        ("Die Kündigung muss mündlich erfolgen.", GERMAN, "“mündlich” in one, “schriftlich” in the other"),
+    ],
+)
+def test_in_a_near_copy_the_odd_word_is_what_is_claimed(sentence: str, quote: str, says: str) -> None:
+    assert says in unsupported(sentence, quotes(quote))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "quote"),
+    [
+        ("A question counts as refused.", "A question is treated as refused."),
+        ("A system in York is the new one.", RENT),
+        ("Employees are entitled to paid leave if the regional director agrees in writing.", LEAVE),
+        ("A client that does not reconnect within ten minutes loses its session.", SESSIONS),
+        ("The call begins after the claim.", "The claim comes before the call."),
+        ("You need a GitHub token.", "You need a GitHub access token."),
+        ("The main thread is no daemon thread.", "The main thread is not a daemon thread and therefore all are."),
+        ("Use `Now` if you need it.", "Use `Then` if you need the time. If you need it, use `Now`."),
+        ("`parent` was deprecated in 2020.", "`parent` gives the module. This feature was deprecated in 2020."),
+        ("Es ist am 3.10.1990 geschehen.", "Es ist am 3. Oktober 1990 geschehen, sagt man."),
+        ("Die Kündigungsfrist beträgt 3 Monate.", GERMAN),
+        ("Sie beträgt sechsundvierzig Tage.", "Sie beträgt 46 Tage und ist kurz."),
+    ],
+)
+def test_a_copy_in_other_words_with_words_left_out_or_the_other_way_round_is_let_pass(
+    sentence: str, quote: str
+) -> None:
+    assert unsupported(sentence, quotes(quote)) == []
+
+
+def test_where_no_verb_is_known_only_figures_and_names_are_compared() -> None:
+    french = quotes("Le contrat dure trois ans et le locataire paie 40 euros pour la porte.")
+    assert unsupported("Le locataire paie 40 euros pour la fenêtre.", french) == []
+    assert unsupported("Le locataire paie 60 euros pour la porte.", french)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from signoff.agents.claims.reading import date_of, read, stem
+from signoff.agents.claims.reading import date_of, language_of, read, stem
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,18 @@ def test_a_date_is_found_however_it_is_written() -> None:
     assert date_of("no date") == ""
     assert date_of("Minutes of 18 March 2025") == date_of("no date", "minutes_2025_03_18.md") == "2025-03-18"
     assert date_of("Rules, March 2025") == "2025-03"
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("It was in an office, so it is kept.", "english"),
+        ("Backups run nightly.", "english"),
+        ("In der Wohnung ist das so.", "german"),
+        ("Le locataire a un délai de trois mois pour quitter le logement.", "others"),
+        ("El contrato dura en todo caso tres meses.", "others"),
+        ("契約は三ヶ月です。", "others"),
+    ],
+)
+def test_a_language_is_known_by_its_function_words(text: str, language: str) -> None:
+    assert language_of(text) == language

@@ -128,3 +128,15 @@ def test_what_was_written_of_a_part_and_is_not_borne_out_is_struck_at_once_as_no
     assert "30 hours" in struck
     wrong = Sentence(text="In short, backups are kept for 30 weeks.", quotes=[1])
     assert "30 weeks" in written(wrong, *sections, about=about).markdown.partition("## Struck")[0]
+
+
+def test_a_language_that_is_not_read_is_said_to_be_not_compared_and_does_not_count_as_checked() -> None:
+    markdown = (
+        "# B\n\nLes sauvegardes sont gardées pour trente jours dans la région [1].\n\nThey are kept for 30 days [1].\n"
+    )
+    review = reviewed(Draft(title="B", markdown=markdown, method="generated"))
+    [check] = [check for check in review.checks if check.name == "claims"]
+    assert review.accepted
+    assert not check.passed
+    assert check.detail.startswith("1 of 2 sentences were not compared with their quotes")
+    assert "Les sauvegardes" in check.detail
