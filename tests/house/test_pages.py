@@ -1,6 +1,7 @@
 """The README, the docs, and what is linked from them: every link, page and command that they name is there."""
 
 import re
+import shlex
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -76,7 +77,15 @@ def commands(page: Path) -> list[list[str]]:
     shown = [line for block in lines for line in [one for one in block if one[:2] == "$ "] or block]
     shown += re.findall(r"(?<!`)`([^`\n]+)`(?!`)", _FENCE.sub("", text))
     found = (re.search(r"(?:^|[ /])signoff ((?:--debug )?[a-z].*)", re.sub(r" #.*", "", line)) for line in shown)
-    return [line[1].removeprefix("--debug ").split() for line in found if line is not None]
+    return [words_of(line[1].removeprefix("--debug ")) for line in found if line is not None]
+
+
+def words_of(line: str) -> list[str]:
+    """The words as a shell takes them, where it could."""
+    try:
+        return shlex.split(line)
+    except ValueError:  # something is left out in its middle
+        return line.split()
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
