@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from guardian import VARIABLE
-from hunts import HALVES, PARTS, Part
+from hunts import PARTS, QUARTERS, Part
 
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger.ledger import Ledger
@@ -54,22 +54,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--hunt-part",
         type=int,
-        choices=range(HALVES * PARTS),
-        help=f"run only this one of {HALVES * PARTS} parts of the hunts",
+        choices=range(QUARTERS * PARTS),
+        help=f"run only this one of {QUARTERS * PARTS} parts of the hunts",
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The dearest tests first, the others in their order; of the hunts, those of the part.
 
-    A hunt that can be divided belongs to one half of the parts, and in each it does a share of its work.
+    A hunt that can be divided belongs to one quarter of the parts, and in each it does a share of its work.
     """
     index = config.getoption("--hunt-part")
-    mine, half = (Part(), Part()) if index is None else (Part(index, HALVES * PARTS), Part(index // PARTS, HALVES))
+    mine, some = (Part(), Part()) if index is None else (Part(index, QUARTERS * PARTS), Part(index // PARTS, QUARTERS))
     hunts = [item for item in items if isinstance(item, pytest.Function) and item.get_closest_marker("hunt")]
     whole: list[pytest.Item] = [item for item in hunts if "part" not in item.fixturenames]
     divided: list[pytest.Item] = [item for item in hunts if "part" in item.fixturenames]
-    left_out = (set(whole) - set(mine.of(whole))) | (set(divided) - set(half.of(divided)))
+    left_out = (set(whole) - set(mine.of(whole))) | (set(divided) - set(some.of(divided)))
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = sorted((item for item in items if item not in left_out), key=lambda item: item.path.name not in DEAREST)
 

@@ -1,4 +1,4 @@
-"""Parts of the long hunts: forty are all of them. Each has every second hunt, and does a twentieth of it."""
+"""Parts of the long hunts: eighty are all of them. Each has every fourth hunt, and does a twentieth of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-HALVES, PARTS = 2, 20
+QUARTERS, PARTS = 4, 20
 
 Thing = TypeVar("Thing")
 

@@ -1,4 +1,4 @@
-"""A log of 20 entries is changed by raw SQL in every way that touches one or two rows: each change is found, and where.
+"""A log of 12 entries is changed by raw SQL in every way that touches one or two rows: each change is found, and where.
 
 What no chain can tell, because the log is one afterwards, is told by a head that was kept elsewhere.
 """
@@ -20,7 +20,7 @@ from signoff.checkpoints.ledger.audit_agreement import Problem
 from signoff.checkpoints.ledger.audit_log import Verification
 from signoff.checkpoints.ledger.ledger import Ledger
 
-ENTRIES = 20
+ENTRIES = 12
 FIRST = "0" * 64
 COLUMNS = ("seq", "at", "run_id", "event", "body", "hash")
 SEQ, AT, RUN, EVENT, BODY, HASH = range(6)
@@ -325,7 +325,7 @@ def test_a_changed_row_that_was_given_its_new_hash_as_was_the_next_is_found(vict
 @pytest.mark.hunt
 @pytest.mark.parametrize("change", PAIRS)
 def test_any_two_rows_that_were_changed_are_found_where_they_are(victim: Victim, change: str, part: Part) -> None:
-    assert len(ALL) == 190
+    assert len(ALL) == 66
     check_pairs(victim, change, part.of(ALL))
 
 
@@ -352,9 +352,9 @@ def test_a_log_that_was_written_anew_from_some_entry_is_found_by_a_kept_head(vic
         assert victim.verify(log).ok  # nobody within the database can tell
         (problem,) = victim.verify(log, victim.head).problems
         assert (problem.seq, problem.last) == (1, ENTRIES)
-        older = [f"{line[SEQ]}:{line[HASH]}" for line in victim.original if line[SEQ] % 10 == 0]
+        older = [f"{line[SEQ]}:{line[HASH]}" for line in victim.original if line[SEQ] % 4 == 0]
         first = victim.verify(log, *older).problems[0]
-        assert first.seq <= seq <= first.last <= first.seq + 9  # more of them tell more closely where
+        assert first.seq <= seq <= first.last <= first.seq + 3  # more of them tell more closely where
 
 
 KINDS = st.sampled_from("edit drop rehash rewrite swap renumber copy head move".split())

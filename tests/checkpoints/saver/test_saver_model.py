@@ -400,7 +400,7 @@ async def gathered(coming: AsyncIterator[CheckpointTuple]) -> list[CheckpointTup
 
 
 def test_the_saver_reads_as_the_in_memory_saver_does() -> None:
-    run_state_machine_as_test(Comparison, settings=modest(examples=25, steps=30))
+    run_state_machine_as_test(Comparison, settings=modest(examples=18, steps=30))
 
 
 @pytest.mark.hunt
