@@ -32,7 +32,7 @@ FOR_MAKE = ("ARGS", "PYTHON")
 CACHES = ("__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist")
 NETWORK_WORDS = ("connection", "timed out", "dns error", "from versions: none", "failed to fetch", "proxy")
 SETTLED_BY = ("pyproject.toml", "constraints.txt")
-WORKERS = min(8, (os.cpu_count() or 2) + 1)  # one more than cores: tests wait for the processes that they start
+WORKERS = min(8, (os.cpu_count() or 2) + 2)  # more than cores: tests wait for the processes that they start
 
 
 def run(args: list[str]) -> int:

@@ -19,7 +19,7 @@ _COUNTING: Final = re.compile(
     r"(?<!\S)(?P<some>\d+) of (?:the )?(?P<all>\d+)\b|(?<!\S)(?P<rows>\d+) (?=rows|companies)"
 )
 _DENIAL: Final = re.compile(r"\b(?:not|no|never|without|lacks?|cannot|none|neither|nor)\b|n['’]t\b", re.IGNORECASE)
-_MARKS: Final = re.compile(r"^[ \t]*(?:[-*+>]|\d{1,3}[.)])[ \t]+|[*_`]")
+_MARKS: Final = re.compile(r"^[ \t]*(?:[-*+>]|\d{1,3}[.)])[ \t]+|[*`]|(?<!\w)_|_(?!\w)")
 _OPENING: Final = re.compile(r"([A-Z][\w-]*)")
 _OPENERS: Final = frozenset(
     """
