@@ -28,6 +28,7 @@ from signoff.checkpoints.errors import BudgetExhausted
 from signoff.concurrency import call, in_thread
 from signoff.error_base import SignoffError, TeamError
 from signoff.tools import Proposal
+from signoff.tools.storage import current_thread
 
 _NOT_THEIRS = tuple(str(path) for path in (Path(__file__).parents[1], *map(sysconfig.get_path, ("stdlib", "purelib"))))
 """Where no code of a team's author lies."""
@@ -116,6 +117,12 @@ def _counting(loop: Loop) -> Iterator[None]:
         yield
     finally:
         _outer.reset(token)
+
+
+def place_of_work() -> tuple[str, str]:
+    """The run's thread, and the name of the item, whose step this is; each empty where there is none."""
+    payer = current_payer()
+    return current_thread(), payer.item if payer is not None else ""
 
 
 def include_usage(usage: Usage) -> None:

@@ -20,15 +20,14 @@ from signoff.agents.errors import RepositoryUnusable, WorkFailed
 from signoff.agents.models.openai.endpoint import open_door
 from signoff.agents.models.registry import Tiers, tiers_of
 from signoff.agents.roles.prompts import prompt
-from signoff.agents.run_context import current_payer
-from signoff.agents.runner import include_usage
+from signoff.agents.runner import include_usage, place_of_work
 from signoff.checkpoints import digest_text
 from signoff.tools import Action, Proposal, Tool
 from signoff.tools.errors import FileRefused, ToolError
 from signoff.tools.files import make_patch, map_repository
 from signoff.tools.git import uncommitted
 from signoff.tools.sandbox import SHOWN_OF_COMMANDS, Bench, Proof, bench_tools, installed, no_word, tell
-from signoff.tools.storage import current_thread, write_whole
+from signoff.tools.storage import write_whole
 from signoff.wording import counted
 
 LIMITS: Final = Limits(model_calls=60, attempts=2)
@@ -198,12 +197,6 @@ def _keep(bench: Bench, patch: str) -> Path:
     return place
 
 
-def _place() -> tuple[str, str]:
-    """The run and the item that is worked on here."""
-    payer = current_payer()
-    return current_thread(), payer.item if payer is not None else ""
-
-
 class _Hands:
     """What the coder does with the copy that a task is about."""
 
@@ -219,7 +212,7 @@ class _Hands:
 
     def begin(self, task: Task) -> Bench:
         """The copy that this step is about, which its tools work on from now on."""
-        bench = self._benches[_place()] = ready(self._work(task).bench)
+        bench = self._benches[place_of_work()] = ready(self._work(task).bench)
         return bench
 
     def open(self, task: Task) -> str:
@@ -307,4 +300,4 @@ class _Hands:
 
     def bench(self) -> Bench:
         """The copy that is worked on here."""
-        return self._benches[_place()]
+        return self._benches[place_of_work()]

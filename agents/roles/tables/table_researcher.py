@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from langchain_core.language_models import BaseChatModel
@@ -27,6 +27,7 @@ from signoff.agents.citations import even_out
 from signoff.agents.claims import unsupported
 from signoff.agents.models.registry import Tiers
 from signoff.agents.roles.prompts import prompt
+from signoff.agents.runner import place_of_work
 from signoff.tools.search import order
 from signoff.wording import counted
 
@@ -131,6 +132,8 @@ class _Work:
 
     columns: Callable[[Task], Sequence[Column]]
     pages: Callable[[Any, Task], Pages]
+    shown: dict[tuple[str, ...], Pages] = field(default_factory=dict)
+    """What models were shown that are at work now, by run, item and row: quotes are looked up in just that."""
 
     def fill(self, task: Task) -> Cells:
         pages = self.pages(task.item, task)
@@ -141,6 +144,7 @@ class _Work:
     def open(self, task: Task) -> str:
         """The columns, and the row's documents: of long ones the pieces that speak of the columns."""
         columns, pages = self.columns(task), self.pages(task.item, task)
+        self.shown[*place_of_work(), _name(task.item)] = pages
         asked = "\n".join(f"- {column.name}{f': {column.about}' if column.about else ''}" for column in columns)
         names = " ".join(" ".join((column.name, column.about, *column.labels)) for column in columns)
         shown = "\n\n".join(f"{text.source}:\n{_part(text, names, SHOWN // len(pages.own))}" for text in pages.own)
@@ -148,7 +152,8 @@ class _Work:
 
     def read(self, answers: Answers, task: Task) -> Cells:
         """What a model found, as far as its quotes bear it out, together with what code finds."""
-        pages = self.pages(task.item, task)
+        shown = self.shown.pop((*place_of_work(), _name(task.item)), None)  # not in a process that only goes on
+        pages = shown or self.pages(task.item, task)
         columns = {column.name.casefold(): column for column in self.columns(task)}
         facts: dict[str, list[Fact]] = {}
         dropped = 0

@@ -67,6 +67,22 @@ def test_a_models_value_counts_with_a_quote_that_stands_there_and_bears_it_out()
     assert [cell.shown for cell in table.row("Otter")] == ["MIT", "2019", "herring"]
 
 
+def test_what_a_model_is_shown_of_a_row_is_read_once_and_its_quotes_are_looked_up_in_that() -> None:
+    read: list[str] = []
+
+    def once(row: str, task: Task) -> Pages:
+        read.append(row)
+        return pages(row, task) if read.count(row) == 1 else Pages()
+
+    model = ScriptedModel([gives(Answers(answers=[]))] * 2)
+    found = table_researcher(
+        Table, title="Fishers", rows=lambda _: ["Otter", "Seal"], columns=lambda _: COLUMNS, pages=once, model=model
+    )
+    table = Run.start(Team(name="t", agents=[found]), "fish").artifact(Table)
+    assert sorted(read) == ["Otter", "Seal"]
+    assert [table.cell(row, "licence").shown for row in ("Otter", "Seal")] == ["MIT", "GPL-3.0"]
+
+
 @pytest.mark.parametrize(
     "answer",
     [
