@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -203,3 +203,9 @@ class Review(Verdict):
 
     about: str = "Draft"
     checks: tuple[Check, ...] = ()
+
+    @classmethod
+    def of(cls, checks: tuple[Check, ...]) -> Self:
+        """The verdict of checks that code makes: accepted if all passed, else with what the others say."""
+        notes = tuple(f"{check.name} {check.detail}".strip() for check in checks if not check.passed)
+        return cls(accepted=not notes, notes=notes, checks=checks)

@@ -21,7 +21,7 @@ SHOWN: Final = 8
 """Quotes that are shown of what was judged to answer."""
 NEAREST: Final = 3
 """Quotes that are shown where nothing was."""
-_FAR_LESS: Final = 0.4
+FAR_LESS: Final = 0.4
 """Share of the words that the best has, below which a passage only shows that the documents say no more."""
 _REPEATED: Final = 0.8
 """Share of a passage's words that stand in one shown already, from which it says nothing new."""
@@ -49,7 +49,7 @@ def gather(task: Task, sources: Library) -> Evidence:
         else:
             unmet.append(asked)
     shown = shown if sure else shown[:NEAREST]
-    quotes = tuple(_quote(number, one, sources) for number, one in enumerate(_reading_order(shown), 1))
+    quotes = tuple(quote_of(number, one, sources) for number, one in enumerate(_reading_order(shown), 1))
     matched = len({quote.source for quote in quotes})
     kept = f"kept {counted(len(quotes), 'quote')} from {counted(matched, 'document')}" if quotes else "found nothing"
     task.say(kept if sure or not quotes else f"found nothing that surely answers; {kept}")
@@ -75,7 +75,7 @@ def _ranked(found: Sequence[Passage], goal: str) -> list[Passage]:
 def _near_the_best(found: Sequence[Passage]) -> list[Passage]:
     """The first, and what has not far less of the question than the best of them."""
     best = max((one.share for one in found[:NEAREST]), default=0.0)
-    return [one for at, one in enumerate(found) if at < NEAREST or one.share >= _FAR_LESS * best]
+    return [one for at, one in enumerate(found) if at < NEAREST or one.share >= FAR_LESS * best]
 
 
 def _answers(asked: str, passages: Sequence[Passage], sources: Library) -> bool:
@@ -118,7 +118,8 @@ def _reading_order(shown: Sequence[Passage]) -> list[Passage]:
     return first + sorted(rest, key=lambda one: order.index(one.source))
 
 
-def _quote(number: int, passage: Passage, sources: Library) -> Quote:
+def quote_of(number: int, passage: Passage, sources: Library) -> Quote:
+    """The whole passage as a quote of this number."""
     return Quote(
         id=number,
         text=passage.text,

@@ -15,7 +15,7 @@ from pydantic import Field
 from signoff.agents.agent import Agent, Limits, Row, StepFailed, Task
 from signoff.agents.artifacts import Artifact, Evidence, Quote, Said, WrittenPart
 from signoff.agents.citations import cited_ids, flatten, without_citations
-from signoff.agents.extractive.research import gather
+from signoff.agents.extractive.research import FAR_LESS, NEAREST, gather, quote_of
 from signoff.agents.extractive.sentences import split
 from signoff.agents.models.registry import tiers_of
 from signoff.agents.roles.checks import find_unproven
@@ -35,10 +35,6 @@ _PER_LEAD: Final = 4
 """Passages that one lead brings."""
 _PAGES: Final = 3
 """Pages of the web that a search for one part fetches."""
-_NEAREST: Final = 3
-"""Passages of each part that are evidence whatever was written."""
-_FAR_LESS: Final = 0.4
-"""Share of the words that the best passage has, below which one is not shown."""
 _SHORTEST: Final = 3
 """Words of a sentence that is one."""
 _LONGEST_NAME: Final = 5
@@ -150,7 +146,7 @@ class PartWork:
         return Found(
             said=tuple(self.said),
             struck=tuple(struck),
-            quotes=(*(self.known[id] for id in used), *others[:_NEAREST]),
+            quotes=(*(self.known[id] for id in used), *others[:NEAREST]),
             sure=sure or bool(self.said),
             open=self.open or (() if self.said or problem else (self.question,)),
             problem=problem,
@@ -253,7 +249,7 @@ class Digging:
         weights = weigh(self.sources.document_frequency(words), self.sources.passages)
         texts = [f"{quote.heading}\n{quote.title}\n{quote.text}" for quote in found]
         shares = [share(held, weights) for held in words_in(texts, words)]
-        return [one for at, one in enumerate(found) if at == 0 or shares[at] >= _FAR_LESS * max(shares)]
+        return [one for at, one in enumerate(found) if at == 0 or shares[at] >= FAR_LESS * max(shares)]
 
     def _page(self, address: str, task: Task, part: PartWork) -> Sequence[Quote]:
         """Of a page that a passage names; no other is fetched, as its address might tell what documents say."""
@@ -270,19 +266,7 @@ class Digging:
     def _in_document(self, source: str, goal: str) -> list[Quote]:
         passages = self.sources.passages_of(source)
         best = order([(one.text, one.heading) for one in passages], goal) or range(len(passages))
-        return [
-            Quote(
-                id=0,
-                text=one.text,
-                source=one.source,
-                start=one.start,
-                kind=one.kind,
-                title=one.title,
-                heading=one.heading,
-                origin=self.sources.origin(one.source),
-            )
-            for one in (passages[at] for at in best[:_PER_LEAD])
-        ]
+        return [quote_of(0, passages[at], self.sources) for at in best[:_PER_LEAD]]
 
     def join(self, rows: Sequence[Row[Found]], task: Task) -> Evidence:
         """All that was found, numbered anew, and the parts as they were written; a part that failed keeps its place."""
@@ -291,7 +275,7 @@ class Digging:
         parts: list[WrittenPart] = []
         unsure: list[str] = []
         for row in rows:
-            nearest = () if row.gave else gather(replace(quiet, goal=str(row.item)), self.sources).quotes[:_NEAREST]
+            nearest = () if row.gave else gather(replace(quiet, goal=str(row.item)), self.sources).quotes[:NEAREST]
             found = row.gave or Found(quotes=tuple(one.model_copy(update={"by": "search"}) for one in nearest))
             ids: dict[int, int] = {}
             for quote in found.quotes:

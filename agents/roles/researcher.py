@@ -18,11 +18,13 @@ from signoff.agents.roles.prompts import prompt
 from signoff.agents.run_context import say_nothing
 from signoff.tools import Action, Tool
 from signoff.tools.errors import PageRefused, SearchFailed, SourcesEmpty, Unreadable
-from signoff.tools.search import IndexProgress, Library, search_tools, short_names, show, whole_name
+from signoff.tools.search import IndexProgress, Library, Skipped, search_tools, short_names, show, whole_name
 from signoff.tools.web import Web, web_tools
 from signoff.wording import counted
 
 _MOST_PAGES = 5
+_TOLD = 5
+"""Files that cannot be read which are told."""
 _ALWAYS = 5
 """Of what the search finds for the goal, what is among the evidence whatever a model chose."""
 
@@ -90,10 +92,7 @@ class _Research:
                 raise
             task.say("there is no document in the folder, only tables")
             return
-        for skipped in report.skipped[:5]:
-            task.say(f"skipped {skipped.path}: {skipped.reason}")
-        if len(report.skipped) > 5:
-            task.say(f"skipped {len(report.skipped) - 5} more files; `signoff sources` lists them")
+        say_skipped(report.skipped, task)
         if report.added or report.changed:
             task.say(f"indexed {report.added} new and {report.changed} changed documents")
 
@@ -132,6 +131,14 @@ class _Research:
         """The document that a model names by its path, its number or, of a page, its address."""
         name = whole_name(source, self.sources)
         return self.web.snapshots.source_of(name) if self.web is not None else name
+
+
+def say_skipped(skipped: Sequence[Skipped], task: Task) -> None:
+    """Name the first files that cannot be read, and why, and count the others."""
+    for one in skipped[:_TOLD]:
+        task.say(f"skipped {one.path}: {one.reason}")
+    if len(skipped) > _TOLD:
+        task.say(f"skipped {len(skipped) - _TOLD} more files; `signoff sources` lists them")
 
 
 def _holds(passage: Quote, quote: Quote) -> bool:

@@ -219,8 +219,7 @@ class _Desk:
             check_outgoing(outgoing, suppressed(task.input.suppress)),
             Check(name="The summary is what code makes of all this.", passed=same),
         )
-        notes = tuple(f"{check.name} {check.detail}".strip() for check in checks if not check.passed)
-        return Review(accepted=not notes, notes=notes, checks=checks)
+        return Review.of(checks)
 
     def sign_off(self, review: Review, task: Task) -> list[Proposal]:
         if not review.accepted:

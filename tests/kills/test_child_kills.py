@@ -1,7 +1,6 @@
 """Kill -9 amid runs within a run: all of them come to the same end, and nothing is sent, asked or begun twice."""
 
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,7 @@ PROGRAM = Path(__file__).parent / "programs" / "child_kills.py"
 
 
 def rounds(folder: Path, number: int, seed: int) -> list[dict[str, Any]]:
-    program = [sys.executable, str(PROGRAM), str(folder), str(number), str(seed)]
-    done = warm.run(program, capture_output=True, text=True)
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr}"
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return warm.told_by(PROGRAM, folder, number, seed)
 
 
 def wrong(turn: dict[str, Any]) -> list[str]:

@@ -1,7 +1,6 @@
 """Kill -9 amid ten items: what is on disk is never done again, and what was being done is."""
 
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,7 @@ WIDTH = 5
 
 def rounds(folder: Path, number: int, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The kill in one item, and those at lines."""
-    program = [sys.executable, str(PROGRAM), str(folder), str(number), str(seed)]
-    done = warm.run(program, capture_output=True, text=True)
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr}"
-    one, *others = [json.loads(line) for line in done.stdout.splitlines()]
+    one, *others = warm.told_by(PROGRAM, folder, number, seed)
     return one, others
 
 

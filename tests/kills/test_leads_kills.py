@@ -1,7 +1,6 @@
 """Kill -9 amid a run of the leads team: the same rows in the CRM in the end, each written once."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,7 @@ PROGRAM = TEAMS / "leads_kills.py"
 
 def rounds(folder: Path, number: int, seed: int) -> list[dict[str, Any]]:
     """The run that nobody killed, and those that were."""
-    program = [sys.executable, str(PROGRAM), str(folder), str(TEAMS), str(number), str(seed)]
-    done = warm.run(program, capture_output=True, text=True)
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr}"
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return warm.told_by(PROGRAM, folder, TEAMS, number, seed)
 
 
 def check(folder: Path, number: int, seed: int) -> None:

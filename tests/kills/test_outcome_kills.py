@@ -1,7 +1,6 @@
 """Kill -9 between any two steps of "file a ticket, then mail its number": each happens once, with the true number."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,7 @@ CALLS = 3
 
 def rounds(database: str, folder: Path, number: int, seed: int) -> list[dict[str, Any]]:
     name = database if "://" in database else "sqlite"
-    program = [sys.executable, str(PROGRAM), name, str(folder), str(number), str(seed)]
-    done = warm.run(program, capture_output=True, text=True)
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr}"
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return warm.told_by(PROGRAM, name, folder, number, seed)
 
 
 def wrong(turn: dict[str, Any]) -> list[str]:

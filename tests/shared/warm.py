@@ -226,3 +226,10 @@ def run(
     if check:
         done.check_returncode()
     return done
+
+
+def told_by(program: Path, *words: object, **options: Any) -> list[Any]:
+    """What a program prints, a JSON value on each line; AssertionError with what it said if it does not end well."""
+    done = run([sys.executable, str(program), *map(str, words)], capture_output=True, text=True, **options)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr}"
+    return [json.loads(line) for line in done.stdout.splitlines()]

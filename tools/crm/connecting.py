@@ -24,7 +24,6 @@ Kind = Literal["leads", "followups"]
 
 _OBJECTS: Final = {"hubspot": ("companies", "tasks"), "pipedrive": ("organizations", "activities")}
 _HOSTS: Final = {"api.hubapi.com": "hubspot", "api.pipedrive.com": "pipedrive"}
-_SHAPES: Final = ("hubspot", "pipedrive")
 _HOW: Final = (
     "Name a SQLite file, https://api.hubapi.com, https://api.pipedrive.com, or another server by what it speaks: "
     "hubspot+https://HOST or pipedrive+https://HOST, with #OBJECT for other objects than companies"
@@ -44,7 +43,7 @@ def open_crm(address: str, settings: Settings, kind: Kind = "leads") -> CRM:
     shape, plus, plain = scheme.lower().rpartition("+")
     parts = urlsplit(f"{plain}://{rest}")
     shape = shape if plus else _HOSTS.get(parts.hostname or "", "")
-    if plain not in ("https", "http") or shape not in _SHAPES or not parts.hostname:
+    if plain not in ("https", "http") or shape not in _OBJECTS or not parts.hostname:
         raise SettingsError("--crm", f"{address!r} names no CRM that is known here", _HOW)
     if parts.username or parts.password or parts.query:
         raise SettingsError("--crm", "carries a secret", "Give it to the broker: docs/tools/secrets.md")

@@ -69,7 +69,7 @@ def sending(settings: Settings, send: Send, *, name: str, kind: Kind) -> Action[
         return told
 
     def read_back(row: AddressedRow, _key: str) -> Mapping[str, Any]:
-        found = open_crm(row.crm, settings, kind).find([row.key], list(row.properties)).get(row.key)
+        found = _kept(open_crm(row.crm, settings, kind), row)
         if found is None or not found.holds(row):
             raise CrmFailed(row.crm, "that it was sent is not written down")  # only a person can know
         return {"status": SENT}
@@ -126,9 +126,14 @@ def _check_allowed(name: str, row: AddressedRow) -> None:
         raise ActionFailed(name, f"{row.name} is not written to: {entry!r} is on the suppression list")
 
 
+def _kept(crm: CRM, row: Row) -> Record | None:
+    """The row as it stands in the CRM; None if it does not."""
+    return crm.find([row.key], list(row.properties)).get(row.key)
+
+
 def _looked_up(name: str, crm: CRM, row: Row) -> Record | None:
     try:
-        return crm.find([row.key], list(row.properties)).get(row.key)
+        return _kept(crm, row)
     except CrmFailed as error:
         raise ActionFailed(name, str(error)) from error
 
@@ -148,10 +153,10 @@ def _action(
             raise
         if written.change == "refused":
             raise ActionFailed(name, f"{crm.name} refused {row.name}: {written.problem}")
-        return _told(row, written.change, crm.find([row.key], list(row.properties)).get(row.key))
+        return _told(row, written.change, _kept(crm, row))
 
     def read_back(row: R, _key: str) -> Mapping[str, Any] | None:
-        found = crm_of(row).find([row.key], list(row.properties)).get(row.key)
+        found = _kept(crm_of(row), row)
         if found is None or not found.holds(row):
             return None
         return _told(row, "updated" if found.before else "created", found)

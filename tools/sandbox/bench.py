@@ -120,7 +120,10 @@ class Bench:
 
     def protected_changes(self) -> tuple[str, ...]:
         """The read-only files that are otherwise than they were copied, new or gone."""
-        now = {path: version.digest for path, version in self.files().items()}
+        return self._protected_among(self.files())
+
+    def _protected_among(self, files: Mapping[str, Version]) -> tuple[str, ...]:
+        now = {path: version.digest for path, version in files.items()}
         known = {path: version[0] for path, version in self.copy.base.files.items()}
         changed = (path for path in sorted({*now, *known}) if now.get(path) != known.get(path))
         return tuple(path for path in changed if self.protected(path))
@@ -186,12 +189,13 @@ class Bench:
 
     def problems(self, say: Callable[[str], object] = no_word) -> tuple[str, ...]:
         """Why what the copy is now is not accepted, by the checks and by what may be changed; empty if it is."""
-        if changed := self.protected_changes():
+        files = self.files()
+        if changed := self._protected_among(files):
             listed = ", ".join(f"{path} ({self.protected(path)})" for path in changed[:5])
             return (f"it changes what is read-only unless the task names it: {listed}",)
-        if self.tree == self.base_tree:
+        if tree_of(files) == self.base_tree:
             return ("nothing was changed",)
-        return find_problems(self.baseline(say), self.prove(say), may_fail=self.may_fail)
+        return find_problems(self.baseline(say), self._prove(files, say), may_fail=self.may_fail)
 
     def _prove(self, files: Mapping[str, Version], say: Callable[[str], object]) -> Proof:
         tree = tree_of(files)

@@ -4,6 +4,7 @@ from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.tools.search.embeddings import MiniLM as MiniLM
+    from signoff.tools.search.folder import Skipped as Skipped
     from signoff.tools.search.library import Library as Library, SourcesAndPages as SourcesAndPages
     from signoff.tools.search.passage import Passage as Passage, may_answer as may_answer
     from signoff.tools.search.ranking import STOP_WORDS as STOP_WORDS, order as order, share as share, weigh as weigh

@@ -10,6 +10,7 @@ from typing import Final
 
 from signoff.agents.agent import Task
 from signoff.agents.artifacts import StoredText, key_of, names_in
+from signoff.agents.roles.researcher import say_skipped
 from signoff.agents.roles.tables.table_researcher import Pages
 from signoff.error_base import SettingsError
 from signoff.settings import Settings
@@ -38,8 +39,6 @@ _FEWEST_ROWS: Final = 2
 """Rows of a table that make a document one about several."""
 _MOST_WORDS: Final = 5
 """Of a name."""
-_TOLD: Final = 5
-"""Files that cannot be read which are told."""
 _TOP: Final = 2_000
 """Characters of a page in which it says whom it is about."""
 
@@ -142,10 +141,7 @@ class Libraries:
 def refresh(library: Library, task: Task) -> None:
     """Bring the index of a library up to date, and say what is looked at and what cannot be read."""
     report = library.refresh(lambda at: task.say("reads the documents", done=at.done, total=at.total))
-    for skipped in report.skipped[:_TOLD]:
-        task.say(f"skipped {skipped.path}: {skipped.reason}")
-    if len(report.skipped) > _TOLD:
-        task.say(f"skipped {len(report.skipped) - _TOLD} more files; `signoff sources` lists them")
+    say_skipped(report.skipped, task)
 
 
 def read_pages(

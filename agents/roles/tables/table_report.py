@@ -151,8 +151,7 @@ class TableReport(Generic[T]):
             Check(name="The report is what code makes of the table, with this overview.", passed=same),
             check_prose(overview, table),
         )
-        notes = tuple(f"{check.name} {check.detail}".strip() for check in checks if not check.passed)
-        return Review(accepted=not notes, notes=notes, checks=checks)
+        return Review.of(checks)
 
 
 def table_before(table: type[T], report: str) -> T | None:

@@ -1,24 +1,15 @@
-"""Kills a process amid a run of the leads team; then another process finishes the run, and signs it off.
+"""Kills a process amid a run of the leads team, as `team_kills` does it, and says how the run ended."""
 
-Arguments: an empty folder, a folder of documents, how many lines, and a seed. Prints a JSON line for a run that nobody
-killed, then one for each kill at a line. Each process is a fork.
-"""
-
-import json
-import os
-import random
 import sqlite3
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2] / "kills" / "programs"))
 
-from forked import KILLED, count_lines, in_fork, kill_at, must
+from team_kills import kill_team
 
-import signoff
 from signoff import Ledger, Run, Settings
 from signoff.agents import Review
 from signoff.graphs.teams.leads import leads_team
@@ -31,7 +22,7 @@ FILES = (
 """Where candidates are confirmed, scored, asked about, written and read back."""
 
 
-def go(folder: Path, documents: str) -> dict[str, Any]:
+def go(documents: str, folder: Path) -> dict[str, Any]:
     """Begin the run, or go on with it, to its end."""
     settings = Settings(home=folder / "home", database=str(folder / "signoff.db"))
     ledger = Ledger(settings.database, hooks=())
@@ -65,32 +56,5 @@ def go(folder: Path, documents: str) -> dict[str, Any]:
     }
 
 
-def tell(folder: Path, documents: str, code: int) -> None:
-    ended = must(partial(go, folder, documents))
-    sys.stdout.write(f"{json.dumps({'killed': code == KILLED, **ended})}\n")
-
-
-def main() -> None:
-    folder, documents, number, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    rooms = Path(os.path.realpath(signoff.__file__)).parents[1]
-    files = {str(path): name for name in FILES for path in _as_imported(rooms, name)}
-    (folder / "whole").mkdir()
-    tell(folder / "whole", documents, in_fork(partial(go, folder / "whole", documents))[0])
-    (folder / "counted").mkdir()
-    lines = sorted(count_lines(files, partial(go, folder / "counted", documents)).items())
-    chance = random.Random(seed)
-    for place, (line, hits) in enumerate(chance.sample(lines, min(number, len(lines)))):
-        home = folder / f"{place}"
-        home.mkdir()
-        tell(home, documents, kill_at(files, line, chance.randint(1, hits), partial(go, home, documents)))
-
-
-def _as_imported(rooms: Path, name: str) -> list[Path]:
-    """A module's file by each path that its code may have."""
-    found = sys.modules[f"signoff.{name.replace('/', '.')}"].__file__
-    assert found is not None
-    return [Path(found), rooms / f"{name}.py"]
-
-
 if __name__ == "__main__":
-    main()
+    kill_team(FILES, go)

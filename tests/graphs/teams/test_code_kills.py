@@ -1,8 +1,6 @@
 """Kill -9 amid changing code: what is finished is not done again, half a codemod is thrown away, one patch applied."""
 
-import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,9 @@ MENDED = f"{CALC.replace('a - b', 'a + b')}# mended\n"
 
 
 def rounds(folder: Path, number: int, seed: int) -> list[dict[str, Any]]:
-    program = [sys.executable, str(PROGRAM), str(folder), str(number), str(seed)]
     places = (TESTS / "shared", TESTS / "kills/programs", os.environ["PYTHONPATH"])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
-    done = warm.run(program, capture_output=True, text=True, env=env)
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr}"
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return warm.told_by(PROGRAM, folder, number, seed, env=env)
 
 
 def check(found: list[dict[str, Any]]) -> None:

@@ -5,14 +5,13 @@ calls, ends and notes a run that is the work of an agent, two levels deep. Each 
 """
 
 import json
-import random
 import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forked import KILLED, count_lines, kill_at, must
+from forked import KILLED, kill_some, must
 from pydantic import BaseModel
 
 from signoff import Action, Agent, Artifact, Ledger, Policy, Run, Settings, Task, Team, checkpoints, graphs
@@ -107,13 +106,7 @@ def main() -> None:
     files = {
         str(Path(str(room.__file__)).parent / f"{name}.py"): name for room, names in ROOMS.items() for name in names
     }
-    (folder / "counted").mkdir()
-    lines = sorted(count_lines(files, partial(go, folder / "counted")).items())
-    chance = random.Random(seed)
-    for place, (line, hits) in enumerate(chance.sample(lines, min(number, len(lines)))):
-        home = folder / f"{place}"
-        home.mkdir()
-        code = kill_at(files, line, chance.randint(1, hits), partial(go, home))
+    for home, line, code in kill_some(files, folder, number, seed, go):
         ended = must(partial(go, home))
         sent = [mail.split()[0] for mail in (home / "box").read_text().splitlines()]
         worked = (home / "worked").read_text().split()

@@ -13,13 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forked import KILLED, in_fork, must
+from forked import KILLED, in_fork, must, saved_items
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "shared"))
 from harbour import QUESTIONS, answering, goal_of, mark, research, role_of, write_documents
 
 from signoff import Ledger, Run, Settings, report_team
-from signoff.checkpoints import configured_saver
 from signoff.testing import Call, Reply, ScriptedServer
 
 PARTS = [*QUESTIONS[4], *QUESTIONS[1]]
@@ -52,17 +51,10 @@ def kill_once(folder: Path, url: Callable[[], str], call: Call) -> Reply:
         (folder / "killed").touch()
         settings = settings_for(folder, url())
         [run] = Ledger(settings.database, hooks=()).runs.list()
-        while saved(run.id, settings) < len(PARTS) - 1:
+        while saved_items(run.id, settings) < len(PARTS) - 1:
             pass
         os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
     return research(call)
-
-
-def saved(run_id: str, settings: Settings) -> int:
-    """How many parts have their row on disk."""
-    with configured_saver(settings) as saver:
-        found = saver.get_tuple({"configurable": {"thread_id": run_id}})
-    return sum(channel == "items" for _, channel, _ in found.pending_writes or ()) if found else 0
 
 
 def main() -> None:

@@ -1,15 +1,23 @@
 """Work in a fork of this process, and where in our code it is killed."""
 
+from __future__ import annotations
+
 import json
 import os
+import random
 import signal
 import sys
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from signoff import Settings
 
 Line = tuple[str, int]
 """Module and number."""
@@ -72,6 +80,31 @@ def kill_at(files: Mapping[str, str], line: Line, hit: int, work: Callable[[], A
         work()
 
     return in_fork(run)[0]
+
+
+def kill_some(
+    files: Mapping[str, str], folder: Path, number: int, seed: int, work: Callable[[Path], Any]
+) -> Iterator[tuple[Path, Line, int]]:
+    """Do this in a folder of its own for each of so many lines of these files, and be killed there.
+
+    Gives that folder, the line and the exit code; a line that is reached often is one of its times.
+    """
+    (folder / "counted").mkdir()
+    lines = sorted(count_lines(files, partial(work, folder / "counted")).items())
+    chance = random.Random(seed)
+    for place, (line, hits) in enumerate(chance.sample(lines, min(number, len(lines)))):
+        home = folder / f"{place}"
+        home.mkdir()
+        yield home, line, kill_at(files, line, chance.randint(1, hits), partial(work, home))
+
+
+def saved_items(run_id: str, settings: Settings) -> int:
+    """How many items that are worked on side by side have their row on disk."""
+    from signoff.checkpoints import configured_saver
+
+    with configured_saver(settings) as saver:
+        found = saver.get_tuple({"configurable": {"thread_id": run_id}})
+    return sum(channel == "items" for _, channel, _ in found.pending_writes or ()) if found else 0
 
 
 def _trace(files: Mapping[str, str], on_line: Callable[[Line], None]) -> None:

@@ -6,7 +6,6 @@ that is worked on beside it is on disk, then one for each kill at a line. Each p
 
 import json
 import os
-import random
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,10 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forked import KILLED, count_lines, in_fork, kill_at, must
+from forked import KILLED, in_fork, kill_some, must, saved_items
 
 from signoff import Agent, Artifact, Each, Ledger, Limits, Row, Run, Settings, Task, Team, graphs
-from signoff.checkpoints import configured_saver
 
 SENDS = ("nodes/items", "routing/sending", "nodes/supervisor")
 """Where items are listed, sent, worked on and joined."""
@@ -38,19 +36,12 @@ def join(rows: Sequence[Row[Found]], _task: Task) -> Table:
     return Table(lines=tuple(row.gave.text if row.gave else row.problem for row in rows))
 
 
-def saved(run_id: str, settings: Settings) -> int:
-    """How many items of this wave have their row on disk."""
-    with configured_saver(settings) as saver:
-        found = saver.get_tuple({"configurable": {"thread_id": run_id}})
-    return sum(channel == "items" for _, channel, _ in found.pending_writes or ()) if found else 0
-
-
 def team(folder: Path, ledger: Ledger, settings: Settings, *, kills: bool) -> Team:
     def look(task: Task) -> Found:
         with (folder / "worked").open("a") as worked:
             worked.write(f"{task.item}\n")
         if kills and task.item == KILLS:
-            while saved(ledger.runs.list()[0].id, settings) < WIDTH - 1:
+            while saved_items(ledger.runs.list()[0].id, settings) < WIDTH - 1:
                 pass
             os.kill(os.getpid(), signal.SIGKILL)
         return Found(text=str(task.item))
@@ -81,15 +72,10 @@ def tell(folder: Path, code: int) -> None:
 def main() -> None:
     folder, number, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     files = {str(Path(graphs.__file__).parent / f"{name}.py"): name for name in SENDS}
-    for name in ("one", "counted"):
-        (folder / name).mkdir()
+    (folder / "one").mkdir()
     tell(folder / "one", in_fork(partial(go, folder / "one", kills=True))[0])
-    lines = sorted(count_lines(files, partial(go, folder / "counted")).items())
-    chance = random.Random(seed)
-    for place, (line, hits) in enumerate(chance.sample(lines, min(number, len(lines)))):
-        home = folder / f"{place}"
-        home.mkdir()
-        tell(home, kill_at(files, line, chance.randint(1, hits), partial(go, home)))
+    for home, _, code in kill_some(files, folder, number, seed, go):
+        tell(home, code)
 
 
 if __name__ == "__main__":

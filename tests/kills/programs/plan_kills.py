@@ -4,13 +4,12 @@ Arguments: an empty folder, how many lines, and a seed. Prints a JSON line for e
 """
 
 import json
-import random
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forked import KILLED, count_lines, kill_at, must
+from forked import KILLED, kill_some, must
 
 from signoff import Agent, Artifact, Ledger, Run, Settings, Task, Team, graphs
 from signoff.agents import SubGoal, WorkPlan
@@ -66,15 +65,9 @@ def go(folder: Path) -> dict[str, Any]:
 def main() -> None:
     folder, number, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     files = {str(Path(graphs.__file__).parent / f"{name}.py"): name for name in PLANS}
-    for name in ("warm", "counted"):
-        (folder / name).mkdir()
+    (folder / "warm").mkdir()
     must(partial(go, folder / "warm"))
-    lines = sorted(count_lines(files, partial(go, folder / "counted")).items())
-    chance = random.Random(seed)
-    for place, (line, hits) in enumerate(chance.sample(lines, min(number, len(lines)))):
-        home = folder / f"{place}"
-        home.mkdir()
-        code = kill_at(files, line, chance.randint(1, hits), partial(go, home))
+    for home, line, code in kill_some(files, folder, number, seed, go):
         ended = must(partial(go, home))
         worked = (home / "worked").read_text().splitlines()
         sys.stdout.write(f"{json.dumps({'line': line, 'killed': code == KILLED, 'worked': worked, **ended})}\n")

@@ -6,13 +6,12 @@ copy and before anybody knows of it, then one for each kill at a line. Each proc
 
 import inspect
 import json
-import random
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forked import KILLED, count_lines, kill_at, must
+from forked import KILLED, kill_at, kill_some, must
 from stand_in import CHECK, FIX, make_repository
 
 from signoff import Ledger, Run, Settings
@@ -58,17 +57,12 @@ def main() -> None:
     files = {str(inspect.getfile(module)): module.__name__ for module in MODULES}
     source = Path(inspect.getfile(coder)).read_text().splitlines()
     line = next(place for place, text in enumerate(source, 1) if KILLS in text)
-    for name in ("one", "counted"):
-        (folder / name).mkdir()
+    (folder / "one").mkdir()
     tell(folder / "one", kill_at(files, (coder.__name__, line), 1, partial(go, folder / "one")))
     if not number:
         return
-    lines = sorted(count_lines(files, partial(go, folder / "counted")).items())
-    chance = random.Random(seed)
-    for place, (line_at, hits) in enumerate(chance.sample(lines, min(number, len(lines)))):
-        home = folder / f"{place}"
-        home.mkdir()
-        tell(home, kill_at(files, line_at, chance.randint(1, hits), partial(go, home)))
+    for home, _, code in kill_some(files, folder, number, seed, go):
+        tell(home, code)
 
 
 if __name__ == "__main__":
