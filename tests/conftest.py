@@ -59,6 +59,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of the files with tests, a part of the hunts reads only those that have hunts."""
+    if config.getoption("--hunt-part") is None or not collection_path.match("test_*.py"):
+        return None
+    return b"mark.hunt" not in collection_path.read_bytes() or None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The dearest tests first, the others in their order; of the hunts, those of the part.
 
