@@ -26,8 +26,12 @@ def is_gone(pid: int) -> bool:
 
 @pytest.mark.parametrize(
     ("number", "workers"),
-    [(signal.SIGTERM, "2"), (signal.SIGTERM, "0"), (signal.SIGINT, "0"), (signal.SIGKILL, "1")],
-    ids=["stopped", "stopped alone", "interrupted alone", "killed"],
+    [
+        pytest.param(signal.SIGTERM, "2", id="stopped"),
+        pytest.param(signal.SIGKILL, "1", id="killed"),
+        pytest.param(signal.SIGTERM, "0", id="stopped alone", marks=pytest.mark.hunt),
+        pytest.param(signal.SIGINT, "0", id="interrupted alone", marks=pytest.mark.hunt),
+    ],
 )
 def test_nothing_outlives_a_run_that_is_ended(server: object, tmp_path: Path, number: int, workers: str) -> None:
     """Where a server can be started at all: that is why it asks for one."""

@@ -53,7 +53,7 @@ def check_decided_in_the_ledger(found: list[dict[str, Any]]) -> None:
 
 @EITHER
 def test_some_times_eight_decide_and_perform(database: str, tmp_path: Path, kind: str) -> None:
-    check_decided_in_the_ledger(rounds(database, tmp_path, kind, "ledger", 8))
+    check_decided_in_the_ledger(rounds(database, tmp_path, kind, "ledger", 4))
 
 
 @pytest.mark.hunt
@@ -65,7 +65,7 @@ def test_a_thousand_times_eight_decide_and_perform(database: str, tmp_path: Path
 
 @EITHER
 def test_some_times_eight_decide_and_resume(database: str, tmp_path: Path, kind: str) -> None:
-    check(rounds(database, tmp_path, kind, "graph", 6))
+    check(rounds(database, tmp_path, kind, "graph", 3))
 
 
 @pytest.mark.hunt

@@ -381,7 +381,7 @@ def apply(log: Log, changes: Sequence[tuple[str, int, int]]) -> None:
             getattr(log, change)(one)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=CHANGES)
 def test_whatever_is_changed_is_found_unless_the_log_is_whole_and_then_by_a_kept_head(
     victim: Victim, changes: list[tuple[str, int, int]]

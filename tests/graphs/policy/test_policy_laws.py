@@ -11,7 +11,7 @@ from signoff.graphs.policy.patterns import Above, Below, Between, Matches, Not, 
 from signoff.graphs.policy.policy import Rate, Ruling
 from signoff.graphs.policy.rules import Ask, When
 
-LONG = settings(max_examples=150, deadline=None)
+LONG = settings(max_examples=60, deadline=None)
 STRICTNESS = {"allow": 0, "ask": 1, "deny": 2}
 ACTIONS = ["pay", "note", "wipe"]
 NAMES = ["to", "euros", "path", "order.total"]
@@ -188,7 +188,7 @@ def essence(ruling: Ruling) -> Any:
     return ruling.kind, set(authority.requirements), authority.quorum, authority.four_eyes, ruling.hours
 
 
-@settings(LONG, max_examples=500)
+@settings(LONG, max_examples=150)
 @given(drafts, st.sampled_from(ACTIONS), arguments)
 def test_a_ruling_is_what_the_first_rule_says_that_is_not_surely_unfit(draft: Any, action: str, args: Any) -> None:
     ruling = policy_of(draft).ruling(action, args)
@@ -202,7 +202,7 @@ def test_a_ruling_is_what_the_first_rule_says_that_is_not_surely_unfit(draft: An
     assert "\n" not in ruling.why
 
 
-@settings(LONG, max_examples=500)
+@settings(LONG, max_examples=150)
 @given(whens, arguments, st.sampled_from(NAMES))
 def test_no_rule_allows_or_asks_where_an_argument_it_names_is_missing(rule: Any, args: Any, name: str) -> None:
     then, specs = rule

@@ -198,7 +198,7 @@ def statements(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(statements())
 def test_no_statement_writes_anything_or_reads_what_is_hidden(place: Path, statement: str) -> None:
     before = state(place)
@@ -208,7 +208,7 @@ def test_no_statement_writes_anything_or_reads_what_is_hidden(place: Path, state
     assert state(place) == before
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60).flatmap(lambda text: st.sampled_from([text, f"select {text}", f"select 1 from {text}"])))
 def test_any_text_is_answered_or_refused_in_words(place: Path, statement: str) -> None:
     answer = guard.answer(request(place, statement))

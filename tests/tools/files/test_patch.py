@@ -31,7 +31,7 @@ def apply(patch: str, files: dict[str, bytes], *, exact: bool = False) -> dict[s
     }
 
 
-@settings(max_examples=300)
+@settings(max_examples=80)
 @given(texts, texts, encodings, st.booleans(), st.booleans())
 def test_a_patch_makes_of_the_one_text_the_other(a: str, b: str, encoding: str, old: bool, new: bool) -> None:
     before, after = Version(encoded(a, encoding), old), Version(encoded(b, encoding), new)
@@ -52,7 +52,7 @@ def test_a_patch_makes_of_the_one_text_the_other(a: str, b: str, encoding: str, 
             assert apply_patch(patch, lambda _, change=change: change.before, exact=exact) == (change,)  # type: ignore[misc]  # a default binds it
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(texts, texts, st.data())
 def test_a_damaged_patch_of_two_files_is_applied_as_a_whole_or_refused(a: str, b: str, data: st.DataObject) -> None:
     files = {"one": a.encode(), "two": b"x\ny\nz\n"}
@@ -83,7 +83,7 @@ def test_a_damaged_patch_of_two_files_is_applied_as_a_whole_or_refused(a: str, b
     assert not done or named <= set(done)  # never the one file without the other
 
 
-@settings(max_examples=300)
+@settings(max_examples=80)
 @given(st.text(max_size=200))
 def test_whatever_is_no_patch_is_refused_and_nothing_else_happens(text: str) -> None:
     with pytest.raises(PatchMisfit):

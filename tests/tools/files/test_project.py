@@ -139,7 +139,7 @@ paths = st.lists(
 ).map("/".join) | st.text(max_size=30)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(paths)
 def test_whatever_the_path_nothing_outside_of_the_copy_is_read_or_written(
     project: Project, tmp_path: Path, path: str
