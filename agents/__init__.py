@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from signoff.agents.roles.tables.table_researcher import Pages as Pages, row_cells as row_cells
     from signoff.agents.roles.tables.table_researcher import table_researcher as table_researcher
     from signoff.agents.roles.coder import Baseline as Baseline, Change as Change, CodeWork as CodeWork, coder as coder
-    from signoff.agents.roles.coder import tester as tester
+    from signoff.agents.roles.coder import ready as ready, run_codemod as run_codemod, tester as tester
     from signoff.agents.run_context import Hired as Hired, Payer as Payer, Say as Say, budgets_of as budgets_of
     from signoff.agents.run_context import current_payer as current_payer, paying as paying, say_nothing as say_nothing
     from signoff.agents.runner import StepFailed as StepFailed, StepHeld as StepHeld, Work as Work, ado_work as ado_work

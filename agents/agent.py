@@ -98,6 +98,20 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Row(Generic[R]):
+    """One item, and what came of it."""
+
+    item: Any
+    """As `Each.of`."""
+    name: str
+    """What people call it: a text itself, of a model its first text."""
+    gave: R | None
+    """None if it failed, as often as `Limits.attempts` lets it."""
+    problem: str = ""
+    """Why it failed."""
+
+
+@dataclass(frozen=True)
 class Task:
     """What an agent is handed: the goal and the artifacts it needs, not everybody's transcript."""
 
@@ -112,6 +126,8 @@ class Task:
     """The parts of its sub-goal, if the plan names any."""
     item: Any = None
     """The one item that is worked on, as `Each.of`; None where the agent does not work item by item, and in `join`."""
+    rows: tuple[Row[Any], ...] = ()
+    """What came of the items of lower stages, in their order, where the agent has any (`Each.stage`)."""
     team: tuple[Mapping[str, Any], ...] = ()
     """For whoever gives the plan: the agents that it is for, in working order, as `role`, `needs` and `gives`."""
     previous: Artifact | None = None
@@ -167,20 +183,6 @@ Propose = Callable[[A, Task], Sequence[Proposal]]
 """What should now be done outside, given the finished work."""
 
 
-@dataclass(frozen=True)
-class Row(Generic[R]):
-    """One item, and what came of it."""
-
-    item: Any
-    """As `Each.of`."""
-    name: str
-    """What people call it: a text itself, of a model its first text."""
-    gave: R | None
-    """None if it failed, as often as `Limits.attempts` lets it."""
-    problem: str = ""
-    """Why it failed."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Each(Generic[R, A]):
     """How a step is worked item by item: what the items are, what is given for each, and what is made of all of it.
@@ -197,6 +199,8 @@ class Each(Generic[R, A]):
     """Makes the artifact that the agent gives, of the rows in the order of the items."""
     of: type[Any] = str
     """What an item is: `str`, or a small pydantic model. The same item twice is worked on once."""
+    stage: Callable[[Any], int] | None = None
+    """When it is an item's turn: after all those of lower stages have ended, which its work finds in `Task.rows`."""
     needs: Sequence[type[Artifact]] | None = None
     """What the work on one item is shown of the agent's needs; None: all of it. Where the item says enough: ()."""
     function: Body[R] | None = None

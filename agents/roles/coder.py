@@ -21,7 +21,6 @@ from signoff.agents.models.openai.endpoint import open_door
 from signoff.agents.models.registry import Tiers, tiers_of
 from signoff.agents.roles.prompts import prompt
 from signoff.agents.runner import include_usage, place_of_work
-from signoff.checkpoints import digest_text
 from signoff.tools import Action, Proposal, Tool
 from signoff.tools.errors import FileRefused, ToolError
 from signoff.tools.files import make_patch, map_repository
@@ -184,17 +183,27 @@ class _Made(BaseModel):
 
 def _made(bench: Bench, say: Callable[[str], object]) -> _Made:
     """What was made by now, with what the checks show of it. FileRefused for what no patch can say."""
-    changes = bench.copy.changes()
+    changes = bench.changes()
     files = tuple(change.path for change in changes)
     return _Made(patch=make_patch(changes), files=files, proof=bench.prove(say).short())
 
 
-def _keep(bench: Bench, patch: str) -> Path:
-    """Put the patch where it outlives the run."""
-    place = bench.project.home / "patches" / f"{digest_text(patch)[:12]}.patch"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(place, patch.encode("utf-8", "surrogateescape"))
-    return place
+def run_codemod(bench: Bench, command: str, say: Callable[[str], object]) -> Change:
+    """Let a command change the copy, and tell whether it may have worked; what it made is judged by the checks.
+
+    Some end with an exit code where they changed files, as pyupgrade does with 1: that is told and no failure.
+    """
+    say(f"runs the codemod {command}")
+    finished = bench.run(command)
+    summary = f"The codemod {command!r} was run."
+    if finished.exit_code == 0:
+        return Change(done=True, summary=summary)
+    ran = finished.ended == "exit" and finished.exit_code not in (126, 127)
+    if not ran or "Traceback (most recent call last)" in finished.stderr or bench.tree == bench.base_tree:
+        return Change(done=False, why=f"the codemod failed: {tell(finished, '', SHOWN_OF_COMMANDS)}", summary=summary)
+    note = f"It ended with exit code {finished.exit_code}, as some do that changed files."
+    say(note)
+    return Change(done=True, summary=f"{summary} {note}")
 
 
 class _Hands:
@@ -213,6 +222,7 @@ class _Hands:
     def begin(self, task: Task) -> Bench:
         """The copy that this step is about, which its tools work on from now on."""
         bench = self._benches[place_of_work()] = ready(self._work(task).bench)
+        bench.set_out()
         return bench
 
     def open(self, task: Task) -> str:
@@ -221,7 +231,10 @@ class _Hands:
         files = bench.files()
         protected = [path for path in files if bench.protected(path)]
         checks = "\n".join(f"- {command}" for command in bench.checks)
-        told = f"Checks that must pass:\n{checks}\n\nRead-only files: {', '.join(protected[:50]) or 'none'}"
+        limits = f"Read-only files: {', '.join(protected[:50]) or 'none'}"
+        if bench.within is not None:
+            limits = f"Of the files that are there you may change only: {', '.join(sorted(bench.within))}"
+        told = f"Checks that must pass:\n{checks}\n\n{limits}"
         raw = {path: version.raw for path, version in files.items()}
         return f"{told}\n\nThe repository:\n{map_repository(raw, task.goal)}"
 
@@ -242,7 +255,7 @@ class _Hands:
         if changed := bench.put_back():
             task.say(f"puts back {', '.join(changed[:5])}")
         best = self._best(bench, task.say)
-        left = {} if best is None else {**dict(best), "kept": str(_keep(bench, best.patch))}
+        left = {} if best is None else {**dict(best), "kept": str(bench.keep(best.patch))}
         return change.model_copy(update={"done": False, "why": why or "it was given up", **left})
 
     def work_without(self, task: Task) -> Change:
@@ -250,11 +263,7 @@ class _Hands:
         work, bench = self._work(task), self.begin(task)
         bench.reset()  # of a try that was cut off, half may be there
         if work.codemod:
-            task.say(f"runs the codemod {work.codemod}")
-            finished = bench.run(work.codemod)
-            told = tell(finished, "", SHOWN_OF_COMMANDS)
-            why = "" if finished.exit_code == 0 else f"the codemod failed: {told}"
-            return Change(done=not why, why=why, summary=f"The codemod {work.codemod!r} was run.")
+            return run_codemod(bench, work.codemod, task.say)
         if not work.program or self._model is None:
             raise RepositoryUnusable(
                 bench.project.folder, "there is nothing to do the work: name a --model, or a --codemod CMD"

@@ -232,6 +232,7 @@ class _Steps:
                 is_over=False,
                 is_joined=False,
                 basis=digest([item, versions, goal if item in parts else [goal, *parts], notes]),
+                stage=self._each.stage(self._kind.validate_python(item)) if self._each.stage is not None else 0,
             )
             stands = known is not None and known["status"] == "done" and known["basis"] == row["basis"]
             rows[name] = {**known, "place": row["place"], "is_joined": False} if known and stands else row
@@ -243,7 +244,10 @@ class _Steps:
             told = "; ".join(failed[:_TOLD]) + ("; …" if len(failed) > _TOLD else "")
             which = f"all {len(rows)} items" if len(rows) > 1 else "its one item"
             raise WorkFailed(self.agent.role, f"{which} failed: {told}", final=True)
-        found = [
+        return self._each.join(self._found(rows), task)
+
+    def _found(self, rows: Rows) -> list[Row[Any]]:
+        return [
             Row(
                 item=self._kind.validate_python(row["item"]),
                 name=name,
@@ -252,7 +256,6 @@ class _Steps:
             )
             for name, row in rows.items()
         ]
-        return self._each.join(found, task)
 
     # At one item
 
@@ -312,6 +315,7 @@ class _Steps:
         return replace(
             task,
             item=self._kind.validate_python(row["item"]),
+            rows=tuple(self._found(state.get("ended", {}))),
             untrusted=tuple(dict.fromkeys((*task.untrusted, *state.get("untrusted", ())))),
             notes=tuple(row["notes"]),
             previous=self._each.gives.model_validate(row["gave"]) if row["gave"] else None,

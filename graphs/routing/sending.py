@@ -19,6 +19,8 @@ _SENT = ("run", "assignment", "turns", "outcomes", "heard", "usage")
 
 Rows = Mapping[str, ItemRow]
 
+_OPEN = ("open", "waiting", "proposed", "stopped")
+
 
 class Sent(TeamState, total=False):
     """What the node is entered with for one item: as much of the state as that takes."""
@@ -29,6 +31,8 @@ class Sent(TeamState, total=False):
     """How many items there are."""
     untrusted: list[str]
     """What was flagged in the artifacts that the items were listed from, shown or not."""
+    ended: Rows
+    """The rows of lower stages."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def is_at_items(state: TeamState, agent: Agent[Any]) -> bool:
 
 
 def go_on(state: TeamState, agent: Agent[Any]) -> Going:
-    """Send out as many items as are worked on side by side.
+    """Send out as many items as are worked on side by side, all of one stage.
 
     Those whose share of the budget is used up are left until the others have ended, or wait. Nothing is sent once a
     budget has ended: somebody is asked first.
@@ -57,7 +61,9 @@ def go_on(state: TeamState, agent: Agent[Any]) -> Going:
     found = rows_of(state, agent)
     rows: dict[str, ItemRow] = {name: {**row, "unbooked": NO_USAGE} for name, row in found.items()}
     used = reduce(add_usage, (row["unbooked"] for row in found.values()), NO_USAGE)
-    ready = {name: row for name, row in rows.items() if row["status"] in ("open", "waiting")}
+    stage = min((stage_of(row) for row in rows.values() if row["status"] in _OPEN), default=0)
+    here = {name: row for name, row in rows.items() if stage_of(row) == stage}
+    ready = {name: row for name, row in here.items() if row["status"] in ("open", "waiting")}
     first = {name: row for name, row in ready.items() if not row["is_over"]} or ready
     if any(row["status"] == "stopped" for row in rows.values()):
         first = {}
@@ -67,6 +73,7 @@ def go_on(state: TeamState, agent: Agent[Any]) -> Going:
         **{name: state[name] for name in _SENT if name in state},  # type: ignore[literal-required]  # all are its fields
         "artifacts": {name: stored for name, stored in state["artifacts"].items() if name in names},
         "of": len(rows),
+        "ended": {name: row for name, row in rows.items() if stage_of(row) < stage},
         "untrusted": [flag for need in agent.needs for flag in state["artifacts"][need.__name__].get("flags", ())],
     }
     sent = [
@@ -77,6 +84,11 @@ def go_on(state: TeamState, agent: Agent[Any]) -> Going:
     if used["calls"]:
         update = {"usage": add_usage(state.get("usage", NO_USAGE), used), "items": {agent.role: rows}}
     return Going(sent, update, tell_items(rows))
+
+
+def stage_of(row: ItemRow) -> int:
+    """When it is its turn."""
+    return row.get("stage", 0)
 
 
 def tell_items(rows: Rows) -> str:

@@ -36,6 +36,7 @@ TEAMS = {
     "competitors": ReadyMade("signoff.graphs.teams.competitors", frozenset({"model"}), takes_input=True),
     "leads": ReadyMade("signoff.graphs.teams.leads", frozenset({"model"}), takes_input=True),
     "code": ReadyMade("signoff.graphs.teams.code", frozenset({"model"}), takes_input=True, reports=False),
+    "refactor": ReadyMade("signoff.graphs.teams.refactor", frozenset({"model"}), takes_input=True, reports=False),
 }
 
 

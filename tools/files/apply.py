@@ -64,6 +64,20 @@ def apply_patch(text: str, read: Read, *, exact: bool = False) -> tuple[Change, 
     return tuple(Change(path, sources[path], after) for path, after in results.items())
 
 
+def changes_between(before: Mapping[str, Version], after: Mapping[str, Version]) -> tuple[Change, ...]:
+    """What one tree has otherwise than another, in the order of the paths."""
+    paths = sorted({*before, *after})
+    return tuple(
+        Change(path, before.get(path), after.get(path)) for path in paths if before.get(path) != after.get(path)
+    )
+
+
+def changed_by(files: Mapping[str, Version], changes: Iterable[Change]) -> dict[str, Version]:
+    """A tree with these changes in it."""
+    made = {change.path: change.after for change in changes}
+    return {path: version for path, version in {**files, **made}.items() if version is not None}
+
+
 def paths_of(text: str) -> set[str]:
     """The files that a patch touches."""
     return {check_name(name) for patch in read_patch(text) for name in (patch.old, patch.new) if name}

@@ -33,7 +33,7 @@ from signoff.tools.storage.workspaces import Workspaces
 from signoff.wording import as_block, as_code, as_words, make_visible
 
 NAME: Final = "apply_to_project"
-LONGEST: Final = 200_000
+LONGEST: Final = 1_000_000
 """Characters of a patch: what a person can be asked to read."""
 
 

@@ -3,6 +3,7 @@
 from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
+    from signoff.tools.git.command import run_git as run_git
     from signoff.tools.git.repository import uncommitted as uncommitted
     from signoff.tools.git.tools import branch_of as branch_of, git_tools as git_tools
     from signoff.tools.git.tools import push_any_branch as push_any_branch

@@ -138,7 +138,7 @@ def remote_of(project: Path, name: str = "origin") -> str:
     return found
 
 
-LONGEST: Final = 300_000
+LONGEST: Final = 1_000_000
 """Characters of a patch that a person is asked to read."""
 
 

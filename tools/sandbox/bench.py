@@ -20,10 +20,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from signoff.checkpoints import digest
+from signoff.checkpoints import digest, digest_text
 from signoff.tools.errors import FileRefused, ProjectUnusable
 from signoff.tools.files import Project
-from signoff.tools.files.apply import Version
+from signoff.tools.files.apply import Change, Version, changes_between
 from signoff.tools.files.project import WorkCopy
 from signoff.tools.files.self_running import protected_as
 from signoff.tools.git.repository import BASE, Repository
@@ -42,6 +42,15 @@ _ENV: Final = "/env"
 
 
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+Files = Mapping[str, Version]
+"""A tree: its files by path."""
+Start = Callable[[Files], Files]
+Say = Callable[[str], object]
+
+_RUNNING: Final[dict[Path, threading.Lock]] = {}
+"""Held while a check runs on a tree, by where it is kept what it shows."""
 
 
 def no_word(_text: str) -> None:
@@ -66,6 +75,12 @@ class Bench:
     """Whether tests that fail before any edit may go on failing."""
     sandbox: str = ""
     """Name of the backend; empty: the first that can be used."""
+    start: Start | None = None
+    """Makes of what was copied what the work begins with, such as what others did before; None: just that."""
+    within: frozenset[str] | None = None
+    """The only ones of the files that are there at the start which may be changed; None: all that are not read-only."""
+    may_rest: bool = False
+    """Whether it is accepted that nothing is changed."""
 
     @property
     def copy(self) -> WorkCopy:
@@ -90,12 +105,33 @@ class Bench:
         read = ((entry.path, copy.read_any(entry.path)) for entry in copy.files())
         return {path: version for path, version in read if version is not None}
 
-    def base_files(self) -> dict[str, Version]:
-        """What was copied, as it was."""
+    def base_files(self) -> Mapping[str, Version]:
+        """What the work begins with: what was copied, as it was, or what `start` makes of it."""
         known, repository = self.copy.base.files, self.repository
         entries = [entry for entry in repository.tree(BASE) if entry.path in known]
         raws = repository.blobs(entries)
-        return {entry.path: Version(raw, entry.mode == "100755") for entry, raw in zip(entries, raws, strict=True)}
+        copied = {entry.path: Version(raw, entry.mode == "100755") for entry, raw in zip(entries, raws, strict=True)}
+        return copied if self.start is None else self.start(copied)
+
+    @cached_property
+    def _known(self) -> Mapping[str, str]:
+        """Digests of what the work begins with."""
+        if self.start is None:
+            return {path: str(known[0]) for path, known in self.copy.base.files.items()}
+        return {path: version.digest for path, version in self.base_files().items()}
+
+    def set_out(self) -> None:
+        """Make the copy what the work begins with, once; what was done in it since stays."""
+        mark = self.copy.kept / "start"
+        if self.start is not None and not (mark.exists() and mark.read_text("utf-8") == self.base_tree):
+            self.reset()
+            write_whole(mark, self.base_tree.encode())
+
+    def changes(self) -> tuple[Change, ...]:
+        """What was changed of what the work began with; FileRefused where the repository itself was, or too much."""
+        if self.start is None:
+            return self.copy.changes()
+        return changes_between(self.base_files(), self.files())
 
     @property
     def tree(self) -> str:
@@ -104,12 +140,21 @@ class Bench:
 
     @property
     def base_tree(self) -> str:
-        return digest({path: known[0] for path, known in self.copy.base.files.items()})
+        return digest(self._known)
+
+    def keep(self, patch: str) -> Path:
+        """Put a patch where it outlives the run."""
+        place = self.project.home / "patches" / f"{digest_text(patch)[:12]}.patch"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(place, patch.encode("utf-8", "surrogateescape"))
+        return place
 
     # What is read-only
 
     def protected(self, path: str) -> str:
         """Why this file may not be changed; empty if it may."""
+        if self.within is not None and path not in self.within and path in self._known:
+            return "of another unit"
         named = any(fnmatch.fnmatchcase(path, one) or path.startswith(f"{one.rstrip('/')}/") for one in self.may_edit)
         return "" if named else protected_as(path)
 
@@ -124,12 +169,12 @@ class Bench:
 
     def _protected_among(self, files: Mapping[str, Version]) -> tuple[str, ...]:
         now = {path: version.digest for path, version in files.items()}
-        known = {path: version[0] for path, version in self.copy.base.files.items()}
+        known = self._known
         changed = (path for path in sorted({*now, *known}) if now.get(path) != known.get(path))
         return tuple(path for path in changed if self.protected(path))
 
     def reset(self) -> None:
-        """Make every file what it was when it was copied."""
+        """Make every file what it was when the work began."""
         with self.project.alone:
             base, now = self.base_files(), self.files()
             self._restore([path for path in sorted({*base, *now}) if base.get(path) != now.get(path)], base)
@@ -179,33 +224,39 @@ class Bench:
         job = replace(job, given={**job.given, **given}, env={**job.env, **env}, door=door)
         return self.backend.run(job, stop=stop)
 
-    def prove(self, say: Callable[[str], object] = no_word) -> Proof:
-        """What the checks show of the copy as it is now; of a tree that they ran on before, what they showed."""
-        return self._prove(self.files(), say)
+    def prove(self, say: Say = no_word, files: Files | None = None) -> Proof:
+        """What the checks show of the copy as it is now, or of these files; of a tree that they ran on before, what
+        they showed."""
+        return self._prove(self.files() if files is None else files, say)
 
-    def baseline(self, say: Callable[[str], object] = no_word) -> Proof:
-        """What the checks show of the repository before any edit."""
+    def baseline(self, say: Say = no_word) -> Proof:
+        """What the checks show before any edit."""
         return self._prove(self.base_files(), say)
 
-    def problems(self, say: Callable[[str], object] = no_word) -> tuple[str, ...]:
-        """Why what the copy is now is not accepted, by the checks and by what may be changed; empty if it is."""
-        files = self.files()
+    def problems(self, say: Say = no_word, files: Files | None = None) -> tuple[str, ...]:
+        """Why the copy as it is now, or these files, are not accepted, by the checks and by what may be changed; empty
+        if they are."""
+        files = self.files() if files is None else files
         if changed := self._protected_among(files):
             listed = ", ".join(f"{path} ({self.protected(path)})" for path in changed[:5])
             return (f"it changes what is read-only unless the task names it: {listed}",)
         if tree_of(files) == self.base_tree:
-            return ("nothing was changed",)
+            return () if self.may_rest else ("nothing was changed",)
         return find_problems(self.baseline(say), self._prove(files, say), may_fail=self.may_fail)
 
-    def _prove(self, files: Mapping[str, Version], say: Callable[[str], object]) -> Proof:
+    def _prove(self, files: Files, say: Say) -> Proof:
         tree = tree_of(files)
         return Proof(tree=tree, checks=tuple(self._check(command, files, tree, say) for command in self.checks))
 
-    def _check(self, command: str, files: Mapping[str, Version], tree: str, say: Callable[[str], object]) -> CheckRun:
+    def _check(self, command: str, files: Files, tree: str, say: Say) -> CheckRun:
         how = [tree, command, str(self.environment), sorted(map(str, self.given.items())), str(self.limits)]
         place = self._proofs / f"{digest(how)}.json"
-        if place.exists():
-            return CheckRun.model_validate_json(place.read_bytes())
+        with _RUNNING.setdefault(place, threading.Lock()):  # who waits for the same finds it
+            if place.exists():
+                return CheckRun.model_validate_json(place.read_bytes())
+            return self._run_check(command, files, place, say)
+
+    def _run_check(self, command: str, files: Files, place: Path, say: Say) -> CheckRun:
         say(f"runs {command}")
         with self._staged(files) as stage:
             finished = self.backend.run(self._job(stage, command))

@@ -56,6 +56,7 @@ class CheckRun(BaseModel):
         """One line: what came of it."""
         count = "" if self.executed is None else f", {counted(self.executed, 'test')} executed"
         fails = f", {self.failures} failed" if self.failures else ""
+        fails += f", {self.skipped:,} skipped" if self.skipped else ""
         stopped = "" if self.ended in ("exit", "signal") else f", stopped at its limit ({self.ended})"
         return f"{self.command}: exit code {self.exit_code}{count}{fails}{stopped}"
 
@@ -124,7 +125,8 @@ def _problems(old: CheckRun, new: CheckRun, *, may_fail: bool) -> Iterator[str]:
         name for name, outcome in new.tests.items() if outcome != "skipped"
     }
     if old.executed and (new.executed or 0) < old.executed:
-        yield f"{new.command!r} executes fewer tests: {new.executed or 0}, and {old.executed} before any edit"
+        told = f"{new.executed or 0:,}, and {old.executed:,} before any edit"
+        yield f"{new.command!r} executes fewer tests: {told}"
     if gone:
         yield f"{new.command!r} does not execute any more: {_named(gone)}"
 

@@ -31,6 +31,10 @@ class Workspaces:
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         return place
 
+    def drop(self) -> None:
+        """Throw away the folder of the run whose step asks, in this part; what is missing is made anew on use."""
+        _remove(self._place(current_thread() or self._own))
+
     def remove(self, thread_id: str) -> None:
         """Throw a run's folder away, and those of its parts, whatever was done to the modes of what lies in them."""
         place = self._place(thread_id)

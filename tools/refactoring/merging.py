@@ -1,0 +1,107 @@
+"""Work on units, merged in order: upon what was merged before, applied again where it conflicts, or returned."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from signoff.tools.errors import GitFailed
+from signoff.tools.files import Change, Version, changed_by
+from signoff.tools.git import run_git
+
+Files = Mapping[str, Version]
+
+
+@dataclass(frozen=True)
+class UnitWork:
+    """What was made of one unit, as changes of the tree that the work began with."""
+
+    name: str
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What came of merging."""
+
+    files: Files
+    again: tuple[str, ...] = ()
+    """Whose work was applied again, as it did not fit what was merged before it."""
+    returned: Mapping[str, str] = field(default_factory=dict)
+    """Whose work is not in it, and why."""
+
+
+Again = Callable[[str, Files], Files | str]
+"""Does the work of the unit of this name again on a tree: that tree with it, or why that cannot be."""
+Problems = Callable[[Files], Sequence[str]]
+"""Why a tree is not accepted; nothing if it is."""
+
+
+def merge_in_order(start: Files, works: Sequence[UnitWork], *, again: Again, problems: Problems) -> Merged:
+    """All that can be merged of these, one after the other.
+
+    The tree with all of them has to be accepted. If it is not, the first one with which it is not any more is returned,
+    and so on with the others.
+    """
+    left, returned = list(works), dict[str, str]()
+    while True:
+        merged = _fold(start, left, again)
+        why = problems(merged.files)
+        if not why or not left:
+            return Merged(merged.files, merged.again, {**returned, **merged.returned})
+        good, bad = 0, len(left)
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            found = problems(_fold(start, left[:middle], again).files)
+            good, bad, why = (good, middle, found) if found else (middle, bad, why)
+        culprit = left.pop(bad - 1)
+        beside = "it passes by itself, and not together with what was merged before it: " if bad > 1 else ""
+        returned[culprit.name] = f"{beside}{'; '.join(why)}"
+
+
+def _fold(start: Files, works: Iterable[UnitWork], again: Again) -> Merged:
+    files, redone, returned = start, list[str](), dict[str, str]()
+    for work in works:
+        found, conflicts = apply_changes(files, work.changes)
+        if not conflicts:
+            files = found
+            continue
+        made = again(work.name, files)
+        if isinstance(made, str):
+            returned[work.name] = f"it conflicts with what was merged before it in {', '.join(conflicts[:5])}; {made}"
+        else:
+            files = made
+            redone.append(work.name)
+    return Merged(files, tuple(redone), returned)
+
+
+def apply_changes(files: Files, changes: Iterable[Change]) -> tuple[Files, tuple[str, ...]]:
+    """A tree with changes that were made of another, line by line as git merges; and the paths that conflict."""
+    merged, conflicts = list[Change](), list[str]()
+    for change in changes:
+        now = files.get(change.path)
+        if now in (change.before, change.after):
+            merged.append(Change(change.path, now, change.after))
+        elif (made := _both(now, change)) is not None:
+            merged.append(Change(change.path, now, made))
+        else:
+            conflicts.append(change.path)
+    return changed_by(files, merged), tuple(conflicts)
+
+
+def _both(now: Version | None, change: Change) -> Version | None:
+    """A file that was changed already, with another change of it; None if they conflict."""
+    before, after = change.before, change.after
+    if now is None or before is None or after is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="signoff-merge-") as folder:
+        places = [Path(folder, name) for name in ("ours", "base", "theirs")]
+        for place, version in zip(places, (now, before, after), strict=True):
+            place.write_bytes(version.raw)
+        try:
+            raw = run_git("merge-file", "-p", "--quiet", *map(str, places))
+        except GitFailed:  # its exit code is how many conflicts there are, or that it is no text
+            return None
+    return Version(raw, after.executable if after.executable != before.executable else now.executable)
