@@ -17,7 +17,7 @@ import pytest
 import signoff
 
 ROOT = Path(__file__).resolve().parents[2]
-BESIDE = {"tests", "notebooks", "benchmarks", "docs", "src", "build", "dist"}
+BESIDE = {"tests", "notebooks", "benchmarks", "docs", "examples", "src", "build", "dist"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
 

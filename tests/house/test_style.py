@@ -58,7 +58,7 @@ ALONE: dict[str, str] = {
 MAY_REPEAT = {"__init__.py", "__main__.py", "errors.py", "tools.py", "model.py", "schema.py"}
 """Names of files that may occur in several folders of a room."""
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "manager", "data", "process"}
-MAY_PRINT = ("desk", "benchmarks", "make.py", "inside")
+MAY_PRINT = ("desk", "benchmarks", "examples", "make.py", "inside")
 """Folders whose code faces people, or runs in a sandbox and is heard by nothing but its output."""
 
 

@@ -31,8 +31,8 @@ _ETC = {
     "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
 }
-_SHARED_ETC = ("ld.so.cache", "alternatives", "ssl/certs", "pki/tls/certs")
-"""Of the host's: where libraries, commands and the certificates of authorities are."""
+_SHARED_ETC = ("ld.so.cache", "alternatives", "ssl/certs", "pki/tls/certs", "gnucobol", "java-*")
+"""Of the host's: where libraries, commands, the certificates of authorities and the settings of compilers are."""
 
 
 def given_paths(job: Job) -> dict[str, Path]:
@@ -166,7 +166,8 @@ def _system() -> list[str]:
         elif path.is_dir():
             found += ["--ro-bind", str(path), str(path)]
     for name in _SHARED_ETC:
-        found += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+        for path in Path("/etc").glob(name):
+            found += ["--ro-bind-try", str(path), str(path)]
     return found
 
 

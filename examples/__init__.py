@@ -1,0 +1,1 @@
+"""Examples: work that teams are given, with what judges it."""
