@@ -24,11 +24,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from contestants import OURS, Conversation
 from pydantic import BaseModel
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from savers.contestants import OURS, Conversation
 
 import signoff
 from signoff import Action, Agent, Artifact, Budget, Ledger, Policy, SqliteCheckpointer, Task, Team

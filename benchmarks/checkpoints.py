@@ -26,7 +26,11 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from contestants import (
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from savers.contestants import (
     ASYNC,
     BARE,
     MEMORY,
@@ -40,10 +44,6 @@ from contestants import (
     Conversation,
     opened,
 )
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 RATIOS = {"ours ÷ official": (OURS, OFFICIAL), "async ÷ async": (OURS_ASYNC, OFFICIAL_ASYNC)}
 

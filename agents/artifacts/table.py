@@ -181,6 +181,10 @@ class Table(Artifact):
     def row(self, row: str) -> tuple[Cell, ...]:
         return tuple(self.cell(row, column.name) for column in self.columns)
 
+    def only(self, row: str) -> Table:
+        """The table of this row alone, its cells numbered anew; KeyError if there is no such row."""
+        return Table(title=self.title, columns=self.columns, rows=(row,), cells=self.row(row))
+
     def number(self, cell: Cell) -> int:
         """The number of a cell, from 1, row by row: what [12] cites."""
         return self._places[cell.row, cell.column] + 1

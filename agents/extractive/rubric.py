@@ -93,7 +93,7 @@ class FollowUp(Part):
     text: str = Field(min_length=1, max_length=5000)
 
 
-class Rubric(Part):
+class Rubric(Artifact):
     """What makes a lead, what is said to one, and when."""
 
     rules: tuple[Rule, ...] = Field(min_length=1, max_length=100)
@@ -126,6 +126,13 @@ class Rubric(Part):
     @property
     def sha256(self) -> str:
         return digest(self.model_dump(mode="json"))
+
+    def told(self) -> str:
+        """No more than its size, as whoever finds out what it asks, or writes to a lead, is told the rest."""
+        return self.brief()
+
+    def brief(self) -> str:
+        return f"{counted(len(self.rules), 'rule')}, {counted(len(self.asked), 'column')}."
 
     def fits(self, texts: Iterable[str]) -> bool:
         """Whether somebody whom these documents are about is to be looked at."""

@@ -16,6 +16,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel
 
 from signoff.agents.agent import Agent, Outcome, Task, Waiting
+from signoff.agents.artifacts import Artifact
 from signoff.agents.errors import ContextTooLong, ModelDeclined, ModelRefused, StepStuck, WorkFailed
 from signoff.agents.loop.json_mode import in_words, lacks_tools, note_no_tools
 from signoff.agents.loop.parsing import Answer, Reader, as_sent, fill_in
@@ -127,8 +128,7 @@ class _StepModel:
         if earlier := [outcome for outcome in task.outcomes if outcome.proposal not in self.conversation.heard]:
             texts["What became of what was proposed"] = list_outcomes(earlier)
         if task.item is not None:
-            item = task.item.model_dump_json() if isinstance(task.item, BaseModel) else str(task.item)
-            texts["The one item that this step is about; others are worked on elsewhere"] = item
+            texts["The one item that this step is about; others are worked on elsewhere"] = _told(task.item)
         texts |= {FOUND: cut_to(self.opening, self.current.longest_text)} if self.opening else {}
         said = texts | {name: strings_in(artifact.model_dump(mode="json")) for name, artifact in shown.items()}
         self.flags = tuple(flag for name, text in said.items() for flag in flags_of(text, name))
@@ -404,6 +404,13 @@ class Loop:
 
     def _fail(self, problem: str) -> NoReturn:
         raise WorkFailed(self.agent.role, problem)
+
+
+def _told(item: Any) -> str:
+    """What a model is shown of an item: of an artifact what that tells of itself."""
+    if isinstance(item, Artifact):
+        return item.told()
+    return item.model_dump_json() if isinstance(item, BaseModel) else str(item)
 
 
 def _settling_later() -> AbstractContextManager[None]:

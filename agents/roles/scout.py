@@ -55,10 +55,11 @@ class Company(Part):
     name: str
     own: tuple[str, ...] = Field(default=(), description="Sources about it alone")
     shared: tuple[str, ...] = Field(default=(), description="Sources with a row about it")
+    others: tuple[str, ...] = Field(default=(), description="Which of the others its own sources name")
 
-    def pages(self, library: Library) -> Pages:
-        """The documents about it, as they are stored now."""
-        return read_pages(library, self.own, self.shared)
+    def pages(self, library: Library, more: Sequence[str] = (), problems: Sequence[str] = ()) -> Pages:
+        """The documents about it, as they are stored now, with `more` that were found; and what could not be had."""
+        return read_pages(library, (*self.own, *more), self.shared, problems, self.others)
 
 
 class Chosen(BaseModel):
@@ -143,15 +144,22 @@ def confirmed(task: Task) -> tuple[str, ...]:
 
 
 def companies_of(documents: Libraries, task: Task) -> list[Company]:
-    """The confirmed companies, each with the documents about it."""
-    return companies_in(documents.of_run(task), confirmed(task))
+    """The confirmed companies, each with the documents about it, and whom else it has to be told from."""
+    return companies_in(documents.of_run(task), confirmed(task), is_open=documents.web_of(task) is not None)
 
 
-def companies_in(library: Library, names: Sequence[str] = ()) -> list[Company]:
-    """Each of these names, or of all whom the documents are about, with the documents about it."""
+def companies_in(library: Library, names: Sequence[str] = (), *, is_open: bool = False) -> list[Company]:
+    """Each of these names, or of all whom the documents are about, with the documents about it.
+
+    With `is_open` there will be further documents, which may name anybody.
+    """
     shelf = Shelf.of(library)
     about = shelf.about(names or shelf.names())
-    return [Company(name=name, own=own, shared=shared) for name, (own, shared) in about.items()]
+    others = {name: tuple(about) for name in about} if is_open else shelf.named(about)
+    return [
+        Company(name=name, own=own, shared=shared, others=tuple(one for one in others[name] if one != name))
+        for name, (own, shared) in about.items()
+    ]
 
 
 def _proposed(names: Sequence[str]) -> Companies:

@@ -9,5 +9,5 @@ if TYPE_CHECKING:
         flags_of as flags_of,
         strings_in as strings_in,
     )
-    from signoff.agents.safety.provenance import flags_for as flags_for
+    from signoff.agents.safety.provenance import Origins as Origins
 offer(__name__)

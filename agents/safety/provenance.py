@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from math import isfinite
 from typing import Any, Final
 
@@ -37,28 +37,44 @@ class _Read:
     orders: tuple[Finding, ...]
 
 
-def flags_for(
-    proposal_args: Mapping[str, Any],
-    *,
-    goal: str,
-    untrusted: Sequence[tuple[str, str]],
-    works: Sequence[tuple[str, str]] = (),
-    cited: Collection[str] = (),
-) -> tuple[str, ...]:
-    """One sentence for each thing to beware of in a proposal; `untrusted` is what was read: (source, text).
+@dataclass(frozen=True, kw_only=True)
+class Origins:
+    """Where what is proposed may come from: the goal, and what was read; looked at once for all proposals of a step."""
 
-    `works` was read too, and only links in long texts are held against it; `cited` are addresses that these may name.
-    """
-    read = [_Read(source, _readings(text), find_orders(text)) for source, text in untrusted]
-    linked = [*read, *(_Read(source, _readings(text), ()) for source, text in works)]
-    wish = _readings(goal)
-    orders = list(dict.fromkeys(_orders_read(read)))
-    told = "\n".join(own := [*look_alikes(proposal_args), *_arguments(proposal_args, goal, wish, read)])
-    own = list(dict.fromkeys((*own, *_links(proposal_args, wish, linked, lambda link: link in cited or link in told))))
-    # No number of orders keeps from being shown what is odd about the proposal itself.
-    flags = [*orders[: max(2, MOST - len(own))], *own][:MOST]
-    more = len(orders) + len(own) - len(flags)
-    return (*flags, *([f"{more} more warnings are not shown."] if more else []))
+    goal: str
+    untrusted: Sequence[tuple[str, str]]
+    """What was read: (source, text)."""
+    works: Sequence[tuple[str, str]] = ()
+    """What was read too, of which only links in long texts are held against a proposal."""
+    cited: Collection[str] = ()
+    """Addresses that long texts may name."""
+
+    def flags(self, args: Mapping[str, Any]) -> tuple[str, ...]:
+        """One sentence for each thing to beware of in a proposal with these arguments."""
+        orders = list(self._orders)
+        told = "\n".join(own := [*look_alikes(args), *_arguments(args, self.goal, self._wish, self._read)])
+        own += _links(args, self._wish, self._linked, lambda link: link in self.cited or link in told)
+        own = list(dict.fromkeys(own))
+        # No number of orders keeps from being shown what is odd about the proposal itself.
+        flags = [*orders[: max(2, MOST - len(own))], *own][:MOST]
+        more = len(orders) + len(own) - len(flags)
+        return (*flags, *([f"{more} more warnings are not shown."] if more else []))
+
+    @cached_property
+    def _wish(self) -> str:
+        return _readings(self.goal)
+
+    @cached_property
+    def _read(self) -> list[_Read]:
+        return [_Read(source, _readings(text), find_orders(text)) for source, text in self.untrusted]
+
+    @cached_property
+    def _orders(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(_orders_read(self._read)))
+
+    @cached_property
+    def _linked(self) -> list[_Read]:
+        return [*self._read, *(_Read(source, _readings(text), ()) for source, text in self.works)]
 
 
 def _orders_read(read: Sequence[_Read]) -> Iterator[str]:

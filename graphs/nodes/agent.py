@@ -35,7 +35,7 @@ from signoff.agents import (
     paying,
 )
 from signoff.agents.models import UnguardedCalls, charging
-from signoff.agents.safety import find_orders, flags_for, flags_of, strings_in
+from signoff.agents.safety import Origins, find_orders, flags_of, strings_in
 from signoff.graphs.approval.questions import Account, ask_for_budget, store_proposal
 from signoff.graphs.given import InputModel
 from signoff.graphs.nodes.runnable import TeamNode
@@ -265,9 +265,11 @@ def proposed(
     before = (outcome for outcome in state.get("outcomes", []) if outcome["role"] == agent.role)
     first = state["turns"] * 100 + sum(outcome.get("item", "") == item for outcome in before)
     stored = []
+    origins = _origins(task, state["run"].get("told")) if proposals else None
     for place, (proposal, call) in enumerate(proposals, first):
         seen = [*told_of_before(agents, state, agent.role, proposal), *flags]
-        warnings = _warnings(proposal, task, seen, state["run"].get("told"))
+        own = origins.flags(proposal.args) if origins is not None else ()
+        warnings = list(dict.fromkeys((*seen[: _WARNINGS - len(own)], *own)))
         one = store_proposal(state["run"]["id"], agent.role, place, proposal, warnings, item)
         stored.append(StoredProposal(**one, call=call) if call else one)
     return stored
@@ -302,8 +304,8 @@ def _ended(agent: Agent[Any], state: TeamState, usage: Usage) -> Update:
     return update
 
 
-def _warnings(proposal: Proposal, task: Task, flags: Sequence[str], told: Told | None) -> list[str]:
-    """What a person should know of the texts behind a proposal: orders in them, and what only such a text names.
+def _origins(task: Task, told: Told | None) -> Origins:
+    """The texts behind the proposals of a step: a person is told of orders in them, and of what only such a text names.
 
     What a run was `told` is no person's wish but for the part that says so: its goal was made by a program.
     """
@@ -314,8 +316,7 @@ def _warnings(proposal: Proposal, task: Task, flags: Sequence[str], told: Told |
         read, wish = [*read, ("the goal", wish)], told["wish"]
     ordering = [(name, text) for name, text in read if find_orders(text)]
     cited = {address for artifact in task.artifacts.values() for address in _cited(artifact)}
-    own = flags_for(proposal.args, goal=wish, untrusted=ordering, works=read, cited=cited)
-    return list(dict.fromkeys((*flags[: _WARNINGS - len(own)], *own)))
+    return Origins(goal=wish, untrusted=ordering, works=read, cited=cited)
 
 
 def _cited(artifact: Artifact) -> Iterator[str]:

@@ -156,7 +156,7 @@ class _Steps:
     def end(self, state: TeamState, task: Task, work: Work) -> Update:
         """What finished work in the whole state changes; nothing if no items were listed."""
         if isinstance(work.artifact, ItemList):
-            rows = self._open(state, work.artifact.items)
+            rows = self._open(state, work.artifact.items, task.untrusted)
             gone = dict.fromkeys(rows_of(state, self.agent).keys() - rows.keys())
             return {"items": {self.agent.role: {**gone, **rows}}} if rows else {}
         rows = rows_of(state, self.agent) if is_at_items(state, self.agent) else {}
@@ -204,8 +204,11 @@ class _Steps:
             raise ValueError("read back from JSON it is another item")
         return kept
 
-    def _open(self, state: TeamState, items: Sequence[Any]) -> dict[str, ItemRow]:
-        """Rows of the items; what was given for one that has not changed since the step before stands."""
+    def _open(self, state: TeamState, items: Sequence[Any], flags: Sequence[str]) -> dict[str, ItemRow]:
+        """Rows of the items; what was given for one that has not changed since the step before stands.
+
+        `flags` were found in what the items were listed from.
+        """
         role, artifacts, before = self.agent.role, state["artifacts"], rows_of(state, self.agent)
         versions = {need.__name__: artifacts[need.__name__]["version"] for need in self.worker.needs}
         told = sub_goal(artifacts, role)
@@ -226,7 +229,7 @@ class _Steps:
                 held=[],
                 heard=[],
                 proposals=[],
-                flags=[],
+                flags=list(flags),
                 usage=NO_USAGE,
                 unbooked=NO_USAGE,
                 is_over=False,
@@ -316,7 +319,7 @@ class _Steps:
             task,
             item=self._kind.validate_python(row["item"]),
             rows=tuple(self._found(state.get("ended", {}))),
-            untrusted=tuple(dict.fromkeys((*task.untrusted, *state.get("untrusted", ())))),
+            untrusted=tuple(dict.fromkeys((*task.untrusted, *state.get("untrusted", ()), *row["flags"]))),
             notes=tuple(row["notes"]),
             previous=self._each.gives.model_validate(row["gave"]) if row["gave"] else None,
             instructions="\n".join(filter(None, (task.instructions, tried))),

@@ -14,8 +14,8 @@ from signoff.agents import NO_USAGE, Agent, add_usage
 from signoff.graphs.routing.planning import PLAN
 from signoff.graphs.state import ItemRow, TeamState, Update
 
-_SENT = ("run", "assignment", "turns", "outcomes", "heard", "usage")
-"""What the work on an item is handed of the state, beside the artifacts that its agent needs."""
+_SENT = ("assignment", "turns", "usage")
+"""What the work on an item is handed of the state, beside the run, its own outcomes and the artifacts that it needs."""
 
 Rows = Mapping[str, ItemRow]
 
@@ -71,14 +71,16 @@ def go_on(state: TeamState, agent: Agent[Any]) -> Going:
     names = {need.__name__ for need in needs} | {PLAN}
     kept = {
         **{name: state[name] for name in _SENT if name in state},  # type: ignore[literal-required]  # all are its fields
+        "run": {name: value for name, value in state["run"].items() if name != "given"},
         "artifacts": {name: stored for name, stored in state["artifacts"].items() if name in names},
         "of": len(rows),
         "ended": {name: row for name, row in rows.items() if stage_of(row) < stage},
         "untrusted": [flag for need in agent.needs for flag in state["artifacts"][need.__name__].get("flags", ())],
     }
+    chosen = [*first.items()][: agent.limits.width]
     sent = [
-        Send(agent.role, {**kept, "item": name, "items": {agent.role: {name: row}}})
-        for name, row in [*first.items()][: agent.limits.width]
+        Send(agent.role, {**kept, **_own(state, agent.role, name), "item": name, "items": {agent.role: {name: row}}})
+        for name, row in chosen
     ]
     update: Update = {}
     if used["calls"]:
@@ -89,6 +91,13 @@ def go_on(state: TeamState, agent: Agent[Any]) -> Going:
 def stage_of(row: ItemRow) -> int:
     """When it is its turn."""
     return row.get("stage", 0)
+
+
+def _own(state: TeamState, role: str, item: str) -> Update:
+    """What came of an item's own proposals: with all of them what is stored would grow with the items' square."""
+    own = [one for one in state.get("outcomes", []) if one["role"] == role and one.get("item") == item]
+    heard = {one["proposal"] for one in own}.intersection(state.get("heard", []))
+    return {"outcomes": own, "heard": sorted(heard)}
 
 
 def tell_items(rows: Rows) -> str:

@@ -29,7 +29,6 @@ from signoff.agents import (
     companies_of,
     confirmed,
     prompt,
-    read_pages,
     scout,
     table_attachments,
     table_before,
@@ -153,9 +152,7 @@ class _Market:
     def pages(self, company: Company, task: Task) -> Pages:
         web = self.documents.web_of(task)
         found, problems = browse(company.name, task.goal, web) if web is not None else ((), ())
-        return read_pages(
-            self.documents.of_run(task), (*company.own, *found), company.shared, problems, confirmed(task)
-        )
+        return company.pages(self.documents.of_run(task), found, problems)
 
     def compare(self, table: Comparison, task: Task) -> Comparison:
         """The table named after its market, and what is otherwise than in the one beside the report before."""
@@ -206,6 +203,7 @@ def competitors_team(
         columns=lambda task: task.need(Categories).columns,
         pages=market.pages,
         needs=(Companies, Categories),
+        row_needs=(Categories,),
         model=models,
     )
     return Team(

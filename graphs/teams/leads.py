@@ -23,6 +23,7 @@ from signoff.agents import (
     Letters,
     Libraries,
     Review,
+    Rubric,
     Scores,
     Table,
     Task,
@@ -123,7 +124,7 @@ class _Desk:
     def clerk(self, task: Task) -> Rows:
         """A row for each lead; since when it is one stands in the CRM, if it was one before."""
         table, leads, letters = task.need(Leads), task.need(Scores).leads, task.need(Letters)
-        since, rubric = self.since(task, [one.row for one in leads]), task.need(Candidates).rubric
+        since, rubric = self.since(task, [one.row for one in leads]), task.need(Rubric)
         rows = list[AddressedRow]()
         for one in leads:
             known = {property_of(cell.column): cell.shown for cell in table.row(one.row) if cell.facts}
@@ -162,7 +163,7 @@ class _Desk:
 
     def steps(self, task: Task, name: str, since: str, status: str) -> Iterator[AddressedRow]:
         table = task.need(Leads)
-        for one in task.need(Candidates).rubric.followups:
+        for one in task.need(Rubric).followups:
             due = (date.fromisoformat(since) + timedelta(days=one.after_days)).isoformat()
             text = fill(one.text, name, table)[0] if name in table.rows and status == "planned" else ""
             properties = {"lead": name, "step": one.step, "due": due, "status": status, "text": text}
@@ -200,19 +201,17 @@ class _Desk:
         }
 
     def review(self, task: Task) -> Review:
-        table, scores, candidates = task.need(Leads), task.need(Scores), task.need(Candidates)
+        table, scores, rubric = task.need(Leads), task.need(Scores), task.need(Rubric)
         done = [one for action in (self.write, self.schedule, self.send) for one in outcomes_of(task, action, "done")]
         outgoing = [
             row for one in done if (row := AddressedRow.model_validate(one.args)).properties.get("status") != CANCELLED
         ]
         sums = all(one.total == sum(point.points for point in one.points) for one in scores.scores)
-        strays = list(task.need(Letters).strays(table, candidates.rubric.draft))
+        strays = list(task.need(Letters).strays(table, rubric.draft))
         same = task.need(Draft).markdown == dashboard(self.told(task), table)
         checks = (
             *check_table(table, self.library(task)),
-            Check(
-                name="Every score is the sum of its points.", passed=sums and score(candidates.rubric, table) == scores
-            ),
+            Check(name="Every score is the sum of its points.", passed=sums and score(rubric, table) == scores),
             Check(name="Drafts say only what is in cells.", passed=not strays, detail=", ".join(strays)),
             *check_rows(task, self.write, self.crm(task)),
             *check_rows(task, self.schedule, self.crm(task, "followups")),
@@ -253,42 +252,44 @@ def leads_team(
     publish = publish_report(blobs=blobs)
     desk = _Desk(settings, Libraries(settings, None), write, schedule, send, publish, blobs)
     scout = CandidateScout(desk.library, confirm_each("confirm_lead", "Look at this candidate."))
-    agents = [scout.agent(), *_agents(desk, scout, models)]
+    analyst = Agent(role="analyst", gives=Rubric, function=lambda task: Rubric.read(task.input.rubric))
+    agents: list[Agent[Any]] = [analyst, scout.agent(), *_agents(desk, scout, models)]
     policy = Policy({action.name: "ask" for agent in agents for action in agent.actions})
     return Team(name="leads", input=LeadsInput, agents=agents, policy=policy, options={"model": name})
 
 
 def _agents(desk: _Desk, scout: CandidateScout, models: Tiers | None) -> list[Agent[Any]]:
     """Those who work on what people confirmed."""
-    everything = (Candidates, Leads, Scores, Letters, Rows, FollowUps)
+    everything = (Rubric, Candidates, Leads, Scores, Letters, Rows, FollowUps)
     return [
         table_researcher(
             Leads,
             title="Leads",
             of=Company,
             rows=scout.confirmed,
-            columns=lambda task: task.need(Candidates).rubric.asked,
+            columns=lambda task: task.need(Rubric).asked,
             pages=lambda company, task: company.pages(desk.library(task)),
-            needs=(Candidates,),
+            needs=(Candidates, Rubric),
+            row_needs=(Rubric,),
             role="enricher",
             model=models,
         ),
         Agent(
             role="qualifier",
-            needs=(Candidates, Leads),
+            needs=(Rubric, Leads),
             gives=Scores,
-            function=lambda task: score(task.need(Candidates).rubric, task.need(Leads)),
+            function=lambda task: score(task.need(Rubric), task.need(Leads)),
         ),
         copywriter(
             Leads,
             rows=lambda task: [one.row for one in task.need(Scores).leads],
-            draft=lambda task: task.need(Candidates).rubric.draft,
-            needs=(Candidates, Scores),
+            draft=lambda task: task.need(Rubric).draft,
+            needs=(Rubric, Scores),
             model=models,
         ),
         Agent(
             role="clerk",
-            needs=(Candidates, Leads, Scores, Letters),
+            needs=(Rubric, Candidates, Leads, Scores, Letters),
             gives=Rows,
             function=desk.clerk,
             actions=(desk.write,),
@@ -296,7 +297,7 @@ def _agents(desk: _Desk, scout: CandidateScout, models: Tiers | None) -> list[Ag
         ),
         Agent(
             role="scheduler",
-            needs=(Candidates, Leads, Rows),
+            needs=(Rubric, Candidates, Leads, Rows),
             gives=FollowUps,
             function=desk.scheduler,
             actions=(desk.schedule, *([desk.send] if desk.send is not None else [])),

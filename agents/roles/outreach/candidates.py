@@ -21,12 +21,11 @@ from signoff.wording import as_code, counted
 
 
 class Candidates(Artifact):
-    """Who might be a lead, and by what rubric."""
+    """Who might be a lead."""
 
     names: tuple[str, ...]
     suppressed: tuple[str, ...] = ()
     twice: tuple[str, ...] = Field(default=(), description="Those of whom several documents are")
-    rubric: Rubric
 
     def told(self) -> str:
         """Their number alone, as a model that works on one is told of none of the others."""
@@ -68,7 +67,7 @@ def confirmed_each(task: Task, action: Action[Candidate]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class CandidateScout:
-    """Lists them, by the run's input: `rubric` and `suppress` are files."""
+    """Lists those who fit the team's `Rubric`, without those in the file `suppress` of the run's input."""
 
     library: Callable[[Task], Library]
     confirm: Action[Candidate]
@@ -77,6 +76,7 @@ class CandidateScout:
         """The scout. The team's policy has to name its action; what people confirmed, `confirmed` tells."""
         return Agent(
             role="scout",
+            needs=(Rubric,),
             gives=Candidates,
             function=self._list,
             actions=(self.confirm,),
@@ -91,15 +91,16 @@ class CandidateScout:
         return companies_in(self.library(task), names)
 
     def _list(self, task: Task) -> Candidates:
-        rubric, entries, library = Rubric.read(task.input.rubric), suppressed(task.input.suppress), self.library(task)
+        rubric, entries, library = task.need(Rubric), suppressed(task.input.suppress), self.library(task)
         found = [one for one in companies_in(library) if rubric.fits(map(library.text, (*one.own, *one.shared)))]
         out = tuple(one.name for one in found if names_suppressed(one.name, entries))
         names = tuple(one.name for one in found if one.name not in out)
         if not names:
             raise WorkFailed("scout", "no document is about anybody who fits: see `named` and --sources", final=True)
         twice = tuple(f"{one.name}: {', '.join(one.own)}" for one in found if len(one.own) > 1)
-        return Candidates(names=names, suppressed=out, twice=twice, rubric=rubric)
+        return Candidates(names=names, suppressed=out, twice=twice)
 
     def _propose(self, found: Candidates, task: Task) -> list[Proposal]:
-        why = f"A document about it holds {found.rubric.named!r}." if found.rubric.named else "A document is about it."
+        named = task.need(Rubric).named
+        why = f"A document about it holds {named!r}." if named else "A document is about it."
         return unconfirmed(task, self.confirm, found.names, why)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import Field
@@ -68,7 +67,10 @@ def copywriter(
     Without a model, or where that says nothing that the row's cells bear out, the draft is filled in: `{Version}`
     stands for the value of a cell, and a line that names what is not found is left out.
     """
-    work = _Work(table, draft)
+
+    def listed(task: Task) -> list[Recipient]:
+        found = task.need(table)
+        return [Recipient.of(row, found, draft(task)) for row in rows(task)]
 
     def join(found: Sequence[Row[Letter]], _task: Task) -> Letters:
         return Letters(letters=tuple(one.gave for one in found if one.gave is not None))
@@ -78,48 +80,73 @@ def copywriter(
         instructions=prompt("copywriter"),
         gives=Letters,
         needs=(table, *needs),
-        each=Each(items=rows, gives=Letter, function=work.usual, form=Overview, read=work.read, join=join),
+        each=Each(
+            items=listed,
+            of=Recipient,
+            needs=(),
+            gives=Letter,
+            function=lambda task: task.item.usual,
+            form=Overview,
+            read=_read,
+            join=join,
+        ),
         model=model,
-        asks_model=lambda task: bool(draft(task)),
-        opening=work.told,
+        asks_model=lambda task: bool(task.item.draft),
         limits=Limits(width=width),
     )
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What is done for one row."""
+class Recipient(Artifact):
+    """Whom a letter is to, and all that may be said: its row alone goes to whoever writes it."""
 
-    table: type[Table]
-    draft: Callable[[Task], str]
+    row: str
+    table: Table = Field(description="That row, its cells numbered from 1")
+    first: int = Field(description="The number of its first cell in the whole table")
+    draft: str
 
-    def usual(self, task: Task) -> Letter:
-        text, cells = fill(self.draft(task), task.item, task.need(self.table))
-        return Letter(row=task.item, text=text, cells=cells)
+    @classmethod
+    def of(cls, row: str, table: Table, draft: str) -> Recipient:
+        own = table.only(row)
+        return cls(row=row, table=own, first=table.number(own.cells[0]), draft=draft)
 
-    def told(self, task: Task) -> str:
-        table = task.need(self.table)
-        cells = "\n".join(f"[{table.number(cell)}] {cell.column}: {cell.shown}" for cell in self._found(task))
-        return f"{task.item}\n{cells}\n\nWhat would be said otherwise:\n{self.usual(task).text}"
+    def told(self) -> str:
+        cells = "\n".join(f"[{number}] {cell.column}: {cell.shown}" for number, cell in self.found.items())
+        return f"{self.row}\n{cells}\n\nWhat would be said otherwise:\n{self.usual.text}"
 
-    def read(self, said: Overview, task: Task) -> Letter:
-        """What a model wrote, as far as the cells of the row bear it out."""
-        table, kept = task.need(self.table), list[str]()
-        own = {table.number(cell) for cell in self._found(task)}
-        for one in said.sentences:
-            cited = "".join(f" [{number}]" for number in dict.fromkeys(one.cells))
-            sentence = f"{' '.join(one.text.split())}{cited}"
-            if one.cells and own >= set(one.cells) and not unmapped(sentence, table):
-                kept.append(sentence)
-        if dropped := len(said.sentences) - len(kept):
-            task.say(f"threw away {counted(dropped, 'sentence')} that no cell bears out")
-        if not kept:
-            return self.usual(task)
-        cells = tuple(dict.fromkeys(int(number) for one in kept for number in re.findall(r"\[(\d+)\]", one)))
-        return Letter(row=task.item, text=_without_citations(kept), cells=cells, sentences=tuple(kept))
+    @property
+    def found(self) -> dict[int, Cell]:
+        """The cells that may be named, by their number here."""
+        return {self.table.number(cell): cell for cell in self.table.cells if cell.state == "found"}
 
-    def _found(self, task: Task) -> list[Cell]:
-        return [cell for cell in task.need(self.table).row(task.item) if cell.state == "found"]
+    @property
+    def usual(self) -> Letter:
+        """The draft, filled in."""
+        text, cells = fill(self.draft, self.row, self.table)
+        return Letter(row=self.row, text=text, cells=self.numbers(cells))
+
+    def numbers(self, own: Sequence[int]) -> tuple[int, ...]:
+        """The numbers of these cells in the whole table."""
+        return tuple(number + self.first - 1 for number in own)
+
+
+def _read(said: Overview, task: Task) -> Letter:
+    """What a model wrote, as far as the cells of the row bear it out."""
+    whom: Recipient = task.item
+    kept = dict[str, tuple[int, ...]]()
+    for one in said.sentences:
+        sentence, own = " ".join(one.text.split()), tuple(dict.fromkeys(one.cells))
+        if own and whom.found.keys() >= set(own) and not unmapped(_cited(sentence, own), whom.table):
+            kept[_cited(sentence, whom.numbers(own))] = whom.numbers(own)
+    if dropped := len(said.sentences) - len(kept):
+        task.say(f"threw away {counted(dropped, 'sentence')} that no cell bears out")
+    if not kept:
+        return whom.usual
+    cells = tuple(dict.fromkeys(number for numbers in kept.values() for number in numbers))
+    return Letter(row=whom.row, text=_without_citations([*kept]), cells=cells, sentences=tuple(kept))
+
+
+def _cited(sentence: str, cells: Sequence[int]) -> str:
+    return f"{sentence}{''.join(f' [{number}]' for number in cells)}"
 
 
 def _without_citations(sentences: Sequence[str]) -> str:

@@ -92,6 +92,19 @@ class Shelf:
                 shared[keys[key]].append(source)
         return {name: (tuple(own[name]), tuple(shared[name])) for name in names}
 
+    def named(self, about: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]) -> dict[str, tuple[str, ...]]:
+        """Which of these names the documents about each of them hold."""
+        by_word: dict[str, dict[str, str]] = {}
+        for name in about:
+            key = key_of(name)
+            by_word.setdefault(key.partition(" ")[0], {})[name] = f" {key} "
+        found = {}
+        for name, (own, _) in about.items():
+            text = f" {' '.join(key_of(self.texts[source].text) for source in own)} "
+            near = (one for word in dict.fromkeys(text.split()) for one in by_word.get(word, {}).items())
+            found[name] = tuple(other for other, key in near if key in text)
+        return found
+
     def names(self) -> tuple[str, ...]:
         """Whom the documents are about: their subjects, and the rows of documents about several."""
         found: list[str] = []

@@ -80,6 +80,7 @@ def table_researcher(
     pages: Callable[[Any, Task], Pages],
     of: type[Any] = str,
     needs: Sequence[type[Artifact]] = (),
+    row_needs: Sequence[type[Artifact]] | None = None,
     role: str = "researcher",
     model: BaseChatModel | Tiers | None = None,
     width: int = 6,
@@ -89,6 +90,7 @@ def table_researcher(
     A row is a text, or what `of` says: then its first field names it.
     `pages` gives its documents. Code finds what they state under labels, in tables and in sentences of known
     kinds; a model is shown them once, and what it adds counts only with a quote that stands in them and bears it out.
+    `row_needs` are those of the needs that `columns` and `pages` read for one row (None: all): each row is sent them.
     """
     work = _Work(columns, pages)
 
@@ -101,7 +103,16 @@ def table_researcher(
         instructions=prompt("table_researcher"),
         gives=gives,
         needs=tuple(needs),
-        each=Each(items=rows, of=of, gives=Cells, function=work.fill, form=Answers, read=work.read, join=join),
+        each=Each(
+            items=rows,
+            of=of,
+            needs=row_needs,
+            gives=Cells,
+            function=work.fill,
+            form=Answers,
+            read=work.read,
+            join=join,
+        ),
         model=model,
         opening=work.open,
         limits=Limits(width=width),

@@ -307,7 +307,7 @@ def _parts(value: object) -> dict[Any, object]:
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, (list, tuple, deque, set, frozenset)):
         return dict(enumerate(value))
-    if isinstance(value, SendProtocol):
+    if type(value) not in LEAVES and isinstance(value, SendProtocol):  # a slow question, asked of every part
         return {"node": value.node, "arg": value.arg}
     return {}
 

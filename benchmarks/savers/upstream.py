@@ -1,4 +1,4 @@
-"""LangGraph's own tests with our saver: `python benchmarks/upstream.py CHECKOUT` of github.com/langchain-ai/langgraph.
+"""LangGraph's own tests with our saver: `python benchmarks/savers/upstream.py CHECKOUT` of its repository.
 
 Its tests that use a SQLite saver run twice: with the official savers on files, then with ours. Exits with 1 if one
 passes with theirs and fails with ours. The checkout's own langgraph is tested, as its tests fit no other version
@@ -13,7 +13,7 @@ import venv
 from pathlib import Path
 from xml.etree import ElementTree
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = ROOT / "build" / "upstream"
 NEEDED = (
     "aiosqlite",
