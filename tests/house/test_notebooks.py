@@ -57,6 +57,24 @@ def test_the_competitors_are_compared_and_what_changed_is_told(home: Path) -> No
         assert expected in shown
 
 
+def test_leads_are_scored_written_as_approved_and_written_once(home: Path) -> None:
+    (path,) = [path for path in NOTEBOOKS if path.stem == "04_leads"]
+    notebook = _read(path)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(home)}}).execute()
+    shown = _outputs(notebook)
+    for expected in (
+        "confirm_lead ['otterdb', 'sealdb', 'terndb']",
+        "<details><summary>contradiction: ≥ 3.10 / ≥ 3.8</summary>",
+        "+3 holds urllib3 below 2 (Requires-Dist: urllib3<2,>=1.26)",
+        "write_lead ['otterdb', 'sealdb']",
+        "[('otterdb', '4', 'Dear otters')]",
+        "[('otterdb', 'reminder', 'planned')]",
+        "'created': 1, 'updated': 0, 'unchanged': 0, 'refused': 0, 'unknown': 0, 'rejected': 1",
+        "[(1,)]",
+    ):
+        assert expected in shown
+
+
 def test_the_tools_are_shown_with_a_chart_and_a_figure_that_was_computed(home: Path) -> None:
     (path,) = [path for path in NOTEBOOKS if path.stem == "02_tools"]
     notebook = _read(path)
