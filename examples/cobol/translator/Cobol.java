@@ -1,12 +1,21 @@
 import java.io.BufferedInputStream;
 import java.io.BufferedOutputStream;
+import java.io.File;
+import java.io.FileInputStream;
+import java.io.FileNotFoundException;
+import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.OutputStream;
 import java.io.PrintStream;
 import java.math.BigDecimal;
 import java.math.BigInteger;
 import java.nio.charset.StandardCharsets;
+import java.time.LocalDate;
+import java.time.format.DateTimeFormatter;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.function.BooleanSupplier;
 
 /**
@@ -35,12 +44,54 @@ abstract class Cobol {
         }
     }
 
+    /** Between whole digits and decimals, where numbers are shown. */
+    static char point = '.';
+
     final Num returnCode = num("S9(9)", Usage.NATIVE).whole();
     private final InputStream in = new BufferedInputStream(System.in);
     private final PrintStream out = new PrintStream(new BufferedOutputStream(System.out), false);
 
+    private final List<Sequence> files = new ArrayList<>();
+
     /** Runs the program from its first paragraph to its end. */
     abstract void run();
+
+    /** Runs the paragraph with this number; only programs with GO TO number theirs. */
+    void paragraph(int number) {
+        throw new UnsupportedOperationException("paragraph " + number);
+    }
+
+    /** GO TO: on with the paragraph of this number. */
+    static final class Jump extends RuntimeException {
+        final int target;
+
+        Jump(int target) {
+            super(null, null, false, false);
+            this.target = target;
+        }
+    }
+
+    /** Runs paragraphs in turn, and where a jump leads, up to the end of the last one. */
+    final void perform(int first, int last) {
+        for (int at = first;; at++) {
+            try {
+                paragraph(at);
+            } catch (Jump jump) {
+                at = jump.target - 1;
+                continue;
+            }
+            if (at == last) {
+                return;
+            }
+            if (at > lastParagraph()) {
+                throw stop();
+            }
+        }
+    }
+
+    int lastParagraph() {
+        return Integer.MAX_VALUE;
+    }
 
     final void start() {
         int code;
@@ -50,6 +101,7 @@ abstract class Cobol {
         } catch (Stop stop) {
             code = stop.code;
         }
+        files.forEach(Sequence::closed);
         out.flush();
         System.exit(code & 0xFF);
     }
@@ -122,6 +174,11 @@ abstract class Cobol {
             for (int i = 0; i < size; i++) {
                 memory[at + i] = raw[i % raw.length];
             }
+        }
+
+        /** The same memory, to be given a meaning that sets nothing. */
+        final Group over() {
+            return new Group(memory, at, size, false);
         }
 
         final String text() {
@@ -239,11 +296,6 @@ abstract class Cobol {
         private Group(byte[] memory, int at, int size, boolean fresh) {
             super(memory, at, size);
             this.fresh = fresh;
-        }
-
-        /** The same memory, to be given a meaning that sets nothing. */
-        Group over() {
-            return new Group(memory, at, size, false);
         }
 
         Group group(int offset, int size) {
@@ -550,8 +602,8 @@ abstract class Cobol {
                 return sign + "0".repeat(Math.max(0, width - all.length())) + all;
             }
             String all = digits();
-            String point = scale > 0 ? all.substring(0, digits - scale) + "." + all.substring(digits - scale) : all;
-            return usage == Usage.TRAILING_SEPARATE ? point + sign : sign + point;
+            String shown = scale > 0 ? all.substring(0, digits - scale) + point + all.substring(digits - scale) : all;
+            return usage == Usage.TRAILING_SEPARATE ? shown + sign : sign + shown;
         }
     }
 
@@ -834,6 +886,164 @@ abstract class Cobol {
         into.move(isShort && text.length() > into.size ? text.substring(0, into.size) : text);
     }
 
+    static String today(String pattern) {
+        return LocalDate.now().format(DateTimeFormatter.ofPattern(pattern));
+    }
+
+    // Files
+
+    /** A file that is read or written from its beginning to its end. */
+    final class Sequence {
+        private final String path;
+        private final Item area;
+        private final boolean lines;
+        private final Text status;
+        private InputStream input;
+        private OutputStream output;
+        private boolean ended;
+        private boolean atEnd;
+
+        Sequence(String path, Item area, boolean lines, Text status) {
+            this.path = path;
+            this.area = area;
+            this.lines = lines;
+            this.status = status;
+            files.add(this);
+        }
+
+        void openInput() {
+            open(() -> input = new BufferedInputStream(new FileInputStream(path)));
+        }
+
+        void openOutput() {
+            open(() -> output = new BufferedOutputStream(new FileOutputStream(path)));
+        }
+
+        void openExtend() {
+            open(() -> {
+                if (!new File(path).exists()) {
+                    throw new FileNotFoundException(path);
+                }
+                output = new BufferedOutputStream(new FileOutputStream(path, true));
+            });
+        }
+
+        private void open(Opening opening) {
+            if (input != null || output != null) {
+                tell("41", false);
+                return;
+            }
+            try {
+                opening.open();
+                ended = false;
+                tell("00", false);
+            } catch (FileNotFoundException missing) {
+                tell(new File(path).isDirectory() ? "37" : "35", false);
+            } catch (IOException broken) {
+                tell("30", false);
+            }
+        }
+
+        /** READ; tells whether there was a record. `handled`: the program says what to do at the end. */
+        boolean read(boolean handled) {
+            atEnd = false;
+            if (input == null || ended) {
+                tell(input == null ? "47" : "46", false);
+                return false;
+            }
+            try {
+                int taken = lines ? readLine() : readRecord();
+                ended = taken < 0;
+                atEnd = ended;
+                tell(ended ? "10" : !lines && taken < area.size ? "04" : "00", handled);
+                return !ended;
+            } catch (IOException broken) {
+                tell("30", false);
+                return false;
+            }
+        }
+
+        /** Whether the last READ came to the end. */
+        boolean atEnd() {
+            return atEnd;
+        }
+
+        private int readRecord() throws IOException {
+            byte[] raw = input.readNBytes(area.size);
+            System.arraycopy(raw, 0, area.memory, area.at, raw.length);
+            return raw.length == 0 ? -1 : raw.length;
+        }
+
+        private int readLine() throws IOException {
+            StringBuilder line = new StringBuilder();
+            int sign;
+            while ((sign = input.read()) != '\n') {
+                if (sign < 0 && line.length() == 0) {
+                    return -1;
+                } else if (sign < 0) {
+                    break;
+                } else if (sign != '\r') {
+                    line.append((char) sign);
+                }
+            }
+            area.put(line.toString());
+            return line.length();
+        }
+
+        void write(Item record) {
+            if (output == null) {
+                tell("48", false);
+                return;
+            }
+            try {
+                String text = record.text();
+                output.write(bytes(lines ? text.replaceFirst(" +$", "") + "\n" : text));
+                tell("00", false);
+            } catch (IOException broken) {
+                tell("30", false);
+            }
+        }
+
+        void close() {
+            if (input == null && output == null) {
+                tell("42", false);
+                return;
+            }
+            tell(closed() ? "00" : "30", false);
+        }
+
+        private boolean closed() {
+            try {
+                if (input != null) {
+                    input.close();
+                }
+                if (output != null) {
+                    output.close();
+                }
+                return true;
+            } catch (IOException broken) {
+                return false;
+            } finally {
+                input = null;
+                output = null;
+            }
+        }
+
+        private void tell(String code, boolean handled) {
+            if (status != null) {
+                status.move(code);
+            } else if (code.charAt(0) != '0' && !handled) {
+                System.err.println("status " + code + " of the file " + path);
+                throw new Stop(1);
+            }
+        }
+    }
+
+    /** What opens a file. */
+    private interface Opening {
+        void open() throws IOException;
+    }
+
     // Texts
 
     static Text upper(Item item) {
@@ -861,6 +1071,173 @@ abstract class Cobol {
     static Text trim(Item item, boolean trailing) {
         String text = item.text();
         return new Text(trailing ? text.replaceFirst(" +$", "") : text.replaceFirst("^ +", ""));
+    }
+
+    /** What STRING takes from one sender: all of it, or what stands before a delimiter. */
+    record Piece(Item from, Item limit) {
+        String text() {
+            String all = from instanceof Num number ? number.digits() : from.text();
+            int end = limit == null ? -1 : all.indexOf(limit.text());
+            return end < 0 ? all : all.substring(0, end);
+        }
+    }
+
+    /** STRING; tells whether all had a place. */
+    static boolean join(Item into, Num pointer, Piece... pieces) {
+        int next = pointer == null ? 0 : pointer.toInt() - 1;
+        boolean fits = pointer == null || next >= 0 && next < into.size;
+        for (int i = 0; fits && i < pieces.length; i++) {
+            byte[] raw = bytes(pieces[i].text());
+            int taken = Math.min(raw.length, into.size - next);
+            System.arraycopy(raw, 0, into.memory, into.at + next, taken);
+            next += taken;
+            fits = taken == raw.length;
+        }
+        if (pointer != null) {
+            pointer.set(big(next + 1));
+        }
+        return fits;
+    }
+
+    /** A delimiter of UNSTRING; `all` if it counts once where it stands several times. */
+    record Limit(Item sign, boolean all) { }
+
+    /** A receiver of UNSTRING, with the items for the delimiter and the length; null for none. */
+    record Into(Item item, Item limit, Num count) { }
+
+    /** UNSTRING; tells whether all of the source was taken. */
+    static boolean split(Item source, Limit[] limits, Num pointer, Num tally, Into... receivers) {
+        String text = source instanceof Num number ? number.digits() : source.text();
+        int next = pointer == null ? 0 : pointer.toInt() - 1;
+        if (next < 0 || next >= text.length()) {
+            return false;
+        }
+        int filled = 0;
+        for (Into receiver : receivers) {
+            if (next >= text.length()) {
+                break;
+            }
+            int end = limits.length == 0 ? Math.min(text.length(), next + receiver.item().size) : text.length();
+            int behind = end;
+            String found = "";
+            for (int at = next; limits.length > 0 && found.isEmpty() && at < text.length(); at++) {
+                for (Limit limit : limits) {
+                    String sign = limit.sign().text();
+                    if (text.startsWith(sign, at)) {
+                        end = at;
+                        found = sign;
+                        behind = at + sign.length();
+                        while (limit.all() && text.startsWith(sign, behind)) {
+                            behind += sign.length();
+                        }
+                        break;
+                    }
+                }
+            }
+            receiver.item().move(new Text(text.substring(next, end)));
+            if (receiver.limit() != null) {
+                receiver.limit().move(found.isEmpty() ? " " : found);
+            }
+            if (receiver.count() != null) {
+                receiver.count().move(end - next);
+            }
+            next = behind;
+            filled++;
+        }
+        if (tally != null) {
+            tally.add(filled);
+        }
+        if (pointer != null) {
+            pointer.move(next + 1);
+        }
+        return next >= text.length();
+    }
+
+    /** Which of the places INSPECT REPLACING changes. */
+    enum How { ALL, LEADING, FIRST }
+
+    /** INSPECT: what one phrase has taken the later ones leave. */
+    static final class Inspection {
+        private final Item item;
+        private final String text;
+        private final boolean[] taken;
+        private final StringBuilder made;
+
+        Inspection(Item item) {
+            this.item = item;
+            text = item.text();
+            taken = new boolean[text.length()];
+            made = new StringBuilder(text);
+        }
+
+        /** Counts a pattern, or all characters if it is null. */
+        Inspection tally(Num count, Item pattern, boolean leading, Item before, Item after) {
+            int found = each(pattern, leading ? How.LEADING : How.ALL, before, after, null);
+            count.add(found);
+            return this;
+        }
+
+        Inspection replace(Item pattern, Item by, How how, Item before, Item after) {
+            each(pattern, how, before, after, by.text());
+            return this;
+        }
+
+        void finish() {
+            item.put(made.toString());
+        }
+
+        void convert(Item from, Item to, Item before, Item after) {
+            String signs = from.text();
+            int[] range = range(before, after);
+            for (int i = range[0]; i < range[1]; i++) {
+                int place = signs.indexOf(text.charAt(i));
+                if (place >= 0) {
+                    made.setCharAt(i, to.text().charAt(place));
+                }
+            }
+            finish();
+        }
+
+        private int each(Item pattern, How how, Item before, Item after, String by) {
+            int[] range = range(before, after);
+            String sign = pattern == null ? null : pattern.text();
+            int length = sign == null ? 1 : sign.length();
+            int found = 0;
+            for (int i = range[0]; i + length <= range[1]; i++) {
+                boolean fits = sign == null || text.startsWith(sign, i);
+                boolean free = true;
+                for (int j = i; j < i + length; j++) {
+                    free &= !taken[j];
+                }
+                if (fits && free) {
+                    Arrays.fill(taken, i, i + length, true);
+                    if (by != null) {
+                        made.replace(i, i + length, by);
+                    }
+                    found++;
+                    i += length - 1;
+                    if (how == How.FIRST) {
+                        break;
+                    }
+                } else if (!fits && how == How.LEADING) {
+                    break;
+                }
+            }
+            return found;
+        }
+
+        private int[] range(Item before, Item after) {
+            int end = text.length();
+            int start = 0;
+            if (before != null && text.contains(before.text())) {
+                end = text.indexOf(before.text());
+            }
+            if (after != null) {
+                int place = text.indexOf(after.text());
+                start = place < 0 || place + after.size > end ? end : place + after.size;
+            }
+            return new int[] {start, end};
+        }
     }
 
     // Small things

@@ -45,6 +45,7 @@ class Item:
     usage: str = ""
     value: tuple[Token, ...] = ()
     occurs: int = 1
+    is_table: bool = False
     indexes: tuple[str, ...] = ()
     redefines: str = ""
     sign: str = ""
@@ -57,6 +58,8 @@ class Item:
     children: list[Item] = field(default_factory=list)
     parent: Item | None = None
     offset: int = 0
+    base: Item | None = None
+    """The record whose memory a record redefines."""
     java: str = ""
     """Its name in Java."""
 
@@ -66,6 +69,8 @@ class Item:
             return "group"
         if re.fullmatch(r"[XA9]*[XA][XA9]*", self.picture):
             return "text"
+        if self.blank:
+            return "edited"
         return "number" if re.fullmatch("S?9*V?9*", self.picture) else "edited"
 
     @property
@@ -111,7 +116,7 @@ class Item:
     @property
     def tables(self) -> list[Item]:
         """The tables that it is in or is, the outer first."""
-        return [one for one in (*reversed(list(self.above)), self) if one.occurs > 1]
+        return [one for one in (*reversed(list(self.above)), self) if one.is_table]
 
     @property
     def all(self) -> Iterator[Item]:
@@ -128,7 +133,7 @@ class Item:
     @property
     def is_over(self) -> bool:
         """Whether it is another view of memory that is set already."""
-        return bool(self.redefines) or any(one.redefines or one.value for one in self.above)
+        return bool(self.redefines) or any(one.redefines or (one.value and one.children) for one in self.above)
 
 
 @dataclass(frozen=True)
@@ -176,9 +181,14 @@ def read_items(cursor: Cursor) -> list[Item]:
         item.parent = open_items[-1]
         open_items[-1].children.append(item)
         open_items.append(item)
-    for record in records:
+    for number, record in enumerate(records):
         _check(record)
         _lay_out(record, 0)
+        if record.redefines:
+            found = next((one for one in records[:number] if one.name == record.redefines), None)
+            if found is None or found.redefines or record.size > found.size or found.is_table:
+                refuse(f"REDEFINES {record.redefines} by a record", record.line)
+            record.base = found
     return records
 
 
@@ -266,9 +276,9 @@ def _sign(cursor: Cursor, item: Item, token: Token) -> None:
 
 def _occurs(cursor: Cursor, item: Item) -> None:
     token = cursor.next()
-    if not token.text.isdigit() or int(token.text) < 2:
+    if not token.text.isdigit() or int(token.text) < 1:
         refuse(f"OCCURS {token.text}", token.line)
-    item.occurs = int(token.text)
+    item.occurs, item.is_table = int(token.text), True
     cursor.take("TIMES")
     if cursor.sees("TO", "DEPENDING"):
         refuse("OCCURS DEPENDING ON", token.line)
@@ -334,8 +344,8 @@ def _check(record: Item) -> None:
         _check_elementary(item)
         if item.redefines and item.value:
             refuse("VALUE in what redefines another item", item.line)
-        if item.redefines and (item.occurs > 1 or item.level == 1):
-            refuse("REDEFINES of a table or of a record", item.line)
+        if item.redefines and item.is_table:
+            refuse("REDEFINES by a table", item.line)
         if len(item.tables) > 3:
             refuse("a table of more than three dimensions", item.line)
         if item.value and any(one.value for one in item.above):
@@ -355,8 +365,8 @@ def _check_elementary(item: Item) -> None:
         refuse("SIGN of a number that has none", item.line)
     if category == "number" and item.usage == "NATIVE" and item.scale:
         refuse("COMP-5 with decimals", item.line)
-    if category == "number" and item.blank:
-        refuse("BLANK WHEN ZERO of a number that is not edited", item.line)
+    if item.blank and category == "text":
+        refuse("BLANK WHEN ZERO of a text", item.line)
     if item.right and category != "text":
         refuse("JUSTIFIED of what is not alphanumeric", item.line)
     if category == "edited":

@@ -35,6 +35,7 @@ class Names:
     """Index-names, and what they are in Java."""
     written: list[tuple[Item, int, int, int]] = field(default_factory=list)
     """Where text was put: the record, from and to which byte, and the line."""
+    decimal_comma: bool = False
     read: list[tuple[Item, int]] = field(default_factory=list)
     """Numbers whose digits are used, and the line."""
 
@@ -97,7 +98,7 @@ class Names:
         """Refuse numbers whose digits may be none: what they then are is undefined."""
         for item, line in self.read:
             record, (first, last) = record_of(item), extent(item)
-            for other in record.all:
+            for other in (one for place in self.records if (place.base or place) is record for one in place.all):
                 start, end = extent(other)
                 related = other is item or item in other.all or other in item.all
                 if not related and start < last and first < end:
@@ -110,7 +111,9 @@ class Names:
 
 
 def record_of(item: Item) -> Item:
-    return next(iter([*item.above][-1:]), item)
+    """The record whose memory it is in."""
+    top = next(iter([*item.above][-1:]), item)
+    return top.base or top
 
 
 def extent(item: Item) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final, Literal
 
 from examples.cobol.translator.cursor import Cursor
@@ -13,7 +14,21 @@ from examples.cobol.translator.source import Token, refuse
 
 Kind = Literal["number", "text", "group", "edited", "constant", "literal", "figurative"]
 
-_NUMBERS: Final = ("LENGTH", "ORD", "MAX", "MIN", "MOD", "ABS", "SUM", "INTEGER", "INTEGER-PART", "REM", "NUMVAL")
+_NUMBERS: Final = (
+    "LENGTH",
+    "ORD",
+    "ORD-MAX",
+    "ORD-MIN",
+    "MAX",
+    "MIN",
+    "MOD",
+    "ABS",
+    "SUM",
+    "INTEGER",
+    "INTEGER-PART",
+    "REM",
+    "NUMVAL",
+)
 _TEXTS: Final = {"UPPER-CASE": "upper", "LOWER-CASE": "lower", "TRIM": "trim", "REVERSE": "reverse"}
 
 
@@ -30,6 +45,8 @@ class Operand:
     """Whether `java` is a BigDecimal already."""
     variable: bool = False
     """Whether its length is known only when it runs."""
+    shown: str = ""
+    """What DISPLAY shows of a function, where that is known."""
 
     @property
     def is_number(self) -> bool:
@@ -100,8 +117,8 @@ class Operands:
         kind: Kind = item.category
         if self.cursor.sees("("):
             java += self.part(item, token.line)
-            if item.category == "number":
-                refuse("a part of a number", token.line)
+            if item.category == "number" and item.usage != "DISPLAY":
+                refuse("a part of a binary number", token.line)
             return Operand("text", java, token.line, item, variable=True)
         return Operand(kind, java, token.line, item)
 
@@ -276,11 +293,15 @@ class Arithmetic(Operands):
             if name.text == "TRIM" and self.cursor.sees("LEADING", "TRAILING"):
                 which = f", {'true' if self.cursor.next().text == 'TRAILING' else 'false'}"
             self.cursor.need(")")
-            if self.cursor.sees("("):
-                refuse("a part of a function", name.line)
             if not given.is_text:
                 refuse(f"FUNCTION {name.text} of a number", name.line)
-            return Operand("text", f"{_TEXTS[name.text]}({self.as_item(given)}{which})", name.line, variable=True)
+            part = ""
+            if self.cursor.sees("(") and given.item is not None and name.text != "TRIM":
+                part = self.part(given.item, name.line)
+            elif self.cursor.sees("("):
+                refuse("a part of a function", name.line)
+            made = f"{_TEXTS[name.text]}({self.as_item(given)}{which}){part}"
+            return Operand("text", made, name.line, variable=True)
         if name.text not in _NUMBERS:
             refuse(f"FUNCTION {name.text}", name.line)
         return self.numeric_function(name)
@@ -299,11 +320,14 @@ class Arithmetic(Operands):
             self.cursor.need(")")
             if not given.is_text:
                 refuse("FUNCTION ORD of a number", name.line)
-            return Operand("number", f"big({self.as_item(given)}.text().charAt(0) + 1)", name.line, is_value=True)
+            java = f"big({self.as_item(given)}.text().charAt(0) + 1)"
+            return Operand("number", java, name.line, is_value=True, shown=f'String.format("%09d", {java}.intValue())')
+        if constants := self.constants():
+            return _of_constants(name, constants)
         values = list[str]()
         while not self.cursor.take(")"):
             values.append(self.sum())
-        if name.text in ("MOD", "REM", "INTEGER", "NUMVAL"):
+        if name.text in ("ORD-MAX", "ORD-MIN"):
             refuse(f"FUNCTION {name.text}", name.line)
         wanted = 1 if name.text in ("ABS", "INTEGER-PART") else len(values)
         if not values or len(values) != wanted:
@@ -317,3 +341,25 @@ class Arithmetic(Operands):
             for value in values[1:]:
                 made = f"{made}.{'add' if name.text == 'SUM' else name.text.lower()}({value})"
         return Operand("number", made, name.line, is_value=True)
+
+    def constants(self) -> list[str]:
+        """Numeric literals up to the closing parenthesis, which is gone past then; none if something else is there."""
+        count = 0
+        while self.cursor.ahead(count).is_number:
+            count += 1
+        if not count or self.cursor.ahead(count).text != ")":
+            return []
+        found = [self.cursor.next().text for _ in range(count)]
+        self.cursor.need(")")
+        return found
+
+
+def _of_constants(name: Token, constants: list[str]) -> Operand:
+    """A function of numeric literals, which is one itself."""
+    values = [Decimal(text) for text in constants]
+    if name.text not in ("MAX", "MIN", "ORD-MAX", "ORD-MIN"):
+        refuse(f"FUNCTION {name.text} of literals", name.line)
+    best = values.index(max(values) if name.text.endswith("MAX") else min(values))
+    if name.text in ("MAX", "MIN"):
+        return Operand("constant", constants[best], name.line)
+    return Operand("number", f"big({best + 1})", name.line, is_value=True, shown=f'"{best + 1:09}"')

@@ -11,12 +11,14 @@ from examples.cobol.translator.arithmetic import ARITHMETIC
 from examples.cobol.translator.control import CONTROL, called
 from examples.cobol.translator.cursor import Cursor
 from examples.cobol.translator.data import FIGURATIVE, File, Item, read_items
+from examples.cobol.translator.files import FILES, declared, read_records, read_selects
 from examples.cobol.translator.names import Names, record_of
 from examples.cobol.translator.operands import quoted
-from examples.cobol.translator.source import Refused, refuse, tokens_of
+from examples.cobol.translator.source import Refused, has_decimal_comma, prepared, refuse, tokens_of
 from examples.cobol.translator.statements import BASIC, Context, Paragraph, Verb, statements
+from examples.cobol.translator.texts import TEXTS
 
-VERBS: Final[Mapping[str, Verb]] = {**BASIC, **ARITHMETIC, **CONTROL}
+VERBS: Final[Mapping[str, Verb]] = {**BASIC, **ARITHMETIC, **CONTROL, **TEXTS, **FILES}
 RUNTIME: Final = Path(__file__).with_name("Cobol.java")
 """What all translated programs stand on."""
 _CALL: Final = re.compile(r"( *)\{\{(\d+):(\d+)\}\}")
@@ -35,13 +37,14 @@ def translate(source: str, name: str) -> str:
     if not source.isascii():
         at = next(number for number, line in enumerate(source.splitlines(), 1) if not line.isascii())
         refuse("characters that are not ASCII", at)
-    cursor = Cursor(tokens_of(source))
+    cursor = Cursor(prepared(tokens_of(source)))
     if cursor.done:
         raise Refused("a program of nothing", 1)
     _identification(cursor)
     files = _environment(cursor)
     records = _data(cursor, files)
     names = Names(records, files)
+    names.decimal_comma = has_decimal_comma(source)
     context = _procedure(cursor, names)
     names.check_digits()
     return "\n".join(_emitted(name, context)) + "\n"
@@ -56,6 +59,8 @@ def _identification(cursor: Cursor) -> None:
     cursor.need("PROGRAM-ID")
     cursor.take(".")
     cursor.next()
+    cursor.take("IS")
+    cursor.take("RECURSIVE")
     if cursor.token.kind == "word" and not cursor.sees("ENVIRONMENT", "DATA", "PROCEDURE"):
         refuse(f"PROGRAM-ID with {cursor.token.text}", cursor.line)
     cursor.take(".")
@@ -71,29 +76,42 @@ def _environment(cursor: Cursor) -> list[File]:
     if cursor.take("CONFIGURATION"):
         cursor.need("SECTION")
         cursor.need(".")
-        if cursor.sees("SOURCE-COMPUTER", "OBJECT-COMPUTER", "SPECIAL-NAMES", "REPOSITORY"):
-            if cursor.sees_all("REPOSITORY") and cursor.ahead(2).text == "FUNCTION" and cursor.ahead(3).text == "ALL":
-                cursor.at += 2
-                for word in ("FUNCTION", "ALL", "INTRINSIC", "."):
-                    cursor.need(word)
-            else:
-                refuse(cursor.token.text, cursor.line)
-    if cursor.sees("INPUT-OUTPUT"):
-        refuse("INPUT-OUTPUT", cursor.line)
-    return []
+        _configuration(cursor)
+    return read_selects(cursor) if cursor.take("INPUT-OUTPUT") else []
+
+
+def _configuration(cursor: Cursor) -> None:
+    while cursor.sees("SOURCE-COMPUTER", "OBJECT-COMPUTER", "SPECIAL-NAMES", "REPOSITORY"):
+        paragraph = cursor.next()
+        cursor.need(".")
+        if paragraph.text == "REPOSITORY":
+            for word in ("FUNCTION", "ALL", "INTRINSIC", "."):
+                cursor.need(word)
+        elif paragraph.text == "SPECIAL-NAMES":
+            cursor.need("DECIMAL-POINT")
+            cursor.take("IS")
+            cursor.need("COMMA")
+            cursor.need(".")
+        elif cursor.take("."):
+            pass
+        else:
+            cursor.word()
+            cursor.take_all("WITH", "DEBUGGING", "MODE")
+            cursor.need(".")
 
 
 def _data(cursor: Cursor, files: list[File]) -> list[Item]:
-    del files
-    if not cursor.take("DATA"):
-        return []
-    cursor.need("DIVISION")
-    cursor.need(".")
     records = list[Item]()
+    if cursor.take("DATA"):
+        cursor.need("DIVISION")
+        cursor.need(".")
+    if cursor.take("FILE"):
+        read_records(cursor, files)
+        records = [file.records[0] for file in files]
     if cursor.take("WORKING-STORAGE"):
         cursor.need("SECTION")
         cursor.need(".")
-        records = read_items(cursor)
+        records += read_items(cursor)
     if not cursor.sees("PROCEDURE"):
         refuse(f"{cursor.token.text} in the DATA DIVISION", cursor.line)
     return records
@@ -182,6 +200,11 @@ def _emitted(name: str, context: Context) -> Iterator[str]:
         yield ""
     yield f"public final class {name} extends Cobol {{"
     yield from _fields(context.names)
+    if context.names.decimal_comma:
+        yield ""
+        yield "    static {"
+        yield "        point = ',';"
+        yield "    }"
     yield ""
     yield "    public static void main(String[] arguments) {"
     yield f"        new {name}().start();"
@@ -195,14 +218,14 @@ def _fields(names: Names) -> Iterator[str]:
     for record in names.records:
         setters = list[str]()
         for item in record.all:
-            declared = _declared(item, record)
+            made = _declared(item, record)
             if item.name:
-                yield f"    private final {_class(item)} {item.java} = {declared};"
+                yield f"    private final {_class(item)} {item.java} = {made};"
             elif item is record:
                 item.java = names.java_name("filler")
-                yield f"    private final {_class(item)} {item.java} = {declared};"
+                yield f"    private final {_class(item)} {item.java} = {made};"
             elif not item.children and not item.is_over and (item.value or item.category == "number"):
-                setters.append(declared)
+                setters.append(made)
         if setters:
             yield "    {"
             yield from (f"        {setter};" for setter in setters)
@@ -210,6 +233,8 @@ def _fields(names: Names) -> Iterator[str]:
         for item in record.all:
             for index in item.indexes:
                 yield f"    private final Num {names.indexes[index]} = index();"
+    for file in names.files:
+        yield f"    {declared(file, names)}"
 
 
 def _class(item: Item) -> str:
@@ -218,9 +243,10 @@ def _class(item: Item) -> str:
 
 def _declared(item: Item, record: Item) -> str:
     """What makes an item: alone, or as a part of its record."""
-    alone = item is record
+    base = record.base
+    alone = item is record and base is None
     over = ".over()" if item.is_over else ""
-    head = "" if alone else f"{record.java}{over}."
+    head = "" if alone else f"{record.java}{over}." if item is not record or base is None else f"{base.java}.over()."
     place = "" if alone else f"{item.offset}"
     sep = ", " if place else ""
     if item.children:
@@ -297,6 +323,11 @@ def _methods(context: Context, used: list[Paragraph]) -> Iterator[str]:
                 yield f"            case {number} -> {one.java}();"
         yield "            default -> { }"
         yield "        }"
+        yield "    }"
+        yield ""
+        yield "    @Override"
+        yield "    int lastParagraph() {"
+        yield f"        return {len(paragraphs) - 1};"
         yield "    }"
     for one in used:
         yield ""

@@ -134,6 +134,8 @@ def moved(context: Context, source: Operand, target: Operand) -> str:
             refuse("MOVE to an index", line)
         return f"{java}.fill({quoted(source.java)});"
     if source.kind == "literal":
+        if context.names.decimal_comma and target.kind in ("number", "edited"):
+            refuse("MOVE of a text to a number where the comma is the decimal point", line)
         if target.kind in ("number", "edited") and not (source.java.isdigit() and len(source.java) <= 18):
             refuse("MOVE of a text to a number", line)
         if target.kind == "edited":
@@ -151,6 +153,8 @@ def moved(context: Context, source: Operand, target: Operand) -> str:
         refuse("MOVE of an edited item to a number", line)
     if source.kind == "text" and target.kind == "edited":
         refuse("MOVE of a text to an edited item", line)
+    if source.kind == "text" and target.kind == "number" and context.names.decimal_comma:
+        refuse("MOVE of a text to a number where the comma is the decimal point", line)
     if source.kind == "number":
         if target.kind != "group":
             context.expressions.use(source)
@@ -211,7 +215,9 @@ def displayed(context: Context, operand: Operand) -> str:
         digits = operand.java.lstrip("+-")
         if len(digits) > 1 and digits[0] == "0":
             refuse("DISPLAY of a number with leading zeros", operand.line)
-        return quoted(operand.java)
+        return quoted(operand.java.replace(".", "," if context.names.decimal_comma else "."))
+    if operand.shown:
+        return operand.shown
     if operand.is_value:
         refuse("DISPLAY of a numeric function", operand.line)
     if operand.item is not None and operand.item.name in context.names.indexes:
@@ -221,13 +227,30 @@ def displayed(context: Context, operand: Operand) -> str:
 
 def accept(context: Context) -> Block:
     target = receiver(context)
-    if context.cursor.sees("FROM", "AT", "WITH", "UPON"):
+    if context.cursor.take("FROM"):
+        return _accept_date(context, target)
+    if context.cursor.sees("AT", "WITH", "UPON"):
         refuse(f"ACCEPT {context.cursor.token.text}", target.line)
     context.cursor.take("END-ACCEPT")
+    if target.kind == "number" and context.names.decimal_comma:
+        refuse("ACCEPT of a number where the comma is the decimal point", target.line)
     if target.kind in ("edited",) or (target.kind == "number" and target.item is not None and target.item.sign):
         refuse("ACCEPT of such an item", target.line)
     note_text(context, target)
     return simple(f"accept({target.java});")
+
+
+def _accept_date(context: Context, target: Operand) -> Block:
+    """ACCEPT FROM DATE or DAY, of today."""
+    cursor = context.cursor
+    what = cursor.need("DATE", "DAY").text
+    long = cursor.take("YYYYMMDD" if what == "DATE" else "YYYYDDD")
+    cursor.take("END-ACCEPT")
+    if target.kind != "text":
+        refuse(f"ACCEPT FROM {what} in what is not alphanumeric", target.line)
+    note_text(context, target)
+    pattern = ("yyyy" if long else "yy") + ("MMdd" if what == "DATE" else "DDD")
+    return simple(f'{target.java}.move(today("{pattern}"));')
 
 
 def initialize(context: Context) -> Block:
@@ -302,7 +325,9 @@ def stop(context: Context) -> Block:
     if cursor.take("RETURNING", "GIVING"):
         value = context.expressions.sum()
         return Block([f"throw new Stop({value}.intValue());"], ends=True)
-    if cursor.token.kind in ("word", "number") and (cursor.sees("NORMAL", "ERROR", "WITH") or cursor.token.is_number):
+    if cursor.take("NORMAL"):
+        return Block(["throw new Stop(0);"], ends=True)
+    if cursor.token.kind in ("word", "number") and (cursor.sees("ERROR", "WITH") or cursor.token.is_number):
         refuse(f"STOP RUN {cursor.token.text}", cursor.line)
     return Block(["throw stop();"], ends=True)
 
