@@ -47,7 +47,7 @@ abstract class Cobol {
     /** Between whole digits and decimals, where numbers are shown. */
     static char point = '.';
 
-    final Num returnCode = num("S9(9)", Usage.NATIVE).whole();
+    final Num returnCode = num("S9(9)", Usage.NATIVE);
     private final InputStream in = new BufferedInputStream(System.in);
     private final PrintStream out = new PrintStream(new BufferedOutputStream(System.out), false);
 
@@ -315,7 +315,7 @@ abstract class Cobol {
         }
 
         Edited edited(int offset, String picture) {
-            return new Edited(picture, memory, at + offset);
+            return new Edited(picture, memory, at + offset).zero(fresh);
         }
 
         @Override
@@ -355,7 +355,6 @@ abstract class Cobol {
         final boolean signed;
         /** Whether more digits than the picture has are lost; else more than its bytes hold. */
         private final boolean truncates;
-        private boolean whole;
 
         Num(String picture, Usage usage, byte[] memory, int at) {
             this(count(picture, "9"), decimals(picture), picture.startsWith("S"), usage, memory, at);
@@ -388,12 +387,6 @@ abstract class Cobol {
             };
         }
 
-        /** A binary item without a picture. */
-        Num whole() {
-            whole = true;
-            return this;
-        }
-
         Num zero(boolean wanted) {
             if (wanted) {
                 write(false, BigInteger.ZERO);
@@ -412,7 +405,6 @@ abstract class Cobol {
 
         Num at(int... subscripts) {
             Num found = new Num(digits, scale, signed, usage, memory, place(subscripts));
-            found.whole = whole;
             return found;
         }
 
@@ -598,7 +590,7 @@ abstract class Cobol {
             String sign = !signed ? "" : get().signum() < 0 ? "-" : "+";
             if (usage == Usage.NATIVE) {
                 String all = magnitude().toString();
-                int width = !whole ? digits : size == 1 ? 3 : size == 2 ? 5 : size == 4 ? 10 : signed ? 19 : 20;
+                int width = size == 1 ? 3 : size == 2 ? 5 : size == 4 ? 10 : 20;
                 return sign + "0".repeat(Math.max(0, width - all.length())) + all;
             }
             String all = digits();
@@ -622,8 +614,18 @@ abstract class Cobol {
             return this;
         }
 
+        Edited zero(boolean wanted) {
+            if (wanted) {
+                move(0);
+            }
+            return this;
+        }
+
         Edited occurs(int count, int distance) {
             tables = more(tables, count, distance);
+            for (int place : places()) {
+                System.arraycopy(memory, at, memory, place, size);
+            }
             return this;
         }
 

@@ -125,7 +125,7 @@ def total(parts: list[str]) -> str:
 def compute(context: Context) -> Block:
     found = targets(context)
     context.cursor.need("=", "EQUAL")
-    value = context.expressions.sum()
+    value = context.expressions.sum(divides=True)
     if len(found) == 1:
         return finished(context, [(found[0], value)], "END-COMPUTE")
     return finished(context, [(target, "value") for target in found], "END-COMPUTE", value)

@@ -144,9 +144,13 @@ class Expressions(Arithmetic):
         return ""
 
     def compared(self, left: Operand, relation: str, right: Operand) -> str:
+        if left.divides or right.divides:
+            refuse("a condition with a division that may be by zero", left.line)
         if left.is_number and right.is_number:
             if left.kind == "figurative" and right.kind == "figurative":
                 refuse("a comparison of constants", left.line)
+            self.check_size(left, right)
+            self.check_size(right, left)
             return f"{self.value(left)}.compareTo({self.value(right)}) {relation} 0"
         if not left.is_item and right.is_item:
             return self.compared(right, _TURNED[relation], left)
@@ -162,6 +166,14 @@ class Expressions(Arithmetic):
             self.use(side)
         other = quoted(right.java) if right.kind == "literal" else right.java
         return f"compare({left.java}, {other}) {relation} 0"
+
+    def check_size(self, given: Operand, other: Operand) -> None:
+        """Refuse a negative literal that the item has no digits for: the compiler decides that without its sign."""
+        item = given.item
+        if item is not None and other.kind == "constant" and other.java[0] == "-":
+            whole = other.java.lstrip("-0").partition(".")[0]
+            if len(whole) > min(item.size, item.digits) - item.scale:
+                refuse("a comparison with a number that is too long for the item", other.line)
 
     def is_plain(self, operand: Operand) -> bool:
         """Whether the digits of a number are all that its bytes are."""

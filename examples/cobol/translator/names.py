@@ -33,8 +33,8 @@ class Names:
     conditions: dict[str, list[tuple[Condition, Item]]] = field(default_factory=dict)
     indexes: dict[str, str] = field(default_factory=dict)
     """Index-names, and what they are in Java."""
-    written: list[tuple[Item, int, int, int]] = field(default_factory=list)
-    """Where text was put: the record, from and to which byte, and the line."""
+    written: list[tuple[Item, int]] = field(default_factory=list)
+    """Items that text was put into, and the line."""
     decimal_comma: bool = False
     read: list[tuple[Item, int]] = field(default_factory=list)
     """Numbers whose digits are used, and the line."""
@@ -91,23 +91,28 @@ class Names:
 
     def writes(self, item: Item, line: int) -> None:
         """Something other than digits may be in these bytes now, of all occurrences."""
-        first, last = extent(item)
-        self.written.append((record_of(item), first, last, line))
+        self.written.append((item, line))
 
     def check_digits(self) -> None:
         """Refuse numbers whose digits may be none: what they then are is undefined."""
+        checked = set[int]()
         for item, line in self.read:
-            record, (first, last) = record_of(item), extent(item)
-            for other in (one for place in self.records if (place.base or place) is record for one in place.all):
-                start, end = extent(other)
+            if id(item) not in checked:
+                checked.add(id(item))
+                self._check_digits(item, line)
+
+    def _check_digits(self, item: Item, line: int) -> None:
+        record, own = record_of(item), bytes_of(item)
+        for place in self.records:
+            for other in place.all if (place.base or place) is record else ():
                 related = other is item or item in other.all or other in item.all
-                if not related and start < last and first < end:
+                if not related and own & bytes_of(other):
                     refuse(f"the digits of {item.name}, which lie where {other.name or 'FILLER'} does", line)
-                if other.value and other.children and start < last and first < end:
+                if other.value and other.children and own & bytes_of(other):
                     refuse(f"the digits of {item.name}, which are set by the VALUE of a group", line)
-            for place, start, end, where in self.written:
-                if place is record and start < last and first < end:
-                    refuse(f"the digits of {item.name}, which line {where} may set to other signs", line)
+        for other, where in self.written:
+            if record_of(other) is record and own & bytes_of(other):
+                refuse(f"the digits of {item.name}, which line {where} may set to other signs", line)
 
 
 def record_of(item: Item) -> Item:
@@ -116,12 +121,12 @@ def record_of(item: Item) -> Item:
     return top.base or top
 
 
-def extent(item: Item) -> tuple[int, int]:
-    """From and to which byte of its record all its occurrences lie."""
-    size = item.size
-    for table in reversed(item.tables):
-        size += (table.occurs - 1) * table.size
-    return item.offset, item.offset + size
+def bytes_of(item: Item) -> frozenset[int]:
+    """Where in its record all its occurrences lie."""
+    starts = [item.offset]
+    for table in item.tables:
+        starts = [start + number * table.size for start in starts for number in range(table.occurs)]
+    return frozenset(at for start in starts for at in range(start, start + item.size))
 
 
 def _is_in(item: Item, groups: Sequence[str]) -> bool:

@@ -45,6 +45,10 @@ class Operand:
     """Whether `java` is a BigDecimal already."""
     variable: bool = False
     """Whether its length is known only when it runs."""
+    divides: bool = False
+    """Whether it may divide by zero."""
+    known: Decimal | None = None
+    """Its value, if it is made of literals alone."""
     shown: str = ""
     """What DISPLAY shows of a function, where that is known."""
 
@@ -224,9 +228,12 @@ class Arithmetic(Operands):
             refuse("a text in arithmetic", operand.line)
         return operand.java if operand.is_value else f"{self.use(operand).java}.get()"
 
-    def sum(self) -> str:
-        """An arithmetic expression, as a BigDecimal."""
-        return self.value(self.arithmetic())
+    def sum(self, *, divides: bool = False) -> str:
+        """An arithmetic expression, as a BigDecimal; it may divide by zero if `divides`."""
+        made = self.arithmetic()
+        if made.divides and not divides:
+            refuse("a division where it may be by zero", made.line)
+        return self.value(made)
 
     def arithmetic(self) -> Operand:
         """An arithmetic expression; an operand alone is itself."""
@@ -255,16 +262,24 @@ class Arithmetic(Operands):
             if sign == "*":
                 made = self.combined(made, "multiply", right)
             else:
-                made = Operand("number", f"divide({self.value(made)}, {self.value(right)})", made.line, is_value=True)
+                java = f"divide({self.value(made)}, {self.value(right)})"
+                risky = made.divides or right.divides or not _known(right)
+                made = Operand("number", java, made.line, is_value=True, divides=risky)
         return made
 
     def power(self) -> Operand:
         made = self.signed()
         if self.cursor.take("**"):
             exponent = self.cursor.next()
-            if not exponent.text.isdigit() or int(exponent.text) > 30 or self.cursor.sees("**"):
+            if not exponent.text.isdigit() or not 0 < int(exponent.text) <= 30 or self.cursor.sees("**"):
                 refuse(f"** {exponent.text}", exponent.line)
-            made = Operand("number", f"power({self.value(made)}, {int(exponent.text)})", made.line, is_value=True)
+            made = Operand(
+                "number",
+                f"power({self.value(made)}, {int(exponent.text)})",
+                made.line,
+                is_value=True,
+                divides=made.divides,
+            )
         return made
 
     def signed(self) -> Operand:
@@ -272,7 +287,7 @@ class Arithmetic(Operands):
             sign = self.cursor.next().text
             given = self.signed()
             java = f"{self.value(given)}.negate()" if sign == "-" else self.value(given)
-            return Operand("number", java, given.line, is_value=True)
+            return Operand("number", java, given.line, is_value=True, divides=given.divides)
         if self.cursor.take("("):
             made = self.arithmetic()
             self.cursor.need(")")
@@ -280,7 +295,12 @@ class Arithmetic(Operands):
         return self.operand()
 
     def combined(self, left: Operand, verb: str, right: Operand) -> Operand:
-        return Operand("number", f"{self.value(left)}.{verb}({self.value(right)})", left.line, is_value=True)
+        first, second, known = _known(left), _known(right), None
+        if first is not None and second is not None:
+            known = {"add": first + second, "subtract": first - second, "multiply": first * second}[verb]
+        java = f"{self.value(left)}.{verb}({self.value(right)})"
+        risky = left.divides or right.divides
+        return Operand("number", java, left.line, is_value=True, divides=risky, known=known)
 
     # Functions
 
@@ -352,6 +372,10 @@ class Arithmetic(Operands):
         found = [self.cursor.next().text for _ in range(count)]
         self.cursor.need(")")
         return found
+
+
+def _known(operand: Operand) -> Decimal | None:
+    return Decimal(operand.java) if operand.kind == "constant" else operand.known
 
 
 def _of_constants(name: Token, constants: list[str]) -> Operand:

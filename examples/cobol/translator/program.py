@@ -12,7 +12,7 @@ from examples.cobol.translator.control import CONTROL, called
 from examples.cobol.translator.cursor import Cursor
 from examples.cobol.translator.data import FIGURATIVE, File, Item, read_items
 from examples.cobol.translator.files import FILES, declared, read_records, read_selects
-from examples.cobol.translator.names import Names, record_of
+from examples.cobol.translator.names import Names
 from examples.cobol.translator.operands import quoted
 from examples.cobol.translator.source import Refused, has_decimal_comma, prepared, refuse, tokens_of
 from examples.cobol.translator.statements import BASIC, Context, Paragraph, Verb, statements
@@ -224,7 +224,7 @@ def _fields(names: Names) -> Iterator[str]:
             elif item is record:
                 item.java = names.java_name("filler")
                 yield f"    private final {_class(item)} {item.java} = {made};"
-            elif not item.children and not item.is_over and (item.value or item.category == "number"):
+            elif not item.children and not item.is_over and (item.value or item.category in ("number", "edited")):
                 setters.append(made)
         if setters:
             yield "    {"
@@ -255,10 +255,11 @@ def _declared(item: Item, record: Item) -> str:
         made = f"{head}text({place}{sep}{item.size})" + (".right()" if item.right else "")
     elif item.category == "edited":
         made = f'{head}edited({place}{sep}"{item.picture}")' + (".blankWhenZero()" if item.blank else "")
+        made += ".zero(true)" if item.blank and not item.is_over else ""
     else:
         usage = item.sign or item.usage
         how = "" if usage == "DISPLAY" else f", Usage.{usage}"
-        made = f'{head}num({place}{sep}"{_short(item.picture)}"{how})' + (".whole()" if item.whole else "")
+        made = f'{head}num({place}{sep}"{_short(item.picture)}"{how})'
     for table in item.tables:
         made += f".occurs({table.occurs}, {table.size})"
     return made + _valued(item)
@@ -342,6 +343,3 @@ def _methods(context: Context, used: list[Paragraph]) -> Iterator[str]:
                 if context.jumps or any(f"{one.java}();" == call for one in used):
                     yield f"        {match[1]}{call}"
         yield "    }"
-
-
-__all__ = ["RUNTIME", "VERBS", "class_name", "record_of", "translate"]
