@@ -47,7 +47,8 @@ def all_inputs(given: Sequence[Input], *, count: int, seed: int = 0) -> list[Inp
     texts = [(one, part) for one in given for part in _parts(one)]
     rng.shuffle(texts)
     # Every change comes before one comes twice.
-    makers = [(*texts[(turn + at) % len(texts)], name) for turn in range(len(texts)) for at, name in enumerate(CHANGES)]
+    turns = range(len(texts) * (1 + count // len(CHANGES)))
+    makers = [(*texts[(turn + at) % len(texts)], name) for turn in turns for at, name in enumerate(CHANGES)]
     for one, part, name in makers:
         if len(found) - len(given) >= count:
             break

@@ -58,6 +58,8 @@ class Item:
     children: list[Item] = field(default_factory=list)
     parent: Item | None = None
     offset: int = 0
+    of_file: bool = False
+    """Whether it is the record of a file, which nothing sets before it is read or written."""
     base: Item | None = None
     """The record whose memory a record redefines."""
     java: str = ""
@@ -133,7 +135,9 @@ class Item:
     @property
     def is_over(self) -> bool:
         """Whether it is another view of memory that is set already."""
-        return bool(self.redefines) or any(one.redefines or (one.value and one.children) for one in self.above)
+        return bool(self.redefines) or any(
+            one.redefines or one.of_file or (one.value and one.children) for one in self.above
+        )
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,9 @@ def read_records(cursor: Cursor, files: list[File]) -> None:
         file.records = read_items(cursor)
         if len(file.records) != 1:
             refuse("a file with more than one kind of record", name.line)
+        file.records[0].of_file = True
+        if file.records[0].category not in ("text", "group"):
+            refuse("a record that is a number", name.line)
         for item in file.records[0].all:
             if item.value:
                 refuse("VALUE in a record of a file", item.line)

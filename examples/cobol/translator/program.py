@@ -44,6 +44,8 @@ def translate(source: str, name: str) -> str:
     files = _environment(cursor)
     records = _data(cursor, files)
     names = Names(records, files)
+    for file in files:
+        names.writes(file.records[0], file.line)
     names.decimal_comma = has_decimal_comma(source)
     context = _procedure(cursor, names)
     names.check_digits()
@@ -262,7 +264,7 @@ def _declared(item: Item, record: Item) -> str:
         made = f'{head}num({place}{sep}"{_short(item.picture)}"{how})'
     for table in item.tables:
         made += f".occurs({table.occurs}, {table.size})"
-    return made + _valued(item)
+    return f'{made}.filled("\\u0000")' if item.of_file else made + _valued(item)
 
 
 def _short(picture: str) -> str:
