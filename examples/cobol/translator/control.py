@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -189,6 +190,16 @@ def _once(context: Context) -> Block:
     return block
 
 
+_RELATION: Final = re.compile(r"([^|&!]+) (==|!=|<=|>=|<|>) 0")
+_OPPOSITE: Final = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+
+
+def unless(condition: str) -> str:
+    """The opposite of a condition."""
+    simple_one = _RELATION.fullmatch(condition)
+    return f"{simple_one[1]} {_OPPOSITE[simple_one[2]]} 0" if simple_one else f"!({condition})"
+
+
 def _until(context: Context, called: list[str] | None, after: bool) -> Block:
     if context.cursor.sees("EXIT"):
         refuse("PERFORM UNTIL EXIT", context.cursor.line)
@@ -197,8 +208,8 @@ def _until(context: Context, called: list[str] | None, after: bool) -> Block:
     if after and body.ends:
         refuse("PERFORM WITH TEST AFTER of what is not repeated", context.cursor.line)
     if after:
-        return Block(["do {", *body.indented(), f"}} while (!({condition}));"])
-    return Block([f"while (!({condition})) {{", *body.indented(), "}"])
+        return Block(["do {", *body.indented(), f"}} while ({unless(condition)});"])
+    return Block([f"while ({unless(condition)}) {{", *body.indented(), "}"])
 
 
 def _times(context: Context, called: list[str] | None) -> Block:
@@ -223,7 +234,7 @@ def _varying(context: Context, called: list[str] | None, after: bool) -> Block:
     lines = body.lines
     for number, (start, condition, step) in enumerate(reversed(heads)):
         last = number == len(heads) - 1
-        lines = [f"for ({start}; !({condition}); {step}) {{", *(f"    {line}" for line in lines), "}"]
+        lines = [f"for ({start}; {unless(condition)}; {step}) {{", *(f"    {line}" for line in lines), "}"]
         if not last:
             lines = [*lines, f"{start};"]
     if len(heads) > 1 and any("break;" in line or "continue;" in line for line in body.lines):
