@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
@@ -30,12 +31,13 @@ from signoff.settings import load_settings
 
 GUARD = str(Path(__file__).parent.parent / "guard")
 SERVE = ("-P", "-m", "signoff", "mcp", "serve", "report", "--sources", "docs")
+TEAMS = Path(__file__).parents[1] / "graphs" / "teams"
 
 
 @asynccontextmanager
-async def client(log: Path) -> AsyncIterator[ClientSession]:
+async def client(log: Path, serve: Sequence[str] = SERVE) -> AsyncIterator[ClientSession]:
     """A client of a server that it has started."""
-    program = StdioServerParameters(command=sys.executable, args=list(SERVE), env={"PYTHONPATH": GUARD})
+    program = StdioServerParameters(command=sys.executable, args=list(serve), env={"PYTHONPATH": GUARD})
     with log.open("w") as errors:
         async with stdio_client(program, errlog=errors) as (read, write), ClientSession(read, write) as session:
             await session.initialize()
@@ -94,6 +96,60 @@ def test_a_run_that_was_cut_off_with_its_client_is_resumed_by_the_next(documents
             assert (await ask(session, "resume_run", run=run, wait_seconds=60))["status"] == "waiting"
 
     asyncio.run(work())
+
+
+def test_leads_are_asked_for_by_a_client_and_written_as_people_decide_elsewhere(home: Path, tmp_path: Path) -> None:
+    given = {"rubric": "packages.toml", "suppress": "suppress.txt", "sources": "packages"}
+    given = {name: str(TEAMS / file) for name, file in given.items()}
+
+    async def work() -> None:
+        async with client(tmp_path / "log", [*SERVE[:5], "leads"]) as session:
+            (start,) = [tool for tool in (await session.list_tools()).tools if tool.name == "start_run"]
+            assert start.inputSchema["required"] == ["rubric"]
+            wrong = await session.call_tool("start_run", {**given, "rubric": "none.toml"})
+            assert "there is no file" in str(wrong.content)
+            held = await ask(session, "start_run", **given, crm=str(home / "crm.db"), wait_seconds=60)
+            assert [one["action"] for one in held["waits_for"]] == ["confirm_lead"] * 5
+            assert not (home / "crm.db").exists()
+            asked = []
+            run = await asyncio.to_thread(Run.open, held["run"])
+            while run.approval is not None:
+                names = {one.shown.get("name"): one.id for one in run.approvals}
+                asked.append((run.approval.action, len(names)))
+                if run.approval.action == "write_lead":
+                    await asyncio.to_thread(run.reject, approval=names["sealframe"], by="Ada", drive=False)
+                await asyncio.to_thread(run.approve, approval=run.alike(), by="Ada")
+            assert asked == [("confirm_lead", 5), ("write_lead", 2), ("schedule_followup", 1), ("publish_report", 1)]
+            done = await ask(session, "run_result", run=held["run"])
+            assert done["status"] == "done"
+            written = [one for one in done["outcomes"] if one["action"] == "write_lead"]
+            assert sorted((one["status"], one["by"]) for one in written) == [("done", "Ada"), ("rejected", "Ada")]
+
+    asyncio.run(work())
+    with sqlite3.connect(home / "crm.db") as crm:
+        assert crm.execute("SELECT name FROM leads").fetchall() == [("otterdb",)]
+
+
+def test_competitors_are_compared_for_a_client_and_published_once_a_person_agrees(home: Path, tmp_path: Path) -> None:
+    given = {"goal": "web frameworks", "sources": str(TEAMS / "market"), "categories": ["licence", "python version"]}
+
+    async def work() -> None:
+        async with client(tmp_path / "log", [*SERVE[:5], "competitors"]) as session:
+            held = await ask(session, "start_run", **given, wait_seconds=60)
+            assert [one["action"] for one in held["waits_for"]] == ["confirm_companies"]
+            run = await asyncio.to_thread(Run.open, held["run"])
+            await asyncio.to_thread(run.approve, args={"companies": ["sealframe", "cormorant-client"]}, by="Ada")
+            again = await ask(session, "run_status", run=held["run"])
+            assert [one["action"] for one in again["waits_for"]] == ["publish_report"]
+            assert not (home / "report.md").exists()
+            await asyncio.to_thread(run.approve, by="Ada")
+            done = await ask(session, "run_result", run=held["run"])
+            states = {(one["row"], one["column"]): one["state"] for one in done["artifacts"]["Comparison"]["cells"]}
+            assert (done["status"], len(states)) == ("done", 4)
+            assert states["cormorant-client", "python version"] == "contradiction"
+
+    asyncio.run(work())
+    assert "≥ 3.10 / ≥ 3.9" in (home / "report.md").read_text()
 
 
 def test_over_http_only_whoever_has_the_token_is_heard(documents: Path) -> None:
