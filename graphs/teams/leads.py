@@ -44,7 +44,7 @@ from signoff.agents import (
 )
 from signoff.agents.artifacts import Check, key_of
 from signoff.agents.models import Tiers, models_of
-from signoff.graphs.input_types import FileToRead, FileToWrite, Folder
+from signoff.graphs.input_types import FileToRead, FileToWrite, Folder, Names
 from signoff.graphs.policy.policy import Policy
 from signoff.graphs.team import Builder, Team
 from signoff.settings import Settings, load_settings
@@ -78,6 +78,9 @@ class LeadsInput(BaseModel):
 
     goal: str = "Find leads by the rubric"
     rubric: FileToRead = Field(repr=False, description="TOML file of rules, points and texts: docs/leads.md.")
+    companies: Names = Field(
+        (), repr=False, description="Names, or a FILE with one on each line; without, whom the documents are about."
+    )
     sources: Folder = Field("", repr=False, description="Folder of documents about the candidates.")
     crm: Annotated[str, AfterValidator(_address)] = Field(
         "crm.db", validate_default=True, repr=False, description="SQLite file, or address of a CRM."

@@ -13,7 +13,7 @@ from signoff.agents.errors import WorkFailed
 from signoff.agents.extractive.rubric import Rubric
 from signoff.agents.roles.outreach.outward import outcomes_of
 from signoff.agents.roles.scout import Company, companies_in
-from signoff.agents.roles.tables.row_pages import refresh
+from signoff.agents.roles.tables.row_pages import distinct, refresh
 from signoff.tools import Action, Proposal
 from signoff.tools.crm import names_suppressed, suppressed
 from signoff.tools.search import Library
@@ -67,7 +67,7 @@ def confirmed_each(task: Task, action: Action[Candidate]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class CandidateScout:
-    """Lists those who fit the team's `Rubric`, without those in the file `suppress` of the run's input."""
+    """Lists the `companies` of the input, or all, that fit the team's `Rubric` and are not in its file `suppress`."""
 
     library: Callable[[Task], Library]
     confirm: Action[Candidate]
@@ -92,7 +92,8 @@ class CandidateScout:
 
     def _list(self, task: Task) -> Candidates:
         rubric, entries, library = task.need(Rubric), suppressed(task.input.suppress), self.library(task)
-        found = [one for one in companies_in(library) if rubric.fits(map(library.text, (*one.own, *one.shared)))]
+        named = distinct(task.input.companies)[0]
+        found = [one for one in companies_in(library, named) if rubric.fits(map(library.text, (*one.own, *one.shared)))]
         out = tuple(one.name for one in found if names_suppressed(one.name, entries))
         names = tuple(one.name for one in found if one.name not in out)
         if not names:
@@ -102,5 +103,5 @@ class CandidateScout:
 
     def _propose(self, found: Candidates, task: Task) -> list[Proposal]:
         named = task.need(Rubric).named
-        why = f"A document about it holds {named!r}." if named else "A document is about it."
-        return unconfirmed(task, self.confirm, found.names, why)
+        why = "It was named." if task.input.companies else "A document is about it."
+        return unconfirmed(task, self.confirm, found.names, f"A document about it holds {named!r}." if named else why)
