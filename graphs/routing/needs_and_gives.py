@@ -143,11 +143,10 @@ def answered_verdicts(agents: Agents, artifacts: Artifacts, role: str) -> dict[s
 
 def told_of_before(agents: Agents, state: TeamState, role: str, proposal: Proposal) -> list[str]:
     """What a person is to know of an action that was done before just so, and what it gave was not accepted."""
-    notes = rejections(agents, state["artifacts"])
     for outcome in state.get("outcomes", []):
         gave = outcome.get("gave", "")
         same = (outcome["role"], outcome["action"], outcome.get("args")) == (role, proposal.action, proposal.args)
-        if same and gave in notes:
+        if gave and same and gave in (notes := rejections(agents, state["artifacts"])):
             why = ": ".join(filter(None, [f"the {gave} that it gave was not accepted", "; ".join(notes[gave])]))
             return [f"{proposal.action} was done before with the same arguments, and {why}"]
     return []

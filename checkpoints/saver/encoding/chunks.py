@@ -7,7 +7,7 @@ an item changes its own chunk and the path above it, and leaves all the others a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
@@ -83,7 +83,7 @@ class UnwrittenPiece(Exception):
 
 
 class Seen:
-    """Payloads that a thread's checkpoints were seen to hold, by digest; those not met for long are forgotten."""
+    """Pieces that a thread's checkpoints were seen to hold, by digest; those not met for long are forgotten."""
 
     _MOST: Final = 4096
 
@@ -100,7 +100,7 @@ class Seen:
         return piece
 
     def add(self, piece: Piece) -> None:
-        """Remember a payload that has, or will have, a row."""
+        """Remember a piece that has, or will have, a row."""
         if len(self._young) >= max(self._MOST, len(self._old)):
             self._old, self._young = self._young, {}
         self._young[piece.digest] = piece
@@ -149,10 +149,10 @@ class Tree:
     def top(self) -> Piece:
         return self._levels[-1].chunks[0]
 
-    def regrow(self, items: list[Piece], kept: int, fresh: list[Piece]) -> None:
-        """Hold these items, of which the first `kept` are those that it held; new chunks are appended to `fresh`.
+    def regrow(self, items: list[Piece], kept: int, store: Callable[[Piece], Piece]) -> None:
+        """Hold these items, of which the first `kept` are those that it held; `store` is given each new chunk.
 
-        A chunk is listed in `fresh` after what it refers to.
+        It returns the chunk, or the same as it is stored already. It gets a chunk after what that refers to.
         """
         self.items = items
         row, kind, number = items, self.kind, 0
@@ -160,7 +160,7 @@ class Tree:
             if number == len(self._levels):
                 self._levels.append(_Level())
             level = self._levels[number]
-            kept = _cut(level, row, kept, kind, fresh)
+            kept = _cut(level, row, kept, kind, store)
             if len(level.chunks) == 1:
                 del self._levels[number + 1 :]
                 return
@@ -171,7 +171,7 @@ class Tree:
         self._levels = [_Level(starts, chunks) for starts, chunks in rows]
 
 
-def _cut(level: _Level, row: list[Piece], kept: int, kind: Kind, fresh: list[Piece]) -> int:
+def _cut(level: _Level, row: list[Piece], kept: int, kind: Kind, store: Callable[[Piece], Piece]) -> int:
     """Cut a row of pieces into chunks, reusing those that are unchanged; returns how many leading chunks stayed."""
     whole = 0  # leading chunks that lie in what was kept, with the piece that ended them
     while whole < len(level.starts) and _end(level, whole) <= kept:
@@ -192,10 +192,8 @@ def _cut(level: _Level, row: list[Piece], kept: int, kind: Kind, fresh: list[Pie
                 break
         chunk = chunk_of(kind, row[position:stop])
         known = earlier.get(chunk.digest)
-        if known is not None:
-            chunk = known
-        elif not chunk.inline:
-            fresh.append(chunk)
+        if known is not None or not chunk.inline:
+            chunk = known or store(chunk)
         level.starts.append(position)
         level.chunks.append(chunk)
         position = stop

@@ -82,10 +82,12 @@ class DeltaEncoder:
 
     def _piece(self, body: bytes) -> Piece:
         piece = payload(body)
-        if piece.inline:
-            return piece
+        return piece if piece.inline else self.store(piece)
+
+    def store(self, piece: Piece) -> Piece:
+        """The piece as it is stored already, or itself, which is stored with what is fresh."""
         earlier = self._seen.get(piece.digest) or self._expected.get(piece.digest)
-        if earlier is not None:
+        if earlier is not None and earlier.kind == piece.kind:
             return earlier
         self._seen.add(piece)
         self.fresh.append(piece)
@@ -224,7 +226,7 @@ class StoredContainer:
         if least < count or count < len(items) or not pieces:
             pieces += [self._item(keys, at, self._items.learn(items[at], encoder)) for at in range(count, len(items))]
             self._keys = keys
-            self.tree.regrow(pieces, least, encoder.fresh)
+            self.tree.regrow(pieces, least, encoder.store)
 
     def _compare(self, keys: list[str], items: list[Any], encoder: DeltaEncoder) -> None:
         """Take over a value that may differ anywhere, item by item."""
@@ -248,7 +250,7 @@ class StoredContainer:
                 kept += kept == index
             pieces.append(piece)
         self._keys, self._items = keys, now
-        self.tree.regrow(pieces, kept, encoder.fresh)
+        self.tree.regrow(pieces, kept, encoder.store)
 
     def _places(self, keys: list[str], items: list[Any]) -> list[int]:
         """Where each item stood before, or what stood in its place; -1 if it is new."""

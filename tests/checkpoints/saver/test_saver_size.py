@@ -1,7 +1,9 @@
 """The file holds what is new, once, and gives back what is deleted. All figures are counted bytes."""
 
 import operator
+import sqlite3
 import statistics
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -70,6 +72,32 @@ def test_a_thousand_messages_take_little_more_room_than_themselves_and_growth_is
     for count, size in sizes.items():
         assert abs(start + slope * count - size) <= 0.05 * size + 60_000, sizes
     assert (sizes[2000] - sizes[1000]) / 1000 <= 1.15 * (sizes[500] - sizes[50]) / 450, sizes
+
+
+class Queue(TypedDict, total=False):
+    waiting: list[dict[str, str]]
+
+
+def pieces_of(database: Path, count: int) -> int:
+    """Work a queue of so many jobs off, each step writing all that is left; the pieces that were stored."""
+
+    def work(state: Queue) -> Queue:
+        return {"waiting": state["waiting"][1:]}
+
+    builder = StateGraph(Queue).add_node(work).add_edge(START, "work")
+    builder.add_conditional_edges("work", lambda state: "work" if state["waiting"] else END)
+    jobs = [{f"part {part}": f"{job} {part} " * 30 for part in range(12)} for job in range(count)]
+    with SqliteCheckpointer(database) as saver:
+        builder.compile(checkpointer=saver).invoke({"waiting": jobs}, at("t"))
+    with closing(sqlite3.connect(database)) as connection:
+        (pieces,) = connection.execute("SELECT count(*) FROM saver_pieces").fetchone()
+    return int(pieces)
+
+
+def test_a_list_that_is_written_again_without_its_first_item_stores_no_other_item_again(tmp_path: Path) -> None:
+    """A queue of 40 would be stored as 20 items for each step, on average."""
+    few, many = (pieces_of(tmp_path / f"{count}.db", count) / count for count in (20, 40))
+    assert many < 1.2 * few, (few, many)
 
 
 def test_encryption_adds_little(tmp_path: Path) -> None:
