@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         TableReport as TableReport,
         table_attachments as table_attachments,
     )
-    from signoff.agents.roles.tables.table_report import table_before as table_before
+    from signoff.agents.roles.tables.table_report import table_before as table_before, table_pictures as table_pictures
     from signoff.agents.roles.tables.table_researcher import Pages as Pages, row_cells as row_cells
     from signoff.agents.roles.tables.table_researcher import table_researcher as table_researcher
     from signoff.agents.roles.coder import Baseline as Baseline, Change as Change, CodeWork as CodeWork, coder as coder

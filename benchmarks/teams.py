@@ -12,11 +12,13 @@ import json
 import platform
 import re
 import resource
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -116,7 +118,7 @@ def work(team: str, url: str, folder: Path, size: int) -> dict[str, Any]:
         run.approve(approval=run.alike(), by="ann")
     took = {"s": time.perf_counter() - wall, "CPU s": time.process_time() - cpu, "memory MB": peak_mb() - before}
     assert run.status == "done", run.record.note
-    return {**took, "database kB": (folder / "signoff.db").stat().st_size / 1e3, "questions": sum(asked.values())}
+    return {**took, "questions": sum(asked.values())}
 
 
 def peak_mb() -> float:
@@ -135,6 +137,9 @@ def measure(team: str, body: str, size: int) -> dict[str, float]:
         command += ["--url", server.url] if body == "model" else []
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        with closing(sqlite3.connect(folder / "signoff.db")) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        told["database kB"] = (folder / "signoff.db").stat().st_size / 1e3
         sent = [json.dumps(request.body, ensure_ascii=False) for request in server.requests]
     marks = Counter(mark for body_ in sent for mark in MARK.findall(body_))
     found = {name: value / (1 if name == "questions" else size) for name, value in told.items()}

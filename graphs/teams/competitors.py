@@ -32,6 +32,7 @@ from signoff.agents import (
     scout,
     table_attachments,
     table_before,
+    table_pictures,
     table_researcher,
 )
 from signoff.agents.artifacts import Change, column_of, common_columns, key_of
@@ -167,7 +168,9 @@ class _Market:
         if not review.accepted:
             return []
         draft, out = task.need(Draft), task.input.out
-        attached = table_attachments(task.need(Comparison), out, self.blobs, "company")
+        table = task.need(Comparison)
+        pictures = table_pictures(table, draft.markdown, self.blobs)
+        attached = (*table_attachments(table, out, self.blobs, "company"), *pictures)
         report = Publication(path=out, content=draft.markdown, attachments=attached)
         passed = sum(check.passed for check in review.checks)
         return [self.publish.propose(report, f"It passed its review ({passed} of {len(review.checks)} checks).")]

@@ -31,7 +31,9 @@ from signoff.agents.artifacts import (
 from signoff.agents.models.registry import Tiers
 from signoff.agents.roles.prompts import prompt
 from signoff.agents.roles.tables.table_checks import check_prose, check_table, unmapped
+from signoff.checkpoints import digest
 from signoff.tools import Action, Attachment
+from signoff.tools.analysis import Labels, QueryResult, alternative, can_draw, draw
 from signoff.tools.search import Library
 from signoff.tools.storage import Blobs
 from signoff.wording import as_words, counted
@@ -40,11 +42,16 @@ T = TypeVar("T", bound=Table)
 
 _OVERVIEW: Final = "## Overview\n\n"
 _TABLE: Final = "\n\n## Table\n\n"
-_NO_OVERVIEW: Final = "*No two of them have the same value of anything.*"
 _MOST_GROUPS: Final = 6
 """Different values of a column that an overview sorts the rows by."""
 _MOST_NAMED: Final = 12
 """Rows that it names of one value; of more it names the first."""
+_PICTURES: Final = "Pictures"
+_MOST_PICTURES, _FEWEST_BARS, _MOST_BARS = 3, 3, 40
+_NUMBER: Final = re.compile(
+    r"(?P<before>[^\d<>≥≤~-]*)(?P<number>\d+|\d{1,3}(?:,\d{3})+)(?P<part>\.\d+)?(?P<after>[^\d<>≥≤~+-]*)"
+)
+"""A value that is a number, and what stands around it: the same in all values of a column that is drawn."""
 _ODD: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 More = Callable[[Task], Mapping[str, str]]
@@ -122,30 +129,36 @@ class TableReport(Generic[T]):
                 kept.append(f"- {sentence}")
         if struck:
             task.say(f"struck {counted(len(struck), 'sentence')} that no cell bears out")
-        return self._draft(task, "\n".join(kept), "generated", struck)
+        usual = "" if kept else "\n".join(_sorted_rows(table))  # what code says, rather than nothing
+        return self._draft(task, "\n".join(kept) or usual, "generated" if kept else "extracted", struck)
 
     def _draft(self, task: Task, overview: str, method: Any, struck: Sequence[str] = ()) -> Draft:
         table = task.need(self.table)
-        text = self._compose(table, overview, self.more(task))
+        text = self._compose(table, overview, self.more(task), has_pictures=can_draw())
         return Draft(title=self.title(table), markdown=text, method=method, struck=tuple(struck))
 
-    def _compose(self, table: T, overview: str, more: Mapping[str, str]) -> str:
+    def _compose(self, table: T, overview: str, more: Mapping[str, str], *, has_pictures: bool) -> str:
         """The whole report: a function of the table, the overview and the further sections."""
+        pictures = [f"![{alternative(one.title)}]({one.name})" for one in _sketches(table) if has_pictures]
         sections = {
+            _PICTURES: "\n\n".join(pictures),
             "Contradictions": "\n".join(map(_line_of_sides, table.in_state("contradiction"))),
             "Not found in these sources": "\n".join(_gaps(table, "not found")),
             "Look-ups that failed": "\n".join(_gaps(table, "look-up failed")),
             **more,
             "Evidence": evidence(table),
         }
-        first = f"# {as_words(self.title(table))}\n\n{as_words(table.brief())}\n\n{_OVERVIEW}{overview or _NO_OVERVIEW}"
+        first = (
+            f"# {as_words(self.title(table))}\n\n{as_words(table.brief())}\n\n{_OVERVIEW}{overview or _silence(table)}"
+        )
         told = [f"## {heading}\n\n{text}" for heading, text in sections.items() if text]
         return "\n\n".join([f"{first}{_TABLE}{markdown(table, self.corner)}", *told]) + "\n"
 
     def _review(self, task: Task, library: Library) -> Review:
         table, draft = task.need(self.table), task.need(Draft)
         overview = draft.markdown.partition(_OVERVIEW)[2].partition(_TABLE)[0]
-        same = self._compose(table, "" if overview == _NO_OVERVIEW else overview, self.more(task)) == draft.markdown
+        said, has_pictures = "" if overview == _silence(table) else overview, f"\n\n## {_PICTURES}\n" in draft.markdown
+        same = self._compose(table, said, self.more(task), has_pictures=has_pictures) == draft.markdown
         checks = (
             *check_table(table, library),
             Check(name="The report is what code makes of the table, with this overview.", passed=same),
@@ -176,7 +189,64 @@ def table_attachments(table: Table, report: str, blobs: Blobs, corner: str = "")
         f"{stem}.xlsx": xlsx_of(table, corner),
         f"{stem}.json": table.model_dump_json(indent=1).encode(),
     }
+    return _attached(files, blobs)
+
+
+def table_pictures(table: Table, text: str, blobs: Blobs) -> tuple[Attachment, ...]:
+    """The pictures of the table's columns that a report shows, drawn."""
+    return _attached({one.name: one.drawn() for one in _sketches(table) if f"({one.name})" in text}, blobs)
+
+
+def _attached(files: Mapping[str, bytes], blobs: Blobs) -> tuple[Attachment, ...]:
     return tuple(Attachment(name=name, sha256=blobs.keep(raw), bytes=len(raw)) for name, raw in files.items())
+
+
+@dataclass(frozen=True)
+class _Sketch:
+    """What a picture of one column shows, drawn or not."""
+
+    title: str
+    unit: str
+    rows: tuple[tuple[str, float], ...]
+
+    @property
+    def name(self) -> str:
+        """By what is drawn: whoever has no matplotlib knows it too."""
+        return f"chart-{digest([self.title, self.unit, self.rows])[:12]}.png"
+
+    def drawn(self) -> bytes:
+        return draw("bar", QueryResult(("", self.unit), self.rows), Labels(title=self.title, y=self.unit)).png
+
+
+def _sketches(table: Table) -> tuple[_Sketch, ...]:
+    """The columns in which some rows have numbers of one kind, and not all the same, largest first."""
+    found = []
+    for column in table.columns if len(table.rows) <= _MOST_BARS else ():
+        cells = [cell for row in table.rows if (cell := table.cell(row, column.name)).state == "found"]
+        read = [_NUMBER.fullmatch(cell.value.strip()) for cell in cells] if column.kind in ("text", "number") else []
+        numbers = [float(one["number"].replace(",", "") + (one["part"] or "")) for one in read if one is not None]
+        units = {" ".join(f"{one['before']} {one['after']}".split()) for one in read if one is not None}
+        if len(read) == len(numbers) >= _FEWEST_BARS and len(units) == 1 and len(set(numbers)) > 1:
+            rows = sorted(zip((cell.row for cell in cells), numbers, strict=True), key=lambda one: -one[1])
+            (unit,) = units
+            found.append(_Sketch(f"{table.title}: {column.name}", unit or column.name, tuple(rows)))
+    return tuple(found[:_MOST_PICTURES])
+
+
+def _silence(table: Table) -> str:
+    """Why there is no overview."""
+    states = {cell.state for cell in table.cells}
+    if states <= {"not found", "look-up failed"}:
+        nothing = (
+            "Nothing could be looked up." if states == {"look-up failed"} else "Nothing was found in these sources."
+        )
+        return f"*{nothing} What was read, and why it says nothing, stands below.*"
+    if len(table.rows) < 2:
+        return "*There is one row, so that nothing is compared.*"
+    groups = [_by_value(table, column) for column in table.columns if column.kind != "prose"]
+    if any(len(cells) > 1 for one in groups for cells in one.values()):
+        return "*They differ in too many ways to be sorted here.*"
+    return "*No two of them have the same value of anything.*"
 
 
 def _sorted_rows(table: Table) -> Iterator[str]:

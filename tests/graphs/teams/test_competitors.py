@@ -187,6 +187,39 @@ def test_forty_companies_pass_the_review_of_their_report(market: Path) -> None:
     assert " and others." in str(run.asked.shown["content"])
 
 
+def test_a_column_of_numbers_is_a_picture_that_is_published_with_the_report(market: Path, home: Path) -> None:
+    for name, staff, price in (
+        ("auk", "1,204", "$9"),
+        ("tern", "35", "9 €"),
+        ("coot", "12.5", "$7"),
+        ("kite", "8", "-"),
+    ):
+        (market / f"{name}.txt").write_text(f"Name: {name}\nEmployees: {staff}\nPrice: {price}\n")
+    names = ["auk", "tern", "coot", "kite", "gannet"]
+    run = start(companies=names, categories=["employees", "price"], out="out/market.md")
+    assert run.asked.action == "publish_report"
+    run.approve()
+    (picture,) = (home / "out").glob("*.png")  # prices are in different money
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert f"![web frameworks: employees]({picture.name})" in (home / "out" / "market.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("companies", "categories", "why"),
+    [
+        (["auk", "coot"], ["price"], "Nothing was found in these sources."),
+        (["gannet"], ["licence"], "There is one row, so that nothing is compared."),
+        (["gannet", "sealframe"], ["version"], "No two of them have the same value of anything."),
+    ],
+)
+def test_an_overview_that_has_nothing_to_say_says_why(
+    market: Path, companies: list[str], categories: list[str], why: str
+) -> None:
+    run = start(companies=companies, categories=categories)
+    assert why in str(run.asked.shown["content"])
+    assert [check.passed for check in run.artifact(Review).checks] == [True] * 4
+
+
 # With a model
 
 
