@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from signoff.agents.models.failures import clock_of, number_in, retry_after, seconds_in
 from signoff.checkpoints.ledger import LONGEST_WINDOW, Flow, Kind
+from signoff.http_waits import clock_of, number_in, retry_after, seconds_in
 
 _DURATION: Final = re.compile(r"[\d.]+(ms|s|m|h|d)([\d.]+(ms|s|m|h))*")
 _PARAMETER: Final = re.compile(r"([a-z]+)\s*=\s*(\d+(?:\.\d+)?)")

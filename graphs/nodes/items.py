@@ -205,10 +205,7 @@ class _Steps:
         return kept
 
     def _open(self, state: TeamState, items: Sequence[Any], flags: Sequence[str]) -> dict[str, ItemRow]:
-        """Rows of the items; what was given for one that has not changed since the step before stands.
-
-        `flags` were found in what the items were listed from.
-        """
+        """Rows of the items, and flags of what they were listed from; what was given for an unchanged one stands."""
         role, artifacts, before = self.agent.role, state["artifacts"], rows_of(state, self.agent)
         versions = {need.__name__: artifacts[need.__name__]["version"] for need in self.worker.needs}
         told = sub_goal(artifacts, role)

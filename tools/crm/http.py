@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlsplit
 
-from signoff.tools.crm.pace import Pace, pause_asked
+from signoff.http_waits import retry_after
+from signoff.tools.crm.pace import Pace
 from signoff.tools.crm.row import KEY, OURS, Record, Row, Written
 from signoff.tools.errors import CrmFailed
 from signoff.tools.web import USER_AGENT, OpenClient
@@ -91,7 +92,7 @@ class HttpCrm(ABC):
                 raise CrmFailed(self.name, f"{type(error).__name__}: {error}", sure=not writes) from error
             if status != 429:
                 return self._answer(status, raw, writes)
-            asked = pause_asked(headers)
+            asked = retry_after(headers, time.time())
             if asked is not None and asked > _LONGEST_PAUSE:
                 raise CrmFailed(self.name, f"it takes no more for {asked:,.0f} s", sure=True, status=429)
             self.pace.refused(self.name, turn, asked)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cache
 
 from signoff.checkpoints.ledger import PrivateRates, RateLimit, RateState, RateStore, Refusal, Turn, refuse, take
@@ -40,19 +37,6 @@ class Pace:
     @property
     def _rates(self) -> RateStore:
         return self._store or _of_this_process()
-
-
-def pause_asked(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a refusal asks to wait, by headers in lower case; None if it does not tell."""
-    said = headers.get("retry-after", "").strip()
-    if said.replace(".", "", 1).isdecimal():
-        return float(said)
-    try:
-        moment = parsedate_to_datetime(said)
-    except (ValueError, TypeError):
-        return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max((aware - datetime.now(UTC)).total_seconds(), 0.0)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -14,6 +15,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from signoff.checkpoints import digest_text
 from signoff.error_base import TeamError
+from signoff.http_waits import retry_after
 from signoff.tools.errors import ActionFailed, ForgeFailed, PullNotOpened, ToolError
 from signoff.tools.git.push import Branch, Pushing, Refs
 from signoff.tools.git.repository import Repository
@@ -126,8 +128,8 @@ def _refusal(answer: httpx2.Response) -> str:
         404: "there is no such repository, or the token may not see it",
     }.get(status, "")
     if status == 429 or (status == 403 and (limited or "retry-after" in answer.headers)):
-        wait = answer.headers.get("retry-after")
-        hint = f"the rate limit is used up; try again {f'in {wait[:10]} seconds' if wait else 'later'}"
+        wait = retry_after(answer.headers, time.time())
+        hint = f"the rate limit is used up; try again {'later' if wait is None else f'in {wait:,.0f} seconds'}"
     return f"HTTP {status}, {said[:300]!r}{f': {hint}' if hint else ''}"
 
 

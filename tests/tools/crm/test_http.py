@@ -158,7 +158,14 @@ def test_a_conflict_with_another_record_is_a_refusal(companies: Any, rows: Any, 
 
 @SHAPES
 @pytest.mark.parametrize(
-    "headers", [{}, {"Retry-After": "0"}, {"Retry-After": "0.05"}, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}]
+    "headers",
+    [
+        {},
+        {"Retry-After": "0"},
+        {"Retry-After": "0.05"},
+        {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"},
+        {"Retry-After": "40000", "Retry-After-Ms": "20"},
+    ],
 )
 def test_where_it_takes_no_more_it_is_waited_and_nothing_is_lost(
     companies: Any, rows: Any, times: Any, shape: str, headers: dict[str, str]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from signoff.checkpoints.ledger import PrivateRates
-from signoff.tools.crm.pace import Pace, pause_asked
+from signoff.http_waits import retry_after
+from signoff.tools.crm.pace import Pace
 
 
 def test_a_refusal_slows_down_all_who_share_the_store_and_nobody_at_another_host() -> None:
@@ -19,7 +20,7 @@ def test_a_refusal_slows_down_all_who_share_the_store_and_nobody_at_another_host
 
 
 def test_what_a_refusal_asks_is_read_as_seconds_or_as_a_moment() -> None:
-    assert pause_asked({"retry-after": "1.5"}) == 1.5
-    assert pause_asked({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
-    assert pause_asked({"retry-after": "soon"}) is None
-    assert pause_asked({}) is None
+    assert retry_after({"retry-after": "1.5"}, 0.0) == 1.5
+    assert retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 2e9) == 0.0
+    assert retry_after({"retry-after": "soon"}, 0.0) is None
+    assert retry_after({}, 0.0) is None

@@ -117,6 +117,7 @@ def test_an_answer_that_is_lost_after_it_was_opened_is_found_by_the_read_back(
         ((403, {}, {"message": "Resource not accessible"}), "may not do this"),
         ((403, {"x-ratelimit-remaining": "0"}, {"message": "API rate limit exceeded"}), "rate limit is used up"),
         ((429, {"retry-after": "60"}, {"message": "slow down"}), "try again in 60 seconds"),
+        ((429, {"retry-after": "1m30s"}, {"message": "slow down"}), "try again in 90 seconds"),
         ((404, {}, {"message": "Not Found"}), "no such repository"),
         ((301, {"location": "http://example.org/"}, {}), "HTTP 301"),
         ((200, {}, {"odd": True}), "something else than a list"),
