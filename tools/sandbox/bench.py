@@ -153,10 +153,10 @@ class Bench:
 
     def protected(self, path: str) -> str:
         """Why this file may not be changed; empty if it may."""
-        if self.within is not None and path not in self.within and path in self._known:
-            return "of another unit"
-        named = any(fnmatch.fnmatchcase(path, one) or path.startswith(f"{one.rstrip('/')}/") for one in self.may_edit)
-        return "" if named else protected_as(path)
+        if any(fnmatch.fnmatchcase(path, one) or path.startswith(f"{one.rstrip('/')}/") for one in self.may_edit):
+            return ""
+        is_others = self.within is not None and path not in self.within and path in self._known
+        return protected_as(path) or ("of another unit" if is_others else "")
 
     def check_writable(self, path: str) -> None:
         """FileRefused for what is read-only here."""
