@@ -26,6 +26,7 @@ UV = shutil.which("uv")
 
 QUESTION = "How does signoff make sure that an approved action happens only once?"
 BENCHMARKS = "sources worth checkpoints overhead limits faults concurrency sandbox call_paths".split()
+REAL = ROOT / "tests" / "shared" / "real"  # what cases on real projects are made of
 VARIABLES = ("SOURCES", "OUT", "YES", "QUESTION")
 FOREIGN = ("SIGNOFF_", "OPENAI_", "PYTEST_")  # how variables begin that are for what is run, not for this file
 FOR_MAKE = ("ARGS", "PYTHON")
@@ -69,6 +70,23 @@ def test_long(args: list[str]) -> int:
     """Run all tests, with all of the hunts: hours."""
     set_up("dev")
     return follow([tool("pytest"), "-q", "-n", str(WORKERS), "--dist", "worksteal", *args])
+
+
+def real(args: list[str]) -> int:
+    """Run the cases on real projects, which are fetched by name and hash into a cache first."""
+    set_up("dev")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "signoff-real"
+    fetched = cache / "fetched"
+    fetched.mkdir(parents=True, exist_ok=True)
+    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    projects = [*pip, "download", "--no-deps", "--no-binary", ":all:", "--require-hashes", "--find-links", fetched]
+    quietly([*projects, "--dest", fetched, "-r", REAL / "projects.txt"])
+    if not (cache / "tools" / "pyvenv.cfg").exists():
+        make_environment(cache / "tools")
+    programs = cache / "tools" / PYTHON.relative_to(VENV)
+    quietly([programs, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "-r", REAL / "tools.txt"])
+    os.environ["SIGNOFF_REAL"] = str(cache)
+    return follow([tool("pytest"), "-q", "-m", "real", "-r", "s", *args])
 
 
 def check(_: list[str]) -> int:
@@ -231,7 +249,7 @@ def main(words: list[str]) -> int:
     return COMMANDS[name](rest[1:] if rest[:1] == ["--"] else rest)
 
 
-ALL = (run, smoke, test, hunt, test_long, check, bench, setup, constraints, clean, help)
+ALL = (run, smoke, test, hunt, test_long, real, check, bench, setup, constraints, clean, help)
 COMMANDS = {command.__name__.replace("_", "-"): command for command in ALL}
 
 if __name__ == "__main__":

@@ -358,6 +358,37 @@ class Agent(Generic[A]):
         }
 
 
+def item_by_item(
+    agent: Agent[R],
+    *,
+    items: Callable[[Task], Sequence[Any]],
+    of: type[Any],
+    gives: type[A],
+    join: Callable[[Sequence[Row[R]], Task], A],
+    needs: tuple[type[Artifact], ...] = (),
+    stage: Callable[[Any], int] | None = None,
+) -> Agent[A]:
+    """An agent that does for each item what this one does in one piece; the work on an item is shown nothing else."""
+    if agent.each is not None:
+        raise TeamError(f"Agent {agent.role!r} works item by item already.")
+    each = Each(
+        items=items,
+        gives=agent.gives,
+        join=join,
+        of=of,
+        stage=stage,
+        needs=(),
+        function=agent.function,
+        form=agent.form,
+        read=agent.read,
+        check=agent.check,
+    )
+    whole: Any = agent
+    bare = dict.fromkeys(("shows", "function", "form", "read", "check", "propose"))
+    found: Agent[A] = replace(whole, gives=gives, needs=needs, each=each, **bare)
+    return found
+
+
 def given_by(action: Action[Any]) -> type[Artifact] | None:
     """The artifact that an action gives when it is done, or a question when it is answered; None if it gives none."""
     kind = action.gives or action.form

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from signoff.graphs.input_types import FileToRead as FileToRead, FileToWrite as FileToWrite, Folder as Folder
     from signoff.graphs.input_types import Names as Names, Words as Words
     from signoff.graphs.state import FOLLOW_PLAN as FOLLOW_PLAN, RAISE_BUDGET as RAISE_BUDGET
-    from signoff.graphs.state import PlanStep as PlanStep, TeamInput as TeamInput
+    from signoff.graphs.state import ItemRow as ItemRow, PlanStep as PlanStep, TeamInput as TeamInput
     from signoff.graphs.state import TeamState as TeamState
     from signoff.graphs.team import Team as Team, TeamGraph as TeamGraph
 offer(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -30,6 +30,7 @@ from signoff.wording import counted, one_line
 
 if TYPE_CHECKING:
     from signoff.fleet import Standing
+    from signoff.graphs import ItemRow
     from signoff.tools import Action
     from signoff.tools.broker import SecretRule
 
@@ -249,9 +250,7 @@ def _show_run(run: str, *, json: bool) -> None:
     if plan.row_count:
         console.print(plan)
     for role, rows in (state.get("items") or {}).items():
-        for name, found in rows.items():
-            if found["status"] == "failed":
-                say(console, f"{role} failed at {short(name)}: {short(found['note'])}", "yellow")
+        _say_items(console, role, rows)
     if state.get("artifacts"):
         from signoff.desk.tables import show_tables, tables_in
 
@@ -269,6 +268,26 @@ def _show_run(run: str, *, json: bool) -> None:
         say(console, line, "yellow")
     _say_how_to_go_on(console, ledger.runs.get(record.root), waits=waits)
     return None
+
+
+_ITEMS: Final = 60
+"""Items of an agent that are listed."""
+
+
+def _say_items(console: Console, role: str, rows: Mapping[str, ItemRow]) -> None:
+    """What was made of each item of an agent, and what that cost."""
+    from signoff.desk.cli.live import usage_text
+
+    listed = table(f"item of {role}", "status", "note", "used")
+    for name, found in [*rows.items()][:_ITEMS]:
+        used = usage_text(found["usage"]) if found["usage"]["calls"] else ""
+        row(listed, short(name), found["status"], short(found["note"]), used)
+    console.print(listed)
+    if len(rows) > _ITEMS:
+        say(console, f"{len(rows) - _ITEMS:,} more items of {role}: see --json.")
+    for name, found in rows.items():
+        if found["status"] == "failed":
+            say(console, f"{role} failed at {short(name)}: {short(found['note'])}", "yellow")
 
 
 def sources(

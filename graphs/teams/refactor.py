@@ -26,10 +26,10 @@ from signoff.agents import (
     Baseline,
     Change,
     CodeWork,
-    Each,
     Row,
     Task,
     coder,
+    item_by_item,
     ready,
     run_codemod,
     tester,
@@ -44,8 +44,8 @@ from signoff.settings import Settings, load_settings
 from signoff.tools import Proposal
 from signoff.tools.errors import FileRefused
 from signoff.tools.files import Version, apply_patch, changed_by, changes_between, count_lines, make_patch
-from signoff.tools.refactoring import RepositoryUnits, Unit, UnitWork, find_units, merge_in_order
-from signoff.tools.sandbox import Bench, Proof
+from signoff.tools.refactoring import RepositoryUnits, UnitWork, find_units, merge_in_order
+from signoff.tools.sandbox import Bench
 from signoff.wording import counted
 
 _FILES: Final = "{files}"
@@ -102,12 +102,15 @@ class Part(BaseModel, frozen=True):
     merges: bool = False
 
 
-class PartDone(Change):
-    """What came of a part; the patch of a unit is of what it began with, that of a merge of the repository."""
+class Merge(BaseModel):
+    """What came of a merge, kept by its digest."""
 
-    blob: str = Field(default="", description="Digest under which the patch is kept")
-    again: tuple[str, ...] = Field(default=(), description="Units whose work was applied again, on the merged tree")
-    returned: Mapping[str, str] = Field(default_factory=dict, description="Units that are not merged, and why")
+    patch: str = ""
+    """Digest under which the patch of the repository is kept."""
+    again: tuple[str, ...] = ()
+    """Units whose work was applied again, on what was merged before it."""
+    returned: Mapping[str, str] = Field(default_factory=dict)
+    """Units that are not merged, and why."""
 
 
 class UnitResult(BaseModel):
@@ -124,7 +127,7 @@ class Units(Artifact):
     """What became of each unit, and the tree of all that were merged."""
 
     results: tuple[UnitResult, ...]
-    blob: str = Field(default="", description="Digest under which the patch of the repository is kept")
+    patch: str = Field(default="", description="Digest under which the patch of the repository is kept")
 
     @property
     def left(self) -> tuple[str, ...]:
@@ -180,11 +183,7 @@ class _Work:
             raise RepositoryUnusable(given.repo, f"no file {what}. Say which are meant: --files 'src/*.py'")
         if alone:
             task.say(f"a codemod does not name {_FILES}, so it is run once, over all of them")
-            files_of_all = tuple(sorted(path for unit in found.units for path in unit.files))
-            lines = sum(unit.lines for unit in found.units)
-            found = found.model_copy(
-                update={"units": (Unit(name=_WHOLE, files=files_of_all, lines=lines, layer=0, tests=()),)}
-            )
+            found = found.model_copy(update={"units": (found.units[0].model_copy(update={"name": _WHOLE}),)})
         task.say(str(found))
         if found.unread:
             task.say(f"no imports can be read of {', '.join(found.unread[:5])}")
@@ -232,83 +231,76 @@ class _Work:
         tests = f" Tests that reach it: {', '.join(part.tests[:_TOLD])}." if part.tests else ""
         return f"Your unit, of a refactoring that others do beside you: {', '.join(part.files)}.{tests}\n\n"
 
-    def keep(self, change: PartDone) -> PartDone:
+    def keep(self, change: Change) -> Change:
         """The same with its patch where the state does not have to carry it."""
-        blob = self._kept(change.patch) if change.done and change.patch else ""
-        checks = () if change.proof is None else (run.model_copy(update={"output": ""}) for run in change.proof.checks)
-        proof = None if change.proof is None else Proof(tree=change.proof.tree, checks=tuple(checks))
-        return change.model_copy(update={"blob": blob, "patch": "", "proof": proof})
+        kept = self._kept(change.patch) if change.done else change.kept
+        return change.model_copy(update={"kept": kept, "patch": "", "proof": None})
 
-    def merge(self, task: Task) -> PartDone:
+    def merge(self, task: Task) -> Change:
         """The tree with what was made in the layer, held against what the checks showed before any edit."""
         given, part = task.input, task.item
-        bench, start_of = self._whole(task, goal=False, part="merge"), self._merged(task.rows)
+        bench = self._whole(task, goal=False, part="merge")
         rows = {row.item.name: row for row in task.rows if row.item.stage == part.stage - 1}
         base = bench.base_files()
-        start = start_of(base)
+        start = self._merged(task.rows)(base)
         works = [
-            UnitWork(name, apply_patch(self._patch(row.gave.blob), start.get, exact=True))
+            UnitWork(name, apply_patch(self._patch(row.gave.kept), start.get, exact=True))
             for name, row in rows.items()
-            if row.gave is not None and row.gave.blob
+            if row.gave is not None and row.gave.done and row.gave.kept
         ]
 
-        def again(name: str, files: Files) -> Files | str:
+        def again(name: str, files: Files, conflicts: Sequence[str]) -> Files | str:
             item: Part = rows[name].item
             if not item.codemod:
                 return "what a model did is not done again by itself"
-            task.say(f"applies {name} again, on what was merged before it")
+            where = f"{counted(len(conflicts), 'file')} ({', '.join(conflicts[:5])})"
+            task.say(f"{name} conflicts in {where}, so it is applied again on what was merged before it")
             other = self.repositories.bench(given, part=f"{name}, again", start=lambda _copied: files)
             other.reset()
             made = run_codemod(other, item.codemod, task.say)
             return other.files() if made.done else made.why
 
-        merged = merge_in_order(
-            start, works, again=again, problems=lambda files: bench.problems(task.say, files) if works else ()
-        )
+        def problems(files: Files) -> Sequence[str]:
+            return bench.problems(task.say, files) if works else ()
+
+        merged = merge_in_order(start, works, again=again, problems=problems)
         for name, why in merged.returned.items():
             task.say(f"returns {name}: {why}")
         for name in rows:
             for which in (name, f"{name}, again"):
                 self.repositories.bench(given, part=which).project.workspaces.drop()
         changes = changes_between(base, merged.files)
-        return PartDone(
-            done=True,
-            files=tuple(change.path for change in changes),
-            blob=self._kept(make_patch(changes)),
-            again=merged.again,
-            returned=merged.returned,
-            summary=f"{len(works) - len(merged.returned)} of {len(rows)} merged.",
-        )
+        made = Merge(patch=self._kept(make_patch(changes)), again=merged.again, returned=merged.returned)
+        told = f"{len(works) - len(merged.returned)} of {len(rows)} merged."
+        return Change(done=True, kept=self._kept(made.model_dump_json()), summary=told)
 
-    def join(self, rows: Sequence[Row[PartDone]], _task: Task) -> Units:
-        merges = [row.gave for row in rows if row.item.merges and row.gave is not None]
-        returned = {name: why for merge in merges for name, why in merge.returned.items()}
-        again = {name for merge in merges for name in merge.again}
-        failed = {row.item.stage - 1: row.problem for row in rows if row.item.merges and row.gave is None}
+    def join(self, rows: Sequence[Row[Change]], _task: Task) -> Units:
+        merges = {row.item.stage - 1: self._merge_of(row) for row in rows if row.item.merges and row.gave is not None}
+        unmerged = {row.item.stage - 1: row.problem for row in rows if row.item.merges}
         results = []
         for row in rows:
             if row.item.merges:
                 continue
+            merge = merges.get(row.item.stage, Merge())
             why = row.problem if row.gave is None else "" if row.gave.done else row.gave.why
-            why = why or returned.get(row.name, "") or failed.get(row.item.stage, "")
+            why = why or merge.returned.get(row.name, "") or unmerged[row.item.stage]
             changed = row.gave.files if row.gave is not None else ()
-            status = "not done" if why or row.gave is None else "done" if changed else "unchanged"
-            status = "applied again" if row.name in again and status == "done" else status
-            results.append(
-                UnitResult(name=row.name, layer=row.item.stage // 2 + 1, status=status, why=why, files=changed)
-            )
-        return Units(results=tuple(results), blob=merges[-1].blob if merges else "")
+            done = "applied again" if row.name in merge.again else "done" if changed else "unchanged"
+            status = "not done" if why or row.gave is None else done
+            layer = row.item.stage // 2 + 1
+            results.append(UnitResult(name=row.name, layer=layer, status=status, why=why, files=changed))
+        return Units(results=tuple(results), patch=merges[max(merges)].patch if merges else "")
 
     # The review
 
     def review(self, task: Task) -> Refactoring:
         """The merged tree as a whole: what all checks show of it, the goal's own too, and what may be in it at all."""
         given, units, bench = task.input, task.need(Units), self._whole(task)
-        base, patch = bench.base_files(), self._patch(units.blob)
-        files = changed_by(base, apply_patch(patch, base.get, exact=True)) if patch else base
-        if not patch:
+        if not (patch := self._patch(units.patch)):
             return Refactoring(done=False, why="; ".join(units.left) or "nothing was changed", summary=units.tally)
         task.say("looks at the whole")
+        base = bench.base_files()
+        files = _patched(patch)(base)
         missing = len(task.need(CodeMap).parts.units) * max(1, len(given.codemod)) - len(units.results)
         checks = [Check(name="All units are accounted for", passed=not missing)]
         problems = self._whole(task, goal=False).problems(task.say, files)
@@ -318,8 +310,7 @@ class _Work:
         for old, new in zip(task.need(Baseline).proof.checks[at:], proof.checks[at:], strict=True):
             told = "it passed before any edit too, so that it shows nothing" if old.passes else "it failed before"
             checks.append(Check(name=f"The goal's own check ({told}) passes: {new}", passed=new.passes))
-        why = [f"{one.name}: {one.detail}".rstrip(": ") for one in checks if not one.passed]
-        why = [f"not so: {one}" for one in why]
+        why = [f"not so: {one.name}: {one.detail}".rstrip(": ") for one in checks if not one.passed]
         if units.left and not given.partly:
             left = f"{len(units.left)} of {counted(len(units.results), 'unit')} are not done"
             why.insert(0, f"{left}: {'; '.join(units.left[:_TOLD])}")
@@ -338,9 +329,7 @@ class _Work:
 
     def _prepare(self, task: Task, patch: str, tree: str) -> list[str]:
         """Make the run's copy what is proposed; why that cannot be."""
-        whole = self.repositories.bench(
-            task.input, start=lambda copied: changed_by(copied, apply_patch(patch, copied.get, exact=True))
-        )
+        whole = self.repositories.bench(task.input, start=_patched(patch))
         whole.set_out()
         try:
             whole.copy.changes()
@@ -365,17 +354,24 @@ class _Work:
         checks = tuple(_filled(one, files, given.repo) for one in commands)
         return self.repositories.bench(given, part=part, checks=checks, may_rest=not goal)
 
-    def _merged(self, rows: Sequence[Row[PartDone]]) -> Callable[[Files], Files]:
+    def _merge_of(self, row: Row[Change]) -> Merge:
+        return Merge.model_validate_json(self._patch(row.gave.kept)) if row.gave is not None else Merge()
+
+    def _merged(self, rows: Sequence[Row[Change]]) -> Callable[[Files], Files]:
         """What the merges so far make of the repository."""
-        merges = [row.gave for row in rows if row.item.merges and row.gave is not None and row.gave.blob]
-        patch = self._patch(merges[-1].blob) if merges else ""
-        return lambda copied: changed_by(copied, apply_patch(patch, copied.get, exact=True)) if patch else copied
+        merges = [self._merge_of(row) for row in rows if row.item.merges and row.gave is not None]
+        return _patched(self._patch(merges[-1].patch) if merges else "")
 
     def _kept(self, patch: str) -> str:
         return self.repositories.blobs.keep(patch.encode("utf-8", "surrogateescape")) if patch else ""
 
     def _patch(self, blob: str) -> str:
         return self.repositories.blobs.read(blob).decode("utf-8", "surrogateescape") if blob else ""
+
+
+def _patched(patch: str) -> Callable[[Files], Files]:
+    """What a patch makes of a tree."""
+    return lambda files: changed_by(files, apply_patch(patch, files.get, exact=True)) if patch else files
 
 
 def _filled(command: str, files: Sequence[str], repo: str) -> str:
@@ -422,41 +418,33 @@ def refactor_team(*, model: BaseChatModel | Tiers | str | None = None, settings:
 
 def _by_parts(one: Agent[Change], work: _Work) -> Agent[Units]:
     """The coder, at each part."""
-    whole: Any = one
-    function, read, check, asks = whole.function, whole.read, whole.check, whole.asks_model
-    opening, rescue = whole.opening, whole.rescue
-
-    def made(change: Any) -> PartDone:
-        return PartDone(**dict(change))
-
-    by_parts: Agent[Units] = replace(
-        whole,
+    found = item_by_item(
+        one,
+        items=work.parts,
+        of=Part,
         gives=Units,
+        join=work.join,
         needs=(Baseline, CodeMap),
-        shows=None,
-        function=None,
-        form=None,
-        read=None,
-        check=None,
-        propose=None,
-        asks_model=lambda task: not task.item.merges and asks(task),
+        stage=lambda part: int(part.stage),
+    )
+    each, opening, asks_model = found.each, found.opening, found.asks_model
+    assert each is not None
+    function, check = each.function, each.check
+    assert function is not None
+    assert check is not None
+    assert opening is not None
+    assert asks_model is not None
+    return replace(
+        found,
+        asks_model=lambda task: not task.item.merges and asks_model(task),
         opening=lambda task: f"{work.tell(task)}{opening(task)}",
-        rescue=lambda failure, task: made(rescue(failure, task)),
         limits=replace(one.limits, width=max(2, min(6, os.cpu_count() or 2))),
-        each=Each[PartDone, Units](
-            items=work.parts,
-            of=Part,
-            stage=lambda part: part.stage,
-            needs=(),
-            gives=PartDone,
-            function=lambda task: work.merge(task) if task.item.merges else made(function(task)),
-            form=one.form,
-            read=lambda form, task: made(read(form, task)),
-            check=lambda change, task: change if task.item.merges else work.keep(made(check(change, task))),
-            join=work.join,
+        each=replace(
+            each,
+            function=lambda task: work.merge(task) if task.item.merges else function(task),
+            check=lambda change, task: change if task.item.merges else work.keep(check(change, task)),
         ),
     )
-    return by_parts
 
 
 def build(settings: Settings) -> Team:

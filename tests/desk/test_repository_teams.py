@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shop import CHECK, SEEN, make_shop
+from small_shop import CHECK, SEEN, make_shop
 
 from signoff import Run
 from signoff.desk.mcp_server import build_server

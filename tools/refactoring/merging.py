@@ -33,8 +33,9 @@ class Merged:
     """Whose work is not in it, and why."""
 
 
-Again = Callable[[str, Files], Files | str]
-"""Does the work of the unit of this name again on a tree: that tree with it, or why that cannot be."""
+Again = Callable[[str, Files, Sequence[str]], Files | str]
+"""Does the work of the unit of this name again on a tree, as it conflicts in some files: that tree with it, or why that
+cannot be."""
 Problems = Callable[[Files], Sequence[str]]
 """Why a tree is not accepted; nothing if it is."""
 
@@ -68,9 +69,11 @@ def _fold(start: Files, works: Iterable[UnitWork], again: Again) -> Merged:
         if not conflicts:
             files = found
             continue
-        made = again(work.name, files)
+        made = again(work.name, files, conflicts)
         if isinstance(made, str):
-            returned[work.name] = f"it conflicts with what was merged before it in {', '.join(conflicts[:5])}; {made}"
+            more = f" and {len(conflicts) - 5} more" if len(conflicts) > 5 else ""
+            where = f"{', '.join(conflicts[:5])}{more}"
+            returned[work.name] = f"it conflicts with what was merged before it in {where}; {made}"
         else:
             files = made
             redone.append(work.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from signoff.tools.files import Version, changes_between
 from signoff.tools.refactoring import UnitWork, merge_in_order
 from signoff.tools.refactoring.merging import Files
@@ -22,7 +24,7 @@ def work(name: str, **texts: str | None) -> UnitWork:
     return UnitWork(name, changes_between(START, after))
 
 
-def never(_name: str, _files: Files) -> Files | str:
+def never(_name: str, _files: Files, _conflicts: Sequence[str]) -> Files | str:
     return "it is not done again"
 
 
@@ -50,7 +52,8 @@ def test_a_conflict_is_returned_with_the_files_where_it_cannot_be_done_again() -
 
 
 def test_a_conflict_is_done_again_on_the_merged_tree() -> None:
-    def again(_name: str, files: Files) -> Files:
+    def again(_name: str, files: Files, conflicts: Sequence[str]) -> Files:
+        assert conflicts == ("a",)
         return {**files, "a": Version(files["a"].raw.upper())}
 
     works = [work("one", a=TEN.replace("line 1", "ONE")), work("two", a=TEN.upper())]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from shop import SHOP
+from small_shop import SHOP
 
 from signoff.errors import MissingExtra
 from signoff.tools.files.self_running import protected_as

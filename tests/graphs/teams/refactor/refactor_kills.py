@@ -9,7 +9,7 @@ if __name__ == "__main__":
     for place in ("kills/programs", "shared"):
         sys.path.insert(0, str(Path(__file__).parents[3] / place))
 
-from shop import CHECK, MODULES, SEEN, make_shop
+from small_shop import CHECK, MODULES, SEEN, make_shop
 from team_kills import kill_team
 
 from signoff import Ledger, Run, Settings

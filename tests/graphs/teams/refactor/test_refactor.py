@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shop import CHECK, MODULES, SEEN, SHOP, make_shop
+from small_shop import CHECK, MODULES, SEEN, SHOP, make_shop
 from stand_in import git
 
 from signoff import Run
