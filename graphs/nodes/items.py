@@ -244,18 +244,7 @@ class _Steps:
             told = "; ".join(failed[:_TOLD]) + ("; …" if len(failed) > _TOLD else "")
             which = f"all {len(rows)} items" if len(rows) > 1 else "its one item"
             raise WorkFailed(self.agent.role, f"{which} failed: {told}", final=True)
-        return self._each.join(self._found(rows), task)
-
-    def _found(self, rows: Rows) -> list[Row[Any]]:
-        return [
-            Row(
-                item=self._kind.validate_python(row["item"]),
-                name=name,
-                gave=self._each.gives.model_validate(row["gave"]) if row["status"] == "done" else None,
-                problem=row["note"] if row["status"] == "failed" else "",
-            )
-            for name, row in rows.items()
-        ]
+        return self._each.join(_read(rows, self._each, self._kind), task)
 
     # At one item
 
@@ -315,7 +304,7 @@ class _Steps:
         return replace(
             task,
             item=self._kind.validate_python(row["item"]),
-            rows=tuple(self._found(state.get("ended", {}))),
+            rows=tuple(_read(state.get("ended", {}), self._each, self._kind)),
             untrusted=tuple(dict.fromkeys((*task.untrusted, *state.get("untrusted", ()), *row["flags"]))),
             notes=tuple(row["notes"]),
             previous=self._each.gives.model_validate(row["gave"]) if row["gave"] else None,
@@ -353,6 +342,19 @@ class _Steps:
         row = rows_of(state, self.agent)[name]
         usage = {"usage": add_usage(row["usage"], used), "unbooked": add_usage(row["unbooked"], used)}
         return {"items": {self.agent.role: {name: {**row, **usage, **changed}}}}
+
+
+def _read(rows: Rows, each: Each[Any, Any], kind: TypeAdapter[Any]) -> list[Row[Any]]:
+    """Rows as work is handed them."""
+    return [
+        Row(
+            item=kind.validate_python(row["item"]),
+            name=name,
+            gave=each.gives.model_validate(row["gave"]) if row["status"] == "done" else None,
+            problem=row["note"] if row["status"] == "failed" else "",
+        )
+        for name, row in rows.items()
+    ]
 
 
 def _called(kind: Any) -> str:

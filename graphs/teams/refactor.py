@@ -2,14 +2,14 @@
 
 What is worked on are parts: a unit of a layer, by each codemod or by a model, and after them the merge of that layer.
 The units of a layer are worked on side by side, and begin with what was merged of the layers below. What is handed on
-from part to part are patches, kept by digest, so that a run goes on after any part.
+from part to part are patches, kept by digest, so that a run goes on after any part. The file is longer than most, as
+input, parts, merge and review of a run are read in one place.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,16 +43,12 @@ from signoff.graphs.teams.repositories import Commands, Repositories, Repository
 from signoff.settings import Settings, load_settings
 from signoff.tools import Proposal
 from signoff.tools.errors import FileRefused
-from signoff.tools.files import Version, apply_patch, changed_by, changes_between, count_lines, make_patch
-from signoff.tools.refactoring import RepositoryUnits, UnitWork, find_units, merge_in_order
+from signoff.tools.files import Version, apply_patch, changes_between, count_lines, make_patch
+from signoff.tools.refactoring import FILES, RepositoryUnits, UnitWork, fill_in, find_units, merge_in_order, patched
 from signoff.tools.sandbox import Bench
 from signoff.wording import counted
 
-_FILES: Final = "{files}"
-"""In a command: the files of the unit that it is about."""
 _WHOLE: Final = "the whole repository"
-_MOST_NAMES: Final = 100_000
-"""Characters of the names that one command is given; a system takes some more."""
 _TOLD: Final = 20
 """Units that a sentence names."""
 
@@ -66,7 +62,9 @@ class RefactorInput(RepositoryInput):
         (), repr=False, description="A command that changes files: {files} in it are those of a unit. Without, a model."
     )
     unit_check: Commands = Field(
-        (), repr=False, description="What must pass for each unit, instead of --check; {files} are the unit's."
+        (),
+        repr=False,
+        description="What must pass for each unit, instead of --check; {files} and {tests} are its.",
     )
     goal_check: Commands = Field(
         (),
@@ -175,14 +173,14 @@ class _Work:
         """The units; one of all files where a command says by itself what it changes."""
         given, bench = task.input, ready(self.repositories.bench(task.input))
         files = {path: version.raw for path, version in bench.base_files().items()}
-        alone = any(_FILES not in command for command in given.codemod)
+        alone = any(FILES not in command for command in given.codemod)
         most = sum(map(len, files.values())) + len(files) if alone else given.lines
         found = find_units(files, most=most, wanted=given.files, protected=bench.protected)
         if not found.units:
             what = f"fits {', '.join(given.files)}" if given.files else "is text, and no test, CI or lock file"
             raise RepositoryUnusable(given.repo, f"no file {what}. Say which are meant: --files 'src/*.py'")
         if alone:
-            task.say(f"a codemod does not name {_FILES}, so it is run once, over all of them")
+            task.say(f"a codemod does not name {FILES}, so it is run once, over all of them")
             found = found.model_copy(update={"units": (found.units[0].model_copy(update={"name": _WHOLE}),)})
         task.say(str(found))
         if found.unread:
@@ -204,7 +202,7 @@ class _Work:
                         stage=2 * layer,
                         files=unit.files,
                         tests=unit.tests,
-                        codemod=_filled(codemod, unit.files, given.repo),
+                        codemod=fill_in(codemod, unit.files, unit.tests),
                     )
                     for unit in listed
                 ]
@@ -218,7 +216,7 @@ class _Work:
         bench = self.repositories.bench(
             given,
             part=part.name,
-            checks=tuple(_filled(one, part.files, given.repo) for one in given.unit_check or given.check),
+            checks=tuple(fill_in(one, part.files, part.tests) for one in given.unit_check or given.check),
             start=self._merged(task.rows),
             within=frozenset(part.files) if by_model else None,
             may_rest=True,
@@ -300,7 +298,7 @@ class _Work:
             return Refactoring(done=False, why="; ".join(units.left) or "nothing was changed", summary=units.tally)
         task.say("looks at the whole")
         base = bench.base_files()
-        files = _patched(patch)(base)
+        files = patched(patch)(base)
         missing = len(task.need(CodeMap).parts.units) * max(1, len(given.codemod)) - len(units.results)
         checks = [Check(name="All units are accounted for", passed=not missing)]
         problems = self._whole(task, goal=False).problems(task.say, files)
@@ -329,7 +327,7 @@ class _Work:
 
     def _prepare(self, task: Task, patch: str, tree: str) -> list[str]:
         """Make the run's copy what is proposed; why that cannot be."""
-        whole = self.repositories.bench(task.input, start=_patched(patch))
+        whole = self.repositories.bench(task.input, start=patched(patch))
         whole.set_out()
         try:
             whole.copy.changes()
@@ -349,9 +347,11 @@ class _Work:
     def _whole(self, task: Task, *, goal: bool = True, part: str = "") -> Bench:
         """A bench whose checks are about the files of all units."""
         given, found = task.input, task.artifacts.get(CodeMap.__name__)
-        files = [path for unit in found.parts.units for path in unit.files] if isinstance(found, CodeMap) else ()
+        units = found.parts.units if isinstance(found, CodeMap) else ()
+        files = [path for unit in units for path in unit.files]
+        tests = sorted({path for unit in units for path in unit.tests})
         commands = (*given.check, *(given.goal_check if goal else ()))
-        checks = tuple(_filled(one, files, given.repo) for one in commands)
+        checks = tuple(fill_in(one, files, tests) for one in commands)
         return self.repositories.bench(given, part=part, checks=checks, may_rest=not goal)
 
     def _merge_of(self, row: Row[Change]) -> Merge:
@@ -360,28 +360,13 @@ class _Work:
     def _merged(self, rows: Sequence[Row[Change]]) -> Callable[[Files], Files]:
         """What the merges so far make of the repository."""
         merges = [self._merge_of(row) for row in rows if row.item.merges and row.gave is not None]
-        return _patched(self._patch(merges[-1].patch) if merges else "")
+        return patched(self._patch(merges[-1].patch) if merges else "")
 
     def _kept(self, patch: str) -> str:
         return self.repositories.blobs.keep(patch.encode("utf-8", "surrogateescape")) if patch else ""
 
     def _patch(self, blob: str) -> str:
         return self.repositories.blobs.read(blob).decode("utf-8", "surrogateescape") if blob else ""
-
-
-def _patched(patch: str) -> Callable[[Files], Files]:
-    """What a patch makes of a tree."""
-    return lambda files: changed_by(files, apply_patch(patch, files.get, exact=True)) if patch else files
-
-
-def _filled(command: str, files: Sequence[str], repo: str) -> str:
-    """The command with the names of these files where it says {files}."""
-    names = shlex.join(files)
-    if _FILES in command and len(names) > _MOST_NAMES:
-        raise RepositoryUnusable(
-            repo, f"the names of {len(files)} files are too long for one command. Use fewer --lines"
-        )
-    return command.replace(_FILES, names)
 
 
 def refactor_team(*, model: BaseChatModel | Tiers | str | None = None, settings: Settings | None = None) -> Team:
@@ -418,7 +403,7 @@ def refactor_team(*, model: BaseChatModel | Tiers | str | None = None, settings:
 
 def _by_parts(one: Agent[Change], work: _Work) -> Agent[Units]:
     """The coder, at each part."""
-    found = item_by_item(
+    found: Any = item_by_item(
         one,
         items=work.parts,
         of=Part,
@@ -428,23 +413,18 @@ def _by_parts(one: Agent[Change], work: _Work) -> Agent[Units]:
         stage=lambda part: int(part.stage),
     )
     each, opening, asks_model = found.each, found.opening, found.asks_model
-    assert each is not None
-    function, check = each.function, each.check
-    assert function is not None
-    assert check is not None
-    assert opening is not None
-    assert asks_model is not None
-    return replace(
+    by_parts: Agent[Units] = replace(
         found,
         asks_model=lambda task: not task.item.merges and asks_model(task),
         opening=lambda task: f"{work.tell(task)}{opening(task)}",
         limits=replace(one.limits, width=max(2, min(6, os.cpu_count() or 2))),
         each=replace(
             each,
-            function=lambda task: work.merge(task) if task.item.merges else function(task),
-            check=lambda change, task: change if task.item.merges else work.keep(check(change, task)),
+            function=lambda task: work.merge(task) if task.item.merges else each.function(task),
+            check=lambda change, task: change if task.item.merges else work.keep(each.check(change, task)),
         ),
     )
+    return by_parts
 
 
 def build(settings: Settings) -> Team:

@@ -26,7 +26,7 @@ def check(whole: dict[str, Any], others: list[dict[str, Any]]) -> None:
 
 
 def test_a_killed_refactoring_goes_on_without_doing_a_unit_again(tmp_path: Path) -> None:
-    whole, others = rounds(tmp_path, 2, 3)
+    whole, others = rounds(tmp_path, 1, 3)
     check(whole, others)
 
 

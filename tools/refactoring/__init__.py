@@ -4,7 +4,7 @@ from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.tools.refactoring.merging import Merged as Merged, UnitWork as UnitWork
-    from signoff.tools.refactoring.merging import merge_in_order as merge_in_order
-    from signoff.tools.refactoring.units import RepositoryUnits as RepositoryUnits, Unit as Unit
-    from signoff.tools.refactoring.units import find_units as find_units
+    from signoff.tools.refactoring.merging import merge_in_order as merge_in_order, patched as patched
+    from signoff.tools.refactoring.units import FILES as FILES, RepositoryUnits as RepositoryUnits, Unit as Unit
+    from signoff.tools.refactoring.units import fill_in as fill_in, find_units as find_units
 offer(__name__)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from signoff.tools.errors import GitFailed
-from signoff.tools.files import Change, Version, changed_by
+from signoff.tools.files import Change, Version, apply_patch, changed_by
 from signoff.tools.git import run_git
 
 Files = Mapping[str, Version]
@@ -38,6 +38,11 @@ Again = Callable[[str, Files, Sequence[str]], Files | str]
 cannot be."""
 Problems = Callable[[Files], Sequence[str]]
 """Why a tree is not accepted; nothing if it is."""
+
+
+def patched(patch: str) -> Callable[[Files], Files]:
+    """What a patch makes of a tree; nothing if it is empty."""
+    return lambda files: changed_by(files, apply_patch(patch, files.get, exact=True)) if patch else files
 
 
 def merge_in_order(start: Files, works: Sequence[UnitWork], *, again: Again, problems: Problems) -> Merged:

@@ -7,18 +7,26 @@ allows. Files that are no Python are taken by folder, all in one layer.
 from __future__ import annotations
 
 import fnmatch
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from posixpath import dirname, splitext
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from signoff.error_base import TeamError
 from signoff.tools.refactoring.import_graph import ImportGraph, importers, read_imports
 from signoff.wording import counted
 
 _NO_CODE: Final = frozenset(
     ".md .rst .txt .json .xml .html .css .csv .svg .yml .yaml .toml .ini .cfg .lock .po .pot .tex .log .out .in".split()
 )
+FILES: Final = "{files}"
+"""In a command: the files that it is about."""
+TESTS: Final = "{tests}"
+"""In a command: the test files that reach them."""
+_MOST_NAMES: Final = 100_000
+"""Characters of a command with names in it; a system takes some more."""
 _SNIFFED: Final = 8_000
 """Bytes in which a file that is no text has a NUL."""
 
@@ -100,6 +108,14 @@ def find_units(
         cycles=tuple(sorted(circle for circle in circles if len(circle) > 1)),
         unread=tuple(path for path in unread if path in graph),
     )
+
+
+def fill_in(command: str, files: Sequence[str], tests: Sequence[str] = ()) -> str:
+    """The command with the names of these files and tests; TeamError if that gets too long."""
+    filled = command.replace(FILES, shlex.join(files)).replace(TESTS, shlex.join(tests))
+    if filled != command and len(filled) > _MOST_NAMES:
+        raise TeamError(f"The names of {len(files)} files are too many for one command. Let units have fewer --lines.")
+    return filled
 
 
 def fits(path: str, wanted: str) -> bool:

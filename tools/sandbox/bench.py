@@ -177,32 +177,14 @@ class Bench:
         """Make every file what it was when the work began."""
         with self.project.alone:
             base, now = self.base_files(), self.files()
-            self._restore([path for path in sorted({*base, *now}) if base.get(path) != now.get(path)], base)
+            _restore(self, [path for path in sorted({*base, *now}) if base.get(path) != now.get(path)], base)
 
     def put_back(self) -> tuple[str, ...]:
         """Make read-only files what they were; which they are."""
         with self.project.alone:
             changed = self.protected_changes()
-            self._restore(changed, self.base_files() if changed else {})
+            _restore(self, changed, self.base_files() if changed else {})
         return changed
-
-    def _restore(self, paths: Sequence[str], base: Mapping[str, Version]) -> None:
-        """Make these files what they were, whatever was put in their place or on the way to it."""
-        copy = self.copy
-        inside = ConfinedFolder(copy.workspace)
-        kinds = {entry.path: entry.kind for entry in inside.list(most=self.limits.files)} if paths else {}
-        for path in paths:
-            whole = f"{copy.name}/{path}"
-            above = [whole[:at] for at, sign in enumerate(whole) if sign == "/"]
-            odd = [one for one in above if kinds.get(one, "folder") != "folder"]
-            odd += [whole] if kinds.get(whole, "file") != "file" else []
-            for one in odd:
-                for below in sorted(
-                    (name for name in kinds if name == one or name.startswith(f"{one}/")), reverse=True
-                ):
-                    inside.remove(below)
-                    del kinds[below]
-            copy.write(path, base.get(path))
 
     # Commands
 
@@ -313,6 +295,23 @@ class Bench:
             },
             limits=self.limits,
         )
+
+
+def _restore(bench: Bench, paths: Sequence[str], base: Files) -> None:
+    """Make these files what they were, whatever was put in their place or on the way to it."""
+    copy = bench.copy
+    inside = ConfinedFolder(copy.workspace)
+    kinds = {entry.path: entry.kind for entry in inside.list(most=bench.limits.files)} if paths else {}
+    for path in paths:
+        whole = f"{copy.name}/{path}"
+        above = [whole[:at] for at, sign in enumerate(whole) if sign == "/"]
+        odd = [one for one in above if kinds.get(one, "folder") != "folder"]
+        odd += [whole] if kinds.get(whole, "file") != "file" else []
+        for one in odd:
+            for below in sorted((name for name in kinds if name == one or name.startswith(f"{one}/")), reverse=True):
+                inside.remove(below)
+                del kinds[below]
+        copy.write(path, base.get(path))
 
 
 def tree_of(files: Mapping[str, Version]) -> str:

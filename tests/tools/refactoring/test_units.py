@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from small_shop import SHOP
 
-from signoff.errors import MissingExtra
+from signoff.errors import MissingExtra, TeamError
 from signoff.tools.files.self_running import protected_as
-from signoff.tools.refactoring import RepositoryUnits, find_units
+from signoff.tools.refactoring import RepositoryUnits, fill_in, find_units
 from signoff.tools.refactoring.import_graph import read_imports
 
 
@@ -112,3 +112,10 @@ def test_circles_of_thousands_of_files_do_not_exhaust_the_stack() -> None:
     files = {f"m{number}.py": f"import m{(number + 1) % 3000}\n" for number in range(3000)}
     found = units_of(files, 10)
     assert [len(unit.files) for unit in found.units] == [3000]
+
+
+def test_names_are_filled_in_quoted_and_not_without_end() -> None:
+    assert fill_in("flynt {files} --x", ["a b.py", "c.py"]) == "flynt 'a b.py' c.py --x"
+    assert fill_in("pytest -q", ["a.py"] * 99_999) == "pytest -q"
+    with pytest.raises(TeamError, match="fewer --lines"):
+        fill_in("flynt {files}", ["long/name/of/a/module.py"] * 9_999)

@@ -13,6 +13,7 @@ from stand_in import git
 from signoff import Run
 from signoff.agents.roles.coder import Done
 from signoff.errors import BadInput, RepositoryUnusable
+from signoff.fleet import read_state
 from signoff.graphs.teams import refactor_team
 from signoff.graphs.teams.refactor import CodeMap, Refactoring, Units
 from signoff.settings import Settings
@@ -89,17 +90,20 @@ def test_two_codemods_that_conflict_are_applied_one_on_the_other(shop: Path) -> 
 
 
 def test_the_goals_own_check_has_to_pass_in_the_end_and_is_told_to_have_failed_before(shop: Path) -> None:
-    run = start(shop, goal_check=["grep -q seen shop/app.py"])
+    few: dict[str, Any] = {"files": ["shop/app.py", "shop/money.py"], "lines": 9}
+    run = start(shop, goal_check=["grep -q seen shop/app.py"], **few)
     assert run.approval is not None
     assert "The goal's own check (it failed before) passes" in run.approval.reason
-    unmet = start(shop, goal_check=["! grep -q 'def run' shop/app.py"])
+    unmet = start(shop, goal_check=["! grep -q 'def run' shop/app.py"], **few)
     assert (unmet.approval, unmet.status) == (None, "stopped")
     assert "The goal's own check" in unmet.record.note
     assert "exit code 1" in unmet.record.note
 
 
 def test_units_have_a_check_of_their_own_with_their_files(shop: Path) -> None:
-    run = start(shop, unit_check=["grep -q seen {files}"])
+    run = start(
+        shop, unit_check=["grep -q seen {files} && grep -q Shop {tests}"], files=["shop/app.py", "shop/money.py"]
+    )
     assert run.approval is not None
     assert "grep" not in run.approval.reason
 
@@ -110,7 +114,7 @@ def test_a_repository_that_is_no_python_is_changed_program_by_program(tmp_path: 
     refuses = "test $f != two.cob || { echo 'two is not understood' >&2; exit 3; }"
     codemod = f"for f in {{files}}; do {refuses}; sed s/DISPLAY/print/ $f > ${{f%.cob}}.java; done"
     judge = "for f in {files}; do grep -q print ${f%.cob}.java; done"
-    run = start(repo, codemod, files=["*.cob"], unit_check=[judge])
+    run = start(repo, codemod, files=["one.cob", "two.cob"], unit_check=[judge])
     assert (run.approval, run.status) == (None, "stopped")
     assert "two is not understood" in run.record.note
     partly = start(repo, codemod, files=["*.cob"], unit_check=[judge], partly=True)
@@ -121,7 +125,7 @@ def test_a_repository_that_is_no_python_is_changed_program_by_program(tmp_path: 
 
 
 def test_a_branch_is_proposed_where_one_is_named(shop: Path) -> None:
-    run = start(shop, branch="marked")
+    run = start(shop, branch="marked", lines=99)
     run.approve()
     assert "# seen" in git(shop, "show", "marked:shop/app.py")
     assert git(shop, "status", "--porcelain") == ""
@@ -144,6 +148,8 @@ def test_a_model_does_the_units_with_the_same_checks_and_each_is_counted(shop: P
     assert "Of the files that are there you may change only: shop/app.py" in sent[0]
     assert "Tests that reach it: tests/test_shop.py" in sent[0]
     assert run.approval is not None
+    (row,) = [row for name, row in read_state(run.id, Settings())["items"]["coder"].items() if "merge" not in name]
+    assert row["usage"]["calls"] == 2
     run.approve()
     assert (shop / "shop/app.py").read_text().endswith("# seen\n")
 
