@@ -24,6 +24,18 @@ if TYPE_CHECKING:
     from signoff.agents.roles.outreach.outward import unsaid as unsaid
     from signoff.agents.roles.planner import planner as planner
     from signoff.agents.roles.prompts import prompt as prompt
+    from signoff.agents.roles.remedy.evidence import Case as Case, pull_text as pull_text, pull_title as pull_title
+    from signoff.agents.roles.remedy.evidence import (
+        repositories as repositories,
+        summary as summary,
+        test_problems as test_problems,
+    )
+    from signoff.agents.roles.remedy.evidence import unborne as unborne
+    from signoff.agents.roles.remedy.ladder import Attempt as Attempt, Fix as Fix, Ladder as Ladder, urgency as urgency
+    from signoff.agents.roles.remedy.regression import Regression as Regression, ReleaseSources as ReleaseSources
+    from signoff.agents.roles.remedy.scanning import Scan as Scan, scan as scan
+    from signoff.agents.roles.remedy.verifying import Verified as Verified, choose_checks as choose_checks
+    from signoff.agents.roles.remedy.verifying import verify as verify, wanted_by as wanted_by
     from signoff.agents.roles.tables.row_pages import Libraries as Libraries, Shelf as Shelf, browse as browse
     from signoff.agents.roles.tables.row_pages import distinct as distinct, read_pages as read_pages, refresh as refresh
     from signoff.agents.roles.scout import CONFIRM as CONFIRM, Companies as Companies, Company as Company

@@ -256,6 +256,50 @@ class SandboxMissing(ToolError):
         super().__init__(f"No sandbox can be used here, and nothing runs without one: {'; '.join(problems)}.")
 
 
+class AdvisoriesUnusable(ToolError):
+    """Records of vulnerabilities cannot be compared with, so that nothing is scanned."""
+
+    def __init__(self, place: object, problem: str) -> None:
+        self.place, self.problem = str(place), problem.rstrip(".")
+        super().__init__(f"The advisories in {self.place!r} cannot be used: {self.problem}.")
+
+
+class JudgeMissing(ToolError):
+    """The program that scans a second time is not installed."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        super().__init__(
+            f"There is no program {command!r} here, which scans a second time. Install it: pip install pip-audit; or "
+            "name it: --judge CMD; or go without: --judge none."
+        )
+
+
+class JudgeFailed(ToolError):
+    """The program that scans a second time did not scan all that it was asked to."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem.rstrip(".")
+        super().__init__(f"pip-audit did not scan it: {self.problem}.")
+
+
+class WheelMissing(ToolError):
+    """A version of a package cannot be had as a wheel for the Python in use."""
+
+    def __init__(self, named: str, problem: str) -> None:
+        self.named, self.problem = named, problem.rstrip(".")
+        super().__init__(f"There is no wheel of {named}: {self.problem}.")
+
+
+class NotResolved(ToolError):
+    """No versions of all the packages go together."""
+
+    def __init__(self, problem: str, between: Sequence[tuple[str, str]] = ()) -> None:
+        """`between`: packages that are pinned otherwise than others, named second, ask for."""
+        self.problem, self.between = problem.rstrip("."), tuple(between)
+        super().__init__(f"The packages do not go together: {self.problem}.")
+
+
 class ActionFailed(TeamError):
     """An approved action could not be done; nothing was left half-done."""
 

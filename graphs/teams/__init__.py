@@ -11,5 +11,9 @@ if TYPE_CHECKING:
     from signoff.graphs.teams.own import TeamModule as TeamModule, is_own as is_own, load_stored as load_stored
     from signoff.graphs.teams.own import load_team as load_team
     from signoff.graphs.teams.refactor import RefactorInput as RefactorInput, refactor_team as refactor_team
+    from signoff.graphs.teams.remediation import (
+        RemediationInput as RemediationInput,
+        remediation_team as remediation_team,
+    )
     from signoff.graphs.teams.report import report_team as report_team
 offer(__name__)

@@ -37,6 +37,7 @@ TEAMS = {
     "leads": ReadyMade("signoff.graphs.teams.leads", frozenset({"model"}), takes_input=True),
     "code": ReadyMade("signoff.graphs.teams.code", frozenset({"model"}), takes_input=True, reports=False),
     "refactor": ReadyMade("signoff.graphs.teams.refactor", frozenset({"model"}), takes_input=True, reports=False),
+    "remediation": ReadyMade("signoff.graphs.teams.remediation", frozenset({"model"}), takes_input=True, reports=False),
 }
 
 

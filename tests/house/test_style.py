@@ -32,6 +32,7 @@ LARGER = {
 """Functions and classes that may be larger, as `file:name`, each with the reason."""
 FULLER: dict[str, str] = {
     "docs": "one page for each thing that a reader looks up; docs/README.md lists them in reading order",
+    "tools": "one folder for each thing that agents can do; architecture.md lists them",
     "tests/kills/programs": "one program for each thing that is killed; what they share is forked.py and payments.py",
 }
 """Folders that may hold more, each with the reason."""

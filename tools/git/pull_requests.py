@@ -33,6 +33,12 @@ _REPOSITORY: Final = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 _PAGES: Final = 10
 
 
+class Head(BaseModel):
+    """Where a pull request's branch is."""
+
+    sha: str
+
+
 class Pull(BaseModel):
     """A pull request that is there, as GitHub describes it."""
 
@@ -40,6 +46,7 @@ class Pull(BaseModel):
     url: str = Field(validation_alias="html_url")
     state: str
     body: str | None
+    head: Head | None = None
 
 
 @dataclass(frozen=True)
@@ -199,9 +206,10 @@ class OnGitHub(PullRequests):
         self.github = github
 
     def read_back(self, request: PullRequest, key: str) -> Mapping[str, Any] | None:
-        """By the mark, whether it is still open or not."""
+        """By the mark, whether it is still open or not. One that is open has to be at the commit that was approved."""
         marked = (pull for pull in self.github.pulls(request.branch) if mark_of(key) in (pull.body or ""))
-        return next((_result(request, pull) for pull in marked), None)
+        same = (pull for pull in marked if pull.state != "open" or not pull.head or pull.head.sha == request.commit)
+        return next((_result(request, pull) for pull in same), None)
 
     def _open(self, request: PullRequest, repository: Repository, key: str) -> Mapping[str, Any]:
         """What can stop it is looked for before the push; what stops it later is a PullNotOpened."""
@@ -212,6 +220,9 @@ class OnGitHub(PullRequests):
         try:
             opened = self.github.open(title=request.title, body=body, branch=request.branch, base=base)
         except ForgeFailed as error:
+            # 422 says that there is one, or something else: it is looked at, not believed.
+            if error.status == 422 and (there := self.read_back(request, key)) is not None:
+                return there
             raise PullNotOpened(request.branch, str(error)) from error
         return _result(request, opened)
 

@@ -181,13 +181,16 @@ class Repository:
         finally:
             Path(index["GIT_INDEX_FILE"]).unlink(missing_ok=True)
 
-    def commit(self, tree: str, message: str, author: Author) -> str:
-        """Make a commit of a tree upon the head, and move the branch to it; its id."""
+    def commit(self, tree: str, message: str, author: Author, *, when: str = "") -> str:
+        """Make a commit of a tree upon the head, and move the branch to it; its id.
+
+        `when`: its date, as git writes one; empty: now. The same change with the same date is the same commit.
+        """
         head = self.head
         who = {
             f"GIT_{role}_{part}": value
             for role in ("AUTHOR", "COMMITTER")
-            for part, value in (("NAME", author.name), ("EMAIL", author.email))
+            for part, value in (("NAME", author.name), ("EMAIL", author.email), *([("DATE", when)] if when else []))
         }
         made = self.run("commit-tree", tree, "-p", head, stdin=message.encode(), env=who).strip()
         self.run("update-ref", "HEAD", made, head)

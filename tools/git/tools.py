@@ -78,10 +78,11 @@ def push_any_branch(workspaces: Workspaces, broker: Broker | None = None) -> Act
     return _push(pushing, BranchOf, "Push a branch of a project's copy to the remote that it names.", touches)
 
 
-def branch_of(project: Project, name: str, message: str, remote: str = "") -> BranchOf:
+def branch_of(project: Project, name: str, message: str, remote: str = "", *, as_of_base: bool = False) -> BranchOf:
     """What was changed in the run's copy, committed to a new branch of it, as what can be proposed; the same if it was.
 
-    `remote`: the name of one of the project's remotes, a path or an address; empty: the project itself.
+    `remote`: the name of one of the project's remotes, a path or an address; empty: the project itself. `as_of_base`:
+    the commit has the date of the project's, so that the same change is the same commit in every run.
     """
     copy, repository = repository_of(project)
     address = (remote if "/" in remote else remote_of(project.folder, remote)) if remote else str(project.folder)
@@ -89,7 +90,8 @@ def branch_of(project: Project, name: str, message: str, remote: str = "") -> Br
     if name not in repository.branches:
         repository.start_branch(name)
         check_places(copy.project, repository.written(repository.base, tree))
-        repository.commit(tree, f"{message.strip()}\n", Author())
+        when = repository.run("log", "-1", "--format=%cI", repository.base, "--").strip() if as_of_base else ""
+        repository.commit(tree, f"{message.strip()}\n", Author(), when=when)
     commit = repository.commit_of(f"refs/heads/{name}")
     if repository.status(commit, tree):
         raise GitFailed("branch", f"the copy has another branch {name!r}. Take another name.")
@@ -102,6 +104,52 @@ class BranchOf(Branch):
     """A branch, and of which project's copy it is."""
 
     folder: str
+
+
+class PullOf(PullRequest):
+    """A pull request, and of which project's copy its branch is."""
+
+    folder: str
+
+
+def pull_of(project: Project, name: str, title: str, body: str, remote: str) -> PullOf:
+    """What was changed in the run's copy as a pull request that can be proposed; the same change is the same one."""
+    message = f"{title}\n\n{body}"
+    made = branch_of(project, name, message, remote, as_of_base=True)
+    forge = _repository_on_github(made.remote)
+    return PullOf(**made.model_dump(), title=title, body=body, repository=forge)
+
+
+def open_any_pull_request(
+    workspaces: Callable[[str], Workspaces],
+    broker: Broker | None = None,
+    github: Callable[[str], GitHub | None] | None = None,
+) -> Action[PullOf]:
+    """The action that opens a pull request of whatever project and remote it names, once for each branch.
+
+    The branch is the key: one that is open already at the same commit, from this run or an earlier one, is the outcome.
+    `workspaces` are those of a project's folder. `github` says which repository a remote's address means, where that is
+    not on github.com.
+    """
+
+    def requests(asked: PullOf) -> PullRequests:
+        remote = Remote(asked.remote, broker)
+        pushing = Pushing(OPEN, Project(asked.folder, workspaces=workspaces(asked.folder)), remote)
+        forge = (github and github(asked.remote)) or _github_of(remote)
+        return OnGitHub(pushing, forge) if forge is not None else InBareRepository(pushing)
+
+    return Action(
+        name=OPEN,
+        description="Push a branch of a project's copy and open a pull request, where it names.",
+        arguments=PullOf,
+        call=lambda asked, _key: requests(asked).call(asked, asked.branch),
+        risk="external",
+        touches=Touches(writes=("the remote that it names",)),
+        idempotent=True,
+        reconcile=lambda asked, _key: requests(asked).read_back(asked, asked.branch),
+        preview=lambda asked: requests(asked).preview(asked),
+        fixed=frozenset(PullOf.model_fields) - {"title", "body"},
+    )
 
 
 def _push(pushing: Callable[[Any], Pushing], arguments: type[Branch], about: str, touches: Touches) -> Action[Any]:
@@ -237,13 +285,18 @@ class _Git:
 
 def _github_of(remote: Remote) -> GitHub | None:
     """The repository on GitHub that an address means."""
-    parts = urlsplit(remote.address)
-    if parts.hostname not in ("github.com", "www.github.com"):
+    if not (repository := _repository_on_github(remote.address)):
         return None
     broker = remote.broker
     if broker is None:
         raise TeamError(f"To push to {remote.address!r} takes a token, which only a broker may know. Give broker=.")
-    return GitHub(parts.path.strip("/").removesuffix(".git"), lambda: broker.client(OPEN, timeout=30))
+    return GitHub(repository, lambda: broker.client(OPEN, timeout=30))
+
+
+def _repository_on_github(address: str) -> str:
+    """`owner/name` of what an address means there; empty if it is elsewhere."""
+    parts = urlsplit(address)
+    return parts.path.strip("/").removesuffix(".git") if parts.hostname in ("github.com", "www.github.com") else ""
 
 
 def _touches(remote: Remote, github: GitHub | None = None) -> Touches:

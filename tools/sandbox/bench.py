@@ -68,6 +68,8 @@ class Bench:
     """Tests, CI and lock files that may be changed all the same: paths, folders, or patterns such as `tests/*`."""
     environment: Path | None = None
     """A virtual environment that commands find their Python and packages in."""
+    environment_before: Path | None = None
+    """The one that the checks are run in before any edit, where that is another."""
     given: Mapping[str, Path] = field(default_factory=dict)
     """What else commands may read, by its absolute path inside."""
     limits: SandboxLimits = LIMITS
@@ -167,6 +169,15 @@ class Bench:
         """The read-only files that are otherwise than they were copied, new or gone."""
         return self._protected_among(self.files())
 
+    def protected_problems(self) -> tuple[str, ...]:
+        """What is against the copy as it is because of files that are read-only; empty if nothing is."""
+        return self._protected_problems(self.files())
+
+    def _protected_problems(self, files: Mapping[str, Version]) -> tuple[str, ...]:
+        changed = self._protected_among(files)
+        listed = ", ".join(f"{path} ({self.protected(path)})" for path in changed[:5])
+        return (f"it changes what is read-only unless the task names it: {listed}",) if changed else ()
+
     def _protected_among(self, files: Mapping[str, Version]) -> tuple[str, ...]:
         now = {path: version.digest for path, version in files.items()}
         known = self._known
@@ -213,15 +224,15 @@ class Bench:
 
     def baseline(self, say: Say = no_word) -> Proof:
         """What the checks show before any edit."""
-        return self._prove(self.base_files(), say)
+        before = replace(self, environment=self.environment_before or self.environment)
+        return before._prove(before.base_files(), say)
 
     def problems(self, say: Say = no_word, files: Files | None = None) -> tuple[str, ...]:
         """Why the copy as it is now, or these files, are not accepted, by the checks and by what may be changed; empty
         if they are."""
         files = self.files() if files is None else files
-        if changed := self._protected_among(files):
-            listed = ", ".join(f"{path} ({self.protected(path)})" for path in changed[:5])
-            return (f"it changes what is read-only unless the task names it: {listed}",)
+        if refused := self._protected_problems(files):
+            return refused
         if tree_of(files) == self.base_tree:
             return () if self.may_rest else ("nothing was changed",)
         return find_problems(self.baseline(say), self._prove(files, say), may_fail=self.may_fail)
@@ -241,12 +252,9 @@ class Bench:
     def _run_check(self, command: str, files: Files, place: Path, say: Say) -> CheckRun:
         say(f"runs {command}")
         with self._staged(files) as stage:
-            finished = self.backend.run(self._job(stage, command))
-            report = stage / _REPORT
-            raw = report.read_bytes() if report.is_file() and not report.is_symlink() else b""
-        found = read_run(command, finished, raw)
+            found = _read_check(self.backend, self._job(stage, command), command)
         say(str(found))
-        if finished.ended in ("exit", "signal"):
+        if found.ended in ("exit", "signal"):
             write_whole(place, found.model_dump_json().encode())
         return found
 
@@ -281,20 +289,49 @@ class Bench:
 
     def _job(self, workspace: Path, command: str, programs: Sequence[str] = ()) -> Job:
         """A command in the folder of the repository, with what is installed for it."""
-        name = self.copy.name
-        given, folders = installed(self.environment, _ENV, self.copy.kept / "programs")
-        python = [] if folders else [str(Path(sys.base_prefix, "bin").resolve())]
-        return Job(
-            command=("sh", "-c", f'cd {shlex.quote(name)} && exec sh -c "$1"', "sh", command),
-            workspace=workspace,
-            given={**self.given, **given},
-            env={
-                "PATH": ":".join((*programs, *folders, *python, "/usr/local/bin", "/usr/bin", "/bin")),
-                "PYTHONPATH": f"/work/{name}/src:/work/{name}",
-                "PYTEST_ADDOPTS": f"--junitxml=/work/{_REPORT} -p no:cacheprovider",
-            },
-            limits=self.limits,
-        )
+        kept, given = self.copy.kept / "programs", self.given
+        return _job_in(workspace, self.copy.name, command, self.environment, kept, given, self.limits, programs)
+
+
+def check_folder(
+    backend: Backend, stage: Path, name: str, command: str, environment: Path, *, limits: SandboxLimits = LIMITS
+) -> CheckRun:
+    """What a check shows of a folder of this name in a stage, in an environment; some is kept beside the stage."""
+    kept = stage.with_name(f"{stage.name}-programs")
+    return _read_check(backend, _job_in(stage, name, command, environment, kept, NOTHING, limits), command)
+
+
+def _read_check(backend: Backend, job: Job, command: str) -> CheckRun:
+    finished = backend.run(job)
+    report = job.workspace / _REPORT
+    raw = report.read_bytes() if report.is_file() and not report.is_symlink() else b""
+    return read_run(command, finished, raw)
+
+
+def _job_in(
+    workspace: Path,
+    name: str,
+    command: str,
+    environment: Path | None,
+    kept: Path,
+    more: Mapping[str, Path],
+    limits: SandboxLimits,
+    programs: Sequence[str] = (),
+) -> Job:
+    """A command in a folder of the workspace; `kept` is where wrappers of the environment's programs are put."""
+    given, folders = installed(environment, _ENV, kept)
+    python = [] if folders else [str(Path(sys.base_prefix, "bin").resolve())]
+    return Job(
+        command=("sh", "-c", f'cd {shlex.quote(name)} && exec sh -c "$1"', "sh", command),
+        workspace=workspace,
+        given={**more, **given},
+        env={
+            "PATH": ":".join((*programs, *folders, *python, "/usr/local/bin", "/usr/bin", "/bin")),
+            "PYTHONPATH": f"/work/{name}/src:/work/{name}",
+            "PYTEST_ADDOPTS": f"--junitxml=/work/{_REPORT} -p no:cacheprovider",
+        },
+        limits=limits,
+    )
 
 
 def _restore(bench: Bench, paths: Sequence[str], base: Files) -> None:

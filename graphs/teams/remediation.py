@@ -1,0 +1,470 @@
+"""The remediation team: known vulnerabilities in many repositories, mended by a ladder, proven, and proposed.
+
+Nothing is believed: what is proposed was tested and scanned anew, and its text is made of that evidence by code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from langchain_core.language_models import BaseChatModel
+from packaging.requirements import InvalidRequirement, Requirement
+from pydantic import AfterValidator, BaseModel, Field, model_validator
+
+from signoff.agents import (
+    Agent,
+    Artifact,
+    Case,
+    Draft,
+    Each,
+    Fix,
+    Ladder,
+    Limits,
+    ReleaseSources,
+    Row,
+    Scan,
+    Task,
+    Verified,
+    choose_checks,
+    outcomes_of,
+    pull_text,
+    pull_title,
+    repositories,
+    scan,
+    summary,
+    test_problems,
+    unborne,
+    verify,
+    wanted_by,
+)
+from signoff.agents.errors import WorkFailed
+from signoff.agents.models import Tiers, models_of
+from signoff.graphs.input_types import FileToWrite, Folder
+from signoff.graphs.policy.policy import Policy
+from signoff.graphs.team import Builder, Team
+from signoff.settings import Settings, load_settings
+from signoff.tools import Action, Attachment, Proposal, Publication, publish_report
+from signoff.tools.advisories import NONE, OSV, AdvisorySet, Wheelhouse, ask, find_judge, open_set, read_manifests
+from signoff.tools.broker import open_broker
+from signoff.tools.errors import ToolError
+from signoff.tools.files import Project, apply_to_project, keep_changes
+from signoff.tools.git import GitHub, open_any_pull_request, pull_of, uncommitted
+from signoff.tools.sandbox import LIMITS, Bench
+from signoff.tools.storage import Blobs, Workspaces
+from signoff.wording import counted
+
+_OSV: Final = "osv"
+Forge = Callable[[str], GitHub | None]
+"""Which repository on GitHub a remote's address means; None if it is none."""
+
+
+def _repositories(given: tuple[str, ...]) -> tuple[str, ...]:
+    found = dict.fromkeys(str(Path(one).expanduser().resolve()) for one in given)
+    for folder in found:
+        if not Path(folder, ".git").exists():
+            raise ValueError(f"{folder!r} is not a git repository. Name the folder that holds .git")
+    return tuple(found)
+
+
+def _records(given: str) -> str:
+    if given == _OSV or "://" in given:
+        return given
+    folder = Path(given).expanduser().absolute()
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {given!r}. Give one of records in OSV's format, or 'osv' to ask {OSV}")
+    return str(folder)
+
+
+def _requirements(given: tuple[str, ...]) -> tuple[str, ...]:
+    for one in given:
+        try:
+            Requirement(one)
+        except InvalidRequirement:
+            raise ValueError(f"{one!r} is not as pip takes it, such as 'pytest<8'") from None
+    return given
+
+
+class RemediationInput(BaseModel):
+    """Find known vulnerabilities in what repositories pin, and propose what tests and a new scan bear out."""
+
+    goal: str = "Mend the known vulnerabilities"
+    repos: Annotated[tuple[str, ...], AfterValidator(_repositories)] = Field(
+        min_length=1, max_length=1000, repr=False, description="A git repository. Work begins at its last commit."
+    )
+    advisories: Annotated[str, AfterValidator(_records)] = Field(
+        repr=False,
+        description="Folder of records in OSV's format, JSON or YAML; 'osv', or the address of such a server.",
+    )
+    pr: Literal["", "github", "bare"] = Field(
+        "", repr=False, description="Propose pull requests: on GitHub, or in a bare repository; without, patches."
+    )
+    remote: str = Field("origin", repr=False, description="Where these go: a remote's name, or an address.")
+    check: tuple[str, ...] = Field(
+        (), repr=False, description="A command line that must pass as before; without, the tests that are found."
+    )
+    install: tuple[str, ...] = Field(
+        (), repr=False, description="A manifest of the repository that its tests need; without, all of them."
+    )
+    tool: Annotated[tuple[str, ...], AfterValidator(_requirements)] = Field(
+        (), repr=False, description="What else the tests need, such as 'pytest<8'."
+    )
+    wheels: tuple[Folder, ...] = Field(
+        (), repr=False, description="Folder of wheels, and of source distributions whose tests are run."
+    )
+    offline: bool = Field(False, repr=False, description="Fetch no packages: the folders of wheels have to have all.")
+    judge: str = Field("pip-audit", repr=False, description="Command that scans a second time; 'none' goes without.")
+    minutes: float = Field(10.0, repr=False, gt=0, le=24 * 60, description="How long the tests of one may take.")
+    out: FileToWrite = Field("remediation.md", repr=False, description="File for the summary: .md, .html or .docx.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> RemediationInput:
+        if self.judge != NONE:
+            try:
+                find_judge(self.judge)
+            except ToolError as error:
+                raise ValueError(str(error).rstrip(".")) from error
+        return self
+
+
+class Records(Artifact):
+    """The advisories that all scans of this run are compared with."""
+
+    sha256: str = Field(description="Of the kept file")
+    digest: str
+    count: int
+    source: str
+
+    def brief(self) -> str:
+        return f"{counted(self.count, 'record')} of {self.source}, sha256 {self.digest[:12]}"
+
+
+class Scans(Artifact):
+    """The repositories as they are."""
+
+    rows: tuple[Scan, ...]
+    failed: Mapping[str, str] = Field(default_factory=dict)
+
+    def brief(self) -> str:
+        found = sum(len(one.findings) for one in self.rows)
+        lost = len(self.failed) + sum(bool(one.problem) for one in self.rows)
+        return f"{counted(found, 'finding')} in {repositories(len(self.rows))}, {lost} not scanned."
+
+
+class Tests(Artifact):
+    """What their tests show before any edit."""
+
+    rows: tuple[Verified, ...]
+    failed: Mapping[str, str] = Field(default_factory=dict)
+
+
+class Fixes(Artifact):
+    """What was changed in them."""
+
+    rows: tuple[Fix, ...]
+    failed: Mapping[str, str] = Field(default_factory=dict)
+
+
+class Rescans(Artifact):
+    """What was made of them, scanned anew."""
+
+    rows: tuple[Scan, ...]
+    failed: Mapping[str, str] = Field(default_factory=dict)
+
+
+class Cases(Artifact):
+    """What came of each, held against the evidence."""
+
+    rows: tuple[Case, ...]
+
+    def brief(self) -> str:
+        proposed = sum(one.is_proposed for one in self.rows)
+        return f"{proposed} of {repositories(len(self.rows))} can be changed."
+
+
+@dataclass(frozen=True)
+class _Desk:
+    """What the agents do."""
+
+    settings: Settings
+    apply: Action[Any]
+    open: Action[Any]
+    publish: Action[Publication]
+    blobs: Blobs
+
+    # What there is
+
+    def project(self, repo: str) -> Project:
+        return Project(repo, workspaces=Workspaces(self.settings.home, part=repo))
+
+    def bench(self, repo: str, task: Task, *, before: str = "", now: str = "", checks: Sequence[str] = ()) -> Bench:
+        given: RemediationInput = task.input
+        seconds = given.minutes * 60
+        return Bench(
+            project=self.project(repo),
+            checks=tuple(checks),
+            environment=Path(now or before) if now or before else None,
+            environment_before=Path(before) if before else None,
+            limits=replace(LIMITS, seconds=seconds, cpu_seconds=int(seconds) + 1),
+            may_fail=True,
+            sandbox=self.settings.sandbox,
+        )
+
+    def wheelhouse(self, task: Task) -> Wheelhouse:
+        folders = [Path(one) for one in task.input.wheels]
+        return Wheelhouse(Path(self.settings.home).absolute() / "wheels", folders, fetches=not task.input.offline)
+
+    def records(self, task: Task) -> AdvisorySet:
+        return open_set(self.blobs.read(task.need(Records).sha256))
+
+    # The steps
+
+    def collect(self, task: Task) -> Records:
+        """The records, kept whole: every later scan is compared with just these."""
+        given: RemediationInput = task.input
+        if given.advisories == _OSV or "://" in given.advisories:
+            names = {pin.name for repo in given.repos for pin in self._pins(repo, task)}
+            found = ask(OSV if given.advisories == _OSV else given.advisories, names)
+        else:
+            found = AdvisorySet.read(Path(given.advisories))
+        kept = self.blobs.keep(found.raw)
+        return Records(sha256=kept, digest=found.digest, count=len(found.records), source=given.advisories)
+
+    def _pins(self, repo: str, task: Task) -> Iterable[Any]:
+        try:
+            files = self.bench(repo, task).files()
+        except ToolError as error:
+            task.say(f"{repo}: {error}")
+            return ()
+        return [pin for manifest in read_manifests(_raw(files)) for pin in manifest.pins]
+
+    def scan(self, task: Task) -> Scan:
+        """One repository as it is committed."""
+        repo, bench = task.item, self.bench(task.item, task)
+        try:
+            changed = uncommitted(Path(repo))
+            if changed:
+                raise WorkFailed(
+                    "scanner", f"it has changes that are not committed ({', '.join(changed[:5])})", final=True
+                )
+            files = bench.base_files()
+        except ToolError as error:
+            raise WorkFailed("scanner", str(error), final=True) from error
+        return scan(repo, bench.base_tree, _raw(files), self.records(task), task.input.judge)
+
+    def verify(self, task: Task) -> Verified:
+        found, given = _of(task.need(Scans).rows, task.item), task.input
+        files = _raw(self.bench(task.item, task).base_files())
+        checks = choose_checks(files, found.pins, given.check)
+        wanted = wanted_by(found.manifests, given.install, given.tool, checks)
+        return verify(found, wanted, checks, self.bench(task.item, task, checks=checks), self.wheelhouse(task))
+
+    def fix(self, task: Task) -> Fix:
+        found, verified = _of(task.need(Scans).rows, task.item), _of(task.need(Tests).rows, task.item)
+        return Ladder(
+            scan=found,
+            verified=verified,
+            bench=self.bench(task.item, task, before=verified.environment, checks=verified.checks),
+            advisories=self.records(task),
+            wheelhouse=self.wheelhouse(task),
+            sources=ReleaseSources(tuple(Path(one) for one in task.input.wheels)),
+            say=task.say,
+        ).climb()
+
+    def rescan(self, task: Task) -> Scan:
+        """What was made of one, from its files alone."""
+        return self._scan_now(task, task.input.judge)
+
+    def _scan_now(self, task: Task, judge: str) -> Scan:
+        files = self.bench(task.item, task).files()
+        bench = self.bench(task.item, task)
+        return scan(task.item, bench.tree, _raw(files), self.records(task), judge)
+
+    def conclude(self, task: Task) -> Cases:
+        """All that is known of each, and what of it the evidence does not bear out."""
+        scans, tests, fixes, rescans = task.need(Scans), task.need(Tests), task.need(Fixes), task.need(Rescans)
+        rows = list[Case]()
+        for repo in task.input.repos:
+            lost = (scans.failed, tests.failed, fixes.failed, rescans.failed)
+            failed = [one[repo] for one in lost if repo in one]
+            case = Case(
+                repo=repo,
+                before=_find(scans.rows, repo),
+                verified=_find(tests.rows, repo),
+                fix=_find(fixes.rows, repo),
+                after=_find(rescans.rows, repo),
+                problem="; ".join(failed),
+            )
+            rows.append(case.model_copy(update={"refused": self._refused(case, task)}))
+        return Cases(rows=tuple(sorted(rows, key=lambda one: -one.urgency)))
+
+    def _refused(self, case: Case, task: Task) -> tuple[str, ...]:
+        if case.before is None or case.verified is None or case.fix is None or case.after is None:
+            return ()
+        if not case.fix.is_changed:
+            return ()
+        one = replace(task, item=case.repo)
+        own = self._scan_now(one, NONE)
+        bench = self.bench(
+            case.repo, task, before=case.verified.environment, now=case.fix.environment, checks=case.verified.checks
+        )
+        tests = test_problems(bench.baseline(task.say), bench.prove(task.say), case.fix)
+        return unborne(case.before, case.verified, case.fix, case.after, own, (*tests, *bench.protected_problems()))
+
+    def propose(self, found: Cases, task: Task) -> list[Proposal]:
+        """What can be proposed, the most urgent first."""
+        made = list[Proposal]()
+        for case in found.rows:
+            if not case.is_proposed:
+                continue
+            project, reason = self.project(case.repo), f"{case.outcome}: {pull_title(case)}."
+            if task.input.pr:
+                asked = pull_of(project, case.branch, pull_title(case), pull_text(case), task.input.remote)
+                made.append(self.open.propose(asked, reason))
+            elif (kept := keep_changes(project.copy(), self.blobs)) is not None:
+                made.append(self.apply.propose(kept, reason))
+        return made
+
+    def summarize(self, task: Task) -> Draft:
+        return Draft(
+            title="Remediation", markdown=summary(task.need(Cases).rows, self.results(task)), method="extracted"
+        )
+
+    def results(self, task: Task) -> dict[str, str]:
+        """What came of what was proposed, by repository."""
+        said = [one for action in (self.apply, self.open) for one in outcomes_of(task, action)]
+        told = {"done": "applied", "skipped": "not called, in a dry run"}
+        return {
+            str(one.args["folder"]): str(
+                one.result.get("url") or one.result.get("branch") or told.get(one.status, one.status)
+            )
+            for one in said
+        }
+
+    def sign_off(self, draft: Draft, task: Task) -> list[Proposal]:
+        """The summary, with the evidence of each beside it."""
+        raw = json.dumps(task.need(Cases).model_dump(mode="json"), ensure_ascii=False, indent=1).encode()
+        name = f"{Path(task.input.out).stem}-evidence.json"
+        attached = Attachment(name=name, sha256=self.blobs.keep(raw), bytes=len(raw))
+        report = Publication(path=task.input.out, content=draft.markdown, attachments=(attached,))
+        return [self.publish.propose(report, "The summary, and the evidence that it is made of.")]
+
+
+def _raw(files: Mapping[str, Any]) -> dict[str, bytes]:
+    return {path: version.raw for path, version in files.items()}
+
+
+def _find(rows: Sequence[Any], repo: str) -> Any:
+    return next((one for one in rows if one.repo == repo), None)
+
+
+def _of(rows: Sequence[Any], repo: str) -> Any:
+    if (found := _find(rows, repo)) is None:
+        raise WorkFailed("remediation", f"nothing is known of {repo!r}", final=True)
+    return found
+
+
+def _joined(kind: type[Any]) -> Callable[[Sequence[Row[Any]], Task], Any]:
+    def join(rows: Sequence[Row[Any]], _task: Task) -> Any:
+        failed = {str(row.item): row.problem for row in rows if row.gave is None}
+        return kind(rows=tuple(row.gave for row in rows if row.gave is not None), failed=failed)
+
+    return join
+
+
+def remediation_team(
+    *, model: BaseChatModel | Tiers | str | None = None, settings: Settings | None = None, github: Forge | None = None
+) -> Team:
+    """Librarian, scanner, verifier, fixer, rescanner, clerk and reporter over the repositories that a run is given.
+
+    `github` says which repository a remote's address means, where that is not on github.com.
+    """
+    settings = settings or load_settings()
+    name, _models = models_of(model, settings)
+    workspaces = Workspaces(settings.home)
+    apply = apply_to_project(workspaces=workspaces)
+    pull = open_any_pull_request(lambda folder: Workspaces(settings.home, part=folder), open_broker(settings), github)
+    blobs = Blobs(settings.home)
+    publish = publish_report(blobs=blobs)
+    desk = _Desk(settings, apply, pull, publish, blobs)
+    return Team(
+        name="remediation",
+        input=RemediationInput,
+        agents=_agents(desk),
+        policy=Policy({action.name: "ask" for action in (apply, pull, publish)}),
+        options={"model": name},
+    )
+
+
+def _agents(desk: _Desk) -> list[Agent[Any]]:
+    limits = Limits(width=4)
+
+    def each(
+        role: str, kind: type[Any], of: type[Any], work: Any, items: Any, needs: tuple[type[Artifact], ...]
+    ) -> Agent[Any]:
+        step = Each(items=items, gives=of, function=work, join=_joined(kind))
+        return Agent(role=role, needs=needs, gives=kind, each=step, limits=limits)
+
+    everything = (Records, Scans, Tests, Fixes, Rescans)
+    return [
+        Agent(role="librarian", gives=Records, function=desk.collect),
+        each("scanner", Scans, Scan, desk.scan, lambda task: task.input.repos, (Records,)),
+        each("verifier", Tests, Verified, desk.verify, _with_findings, (Scans,)),
+        each("fixer", Fixes, Fix, desk.fix, _testable, (Records, Scans, Tests)),
+        each("rescanner", Rescans, Scan, desk.rescan, _changed, (Records, Fixes)),
+        Agent(
+            role="clerk",
+            needs=everything,
+            gives=Cases,
+            function=desk.conclude,
+            actions=(desk.apply, desk.open),
+            propose=desk.propose,
+        ),
+        Agent(
+            role="reporter",
+            needs=(Cases,),
+            gives=Draft,
+            function=desk.summarize,
+            actions=(desk.publish,),
+            propose=desk.sign_off,
+        ),
+    ]
+
+
+def _with_findings(task: Task) -> list[str]:
+    """The repositories with findings, the most urgent first."""
+    rows = [one for one in task.need(Scans).rows if one.findings]
+    return [one.repo for one in sorted(rows, key=lambda one: -Case(repo=one.repo, before=one).urgency)]
+
+
+def _testable(task: Task) -> list[str]:
+    known = {one.repo for one in task.need(Tests).rows if not one.problem}
+    return [repo for repo in _with_findings(task) if repo in known]
+
+
+def _changed(task: Task) -> list[str]:
+    return [one.repo for one in task.need(Fixes).rows if one.is_changed]
+
+
+def build(settings: Settings) -> Team:
+    """The team by the settings, for a new run."""
+    return remediation_team(settings=settings)
+
+
+def rebuild(options: Mapping[str, Any], settings: Settings) -> Team:
+    """The team of an earlier run; a model that was given as an object is chosen anew by the settings."""
+    return remediation_team(model=str(options["model"]) or None, settings=settings)
+
+
+async def graph() -> Builder:
+    """The team for LangGraph Server, which must not be kept waiting while settings are read."""
+    return await asyncio.to_thread(build_graph)
+
+
+def build_graph() -> Builder:
+    """The team's graph by the settings."""
+    return build(load_settings()).graph()
