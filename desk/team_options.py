@@ -23,7 +23,7 @@ from signoff.checkpoints.ledger import RunRecord
 from signoff.desk.cli.terminal import command, say
 from signoff.error_base import SettingsError
 from signoff.fleet import check_whole
-from signoff.graphs import Team, field_of
+from signoff.graphs import Positional, Team, field_of
 from signoff.graphs.errors import BadInput, NotImportable
 from signoff.graphs.teams import OWN, TeamModule, is_own, is_ready_made, load_stored, load_team, new_team, takes_input
 from signoff.settings import Settings, load_settings
@@ -140,7 +140,9 @@ def fitted(function: Callable[..., Any], start: Start, words: Sequence[str]) -> 
     kept = [each for each in signature.parameters.values() if each.name not in _NOT_FOR_OWN]
     goal_help = f"{_GOAL_HELP}{'' if loaded.team.input is None else '; the same as --goal'}."
     kept[0] = kept[0].replace(annotation=Annotated[str, typer.Argument(hidden=True)])
-    kept[1] = kept[1].replace(annotation=Annotated[str, typer.Argument(metavar="GOAL", help=goal_help)])
+    fields = {} if loaded.team.input is None else loaded.team.input.model_fields
+    first = next((name for name, field in fields.items() if _positional(field)), _GOAL)
+    kept[1] = _first_words(kept[1], fields[first] if first != _GOAL else None, goal_help)
     if loaded.team.input is None:
         parameters, taken = kept, set[str]()
     else:
@@ -148,7 +150,9 @@ def fitted(function: Callable[..., Any], start: Start, words: Sequence[str]) -> 
         own = {f"given_{name}": field for name, field in loaded.team.input.model_fields.items()}
         if _GOAL not in loaded.team.input.model_fields:
             own[f"given_{_GOAL}"] = FieldInfo(annotation=str, default="", description=f"{_GOAL_HELP}.")
-        options = [_option(key, field, taken) for key, field in own.items()]
+        options = [
+            _option(key, field, taken) for key, field in own.items() if key != f"given_{first}" or first == _GOAL
+        ]
         whole = typer.Option("--input", metavar="FILE", help="All of it, or the rest, as a JSON object; - reads it.")
         parameters = [*kept[:2], *options, _parameter("given_", Annotated[str | None, whole]), *kept[2:]]
 
@@ -157,12 +161,16 @@ def fitted(function: Callable[..., Any], start: Start, words: Sequence[str]) -> 
         question = values.pop("question")
         if loaded.team.input is None:
             return start(loaded, question, **values)
-        parts = {key: values.pop(key) for key in own}
+        parts = {key: values.pop(key, None) for key in own}
+        if first != _GOAL:
+            parts[f"given_{first}"], question = question, ""
         whole, said = values.pop("given_"), {key.removeprefix("given_"): (own[key], parts[key]) for key in own}
         try:
             return start(loaded, _given(whole, said, question), **values)
         except BadInput as error:
             hint = _hint(error.field, _option_of(field_of(error.field), taken))
+            if first != _GOAL and field_of(error.field) == first:
+                hint = kept[1].annotation.__metadata__[0].metavar
             raise typer.BadParameter(f"{error.problem}.", param_hint=hint) from None
 
     call.__doc__ = f"Give the team {loaded.team.name} a goal; sign off what it proposes."
@@ -182,6 +190,19 @@ def _named_in(words: Sequence[str]) -> str:
             return word if is_own(word) or takes_input(word) else ""
         before = word
     return ""
+
+
+def _positional(field: FieldInfo) -> Positional | None:
+    return next((one for one in field.metadata if isinstance(one, Positional)), None)
+
+
+def _first_words(parameter: inspect.Parameter, field: FieldInfo | None, goal_help: str) -> inspect.Parameter:
+    """The argument after the team: the goal, or the values of a field that take its place."""
+    place = None if field is None else _positional(field)
+    if field is None or place is None:
+        return parameter.replace(annotation=Annotated[str, typer.Argument(metavar="GOAL", help=goal_help)])
+    told = typer.Argument(metavar=place.metavar, help=field.description, show_default=False)
+    return parameter.replace(annotation=Annotated[list[str] | None, told], default=None)
 
 
 def _parameter(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:

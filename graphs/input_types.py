@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -53,6 +54,13 @@ def _readable(given: str) -> str:
     if given and not file.is_file():
         raise ValueError(f"there is no file {given!r}")
     return str(file) if given else ""
+
+
+@dataclass(frozen=True)
+class Positional:
+    """Among the annotations of a field: at a command line its values stand in the goal's place, without an option."""
+
+    metavar: str
 
 
 Words = Annotated[tuple[str, ...], AfterValidator(_split)]

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from langchain_core.language_models import BaseChatModel
 from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field
 
 from signoff.agents import (
     Agent,
@@ -44,14 +44,14 @@ from signoff.agents import (
 )
 from signoff.agents.errors import WorkFailed
 from signoff.agents.models import Tiers, models_of
-from signoff.graphs.input_types import FileToWrite, Folder
+from signoff.graphs.input_types import FileToWrite, Folder, Positional
 from signoff.graphs.policy.policy import Policy
 from signoff.graphs.team import Builder, Team
 from signoff.settings import Settings, load_settings
 from signoff.tools import Action, Attachment, Proposal, Publication, publish_report
 from signoff.tools.advisories import NONE, OSV, AdvisorySet, Wheelhouse, ask, find_judge, open_set, read_manifests
 from signoff.tools.broker import open_broker
-from signoff.tools.errors import ToolError
+from signoff.tools.errors import JudgeMissing, ToolError
 from signoff.tools.files import Project, apply_to_project, keep_changes
 from signoff.tools.git import GitHub, open_any_pull_request, pull_of, uncommitted
 from signoff.tools.sandbox import LIMITS, Bench
@@ -89,19 +89,28 @@ def _requirements(given: tuple[str, ...]) -> tuple[str, ...]:
     return given
 
 
+def _judge(given: str) -> str:
+    if given != NONE:
+        try:
+            find_judge(given)
+        except JudgeMissing as error:
+            raise ValueError(str(error).rstrip(".")) from error
+    return given
+
+
 class RemediationInput(BaseModel):
     """Find known vulnerabilities in what repositories pin, and propose what tests and a new scan bear out."""
 
     goal: str = "Mend the known vulnerabilities"
-    repos: Annotated[tuple[str, ...], AfterValidator(_repositories)] = Field(
+    repos: Annotated[tuple[str, ...], AfterValidator(_repositories), Positional("REPO...")] = Field(
         min_length=1, max_length=1000, repr=False, description="A git repository. Work begins at its last commit."
     )
     advisories: Annotated[str, AfterValidator(_records)] = Field(
         repr=False,
         description="Folder of records in OSV's format, JSON or YAML; 'osv', or the address of such a server.",
     )
-    pr: Literal["", "github", "bare"] = Field(
-        "", repr=False, description="Propose pull requests: on GitHub, or in a bare repository; without, patches."
+    pr: Literal["patch", "github", "bare"] = Field(
+        "patch", repr=False, description="Propose patches, or pull requests: on GitHub, or in a bare repository."
     )
     remote: str = Field("origin", repr=False, description="Where these go: a remote's name, or an address.")
     check: tuple[str, ...] = Field(
@@ -117,18 +126,14 @@ class RemediationInput(BaseModel):
         (), repr=False, description="Folder of wheels, and of source distributions whose tests are run."
     )
     offline: bool = Field(False, repr=False, description="Fetch no packages: the folders of wheels have to have all.")
-    judge: str = Field("pip-audit", repr=False, description="Command that scans a second time; 'none' goes without.")
+    judge: Annotated[str, AfterValidator(_judge)] = Field(
+        "pip-audit",
+        validate_default=True,
+        repr=False,
+        description="Command that scans a second time; 'none' goes without.",
+    )
     minutes: float = Field(10.0, repr=False, gt=0, le=24 * 60, description="How long the tests of one may take.")
     out: FileToWrite = Field("remediation.md", repr=False, description="File for the summary: .md, .html or .docx.")
-
-    @model_validator(mode="after")
-    def _fits(self) -> RemediationInput:
-        if self.judge != NONE:
-            try:
-                find_judge(self.judge)
-            except ToolError as error:
-                raise ValueError(str(error).rstrip(".")) from error
-        return self
 
 
 class Records(Artifact):
@@ -322,7 +327,7 @@ class _Desk:
             if not case.is_proposed:
                 continue
             project, reason = self.project(case.repo), f"{case.outcome}: {pull_title(case)}."
-            if task.input.pr:
+            if task.input.pr != "patch":
                 asked = pull_of(project, case.branch, pull_title(case), pull_text(case), task.input.remote)
                 made.append(self.open.propose(asked, reason))
             elif (kept := keep_changes(project.copy(), self.blobs)) is not None:

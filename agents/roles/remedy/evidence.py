@@ -11,7 +11,6 @@ from signoff.agents.artifacts import Artifact, Part
 from signoff.agents.roles.remedy.ladder import Attempt, Fix, urgency
 from signoff.agents.roles.remedy.scanning import Scan
 from signoff.agents.roles.remedy.verifying import Verified
-from signoff.checkpoints import digest
 from signoff.tools.advisories import Finding, in_words
 from signoff.tools.sandbox import Proof, find_problems
 from signoff.wording import as_code, as_words, counted
@@ -90,7 +89,7 @@ class Case(Artifact):
         """The key of its pull request: the same change has the same one."""
         proof = self.fix.proof if self.fix else None
         name = max(self.gone, key=urgency).id if self.gone else "none"
-        return f"signoff/{name}/{digest([self.repo, proof.tree if proof else ''])[:8]}"
+        return f"signoff/{name}/{proof.tree[:8] if proof else 'none'}"
 
     def _why(self, finding: Finding) -> str:
         if self.problem:
@@ -300,5 +299,5 @@ def _reasons(case: Case) -> Iterator[str]:
             yield f"- Tests that changed their meaning: {', '.join(map(as_code, attempt.changed_tests))}"
         if attempt.contradicts:
             yield f"- Evidence contradicts the advisory: {as_words(attempt.contradicts)}"
-    if case.before:
+    if case.before and case.outcome != "not scanned":
         yield from (f"- Not scanned: {as_words(one)}" for one in case.before.gaps)

@@ -52,6 +52,7 @@ class Attempt(Part):
     changed_tests: tuple[str, ...] = Field(default=(), description="Tests that the release itself ships otherwise")
     regression: Regression | None = None
     contradicts: str = Field(default="", description="What evidence says against the advisory")
+    environment: str = Field(default="", description="What its tests ran in; empty if they did not run")
     problem: str = Field(default="", description="Why it was not taken; empty if it was")
 
     def __str__(self) -> str:
@@ -63,6 +64,9 @@ class Fix(Artifact):
 
     repo: str
     attempts: tuple[Attempt, ...] = ()
+    files: Mapping[str, str] = Field(
+        default_factory=dict, description="The manifests that were changed, as they are now"
+    )
     wheels: tuple[Wheel, ...] = ()
     environment: str = ""
     proof: Proof | None = Field(default=None, description="What the tests show of the tree that is handed over")
@@ -75,6 +79,30 @@ class Fix(Artifact):
     @property
     def is_changed(self) -> bool:
         return bool(self.taken)
+
+    @property
+    def to_adapt(self) -> Attempt | None:
+        """The lowest version that mends all of its package, and that only the tests were against."""
+        taken = {one.package for one in self.taken if not one.leaves}
+        return next(
+            (
+                one
+                for one in self.attempts
+                if one.problem and one.environment and not one.leaves and one.package not in taken
+            ),
+            None,
+        )
+
+    def adapted(self, attempt: Attempt, proof: Proof | None) -> Fix:
+        """The same with a version taken after all, as the code was adapted to it."""
+        instead = f"{attempt.new} was taken, to which the code was adapted"
+        rows = [
+            one.model_copy(update={"problem": instead}) if one.package == attempt.package and not one.problem else one
+            for one in self.attempts
+        ]
+        rows = [one.model_copy(update={"problem": ""}) if one == attempt else one for one in rows]
+        update = {"attempts": tuple(rows), "environment": attempt.environment, "proof": proof}
+        return self.model_copy(update=update)
 
     def brief(self) -> str:
         return f"{counted(len(self.taken), 'package')} changed, {counted(len(self.attempts), 'rung')} tried."
@@ -124,10 +152,12 @@ class Ladder:
                 self.say(str(attempt))
                 if not attempt.problem:
                     break
-        bench = replace(self.bench, environment=self.environment)
+        bench, base = replace(self.bench, environment=self.environment), self.bench.base_files()
+        now = {path: one.raw for path, one in bench.files().items()}
         return Fix(
             repo=self.scan.repo,
             attempts=tuple(self.attempts),
+            files={path: raw.decode() for path, raw in now.items() if path not in base or base[path].raw != raw},
             wheels=tuple(self.lock[name] for name in sorted(self.lock)),
             environment=str(self.environment),
             proof=bench.prove(self.say).short() if any(not one.problem for one in self.attempts) else None,
@@ -173,18 +203,20 @@ class Ladder:
         base = self.bench.files()
         try:
             lock, moved = self._lock(name, version, new)
-            edits, wheels = self._edits(
-                {path: one.raw for path, one in base.items()}, {name: (version, new), **moved}, lock
-            )
+            steps, raws = {name: (version, new), **moved}, {path: one.raw for path, one in base.items()}
+            wheels = {
+                one: lock[one] if one in lock and lock[one].version == to else self.wheelhouse.find(one, to)
+                for one, (_, to) in steps.items()
+            }
+            edits = bumped(raws, steps, wheels)
             exercised = name in self.lock and self.lock[name].version == version
-            made = made.model_copy(update={"moved": moved, "wheels": wheels, "exercised": exercised})
-            problem = self._new_findings({path: one.raw for path, one in base.items()} | edits)
-            if problem:
+            made = made.model_copy(update={"moved": moved, "wheels": tuple(wheels.values()), "exercised": exercised})
+            if problem := self._new_findings(raws | edits):
                 return made.model_copy(update={"problem": problem})
             environment = make_environment(self.bench.project.home, lock, self.wheelhouse)
             for path, raw in edits.items():
                 self.bench.copy.write(path, FileVersion(raw, base[path].executable))
-            judged = self._judge(made, environment, {path: one.raw for path, one in base.items()})
+            judged = self._judge(made.model_copy(update={"environment": str(environment)}), environment, raws)
         except (ToolError, ValueError) as error:
             judged = made.model_copy(update={"problem": str(error).rstrip(".")})
         if judged.problem:
@@ -193,7 +225,7 @@ class Ladder:
                     self.bench.copy.write(path, one)
         else:
             self.lock, self.environment = lock, environment
-            self.wanted = _rewanted(self.wanted, {name: (version, new), **moved})
+            self.wanted = _rewanted(self.wanted, steps)
         return judged
 
     # One rung
@@ -216,27 +248,6 @@ class Ladder:
             one: (pins[one], lock[one].version) for one in pins.keys() & lock.keys() if lock[one].version != pins[one]
         }
         return lock, moved
-
-    def _edits(
-        self, files: Mapping[str, bytes], steps: Mapping[str, tuple[str, str]], lock: Lock
-    ) -> tuple[dict[str, bytes], tuple[Wheel, ...]]:
-        """The manifests with these packages at their new versions, and the wheels of those."""
-        found = [pin for manifest in read_manifests(files) for pin in manifest.pins]
-        wheels = {
-            name: lock[name] if name in lock and lock[name].version == new else self.wheelhouse.find(name, new)
-            for name, (_, new) in steps.items()
-        }
-        edits: dict[str, bytes] = {}
-        for pin in sorted(found, key=lambda one: -one.line):
-            if pin.name not in steps or pin.version != steps[pin.name][0]:
-                continue
-            new = steps[pin.name][1]
-            if pin.locked:
-                how = pin.locked.format(name=pin.name, version=new)
-                raise ValueError(f"it is pinned in {pin.path}, which a program writes. Run there: {how}")
-            raw = edits.get(pin.path, files[pin.path])
-            edits[pin.path] = changed(raw, pin, new, [f"sha256:{wheels[pin.name].sha256}"])
-        return edits, tuple(wheels.values())
 
     def _new_findings(self, files: Mapping[str, bytes]) -> str:
         packages = {pin.package for manifest in read_manifests(files) for pin in manifest.pins}
@@ -294,6 +305,24 @@ class Ladder:
         told = f"the records say that {made.new} is fixed, but the changelog lists {advisory} under {release}"
         self._doubts[made.new] = told, environment, release
         return made.model_copy(update={"problem": f"{told}, which is tried first"})
+
+
+def bumped(
+    files: Mapping[str, bytes], steps: Mapping[str, tuple[str, str]], wheels: Mapping[str, Wheel]
+) -> dict[str, bytes]:
+    """The manifests that change with these packages at other versions, from and to. ValueError where none may be."""
+    found = [pin for manifest in read_manifests(files) for pin in manifest.pins]
+    edits: dict[str, bytes] = {}
+    for pin in sorted(found, key=lambda one: -one.line):
+        if pin.name not in steps or pin.version != steps[pin.name][0]:
+            continue
+        new = steps[pin.name][1]
+        if pin.locked:
+            how = pin.locked.format(name=pin.name, version=new)
+            raise ValueError(f"it is pinned in {pin.path}, which a program writes. Run there: {how}")
+        raw = edits.get(pin.path, files[pin.path])
+        edits[pin.path] = changed(raw, pin, new, [f"sha256:{wheels[pin.name].sha256}"])
+    return edits
 
 
 def _rewanted(wanted: Sequence[str], steps: Mapping[str, tuple[str, str]]) -> tuple[str, ...]:

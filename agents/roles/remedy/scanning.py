@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -58,7 +59,7 @@ def scan(repo: str, tree: str, files: Mapping[str, bytes], advisories: AdvisoryS
         repo=repo,
         tree=tree,
         advisories=advisories.digest,
-        judges=("signoff", *([] if judge == NONE else [judge])),
+        judges=("signoff", *([] if judge == NONE else [Path(judge.split()[0]).name])),
         manifests=manifests,
         gaps=tuple(_gaps(manifests, pins, advisories)),
     )
