@@ -24,12 +24,10 @@ if TYPE_CHECKING:
     from signoff.agents.roles.outreach.outward import unsaid as unsaid
     from signoff.agents.roles.planner import planner as planner
     from signoff.agents.roles.prompts import prompt as prompt
+    from signoff.agents.roles.remedy.adapting import Adapted as Adapted, adapter as adapter
     from signoff.agents.roles.remedy.evidence import Case as Case, pull_text as pull_text, pull_title as pull_title
-    from signoff.agents.roles.remedy.evidence import (
-        repositories as repositories,
-        summary as summary,
-        test_problems as test_problems,
-    )
+    from signoff.agents.roles.remedy.evidence import reason_of as reason_of, repositories as repositories
+    from signoff.agents.roles.remedy.evidence import summary as summary, test_problems as test_problems
     from signoff.agents.roles.remedy.evidence import unborne as unborne
     from signoff.agents.roles.remedy.ladder import Attempt as Attempt, Fix as Fix, Ladder as Ladder, urgency as urgency
     from signoff.agents.roles.remedy.regression import Regression as Regression, ReleaseSources as ReleaseSources

@@ -17,23 +17,28 @@ from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, BaseModel, Field
 
 from signoff.agents import (
+    Adapted,
     Agent,
     Artifact,
+    Attempt,
     Case,
     Draft,
     Each,
     Fix,
     Ladder,
     Limits,
+    Outcome,
     ReleaseSources,
     Row,
     Scan,
     Task,
     Verified,
+    adapter,
     choose_checks,
     outcomes_of,
     pull_text,
     pull_title,
+    reason_of,
     repositories,
     scan,
     summary,
@@ -42,7 +47,7 @@ from signoff.agents import (
     verify,
     wanted_by,
 )
-from signoff.agents.errors import WorkFailed
+from signoff.agents.errors import RepositoryUnusable, WorkFailed
 from signoff.agents.models import Tiers, models_of
 from signoff.graphs.input_types import FileToWrite, Folder, Positional
 from signoff.graphs.policy.policy import Policy
@@ -51,7 +56,7 @@ from signoff.settings import Settings, load_settings
 from signoff.tools import Action, Attachment, Proposal, Publication, publish_report
 from signoff.tools.advisories import NONE, OSV, AdvisorySet, Wheelhouse, ask, find_judge, open_set, read_manifests
 from signoff.tools.broker import open_broker
-from signoff.tools.errors import JudgeMissing, ToolError
+from signoff.tools.errors import AdvisoriesUnusable, FileRefused, JudgeMissing, SandboxMissing, ToolError
 from signoff.tools.files import Project, apply_to_project, keep_changes
 from signoff.tools.git import GitHub, open_any_pull_request, pull_of, uncommitted
 from signoff.tools.sandbox import LIMITS, Bench
@@ -231,11 +236,18 @@ class _Desk:
     def collect(self, task: Task) -> Records:
         """The records, kept whole: every later scan is compared with just these."""
         given: RemediationInput = task.input
-        if given.advisories == _OSV or "://" in given.advisories:
-            names = {pin.name for repo in given.repos for pin in self._pins(repo, task)}
-            found = ask(OSV if given.advisories == _OSV else given.advisories, names)
-        else:
-            found = AdvisorySet.read(Path(given.advisories))
+        try:
+            _ = self.bench(given.repos[0], task).backend
+        except SandboxMissing as error:
+            raise RepositoryUnusable(given.repos[0], str(error).rstrip(".")) from error
+        try:
+            if given.advisories == _OSV or "://" in given.advisories:
+                names = {pin.name for repo in given.repos for pin in self._pins(repo, task)}
+                found = ask(OSV if given.advisories == _OSV else given.advisories, names)
+            else:
+                found = AdvisorySet.read(Path(given.advisories))
+        except AdvisoriesUnusable as error:
+            raise WorkFailed("librarian", str(error).rstrip("."), final=True) from error
         kept = self.blobs.keep(found.raw)
         return Records(sha256=kept, digest=found.digest, count=len(found.records), source=given.advisories)
 
@@ -249,17 +261,15 @@ class _Desk:
 
     def scan(self, task: Task) -> Scan:
         """One repository as it is committed."""
-        repo, bench = task.item, self.bench(task.item, task)
+        repo, bench, advisories = task.item, self.bench(task.item, task), self.records(task)
         try:
-            changed = uncommitted(Path(repo))
-            if changed:
-                raise WorkFailed(
-                    "scanner", f"it has changes that are not committed ({', '.join(changed[:5])})", final=True
-                )
-            files = bench.base_files()
+            files, changed = bench.base_files(), uncommitted(Path(repo))
         except ToolError as error:
-            raise WorkFailed("scanner", str(error), final=True) from error
-        return scan(repo, bench.base_tree, _raw(files), self.records(task), task.input.judge)
+            return Scan(repo=repo, tree="", advisories=advisories.digest, problem=str(error).rstrip("."))
+        if changed:
+            told = f"it has changes that are not committed ({', '.join(changed[:5])}). Commit or stash them"
+            return Scan(repo=repo, tree=bench.base_tree, advisories=advisories.digest, problem=told)
+        return scan(repo, bench.base_tree, _raw(files), advisories, task.input.judge)
 
     def verify(self, task: Task) -> Verified:
         found, given = _of(task.need(Scans).rows, task.item), task.input
@@ -280,6 +290,10 @@ class _Desk:
             say=task.say,
         ).climb()
 
+    def adapting(self, task: Task, _fix: Fix, attempt: Attempt) -> Bench:
+        verified = _of(task.need(Tests).rows, task.item)
+        return self.bench(task.item, task, before=verified.environment, now=attempt.environment, checks=verified.checks)
+
     def rescan(self, task: Task) -> Scan:
         """What was made of one, from its files alone."""
         return self._scan_now(task, task.input.judge)
@@ -296,11 +310,13 @@ class _Desk:
         for repo in task.input.repos:
             lost = (scans.failed, tests.failed, fixes.failed, rescans.failed)
             failed = [one[repo] for one in lost if repo in one]
+            adapted, fix = task.artifacts.get(Adapted.__name__), _find(_fixes(task), repo)
             case = Case(
                 repo=repo,
                 before=_find(scans.rows, repo),
                 verified=_find(tests.rows, repo),
-                fix=_find(fixes.rows, repo),
+                fix=fix,
+                adapted=adapted.files(fix) if isinstance(adapted, Adapted) and fix is not None else (),
                 after=_find(rescans.rows, repo),
                 problem="; ".join(failed),
             )
@@ -318,15 +334,23 @@ class _Desk:
             case.repo, task, before=case.verified.environment, now=case.fix.environment, checks=case.verified.checks
         )
         tests = test_problems(bench.baseline(task.say), bench.prove(task.say), case.fix)
-        return unborne(case.before, case.verified, case.fix, case.after, own, (*tests, *bench.protected_problems()))
+        named = {*case.adapted, *(path for attempt in case.fix.taken for path in attempt.manifests)}
+        try:
+            strays = sorted({change.path for change in bench.copy.changes()} - named)
+        except FileRefused as error:
+            return (str(error).rstrip("."),)
+        other = [f"it changes {', '.join(strays[:5])}, which it did not name"] if strays else []
+        return unborne(
+            case.before, case.verified, case.fix, case.after, own, (*tests, *bench.protected_problems(), *other)
+        )
 
     def propose(self, found: Cases, task: Task) -> list[Proposal]:
         """What can be proposed, the most urgent first."""
-        made = list[Proposal]()
+        made, said = list[Proposal](), {str(one.args["folder"]) for one in self.said(task) if one.is_settled}
         for case in found.rows:
-            if not case.is_proposed:
+            if not case.is_proposed or case.repo in said:
                 continue
-            project, reason = self.project(case.repo), f"{case.outcome}: {pull_title(case)}."
+            project, reason = self.project(case.repo), reason_of(case)
             if task.input.pr != "patch":
                 asked = pull_of(project, case.branch, pull_title(case), pull_text(case), task.input.remote)
                 made.append(self.open.propose(asked, reason))
@@ -341,14 +365,17 @@ class _Desk:
 
     def results(self, task: Task) -> dict[str, str]:
         """What came of what was proposed, by repository."""
-        said = [one for action in (self.apply, self.open) for one in outcomes_of(task, action)]
         told = {"done": "applied", "skipped": "not called, in a dry run"}
         return {
             str(one.args["folder"]): str(
                 one.result.get("url") or one.result.get("branch") or told.get(one.status, one.status)
             )
-            for one in said
+            for one in self.said(task)
         }
+
+    def said(self, task: Task) -> list[Outcome]:
+        """What became of every change that was proposed, in the order in which it was."""
+        return [one for action in (self.apply, self.open) for one in outcomes_of(task, action)]
 
     def sign_off(self, draft: Draft, task: Task) -> list[Proposal]:
         """The summary, with the evidence of each beside it."""
@@ -389,7 +416,7 @@ def remediation_team(
     `github` says which repository a remote's address means, where that is not on github.com.
     """
     settings = settings or load_settings()
-    name, _models = models_of(model, settings)
+    name, models = models_of(model, settings)
     workspaces = Workspaces(settings.home)
     apply = apply_to_project(workspaces=workspaces)
     pull = open_any_pull_request(lambda folder: Workspaces(settings.home, part=folder), open_broker(settings), github)
@@ -399,14 +426,19 @@ def remediation_team(
     return Team(
         name="remediation",
         input=RemediationInput,
-        agents=_agents(desk),
+        agents=_agents(desk, models),
         policy=Policy({action.name: "ask" for action in (apply, pull, publish)}),
         options={"model": name},
     )
 
 
-def _agents(desk: _Desk) -> list[Agent[Any]]:
-    limits = Limits(width=4)
+def _agents(desk: _Desk, models: Tiers | None) -> list[Agent[Any]]:
+    limits, coding = Limits(width=4), list[Agent[Any]]()
+    if models is not None:
+        needs = (Scans, Tests, Fixes)
+        made = adapter(lambda task: task.need(Fixes).rows, desk.adapting, model=models, needs=needs)
+        coding = [replace(made, tier=models.nearest("smart"))]
+    more: tuple[type[Artifact], ...] = (Adapted,) if coding else ()
 
     def each(
         role: str, kind: type[Any], of: type[Any], work: Any, items: Any, needs: tuple[type[Artifact], ...]
@@ -420,10 +452,11 @@ def _agents(desk: _Desk) -> list[Agent[Any]]:
         each("scanner", Scans, Scan, desk.scan, lambda task: task.input.repos, (Records,)),
         each("verifier", Tests, Verified, desk.verify, _with_findings, (Scans,)),
         each("fixer", Fixes, Fix, desk.fix, _testable, (Records, Scans, Tests)),
-        each("rescanner", Rescans, Scan, desk.rescan, _changed, (Records, Fixes)),
+        *coding,
+        each("rescanner", Rescans, Scan, desk.rescan, _changed, (Records, Fixes, *more)),
         Agent(
             role="clerk",
-            needs=everything,
+            needs=(*everything, *more),
             gives=Cases,
             function=desk.conclude,
             actions=(desk.apply, desk.open),
@@ -452,7 +485,13 @@ def _testable(task: Task) -> list[str]:
 
 
 def _changed(task: Task) -> list[str]:
-    return [one.repo for one in task.need(Fixes).rows if one.is_changed]
+    return [one.repo for one in _fixes(task) if one.is_changed]
+
+
+def _fixes(task: Task) -> list[Fix]:
+    """What was changed, with what the coding agent adapted."""
+    found = task.artifacts.get(Adapted.__name__)
+    return [found.applied(one) if isinstance(found, Adapted) else one for one in task.need(Fixes).rows]
 
 
 def build(settings: Settings) -> Team:

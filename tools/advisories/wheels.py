@@ -242,7 +242,7 @@ def _pip(words: Sequence[str], folder: str) -> subprocess.CompletedProcess[bytes
     if find_spec("pip") is None:
         raise WheelMissing("what is needed", f"there is no pip to fetch it. Run: {sys.executable} -m ensurepip")
     more = {name: value for name, value in os.environ.items() if name.upper().startswith(_PASSED_ON)}
-    environment = clean_environment(**more, PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1")
+    environment = clean_environment(**(more | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}))
     command = [sys.executable, "-m", "pip", *words]
     try:
         return subprocess.run(

@@ -51,10 +51,10 @@ class Case(Artifact):
         if self.before is None or self.before.problem:
             return "not scanned"
         if not self.before.findings:
-            return "no finding"
+            return "not scanned" if self.before.gaps else "no finding"  # as something may be in what was not
         if not self.is_proposed or self.fix is None or self.after is None:
             return "not fixed"
-        if self.after.findings:
+        if self.after.findings or self.after.gaps:
             return "partly fixed"
         return "fixed, tests changed their meaning" if any(one.changed_tests for one in self.fix.taken) else "fixed"
 
@@ -193,6 +193,16 @@ def pull_title(case: Case) -> str:
     return whole if len(whole) <= 120 else f"Update {counted(len(taken), 'package')} ({found})"
 
 
+def reason_of(case: Case) -> str:
+    """Why it is proposed, in a few sentences."""
+    if case.fix is None or case.after is None or case.verified is None:
+        return case.outcome
+    again = f"Scanned again by {' and '.join(case.after.judges)}: {counted(len(case.after.findings), 'finding')}"
+    left = "".join(f" Not fixed: {one}, because {why}." for one, why in case.left)
+    tests = f"{case.fix.proof}. Before: {case.verified.proof}"
+    return f"{case.outcome.capitalize()}: {pull_title(case)}. {tests}. {again}.{left}"
+
+
 def pull_text(case: Case) -> str:
     """The text of its pull request, made of the evidence alone."""
     before, fix, after = case.before, case.fix, case.after
@@ -289,9 +299,9 @@ def summary(cases: Sequence[Case], results: dict[str, str]) -> str:
 
 
 def _reasons(case: Case) -> Iterator[str]:
-    if case.outcome == "not scanned":
-        why = case.before.problem if case.before else "a step failed"
-        yield f"- Not scanned, because {as_words(case.problem or why)}"
+    why = case.problem or (case.before.problem if case.before else "a step failed")
+    if case.outcome == "not scanned" and why:
+        yield f"- Not scanned, because {as_words(why)}"
     for one, why in case.left:
         yield f"{_finding(one, 'left')}\n  - Not fixed, because {as_words(why)}"
     for attempt in case.fix.taken if case.fix else ():
@@ -299,5 +309,5 @@ def _reasons(case: Case) -> Iterator[str]:
             yield f"- Tests that changed their meaning: {', '.join(map(as_code, attempt.changed_tests))}"
         if attempt.contradicts:
             yield f"- Evidence contradicts the advisory: {as_words(attempt.contradicts)}"
-    if case.before and case.outcome != "not scanned":
+    if case.before and not case.before.problem:
         yield from (f"- Not scanned: {as_words(one)}" for one in case.before.gaps)

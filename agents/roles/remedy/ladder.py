@@ -52,6 +52,7 @@ class Attempt(Part):
     changed_tests: tuple[str, ...] = Field(default=(), description="Tests that the release itself ships otherwise")
     regression: Regression | None = None
     contradicts: str = Field(default="", description="What evidence says against the advisory")
+    manifests: tuple[str, ...] = Field(default=(), description="The files in which it is pinned")
     environment: str = Field(default="", description="What its tests ran in; empty if they did not run")
     problem: str = Field(default="", description="Why it was not taken; empty if it was")
 
@@ -147,7 +148,11 @@ class Ladder:
             groups.setdefault((finding.package, finding.version), []).append(finding)
         for (name, version), findings in groups.items():
             for new in self._rungs(name, version, findings):
-                attempt = self._try(name, version, new, findings)
+                known = next((one for one in self.attempts if (one.package, one.new) == (name, new)), None)
+                if known is not None and known.problem and known.environment and known.old != version:
+                    attempt = known.model_copy(update={"old": version})  # the tests are against it all the same
+                else:
+                    attempt = self._try(name, version, new, findings)
                 self.attempts.append(attempt)
                 self.say(str(attempt))
                 if not attempt.problem:
@@ -211,6 +216,7 @@ class Ladder:
             edits = bumped(raws, steps, wheels)
             exercised = name in self.lock and self.lock[name].version == version
             made = made.model_copy(update={"moved": moved, "wheels": tuple(wheels.values()), "exercised": exercised})
+            made = made.model_copy(update={"manifests": tuple(edits)})
             if problem := self._new_findings(raws | edits):
                 return made.model_copy(update={"problem": problem})
             environment = make_environment(self.bench.project.home, lock, self.wheelhouse)
@@ -260,32 +266,42 @@ class Ladder:
         bench = replace(self.bench, environment=environment)
         before, after = bench.baseline(self.say), bench.prove(self.say)
         problems = find_problems(before, after, may_fail=True)
-        regression, outcomes = None, dict[str, str]()
-        if made.exercised and self.sources.of(made.package):
-            olds, news = (made.old, Path(self.verified.environment)), (made.new, environment)
-            self.say(f"runs the tests of {made.package} {made.new} with {made.old} and with it")
-            regression, told = compare_release(bench, self.sources, made.package, made.new, olds, news)
-            outcomes = dict(told)
+        excused, failing = frozenset[str](), frozenset[str]()
         if problems:
-            excused = self._excused(made, before, after, ours, outcomes)
+            failing, excused = self._excusable(made, before, after, ours, {})
             if not excused:
-                return made.model_copy(update={"problem": "; ".join(problems), "regression": regression})
-            return made.model_copy(update={"changed_tests": tuple(sorted(excused)), "regression": regression})
-        return self._doubted(made.model_copy(update={"regression": regression}), bench, environment)
+                return made.model_copy(update={"problem": "; ".join(problems)})
+        regression, outcomes = self._release(made, bench, environment)
+        made = made.model_copy(update={"regression": regression})
+        if not problems:
+            return self._doubted(made, bench, environment)
+        excused = self._excusable(made, before, after, ours, outcomes)[1]
+        if not excused:
+            return made.model_copy(update={"problem": "; ".join(problems)})
+        return self._doubted(made.model_copy(update={"changed_tests": tuple(sorted(failing))}), bench, environment)
 
-    def _excused(
+    def _release(self, made: Attempt, bench: Bench, environment: Path) -> tuple[Regression | None, Mapping[str, str]]:
+        """What the new release's own tests show with the version before and with it; None if the tests use neither."""
+        if not made.exercised:
+            return None, {}
+        if Version(made.new) in self.sources.of(made.package):
+            self.say(f"runs the tests of {made.package} {made.new} with {made.old} and with it")
+        olds, news = (made.old, Path(self.verified.environment)), (made.new, environment)
+        return compare_release(bench, self.sources, made.package, made.new, olds, news)
+
+    def _excusable(
         self, made: Attempt, before: Proof, after: Proof, ours: Mapping[str, bytes], outcomes: Mapping[str, str]
-    ) -> frozenset[str]:
-        """All tests that fail now and did not, if the release itself ships each of them otherwise; none if not all."""
+    ) -> tuple[frozenset[str], frozenset[str]]:
+        """The tests that fail now and did not; and they again, if the release ships each otherwise, else none."""
         theirs = self.sources.files(made.package, made.new)
         failing = set[str]()
         for old, new in zip(before.checks, after.checks, strict=True):
             executed = {name for name, came in old.tests.items() if came != "skipped"}
             if old.failing is None or new.failing is None or not theirs or executed - new.tests.keys():
-                return frozenset()
+                return frozenset(), frozenset()
             failing |= new.failing - old.failing
         excused = changed_meaning(failing, ours, theirs, outcomes)
-        return excused if excused == failing else frozenset()
+        return frozenset(failing), excused if excused == failing else frozenset()
 
     def _doubted(self, made: Attempt, bench: Bench, environment: Path) -> Attempt:
         """The same, or why it is better not taken: a changelog lists the advisory under a later release."""

@@ -20,6 +20,8 @@ from signoff.tools.sandbox import Bench, Proof
 PYTEST: Final = "python -m pytest -q"
 UNITTEST: Final = "python -m unittest -q"
 _TEST: Final = re.compile(r"(?:^|/)(?:tests?/|test_[^/]*\.py$|[^/]*_test\.py$)")
+_FOR_PYTEST: Final = re.compile(rb"^(?:import pytest\b|from pytest\b|(?:async )?def test_)", re.MULTILINE)
+"""What stands in tests that unittest does not run."""
 _ORDER: Final = (re.compile("test"), re.compile("dev"), re.compile("requirements|constraints"))
 """Which manifests say first what the tests need."""
 
@@ -48,7 +50,7 @@ def choose_checks(files: Mapping[str, bytes], pins: Iterable[Pin], said: Sequenc
     tests = [raw for path, raw in files.items() if _TEST.search(path) and path.endswith(".py")]
     if said or not tests:
         return tuple(said)
-    pytest = any(pin.name == "pytest" for pin in pins) or any(b"import pytest" in raw for raw in tests)
+    pytest = any(pin.name == "pytest" for pin in pins) or any(map(_FOR_PYTEST.search, tests))
     return (PYTEST,) if pytest else (UNITTEST,)
 
 

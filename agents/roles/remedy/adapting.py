@@ -1,0 +1,141 @@
+"""Adapting: the last rung. A coding agent changes the code of a repository until it works with the fixed version.
+
+The package is at its new version in the copy before the model begins; what it made counts only if the checks accept it
+with that version, as anywhere else. If they do not, the copy is what it was before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from signoff.agents.agent import Agent, Each, Row, Task
+from signoff.agents.artifacts import Artifact, Part
+from signoff.agents.errors import WorkFailed
+from signoff.agents.models.registry import Tiers
+from signoff.agents.roles.coder import Change, CodeWork, coder
+from signoff.agents.roles.remedy.ladder import Attempt, Fix, bumped
+from signoff.tools import Tool
+from signoff.tools.files import Version
+from signoff.tools.sandbox import Bench
+from signoff.tools.storage import write_whole
+
+BenchFor = Callable[[Task, Fix, Attempt], Bench]
+"""The copy of the repository that a task's item is, with the environment of an attempt."""
+
+
+class Adaptation(Part):
+    """What came of one repository."""
+
+    repo: str
+    attempt: Attempt
+    change: Change
+
+
+class Adapted(Artifact):
+    """The repositories whose code was changed, or was tried to be."""
+
+    rows: tuple[Adaptation, ...] = ()
+
+    def brief(self) -> str:
+        return f"{sum(one.change.done for one in self.rows)} of {len(self.rows)} adapted."
+
+    def applied(self, fix: Fix) -> Fix:
+        """A fix with what was adapted to it."""
+        found = next((one for one in self.rows if one.repo == fix.repo and one.change.done), None)
+        return fix if found is None else fix.adapted(found.attempt, found.change.proof)
+
+    def files(self, fix: Fix) -> tuple[str, ...]:
+        """What the coding agent changed beside the manifests."""
+        found = (one for one in self.rows if one.repo == fix.repo and one.change.done)
+        return tuple(path for one in found for path in one.change.files if path not in manifests_of(one.attempt, fix))
+
+
+def manifests_of(attempt: Attempt, fix: Fix) -> frozenset[str]:
+    """The manifests that a fix and an attempt change."""
+    return frozenset((*fix.files, *attempt.manifests))
+
+
+def adapter(
+    fixes: Callable[[Task], Sequence[Fix]],
+    bench: BenchFor,
+    *,
+    model: Tiers,
+    needs: tuple[type[Artifact], ...],
+    tools: Sequence[Tool] = (),
+) -> Agent[Adapted]:
+    """The coding agent over all repositories in which only the tests are against a version that mends it."""
+
+    def of(task: Task) -> tuple[Fix, Attempt]:
+        fix = next((one for one in fixes(task) if one.repo == task.item), None)
+        if fix is None or fix.to_adapt is None:
+            raise WorkFailed("coder", f"there is nothing to adapt in {task.item!r}", final=True)
+        return fix, fix.to_adapt
+
+    def work(task: Task) -> CodeWork:
+        fix, attempt = of(task)
+        made = bench(task, fix, attempt)
+        _bump_once(made, fix, attempt)
+        return CodeWork(bench=made)
+
+    def opening(task: Task) -> str:
+        _, attempt = of(task)
+        told = (
+            f"{attempt.package} is at {attempt.new} now, for its security; it was at {attempt.old}. Change the code so "
+            f"that the checks pass with it, and leave the versions as they are. What fails now: {attempt.problem}"
+        )
+        return f"{told}\n\n{made.opening(task) if made.opening else ''}"
+
+    def check(change: Change, task: Task) -> Change:
+        fix, attempt = of(task)
+        ended = made.check(change, task) if made.check else change
+        if not ended.done:
+            _put_back(bench(task, fix, attempt), fix)
+        return ended
+
+    def join(rows: Sequence[Row[Change]], task: Task) -> Adapted:
+        found = list[Adaptation]()
+        for row in rows:
+            _, attempt = of(replace(task, item=row.item))
+            change = row.gave or Change(done=False, why=row.problem)
+            found.append(Adaptation(repo=row.item, attempt=attempt, change=change))
+        return Adapted(rows=tuple(found))
+
+    made: Agent[Any] = coder(work, model=model, tools=tools, needs=needs)
+    items = Each(
+        items=lambda task: [one.repo for one in fixes(task) if one.to_adapt is not None],
+        gives=Change,
+        join=join,
+        function=made.function,
+        form=made.form,
+        read=made.read,
+        check=check,
+    )
+    return replace(
+        made, gives=Adapted, each=items, function=None, form=None, read=None, check=None, opening=opening, shows=()
+    )
+
+
+def _bump_once(bench: Bench, fix: Fix, attempt: Attempt) -> None:
+    """Put the package at its new version in the copy, as it was handed over, before anything else is done there."""
+    mark = bench.copy.kept / f"adapting-{attempt.package}-{attempt.new}"
+    with bench.project.alone:
+        if mark.exists():
+            return
+        _put_back(bench, fix)
+        base = bench.files()
+        old = next((one.new for one in fix.taken if one.package == attempt.package), attempt.old)
+        steps = {**attempt.moved, attempt.package: (old, attempt.new)}
+        wheels = {wheel.name: wheel for wheel in attempt.wheels}
+        for path, raw in bumped({path: one.raw for path, one in base.items()}, steps, wheels).items():
+            bench.copy.write(path, Version(raw, base[path].executable))
+        write_whole(mark, b"")
+
+
+def _put_back(bench: Bench, fix: Fix) -> None:
+    """Make the copy what the ladder left."""
+    bench.reset()
+    base = bench.files()
+    for path, text in fix.files.items():
+        bench.copy.write(path, Version(text.encode(), base[path].executable))
