@@ -55,7 +55,7 @@ def smoke(args: list[str]) -> int:
 def test(args: list[str]) -> int:
     """Run the tests, except the long hunts; options for pytest go after `--`."""
     # Many of them race processes, which a busy machine can starve: one that fails is run again, and told of at the end.
-    return test_long(["-m", "not hunt", "--reruns", "1", "-r", "fER", *args])
+    return test_long(["-m", "not hunt and not fetched", "--reruns", "1", "-r", "fER", *args])
 
 
 def hunt(args: list[str]) -> int:
@@ -87,6 +87,16 @@ def real(args: list[str]) -> int:
     quietly([programs, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "-r", REAL / "tools.txt"])
     os.environ["SIGNOFF_REAL"] = str(cache)
     return follow([tool("pytest"), "-q", "-m", "real", "-r", "s", *args])
+
+
+def fetched(args: list[str]) -> int:
+    """Fetch the inputs of some tests into ~/.cache/signoff-inputs (FETCHED_INPUTS=DIR), and run these tests."""
+    set_up("dev")
+    folder = Path(os.environ.get("FETCHED_INPUTS") or Path.home() / ".cache" / "signoff-inputs").absolute()
+    os.environ["FETCHED_INPUTS"] = str(folder)
+    fetch = ROOT / "tests" / "graphs" / "teams" / "remediation" / "fetch_real.py"
+    options = ["-q", "-o", "faulthandler_timeout=3600", "-m", "fetched", *args]
+    return in_turn([str(PYTHON), str(fetch), str(folder)], [tool("pytest"), *options])
 
 
 def check(_: list[str]) -> int:
