@@ -10,7 +10,8 @@ import math
 import random
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from itertools import count
@@ -36,6 +37,10 @@ class Verdict:
     wait: float
     """Seconds until a request like this would be taken, if it was not."""
     window: float
+    after: float = 0.0
+    """Seconds for which it is kept waiting before it is worked on."""
+    tokens: "Verdict | None" = None
+    """The same of tokens, where both are counted."""
 
 
 class Counter(Protocol):
@@ -45,7 +50,7 @@ class Counter(Protocol):
     def rate(self) -> float:
         """What it takes a second in the long run."""
 
-    def take(self, now: float, weight: float) -> Verdict: ...
+    def take(self, now: float, weight: float, /) -> Verdict: ...
 
 
 @dataclass
@@ -137,6 +142,85 @@ class Sliding:
 
 
 @dataclass
+class Leaky:
+    """A queue that is let out evenly: a request waits in it, and is refused where it would be too long."""
+
+    rate: float
+    length: int
+    due: float = -math.inf
+
+    def take(self, now: float, weight: float) -> Verdict:
+        waits = max(self.due - now, 0.0)
+        taken = waits * self.rate <= self.length + 1e-9
+        self.due = max(self.due, now) + weight / self.rate if taken else self.due
+        left = max(0.0, self.length - (self.due - now) * self.rate)
+        wait = 0.0 if taken else waits - self.length / self.rate
+        return Verdict(
+            taken, self.length, math.floor(left), waits, wait, self.length / self.rate, waits if taken else 0
+        )
+
+
+@dataclass
+class Punishing:
+    """A window of the last seconds in which what is refused counts too."""
+
+    limit: float
+    seconds: float
+    log: deque[float] = field(default_factory=deque)
+
+    @property
+    def rate(self) -> float:
+        return self.limit / self.seconds
+
+    def take(self, now: float, _weight: float) -> Verdict:
+        while self.log and self.log[0] <= now - self.seconds:
+            self.log.popleft()
+        taken = len(self.log) < self.limit
+        self.log.append(now)
+        oldest = self.log[-int(self.limit)] + self.seconds - now if not taken else 0.0
+        left = max(0.0, self.limit - len(self.log))
+        return Verdict(taken, self.limit, left, oldest, oldest, self.seconds)
+
+
+@dataclass
+class Queueing:
+    """So many are worked on at once, for so long; all others wait, and nobody is refused."""
+
+    workers: int
+    seconds: float
+    free: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        return self.workers / self.seconds
+
+    def take(self, now: float, _weight: float) -> Verdict:
+        begins = heapq.heappop(self.free) if len(self.free) == self.workers else now
+        heapq.heappush(self.free, max(begins, now) + self.seconds)
+        return Verdict(True, 0, 0, 0.0, 0.0, 1.0, max(begins - now, 0.0))
+
+
+@dataclass
+class Both:
+    """Requests are counted, and tokens; what is refused counts for neither."""
+
+    requests: Bucket | Fixed
+    tokens: Bucket | Fixed
+
+    @property
+    def rate(self) -> float:
+        return self.requests.rate
+
+    def take(self, now: float, weight: float) -> Verdict:
+        before = copy(self.requests), copy(self.tokens)
+        one, many = self.requests.take(now, 1.0), self.tokens.take(now, weight)
+        if not (one.taken and many.taken):
+            self.requests, self.tokens = before
+        wait = max(one.wait, many.wait)
+        return replace(one, taken=one.taken and many.taken, wait=wait, tokens=many)
+
+
+@dataclass
 class Several:
     """A request is taken if all of them take it; the one that is nearest to its end is told of."""
 
@@ -148,7 +232,6 @@ class Several:
 
     def take(self, now: float, weight: float) -> Verdict:
         found = [counter.take(now, weight) for counter in self.counters]
-        self.all = found
         refused = [verdict for verdict in found if not verdict.taken]
         return max(refused, key=lambda verdict: verdict.wait) if refused else min(found, key=lambda v: v.remaining)
 
@@ -229,6 +312,40 @@ def openai(verdict: Verdict, at: float, kind: str = "requests") -> Headers:
 
 def openai_tokens(verdict: Verdict, at: float) -> Headers:
     return openai(verdict, at, "tokens")
+
+
+def openai_both(verdict: Verdict, at: float) -> Headers:
+    assert verdict.tokens is not None
+    return {**openai(verdict.tokens, at, "tokens"), **openai(verdict, at)}
+
+
+def reset_milliseconds(verdict: Verdict, at: float) -> Headers:
+    """The reset in milliseconds, without a unit."""
+    told = {"x-ratelimit-limit": f"{verdict.limit:.0f}", "x-ratelimit-remaining": f"{max(0, verdict.remaining):.0f}"}
+    return {**told, "x-ratelimit-reset": f"{verdict.reset * 1000:.0f}", **retry_exact(verdict, at)}
+
+
+def reset_epoch_milliseconds(verdict: Verdict, at: float) -> Headers:
+    """A moment in milliseconds since 1970."""
+    told = {"x-ratelimit-limit": f"{verdict.limit:.0f}", "x-ratelimit-remaining": f"{max(0, verdict.remaining):.0f}"}
+    return {**told, "x-ratelimit-reset": f"{(at + verdict.reset) * 1000:.0f}", "Date": _date(at)}
+
+
+def reset_date(verdict: Verdict, at: float) -> Headers:
+    """A date of HTTP, beside one that tells whole seconds."""
+    told = {"x-ratelimit-limit": f"{verdict.limit:.0f}", "x-ratelimit-remaining": f"{max(0, verdict.remaining):.0f}"}
+    return {
+        **told,
+        "x-ratelimit-reset": _date(at + verdict.reset + 0.999),
+        "Date": _date(at),
+        **retry_date(verdict, at),
+    }
+
+
+def reset_seconds(verdict: Verdict, at: float) -> Headers:
+    """Seconds with a fraction, as Discord says them."""
+    told = {"x-ratelimit-limit": f"{verdict.limit:.0f}", "x-ratelimit-remaining": f"{max(0, verdict.remaining):.0f}"}
+    return {**told, "x-ratelimit-reset": f"{verdict.reset:.3f}", **retry_seconds(verdict, at)}
 
 
 def azure(verdict: Verdict, at: float) -> Headers:
@@ -407,7 +524,8 @@ class Simulation:
         self.asked = self.refused = self.commits = self.done = 0
         self._weight_done, self._alone = 0.0, defaultdict[int, float](float)
         told = RateLimit(60 * cell.told) if cell.told else RateLimit()
-        here = [_Process(Turns(told), 1000.0 * (1 + place)) for place in range(cell.processes)]
+        names = [f"{began}-{place}" for place in range(cell.processes)]
+        here = [_Process(Turns(told, name), 1000.0 * (1 + place)) for place, name in enumerate(names)]
         for job in range(jobs):
             self._put(here[job % len(here)], job, cell.calls)
         self._ended = jobs
@@ -424,6 +542,7 @@ class Simulation:
     def again(self, after: float = 2.0) -> Outcome:
         """The same crowd once more, some seconds later; an endpoint that changes does so from the beginning."""
         self.now += after
+        self.state = replace(self.state, places={})  # on one machine it is seen that those processes have ended
         if self._counter is not None and self.cell.bound is not None and self.cell.counter is not None:
             self._counter = _Later(self.cell.counter(), self.now)
         return self.crowd()
@@ -489,7 +608,7 @@ class Simulation:
             verdict = Verdict(True, 0, 0, 0.0, 0.0, 1.0)
         else:
             verdict = self._counter.take(self.now, call.weight if call.weight else 1.0)
-        took = latency if verdict.taken or cell.refused_in is None else cell.refused_in
+        took = verdict.after + latency if verdict.taken or cell.refused_in is None else cell.refused_in
         if verdict.taken:
             self._in_flight += 1
             self._alone[call.job[0]] += latency  # type: ignore[attr-defined]

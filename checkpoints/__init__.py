@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from signoff.checkpoints.opening import open_saver as open_saver
     from signoff.checkpoints.process_identity import (
         Fence as Fence,
+        begin_work as begin_work,
         current_owner as current_owner,
         describe_owner as describe_owner,
+        end_work as end_work,
     )
     from signoff.checkpoints.process_identity import is_gone as is_gone, working as working
     from signoff.checkpoints.redaction import REDACTED as REDACTED, covers as covers, hide_patterns as hide_patterns

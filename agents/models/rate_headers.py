@@ -6,10 +6,10 @@ import math
 import re
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from signoff.checkpoints.ledger import LONGEST_WINDOW, Flow, Kind
+from signoff.checkpoints.ledger import LONGEST_WINDOW, WINDOWS, Flow, Kind
 from signoff.http_waits import clock_of, number_in, retry_after, seconds_in
 
 _DURATION: Final = re.compile(r"[\d.]+(ms|s|m|h|d)([\d.]+(ms|s|m|h))*")
@@ -128,8 +128,6 @@ def _parameters(text: str) -> dict[str, str]:
     return dict(_PARAMETER.findall(text.lower()))
 
 
-_WINDOWS: Final = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 3600.0, 86_400.0)
-"""Seconds of the windows that limits are for."""
 _KEPT: Final = 12  # levels that are compared
 
 
@@ -169,8 +167,8 @@ class _Headroom:
 class RemainingQuota:
     """What remains by the answers, and the window that they agree on: no more is sent than the last would take."""
 
-    def __init__(self) -> None:
-        self._limit = 0.0
+    def __init__(self, limit: float = 0.0, unit: float = 1.0) -> None:
+        self._limit, self._unit, self._first = limit, unit, (math.inf, 0.0)
         self._counted, self._most, self._until, self._sent = -1.0, math.inf, -math.inf, 0.0
         self._levels: deque[tuple[float, float]] = deque(maxlen=_KEPT)
         self._longest, self._whole = 0.0, True
@@ -182,8 +180,10 @@ class RemainingQuota:
         Seconds of the window, 0 if the limit proved too low; and, where that is news, how many a second may be tried.
         """
         if level.limit != self._limit:
-            self.__init__()  # type: ignore[misc]
-            self._limit = level.limit
+            self.__init__(level.limit, self._unit)  # type: ignore[misc]
+        if level.reset is not None and self._unit == 1 and self._is_in_milliseconds(sent, level.reset):
+            self.__init__(level.limit, 0.001)  # type: ignore[misc]
+        level = level if level.reset is None else replace(level, reset=level.reset * self._unit)
         remaining, reset = level.remaining, level.reset
         window, aim = level.window or self._window_by(level), None
         if remaining is not None and reset is not None and counted > self._counted:
@@ -198,6 +198,13 @@ class RemainingQuota:
         if now >= self._until or total + wanted <= self._most or flow.is_too_low:
             return -math.inf
         return min(self._until, self._sent + (total + wanted - self._most) / flow.aim) if flow.aim else self._until
+
+    def _is_in_milliseconds(self, sent: float, reset: float) -> bool:
+        """Whether the reset comes nearer a thousand times as fast as time passes."""
+        seconds, fell = sent - self._first[0], self._first[1] - reset
+        if not 0 <= seconds < 10 or fell < 0:
+            self._first = sent, reset
+        return seconds > 0.1 and 700 * seconds < fell < 1300 * seconds
 
     def _window_by(self, level: Level) -> float:
         """Seconds of the window, as far as the answers tell.
@@ -215,7 +222,7 @@ class RemainingQuota:
             return filling
         if level.reset > self._longest:
             self._longest = level.reset
-        return next((window for window in _WINDOWS if self._longest <= 1.03 * window), 86_400.0)
+        return next((window for window in WINDOWS if self._longest <= 1.03 * window), 86_400.0)
 
     def _filling(self) -> float | None:
         """Seconds in which a bucket would fill, if the levels are those of one."""

@@ -17,12 +17,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, finalize
 
 from signoff.agents.models.rate_headers import Reading, RemainingQuota, read_headers
+from signoff.checkpoints import begin_work, current_owner, end_work
 from signoff.checkpoints.ledger import (
     KINDS,
+    LEASE,
+    NOWHERE,
     OPEN_PACE,
     SPAN,
     Kind,
@@ -34,7 +38,9 @@ from signoff.checkpoints.ledger import (
     RateStore,
     Refusal,
     Turn,
+    count,
     hear,
+    hold,
     refuse,
     report,
     take,
@@ -47,6 +53,9 @@ if TYPE_CHECKING:
 __all__ = ["Limiter", "RateLimit", "Ticket", "limiter_for"]
 
 _AHEAD: Final = 0.1  # seconds before the last moment taken comes that more are taken
+_UNEVEN: Final = 0.25  # seconds after which one asks again that has fewer places than others, or more
+_KEPT: Final = 1000  # calls of which it is known when they were in flight
+_MARGIN: Final = 0.5  # seconds before the end of its places that a process counts on them no more
 _NEWER: Final = 1.0  # seconds after which it is read again what other processes met
 _LATE: Final = (1.5, 0.02)  # turns, or seconds, that a call may be late and still have its turn
 _EVEN: Final = 100.0  # turns a second up to which one that is late moves the next
@@ -155,12 +164,13 @@ class Turns:
     Every moment is handed in, by a clock of the caller's own; nothing waits here.
     """
 
-    def __init__(self, told: RateLimit) -> None:
-        self.told = told
+    def __init__(self, told: RateLimit, name: str) -> None:
+        self.told, self.name = told, name
         self.queue: FairQueue[Call] = FairQueue()
         self.is_asking = False
         self.answered_at = -math.inf
         self._taken: deque[Turn] = deque()
+        self._counted_at, self._ended = 0.0, deque[tuple[float, float]](maxlen=_KEPT)
         self._know(RateState())
         self._ahead, self._seen_at, self._asked_took = 0.0, -math.inf, 0.0
         self._started_at = self._free_at = -math.inf
@@ -207,8 +217,8 @@ class Turns:
         while self._taken and self._is_void(self._taken[0], now):
             self._taken.popleft()
             self._unused += 1
-        if self.state.window and len(self.in_flight) >= self.state.window:
-            return now + _NEWER  # or when one ends
+        if self.state.window and len(self.in_flight) >= self._places_left(now):
+            return None  # until one ends, or the ledger has been asked
         if self._taken:
             turn = self._taken[0]
             start = turn.start - self._ahead
@@ -226,6 +236,8 @@ class Turns:
             return math.inf
         if self._news or (self.queue and self._seen_at == -math.inf):
             return now
+        if self.state.window and not self._is_paced:
+            return self._places_at(now)
         if len(self.queue) <= len(self._taken):
             return math.inf
         if self._is_open:
@@ -235,11 +247,24 @@ class Turns:
         last = free - self._ahead - _AHEAD - 1.5 * self._asked_took
         return max(opens, last, self._blocked_until(now) - _AHEAD)
 
+    def _places_at(self, now: float) -> float:
+        """When the ledger must be asked for places in flight, or told that they are not used."""
+        if not (self.queue or self.in_flight or self._places.held):
+            return math.inf
+        even = self.state.window / max(len(self.state.places), 1)
+        is_even = even - 1 < self._places_left(now) < even + 1
+        return self._seen_at + (LEASE / 3 if not self.queue else _NEWER if is_even else _UNEVEN)
+
     def question(self, now: float) -> Question:
         """What to ask the ledger: to take the news in, and to give the next turns; `hear` must follow."""
         self.is_asking = True
         self.next_at(now)  # gives up what is void
-        news, self._news = [*self._news, report(self.told, self._uncounted, self._unused, self._owed)], []
+        busy = len(self.in_flight)
+        told_now = (
+            report(self.told, self._uncounted, self._unused, self._owed),
+            hold(self.name, busy, busy + len(self.queue)),
+        )
+        news, self._news = [*self._news, *told_now], []
         self._unused, self._uncounted, self._owed = 0, 0, 0.0
         told, span = self.told, SPAN + self._asked_took
         most = math.ceil(min(max(self.pace, 1.0) * 2 * span, 1000.0)) if self._is_paced or not self.state.window else 0
@@ -263,10 +288,15 @@ class Turns:
             state = news(state, at)
         self._know(state)
         self._taken.extend(turns)
+        if state.paused_at != self._counted_at:  # of a refusal to another process
+            self._counted_at, moment = state.paused_at, state.paused_at - self._ahead
+            began, ended = [call.sent for call in self.in_flight], [sent for sent, over in self._ended if over > moment]
+            self._news.append(count(state.paused_at, sum(sent <= moment for sent in (*began, *ended))))
 
     def answered(self, call: Call, reading: Reading, tokens_used: int, now: float) -> None:
         """Learn from an answer."""
         self.in_flight.discard(call)
+        self._ended.append((call.sent, now))
         self.answered_at = now
         self._carried = max(self._carried, call.beside)
         self._free_at = min(self._free_at, now)  # where nothing is known one call may follow another at once
@@ -286,6 +316,7 @@ class Turns:
             carried, sent = max(self._carried, self._carried_before), call.sent + self._ahead
             refusal = Refusal(call.turn, sent, now - call.sent, asked, call.beside, carried)
             if call.turn.epoch == self.state.epoch:
+                self._counted_at = self._counted_at if call.turn.is_trial else sent
                 self._carried_before, self._carried = self._carried, 0
             self._learn(refuse(refusal, self.told), now)
 
@@ -301,8 +332,13 @@ class Turns:
         paused = self.state.paused_until - self._ahead - now if self._seen_at > -math.inf else 0.0
         return max(paused, 0.0) + (len(self.queue) / self.pace if self.queue and self._is_paced else 0.0)
 
+    def _places_left(self, now: float) -> int:
+        """How many calls may be in flight here."""
+        return self._places.held if now + self._ahead < self._places.until - _MARGIN else 0
+
     def _know(self, state: RateState) -> None:
         self.state, self._is_paced = state, state.is_paced(self.told)
+        self._places = state.places.get(self.name, NOWHERE)
         self._is_open = not self._is_paced and (state.window > 0 or state.pace >= OPEN_PACE)
 
     def _learn(self, news: News, now: float) -> None:
@@ -370,7 +406,10 @@ class Limiter:
     def __init__(self, store: RateStore, key: str, limit: RateLimit | None = None) -> None:
         self._store, self._key = store, key
         self._lock = threading.Condition()
-        self.turns = Turns(limit or RateLimit())
+        name = f"{current_owner()}/{token_hex(4)}"
+        begin_work(name)
+        finalize(self, end_work, name)
+        self.turns = Turns(limit or RateLimit(), name)
         self._is_watched = False
 
     @property
@@ -439,7 +478,7 @@ class Limiter:
                         target=self._ask_ledger, args=(turns.question(now), now), name="signoff-ledger", daemon=True
                     ).start()
                     ask_at = math.inf
-                if not turns.queue and not turns.is_asking:
+                if ask_at == math.inf and not turns.queue and not turns.is_asking:
                     self._is_watched = False
                     return
                 until = min(ask_at, math.inf if start_at is None else start_at)

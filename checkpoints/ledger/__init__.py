@@ -11,10 +11,22 @@ if TYPE_CHECKING:
     from signoff.checkpoints.ledger.effects import Effect as Effect, Outcome as Outcome
     from signoff.checkpoints.ledger.ledger import Ledger as Ledger
     from signoff.checkpoints.ledger.pacing import Flow as Flow, KINDS as KINDS, LONGEST_WINDOW as LONGEST_WINDOW
-    from signoff.checkpoints.ledger.pacing import OPEN_PACE as OPEN_PACE, SPAN as SPAN, Kind as Kind, News as News
+    from signoff.checkpoints.ledger.pacing import (
+        OPEN_PACE as OPEN_PACE,
+        WINDOWS as WINDOWS,
+        SPAN as SPAN,
+        Kind as Kind,
+        News as News,
+    )
     from signoff.checkpoints.ledger.pacing import RateLimit as RateLimit, RateState as RateState, Refusal as Refusal
-    from signoff.checkpoints.ledger.pacing import Turn as Turn, hear as hear, refuse as refuse
-    from signoff.checkpoints.ledger.pacing import report as report, take as take
+    from signoff.checkpoints.ledger.pacing import (
+        LEASE as LEASE,
+        NOWHERE as NOWHERE,
+        Turn as Turn,
+        hear as hear,
+        hold as hold,
+    )
+    from signoff.checkpoints.ledger.pacing import count as count, refuse as refuse, report as report, take as take
     from signoff.checkpoints.ledger.rate_limits import PrivateRates as PrivateRates, Rates as Rates
     from signoff.checkpoints.ledger.rate_limits import RateStore as RateStore
     from signoff.checkpoints.ledger.run_path import RUN_CHILD as RUN_CHILD, told_of as told_of

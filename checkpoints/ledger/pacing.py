@@ -1,16 +1,21 @@
 """The pace of the calls of one key: turns on a timeline, spaced evenly, that all who use the ledger share.
 
+A limit on calls in flight has no pace: processes share its places, each for a while (`hold`).
 What the endpoint does not tell is searched for: the pace grows until a turn is refused, falls to what was taken between
 two refusals, is held there, and tried a little higher once in a while. All of it is functions of a state, an event and
-a moment. A state holds nothing that could not be learned again.
+a moment. A state holds nothing that could not be learned again. The rules hang together, and so the file is longer
+than most.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Literal, TypeAlias
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from signoff.checkpoints.process_identity import is_gone
 
 LEAD: Final = 0.02
 """Share of a limit that is left unused: what jitter on the way moves into a window must still fit there."""
@@ -27,14 +32,21 @@ OPEN_PACE: Final = 1000.0
 _HELD: Final = 200  # turns for which a pace is held before a higher one is tried
 _NARROW: Final = 1.08
 _FORGOTTEN: Final = 86_400.0  # seconds after which the endpoint is another one
-_WINDOWS: Final = (1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0)
+WINDOWS: Final = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 10.0, 12.0, 15.0, 20.0, 30.0, 60.0, 3600.0, 86_400.0)
+"""Seconds of the windows that limits are for."""
 _IDLE: Final = 1.0  # seconds in which nobody called
 _HEARD: Final = 0.3  # seconds after which it is heard how a pace fares, beside what a refusal takes
 _TRIAL: Final = 0.1  # seconds into a pause that is told in whole seconds, or not at all, after which one turn is tried
 _STRIKES: Final = 2  # trials that were refused, after which pauses are kept in full
 _PATIENCE: Final = 0.05  # seconds at least until a trial that was not refused is taken as a yes
 _LONGEST_WAIT: Final = 30.0
-_FULL: Final = 2  # refusals with as many calls in flight as at the one before, after which that is the limit
+LEASE: Final = 6.0
+"""Seconds for which a process may have calls in flight before it must say so again: who died is not waited for."""
+_ALIKE: Final = 0.1
+_FEW: Final = 16  # calls in flight, as many of which twice may be by chance
+_COUNTED: Final = 0.6  # seconds in which all say what they had in flight
+_OTHER: Final = 0.1
+_FULL: Final = 1  # refusals with as many calls in flight as at the one before, after which that is the limit
 
 Kind: TypeAlias = Literal["requests", "tokens"]
 KINDS: Final[tuple[Kind, ...]] = ("requests", "tokens")
@@ -117,6 +129,18 @@ class Refusal:
     """The most with which another was answered of late."""
 
 
+class Places(NamedTuple):
+    """The part of one process in the calls that are in flight."""
+
+    held: int
+    wanted: int
+    until: float
+    """When they are free for others, whatever became of the process."""
+
+
+NOWHERE: Final = Places(0, 0, 0.0)
+
+
 @dataclass(frozen=True)
 class RateState:
     """What the row of a key says; moments are seconds since 1970, by the clock of the database."""
@@ -139,17 +163,24 @@ class RateState:
     trials: int = 0  # refused one after the other
     strikes: int = 0  # those refused amid a pause that the endpoint told
     took: float = 0.0  # seconds that a refusal takes
-    full: int = 0  # calls of its process in flight at the last refusal
+    full: int = 0  # calls in flight at the last refusal
     full_pace: float = 0.0  # and its pace
+    carried: int = 0  # the most with which another was answered before
+    like: int = 0  # calls in flight at refusals before that
+    like_pace: float = 0.0  # and the pace of the first of them
     fulls: int = 0  # refusals one after the other with as many in flight, but at another pace
-    window: int = 0  # calls of each process that may be in flight, if that is what the endpoint limits; else 0
+    window: int = 0  # calls that may be in flight, if that is what the endpoint limits; else 0
+    places: Mapping[str, Places] = field(default_factory=dict)  # by process
 
     @classmethod
     def read(cls, text: str) -> RateState:
         """The state as it is written; an empty one if another version wrote it."""
         try:
             values = json.loads(text)
-            return cls(**{**values, "requests": Flow(**values["requests"]), "tokens": Flow(**values["tokens"])})
+            flows = {kind: Flow(**values[kind]) for kind in KINDS}
+            return cls(
+                **{**values, **flows, "places": {name: Places(*held) for name, held in values["places"].items()}}
+            )
         except (ValueError, TypeError, KeyError):
             return cls()
 
@@ -164,6 +195,8 @@ class RateState:
         state = self
         for kind in KINDS:
             state = state.with_flow(kind, replace(state.flow(kind), next=state.flow(kind).next + seconds))
+        places = {name: held._replace(until=held.until + seconds) for name, held in self.places.items()}
+        state = replace(state, places=places)
         moments = ("base_at", "paused_at", "paused_until", "trial_at")
         return replace(state, **{name: getattr(self, name) + seconds for name in moments if getattr(self, name)})
 
@@ -209,12 +242,44 @@ def report(told: RateLimit, used: int = 0, unused: int = 0, tokens: float = 0.0)
         if pace is not None and abs(tokens) >= 1:
             state = state.with_flow("tokens", replace(flow, next=max(flow.next + tokens / pace, now)))
         state = replace(state, turns=state.turns + used, lost=state.lost + unused)
-        is_held = state.turns - state.base_turn < max(_HELD, 10 * state.window)
-        if state.window and used:
-            state = replace(state, requests=replace(state.requests, next=now))  # still in use
-        if state.window and not is_held and state.turns - state.stepped_at >= 5 * state.window:
-            return replace(state, window=state.window + max(1, state.window // 20), stepped_at=state.turns)
-        return state
+        if not (state.window and used):
+            return state
+        state = replace(state, requests=replace(state.requests, next=now))  # still in use
+        after = state.window if state.full else max(_HELD, 10 * state.window)
+        is_full = sum(places.held for places in state.places.values()) >= state.window
+        if not is_full or state.turns - state.stepped_at < after:
+            return state
+        more = max(1, state.window // (4 if state.full else 20))
+        return replace(state, window=state.window + more, full=state.window, stepped_at=state.turns)
+
+    return news
+
+
+def hold(name: str, busy: int, wanted: int) -> News:
+    """A process has so many calls in flight, and wants so many: it may have what others leave, up to its even share.
+
+    What it has in flight counts, even if its time was over. Its `places` say what it may have.
+    """
+
+    def news(state: RateState, now: float) -> RateState:
+        others = {
+            other: places
+            for other, places in state.places.items()
+            if other != name and places.until > now and not is_gone(other)
+        }
+        want, known = min(wanted, state.window or wanted), state.places.get(name, NOWHERE)
+        if not wanted:
+            return replace(state, places=others)
+        wants = sorted([(want, name), *((places.wanted, other) for other, places in others.items())])
+        share, part = state.window, 0
+        for place, (each, other) in enumerate(wants):
+            part = min(each, share // (len(wants) - place))
+            if other == name:
+                break
+            share -= part
+        held = max(busy, min(part, state.window - sum(places.held for places in others.values())))
+        until = known.until if known.until > now + LEASE / 2 else now + LEASE
+        return replace(state, places={**others, name: Places(held, max(busy, want), until)})
 
     return news
 
@@ -229,15 +294,15 @@ def refuse(refusal: Refusal, told: RateLimit) -> News:
             if refusal.asked is not None and now + refusal.asked > state.paused_until + 1:
                 state = replace(state, paused_until=now + refusal.asked)
             return _unfilled(state) if state.window and state.lost > 2 + state.window // 4 else state
-        state = _filled(state, refusal)
-        if state.window:
+        if state.window and (state := _narrowed(state)).window:
             wait = max((refusal.asked or 0.0) - 1, 0.0) + _PATIENCE
             state = replace(state, epoch=state.epoch + 1, stepped_at=state.turns, base_turn=state.turns, lost=0)
-            return replace(state, paused_until=now + wait, trial_at=0.0)
+            return replace(state, paused_at=refusal.sent, paused_until=now + wait, trial_at=0.0)
         if turn.is_trial:
             state = replace(state, trials=state.trials + 1, strikes=state.strikes + (refusal.asked is not None))
         else:
-            state = replace(_slowed(state, refusal, told), trials=0, paused_at=refusal.sent)
+            state = replace(_slowed(_filled(state), refusal, told), trials=0, paused_at=refusal.sent, window=0)
+            state = replace(state, full=refusal.beside, full_pace=turn.pace, carried=refusal.carried)
         took = (state.took + refusal.took) / 2 if state.took else refusal.took
         state = replace(state, epoch=state.epoch + 1, took=took)
         return _paused(state, refusal.asked, now)
@@ -245,23 +310,44 @@ def refuse(refusal: Refusal, told: RateLimit) -> News:
     return news
 
 
-def _filled(state: RateState, refusal: Refusal) -> RateState:
-    """Whether the endpoint limits calls in flight: it refuses at whatever pace, but always with as many beside."""
-    beside, pace = refusal.beside, refusal.turn.pace
-    if state.window:
-        fulls = _FULL if state.turns - state.base_turn > _HELD // 4 else state.fulls - 1
-        is_so = fulls > 0 and beside > 0.7 * state.window
-        return replace(state, window=max(beside - 1, 1), fulls=fulls) if is_so else _unfilled(state)
-    is_alike = beside > 3 and abs(beside - state.full) <= 0.1 * beside and beside >= 0.9 * refusal.carried
-    is_other = state.full_pace > 0 and not 0.9 < pace / state.full_pace < 1.1
-    fulls = state.fulls + is_other if is_alike else min(state.fulls, 0)
-    window = min(beside, state.full) - 1 if fulls >= _FULL else 0
-    return replace(state, fulls=fulls, full=beside, full_pace=pace, window=window)
+def _narrowed(state: RateState) -> RateState:
+    """The state after a refusal though no more were in flight than may be: back to as many as were taken before.
+
+    If no more than those were tried, that is forgiven once; then it is no limit on calls in flight.
+    """
+    fulls = _FULL if state.full else state.fulls - 1
+    is_full = sum(places.held for places in state.places.values()) > 0.7 * state.window
+    window = state.full or max(state.window - 1, 1)
+    return replace(state, window=window, full=0, fulls=fulls) if fulls >= 0 and is_full else _unfilled(state)
+
+
+def _filled(state: RateState) -> RateState:
+    """The state after a pause: whether the endpoint limits calls in flight.
+
+    It does if it refuses at whatever pace, but always with as many in flight.
+    """
+    if state.window or not state.full:
+        return state
+    apart = abs(math.log(state.full / state.like)) if state.like and state.full > 3 else math.inf
+    if apart > _ALIKE or state.full < 0.9 * state.carried:
+        return replace(state, like=state.full, like_pace=state.full_pace, fulls=min(state.fulls, 0), full=0)
+    fulls = state.fulls + (abs(math.log(state.full_pace / state.like_pace)) > _OTHER + 2 * apart)
+    window = min(state.full, state.like) - 1 if fulls >= _FULL + (state.full < _FEW) else 0
+    return replace(state, fulls=fulls, window=window, full=0)
+
+
+def count(moment: float, number: int) -> News:
+    """Another process had so many calls in flight when that one was sent that was refused."""
+
+    def news(state: RateState, _now: float) -> RateState:
+        return replace(state, full=state.full + number) if state.full and state.paused_at == moment else state
+
+    return news
 
 
 def _unfilled(state: RateState) -> RateState:
     """It was no such limit, and is not so easily taken for one again."""
-    return replace(state, window=0, full=0, fulls=-_FULL, base_at=0.0)
+    return replace(state, window=0, full=0, like=0, fulls=-_FULL, base_at=0.0)
 
 
 def _paused(state: RateState, asked: float | None, now: float) -> RateState:
@@ -312,7 +398,7 @@ def _fallen(state: RateState, refusal: Refusal, told: RateLimit) -> tuple[float,
 
 def _window(since: float, asked: float) -> float:
     """Seconds of a window that was filled so many after its beginning, and ends in so many, rounded up."""
-    return next((usual for usual in _WINDOWS if since + asked - 1 < usual <= since + asked), since + asked)
+    return next((usual for usual in WINDOWS if since + asked - 1 < usual <= since + asked), since + asked)
 
 
 def _stepped(state: RateState, at: float) -> RateState:
@@ -363,6 +449,8 @@ def take(
     if state.epoch and now - max(*free, state.paused_until) > _IDLE:
         pace = state.good if state.good and state.pace > state.refused else state.pace
         state = replace(state, base_at=0.0, pace=pace)  # what was not used meanwhile may be used now
+    if now > state.paused_at + _COUNTED:
+        state = _filled(state)
     turns: list[Turn] = []
     for weight in weights:
         pace = state.pace_for(told)

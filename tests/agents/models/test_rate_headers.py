@@ -150,6 +150,14 @@ def test_a_window_is_as_long_as_the_longest_reset() -> None:
     assert heard(Level(50, 49)) == 60.0
 
 
+def test_a_reset_that_comes_nearer_a_thousand_times_as_fast_as_time_passes_is_in_milliseconds() -> None:
+    quota = RemainingQuota()
+    window = [quota.hear(Level(60, 59 - n, 2900.0 - 50 * n), n / 20, float(n), n)[0] for n in range(20)][-1]
+    assert window == 3.0
+    assert quota.blocked_until(60, 1, 1.0, Flow(60, 3.0)) == pytest.approx(2.9, abs=0.01)
+    assert heard(*(Level(60, 59 - n, 2900.0 - n) for n in range(20))) == 3600.0
+
+
 def test_of_a_limit_that_changed_nothing_old_counts() -> None:
     assert heard(Level(100, 99, 60.0), Level(50, 49, 1.0)) == 1.0
 

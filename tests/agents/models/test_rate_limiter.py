@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import http.server
+import os
+import signal
 import sys
 import threading
 import time
 from collections import deque
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 import warm
@@ -17,7 +22,7 @@ from sqlalchemy import select
 from signoff.agents.models.rate_headers import Reading
 from signoff.agents.models.rate_limiter import Call, FairQueue, Limiter, RateLimit, Turns, limiter_for
 from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.ledger.pacing import OPEN_PACE, RateState, take
+from signoff.checkpoints.ledger.pacing import OPEN_PACE, Flow, Places, RateState, take
 from signoff.checkpoints.ledger.rate_limits import PrivateRates, Rates
 from signoff.checkpoints.ledger.schema import rates
 from signoff.errors import ForeignDatabase
@@ -255,7 +260,7 @@ def test_who_gives_up_waiting_leaves_the_place_to_others() -> None:
 
 
 def test_who_is_cancelled_when_the_ticket_just_came_gives_it_back() -> None:
-    turns = Turns(HUNDRED)
+    turns = Turns(HUNDRED, "here")
     call, other = Call("", 0.0), Call("", 0.0)
     turns.queue.put("", call)
     state, given = take(RateState(), 100.0, [0.0], HUNDRED)
@@ -268,8 +273,8 @@ def test_who_is_cancelled_when_the_ticket_just_came_gives_it_back() -> None:
 
 
 def test_where_calls_in_flight_are_limited_one_follows_as_another_ends_however_it_ends() -> None:
-    turns = Turns(RateLimit())
-    turns.hear(0.0, 0.0, RateState(epoch=3, window=2), 100.0, ())
+    turns = Turns(RateLimit(), "here")
+    turns.hear(0.0, 0.0, RateState(epoch=3, window=2, places={"here": Places(2, 9, 1000.0)}), 100.0, ())
     for number in range(5):
         turns.queue.put("", Call("", float(number)))
     first, second = turns.start(0.0)
@@ -358,3 +363,57 @@ def test_without_its_database_nobody_waits_for_ever(tmp_path: Path) -> None:
 
     assert asyncio.run(main()) == [ForeignDatabase] * 3
     ledger.close()
+
+
+class Desk(http.server.ThreadingHTTPServer):
+    """An endpoint that takes a moment for each call, and knows how many it had at once."""
+
+    request_queue_size = 200
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.counting, self.at_once, self.most, self.answered = threading.Lock(), 0, 0, 0
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        desk = cast(Desk, self.server)
+        self.rfile.read(int(self.headers["Content-Length"]))
+        with desk.counting:
+            desk.at_once += 1
+            desk.most = max(desk.most, desk.at_once)
+        threading.Event().wait(0.05)
+        with desk.counting:
+            desk.at_once -= 1
+            desk.answered += 1
+        with suppress(OSError):  # whoever asked was killed
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.hunt
+@pytest.mark.parametrize("processes", [1, 3, 8])
+def test_processes_share_a_limit_on_calls_in_flight_even_if_one_is_killed(database: str, processes: int) -> None:
+    with closing(Ledger(database)) as ledger, Desk() as desk:
+        Rates(ledger).change("key", lambda _, now: (RateState(requests=Flow(next=now), epoch=3, window=6), None))
+        serving = threading.Thread(target=desk.serve_forever, daemon=True)
+        serving.start()
+        command = [sys.executable, "-c", CALLER, database, f"127.0.0.1:{desk.server_port}", str(180 // processes)]
+        callers = [warm.start(command) for _ in range(processes)]
+        victim = warm.start(command)
+        while desk.answered < 30:
+            assert any(caller.poll() is None for caller in callers)
+            time.sleep(0.01)
+        assert desk.most <= 6
+        os.kill(victim.pid, signal.SIGKILL)
+        assert [caller.wait(120) for caller in callers] == [0] * processes
+        victim.wait(10)
+        assert desk.most <= 6 + 3, "it was working on calls of the one that was killed"
+        assert desk.answered >= 180 // processes * processes
+        desk.shutdown()
+        state = Rates(ledger).read("key")[0]
+        assert state.epoch == 3, "nothing was refused"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import random
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
@@ -11,17 +14,21 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 
+from signoff.checkpoints import current_owner
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.pacing import (
     FIRST_PACE,
     LEAD,
+    LEASE,
     SPAN,
     Flow,
     RateLimit,
     RateState,
     Refusal,
     Turn,
+    count,
     hear,
+    hold,
     refuse,
     report,
     take,
@@ -193,15 +200,31 @@ def test_without_a_word_what_the_last_pause_took_is_not_tried_from_the_beginning
     assert state.trial_at - NOW == 5.0
 
 
-def full(state: RateState, pace: float, beside: int, carried: int) -> RateState:
-    """The state after one of so many calls in flight was refused at that pace; the others were taken."""
-    turn = Turn(NOW, number=state.turns, pace=pace, epoch=state.epoch)
-    return refuse(Refusal(turn, NOW, 0.01, 1.0, beside, carried), UNKNOWN)(state, NOW + 0.01)
+def full(state: RateState, at: float, pace: float, beside: int, carried: int, *, elsewhere: int = 0) -> RateState:
+    """The state a second after one of so many calls in flight was refused at that pace; the others were taken."""
+    turn = Turn(at, number=state.turns, pace=pace, epoch=state.epoch)
+    state = refuse(Refusal(turn, at, 0.01, 1.0, beside, carried), UNKNOWN)(state, at + 0.01)
+    state = count(at, elsewhere)(state, at + 0.1)
+    return take(replace(state, trial_at=0.0), at + 2.0, [0], UNKNOWN)[0]
+
+
+def after(*refusals: tuple[float, int, int], elsewhere: tuple[int, ...] = ()) -> RateState:
+    """The state after these, ten seconds apart."""
+    state = RateState(turns=90)
+    for place, (pace, beside, carried) in enumerate(refusals):
+        more = elsewhere[place] if elsewhere else 0
+        state = full(state, NOW + 10 * place, pace, beside, carried, elsewhere=more)
+    return state
 
 
 def test_refusals_at_any_pace_but_always_with_as_many_in_flight_are_a_limit_of_those() -> None:
-    state = full(full(full(RateState(turns=90), 90, 21, 20), 70, 21, 20), 60, 21, 20)
+    state = after((90, 21, 20), (70, 21, 20))
     assert (state.window, state.is_paced(UNKNOWN)) == (20, False)
+
+
+def test_what_all_processes_had_in_flight_counts_as_one() -> None:
+    assert after((90, 1, 20), (70, 14, 20), elsewhere=(20, 7)).window == 20
+    assert after((90, 14, 20), (70, 14, 20), elsewhere=(20, 7)).window == 0
 
 
 @pytest.mark.parametrize(
@@ -210,25 +233,89 @@ def test_refusals_at_any_pace_but_always_with_as_many_in_flight_are_a_limit_of_t
         (((90, 21, 20), (70, 14, 20), (60, 12, 14)), "fewer in flight at a lower pace"),
         (((90, 21, 20), (70, 21, 30), (60, 21, 30)), "more were taken"),
         (((90, 21, 20), (91, 21, 20), (89, 21, 20)), "all at one pace"),
+        (((90, 21, 20), (80, 19, 20)), "about as much fewer as it was slower"),
+        (((90, 13, 12), (60, 13, 12)), "of so few, twice may be by chance"),
     ],
 )
 def test_what_a_limit_on_the_pace_explains_is_none_on_calls_in_flight(
     refusals: tuple[tuple[float, int, int], ...], why: str
 ) -> None:
-    state = RateState(turns=90)
-    for pace, beside, carried in refusals:
-        state = full(state, pace, beside, carried)
-    assert state.window == 0, why
+    assert after(*refusals).window == 0, why
 
 
-def test_a_window_is_widened_after_long_narrowed_by_a_refusal_and_given_up_after_two_soon_after() -> None:
-    state = RateState(turns=1000, base_turn=1000, epoch=3, window=20, fulls=2)
-    assert report(UNKNOWN, used=100)(state, NOW).window == 20
-    wider = report(UNKNOWN, used=300)(state, NOW)
-    assert wider.window == 21
-    narrower = full(wider, 60, 21, 20)
-    assert narrower.window == 20
-    assert full(full(narrower, 60, 21, 20), 60, 21, 20).window == 0
+def used(state: RateState, turns: int) -> RateState:
+    """The state after so many more calls, by a process that has all places in use."""
+    return report(UNKNOWN, used=turns)(hold("here", state.window, 99)(state, NOW), NOW)
+
+
+def test_a_window_is_widened_after_long_and_ever_more_while_nothing_is_refused() -> None:
+    found = RateState(turns=1000, base_turn=1000, stepped_at=1000, epoch=3, window=20, fulls=1)
+    assert used(found, 100).window == 20
+    assert used(used(found, 200), 21).window == 26
+    assert report(UNKNOWN, used=300)(hold("here", 5, 5)(found, NOW), NOW).window == 20, "it is not used up"
+
+
+def test_a_refusal_brings_back_the_window_that_was_taken_and_two_that_nothing_explains_end_it() -> None:
+    wider = used(RateState(turns=1000, base_turn=1000, stepped_at=1000, epoch=3, window=20, fulls=1), 200)
+    turn = Turn(NOW, number=1200, pace=60, epoch=3)
+    narrower = refuse(Refusal(turn, NOW, 0.01, 1.0, 21, 20), UNKNOWN)(wider, NOW)
+    assert (wider.window, narrower.window) == (21, 20)
+    again = refuse(Refusal(replace(turn, epoch=4), NOW, 0.01, 1.0, 20, 20), UNKNOWN)(narrower, NOW)
+    assert again.window == 19
+    assert refuse(Refusal(replace(turn, epoch=5), NOW, 0.01, 1.0, 19, 20), UNKNOWN)(again, NOW).window == 0
+
+
+TWENTY = RateState(epoch=3, window=20)
+
+
+def held(state: RateState, now: float = NOW, **wants: int) -> dict[str, int]:
+    """The places of these processes after each has asked twice, one after the other."""
+    for _ in range(2):
+        for name, wanted in wants.items():
+            state = hold(name, 0, wanted)(state, now)
+    return {name: places.held for name, places in state.places.items()}
+
+
+def test_places_in_flight_are_shared_evenly_and_what_one_does_not_need_others_have() -> None:
+    assert held(TWENTY, a=99) == {"a": 20}
+    assert held(TWENTY, a=99, b=99, c=99) == {"a": 6, "b": 7, "c": 7}
+    assert held(TWENTY, a=2, b=99, c=5) == {"a": 2, "b": 13, "c": 5}
+
+
+@pytest.mark.parametrize("processes", [1, 3, 8])
+def test_no_more_places_are_given_than_there_are_in_whatever_order_processes_ask(processes: int) -> None:
+    chance, state, busy = random.Random(processes), TWENTY, dict.fromkeys(range(processes), 0)
+    for step in range(2000):
+        who = chance.randrange(processes)
+        state = hold(str(who), busy[who], chance.choice((0, 1, 5, 20, 99)) + busy[who])(state, NOW + step / 100)
+        places = state.places.get(str(who))
+        busy[who] = chance.randint(0, places.held) if places else 0
+        assert sum(places.held for places in state.places.values()) <= 20
+    assert sum(held(state, NOW + 100, **{str(who): 99 for who in range(processes)}).values()) == 20
+
+
+def test_the_places_of_one_that_is_not_heard_of_are_free_after_a_while_and_count_again_when_it_is() -> None:
+    state = hold("frozen", 15, 99)(TWENTY, NOW)
+    assert hold("other", 0, 99)(state, NOW + LEASE - 0.1).places["other"].held == 0
+    later = hold("other", 0, 99)(state, NOW + LEASE + 0.1)
+    assert later.places["other"].held == 20
+    woken = hold("frozen", 15, 99)(later, NOW + LEASE + 0.2)
+    assert woken.places["frozen"].held == 15, "its calls are in flight"
+    assert hold("other", 5, 99)(woken, NOW + LEASE + 0.3).places["other"].held == 5
+
+
+def test_the_places_of_a_process_that_has_ended_are_free_at_once() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        name = ":".join([*current_owner().split(":")[:3], str(gone.pid), "1"])
+    state = hold(f"{name}/1", 20, 99)(TWENTY, NOW)
+    assert hold("other", 0, 99)(state, NOW + 0.1).places["other"].held == 20
+
+
+def test_who_needs_no_places_gives_them_back_and_who_keeps_them_seldom_writes() -> None:
+    state = hold("here", 3, 3)(TWENTY, NOW)
+    assert hold("here", 3, 3)(state, NOW + LEASE / 3) == state
+    assert hold("here", 3, 3)(state, NOW + LEASE * 0.6).places["here"].until > NOW + LEASE
+    assert hold("here", 0, 0)(state, NOW).places == {}
 
 
 def test_a_limit_on_calls_in_flight_is_forgotten_a_day_after_the_last_of_them() -> None:
