@@ -290,8 +290,14 @@ class Turns:
         self._taken.extend(turns)
         if state.paused_at != self._counted_at:  # of a refusal to another process
             self._counted_at, moment = state.paused_at, state.paused_at - self._ahead
-            began, ended = [call.sent for call in self.in_flight], [sent for sent, over in self._ended if over > moment]
-            self._news.append(count(state.paused_at, sum(sent <= moment for sent in (*began, *ended))))
+            sent = [call.sent for call in self.in_flight] + [began for began, over in self._ended if over > moment]
+            if number := sum(began <= moment for began in sent):
+                self._news.append(count(state.paused_at, number))
+
+    def unheard(self, now: float) -> list[Call]:
+        """The ledger could not be asked, and is again in a while: the calls that waited for it, out of the line."""
+        self.is_asking, self._seen_at = False, now if self._seen_at > -math.inf else self._seen_at
+        return [self.queue.take() for _ in range(len(self.queue))]
 
     def answered(self, call: Call, reading: Reading, tokens_used: int, now: float) -> None:
         """Learn from an answer."""
@@ -492,9 +498,8 @@ class Limiter:
             state, at, taken = self._store.change(self._key, question)
         except SignoffError as error:
             with self._lock:
-                turns.is_asking = False
-                while turns.queue:
-                    turns.queue.take().wake(error)
+                for call in turns.unheard(time.monotonic()):
+                    call.wake(error)
                 self._lock.notify_all()
             return
         with self._lock:

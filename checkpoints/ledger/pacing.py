@@ -42,10 +42,10 @@ _PATIENCE: Final = 0.05  # seconds at least until a trial that was not refused i
 _LONGEST_WAIT: Final = 30.0
 LEASE: Final = 6.0
 """Seconds for which a process may have calls in flight before it must say so again: who died is not waited for."""
-_ALIKE: Final = 0.1
+_ALIKE: Final = 0.1  # share by which two numbers in flight may differ that are as good as the same
+_OTHER: Final = 0.1  # and by which two paces must, and twice as much as those
 _FEW: Final = 16  # calls in flight, as many of which twice may be by chance
 _COUNTED: Final = 0.6  # seconds in which all say what they had in flight
-_OTHER: Final = 0.1
 _FULL: Final = 1  # refusals with as many calls in flight as at the one before, after which that is the limit
 
 Kind: TypeAlias = Literal["requests", "tokens"]
@@ -340,7 +340,8 @@ def count(moment: float, number: int) -> News:
     """Another process had so many calls in flight when that one was sent that was refused."""
 
     def news(state: RateState, _now: float) -> RateState:
-        return replace(state, full=state.full + number) if state.full and state.paused_at == moment else state
+        is_asked = state.full > 0 and not state.window and state.paused_at == moment
+        return replace(state, full=state.full + number) if is_asked else state
 
     return news
 

@@ -287,6 +287,18 @@ def test_where_calls_in_flight_are_limited_one_follows_as_another_ends_however_i
     assert [call.weight for call in turns.start(6.0)] == [3, 4]
 
 
+def test_a_ledger_that_cannot_be_asked_for_places_is_not_asked_without_a_pause() -> None:
+    turns = Turns(RateLimit(), "here")
+    turns.hear(0.0, 0.0, RateState(epoch=3, window=2, places={"here": Places(1, 9, 1000.0)}), 100.0, ())
+    first, waiting = Call("", 0.0), Call("", 0.0)
+    for call in (first, waiting):
+        turns.queue.put("", call)
+    assert turns.start(0.0) == [first]
+    turns.question(60.0)
+    assert turns.unheard(60.0) == [waiting]
+    assert turns.ask_at(60.0) > 61.0, "the other is still in flight"
+
+
 def test_after_a_refusal_nobody_calls_until_the_endpoint_says(tmp_path: Path) -> None:
     async def main() -> None:
         here, elsewhere = limiter_for(first, "key", HUNDRED), limiter_for(second, "key", HUNDRED)
