@@ -18,8 +18,9 @@ from rich.console import Console
 
 from signoff.agents import budgets_of
 from signoff.checkpoints import configured_ledger
-from signoff.checkpoints.errors import RunBusy, UnknownRun
+from signoff.checkpoints.errors import UnknownRun
 from signoff.desk.cli.terminal import say
+from signoff.desk.driving import MOST_AT_ONCE, Background
 from signoff.error_base import SettingsError
 from signoff.fleet import Run, standings
 from signoff.graphs import Team
@@ -150,7 +151,6 @@ def only_with(token: str, app: App) -> App:
     return guarded
 
 
-MOST_AT_ONCE = 4
 _MOST_SECONDS = 60.0
 _ENDED = ("done", "stopped")
 """A run that failed can go on: it may have been cut off at the end of the process that drove it."""
@@ -197,8 +197,7 @@ class Runs:
     def __init__(self, team: str | Team, settings: Settings) -> None:
         self._own = None if isinstance(team, str) else team
         self._team, self._settings = team if isinstance(team, str) else team.name, settings
-        self._driven: dict[str, threading.Thread] = {}
-        self._ended: dict[str, str] = {}
+        self._background = Background()
         self._lock = threading.Lock()
 
     def start_run(self, goal: str, wait_seconds: float = 0) -> Standing:
@@ -213,28 +212,25 @@ class Runs:
             team = self._own or new_team(self._team, settings)
             budget = team.run_budget or budgets_of(settings)["run"]
             run = Run.start(team, given, settings=settings, drive=False, budget=budget)
-            self._drive(run)
+            self._background.drive(run.id, run.resume)
         return self.run_status(run.id, wait_seconds)
 
     def resume_run(self, run: str, wait_seconds: float = 0) -> Standing:
         """Go on with a run that was cut off, or that was decided without going on. It decides nothing."""
         opened = self._open(run)
         with self._lock:
-            thread = self._driven.get(opened.id)
-            if (thread is None or not thread.is_alive()) and opened.status not in _ENDED:
+            if opened.id not in self._background.alive and opened.status not in _ENDED:
                 self._check_room()
-                self._drive(opened)
+                self._background.drive(opened.id, opened.resume)
         return self.run_status(opened.id, wait_seconds)
 
     def run_status(self, run: str, wait_seconds: float = 0) -> Standing:
         """Tell how a run stands, and what it waits for; wait_seconds (up to 60) waits until that changes."""
         opened = self._open(run)
-        thread = self._driven.get(opened.id)
-        if thread is not None:
-            thread.join(min(max(wait_seconds, 0), _MOST_SECONDS))
+        self._background.wait(opened.id, min(max(wait_seconds, 0), _MOST_SECONDS))
         record = opened.record
         (stands,) = standings(configured_ledger(self._settings), [record])
-        note = record.note or self._ended.get(record.id, "")
+        note = record.note or self._background.said_at_the_end(record.id)
         return Standing(
             run=record.id,
             status=record.status,
@@ -277,21 +273,7 @@ class Runs:
         return Run.open(record.id, team=self._own, settings=self._settings)
 
     def _check_room(self) -> None:
-        alive = [run for run, thread in self._driven.items() if thread.is_alive()]
+        alive = self._background.alive
         if len(alive) >= MOST_AT_ONCE:
             problem = f"{len(alive)} runs are under way here ({', '.join(alive)})"
             raise SettingsError("start_run", problem, "Wait until one of them ends or waits for a person.")
-
-    def _drive(self, run: Run) -> None:
-        def drive() -> None:
-            try:
-                run.resume()
-            except RunBusy:
-                self._ended[run.id] = "another process drives it"
-            except Exception as error:  # the run is kept, and says that it failed; nobody else would hear of it here
-                self._ended[run.id] = str(error)
-
-        # A daemon, so that a client that leaves need not wait: a run that is cut off is resumed from where it stood.
-        thread = threading.Thread(target=drive, name=f"run {run.id}", daemon=True)
-        self._driven[run.id] = thread
-        thread.start()

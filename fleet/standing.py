@@ -54,7 +54,8 @@ def standings(ledger: Ledger, records: Sequence[RunRecord]) -> list[Standing]:
     """How each of these runs stands."""
     records = [_driven(ledger, record) for record in records]
     lapsed = defaultdict[str, list[Approval]](list)
-    for approval in ledger.approvals.lapsed():
+    waiting = [record.id for record in records if record.status == "waiting"]
+    for approval in ledger.approvals.lapsed(*waiting) if waiting else ():
         for run_id in (approval.run_id, *(run for run, _ in approval.path)):
             lapsed[run_id].append(approval)
     nobodys = [record.id for record in records if record.status in ("running", "failed") and not record.owner]

@@ -6,12 +6,12 @@ halves of one transaction, which is why this file is longer than most.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, exists, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, insert, or_, select, true, update
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest_text
@@ -186,11 +186,11 @@ class Approvals:
         mine = [approval for approval in found if approval.is_of(run_id)]
         return [approval for approval in map(self._now, mine) if approval.status == "pending"]
 
-    def lapsed(self, run_id: str | None = None) -> list[Approval]:
-        """What expired, noted or not, of runs that wait for nothing else and have not gone on since; oldest first."""
+    def lapsed(self, *run_ids: str) -> list[Approval]:
+        """What expired, noted or not, of these runs or all, where they wait for nothing else and did not go on."""
         with self._ledger.read() as connection:
-            found = [replace(read_approval(row), status="expired") for row in connection.execute(_lapsed(run_id))]
-        return [approval for approval in found if approval.is_of(run_id)]
+            found = [replace(read_approval(row), status="expired") for row in connection.execute(_lapsed(run_ids))]
+        return [approval for approval in found if not run_ids or any(map(approval.is_of, run_ids))]
 
     def begin_answer(self, approval_id: str, who: str) -> None:
         """Write down whose answer is about to be read: LangGraph keeps an answer, and forgets whose it was."""
@@ -318,7 +318,7 @@ def _full_id(connection: Connection, approval_id: str) -> str:
     return str(found[0].id)
 
 
-def _lapsed(run_id: str | None) -> Select[Any]:
+def _lapsed(run_ids: Sequence[str]) -> Select[Any]:
     """The approvals whose time is over, and whose runs still wait for just that."""
     now, others = canonical.now(), approvals.alias()
     is_over = (approvals.c.status == "expired") & (approvals.c.decided_at >= runs.c.updated_at)
@@ -326,7 +326,7 @@ def _lapsed(run_id: str | None) -> Select[Any]:
     is_open = (others.c.status == "pending") & ~others.c.expires_at.between("0", now)
     waits = exists().where(others.c.run_id == approvals.c.run_id, is_open)
     query = joined().where(runs.c.status == "waiting", is_over | is_late, ~waits).order_by(approvals.c.expires_at)
-    return query.where(_is_of(run_id))
+    return query.where(or_(*map(_is_of, run_ids))) if run_ids else query
 
 
 def _is_of(run_id: str | None) -> ColumnElement[bool]:

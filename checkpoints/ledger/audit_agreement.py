@@ -23,6 +23,7 @@ from signoff.checkpoints.ledger.schema import (
     audit,
     budgets,
     effects,
+    keys,
     ledger_meta,
     metadata,
     people,
@@ -77,7 +78,7 @@ class _Expected:
 
 
 _OF_RUNS: Final = {"run": runs, "proposal": proposals, "approval": approvals, "vote": votes, "effect": effects}
-_TABLES: Final = {**_OF_RUNS, "role": people, "budget": budgets}
+_TABLES: Final = {**_OF_RUNS, "role": people, "key": keys, "budget": budgets}
 """What is compared, by what a row is called."""
 _IN_WORDS: Final = "authority in words"
 """No column: what the authority of an approval describes itself as."""
@@ -143,8 +144,13 @@ _ENTRIES: Final[Mapping[str, _Entry]] = {
     ),
     "ended late": _Entry("effect", ("effect",), _same("earlier")),
     "people": _Entry("role", ("name", "role"), {}),
+    "key": _Entry("key", ("key",), _same("name use roles made_at expires_at")),
     "raised": _Entry("budget", ("scope",), _same("raised")),
 }
+
+
+_GIVEN: Final = ("people", "key")
+"""Events of what is given to somebody, and taken."""
 
 
 def digests_of_redacted(event: str, body: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,7 +176,7 @@ class _Log:
         if any(fact not in facts for fact in entry.key):
             return
         key = tuple(_stored(facts[fact]) for fact in entry.key)
-        if row.event == "people" and facts.get("change") != "given":
+        if row.event in _GIVEN and facts.get("change") != "given":
             self.rows[entry.kind].pop(key, None)
             return
         columns = {column: _said(fact, facts) for column, fact in entry.columns.items()}
@@ -221,7 +227,7 @@ def disagreements(connection: Connection, readable: Collection[str]) -> Iterator
     """Every row that is not what the log says of it, that the log knows nothing of, or that is gone.
 
     Before that: values that are no text where there should be one. `readable` are the tables with all their columns.
-    Reads the log again, some runs at a time; who has which role, and what was added to budgets, comes last.
+    Reads the log again, some runs at a time; who has which role and key, and what was added to budgets, comes last.
     """
     odd = set()
     for table in metadata.tables.values():
@@ -249,9 +255,10 @@ def _compare_all(connection: Connection, readable: Collection[str]) -> Iterator[
         for kind, table in mine.items():
             if table is not votes or approvals in mine.values():
                 yield from _compare(connection, kind, log.rows[kind], _belonging(table, ids))
-    log = _read_log(connection, audit.c.event.in_(("people", "raised")))
-    if people.name in readable:
-        yield from _compare(connection, "role", log.rows["role"], true())
+    log = _read_log(connection, audit.c.event.in_((*_GIVEN, "raised")))
+    for kind, table in (("role", people), ("key", keys)):
+        if table.name in readable:
+            yield from _compare(connection, kind, log.rows[kind], true())
     if budgets.name in readable:
         told = log.rows["budget"]
         # Where an older signoff wrote some of the log, budgets may have been raised without it.

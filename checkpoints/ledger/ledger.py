@@ -13,6 +13,7 @@ from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.budgets.reservations import Budgets
 from signoff.checkpoints.ledger.budgets.spending import Spending
 from signoff.checkpoints.ledger.effects import Effects
+from signoff.checkpoints.ledger.inbox import Inbox
 from signoff.checkpoints.ledger.notifications.hooks import Hook
 from signoff.checkpoints.ledger.notifications.outbox import Notices
 from signoff.checkpoints.ledger.people import People
@@ -46,6 +47,7 @@ class Ledger:
         self.notices = Notices(session, hooks)
         self.effects = Effects(session, self.audit, self.notices, busy_seconds=busy_seconds)
         self.approvals = Approvals(session, self.audit, self.people, self.notices, self.runs, self.effects)
+        self.inbox = Inbox(session)
         self.spending = Spending(session)
         self.budgets = Budgets(session, self.audit)
 

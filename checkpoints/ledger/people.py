@@ -1,17 +1,41 @@
-"""People: who has which role. Kept in the ledger, so that every desk and every gate asks the same list."""
+"""People: who has which role, and by which keys they are known at a page.
+
+Kept in the ledger, so that every desk and every gate asks the same list.
+"""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, insert, select
 
+from signoff.checkpoints import canonical
+from signoff.checkpoints.canonical import canonical_json, digest_text, from_row, read_json
 from signoff.checkpoints.errors import BadName, Tampered
 from signoff.checkpoints.ledger.approval import Person, clean_name
 from signoff.checkpoints.ledger.audit_log import AuditLog
-from signoff.checkpoints.ledger.schema import people
+from signoff.checkpoints.ledger.schema import keys, people
 from signoff.checkpoints.ledger.session import Transactions
+
+Use = Literal["token", "session"]
+"""token: given to somebody, who signs in with it or sends it along; session: of one browser."""
+_DAY = 86_400.0
+_CHECKED_ID = 12
+"""Digits of a key's id by which people name it."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """What the ledger keeps of a secret by which a person is known: its digest, never itself."""
+
+    id: str
+    name: str
+    use: Use
+    made_at: str
+    expires_at: str
 
 
 class People:
@@ -44,6 +68,53 @@ class People:
             rows = connection.execute(select(people).order_by(people.c.name)).all()
         _check_texts(value for row in rows for value in row)
         return {row.name: frozenset(other.role for other in rows if other.name == row.name) for row in rows}
+
+    def give_key(self, person: Person, use: Use, *, days: float, by: str) -> str:
+        """Make a key for somebody, and return its secret, which is kept nowhere; clears away what is over."""
+        name, secret, roles = _checked("name", person.name), secrets.token_urlsafe(32), sorted(person.vouched)
+        id_, now = digest_text(secret), canonical.now()
+        row = {"name": name, "use": use, "made_at": now, "expires_at": canonical.later(days * _DAY)}
+        with self._ledger.write() as connection:
+            for (over,) in connection.execute(select(keys.c.id).where(keys.c.expires_at <= now)).all():
+                self._take_key(connection, over, by="its time")
+            connection.execute(insert(keys).values(id=id_, roles=canonical_json(roles), **row))
+            self._audit.append(connection, "", "key", key=id_, roles=roles, change="given", by=by, **row)
+        return secret
+
+    def holder(self, secret: str, *uses: Use) -> Person | None:
+        """Whose key this is, with the roles they have now; None if it is nobody's, or its time is over."""
+        this = (keys.c.id == digest_text(secret)) & keys.c.use.in_(uses) & (keys.c.expires_at > canonical.now())
+        with self._ledger.read() as connection:
+            row = connection.execute(select(keys).where(this)).first()
+            if row is None:
+                return None
+            vouched = frozenset(map(str, read_json(row.roles, list, f"Key {row.id:.12}")))
+            return self.named(connection, Person(str(row.name), vouched))
+
+    def known_keys(self, name: str = "") -> tuple[Key, ...]:
+        """The keys there are, of one person or of all, oldest first."""
+        query = select(keys).order_by(keys.c.made_at).where(keys.c.expires_at > canonical.now())
+        query = query.where(keys.c.name == name) if name else query
+        with self._ledger.read() as connection:
+            return tuple(from_row(Key, row) for row in connection.execute(query))
+
+    def take_keys(self, *, by: str, secret: str = "", name: str = "", id_: str = "") -> int:
+        """Make one key worthless, by its secret or the beginning of its id, or all that a person has; how many."""
+        if secret:
+            these = keys.c.id == digest_text(secret)
+        elif len(id_) >= _CHECKED_ID:
+            these = keys.c.id.startswith(id_, autoescape=True)
+        else:
+            these = keys.c.name == _checked("name", name)
+        with self._ledger.write() as connection:
+            found = connection.execute(select(keys.c.id).where(these)).scalars().all()
+            for key in found:
+                self._take_key(connection, key, by=by)
+        return len(found)
+
+    def _take_key(self, connection: Connection, key: str, *, by: str) -> None:
+        connection.execute(delete(keys).where(keys.c.id == key))
+        self._audit.append(connection, "", "key", key=key, change="taken", by=by)
 
     def named(self, connection: Connection, who: str | Person) -> Person:
         """This person, with the roles that the ledger knows and those that somebody vouches for."""

@@ -137,7 +137,7 @@ class Runs:
         with self._ledger.write() as connection:
             while (found := self._row(connection, run_id_of(thread, number))) is not None:
                 same = (found.status, found.team, found.goal) == ("running", team, plain_text(goal))
-                same = same and found.dry_run >= dry_run and _record(found).input == kept.get(RUN_INPUT, {})
+                same = same and found.dry_run >= dry_run and record_of(found).input == kept.get(RUN_INPUT, {})
                 if same and not _has_proposals(connection, found.id):
                     return found.id, number
                 number += 1
@@ -159,13 +159,13 @@ class Runs:
                 row = found[0] if len(found) == 1 else None
         if row is None:
             raise UnknownRun(run_id)
-        return _record(row)
+        return record_of(row)
 
     def list(self, limit: int = 50) -> list[RunRecord]:
         """The newest runs, newest first."""
         query = select(runs).order_by(runs.c.created_at.desc()).limit(limit)
         with self._ledger.read() as connection:
-            return [_record(row) for row in connection.execute(query)]
+            return [record_of(row) for row in connection.execute(query)]
 
     def children(self, *run_ids: str) -> tuple[RunRecord, ...]:
         """The runs that are the work of agents in these, and in those, oldest first."""
@@ -173,7 +173,7 @@ class Runs:
             return ()
         some = or_(*(runs.c.id.startswith(f"{run_id}.", autoescape=True) for run_id in run_ids))
         with self._ledger.read() as connection:
-            found = [_record(row) for row in connection.execute(select(runs).where(some).order_by(runs.c.created_at))]
+            found = [record_of(row) for row in connection.execute(select(runs).where(some).order_by(runs.c.created_at))]
         return tuple(record for record in found if not set(run_ids).isdisjoint(run for run, _ in record.path))
 
     def open_threads(self) -> set[str]:
@@ -236,7 +236,7 @@ class Runs:
             row = self._row(connection, run_id)
             if row is None:
                 raise UnknownRun(run_id)
-            if held_by := _record(row).owner:
+            if held_by := record_of(row).owner:
                 raise RunBusy(run_id, held_by, who=describe_owner(held_by))
             kept = {**told, "options": canonical_json(told["options"])}
             connection.execute(update(runs).where(runs.c.id == run_id).values(kept))
@@ -304,7 +304,8 @@ def _has_proposals(connection: Connection, run_id: str) -> bool:
     return connection.execute(select(proposals.c.id).where(proposals.c.run_id == run_id).limit(1)).first() is not None
 
 
-def _record(row: Row[Any]) -> RunRecord:
+def record_of(row: Row[Any]) -> RunRecord:
+    """The run in a row of the table."""
     what = f"Run {row.id}"
     options, record = read_json(row.options, dict, what), from_row(RunRecord, row, options={}, path=())
     held = record.owner if holds(record.owner, str(row.owner_until), canonical.now()) else ""

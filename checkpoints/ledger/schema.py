@@ -40,7 +40,7 @@ from signoff.checkpoints.db.sqlite import COPIED_AT
 from signoff.checkpoints.errors import DatabaseVersion, ForeignDatabase
 from signoff.checkpoints.ledger.budgets.amounts import Amount, CallRecord
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raised with every change of these tables; `set_up` brings older ones up to date, newer ones are refused."""
 
 
@@ -103,6 +103,24 @@ people = Table(
     Column("role", Plain, primary_key=True),
 )
 
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Plain, primary_key=True),  # digest of the secret, which only its holder has
+    *_texts("name", "use"),  # whose it is; token: given by somebody; session: of a browser
+    Column("roles", Plain, nullable=False, server_default="[]"),  # JSON: those that a server vouched for
+    *_texts("made_at", "expires_at"),
+    Index("keys_by_name", "name"),
+)
+
+snoozes = Table(
+    "snoozes",
+    metadata,
+    Column("approval_id", ForeignKey("approvals.id"), primary_key=True),
+    Column("name", Plain, primary_key=True),
+    Column("until", Plain, nullable=False),  # not among what waits for this person before
+)
+
 runs = Table(
     "runs",
     metadata,
@@ -119,6 +137,7 @@ runs = Table(
     Column("owner_until", Plain, nullable=False, default=""),
     Column("beat_at", Plain, nullable=False, server_default=""),  # when whoever drives it last gave a sign of life
     Column("copied_at", Plain, nullable=False, server_default=""),  # when a backup was made in which it went on
+    Index("runs_by_creation", "created_at"),
 )
 
 proposals = Table(
@@ -147,6 +166,7 @@ approvals = Table(
     *_texts("args", "args_sha256", default=""),  # the approved arguments
     Index("approvals_by_status", "status", "requested_at"),
     Index("approvals_by_run", "run_id"),
+    Index("approvals_by_decision", "decided_at"),
 )
 
 votes = Table(

@@ -8,24 +8,24 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from json import dumps, loads
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger, RunRecord
+from signoff.checkpoints.ledger import Approval, Ledger, RunRecord
 from signoff.desk.batches import asked_with, confirm_batch, run_of
 from signoff.desk.cli.lists import existing_ledger
 from signoff.desk.cli.question import confirm, edit_in_editor, fill_in, read_change, respond_with, show_proposal
 from signoff.desk.cli.run import DONE, STOPPED, TELLING_SECONDS, WAITS, see_through
 from signoff.desk.cli.terminal import By, Json, can_ask, command, print_json, say
+from signoff.desk.deciding import Verdict, record_verdict
 from signoff.desk.team_options import TeamAgain, how_to_resume, is_known, team_of_run
 from signoff.error_base import RunError
 from signoff.fleet import Run
 from signoff.graphs import Team
-from signoff.graphs.approval import CONTROLS, Decision, batch_sha256, decide as decide_question, read_reply, say_reply
+from signoff.graphs.approval import CONTROLS, batch_sha256
 from signoff.graphs.errors import BadAnswer
-from signoff.graphs.policy import Ruling
 from signoff.settings import Settings, load_settings
 from signoff.tools import Action
 
@@ -58,7 +58,7 @@ def approve(
             "Nobody would see what is approved: neither output is a terminal. "
             f"See it with {command()} show {approvals[0]}, and add its --sha256; or --yes to approve it unseen."
         )
-    verdict = Verdict(kind="approve", by=by, sha256=sha256, asks=asks, team=team, batch=batch)
+    verdict = Said(kind="approve", by=by or "", sha256=sha256, asks=asks, team=team, batch=batch)
     return decide(approvals, verdict, go_on=resume, json=json)
 
 
@@ -78,7 +78,7 @@ def reject(
     json: Json = False,
 ) -> int:
     """Reject it: it does not happen. With a reason, the agent may propose otherwise."""
-    verdict = Verdict(kind="reject", by=by, said=why, team=team, batch=batch)
+    verdict = Said(kind="reject", by=by or "", said=why, team=team, batch=batch)
     return decide(approvals, verdict, go_on=resume, json=json)
 
 
@@ -102,7 +102,7 @@ def respond(
     json: Json = False,
 ) -> int:
     """Answer a question; or say something instead of deciding: it does not happen then, and the agent reads it."""
-    verdict = Verdict(kind="respond", by=by, said=message, changes=changes or [], team=team)
+    verdict = Said(kind="respond", by=by or "", said=message, changes=changes or [], team=team)
     return decide([approval], verdict, go_on=resume, json=json)
 
 
@@ -114,7 +114,7 @@ def revoke(
     team: TeamAgain = "",
     json: Json = False,
 ) -> int:
-    return decide([approval], Verdict(kind="revoke", by=by, said=why, team=team), go_on=resume, json=json)
+    return decide([approval], Said(kind="revoke", by=by or "", said=why, team=team), go_on=resume, json=json)
 
 
 def edit(
@@ -133,21 +133,15 @@ def edit(
     team: TeamAgain = "",
     json: Json = False,
 ) -> int:
-    return decide([approval], Verdict(kind="edit", by=by, changes=changes or [], team=team), go_on=resume, json=json)
+    return decide([approval], Said(kind="edit", by=by or "", changes=changes or [], team=team), go_on=resume, json=json)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Said(Verdict):
     """What somebody decides at the command line."""
 
-    kind: Literal["approve", "reject", "edit", "respond", "revoke"]
-    by: str | None
-    said: str = ""
-    """The reason, or the message."""
     changes: Sequence[str] = ()
     """Edits, or fields of an answer, as NAME=VALUE."""
-    sha256: str = ""
-    """Beginning of the digest of what was seen."""
     asks: Console | None = None
     """Where the person is shown all of it, and asked."""
     team: str = ""
@@ -156,9 +150,10 @@ class Verdict:
     """Whether it is about all of the same kind that are asked in its run."""
 
 
-def decide(approval_ids: Sequence[str], verdict: Verdict, *, go_on: bool, json: bool) -> int:
+def decide(approval_ids: Sequence[str], verdict: Said, *, go_on: bool, json: bool) -> int:
     """Record a decision, then drive the run on if its checkpoints are here; returns the exit code."""
     settings = load_settings()
+    verdict = replace(verdict, by=verdict.by or settings.user_name)
     console, ledger = Console(stderr=True), existing_ledger(settings, f"approval {approval_ids[0]!r}")
     found = {one.id: one for one in map(ledger.approvals.get, approval_ids)}
     record = ledger.runs.get(next(iter(found.values())).root)
@@ -193,7 +188,7 @@ def decide(approval_ids: Sequence[str], verdict: Verdict, *, go_on: bool, json: 
 
 
 def _with_its_kind(
-    found: Mapping[str, Approval], record: RunRecord, verdict: Verdict, settings: Settings
+    found: Mapping[str, Approval], record: RunRecord, verdict: Said, settings: Settings
 ) -> list[Approval]:
     """What is named, with what is asked together with it."""
     first = next(iter(found.values()))
@@ -210,7 +205,7 @@ def _with_its_kind(
 def decide_many(
     ledger: Ledger,
     asked: Sequence[Approval],
-    verdict: Verdict,
+    verdict: Said,
     team: Callable[[], Team | None],
     record: RunRecord,
     settings: Settings,
@@ -242,7 +237,7 @@ def decide_many(
 def decide_one(
     ledger: Ledger,
     asked: Approval,
-    verdict: Verdict,
+    verdict: Said,
     team: Callable[[], Team | None],
     record: RunRecord,
     settings: Settings,
@@ -272,49 +267,33 @@ def decide_one(
 def _record(
     ledger: Ledger,
     approval: Approval,
-    verdict: Verdict,
+    verdict: Said,
     team: Callable[[], Team | None],
     settings: Settings,
     console: Console,
 ) -> Approval:
-    """Write the decision into the ledger."""
-    who, decisions = verdict.by or settings.user_name, ledger.approvals
-    match verdict.kind:
-        case "revoke" if approval.action in CONTROLS and approval.action != SETTLE_OUTCOME:
-            raise BadAnswer(f"{approval.action} is the team's own question, and was acted on when it was answered.")
-        case "revoke":
-            return decisions.revoke(approval.id, by=who, reason=verdict.said)
-        case "reject":
-            return decisions.reject(approval.id, by=who, reason=verdict.said)
-        case _ if approval.status != "pending":
-            raise approval.already_decided()
-        case "respond" | "edit" if approval.is_question:
-            action = Run.open(approval.root, team=team(), settings=settings).action_of(approval)
-            reply = say_reply(read_reply(_reply(approval, action, console, verdict), action), action)
-            return decide_question(ledger, approval, Decision("respond", {}, reply), _no_rules, by=who)
-        case "respond" if verdict.changes or not verdict.said:
+    """Write the decision into the ledger, once it says clearly what it is about."""
+
+    def made(action: Action[Any]) -> Any:
+        if approval.is_question:
+            return _reply(approval, action, console, verdict)
+        return _edited(approval, action, console, verdict.changes)
+
+    if approval.status == "pending" and not approval.is_question:
+        if verdict.kind == "respond" and (verdict.changes or not verdict.said):
             raise BadAnswer(f'Say what the agent is told: {command()} respond {approval.id} "…" .')
-        case "respond":
-            # The team's own questions are not answered with words.
-            return decide_question(ledger, approval, Decision("respond", {}, verdict.said), _no_rules, by=who)
-        case "approve":
-            if approval.shown_sha256 != approval.proposed_sha256 and not verdict.sha256:
-                say(console, f"Its arguments are now: {dumps(approval.shown, ensure_ascii=False)}")
-                raise BadAnswer(
-                    "Its arguments were edited since they were proposed. To approve them, add "
-                    f"--sha256 {approval.shown_sha256[:12]}."
-                )
-            return decisions.approve(approval.id, by=who, sha256=verdict.sha256 or approval.shown_sha256)
-        case "edit" if approval.action in CONTROLS:
-            edited = _edited(approval, CONTROLS[approval.action], console, verdict.changes)
-            return decide_question(ledger, approval, Decision("approve", edited), _no_rules, by=who)
-        case "edit":
-            run = Run.open(approval.root, team=team(), settings=settings)
-            edited = _edited(approval, run.action_of(approval), console, verdict.changes)
-            return decide_question(ledger, approval, Decision("approve", edited), run.team_of(approval).rules, by=who)
+        if verdict.kind == "approve" and approval.shown_sha256 != approval.proposed_sha256 and not verdict.sha256:
+            say(console, f"Its arguments are now: {dumps(approval.shown, ensure_ascii=False)}")
+            raise BadAnswer(
+                "Its arguments were edited since they were proposed. To approve them, add "
+                f"--sha256 {approval.shown_sha256[:12]}."
+            )
+    return record_verdict(
+        ledger, approval, verdict, lambda: Run.open(approval.root, team=team(), settings=settings), made
+    )
 
 
-def _reply(approval: Approval, action: Action[Any], console: Console, verdict: Verdict) -> str | dict[str, str]:
+def _reply(approval: Approval, action: Action[Any], console: Console, verdict: Said) -> str | dict[str, str]:
     """The answer to a question as it was given at the command line, or as the person at the terminal types it."""
     if verdict.said and verdict.changes:
         raise BadAnswer("There are a message and --set. Answer in one way.")
@@ -335,11 +314,6 @@ def _reply(approval: Approval, action: Action[Any], console: Console, verdict: V
             )
         said[name] = value
     return said
-
-
-def _no_rules(_role: str, action: str, _args: Mapping[str, Any]) -> Ruling:
-    """The team's own questions, and words, are not held against policy."""
-    raise BadAnswer(f"{action} cannot be approved so.")
 
 
 def _edited(approval: Approval, action: Action[Any], console: Console, changes: Sequence[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from rich.text import Text
 from signoff.checkpoints import read_once
 from signoff.checkpoints.ledger import Approval, told_of
 from signoff.desk.cli.terminal import INTERRUPTED, command, interrupts_left_to_the_editor, moment, say, short
+from signoff.desk.deciding import answers_to
 from signoff.graphs import FOLLOW_PLAN
 from signoff.graphs.approval import CONTROLS, Decision, Passage, exactly, passages_of, read_edit, read_reply, say_reply
 from signoff.graphs.errors import BadAnswer
@@ -102,37 +103,13 @@ def _facts(approval: Approval) -> Iterator[str]:
 
 def _answers(approval: Approval) -> list[tuple[str, str]]:
     """The commands that answer it, and what each means."""
-    program, given = command(), approval.id
-    if approval.is_question:
-        ways = [
-            (f'{program} respond {given} "…"', "it is the answer; or field by field, with --set NAME=VALUE"),
-            (f'{program} reject {given} --why "…"', "it is declined; whoever asked goes on without an answer"),
-        ]
-    elif approval.ways:
-        ways = [(way.command(given, program), way.means) for way in approval.ways]
-    elif approval.action == FOLLOW_PLAN:
-        ways = [
-            (f"{program} approve {given}", "the team works by it"),
-            (f"{program} edit {given} --set NAME=VALUE", "the team works by it, as you change it"),
-            (f'{program} reject {given} --why "…"', "told why, whoever made it makes it anew; otherwise the run stops"),
-        ]
-    elif approval.action in CONTROLS:
-        ways = [
-            (f"{program} approve {given}", "the run goes on, as the arguments say"),
-            (f"{program} edit {given} --set NAME=VALUE", "the run goes on, as you change the arguments"),
-            (f"{program} reject {given}", "the run stops"),
-        ]
-    else:
-        ways = [
-            (f"{program} approve {given}", "it is called once, with exactly these arguments"),
-            (f"{program} edit {given} --set NAME=VALUE", "it is called once, with the arguments as you change them"),
-            (f'{program} reject {given} --why "…"', "it is not called; told why, the agent may propose otherwise"),
-            (
-                f'{program} respond {given} "…"',
-                "it is not called now; the agent reads what you say, and works once more",
-            ),
-        ]
-    return ways
+    if approval.ways:
+        return [(way.command(approval.id, command()), way.means) for way in approval.ways]
+    takes = {"edit": " --set NAME=VALUE", "respond": ' "…"', "reject": ' --why "…"'}
+    takes |= {"reject": ""} if approval.action in CONTROLS and approval.action != FOLLOW_PLAN else {}
+    return [
+        (f"{command()} {way.verb} {approval.id}{takes.get(way.verb, '')}", way.means) for way in answers_to(approval)
+    ]
 
 
 def aligned(ways: Sequence[tuple[str, str]]) -> list[str]:

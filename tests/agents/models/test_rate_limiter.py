@@ -22,8 +22,8 @@ from sqlalchemy import select
 from signoff.agents.models.rate_headers import Reading
 from signoff.agents.models.rate_limiter import Call, FairQueue, Limiter, RateLimit, Turns, limiter_for
 from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.ledger.pacing import OPEN_PACE, Flow, Places, RateState, take
-from signoff.checkpoints.ledger.rate_limits import PrivateRates, Rates
+from signoff.checkpoints.ledger.rates.pacing import OPEN_PACE, Flow, Places, RateState, take
+from signoff.checkpoints.ledger.rates.rate_limits import PrivateRates, Rates
 from signoff.checkpoints.ledger.schema import rates
 from signoff.errors import ForeignDatabase
 from signoff.testing import Allowance, ScriptedServer

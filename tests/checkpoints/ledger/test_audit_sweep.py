@@ -18,7 +18,7 @@ from sqlalchemy import Boolean, Column, Float, Integer, Table, insert, select, u
 from signoff.checkpoints.canonical import canonical_json
 from signoff.checkpoints.db.sqlite import COPIED_AT
 from signoff.checkpoints.ledger import schema
-from signoff.checkpoints.ledger.approval import Authority, Question, Requirement
+from signoff.checkpoints.ledger.approval import Authority, Person, Question, Requirement
 from signoff.checkpoints.ledger.audit_log import FIRST, link
 from signoff.checkpoints.ledger.budgets.amounts import Amount, Budget, CallRecord, Scope
 from signoff.checkpoints.ledger.ledger import Ledger
@@ -29,12 +29,14 @@ PASSING: Final = "there while a call of a model goes on, and given back when it 
 LEARNED: Final = "learned again from the next answers of the endpoint"
 OUTBOX: Final = "what is to be sent, and how often it was tried: nothing is decided by it"
 TOLD_OF: Final = "tells of a call, and is added up in nothing that limits one"
+HIDES: Final = "hides a question from one person's list for a while, and decides nothing"
 ITSELF: Final = "tells copies in memory that they are old, or that the file is a copy, once"
 
 NOT_COMPARED: Final[Mapping[str, Mapping[str, str]]] = {
     "runs": {"owner_until": RENEWED, "beat_at": RENEWED},
     "effects": {"claimed_until": RENEWED},
     "holds": dict.fromkeys(schema.holds.c.keys(), PASSING),
+    "snoozes": dict.fromkeys(schema.snoozes.c.keys(), HIDES),
     "rates": dict.fromkeys(schema.rates.c.keys(), LEARNED),
     "notices": dict.fromkeys(schema.notices.c.keys(), OUTBOX),
     "usage": dict.fromkeys(
@@ -55,6 +57,7 @@ Line = dict[str, Any]
 def live_through(ledger: Ledger) -> None:
     """Have a row, with something in every column, in every table."""
     ledger.people.give("ann", "finance", by="root")
+    ledger.people.give_key(Person("ann", vouched=frozenset({"finance"})), "token", days=1, by="root")
     ledger.runs.begin("r-1", 1, team="office", goal="pay, password=hunter2", options={"depth": 2}, requested_by="joe")
     ledger.runs.begin("r-2", 1, team="office", goal="[redacted]", requested_by="joe", dry_run=True)
     ledger.runs.set_status("r-2", "waiting", "pay waits")
@@ -71,6 +74,7 @@ def live_through(ledger: Ledger) -> None:
     )
     ledger.approvals.sweep()
     ledger.approvals.approve(asked.id, by="ann", reason="fine")
+    ledger.inbox.snooze(asked.id, "ann", until=MOMENT)
     ledger.approvals.begin_answer(asked.id, "bob")
     ledger.mark_copied()
     ledger.runs.claim("r-1", "host:boot:1:1:1", seconds=60)

@@ -16,7 +16,7 @@ from sqlalchemy import insert, select
 
 from signoff.checkpoints import current_owner
 from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.ledger.pacing import (
+from signoff.checkpoints.ledger.rates.pacing import (
     FIRST_PACE,
     LEAD,
     LEASE,
@@ -33,7 +33,7 @@ from signoff.checkpoints.ledger.pacing import (
     report,
     take,
 )
-from signoff.checkpoints.ledger.rate_limits import Rates
+from signoff.checkpoints.ledger.rates.rate_limits import Rates
 from signoff.checkpoints.ledger.schema import rates
 from signoff.errors import DatabaseUnusable
 

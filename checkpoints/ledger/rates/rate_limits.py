@@ -13,7 +13,7 @@ from weakref import ref
 from sqlalchemy import Connection, Float, cast, extract, func, insert, select, update
 
 from signoff.checkpoints.errors import DatabaseUnusable
-from signoff.checkpoints.ledger.pacing import RateState
+from signoff.checkpoints.ledger.rates.pacing import RateState
 from signoff.checkpoints.ledger.schema import rates
 from signoff.checkpoints.ledger.session import Transactions
 

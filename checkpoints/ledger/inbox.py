@@ -1,0 +1,268 @@
+"""The inbox: approvals and runs page by page, so that a list costs the same however much there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, false, func, insert, or_, select, true, tuple_
+
+from signoff.checkpoints import canonical
+from signoff.checkpoints.canonical import from_row, read_json
+from signoff.checkpoints.ledger.approval import Approval, Authority, Person, joined, read_approval
+from signoff.checkpoints.ledger.audit_log import Entry
+from signoff.checkpoints.ledger.budgets.amounts import NANO
+from signoff.checkpoints.ledger.runs import record_of
+from signoff.checkpoints.ledger.schema import approvals, audit, proposals, runs, snoozes, usage, votes
+from signoff.checkpoints.ledger.session import Transactions
+
+Tab = Literal["mine", "all", "snoozed", "decided"]
+"""mine: what waits, and what this person may decide and has not agreed to; snoozed: what they put off."""
+PAGE: Final = 20
+"""Rows of a list that are shown together."""
+_KINDS_OF_AUTHORITY: Final = 20
+"""So many are told apart; what is asked under others is everybody's to see."""
+_FILTERS: Final = {
+    "team": runs.c.team,
+    "action": proposals.c.action,
+    "risk": proposals.c.risk,
+    "run": approvals.c.run_id,
+}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An approval in a list."""
+
+    approval: Approval
+    agreed: int
+    """How many have agreed so far."""
+    snoozed_until: str
+    """Empty: it is not put off."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a list."""
+
+    items: Sequence[Any]
+    more: str
+    """What the next part begins after; empty: there is none."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many approvals wait."""
+
+    mine: int
+    all: int
+    snoozed: int
+    runs: int
+    """Runs that wait for them."""
+
+
+@dataclass(frozen=True)
+class AboutRun:
+    """What a list says of a run beside how it stands."""
+
+    asks: int
+    """How many questions it waits for, itself."""
+    action: str
+    """What one of them is about."""
+    calls: int
+    usd: float
+
+
+class Inbox:
+    """Reads lists; of a person's own it keeps only what they put off."""
+
+    def __init__(self, ledger: Transactions) -> None:
+        self._ledger = ledger
+
+    def page(self, tab: Tab, who: Person, filters: dict[str, str] | None = None, after: str = "") -> Page:
+        """Approvals: what waits the longest first, of what was decided the last first.
+
+        `filters` are values by team, action, risk or run; `!` before one means all others.
+        """
+        moment = approvals.c.decided_at if tab == "decided" else approvals.c.requested_at
+        mine = _snooze_of(who)
+        agreed = select(func.count()).where(votes.c.approval_id == approvals.c.id).scalar_subquery()
+        until = select(snoozes.c.until).where(mine).scalar_subquery()
+        query = joined().add_columns(agreed.label("agreed"), func.coalesce(until, "").label("snoozed"))
+        query = query.where(*(_filter(name, value) for name, value in (filters or {}).items() if value))
+        query = query.where(_beyond(after, moment, approvals.c.id, newest_first=tab == "decided"))
+        order = (moment.desc(), approvals.c.id.desc()) if tab == "decided" else (moment, approvals.c.id)
+        with self._ledger.read() as connection:
+            query = query.where(_in_tab(connection, tab, who)).order_by(*order).limit(PAGE + 1)
+            rows = connection.execute(query).all()
+        listed = [Listed(_as_it_stands(read_approval(row)), row.agreed, row.snoozed) for row in rows[:PAGE]]
+        last = rows[PAGE - 1] if len(rows) > PAGE else None
+        more = "" if last is None else f"{last.decided_at if tab == 'decided' else last.requested_at} {last.id}"
+        return Page(listed, more)
+
+    def find(self, approval_id: str) -> Approval | None:
+        """The approval with just this id, without its votes."""
+        with self._ledger.read() as connection:
+            row = connection.execute(joined().where(approvals.c.id == approval_id)).first()
+        return _as_it_stands(read_approval(row)) if row is not None else None
+
+    def counts(self, who: Person) -> Counts:
+        """How many wait for this person, in all, and put off; and how many runs wait."""
+        with self._ledger.read() as connection:
+            wanted = [_counted(_in_tab(connection, tab, who)) for tab in ("mine", "all", "snoozed")]
+            waiting = select(func.count()).select_from(runs).where(runs.c.status == "waiting").scalar_subquery()
+            found = connection.execute(select(*wanted, waiting)).one()
+        return Counts(*map(int, found))
+
+    def next_of(self, who: Person, after: Approval | None = None) -> str:
+        """Id of what this person may decide next: what was asked after this one, else the first; empty if nothing."""
+        query = (
+            select(approvals.c.id).select_from(_tables()).order_by(approvals.c.requested_at, approvals.c.id).limit(1)
+        )
+        with self._ledger.read() as connection:
+            mine = query.where(_in_tab(connection, "mine", who))
+            for later in ([mine.where(_after(after))] if after else []) + [mine]:
+                if (found := connection.execute(later).scalar()) is not None and (after is None or found != after.id):
+                    return str(found)
+        return ""
+
+    def snooze(self, approval_id: str, name: str, until: str) -> None:
+        """Keep it out of what waits for this person until then; empty: no longer."""
+        this = (snoozes.c.approval_id == approval_id) & (snoozes.c.name == name)
+        with self._ledger.write() as connection:
+            connection.execute(delete(snoozes).where(this))
+            if until:
+                connection.execute(insert(snoozes).values(approval_id=approval_id, name=name, until=until))
+
+    def runs(self, filters: dict[str, str] | None = None, after: str = "") -> Page:
+        """Runs, the newest first; `filters` by team and status, `!` before a value means all others."""
+        query = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(PAGE + 1)
+        for name, value in (filters or {}).items():
+            column = {"team": runs.c.team, "status": runs.c.status}[name]
+            query = query.where(column != value[1:] if value[:1] == "!" else column == value) if value else query
+        query = query.where(_beyond(after, runs.c.created_at, runs.c.id, newest_first=True))
+        with self._ledger.read() as connection:
+            rows = connection.execute(query).all()
+        more = f"{rows[PAGE - 1].created_at} {rows[PAGE - 1].id}" if len(rows) > PAGE else ""
+        return Page([record_of(row) for row in rows[:PAGE]], more)
+
+    def about_runs(self, run_ids: Sequence[str]) -> dict[str, AboutRun]:
+        """What stands beside each of these runs in a list."""
+        waits = select(approvals.c.run_id, func.count().label("number"), func.min(proposals.c.action).label("action"))
+        waits = waits.select_from(_tables()).where(_is_open(), approvals.c.run_id.in_(run_ids))
+        cost = select(usage.c.run_id, func.count().label("calls"), func.sum(usage.c.nusd).label("nusd"))
+        cost = cost.where(usage.c.run_id.in_(run_ids)).group_by(usage.c.run_id)
+        with self._ledger.read() as connection:
+            asked = {row.run_id: row for row in connection.execute(waits.group_by(approvals.c.run_id))}
+            spent = {row.run_id: row for row in connection.execute(cost)}
+        return {
+            run: AboutRun(
+                int(asked[run].number) if run in asked else 0,
+                str(asked[run].action) if run in asked else "",
+                int(spent[run].calls) if run in spent else 0,
+                float(spent[run].nusd or 0) / NANO if run in spent else 0.0,
+            )
+            for run in run_ids
+        }
+
+    def run_states(self) -> dict[str, int]:
+        """How many runs have which status."""
+        query = select(runs.c.status, func.count()).group_by(runs.c.status)
+        with self._ledger.read() as connection:
+            return {str(status): int(number) for status, number in connection.execute(query)}
+
+    def entries(self, run_id: str = "", about: str = "", before: int = 0, limit: int = PAGE) -> Page:
+        """The newest entries of the log, newest first: of one run, about one approval, or all."""
+        query = select(audit).order_by(audit.c.seq.desc()).limit(limit + 1)
+        query = query.where(audit.c.run_id == run_id) if run_id else query
+        query = query.where(audit.c.body.contains(f'"{about}"', autoescape=True)) if about else query
+        query = query.where(audit.c.seq < before) if before else query
+        with self._ledger.read() as connection:
+            rows = connection.execute(query).all()
+        items = [from_row(Entry, row, body=read_json(row.body, dict, f"Entry {row.seq}")) for row in rows[:limit]]
+        return Page(items, str(items[-1].seq) if len(rows) > limit else "")
+
+    def changed_since(self, seq: int, limit: int = PAGE) -> tuple[int, list[str]]:
+        """The number of the newest entry of the log, and the runs of those after this one."""
+        with self._ledger.read() as connection:
+            newest = int(connection.execute(select(func.max(audit.c.seq))).scalar() or 0)
+            query = select(audit.c.run_id).where(audit.c.seq > seq).distinct().limit(limit)
+            found = connection.execute(query).scalars().all() if 0 <= seq < newest else ()
+        return newest, [str(run) for run in found if run]
+
+
+def _tables() -> Any:
+    return approvals.join(proposals, proposals.c.id == approvals.c.proposal_id).join(
+        runs, runs.c.id == approvals.c.run_id
+    )
+
+
+def _as_it_stands(approval: Approval) -> Approval:
+    """One whose time is over counts as refused, be it that nobody has written so yet."""
+    return replace(approval, status="expired", decided_at=approval.expires_at) if approval.has_expired else approval
+
+
+def _counted(which: ColumnElement[bool]) -> Any:
+    return select(func.count()).select_from(_tables()).where(which).scalar_subquery()
+
+
+def _filter(name: str, value: str) -> ColumnElement[bool]:
+    column = _FILTERS[name]
+    return column != value[1:] if value[:1] == "!" else column == value
+
+
+def _beyond(after: str, moment: Any, id_: Any, *, newest_first: bool) -> ColumnElement[bool]:
+    """What comes after this row of a list, `MOMENT ID`."""
+    at, blank, last = after.partition(" ")
+    if not blank:
+        return true()
+    return tuple_(moment, id_) < (at, last) if newest_first else tuple_(moment, id_) > (at, last)
+
+
+def _after(approval: Approval) -> ColumnElement[bool]:
+    return tuple_(approvals.c.requested_at, approvals.c.id) > (approval.requested_at, approval.id)
+
+
+def _snooze_of(who: Person) -> ColumnElement[bool]:
+    return (snoozes.c.approval_id == approvals.c.id) & (snoozes.c.name == who.name)
+
+
+def _is_open() -> ColumnElement[bool]:
+    return (approvals.c.status == "pending") & ~approvals.c.expires_at.between("0", canonical.now())
+
+
+def _in_tab(connection: Connection, tab: Tab, who: Person) -> ColumnElement[bool]:
+    is_open = _is_open()
+    snoozed = exists().where(_snooze_of(who), snoozes.c.until > canonical.now())
+    if tab == "decided":
+        return ~is_open & (approvals.c.decided_by != "policy")
+    if tab == "all":
+        return is_open
+    return is_open & snoozed if tab == "snoozed" else is_open & ~snoozed & _is_for(connection, who)
+
+
+def _is_for(connection: Connection, who: Person) -> ColumnElement[bool]:
+    """What this person may decide now, and has not agreed to; there are few kinds of authority among what waits."""
+    pending = select(approvals.c.authority).where(approvals.c.status == "pending")
+    texts = connection.execute(pending.distinct().limit(_KINDS_OF_AUTHORITY)).scalars().all()
+    known = [_may_decide(text, who) for text in texts]
+    others = approvals.c.authority.not_in(texts) if len(texts) == _KINDS_OF_AUTHORITY else false()
+    agreed = exists().where(votes.c.approval_id == approvals.c.id, func.lower(votes.c.name) == who.name.lower())
+    return or_(false(), others, *known) & ~agreed
+
+
+def _may_decide(text: str, who: Person) -> ColumnElement[bool]:
+    authority = Authority.read(text, "An approval")
+    parts: list[ColumnElement[bool]] = [approvals.c.authority == text]
+    if authority.needs_names and not who.name:
+        return false()
+    for need in authority.requirements:
+        if need.role in who.roles:
+            continue
+        if not need.escalate_to or need.escalate_to not in who.roles:
+            return false()
+        parts.append(approvals.c.requested_at <= canonical.later(-need.escalate_after))
+    if authority.four_eyes:
+        parts += [runs.c.requested_by != "", func.lower(runs.c.requested_by) != who.name.lower()]
+    return and_(*parts)

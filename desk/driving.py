@@ -1,0 +1,76 @@
+"""Driving runs in the background of a server: so many at once, each until it ends or waits for a person."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from signoff.checkpoints.errors import RunBusy
+
+MOST_AT_ONCE = 4
+
+Drive = Callable[[], object]
+"""Goes on with a run until it ends or waits for a person."""
+_log = logging.getLogger(__name__)
+
+
+class Background:
+    """The runs that this process drives; what comes while as many as may be are under way waits for its turn."""
+
+    def __init__(self, most: int = MOST_AT_ONCE) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._threads: dict[str, threading.Thread] = {}
+        self._queue = deque[tuple[str, Drive]]()
+        self._ended: dict[str, str] = {}
+
+    @property
+    def alive(self) -> list[str]:
+        """The runs that are under way here."""
+        return [run for run, thread in self._threads.items() if thread.is_alive()]
+
+    def drive(self, run: str, go_on: Drive) -> None:
+        """Go on with this run, now or once there is room; if it is under way here, once more when that has ended."""
+        with self._lock:
+            if any(waiting == run for waiting, _ in self._queue):
+                return
+            self._queue.append((run, go_on))
+            self._start_next()
+
+    def wait(self, run: str, seconds: float) -> None:
+        """Wait so long until the run has ended, or waits for a person."""
+        if (thread := self._threads.get(run)) is not None:
+            thread.join(seconds)
+
+    def said_at_the_end(self, run: str) -> str:
+        """Why it could not be driven to where it stands, as far as only this process knows; empty if nothing."""
+        return self._ended.get(run, "")
+
+    def _start_next(self) -> None:
+        busy = {run for run, thread in self._threads.items() if thread is not threading.current_thread()}
+        self._threads = {run: thread for run, thread in self._threads.items() if run in busy}
+        for waiting in [one for one in self._queue if one[0] not in self._threads]:
+            if len(self._threads) >= self._most:
+                return
+            run, go_on = waiting
+            self._queue.remove(waiting)
+            # A daemon, so that a client that leaves need not wait: a run that is cut off goes on from where it stood.
+            thread = threading.Thread(target=self._drive, args=(run, go_on), name=f"run {run}", daemon=True)
+            self._threads[run] = thread
+            thread.start()
+
+    def _drive(self, run: str, go_on: Drive) -> None:
+        try:
+            go_on()
+        except RunBusy:
+            self._ended[run] = "another process drives it"
+        except Exception as error:  # the run is kept, and says that it failed; nobody else would hear of it here
+            self._ended[run] = str(error)
+            _log.warning("run %s: %s", run, error)
+        else:
+            self._ended.pop(run, None)
+        finally:
+            with self._lock:
+                self._start_next()
