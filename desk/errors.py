@@ -1,8 +1,9 @@
-"""Errors of the command line."""
+"""Errors of the command line and of the page."""
 
 from __future__ import annotations
 
 from signoff.checkpoints.errors import StoreError
+from signoff.error_base import SignoffError
 
 
 class NoDatabase(StoreError):
@@ -22,3 +23,59 @@ class UnknownThread(StoreError):
     def __init__(self, thread: str) -> None:
         self.thread = thread
         super().__init__(f"No thread {thread!r} in the database. `signoff db stats` shows the largest.")
+
+
+class PageError(SignoffError):
+    """The page cannot give what was asked for; `status` is that of HTTP."""
+
+    status = 400
+
+
+class NotThere(PageError):
+    """There is nothing at this address."""
+
+    status = 404
+
+    def __init__(self, what: str = "page") -> None:
+        self.what = what
+        super().__init__(f"There is no such {what}. The address may be mistyped, or of another database.")
+
+
+class SignInNeeded(PageError):
+    """Nobody knows who asks."""
+
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__("Sign in first: with the link that `signoff serve` printed, or with your token.")
+
+
+class UnknownKey(PageError):
+    """What somebody signs in with is no key of anybody."""
+
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nobody has this token, or its time is over. `signoff people --token NAME` gives another; "
+            "the link that `signoff serve` prints is good until that ends."
+        )
+
+
+class ForgedForm(PageError):
+    """A form that was not sent by a page of this session."""
+
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("This form is not of your present session. Open the page again, and decide there.")
+
+
+class TooFast(PageError):
+    """Somebody tries to sign in too often."""
+
+    status = 429
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(f"Too many tries to sign in. Wait {max(1, round(seconds))} seconds, and try again.")

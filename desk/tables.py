@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,7 +83,7 @@ def show_cell(console: Console, found: Mapping[str, Table], number: int, stored:
         for fact in cell.facts:
             say(console, f"  {fact.value}")
             for span in fact.spans:
-                console.print(Padding(_amid(span, stored), (0, 0, 0, 4)), highlight=False)
+                console.print(Padding(_in_print(amid(span, stored)), (0, 0, 0, 4)), highlight=False)
         if not cell.facts:
             say(console, f"  {cell.problem or _read(cell)}")
 
@@ -114,9 +115,20 @@ def _read(cell: Cell) -> str:
     return f"read: {', '.join(cell.read)}" if cell.read else "no document is about it"
 
 
-def _amid(span: Span, stored: Stored) -> Text:
-    """The span as it stands in its document, and whether that is still what was read."""
-    where = f"{span.origin or f'{span.source}, {span.date}'}, from character {span.start}"
+@dataclass(frozen=True)
+class Amid:
+    """A span as it stands in its document."""
+
+    before: str
+    text: str
+    after: str
+    where: str
+    note: str
+    """Whether the document is still what was read."""
+
+
+def amid(span: Span, stored: Stored) -> Amid:
+    """The span with what stands around it, if the document still is what was read."""
     text = ""
     try:
         text = stored(span.source)
@@ -125,11 +137,19 @@ def _amid(span: Span, stored: Stored) -> Text:
     except UnknownSource:
         same, note = False, "gone: the span is shown as it was"
     end = span.start + len(span.text)
-    before = text[max(0, span.start - _AROUND) : span.start] if same else ""
-    after = text[end : end + _AROUND] if same else ""
-    shown = Text()
+    return Amid(
+        before=text[max(0, span.start - _AROUND) : span.start] if same else "",
+        text=span.text,
+        after=text[end : end + _AROUND] if same else "",
+        where=f"{span.origin or f'{span.source}, {span.date}'}, from character {span.start}",
+        note=f"digest {span.sha256[:12]}; the document is {note}",
+    )
+
+
+def _in_print(found: Amid) -> Text:
+    before, after, shown = found.before, found.after, Text()
     shown.append(f"…{one_line(before)}{' ' if before[-1:].isspace() else ''}" if before else "", "dim")
-    shown.append(one_line(span.text), "bold underline")
+    shown.append(one_line(found.text), "bold underline")
     shown.append(f"{' ' if after[:1].isspace() else ''}{one_line(after)}…" if after else "", "dim")
-    shown.append(f"\n{one_line(where)}, digest {span.sha256[:12]}; the document is {note}")
+    shown.append(f"\n{one_line(found.where)}, {found.note}")
     return shown

@@ -6,8 +6,8 @@ if TYPE_CHECKING:
     from signoff.graphs.given import Given as Given, field_of as field_of
     from signoff.graphs.input_types import FileToRead as FileToRead, FileToWrite as FileToWrite, Folder as Folder
     from signoff.graphs.input_types import Names as Names, Positional as Positional, Words as Words
-    from signoff.graphs.state import FOLLOW_PLAN as FOLLOW_PLAN, RAISE_BUDGET as RAISE_BUDGET
-    from signoff.graphs.state import ItemRow as ItemRow, PlanStep as PlanStep, TeamInput as TeamInput
+    from signoff.graphs.state import CONTINUE_RUN as CONTINUE_RUN, FOLLOW_PLAN as FOLLOW_PLAN, ItemRow as ItemRow
+    from signoff.graphs.state import PlanStep as PlanStep, RAISE_BUDGET as RAISE_BUDGET, TeamInput as TeamInput
     from signoff.graphs.state import TeamState as TeamState
     from signoff.graphs.team import Team as Team, TeamGraph as TeamGraph
 offer(__name__)

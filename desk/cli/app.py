@@ -41,8 +41,8 @@ class LazyCommand(TyperCommand):
 
     def load(self, words: Sequence[str] = ()) -> Any:
         """The whole command, as it is for these words: a team of somebody's own has options of its own."""
-        module, _, name = self.place.partition(".")
-        found = import_module(f"signoff.desk.cli.{module}")
+        module, _, name = self.place.rpartition(".")
+        found = import_module(f"signoff.desk.{module}" if "." in module else f"signoff.desk.cli.{module}")
         function, of_team = getattr(found, name), getattr(found, f"{name}_of_team", None)
         if of_team is not None:
             function = of_team(words)

@@ -19,7 +19,7 @@ from rich.table import Column, Table
 from signoff.agents import NO_USAGE, Usage
 from signoff.checkpoints import configured_ledger, redact
 from signoff.checkpoints.db import is_address
-from signoff.checkpoints.ledger import Approval, Ledger, RunRecord, told_of
+from signoff.checkpoints.ledger import Approval, Ledger, Person, RunRecord, told_of
 from signoff.desk.cli.terminal import TEAM_HELP, By, Json, command, moment, print_json, row, say, short, table
 from signoff.desk.errors import NoDatabase
 from signoff.error_base import MissingExtra, SettingsError
@@ -166,11 +166,18 @@ def people(
     take: Annotated[
         list[str] | None, typer.Option(metavar="NAME=ROLE", help="Take a role from somebody.", show_default=False)
     ] = None,
+    token: Annotated[
+        str, typer.Option(metavar="NAME", help="Print a token by which somebody signs in on the page.")
+    ] = "",
+    days: Annotated[float, typer.Option(min=0.01, max=3_660, metavar="DAYS", help="How long that is good.")] = 90,
+    take_tokens: Annotated[
+        str, typer.Option("--take-tokens", metavar="NAME", help="Have all of somebody's tokens and browsers forgotten.")
+    ] = "",
     by: By = None,
     json: Json = False,
 ) -> None:
     settings = load_settings()
-    if not (give or take or is_begun(settings)):
+    if not (give or take or token or take_tokens or is_begun(settings)):
         return print_json({}) if json else say(Console(), _NO_ROLES)
     ledger, who, console = configured_ledger(settings), by or settings.user_name, Console(stderr=True)
     for name, role in map(_name_and_role, give or []):
@@ -179,6 +186,13 @@ def people(
     for name, role in map(_name_and_role, take or []):
         said = "no longer has" if ledger.people.take(name, role, by=who) else "did not have"
         say(console, f"{name} {said} the role {role}.")
+    if take_tokens:
+        number = ledger.people.take_keys(name=take_tokens, by=who)
+        say(console, f"{counted(number, 'token')} and browsers of {take_tokens} are good for nothing any more.")
+    if token:
+        secret = ledger.people.give_key(Person(token), "token", days=days, by=who)
+        say(console, f"{token} signs in with this for {days:g} days. It is shown once, and kept nowhere:")
+        return print_json({"name": token, "token": secret}) if json else _print(secret)
     known = ledger.people.list()
     if json:
         return print_json({name: sorted(roles) for name, roles in known.items()})
@@ -188,6 +202,10 @@ def people(
     for name, roles in known.items():
         row(found, name, ", ".join(sorted(roles)))
     return Console().print(found)
+
+
+def _print(secret: str) -> None:
+    sys.stdout.write(f"{secret}\n")
 
 
 def _name_and_role(text: str) -> tuple[str, str]:

@@ -1,0 +1,138 @@
+"""The page as a Starlette application: its addresses, and what is shown when something goes wrong."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Collection
+from functools import partial
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from signoff.checkpoints.errors import StoreError, UnknownApproval, UnknownRun
+from signoff.desk.errors import NotThere, PageError, SignInNeeded, TooFast, UnknownKey
+from signoff.desk.web import approval_pages, run_pages
+from signoff.desk.web.context import PageContext, Visit, deed, read_form
+from signoff.desk.web.files import send_asset
+from signoff.desk.web.guarding import App, Guarded
+from signoff.desk.web.stream import Changes, events
+from signoff.error_base import RunError, SignoffError
+
+_log = logging.getLogger(__name__)
+
+
+def build_app(context: PageContext, *, hosts: Collection[str], origins: Collection[str]) -> App:
+    """The page for browsers that reach it at one of these hosts, from pages of these origins."""
+    routes = [
+        Route("/", approval_pages.inbox),
+        Route("/approvals/{id}", approval_pages.approval),
+        Route("/approvals/{id}", approval_pages.decide, methods=["POST"]),
+        Route("/approvals/{id}/snooze", approval_pages.snooze, methods=["POST"]),
+        Route("/batches/{id}", approval_pages.batch),
+        Route("/batches/{id}", approval_pages.decide_batch, methods=["POST"]),
+        Route("/runs", run_pages.runs),
+        Route("/runs/{id}", run_pages.run),
+        Route("/runs/{id}", run_pages.go_on, methods=["POST"]),
+        Route("/runs/{id}/quotes/{number:int}", run_pages.quote),
+        Route("/runs/{id}/tables/{table}/{number:int}", run_pages.cell),
+        Route("/events", events),
+        Route("/sign-in", sign_in),
+        Route("/sign-in", take_key, methods=["POST"]),
+        Route("/sign-out", sign_out, methods=["POST"]),
+        Route("/files/{version}/{name}", partial(send_asset, context.assets)),
+    ]
+    app = Starlette(
+        routes=routes,
+        exception_handlers={SignoffError: refuse, 404: not_there, 405: not_there, Exception: fail},
+    )
+    app.state.page, app.state.changes = context, Changes(context.ledger)
+    return Guarded(app, hosts=hosts, origins=origins)
+
+
+async def sign_in(request: Request) -> Response:
+    """Take the key of the link that was printed, or ask for a token."""
+    context: PageContext = request.app.state.page
+    if key := request.query_params.get("key", ""):
+        return await run_in_threadpool(_begin, context, request, key)
+    return await run_in_threadpool(context.render, request, "sign_in.html", problem="", owner=context.identity.owner)
+
+
+async def take_key(request: Request) -> Response:
+    """Sign in with a token."""
+    context: PageContext = request.app.state.page
+    form = await read_form(request)
+    return await run_in_threadpool(_begin, context, request, form.get("token", "").strip())
+
+
+def _begin(context: PageContext, request: Request, key: str) -> Response:
+    client = request.client.host if request.client else ""
+    if wait := context.sign_ins.seconds_to_wait(client):
+        raise TooFast(wait)
+    person = context.identity.known_by(key)
+    if person is None:
+        raise UnknownKey
+    response = context.to(request, "/")
+    context.identity.begin(person, response)
+    return response
+
+
+@deed
+def sign_out(visit: Visit) -> Response:
+    """Forget this browser."""
+    response = visit.to("/sign-in")
+    visit.context.identity.end(visit.request, response)
+    return response
+
+
+async def refuse(request: Request, error: Exception) -> Response:
+    """What we can say ourselves of what went wrong."""
+    context: PageContext = request.app.state.page
+    if isinstance(error, SignInNeeded | UnknownKey | TooFast):
+        page: dict[str, Any] = {"problem": "" if isinstance(error, SignInNeeded) else str(error)}
+        page |= {"owner": context.identity.owner}
+        response = await run_in_threadpool(context.render, request, "sign_in.html", error.status, **page)
+        if "hx-request" in request.headers:
+            response.headers["hx-redirect"] = f"{request.scope.get('root_path', '')}/sign-in"
+        return response
+    status = 404 if isinstance(error, UnknownRun | UnknownApproval) else 422 if isinstance(error, RunError) else 500
+    status = error.status if isinstance(error, PageError) else 503 if _is_of_store(error) else status
+    number = "" if status < 500 else _noted(error)
+    return await _tell(request, status, str(error), number)
+
+
+def _is_of_store(error: Exception) -> bool:
+    return isinstance(error, StoreError)
+
+
+def _noted(error: Exception) -> str:
+    """A number by which the error is found in the log."""
+    number = secrets.token_hex(4)
+    _log.error("error %s", number, exc_info=error)
+    return number
+
+
+async def not_there(request: Request, _error: Exception) -> Response:
+    """No such address."""
+    return await _tell(request, 404, str(NotThere()), "")
+
+
+async def fail(request: Request, error: Exception) -> Response:
+    """What nobody expected: the log has it, the page its number."""
+    return await _tell(request, 500, "Something went wrong here. Nothing was decided by it.", _noted(error))
+
+
+async def _tell(request: Request, status: int, problem: str, number: str) -> Response:
+    context: PageContext = request.app.state.page
+    request.state.visitor = getattr(request.state, "visitor", None)
+    try:
+        show = partial(context.render, request, "error.html", status, problem=problem, number=number)
+        return await run_in_threadpool(show)
+    except SignoffError:  # the ledger itself cannot be read
+        request.state.visitor = None
+        show = partial(context.render, request, "error.html", status, problem=problem, number=number)
+        return await run_in_threadpool(show)

@@ -1,0 +1,232 @@
+"""What every screen of the page needs: who looks, what is waiting, the templates, and the teams of the runs."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote
+
+from jinja2 import Environment
+from rich.console import Console
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from signoff.checkpoints import canonical_json
+from signoff.checkpoints.ledger import Approval, Ledger, Person, RunRecord
+from signoff.desk.cli.terminal import say
+from signoff.desk.driving import Background
+from signoff.desk.errors import ForgedForm, NotThere, SignInNeeded
+from signoff.desk.team_options import is_known, team_of_run
+from signoff.desk.web.files import Asset, load_assets
+from signoff.desk.web.guarding import SIGN_INS_PER_MINUTE, Pace
+from signoff.desk.web.identity import Identity, Visitor
+from signoff.desk.web.rendering import new_environment
+from signoff.error_base import SettingsError, TeamError
+from signoff.fleet import Run
+from signoff.graphs import Team
+from signoff.graphs.approval import CONTROLS
+from signoff.graphs.teams import rebuild_team
+from signoff.settings import Settings
+from signoff.tools import Action
+
+_MOST_TEAMS: Final = 64
+"""Teams that are kept in memory, as a page is shown often and building one takes a moment."""
+_MOST_FIELDS: Final = 500
+
+Form = dict[str, str]
+"""What a form sends; of a name that is there twice the last value."""
+
+
+@dataclass(frozen=True)
+class PageContext:
+    """One page: the ledger that it shows, and whoever may see it."""
+
+    settings: Settings
+    ledger: Ledger
+    identity: Identity
+    background: Background = field(default_factory=Background)
+    pages: Environment = field(default_factory=new_environment)
+    assets: Mapping[str, Asset] = field(default_factory=load_assets)
+    sign_ins: Pace = field(default_factory=lambda: Pace(SIGN_INS_PER_MINUTE))
+    teams: dict[str, Team | str] = field(default_factory=dict)
+    """By what they are built from: each, or why it cannot be had here."""
+
+    def visitor(self, request: Request) -> Visitor:
+        """Who asks; SignInNeeded if nobody knows. Asked of the ledger once a request."""
+        known: Visitor | None = getattr(request.state, "visitor", None)
+        if known is None:
+            known = request.state.visitor = self.identity.visitor(request)
+        if known is None:
+            raise SignInNeeded
+        return known
+
+    def render(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
+        """A screen; of what is fetched again and again, nothing if it is what the browser has."""
+        visitor: Visitor | None = getattr(request.state, "visitor", None)
+        nonce, prefix = request.state.nonce, request.scope.get("root_path", "")
+        is_part = template.startswith("_")
+        shared: dict[str, Any] = {
+            "nonce": nonce,
+            "url": lambda path: f"{prefix}{path}",
+            "asset": lambda name: f"{prefix}/files/{self.assets[name].version}/{name}",
+            "here": request.url.path.removeprefix(prefix),
+            "person": visitor.person if visitor else None,
+            "csrf": visitor.csrf if visitor else "",
+            "counts": self.ledger.inbox.counts(visitor.person) if visitor and not is_part else None,
+        }
+        body = self.pages.get_template(template).render(**shared, **values)
+        headers = {"cache-control": "no-store", "vary": "hx-request"}
+        if is_part:
+            headers["hx-ptag"] = tag = hashlib.sha256(body.replace(nonce, "").encode()).hexdigest()[:20]
+            if status == 200 and request.headers.get("hx-ptag") == tag:
+                return Response(status_code=304, headers=headers)
+        return Response(body, status, headers, "text/html")
+
+    def to(self, request: Request, path: str) -> Response:
+        """Send the browser on."""
+        return RedirectResponse(f"{request.scope.get('root_path', '')}{path}", 303, {"cache-control": "no-store"})
+
+    def team_of(self, record: RunRecord) -> Team | str:
+        """The team of a run, or why it cannot be had here."""
+        key = canonical_json([record.team, record.options])
+        if key not in self.teams:
+            if len(self.teams) >= _MOST_TEAMS:
+                self.teams.pop(next(iter(self.teams)))
+            self.teams[key] = self._build(record)
+        return self.teams[key]
+
+    def _build(self, record: RunRecord) -> Team | str:
+        if not is_known(record):
+            return "The team is in a program of somebody's own, which alone knows its actions."
+        try:
+            own = team_of_run(record, self.settings)
+            return own or rebuild_team(record.team, record.options, self.settings)
+        except (TeamError, SettingsError) as error:
+            say(Console(stderr=True), f"Shown without what its team would add. {error}")
+            return str(error)
+
+    def action_of(self, approval: Approval, record: RunRecord) -> tuple[Action[Any] | None, str]:
+        """What an approval of this run is about; None if only another program knows, and why."""
+        if approval.action in CONTROLS:
+            return CONTROLS[approval.action], ""
+        team = self.team_of(record)
+        if isinstance(team, str):
+            return None, team
+        return team.team_at([role for _, role in approval.path]).actions.get(approval.action), ""
+
+    def open_run(self, run_id: str) -> Run:
+        """The run with its team, to decide or go on with it."""
+        record = self.ledger.runs.get(run_id)
+        return Run.open(record.id, team=team_of_run(record, self.settings), settings=self.settings)
+
+    def go_on(self, approval: Approval) -> str:
+        """Have its run driven on, if that can be done here; what becomes of it, in a sentence."""
+        record = self.ledger.runs.get(approval.root)
+        if record.driver != "local":
+            return "The server or program that drives the run finds the decision."
+        if not is_known(record) or isinstance(self.team_of(record), str):
+            return "The run is driven by your own program: there, Run.open(…).resume() finds the decision."
+        self.background.drive(record.id, lambda: self.open_run(record.id).resume())
+        return "The run goes on."
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A request of somebody who is signed in."""
+
+    context: PageContext
+    request: Request
+    person: Person
+    form: Form
+    """What was sent; empty where only something is looked at."""
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.context.ledger
+
+    @property
+    def is_part(self) -> bool:
+        """Whether only the part of the screen is asked for that may have changed."""
+        return "hx-request" in self.request.headers
+
+    def render(self, template: str, status: int = 200, **values: Any) -> Response:
+        """A screen, or a part of one."""
+        return self.context.render(self.request, template, status, **values)
+
+    def to(self, path: str) -> Response:
+        """Send the browser on."""
+        return self.context.to(self.request, path)
+
+
+Answering = Callable[[Visit], Response]
+
+
+def screen(show: Answering) -> Callable[[Request], Awaitable[Response]]:
+    """A screen for those who are signed in."""
+
+    @wraps(show)
+    async def answer(request: Request) -> Response:
+        context: PageContext = request.app.state.page
+        return await run_in_threadpool(lambda: show(Visit(context, request, context.visitor(request).person, {})))
+
+    return answer
+
+
+def deed(do: Answering) -> Callable[[Request], Awaitable[Response]]:
+    """What changes something, by a form that a page of this session sent."""
+
+    @wraps(do)
+    async def answer(request: Request) -> Response:
+        context: PageContext = request.app.state.page
+        form = await read_form(request)
+
+        def run() -> Response:
+            visitor = context.visitor(request)
+            given = form.pop("csrf", "")
+            if visitor.csrf and not secrets.compare_digest(given.encode(), visitor.csrf.encode()):
+                raise ForgedForm
+            return do(Visit(context, request, visitor.person, form))
+
+        return await run_in_threadpool(run)
+
+    return answer
+
+
+async def read_form(request: Request) -> Form:
+    """The fields of a form, with line ends as they are written here."""
+    body = (await request.body()).decode("utf-8", "replace")
+    try:
+        pairs = parse_qsl(body, keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="replace")
+    except ValueError:
+        raise ForgedForm from None
+    return {name: value.replace("\r\n", "\n") for name, value in pairs}
+
+
+def query_of(visit: Visit, *names: str) -> dict[str, str]:
+    """Of the address's query what these names say."""
+    return {name: visit.request.query_params.get(name, "")[:200] for name in names}
+
+
+def address_of(path: str, **query: str) -> str:
+    """A path with a query of what is not empty."""
+    said = "&".join(f"{name}={quote(value)}" for name, value in query.items() if value)
+    return f"{path}?{said}" if said else path
+
+
+def approval_at(visit: Visit) -> Approval:
+    """The approval that an address names, as it stands now."""
+    if not visit.request.path_params["id"].startswith("a-"):
+        raise NotThere("approval")
+    return visit.ledger.approvals.get(visit.request.path_params["id"])
+
+
+def may_not(approval: Approval, person: Person) -> str:
+    """Why this person may not approve it now; empty if they may."""
+    return approval.authority.objection(
+        person, requester=approval.requested_by, asked_at=approval.requested_at, approves=True
+    )

@@ -1,0 +1,195 @@
+"""What the page shows of others' text: escaped, with nothing in it unseen, and never markup of its own."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup, escape
+
+from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval
+from signoff.graphs import CONTINUE_RUN, FOLLOW_PLAN, RAISE_BUDGET
+from signoff.graphs.approval import exactly
+from signoff.wording import counted, make_visible, one_line
+
+_TEMPLATES: Final = Path(__file__).with_name("templates")
+_WRITTEN_OUT: Final = re.compile(r"&lt;U\+[0-9A-F]{4,6}&gt;|␍")
+_CITED: Final = re.compile(r"\[(\d{1,4})\]")
+_SAYS_MOST: Final = ("to", "path", "file", "url", "repo", "branch", "title", "subject", "name", "company", "email")
+_LONGEST: Final = 90
+
+
+def new_environment() -> Environment:
+    """Templates in which every value is escaped, and what would not be seen in it is written out."""
+    found = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        "moment": moment,
+        "markdown": markdown,
+        "marked": marked,
+        "in_words": in_words,
+        "short": short,
+        "exactly": exactly,
+        "diff": diff,
+        "counted": counted,
+        "one_line": one_line,
+        "dollars": dollars,
+    }
+    return found
+
+
+def _visible(value: Any) -> Any:
+    return make_visible(value) if type(value) is str else value
+
+
+def moment(at: str) -> Markup:
+    """A time of the database; the page's script says how long ago that is."""
+    said = at[:16].replace("T", " ")
+    return Markup('<time datetime="{0}">{1} UTC</time>').format(at, said) if at else Markup("")
+
+
+def dollars(usd: float) -> str:
+    return f"${usd:,.2f}" if usd >= 0.01 or not usd else f"${usd:.4f}"
+
+
+def short(text: str, most: int = _LONGEST) -> str:
+    """The text as one line; `…` where some of it is left out."""
+    line = one_line(text)
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def marked(text: str) -> Markup:
+    """Text of others with its hidden characters written out and marked as such."""
+    return _mark(str(escape(make_visible(text))))
+
+
+def _mark(html: str) -> Markup:
+    return Markup(_WRITTEN_OUT.sub(lambda found: f'<mark class="unseen">{found[0]}</mark>', html))
+
+
+def markdown(text: str, cited: Collection[int] = ()) -> Markup:
+    """Markdown of others as HTML without links, pictures and markup of its own; what it cites leads to the quote."""
+    return _mark(_renderer().render(make_visible(text), {"cited": frozenset(cited)}))
+
+
+@cache
+def _renderer() -> MarkdownIt:
+    made = (
+        MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable(["image", "html_inline"])
+    )
+    rules: Mapping[str, Callable[..., str]] = {
+        "text": _text,
+        "link_open": lambda *_: "",
+        "link_close": lambda *_: "",
+        "fence": _fence,
+        "table_open": lambda *_: '<div class="scrolls" tabindex="0" role="region" aria-label="table"><table>\n',
+        "table_close": lambda *_: "</table></div>\n",
+    }
+    made.core.ruler.push("addresses", _write_addresses)
+    for name, rule in rules.items():
+        made.add_render_rule(name, rule)
+    return made
+
+
+def _write_addresses(state: Any) -> None:
+    """Write the address of each link behind its text: nothing leads elsewhere than it says."""
+    for block in state.tokens:
+        for place, token in reversed(list(enumerate(block.children or ()))):
+            if token.type == "link_close":
+                opened = next(one for one in reversed(block.children[:place]) if one.type == "link_open")
+                address = make_visible(str(opened.attrs.get("href", "")))
+                told = "".join(one.content for one in block.children[block.children.index(opened) : place])
+                if address not in (told, f"mailto:{told}"):
+                    code = type(token)("code_inline", "code", 0, content=address)
+                    block.children.insert(place + 1, code)
+                    block.children.insert(place + 1, type(token)("text", "", 0, content=" "))
+
+
+def _text(_self: Any, tokens: Sequence[Any], place: int, _options: Any, env: Mapping[str, Any]) -> str:
+    cited = env.get("cited", ())
+    return _CITED.sub(
+        lambda found: f'<a href="#quote-{found[1]}">{found[0]}</a>' if int(found[1]) in cited else found[0],
+        str(escape(tokens[place].content)),
+    )
+
+
+def _fence(_self: Any, tokens: Sequence[Any], place: int, _options: Any, _env: Any) -> str:
+    lines = tokens[place].content.removesuffix("\n").split("\n")
+    is_patch = tokens[place].info.strip() in ("diff", "patch")
+    shown = _lines(lines) if is_patch else str(escape("\n".join(lines)))
+    return f'<pre class="block" tabindex="0"><code>{shown}</code></pre>\n'
+
+
+def _lines(lines: Sequence[str]) -> str:
+    """Lines of a patch, each told apart by its mark."""
+    return "\n".join(f'<span class="{_KINDS.get(line[:1], "same")}">{escape(line) or " "}</span>' for line in lines)
+
+
+_KINDS: Final = {"+": "added", "-": "taken", "@": "place"}
+
+
+def diff(before: Any, now: Any) -> Markup:
+    """What differs between two values, line by line, hidden characters and ends of lines written out."""
+    old, new = (_spelled(value) for value in (before, now))
+    lines = list(difflib.unified_diff(old, new, "proposed", "now", lineterm="", n=3))[2:]
+    return Markup('<pre class="block" tabindex="0"><code>{}</code></pre>').format(_mark(_lines(lines)))
+
+
+def _spelled(value: Any) -> list[str]:
+    """A value as lines: a text as itself, an object field by field, so that a change within a text shows as one."""
+    if isinstance(value, str):
+        return make_visible(value).split("\n")
+    if isinstance(value, Mapping):
+        return [line for name, inner in value.items() for line in _field(str(name), inner)]
+    return make_visible(json.dumps(value, ensure_ascii=False, indent=2)).split("\n")
+
+
+def _field(name: str, value: Any) -> list[str]:
+    first, *rest = _spelled(value)
+    return [f"{name}: {first}", *(f"    {line}" for line in rest)]
+
+
+def in_words(approval: Approval) -> str:
+    """What is asked, in one line."""
+    args = approval.shown
+    match approval.action:
+        case _ if approval.is_question:
+            return short(str(args.get("question", approval.action)), 160)
+        case action if action == SETTLE_OUTCOME:
+            return short(f"Did it happen? {approval.reason}", 160)
+        case action if action == FOLLOW_PLAN:
+            return f"Work by a plan of {counted(len(args.get('steps', ())), 'step')}"
+        case action if action == CONTINUE_RUN:
+            return f"Go on for {counted(int(args.get('turns', 0)), 'more turn')}"
+        case action if action == RAISE_BUDGET:
+            added = ", ".join(f"{name} {value:g}" for name, value in args.items() if isinstance(value, int | float))
+            return f"Raise a budget: {added}"
+    names = sorted(args, key=lambda name: (_says_little(name), not isinstance(args[name], str)))
+    said = [f"{name} {_value(args[name])}" for name in names if _value(args[name])]
+    return short(f"{approval.action.replace('_', ' ').capitalize()}: {', '.join(said[:2])}".removesuffix(": "), 120)
+
+
+def _says_little(name: str) -> int:
+    return _SAYS_MOST.index(name) if name in _SAYS_MOST else len(_SAYS_MOST)
+
+
+def _value(value: Any) -> str:
+    """A value in a few words; empty if it takes more."""
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        return short(value[0], 40) if len(value) == 1 else f"{short(value[0], 30)} and {len(value) - 1} more"
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or "\n" in str(value).strip():
+        return ""
+    return short(str(value), 48)

@@ -1,0 +1,103 @@
+"""The command `signoff serve`: the page on this machine, or, with everybody signed in, at an address of your own."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+import typer
+from rich.console import Console
+
+from signoff.checkpoints import configured_ledger
+from signoff.checkpoints.ledger import Ledger
+from signoff.desk.cli.terminal import say
+from signoff.error_base import MissingExtra, SettingsError
+from signoff.settings import load_settings
+
+_HERE: Final = "127.0.0.1"
+
+
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65_535, metavar="PORT", help="0 takes a free one.")] = 8765,
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="Where it listens; elsewhere than on this machine needs --address.")
+    ] = _HERE,
+    address: Annotated[
+        str, typer.Option(metavar="URL", help="Where browsers reach it, such as https://desk.example.org.")
+    ] = "",
+) -> int:
+    """Serve a page where people see what runs do, and decide what they propose. Here it prints a link, yours alone.
+
+    With --address everybody signs in with a token of their own: `signoff people --token NAME` gives one.
+    """
+    try:
+        import uvicorn
+
+        from signoff.desk.web.application import build_app
+        from signoff.desk.web.context import PageContext
+        from signoff.desk.web.guarding import addresses
+        from signoff.desk.web.identity import Identity
+    except ImportError as error:
+        raise MissingExtra("The page", "web") from error
+    settings = load_settings()
+    ledger, console = configured_ledger(settings), Console(stderr=True)
+    _check(ledger, host, address)
+    endpoint = _listen(host, port)
+    bound = endpoint.getsockname()[1]
+    own = [f"http://{name}:{bound}" for name in (_HERE, "localhost")]
+    served = [address.rstrip("/")] if address else own
+    if address:
+        identity = Identity(ledger, is_secure=address.startswith("https:"))
+    else:
+        identity = Identity.of_owner(ledger, settings.user_name)
+    hosts, origins = zip(*map(addresses, served), strict=True)
+    app = build_app(PageContext(settings, ledger, identity), hosts=hosts, origins=origins)
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=3)
+    who = "Everybody signs in with a token" if address else f"The link is {settings.user_name}'s alone"
+    say(console, f"Serving {ledger.database}. {who}. Ctrl-C ends it; runs are kept.")
+    link = f"/sign-in?key={identity.link_key}" if identity.link_key else "/"
+    sys.stdout.write(f"{served[0]}{link}\n")
+    sys.stdout.flush()
+    _run(uvicorn.Server(config), endpoint, console)
+    return 0
+
+
+def _run(server: Any, endpoint: socket.socket, console: Console) -> None:
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[endpoint])
+    say(console, "Stopped. Runs are kept: resume them with `signoff resume`.")
+
+
+def _check(ledger: Ledger, host: str, address: str) -> None:
+    """SettingsError for what would let in whoever is not known."""
+    parts = urlsplit(address)
+    if address and (parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/")):
+        raise SettingsError("--address", f"{address!r} is no address", "Write it as https://desk.example.org.")
+    if not address and not _is_here(host):
+        problem = f"{host!r} is not this machine alone, and the page would be served to whoever reaches it"
+        raise SettingsError("--host", problem, "Say where browsers reach it: --address https://desk.example.org")
+    if address and parts.scheme == "http" and not _is_here(parts.hostname or ""):
+        problem = f"{address!r} is read by anybody on the way, tokens too"
+        raise SettingsError("--address", problem, "Put it behind a server that speaks https, and name that.")
+    if address and not any(key.use == "token" for key in ledger.people.known_keys()):
+        raise SettingsError("--address", "nobody could sign in", "Give somebody a token: signoff people --token NAME")
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host.strip("[]"), port), family=family)
+    except OSError as error:
+        problem = f"port {port} of {host} cannot be used ({error.strerror or error})"
+        raise SettingsError("--port", problem, "Name another, or 0 for a free one.") from error

@@ -1,0 +1,38 @@
+"""The page over a ledger of its own, and somebody who is signed in at it."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from desk_pages import OFFICE, Office, Page
+
+from signoff import Ledger
+from signoff.checkpoints import configured_ledger
+from signoff.desk.web.context import PageContext
+from signoff.desk.web.identity import Identity
+from signoff.settings import load_settings
+
+
+@pytest.fixture
+def office(home: Path) -> Path:
+    path = home / "office.py"
+    path.write_text(OFFICE)
+    return path
+
+
+@pytest.fixture
+def ledger(home: Path) -> Iterator[Ledger]:
+    with closing(configured_ledger(load_settings())) as found:
+        yield found
+
+
+@pytest.fixture
+def desk(office: Path, ledger: Ledger) -> Office:
+    context = PageContext(load_settings(), ledger, Identity(ledger))
+    return Office(ledger, context)
+
+
+@pytest.fixture
+def ann(desk: Office) -> Page:
+    return desk.visit("ann")
