@@ -21,7 +21,7 @@ class Background:
 
     def __init__(self, most: int = MOST_AT_ONCE) -> None:
         self._most = most
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._threads: dict[str, threading.Thread] = {}
         self._queue = deque[tuple[str, Drive]]()
         self._ended: dict[str, str] = {}
@@ -33,7 +33,7 @@ class Background:
 
     def drive(self, run: str, go_on: Drive) -> None:
         """Go on with this run, now or once there is room; if it is under way here, once more when that has ended."""
-        with self._lock:
+        with self._changed:
             if any(waiting == run for waiting, _ in self._queue):
                 return
             self._queue.append((run, go_on))
@@ -41,12 +41,15 @@ class Background:
 
     def wait(self, run: str, seconds: float) -> None:
         """Wait so long until the run has ended, or waits for a person."""
-        if (thread := self._threads.get(run)) is not None:
-            thread.join(seconds)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_driven(run), seconds)
 
     def said_at_the_end(self, run: str) -> str:
         """Why it could not be driven to where it stands, as far as only this process knows; empty if nothing."""
         return self._ended.get(run, "")
+
+    def _is_driven(self, run: str) -> bool:
+        return run in self._threads or any(waiting == run for waiting, _ in self._queue)
 
     def _start_next(self) -> None:
         busy = {run for run, thread in self._threads.items() if thread is not threading.current_thread()}
@@ -72,5 +75,6 @@ class Background:
         else:
             self._ended.pop(run, None)
         finally:
-            with self._lock:
+            with self._changed:
                 self._start_next()
+                self._changed.notify_all()

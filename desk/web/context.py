@@ -25,7 +25,7 @@ from signoff.desk.team_options import is_known, team_of_run
 from signoff.desk.web.files import Asset, load_assets
 from signoff.desk.web.guarding import SIGN_INS_PER_MINUTE, Pace
 from signoff.desk.web.identity import Identity, Visitor
-from signoff.desk.web.rendering import new_environment
+from signoff.desk.web.rendering import environment
 from signoff.error_base import SettingsError, TeamError
 from signoff.fleet import Run
 from signoff.graphs import Team
@@ -50,7 +50,7 @@ class PageContext:
     ledger: Ledger
     identity: Identity
     background: Background = field(default_factory=Background)
-    pages: Environment = field(default_factory=new_environment)
+    pages: Environment = field(default_factory=environment)
     assets: Mapping[str, Asset] = field(default_factory=load_assets)
     sign_ins: Pace = field(default_factory=lambda: Pace(SIGN_INS_PER_MINUTE))
     teams: dict[str, Team | str] = field(default_factory=dict)

@@ -97,8 +97,7 @@ def _field(name: str, info: FieldInfo | None, value: Any, *, fixed: bool = False
         return Field(name, about, shown, "choice", choices, fixed)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return Field(name, about, shown, "number", fixed=fixed)
-    is_long = "\n" in shown or len(shown) > 80 or isinstance(value, dict | list)
-    return Field(name, about, shown, "lines" if is_long else "text", fixed=fixed)
+    return Field(name, about, shown, "text" if value is None else "lines", fixed=fixed)
 
 
 def _choices(kind: Any) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +30,8 @@ class Asset:
     """Beginning of its digest: its address changes with it."""
 
 
-def load_assets() -> dict[str, Asset]:
+@cache
+def load_assets() -> Mapping[str, Asset]:
     """The files, by name."""
     found = {}
     for path in sorted((*HERE.joinpath("static").iterdir(), *HERE.joinpath("vendor").glob("*.min.*"))):

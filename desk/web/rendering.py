@@ -26,7 +26,8 @@ _SAYS_MOST: Final = ("to", "path", "file", "url", "repo", "branch", "title", "su
 _LONGEST: Final = 90
 
 
-def new_environment() -> Environment:
+@cache
+def environment() -> Environment:
     """Templates in which every value is escaped, and what would not be seen in it is written out."""
     found = Environment(
         loader=FileSystemLoader(_TEMPLATES),

@@ -1,0 +1,241 @@
+"""The page in a browser: people at it, at a phone's width, in the dark, by keys, and against those who mean harm.
+
+A browser is Debian's chromium, driven by Playwright; where either is missing, nothing here can be looked at.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from desk_pages import EVIL, Office
+
+from signoff.checkpoints.ledger import Person
+from signoff.desk.web.application import build_app
+from signoff.desk.web.guarding import addresses
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
+_MISSING = "" if CHROMIUM else "no chromium here: apt-get install chromium"
+_MISSING = _MISSING or ("" if find_spec("playwright") else "no playwright here: pip install playwright")
+pytestmark = pytest.mark.skipif(bool(_MISSING), reason=_MISSING)
+
+WAIT = 20_000
+"""Milliseconds that anything on the page may take on a loaded machine."""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Seats:
+    """People at browsers of their own, and what went wrong in them."""
+
+    browser: Any
+    base: str
+    desk: Office
+    problems: list[str]
+    asked: list[str]
+    """The addresses that were asked for."""
+
+    def take(self, name: str, *roles: str, **options: Any) -> Any:
+        for role in roles:
+            self.desk.ledger.people.give(name, role, by="root")
+        page = self.browser.new_context(**options).new_page()
+        page.set_default_timeout(WAIT)
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("request", lambda request: self.asked.append(request.url))
+        token = self.desk.ledger.people.give_key(Person(name), "token", days=1, by="root")
+        page.goto(f"{self.base}/sign-in")
+        page.get_by_label("Token").fill(token)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(f"{self.base}/")
+        return page
+
+
+@pytest.fixture
+def seats(desk: Office, chromium: Any) -> Iterator[Seats]:
+    import uvicorn
+
+    endpoint = socket.create_server(("127.0.0.1", 0))
+    base = f"http://127.0.0.1:{endpoint.getsockname()[1]}"
+    host, origin = addresses(base)
+    app = build_app(desk.context, hosts=[host], origins=[origin])
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    serving = threading.Thread(target=server.run, args=([endpoint],), daemon=True)
+    serving.start()
+    found = Seats(chromium, base, desk, [], [])
+    yield found
+    for context in chromium.contexts:
+        context.close()
+    server.should_exit = True
+    serving.join(10)
+    assert found.problems == []
+    assert all(address.startswith(base) for address in found.asked)
+
+
+def sent() -> list[str]:
+    return Path("sent.txt").read_text().splitlines() if Path("sent.txt").exists() else []
+
+
+def test_two_reviewers_race_and_the_second_sees_who_was_first(seats: Seats) -> None:
+    run, (asked,) = seats.desk.asked("write bob")
+    ann, bea = seats.take("ann"), seats.take("bea")
+    for page in (ann, bea):
+        page.goto(f"{seats.base}/approvals/{asked.id}")
+    ann.get_by_role("button", name="Approve", exact=True).click()
+    ann.get_by_role("status").filter(has_text="Approved by ann").wait_for()
+    # Nobody loads the second page anew: it hears of it.
+    bea.get_by_text("It was approved by").wait_for()
+    assert bea.get_by_role("button", name="Approve", exact=True).is_disabled()
+    bea.evaluate("document.querySelector('form.deciding[data-verb=approve]').submit()")
+    bea.get_by_text("already decided: approved by ann").wait_for()
+    seats.desk.context.background.wait(run.id, 60)
+    assert sent() == ["bob: hello (1)"]
+
+
+def test_an_edit_and_a_reject_by_hand(seats: Seats) -> None:
+    run, (bob, cy) = seats.desk.asked("write bob cy")
+    ann = seats.take("ann")
+    ann.goto(f"{seats.base}/approvals/{bob.id}")
+    ann.get_by_text("Edit", exact=True).click()
+    ann.get_by_label("text").fill("dear Bob,\n\nhello")
+    ann.get_by_role("button", name="Approve as edited").click()
+    ann.wait_for_url(f"**/approvals/{cy.id}?done={bob.id}")
+    ann.locator("summary", has_text="Reject").click()
+    ann.get_by_label("Why").fill("not him")
+    ann.get_by_role("button", name="Reject it").click()
+    ann.wait_for_url(f"{seats.base}/?done={cy.id}")
+    seats.desk.context.background.wait(run.id, 60)
+    assert sent() == ["bob: dear Bob,", "", "hello (1)"]
+    assert seats.desk.ledger.approvals.get(cy.id).decision_reason == "not him"
+
+
+def test_keys_move_open_reject_and_approve_at_the_second_press_only(seats: Seats) -> None:
+    _, (bob, cy) = seats.desk.asked("write bob cy")
+    ann = seats.take("ann")
+    ann.keyboard.press("j")
+    ann.keyboard.press("j")
+    ann.keyboard.press("k")
+    ann.keyboard.press("Enter")
+    ann.wait_for_url(f"**/approvals/{bob.id}")
+    ann.keyboard.press("a")
+    ann.get_by_text("Press a again to approve").wait_for()
+    assert seats.desk.ledger.approvals.get(bob.id).status == "pending"
+    ann.keyboard.press("a")
+    ann.wait_for_url(f"**/approvals/{cy.id}?done=*")
+    ann.keyboard.press("r")
+    ann.keyboard.type("a jar of jam, said a")  # typing is no key of the page's
+    ann.get_by_role("button", name="Reject it").click()
+    ann.wait_for_url("**/?done=*")
+    assert seats.desk.ledger.approvals.get(cy.id).decision_reason == "a jar of jam, said a"
+    ann.keyboard.press("?")
+    ann.get_by_role("dialog").wait_for()
+    ann.get_by_label("Use these keys in this browser").uncheck()
+    ann.get_by_role("button", name="Close").click()
+    ann.keyboard.press("?")
+    assert ann.get_by_role("dialog").count() == 0
+
+
+def test_what_expires_while_it_is_looked_at_can_no_longer_be_approved(seats: Seats) -> None:
+    from sqlalchemy import update
+
+    from signoff.checkpoints.ledger.schema import approvals
+
+    _, (asked,) = seats.desk.asked("write bob")
+    ann = seats.take("ann")
+    ann.goto(f"{seats.base}/approvals/{asked.id}")
+    with seats.desk.ledger.write() as connection:
+        over = "2026-01-01T00:00:00.000000Z"
+        connection.execute(update(approvals).where(approvals.c.id == asked.id).values(expires_at=over))
+    ann.get_by_role("button", name="Approve", exact=True).click()
+    ann.get_by_role("alert").filter(has_text="counts as a refusal").wait_for()
+    assert sent() == []
+
+
+def test_a_batch_is_chosen_with_keys_and_decided_item_by_item(seats: Seats) -> None:
+    run, (bob, cy, dee) = seats.desk.asked("write bob cy dee")
+    ann = seats.take("ann")
+    ann.goto(f"{seats.base}/approvals/{bob.id}")
+    ann.get_by_role("link", name="Decide them side by side").click()
+    for key in "jxjx":
+        ann.keyboard.press(key)
+    ann.get_by_text("2 of 3 chosen.").wait_for()
+    ann.get_by_role("button", name="Approve the chosen").click()
+    ann.get_by_text("What came of it").or_(ann.get_by_role("status").filter(has_text="approved")).first.wait_for()
+    seats.desk.context.background.wait(run.id, 60)
+    found = [seats.desk.ledger.approvals.get(one.id).status for one in (bob, cy, dee)]
+    assert sorted(found) == ["approved", "approved", "pending"]
+    assert len(sent()) == 2
+
+
+def test_a_stolen_csrf_token_is_of_no_use_in_another_session(seats: Seats) -> None:
+    _, (asked,) = seats.desk.asked("write bob")
+    ann, eve = seats.take("ann"), seats.take("eve")
+    for page in (ann, eve):
+        page.goto(f"{seats.base}/approvals/{asked.id}")
+    stolen = ann.locator(".deciding input[name=csrf]").first.input_value()
+    eve.evaluate("token => document.querySelectorAll('input[name=csrf]').forEach(one => one.value = token)", stolen)
+    eve.get_by_role("button", name="Approve", exact=True).click()
+    eve.get_by_text("not of your present session").wait_for()
+    assert seats.desk.ledger.approvals.get(asked.id).status == "pending"
+
+
+def test_a_script_and_an_hx_get_in_an_agents_output_do_nothing(seats: Seats, home: Path) -> None:
+    (home / "text.txt").write_text(EVIL)
+    run, (asked,) = seats.desk.asked("write bob")
+    ann = seats.take("ann")
+    for path in (f"/approvals/{asked.id}", f"/batches/{asked.id}", f"/runs/{run.id}", "/"):
+        ann.goto(f"{seats.base}{path}")
+        ann.locator("#live[data-state=live]").wait_for()
+        # Should it ever stand in the page as markup, as here by hand, the policy and the nonce hold all the same.
+        ann.evaluate("() => { window.evil = () => { window.wasEvil = true } }")
+        ann.evaluate(
+            "html => { const box = document.createElement('div'); box.innerHTML = html; document.body.append(box);"
+            " htmx.process(box) }",
+            EVIL + "<b hx-get='/evil' hx-trigger='load' hx-nonce='guess'>b</b><b data-hx-get='/evil' hx-trigger=load>",
+        )
+        ann.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))")
+        assert ann.evaluate("window.wasEvil") is None
+    assert [address for address in seats.asked if "evil" in address] == []
+
+
+SCREENS = ("/", "/?tab=decided", "/approvals/{0}", "/batches/{0}", "/runs", "/runs/{1}", "/nowhere")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"viewport": {"width": 1280, "height": 900}}, marks=pytest.mark.hunt),
+        pytest.param({"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"}, marks=pytest.mark.hunt),
+        {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True},
+    ],
+    ids=["wide", "dark", "phone"],
+)
+def test_every_screen_fits_its_width_and_axe_finds_nothing_wrong(seats: Seats, home: Path, options: Any) -> None:
+    import axe_playwright_python  # type: ignore[import-untyped]  # it ships no types
+
+    axe = Path(next(iter(axe_playwright_python.__path__)), "axe.min.js").read_text(encoding="utf-8")
+    (home / "text.txt").write_text(f"{'very' * 60}long\u200b {EVIL}")
+    run, (asked, _) = seats.desk.asked("write bob cy")
+    seats.desk.ledger.approvals.reject(seats.desk.asked("write dee")[1][0].id, by="ann", reason="no")
+    ann = seats.take("ann", bypass_csp=True, **options)
+    for path in SCREENS:
+        ann.goto(seats.base + path.format(asked.id, run.id))
+        assert ann.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        ann.evaluate(axe)
+        found = ann.evaluate("axe.run().then(({violations}) => violations.map(one => [one.id, one.nodes[0].html]))")
+        assert found == [], path
