@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
+import threading
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Annotated, Any, Final
@@ -15,10 +17,13 @@ from rich.console import Console
 from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.ledger import Ledger
 from signoff.desk.cli.terminal import say
-from signoff.error_base import MissingExtra, SettingsError
+from signoff.error_base import MissingExtra, SettingsError, SignoffError
 from signoff.settings import load_settings
 
 _HERE: Final = "127.0.0.1"
+_SWEEPS_EVERY: Final = 30.0
+"""Seconds."""
+_log = logging.getLogger(__name__)
 
 
 def serve(
@@ -62,14 +67,29 @@ def serve(
     link = f"/sign-in?key={identity.link_key}" if identity.link_key else "/"
     sys.stdout.write(f"{served[0]}{link}\n")
     sys.stdout.flush()
-    _run(uvicorn.Server(config), endpoint, console)
+    _run(uvicorn.Server(config), endpoint, ledger, console)
     return 0
 
 
-def _run(server: Any, endpoint: socket.socket, console: Console) -> None:
-    with suppress(KeyboardInterrupt):
-        server.run(sockets=[endpoint])
+def _run(server: Any, endpoint: socket.socket, ledger: Ledger, console: Console) -> None:
+    over = threading.Event()
+    sweeping = threading.Thread(target=_sweep, args=(ledger, over), name="signoff sweep", daemon=True)
+    sweeping.start()
+    try:
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[endpoint])
+    finally:
+        over.set()
     say(console, "Stopped. Runs are kept: resume them with `signoff resume`.")
+
+
+def _sweep(ledger: Ledger, over: threading.Event) -> None:
+    """Close what expires and tell of what escalates, as `signoff notify` does."""
+    while not over.wait(_SWEEPS_EVERY):
+        try:
+            ledger.approvals.sweep()
+        except SignoffError as error:  # such as a database that is locked for long: the next time finds the same
+            _log.warning("what expired was not closed: %s", error)
 
 
 def _check(ledger: Ledger, host: str, address: str) -> None:
