@@ -2,6 +2,7 @@
 
 All cells are simulated with a clock of their own, by the limiter's own steps (`simulated_limits.py`): an hour of
 waiting in a minute. Fifteen are run over HTTP in real time too. The endpoints are written from what the dialects say.
+All of them stand here, and so the file is longer than most.
 `python3 make.py bench -- limits` takes about 10 minutes; with `--quick` it takes one.
 """
 
@@ -28,7 +29,20 @@ import simulated_limits as said
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from simulated_limits import Bucket, Cell, Changing, Counter, Fixed, Gcra, Simulation, Sliding
+from simulated_limits import (
+    Both,
+    Bucket,
+    Cell,
+    Changing,
+    Counter,
+    Fixed,
+    Gcra,
+    Leaky,
+    Punishing,
+    Queueing,
+    Simulation,
+    Sliding,
+)
 
 LEGEND: Final = (
     "Bound: the calls ÷ the long-run limit, and one answer's time. Cold: nothing known of the endpoint. Known: the "
@@ -36,6 +50,14 @@ LEGEND: Final = (
     "1.10 known, refused 2 % cold and 1 % known."
 )
 GOALS: Final = (1.25, 0.02, 1.10, 0.01)
+
+
+def _tokens(chance: random.Random) -> float:
+    return chance.choice((100, 200, 300, 2000))
+
+
+def _many_tokens(chance: random.Random) -> float:
+    return chance.choice((50, 400, 800, 1500, 6000))
 
 
 def _buckets() -> Iterator[Cell]:
@@ -89,12 +111,12 @@ TUNED: Final = (
         name="tokens by headers",
         counter=lambda: Bucket(30_000, 60_000),
         dialect=said.openai_tokens,
-        weight=lambda chance: chance.choice((100, 200, 300, 2000)),
+        weight=_tokens,
     ),
     Cell(
         name="tokens by Retry-After",
         counter=lambda: Bucket(30_000, 10_000),
-        weight=lambda chance: chance.choice((100, 200, 300, 2000)),
+        weight=_tokens,
     ),
     Cell(name="20 in flight, Retry-After", counter=None, at_once=20, jobs=600),
     Cell(name="20 in flight, 429 alone", counter=None, dialect=said.nothing, at_once=20, jobs=600, is_real=True),
@@ -152,9 +174,286 @@ HELD_BACK: Final = (
 )
 """What it was not tuned on."""
 
+VARIED: Final = (
+    Cell(name="100/min, burst 20", counter=lambda: Bucket(100 / 60, 20), jobs=100),
+    Cell(name="600/min, burst 600, silent", counter=lambda: Bucket(10, 600), jobs=900, dialect=said.nothing),
+    Cell(name="leaky 40/s, length 30", counter=lambda: Leaky(40, 30), jobs=400),
+    Cell(name="leaky 10/s, length 200, bare", counter=lambda: Leaky(10, 200), jobs=300, dialect=said.nothing),
+    Cell(
+        name="100 then 10 then 100/s",
+        counter=lambda: Changing(((0, Bucket(100, 10)), (4, Bucket(10, 10)), (12, Bucket(100, 10)))),
+        jobs=1280,
+        bound=20.2,
+    ),
+    Cell(
+        name="100 then 10 then 100/s by openai",
+        counter=lambda: Changing(((0, Bucket(100, 100)), (4, Bucket(10, 10)), (12, Bucket(100, 100)))),
+        jobs=1280,
+        bound=20.2,
+        dialect=said.openai,
+    ),
+    Cell(
+        name="date, 20/s, burst 40, 3 proc",
+        counter=lambda: Bucket(20, 40),
+        dialect=said.retry_date,
+        processes=3,
+        jobs=400,
+    ),
+    Cell(name="reset in ms, bucket 50/s", counter=lambda: Bucket(50, 50), dialect=said.reset_milliseconds),
+    Cell(name="reset in ms, window 100/2s", counter=lambda: Fixed(100, 2), dialect=said.reset_milliseconds, jobs=600),
+    Cell(name="reset epoch ms, bucket 50/s", counter=lambda: Bucket(50, 50), dialect=said.reset_epoch_milliseconds),
+    Cell(
+        name="reset epoch ms, window 100/2s",
+        counter=lambda: Fixed(100, 2),
+        dialect=said.reset_epoch_milliseconds,
+        jobs=600,
+    ),
+    Cell(name="reset date, window 100/2s", counter=lambda: Fixed(100, 2), dialect=said.reset_date, jobs=600),
+    Cell(name="reset date, bucket 50/s", counter=lambda: Bucket(50, 50), dialect=said.reset_date, jobs=600),
+    Cell(name="reset s.fff, window 60/3s", counter=lambda: Fixed(60, 3), dialect=said.reset_seconds, jobs=300),
+    Cell(
+        name="reset s.fff, bucket 20/s b 20",
+        counter=lambda: Bucket(20, 20),
+        dialect=said.reset_seconds,
+        jobs=300,
+        processes=3,
+    ),
+    Cell(
+        name="tokens only by Retry-After, 3 proc",
+        counter=lambda: Bucket(30_000, 15_000),
+        weight=_tokens,
+        processes=3,
+        jobs=500,
+    ),
+    Cell(
+        name="both named, requests bind",
+        counter=lambda: Both(Bucket(20, 20), Bucket(60_000, 60_000)),
+        weight=_tokens,
+        dialect=said.openai_both,
+        jobs=300,
+        bound=15.2,
+    ),
+    Cell(
+        name="both named, tokens bind",
+        counter=lambda: Both(Bucket(200, 200), Bucket(30_000, 30_000)),
+        weight=_tokens,
+        dialect=said.openai_both,
+        jobs=400,
+        bound=8.9,
+    ),
+    Cell(
+        name="both, Retry-After, tokens bind",
+        counter=lambda: Both(Bucket(100, 20), Bucket(20_000, 20_000)),
+        weight=_tokens,
+        jobs=400,
+        bound=13.2,
+    ),
+    Cell(
+        name="both, Retry-After, near",
+        counter=lambda: Both(Bucket(40, 20), Bucket(26_000, 26_000)),
+        weight=_tokens,
+        jobs=400,
+        bound=10.2,
+    ),
+    Cell(name="refused count, 50/s", counter=lambda: Punishing(50, 1), jobs=500),
+    Cell(name="refused count, 100/5 s, bare", counter=lambda: Punishing(100, 5), jobs=400, dialect=said.nothing),
+    Cell(name="refused count, 30/s, 3 proc", counter=lambda: Punishing(30, 1), jobs=400, processes=3),
+    Cell(
+        name="jitter 0.9, 50/s", counter=lambda: Bucket(50, 10), jitter=0.9, latency=1.0, network=(0.03, 0.03), jobs=500
+    ),
+    Cell(
+        name="jitter, window 100/s, bare",
+        counter=lambda: Fixed(100, 1),
+        jitter=0.5,
+        network=(0.02, 0.02),
+        dialect=said.nothing,
+        jobs=800,
+    ),
+    Cell(name="queues 10 at once", counter=lambda: Queueing(10, 0.2), dialect=said.nothing, jobs=500),
+    Cell(
+        name="queues 64 at once, 2 s", counter=lambda: Queueing(64, 2.0), dialect=said.nothing, jobs=500, latency=0.05
+    ),
+    Cell(name="8 in flight, 8 proc", counter=None, at_once=8, jobs=240, processes=8, jitter=0.3, latency=0.5),
+    Cell(name="40 in flight, 3 proc", counter=None, at_once=40, jobs=900, processes=3, jitter=0.5, latency=0.6),
+    Cell(
+        name="5 in flight, bare, 3 proc, long",
+        counter=None,
+        at_once=5,
+        jobs=60,
+        processes=3,
+        latency=3.0,
+        jitter=0.5,
+        dialect=said.nothing,
+    ),
+    Cell(name="100 in flight, 3 proc", counter=None, at_once=100, jobs=1500, processes=3, latency=1.0, jitter=0.2),
+    Cell(name="3 in flight, 1 proc", counter=None, at_once=3, jobs=90, latency=0.7, jitter=0.2),
+    Cell(
+        name="12 in flight, jobs of 5", counter=None, at_once=12, jobs=60, calls=5, latency=0.4, jitter=0.5, processes=3
+    ),
+    Cell(
+        name="20 in flight, 4 proc uneven",
+        counter=None,
+        at_once=20,
+        jobs=601,
+        latency=0.3,
+        jitter=0.6,
+        processes=4,
+        refused_in=0.05,
+    ),
+)
+"""Endpoints of other kinds, on which it was looked at."""
 
-_SILENT: Final = said.retry_seconds, said.retry_one, said.retry_more, said.retry_exact, said.retry_date, said.nothing
-_NAMING: Final = said.openai, said.ietf, said.ietf_draft7, said.ietf_draft6, said.anthropic, said.github, said.azure
+KEPT_APART: Final = (
+    Cell(name="90/min, burst 30, a date", counter=lambda: Bucket(1.5, 30), jobs=120, dialect=said.retry_date),
+    Cell(name="1,200/min, burst 200", counter=lambda: Bucket(20, 200), jobs=700, latency=1.5, jitter=0.4),
+    Cell(name="leaky 25/s, length 60, milliseconds", counter=lambda: Leaky(25, 60), jobs=350, dialect=said.retry_exact),
+    Cell(name="leaky 120/s, length 10, three processes", counter=lambda: Leaky(120, 10), jobs=900, processes=3),
+    Cell(
+        name="60, then 6, then 60/s, 429 alone",
+        counter=lambda: Changing(((0, Bucket(60, 20)), (5, Bucket(6, 2)), (15, Bucket(60, 20)))),
+        jobs=960,
+        bound=25.2,
+        dialect=said.nothing,
+    ),
+    Cell(
+        name="200, then 20, then 200/s, ietf",
+        counter=lambda: Changing(((0, Bucket(200, 200)), (3, Bucket(20, 20)), (9, Bucket(200, 200)))),
+        jobs=1520,
+        bound=13.2,
+        dialect=said.ietf,
+    ),
+    Cell(
+        name="reset in milliseconds, window 60/4 s",
+        counter=lambda: Fixed(60, 4),
+        dialect=said.reset_milliseconds,
+        jobs=240,
+        processes=3,
+    ),
+    Cell(
+        name="reset in milliseconds, bucket 15/s",
+        counter=lambda: Bucket(15, 30),
+        dialect=said.reset_milliseconds,
+        jobs=250,
+        latency=0.6,
+    ),
+    Cell(
+        name="reset of an epoch in milliseconds, 80/s",
+        counter=lambda: Fixed(80, 1),
+        dialect=said.reset_epoch_milliseconds,
+        jobs=700,
+        skew=5.0,
+    ),
+    Cell(name="reset as a date, 30/10 s", counter=lambda: Fixed(30, 10), dialect=said.reset_date, jobs=90, latency=0.7),
+    Cell(
+        name="reset in seconds, 12/s, three processes",
+        counter=lambda: Fixed(12, 1),
+        dialect=said.reset_seconds,
+        jobs=200,
+        processes=3,
+    ),
+    Cell(
+        name="tokens alone, 429 alone",
+        counter=lambda: Bucket(40_000, 20_000),
+        weight=_many_tokens,
+        dialect=said.nothing,
+        jobs=300,
+    ),
+    Cell(
+        name="both named, windows of a minute",
+        counter=lambda: Both(Fixed(300, 60), Fixed(400_000, 60)),
+        weight=_many_tokens,
+        dialect=said.openai_both,
+        jobs=500,
+        bound=131.2,
+    ),
+    Cell(
+        name="both, 429 alone, tokens bind",
+        counter=lambda: Both(Bucket(60, 15), Bucket(50_000, 50_000)),
+        weight=_many_tokens,
+        dialect=said.nothing,
+        jobs=400,
+        bound=14.2,
+    ),
+    Cell(name="refused calls count, 20/s", counter=lambda: Punishing(20, 1), jobs=300, latency=0.8, jitter=0.3),
+    Cell(
+        name="refused calls count, 150/10 s, three processes", counter=lambda: Punishing(150, 10), jobs=600, processes=3
+    ),
+    Cell(
+        name="35/s, answers and ways vary widely",
+        counter=lambda: Gcra(35, 12),
+        jitter=0.9,
+        latency=2.0,
+        network=(0.05, 0.05),
+        jobs=500,
+    ),
+    Cell(
+        name="a queue behind 24, answers take 0.5 s",
+        counter=lambda: Queueing(24, 0.5),
+        dialect=said.nothing,
+        jobs=600,
+        latency=0.02,
+    ),
+    Cell(
+        name="a queue behind 4, three processes",
+        counter=lambda: Queueing(4, 0.1),
+        dialect=said.nothing,
+        jobs=200,
+        latency=0.02,
+        processes=3,
+    ),
+    Cell(
+        name="16 in flight, three processes, 1 s",
+        counter=None,
+        at_once=16,
+        jobs=320,
+        processes=3,
+        latency=1.0,
+        jitter=0.4,
+    ),
+    Cell(
+        name="30 in flight, 429 alone, eight processes",
+        counter=None,
+        at_once=30,
+        jobs=600,
+        processes=8,
+        latency=0.4,
+        jitter=0.3,
+        dialect=said.nothing,
+    ),
+    Cell(
+        name="6 in flight, two processes, jobs of 4",
+        counter=None,
+        at_once=6,
+        jobs=60,
+        calls=4,
+        processes=2,
+        latency=0.6,
+        jitter=0.2,
+    ),
+    Cell(
+        name="64 in flight, a date, one process",
+        counter=None,
+        at_once=64,
+        jobs=1200,
+        latency=0.7,
+        jitter=0.3,
+        dialect=said.retry_date,
+    ),
+    Cell(
+        name="10 in flight, answers take 5 s, three processes",
+        counter=None,
+        at_once=10,
+        jobs=90,
+        processes=3,
+        latency=5.0,
+        jitter=0.5,
+    ),
+)
+"""What nobody tunes by: written before, and run when all was done."""
+
+
+SILENT: Final = said.retry_seconds, said.retry_one, said.retry_more, said.retry_exact, said.retry_date, said.nothing
+NAMING: Final = said.openai, said.ietf, said.ietf_draft7, said.ietf_draft6, said.anthropic, said.github, said.azure
 
 
 def drawn(seed: int, number: int = 60) -> Iterator[Cell]:
@@ -173,7 +472,7 @@ def drawn(seed: int, number: int = 60) -> Iterator[Cell]:
             "window": lambda a=allowed, s=seconds: Fixed(a, s),  # type: ignore[misc]
             "sliding": lambda a=allowed, s=seconds: Sliding(a, s),  # type: ignore[misc]
         }
-        dialect = chance.choice(_NAMING if chance.random() < 0.4 and kind != "in flight" else _SILENT)
+        dialect = chance.choice(NAMING if chance.random() < 0.4 and kind != "in flight" else SILENT)
         latency = 0.03 * (4 / 0.03) ** chance.random()
         shape = f", burst {burst}" if kind in ("bucket", "gcra") else ""
         cell = Cell(
@@ -325,7 +624,7 @@ def run_for_real(cell: Cell) -> Result:
 def is_out_of_reach(cell: Cell) -> bool:
     """Whether a single refusal is more than the goal allows, of an endpoint that tells its limit only by refusing."""
     calls = cell.jobs * cell.calls
-    if 1 / (calls + 1) <= GOALS[1] + 0.004 or cell.told or cell.dialect not in (*_SILENT, said.azure):
+    if 1 / (calls + 1) <= GOALS[1] + 0.004 or cell.told or cell.dialect not in (*SILENT, said.azure):
         return False
     counter = cell.counter() if cell.counter else None
     if counter is None:
@@ -382,6 +681,8 @@ def main() -> None:
         seeds = 1 if asked.quick else 3
         measure("Simulated", TUNED, lambda cell: simulate(cell, seeds))
         measure("Simulated, not tuned on", HELD_BACK, lambda cell: simulate(cell, seeds))
+        measure("Simulated, other endpoints", VARIED, lambda cell: simulate(cell, seeds))
+        measure("Simulated, kept apart", KEPT_APART, lambda cell: simulate(cell, seeds))
     if not asked.quick and asked.drawn is None:
         measure("Over HTTP", tuple(cell for cell in TUNED if cell.is_real), run_for_real)
     packages = ("signoff", "aiohttp", "sqlalchemy")

@@ -128,6 +128,8 @@ def _parameters(text: str) -> dict[str, str]:
     return dict(_PARAMETER.findall(text.lower()))
 
 
+_TOO_SOON: Final = 60.0  # seconds by which a reset comes too soon that is in milliseconds
+_BLOCKED: Final = 60.0  # seconds after which it is tried whether what was used up is there again, whatever was said
 _KEPT: Final = 12  # levels that are compared
 
 
@@ -188,7 +190,12 @@ class RemainingQuota:
         window, aim = level.window or self._window_by(level), None
         if remaining is not None and reset is not None and counted > self._counted:
             # Of an older call the endpoint counted less: what it says is out of date.
-            self._counted, self._most, self._sent, self._until = counted, counted + remaining, sent, sent + reset
+            self._counted, self._most, self._sent, self._until = (
+                counted,
+                counted + remaining,
+                sent,
+                sent + min(reset, _BLOCKED),
+            )
             aim = self._headroom.hear(level, sent, turn)
         is_too_low = aim == self._headroom.taken and aim * window > 1.5 * level.limit > 1.5
         return 0.0 if is_too_low else window, aim
@@ -200,11 +207,11 @@ class RemainingQuota:
         return min(self._until, self._sent + (total + wanted - self._most) / flow.aim) if flow.aim else self._until
 
     def _is_in_milliseconds(self, sent: float, reset: float) -> bool:
-        """Whether the reset comes nearer a thousand times as fast as time passes."""
+        """Whether the reset comes nearer far faster than time passes, by more than what several servers say differs."""
         seconds, fell = sent - self._first[0], self._first[1] - reset
         if not 0 <= seconds < 10 or fell < 0:
             self._first = sent, reset
-        return seconds > 0.1 and 700 * seconds < fell < 1300 * seconds
+        return seconds > 0 and fell > _TOO_SOON + 10 * seconds
 
     def _window_by(self, level: Level) -> float:
         """Seconds of the window, as far as the answers tell.

@@ -170,6 +170,12 @@ def test_no_more_is_sent_than_remained_until_it_is_there_again() -> None:
     assert quota.blocked_until(23, 1, 11.0, Flow(50, 1.0)) < 11.0
 
 
+def test_after_a_minute_it_is_tried_whether_what_was_used_up_is_there_again_whatever_was_said() -> None:
+    quota = RemainingQuota()
+    quota.hear(Level(50, 0, 7200.0), sent=10.0, counted=20, turn=20)
+    assert quota.blocked_until(20, 1, 10.5, Flow(50, 3600.0)) == 70.0
+
+
 def test_an_answer_to_an_older_call_is_out_of_date() -> None:
     quota = RemainingQuota()
     quota.hear(Level(50, 3, 1.0), sent=10.0, counted=20, turn=20)
