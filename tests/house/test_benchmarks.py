@@ -53,3 +53,16 @@ def test_the_benchmark_of_overhead_compares_with_the_leanest_peers() -> None:
         )
         assert theirs < transcript / 2
         assert f"signoff ÷ {peer}" in rows[0]
+
+
+def test_the_benchmark_of_teams_sends_each_evidence_once_and_counts_both_sizes() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "teams.py"), "--companies", "4", "8", "--leads", "3", "6"]
+    done = subprocess.run([*command, "--markdown"], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "|"]
+    figures = {row[0]: row[1:] for row in rows[2:]}
+    for team in ("competitors", "leads"):
+        assert figures[f"{team}, a scripted model: evidence sent an item"] == ["1", "1", "1.00"]
+        small, large, _ = figures[f"{team}, a scripted model: prompt bytes an item"]
+        assert float(large.replace(",", "")) < 1.1 * float(small.replace(",", ""))
+    assert [row for row in figures if "database kB an item" in row]

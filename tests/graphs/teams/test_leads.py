@@ -38,6 +38,17 @@ def start(team: Team | None = None, **changes: Any) -> Run:
     return Run.start(team or leads_team(model="offline"), given(**changes))
 
 
+_WRITTEN: list[bytes] = []
+
+
+def written_before() -> None:
+    """The CRM as a run of all candidates leaves it, which is done once."""
+    if not _WRITTEN:
+        approve_all(start())
+        _WRITTEN.append(Path("crm.db").read_bytes())
+    Path("crm.db").write_bytes(_WRITTEN[0])
+
+
 def approve_all(run: Run, until: str = "") -> Run:
     while run.approval is not None and run.approval.action != until:
         run.approve(approval=run.alike())
@@ -107,7 +118,7 @@ def test_every_point_cites_a_line_that_stands_in_its_document(packages: Path) ->
 
 
 def test_some_are_approved_one_is_edited_and_the_rest_rejected(packages: Path) -> None:
-    run = approve_all(start(), until="write_lead")
+    run = approve_all(start(companies=["otterdb", "sealframe"]), until="write_lead")
     ids = {one.shown["name"]: one for one in run.approvals}
     run.reject(approval=ids["sealframe"].id, drive=False)
     changed = {**ids["otterdb"].shown["properties"], "draft": "Dear otters"}
@@ -120,32 +131,32 @@ def test_some_are_approved_one_is_edited_and_the_rest_rejected(packages: Path) -
 
 
 def test_a_second_run_changes_nothing_and_keeps_since_when_it_is_a_lead(packages: Path) -> None:
-    approve_all(start())
+    written_before()
     with sqlite3.connect("crm.db") as connection:
         connection.execute("UPDATE leads SET since = '2026-01-05'")
     before = [row["signoff_key"] for row in table()]
-    again = approve_all(start())
+    again = approve_all(start(companies=["sealframe"]))
     assert failed_checks(again) == []
     assert {row["since"] for row in table()} == {"2026-01-05"}
     assert [row["signoff_key"] for row in table()] == before
     changes = [one["result"]["change"] for one in again.values["outcomes"] if one["action"] == "write_lead"]
-    assert changes == ["updated", "updated"]  # the digest that stands there is of another day
-    third = approve_all(start())
+    assert changes == ["updated"]  # the digest that stands there is of another day
+    third = approve_all(start(companies=["sealframe"]))
     assert [
         one["result"]["change"]
         for one in third.values["outcomes"]
         if one["action"] in ("write_lead", "schedule_followup")
-    ] == ["unchanged"] * 6
+    ] == ["unchanged"] * 3
 
 
 def test_who_is_suppressed_later_gets_nothing_more_and_what_was_planned_is_cancelled(
     packages: Path, home: Path
 ) -> None:
-    approve_all(start())
+    written_before()
     with (home / "suppress.txt").open("a") as file:
         file.write("SealFrame\n")
-    run = approve_all(start())
-    assert run.artifact(Candidates).suppressed == ("cormorant", "sealframe")
+    run = approve_all(start(companies=["otterdb", "sealframe"]))
+    assert run.artifact(Candidates).suppressed == ("sealframe",)
     planned = {(row["lead"], row["status"]) for row in table("followups")}
     assert planned == {("otterdb", "planned"), ("sealframe", "cancelled")}
     assert {row["text"] for row in table("followups") if row["lead"] == "sealframe"} == {""}
@@ -153,7 +164,7 @@ def test_who_is_suppressed_later_gets_nothing_more_and_what_was_planned_is_cance
 
 
 def test_who_is_suppressed_while_it_waits_is_not_written_although_it_was_approved(packages: Path, home: Path) -> None:
-    run = approve_all(start(), until="write_lead")
+    run = approve_all(start(companies=["otterdb", "sealframe"]), until="write_lead")
     (home / "suppress.txt").write_text("https://sealframe.example.org\nsealframe.example.org  # asked us\n")
     approve_all(run)
     assert [row["name"] for row in table()] == ["otterdb"]
@@ -164,7 +175,7 @@ def test_who_is_suppressed_while_it_waits_is_not_written_although_it_was_approve
 
 
 def test_a_list_that_is_gone_when_it_is_needed_lets_nothing_out(packages: Path, home: Path) -> None:
-    run = approve_all(start(), until="write_lead")
+    run = approve_all(start(companies=["sealframe"]), until="write_lead")
     (home / "suppress.txt").unlink()
     run.approve(approval=run.alike(), drive=False)
     with pytest.raises(Exception, match="suppress"):
@@ -173,7 +184,7 @@ def test_a_list_that_is_gone_when_it_is_needed_lets_nothing_out(packages: Path, 
 
 
 def test_without_a_sender_nothing_is_sent_and_with_one_each_message_once(packages: Path) -> None:
-    approve_all(start())
+    written_before()
     sent: list[str] = []
 
     def send(row: Row) -> Mapping[str, Any]:
@@ -181,7 +192,7 @@ def test_without_a_sender_nothing_is_sent_and_with_one_each_message_once(package
         return {"sent": True}
 
     team = leads_team(model="offline", sender=send)
-    run = approve_all(start(team), until="send_followup")
+    run = approve_all(start(team, companies=["otterdb", "sealframe"]), until="send_followup")
     assert [one.risk for one in run.approvals] == ["irreversible"] * 2
     assert len(run.alike()) == 1  # what cannot be undone is asked one by one
     while run.approval is not None:
@@ -195,7 +206,7 @@ def test_without_a_sender_nothing_is_sent_and_with_one_each_message_once(package
         ("reminder", "planned"),
     }
     assert failed_checks(run) == []
-    approve_all(start(leads_team(model="offline", sender=send)))
+    approve_all(start(leads_team(model="offline", sender=send), companies=["sealframe"]))
     assert len(sent) == 2
 
 
@@ -209,7 +220,7 @@ def test_a_crm_behind_http_has_the_same_rows_whatever_it_answers(packages: Path,
             return next(wrong, None) if method == "POST" and where.endswith(path) else None
 
         companies.fault = fault
-        run = approve_all(start(crm=f"{shape}+http://127.0.0.1:{companies.port}"))
+        run = approve_all(start(crm=f"{shape}+http://127.0.0.1:{companies.port}", companies=["otterdb", "sealframe"]))
         assert run.status == "done", run.record.note
         assert failed_checks(run) == []
         leads = [kept for kept in companies.records.values() if "score" in kept]
@@ -226,7 +237,8 @@ def test_what_the_crm_refuses_is_counted_and_the_others_are_written(packages: Pa
             return (400, {}, {"message": "score is not an option"}) if bad else None
 
         companies.fault = refuse
-        run = approve_all(start(crm=f"hubspot+http://127.0.0.1:{companies.port}"))
+        two = ["otterdb", "sealframe"]
+        run = approve_all(start(crm=f"hubspot+http://127.0.0.1:{companies.port}", companies=two))
         assert failed_checks(run) == []
         told = json.loads((home / "leads-summary.json").read_text())
         assert (told["rows"]["created"], told["rows"]["refused"]) == (1, 1)
@@ -236,7 +248,8 @@ def test_what_the_crm_refuses_is_counted_and_the_others_are_written(packages: Pa
 def test_a_row_that_does_not_read_back_as_approved_is_found(packages: Path) -> None:
     with company_server() as companies:
         shout(companies)
-        run = approve_all(start(crm=f"hubspot+http://127.0.0.1:{companies.port}"), until="continue_run")
+        only = ["sealframe"]
+        run = approve_all(start(crm=f"hubspot+http://127.0.0.1:{companies.port}", companies=only), until="continue_run")
         assert any(name.startswith("Each row reads back") for name in failed_checks(run))
 
 
@@ -267,7 +280,7 @@ def test_what_cannot_be_used_is_said_before_any_work(packages: Path, wrong: dict
 
 
 def test_a_dry_run_writes_nothing(packages: Path) -> None:
-    run = approve_all(Run.start(leads_team(model="offline"), given(), dry_run=True))
+    run = approve_all(Run.start(leads_team(model="offline"), given(companies=["sealframe"]), dry_run=True))
     assert not Path("crm.db").exists()
     assert not Path("leads.md").exists()
     assert run.artifact(Rows).rows
@@ -285,10 +298,8 @@ def test_a_model_extracts_and_writes_and_code_keeps_only_what_cells_bear_out(pac
     script = {"enricher": [gives(Answers(answers=[]))], "copywriter": [gives(said)]}
     with ScriptedServer(script) as server:
         known = Settings(base_url=server.url, api_key="test", model="openai:scripted", model_retries=0)
-        run = Run.start(leads_team(settings=known), given(), settings=known)
-        ids = {one.shown["name"]: one.id for one in run.approvals}
-        run.approve(approval=ids["otterdb"], drive=False)
-        run.reject(approval=[one for name, one in ids.items() if name != "otterdb"])
+        run = Run.start(leads_team(settings=known), given(companies=["otterdb"]), settings=known)
+        run.approve()
     assert run.asked.action == "write_lead"
     text = run.artifact(Letters).text("otterdb")
     assert "version 2.1.0" in text
