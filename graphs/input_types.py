@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +30,10 @@ def _named(given: tuple[str, ...]) -> tuple[str, ...]:
             continue
         try:
             lines = Path(one).expanduser().read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            rows = [*csv.reader(line.replace("\t", ",") for line in lines if not line.startswith("#"))]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"it cannot be read as a list of names: {getattr(error, 'strerror', error)}") from error
-        firsts = [line.replace("\t", ",").split(",")[0].strip(' "') for line in lines if not line.startswith("#")]
+        firsts = [_COMMA.sub("", row[0]).strip(' "') if row else "" for row in rows]  # it is read again as a list
         found += firsts[1:] if firsts and firsts[0].casefold() in _HEADS else firsts
     return tuple(name for name in found if name)
 

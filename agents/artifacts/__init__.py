@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from signoff.agents.artifacts.artifact import WrittenPart as WrittenPart
     from signoff.agents.artifacts.statements import StoredText as StoredText, column_of as column_of
     from signoff.agents.artifacts.statements import common_columns as common_columns, key_of as key_of
-    from signoff.agents.artifacts.statements import names_in as names_in, stated as stated
+    from signoff.agents.artifacts.statements import name_key as name_key, names_in as names_in, stated as stated
     from signoff.agents.artifacts.table import Cell as Cell, Cells as Cells, Change as Change, Column as Column
     from signoff.agents.artifacts.table import Fact as Fact, Span as Span, State as State, Table as Table
     from signoff.agents.artifacts.table_files import csv_of as csv_of, evidence as evidence

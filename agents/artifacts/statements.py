@@ -45,6 +45,12 @@ _LONGEST_ALONE: Final = 80
 """Characters of a line that is the value of the heading above it."""
 _NOTHING: Final = frozenset("- – — n/a na unknown tbd tba ? null nil todo".split())
 """What stands where nothing is stated."""
+_FORMS: Final = frozenset(
+    """
+    inc incorporated ltd limited llc llp plc gmbh ag se sa sas srl spa bv nv ab oy as kg corp corporation co company
+    """.split()
+)
+"""Legal forms, which are no part of a name."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +157,17 @@ def stated(
     return facts
 
 
+def name_key(name: str) -> str:
+    """The same for names that mean one: 'Otter', 'otter' and 'Otter Inc.', 'faiss-cpu' and 'faiss_cpu'."""
+    words = key_of(name).split()
+    while len(words) > 1 and words[-1] in _FORMS:
+        words.pop()
+    return " ".join(words)
+
+
 def names_in(texts: Sequence[StoredText]) -> set[str]:
-    """Keys of all that rows and columns of tables in these texts are about."""
-    return {key_of(name) for text in texts for one in text.stated if one.row for name in (one.row, one.label)}
+    """Keys, by `name_key`, of all that rows and columns of tables in these texts are about."""
+    return {name_key(name) for text in texts for one in text.stated if one.row for name in (one.row, one.label)}
 
 
 def common_columns(groups: Iterable[Sequence[StoredText]]) -> list[tuple[Column, int]]:
@@ -221,8 +235,9 @@ def _states(one: Stated, keys: set[str], about: str, *, in_row: bool) -> bool:
     """Whether it is stated under one of these keys, of whom it is asked."""
     if not one.row:
         return not in_row and key_of(one.label) in keys
-    label, row, asked = key_of(one.label), key_of(one.row), key_of(about)
-    return (label in keys and row == asked) or (row in keys and label == asked)
+    if key_of(one.label) in keys and name_key(one.row) == name_key(about):
+        return True
+    return key_of(one.row) in keys and name_key(one.label) == name_key(about)
 
 
 def _pairs(text: StoredText) -> Iterator[Stated]:

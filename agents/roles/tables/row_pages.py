@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from signoff.agents.agent import Task
-from signoff.agents.artifacts import StoredText, key_of, names_in
+from signoff.agents.artifacts import StoredText, key_of, name_key, names_in
 from signoff.agents.roles.researcher import say_skipped
 from signoff.agents.roles.tables.table_researcher import Pages
 from signoff.error_base import SettingsError
@@ -18,12 +18,6 @@ from signoff.tools.errors import PageRefused, SearchFailed, Unreadable
 from signoff.tools.search import Library, Sources, SourcesAndPages
 from signoff.tools.web import Web
 
-_FORMS: Final = frozenset(
-    """
-    inc incorporated ltd limited llc llp plc gmbh ag se sa sas srl spa bv nv ab oy as kg corp corporation co company
-    """.split()
-)
-"""Legal forms, which are no part of a name."""
 _ASIDE: Final = frozenset(
     """
     client python py sdk driver api cpu gpu db database core server cloud io ai lib library pricing price docs about
@@ -41,14 +35,6 @@ _MOST_WORDS: Final = 5
 """Of a name."""
 _TOP: Final = 2_000
 """Characters of a page in which it says whom it is about."""
-
-
-def name_key(name: str) -> str:
-    """The same for names that mean one: 'Otter', 'otter' and 'Otter Inc.', 'faiss-cpu' and 'faiss_cpu'."""
-    words = key_of(name).split()
-    while len(words) > 1 and words[-1] in _FORMS:
-        words.pop()
-    return " ".join(words)
 
 
 def distinct(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

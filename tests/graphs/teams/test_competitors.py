@@ -177,6 +177,13 @@ def test_several_companies_may_stand_in_one_document(market: Path) -> None:
     assert found["OtterWeb", "licence"] == "contradiction: BSD-3-Clause / MIT"
 
 
+def test_a_row_of_a_table_is_about_whom_it_names_with_or_without_a_legal_form(market: Path) -> None:
+    (market / "all.csv").write_text('\ufeffVendor,Price\n"Auk, ""the"" Co.",$1\nTern GmbH,$2\nkite,$3\n')
+    (market / "names.csv").write_text('company\n"Auk, ""the"" Co."\nTern\nKite Inc.\n')
+    found = cells(start(companies=["market/names.csv"], categories=["price"]))
+    assert [*found.values()] == ["$1", "$2", "$3"]
+
+
 def test_forty_companies_pass_the_review_of_their_report(market: Path) -> None:
     for number in range(40):
         licence = "MIT" if number % 3 else "ISC"
