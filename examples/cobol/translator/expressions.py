@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from examples.cobol.translator.data import FIGURATIVE
+from examples.cobol.translator.items import FIGURATIVE
 from examples.cobol.translator.operands import Arithmetic, Operand, quoted
 from examples.cobol.translator.source import Refused, Token, refuse
 

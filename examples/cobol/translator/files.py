@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from examples.cobol.translator.cursor import Cursor
-from examples.cobol.translator.data import File, read_items
+from examples.cobol.translator.items import File, read_items
 from examples.cobol.translator.names import Names
 from examples.cobol.translator.source import Token, refuse
 from examples.cobol.translator.statements import Block, Context, Verb, moved, receiver, simple, statements

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from examples.cobol.translator.data import Condition, File, Item
+from examples.cobol.translator.items import Condition, File, Item
 from examples.cobol.translator.source import refuse
 
 _RESERVED: Final = frozenset(

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from examples.cobol.translator.cursor import Cursor
-from examples.cobol.translator.data import FIGURATIVE, Item
+from examples.cobol.translator.items import FIGURATIVE, Item
 from examples.cobol.translator.names import Names
 from examples.cobol.translator.source import Token, refuse
 

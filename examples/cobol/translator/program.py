@@ -10,8 +10,8 @@ from typing import Final
 from examples.cobol.translator.arithmetic import ARITHMETIC
 from examples.cobol.translator.control import CONTROL, called
 from examples.cobol.translator.cursor import Cursor
-from examples.cobol.translator.data import FIGURATIVE, File, Item, read_items
 from examples.cobol.translator.files import FILES, declared, read_records, read_selects
+from examples.cobol.translator.items import FIGURATIVE, File, Item, read_items
 from examples.cobol.translator.names import Names
 from examples.cobol.translator.operands import quoted
 from examples.cobol.translator.source import Refused, has_decimal_comma, prepared, refuse, tokens_of

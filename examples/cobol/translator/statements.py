@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from examples.cobol.translator.cursor import Cursor
-from examples.cobol.translator.data import Item
 from examples.cobol.translator.expressions import Expressions
+from examples.cobol.translator.items import Item
 from examples.cobol.translator.names import Names
 from examples.cobol.translator.operands import Operand, constant, quoted
 from examples.cobol.translator.source import refuse
