@@ -44,7 +44,7 @@ from signoff.settings import Settings, load_settings
 from signoff.tools import Proposal
 from signoff.tools.errors import FileRefused
 from signoff.tools.files import Version, apply_patch, changes_between, count_lines, make_patch
-from signoff.tools.refactoring import FILES, RepositoryUnits, UnitWork, fill_in, find_units, merge_in_order, patched
+from signoff.tools.git.refactoring import FILES, RepositoryUnits, UnitWork, fill_in, find_units, merge_in_order, patched
 from signoff.tools.sandbox import Bench
 from signoff.wording import counted
 
@@ -237,7 +237,7 @@ class _Work:
     def merge(self, task: Task) -> Change:
         """The tree with what was made in the layer, held against what the checks showed before any edit."""
         given, part = task.input, task.item
-        bench = self._whole(task, goal=False, part="merge")
+        bench = self._whole(task, goal=False)
         rows = {row.item.name: row for row in task.rows if row.item.stage == part.stage - 1}
         base = bench.base_files()
         start = self._merged(task.rows)(base)
@@ -344,7 +344,7 @@ class _Work:
 
     # Trees
 
-    def _whole(self, task: Task, *, goal: bool = True, part: str = "") -> Bench:
+    def _whole(self, task: Task, *, goal: bool = True) -> Bench:
         """A bench whose checks are about the files of all units."""
         given, found = task.input, task.artifacts.get(CodeMap.__name__)
         units = found.parts.units if isinstance(found, CodeMap) else ()
@@ -352,7 +352,7 @@ class _Work:
         tests = sorted({path for unit in units for path in unit.tests})
         commands = (*given.check, *(given.goal_check if goal else ()))
         checks = tuple(fill_in(one, files, tests) for one in commands)
-        return self.repositories.bench(given, part=part, checks=checks, may_rest=not goal)
+        return self.repositories.bench(given, checks=checks, may_rest=not goal)
 
     def _merge_of(self, row: Row[Change]) -> Merge:
         return Merge.model_validate_json(self._patch(row.gave.kept)) if row.gave is not None else Merge()

@@ -56,7 +56,7 @@ ALONE: dict[str, str] = {
     "tools/documents/pdf.py": _WHEN_NEEDED,
     "tools/documents/rst.py": _WHEN_NEEDED,
     "tools/documents/source_code.py": _WHEN_NEEDED,
-    "tools/refactoring/grimp_process.py": "another process, started by its path",
+    "tools/git/refactoring/grimp_process.py": "another process, started by its path",
     "tools/files/lines.py": "another process, started by its path",
 }
 """Files that only one other file imports, each with the reason why they are not part of it."""

@@ -1,4 +1,4 @@
-"""A ready-made team that declares an input, at the command line, over MCP, and found again for its runs."""
+"""Ready-made teams that declare an input, at the command line, over MCP, and found again for their runs."""
 
 import asyncio
 import shutil
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_shop import CHECK, SEEN, make_shop
 
 from signoff import Run
 from signoff.desk.cli.run import Ways, team_for
@@ -79,3 +80,65 @@ def test_an_mcp_client_starts_it_with_its_fields(market: Path) -> None:
     told = answer[1]
     assert told["waits_for"][0]["action"] == "publish_report"
     assert "Comparison" in read_state(told["run"], Settings())["artifacts"]
+
+
+# The teams that change repositories
+
+
+WORK: dict[str, Any] = {
+    "code": {"codemod": "echo '# seen' >> shop/app.py"},
+    "refactor": {"codemod": [SEEN], "files": ["shop/app.py"]},
+}
+GIVES = {"code": "Change", "refactor": "Refactoring"}
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_an_mcp_client_starts_it_with_its_fields_and_is_told_what_waits(name: str, home: Path) -> None:
+    shop = make_shop(home / "shop")
+    settings = load_settings()
+    server = build_server(new_team(name, settings), settings)
+    (start,) = [tool for tool in asyncio.run(server.list_tools()) if tool.name == "start_run"]
+    assert {"goal", "repo", "check", "codemod", "may_edit", "branch"} <= start.inputSchema["properties"].keys()
+    given = {"goal": "Mark it", "repo": str(shop), "check": [CHECK], "wait_seconds": 50, **WORK[name]}
+    answer: Any = asyncio.run(server.call_tool("start_run", given))
+    told = answer[1]
+    assert told["waits_for"][0]["action"] == "apply_to_project"
+    assert GIVES[name] in read_state(told["run"], Settings())["artifacts"]
+    Run.open(told["run"]).approve()
+    assert (shop / "shop/app.py").read_text().endswith("# seen\n")
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_signoff_mcp_serve_knows_it(name: str, signoff: Any) -> None:
+    assert "No ready-made team" not in signoff("mcp", "serve", name, "--help").err
+    assert name in signoff("mcp", "serve", "nosuchteam").err
+
+
+def test_a_refactoring_is_run_approved_and_told_at_the_command_line(home: Path, signoff: Any) -> None:
+    make_shop(home / "shop")
+    shown = signoff("run", "refactor", "--help").out
+    for option in ("--codemod TEXT", "--unit-check TEXT", "--goal-check TEXT", "--lines INT", "--partly"):
+        assert option in shown
+    words = (
+        "run",
+        "refactor",
+        "Mark it",
+        "--repo",
+        "shop",
+        "--check",
+        CHECK,
+        "--codemod",
+        SEEN,
+        "--files",
+        "shop/app.py",
+    )
+    done = signoff(*words, "--yes")
+    assert done.code == 0, done.err
+    assert "coder: shop/app.py: runs the codemod" in done.err
+    assert (home / "shop/shop/app.py").read_text().endswith("# seen\n")
+    (known,) = signoff("runs", "--json").json
+    assert "shop/app.py" in signoff("show", known["id"]).out
+    shutil.rmtree(home / "shop")
+    missing = signoff(*words)
+    assert missing.code != 0
+    assert "--repo" in missing.err

@@ -18,7 +18,7 @@ from signoff.graphs.teams.refactor import Refactoring, Units, refactor_team
 
 FILES = (
     "graphs/teams/refactor", "graphs/teams/repositories", "agents/roles/coder", "graphs/nodes/items",
-    "graphs/routing/sending", "graphs/nodes/act", "tools/sandbox/bench", "tools/refactoring/merging",
+    "graphs/routing/sending", "graphs/nodes/act", "tools/sandbox/bench", "tools/git/refactoring/merging",
     "tools/files/project", "tools/files/apply_action",
 )  # fmt: skip
 """Where units are copied, changed, checked, merged, proposed and applied."""

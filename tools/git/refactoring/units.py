@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from signoff.error_base import TeamError
-from signoff.tools.refactoring.import_graph import ImportGraph, importers, read_imports
+from signoff.tools.git.refactoring.import_graph import ImportGraph, importers, read_imports
 from signoff.wording import counted
 
 _NO_CODE: Final = frozenset(

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -43,12 +44,10 @@ class Finder(MetaPathFinder):
 
 def main() -> int:
     """Print what each module imports; 1 and the reason if it cannot be known."""
-    try:
+    with suppress(ImportError, ValueError, OSError):  # where there are no such limits, or a lower one holds already
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (4 << 30, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    except (ImportError, ValueError, OSError):
-        pass  # where there are no such limits, or a lower one holds already
     import grimp
 
     asked = json.load(sys.stdin)

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from signoff.error_base import MissingExtra
-from signoff.tools.refactoring import grimp_process
+from signoff.tools.git.refactoring import grimp_process
 from signoff.tools.storage.child_environment import clean_environment
 
 _SECONDS: Final = 300.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from signoff.tools.files import Version, changes_between
-from signoff.tools.refactoring import UnitWork, merge_in_order
-from signoff.tools.refactoring.merging import Files
+from signoff.tools.git.refactoring import UnitWork, merge_in_order
+from signoff.tools.git.refactoring.merging import Files
 
 TEN = "".join(f"line {number}\n" for number in range(10))
 

@@ -10,8 +10,8 @@ from small_shop import SHOP
 
 from signoff.errors import MissingExtra, TeamError
 from signoff.tools.files.self_running import protected_as
-from signoff.tools.refactoring import RepositoryUnits, fill_in, find_units
-from signoff.tools.refactoring.import_graph import read_imports
+from signoff.tools.git.refactoring import RepositoryUnits, fill_in, find_units
+from signoff.tools.git.refactoring.import_graph import read_imports
 
 
 def units_of(files: Mapping[str, str], most: int = 1, **given: object) -> RepositoryUnits:
@@ -103,7 +103,7 @@ def test_files_that_are_no_text_are_in_no_unit() -> None:
 
 def test_without_grimp_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    monkeypatch.setattr("signoff.tools.refactoring.import_graph.find_spec", lambda _name: None)
+    monkeypatch.setattr("signoff.tools.git.refactoring.import_graph.find_spec", lambda _name: None)
     with pytest.raises(MissingExtra, match="needs grimp"):
         units_of(SHOP)
 

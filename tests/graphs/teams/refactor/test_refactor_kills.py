@@ -7,7 +7,7 @@ import pytest
 import warm
 from hunts import Part
 
-PROGRAM = Path(__file__).parents[1] / "graphs/teams/refactor/refactor_kills.py"
+PROGRAM = Path(__file__).with_name("refactor_kills.py")
 
 
 def rounds(folder: Path, number: int, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
