@@ -276,6 +276,19 @@ def _given(whole: str | None, parts: Mapping[str, tuple[FieldInfo, Any]], questi
     return given
 
 
+def read_field(said: str, field: FieldInfo, name: str) -> Any:
+    """What a field of a form says, as the model reads it; of several values each stands in a line."""
+    many, inner = _shape(field.annotation)
+    if not many:
+        return said == "true" if inner is bool and said in ("true", "false") else _value(said, inner, name)
+    return [_value(line.strip(), inner, name) for line in said.splitlines() if line.strip()]
+
+
+def has_many(field: FieldInfo) -> bool:
+    """Whether it takes several values."""
+    return _shape(field.annotation)[0]
+
+
 def _read(whole: str) -> dict[str, Any]:
     """The JSON object in a file, or on standard input."""
     if whole != "-" and not Path(whole).expanduser().is_file():

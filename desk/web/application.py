@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from signoff.checkpoints.errors import StoreError, UnknownApproval, UnknownRun
 from signoff.desk.errors import NotThere, PageError, SignInNeeded, TooFast, UnknownKey
-from signoff.desk.web import approval_pages, run_pages
+from signoff.desk.web import approval_pages, run_pages, start_pages
 from signoff.desk.web.context import PageContext, Visit, deed, read_form
 from signoff.desk.web.files import send_asset
 from signoff.desk.web.guarding import App, Guarded
@@ -40,6 +40,9 @@ def build_app(context: PageContext, *, hosts: Collection[str], origins: Collecti
         Route("/runs/{id}", run_pages.go_on, methods=["POST"]),
         Route("/runs/{id}/quotes/{number:int}", run_pages.quote),
         Route("/runs/{id}/tables/{table}/{number:int}", run_pages.cell),
+        Route("/start", start_pages.start),
+        Route("/start/{team:path}", start_pages.fill_in),
+        Route("/start/{team:path}", start_pages.begin, methods=["POST"]),
         Route("/events", events),
         Route("/sign-in", sign_in),
         Route("/sign-in", take_key, methods=["POST"]),

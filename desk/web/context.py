@@ -53,6 +53,8 @@ class PageContext:
     pages: Environment = field(default_factory=environment)
     assets: Mapping[str, Asset] = field(default_factory=load_assets)
     sign_ins: Pace = field(default_factory=lambda: Pace(SIGN_INS_PER_MINUTE))
+    teams_offered: tuple[str, ...] = ()
+    """Names of those that runs can be started of here."""
     teams: dict[str, Team | str] = field(default_factory=dict)
     """By what they are built from: each, or why it cannot be had here."""
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from signoff.checkpoints.ledger import Approval
+from signoff.desk.team_options import has_many
 from signoff.tools import Action, Words, form_fields
 from signoff.wording import make_visible
 
@@ -66,7 +67,9 @@ def input_fields(form: type[BaseModel], said: Mapping[str, str]) -> list[Field]:
     found = []
     for name, info in form.model_fields.items():
         field = replace(_field(name, info, None), required=info.is_required())
-        about = info.description or kinds.get(name, "")
+        many = has_many(info)
+        field = replace(field, kind="lines") if many else field
+        about = " ".join(filter(None, (info.description or kinds.get(name, ""), "One in each line." if many else "")))
         found.append(replace(field, about=about, value=typed.get(name, _default(info))))
     return found
 
@@ -77,7 +80,9 @@ def _default(info: FieldInfo) -> str:
         if info.is_required() or info.default_factory_takes_validated_data
         else info.get_default(call_default_factory=True)
     )
-    return "" if value in (None, "", (), [], {}) else _shown(value)
+    if value in (None, "", (), [], {}):
+        return ""
+    return "\n".join(map(str, value)) if isinstance(value, list | tuple) else _shown(getattr(value, "value", value))
 
 
 def _shown(value: Any) -> str:

@@ -34,6 +34,10 @@ def serve(
     address: Annotated[
         str, typer.Option(metavar="URL", help="Where browsers reach it, such as https://desk.example.org.")
     ] = "",
+    team: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE:NAME", help="A team that people may start runs of; can be given several times."),
+    ] = None,
 ) -> int:
     """Serve a page where people see what runs do, and decide what they propose. Here it prints a link, yours alone.
 
@@ -46,6 +50,7 @@ def serve(
         from signoff.desk.web.context import PageContext
         from signoff.desk.web.guarding import addresses
         from signoff.desk.web.identity import Identity
+        from signoff.desk.web.start_pages import offered_here
     except ImportError as error:
         raise MissingExtra("The page", "web") from error
     settings = load_settings()
@@ -60,7 +65,9 @@ def serve(
     else:
         identity = Identity.of_owner(ledger, settings.user_name)
     hosts, origins = zip(*map(addresses, served), strict=True)
-    app = build_app(PageContext(settings, ledger, identity), hosts=hosts, origins=origins)
+    offered = offered_here(tuple(team or ()), is_own=not address)
+    context = PageContext(settings, ledger, identity, teams_offered=offered)
+    app = build_app(context, hosts=hosts, origins=origins)
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=3)
     who = "Everybody signs in with a token" if address else f"The link is {settings.user_name}'s alone"
     say(console, f"Serving {ledger.database}. {who}. Ctrl-C ends it; runs are kept.")

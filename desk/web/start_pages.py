@@ -1,0 +1,149 @@
+"""Starting a run: the teams that are served here, each with a form of the input that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, Field as InputField, ValidationError
+from pydantic.fields import FieldInfo
+from starlette.responses import Response
+
+from signoff.agents import budgets_of
+from signoff.desk.errors import NotThere
+from signoff.desk.team_options import read_field
+from signoff.desk.web.context import Visit, deed, screen
+from signoff.desk.web.fields import Field, input_fields, posted
+from signoff.error_base import SignoffError
+from signoff.fleet import Run
+from signoff.graphs import FileToWrite, Folder, Team, field_of
+from signoff.graphs.errors import BadInput
+from signoff.graphs.teams import TEAMS, load_team, new_team, takes_input
+from signoff.settings import Settings, load_settings
+
+_GOAL = FieldInfo(annotation=str, description="What the team is to do")
+
+
+class ReportInput(BaseModel):
+    """A report of what a folder of documents says about a question."""
+
+    goal: str = InputField(min_length=1, description="The question")
+    sources: Folder = InputField(min_length=1, description="Folder of documents")
+    out: FileToWrite = InputField("report.md", description="File that the report goes to once it is signed off")
+
+
+class GoalInput(BaseModel):
+    """A team that takes a goal."""
+
+    goal: str = InputField(min_length=1, description="What the team is to do")
+
+
+@screen
+def start(visit: Visit) -> Response:
+    """The teams that can be given something to do here."""
+    offered = []
+    for name in visit.context.teams_offered:
+        try:
+            offered.append((name, _about(name, visit.context.settings), ""))
+        except SignoffError as error:
+            offered.append((name, "", str(error)))
+    return visit.render("start.html", offered=offered)
+
+
+def _about(name: str, settings: Settings) -> str:
+    form = ReportInput if name == "report" else _form_of(_team(name, settings, {}))
+    return " ".join((form.__dict__.get("__doc__") or "").split())
+
+
+@screen
+def fill_in(visit: Visit) -> Response:
+    """The form of one team."""
+    return _show(visit, _named(visit))
+
+
+@deed
+def begin(visit: Visit) -> Response:
+    """Start a run with what the form says, and show it."""
+    name, said = _named(visit), posted(visit.form)
+    settings = visit.context.settings.model_copy(update={"user": visit.person.name})
+    try:
+        team, given = _read(name, said, settings)
+        run = Run.start(
+            team,
+            given,
+            settings=settings,
+            drive=False,
+            dry_run=visit.form.get("dry_run") == "yes",
+            ask_plan=visit.form.get("ask_plan") == "yes",
+            budget=team.run_budget or budgets_of(settings)["run"],
+        )
+    except SignoffError as error:
+        problem, field = str(error), field_of(error.field) if isinstance(error, BadInput) else ""
+        return _show(visit, name, status=422, problem=problem, wrong=field)
+    visit.context.background.drive(run.id, run.resume)
+    return visit.to(f"/runs/{run.id}")
+
+
+def _named(visit: Visit) -> str:
+    name = visit.request.path_params["team"]
+    if name not in visit.context.teams_offered:
+        raise NotThere("team")
+    return str(name)
+
+
+def _show(visit: Visit, name: str, *, status: int = 200, problem: str = "", wrong: str = "") -> Response:
+    settings = visit.context.settings
+    form = ReportInput if name == "report" else _form_of(_team(name, settings, {}))
+    fields = input_fields(form, visit.form)
+    if "goal" not in form.model_fields:
+        goal = posted(visit.form).get("goal", "")
+        fields = [Field("goal", _GOAL.description or "", goal, "text"), *fields]
+    about = " ".join((form.__dict__.get("__doc__") or "").split())
+    values: dict[str, Any] = {"name": name, "about": about, "fields": fields, "problem": problem, "wrong": wrong}
+    return visit.render("start_team.html", status, **values, said=visit.form)
+
+
+def _form_of(team: Team) -> type[BaseModel]:
+    return team.input or GoalInput
+
+
+def _team(name: str, settings: Settings, given: Mapping[str, Any]) -> Team:
+    """The team; the report's is made for its sources."""
+    if name == "report":
+        known = {field: value for field in settings.model_fields_set if (value := getattr(settings, field)) is not None}
+        return new_team(name, load_settings(**{**known, "sources": given["sources"], "out": given["out"]}))
+    return new_team(name, settings) if takes_input(name) else load_team(name, settings).team
+
+
+def _read(name: str, said: Mapping[str, str], settings: Settings) -> tuple[Team, Any]:
+    """The team, and what it is given; BadInput names the field that does not fit."""
+    if name == "report":
+        given = _values(ReportInput, said)
+        try:
+            read = ReportInput.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            problem = f"is not usable ({first['msg'].removeprefix('Value error, ')})"
+            raise BadInput(name, str(first["loc"][0]), problem) from None
+        return _team(name, settings, {"sources": read.sources, "out": read.out}), read.goal
+    team = _team(name, settings, {})
+    if team.input is None:
+        if not said.get("goal", "").strip():
+            raise BadInput(name, "goal", "is missing")
+        return team, said["goal"].strip()
+    given = _values(team.input, said)
+    return team, {**given, "goal": said["goal"].strip()} if said.get("goal", "").strip() else given
+
+
+def _values(form: type[BaseModel], said: Mapping[str, str]) -> dict[str, Any]:
+    """What the fields say; one that is left empty is not given."""
+    return {
+        name: read_field(said[name], field, name)
+        for name, field in form.model_fields.items()
+        if said.get(name, "").strip()
+    }
+
+
+def offered_here(named: tuple[str, ...], *, is_own: bool) -> tuple[str, ...]:
+    """The teams that runs can be started of: those that are named, and on one's own machine the ready-made ones."""
+    return tuple(dict.fromkeys((*named, *(TEAMS if is_own else ()))))
