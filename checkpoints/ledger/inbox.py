@@ -6,7 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, false, func, insert, or_, select, true, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    exists,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    tuple_,
+    union,
+)
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import from_row, read_json
@@ -14,7 +28,7 @@ from signoff.checkpoints.ledger.approval import Approval, Authority, Person, joi
 from signoff.checkpoints.ledger.audit_log import Entry
 from signoff.checkpoints.ledger.budgets.amounts import NANO
 from signoff.checkpoints.ledger.runs import record_of
-from signoff.checkpoints.ledger.schema import approvals, audit, proposals, runs, snoozes, usage, votes
+from signoff.checkpoints.ledger.schema import approvals, audit, keys, people, proposals, runs, snoozes, usage, votes
 from signoff.checkpoints.ledger.session import Transactions
 
 Tab = Literal["mine", "all", "snoozed", "decided"]
@@ -182,6 +196,26 @@ class Inbox:
             rows = connection.execute(query).all()
         items = [from_row(Entry, row, body=read_json(row.body, dict, f"Entry {row.seq}")) for row in rows[:limit]]
         return Page(items, str(items[-1].seq) if len(rows) > limit else "")
+
+    def people(self, after: str = "") -> Page:
+        """Everybody with a role or a key, by name: their roles, and how many tokens and browsers they have."""
+        names = union(select(people.c.name), select(keys.c.name).where(keys.c.expires_at > canonical.now())).subquery()
+        query = select(names.c.name).where(names.c.name > after).order_by(names.c.name).limit(PAGE + 1)
+        with self._ledger.read() as connection:
+            found = connection.execute(query).scalars().all()
+            shown = [str(name) for name in found[:PAGE]]
+            roles = connection.execute(select(people).where(people.c.name.in_(shown)).order_by(people.c.role)).all()
+            query = select(keys.c.name, keys.c.use, func.count().label("number")).group_by(keys.c.name, keys.c.use)
+            held = connection.execute(query.where(keys.c.name.in_(shown), keys.c.expires_at > canonical.now())).all()
+        items = [
+            (
+                name,
+                [str(row.role) for row in roles if row.name == name],
+                {str(row.use): int(row.number) for row in held if row.name == name},
+            )
+            for name in shown
+        ]
+        return Page(items, shown[-1] if len(found) > PAGE else "")
 
     def changed_since(self, seq: int, limit: int = PAGE) -> tuple[int, list[str]]:
         """The number of the newest entry of the log, and the runs of those after this one."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -14,14 +15,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.errors import StoreError, UnknownApproval, UnknownRun
+from signoff.checkpoints.ledger import Ledger
 from signoff.desk.errors import NotThere, PageError, SignInNeeded, TooFast, UnknownKey
-from signoff.desk.web import approval_pages, run_pages, start_pages
+from signoff.desk.web import approval_pages, record_pages, run_pages, start_pages
 from signoff.desk.web.context import PageContext, Visit, deed, read_form
 from signoff.desk.web.files import send_asset
-from signoff.desk.web.guarding import App, Guarded
+from signoff.desk.web.guarding import App, Guarded, addresses
+from signoff.desk.web.identity import Identity
 from signoff.desk.web.stream import Changes, events
-from signoff.error_base import RunError, SignoffError
+from signoff.error_base import RunError, SettingsError, SignoffError
+from signoff.settings import Settings, load_settings
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +45,9 @@ def build_app(context: PageContext, *, hosts: Collection[str], origins: Collecti
         Route("/runs/{id}", run_pages.go_on, methods=["POST"]),
         Route("/runs/{id}/quotes/{number:int}", run_pages.quote),
         Route("/runs/{id}/tables/{table}/{number:int}", run_pages.cell),
+        Route("/audit", record_pages.audit),
+        Route("/audit", record_pages.verify, methods=["POST"]),
+        Route("/people", record_pages.people),
         Route("/start", start_pages.start),
         Route("/start/{team:path}", start_pages.fill_in),
         Route("/start/{team:path}", start_pages.begin, methods=["POST"]),
@@ -55,6 +63,24 @@ def build_app(context: PageContext, *, hosts: Collection[str], origins: Collecti
     )
     app.state.page, app.state.changes = context, Changes(context.ledger)
     return Guarded(app, hosts=hosts, origins=origins)
+
+
+def desk_app(
+    address: str, *, settings: Settings | None = None, ledger: Ledger | None = None, teams: Sequence[str] = ()
+) -> App:
+    """The page for a server of your own, to be mounted in it; everybody signs in.
+
+    `address` is where browsers reach that server, such as `https://agents.example.org`; `teams` are those that people
+    may start runs of, as MODULE:NAME. SettingsError if it is no address.
+    """
+    host, origin = addresses(address)
+    if not host or urlsplit(address).scheme not in ("http", "https"):
+        raise SettingsError("desk_app", f"{address!r} is no address", "Write it as https://agents.example.org.")
+    settings = settings or load_settings()
+    ledger = ledger or configured_ledger(settings)
+    identity = Identity(ledger, is_secure=origin.startswith("https:"))
+    context = PageContext(settings, ledger, identity, teams_offered=tuple(teams))
+    return build_app(context, hosts=[host], origins=[origin])
 
 
 async def sign_in(request: Request) -> Response:

@@ -51,7 +51,7 @@ def inbox(visit: Visit) -> Response:
         "last": None if page.items else _last_decision(visit.context, visit.person),
         "done": _done(visit.context, at["done"]),
     }
-    return visit.render("_inbox.html" if visit.is_part else "inbox.html", **values)
+    return visit.render("parts/inbox.html" if visit.is_part else "inbox.html", **values)
 
 
 def _last_decision(context: PageContext, person: Person) -> Approval | None:
@@ -69,7 +69,7 @@ def approval(visit: Visit) -> Response:
     """All of one approval, and the forms that decide it."""
     found = approval_at(visit)
     if visit.is_part:
-        return visit.render("_standing.html", **_standing(found, visit.person))
+        return visit.render("parts/standing.html", **_standing(found, visit.person))
     return _show(visit, found)
 
 

@@ -71,7 +71,7 @@ class PageContext:
         """A screen; of what is fetched again and again, nothing if it is what the browser has."""
         visitor: Visitor | None = getattr(request.state, "visitor", None)
         nonce, prefix = request.state.nonce, request.scope.get("root_path", "")
-        is_part = template.startswith("_")
+        is_part = template.startswith("parts/")
         shared: dict[str, Any] = {
             "nonce": nonce,
             "url": lambda path: f"{prefix}{path}",

@@ -41,7 +41,7 @@ def runs(visit: Visit) -> Response:
         "again": address_of("/runs", **filters, after=after),
         "address_of": address_of,
     }
-    return visit.render("_runs.html" if visit.is_part else "runs.html", **values)
+    return visit.render("parts/runs.html" if visit.is_part else "runs.html", **values)
 
 
 @screen
@@ -67,7 +67,7 @@ def run(visit: Visit) -> Response:
         "can_go_on": _can_go_on(visit.context, record),
         "most_rows": _MOST_ROWS,
     }
-    return visit.render("_run.html" if visit.is_part else "run.html", **values)
+    return visit.render("parts/run.html" if visit.is_part else "run.html", **values)
 
 
 def _state_of(context: PageContext, record: RunRecord) -> Mapping[str, Any]:
@@ -111,7 +111,7 @@ def cell(visit: Visit) -> Response:
         raise NotThere("cell")
     stored = stored_of(record, visit.context.settings)
     facts = [(fact.value, [amid(span, stored) for span in fact.spans]) for fact in opened.facts]
-    return visit.render("_cell.html", cell=opened, facts=facts)
+    return visit.render("parts/cell.html", cell=opened, facts=facts)
 
 
 @screen
@@ -122,7 +122,7 @@ def quote(visit: Visit) -> Response:
     found = next((one for one in quotes if one.id == visit.request.path_params["number"]), None)
     if found is None:
         raise NotThere("quote")
-    return visit.render("_quote.html", quote=found, amid=_around(visit.context, record, found))
+    return visit.render("parts/quote.html", quote=found, amid=_around(visit.context, record, found))
 
 
 def _around(context: PageContext, record: RunRecord, found: Any) -> tuple[str, str] | None:

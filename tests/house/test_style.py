@@ -45,7 +45,7 @@ ALONE: dict[str, str] = {
     "checkpoints/saver/maintenance.py": "pruning, copying and deleting, which no step of a run needs",
     "checkpoints/saver/postgres_checkpointer.py": "loaded only where the database is PostgreSQL",
     "desk/cli/record.py": "loaded only where a run is recorded or exported",
-    "desk/web/fields.py": "forms made of schemas; the screens only show and read them",
+    "desk/web/record_pages.py": "the screens of the log and of people; the application gives them their addresses",
     "desk/web/run_pages.py": "the screens of runs; the application gives them their addresses",
     "desk/web/stream.py": "the stream of events; the application gives it its address",
     "fleet/notebook.py": "loaded only where a run is shown in a notebook",

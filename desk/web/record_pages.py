@@ -1,0 +1,45 @@
+"""The record: the audit log, and the people with their roles and keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from signoff.desk.web.context import Visit, address_of, deed, query_of, screen
+
+
+@screen
+def audit(visit: Visit) -> Response:
+    """The newest entries of the log, of all runs or of one."""
+    return _show(visit)
+
+
+@deed
+def verify(visit: Visit) -> Response:
+    """Read the whole log, and say whether it is what was written."""
+    head = visit.form.get("head", "").strip()
+    return _show(visit, found=visit.ledger.audit.verify(*([head] if head else [])), head=head)
+
+
+def _show(visit: Visit, **values: Any) -> Response:
+    asked = query_of(visit, "run", "before")
+    before = int(asked["before"]) if asked["before"].isdecimal() and len(asked["before"]) < 18 else 0
+    page = visit.ledger.inbox.entries(asked["run"], before=before)
+    shown: dict[str, Any] = {
+        "entries": page.items,
+        "older": address_of("/audit", run=asked["run"], before=page.more) if page.more else "",
+        "run": asked["run"],
+        "newest": visit.ledger.audit.head(),
+        "found": None,
+        "head": "",
+    }
+    return visit.render("audit.html", **{**shown, **values})
+
+
+@screen
+def people(visit: Visit) -> Response:
+    """Who has which role, and who can sign in."""
+    page = visit.ledger.inbox.people(query_of(visit, "after")["after"])
+    more = address_of("/people", after=page.more) if page.more else ""
+    return visit.render("people.html", people=page.items, more=more)
