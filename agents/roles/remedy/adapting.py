@@ -90,8 +90,13 @@ def adapter(
     def check(change: Change, task: Task) -> Change:
         fix, attempt = of(task)
         ended = made.check(change, task) if made.check else change
+        there = bench(task, fix, attempt)
+        if ended.done and (strays := _changed_pins(there, fix, attempt)):
+            told = f"it changed {', '.join(strays)}, where only the version of {attempt.package} changes"
+            ended = ended.model_copy(update={"done": False, "why": told})
         if not ended.done:
-            _put_back(bench(task, fix, attempt), fix)
+            task.say(f"is put back, as it is not done: {ended.why}")
+            _put_back(there, fix)
         return ended
 
     def join(rows: Sequence[Row[Change]], task: Task) -> Adapted:
@@ -125,12 +130,24 @@ def _bump_once(bench: Bench, fix: Fix, attempt: Attempt) -> None:
             return
         _put_back(bench, fix)
         base = bench.files()
-        old = next((one.new for one in fix.taken if one.package == attempt.package), attempt.old)
-        steps = {**attempt.moved, attempt.package: (old, attempt.new)}
-        wheels = {wheel.name: wheel for wheel in attempt.wheels}
-        for path, raw in bumped({path: one.raw for path, one in base.items()}, steps, wheels).items():
+        for path, raw in _manifests(bench, fix, attempt).items():
             bench.copy.write(path, Version(raw, base[path].executable))
         write_whole(mark, b"")
+
+
+def _manifests(bench: Bench, fix: Fix, attempt: Attempt) -> dict[str, bytes]:
+    """All manifests that are otherwise than they are committed, with the package at its new version."""
+    files = {path: one.raw for path, one in bench.base_files().items()}
+    changed = {path: text.encode() for path, text in fix.files.items()}
+    old = next((one.new for one in fix.taken if one.package == attempt.package), attempt.old)
+    steps = {**attempt.moved, attempt.package: (old, attempt.new)}
+    return changed | bumped(files | changed, steps, {wheel.name: wheel for wheel in attempt.wheels})
+
+
+def _changed_pins(bench: Bench, fix: Fix, attempt: Attempt) -> list[str]:
+    """The manifests that are not what they were made before the model began."""
+    now = {path: one.raw for path, one in bench.files().items()}
+    return [path for path, raw in _manifests(bench, fix, attempt).items() if now.get(path) != raw]
 
 
 def _put_back(bench: Bench, fix: Fix) -> None:
