@@ -58,7 +58,7 @@ from signoff.tools.advisories import NONE, OSV, AdvisorySet, Wheelhouse, ask, fi
 from signoff.tools.broker import open_broker
 from signoff.tools.errors import AdvisoriesUnusable, FileRefused, JudgeMissing, SandboxMissing, ToolError
 from signoff.tools.files import Project, apply_to_project, keep_changes
-from signoff.tools.git import GitHub, open_any_pull_request, pull_of, uncommitted
+from signoff.tools.git import GitHub, address_of, on_github, open_any_pull_request, pull_of, uncommitted
 from signoff.tools.sandbox import LIMITS, Bench
 from signoff.tools.storage import Blobs, Workspaces
 from signoff.wording import counted
@@ -205,6 +205,7 @@ class _Desk:
     open: Action[Any]
     publish: Action[Publication]
     blobs: Blobs
+    github: Forge | None = None
 
     # What there is
 
@@ -329,6 +330,8 @@ class _Desk:
         if not case.fix.is_changed:
             return ()
         one = replace(task, item=case.repo)
+        if lost := self._unreachable(case.repo, task):
+            return lost
         own = self._scan_now(one, NONE)
         bench = self.bench(
             case.repo, task, before=case.verified.environment, now=case.fix.environment, checks=case.verified.checks
@@ -344,6 +347,23 @@ class _Desk:
             case.before, case.verified, case.fix, case.after, own, (*tests, *bench.protected_problems(), *other)
         )
 
+    def _repository(self, address: str) -> str:
+        """`owner/name` of an address on GitHub; empty if it is elsewhere."""
+        forge = self.github(address) if self.github is not None else None
+        return forge.repository if forge is not None else on_github(address)
+
+    def _unreachable(self, repo: str, task: Task) -> tuple[str, ...]:
+        """Why no pull request can be opened there; empty if one can."""
+        given: RemediationInput = task.input
+        try:
+            address = "" if given.pr == "patch" else address_of(self.project(repo), given.remote)
+        except ToolError as error:
+            return (str(error).rstrip("."),)
+        if not address or bool(self._repository(address)) == (given.pr == "github"):
+            return ()
+        told = "is not on GitHub: --pr bare" if given.pr == "github" else "is on GitHub: --pr github"
+        return (f"its remote {address!r} {told}",)
+
     def propose(self, found: Cases, task: Task) -> list[Proposal]:
         """What can be proposed, the most urgent first."""
         made, said = list[Proposal](), {str(one.args["folder"]) for one in self.said(task) if one.is_settled}
@@ -352,7 +372,8 @@ class _Desk:
                 continue
             project, reason = self.project(case.repo), reason_of(case)
             if task.input.pr != "patch":
-                asked = pull_of(project, case.branch, pull_title(case), pull_text(case), task.input.remote)
+                where = self._repository(address_of(project, task.input.remote))
+                asked = pull_of(project, case.branch, pull_title(case), pull_text(case), task.input.remote, where)
                 made.append(self.open.propose(asked, reason))
             elif (kept := keep_changes(project.copy(), self.blobs)) is not None:
                 made.append(self.apply.propose(kept, reason))
@@ -422,7 +443,7 @@ def remediation_team(
     pull = open_any_pull_request(lambda folder: Workspaces(settings.home, part=folder), open_broker(settings), github)
     blobs = Blobs(settings.home)
     publish = publish_report(blobs=blobs)
-    desk = _Desk(settings, apply, pull, publish, blobs)
+    desk = _Desk(settings, apply, pull, publish, blobs, github)
     return Team(
         name="remediation",
         input=RemediationInput,

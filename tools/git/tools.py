@@ -85,7 +85,7 @@ def branch_of(project: Project, name: str, message: str, remote: str = "", *, as
     the commit has the date of the project's, so that the same change is the same commit in every run.
     """
     copy, repository = repository_of(project)
-    address = (remote if "/" in remote else remote_of(project.folder, remote)) if remote else str(project.folder)
+    address = address_of(project, remote)
     tree = make_snapshot(copy, repository)
     if name not in repository.branches:
         repository.start_branch(name)
@@ -100,6 +100,13 @@ def branch_of(project: Project, name: str, message: str, remote: str = "", *, as
     return made.model_copy(update={key: value for key, value in filled.items() if key != "branch"})
 
 
+def address_of(project: Project, remote: str = "") -> str:
+    """What a remote is reached by: its name in the project's settings, a path or an address; empty: the project."""
+    if not remote:
+        return str(project.folder)
+    return remote if "/" in remote else remote_of(project.folder, remote)
+
+
 class BranchOf(Branch):
     """A branch, and of which project's copy it is."""
 
@@ -112,12 +119,14 @@ class PullOf(PullRequest):
     folder: str
 
 
-def pull_of(project: Project, name: str, title: str, body: str, remote: str) -> PullOf:
-    """What was changed in the run's copy as a pull request that can be proposed; the same change is the same one."""
+def pull_of(project: Project, name: str, title: str, body: str, remote: str, repository: str = "") -> PullOf:
+    """What was changed in the run's copy as a pull request that can be proposed; the same change is the same one.
+
+    `repository`: `owner/name` on GitHub; empty: in a bare repository.
+    """
     message = f"{title}\n\n{body}"
     made = branch_of(project, name, message, remote, as_of_base=True)
-    forge = _repository_on_github(made.remote)
-    return PullOf(**made.model_dump(), title=title, body=body, repository=forge)
+    return PullOf(**made.model_dump(), title=title, body=body, repository=repository)
 
 
 def open_any_pull_request(
@@ -285,7 +294,7 @@ class _Git:
 
 def _github_of(remote: Remote) -> GitHub | None:
     """The repository on GitHub that an address means."""
-    if not (repository := _repository_on_github(remote.address)):
+    if not (repository := on_github(remote.address)):
         return None
     broker = remote.broker
     if broker is None:
@@ -293,7 +302,7 @@ def _github_of(remote: Remote) -> GitHub | None:
     return GitHub(repository, lambda: broker.client(OPEN, timeout=30))
 
 
-def _repository_on_github(address: str) -> str:
+def on_github(address: str) -> str:
     """`owner/name` of what an address means there; empty if it is elsewhere."""
     parts = urlsplit(address)
     return parts.path.strip("/").removesuffix(".git") if parts.hostname in ("github.com", "www.github.com") else ""
