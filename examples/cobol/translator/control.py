@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Final
 
 from examples.cobol.translator.operands import Operand
@@ -22,7 +23,7 @@ def if_(context: Context) -> Block:
             refuse("NEXT SENTENCE", context.cursor.line)
         otherwise = statements(context)
     context.cursor.take("END-IF")
-    lines = [f"if ({condition}) {{", *then.indented()]
+    lines = [f"if ({bare(condition)}) {{", *then.indented()]
     if has_else and len(otherwise.lines) > 0 and otherwise.lines[0].startswith("if (") and _is_one_if(otherwise):
         lines += [f"}} else {otherwise.lines[0]}", *otherwise.lines[1:]]
     elif has_else and otherwise.lines:
@@ -56,7 +57,7 @@ def evaluate(context: Context) -> Block:
         if has_other or (other and conditions):
             refuse("WHEN behind WHEN OTHER", line)
         has_other = other
-        head = f"if ({' || '.join(conditions)}) {{"
+        head = f"if ({bare(' || '.join(conditions))}) {{"
         if other and not lines:
             refuse("EVALUATE with WHEN OTHER alone", line)
         lines += ["} else {" if other else f"}} else {head}" if lines else head, *block.indented()]
@@ -190,12 +191,23 @@ def _once(context: Context) -> Block:
     return block
 
 
+_LITERAL: Final = re.compile(r'"(?:\\.|[^"\\])*"')
 _RELATION: Final = re.compile(r"([^|&!]+) (==|!=|<=|>=|<|>) 0")
 _OPPOSITE: Final = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 
 
+def bare(condition: str) -> str:
+    """A condition without parentheses around all of it."""
+    masked = _LITERAL.sub(lambda match: "_" * len(match[0]), condition)
+    depths = accumulate((sign == "(") - (sign == ")") for sign in masked)
+    closed = next((at for at, depth in enumerate(depths) if not depth), -1)
+    is_around = masked[:1] == "(" and closed == len(masked) - 1
+    return bare(condition[1:-1]) if is_around else condition
+
+
 def unless(condition: str) -> str:
     """The opposite of a condition."""
+    condition = bare(condition)
     simple_one = _RELATION.fullmatch(condition)
     return f"{simple_one[1]} {_OPPOSITE[simple_one[2]]} 0" if simple_one else f"!({condition})"
 

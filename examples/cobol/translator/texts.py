@@ -162,6 +162,8 @@ def _bounds(context: Context) -> str:
         given = sign(context, context.expressions.operand())
         if (before if word == "BEFORE" else after) != "null":
             refuse(f"{word} twice", context.cursor.line)
+        if before != after:
+            refuse("INSPECT with BEFORE and AFTER", context.cursor.line)
         before, after = (given, after) if word == "BEFORE" else (before, given)
     return f"{before}, {after}"
 
