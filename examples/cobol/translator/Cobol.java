@@ -485,7 +485,11 @@ abstract class Cobol {
 
         /** Takes a number that is written out, as ACCEPT and MOVE do; what is none is zero. */
         private void read(String text, int wholes, int decimals) {
-            String rest = text.stripLeading();
+            int start = 0;
+            while (start < text.length() && isSpace(text.charAt(start))) {
+                start++;
+            }
+            String rest = text.substring(start);
             boolean negative = rest.startsWith("-");
             rest = negative || rest.startsWith("+") ? rest.substring(1) : rest;
             int point = rest.indexOf('.');
@@ -999,7 +1003,7 @@ abstract class Cobol {
             }
             try {
                 String text = record.text();
-                output.write(bytes(lines ? text.replaceFirst(" +$", "") + "\n" : text));
+                output.write(bytes(lines ? text.replaceFirst(" +\\z", "") + "\n" : text));
                 tell("00", false);
             } catch (IOException broken) {
                 tell("30", false);
@@ -1072,7 +1076,7 @@ abstract class Cobol {
 
     static Text trim(Item item, boolean trailing) {
         String text = item.text();
-        return new Text(trailing ? text.replaceFirst(" +$", "") : text.replaceFirst("^ +", ""));
+        return new Text(trailing ? text.replaceFirst(" +\\z", "") : text.replaceFirst("^ +", ""));
     }
 
     /** What STRING takes from one sender: all of it, or what stands before a delimiter. */

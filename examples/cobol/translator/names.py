@@ -18,8 +18,11 @@ _RESERVED: Final = frozenset(
     # What the programs inherit.
     "run start stop display show complain accept big divide round compare compareAll isNumeric isAlphabetic bytes "
     "isDigit isSpace count decimals returnCode main upper lower trim reverse join split tally replace convert open "
+    "num text edited index power fits today point in out files perform paragraph lastParagraph arguments "
+    # What their methods call their own.
+    "value dividend divisor quotient taken noQuotient times i1 i2 i3 "
     "getClass hashCode equals clone toString notify notifyAll wait finalize ordinal jump".split()
-)
+) | {f"times{depth}" for depth in range(2, 50)}
 
 
 @dataclass

@@ -21,6 +21,11 @@ from examples.cobol.translator.texts import TEXTS
 VERBS: Final[Mapping[str, Verb]] = {**BASIC, **ARITHMETIC, **CONTROL, **TEXTS, **FILES}
 RUNTIME: Final = Path(__file__).with_name("Cobol.java")
 """What all translated programs stand on."""
+_TAKEN: Final = frozenset(
+    "Cobol String System Object Math Integer BigDecimal Num Text Group Edited Item Stop Jump Usage Rounding Piece "
+    "Limit Into How Inspection Sequence Opening Exception RuntimeException ArithmeticException Override".split()
+)
+"""Classes that a translated program refers to."""
 _CALL: Final = re.compile(r"( *)\{\{(\d+):(\d+)\}\}")
 
 
@@ -29,7 +34,7 @@ def class_name(program: Path) -> str:
     words = [word for word in re.split(r"[^A-Za-z0-9]+", program.stem) if word]
     made = "".join(word[0].upper() + word[1:] for word in words) or "Program"
     made = made if made[0].isalpha() else f"Program{made}"
-    return f"{made}Program" if made in ("Cobol", "String", "System", "Object", "Math") else made
+    return f"{made}Program" if made in _TAKEN else made
 
 
 def translate(source: str, name: str) -> str:

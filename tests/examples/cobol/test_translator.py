@@ -137,9 +137,23 @@ def test_half_a_program_is_refused_or_translated_and_never_an_accident(cut: int)
     assert made.startswith(("line ", "import ", "public "))
 
 
+def test_names_that_java_or_its_own_methods_need_are_given_others() -> None:
+    data = "01 QUOTIENT PIC 9(3).\n01 REST PIC 9.\n01 CLASS-A PIC 9.\n01 INT PIC 9."
+    made = java("DIVIDE INT BY 3 GIVING QUOTIENT REMAINDER REST.", data)
+    assert 'private final Num quotient2 = num("999");' in made
+    assert "quotient2.set(quotient);" in made
+    assert 'private final Num int2 = num("9");' in made
+
+
 @pytest.mark.parametrize(
     ("file", "name"),
-    [("pay-roll.cob", "PayRoll"), ("a.b.cbl", "AB"), ("1st.cob", "Program1st"), ("cobol.cob", "CobolProgram")],
+    [
+        ("pay-roll.cob", "PayRoll"),
+        ("a.b.cbl", "AB"),
+        ("1st.cob", "Program1st"),
+        ("cobol.cob", "CobolProgram"),
+        ("num.cob", "NumProgram"),
+    ],
 )
 def test_a_file_names_its_class(file: str, name: str) -> None:
     assert class_name(Path(file)) == name
