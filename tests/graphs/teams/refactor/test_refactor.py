@@ -135,7 +135,7 @@ def test_a_branch_is_proposed_where_one_is_named(shop: Path) -> None:
 
 
 def by_model(repo: Path, script: Any, **given: Any) -> tuple[Run, list[str]]:
-    with ScriptedServer({"coder": script}) as server:
+    with ScriptedServer(script if isinstance(script, dict) else {"coder": script}) as server:
         known = Settings(base_url=server.url, api_key="test", model="openai:scripted", model_retries=0)
         asked = {"goal": "Mark all", "repo": str(repo), "check": [CHECK], "lines": 1, **given}
         run = Run.start(refactor_team(settings=known), asked, settings=known)
@@ -152,6 +152,26 @@ def test_a_model_does_the_units_with_the_same_checks_and_each_is_counted(shop: P
     assert row["usage"]["calls"] == 2
     run.approve()
     assert (shop / "shop/app.py").read_text().endswith("# seen\n")
+
+
+def test_models_work_side_by_side_each_on_its_unit_and_above_on_what_was_merged(shop: Path) -> None:
+    def script(path: str) -> list[Any]:
+        return [calls("write", path=path, text=f"{SHOP[path]}# seen\n"), gives(Done(summary="marked"))]
+
+    above = [calls("read", path="shop/money.py"), *script("shop/bill.py")]
+    scripts = {
+        "beside you: shop/money.py": script("shop/money.py"),
+        "beside you: shop/names.py": script("shop/names.py"),
+        "beside you: shop/bill.py": above,
+    }
+    run, sent = by_model(shop, scripts, files=["shop/money.py", "shop/names.py", "shop/bill.py"])
+    assert run.approval is not None
+    read = [one for one in sent if "beside you: shop/bill.py" in one]
+    assert "# seen" not in read[0]
+    assert "# seen" in read[1]
+    run.approve()
+    for path in ("shop/money.py", "shop/names.py", "shop/bill.py"):
+        assert (shop / path).read_text() == f"{SHOP[path]}# seen\n"
 
 
 def test_input_that_cannot_be_used_is_named(shop: Path) -> None:

@@ -116,8 +116,8 @@ def test_a_repository_that_changed_meanwhile_is_not_patched(shop: Path) -> None:
 # With a model
 
 
-def by_model(repo: Path, *replies: Any, **given: Any) -> tuple[Run, list[str]]:
-    with ScriptedServer({"coder": list(replies)}) as server:
+def by_model(repo: Path, *replies: Any, scripts: Any = None, **given: Any) -> tuple[Run, list[str]]:
+    with ScriptedServer(scripts or {"coder": list(replies)}) as server:
         known = Settings(base_url=server.url, api_key="test", model="openai:scripted", model_retries=0)
         asked = {"goal": "Mark names", "repo": str(repo), "check": [CHECK], "files": ["shop/names.py"], **given}
         run = Run.start(refactor_team(settings=known), asked, settings=known)
@@ -143,3 +143,15 @@ def test_a_worker_cannot_change_the_files_of_other_units_nor_tests(shop: Path) -
     assert "Put back, as it is read-only: shop/app.py, tests/test_shop.py" in sent[3]
     assert run.artifact(Refactoring).files == ("shop/names.py",)
     assert run.approval is not None
+
+
+def test_two_workers_that_make_the_same_new_file_otherwise_are_a_conflict_that_is_returned(shop: Path) -> None:
+    def script(text: str) -> list[Any]:
+        return [calls("write", path="shop/shared.py", text=text), gives(Done(summary="made"))]
+
+    files = ["shop/money.py", "shop/names.py"]
+    scripts = {f"beside you: {path}": script(f"A = {path!r}\n") for path in files}
+    run, _ = by_model(shop, scripts=scripts, files=files, lines=1)
+    note = refused(run, shop)
+    assert "shop/names.py: it conflicts with what was merged before it in shop/shared.py" in note
+    assert "what a model did is not done again by itself" in note
