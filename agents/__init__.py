@@ -25,15 +25,16 @@ if TYPE_CHECKING:
     from signoff.agents.roles.planner import planner as planner
     from signoff.agents.roles.prompts import prompt as prompt
     from signoff.agents.roles.remedy.adapting import Adapted as Adapted, adapter as adapter
-    from signoff.agents.roles.remedy.evidence import Case as Case, pull_text as pull_text, pull_title as pull_title
-    from signoff.agents.roles.remedy.evidence import reason_of as reason_of, repositories as repositories
-    from signoff.agents.roles.remedy.evidence import summary as summary, test_problems as test_problems
-    from signoff.agents.roles.remedy.evidence import unborne as unborne
-    from signoff.agents.roles.remedy.ladder import Attempt as Attempt, Fix as Fix, Ladder as Ladder, urgency as urgency
+    from signoff.agents.roles.remedy.evidence import Case as Case, Cases as Cases, pull_text as pull_text
+    from signoff.agents.roles.remedy.evidence import pull_title as pull_title, reason_of as reason_of
+    from signoff.agents.roles.remedy.evidence import refusals as refusals, summary as summary
+    from signoff.agents.roles.remedy.ladder import Attempt as Attempt, Fix as Fix, Fixes as Fixes, Ladder as Ladder
     from signoff.agents.roles.remedy.regression import Regression as Regression, ReleaseSources as ReleaseSources
-    from signoff.agents.roles.remedy.scanning import Scan as Scan, scan as scan
-    from signoff.agents.roles.remedy.verifying import Verified as Verified, choose_checks as choose_checks
-    from signoff.agents.roles.remedy.verifying import verify as verify, wanted_by as wanted_by
+    from signoff.agents.roles.remedy.scanning import Records as Records, Rescans as Rescans, Scan as Scan
+    from signoff.agents.roles.remedy.scanning import Scans as Scans, scan as scan
+    from signoff.agents.roles.remedy.verifying import Tests as Tests, Verified as Verified
+    from signoff.agents.roles.remedy.verifying import choose_checks as choose_checks, verify as verify
+    from signoff.agents.roles.remedy.verifying import wanted_by as wanted_by
     from signoff.agents.roles.tables.row_pages import Libraries as Libraries, Shelf as Shelf, browse as browse
     from signoff.agents.roles.tables.row_pages import distinct as distinct, read_pages as read_pages, refresh as refresh
     from signoff.agents.roles.scout import CONFIRM as CONFIRM, Companies as Companies, Company as Company

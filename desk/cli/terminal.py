@@ -43,7 +43,10 @@ Depth = Annotated[
         help="With a model, from 2 on: work the question part by part, in so many rounds.",
     ),
 ]
-TEAM_HELP = "A ready-made team (report, competitors, leads, code), or one of your own: MODULE:NAME or FILE.py:NAME."
+TEAM_HELP = (
+    "A ready-made team (report, competitors, leads, code, refactor, remediation), "
+    "or one of your own: MODULE:NAME or FILE.py:NAME."
+)
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 INTERRUPTED = 128 + signal.SIGINT

@@ -22,16 +22,22 @@ from signoff.agents import (
     Artifact,
     Attempt,
     Case,
+    Cases,
     Draft,
     Each,
     Fix,
+    Fixes,
     Ladder,
     Limits,
     Outcome,
+    Records,
     ReleaseSources,
+    Rescans,
     Row,
     Scan,
+    Scans,
     Task,
+    Tests,
     Verified,
     adapter,
     choose_checks,
@@ -39,11 +45,9 @@ from signoff.agents import (
     pull_text,
     pull_title,
     reason_of,
-    repositories,
+    refusals,
     scan,
     summary,
-    test_problems,
-    unborne,
     verify,
     wanted_by,
 )
@@ -56,12 +60,11 @@ from signoff.settings import Settings, load_settings
 from signoff.tools import Action, Attachment, Proposal, Publication, publish_report
 from signoff.tools.advisories import NONE, OSV, AdvisorySet, Wheelhouse, ask, find_judge, open_set, read_manifests
 from signoff.tools.broker import open_broker
-from signoff.tools.errors import AdvisoriesUnusable, FileRefused, JudgeMissing, SandboxMissing, ToolError
+from signoff.tools.errors import AdvisoriesUnusable, JudgeMissing, SandboxMissing, ToolError
 from signoff.tools.files import Project, apply_to_project, keep_changes
 from signoff.tools.git import GitHub, address_of, on_github, open_any_pull_request, pull_of, uncommitted
 from signoff.tools.sandbox import LIMITS, Bench
 from signoff.tools.storage import Blobs, Workspaces
-from signoff.wording import counted
 
 _OSV: Final = "osv"
 Forge = Callable[[str], GitHub | None]
@@ -139,61 +142,6 @@ class RemediationInput(BaseModel):
     )
     minutes: float = Field(10.0, repr=False, gt=0, le=24 * 60, description="How long the tests of one may take.")
     out: FileToWrite = Field("remediation.md", repr=False, description="File for the summary: .md, .html or .docx.")
-
-
-class Records(Artifact):
-    """The advisories that all scans of this run are compared with."""
-
-    sha256: str = Field(description="Of the kept file")
-    digest: str
-    count: int
-    source: str
-
-    def brief(self) -> str:
-        return f"{counted(self.count, 'record')} of {self.source}, sha256 {self.digest[:12]}"
-
-
-class Scans(Artifact):
-    """The repositories as they are."""
-
-    rows: tuple[Scan, ...]
-    failed: Mapping[str, str] = Field(default_factory=dict)
-
-    def brief(self) -> str:
-        found = sum(len(one.findings) for one in self.rows)
-        lost = len(self.failed) + sum(bool(one.problem) for one in self.rows)
-        return f"{counted(found, 'finding')} in {repositories(len(self.rows))}, {lost} not scanned."
-
-
-class Tests(Artifact):
-    """What their tests show before any edit."""
-
-    rows: tuple[Verified, ...]
-    failed: Mapping[str, str] = Field(default_factory=dict)
-
-
-class Fixes(Artifact):
-    """What was changed in them."""
-
-    rows: tuple[Fix, ...]
-    failed: Mapping[str, str] = Field(default_factory=dict)
-
-
-class Rescans(Artifact):
-    """What was made of them, scanned anew."""
-
-    rows: tuple[Scan, ...]
-    failed: Mapping[str, str] = Field(default_factory=dict)
-
-
-class Cases(Artifact):
-    """What came of each, held against the evidence."""
-
-    rows: tuple[Case, ...]
-
-    def brief(self) -> str:
-        proposed = sum(one.is_proposed for one in self.rows)
-        return f"{proposed} of {repositories(len(self.rows))} can be changed."
 
 
 @dataclass(frozen=True)
@@ -332,20 +280,10 @@ class _Desk:
         one = replace(task, item=case.repo)
         if lost := self._unreachable(case.repo, task):
             return lost
-        own = self._scan_now(one, NONE)
         bench = self.bench(
             case.repo, task, before=case.verified.environment, now=case.fix.environment, checks=case.verified.checks
         )
-        tests = test_problems(bench.baseline(task.say), bench.prove(task.say), case.fix)
-        named = {*case.adapted, *(path for attempt in case.fix.taken for path in attempt.manifests)}
-        try:
-            strays = sorted({change.path for change in bench.copy.changes()} - named)
-        except FileRefused as error:
-            return (str(error).rstrip("."),)
-        other = [f"it changes {', '.join(strays[:5])}, which it did not name"] if strays else []
-        return unborne(
-            case.before, case.verified, case.fix, case.after, own, (*tests, *bench.protected_problems(), *other)
-        )
+        return refusals(case, bench, self._scan_now(one, NONE), task.say)
 
     def _repository(self, address: str) -> str:
         """`owner/name` of an address on GitHub; empty if it is elsewhere."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from signoff.agents.artifacts import Artifact, Part
 from signoff.agents.roles.remedy.ladder import Attempt, Fix, urgency
-from signoff.agents.roles.remedy.scanning import Scan
+from signoff.agents.roles.remedy.scanning import Scan, repositories
 from signoff.agents.roles.remedy.verifying import Verified
 from signoff.tools.advisories import Finding, in_words
-from signoff.tools.sandbox import Proof, find_problems
+from signoff.tools.errors import FileRefused
+from signoff.tools.sandbox import Bench, Proof, find_problems
 from signoff.wording import as_code, as_words, counted
 
 Outcome = Literal[
@@ -114,15 +115,32 @@ class Case(Artifact):
         return f"{self.outcome}: {len(self.gone)} gone, {len(self.left)} left"
 
 
-def unborne(
-    before: Scan, verified: Verified, fix: Fix, after: Scan, own: Scan, tests: Iterable[str]
-) -> tuple[str, ...]:
-    """What the evidence of a fix does not bear out; empty if it holds.
+class Cases(Artifact):
+    """What came of each, held against the evidence."""
 
-    `own` is a scan of the tree that would be proposed, made at this very moment, and `tests` are what the checks say of
-    it: what was written down earlier is held against both.
+    rows: tuple[Case, ...]
+
+    def brief(self) -> str:
+        proposed = sum(one.is_proposed for one in self.rows)
+        return f"{proposed} of {repositories(len(self.rows))} can be changed."
+
+
+def refusals(case: Case, bench: Bench, own: Scan, say: Callable[[str], object]) -> tuple[str, ...]:
+    """What the evidence of a case does not bear out, held against the copy as it is now; empty if it holds.
+
+    `bench` has the environments before and after, and `own` is a scan of the copy, made at this very moment.
     """
-    return tuple(_unborne(before, verified, fix, after, own, list(tests)))
+    if case.before is None or case.verified is None or case.fix is None or case.after is None:
+        return ("nothing is known of it",)
+    tests = test_problems(bench.baseline(say), bench.prove(say), case.fix)
+    named = {*case.adapted, *(path for attempt in case.fix.taken for path in attempt.manifests)}
+    try:
+        strays = sorted({change.path for change in bench.copy.changes()} - named)
+    except FileRefused as error:
+        return (str(error).rstrip("."),)
+    other = [f"it changes {', '.join(strays[:5])}, which it did not name"] if strays else []
+    tests = (*tests, *bench.protected_problems(), *other)
+    return tuple(_unborne(case.before, case.verified, case.fix, case.after, own, list(tests)))
 
 
 def _unborne(before: Scan, verified: Verified, fix: Fix, after: Scan, own: Scan, tests: list[str]) -> Iterator[str]:
@@ -262,10 +280,6 @@ def _shown(case: Case, proof: Proof | None, after: Scan) -> Iterator[str]:
             yield f"{as_words(str(one.regression)[:1].upper() + str(one.regression)[1:])}"
         if one.contradicts:
             yield f"**Evidence contradicts the advisory:** {as_words(one.contradicts)}"
-
-
-def repositories(number: int) -> str:
-    return f"{number:,} {'repository' if number == 1 else 'repositories'}"
 
 
 def summary(cases: Sequence[Case], results: dict[str, str]) -> str:

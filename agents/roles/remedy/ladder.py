@@ -109,6 +109,13 @@ class Fix(Artifact):
         return f"{counted(len(self.taken), 'package')} changed, {counted(len(self.attempts), 'rung')} tried."
 
 
+class Fixes(Artifact):
+    """What was changed in them."""
+
+    rows: tuple[Fix, ...]
+    failed: Mapping[str, str] = Field(default_factory=dict)
+
+
 def urgency(finding: Finding) -> float:
     """Severity by fixability, 0 to 10: how much is gained by how small a step. Unknown severity counts as medium."""
     now, steps = Version(finding.version), [Version(one) for one in finding.fixed]

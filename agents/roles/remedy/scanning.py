@@ -51,6 +51,41 @@ class Scan(Artifact):
         return f"{counted(len(self.findings), 'finding')} in {counted(len(self.audited), 'package')}{gaps}"
 
 
+class Records(Artifact):
+    """The advisories that all scans of this run are compared with."""
+
+    sha256: str = Field(description="Of the kept file")
+    digest: str
+    count: int
+    source: str
+
+    def brief(self) -> str:
+        return f"{counted(self.count, 'record')} of {self.source}, sha256 {self.digest[:12]}"
+
+
+class Scans(Artifact):
+    """The repositories as they are."""
+
+    rows: tuple[Scan, ...]
+    failed: Mapping[str, str] = Field(default_factory=dict)
+
+    def brief(self) -> str:
+        found = sum(len(one.findings) for one in self.rows)
+        lost = len(self.failed) + sum(bool(one.problem) for one in self.rows)
+        return f"{counted(found, 'finding')} in {repositories(len(self.rows))}, {lost} not scanned."
+
+
+class Rescans(Artifact):
+    """What was made of them, scanned anew."""
+
+    rows: tuple[Scan, ...]
+    failed: Mapping[str, str] = Field(default_factory=dict)
+
+
+def repositories(number: int) -> str:
+    return f"{number:,} {'repository' if number == 1 else 'repositories'}"
+
+
 def scan(repo: str, tree: str, files: Mapping[str, bytes], advisories: AdvisorySet, judge: str) -> Scan:
     """Scan these files, by path. A judge that skips a package, or disagrees, makes it `not scanned`, never clean."""
     manifests = read_manifests(files)

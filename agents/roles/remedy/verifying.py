@@ -45,6 +45,13 @@ class Verified(Artifact):
         return f"No tests: {self.problem}" if self.problem else f"Before any edit: {self.proof}"
 
 
+class Tests(Artifact):
+    """What their tests show before any edit."""
+
+    rows: tuple[Verified, ...]
+    failed: Mapping[str, str] = Field(default_factory=dict)
+
+
 def choose_checks(files: Mapping[str, bytes], pins: Iterable[Pin], said: Sequence[str]) -> tuple[str, ...]:
     """The commands that were said, or else what the repository's tests most likely run with."""
     tests = [raw for path, raw in files.items() if _TEST.search(path) and path.endswith(".py")]

@@ -62,7 +62,7 @@ def test_a_422_without_such_a_pull_request_is_not_believed(
     folder: Path, remote: Path, forge: Any, tmp_path: Path
 ) -> None:
     action, asked = proposed(folder, tmp_path / "one", remote, forge)
-    answer = (422, {}, {"message": "Validation Failed", "errors": [{"message": "A pull request already exists"}]})
+    answer: Any = (422, {}, {"message": "Validation Failed", "errors": [{"message": "A pull request already exists"}]})
     forge.fault = lambda method, path: answer if method == "POST" else None
     with pytest.raises(PullNotOpened, match="already exists"):
         action.call(asked, "key")

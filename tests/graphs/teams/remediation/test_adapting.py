@@ -11,8 +11,9 @@ from crates import KNOT, make_crate, record, write_knots, write_records
 from stand_in import digest_of, git
 
 from signoff import Run
+from signoff.agents import Cases
 from signoff.agents.roles.coder import Done
-from signoff.graphs.teams.remediation import Cases, remediation_team
+from signoff.graphs.teams.remediation import remediation_team
 from signoff.settings import Settings
 from signoff.testing import ScriptedServer, calls, gives
 

@@ -15,8 +15,8 @@ from crates import crowd, make_crowd, write_crowd
 from stand_in import git
 
 from signoff import Run, Settings
-from signoff.agents import Draft
-from signoff.graphs.teams.remediation import Cases, remediation_team
+from signoff.agents import Cases, Draft
+from signoff.graphs.teams.remediation import remediation_team
 
 
 @dataclass

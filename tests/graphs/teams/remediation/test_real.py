@@ -12,7 +12,8 @@ import pytest
 from stand_in import make_repository
 
 from signoff import Run
-from signoff.graphs.teams.remediation import Cases, remediation_team
+from signoff.agents import Cases
+from signoff.graphs.teams.remediation import remediation_team
 
 HERE = Path(__file__).parent
 REAL = tomllib.loads((HERE / "real.toml").read_text("utf-8"))
@@ -53,7 +54,8 @@ def start(tmp_path: Path, repo: Path, **given: Any) -> Any:
 
 
 def source_of(package: str, version: str) -> str:
-    return next(name for name in REAL["sources"] if name.lower() == f"{package}-{version}.tar.gz")
+    sources: dict[str, str] = REAL["sources"]
+    return next(name for name in sources if name.lower() == f"{package}-{version}.tar.gz")
 
 
 @pytest.mark.parametrize("known", REAL["case"], ids=lambda case: f"{case['package']}-{case['old']}")

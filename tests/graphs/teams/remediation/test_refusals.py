@@ -13,9 +13,9 @@ from crates import make_crate, write_knots, write_records
 from stand_in import git
 
 from signoff import Run
-from signoff.agents import Draft, Fix, Scan, Task
+from signoff.agents import Cases, Draft, Fix, Scan, Task
 from signoff.graphs.team import Team
-from signoff.graphs.teams.remediation import Cases, remediation_team
+from signoff.graphs.teams.remediation import remediation_team
 
 Lie = Callable[[Any, Task], Any]
 """What an agent gives in place of what its own function gave."""

@@ -23,9 +23,9 @@ from crates import (
 from stand_in import git
 
 from signoff import Run
-from signoff.agents import Draft
+from signoff.agents import Cases, Draft
 from signoff.errors import BadInput
-from signoff.graphs.teams.remediation import Cases, remediation_team
+from signoff.graphs.teams.remediation import remediation_team
 
 TIES = """\
 import knot
