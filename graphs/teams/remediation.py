@@ -1,6 +1,7 @@
 """The remediation team: known vulnerabilities in many repositories, mended by a ladder, proven, and proposed.
 
-Nothing is believed: what is proposed was tested and scanned anew, and its text is made of that evidence by code.
+Nothing is believed: what is proposed was tested and scanned anew, and its text is made of that evidence by code. It is
+longer than most, as the steps of one team stand together, and an input of many fields.
 """
 
 from __future__ import annotations

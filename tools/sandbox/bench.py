@@ -169,15 +169,6 @@ class Bench:
         """The read-only files that are otherwise than they were copied, new or gone."""
         return self._protected_among(self.files())
 
-    def protected_problems(self) -> tuple[str, ...]:
-        """What is against the copy as it is because of files that are read-only; empty if nothing is."""
-        return self._protected_problems(self.files())
-
-    def _protected_problems(self, files: Mapping[str, Version]) -> tuple[str, ...]:
-        changed = self._protected_among(files)
-        listed = ", ".join(f"{path} ({self.protected(path)})" for path in changed[:5])
-        return (f"it changes what is read-only unless the task names it: {listed}",) if changed else ()
-
     def _protected_among(self, files: Mapping[str, Version]) -> tuple[str, ...]:
         now = {path: version.digest for path, version in files.items()}
         known = self._known
@@ -231,8 +222,9 @@ class Bench:
         """Why the copy as it is now, or these files, are not accepted, by the checks and by what may be changed; empty
         if they are."""
         files = self.files() if files is None else files
-        if refused := self._protected_problems(files):
-            return refused
+        if changed := self._protected_among(files):
+            listed = ", ".join(f"{path} ({self.protected(path)})" for path in changed[:5])
+            return (f"it changes what is read-only unless the task names it: {listed}",)
         if tree_of(files) == self.base_tree:
             return () if self.may_rest else ("nothing was changed",)
         return find_problems(self.baseline(say), self._prove(files, say), may_fail=self.may_fail)

@@ -7,7 +7,8 @@ with that version, as anywhere else. If they do not, the copy is what it was bef
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from signoff.agents.agent import Agent, Each, Row, Task
@@ -67,30 +68,63 @@ def adapter(
 ) -> Agent[Adapted]:
     """The coding agent over all repositories in which only the tests are against a version that mends it."""
 
-    def of(task: Task) -> tuple[Fix, Attempt]:
-        fix = next((one for one in fixes(task) if one.repo == task.item), None)
+    steps = _Adapting(fixes, bench)
+    made: Agent[Any] = coder(steps.work, model=model, tools=tools, needs=needs)
+    items = Each(
+        items=lambda task: [one.repo for one in fixes(task) if one.to_adapt is not None],
+        gives=Change,
+        join=steps.join,
+        function=made.function,
+        form=made.form,
+        read=made.read,
+        check=partial(steps.check, made),
+    )
+    return replace(
+        made,
+        gives=Adapted,
+        each=items,
+        function=None,
+        form=None,
+        read=None,
+        check=None,
+        opening=partial(steps.open, made),
+        shows=(),
+    )
+
+
+@dataclass(frozen=True)
+class _Adapting:
+    """What is done around the coding agent's own steps."""
+
+    fixes: Callable[[Task], Sequence[Fix]]
+    bench: BenchFor
+
+    def of(self, task: Task) -> tuple[Fix, Attempt]:
+        fix = next((one for one in self.fixes(task) if one.repo == task.item), None)
         if fix is None or fix.to_adapt is None:
             raise WorkFailed("coder", f"there is nothing to adapt in {task.item!r}", final=True)
         return fix, fix.to_adapt
 
-    def work(task: Task) -> CodeWork:
-        fix, attempt = of(task)
-        made = bench(task, fix, attempt)
+    def work(self, task: Task) -> CodeWork:
+        fix, attempt = self.of(task)
+        made = self.bench(task, fix, attempt)
         _bump_once(made, fix, attempt)
         return CodeWork(bench=made)
 
-    def opening(task: Task) -> str:
-        _, attempt = of(task)
+    def open(self, made: Agent[Any], task: Task) -> str:
+        """What the model is shown first: what changed under it, and the map of the repository."""
+        _, attempt = self.of(task)
         told = (
             f"{attempt.package} is at {attempt.new} now, for its security; it was at {attempt.old}. Change the code so "
             f"that the checks pass with it, and leave the versions as they are. What fails now: {attempt.problem}"
         )
         return f"{told}\n\n{made.opening(task) if made.opening else ''}"
 
-    def check(change: Change, task: Task) -> Change:
-        fix, attempt = of(task)
+    def check(self, made: Agent[Any], change: Change, task: Task) -> Change:
+        """What the checks accept, if no version was touched; else the copy is what the ladder left."""
+        fix, attempt = self.of(task)
         ended = made.check(change, task) if made.check else change
-        there = bench(task, fix, attempt)
+        there = self.bench(task, fix, attempt)
         if ended.done and (strays := _changed_pins(there, fix, attempt)):
             told = f"it changed {', '.join(strays)}, where only the version of {attempt.package} changes"
             ended = ended.model_copy(update={"done": False, "why": told})
@@ -99,27 +133,13 @@ def adapter(
             _put_back(there, fix)
         return ended
 
-    def join(rows: Sequence[Row[Change]], task: Task) -> Adapted:
+    def join(self, rows: Sequence[Row[Change]], task: Task) -> Adapted:
         found = list[Adaptation]()
         for row in rows:
-            _, attempt = of(replace(task, item=row.item))
+            _, attempt = self.of(replace(task, item=row.item))
             change = row.gave or Change(done=False, why=row.problem)
             found.append(Adaptation(repo=row.item, attempt=attempt, change=change))
         return Adapted(rows=tuple(found))
-
-    made: Agent[Any] = coder(work, model=model, tools=tools, needs=needs)
-    items = Each(
-        items=lambda task: [one.repo for one in fixes(task) if one.to_adapt is not None],
-        gives=Change,
-        join=join,
-        function=made.function,
-        form=made.form,
-        read=made.read,
-        check=check,
-    )
-    return replace(
-        made, gives=Adapted, each=items, function=None, form=None, read=None, check=None, opening=opening, shows=()
-    )
 
 
 def _bump_once(bench: Bench, fix: Fix, attempt: Attempt) -> None:

@@ -139,7 +139,9 @@ def refusals(case: Case, bench: Bench, own: Scan, say: Callable[[str], object]) 
     except FileRefused as error:
         return (str(error).rstrip("."),)
     other = [f"it changes {', '.join(strays[:5])}, which it did not name"] if strays else []
-    tests = (*tests, *bench.protected_problems(), *other)
+    if kinds := [f"{path} ({bench.protected(path)})" for path in bench.protected_changes()]:
+        other.append(f"it changes what is read-only: {', '.join(kinds[:5])}")
+    tests = (*tests, *other)
     return tuple(_unborne(case.before, case.verified, case.fix, case.after, own, list(tests)))
 
 

@@ -49,7 +49,9 @@ def start(tmp_path: Path, repo: Path, **given: Any) -> Any:
     asked = {"repos": [str(repo)], "wheels": [FETCHED], "offline": True, "judge": str(judge), **given}
     run = Run.start(remediation_team(model="offline"), {"out": str(tmp_path / "out.md"), **asked})
     (case,) = run.artifact(Cases).rows
-    print(case.model_dump_json())  # with pytest -s: docs/remediation.md shows some of it
+    results = Path(FETCHED, "results")  # of which docs/remediation.md shows some
+    results.mkdir(exist_ok=True)
+    (results / f"{repo.name}.json").write_text(case.model_dump_json(indent=1))
     return case
 
 
