@@ -1,4 +1,7 @@
-"""Errors of what is remembered: the database, checkpoints, runs, approvals, budgets, notices."""
+"""Errors of what is remembered: the database, checkpoints, runs, jobs, approvals, budgets, notices.
+
+All of a room stand in one file, which is why it is longer than most.
+"""
 
 from __future__ import annotations
 
@@ -333,6 +336,63 @@ class RunBusy(RunError):
         pid = self.who.split()[1] if "(stopped)" in self.who else ""
         way_out = f"Let it go on (kill -CONT {pid}) or end it (kill -9 {pid})" if pid else "Wait for it, or end it"
         super().__init__(f"{problem} {way_out}; then resume.")
+
+
+class RunCancelled(RunError):
+    """The run is the work of a job that is to end."""
+
+    def __init__(self, run_id: str, by: str) -> None:
+        self.run_id, self.by = run_id, by
+        super().__init__(f"Run {run_id!r} was cancelled by {by}: nothing more is called for it.")
+
+
+class BadSchedule(StoreError):
+    """What was to be scheduled is no time."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"{problem}.")
+
+
+class UnknownSchedule(StoreError):
+    """There is no schedule of this name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"There is no schedule {name!r}. `signoff schedule list` shows those there are.")
+
+
+class QueueFull(StoreError):
+    """More jobs were submitted than may be queued."""
+
+    def __init__(self, queued: int, more: int, most: int) -> None:
+        self.queued, self.more, self.most = queued, more, most
+        super().__init__(
+            f"{queued:,} jobs are queued, and {most:,} may be: {more:,} more are too many. Nothing of them was kept. "
+            "Submit them again later, as they are, or raise the limit with `signoff fleet limit --queued`."
+        )
+
+
+class ForeignQueue(StoreError):
+    """There are rows in the queue that signoff did not write."""
+
+    def __init__(self, row: str) -> None:
+        self.row = row
+        super().__init__(
+            f"The queue in this database holds {row!r}, which signoff did not write: another application of DBOS uses "
+            "it, or somebody planted it. No worker takes work from it. Name a database of its own."
+        )
+
+
+class JobChanged(StoreError):
+    """A job of this id was submitted before, with another input."""
+
+    def __init__(self, job_id: str, tenant: str, at: str) -> None:
+        self.job_id, self.tenant, self.at = job_id, tenant, at
+        super().__init__(
+            f"Job {job_id!r} of tenant {tenant!r} was submitted at {at[:16].replace('T', ' ')} UTC with another input. "
+            "Give this one another id."
+        )
 
 
 class BudgetExhausted(RunError):

@@ -17,7 +17,6 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from rich.console import Console
 
-from signoff.agents.models import load_models
 from signoff.checkpoints import configured_ledger, read_once
 from signoff.checkpoints.ledger import RunRecord
 from signoff.desk.cli.terminal import command, say
@@ -25,12 +24,21 @@ from signoff.error_base import SettingsError
 from signoff.fleet import check_whole
 from signoff.graphs import Positional, Team, field_of
 from signoff.graphs.errors import BadInput, NotImportable
-from signoff.graphs.teams import OWN, TeamModule, is_own, is_ready_made, load_stored, load_team, new_team, takes_input
+from signoff.graphs.teams import (
+    MODEL,
+    OWN,
+    TeamModule,
+    is_own,
+    is_ready_made,
+    load_stored,
+    load_team,
+    new_team,
+    takes_input,
+    with_model,
+)
 from signoff.settings import Settings, load_settings
 from signoff.tools.broker import SecretName
 
-MODEL: Final = "run model"
-"""Where a run's options keep which model does the work of those of its agents that have one."""
 TeamAgain = Annotated[str, typer.Option("--team", metavar="MODULE:NAME", help="The run's team, if it is your own.")]
 
 _TAKING_A_VALUE: Final = ("--sources", "--out", "--depth", "--model", "--budget", "--record", "--replay", "--input")
@@ -117,17 +125,6 @@ def how_to_resume(run: str, team: str, options: Mapping[str, Any]) -> str:
     """The command that goes on with a run of this team with these options."""
     known = is_ready_made(team, options) or "folder" in (options.get(OWN) or {})
     return f"{command()} resume {run}" + ("" if known else " --team MODULE:NAME")
-
-
-def with_model(loaded: TeamModule, model: str | None, settings: Settings) -> TeamModule:
-    """The same with this model at work in place of those that the team has."""
-    if not model:
-        return loaded
-    models, team = load_models(settings, model), loaded.team
-    if models is None and any(not agent.has_function for agent in team.agents):
-        raise SettingsError("--model", f"{model!r} is none, and the team has agents without a function", "Name one.")
-    changed = team.with_agents(lambda agent: agent if agent.model is None else agent.with_model(models))
-    return loaded.of(agents=changed.agents, options={**team.options, MODEL: model})
 
 
 def fitted(function: Callable[..., Any], start: Start, words: Sequence[str]) -> Callable[..., Any]:

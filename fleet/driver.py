@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
 from langgraph.types import StateSnapshot
 
 from signoff.agents import run_span
 from signoff.checkpoints import Fence, configured_ledger, configured_saver, readable_text, working
-from signoff.checkpoints.errors import RunBusy, StoreError
+from signoff.checkpoints.errors import RunBusy, RunCancelled, StoreError
 from signoff.checkpoints.ledger import RUN_INPUT, SETTLE_OUTCOME, Fenceable, Ledger, RunRecord, told_of
 from signoff.checkpoints.ledger.budgets import Budget
 from signoff.concurrency import end_of, stream, undisturbed
@@ -84,14 +86,17 @@ class Driver:
         """The same for a caller without an event loop: the run goes on in the background while this waits."""
         return stream(self.astream(run_id, team))
 
-    async def astream(self, run_id: str, team: Team | None = None) -> AsyncGenerator[Event, None]:
+    async def astream(
+        self, run_id: str, team: Team | None = None, *, owner: str = "", control: RunControl | None = None
+    ) -> AsyncGenerator[Event, None]:
         """Go on until the run ends or waits for a person, and tell of it as it happens; RunBusy if another drives it.
 
         `team` is what `team_of` gave. An error that nobody can work around is noted with the run, and raised. Whoever
-        closes this, or is cancelled, cancels the call that is under way; the run can be resumed.
+        closes this, or is cancelled, cancels the call that is under way; the run can be resumed. `control` has it leave
+        off at the next boundary of a step. `owner` is who holds it, as `working` gave it; empty: a new one.
         """
         events: asyncio.Queue[Event | None] = asyncio.Queue()
-        driving = asyncio.create_task(self._drive(run_id, team, events.put_nowait))
+        driving = asyncio.create_task(self._drive(run_id, team, events.put_nowait, owner, control))
         driving.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (event := await events.get()) is not None:
@@ -101,12 +106,15 @@ class Driver:
             driving.cancel()
             await end_of(driving)
 
-    async def _drive(self, run_id: str, team: Team | None, watch: Watch) -> None:
+    async def _drive(
+        self, run_id: str, team: Team | None, watch: Watch, owner: str, control: RunControl | None
+    ) -> None:
         team = await undisturbed(self._checked, run_id, team)
-        async with self._held(run_id) as fence:
+        async with self._held(run_id, owner) as fence:
             try:
-                await self._go_on(fence, team, watch)
-            except (RunBusy, RunElsewhere):
+                with suppress(GraphDrained):
+                    await self._go_on(fence, team, watch, control)
+            except (RunBusy, RunCancelled, RunElsewhere):
                 raise
             except Exception as error:
                 note = str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}"
@@ -129,7 +137,7 @@ class Driver:
         return Event("stands", text=record.note, status=record.status, approvals=asked)
 
     @asynccontextmanager
-    async def _held(self, run_id: str) -> AsyncIterator[Fence]:
+    async def _held(self, run_id: str, owner: str) -> AsyncIterator[Fence]:
         """Hold the run, renewed in the background; whoever was replaced meanwhile is refused at the next write."""
         runs, fences = self.ledger.runs, list[Fence]()
 
@@ -137,7 +145,7 @@ class Driver:
             fences.append(runs.claim(run_id, owner, seconds=_LEASE_SECONDS))
             return fences[0]
 
-        with working() as owner:
+        with nullcontext(owner) if owner else working() as owner:
             try:
                 fence = await undisturbed(claim)
                 with self.ledger.keep_alive.renewing(
@@ -151,7 +159,7 @@ class Driver:
                     with suppress(StoreError):  # a claim that cannot be given back is nobody's: nobody is at work on it
                         await undisturbed(runs.release, run_id, owner)
 
-    async def _go_on(self, fence: Fence, team: Team, watch: Watch) -> None:
+    async def _go_on(self, fence: Fence, team: Team, watch: Watch, control: RunControl | None) -> None:
         runs, run_id = self.ledger.runs, fence.run_id
         async with self._fenced_saver(fence) as saver:
             graph, config = team.compile(checkpointer=saver), _config(run_id)
@@ -171,7 +179,12 @@ class Driver:
             since: RunnableConfig = {**(asked_again or config), "recursion_limit": 100_000}
             with run_span(run_id, team.name):
                 async for place, mode, part in graph.astream(
-                    start, since, stream_mode=["custom", "updates"], durability="sync", subgraphs=True
+                    start,
+                    since,
+                    stream_mode=["custom", "updates"],
+                    durability="sync",
+                    subgraphs=True,
+                    control=control,
                 ):
                     for event in read_events(place, mode, part):
                         watch(event)

@@ -83,3 +83,11 @@ class CannotExport(RunError):
     def __init__(self, run_id: str, problem: str) -> None:
         self.run_id, self.problem = run_id, problem
         super().__init__(f"Run {run_id!r} cannot be exported as a test: {problem}. Nothing was written.")
+
+
+class BadLine(RunError):
+    """A line of a file of jobs is no job."""
+
+    def __init__(self, number: int, problem: str) -> None:
+        self.number, self.problem = number, problem
+        super().__init__(f"Line {number}: {problem}")

@@ -1,7 +1,7 @@
 """When a model may be called: one pace for all who call with the same key, in this process and in others.
 
-Where a limit is named, told or was found (ledger.pacing), calls start at turns of the key's timeline; where nothing is
-known the first start at once, and a crowd at a pace that grows. `Turns` is all of it but the waiting, `Limiter` waits.
+Where a limit is named, told or was found (rates/pacing.py), calls start at turns of the key's timeline; where none
+is known the first start at once, and a crowd at a pace that grows. `Turns` is all but the waiting, `Limiter` waits.
 Who waits, who is woken and what is asked is decided under one lock, and so the file is longer than most.
 """
 

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, exists, insert
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest_text
 from signoff.checkpoints.errors import AlreadyDecided, NotAllowed, UnknownApproval
+from signoff.checkpoints.jobs.turns import Turns
 from signoff.checkpoints.ledger.approval import (
     ANYBODY,
     SETTLE_OUTCOME,
@@ -52,11 +53,8 @@ Deciding = Callable[[Connection, Approval, Person], str]
 class Approvals:
     """The approvals in the ledger. A decision is compare-and-set: the first one stands."""
 
-    def __init__(
-        self, ledger: Transactions, audit: AuditLog, people: People, notices: Notices, runs: Runs, effects: Effects
-    ) -> None:
-        self._ledger, self._people, self._runs, self._effects = ledger, people, runs, effects
-        self._rows = _Rows(audit, notices)
+    def __init__(self, ledger: Transactions, people: People, runs: Runs, effects: Effects, rows: ApprovalRows) -> None:
+        self._ledger, self._people, self._runs, self._effects, self._rows = ledger, people, runs, effects, rows
 
     def ask(
         self, question: Question, *, expires_in: float | None, authority: Authority | None = None, why: str = ""
@@ -344,11 +342,11 @@ _TOLD = ("id", "action", "risk", "reason", "expires_at", "status", "decided_by",
 """What a notice says of an approval as it stands."""
 
 
-class _Rows:
+class ApprovalRows:
     """Writes proposals, approvals and votes within a transaction."""
 
-    def __init__(self, audit: AuditLog, notices: Notices) -> None:
-        self._audit, self._notices = audit, notices
+    def __init__(self, audit: AuditLog, notices: Notices, turns: Turns) -> None:
+        self._audit, self._notices, self._turns = audit, notices, turns
 
     def refresh(self, connection: Connection, approval_id: str) -> Approval:
         """The approval as it stands now: closed if its time is over, escalated if it has waited."""
@@ -482,6 +480,7 @@ class _Rows:
             raise AlreadyDecided(current.id, "decided", "somebody else", "this moment")
         self._log(connection, current, status, shown_sha256=current.shown_sha256, by=by, **said)
         if was_asked:
+            self._turns.wake(connection, current.run_id)
             self._announce(connection, "expired" if status == "expired" else "decided", current.id)
 
     def reopen(self, connection: Connection, current: Approval, person: Person, reason: str) -> None:
@@ -492,6 +491,7 @@ class _Rows:
         connection.execute(update(approvals).where(this).values(status="pending", **undecided))
         self._log(connection, current, "taken back", was=current.status, by=str(person), reason=reason)
         self.answer(connection, current, f"{current.decided_by}, taken back since,")  # LangGraph may still keep it
+        self._turns.wait_again(connection, current.run_id)
         self._announce(connection, "pending", current.id)
 
     def _log(self, connection: Connection, current: Approval, event: str, **body: Any) -> None:

@@ -1,4 +1,7 @@
-"""Whether the ledger's tables say what the audit log says: the log tells of every change that a row goes through."""
+"""Whether the ledger's tables say what the audit log says: the log tells of every change that a row goes through.
+
+What each entry says of which row is all in one place, which is why this file is longer than most.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from signoff.checkpoints.ledger.schema import (
     audit,
     budgets,
     effects,
+    jobs,
     keys,
     ledger_meta,
     metadata,
@@ -77,7 +81,14 @@ class _Expected:
     columns: dict[str, Any] = field(default_factory=dict)
 
 
-_OF_RUNS: Final = {"run": runs, "proposal": proposals, "approval": approvals, "vote": votes, "effect": effects}
+_OF_RUNS: Final = {
+    "run": runs,
+    "proposal": proposals,
+    "approval": approvals,
+    "vote": votes,
+    "effect": effects,
+    "job": jobs,
+}
 _TABLES: Final = {**_OF_RUNS, "role": people, "key": keys, "budget": budgets}
 """What is compared, by what a row is called."""
 _IN_WORDS: Final = "authority in words"
@@ -106,6 +117,7 @@ def _same(names: str) -> dict[str, str]:
 
 
 _STARTED: Final = _same("team goal options driver requested_by dry_run created_at updated_at owner")
+_SUBMITTED: Final = _same("tenant id team goal options input_sha256 priority deadline submitted_by submitted_at")
 _DECISION: Final = _Entry(
     "approval",
     ("approval",),
@@ -122,6 +134,7 @@ _EDITED: Final = {"shown_sha256": "args_sha256", "authority": "required", _IN_WO
 _ENTRIES: Final[Mapping[str, _Entry]] = {
     "started": _Entry("run", ("run_id",), _STARTED, {"status": "running", "note": "", "copied_at": ""}),
     "status": _Entry("run", ("run_id",), _same("status note updated_at")),
+    "submitted": _Entry("job", ("run_id",), _SUBMITTED),
     "changed": _Entry("run", ("run_id",), _same("options updated_at")),
     "copied": _Entry("run", ("run_id",), _same("copied_at")),
     **dict.fromkeys(("taken", "let go"), _Entry("run", ("run_id",), _same("owner"))),

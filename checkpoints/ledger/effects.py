@@ -17,11 +17,11 @@ from sqlalchemy.exc import NoResultFound
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest, from_row, read_json, readable_text
-from signoff.checkpoints.errors import DatabaseUnusable, DryRun, OutcomeUnwritten, RunBusy
+from signoff.checkpoints.errors import DatabaseUnusable, DryRun, OutcomeUnwritten, RunBusy, RunCancelled
 from signoff.checkpoints.ledger.approval import Approval, load_approval
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.notifications.outbox import Notices
-from signoff.checkpoints.ledger.schema import audit, effects, runs
+from signoff.checkpoints.ledger.schema import audit, effects, jobs, runs
 from signoff.checkpoints.ledger.session import Transactions, clock
 from signoff.checkpoints.process_identity import describe_owner, holds
 from signoff.checkpoints.redaction import redact_text
@@ -159,6 +159,7 @@ class Effects:
             at = clock(connection)
             if before is None or (before.claimed_until and holds(before.claimed_by, before.claimed_until, at)):
                 return 0
+            _check_wanted(connection, effect.run_id)
             claimed = connection.execute(
                 update(effects)
                 .where(seen, effects.c.status.in_(as_seen))
@@ -349,6 +350,7 @@ class Effects:
         approval.check_digests()
         if connection.execute(select(runs.c.dry_run).where(runs.c.id == approval.run_id)).scalar_one():
             raise DryRun(approval.run_id)
+        _check_wanted(connection, approval.run_id)
 
 
 class _Rows:
@@ -416,7 +418,18 @@ class _Rows:
 
 _OUTCOMES: Final = ("done", "failed", "released", "abandoned", "unknown", "ended late", "read back")
 _FOLLOWS_NOT: Final = frozenset(
-    {*_OUTCOMES, "status", "taken", "let go", "answering", "refused", "taken back", "copied"}
+    {
+        *_OUTCOMES,
+        "status",
+        "taken",
+        "let go",
+        "cancel asked",
+        "hold asked",
+        "answering",
+        "refused",
+        "taken back",
+        "copied",
+    }
 )
 """Events of a run by which it has not gone on from what was said of a call."""
 
@@ -461,6 +474,14 @@ def _believed_until(row: Row[Any]) -> str:
 
 def _effect(row: Row[Any]) -> Effect:
     return from_row(Effect, row, result=read_json(row.result, dict, f"Effect {row.key}") if row.result else {})
+
+
+def _check_wanted(connection: Connection, run_id: str) -> None:
+    """RunCancelled if the run is the work of a job that is to end, or has."""
+    root, is_cancelled = run_id.partition(".")[0], (jobs.c.wanted == "cancel") | (jobs.c.status == "cancelled")
+    query = select(jobs.c.wanted_by).where(jobs.c.run_id == root, is_cancelled)
+    if (cancelled := connection.execute(query).first()) is not None:
+        raise RunCancelled(root, cancelled.wanted_by)
 
 
 def _load(connection: Connection, key: str) -> Effect:

@@ -8,7 +8,10 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from signoff.checkpoints import canonical
-from signoff.checkpoints.ledger.approvals import Approvals
+from signoff.checkpoints.jobs.job_table import Jobs
+from signoff.checkpoints.jobs.schedules import Schedules
+from signoff.checkpoints.jobs.workers import Workers
+from signoff.checkpoints.ledger.approvals import ApprovalRows, Approvals
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.budgets.reservations import Budgets
 from signoff.checkpoints.ledger.budgets.spending import Spending
@@ -46,8 +49,12 @@ class Ledger:
         self.runs = Runs(session, self.audit, session.fences)
         self.notices = Notices(session, hooks)
         self.effects = Effects(session, self.audit, self.notices, busy_seconds=busy_seconds)
-        self.approvals = Approvals(session, self.audit, self.people, self.notices, self.runs, self.effects)
         self.inbox = Inbox(session)
+        self.jobs = Jobs(session, self.audit, self.runs)
+        self.schedules = Schedules(session, self.audit, self.jobs)
+        self.workers = Workers(session)
+        rows = ApprovalRows(self.audit, self.notices, self.jobs.turns)
+        self.approvals = Approvals(session, self.people, self.runs, self.effects, rows)
         self.spending = Spending(session)
         self.budgets = Budgets(session, self.audit)
 

@@ -133,7 +133,7 @@ class Runs:
         Beginning again where it was cut off before anything was proposed is the same run. A thread's id that comes
         back with no memory of its runs (another saver, a deleted thread) gets a new run, never old decisions.
         """
-        requested_by, kept = _known_name(requested_by), dict(options or {})
+        kept = dict(options or {})
         with self._ledger.write() as connection:
             while (found := self._row(connection, run_id_of(thread, number))) is not None:
                 same = (found.status, found.team, found.goal) == ("running", team, plain_text(goal))
@@ -141,13 +141,17 @@ class Runs:
                 if same and not _has_proposals(connection, found.id):
                     return found.id, number
                 number += 1
-            run_id, at = run_id_of(thread, number), canonical.now()
             told = {"team": team, "goal": goal, "requested_by": requested_by, "dry_run": dry_run, "driver": driver}
-            moments = {"created_at": at, "updated_at": at}
-            row = insert(runs).values(id=run_id, status="running", options=canonical_json(kept), **told, **moments)
-            connection.execute(row)
-            self._audit.append(connection, run_id, "started", options=kept, owner="", **told, **moments)
-        return run_id, number
+            self.add(connection, run_id_of(thread, number), kept, **told)
+        return run_id_of(thread, number), number
+
+    def add(self, connection: Connection, run_id: str, options: dict[str, Any], **told: Any) -> None:
+        """Write a new run: `told` are its team, goal, requested_by, dry_run and driver."""
+        at, told = canonical.now(), {**told, "requested_by": _known_name(told["requested_by"])}
+        moments = {"created_at": at, "updated_at": at}
+        row = insert(runs).values(id=run_id, status="running", options=canonical_json(options), **told, **moments)
+        connection.execute(row)
+        self._audit.append(connection, run_id, "started", options=options, owner="", **told, **moments)
 
     def get(self, run_id: str) -> RunRecord:
         """The run with this id, or the only one whose id begins with it; UnknownRun otherwise."""

@@ -40,7 +40,7 @@ from signoff.checkpoints.db.sqlite import COPIED_AT
 from signoff.checkpoints.errors import DatabaseVersion, ForeignDatabase
 from signoff.checkpoints.ledger.budgets.amounts import Amount, CallRecord
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Raised with every change of these tables; `set_up` brings older ones up to date, newer ones are refused."""
 
 
@@ -256,6 +256,62 @@ rates = Table(
     Column("state", Plain, nullable=False),  # JSON, as rate_limits.py writes it
     Column("version", Integer, nullable=False, server_default="0"),  # for compare-and-set
     Column("at", Float, nullable=False),  # seconds since 1970 of the last change
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("run_id", Plain, primary_key=True),  # the run that does it: a digest of the tenant and the id
+    *_texts("tenant", "id", "team", "goal"),
+    Column("options", Plain, nullable=False),  # JSON, as the run has it: what its team is built from, and the input
+    Column("input_sha256", Plain, nullable=False),  # of team, goal and input: the same id with another is refused
+    Column("priority", Integer, nullable=False),  # 1 is first, 9 last
+    Column("deadline", Plain, nullable=False, server_default=""),  # nothing more is done after it; empty: none
+    Column("status", Plain, nullable=False),  # checkpoints/jobs/job.py says which there are
+    Column("turn", Integer, nullable=False),  # number of the turn that is queued, under way, or was last
+    Column("answers", Integer, nullable=False, server_default="0"),  # how often something of its run was decided
+    Column("attempts", Integer, nullable=False, server_default="0"),  # claims in a row that did not end as they should
+    *_texts("claim", "worker", "claimed_at", default=""),  # who took the turn: owner of the run, slot, moment
+    *_texts("wanted", "wanted_by", default=""),  # cancel, hold: what is to become of it, and who says so
+    *_texts("error", "submitted_by", default=""),
+    *_texts("submitted_at", "queued_at"),
+    *_texts("started_at", "ended_at", default=""),
+    Index("jobs_by_status", "status", "tenant"),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", Plain, primary_key=True),
+    *_texts("cron", "zone"),  # when: five fields of cron, by the clock of this zone
+    Column("overlap", Plain, nullable=False),  # skip, queue-one, allow: if the job before has not ended
+    Column("catch_up", Integer, nullable=False),  # seconds back that missed firings are made up for
+    Column("newest_only", Boolean, nullable=False),  # of the missed ones only the last
+    *_texts("tenant", "team", "goal"),
+    *_texts("options", "given"),  # JSON, as a job's
+    Column("priority", Integer, nullable=False),
+    *_texts("made_by", "made_at"),
+    Column("paused_by", Plain, nullable=False, default=""),  # empty: it is not paused
+    Column("next_at", Plain, nullable=False),  # the first firing that was not looked at yet
+    *_texts("last_at", "told", default=""),  # the last firing that was, and what came of it
+)
+
+job_limits = Table(
+    "job_limits",
+    metadata,
+    Column("kind", Plain, primary_key=True),  # team, tenant: how many of its jobs at once; queued: how many in all
+    Column("name", Plain, primary_key=True),  # of the team or tenant; empty for queued
+    Column("most", Integer, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("slot", Plain, primary_key=True),  # HOST/NUMBER: the executor of the queue, whichever process it is
+    Column("owner", Plain, nullable=False),  # the process that has it (process_identity.py); empty: none
+    Column("places", Integer, nullable=False),  # how many turns it has at once
+    *_texts("status", "started_at", "beat_at"),  # working, draining, lost (its turns are to be put back), gone
+    Column("until", Plain, nullable=False),  # it is taken for lost then, where nobody can tell whether it lives
 )
 
 

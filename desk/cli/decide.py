@@ -174,8 +174,12 @@ def decide(approval_ids: Sequence[str], verdict: Said, *, go_on: bool, json: boo
     ledger.notices.wait(TELLING_SECONDS)
     is_decided = any(one.status != "pending" for one in approvals)
     can_go_on = record.driver == "local" and (bool(verdict.team) or is_known(record))
-    if not go_on or not can_go_on or not is_decided:
-        if go_on and is_decided:
+    job = ledger.jobs.get(record.id)
+    has_worker = job is not None and not job.is_over
+    if not go_on or not can_go_on or not is_decided or has_worker:
+        if has_worker and is_decided:
+            say(console, f"It is a job: a worker goes on with it. {command()} fleet status tells how the jobs stand.")
+        elif go_on and is_decided:
             resume = f'Run.open("{record.id}", team=…).resume()' if record.driver == "local" else "invoke its thread"
             here = f" Here: {how_to_resume(record.id, record.team, record.options)}" if record.driver == "local" else ""
             say(console, f"The run is driven by your own program. There, {resume} finds the decision.{here}")

@@ -53,7 +53,6 @@ from signoff.desk.team_options import (
     module_of_recording,
     open_team,
     team_of_run,
-    with_model,
 )
 from signoff.error_base import SettingsError, SignoffError
 from signoff.fleet import Run, settings_of
@@ -61,7 +60,7 @@ from signoff.fleet.errors import NotAllDecided, RunElsewhere
 from signoff.graphs import FOLLOW_PLAN, Given, PlanStep, Team
 from signoff.graphs.approval import CONTROLS, standing_after
 from signoff.graphs.errors import BadAnswer, UnknownTeam
-from signoff.graphs.teams import TEAMS, TeamModule, is_own, new_team, takes_input
+from signoff.graphs.teams import TEAMS, TeamModule, is_own, new_team, takes_input, with_model
 from signoff.settings import Settings, load_settings
 from signoff.tools import format_of
 from signoff.tools.errors import SourcesMissing

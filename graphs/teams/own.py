@@ -28,12 +28,16 @@ from typing import Any, Final
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
+from signoff.agents.models import load_models
 from signoff.checkpoints import digest_text
+from signoff.error_base import SettingsError
 from signoff.graphs.errors import NotImportable, NotTrusted
 from signoff.graphs.team import Team
 from signoff.graphs.teams.catalog import OWN
 from signoff.settings import ADMINISTRATOR, Settings, foreign_owner
 
+MODEL: Final = "run model"
+"""Where a run's options keep which model does the work of those of its agents that have one."""
 _ROOMS: Final = ("signoff", "graphs", "agents", "tools", "checkpoints")
 _FOREIGN: Final = {"site-packages", "dist-packages", "node_modules", "__pypackages__"}
 """User id of whoever installs things for all."""
@@ -112,6 +116,17 @@ def load_stored(options: Mapping[str, Any], settings: Settings) -> TeamModule | 
         raise NotTrusted(named, "is not imported by itself, as no folder of a project holds a .signoff")
     place = _Place(root / folder, module, name)
     return _load(place, named, settings, lambda file: _check_inside(file, root, named, settings), called=_says_team)
+
+
+def with_model(loaded: TeamModule, model: str | None, settings: Settings) -> TeamModule:
+    """The same with this model at work in place of those that the team has."""
+    if not model:
+        return loaded
+    models, team = load_models(settings, model), loaded.team
+    if models is None and any(not agent.has_function for agent in team.agents):
+        raise SettingsError("--model", f"{model!r} is none, and the team has agents without a function", "Name one.")
+    changed = team.with_agents(lambda agent: agent if agent.model is None else agent.with_model(models))
+    return loaded.of(agents=changed.agents, options={**team.options, MODEL: model})
 
 
 def project_of(settings: Settings) -> Path | None:

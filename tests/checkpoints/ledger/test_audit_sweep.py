@@ -17,6 +17,7 @@ from sqlalchemy import Boolean, Column, Float, Integer, Table, insert, select, u
 
 from signoff.checkpoints.canonical import canonical_json
 from signoff.checkpoints.db.sqlite import COPIED_AT
+from signoff.checkpoints.jobs import NewJob, make_tables
 from signoff.checkpoints.ledger import schema
 from signoff.checkpoints.ledger.approval import Authority, Person, Question, Requirement
 from signoff.checkpoints.ledger.audit_log import FIRST, link
@@ -30,6 +31,8 @@ LEARNED: Final = "learned again from the next answers of the endpoint"
 OUTBOX: Final = "what is to be sent, and how often it was tried: nothing is decided by it"
 TOLD_OF: Final = "tells of a call, and is added up in nothing that limits one"
 HIDES: Final = "hides a question from one person's list for a while, and decides nothing"
+PACE: Final = "says how fast work goes, not what is done"
+STANDS: Final = "where the work stands: what comes of it is in the rows of its run"
 ITSELF: Final = "tells copies in memory that they are old, or that the file is a copy, once"
 
 NOT_COMPARED: Final[Mapping[str, Mapping[str, str]]] = {
@@ -39,6 +42,14 @@ NOT_COMPARED: Final[Mapping[str, Mapping[str, str]]] = {
     "snoozes": dict.fromkeys(schema.snoozes.c.keys(), HIDES),
     "rates": dict.fromkeys(schema.rates.c.keys(), LEARNED),
     "notices": dict.fromkeys(schema.notices.c.keys(), OUTBOX),
+    "jobs": dict.fromkeys(
+        "status turn answers attempts claim worker claimed_at wanted wanted_by error queued_at started_at "
+        "ended_at".split(),
+        STANDS,
+    ),
+    "schedules": dict.fromkeys(schema.schedules.c.keys(), PACE),
+    "job_limits": dict.fromkeys(schema.job_limits.c.keys(), PACE),
+    "workers": dict.fromkeys(schema.workers.c.keys(), RENEWED),
     "usage": dict.fromkeys(
         "id at tier model endpoint outcome cached_tokens reasoning_tokens dearest_nusd assumed".split(), TOLD_OF
     ),
@@ -79,6 +90,12 @@ def live_through(ledger: Ledger) -> None:
     ledger.mark_copied()
     ledger.runs.claim("r-1", "host:boot:1:1:1", seconds=60)
     spend(ledger)
+    make_tables(ledger, ledger.database)
+    job = NewJob(id="a-1", team="office", goal="pay, password=hunter2", options={"depth": 2}, deadline="9999")
+    ledger.jobs.submit([job], by="joe")
+    ledger.workers.join("host:1:1", places=1)
+    ledger.schedules.add("weekly", "0 8 * * 1", job, by="joe")
+    ledger.jobs.limits.set("team", "office", 4, by="joe")
     with ledger.write() as connection:
         held = {
             "id": "h-1",

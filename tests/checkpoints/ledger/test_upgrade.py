@@ -107,6 +107,7 @@ def test_a_database_of_the_first_version_becomes_like_a_new_one(path: Path, tmp_
     assert ask(path, meta) == ask(tmp_path / "new.db", meta)
 
 
+SEVENTH = ("DROP TABLE jobs", "DROP TABLE job_limits", "DROP TABLE schedules", "DROP TABLE workers")
 SIXTH = (
     "DROP TABLE keys",
     "DROP TABLE snoozes",
@@ -126,10 +127,11 @@ THIRD = (
 @pytest.mark.parametrize(
     ("version", "undo"),
     [
-        (2, (*SIXTH, *FIFTH, *FOURTH, *THIRD)),
-        (3, (*SIXTH, *FIFTH, *FOURTH)),
-        (4, (*SIXTH, *FIFTH)),
-        (5, SIXTH),
+        (2, (*SEVENTH, *SIXTH, *FIFTH, *FOURTH, *THIRD)),
+        (3, (*SEVENTH, *SIXTH, *FIFTH, *FOURTH)),
+        (4, (*SEVENTH, *SIXTH, *FIFTH)),
+        (5, (*SEVENTH, *SIXTH)),
+        (6, SEVENTH),
     ],
 )
 def test_a_database_of_a_later_version_becomes_like_a_new_one(

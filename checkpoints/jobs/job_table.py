@@ -1,0 +1,277 @@
+"""Jobs, as people have them in hand: submitted, listed, cancelled, retried, held and resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, Select, case, func, insert, select, update
+
+from signoff.checkpoints import canonical
+from signoff.checkpoints.canonical import canonical_json
+from signoff.checkpoints.errors import JobChanged
+from signoff.checkpoints.jobs.job import RUN_ID_LENGTH, Job, JobStatus, NewJob, Which, read_job
+from signoff.checkpoints.jobs.limits import JobLimits
+from signoff.checkpoints.jobs.queue import TurnQueue
+from signoff.checkpoints.jobs.turns import Turns
+from signoff.checkpoints.ledger.audit_log import AuditLog
+from signoff.checkpoints.ledger.budgets.amounts import NANO
+from signoff.checkpoints.ledger.runs import Runs
+from signoff.checkpoints.ledger.schema import approvals, effects, jobs, usage
+from signoff.checkpoints.ledger.session import Transactions
+
+_AT_ONCE = 500
+"""Ids in one statement; databases take only so many."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What came of submitting jobs."""
+
+    new: tuple[str, ...]
+    """Ids of those that were not there before."""
+    known: tuple[str, ...]
+    """Ids of those that were, with the same input: nothing is done anew."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What some jobs come to."""
+
+    ended_hour: int
+    ended_day: int
+    oldest_queued: str
+    """Since when the one that has been queued longest is; empty if none is."""
+    calls: int
+    usd: float
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What some jobs ask people, and what nobody knows of them."""
+
+    open: int
+    oldest: str
+    next_expiry: str
+    unknown: int
+    """Effects of which it is not known whether they happened."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What came of a wish about several jobs."""
+
+    at_once: tuple[Job, ...]
+    """Those for which it is done."""
+    soon: tuple[Job, ...]
+    """Those whose worker does it at the next boundary of a step."""
+    begun: tuple[Job, ...] = ()
+    """Those that nobody is at work on, but that have begun: what their runs have open is to be closed."""
+
+
+class Jobs:
+    """The jobs table. Of each wish of a person the audit log tells."""
+
+    def __init__(self, ledger: Transactions, audit: AuditLog, runs: Runs) -> None:
+        self._ledger, self._audit, self._queue = ledger, audit, TurnQueue()
+        self.limits = JobLimits(ledger, audit)
+        self.turns = Turns(ledger, audit, runs, self._queue, self.limits)
+
+    def submit(self, new: Sequence[NewJob], *, by: str) -> Submitted:
+        """Write down these jobs and have them done: all of them, or none.
+
+        A job that is there is not submitted again; JobChanged if it is there with another input.
+        """
+        made, known = list[str](), list[str]()
+        with self._ledger.write() as connection:
+            for job in new:
+                (made if self.add(connection, job, by) else known).append(job.id)
+            self.limits.check_queued(connection, 0)
+        return Submitted(tuple(made), tuple(known))
+
+    def check(self, new: Sequence[NewJob]) -> None:
+        """JobChanged if one of these is there with another input; QueueFull if they are too many."""
+        told, there = {job.run_id: job for job in new}, 0
+        with self._ledger.read() as connection:
+            for start in range(0, len(new), _AT_ONCE):
+                some = jobs.c.run_id.in_(list(told)[start : start + _AT_ONCE])
+                for row in connection.execute(select(jobs).where(some)):
+                    there += 1
+                    if row.input_sha256 != told[row.run_id].input_sha256:
+                        raise JobChanged(str(row.id), str(row.tenant), str(row.submitted_at))
+            self.limits.check_queued(connection, len(told) - there)
+
+    def unmoved(self, seconds: float) -> list[Job]:
+        """The oldest of those that are queued, or under way, for longer than so many seconds."""
+        moment = canonical.later(-seconds)
+        queued = (jobs.c.status == "queued") & (jobs.c.queued_at < moment)
+        taken = (jobs.c.status == "running") & (jobs.c.claimed_at < moment)
+        query = select(jobs).where(queued | taken).order_by(jobs.c.queued_at).limit(_AT_ONCE)
+        with self._ledger.read() as connection:
+            return [read_job(row) for row in connection.execute(query)]
+
+    def flagged(self) -> list[Job]:
+        """Those that are to be cancelled and that nobody has."""
+        late = (jobs.c.deadline != "") & (jobs.c.deadline <= canonical.now())
+        query = select(jobs).where(jobs.c.status.in_(("queued", "waiting")), (jobs.c.wanted == "cancel") | late)
+        with self._ledger.read() as connection:
+            return [read_job(row) for row in connection.execute(query)]
+
+    def get(self, run_id: str) -> Job | None:
+        """The job that this run does; None if it does none."""
+        with self._ledger.read() as connection:
+            row = connection.execute(select(jobs).where(jobs.c.run_id == run_id)).first()
+        return read_job(row) if row is not None else None
+
+    def list(self, which: Which, limit: int | None = None) -> list[Job]:
+        """These jobs, in the order in which they were submitted."""
+        query = select(jobs).where(which.clause).order_by(jobs.c.submitted_at, jobs.c.id).limit(limit)
+        with self._ledger.read() as connection:
+            return [read_job(row) for row in connection.execute(query)]
+
+    def counts(self, which: Which) -> dict[JobStatus, int]:
+        """How many of these jobs stand how; those of which there are any."""
+        query = select(jobs.c.status, func.count()).where(which.clause).group_by(jobs.c.status)
+        with self._ledger.read() as connection:
+            return {row[0]: int(row[1]) for row in connection.execute(query)}
+
+    def counts_by_tenant(self) -> dict[str, dict[JobStatus, int]]:
+        """The same for each tenant, by name."""
+        query = select(jobs.c.tenant, jobs.c.status, func.count()).group_by(jobs.c.tenant, jobs.c.status)
+        found: dict[str, dict[JobStatus, int]] = {}
+        with self._ledger.read() as connection:
+            for tenant, status, number in connection.execute(query.order_by(jobs.c.tenant)):
+                found.setdefault(tenant, {})[status] = int(number)
+        return found
+
+    def figures(self, which: Which, *, hour: float, day: float) -> Figures:
+        """What these jobs come to; `hour` and `day` are seconds back from now."""
+        since = [canonical.later(-seconds) for seconds in (hour, day)]
+        ended = [func.sum(case((jobs.c.ended_at >= moment, 1), else_=0)) for moment in since]
+        oldest = func.min(case((jobs.c.status == "queued", jobs.c.queued_at)))
+        spent = select(func.count(), func.sum(usage.c.nusd)).where(_root(usage.c.run_id).in_(_runs(which)))
+        with self._ledger.read() as connection:
+            row = connection.execute(select(*ended, oldest).where(which.clause)).one()
+            calls, nusd = connection.execute(spent).one()
+        return Figures(int(row[0] or 0), int(row[1] or 0), str(row[2] or ""), int(calls), int(nusd or 0) / NANO)
+
+    def questions(self, which: Which) -> Questions:
+        """What these jobs ask people."""
+        mine = (approvals.c.status == "pending") & _root(approvals.c.run_id).in_(_runs(which))
+        expiry = func.min(case((approvals.c.expires_at != "", approvals.c.expires_at)))
+        asked = select(func.count(), func.min(approvals.c.requested_at), expiry).where(mine)
+        lost = select(func.count()).where(effects.c.status == "unknown", _root(effects.c.run_id).in_(_runs(which)))
+        with self._ledger.read() as connection:
+            row, unknown = connection.execute(asked).one(), connection.execute(lost).scalar_one()
+        return Questions(int(row[0]), str(row[1] or ""), str(row[2] or ""), int(unknown))
+
+    def heard(self, run_id: str) -> float | None:
+        """Seconds since a call of a model, or an effect, last ended or began in this run; None if none ever did."""
+        calls = select(func.max(usage.c.at)).where(_root(usage.c.run_id) == run_id)
+        acts = select(func.max(effects.c.claimed_at), func.max(effects.c.finished_at)).where(
+            _root(effects.c.run_id) == run_id
+        )
+        with self._ledger.read() as connection:
+            found = [*connection.execute(calls).one(), *connection.execute(acts).one()]
+        last = max((str(moment) for moment in found if moment), default="")
+        return canonical.seconds_since(last) if last else None
+
+    def wanted(self, run_ids: Sequence[str]) -> dict[str, str]:
+        """Of these runs' jobs, what is to become of those that are not simply to go on; what is gone is to end."""
+        query = select(jobs.c.run_id, jobs.c.wanted, jobs.c.deadline).where(jobs.c.run_id.in_(run_ids))
+        now = canonical.now()
+        with self._ledger.read() as connection:
+            rows = connection.execute(query).all()
+        late = {row.run_id: "cancel" for row in rows if row.deadline and row.deadline <= now}
+        return late | {row.run_id: str(row.wanted) for row in rows if row.wanted}
+
+    def cancel(self, which: Which, *, by: str) -> Asked:
+        """Have these jobs end without being done. Those that a worker has end at the next boundary of a step."""
+
+        def cancel(connection: Connection, job: Job) -> str:
+            if job.is_over:
+                return ""
+            self._audit.append(connection, job.run_id, "cancel asked", job=job.id, by=by)
+            if job.started_at:
+                self._set(connection, job, wanted="cancel", wanted_by=by)
+                if job.status == "held":
+                    self.turns.put_again(connection, job)
+                return "soon" if job.status == "running" else "begun"
+            over = {"status": "cancelled", "wanted_by": by, "error": f"cancelled by {by}"}
+            self._set(connection, job, **over, ended_at=canonical.now(), turn=job.turn + 1)
+            return "done"
+
+        return self._each(which, cancel)
+
+    def hold(self, which: Which, *, by: str) -> Asked:
+        """Have these jobs rest until they are resumed; those that wait for a person rest anyway."""
+
+        def hold(connection: Connection, job: Job) -> str:
+            if job.status not in ("queued", "running") or job.wanted:
+                return ""
+            self._audit.append(connection, job.run_id, "hold asked", job=job.id, by=by)
+            if job.status == "running":
+                self._set(connection, job, wanted="hold", wanted_by=by)
+                return "soon"
+            self._set(connection, job, status="held", turn=job.turn + 1)
+            return "done"
+
+        return self._each(which, hold)
+
+    def resume(self, which: Which, *, by: str) -> Asked:
+        """Have held jobs go on."""
+        return self._again(which, "held", "resumed", by)
+
+    def retry(self, which: Which, *, by: str) -> Asked:
+        """Have parked jobs go on from where they stand, with as many attempts as a new one."""
+        return self._again(which, "parked", "retried", by)
+
+    def _again(self, which: Which, status: JobStatus, event: str, by: str) -> Asked:
+        def again(connection: Connection, job: Job) -> str:
+            if job.status != status:
+                return ""
+            self._audit.append(connection, job.run_id, event, job=job.id, by=by)
+            self.turns.put_again(connection, job, attempts=0, ended_at="", wanted="")
+            return "done"
+
+        return self._each(which, again)
+
+    def _each(self, which: Which, change: Callable[[Connection, Job], str]) -> Asked:
+        found: dict[str, list[Job]] = {"done": [], "soon": [], "begun": [], "": []}
+        with self._ledger.write() as connection:
+            rows = connection.execute(select(jobs).where(which.clause).order_by(jobs.c.submitted_at, jobs.c.id)).all()
+            for job in map(read_job, rows):
+                found[change(connection, job)].append(job)
+        return Asked(tuple(found["done"]), tuple(found["soon"]), tuple(found["begun"]))
+
+    def add(self, connection: Connection, new: NewJob, by: str) -> bool:
+        """Submit one within this transaction; False if it was there before. JobChanged if that has another input."""
+        row = connection.execute(select(jobs).where(jobs.c.run_id == new.run_id)).first()
+        if row is None:
+            self._add(connection, new, by)
+        elif row.input_sha256 != new.input_sha256:
+            raise JobChanged(new.id, new.tenant, str(row.submitted_at))
+        return row is None
+
+    def _add(self, connection: Connection, new: NewJob, by: str) -> None:
+        at, options = canonical.now(), dict(new.options)
+        said = {"tenant": new.tenant, "id": new.id, "team": new.team, "goal": new.goal, "priority": new.priority}
+        said |= {"input_sha256": new.input_sha256, "deadline": new.deadline, "submitted_by": by, "submitted_at": at}
+        first = {"status": "queued", "turn": 1, "queued_at": at, "options": canonical_json(options)}
+        connection.execute(insert(jobs).values(run_id=new.run_id, **said, **first))
+        self._audit.append(connection, new.run_id, "submitted", options=options, **said)
+        row = connection.execute(select(jobs).where(jobs.c.run_id == new.run_id)).one()
+        self._queue.put(connection, read_job(row), 1)
+
+    def _set(self, connection: Connection, job: Job, **values: object) -> None:
+        connection.execute(update(jobs).where(jobs.c.run_id == job.run_id).values(**values))
+
+
+def _runs(which: Which) -> Select[Any]:
+    return select(jobs.c.run_id).where(which.clause)
+
+
+def _root(run_id: Column[Any]) -> ColumnElement[str]:
+    """The run itself, or the outermost around a child: that of a job has a name of fixed length."""
+    return func.substr(run_id, 1, RUN_ID_LENGTH)

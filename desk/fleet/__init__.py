@@ -1,0 +1,1 @@
+"""Commands of the fleet: jobs and the workers that do them, and schedules."""

@@ -1,0 +1,150 @@
+"""How the fleet stands: what needs somebody, whether it moves, what it costs; one for a page, a mail and a script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from signoff.checkpoints import seconds_since
+from signoff.checkpoints.jobs import ENDED, STATUSES, Figures, Job, JobStatus, Slot, Which
+from signoff.checkpoints.ledger import Ledger
+from signoff.wording import counted, one_line
+
+_HOUR, _DAY = 3_600.0, 86_400.0
+_MOST: Final = 5
+"""Jobs that are named; of more their number is told."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The answers to what people ask of a fleet."""
+
+    counts: dict[JobStatus, int]
+    figures: Figures
+    parked: tuple[Job, ...]
+    """The newest of those that were given up."""
+    stalled: tuple[Job, ...]
+    """The newest of those that rest because they made no progress."""
+    waiting: int
+    """Questions that wait for people, of the jobs here."""
+    oldest_question: str
+    """When the oldest of them was asked; empty if there is none."""
+    next_expiry: str
+    unknown: int
+    """Effects of which nobody knows whether they happened."""
+    workers: tuple[Slot, ...]
+    late: tuple[str, ...]
+    """Slots that have given no sign of life for too long."""
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def ended(self) -> int:
+        return sum(self.counts.get(status, 0) for status in ENDED)
+
+    @property
+    def left(self) -> int:
+        """How many there are for workers to do now or later, without a person."""
+        return sum(self.counts.get(status, 0) for status in ("queued", "running"))
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as JSON values; times are UTC."""
+        found = asdict(self)
+        parked, stalled = map(_named, (self.parked, self.stalled))
+        told = ("slot", "places", "status", "started_at", "beat_at")
+        workers = [{name: getattr(slot, name) for name in told} | {"pid": slot.pid} for slot in self.workers]
+        every = {status: self.counts.get(status, 0) for status in STATUSES}
+        return {**found, "counts": every, "total": self.total, "parked": parked, "stalled": stalled, "workers": workers}
+
+    def lines(self) -> list[str]:
+        """It in words: first what needs somebody, then whether it moves, then what it cost."""
+        return [*self._needs(), *self._moves(), *self._costs()]
+
+    def as_markdown(self) -> str:
+        """It as a Markdown text, for a mail or a page."""
+        rows = [f"| {status} | {self.counts[status]:,} |" for status in STATUSES if status in self.counts]
+        table = ["| jobs | |", "| --- | ---: |", *rows, f"| all | {self.total:,} |"]
+        parts = (("Needs you", self._needs()), ("Is it moving?", self._moves()), ("What does it cost?", self._costs()))
+        texts = [f"## {title}\n\n" + "\n".join(f"- {_plain(line)}" for line in lines) for title, lines in parts]
+        return "\n\n".join(["# Fleet", "\n".join(table), *texts]) + "\n"
+
+    def _needs(self) -> list[str]:
+        found = []
+        if self.waiting:
+            expiry = f", the next expires in {span(-seconds_since(self.next_expiry))}" if self.next_expiry else ""
+            blocked = counted(self.counts.get("waiting", 0), "job")
+            asked = f"the oldest for {span(seconds_since(self.oldest_question))}"
+            found.append(f"{counted(self.waiting, 'question')} wait for people, {asked}{expiry}; {blocked} wait.")
+        if self.unknown:
+            found.append(f"{counted(self.unknown, 'effect')} of which nobody knows whether they happened.")
+        found += [f"Held: {job.name}: {one_line(job.error)}" for job in self.stalled]
+        number = self.counts.get("parked", 0)
+        found += [f"Parked: {job.name}: {one_line(job.error)}" for job in self.parked]
+        if number > len(self.parked):
+            found.append(f"{number - len(self.parked):,} more are parked.")
+        return found or ["Nothing waits for anybody."]
+
+    def _moves(self) -> list[str]:
+        stands = ", ".join(f"{self.counts[status]:,} {status}" for status in STATUSES if status in self.counts)
+        found = [f"{self.total:,} jobs: {stands}." if self.total else "No jobs yet."]
+        hour, day = self.figures.ended_hour, self.figures.ended_day
+        if self.total:
+            found.append(f"Ended: {hour:,} in the last hour, {day:,} in the last day.")
+        if self.figures.oldest_queued:
+            found.append(f"The oldest has been queued for {span(seconds_since(self.figures.oldest_queued))}.")
+        alive = [slot for slot in self.workers if slot.slot not in self.late]
+        if not alive and self.left:
+            found.append("No worker is alive: start one with `signoff fleet work`.")
+        elif alive:
+            places = sum(slot.places for slot in alive)
+            found.append(f"{counted(len(alive), 'worker')} alive, with {counted(places, 'place')} in all.")
+        found += [f"Worker {slot} gives no sign of life." for slot in self.late]
+        return found
+
+    def _costs(self) -> list[str]:
+        spent, calls = self.figures.usd, self.figures.calls
+        if not calls:
+            return ["No model was called."]
+        each = f"; ${spent / self.ended:.4f} for a job that has ended" if self.ended else ""
+        return [f"${spent:.2f} in {counted(calls, 'call')} of models{each}."]
+
+
+def overview_of(ledger: Ledger, which: Which) -> Overview:
+    """How these jobs stand now, and the workers."""
+    figures = ledger.jobs.figures(which, hour=_HOUR, day=_DAY)
+    asked = ledger.jobs.questions(which)
+    workers = ledger.workers.all()
+    parked = ledger.jobs.list(Which(**{**asdict(which), "status": ("parked",)}))
+    held = ledger.jobs.list(Which(**{**asdict(which), "status": ("held",)}))
+    return Overview(
+        counts=ledger.jobs.counts(which),
+        figures=figures,
+        parked=tuple(parked[-_MOST:]),
+        stalled=tuple([job for job in held if job.error][-_MOST:]),
+        waiting=asked.open,
+        oldest_question=asked.oldest,
+        next_expiry=asked.next_expiry,
+        unknown=asked.unknown,
+        workers=tuple(workers),
+        late=tuple(slot.slot for slot in workers if seconds_since(slot.until) > 0),
+    )
+
+
+def _named(some: Iterable[Job]) -> list[dict[str, str]]:
+    return [{"id": job.id, "tenant": job.tenant, "run": job.run_id, "error": job.error} for job in some]
+
+
+def span(seconds: float) -> str:
+    """A time in words, such as `12 min`."""
+    for unit, size in (("d", _DAY), ("h", _HOUR), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(int(seconds), 0)} s"
+
+
+def _plain(line: str) -> str:
+    """A line in which nothing is Markdown but what we wrote."""
+    return line.replace("<", "&lt;").replace("|", "\\|")

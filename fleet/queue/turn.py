@@ -1,0 +1,226 @@
+"""One turn of a job: its run goes on until it ends, waits for a person, fails, or is to leave off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from contextlib import aclosing, nullcontext, suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
+
+from langgraph.runtime import RunControl
+
+from signoff.checkpoints import canonical_json, working
+from signoff.checkpoints.errors import RunBusy, RunCancelled
+from signoff.checkpoints.jobs import Job
+from signoff.checkpoints.ledger import RUN_INPUT, Ledger, RunRecord
+from signoff.concurrency import EndsProgram, undisturbed
+from signoff.error_base import SettingsError, SignoffError
+from signoff.fleet.driver import RUN_BUDGET, RUN_PLAN, Driver
+from signoff.fleet.errors import RunElsewhere
+from signoff.fleet.events import Event
+from signoff.graphs import Team
+from signoff.graphs.nodes import stop_run
+from signoff.graphs.teams import MODEL, is_ready_made, load_stored, rebuild_team, with_model
+
+_log = logging.getLogger(__name__)
+_LOOK_AGAIN: Final = 1.0
+"""Seconds between looks at a turn whose last worker is still at work on it."""
+_LATER: Final = 5.0
+"""Seconds after which a run is tried again that somebody drives by hand."""
+_CLOSING: Final = 60.0
+_TEAMS: Final = 64
+"""As many as are kept."""
+
+
+@dataclass
+class Underway:
+    """A turn that is being done."""
+
+    job: Job
+    control: RunControl = field(default_factory=RunControl)
+    driving: asyncio.Task[Any] | None = None
+    heard_at: float = field(default_factory=time.monotonic)
+    """When something of it was last heard, by the clock of `time.monotonic`."""
+    moved_at: float = field(default_factory=time.monotonic)
+    """When it last came to another step, by the same clock."""
+    doing: str = "nothing was heard of it"
+    """What was last heard."""
+    stalled: str = ""
+    """In which way it makes no progress; empty if it does."""
+    asked_at: float = 0.0
+    """When it was told to leave off, by the same clock."""
+    because: str = ""
+    """Why it is to leave off; empty if it is not."""
+
+    def leave_off(self, why: str) -> None:
+        """Have it end at the next boundary of a step."""
+        if not self.because:
+            self.because, self.asked_at = why, time.monotonic()
+        self.control.request_drain(why)
+
+    def cut_off(self, why: str) -> None:
+        """Have it end now, amid a call, which is cancelled; from any thread."""
+        self.leave_off(why)
+        if (driving := self.driving) is not None:
+            with suppress(RuntimeError):  # its loop has ended, and it with it
+                driving.get_loop().call_soon_threadsafe(driving.cancel)
+
+    def hear(self, event: Event) -> None:
+        self.heard_at = time.monotonic()
+        if event.kind != "says":
+            self.moved_at = self.heard_at
+        if event.kind in ("turn", "says"):
+            self.doing = f"{event.agent}: {event.text}"
+
+    def stall(self, how: str) -> None:
+        """It makes no progress: it is stopped, and rests until somebody resumes it."""
+        self.stalled = f"{how}; last heard: {self.doing}"
+        self.cut_off("it makes no progress")
+
+
+class Turner:
+    """Does turns, as one worker, with one ledger and one saver for all of them."""
+
+    def __init__(self, driver: Driver, slot: str) -> None:
+        self._driver, self._ledger, self.slot = driver, driver.ledger, slot
+        self.underway: dict[str, Underway] = {}
+        """What is being done, by the run."""
+        self.takes_nothing = False
+        """Whether what comes from now on is put back."""
+        self.done = 0
+        self._teams = _Teams(driver)
+        self._alone = asyncio.Lock()
+        """Suspects are done one at a time, so that what ends its worker takes no other along, attempt for attempt."""
+
+    async def do(self, run_id: str, number: int) -> str:
+        """Do this turn; how it went, in a word."""
+        async with self._alone if await undisturbed(self._is_suspect, run_id) else nullcontext():
+            return await self._take(run_id, number)
+
+    def _is_suspect(self, run_id: str) -> bool:
+        """Whether a worker ended amid this turn: nobody knows for which of those that it had."""
+        job = self._ledger.jobs.get(run_id)
+        return job is not None and job.status == "running" and job.attempts > 0
+
+    async def _take(self, run_id: str, number: int) -> str:
+        turns = self._ledger.jobs.turns
+        with working() as owner:
+            taken = await undisturbed(turns.take, run_id, number, owner, worker=self.slot)
+            while taken.how == "busy" and not self.takes_nothing:
+                await asyncio.sleep(_LOOK_AGAIN)
+                taken = await undisturbed(turns.take, run_id, number, owner, worker=self.slot)
+            job = taken.job
+            if job is None or job.claim != owner:
+                return taken.how
+            turn = self.underway[run_id] = Underway(job)
+            try:
+                if taken.how == "over":
+                    return await undisturbed(self._end, job, owner)
+                if self.takes_nothing:
+                    turn.leave_off("draining")
+                return await self._turn(turn, owner)
+            finally:
+                del self.underway[run_id]
+                self.done += 1
+
+    async def _turn(self, turn: Underway, owner: str) -> str:
+        job, turns = turn.job, self._ledger.jobs.turns
+        try:
+            turn.driving = asyncio.ensure_future(self._drive(turn, owner))
+            status = await turn.driving
+        except RunCancelled:
+            return await undisturbed(self._end, job, owner)
+        except (RunBusy, RunElsewhere) as error:  # somebody resumed it by hand
+            await undisturbed(turns.leave, job, error=str(error), pause=_LATER)
+            return "busy"
+        except asyncio.CancelledError:
+            if not turn.because:
+                raise
+            status = "running"
+        except (Exception, EndsProgram) as error:
+            _log.info("Job %s failed", job.name, exc_info=error)
+            told = str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}"
+            left = await undisturbed(turns.leave, job, error=told, counts=True)
+            return left.status if left is not None else "stale"
+        return await undisturbed(self._settle, turn, status, owner)
+
+    def team_of(self, record: RunRecord) -> Team:
+        """The team of a job's run."""
+        return self._teams.of(record)
+
+    async def _drive(self, turn: Underway, owner: str) -> str:
+        job, last = turn.job, ""
+        record = await undisturbed(self._ledger.runs.get, job.run_id)
+        team = await asyncio.to_thread(self.team_of, record)
+        events = self._driver.astream(job.run_id, team, owner=owner, control=turn.control)
+        async with aclosing(events):
+            async for event in events:
+                turn.hear(event)
+                last = event.status or last
+        return last
+
+    def _settle(self, turn: Underway, status: str, owner: str) -> str:
+        """Write down how the turn was left."""
+        job, turns = turn.job, self._ledger.jobs.turns
+        if status == "done":
+            left = turns.finish(job, "done")
+        elif status == "stopped":
+            left = turns.finish(job, "stopped", self._ledger.runs.get(job.run_id).note)
+        elif status == "waiting":
+            asked = self._ledger.approvals.pending(job.run_id)
+            until = [approval.expires_at for approval in asked if approval.expires_at]
+            left = turns.wait(job, min(until, default=""))
+        elif self._ledger.jobs.wanted([job.run_id]).get(job.run_id) == "cancel":
+            return self._end(job, owner)
+        else:
+            left = turns.leave(job, error=turn.stalled, rests=bool(turn.stalled))
+        return left.status if left is not None else "stale"
+
+    def _end(self, job: Job, owner: str) -> str:
+        """End a job that was cancelled: what its run has open is closed."""
+        try:
+            end_cancelled(self._ledger, job, owner)
+        except RunBusy as error:
+            self._ledger.jobs.turns.leave(job, error=str(error), pause=_LATER)
+            return "busy"
+        return "cancelled"
+
+
+def end_cancelled(ledger: Ledger, job: Job, owner: str) -> None:
+    """Close the run of a job whose turn this owner has, and end the job; RunBusy if somebody drives the run."""
+    now = ledger.jobs.get(job.run_id)
+    why = f"cancelled by {now.wanted_by}" if now is not None and now.wanted_by else "cancelled by its deadline"
+    ledger.runs.claim(job.run_id, owner, seconds=_CLOSING)
+    try:
+        if ledger.runs.get(job.run_id).status not in ("done", "stopped"):
+            stop_run(ledger, job.run_id, why)
+    finally:
+        ledger.runs.release(job.run_id, owner)
+    ledger.jobs.turns.finish(job, "cancelled", why)
+
+
+class _Teams:
+    """The teams of jobs: each is made once for all that have it alike, as that reads folders and imports modules."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._made = lru_cache(maxsize=_TEAMS)(self._make)
+
+    def of(self, record: RunRecord) -> Team:
+        """The team as this run has it."""
+        alike = {name: value for name, value in record.options.items() if name not in (RUN_INPUT, RUN_BUDGET, RUN_PLAN)}
+        return self._driver.team_of(record, self._made(record.team, canonical_json(alike)))
+
+    def _make(self, name: str, text: str) -> Team:
+        options, settings = json.loads(text), self._driver.settings
+        if is_ready_made(name, options):
+            return rebuild_team(name, options, settings)
+        loaded = load_stored(options, settings)
+        if loaded is None:
+            remedy = "Submit it as MODULE:NAME, from a file of the project that holds .signoff."
+            raise SettingsError("TEAM", f"{name!r} is somebody's own, and nothing says in which module", remedy)
+        return with_model(loaded, options.get(MODEL), settings).team
