@@ -124,6 +124,11 @@ class Jobs:
             row = connection.execute(select(jobs).where(jobs.c.run_id == run_id)).first()
         return read_job(row) if row is not None else None
 
+    def is_at_work(self, run_id: str) -> bool:
+        """Whether this run is the work of a job that has not ended: a worker goes on with it, and nobody else need."""
+        job = self.get(run_id)
+        return job is not None and not job.is_over
+
     def list(self, which: Which, limit: int | None = None) -> list[Job]:
         """These jobs, in the order in which they were submitted."""
         query = select(jobs).where(which.clause).order_by(jobs.c.submitted_at, jobs.c.id).limit(limit)

@@ -174,8 +174,7 @@ def decide(approval_ids: Sequence[str], verdict: Said, *, go_on: bool, json: boo
     ledger.notices.wait(TELLING_SECONDS)
     is_decided = any(one.status != "pending" for one in approvals)
     can_go_on = record.driver == "local" and (bool(verdict.team) or is_known(record))
-    job = ledger.jobs.get(record.id)
-    has_worker = job is not None and not job.is_over
+    has_worker = ledger.jobs.is_at_work(record.id)
     if not go_on or not can_go_on or not is_decided or has_worker:
         if has_worker and is_decided:
             say(console, f"It is a job: a worker goes on with it. {command()} fleet status tells how the jobs stand.")

@@ -131,6 +131,8 @@ class PageContext:
         record = self.ledger.runs.get(approval.root)
         if record.driver != "local":
             return "The server or program that drives the run finds the decision."
+        if self.ledger.jobs.is_at_work(record.id):
+            return "A worker goes on with the run."
         if not is_known(record) or isinstance(self.team_of(record), str):
             return "The run is driven by your own program: there, Run.open(…).resume() finds the decision."
         self.background.drive(record.id, lambda: self.open_run(record.id).resume())

@@ -78,6 +78,7 @@ def _state_of(context: PageContext, record: RunRecord) -> Mapping[str, Any]:
 def _can_go_on(context: PageContext, record: RunRecord) -> bool:
     """Whether it stands still and this page can drive it."""
     still = record.status in ("running", "failed") and not record.owner and not record.path
+    still = still and not context.ledger.jobs.is_at_work(record.id)
     return still and record.driver == "local" and is_known(record) and record.id not in context.background.alive
 
 

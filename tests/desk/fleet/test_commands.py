@@ -1,0 +1,82 @@
+"""The commands of the fleet, as somebody types them."""
+
+import json
+import shutil
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHOP = Path(__file__).parents[2] / "fleet" / "queue" / "programs" / "shop.py"
+
+
+@pytest.fixture
+def shop(home: Path) -> Path:
+    (home / ".signoff").mkdir()
+    shutil.copy(SHOP, home / "shop.py")
+    return home
+
+
+def lines(*jobs: Any) -> str:
+    return "\n".join(job if isinstance(job, str) else json.dumps(job) for job in jobs)
+
+
+def test_a_file_with_a_bad_line_submits_nothing_unless_those_are_to_be_left_out(shop: Path, signoff: Any) -> None:
+    (shop / "jobs.jsonl").write_text(lines({"id": "a", "item": "ink"}, "nope", {"id": "b"}))
+    told = signoff("fleet", "submit", "shop.py:auto", "jobs.jsonl")
+    assert told.code == 2
+    assert "Line 2: it is no JSON" in told.err
+    assert "Line 3: " in told.err
+    assert "item is missing" in told.err
+    assert "Nothing was submitted. Mend 2 lines" in told.err
+    told = signoff("fleet", "submit", "shop.py:auto", "jobs.jsonl", "--skip-bad", "--json")
+    assert told.code == 0
+    assert json.loads(told.out)["new"] == ["a"]
+    (shop / "jobs.jsonl").write_text(lines({"id": "a", "item": "pen"}))
+    again = signoff("fleet", "submit", "shop.py:auto", "jobs.jsonl")
+    assert again.code == 1
+    assert "Job 'a' of tenant 'default' was submitted at" in again.err
+
+
+def test_jobs_are_changed_by_filter_with_a_count_before_and_not_without_saying_which(
+    shop: Path, signoff: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = lines(*({"id": f"a-{number}", "item": "ink"} for number in range(3)))
+    monkeypatch.setattr("sys.stdin", StringIO(given))
+    signoff("fleet", "submit", "shop.py:auto", "-")
+    assert "Which jobs?" in signoff("fleet", "cancel").err
+    assert "3 jobs to drain: 3 queued. Nothing was changed." in signoff("fleet", "drain", "--all", "--dry-run").err
+    assert "Say --yes" in signoff("fleet", "drain", "--all").err
+    assert "3 jobs held." in signoff("fleet", "drain", "--all", "--yes").err
+    assert "1 job put back into the queue." in signoff("fleet", "resume", "a-1").err
+    assert "2 jobs cancelled." in signoff("fleet", "cancel", "--status", "held", "--yes").err
+    told = signoff("fleet", "retry", "a-1")
+    assert (told.code, "it would have to be parked" in told.err) == (1, True)
+    found = json.loads(signoff("fleet", "jobs", "--json").out)
+    assert [(job["id"], job["status"]) for job in found] == [
+        ("a-0", "cancelled"),
+        ("a-1", "queued"),
+        ("a-2", "cancelled"),
+    ]
+    assert json.loads(signoff("fleet", "status", "--json").out)["counts"]["queued"] == 1
+    assert "No worker is alive: start one with" in signoff("fleet", "status").out
+    text = signoff("fleet", "status", "--md").out
+    assert "| cancelled | 2 |" in text
+    assert "## Is it moving?" in text
+    ended = [json.loads(line) for line in signoff("fleet", "results").out.splitlines()]
+    assert [line["id"] for line in ended] == ["a-0", "a-2"]
+
+
+def test_a_schedule_shows_when_it_fires_and_is_paused_run_and_removed(shop: Path, signoff: Any) -> None:
+    words = ("weekly", "0 8 * * 1", "shop.py:auto", '{"item": "ink"}', "--zone", "Europe/Berlin")
+    told = signoff("schedule", "add", *words)
+    assert told.code == 0, told.err
+    assert told.err.count("Mon 2") == 5
+    assert "08:00" in told.err
+    assert "weekly" in signoff("schedule", "list").out
+    assert "is submitted" in signoff("schedule", "run", "weekly").err
+    assert json.loads(signoff("schedule", "list", "--json").out)[0]["given"] == {"item": "ink", "mode": ""}
+    assert "no five fields of cron" in signoff("schedule", "add", "bad", "soon", *words[2:]).err
+    assert "is gone" in signoff("schedule", "remove", "weekly").err
+    assert "There is no schedule 'weekly'" in signoff("schedule", "pause", "weekly").err
