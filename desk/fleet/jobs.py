@@ -1,4 +1,7 @@
-"""The commands of the fleet: jobs are submitted, done by workers, looked at, ended, held and read."""
+"""The commands of the fleet: jobs are submitted, done by workers, looked at, ended, held and read.
+
+It is longer than most, as each of their options is a line.
+"""
 
 from __future__ import annotations
 
