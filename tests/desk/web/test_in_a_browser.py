@@ -213,6 +213,25 @@ def test_a_script_and_an_hx_get_in_an_agents_output_do_nothing(seats: Seats, hom
     assert [address for address in seats.asked if "evil" in address] == []
 
 
+def test_one_browser_has_one_stream_however_many_tabs_are_open_and_all_of_them_hear(seats: Seats) -> None:
+    first = seats.take("ann")
+    tabs = [first, *(first.context.new_page() for _ in range(7))]  # more than a browser has connections
+    for tab in tabs[1:]:
+        tab.set_default_timeout(WAIT)
+        tab.on("request", lambda request: seats.asked.append(request.url))
+        tab.goto(f"{seats.base}/")
+    for tab in tabs:
+        tab.locator("#live[data-state=live]").wait_for()
+    seats.desk.asked("write bob")
+    for tab in tabs:
+        tab.get_by_role("link", name="Post letter: to bob").wait_for()
+    assert sum(address.endswith("/events") for address in seats.asked) == 1
+    first.close()  # whoever is next listens from now on
+    tabs[1].locator("#live[data-state=live]").wait_for()
+    seats.desk.asked("write cy")
+    tabs[-1].get_by_role("link", name="Post letter: to cy").wait_for()
+
+
 SCREENS = ("/", "/?tab=decided", "/approvals/{0}", "/batches/{0}", "/runs", "/runs/{1}", "/nowhere")
 
 
