@@ -13,7 +13,7 @@ from json import JSONDecodeError
 from traceback import walk_tb
 from typing import Any, Final, Literal
 
-from signoff.http_waits import retry_after
+from signoff.tools.web import retry_after
 
 Kind = Literal[
     "rate_limited",

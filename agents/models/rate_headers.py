@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from signoff.checkpoints.ledger import LONGEST_WINDOW, WINDOWS, Flow, Kind
-from signoff.http_waits import clock_of, number_in, retry_after, seconds_in
+from signoff.tools.web import clock_of, number_in, retry_after, seconds_in
 
 _DURATION: Final = re.compile(r"[\d.]+(ms|s|m|h|d)([\d.]+(ms|s|m|h))*")
 _PARAMETER: Final = re.compile(r"([a-z]+)\s*=\s*(\d+(?:\.\d+)?)")

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("desk", "fleet", "graphs", "agents", "tools", "checkpoints")
 """A room imports only from rooms after it."""
 HOUSE = ("signoff", *ROOMS)
-FOR_ALL = ("concurrency", "error_base", "exports", "http_waits", "installation", "settings", "wording")
+FOR_ALL = ("concurrency", "error_base", "exports", "installation", "settings", "wording")
 """What every room may import from the front door."""
 
 LONGEST_FUNCTION = 60

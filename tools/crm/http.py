@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlsplit
 
-from signoff.http_waits import retry_after
 from signoff.tools.crm.pace import Pace
 from signoff.tools.crm.row import KEY, OURS, Record, Row, Written
 from signoff.tools.errors import CrmFailed
 from signoff.tools.web import USER_AGENT, OpenClient
+from signoff.tools.web.http_waits import retry_after
 
 _AT_ONCE: Final = 100
 """Rows in one request."""

@@ -15,10 +15,10 @@ from pydantic.json_schema import SkipJsonSchema
 
 from signoff.checkpoints import digest_text
 from signoff.error_base import TeamError
-from signoff.http_waits import retry_after
 from signoff.tools.errors import ActionFailed, ForgeFailed, PullNotOpened, ToolError
 from signoff.tools.git.push import Branch, Pushing, Refs
 from signoff.tools.git.repository import Repository
+from signoff.tools.web.http_waits import retry_after
 from signoff.wording import as_block, as_code, make_visible
 
 if TYPE_CHECKING:

@@ -4,6 +4,8 @@ from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
     from signoff.tools.web.addresses import is_loopback as is_loopback
+    from signoff.tools.web.http_waits import clock_of as clock_of, number_in as number_in
+    from signoff.tools.web.http_waits import retry_after as retry_after, seconds_in as seconds_in
     from signoff.tools.web.request import Reach as Reach, USER_AGENT as USER_AGENT
     from signoff.tools.web.search_providers import OpenClient as OpenClient, plain_client as plain_client
     from signoff.tools.web.search_providers import SearchResult as SearchResult

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from signoff.checkpoints.ledger import PrivateRates
-from signoff.http_waits import retry_after
 from signoff.tools.crm.pace import Pace
+from signoff.tools.web.http_waits import retry_after
 
 
 def test_a_refusal_slows_down_all_who_share_the_store_and_nobody_at_another_host() -> None:
