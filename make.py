@@ -55,7 +55,7 @@ def smoke(args: list[str]) -> int:
 def test(args: list[str]) -> int:
     """Run the tests, except the long hunts; options for pytest go after `--`."""
     # Many of them race processes, which a busy machine can starve: one that fails is run again, and told of at the end.
-    return test_long(["-m", "not hunt and not fetched", "--reruns", "1", "-r", "fER", *args])
+    return test_long(["-m", "not hunt and not real", "--reruns", "1", "-r", "fER", *args])
 
 
 def hunt(args: list[str]) -> int:
@@ -73,30 +73,12 @@ def test_long(args: list[str]) -> int:
 
 
 def real(args: list[str]) -> int:
-    """Run the cases on real projects, which are fetched by name and hash into a cache first."""
+    """Run the cases on real projects, which are fetched by name and hash into ~/.cache/signoff-real first."""
     set_up("dev")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "signoff-real"
-    fetched = cache / "fetched"
-    fetched.mkdir(parents=True, exist_ok=True)
-    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    projects = [*pip, "download", "--no-deps", "--no-binary", ":all:", "--require-hashes", "--find-links", fetched]
-    quietly([*projects, "--dest", fetched, "-r", REAL / "projects.txt"])
-    if not (cache / "tools" / "pyvenv.cfg").exists():
-        make_environment(cache / "tools")
-    programs = cache / "tools" / PYTHON.relative_to(VENV)
-    quietly([programs, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "-r", REAL / "tools.txt"])
-    os.environ["SIGNOFF_REAL"] = str(cache)
-    return follow([tool("pytest"), "-q", "-m", "real", "-r", "s", *args])
-
-
-def fetched(args: list[str]) -> int:
-    """Fetch the inputs of some tests into ~/.cache/signoff-inputs (FETCHED_INPUTS=DIR), and run these tests."""
-    set_up("dev")
-    folder = Path(os.environ.get("FETCHED_INPUTS") or Path.home() / ".cache" / "signoff-inputs").absolute()
-    os.environ["FETCHED_INPUTS"] = str(folder)
-    fetch = ROOT / "tests" / "graphs" / "teams" / "remediation" / "fetch_real.py"
-    options = ["-q", "-o", "faulthandler_timeout=3600", "-m", "fetched", *args]
-    return in_turn([str(PYTHON), str(fetch), str(folder)], [tool("pytest"), *options])
+    folder = Path(os.environ.get("REAL_INPUTS") or Path.home() / ".cache" / "signoff-real").expanduser().absolute()
+    os.environ["REAL_INPUTS"] = str(folder)
+    options = ["-q", "-o", "faulthandler_timeout=3600", "-m", "real", "-r", "s", *args]
+    return in_turn([str(PYTHON), str(REAL / "fetch_real.py"), str(folder)], [tool("pytest"), *options])
 
 
 def check(_: list[str]) -> int:

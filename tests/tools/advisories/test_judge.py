@@ -16,7 +16,7 @@ from signoff.errors import JudgeFailed, JudgeMissing
 from signoff.tools.advisories import AdvisorySet, audit, disagreements
 
 REAL = Path(__file__).parents[2] / "graphs" / "teams" / "remediation" / "advisories"
-FETCHED = os.environ.get("FETCHED_INPUTS", "")
+FETCHED = os.environ.get("REAL_INPUTS", "")
 ADVISORIES = AdvisorySet.made_of(KNOT_RECORDS)
 PINS = [("knot", "1.0"), ("sail", "2.0")]
 
@@ -76,7 +76,7 @@ def test_a_judge_that_is_not_installed_says_how_to_install_it() -> None:
         audit("no-such-judge", PINS, ADVISORIES)
 
 
-@pytest.mark.fetched
+@pytest.mark.real
 @pytest.mark.skipif(not FETCHED and find_spec("pip_audit") is None, reason="pip-audit is not installed")
 def test_pip_audit_itself_agrees_finding_for_finding() -> None:
     command = str(Path(FETCHED, "tools", "bin", "pip-audit")) if FETCHED else "pip-audit"

@@ -18,7 +18,7 @@ from signoff.graphs.teams.refactor import CodeMap, Refactoring, Units
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.skipif("SIGNOFF_REAL" not in os.environ, reason="python3 make.py real fetches docutils first"),
+    pytest.mark.skipif("REAL_INPUTS" not in os.environ, reason="python3 make.py real fetches docutils first"),
 ]
 
 SUITE = "python test/alltests.py"
@@ -33,7 +33,7 @@ LIBCST = (
 
 @pytest.fixture
 def docutils(tmp_path: Path) -> Path:
-    with tarfile.open(Path(os.environ["SIGNOFF_REAL"], "fetched/docutils-0.20.1.tar.gz")) as archive:
+    with tarfile.open(Path(os.environ["REAL_INPUTS"], "docutils-0.20.1.tar.gz")) as archive:
         archive.extractall(tmp_path, filter="data")
     folder = tmp_path / "docutils-0.20.1"
     who = ("-c", "user.name=Ann", "-c", "user.email=ann@example.org")
@@ -50,7 +50,7 @@ def start(docutils: Path, *codemods: str, **given: Any) -> Run:
     asked = {
         "goal": "Use f-strings",
         "repo": str(docutils),
-        "env": str(Path(os.environ["SIGNOFF_REAL"], "tools")),
+        "env": str(Path(os.environ["REAL_INPUTS"], "tools")),
         "check": [SUITE],
         "codemod": codemods,
         "files": ["docutils/*.py", "tools/*.py"],

@@ -1,4 +1,4 @@
-"""Real releases with real advisories, and the pins of a real repository; `python3 make.py fetched` fetches and runs."""
+"""Real releases with real advisories, and the pins of a real repository; `python3 make.py real` fetches and runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from signoff.graphs.teams.remediation import remediation_team
 
 HERE = Path(__file__).parent
 REAL = tomllib.loads((HERE / "real.toml").read_text("utf-8"))
-FETCHED = os.environ.get("FETCHED_INPUTS", "")
+FETCHED = os.environ.get("REAL_INPUTS", "")
 KEPT = ("tests", "test", "setup.cfg", "tox.ini", "pyproject.toml", "conftest.py")
 """What of a source distribution its tests need, beside the package."""
 
 pytestmark = [
-    pytest.mark.fetched,
-    pytest.mark.skipif(not FETCHED, reason="its inputs are fetched and it is run by: python3 make.py fetched"),
+    pytest.mark.real,
+    pytest.mark.skipif(not FETCHED, reason="its inputs are fetched and it is run by: python3 make.py real"),
 ]
 
 

@@ -1,0 +1,62 @@
+"""Fetches what cases on real projects need into a folder: source distributions by name and hash, wheels, and programs.
+
+Each case names its own in a `real.toml` beside it: `[sources]` with their sha256, and `[consumer]` and `[[case]]` with
+releases whose wheels are wanted. What is there already is not fetched again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import parse_sdist_filename
+
+HERE = Path(__file__).parent
+TESTS = HERE.parents[1]
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    tools = folder / "tools" / "bin"
+    if not (tools / "pip").exists():
+        venv.create(tools.parent, with_pip=True)
+    follow(tools / "pip", "--disable-pip-version-check", "install", "--quiet", "-r", HERE / "tools.txt")
+    for file in sorted(TESTS.rglob("real.toml")):
+        told = tomllib.loads(file.read_text("utf-8"))
+        for name, sha256 in told.get("sources", {}).items():
+            fetch_source(name, sha256, folder, tools)
+        for wanted in wheels_of(told):
+            follow(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "-d", folder, *wanted)
+
+
+def fetch_source(name: str, sha256: str, folder: Path, tools: Path) -> None:
+    """Fetch a source distribution, unless it is there; one with another digest is thrown away."""
+    package, version = parse_sdist_filename(name)
+    if not (folder / name).exists():  # pip would build what it downloads; this only downloads
+        follow(tools / "unearth", "--no-binary", f"{package}=={version}", "--download", folder)
+    found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    if found != sha256:
+        (folder / name).unlink()
+        sys.exit(f"{name} has the sha256 {found}, and {sha256} was expected. It was thrown away.")
+
+
+def wheels_of(told: dict[str, Any]) -> list[tuple[str, ...]]:
+    """What pip is asked for: the old release of a case with what its tests need, and the others without."""
+    wanted: list[tuple[str, ...]] = []
+    for case in told.get("case", ()):
+        wanted.append((f"{case['package']}=={case['old']}", *case["tool"]))
+        wanted.append(("--no-deps", f"{case['package']}=={case['new']}"))
+    return wanted + [("--no-deps", wheel) for wheel in told.get("consumer", {}).get("wheels", ())]
+
+
+def follow(*words: object) -> None:
+    subprocess.run([str(word) for word in words], check=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
