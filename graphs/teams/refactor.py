@@ -310,7 +310,7 @@ class _Work:
             checks.append(Check(name=f"The goal's own check ({told}) passes: {new}", passed=new.passes))
         why = [f"not so: {one.name}: {one.detail}".rstrip(": ") for one in checks if not one.passed]
         if units.left and not given.partly:
-            left = f"{len(units.left)} of {counted(len(units.results), 'unit')} are not done"
+            left = f"{len(units.left)} of {counted(len(units.results), 'unit')}"
             why.insert(0, f"{left}: {'; '.join(units.left[:_TOLD])}")
         why += [] if why else self._prepare(task, patch, proof.tree)
         come, gone = count_lines(patch)

@@ -47,7 +47,7 @@ def test_a_codemod_that_breaks_a_unit_is_refused_and_what_is_done_of_the_others_
     breaks = "for f in {files}; do echo '# seen' >> $f; sed -i 's/%02d/%03d/' $f; done"
     run = start(shop, breaks)
     note = refused(run, shop)
-    assert "1 of 4 units are not done: shop/__init__.py and 2 more: 'python3 -m unittest -q' fails" in note
+    assert "Not done: 1 of 4 units: shop/__init__.py and 2 more: 'python3 -m unittest -q' fails" in note
     kept = run.artifact(Refactoring).kept
     assert kept in note
     patch = Path(kept).read_text()
