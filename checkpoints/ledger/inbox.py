@@ -28,13 +28,25 @@ from signoff.checkpoints.ledger.approval import Approval, Authority, Person, joi
 from signoff.checkpoints.ledger.audit_log import Entry
 from signoff.checkpoints.ledger.budgets.amounts import NANO
 from signoff.checkpoints.ledger.runs import record_of
-from signoff.checkpoints.ledger.schema import approvals, audit, keys, people, proposals, runs, snoozes, usage, votes
+from signoff.checkpoints.ledger.schema import (
+    approvals,
+    audit,
+    budgets,
+    keys,
+    people,
+    proposals,
+    runs,
+    snoozes,
+    usage,
+    votes,
+)
 from signoff.checkpoints.ledger.session import Transactions
 
 Tab = Literal["mine", "all", "snoozed", "decided"]
 """mine: what waits, and what this person may decide and has not agreed to; snoozed: what they put off."""
 PAGE: Final = 20
 """Rows of a list that are shown together."""
+_FEW: Final = 14
 _KINDS_OF_AUTHORITY: Final = 20
 """So many are told apart; what is asked under others is everybody's to see."""
 _FILTERS: Final = {
@@ -86,6 +98,18 @@ class AboutRun:
     """What one of them is about."""
     calls: int
     usd: float
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What calls of models cost."""
+
+    scopes: Sequence[tuple[str, float, int]]
+    """What is limited by the day, with its dollars and tokens."""
+    days: Sequence[tuple[str, int, float]]
+    """The last days, with their calls and dollars."""
+    runs: Sequence[tuple[str, str, int, float]]
+    """The dearest runs of the day, with their team, calls and dollars."""
 
 
 class Inbox:
@@ -216,6 +240,23 @@ class Inbox:
             for name in shown
         ]
         return Page(items, shown[-1] if len(found) > PAGE else "")
+
+    def spent(self, day: str) -> Spending:
+        """What was spent on this day, within which limits, by the dearest runs; and on the days before."""
+        scope, cost = budgets.c.scope, func.sum(usage.c.nusd)
+        of_day = (scope == f"day:{day}") | scope.like(f"team:%@{day}")
+        within = select(scope, budgets.c.nusd, budgets.c.tokens).where(of_day).order_by(scope).limit(_FEW)
+        days = select(usage.c.day, func.count(), cost).group_by(usage.c.day).order_by(usage.c.day.desc()).limit(_FEW)
+        dearest = select(usage.c.run_id, usage.c.team, func.count(), cost).where(usage.c.day == day)
+        dearest = dearest.group_by(usage.c.run_id, usage.c.team).order_by(cost.desc()).limit(_FEW)
+        with self._ledger.read() as connection:
+            scopes = [(str(name), int(nusd) / NANO, int(tokens)) for name, nusd, tokens in connection.execute(within)]
+            past = [(str(at), int(calls), float(nusd or 0) / NANO) for at, calls, nusd in connection.execute(days)]
+            runs_of_day = [
+                (str(run), str(team), int(calls), float(nusd or 0) / NANO)
+                for run, team, calls, nusd in connection.execute(dearest)
+            ]
+        return Spending(scopes, past, runs_of_day)
 
     def changed_since(self, seq: int, limit: int = PAGE) -> tuple[int, list[str]]:
         """The number of the newest entry of the log, and the runs of those after this one."""

@@ -47,6 +47,7 @@ def build_app(context: PageContext, *, hosts: Collection[str], origins: Collecti
         Route("/runs/{id}/tables/{table}/{number:int}", run_pages.cell),
         Route("/audit", record_pages.audit),
         Route("/audit", record_pages.verify, methods=["POST"]),
+        Route("/budgets", record_pages.budgets),
         Route("/people", record_pages.people),
         Route("/start", start_pages.start),
         Route("/start/{team:path}", start_pages.fill_in),

@@ -1,4 +1,4 @@
-"""The record: the audit log, and the people with their roles and keys."""
+"""The record: the audit log, what was spent, and the people with their roles and keys."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from signoff.agents import budgets_of
+from signoff.checkpoints import today
 from signoff.desk.web.context import Visit, address_of, deed, query_of, screen
 
 
@@ -43,3 +45,11 @@ def people(visit: Visit) -> Response:
     page = visit.ledger.inbox.people(query_of(visit, "after")["after"])
     more = address_of("/people", after=page.more) if page.more else ""
     return visit.render("people.html", people=page.items, more=more)
+
+
+@screen
+def budgets(visit: Visit) -> Response:
+    """What was spent today, within which limits, and on the days before."""
+    day = today()
+    limits = {level: str(limit) for level, limit in budgets_of(visit.context.settings).items()}
+    return visit.render("budgets.html", day=day, limits=limits, spent=visit.ledger.inbox.spent(day))

@@ -29,7 +29,7 @@ def ledger(home: Path) -> Iterator[Ledger]:
 
 @pytest.fixture
 def desk(office: Path, ledger: Ledger) -> Office:
-    context = PageContext(load_settings(), ledger, Identity(ledger))
+    context = PageContext(load_settings(), ledger, Identity(ledger), teams_offered=("office.py:team",))
     return Office(ledger, context)
 
 

@@ -232,7 +232,19 @@ def test_one_browser_has_one_stream_however_many_tabs_are_open_and_all_of_them_h
     tabs[-1].get_by_role("link", name="Post letter: to cy").wait_for()
 
 
-SCREENS = ("/", "/?tab=decided", "/approvals/{0}", "/batches/{0}", "/runs", "/runs/{1}", "/nowhere")
+SCREENS = (
+    "/",
+    "/?tab=decided",
+    "/approvals/{0}",
+    "/batches/{0}",
+    "/runs",
+    "/runs/{1}",
+    "/nowhere",
+    "/start",
+    "/start/office.py:team",
+    "/audit",
+    "/people",
+)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +263,7 @@ def test_every_screen_fits_its_width_and_axe_finds_nothing_wrong(seats: Seats, h
     (home / "text.txt").write_text(f"{'very' * 60}long\u200b {EVIL}")
     run, (asked, _) = seats.desk.asked("write bob cy")
     seats.desk.ledger.approvals.reject(seats.desk.asked("write dee")[1][0].id, by="ann", reason="no")
-    ann = seats.take("ann", bypass_csp=True, **options)
+    ann = seats.take("ann", "finance", bypass_csp=True, **options)
     for path in SCREENS:
         ann.goto(seats.base + path.format(asked.id, run.id))
         assert ann.evaluate("document.documentElement.scrollWidth <= innerWidth"), path

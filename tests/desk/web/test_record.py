@@ -10,7 +10,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
+from signoff.checkpoints import today
 from signoff.checkpoints.ledger import Person
+from signoff.checkpoints.ledger.budgets.amounts import Amount, Budget, CallRecord, Scope
 from signoff.desk.web import desk_app
 from signoff.errors import SettingsError
 
@@ -73,3 +75,20 @@ def test_the_page_is_mounted_in_a_server_of_somebodys_own(desk: Any) -> None:
     assert desk.ledger.approvals.get(asked.id).decided_by == "ann"
     with pytest.raises(SettingsError, match="is no address"):
         desk_app("desk.example.org", ledger=desk.ledger)
+
+
+def test_what_was_spent_today_stands_by_its_limits_with_the_dearest_runs(desk: Any, ann: Any) -> None:
+    assert "No model was called today." in ann.shows("/budgets")
+    run = desk.run("write bob")
+    day = today()
+    names = (f"run:{run.id}", f"team:post@{day}", f"day:{day}")
+    call = CallRecord(run_id=run.id, team="post", role="clerk", day=day, nusd=1_250_000_000, input_tokens=7, ms=9)
+    amount = Amount(nusd=1_250_000_000, tokens=7, steps=1, ms=9)
+    scopes = [Scope(name, Budget(usd=5)) for name in names]
+    desk.ledger.budgets.reserve(scopes, amount, seconds=60).settle(amount, call)
+    desk.ledger.budgets.settled(run.id)
+    shown = ann.shows("/budgets")
+    for part in ("one run $5", "everything $1.25", "team post $1.25", f"{run.id} post 1 $1.25", f"{day} 1 $1.25"):
+        assert part in shown
+    assert "$1.25" in ann.shows("/runs")
+    assert "$1.25" in ann.shows(f"/runs/{run.id}")

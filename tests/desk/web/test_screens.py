@@ -14,6 +14,7 @@ from signoff.checkpoints.ledger.schema import approvals, proposals, runs
 from signoff.settings import load_settings
 
 MOST_QUERIES, MOST_ROWS = 12, 60
+LISTS = ("/runs", "/audit", "/people", "/budgets")
 
 
 def test_the_inbox_says_what_is_asked_in_words_by_whom_and_since_when(desk: Any, ann: Any) -> None:
@@ -173,9 +174,9 @@ def many(ledger: Any, number: int) -> None:
 def test_a_page_reads_as_little_however_much_there_is(desk: Any, ann: Any, number: int) -> None:
     run, (asked, *_) = desk.asked("write bob cy dee eve")
     many(desk.ledger, number)
-    for path in ("/", "/?tab=all", "/?tab=decided", f"/approvals/{asked.id}", f"/batches/{asked.id}", "/runs"):
+    for path in ("/", "/?tab=all", "/?tab=decided", f"/approvals/{asked.id}", f"/batches/{asked.id}", *LISTS):
         queries, rows = read_by(desk.ledger, lambda path=path: ann.get(path))
-        assert (queries, rows) <= (MOST_QUERIES, MOST_ROWS), path
+        assert queries <= MOST_QUERIES, (path, queries)
         assert rows <= MOST_ROWS, (path, rows)
     queries, rows = read_by(desk.ledger, lambda: ann.get(f"/runs/{run.id}"))
     assert queries <= MOST_QUERIES
