@@ -699,16 +699,17 @@ abstract class Cobol {
         private String edit(Num number) {
             char[] shown = picture.toCharArray();
             boolean hasPoint = picture.indexOf('.') >= 0;
-            int whole = count(hasPoint ? picture.substring(0, picture.indexOf('.')) : picture, "9Z*");
-            for (char sign : "+-$".toCharArray()) {
-                whole += isFloating(sign) ? count(hasPoint ? picture.substring(0, picture.indexOf('.')) : picture, "" + sign) : 0;
-            }
+            String before = hasPoint ? picture.substring(0, picture.indexOf('.')) : picture;
+            String lead = before.replaceFirst("[9Z*].*", "");
+            // A sign or currency in front takes a digit too, which should be a zero; one behind looks at the next.
+            int whole = count(before, "9Z*") + count(lead, "+-$");
             int behind = decimals(picture);
             String digits = "0".repeat(whole + 40) + number.magnitude();
             int end = digits.length() - number.scale;
             digits = digits.substring(end - whole, end)
-                + (digits.substring(end) + "0".repeat(behind)).substring(0, behind);
-            boolean zero = digits.chars().allMatch(digit -> digit == '0');
+                + (digits.substring(end) + "0".repeat(behind + 1)).substring(0, behind + 1);
+            boolean looks = picture.matches(".*[^+-][+-]") && !isFloating(picture.charAt(picture.length() - 1));
+            boolean zero = digits.substring(0, whole + behind + (looks ? 1 : 0)).chars().allMatch(digit -> digit == '0');
             char pad = picture.indexOf('*') >= 0 ? '*' : ' ';
             char mark = zero || !number.isNegative() ? ' ' : '-';
             boolean suppressed = true;
@@ -726,7 +727,10 @@ abstract class Cobol {
                 } else if (symbol == ',' || symbol == 'B' || symbol == '/' || symbol == '0') {
                     shown[i] = symbol == '/' || symbol == '0' ? symbol : suppressed ? pad : symbol == 'B' ? ' ' : symbol;
                     place = suppressed && place >= 0 && shown[i] == pad ? i : place;
+                } else if (symbol == '$') {
+                    suppressed &= digits.charAt(next++) == '0';
                 } else if (symbol == '+' || symbol == '-') {
+                    suppressed &= digits.charAt(next++) == '0';
                     shown[i] = mark == '-' ? '-' : symbol == '+' ? '+' : ' ';
                 } else if (symbol == 'C' || symbol == 'D') {
                     shown[i] = mark == '-' ? symbol : ' ';

@@ -379,7 +379,7 @@ def _check_elementary(item: Item) -> None:
 
 _INTEGER: Final = r"[,B/0]*(?:[Z*][Z*,B/0]*)?(?:9[9,B/0]*)?"
 _EDITED: Final = re.compile(
-    rf"""(?P<lead>[+\-]|\$|[+\-]\$)?{_INTEGER}(?:\.9+)?(?P<trail>[+\-]|CR|DB)?
+    rf"""(?P<lead>[+\-]|\$)?{_INTEGER}(?:\.9+)?(?P<trail>[+\-]|CR|DB)?
       | (?P<float>\+[+,B/0]*\+|-[-,B/0]*-|\$[$,B/0]*\$)(?:9[9,B/0]*)?(?:\.9+)?(?P<end>CR|DB)?
       | [Z*][Z*,]*(?:\.(?:Z+|\*+))""",
     re.VERBOSE,
