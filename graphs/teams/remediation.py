@@ -224,7 +224,7 @@ class _Desk:
     def verify(self, task: Task) -> Verified:
         found, given = _of(task.need(Scans).rows, task.item), task.input
         files = _raw(self.bench(task.item, task).base_files())
-        checks = choose_checks(files, found.pins, given.check)
+        checks = choose_checks(files, found.pins, given.check, given.tool)
         wanted = wanted_by(found.manifests, given.install, given.tool, checks)
         return verify(found, wanted, checks, self.bench(task.item, task, checks=checks), self.wheelhouse(task))
 

@@ -275,14 +275,14 @@ class Ladder:
         problems = find_problems(before, after, may_fail=True)
         excused, failing = frozenset[str](), frozenset[str]()
         if problems:
-            failing, excused = self._excusable(made, before, after, ours, {})
+            failing, excused = self._excusable(made, before, after, ours)
             if not excused:
                 return made.model_copy(update={"problem": "; ".join(problems)})
         regression, outcomes = self._release(made, bench, environment)
         made = made.model_copy(update={"regression": regression})
         if not problems:
             return self._doubted(made, bench, environment)
-        excused = self._excusable(made, before, after, ours, outcomes)[1]
+        excused = self._excusable(made, before, after, ours, outcomes)[1] if outcomes else frozenset[str]()
         if not excused:
             return made.model_copy(update={"problem": "; ".join(problems)})
         return self._doubted(made.model_copy(update={"changed_tests": tuple(sorted(failing))}), bench, environment)
@@ -297,7 +297,12 @@ class Ladder:
         return compare_release(bench, self.sources, made.package, made.new, olds, news)
 
     def _excusable(
-        self, made: Attempt, before: Proof, after: Proof, ours: Mapping[str, bytes], outcomes: Mapping[str, str]
+        self,
+        made: Attempt,
+        before: Proof,
+        after: Proof,
+        ours: Mapping[str, bytes],
+        outcomes: Mapping[str, str] | None = None,
     ) -> tuple[frozenset[str], frozenset[str]]:
         """The tests that fail now and did not; and they again, if the release ships each otherwise, else none."""
         theirs = self.sources.files(made.package, made.new)

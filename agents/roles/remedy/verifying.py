@@ -52,12 +52,15 @@ class Tests(Artifact):
     failed: Mapping[str, str] = Field(default_factory=dict)
 
 
-def choose_checks(files: Mapping[str, bytes], pins: Iterable[Pin], said: Sequence[str]) -> tuple[str, ...]:
+def choose_checks(
+    files: Mapping[str, bytes], pins: Iterable[Pin], said: Sequence[str], tools: Sequence[str] = ()
+) -> tuple[str, ...]:
     """The commands that were said, or else what the repository's tests most likely run with."""
     tests = [raw for path, raw in files.items() if _TEST.search(path) and path.endswith(".py")]
     if said or not tests:
         return tuple(said)
-    pytest = any(pin.name == "pytest" for pin in pins) or any(map(_FOR_PYTEST.search, tests))
+    named = {*(pin.name for pin in pins), *(canonicalize_name(Requirement(one).name) for one in tools)}
+    pytest = "pytest" in named or any(map(_FOR_PYTEST.search, tests))
     return (PYTEST,) if pytest else (UNITTEST,)
 
 
