@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import Field
@@ -15,7 +12,8 @@ from signoff.agents import Baseline, Change, CodeWork, Task, coder, tester
 from signoff.agents.errors import RepositoryUnusable
 from signoff.agents.models import Tiers, models_of
 from signoff.graphs.policy.policy import Policy
-from signoff.graphs.team import Builder, Team
+from signoff.graphs.team import Team
+from signoff.graphs.teams.entries import entries_of
 from signoff.graphs.teams.repositories import Repositories, RepositoryInput
 from signoff.settings import Settings, load_settings
 from signoff.tools import Proposal
@@ -69,21 +67,4 @@ def code_team(*, model: BaseChatModel | Tiers | str | None = None, settings: Set
     )
 
 
-def build(settings: Settings) -> Team:
-    """The team by the settings, for a new run."""
-    return code_team(settings=settings)
-
-
-def rebuild(options: Mapping[str, Any], settings: Settings) -> Team:
-    """The team of an earlier run; a model that was given as an object is chosen anew by the settings."""
-    return code_team(model=str(options["model"]) or None, settings=settings)
-
-
-async def graph() -> Builder:
-    """The team for LangGraph Server, which must not be kept waiting while settings are read."""
-    return await asyncio.to_thread(build_graph)
-
-
-def build_graph() -> Builder:
-    """The team's graph by the settings."""
-    return build(load_settings()).graph()
+build, rebuild, graph, build_graph = entries_of(code_team)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import BaseModel, Field
@@ -41,7 +40,8 @@ from signoff.agents.models import Tiers, models_of
 from signoff.graphs.input_types import FileToWrite, Folder, Names, Words
 from signoff.graphs.nodes.supervisor import Supervisor
 from signoff.graphs.policy.policy import Policy
-from signoff.graphs.team import Builder, Team
+from signoff.graphs.team import Team
+from signoff.graphs.teams.entries import entries_of
 from signoff.settings import Settings, load_settings
 from signoff.tools import Action, Proposal, Publication, publish_report
 from signoff.tools.storage import Blobs
@@ -251,21 +251,4 @@ def _told(change: Change) -> str:
     return f"was {before}, is now {now}" if before and now else now or "is gone"
 
 
-def build(settings: Settings) -> Team:
-    """The team by the settings, for a new run."""
-    return competitors_team(settings=settings)
-
-
-def rebuild(options: Mapping[str, Any], settings: Settings) -> Team:
-    """The team of an earlier run; a model that was given as an object is chosen anew by the settings."""
-    return competitors_team(model=str(options["model"]) or None, settings=settings)
-
-
-async def graph() -> Builder:
-    """The team for LangGraph Server, which must not be kept waiting while settings are read."""
-    return await asyncio.to_thread(build_graph)
-
-
-def build_graph() -> Builder:
-    """The team's graph by the settings."""
-    return build(load_settings()).graph()
+build, rebuild, graph, build_graph = entries_of(competitors_team)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +45,8 @@ from signoff.agents.artifacts import Check, key_of
 from signoff.agents.models import Tiers, models_of
 from signoff.graphs.input_types import FileToRead, FileToWrite, Folder, Names
 from signoff.graphs.policy.policy import Policy
-from signoff.graphs.team import Builder, Team
+from signoff.graphs.team import Team
+from signoff.graphs.teams.entries import entries_of
 from signoff.settings import Settings, load_settings
 from signoff.tools import Action, Attachment, Proposal, Publication, publish_report
 from signoff.tools.crm import (
@@ -322,21 +322,4 @@ def _today() -> date:
     return datetime.now(UTC).date()
 
 
-def build(settings: Settings) -> Team:
-    """The team by the settings, for a new run."""
-    return leads_team(settings=settings)
-
-
-def rebuild(options: Mapping[str, Any], settings: Settings) -> Team:
-    """The team of an earlier run; a model that was given as an object is chosen anew by the settings."""
-    return leads_team(model=str(options["model"]) or None, settings=settings)
-
-
-async def graph() -> Builder:
-    """The team for LangGraph Server, which must not be kept waiting while settings are read."""
-    return await asyncio.to_thread(build_graph)
-
-
-def build_graph() -> Builder:
-    """The team's graph by the settings."""
-    return build(load_settings()).graph()
+build, rebuild, graph, build_graph = entries_of(leads_team)

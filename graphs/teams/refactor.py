@@ -8,7 +8,6 @@ input, parts, merge and review of a run are read in one place.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +37,8 @@ from signoff.agents.artifacts import Check
 from signoff.agents.errors import RepositoryUnusable
 from signoff.agents.models import Tiers, models_of
 from signoff.graphs.policy.policy import Policy
-from signoff.graphs.team import Builder, Team
+from signoff.graphs.team import Team
+from signoff.graphs.teams.entries import entries_of
 from signoff.graphs.teams.repositories import Commands, Repositories, RepositoryInput
 from signoff.settings import Settings, load_settings
 from signoff.tools import Proposal
@@ -427,21 +427,4 @@ def _by_parts(one: Agent[Change], work: _Work) -> Agent[Units]:
     return by_parts
 
 
-def build(settings: Settings) -> Team:
-    """The team by the settings, for a new run."""
-    return refactor_team(settings=settings)
-
-
-def rebuild(options: Mapping[str, Any], settings: Settings) -> Team:
-    """The team of an earlier run; a model that was given as an object is chosen anew by the settings."""
-    return refactor_team(model=str(options["model"]) or None, settings=settings)
-
-
-async def graph() -> Builder:
-    """The team for LangGraph Server, which must not be kept waiting while settings are read."""
-    return await asyncio.to_thread(build_graph)
-
-
-def build_graph() -> Builder:
-    """The team's graph by the settings."""
-    return build(load_settings()).graph()
+build, rebuild, graph, build_graph = entries_of(refactor_team)

@@ -6,7 +6,6 @@ longer than most, as the steps of one team stand together, and an input of many 
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -56,7 +55,8 @@ from signoff.agents.errors import RepositoryUnusable, WorkFailed
 from signoff.agents.models import Tiers, models_of
 from signoff.graphs.input_types import FileToWrite, Folder, Positional
 from signoff.graphs.policy.policy import Policy
-from signoff.graphs.team import Builder, Team
+from signoff.graphs.team import Team
+from signoff.graphs.teams.entries import entries_of
 from signoff.settings import Settings, load_settings
 from signoff.tools import Action, Attachment, Proposal, Publication, publish_report
 from signoff.tools.advisories import NONE, OSV, AdvisorySet, Wheelhouse, ask, find_judge, open_set, read_manifests
@@ -454,21 +454,4 @@ def _fixes(task: Task) -> list[Fix]:
     return [found.applied(one) if isinstance(found, Adapted) else one for one in task.need(Fixes).rows]
 
 
-def build(settings: Settings) -> Team:
-    """The team by the settings, for a new run."""
-    return remediation_team(settings=settings)
-
-
-def rebuild(options: Mapping[str, Any], settings: Settings) -> Team:
-    """The team of an earlier run; a model that was given as an object is chosen anew by the settings."""
-    return remediation_team(model=str(options["model"]) or None, settings=settings)
-
-
-async def graph() -> Builder:
-    """The team for LangGraph Server, which must not be kept waiting while settings are read."""
-    return await asyncio.to_thread(build_graph)
-
-
-def build_graph() -> Builder:
-    """The team's graph by the settings."""
-    return build(load_settings()).graph()
+build, rebuild, graph, build_graph = entries_of(remediation_team)

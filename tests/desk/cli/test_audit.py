@@ -310,7 +310,7 @@ def test_no_command_ends_in_a_traceback(tampered: Path, change: str, capsys: pyt
         raw.executescript(change)
     assert tell(lambda: audit.verify(None, None, None))
     assert tell(lambda: db.check(None))
-    for call in (lambda: lists.show("r-1"), lists.approvals, lists.runs, lambda: lists.people(None, None, None)):
+    for call in (lambda: lists.show("r-1"), lists.approvals, lists.runs, lambda: lists.people(None, None, "")):
         tell(call)
     assert "Whole" not in capsys.readouterr().out
 

@@ -16,7 +16,7 @@ from signoff.graphs.teams import new_team
 from signoff.graphs.teams.competitors import Comparison
 from signoff.settings import Settings, load_settings
 
-MARKET = Path(__file__).parents[1] / "graphs" / "teams" / "market"
+MARKET = Path(__file__).parents[2] / "graphs" / "teams" / "market"
 WORDS = ("run", "competitors", "web frameworks", "--companies", "OtterWeb, sealframe", "--categories", "licence")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-LEADS = Path(__file__).parent / "cli" / "programs" / "leads.py"
+LEADS = Path(__file__).parents[1] / "cli" / "programs" / "leads.py"
 
 
 class Project:

@@ -1,0 +1,41 @@
+"""How a ready-made team that declares an input is had: for new runs, for earlier ones, by a server, and to be drawn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+from signoff.graphs.team import Builder, Team
+from signoff.settings import Settings, load_settings
+
+
+class Entries(NamedTuple):
+    """What the module of a ready-made team offers."""
+
+    build: Callable[[Settings], Team]
+    """The team by the settings, for a new run."""
+    rebuild: Callable[[Mapping[str, Any], Settings], Team]
+    """The team of an earlier run; a model that was given as an object is chosen anew by the settings."""
+    graph: Callable[[], Awaitable[Builder]]
+    """The team for LangGraph Server, which must not be kept waiting while settings are read."""
+    build_graph: Callable[[], Builder]
+    """The team's graph by the settings."""
+
+
+def entries_of(team: Callable[..., Team]) -> Entries:
+    """These, by what makes the team of `model` and `settings`."""
+
+    def build(settings: Settings) -> Team:
+        return team(settings=settings)
+
+    def rebuild(options: Mapping[str, Any], settings: Settings) -> Team:
+        return team(model=str(options["model"]) or None, settings=settings)
+
+    async def graph() -> Builder:
+        return await asyncio.to_thread(build_graph)
+
+    def build_graph() -> Builder:
+        return build(load_settings()).graph()
+
+    return Entries(build, rebuild, graph, build_graph)
