@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
 import tarfile
 import urllib.request
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ from typing import Final
 
 ARCHIVE: Final = "gnucobol3_3.1.2.orig.tar.xz"
 SHA256: Final = "597005d71fd7d65b90cbe42bbfecd5a9ec0445388639404662e70d53ddf22574"
-_ADDRESS: Final = f"https://deb.debian.org/debian/pool/main/g/gnucobol3/{ARCHIVE}"
 _TESTS: Final = re.compile(r".*/tests/testsuite\.src/run_\w+\.at")
 _TEST: Final = re.compile(r"AT_SETUP\(\[((?:(?!\]\)).)*)\]\)[^\n]*\n((?:(?!AT_SETUP).)*?)AT_CLEANUP", re.DOTALL)
 _FILES: Final = re.compile(r"AT_DATA\(\[([^\]]*)\], \[(.*?)\n?\]\)\n", re.DOTALL)
@@ -38,15 +38,15 @@ class Sample:
 
 
 def fetch(cache: Path) -> Path:
-    """The archive, from the cache or from Debian; CorpusMissing if it is not to be had, or not that one."""
+    """The archive, from the cache or the Debian mirror that apt uses here; CorpusMissing if that has not that one."""
     place = cache / ARCHIVE
     if not place.is_file():
         cache.mkdir(parents=True, exist_ok=True)
         part = place.with_suffix(f".{os.getpid()}.part")
         try:
-            with urllib.request.urlopen(_ADDRESS, timeout=60) as answer, part.open("wb") as file:
+            with urllib.request.urlopen(_address(), timeout=60) as answer, part.open("wb") as file:
                 shutil.copyfileobj(answer, file)
-        except OSError as error:
+        except (OSError, subprocess.CalledProcessError, IndexError) as error:
             part.unlink(missing_ok=True)
             raise CorpusMissing(
                 f"{ARCHIVE} cannot be fetched ({error}). Put it into {cache}: apt-get source --download-only gnucobol3"
@@ -55,6 +55,14 @@ def fetch(cache: Path) -> Path:
     if (found := hashlib.sha256(place.read_bytes()).hexdigest()) != SHA256:
         raise CorpusMissing(f"{place} is not the archive that it should be: its SHA-256 is {found}. Remove it")
     return place
+
+
+def _address() -> str:
+    """Where the archive lies: beside the package that is made of it."""
+    told = subprocess.run(
+        ["apt-get", "download", "--print-uris", "gnucobol3"], capture_output=True, text=True, check=True
+    ).stdout
+    return f"{told.split()[0].strip(chr(39)).rpartition('/')[0]}/{ARCHIVE}"
 
 
 def samples(archive: Path) -> list[Sample]:
