@@ -83,7 +83,7 @@ def test_help_names_every_command() -> None:
     done = make("help")
     assert make("--help").stdout == done.stdout
     listed = set(re.findall(r"^  ([\w-]+) +[A-Z]", done.stdout, re.MULTILINE))
-    tests = {"smoke", "test", "hunt", "test-long"}
+    tests = {"smoke", "test", "hunt", "test-long", "real"}
     assert listed == tests | {"run", "check", "bench", "setup", "constraints", "clean", "help"}
     assert done.returncode == 0
 

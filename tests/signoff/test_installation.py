@@ -51,16 +51,19 @@ MESSAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "embeddings": ("from signoff.tools.search.embeddings import MiniLM; MiniLM()", ("onnxruntime",)),
     "encryption": ("from signoff.checkpoints.saver.encoding.encryption import Cipher; Cipher(bytes(32))",
                    ("cryptography", "cryptography.exceptions")),
+    "fleet": ("from signoff.checkpoints.jobs.queue import serializer; serializer()", ("dbos",)),
     "local": ("from signoff.agents.models.local import WEIGHTS, weights_path; weights_path(WEIGHTS['smollm2'])",
               ("platformdirs",)),
     "mcp": ("from signoff.tools.mcp.session import need_sdk; need_sdk()", ("mcp",)),
     "memory": ("from signoff.tools.memory import Memory; Memory.open()", ("langgraph.store.sqlite",)),
     "png": ("from signoff.desk.cli.lists import picture; picture('graph LR')", ("mermaidx",)),
     "postgres": ("from signoff import open_saver; open_saver('postgresql://127.0.0.1/x')", ("psycopg",)),
+    "refactor": ("from signoff.tools.git.refactoring.import_graph import read_imports; read_imports({})", ("grimp",)),
     "sandbox": ("from signoff.tools.sandbox.monty import Monty; Monty().compute('1')", ("pydantic_monty",)),
     "testing": ("from signoff.testing.wire import _misfit; _misfit({}, {})", ("jsonschema",)),
     "traces": ("from signoff.agents.tracing import set_up; from signoff.settings import Settings;"
                " set_up(Settings(traces='otlp'))", ("opentelemetry",)),
+    "web": ("from signoff.desk.web.serving import serve; serve()", ("starlette", "starlette.applications")),
 }  # fmt: skip
 """For each extra, what needs it, and the module that is missing then."""
 TOLD_BY_NOTHING = {"dev", "server", "notebook"}

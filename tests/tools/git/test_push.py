@@ -70,7 +70,7 @@ def test_a_history_that_nobody_can_read_is_not_proposed(
     actions: Actions, committed: str, use: Callable[..., str], project: Project
 ) -> None:
     place = project.copy().workspace / "tin"
-    for text in ("came\n" * 70_000, "went\n"):
+    for text in ("came\n" * 250_000, "went\n"):
         (place / "file").write_text(text)
         use("git_commit", message="x")
     with pytest.raises(ValidationError, match="can be shown"):

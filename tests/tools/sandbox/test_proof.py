@@ -37,7 +37,7 @@ def test_a_report_of_tests_is_read_by_name_and_the_worst_of_a_test_counts() -> N
     assert (found.executed, found.failures, found.skipped) == (3, 2, 1)
     assert found.failed == ("t.a::four", "t.a::two[x y]")
     assert found.tests["t.a::three"] == "skipped"
-    assert str(found) == "t: exit code 1, 3 tests executed, 2 failed"
+    assert str(found) == "t: exit code 1, 3 tests executed, 2 failed, 1 skipped"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_test_that_is_skipped_renamed_or_gone_is_not_executed_any_more() -> No
     before = run(tests={"a": "passed", "b": "passed"})
     for after in (run(tests={"a": "passed", "b": "skipped"}), run(tests={"a": "passed", "c": "passed"}), run()):
         assert "does not execute any more" in problems(before, after)
-    assert "fewer tests: 394, and 1603" in problems(run(executed=1603), run(executed=394))
+    assert "fewer tests: 394, and 1,603" in problems(run(executed=1603), run(executed=394))
 
 
 def test_a_test_that_failed_before_has_to_be_executed_as_well() -> None:

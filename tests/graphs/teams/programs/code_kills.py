@@ -22,7 +22,7 @@ from signoff.tools.sandbox import bench
 
 CODEMOD = f"{FIX}; echo '# mended' >> calc.py"
 """Done twice it would leave two marks."""
-KILLS = "told = tell(finished"
+KILLS = 'summary = f"The codemod {command!r} was run."'
 MODULES = (coder, bench, apply_action)
 
 
