@@ -60,7 +60,7 @@ def check(found: list[dict[str, Any]], number: int) -> None:
 def test_a_process_killed_between_an_answer_and_its_booking_loses_nothing_from_the_budget(
     database: str, tmp_path: Path
 ) -> None:
-    check(rounds(database, tmp_path, 8, 1), 8)
+    check(rounds(database, tmp_path, 4, 1), 4)
 
 
 @pytest.mark.hunt

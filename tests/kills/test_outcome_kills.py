@@ -44,7 +44,7 @@ def check(found: list[dict[str, Any]], number: int) -> None:
 def test_a_process_killed_between_a_proposal_and_its_outcome_does_each_once_with_the_true_number(
     database: str, tmp_path: Path
 ) -> None:
-    number = 2 if "://" in database else 4
+    number = 1 if "://" in database else 3
     check(rounds(database, tmp_path, number, 1), number)
 
 

@@ -61,6 +61,7 @@ def test_each_unit_is_changed_once_and_all_are_one_patch(shop: Path) -> None:
         assert (shop / path).read_text() == f"{SHOP[path]}# seen\n"
 
 
+@pytest.mark.hunt
 def test_a_layer_begins_with_what_was_merged_of_the_layers_below(shop: Path) -> None:
     """`bill` is changed only where it finds the new `show`, and the other way round."""
     codemod = (
@@ -100,6 +101,7 @@ def test_the_goals_own_check_has_to_pass_in_the_end_and_is_told_to_have_failed_b
     assert "exit code 1" in unmet.record.note
 
 
+@pytest.mark.hunt
 def test_units_have_a_check_of_their_own_with_their_files(shop: Path) -> None:
     run = start(
         shop, unit_check=["grep -q seen {files} && grep -q Shop {tests}"], files=["shop/app.py", "shop/money.py"]
@@ -124,6 +126,7 @@ def test_a_repository_that_is_no_python_is_changed_program_by_program(tmp_path: 
     assert sorted(path.name for path in repo.glob("*.java")) == ["one.java", "three.java"]
 
 
+@pytest.mark.hunt
 def test_a_branch_is_proposed_where_one_is_named(shop: Path) -> None:
     run = start(shop, branch="marked", lines=99)
     run.approve()

@@ -132,6 +132,7 @@ def test_tests_that_the_release_itself_changed_go_to_a_person(tmp_path: Path, wh
     assert "Tests that changed their meaning: `tests.test_ties::test_odd`" in run.artifact(Draft).markdown
 
 
+@pytest.mark.hunt
 def test_tests_that_fail_are_no_such_change_where_the_release_has_another_file(tmp_path: Path, wheels: Path) -> None:
     sources = tmp_path / "sources"
     write_sdist(
@@ -141,6 +142,7 @@ def test_tests_that_fail_are_no_such_change_where_the_release_has_another_file(t
     assert case_of(start(tmp_path, [wheels, sources], repo)).outcome == "not fixed"
 
 
+@pytest.mark.hunt
 def test_an_advisory_that_a_changelog_contradicts_is_said_and_the_later_release_taken(
     tmp_path: Path, wheels: Path
 ) -> None:
