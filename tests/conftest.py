@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from guardian import VARIABLE
-from hunts import PARTS, QUARTERS, Part
+from hunts import GROUPS, PARTS, Part
 
 if TYPE_CHECKING:
     from signoff.checkpoints.ledger.ledger import Ledger
@@ -54,8 +54,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--hunt-part",
         type=int,
-        choices=range(QUARTERS * PARTS),
-        help=f"run only this one of {QUARTERS * PARTS} parts of the hunts",
+        choices=range(GROUPS * PARTS),
+        help=f"run only this one of {GROUPS * PARTS} parts of the hunts",
     )
 
 
@@ -69,10 +69,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The dearest tests first, the others in their order; of the hunts, those of the part.
 
-    A hunt that can be divided belongs to one quarter of the parts, and in each it does a share of its work.
+    A hunt that can be divided belongs to one group of the parts, and in each it does a share of its work.
     """
     index = config.getoption("--hunt-part")
-    mine, some = (Part(), Part()) if index is None else (Part(index, QUARTERS * PARTS), Part(index // PARTS, QUARTERS))
+    mine, some = (Part(), Part()) if index is None else (Part(index, GROUPS * PARTS), Part(index // PARTS, GROUPS))
     hunts = [item for item in items if isinstance(item, pytest.Function) and item.get_closest_marker("hunt")]
     whole: list[pytest.Item] = [item for item in hunts if "part" not in item.fixturenames]
     divided: list[pytest.Item] = [item for item in hunts if "part" in item.fixturenames]
