@@ -8,7 +8,7 @@ from typing import Final
 
 from examples.cobol.translator.operands import Operand
 from examples.cobol.translator.source import refuse
-from examples.cobol.translator.statements import Block, Context, Verb, is_name, receiver, statements
+from examples.cobol.translator.statements import Block, Context, Verb, either, is_name, receiver
 
 _MODES: Final = {
     "TRUNCATION": "TRUNCATION",
@@ -87,24 +87,13 @@ def finished(context: Context, results: list[tuple[Target, str]], end: str, shar
 def size_error(context: Context, end: str) -> tuple[Block | None, Block | None]:
     """What stands under ON SIZE ERROR and NOT ON SIZE ERROR."""
     cursor = context.cursor
-    over: Block | None = None
-    well: Block | None = None
-    while (
-        cursor.sees_all("ON", "SIZE")
-        or cursor.sees_all("SIZE", "ERROR")
-        or cursor.sees_all("NOT", "ON")
-        or (cursor.sees_all("NOT", "SIZE"))
-    ):
-        denied = cursor.take("NOT")
-        cursor.take("ON")
-        cursor.need("SIZE")
-        cursor.need("ERROR")
-        if denied:
-            well = statements(context)
-        else:
-            over = statements(context)
+
+    def begins() -> bool:
+        return any(cursor.sees_all(*two) for two in (("ON", "SIZE"), ("SIZE", "ERROR"), ("NOT", "ON"), ("NOT", "SIZE")))
+
+    found = either(context, begins, "ON", "SIZE", "ERROR")
     cursor.take(end)
-    return over, well
+    return found
 
 
 def values(context: Context, *ends: str) -> list[str]:

@@ -10,7 +10,7 @@ from examples.cobol.translator.cursor import Cursor
 from examples.cobol.translator.items import File, read_items
 from examples.cobol.translator.names import Names
 from examples.cobol.translator.source import Token, refuse
-from examples.cobol.translator.statements import Block, Context, Verb, moved, receiver, simple, statements
+from examples.cobol.translator.statements import Block, Context, Verb, either, moved, receiver, simple
 
 
 def read_selects(cursor: Cursor) -> list[File]:
@@ -145,16 +145,11 @@ def read(context: Context) -> Block:
         before = simple(moved(context, record, receiver(context)))
     if cursor.sees("WITH", "KEY", "INVALID", "LOCK", "IGNORE"):
         refuse(f"READ {cursor.token.text}", cursor.line)
-    ended: Block | None = None
-    well: Block | None = None
-    while cursor.sees("AT", "END") or cursor.sees_all("NOT", "AT") or cursor.sees_all("NOT", "END"):
-        denied = cursor.take("NOT")
-        cursor.take("AT")
-        cursor.need("END")
-        if denied:
-            well = statements(context)
-        else:
-            ended = statements(context)
+
+    def begins() -> bool:
+        return cursor.sees("AT", "END") or cursor.sees_all("NOT", "AT") or cursor.sees_all("NOT", "END")
+
+    ended, well = either(context, begins, "AT", "END")
     cursor.take("END-READ")
     call = f"{java_of(file)}.read({'false' if ended is None else 'true'})"
     before.add(well or Block())

@@ -67,6 +67,19 @@ class Context:
 Verb = Callable[[Context], Block]
 
 
+def either(context: Context, begins: Callable[[], bool], lead: str, *words: str) -> tuple[Block | None, Block | None]:
+    """What stands under a phrase such as ON SIZE ERROR, and under the same with NOT; `lead` may be left out."""
+    cursor = context.cursor
+    found: dict[bool, Block] = {}
+    while begins():
+        denied = cursor.take("NOT")
+        cursor.take(lead)
+        for word in words:
+            cursor.need(word)
+        found[denied] = statements(context)
+    return found.get(False), found.get(True)
+
+
 def statements(context: Context) -> Block:
     """Statements up to what ends them: a period, or a word of the statement around."""
     cursor, found = context.cursor, Block()

@@ -7,7 +7,7 @@ from typing import Final
 
 from examples.cobol.translator.operands import Operand, quoted
 from examples.cobol.translator.source import refuse
-from examples.cobol.translator.statements import Block, Context, Verb, note_text, receiver, simple, statements
+from examples.cobol.translator.statements import Block, Context, Verb, either, note_text, receiver, simple
 
 
 def sign(context: Context, operand: Operand) -> str:
@@ -24,18 +24,13 @@ def sign(context: Context, operand: Operand) -> str:
 def overflow(context: Context, end: str) -> tuple[Block | None, Block | None]:
     """What stands under ON OVERFLOW and NOT ON OVERFLOW."""
     cursor = context.cursor
-    over: Block | None = None
-    well: Block | None = None
-    while cursor.sees("ON", "OVERFLOW") or cursor.sees_all("NOT", "ON") or cursor.sees_all("NOT", "OVERFLOW"):
-        denied = cursor.take("NOT")
-        cursor.take("ON")
-        cursor.need("OVERFLOW")
-        if denied:
-            well = statements(context)
-        else:
-            over = statements(context)
+
+    def begins() -> bool:
+        return cursor.sees("ON", "OVERFLOW") or cursor.sees_all("NOT", "ON") or cursor.sees_all("NOT", "OVERFLOW")
+
+    found = either(context, begins, "ON", "OVERFLOW")
     cursor.take(end)
-    return over, well
+    return found
 
 
 def chosen(call: str, over: Block | None, well: Block | None) -> Block:
