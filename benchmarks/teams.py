@@ -23,6 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -180,14 +181,10 @@ def main(arguments: Any) -> None:
         for body in ("code", "model")
         for row in rows(team, body, sizes)
     ]
-    if arguments.markdown:
-        print(f"{title}\n\n| {' | '.join(columns)} |\n|---|{'---:|' * (len(columns) - 1)}")
-        print("\n".join(f"| {' | '.join(row)} |" for row in found))
-        return
-    table = Table(*columns, title=title)
+    table = Table(*columns, title=title, box=box.MARKDOWN if arguments.markdown else box.SIMPLE_HEAD)
     for row in found:
         table.add_row(*row)
-    Console().print(table)
+    Console(width=250 if arguments.markdown else None).print(table)
 
 
 if __name__ == "__main__":
