@@ -10,13 +10,15 @@ import fnmatch
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from posixpath import dirname, splitext
-from typing import Final
+from typing import Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from signoff.error_base import TeamError
 from signoff.tools.git.refactoring.import_graph import ImportGraph, importers, read_imports
 from signoff.wording import counted
+
+T = TypeVar("T")
 
 _NO_CODE: Final = frozenset(
     ".md .rst .txt .json .xml .html .css .csv .svg .yml .yaml .toml .ini .cfg .lock .po .pot .tex .log .out .in".split()
@@ -97,8 +99,10 @@ def find_units(
     size = {path: texts[path].count(b"\n") + 1 for path in chosen}
     tests = importers(whole)
     units = []
-    for layer, group in enumerate(_grouped(levels, size, most)):
-        for paths in _packed(group, size, most):
+    for layer, group in enumerate(_filled(levels, lambda circle: sum(size[path] for path in circle), most)):
+        near = sorted(group, key=lambda circle: (dirname(circle[0]), circle))
+        for unit in _filled(near, lambda path: size[path], most):
+            paths = tuple(sorted(unit))
             covering = tuple(path for path in sorted(_closure(paths, tests)) if protected(path) == "a test")
             lines = sum(texts[path].count(b"\n") for path in paths)
             units.append(Unit(name=_named(paths), files=paths, lines=lines, layer=layer, tests=covering))
@@ -167,30 +171,18 @@ def layers_of(graph: ImportGraph, circles: Iterable[tuple[str, ...]]) -> list[li
     return [sorted(layer) for layer in layers]
 
 
-def _grouped(
-    layers: Sequence[Sequence[tuple[str, ...]]], size: Mapping[str, int], most: int
-) -> Iterator[list[tuple[str, ...]]]:
-    """Layers; of some that follow each other and are one unit together, one."""
-    group: list[tuple[str, ...]] = []
-    for layer in layers:
-        if group and sum(size[path] for circle in (*group, *layer) for path in circle) > most:
-            yield group
-            group = []
-        group += layer
-    if group:
-        yield group
-
-
-def _packed(circles: Sequence[tuple[str, ...]], size: Mapping[str, int], most: int) -> Iterator[tuple[str, ...]]:
-    """The files of units of at most so many lines, neighbours together."""
-    unit: list[str] = []
-    for circle in sorted(circles, key=lambda one: (dirname(one[0]), one)):
-        if unit and sum(size[path] for path in (*unit, *circle)) > most:
-            yield tuple(sorted(unit))
-            unit = []
-        unit += circle
-    if unit:
-        yield tuple(sorted(unit))
+def _filled(pieces: Iterable[Sequence[T]], size: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """What is in pieces that follow each other, as many of them together as have at most this size."""
+    found, taken = list[T](), 0
+    for piece in pieces:
+        more = sum(map(size, piece))
+        if found and taken + more > most:
+            yield found
+            found, taken = [], 0
+        found += piece
+        taken += more
+    if found:
+        yield found
 
 
 def _reached(path: str, graph: ImportGraph, wanted: Collection[str]) -> set[str]:
