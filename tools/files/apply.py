@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from functools import cached_property
 from typing import Final
 
 from signoff.tools.errors import FileRefused, PatchMisfit
@@ -24,7 +25,7 @@ class Version:
     raw: bytes
     executable: bool = False
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of its bytes, with `+x` if it is executable."""
         return hashlib.sha256(self.raw).hexdigest() + (EXECUTABLE if self.executable else "")
