@@ -37,7 +37,7 @@ def read_imports(files: Mapping[str, bytes]) -> tuple[ImportGraph, tuple[str, ..
     if find_spec("grimp") is None:
         raise MissingExtra("Mapping a Python repository", "refactor", "needs grimp, which is not installed")
     names = {name: path for path in sorted(files) for name in _names(path, files)}
-    unread: dict[str, str] = {}
+    unread = set[str]()
     with tempfile.TemporaryDirectory(prefix="signoff-map-") as folder:
         view = Path(folder)
         shown = {str(place): path for name, path in names.items() if (place := _show(view, name, path, files[path]))}
@@ -47,7 +47,7 @@ def read_imports(files: Mapping[str, bytes]) -> tuple[ImportGraph, tuple[str, ..
             odd = shown.get(match[1], "") if (match := _SYNTAX.search(found)) else ""
             if not odd or odd in unread:
                 return {path: set() for path in files}, tuple(files)
-            unread |= dict.fromkeys([odd, *_unparsed(files)] if not unread else [odd], "")
+            unread |= {odd} if unread else {odd, *_unparsed(files)}
             for file in (one for one, path in shown.items() if path in unread):
                 Path(file).write_bytes(b"")
             found = _scan(view, roots)
