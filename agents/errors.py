@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from signoff.error_base import SignoffError, TeamError
 
 
@@ -95,6 +97,10 @@ class StepStuck(WorkFailed):
     def __init__(self, agent: str, reason: str) -> None:
         self.reason = reason
         super().__init__(agent, f"the step goes in circles: {reason}", final=True)
+
+
+NO_WORKER: Final = "there is nothing to do the work: name a --model, or a --codemod CMD"
+"""The problem with a repository that neither a model nor a program would work on."""
 
 
 class RepositoryUnusable(TeamError):

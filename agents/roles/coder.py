@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from signoff.agents.agent import Agent, Limits, Propose, Task
 from signoff.agents.artifacts import Artifact
-from signoff.agents.errors import RepositoryUnusable, WorkFailed
+from signoff.agents.errors import NO_WORKER, RepositoryUnusable, WorkFailed
 from signoff.agents.models.openai.endpoint import open_door
 from signoff.agents.models.registry import Tiers, tiers_of
 from signoff.agents.roles.prompts import prompt
@@ -265,9 +265,7 @@ class _Hands:
         if work.codemod:
             return run_codemod(bench, work.codemod, task.say)
         if not work.program or self._model is None:
-            raise RepositoryUnusable(
-                bench.project.folder, "there is nothing to do the work: name a --model, or a --codemod CMD"
-            )
+            raise RepositoryUnusable(bench.project.folder, NO_WORKER)
         task.say(f"runs {work.program}")
         programs = bench.copy.kept / "agent-programs"
         given, folders = installed(work.program_environment, _AGENT, programs, options="-E")

@@ -9,7 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import Field
 
 from signoff.agents import Baseline, Change, CodeWork, Task, coder, tester
-from signoff.agents.errors import RepositoryUnusable
+from signoff.agents.errors import NO_WORKER, RepositoryUnusable
 from signoff.agents.models import Tiers, models_of
 from signoff.graphs.policy.policy import Policy
 from signoff.graphs.team import Team
@@ -37,7 +37,7 @@ def code_team(*, model: BaseChatModel | Tiers | str | None = None, settings: Set
     def work(task: Task) -> CodeWork:
         given: CodeInput = task.input
         if models is None and not given.codemod:
-            raise RepositoryUnusable(given.repo, "there is nothing to do the work: name a --model, or a --codemod CMD")
+            raise RepositoryUnusable(given.repo, NO_WORKER)
         own = Path(given.agent_env) if given.agent_env else None
         bench = repositories.bench(given)
         return CodeWork(bench=bench, codemod=given.codemod, program=given.agent, program_environment=own)

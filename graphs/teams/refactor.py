@@ -34,7 +34,7 @@ from signoff.agents import (
     tester,
 )
 from signoff.agents.artifacts import Check
-from signoff.agents.errors import RepositoryUnusable
+from signoff.agents.errors import NO_WORKER, RepositoryUnusable
 from signoff.agents.models import Tiers, models_of
 from signoff.graphs.policy.policy import Policy
 from signoff.graphs.team import Team
@@ -166,7 +166,7 @@ class _Work:
         """All that must hold of the whole, to be run before any edit."""
         given: RefactorInput = task.input
         if not self.has_model and not given.codemod:
-            raise RepositoryUnusable(given.repo, "there is nothing to do the work: name a --model, or a --codemod CMD")
+            raise RepositoryUnusable(given.repo, NO_WORKER)
         return CodeWork(bench=self._whole(task))
 
     def map(self, task: Task) -> CodeMap:
