@@ -229,10 +229,11 @@ class _Hands:
         """The map of the repository, and what may not be changed in it."""
         bench = self.begin(task)
         files = bench.files()
-        protected = [path for path in files if bench.protected(path)]
         checks = "\n".join(f"- {command}" for command in bench.checks)
-        limits = f"Read-only files: {', '.join(protected[:50]) or 'none'}"
-        if bench.within is not None:
+        if bench.within is None:
+            protected = [path for path in files if bench.protected(path)]
+            limits = f"Read-only files: {', '.join(protected[:50]) or 'none'}"
+        else:
             limits = f"Of the files that are there you may change only: {', '.join(sorted(bench.within))}"
         told = f"Checks that must pass:\n{checks}\n\n{limits}"
         raw = {path: version.raw for path, version in files.items()}
