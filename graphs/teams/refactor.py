@@ -273,7 +273,7 @@ class _Work:
         return Change(done=True, kept=self._kept(made.model_dump_json()), summary=told)
 
     def join(self, rows: Sequence[Row[Change]], _task: Task) -> Units:
-        merges = {row.item.stage - 1: self._merge_of(row) for row in rows if row.item.merges and row.gave is not None}
+        merges = self._merges(rows)
         unmerged = {row.item.stage - 1: row.problem for row in rows if row.item.merges}
         results = []
         for row in rows:
@@ -287,7 +287,7 @@ class _Work:
             status = "not done" if why or row.gave is None else done
             layer = row.item.stage // 2 + 1
             results.append(UnitResult(name=row.name, layer=layer, status=status, why=why, files=changed))
-        return Units(results=tuple(results), patch=merges[max(merges)].patch if merges else "")
+        return Units(results=tuple(results), patch=_latest(merges))
 
     # The review
 
@@ -354,19 +354,28 @@ class _Work:
         checks = tuple(fill_in(one, files, tests) for one in commands)
         return self.repositories.bench(given, checks=checks, may_rest=not goal)
 
-    def _merge_of(self, row: Row[Change]) -> Merge:
-        return Merge.model_validate_json(self._patch(row.gave.kept)) if row.gave is not None else Merge()
+    def _merges(self, rows: Sequence[Row[Change]]) -> dict[int, Merge]:
+        """What came of the merges so far, by the stage of the units that they are of."""
+        return {
+            row.item.stage - 1: Merge.model_validate_json(self._patch(row.gave.kept))
+            for row in rows
+            if row.item.merges and row.gave is not None
+        }
 
     def _merged(self, rows: Sequence[Row[Change]]) -> Callable[[Files], Files]:
         """What the merges so far make of the repository."""
-        merges = [self._merge_of(row) for row in rows if row.item.merges and row.gave is not None]
-        return patched(self._patch(merges[-1].patch) if merges else "")
+        return patched(self._patch(_latest(self._merges(rows))))
 
     def _kept(self, patch: str) -> str:
         return self.repositories.blobs.keep(patch.encode("utf-8", "surrogateescape")) if patch else ""
 
     def _patch(self, blob: str) -> str:
         return self.repositories.blobs.read(blob).decode("utf-8", "surrogateescape") if blob else ""
+
+
+def _latest(merges: Mapping[int, Merge]) -> str:
+    """Digest of the patch that the highest of these merges made; empty if there is none."""
+    return merges[max(merges)].patch if merges else ""
 
 
 def refactor_team(*, model: BaseChatModel | Tiers | str | None = None, settings: Settings | None = None) -> Team:
