@@ -261,14 +261,16 @@ def proposed(
 ) -> list[StoredProposal]:
     """Proposals as they go to the gate, each given with the id of the call that waits for it, empty if none does."""
     proposals = [each for each in proposals if each[1] or not _was_asked(each[0], agent, task, item)]
+    if not proposals:
+        return []
     # Counted over all that was proposed in this work: the same once more, in one step, is another proposal.
     before = (outcome for outcome in state.get("outcomes", []) if outcome["role"] == agent.role)
     first = state["turns"] * 100 + sum(outcome.get("item", "") == item for outcome in before)
     stored = []
-    origins = _origins(task, state["run"].get("told")) if proposals else None
+    origins = _origins(task, state["run"].get("told"))
     for place, (proposal, call) in enumerate(proposals, first):
         seen = [*told_of_before(agents, state, agent.role, proposal), *flags]
-        own = origins.flags(proposal.args) if origins is not None else ()
+        own = origins.flags(proposal.args)
         warnings = list(dict.fromkeys((*seen[: _WARNINGS - len(own)], *own)))
         one = store_proposal(state["run"]["id"], agent.role, place, proposal, warnings, item)
         stored.append(StoredProposal(**one, call=call) if call else one)
