@@ -240,7 +240,7 @@ class _Desk:
             say=task.say,
         ).climb()
 
-    def adapting(self, task: Task, _fix: Fix, attempt: Attempt) -> Bench:
+    def adapting(self, task: Task, attempt: Attempt) -> Bench:
         verified = _of(task.need(Tests).rows, task.item)
         return self.bench(task.item, task, before=verified.environment, now=attempt.environment, checks=verified.checks)
 

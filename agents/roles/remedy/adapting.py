@@ -17,12 +17,11 @@ from signoff.agents.errors import WorkFailed
 from signoff.agents.models.registry import Tiers
 from signoff.agents.roles.coder import Change, CodeWork, coder
 from signoff.agents.roles.remedy.ladder import Attempt, Fix, bumped
-from signoff.tools import Tool
 from signoff.tools.files import Version
 from signoff.tools.sandbox import Bench
 from signoff.tools.storage import write_whole
 
-BenchFor = Callable[[Task, Fix, Attempt], Bench]
+BenchFor = Callable[[Task, Attempt], Bench]
 """The copy of the repository that a task's item is, with the environment of an attempt."""
 
 
@@ -44,18 +43,18 @@ class Adapted(Artifact):
 
     def applied(self, fix: Fix) -> Fix:
         """A fix with what was adapted to it."""
-        found = next((one for one in self.rows if one.repo == fix.repo and one.change.done), None)
+        found = self._done(fix)
         return fix if found is None else fix.adapted(found.attempt, found.change.proof)
 
     def files(self, fix: Fix) -> tuple[str, ...]:
         """What the coding agent changed beside the manifests."""
-        found = (one for one in self.rows if one.repo == fix.repo and one.change.done)
-        return tuple(path for one in found for path in one.change.files if path not in manifests_of(one.attempt, fix))
+        if (found := self._done(fix)) is None:
+            return ()
+        manifests = {*fix.files, *found.attempt.manifests}
+        return tuple(path for path in found.change.files if path not in manifests)
 
-
-def manifests_of(attempt: Attempt, fix: Fix) -> frozenset[str]:
-    """The manifests that a fix and an attempt change."""
-    return frozenset((*fix.files, *attempt.manifests))
+    def _done(self, fix: Fix) -> Adaptation | None:
+        return next((one for one in self.rows if one.repo == fix.repo and one.change.done), None)
 
 
 def adapter(
@@ -64,12 +63,11 @@ def adapter(
     *,
     model: Tiers,
     needs: tuple[type[Artifact], ...],
-    tools: Sequence[Tool] = (),
 ) -> Agent[Adapted]:
     """The coding agent over all repositories in which only the tests are against a version that mends it."""
 
     steps = _Adapting(fixes, bench)
-    made: Agent[Any] = coder(steps.work, model=model, tools=tools, needs=needs)
+    made: Agent[Any] = coder(steps.work, model=model, needs=needs)
     items = Each(
         items=lambda task: [one.repo for one in fixes(task) if one.to_adapt is not None],
         gives=Change,
@@ -107,7 +105,7 @@ class _Adapting:
 
     def work(self, task: Task) -> CodeWork:
         fix, attempt = self.of(task)
-        made = self.bench(task, fix, attempt)
+        made = self.bench(task, attempt)
         _bump_once(made, fix, attempt)
         return CodeWork(bench=made)
 
@@ -124,7 +122,7 @@ class _Adapting:
         """What the checks accept, if no version was touched; else the copy is what the ladder left."""
         fix, attempt = self.of(task)
         ended = made.check(change, task) if made.check else change
-        there = self.bench(task, fix, attempt)
+        there = self.bench(task, attempt)
         if ended.done and (strays := _changed_pins(there, fix, attempt)):
             told = f"it changed {', '.join(strays)}, where only the version of {attempt.package} changes"
             ended = ended.model_copy(update={"done": False, "why": told})

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from signoff.agents.artifacts import Artifact, Part
+from signoff.agents.artifacts import Artifact
 from signoff.agents.roles.remedy.ladder import Attempt, Fix, urgency
 from signoff.agents.roles.remedy.scanning import Scan, repositories
 from signoff.agents.roles.remedy.verifying import Verified
@@ -198,13 +198,6 @@ def _pinned(found: Scan) -> dict[str, frozenset[str]]:
     return {name: frozenset(versions) for name, versions in pins.items()}
 
 
-class Pull(Part):
-    """What is said of one repository where its change is proposed."""
-
-    title: str
-    body: str
-
-
 def pull_title(case: Case) -> str:
     taken = case.fix.taken if case.fix else ()
     steps = ", ".join(f"{one.package} {one.old} to {one.new}" for one in taken)
@@ -232,12 +225,11 @@ def pull_text(case: Case) -> str:
     parts = [
         f"**{case.outcome.capitalize()}.** {counted(len(case.gone), 'finding')} gone, {len(case.left)} left.",
         "## What changes\n\n" + "\n".join(_changes(fix.taken)),
-        "## What was found\n\n" + "\n".join(_finding(one, "gone") for one in case.gone),
+        "## What was found\n\n" + "\n".join(map(_finding, case.gone)),
     ]
     if case.left:
         parts.append(
-            "## What is not fixed\n\n"
-            + "\n".join(f"{_finding(one, 'left')}: {as_words(why)}" for one, why in case.left)
+            "## What is not fixed\n\n" + "\n".join(f"{_finding(one)}: {as_words(why)}" for one, why in case.left)
         )
     if case.adapted:
         listed = ", ".join(map(as_code, case.adapted))
@@ -263,7 +255,7 @@ def _changes(taken: Sequence[Attempt]) -> Iterator[str]:
             yield f"  - **These tests changed their meaning:** {names}. They fail now; the release ships them otherwise"
 
 
-def _finding(one: Finding, _state: str) -> str:
+def _finding(one: Finding) -> str:
     names = ", ".join(map(as_code, one.ids))
     about = f": {as_words(one.summary)}" if one.summary else ""
     return f"- {names} in {as_code(one.package)} {as_code(one.version)}, {in_words(one.severity)}{about}"
@@ -279,7 +271,8 @@ def _shown(case: Case, proof: Proof | None, after: Scan) -> Iterator[str]:
     yield f"Both scans are of the same advisories, sha256 {as_code(after.advisories)}"
     for one in case.fix.taken:
         if one.regression is not None:
-            yield f"{as_words(str(one.regression)[:1].upper() + str(one.regression)[1:])}"
+            told = str(one.regression)
+            yield as_words(told[:1].upper() + told[1:])
         if one.contradicts:
             yield f"**Evidence contradicts the advisory:** {as_words(one.contradicts)}"
 
@@ -319,7 +312,7 @@ def _reasons(case: Case) -> Iterator[str]:
     if case.outcome == "not scanned" and why:
         yield f"- Not scanned, because {as_words(why)}"
     for one, why in case.left:
-        yield f"{_finding(one, 'left')}\n  - Not fixed, because {as_words(why)}"
+        yield f"{_finding(one)}\n  - Not fixed, because {as_words(why)}"
     for attempt in case.fix.taken if case.fix else ():
         if attempt.changed_tests:
             yield f"- Tests that changed their meaning: {', '.join(map(as_code, attempt.changed_tests))}"

@@ -37,10 +37,6 @@ class Verified(Artifact):
     proof: Proof | None = None
     problem: str = Field(default="", description="Why nothing can be shown by tests")
 
-    @property
-    def versions(self) -> dict[str, str]:
-        return {wheel.name: wheel.version for wheel in self.wheels}
-
     def brief(self) -> str:
         return f"No tests: {self.problem}" if self.problem else f"Before any edit: {self.proof}"
 
