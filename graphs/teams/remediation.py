@@ -64,7 +64,7 @@ from signoff.tools.broker import open_broker
 from signoff.tools.errors import AdvisoriesUnusable, JudgeMissing, SandboxMissing, ToolError
 from signoff.tools.files import Project, apply_to_project, keep_changes
 from signoff.tools.git import GitHub, address_of, on_github, open_any_pull_request, pull_of, uncommitted
-from signoff.tools.sandbox import LIMITS, Bench
+from signoff.tools.sandbox import LIMITS, Bench, tree_of
 from signoff.tools.storage import Blobs, Workspaces
 
 _OSV: Final = "osv"
@@ -246,27 +246,26 @@ class _Desk:
 
     def rescan(self, task: Task) -> Scan:
         """What was made of one, from its files alone."""
-        return self._scan_now(task, task.input.judge)
+        return self._scan_now(task.item, task, task.input.judge)
 
-    def _scan_now(self, task: Task, judge: str) -> Scan:
-        files = self.bench(task.item, task).files()
-        bench = self.bench(task.item, task)
-        return scan(task.item, bench.tree, _raw(files), self.records(task), judge)
+    def _scan_now(self, repo: str, task: Task, judge: str) -> Scan:
+        files = self.bench(repo, task).files()
+        return scan(repo, tree_of(files), _raw(files), self.records(task), judge)
 
     def conclude(self, task: Task) -> Cases:
         """All that is known of each, and what of it the evidence does not bear out."""
         scans, tests, fixes, rescans = task.need(Scans), task.need(Tests), task.need(Fixes), task.need(Rescans)
-        rows = list[Case]()
+        rows, adapted, changed = list[Case](), _adapted(task), _fixes(task)
         for repo in task.input.repos:
             lost = (scans.failed, tests.failed, fixes.failed, rescans.failed)
             failed = [one[repo] for one in lost if repo in one]
-            adapted, fix = task.artifacts.get(Adapted.__name__), _find(_fixes(task), repo)
+            fix = _find(changed, repo)
             case = Case(
                 repo=repo,
                 before=_find(scans.rows, repo),
                 verified=_find(tests.rows, repo),
                 fix=fix,
-                adapted=adapted.files(fix) if isinstance(adapted, Adapted) and fix is not None else (),
+                adapted=adapted.files(fix) if fix is not None else (),
                 after=_find(rescans.rows, repo),
                 problem="; ".join(failed),
             )
@@ -278,13 +277,12 @@ class _Desk:
             return ()
         if not case.fix.is_changed:
             return ()
-        one = replace(task, item=case.repo)
         if lost := self._unreachable(case.repo, task):
             return lost
         bench = self.bench(
             case.repo, task, before=case.verified.environment, now=case.fix.environment, checks=case.verified.checks
         )
-        return refusals(case, bench, self._scan_now(one, NONE), task.say)
+        return refusals(case, bench, self._scan_now(case.repo, task, NONE), task.say)
 
     def _repository(self, address: str) -> str:
         """`owner/name` of an address on GitHub; empty if it is elsewhere."""
@@ -450,8 +448,14 @@ def _changed(task: Task) -> list[str]:
 
 def _fixes(task: Task) -> list[Fix]:
     """What was changed, with what the coding agent adapted."""
+    adapted = _adapted(task)
+    return [adapted.applied(one) for one in task.need(Fixes).rows]
+
+
+def _adapted(task: Task) -> Adapted:
+    """Of nothing where no coding agent is in the team, or nothing was left to it."""
     found = task.artifacts.get(Adapted.__name__)
-    return [found.applied(one) if isinstance(found, Adapted) else one for one in task.need(Fixes).rows]
+    return found if isinstance(found, Adapted) else Adapted()
 
 
 build, rebuild, graph, build_graph = entries_of(remediation_team)
