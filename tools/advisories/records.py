@@ -146,7 +146,7 @@ class AdvisorySet:
                 raise AdvisoriesUnusable(path, error.problem) from error
         return cls.made_of(record for _, record in found)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         return digest_text(self.raw.decode())
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.tags import sys_tags
+from packaging.tags import Tag, sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 from pydantic import BaseModel, ConfigDict
@@ -84,7 +84,7 @@ class Wheelhouse:
 
     def versions(self, name: str) -> tuple[str, ...]:
         """The versions that there are for the Python in use, ascending; no releases before a final one."""
-        found = {version for one, version, _ in self._local() if one == name}
+        found = {version for one, version, _, _ in self._local() if one == name}
         if self.fetches:
             with tempfile.TemporaryDirectory() as folder:
                 told = _pip(["index", "versions", "--only-binary", ":all:", "--json", name], folder)
@@ -170,24 +170,20 @@ class Wheelhouse:
 
     def _here(self, name: str, version: str) -> Wheel | None:
         """The wheel that fits this Python best, of those in the cache and the folders."""
-        wanted, order = Version(version), {tag: place for place, tag in enumerate(_tags())}
-        fits = [
-            (min(order[tag] for tag in parse_wheel_filename(path.name)[3] if tag in order), path.name, path)
-            for one, at, path in self._local()
-            if one == name and at == wanted
-        ]
+        wanted = Version(version)
+        fits = [(rank, path.name, path) for one, at, rank, path in self._local() if one == name and at == wanted]
         return _read_wheel(min(fits)[2]) if fits else None
 
-    def _local(self) -> Iterator[tuple[str, Version, Path]]:
-        """The wheels for this Python in the cache and the folders."""
+    def _local(self) -> Iterator[tuple[str, Version, int, Path]]:
+        """The wheels for this Python in the cache and the folders, each with how well it fits: less is better."""
         for folder in (self.cache, *self.folders):
             for path in sorted(folder.glob("*.whl")):
                 try:
                     name, version, _, tags = parse_wheel_filename(path.name)
                 except InvalidWheelFilename:
                     continue
-                if tags & _tags().keys():
-                    yield name, version, path
+                if fitting := tags & _tags().keys():
+                    yield name, version, min(_tags()[tag] for tag in fitting), path
 
     def _places(self, file: str) -> Iterator[Path]:
         yield from (place for folder in (self.cache, *self.folders) if (place := folder / Path(file).name).is_file())
@@ -210,7 +206,8 @@ class Wheelhouse:
 
 
 @cache
-def _tags() -> Mapping[Any, int]:
+def _tags() -> Mapping[Tag, int]:
+    """What wheels may be for here, the best first, each with its place."""
     return {tag: place for place, tag in enumerate(sys_tags())}
 
 

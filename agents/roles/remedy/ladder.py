@@ -165,14 +165,16 @@ class Ladder:
                 if not attempt.problem:
                     break
         bench, base = replace(self.bench, environment=self.environment), self.bench.base_files()
-        now = {path: one.raw for path, one in bench.files().items()}
+        files = bench.files()
         return Fix(
             repo=self.scan.repo,
             attempts=tuple(self.attempts),
-            files={path: raw.decode() for path, raw in now.items() if path not in base or base[path].raw != raw},
+            files={
+                path: one.raw.decode() for path, one in files.items() if path not in base or base[path].raw != one.raw
+            },
             wheels=tuple(self.lock[name] for name in sorted(self.lock)),
             environment=str(self.environment),
-            proof=bench.prove(self.say).short() if any(not one.problem for one in self.attempts) else None,
+            proof=bench.prove(self.say, files).short() if any(not one.problem for one in self.attempts) else None,
         )
 
     def _rungs(self, name: str, version: str, findings: Sequence[Finding]) -> Iterator[str]:
