@@ -274,19 +274,15 @@ class Ladder:
         """What the tests say of the copy as it is now, with the new environment, and the release's own."""
         bench = replace(self.bench, environment=environment)
         before, after = bench.baseline(self.say), bench.prove(self.say)
-        problems = find_problems(before, after, may_fail=True)
-        excused, failing = frozenset[str](), frozenset[str]()
-        if problems:
-            failing, excused = self._excusable(made, before, after, ours)
-            if not excused:
-                return made.model_copy(update={"problem": "; ".join(problems)})
+        problem = "; ".join(find_problems(before, after, may_fail=True))
+        failing = _failing_now(before, after) if problem else frozenset[str]()
+        theirs = self.sources.files(made.package, made.new) if failing else {}
+        if problem and (not failing or changed_meaning(failing, ours, theirs) != failing):
+            return made.model_copy(update={"problem": problem})
         regression, outcomes = self._release(made, bench, environment)
         made = made.model_copy(update={"regression": regression})
-        if not problems:
-            return self._doubted(made, bench, environment)
-        excused = self._excusable(made, before, after, ours, outcomes)[1] if outcomes else frozenset[str]()
-        if not excused:
-            return made.model_copy(update={"problem": "; ".join(problems)})
+        if problem and (not outcomes or changed_meaning(failing, ours, theirs, outcomes) != failing):
+            return made.model_copy(update={"problem": problem})
         return self._doubted(made.model_copy(update={"changed_tests": tuple(sorted(failing))}), bench, environment)
 
     def _release(self, made: Attempt, bench: Bench, environment: Path) -> tuple[Regression | None, Mapping[str, str]]:
@@ -297,25 +293,6 @@ class Ladder:
             self.say(f"runs the tests of {made.package} {made.new} with {made.old} and with it")
         olds, news = (made.old, Path(self.verified.environment)), (made.new, environment)
         return compare_release(bench, self.sources, made.package, made.new, olds, news)
-
-    def _excusable(
-        self,
-        made: Attempt,
-        before: Proof,
-        after: Proof,
-        ours: Mapping[str, bytes],
-        outcomes: Mapping[str, str] | None = None,
-    ) -> tuple[frozenset[str], frozenset[str]]:
-        """The tests that fail now and did not; and they again, if the release ships each otherwise, else none."""
-        theirs = self.sources.files(made.package, made.new)
-        failing = set[str]()
-        for old, new in zip(before.checks, after.checks, strict=True):
-            executed = {name for name, came in old.tests.items() if came != "skipped"}
-            if old.failing is None or new.failing is None or not theirs or executed - new.tests.keys():
-                return frozenset(), frozenset()
-            failing |= new.failing - old.failing
-        excused = changed_meaning(failing, ours, theirs, outcomes)
-        return frozenset(failing), excused if excused == failing else frozenset()
 
     def _doubted(self, made: Attempt, bench: Bench, environment: Path) -> Attempt:
         """The same, or why it is better not taken: a changelog lists the advisory under a later release."""
@@ -335,6 +312,17 @@ class Ladder:
         told = f"the records say that {made.new} is fixed, but the changelog lists {advisory} under {release}"
         self._doubts[made.new] = told, environment, release
         return made.model_copy(update={"problem": f"{told}, which is tried first"})
+
+
+def _failing_now(before: Proof, after: Proof) -> frozenset[str]:
+    """The tests that fail now and did not; none where they are not all known by name, or one is gone."""
+    failing = set[str]()
+    for old, new in zip(before.checks, after.checks, strict=True):
+        executed = {name for name, came in old.tests.items() if came != "skipped"}
+        if old.failing is None or new.failing is None or executed - new.tests.keys():
+            return frozenset()
+        failing |= new.failing - old.failing
+    return frozenset(failing)
 
 
 def bumped(
