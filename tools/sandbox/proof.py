@@ -46,6 +46,11 @@ class CheckRun(BaseModel):
         return self.exit_code == 0 and self.ended == "exit"
 
     @property
+    def ran(self) -> frozenset[str]:
+        """The names of the tests that ran to a verdict; empty where they were only counted."""
+        return frozenset(name for name, outcome in self.tests.items() if outcome != "skipped")
+
+    @property
     def failing(self) -> frozenset[str] | None:
         """The names of all tests that failed; None if they are not known."""
         if self.tests:
@@ -121,13 +126,10 @@ def _problems(old: CheckRun, new: CheckRun, *, may_fail: bool) -> Iterator[str]:
         again = " as it did before any edit" if is_same and known == failed else ""
         told = f": {_named(failed - known if may_fail and known else failed)}" if failed else ""
         yield f"{new.command!r} fails{again}, with exit code {new.exit_code}{told}"
-    gone = {name for name, outcome in old.tests.items() if outcome != "skipped"} - {
-        name for name, outcome in new.tests.items() if outcome != "skipped"
-    }
     if old.executed and (new.executed or 0) < old.executed:
         told = f"{new.executed or 0:,}, and {old.executed:,} before any edit"
         yield f"{new.command!r} executes fewer tests: {told}"
-    if gone:
+    if gone := old.ran - new.ran:
         yield f"{new.command!r} does not execute any more: {_named(gone)}"
 
 

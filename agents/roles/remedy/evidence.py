@@ -132,17 +132,17 @@ def refusals(case: Case, bench: Bench, own: Scan, say: Callable[[str], object]) 
     """
     if case.before is None or case.verified is None or case.fix is None or case.after is None:
         return ("nothing is known of it",)
-    tests = test_problems(bench.baseline(say), bench.prove(say), case.fix)
+    problems = [*test_problems(bench.baseline(say), bench.prove(say), case.fix)]
     named = {*case.adapted, *(path for attempt in case.fix.taken for path in attempt.manifests)}
     try:
         strays = sorted({change.path for change in bench.copy.changes()} - named)
     except FileRefused as error:
         return (str(error).rstrip("."),)
-    other = [f"it changes {', '.join(strays[:5])}, which it did not name"] if strays else []
+    if strays:
+        problems.append(f"it changes {', '.join(strays[:5])}, which it did not name")
     if kinds := [f"{path} ({bench.protected(path)})" for path in bench.protected_changes()]:
-        other.append(f"it changes what is read-only: {', '.join(kinds[:5])}")
-    tests = (*tests, *other)
-    return tuple(_unborne(case.before, case.verified, case.fix, case.after, own, list(tests)))
+        problems.append(f"it changes what is read-only: {', '.join(kinds[:5])}")
+    return tuple(_unborne(case.before, case.verified, case.fix, case.after, own, problems))
 
 
 def _unborne(before: Scan, verified: Verified, fix: Fix, after: Scan, own: Scan, tests: list[str]) -> Iterator[str]:
@@ -183,8 +183,7 @@ def test_problems(before: Proof, after: Proof, fix: Fix) -> tuple[str, ...]:
         return find_problems(before, after, may_fail=True)
     found = []
     for old, new in zip(before.checks, after.checks, strict=True):
-        executed = {name for name, came in old.tests.items() if came != "skipped"}
-        lost = executed - {name for name, came in new.tests.items() if came != "skipped"}
+        lost = old.ran - new.ran
         worse = (new.failing or frozenset()) - (old.failing or frozenset()) - excused
         if lost or worse or new.ended not in ("exit", "signal"):
             found.append(f"{new.command!r} loses or fails {', '.join(sorted(lost | worse)[:10]) or 'tests'}")

@@ -318,8 +318,7 @@ def _failing_now(before: Proof, after: Proof) -> frozenset[str]:
     """The tests that fail now and did not; none where they are not all known by name, or one is gone."""
     failing = set[str]()
     for old, new in zip(before.checks, after.checks, strict=True):
-        executed = {name for name, came in old.tests.items() if came != "skipped"}
-        if old.failing is None or new.failing is None or executed - new.tests.keys():
+        if old.failing is None or new.failing is None or old.ran - new.tests.keys():
             return frozenset()
         failing |= new.failing - old.failing
     return frozenset(failing)
