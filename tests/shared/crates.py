@@ -115,6 +115,19 @@ def make_crate(folder: Path, files: Mapping[str, str] = MappingProxyType({}), pi
     return make_repository(folder, {**own, **files})
 
 
+def asks(repos: Sequence[Path], advisories: Path, wheels: Sequence[Path], out: Path, **more: Any) -> dict[str, Any]:
+    """What the remediation team is asked, without a second judge and without network."""
+    return {
+        "repos": [str(one) for one in repos],
+        "advisories": str(advisories),
+        "wheels": [str(one) for one in wheels],
+        "offline": True,
+        "judge": "none",
+        "out": str(out),
+        **more,
+    }
+
+
 STRICT = TEST.replace('tie("a"), "<a>"', 'tie("<a"), "<<a>"')
 """A suite that only the vulnerable version passes."""
 KILLS = "import os\n\nos.kill(os.getppid(), 9)\nos.kill(0, 9)\n"

@@ -8,7 +8,7 @@ if __name__ == "__main__":
     tests = Path(__file__).resolve().parents[3]
     sys.path[:0] = [str(tests / "kills" / "programs"), str(tests / "shared")]
 
-from crates import crowd, make_crowd, write_crowd
+from crates import asks, crowd, make_crowd, write_crowd
 from stand_in import git
 from team_kills import kill_team
 
@@ -38,15 +38,8 @@ def go(_documents: str, folder: Path) -> dict[str, Any]:
             make_crowd(folder, files)
             write_crowd(folder)
             (folder / "ready").touch()
-        asked = {
-            "repos": [str(folder / name) for name in files],
-            "advisories": str(folder / "advisories"),
-            "wheels": [str(folder / "wheels")],
-            "offline": True,
-            "judge": "none",
-            "pr": "bare",
-            "out": str(folder / "out.md"),
-        }
+        repos = [folder / name for name in files]
+        asked = asks(repos, folder / "advisories", [folder / "wheels"], folder / "out.md", pr="bare")
         run = Run.start(team, asked, settings=settings)
     while run.approval is not None:
         run.approve(approval=run.alike(), by="ann")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crates import KNOT, make_crate, record, write_knots, write_records
+from crates import KNOT, asks, make_crate, record, write_knots, write_records
 from stand_in import digest_of, git
 
 from signoff import Run
@@ -46,14 +46,8 @@ def start(tmp_path: Path, repo: Path, *replies: Any) -> tuple[Run, list[str]]:
     """A run with a model that gives these replies, and what it was sent, call by call."""
     with ScriptedServer({"coder": list(replies)}) as server:
         known = Settings(base_url=server.url, api_key="test", model="openai:scripted", model_retries=0)
-        asked = {
-            "repos": [str(repo)],
-            "advisories": str(write_records(tmp_path / "advisories", RECORDS)),
-            "wheels": [str(write_knots(tmp_path / "wheels"))],
-            "offline": True,
-            "judge": "none",
-            "out": str(tmp_path / "out.md"),
-        }
+        advisories, wheels = write_records(tmp_path / "advisories", RECORDS), write_knots(tmp_path / "wheels")
+        asked = asks([repo], advisories, [wheels], tmp_path / "out.md")
         run = Run.start(remediation_team(settings=known), asked, settings=known)
         return run, [json.dumps(request.body) for request in server.requests]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crates import crowd, make_crowd, write_crowd
+from crates import asks, crowd, make_crowd, write_crowd
 from stand_in import git
 
 from signoff import Run, Settings
@@ -50,15 +50,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
         repos = make_crowd(folder, files)
         wheels, advisories = write_crowd(folder)
         settings = Settings(home=folder / "home", database=str(folder / "signoff.db"))
-        asked = {
-            "repos": [str(one) for one in repos],
-            "advisories": str(advisories),
-            "wheels": [str(wheels)],
-            "offline": True,
-            "judge": "none",
-            "pr": "bare",
-            "out": str(folder / "out.md"),
-        }
+        asked = asks(repos, advisories, [wheels], folder / "out.md", pr="bare")
         run, count = Run.start(remediation_team(model="offline", settings=settings), asked, settings=settings), 0
         while run.approval is not None:
             run.approve(approval=run.alike())

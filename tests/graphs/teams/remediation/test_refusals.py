@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crates import make_crate, write_knots, write_records
+from crates import asks, make_crate, write_knots, write_records
 from stand_in import git
 
 from signoff import Run
@@ -40,15 +40,7 @@ def lying(role: str, lie: Lie) -> Team:
 
 
 def start(tmp_path: Path, wheels: Path, repo: Path, team: Team | None = None, **given: Any) -> Run:
-    asked = {
-        "repos": [str(repo)],
-        "advisories": str(write_records(tmp_path / "advisories")),
-        "wheels": [str(wheels)],
-        "offline": True,
-        "judge": "none",
-        "out": str(tmp_path / "out.md"),
-        **given,
-    }
+    asked = asks([repo], write_records(tmp_path / "advisories"), [wheels], tmp_path / "out.md") | given
     return Run.start(team or remediation_team(model="offline"), asked)
 
 

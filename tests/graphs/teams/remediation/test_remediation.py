@@ -12,6 +12,7 @@ from crates import (
     CHECK,
     KNOT,
     KNOT_RECORDS,
+    asks,
     make_crate,
     record,
     write_knots,
@@ -58,15 +59,7 @@ def start(
     **given: Any,
 ) -> Run:
     """A run without a second judge and without network."""
-    asked = {
-        "repos": [str(repo)],
-        "advisories": str(write_records(tmp_path / "advisories", records)),
-        "wheels": [str(folder) for folder in folders],
-        "offline": True,
-        "judge": "none",
-        "out": str(tmp_path / "out.md"),
-        **given,
-    }
+    asked = asks([repo], write_records(tmp_path / "advisories", records), folders, tmp_path / "out.md") | given
     return Run.start(remediation_team(model="offline"), asked)
 
 
