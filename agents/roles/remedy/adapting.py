@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from signoff.agents.agent import Agent, Each, Row, Task
+from signoff.agents.agent import Agent, Row, Task, item_by_item
 from signoff.agents.artifacts import Artifact, Part
 from signoff.agents.errors import WorkFailed
 from signoff.agents.models.registry import Tiers
@@ -68,26 +68,17 @@ def adapter(
 
     steps = _Adapting(fixes, bench)
     made: Agent[Any] = coder(steps.work, model=model, needs=needs)
-    items = Each(
-        items=lambda task: [one.repo for one in fixes(task) if one.to_adapt is not None],
-        gives=Change,
-        join=steps.join,
-        function=made.function,
-        form=made.form,
-        read=made.read,
-        check=partial(steps.check, made),
-    )
-    return replace(
+    found: Any = item_by_item(
         made,
+        items=lambda task: [one.repo for one in fixes(task) if one.to_adapt is not None],
+        of=str,
         gives=Adapted,
-        each=items,
-        function=None,
-        form=None,
-        read=None,
-        check=None,
-        opening=partial(steps.open, made),
-        shows=(),
+        join=steps.join,
+        needs=needs,
     )
+    each = replace(found.each, needs=None, check=partial(steps.check, made))  # its work reads the fixes
+    by_repository: Agent[Adapted] = replace(found, each=each, opening=partial(steps.open, made), shows=())
+    return by_repository
 
 
 @dataclass(frozen=True)
