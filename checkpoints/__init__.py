@@ -5,7 +5,7 @@ from signoff.exports import TYPE_CHECKING, offer
 if TYPE_CHECKING:
     from signoff.checkpoints.canonical import canonical_json as canonical_json, check_storable as check_storable
     from signoff.checkpoints.canonical import digest as digest, digest_text as digest_text, later as later
-    from signoff.checkpoints.canonical import seconds_since as seconds_since, today as today
+    from signoff.checkpoints.canonical import moment_of as moment_of, seconds_since as seconds_since, today as today
     from signoff.checkpoints.canonical import read_once as read_once, readable_text as readable_text
     from signoff.checkpoints.opening import configured_ledger as configured_ledger, configured_saver as configured_saver
     from signoff.checkpoints.opening import open_saver as open_saver

@@ -125,17 +125,18 @@ def later(seconds: float) -> str:
 def after(moment: str, seconds: float) -> str:
     """The moment so many seconds after this one, or before; Tampered if this is none."""
     try:
-        return moment_of(_read_moment(moment) + timedelta(seconds=seconds))
+        return moment_of(read_moment(moment) + timedelta(seconds=seconds))
     except OverflowError:
         raise Tampered("A moment in the database", f"{seconds:g} s from {moment!r:.60} is never") from None
 
 
 def seconds_since(moment: str) -> float:
     """Seconds from this moment until now; Tampered if it is none."""
-    return (datetime.now(UTC) - _read_moment(moment)).total_seconds()
+    return (datetime.now(UTC) - read_moment(moment)).total_seconds()
 
 
-def _read_moment(text: str) -> datetime:
+def read_moment(text: str) -> datetime:
+    """The moment that is written so; Tampered if this is none."""
     try:
         found = datetime.fromisoformat(text)
     except (ValueError, TypeError):

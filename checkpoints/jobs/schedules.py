@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from signoff.checkpoints import canonical
-from signoff.checkpoints.canonical import canonical_json, from_row, plain_text, read_json
+from signoff.checkpoints.canonical import canonical_json, from_row, plain_text, read_json, read_moment
 from signoff.checkpoints.errors import BadSchedule, UnknownSchedule
 from signoff.checkpoints.jobs.job import ENDED, NewJob
 from signoff.checkpoints.ledger.audit_log import AuditLog
@@ -118,7 +118,7 @@ class Schedules:
     ) -> Schedule:
         """Have what `job` says submitted by this clock; one of the same name is replaced."""
         with self._ledger.write() as connection:
-            now = _read_moment(clock(connection))
+            now = read_moment(clock(connection))
             first = canonical.moment_of(next(firings(cron, zone, now)))
             how = {"cron": cron, "zone": zone, "overlap": overlap, "catch_up": catch_up, "newest_only": newest_only}
             what = {"tenant": job.tenant, "team": job.team, "goal": job.goal, "priority": job.priority}
@@ -143,7 +143,7 @@ class Schedules:
     def go_on(self, name: str, *, by: str) -> None:
         """Submit by it again, from its next firing on."""
         with self._ledger.read() as connection:
-            now = _read_moment(clock(connection))
+            now = read_moment(clock(connection))
             first = next(self._get(connection, name).firings(now))
         self._set(name, "resumed", by, paused_by="", next_at=canonical.moment_of(first))
 
@@ -151,7 +151,7 @@ class Schedules:
         """Submit its job now, whatever the clock says; the job's id."""
         with self._ledger.write() as connection:
             schedule = self._get(connection, name)
-            job = schedule.job(_read_moment(clock(connection)))
+            job = schedule.job(read_moment(clock(connection)))
             self._jobs.add(connection, job, by)
         return job.id
 
@@ -183,11 +183,11 @@ class Schedules:
             now = clock(connection)
             found = connection.execute(select(schedules).where(due)).all()  # as they stand, now that nobody else writes
             for schedule in map(_read, found):
-                made += self._fire(connection, schedule, _read_moment(now))
+                made += self._fire(connection, schedule, read_moment(now))
         return made
 
     def _fire(self, connection: Connection, schedule: Schedule, now: datetime) -> list[str]:
-        before = _read_moment(schedule.next_at) - timedelta(seconds=1)
+        before = read_moment(schedule.next_at) - timedelta(seconds=1)
         missed = list(_between(schedule, max(before, now - timedelta(days=366)), now))[-_MOST_MISSED:]
         wanted = [at for at in missed if (now - at).total_seconds() <= schedule.catch_up]
         wanted = wanted[-1:] if schedule.newest_only else wanted
@@ -237,7 +237,3 @@ def _between(schedule: Schedule, since: datetime, until: datetime) -> Iterator[d
 def _read(row: Row[Any]) -> Schedule:
     kept: Mapping[str, Any] = {name: read_json(getattr(row, name), dict, "A schedule") for name in ("options", "given")}
     return from_row(Schedule, row, **kept)
-
-
-def _read_moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from signoff.checkpoints import digest, read_once, readable_text
+from signoff.checkpoints import digest, moment_of, read_once, readable_text
 from signoff.checkpoints.jobs import DEFAULT_TENANT, NewJob
 from signoff.checkpoints.ledger import RUN_INPUT
 from signoff.checkpoints.ledger.budgets import budget_of
@@ -223,4 +223,4 @@ def _moment(number: int, said: Any) -> str:
             raise BadLine(number, f"its deadline {said!r:.60} names no zone: write Z or +02:00 behind it")
     if at <= datetime.now(UTC):
         raise BadLine(number, f"its deadline {said!r:.60} is over")
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment_of(at)
