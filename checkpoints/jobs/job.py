@@ -90,6 +90,11 @@ class Job:
         return self.status in ENDED
 
     @property
+    def turn_id(self) -> str:
+        """The id of its turn in the queue."""
+        return f"{self.run_id}:{self.turn}"
+
+    @property
     def name(self) -> str:
         """Its id, with whose it is if that is not the usual tenant."""
         return self.id if self.tenant == DEFAULT_TENANT else f"{self.tenant}/{self.id}"

@@ -267,7 +267,7 @@ class Jobs:
         connection.execute(insert(jobs).values(run_id=new.run_id, **said, **first))
         self._audit.append(connection, new.run_id, "submitted", options=options, **said)
         row = connection.execute(select(jobs).where(jobs.c.run_id == new.run_id)).one()
-        self._queue.put(connection, read_job(row), 1)
+        self._queue.put(connection, read_job(row))
 
     def _set(self, connection: Connection, job: Job, **values: object) -> None:
         connection.execute(update(jobs).where(jobs.c.run_id == job.run_id).values(**values))

@@ -62,12 +62,12 @@ class TurnQueue:
         """Whether the packages are installed that write to it."""
         return find_spec("dbos") is not None
 
-    def put(self, connection: Connection, job: Job, turn: int, *, delay: float = 0.0) -> None:
-        """Have this turn of the job done, after so many seconds, once the transaction is committed."""
+    def put(self, connection: Connection, job: Job, *, delay: float = 0.0) -> None:
+        """Have the job's turn done, after so many seconds, once the transaction is committed."""
         options: dict[str, Any] = {
             "workflow_name": TURN,
             "queue_name": QUEUE,
-            "workflow_id": f"{job.run_id}:{turn}",
+            "workflow_id": job.turn_id,
             "app_version": VERSION,
             "application_name": APPLICATION,
             "queue_partition_key": job.tenant,
@@ -76,7 +76,7 @@ class TurnQueue:
         }
         if delay > 0:
             options["delay_seconds"] = delay
-        self._client_of(connection).enqueue_in_transaction(connection, options, job.run_id, turn)  # type: ignore[arg-type]  # a dict made by parts
+        self._client_of(connection).enqueue_in_transaction(connection, options, job.run_id, job.turn)  # type: ignore[arg-type]  # a dict made by parts
 
     def _client_of(self, connection: Connection) -> DBOSClient:
         with self._lock:

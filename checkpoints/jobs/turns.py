@@ -176,7 +176,7 @@ class Turns:
         told = {"status": status, "turn": job.turn + 1, "claim": "", "worker": "", "queued_at": canonical.now()}
         before, job = job, self._change(connection, job, **told, **changes)
         if is_put:
-            self._queue.put(connection, job, job.turn, delay=delay)
+            self._queue.put(connection, job, delay=delay)
         self._make_room(connection, before)
         return job
 

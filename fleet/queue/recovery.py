@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from signoff.checkpoints import later
-from signoff.checkpoints.jobs import APPLICATION, QUEUE, VERSION, Job, Slot, address_of, serializer
+from signoff.checkpoints.jobs import APPLICATION, QUEUE, VERSION, Slot, address_of, serializer
 from signoff.checkpoints.ledger import Ledger
 from signoff.settings import Settings, load_settings
 
@@ -57,9 +57,9 @@ def restore(ledger: Ledger) -> list[str]:
     from dbos import DBOS
 
     missed = ledger.jobs.unmoved(_UNMOVED)
-    rows = DBOS.list_workflows(workflow_ids=[_row(job) for job in missed], load_input=False) if missed else []
+    rows = DBOS.list_workflows(workflow_ids=[job.turn_id for job in missed], load_input=False) if missed else []
     there = {row.workflow_id for row in rows if row.status in ("ENQUEUED", "PENDING", "DELAYED")}
-    lost = [job for job in missed if _row(job) not in there]
+    lost = [job for job in missed if job.turn_id not in there]
     return [job.run_id for job in lost if ledger.jobs.turns.restore(job)]
 
 
@@ -75,10 +75,6 @@ def clear() -> int:
     if found:
         DBOS.delete_workflows([row.workflow_id for row in found])
     return len(found)
-
-
-def _row(job: Job) -> str:
-    return f"{job.run_id}:{job.turn}"
 
 
 def _put_back(slot: Slot, settings: Settings) -> bool:
