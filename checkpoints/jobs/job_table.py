@@ -135,6 +135,13 @@ class Jobs:
         with self._ledger.read() as connection:
             return [read_job(row) for row in connection.execute(query)]
 
+    def newest(self, which: Which, number: int, *, failed: bool = False) -> tuple[Job, ...]:
+        """The last so many of these, the newest last; `failed`: of those alone with which something went wrong."""
+        clause = which.clause & (jobs.c.error != "") if failed else which.clause
+        query = select(jobs).where(clause).order_by(jobs.c.submitted_at.desc(), jobs.c.id.desc()).limit(number)
+        with self._ledger.read() as connection:
+            return tuple(read_job(row) for row in connection.execute(query))[::-1]
+
     def counts(self, which: Which) -> dict[JobStatus, int]:
         """How many of these jobs stand how; those of which there are any."""
         query = select(jobs.c.status, func.count()).where(which.clause).group_by(jobs.c.status)

@@ -30,7 +30,7 @@ def metrics_text(ledger: Ledger) -> str:
 def ill(ledger: Ledger) -> str:
     """What is wrong with the fleet as a whole, in a sentence; empty if it is healthy."""
     found = overview_of(ledger, Which())
-    if found.left and len(found.late) == len(found.workers):
+    if found.left and not found.alive:
         return f"{counted(found.left, 'job')} to do, and no worker is alive."
     return ""
 
@@ -69,9 +69,9 @@ def _health(ledger: Ledger) -> tuple[int, str, str]:
 
 def _families(ledger: Ledger, found: Overview) -> Iterator[tuple[str, str, str, list[Sample]]]:
     by_tenant = [
-        ({"tenant": tenant, "status": status}, float(number))
+        ({"tenant": tenant, "status": status}, float(counts.get(status, 0)))
         for tenant, counts in ledger.jobs.counts_by_tenant().items()
-        for status, number in ((status, counts.get(status, 0)) for status in STATUSES)
+        for status in STATUSES
     ]
     yield "signoff_jobs", "gauge", "Jobs by tenant and how they stand.", by_tenant
     age = seconds_since(found.figures.oldest_queued) if found.figures.oldest_queued else 0.0
@@ -80,9 +80,8 @@ def _families(ledger: Ledger, found: Overview) -> Iterator[tuple[str, str, str, 
     asked = seconds_since(found.oldest_question) if found.oldest_question else 0.0
     yield "signoff_question_age_seconds", "gauge", "Since when the oldest of them waits.", [({}, max(asked, 0.0))]
     yield "signoff_effects_unknown", "gauge", "Effects of which nobody knows the outcome.", [({}, float(found.unknown))]
-    alive = len(found.workers) - len(found.late)
-    yield "signoff_workers", "gauge", "Workers that are alive.", [({}, float(alive))]
-    places = float(sum(slot.places for slot in found.workers if slot.slot not in found.late))
+    yield "signoff_workers", "gauge", "Workers that are alive.", [({}, float(len(found.alive)))]
+    places = float(sum(slot.places for slot in found.alive))
     yield "signoff_worker_places", "gauge", "Jobs that they do at once.", [({}, places)]
     yield "signoff_model_calls", "counter", "Calls of models for jobs.", [({}, float(found.figures.calls))]
     yield "signoff_cost_dollars", "counter", "What they cost.", [({}, found.figures.usd)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from signoff.checkpoints import seconds_since
@@ -44,6 +44,11 @@ class Overview:
     @property
     def ended(self) -> int:
         return sum(self.counts.get(status, 0) for status in ENDED)
+
+    @property
+    def alive(self) -> list[Slot]:
+        """Workers that have given a sign of life."""
+        return [slot for slot in self.workers if slot.slot not in self.late]
 
     @property
     def left(self) -> int:
@@ -95,12 +100,11 @@ class Overview:
             found.append(f"Ended: {hour:,} in the last hour, {day:,} in the last day.")
         if self.figures.oldest_queued:
             found.append(f"The oldest has been queued for {span(seconds_since(self.figures.oldest_queued))}.")
-        alive = [slot for slot in self.workers if slot.slot not in self.late]
-        if not alive and self.left:
+        if not self.alive and self.left:
             found.append("No worker is alive: start one with `signoff fleet work`.")
-        elif alive:
-            places = sum(slot.places for slot in alive)
-            found.append(f"{counted(len(alive), 'worker')} alive, with {counted(places, 'place')} in all.")
+        elif self.alive:
+            places = sum(slot.places for slot in self.alive)
+            found.append(f"{counted(len(self.alive), 'worker')} alive, with {counted(places, 'place')} in all.")
         found += [f"Worker {slot} gives no sign of life." for slot in self.late]
         return found
 
@@ -117,13 +121,11 @@ def overview_of(ledger: Ledger, which: Which) -> Overview:
     figures = ledger.jobs.figures(which, hour=_HOUR, day=_DAY)
     asked = ledger.jobs.questions(which)
     workers = ledger.workers.all()
-    parked = ledger.jobs.list(Which(**{**asdict(which), "status": ("parked",)}))
-    held = ledger.jobs.list(Which(**{**asdict(which), "status": ("held",)}))
     return Overview(
         counts=ledger.jobs.counts(which),
         figures=figures,
-        parked=tuple(parked[-_MOST:]),
-        stalled=tuple([job for job in held if job.error][-_MOST:]),
+        parked=ledger.jobs.newest(replace(which, status=("parked",)), _MOST),
+        stalled=ledger.jobs.newest(replace(which, status=("held",)), _MOST, failed=True),
         waiting=asked.open,
         oldest_question=asked.oldest,
         next_expiry=asked.next_expiry,
