@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +21,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from signoff.checkpoints.jobs import DEFAULT_TENANT, STATUSES, Asked, Job, JobStatus, LimitKind, Which
+from signoff.checkpoints.jobs import DEFAULT_TENANT, FEW, STATUSES, Asked, Job, JobStatus, LimitKind, Which
 from signoff.desk.cli.lists import existing_ledger
 from signoff.desk.cli.run import Ways, team_for
 from signoff.desk.cli.terminal import (
@@ -115,7 +115,7 @@ def submit(
 
 
 def work(
-    concurrency: Annotated[int, typer.Option(min=1, max=10_000, help="How many jobs at once.")] = 8,
+    concurrency: Annotated[int, typer.Option(min=1, max=10_000, help="How many jobs at once.")] = FEW,
     until_idle: Annotated[bool, typer.Option("--until-idle", help="End once no job is queued or under way.")] = False,
     patience: Annotated[
         list[str] | None,
@@ -327,7 +327,7 @@ def _change(
     console, settings = Console(stderr=True), load_settings()
     ledger = existing_ledger(settings)
     meant = tuple(status for status in among if status in (which.status or among))
-    wanted = Which(tenant=which.tenant, ids=which.ids, team=which.team, error=which.error, status=meant)
+    wanted = replace(which, status=meant)
     counts = ledger.jobs.counts(wanted) if meant else {}
     number = sum(counts.values())
     told = ", ".join(f"{count:,} {status}" for status, count in counts.items())

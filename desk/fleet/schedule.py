@@ -53,7 +53,7 @@ def add(
     given: Annotated[str, typer.Argument(metavar="GOAL", help="The goal, or what the team takes as a JSON object.")],
     zone: Annotated[str, typer.Option("--zone", metavar="ZONE", help="Whose clock it is, as Europe/Berlin.")] = "UTC",
     overlap: Annotated[
-        str, one_of(Overlap, "If the job before has not ended: leave it out, have one wait, or submit it.")
+        Overlap, one_of(Overlap, "If the job before has not ended: leave it out, have one wait, or submit it.")
     ] = "skip",
     catch_up: Annotated[
         int, typer.Option(min=0, metavar="SECONDS", help="How long ago a missed firing is made up for.")
@@ -84,14 +84,13 @@ def add(
         job = replace(job, options={**job.options, OUT: str(out.expanduser().absolute())})
     ledger = Fleet.open(settings).ledger
     make_tables(ledger, settings.database_name)
-    policy: Overlap = "allow" if overlap == "allow" else "queue-one" if overlap == "queue-one" else "skip"
     made = ledger.schedules.add(
         name,
         cron,
         job,
         by=settings.user_name,
         zone=zone,
-        overlap=policy,
+        overlap=overlap,
         catch_up=catch_up,
         newest_only=not every_missed,
     )
