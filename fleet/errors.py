@@ -87,7 +87,3 @@ class CannotExport(RunError):
 
 class BadLine(RunError):
     """A line of a file of jobs is no job."""
-
-    def __init__(self, number: int, problem: str) -> None:
-        self.number, self.problem = number, problem
-        super().__init__(f"Line {number}: {problem}")

@@ -74,47 +74,44 @@ class _Reader:
 
     def read(self, number: int, text: str) -> NewJob | None:
         """The job of this line; None if it says what one before says. BadLine if it is none."""
-        job = self._job(number, text)
+        job = self._job(text)
         first, same = self.seen.setdefault(job.run_id, (number, job))
         if first == number:
             return job
         if same.input_sha256 != job.input_sha256:
-            raise BadLine(number, f"its id {job.id!r} is that of line {first}, with another input")
+            raise BadLine(f"its id {job.id!r} is that of line {first}, with another input")
         return None
 
-    def _job(self, number: int, text: str) -> NewJob:
+    def _job(self, text: str) -> NewJob:
         try:
             found = read_once(text)
         except (ValueError, RecursionError) as error:
-            raise BadLine(number, f"it is no JSON ({error})") from None
+            raise BadLine(f"it is no JSON ({error})") from None
         if not isinstance(found, dict):
-            raise BadLine(number, 'it is no JSON object such as {"id": "a-1", "goal": "…"}')
-        said, given = self._parts(number, found)
+            raise BadLine('it is no JSON object such as {"id": "a-1", "goal": "…"}')
+        said, given = self._parts(found)
         try:
             read = self._given(given)
-            told, options = self._told(number, said), self._options(said, read)
-        except BadLine:
-            raise
+            told, options = self._told(said), self._options(said, read)
         except SignoffError as error:
-            raise BadLine(number, str(error)) from None
+            raise BadLine(str(error)) from None
         job = NewJob(id="", team=self.team.name, goal=read[0], given=read[1], options=options, **told)
-        return self._named(number, job, said.get("id"))
+        return self._named(job, said.get("id"))
 
-    def _parts(self, number: int, found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _parts(self, found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """What the line says of the job, and what it gives to the run."""
         fields = set(self.team.takes.names)
         if "input" in found and "input" not in fields:
             given = found["input"]
             others = sorted(found.keys() - set(_OWN) - {"goal"})
             if not isinstance(given, dict):
-                raise BadLine(number, "its input is no JSON object")
+                raise BadLine("its input is no JSON object")
             if others:
-                raise BadLine(number, f"{others[0]!r} stands beside its input: put it in, or take it away")
+                raise BadLine(f"{others[0]!r} stands beside its input: put it in, or take it away")
             goal = {"goal": found["goal"]} if "goal" in found else {}
             return {name: found[name] for name in _OWN if name in found}, {**given, **goal}
         if both := sorted(fields & set(_OWN) & found.keys()):
             raise BadLine(
-                number,
                 f"{both[0]!r} is a field of the team's input, and of a job: write the input as "
                 f'{{"id": "…", "input": {{"{both[0]}": …}}}}',
             )
@@ -135,14 +132,14 @@ class _Reader:
         read = self.team.read_input(dict(given), self.settings)
         return read.goal, dict(read.values)
 
-    def _told(self, number: int, said: Mapping[str, Any]) -> dict[str, Any]:
+    def _told(self, said: Mapping[str, Any]) -> dict[str, Any]:
         tenant, priority = said.get("tenant", self.how.tenant), said.get("priority", self.how.priority)
         if not isinstance(tenant, str) or not _TENANT.fullmatch(tenant):
-            raise BadLine(number, f"its tenant {tenant!r:.60} is no name: letters, digits, and . _ - between them")
+            raise BadLine(f"its tenant {tenant!r:.60} is no name: letters, digits, and . _ - between them")
         if type(priority) is not int or priority not in _URGENCY:
-            raise BadLine(number, f"its priority {priority!r:.60} is no number from 1, the first, to 9")
+            raise BadLine(f"its priority {priority!r:.60} is no number from 1, the first, to 9")
         deadline = said.get("deadline", self.how.deadline)
-        return {"tenant": tenant, "priority": priority, "deadline": _moment(number, deadline)}
+        return {"tenant": tenant, "priority": priority, "deadline": _moment(deadline)}
 
     def _options(self, said: Mapping[str, Any], read: tuple[str, dict[str, Any]]) -> dict[str, Any]:
         options = dict(self.team.options)
@@ -155,13 +152,13 @@ class _Reader:
             options[RUN_INPUT] = read[1]
         return options
 
-    def _named(self, number: int, job: NewJob, name: Any) -> NewJob:
+    def _named(self, job: NewJob, name: Any) -> NewJob:
         """The job with its id: what it is given is one, if the line names none."""
         name = str(name) if type(name) is int else name
         if name is None:
             name = digest([job.team, job.goal, dict(job.given)])[:12]
         if not isinstance(name, str) or not _ID.fullmatch(name):
-            raise BadLine(number, f"its id {name!r:.60} is none: up to 200 characters, no line breaks and no /")
+            raise BadLine(f"its id {name!r:.60} is none: up to 200 characters, no line breaks and no /")
         job, out = replace(job, id=name), self.how.out
         if out is None:
             return job
@@ -184,7 +181,7 @@ def read_jobs(team: Team, lines: Iterable[str], settings: Settings, how: How | N
         try:
             job = reader.read(number, text)
         except BadLine as error:
-            bad.append(Line(number, error.problem))
+            bad.append(Line(number, str(error)))
             continue
         if job is None:
             repeated += 1
@@ -207,7 +204,7 @@ def _numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
             yield number, text
 
 
-def _moment(number: int, said: Any) -> str:
+def _moment(said: Any) -> str:
     """The moment of a deadline, as moments are written."""
     if said in ("", None):
         return ""
@@ -218,9 +215,9 @@ def _moment(number: int, said: Any) -> str:
             at = datetime.fromisoformat(said)
         except (TypeError, ValueError):
             shown = readable_text(repr(said))[:60]
-            raise BadLine(number, f"its deadline {shown} is neither a span such as 2h nor a moment") from None
+            raise BadLine(f"its deadline {shown} is neither a span such as 2h nor a moment") from None
         if at.tzinfo is None:
-            raise BadLine(number, f"its deadline {said!r:.60} names no zone: write Z or +02:00 behind it")
+            raise BadLine(f"its deadline {said!r:.60} names no zone: write Z or +02:00 behind it")
     if at <= datetime.now(UTC):
-        raise BadLine(number, f"its deadline {said!r:.60} is over")
+        raise BadLine(f"its deadline {said!r:.60} is over")
     return moment_of(at)
