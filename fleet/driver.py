@@ -265,7 +265,12 @@ def read_state(run_id: str, settings: Settings, place: str = "") -> dict[str, An
     That of a child of it is at another `place` of the same thread.
     """
     with configured_saver(settings) as saver:
-        found = saver.get_tuple(_config(run_id, place))
+        return state_in(saver, run_id, place)
+
+
+def state_in(saver: BaseCheckpointSaver[Any], run_id: str, place: str = "") -> dict[str, Any]:
+    """The same of a saver that is open."""
+    found = saver.get_tuple(_config(run_id, place))
     return dict(found.checkpoint["channel_values"]) if found else {}
 
 

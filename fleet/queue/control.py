@@ -10,6 +10,7 @@ from signoff.checkpoints import configured_ledger, configured_saver, working
 from signoff.checkpoints.errors import RunBusy
 from signoff.checkpoints.jobs import ENDED, Asked, Job, NewJob, Submitted, Which, make_tables
 from signoff.checkpoints.ledger import Ledger
+from signoff.fleet.driver import state_in
 from signoff.fleet.queue.turn import end_cancelled
 from signoff.settings import Settings, load_settings
 from signoff.tools.broker import open_broker
@@ -69,8 +70,7 @@ class Fleet:
         with configured_saver(self.settings) as saver:
             for job in self.ledger.jobs.list(which):
                 if job.status in ENDED:
-                    found = saver.get_tuple({"configurable": {"thread_id": job.run_id, "checkpoint_ns": ""}})
-                    yield _result(self.ledger, job, dict(found.checkpoint["channel_values"]) if found else {})
+                    yield _result(self.ledger, job, state_in(saver, job.run_id))
 
 
 def _result(ledger: Ledger, job: Job, state: dict[str, Any]) -> dict[str, Any]:
