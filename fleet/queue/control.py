@@ -93,9 +93,8 @@ def _result(ledger: Ledger, job: Job, state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def end_flagged(ledger: Ledger) -> int:
-    """End the jobs that are to be cancelled and that no worker has: what their runs have open is closed; how many."""
-    ended = 0
+def end_flagged(ledger: Ledger) -> None:
+    """End the jobs that are to be cancelled and that no worker has: what their runs have open is closed."""
     for job in ledger.jobs.flagged():
         with working() as owner:
             taken = ledger.jobs.turns.take(job.run_id, job.turn, owner, worker="")
@@ -105,6 +104,3 @@ def end_flagged(ledger: Ledger) -> int:
                 end_cancelled(ledger, taken.job, owner)
             except RunBusy:  # it is driven by hand; it ends when that has
                 ledger.jobs.turns.leave(taken.job)
-            else:
-                ended += 1
-    return ended

@@ -32,8 +32,8 @@ _UNMOVED: Final = 120.0
 """Seconds after which it is looked whether a job's turn is in the queue at all."""
 
 
-def sweep(ledger: Ledger, settings: Settings) -> list[str]:
-    """End the workers of this machine that give no sign of life, and put back what dead ones had; their slots.
+def sweep(ledger: Ledger, settings: Settings) -> None:
+    """End the workers of this machine that give no sign of life, and put back what dead ones had.
 
     A worker elsewhere is dead once it gave no sign of life for its lease.
     """
@@ -41,16 +41,13 @@ def sweep(ledger: Ledger, settings: Settings) -> list[str]:
         _log.warning("Worker %s (process %d) gives no sign of life: it is ended.", slot.slot, slot.pid)
         with suppress(ProcessLookupError):
             os.kill(slot.pid, signal.SIGKILL)
-    swept = []
     for slot in ledger.workers.lost():
         if _put_back(slot, settings):
             ledger.workers.leave(slot)
-            swept.append(slot.slot)
-    return swept
 
 
-def restore(ledger: Ledger) -> list[str]:
-    """Put into the queue what should be there for a while and is not, as where a database was restored; their runs.
+def restore(ledger: Ledger) -> None:
+    """Put into the queue what should be there for a while and is not, as where a database was restored.
 
     To be called in a process where DBOS was launched.
     """
@@ -59,12 +56,13 @@ def restore(ledger: Ledger) -> list[str]:
     missed = ledger.jobs.unmoved(_UNMOVED)
     rows = DBOS.list_workflows(workflow_ids=[job.turn_id for job in missed], load_input=False) if missed else []
     there = {row.workflow_id for row in rows if row.status in ("ENQUEUED", "PENDING", "DELAYED")}
-    lost = [job for job in missed if job.turn_id not in there]
-    return [job.run_id for job in lost if ledger.jobs.turns.restore(job)]
+    for job in missed:
+        if job.turn_id not in there:
+            ledger.jobs.turns.restore(job)
 
 
-def clear() -> int:
-    """Delete rows of turns that were done a while ago, some at a time, which nobody needs; how many.
+def clear() -> None:
+    """Delete rows of turns that were done a while ago, some at a time, which nobody needs.
 
     To be called in a process where DBOS was launched.
     """
@@ -74,7 +72,6 @@ def clear() -> int:
     found = DBOS.list_workflows(**over, completed_before=later(-_KEPT), load_input=False, load_output=False)
     if found:
         DBOS.delete_workflows([row.workflow_id for row in found])
-    return len(found)
 
 
 def _put_back(slot: Slot, settings: Settings) -> bool:

@@ -14,7 +14,6 @@ from signoff.checkpoints import configured_saver, working
 from signoff.checkpoints.db import is_address
 from signoff.checkpoints.errors import StoreError
 from signoff.checkpoints.jobs import QUEUE, TURN, Which, make_tables, set_up_queue
-from signoff.checkpoints.ledger import Ledger
 from signoff.fleet.driver import Driver
 from signoff.fleet.queue.control import end_flagged
 from signoff.fleet.queue.recovery import clear, launch, restore, sweep
@@ -54,10 +53,6 @@ class Worker:
         self._places, self._until_idle = places, until_idle
         self._patience = {"": PATIENCE_SECONDS, **(patience or {})}
         self._stop = threading.Event()
-
-    @property
-    def ledger(self) -> Ledger:
-        return self._ledger
 
     def stop(self) -> None:
         """Take nothing new, and end once what is under way has come to a boundary; from any thread, or a signal."""
