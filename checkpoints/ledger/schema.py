@@ -308,9 +308,9 @@ workers = Table(
     "workers",
     metadata,
     Column("slot", Plain, primary_key=True),  # HOST/NUMBER: the executor of the queue, whichever process it is
-    Column("owner", Plain, nullable=False),  # the process that has it (process_identity.py); empty: none
+    Column("owner", Plain, nullable=False),  # the process that has it (process_identity.py)
     Column("places", Integer, nullable=False),  # how many turns it has at once
-    *_texts("status", "started_at", "beat_at"),  # working, draining, lost (its turns are to be put back), gone
+    *_texts("status", "started_at", "beat_at"),  # working, draining, lost (its turns are to be put back)
     Column("until", Plain, nullable=False),  # it is taken for lost then, where nobody can tell whether it lives
 )
 
