@@ -11,7 +11,7 @@ from signoff.checkpoints.canonical import moment_of
 from signoff.checkpoints.jobs import NewJob, Which, make_tables
 from signoff.checkpoints.jobs.schedules import firings
 from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.errors import BadSchedule, UnknownSchedule
+from signoff.errors import BadSchedule, Tampered, UnknownSchedule
 
 JOB = NewJob(id="any", team="office", goal="report", options={"out": "/x/{id}.md"})
 
@@ -74,6 +74,14 @@ def test_a_schedule_that_is_paused_submits_nothing_and_goes_on_with_what_is_next
     fleet.schedules.remove("each", by="ann")
     with pytest.raises(UnknownSchedule, match="signoff schedule list"):
         fleet.schedules.run_now("each", by="ann")
+
+
+def test_a_moment_that_somebody_spoiled_in_the_database_is_told_as_such(fleet: Ledger) -> None:
+    fleet.schedules.add("each", "* * * * *", JOB, by="joe")
+    with fleet.write() as connection:
+        connection.execute(text("UPDATE schedules SET next_at = '2026-01-31 soon'"))
+    with pytest.raises(Tampered, match="2026-01-31 soon"):
+        fleet.schedules.fire()
 
 
 def test_a_span_is_filled_with_what_is_not_there(fleet: Ledger) -> None:
