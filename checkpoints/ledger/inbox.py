@@ -210,16 +210,16 @@ class Inbox:
         with self._ledger.read() as connection:
             return {str(status): int(number) for status, number in connection.execute(query)}
 
-    def entries(self, run_id: str = "", about: str = "", before: int = 0, limit: int = PAGE) -> Page:
+    def entries(self, run_id: str = "", about: str = "", before: int = 0) -> Page:
         """The newest entries of the log, newest first: of one run, about one approval, or all."""
-        query = select(audit).order_by(audit.c.seq.desc()).limit(limit + 1)
+        query = select(audit).order_by(audit.c.seq.desc()).limit(PAGE + 1)
         query = query.where(audit.c.run_id == run_id) if run_id else query
         query = query.where(audit.c.body.contains(f'"{about}"', autoescape=True)) if about else query
         query = query.where(audit.c.seq < before) if before else query
         with self._ledger.read() as connection:
             rows = connection.execute(query).all()
-        items = [from_row(Entry, row, body=read_json(row.body, dict, f"Entry {row.seq}")) for row in rows[:limit]]
-        return Page(items, str(items[-1].seq) if len(rows) > limit else "")
+        items = [from_row(Entry, row, body=read_json(row.body, dict, f"Entry {row.seq}")) for row in rows[:PAGE]]
+        return Page(items, str(items[-1].seq) if len(rows) > PAGE else "")
 
     def people(self, after: str = "") -> Page:
         """Everybody with a role or a key, by name: their roles, and how many tokens and browsers they have."""
@@ -258,11 +258,11 @@ class Inbox:
             ]
         return Spending(scopes, past, runs_of_day)
 
-    def changed_since(self, seq: int, limit: int = PAGE) -> tuple[int, list[str]]:
+    def changed_since(self, seq: int) -> tuple[int, list[str]]:
         """The number of the newest entry of the log, and the runs of those after this one."""
         with self._ledger.read() as connection:
             newest = int(connection.execute(select(func.max(audit.c.seq))).scalar() or 0)
-            query = select(audit.c.run_id).where(audit.c.seq > seq).distinct().limit(limit)
+            query = select(audit.c.run_id).where(audit.c.seq > seq).distinct().limit(PAGE)
             found = connection.execute(query).scalars().all() if 0 <= seq < newest else ()
         return newest, [str(run) for run in found if run]
 
@@ -324,7 +324,7 @@ def _is_for(connection: Connection, who: Person) -> ColumnElement[bool]:
     known = [_may_decide(text, who) for text in texts]
     others = approvals.c.authority.not_in(texts) if len(texts) == _KINDS_OF_AUTHORITY else false()
     agreed = exists().where(votes.c.approval_id == approvals.c.id, func.lower(votes.c.name) == who.name.lower())
-    return or_(false(), others, *known) & ~agreed
+    return or_(others, *known) & ~agreed
 
 
 def _may_decide(text: str, who: Person) -> ColumnElement[bool]:
