@@ -11,14 +11,13 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from signoff.agents.artifacts import Evidence
-from signoff.checkpoints import canonical_json, later
+from signoff.checkpoints import later
 from signoff.checkpoints.errors import AlreadyDecided, ChangedSince, NotAllowed
 from signoff.checkpoints.ledger import Approval, Person, RunRecord, Tab
 from signoff.desk.cli.question import read_change
 from signoff.desk.deciding import Answer, Verdict, answers_to, record_verdict
 from signoff.desk.web.context import Form, PageContext, Visit, address_of, approval_at, deed, may_not, query_of, screen
 from signoff.desk.web.fields import Field, answer_fields, edit_fields, posted
-from signoff.desk.web.rendering import in_words
 from signoff.error_base import RunError
 from signoff.fleet import read_state
 from signoff.graphs import FOLLOW_PLAN
@@ -94,7 +93,6 @@ def _show(
         "unknown": unknown,
         "fields": fields,
         "answers": [answer for answer in answers_to(found) if answer.verb != "edit" or _can_edit(answer, fields)],
-        "is_control": found.action in CONTROLS,
         "needs_reason": _needs_reason(found),
         "quotes": _quotes(visit.context, found, record),
         "entries": entries.items,
@@ -278,8 +276,6 @@ def _show_batch(
         "told": told,
         "digest": batch_sha256(asked) if asked else "",
         "may_not": may_not(first, visit.person),
-        "in_words": in_words,
         "problem": problem,
-        "canonical": canonical_json,
     }
     return visit.render("batch.html", status, **values)

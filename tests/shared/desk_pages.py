@@ -79,7 +79,6 @@ class Page:
 
     context: PageContext
     client: TestClient
-    person: str
 
     def get(self, path: str, **headers: str) -> Any:
         return self.client.get(path, headers=headers)
@@ -157,4 +156,4 @@ class Office:
         client = TestClient(app, base_url=ORIGIN, follow_redirects=False, raise_server_exceptions=False)
         token = self.ledger.people.give_key(Person(name), "token", days=1, by="root")
         assert client.post("/sign-in", data={"token": token}, headers={"origin": ORIGIN}).status_code == 303
-        return Page(self.context, client, name)
+        return Page(self.context, client)

@@ -1,0 +1,29 @@
+"""Text of others as the page shows it."""
+
+from signoff.desk.web.rendering import diff, dollars, markdown, short
+
+
+def test_a_link_leads_nowhere_and_its_address_stands_behind_its_text() -> None:
+    shown = markdown("[your bank](https://evil.example/login) and <https://plain.example>")
+    assert "<a" not in shown
+    assert "your bank <code>https://evil.example/login</code>" in shown
+    assert shown.count("https://plain.example") == 1
+
+
+def test_a_number_in_brackets_leads_to_the_quote_that_is_cited_and_to_no_other() -> None:
+    shown = markdown("It rises [1], and falls [2].", [1])
+    assert '<a href="#quote-1">[1]</a>' in shown
+    assert "falls [2]." in shown
+
+
+def test_what_was_changed_within_a_text_shows_line_by_line() -> None:
+    shown = diff({"to": "bob", "text": "dear Bob\nbye"}, {"to": "bob", "text": "dear Bob\nbye\u200b"})
+    assert '<span class="taken">-    bye</span>' in shown
+    assert '<span class="added">+    bye<mark class="unseen">&lt;U+200B&gt;</mark></span>' in shown
+    assert "dear Bob" in shown
+    assert "<b>" not in diff("", "<b>")
+
+
+def test_what_is_left_out_is_told_and_no_cost_looks_like_none() -> None:
+    assert short("a\nb " * 60, 7) == "a b a …"
+    assert (dollars(0), dollars(0.004), dollars(1234.5)) == ("$0.00", "$0.0040", "$1,234.50")
