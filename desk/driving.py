@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 
 from signoff.checkpoints.errors import RunBusy
@@ -23,7 +22,7 @@ class Background:
         self._most = most
         self._changed = threading.Condition()
         self._threads: dict[str, threading.Thread] = {}
-        self._queue = deque[tuple[str, Drive]]()
+        self._queue: dict[str, Drive] = {}
         self._ended: dict[str, str] = {}
 
     @property
@@ -34,9 +33,9 @@ class Background:
     def drive(self, run: str, go_on: Drive) -> None:
         """Go on with this run, now or once there is room; if it is under way here, once more when that has ended."""
         with self._changed:
-            if any(waiting == run for waiting, _ in self._queue):
+            if run in self._queue:
                 return
-            self._queue.append((run, go_on))
+            self._queue[run] = go_on
             self._start_next()
 
     def wait(self, run: str, seconds: float) -> None:
@@ -49,16 +48,15 @@ class Background:
         return self._ended.get(run, "")
 
     def _is_driven(self, run: str) -> bool:
-        return run in self._threads or any(waiting == run for waiting, _ in self._queue)
+        return run in self._threads or run in self._queue
 
     def _start_next(self) -> None:
-        busy = {run for run, thread in self._threads.items() if thread is not threading.current_thread()}
-        self._threads = {run: thread for run, thread in self._threads.items() if run in busy}
-        for waiting in [one for one in self._queue if one[0] not in self._threads]:
+        over = threading.current_thread()
+        self._threads = {run: thread for run, thread in self._threads.items() if thread is not over}
+        for run in [waiting for waiting in self._queue if waiting not in self._threads]:
             if len(self._threads) >= self._most:
                 return
-            run, go_on = waiting
-            self._queue.remove(waiting)
+            go_on = self._queue.pop(run)
             # A daemon, so that a client that leaves need not wait: a run that is cut off goes on from where it stood.
             thread = threading.Thread(target=self._drive, args=(run, go_on), name=f"run {run}", daemon=True)
             self._threads[run] = thread
