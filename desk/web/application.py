@@ -6,7 +6,6 @@ import logging
 import secrets
 from collections.abc import Collection, Sequence
 from functools import partial
-from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -123,20 +122,28 @@ async def refuse(request: Request, error: Exception) -> Response:
     """What we can say ourselves of what went wrong."""
     context: PageContext = request.app.state.page
     if isinstance(error, SignInNeeded | UnknownKey | TooFast):
-        page: dict[str, Any] = {"problem": "" if isinstance(error, SignInNeeded) else str(error)}
-        page |= {"owner": context.identity.owner}
-        response = await run_in_threadpool(context.render, request, "sign_in.html", error.status, **page)
+        problem, owner = "" if isinstance(error, SignInNeeded) else str(error), context.identity.owner
+        show = partial(context.render, request, "sign_in.html", error.status)
+        response = await run_in_threadpool(show, problem=problem, owner=owner)
         if "hx-request" in request.headers:
             response.headers["hx-redirect"] = f"{request.scope.get('root_path', '')}/sign-in"
         return response
-    status = 404 if isinstance(error, UnknownRun | UnknownApproval) else 422 if isinstance(error, RunError) else 500
-    status = error.status if isinstance(error, PageError) else 503 if _is_of_store(error) else status
-    number = "" if status < 500 else _noted(error)
-    return await _tell(request, status, str(error), number)
+    status = _status_of(error)
+    return await _tell(request, status, str(error), "" if status < 500 else _noted(error))
 
 
-def _is_of_store(error: Exception) -> bool:
-    return isinstance(error, StoreError)
+def _status_of(error: Exception) -> int:
+    match error:
+        case PageError():
+            return error.status
+        case UnknownRun() | UnknownApproval():
+            return 404
+        case RunError():
+            return 422
+        case StoreError():
+            return 503
+        case _:
+            return 500
 
 
 def _noted(error: Exception) -> str:
@@ -158,11 +165,9 @@ async def fail(request: Request, error: Exception) -> Response:
 
 async def _tell(request: Request, status: int, problem: str, number: str) -> Response:
     context: PageContext = request.app.state.page
-    request.state.visitor = getattr(request.state, "visitor", None)
+    show = partial(context.render, request, "error.html", status, problem=problem, number=number)
     try:
-        show = partial(context.render, request, "error.html", status, problem=problem, number=number)
         return await run_in_threadpool(show)
     except SignoffError:  # the ledger itself cannot be read
         request.state.visitor = None
-        show = partial(context.render, request, "error.html", status, problem=problem, number=number)
         return await run_in_threadpool(show)
