@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     and_,
@@ -55,6 +56,7 @@ _FILTERS: Final = {
     "risk": proposals.c.risk,
     "run": approvals.c.run_id,
 }
+_RUN_FILTERS: Final = {"team": runs.c.team, "status": runs.c.status}
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class Inbox:
         agreed = select(func.count()).where(votes.c.approval_id == approvals.c.id).scalar_subquery()
         until = select(snoozes.c.until).where(mine).scalar_subquery()
         query = joined().add_columns(agreed.label("agreed"), func.coalesce(until, "").label("snoozed"))
-        query = query.where(*(_filter(name, value) for name, value in (filters or {}).items() if value))
+        query = query.where(*_filtered(_FILTERS, filters))
         query = query.where(_beyond(after, moment, approvals.c.id, newest_first=tab == "decided"))
         order = (moment.desc(), approvals.c.id.desc()) if tab == "decided" else (moment, approvals.c.id)
         with self._ledger.read() as connection:
@@ -176,9 +178,7 @@ class Inbox:
     def runs(self, filters: dict[str, str] | None = None, after: str = "") -> Page:
         """Runs, the newest first; `filters` by team and status, `!` before a value means all others."""
         query = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(PAGE + 1)
-        for name, value in (filters or {}).items():
-            column = {"team": runs.c.team, "status": runs.c.status}[name]
-            query = query.where(column != value[1:] if value[:1] == "!" else column == value) if value else query
+        query = query.where(*_filtered(_RUN_FILTERS, filters))
         query = query.where(_beyond(after, runs.c.created_at, runs.c.id, newest_first=True))
         with self._ledger.read() as connection:
             rows = connection.execute(query).all()
@@ -282,9 +282,10 @@ def _counted(which: ColumnElement[bool]) -> Any:
     return select(func.count()).select_from(_tables()).where(which).scalar_subquery()
 
 
-def _filter(name: str, value: str) -> ColumnElement[bool]:
-    column = _FILTERS[name]
-    return column != value[1:] if value[:1] == "!" else column == value
+def _filtered(by: Mapping[str, Column[Any]], filters: Mapping[str, str] | None) -> Iterator[ColumnElement[bool]]:
+    for name, value in (filters or {}).items():
+        if value:
+            yield by[name] != value[1:] if value[:1] == "!" else by[name] == value
 
 
 def _beyond(after: str, moment: Any, id_: Any, *, newest_first: bool) -> ColumnElement[bool]:
