@@ -216,6 +216,11 @@ def query_of(visit: Visit, *names: str) -> dict[str, str]:
     return {name: visit.request.query_params.get(name, "")[:200] for name in names}
 
 
+def entry_number(said: str) -> int | None:
+    """The number of an entry of the log; None if this is none, or larger than the database holds."""
+    return int(said) if said.isdecimal() and len(said) < 18 else None
+
+
 def address_of(path: str, **query: str) -> str:
     """A path with a query of what is not empty."""
     said = "&".join(f"{name}={quote(value)}" for name, value in query.items() if value)

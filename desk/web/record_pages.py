@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from signoff.agents import budgets_of
 from signoff.checkpoints import today
-from signoff.desk.web.context import Visit, address_of, deed, query_of, screen
+from signoff.desk.web.context import Visit, address_of, deed, entry_number, query_of, screen
 
 
 @screen
@@ -26,8 +26,7 @@ def verify(visit: Visit) -> Response:
 
 def _show(visit: Visit, **values: Any) -> Response:
     asked = query_of(visit, "run", "before")
-    before = int(asked["before"]) if asked["before"].isdecimal() and len(asked["before"]) < 18 else 0
-    page = visit.ledger.inbox.entries(asked["run"], before=before)
+    page = visit.ledger.inbox.entries(asked["run"], before=entry_number(asked["before"]) or 0)
     shown: dict[str, Any] = {
         "entries": page.items,
         "older": address_of("/audit", run=asked["run"], before=page.more) if page.more else "",

@@ -14,7 +14,7 @@ from signoff.checkpoints.ledger import Person, RunRecord
 from signoff.desk.errors import NotThere
 from signoff.desk.tables import amid, stored_of, tables_in
 from signoff.desk.team_options import is_known
-from signoff.desk.web.context import PageContext, Visit, address_of, deed, query_of, screen
+from signoff.desk.web.context import PageContext, Visit, address_of, deed, entry_number, query_of, screen
 from signoff.fleet import read_state, standings
 from signoff.graphs.errors import BadAnswer
 from signoff.tools.errors import UnknownSource
@@ -50,7 +50,7 @@ def run(visit: Visit) -> Response:
     record, before = visit.ledger.runs.get(visit.request.path_params["id"]), query_of(visit, "before")["before"]
     (stands,) = standings(visit.ledger, [record])
     state = _state_of(visit.context, record)
-    entries = visit.ledger.inbox.entries(record.id, before=int(before) if before.isdecimal() else 0)
+    entries = visit.ledger.inbox.entries(record.id, before=entry_number(before) or 0)
     asked = visit.ledger.inbox.page("all", Person(""), {"run": record.id}).items
     values: dict[str, Any] = {
         "stands": stands,

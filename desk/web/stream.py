@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from signoff.checkpoints.ledger import Ledger
-from signoff.desk.web.context import PageContext
+from signoff.desk.web.context import PageContext, entry_number
 
 _LOOKS_EVERY: Final = 1.0
 """Seconds between two looks at the ledger, one for all who listen."""
@@ -68,8 +68,8 @@ async def events(request: Request) -> Response:
     await run_in_threadpool(context.visitor, request)
     if changes.listeners >= _MOST:
         return PlainTextResponse("Too many streams. The lists look by themselves.\n", 503)
-    last = request.headers.get("last-event-id", "")
-    seq = int(last) if last.isdecimal() and len(last) < 18 else await changes.newest()
+    last = entry_number(request.headers.get("last-event-id", ""))
+    seq = await changes.newest() if last is None else last
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(_told(context, request, changes, seq), 200, headers, "text/event-stream")
 

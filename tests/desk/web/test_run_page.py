@@ -79,6 +79,7 @@ def test_a_run_that_failed_says_why_and_goes_on_from_the_page(desk: Any, ann: An
     given = {"goal": "compare", "sources": str(home / "docs")}
     run = Run.start(market, given, settings=load_settings(), drive=False)
     path = f"/runs/{run.id}"
+    assert "Go on with it" in ann.get(f"{path}?before={'9' * 30}").text
     assert "Go on with it" in ann.get(path).text
     assert ann.post(path, csrf="0").status_code == 403
     assert ann.post(path, csrf=ann.csrf).status_code == 303
