@@ -66,11 +66,10 @@ def input_fields(form: type[BaseModel], said: Mapping[str, str]) -> list[Field]:
     typed, kinds = posted(said), {name: kind for name, kind, _ in form_fields(form)}
     found = []
     for name, info in form.model_fields.items():
-        field = replace(_field(name, info, None), required=info.is_required())
-        many = has_many(info)
-        field = replace(field, kind="lines") if many else field
+        field, many = _field(name, info, None), has_many(info)
         about = " ".join(filter(None, (info.description or kinds.get(name, ""), "One in each line." if many else "")))
-        found.append(replace(field, about=about, value=typed.get(name, _default(info))))
+        value, kind = typed.get(name, _default(info)), "lines" if many else field.kind
+        found.append(replace(field, about=about, value=value, kind=kind, required=info.is_required()))
     return found
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, Field as InputField, ValidationError
-from pydantic.fields import FieldInfo
 from starlette.responses import Response
 
 from signoff.agents import budgets_of
@@ -21,7 +20,7 @@ from signoff.graphs.errors import BadInput
 from signoff.graphs.teams import TEAMS, load_team, new_team, takes_input
 from signoff.settings import Settings, load_settings
 
-_GOAL = FieldInfo(annotation=str, description="What the team is to do")
+_GOAL: Final = "What the team is to do"
 
 
 class ReportInput(BaseModel):
@@ -35,7 +34,7 @@ class ReportInput(BaseModel):
 class GoalInput(BaseModel):
     """A team that takes a goal."""
 
-    goal: str = InputField(min_length=1, description="What the team is to do")
+    goal: str = InputField(min_length=1, description=_GOAL)
 
 
 @screen
@@ -44,14 +43,13 @@ def start(visit: Visit) -> Response:
     offered = []
     for name in visit.context.teams_offered:
         try:
-            offered.append((name, _about(name, visit.context.settings), ""))
+            offered.append((name, _about(_form_of(name, visit.context.settings)), ""))
         except SignoffError as error:
             offered.append((name, "", str(error)))
     return visit.render("start.html", offered=offered)
 
 
-def _about(name: str, settings: Settings) -> str:
-    form = ReportInput if name == "report" else _form_of(_team(name, settings, {}))
+def _about(form: type[BaseModel]) -> str:
     return " ".join((form.__dict__.get("__doc__") or "").split())
 
 
@@ -92,19 +90,18 @@ def _named(visit: Visit) -> str:
 
 
 def _show(visit: Visit, name: str, *, status: int = 200, problem: str = "", wrong: str = "") -> Response:
-    settings = visit.context.settings
-    form = ReportInput if name == "report" else _form_of(_team(name, settings, {}))
+    form = _form_of(name, visit.context.settings)
     fields = input_fields(form, visit.form)
     if "goal" not in form.model_fields:
         goal = posted(visit.form).get("goal", "")
-        fields = [Field("goal", _GOAL.description or "", goal, "text"), *fields]
-    about = " ".join((form.__dict__.get("__doc__") or "").split())
-    values: dict[str, Any] = {"name": name, "about": about, "fields": fields, "problem": problem, "wrong": wrong}
+        fields = [Field("goal", _GOAL, goal), *fields]
+    values: dict[str, Any] = {"name": name, "about": _about(form), "fields": fields, "problem": problem, "wrong": wrong}
     return visit.render("start_team.html", status, **values, said=visit.form)
 
 
-def _form_of(team: Team) -> type[BaseModel]:
-    return team.input or GoalInput
+def _form_of(name: str, settings: Settings) -> type[BaseModel]:
+    """What the team takes; the report's is known before there is a team for its sources."""
+    return ReportInput if name == "report" else _team(name, settings, {}).input or GoalInput
 
 
 def _team(name: str, settings: Settings, given: Mapping[str, Any]) -> Team:
