@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from json import dumps, loads
+from json import dumps
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +15,15 @@ from rich.console import Console
 from signoff.checkpoints.ledger import Approval, Ledger, RunRecord
 from signoff.desk.batches import asked_with, confirm_batch, run_of
 from signoff.desk.cli.lists import existing_ledger
-from signoff.desk.cli.question import confirm, edit_in_editor, fill_in, read_change, respond_with, show_proposal
+from signoff.desk.cli.question import (
+    confirm,
+    edit_in_editor,
+    fill_in,
+    read_change,
+    read_value,
+    respond_with,
+    show_proposal,
+)
 from signoff.desk.cli.run import DONE, STOPPED, TELLING_SECONDS, WAITS, see_through
 from signoff.desk.cli.terminal import By, Json, can_ask, command, print_json, say
 from signoff.desk.deciding import Verdict, record_verdict
@@ -351,9 +358,7 @@ def _with(shown: Any, path: Sequence[str], value: str) -> Any:
     LookupError if there is nothing of that name, with the name and those that there are.
     """
     if not path:
-        with suppress(ValueError):
-            return value if isinstance(shown, str) else loads(value)
-        return value
+        return read_value(value, shown)
     first, *rest = path
     if isinstance(shown, dict) and first in shown:
         return {**shown, first: _with(shown[first], rest, value)}

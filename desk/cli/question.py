@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -255,6 +256,14 @@ def read_change(args: dict[str, Any], approval: Approval, action: Action[Any]) -
     if changed == approval.shown:
         raise BadAnswer("Nothing was changed.")
     return changed
+
+
+def read_value(said: str, before: Any) -> Any:
+    """What is said instead of a value: JSON, if it is any and no text stood there."""
+    if not isinstance(before, str):
+        with suppress(ValueError):
+            return json.loads(said)
+    return said
 
 
 def edit_in_editor(approval: Approval) -> dict[str, Any]:

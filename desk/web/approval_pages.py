@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final, get_args
 
 from pydantic import ValidationError
@@ -14,7 +12,7 @@ from signoff.agents.artifacts import Evidence
 from signoff.checkpoints import later
 from signoff.checkpoints.errors import AlreadyDecided, ChangedSince, NotAllowed
 from signoff.checkpoints.ledger import Approval, Person, RunRecord, Tab
-from signoff.desk.cli.question import read_change
+from signoff.desk.cli.question import read_change, read_value
 from signoff.desk.deciding import Answer, Verdict, answers_to, record_verdict
 from signoff.desk.web.context import Form, PageContext, Visit, address_of, approval_at, deed, may_not, query_of, screen
 from signoff.desk.web.fields import Field, answer_fields, edit_fields, posted
@@ -197,17 +195,8 @@ def edited(found: Approval, action: Action[Any], form: Mapping[str, str]) -> dic
     for shown in edit_fields(found, action, {}):
         value = posted(form).get(shown.name)
         if value is not None and not shown.fixed and value != shown.value.replace("\r\n", "\n"):
-            changes[shown.name] = _read(value, found.shown.get(shown.name))
+            changes[shown.name] = read_value(value, found.shown.get(shown.name))
     return changes
-
-
-def _read(value: str, before: Any) -> Any:
-    """What a field says: of what was no text JSON, if it is any."""
-    if isinstance(before, str):
-        return value
-    with suppress(ValueError):
-        return json.loads(value)
-    return value
 
 
 @deed
