@@ -11,7 +11,7 @@ from starlette.responses import Response
 from signoff.agents.artifacts import Evidence
 from signoff.checkpoints import later
 from signoff.checkpoints.errors import AlreadyDecided, ChangedSince, NotAllowed
-from signoff.checkpoints.ledger import Approval, Person, RunRecord, Tab
+from signoff.checkpoints.ledger import Approval, Ledger, Person, RunRecord, Tab
 from signoff.desk.cli.question import read_change, read_value
 from signoff.desk.deciding import Answer, Verdict, answers_to, record_verdict
 from signoff.desk.web.context import Form, PageContext, Visit, address_of, approval_at, deed, may_not, query_of, screen
@@ -85,6 +85,7 @@ def _show(
     if is_open and action is not None:
         fields = answer_fields(action, said or {}) if found.is_question else edit_fields(found, action, said or {})
     entries = visit.ledger.inbox.entries(found.run_id, about=found.id)
+    others = [one for one in _waiting(visit.ledger, found) if one.id != found.id] if is_open else []
     values: dict[str, Any] = {
         **_standing(found, visit.person),
         "passages": list(passages_of(found, action)),
@@ -98,7 +99,7 @@ def _show(
         "problem": problem,
         "said": {"verb": "", "reason": "", **(said or {})},
         "hours": _HOURS,
-        "alike": _alike(visit.context, found, record),
+        "alike": _alike(visit.context, record, [found, *others]) if others else (),
         "done": _done(visit.context, query_of(visit, "done")["done"]),
     }
     return visit.render("approval.html", status, **values)
@@ -130,17 +131,19 @@ def _quotes(context: PageContext, found: Approval, record: RunRecord) -> list[An
         return []
 
 
-def _alike(context: PageContext, found: Approval, record: RunRecord) -> tuple[Approval, ...]:
-    """What is asked in one question with it, as much as a page shows; nothing if it is asked alone."""
-    team = context.team_of(record)
-    if found.action in CONTROLS or isinstance(team, str) or found.status != "pending":
-        return ()
-    team = team.team_at([role for _, role in found.path])
+def _waiting(ledger: Ledger, found: Approval) -> list[Approval]:
+    """What waits of its kind in its run, as much as a page shows; first what was asked first."""
     same = {"run": found.run_id, "action": found.action}
-    others = [one.approval for one in context.ledger.inbox.page("all", Person(""), same).items]
-    asked = batch_of(
-        [found, *(one for one in others if one.id != found.id)], team.actions.get(found.action), team.rules
-    )
+    return [one.approval for one in ledger.inbox.page("all", Person(""), same).items]
+
+
+def _alike(context: PageContext, record: RunRecord, waiting: Sequence[Approval]) -> tuple[Approval, ...]:
+    """What of this is asked in one question with the first; nothing if that is asked alone."""
+    first, team = waiting[0], context.team_of(record)
+    if first.action in CONTROLS or isinstance(team, str):
+        return ()
+    team = team.team_at([role for _, role in first.path])
+    asked = batch_of(waiting, team.actions.get(first.action), team.rules)
     return tuple(sorted(asked, key=lambda one: (one.requested_at, one.id))) if len(asked) > 1 else ()
 
 
@@ -191,9 +194,9 @@ def _name_of(answer: Answer) -> str:
 
 def edited(found: Approval, action: Action[Any], form: Mapping[str, str]) -> dict[str, Any]:
     """The arguments that a form changes; what it sends back as it was shown stays as it is, to the byte."""
-    changes = {}
+    changes, typed = {}, posted(form)
     for shown in edit_fields(found, action, {}):
-        value = posted(form).get(shown.name)
+        value = typed.get(shown.name)
         if value is not None and not shown.fixed and value != shown.value.replace("\r\n", "\n"):
             changes[shown.name] = read_value(value, found.shown.get(shown.name))
     return changes
@@ -255,9 +258,8 @@ def _show_batch(
 ) -> Response:
     record = visit.ledger.runs.get(first.root)
     action, _ = visit.context.action_of(first, record)
-    same = {"run": first.run_id, "action": first.action}
-    pending = [one.approval for one in visit.ledger.inbox.page("all", visit.person, same).items]
-    asked = (_alike(visit.context, pending[0], record) or tuple(pending[:1])) if pending else ()
+    waiting = _waiting(visit.ledger, first)
+    asked = (_alike(visit.context, record, waiting) or tuple(waiting[:1])) if waiting else ()
     told = [(visit.ledger.inbox.find(name), said) for name, said in results.items()]
     values: dict[str, Any] = {
         "first": first,
