@@ -260,7 +260,7 @@ def _show_batch(
     action, _ = visit.context.action_of(first, record)
     waiting = _waiting(visit.ledger, first)
     asked = (_alike(visit.context, record, waiting) or tuple(waiting[:1])) if waiting else ()
-    told = [(visit.ledger.inbox.find(name), said) for name, said in results.items()]
+    told = [(name, visit.ledger.inbox.find(name), said) for name, said in results.items()]
     values: dict[str, Any] = {
         "first": first,
         "asked": [(one, list(passages_of(one, action))) for one in asked],

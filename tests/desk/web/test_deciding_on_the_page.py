@@ -187,6 +187,17 @@ def test_a_batch_takes_in_nothing_of_another_run(desk: Any, ann: Any) -> None:
     assert desk.ledger.approvals.get(other.id).status == "pending"
 
 
+def test_an_approval_that_is_not_there_keeps_no_other_of_a_batch_from_being_told(desk: Any, ann: Any) -> None:
+    run, (bob, _) = desk.asked("write bob cy")
+    chosen = {"item.a-none": "0" * 64, f"item.{bob.id}": bob.shown_sha256}
+    said = ann.post(f"/batches/{bob.id}", csrf=ann.csrf, verb="approve", **chosen)
+    assert said.status_code == 200
+    assert "a-none" in text_of(said.text)
+    assert desk.ledger.approvals.get(bob.id).status == "approved"
+    desk.context.background.wait(run.id, 60)
+    assert sent() == ["bob: hello (1)"]
+
+
 def test_an_approval_is_taken_back_until_it_is_called(desk: Any, ann: Any) -> None:
     _, (asked,) = desk.asked("write bob")
     desk.ledger.approvals.approve(asked.id, by="ann", sha256=asked.shown_sha256)
