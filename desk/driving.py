@@ -28,7 +28,8 @@ class Background:
     @property
     def alive(self) -> list[str]:
         """The runs that are under way here."""
-        return [run for run, thread in self._threads.items() if thread.is_alive()]
+        with self._changed:
+            return [run for run, thread in self._threads.items() if thread.is_alive()]
 
     def drive(self, run: str, go_on: Drive) -> None:
         """Go on with this run, now or once there is room; if it is under way here, once more when that has ended."""
