@@ -127,7 +127,7 @@ class Task:
     item: Any = None
     """The one item that is worked on, as `Each.of`; None where the agent does not work item by item, and in `join`."""
     rows: tuple[Row[Any], ...] = ()
-    """What came of the items of lower stages, in their order, where the agent has any (`Each.stage`)."""
+    """What came of the items that its item comes after, as that names them (`Each.after`)."""
     team: tuple[Mapping[str, Any], ...] = ()
     """For whoever gives the plan: the agents that it is for, in working order, as `role`, `needs` and `gives`."""
     previous: Artifact | None = None
@@ -199,8 +199,8 @@ class Each(Generic[R, A]):
     """Makes the artifact that the agent gives, of the rows in the order of the items."""
     of: type[Any] = str
     """What an item is: `str`, or a small pydantic model. The same item twice is worked on once."""
-    stage: Callable[[Any], int] | None = None
-    """When it is an item's turn: after all those of lower stages have ended, which its work finds in `Task.rows`."""
+    after: Callable[[Any], Sequence[str]] | None = None
+    """Names of the items that have to end before it is an item's turn; its work finds their rows in `Task.rows`."""
     needs: Sequence[type[Artifact]] | None = None
     """What the work on one item is shown of the agent's needs; None: all of it. Where the item says enough: ()."""
     function: Body[R] | None = None
@@ -366,7 +366,7 @@ def item_by_item(
     gives: type[A],
     join: Callable[[Sequence[Row[R]], Task], A],
     needs: tuple[type[Artifact], ...] = (),
-    stage: Callable[[Any], int] | None = None,
+    after: Callable[[Any], Sequence[str]] | None = None,
 ) -> Agent[A]:
     """An agent that does for each item what this one does in one piece; the work on an item is shown nothing else."""
     if agent.each is not None:
@@ -376,7 +376,7 @@ def item_by_item(
         gives=agent.gives,
         join=join,
         of=of,
-        stage=stage,
+        after=after,
         needs=(),
         function=agent.function,
         form=agent.form,

@@ -140,7 +140,8 @@ class ItemRow(TypedDict):
     """Whether its step has ended; the row is kept for when the agent works again and nothing has changed for it."""
     basis: str
     """Digest of what it was made from."""
-    stage: NotRequired[int]  # it is worked on when all of lower stages have ended
+    after: list[str]
+    """Names of the items that end before it is worked on."""
 
 
 Items = dict[str, dict[str, ItemRow]]

@@ -7,10 +7,11 @@ they need to be asked, or to make the artifact of all rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, cast
 
 from pydantic import TypeAdapter
@@ -65,6 +66,8 @@ class ItemList(Artifact):
     """What there is to do, as JSON; it is never among the team's artifacts."""
 
     items: tuple[Any, ...]
+    after: dict[str, list[str]]
+    """Names of the items that end before another, by its name."""
 
 
 def build_items(agent: Agent[Any], agents: Sequence[Agent[Any]], account: Account, takes: InputModel) -> TeamNode:
@@ -156,7 +159,7 @@ class _Steps:
     def end(self, state: TeamState, task: Task, work: Work) -> Update:
         """What finished work in the whole state changes; nothing if no items were listed."""
         if isinstance(work.artifact, ItemList):
-            rows = self._open(state, work.artifact.items, task.untrusted)
+            rows = self._open(state, work.artifact, task.untrusted)
             gone = dict.fromkeys(rows_of(state, self.agent).keys() - rows.keys())
             return {"items": {self.agent.role: {**gone, **rows}}} if rows else {}
         rows = rows_of(state, self.agent) if is_at_items(state, self.agent) else {}
@@ -193,7 +196,7 @@ class _Steps:
             except Exception as error:  # a validator is somebody else's code
                 problem = f"{item!r:.80} among its items does not fit Each(of={_called(kind)}): {misfit(error)}"
                 raise WorkFailed(role, problem, final=True) from error
-        return ItemList(items=tuple(kept))
+        return ItemList(items=tuple(kept), after=self._after(_named(kept)))
 
     def _kept(self, item: Any) -> Any:
         """An item as JSON, of which the same item is read again."""
@@ -204,20 +207,36 @@ class _Steps:
             raise ValueError("read back from JSON it is another item")
         return kept
 
-    def _open(self, state: TeamState, items: Sequence[Any], flags: Sequence[str]) -> dict[str, ItemRow]:
+    def _after(self, named: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Which items each comes after; WorkFailed if that can never be."""
+        find = self._each.after or (lambda _item: ())
+        after = {name: [*dict.fromkeys(find(self._kind.validate_python(item)))] for name, item in named.items()}
+        for name, others in after.items():
+            if unknown := [one for one in others if one not in named]:
+                problem = f"{name!r} among its items comes after {unknown[0]!r}, which is none of them"
+                raise WorkFailed(self.agent.role, problem, final=True)
+        try:
+            TopologicalSorter(after).prepare()
+        except CycleError as error:
+            problem = f"its items come after each other in a circle: {', '.join(error.args[1])}"
+            raise WorkFailed(self.agent.role, problem, final=True) from error
+        return after
+
+    def _open(self, state: TeamState, listed: ItemList, flags: Sequence[str]) -> dict[str, ItemRow]:
         """Rows of the items, and flags of what they were listed from; what was given for an unchanged one stands."""
         role, artifacts, before = self.agent.role, state["artifacts"], rows_of(state, self.agent)
         versions = {need.__name__: artifacts[need.__name__]["version"] for need in self.worker.needs}
         told = sub_goal(artifacts, role)
         goal, parts = told.goal, told.parts
         rejected = rejections(self._agents, artifacts).get(self.agent.gives.__name__, ())
-        rows = dict[str, ItemRow]()
-        for name, item in _named(items).items():
-            known = before.get(name)
+        rows, named = dict[str, ItemRow](), _named(listed.items)
+        places = {name: place for place, name in enumerate(named)}
+        for name in TopologicalSorter(listed.after).static_order():
+            known, item, after = before.get(name), named[name], listed.after[name]
             notes = [*rejected, *said_of(state, role, name)]
             row = ItemRow(
                 item=item,
-                place=len(rows),
+                place=places[name],
                 status="open",
                 note="",
                 tries=0,
@@ -232,9 +251,10 @@ class _Steps:
                 is_over=False,
                 is_joined=False,
                 basis=digest([item, versions, goal if item in parts else [goal, *parts], notes]),
-                stage=self._each.stage(self._kind.validate_python(item)) if self._each.stage is not None else 0,
+                after=after,
             )
             stands = known is not None and known["status"] == "done" and known["basis"] == row["basis"]
+            stands = stands and all(rows[one]["status"] == "done" for one in after)
             rows[name] = {**known, "place": row["place"], "is_joined": False} if known and stands else row
         return rows
 

@@ -32,7 +32,7 @@ class Sent(TeamState, total=False):
     untrusted: list[str]
     """What was flagged in the artifacts that the items were listed from, shown or not."""
     ended: Rows
-    """The rows of lower stages."""
+    """The rows of the items that it comes after."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def is_at_items(state: TeamState, agent: Agent[Any]) -> bool:
 
 
 def go_on(state: TeamState, agent: Agent[Any]) -> Going:
-    """Send out as many items as are worked on side by side, all of one stage.
+    """Send out as many items as are worked on side by side, each when those that it comes after have ended.
 
     Those whose share of the budget is used up are left until the others have ended, or wait. Nothing is sent once a
     budget has ended: somebody is asked first.
@@ -61,9 +61,8 @@ def go_on(state: TeamState, agent: Agent[Any]) -> Going:
     found = rows_of(state, agent)
     rows: dict[str, ItemRow] = {name: {**row, "unbooked": NO_USAGE} for name, row in found.items()}
     used = reduce(add_usage, (row["unbooked"] for row in found.values()), NO_USAGE)
-    stage = min((stage_of(row) for row in rows.values() if row["status"] in _OPEN), default=0)
-    here = {name: row for name, row in rows.items() if stage_of(row) == stage}
-    ready = {name: row for name, row in here.items() if row["status"] in ("open", "waiting")}
+    free = {name: row for name, row in rows.items() if not any(rows[one]["status"] in _OPEN for one in row["after"])}
+    ready = {name: row for name, row in free.items() if row["status"] in ("open", "waiting")}
     first = {name: row for name, row in ready.items() if not row["is_over"]} or ready
     if any(row["status"] == "stopped" for row in rows.values()):
         first = {}
@@ -74,23 +73,26 @@ def go_on(state: TeamState, agent: Agent[Any]) -> Going:
         "run": {name: value for name, value in state["run"].items() if name != "given"},
         "artifacts": {name: stored for name, stored in state["artifacts"].items() if name in names},
         "of": len(rows),
-        "ended": {name: row for name, row in rows.items() if stage_of(row) < stage},
         "untrusted": [flag for need in agent.needs for flag in state["artifacts"][need.__name__].get("flags", ())],
     }
     chosen = [*first.items()][: agent.limits.width]
     sent = [
-        Send(agent.role, {**kept, **_own(state, agent.role, name), "item": name, "items": {agent.role: {name: row}}})
+        Send(
+            agent.role,
+            {
+                **kept,
+                **_own(state, agent.role, name),
+                "item": name,
+                "items": {agent.role: {name: row}},
+                "ended": {one: rows[one] for one in row["after"]},
+            },
+        )
         for name, row in chosen
     ]
     update: Update = {}
     if used["calls"]:
         update = {"usage": add_usage(state.get("usage", NO_USAGE), used), "items": {agent.role: rows}}
     return Going(sent, update, tell_items(rows))
-
-
-def stage_of(row: ItemRow) -> int:
-    """When it is its turn."""
-    return row.get("stage", 0)
 
 
 def _own(state: TeamState, role: str, item: str) -> Update:

@@ -34,7 +34,7 @@ from signoff.agents import (
     tester,
 )
 from signoff.agents.artifacts import Check
-from signoff.agents.errors import NO_WORKER, RepositoryUnusable
+from signoff.agents.errors import NO_WORKER, RepositoryUnusable, WorkFailed
 from signoff.agents.models import Tiers, models_of
 from signoff.graphs.policy.policy import Policy
 from signoff.graphs.team import Team
@@ -93,7 +93,9 @@ class Part(BaseModel, frozen=True):
     """One piece of the work: a unit, or the merge of what was made of a layer."""
 
     name: str
-    stage: int
+    layer: int
+    after: tuple[str, ...]
+    """Names of the parts that it goes on from: a unit from the merge below, a merge from its units too."""
     files: tuple[str, ...]
     tests: tuple[str, ...] = ()
     codemod: str = ""
@@ -193,20 +195,23 @@ class _Work:
         """Each unit of a layer with each codemod, and the merge of the layer."""
         given, found, parts = task.input, task.need(CodeMap).parts, list[Part]()
         for layer, units in groupby(found.units, key=lambda unit: unit.layer):
-            listed = [*units]
+            listed, below = [*units], tuple(one.name for one in parts[-1:])
             for number, codemod in enumerate(given.codemod or ("",), 1):
                 which = f", codemod {number}" if len(given.codemod) > 1 else ""
                 parts += [
                     Part(
                         name=f"{unit.name}{which}",
-                        stage=2 * layer,
+                        layer=layer,
+                        after=below,
                         files=unit.files,
                         tests=unit.tests,
                         codemod=fill_in(codemod, unit.files, unit.tests),
                     )
                     for unit in listed
                 ]
-            parts.append(Part(name=f"merge of layer {layer + 1}", stage=2 * layer + 1, files=(), merges=True))
+            own = tuple(part.name for part in parts if part.layer == layer)
+            merge = f"merge of layer {layer + 1}"
+            parts.append(Part(name=merge, layer=layer, after=(*below, *own), files=(), merges=True))
         return parts
 
     def unit(self, task: Task) -> CodeWork:
@@ -236,9 +241,8 @@ class _Work:
 
     def merge(self, task: Task) -> Change:
         """The tree with what was made in the layer, held against what the checks showed before any edit."""
-        given, part = task.input, task.item
-        bench = self._whole(task, goal=False)
-        rows = {row.item.name: row for row in task.rows if row.item.stage == part.stage - 1}
+        given, bench = task.input, self._whole(task, goal=False)
+        rows = {row.item.name: row for row in task.rows if not row.item.merges}
         base = bench.base_files()
         start = self._merged(task.rows)(base)
         works = [
@@ -274,19 +278,18 @@ class _Work:
 
     def join(self, rows: Sequence[Row[Change]], _task: Task) -> Units:
         merges = self._merges(rows)
-        unmerged = {row.item.stage - 1: row.problem for row in rows if row.item.merges}
+        unmerged = {row.item.layer: row.problem for row in rows if row.item.merges}
         results = []
         for row in rows:
             if row.item.merges:
                 continue
-            merge = merges.get(row.item.stage, Merge())
+            merge = merges.get(row.item.layer, Merge())
             why = row.problem if row.gave is None else "" if row.gave.done else row.gave.why
-            why = why or merge.returned.get(row.name, "") or unmerged[row.item.stage]
+            why = why or merge.returned.get(row.name, "") or unmerged[row.item.layer]
             changed = row.gave.files if row.gave is not None else ()
             done = "applied again" if row.name in merge.again else "done" if changed else "unchanged"
             status = "not done" if why or row.gave is None else done
-            layer = row.item.stage // 2 + 1
-            results.append(UnitResult(name=row.name, layer=layer, status=status, why=why, files=changed))
+            results.append(UnitResult(name=row.name, layer=row.item.layer + 1, status=status, why=why, files=changed))
         return Units(results=tuple(results), patch=_latest(merges))
 
     # The review
@@ -355,15 +358,17 @@ class _Work:
         return self.repositories.bench(given, checks=checks, may_rest=not goal)
 
     def _merges(self, rows: Sequence[Row[Change]]) -> dict[int, Merge]:
-        """What came of the merges so far, by the stage of the units that they are of."""
+        """What came of the merges so far, by layer."""
         return {
-            row.item.stage - 1: Merge.model_validate_json(self._patch(row.gave.kept))
+            row.item.layer: Merge.model_validate_json(self._patch(row.gave.kept))
             for row in rows
             if row.item.merges and row.gave is not None
         }
 
     def _merged(self, rows: Sequence[Row[Change]]) -> Callable[[Files], Files]:
-        """What the merges so far make of the repository."""
+        """What the merge below makes of the repository."""
+        if failed := [row for row in rows if row.item.merges and row.gave is None]:
+            raise WorkFailed("coder", f"it goes on from the {failed[0].name}, which failed", final=True)
         return patched(self._patch(_latest(self._merges(rows))))
 
     def _kept(self, patch: str) -> str:
@@ -419,7 +424,7 @@ def _by_parts(one: Agent[Change], work: _Work) -> Agent[Units]:
         gives=Units,
         join=work.join,
         needs=(Baseline, CodeMap),
-        stage=lambda part: int(part.stage),
+        after=lambda part: tuple(part.after),
     )
     each, opening, asks_model = found.each, found.opening, found.asks_model
     by_parts: Agent[Units] = replace(
