@@ -285,7 +285,11 @@ def _counted(which: ColumnElement[bool]) -> Any:
 def _filtered(by: Mapping[str, Column[Any]], filters: Mapping[str, str] | None) -> Iterator[ColumnElement[bool]]:
     for name, value in (filters or {}).items():
         if value:
-            yield by[name] != value[1:] if value[:1] == "!" else by[name] == value
+            said = value.removeprefix("!")
+            these = by[name] == said
+            if name == "run":  # and the work of its agents
+                these |= by[name].startswith(f"{said}.", autoescape=True)
+            yield ~these if value != said else these
 
 
 def _beyond(after: str, moment: Any, id_: Any, *, newest_first: bool) -> ColumnElement[bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -165,9 +166,14 @@ async def fail(request: Request, error: Exception) -> Response:
 
 async def _tell(request: Request, status: int, problem: str, number: str) -> Response:
     context: PageContext = request.app.state.page
-    show = partial(context.render, request, "error.html", status, problem=problem, number=number)
+
+    def show() -> Response:
+        with suppress(SignInNeeded):  # whoever is signed in finds the way back
+            context.visitor(request)
+        return context.render(request, "error.html", status, problem=problem, number=number)
+
     try:
         return await run_in_threadpool(show)
     except SignoffError:  # the ledger itself cannot be read
         request.state.visitor = None
-        return await run_in_threadpool(show)
+        return context.render(request, "error.html", status, problem=problem, number=number)

@@ -16,13 +16,16 @@ from markupsafe import Markup, escape
 
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval
 from signoff.graphs import CONTINUE_RUN, FOLLOW_PLAN, RAISE_BUDGET
-from signoff.graphs.approval import exactly
-from signoff.wording import counted, make_visible, one_line
+from signoff.graphs.approval import Passage, exactly
+from signoff.wording import as_block, counted, make_visible, one_line
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 _WRITTEN_OUT: Final = re.compile(r"&lt;U\+[0-9A-F]{4,6}&gt;|␍")
 _CITED: Final = re.compile(r"\[(\d{1,4})\]")
 _SAYS_MOST: Final = ("to", "path", "file", "url", "repo", "branch", "title", "subject", "name", "company", "email")
+_PREPOSITIONS: Final = ("to",)
+_ABOUT: Final = ("action", "change", "use", "role", "name", "job", "status")
+"""Of an entry of the log, what says in a word what it is about."""
 _LONGEST: Final = 90
 
 
@@ -47,6 +50,8 @@ def environment() -> Environment:
         "diff": diff,
         "counted": counted,
         "one_line": one_line,
+        "told_of": told_of,
+        "without_arguments": without_arguments,
         "dollars": dollars,
     }
     return found
@@ -163,6 +168,18 @@ def _field(name: str, value: Any) -> list[str]:
     return [f"{name}: {first}", *(f"    {line}" for line in rest)]
 
 
+def without_arguments(passage: Passage, approval: Approval) -> str | None:
+    """A preview that ends with the arguments as JSON, without them; None: it is of another kind."""
+    block, text = as_block(exactly(approval.shown), "json"), passage.text
+    return text.removesuffix(block) if passage.kind == "preview" and text.endswith(block) else None
+
+
+def told_of(body: Mapping[str, Any]) -> str:
+    """What an entry of the log is about, in a few words."""
+    said = (str(body.get(name) or "") for name in _ABOUT)
+    return "".join(f" {short(word, 60)}" for word in said if word)
+
+
 def in_words(approval: Approval) -> str:
     """What is asked, in one line."""
     args = approval.shown
@@ -180,7 +197,10 @@ def in_words(approval: Approval) -> str:
             return f"Raise a budget: {added}"
     names = sorted(args, key=lambda name: (_says_little(name), not isinstance(args[name], str)))
     said = [f"{name} {_value(args[name])}" for name in names if _value(args[name])]
-    return short(f"{approval.action.replace('_', ' ').capitalize()}: {', '.join(said[:2])}".removesuffix(": "), 120)
+    words = approval.action.replace("_", " ").capitalize()
+    if said and names[0] in _PREPOSITIONS:
+        return short(f"{words} {', '.join(said[:2])}", 120)
+    return short(f"{words}: {', '.join(said[:2])}".removesuffix(": "), 120)
 
 
 def _says_little(name: str) -> int:

@@ -15,6 +15,7 @@ from signoff.desk.errors import NotThere
 from signoff.desk.tables import amid, stored_of, tables_in
 from signoff.desk.team_options import is_known
 from signoff.desk.web.context import PageContext, Visit, address_of, deed, entry_number, query_of, screen
+from signoff.desk.web.team_graph import draw
 from signoff.fleet import read_state, standings
 from signoff.graphs.errors import BadAnswer
 from signoff.tools.errors import UnknownSource
@@ -56,6 +57,9 @@ def run(visit: Visit) -> Response:
         "stands": stands,
         "record": record,
         "plan": state.get("plan", []),
+        "drawing": draw(state.get("plan", []), visit.context.team_of(record), "waiting" if asked else ""),
+        "is_live": record.status == "running"
+        and bool(stands.record.owner or record.id in visit.context.background.alive),
         "asked": [one.approval for one in asked],
         "made": _artifacts(state),
         "outcomes": state.get("outcomes", []),
@@ -77,7 +81,10 @@ def _state_of(context: PageContext, record: RunRecord) -> Mapping[str, Any]:
 
 def _can_go_on(context: PageContext, record: RunRecord) -> bool:
     """Whether it stands still and this page can drive it."""
-    still = record.status in ("running", "failed") and not record.owner and not record.path
+    is_decided = (
+        record.status == "waiting" and not context.ledger.inbox.page("all", Person(""), {"run": record.id}).items
+    )
+    still = (is_decided or record.status in ("running", "failed")) and not record.owner and not record.path
     still = still and not context.ledger.jobs.is_at_work(record.id)
     return still and record.driver == "local" and is_known(record) and record.id not in context.background.alive
 

@@ -28,9 +28,11 @@ def ledger(home: Path) -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def desk(office: Path, ledger: Ledger) -> Office:
+def desk(office: Path, ledger: Ledger) -> Iterator[Office]:
     context = PageContext(load_settings(), ledger, Identity(ledger), teams_offered=("office.py:team",))
-    return Office(ledger, context)
+    yield Office(ledger, context)
+    while under_way := context.background.alive:  # else it would write where the next test, or nobody, is
+        context.background.wait(under_way[0], 60)
 
 
 @pytest.fixture

@@ -224,12 +224,12 @@ def test_one_browser_has_one_stream_however_many_tabs_are_open_and_all_of_them_h
         tab.locator("#live[data-state=live]").wait_for()
     seats.desk.asked("write bob")
     for tab in tabs:
-        tab.get_by_role("link", name="Post letter: to bob").wait_for()
+        tab.get_by_role("link", name="Post letter to bob").wait_for()
     assert sum(address.endswith("/events") for address in seats.asked) == 1
     first.close()  # whoever is next listens from now on
     tabs[1].locator("#live[data-state=live]").wait_for()
     seats.desk.asked("write cy")
-    tabs[-1].get_by_role("link", name="Post letter: to cy").wait_for()
+    tabs[-1].get_by_role("link", name="Post letter to cy").wait_for()
 
 
 SCREENS = (

@@ -22,7 +22,7 @@ def test_the_log_is_shown_newest_first_page_by_page_and_of_one_run(desk: Any, an
     found, path, html = [], "/audit", ""
     while path:
         html = ann.get(path).text
-        found += [int(seq) for seq in re.findall(r"<li><small>(\d+)</small>", html)]
+        found += [int(seq) for seq in re.findall(r"<summary><small>(\d+)</small>", html)]
         more = re.search(r'class="secondary" href="([^"]+)"', html)
         path = more[1].replace("&amp;", "&") if more else ""
     assert found == list(range(len(desk.ledger.audit.entries()), 0, -1))

@@ -75,6 +75,24 @@ def test_a_cell_opens_on_its_spans_amid_their_document_and_says_when_that_was_ch
     assert "<mark>12 euros</mark>" in ann.get(f"/runs/{run.id}/tables/Table/1").text
 
 
+def test_a_run_that_was_decided_while_nobody_drove_it_goes_on_from_the_page(desk: Any, ann: Any) -> None:
+    run, (asked,) = desk.asked("write bob")
+    path = f"/runs/{run.id}"
+    assert "Go on with it" not in ann.get(path).text
+    assert ann.post(path, csrf=ann.csrf).status_code == 422
+    desk.ledger.approvals.approve(asked.id, by="bea", sha256=asked.shown_sha256)  # in a process that was killed then
+    assert "Go on with it" in ann.get(path).text
+    assert ann.post(path, csrf=ann.csrf).status_code == 303
+    assert ann.settle(run) == "done"
+    assert Path("sent.txt").read_text() == "bob: hello (1)\n"
+
+
+def test_a_run_that_waits_draws_its_team_with_what_is_done_and_the_gate(desk: Any, ann: Any) -> None:
+    run, _ = desk.asked("write bob")
+    html = ann.get(f"/runs/{run.id}").text
+    assert 'aria-label="clerk completed, gate waiting"' in html
+
+
 def test_a_run_that_failed_says_why_and_goes_on_from_the_page(desk: Any, ann: Any, market: Any, home: Path) -> None:
     given = {"goal": "compare", "sources": str(home / "docs")}
     run = Run.start(market, given, settings=load_settings(), drive=False)

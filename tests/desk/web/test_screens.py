@@ -1,6 +1,7 @@
 """What the screens show: of whom, how much, and what stands there when there is nothing."""
 
 import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,12 @@ def test_the_inbox_says_what_is_asked_in_words_by_whom_and_since_when(desk: Any,
     assert "Nothing waits for you." in ann.shows("/")
     run, (asked, *_) = desk.asked("write bob")
     shown = ann.shows("/")
-    for part in ("external", "Post letter: to bob, stamp blue", "clerk for: write bob", run.id, "anybody"):
+    for part in ("external", "Post letter to bob, stamp blue", "clerk for: write bob", run.id, "anybody"):
         assert part in shown
     assert f'href="/approvals/{asked.id}"' in ann.get("/").text
     ann.decide(asked.id, "reject", reason="no")
     desk.context.background.wait(run.id, 60)
-    assert "The last decision: Post letter: to bob, stamp blue , rejected by ann" in ann.shows("/")
+    assert "The last decision: Post letter to bob, stamp blue , rejected by ann" in ann.shows("/")
     assert "rejected" in ann.shows("/?tab=decided")
 
 
@@ -63,6 +64,16 @@ def test_one_approval_shows_all_that_is_decided_about_with_hidden_characters_wri
         "put it off",
     ):
         assert part in shown
+
+
+def test_a_text_of_several_lines_is_shown_in_lines_and_exactly_as_well(desk: Any, ann: Any, home: Path) -> None:
+    (home / "text.txt").write_text("dear Bob,\n\n- no *markup*\n")
+    _, (asked, *_) = desk.asked("write bob")
+    for path in (f"/approvals/{asked.id}", f"/batches/{asked.id}"):
+        html = ann.get(path).text
+        assert "<dt>text</dt><dd>dear Bob,\n\n- no *markup*\n</dd>" in html, path
+        assert "Posts a letter." in html, path
+    assert '"text": "dear Bob,\\n\\n- no *markup*\\n"' in unescape(ann.get(f"/approvals/{asked.id}").text)
 
 
 def test_what_agents_say_is_never_markup(desk: Any, ann: Any, home: Path) -> None:
@@ -118,6 +129,7 @@ def test_what_is_not_there_says_so(ann: Any) -> None:
         found = ann.get(path)
         assert found.status_code == 404, path
         assert "That did not work" in found.text
+        assert 'href="/runs"' in found.text, "whoever is signed in finds the way back"
 
 
 def test_an_error_that_nobody_expected_has_a_number_and_the_log_has_it(
@@ -140,7 +152,14 @@ def test_one_run_shows_its_plan_its_draft_and_quotes_amid_their_documents(desk: 
     team = report_team(sources=home / "docs")
     run = Run.start(team, "Why does the tide rise and fall?", settings=load_settings())
     html = ann.get(f"/runs/{run.id}").text
-    for part in ("researcher", "completed", "Draft accepted", "Waits for you", 'href="#quote-1"', 'id="quote-1"'):
+    for part in (
+        "researcher",
+        "completed",
+        "Draft accepted",
+        "Waits for a decision",
+        'href="#quote-1"',
+        'id="quote-1"',
+    ):
         assert part in html
     amid = text_of(ann.get(f"/runs/{run.id}/quotes/1").text)
     assert "The tide rises and falls twice a day" in amid

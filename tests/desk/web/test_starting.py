@@ -89,7 +89,7 @@ def test_a_team_without_an_input_takes_a_goal_and_what_it_proposes_waits_in_the_
     said = cy.post("/start/office.py:team", csrf=cy.csrf, dry_run="yes", **{"arg.goal": "write bob"})
     run = said.headers["location"].removeprefix("/runs/")
     desk.context.background.wait(run, 60)
-    assert "Post letter: to bob" in cy.shows("/")
+    assert "Post letter to bob" in cy.shows("/")
     assert "dry run" in cy.shows("/")
 
 
