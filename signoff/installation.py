@@ -25,8 +25,8 @@ def extra_command(extra: str) -> str:
     It names the checkout, folder, wheel or repository that signoff came from, never an index: what is called signoff
     there may be something else. If that place is gone, it names the extra's requirements one by one.
     """
-    origin = _origin()
-    return install_command(*(_with_extra(origin, extra) if origin else _requirements(extra)))
+    place = origin()
+    return install_command(*(_with_extra(place, extra) if place else _requirements(extra)))
 
 
 def install_command(*words: str) -> str:
@@ -49,7 +49,7 @@ def _made_by_uv() -> bool:
     return about.is_file() and re.search(r"^uv\s*=", about.read_text(encoding="utf-8"), re.MULTILINE) is not None
 
 
-def _origin() -> str:
+def origin() -> str:
     """Where signoff was installed from: the path of a checkout, folder or wheel, or an address; empty if it is gone."""
     about = _CHECKOUT / "pyproject.toml"
     if about.is_file() and _PROJECT.search(about.read_text(encoding="utf-8")):

@@ -119,13 +119,15 @@ def load_stored(options: Mapping[str, Any], settings: Settings) -> TeamModule | 
 
 
 def with_model(loaded: TeamModule, model: str | None, settings: Settings) -> TeamModule:
-    """The same with this model at work in place of those that the team has."""
+    """The same with this model at work in its agents that have one, or have instructions for one."""
     if not model:
         return loaded
     models, team = load_models(settings, model), loaded.team
     if models is None and any(not agent.has_function for agent in team.agents):
         raise SettingsError("--model", f"{model!r} is none, and the team has agents without a function", "Name one.")
-    changed = team.with_agents(lambda agent: agent if agent.model is None else agent.with_model(models))
+    changed = team.with_agents(
+        lambda agent: agent.with_model(models) if agent.model is not None or agent.instructions else agent
+    )
     return loaded.of(agents=changed.agents, options={**team.options, MODEL: model})
 
 
@@ -148,7 +150,8 @@ def _place_of(named: str) -> _Place:
                 named, f"{module!r} is no name of a module", "Write shop.teams:orders or shop.py:orders"
             )
         here = _Place(Path.cwd(), module, name)
-        return here if here.found() else _Place(None, module, name)
+        project = _Place(Path.cwd() / module.partition(".")[0], module, name)  # as `signoff new` makes one
+        return next((place for place in (here, project) if place.found()), _Place(None, module, name))
     file = Path(module).expanduser().absolute()
     if not file.is_file():
         near = get_close_matches(file.name, [each.name for each in file.parent.glob("*.py")], 1)

@@ -1,0 +1,113 @@
+"""`signoff new` begins a project that works as it is: its tests pass, and its team runs, asks and acts."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import warm
+
+SIGNOFF = (sys.executable, "-m", "signoff")
+NOTEBOOK = """
+import json, os
+os.chdir("notebooks")
+cells = json.load(open("first_run.ipynb"))["cells"]
+exec("\\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+from shop.team import graph
+print(type(graph()).__name__)
+"""
+
+
+def said(cwd: Path, *words: str) -> Any:
+    return warm.run([*words], cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.fixture
+def shop(home: Path) -> Path:
+    """A project, begun in an empty folder."""
+    done = said(home, *SIGNOFF, "new", "shop", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["team"] == "shop.team:team"
+    return home / "shop"
+
+
+def test_the_tests_of_a_new_project_pass(shop: Path) -> None:
+    done = said(shop, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout
+    assert "5 passed" in done.stdout
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["in it", "above it"])
+def test_its_team_runs_and_acts_once_it_is_approved(shop: Path, inside: bool) -> None:
+    here = shop if inside else shop.parent
+    waits = said(here, *SIGNOFF, "run", "shop.team:team", "--json")
+    assert waits.returncode == 3, waits.stderr
+    done = said(here, *SIGNOFF, "approve", json.loads(waits.stdout)["approval"], "--yes")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((here / "refunds.jsonl").read_text())["euros"] == 80
+
+
+def test_its_notebook_runs_and_its_graph_is_one_for_a_server(shop: Path) -> None:
+    done = said(shop, sys.executable, "-c", NOTEBOOK)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "done | Dear Ann, you get 80.00 euros back. The lamp is said to be broken.\nStateGraph\n"
+    served = json.loads((shop / "langgraph.json").read_text())["graphs"]["shop"]["path"]
+    assert (shop / served.partition(":")[0]).is_file()
+
+
+def test_its_container_is_built_of_what_is_there_and_nothing_is_left_to_fill_in(shop: Path) -> None:
+    files = [path for path in shop.rglob("*") if path.is_file()]
+    assert [path.name for path in files if "{{" in path.read_text() or path.suffix == ".tmpl"] == []
+    copied = [line.split()[1] for line in (shop / "Dockerfile").read_text().splitlines() if line.startswith("COPY")]
+    assert copied == ["wheels/", "shop/"]
+    assert "pip wheel --no-deps -w wheels" in (shop / "Dockerfile").read_text()
+    assert (shop / "shop").is_dir()
+    assert [path.name for path in shop.parent.iterdir()] == ["shop"], "nothing else is left"
+
+
+def test_a_folder_that_is_there_is_not_touched(home: Path, signoff: Any) -> None:
+    (home / "shop").mkdir()
+    done = signoff("new", "shop")
+    assert done.code == 1
+    assert "signoff: NAME: 'shop' is here already. Choose another name" in done.err
+    assert list((home / "shop").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("My-Shop", "One that would do: my_shop"),
+        ("class", "One that would do: team_class"),
+        ("9lives", "One that would do: team_9lives"),
+        ("../shop", "One that would do: shop"),
+        ("", "One that would do: shop"),
+        ("größe", "small letters, digits and _"),
+        ("x" * 41, "40 at most"),
+        ("tests", "Call it tests_team"),
+        ("json", "Call it json_team"),
+        ("signoff", "Call it signoff_team"),
+        ("langgraph", "Call it langgraph_team"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused_with_one_that_can(home: Path, signoff: Any, name: str, problem: str) -> None:
+    done = signoff("new", name)
+    assert done.code == 1
+    assert problem in done.err
+    assert list(home.iterdir()) == []
+
+
+def test_a_model_that_is_asked_for_works_in_a_team_that_has_none_yet(home: Path) -> None:
+    from signoff import Agent, Artifact, Team
+    from signoff.graphs.teams.own import TeamModule, with_model
+    from signoff.settings import load_settings
+
+    class Note(Artifact):
+        pass
+
+    told = Agent(role="writer", gives=Note, function=lambda _: Note(), instructions="Write a note.")
+    plain = Agent(role="reader", gives=Note, function=lambda _: Note())
+    loaded = TeamModule(Team(name="notes", agents=[told, plain]), "notes:team", home)
+    writer, reader = with_model(loaded, "openai:some", load_settings(api_key="k")).team.agents
+    assert writer.model is not None
+    assert reader.model is None
