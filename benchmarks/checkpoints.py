@@ -44,6 +44,7 @@ from savers.contestants import (
     Conversation,
     opened,
 )
+from savers.states import STATES, table_of_states
 
 RATIOS = {"ours ÷ official": (OURS, OFFICIAL), "async ÷ async": (OURS_ASYNC, OFFICIAL_ASYNC)}
 
@@ -269,7 +270,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, one round: only to see that it works")
     parser.add_argument("--markdown", action="store_true", help="print the table for a document")
     parser.add_argument("--folder", help="where to write: a folder on a real disk, if the usual one is in memory")
+    parser.add_argument("--states", nargs="*", help="only states of many shapes: those with one of these words, or all")
     asked = parser.parse_args()
+    if asked.states is not None:
+        names = [name for name in STATES if not asked.states or any(word in name for word in asked.states)]
+        with tempfile.TemporaryDirectory(dir=asked.folder) as home:
+            Console(width=None if sys.stdout.isatty() else 160).print(table_of_states(Path(home), names))
+        return
     multiprocessing.set_start_method("forkserver" if hasattr(os, "fork") else "spawn")  # never with our threads in it
     plan, began, progress = QUICK if asked.quick else Plan(), time.perf_counter(), Console(stderr=True)
     with tempfile.TemporaryDirectory(dir=asked.folder) as home:
@@ -283,8 +290,11 @@ def main() -> None:
         sections.append(asyncio.run(measure_crowds(folder, plan)))
         progress.print("several processes...")
         sections.append(measure_processes(folder, plan))
+        progress.print("states of many shapes...")
+        states = table_of_states(folder, list(STATES)[:: 7 if asked.quick else 1])
     console = Console() if sys.stdout.isatty() else Console(width=200)
     console.print(table_of(sections, markdown=asked.markdown))
+    console.print(states)
     packages = ("signoff", "langgraph", "langgraph-checkpoint", "langgraph-checkpoint-sqlite", "aiosqlite")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     console.print(

@@ -97,6 +97,18 @@ async def opened(folder: Path, *names: str) -> AsyncIterator[dict[str, Any]]:
         yield savers
 
 
+def opened_alone(path: Path, name: str) -> Any:
+    """One of the two savers that are called without a loop, for `closing`."""
+    if name == OURS:
+        return SqliteCheckpointer(path)
+    connection = sqlite3.connect(path, check_same_thread=False)
+    connection.execute("PRAGMA synchronous = FULL")
+    saver: Any = SqliteSaver(connection)
+    saver.setup()
+    saver.close = connection.close
+    return saver
+
+
 class Conversation:
     """One thread whose list of messages grows by one at every superstep.
 

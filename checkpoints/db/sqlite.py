@@ -120,11 +120,21 @@ def make_folder(folder: Path) -> None:
 
 def begin(connection: sqlite3.Connection, busy_seconds: float) -> None:
     """Take the write lock, however many others want it too."""
-    connection.execute("PRAGMA busy_timeout = 0").close()  # SQLite's own waits soon take longer than a commit does
+    set_patience(connection, 0)  # SQLite's own waits soon take longer than a commit does
     try:
-        _retry_while_busy(partial(connection.execute, "BEGIN IMMEDIATE"), busy_seconds)
+        begin_patiently(connection, busy_seconds)
     finally:
-        connection.execute(f"PRAGMA busy_timeout = {round(busy_seconds * 1000)}").close()
+        set_patience(connection, busy_seconds)
+
+
+def begin_patiently(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    """Take the write lock with a connection that does not wait by itself."""
+    _retry_while_busy(partial(connection.execute, "BEGIN IMMEDIATE"), busy_seconds)
+
+
+def set_patience(connection: sqlite3.Connection, seconds: float) -> None:
+    """How long SQLite waits by itself where others are in the way."""
+    connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}").close()
 
 
 def _retry_while_busy(call: Callable[[], object], busy_seconds: float) -> None:
@@ -231,13 +241,14 @@ _LOG_HEAD, _FRAME_HEAD = 32, 24
 _indexes: dict[tuple[int, int], int] = {}
 """Indexes that were looked at, opened, by what tells them from others of their name. To close one while SQLite has it
 open would give up all locks that this process has on it."""
+_CAN_LOOK: Final = hasattr(os, "pread")
 _looking = threading.RLock()  # a connection that is collected is closed wherever that happens, here too
 
 
 def check_log(path: Path) -> None:
     """DatabaseError if the log beside an open file was cut off or deleted: SQLite would write on behind the gap, and
     ruin the file when it takes over what stands there. No lock is needed."""
-    while hasattr(os, "pread") and (index := _read_index(path)) is not None:
+    while _CAN_LOOK and (index := _read_index(path)) is not None:
         is_made, page, frames = index
         log = _size_of(f"{path}-wal")
         # A log that others begin anew is made shorter after its index says so.

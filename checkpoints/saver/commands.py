@@ -10,17 +10,21 @@ import ormsgpack
 
 from signoff.checkpoints.errors import LeaseLost, ThreadHeld
 from signoff.checkpoints.process_identity import is_gone
-from signoff.checkpoints.saver.encoding.chunks import Piece, UnwrittenPiece
-from signoff.checkpoints.saver.encoding.delta import DeltaEncoder
 from signoff.checkpoints.saver.encoding.encryption import RowCodec, place_of, place_of_writes
+from signoff.checkpoints.saver.encoding.payload import Payloads
+from signoff.checkpoints.saver.encoding.streams import INLINE_BYTES, MARK, NewRows, Seen, Stream, store
+from signoff.checkpoints.saver.rows import ThreadReader
 from signoff.checkpoints.saver.schema import row_id
-from signoff.checkpoints.saver.thread_cache import ITEM_BYTES, Outdated, ThreadCache
-from signoff.checkpoints.saver.writer import ThreadRow, Transaction
+from signoff.checkpoints.saver.thread_memory import Streams, ThreadRow
+from signoff.checkpoints.saver.writer import Transaction
 
 if TYPE_CHECKING:
     from signoff.checkpoints.process_identity import Fence
 
 _LOST: Final = -1
+_INLINE_IN_HEAD: Final = 640
+_MANY: Final = 64  # so many channels, and what is not large is kept together
+_INLINE_OF_MANY: Final = 8 * 1024
 
 
 class Lease:
@@ -61,7 +65,8 @@ class Release:
     def apply(self, transaction: Transaction) -> None:
         row = transaction.thread(self._name, create=False)
         if row is not None and self._lease.fences.get(self._name) == row.fence and row.owner == self._lease.owner:
-            row.owner, row.owner_until, row.is_changed = "", 0.0, True
+            row.owner, row.owner_until = "", 0.0
+            transaction.remember(row)
 
     def undo(self) -> None:
         """Nothing was told to anybody."""
@@ -69,11 +74,11 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The thread that is written to, what is remembered of it, and under which conditions."""
+    """The thread that is written to, and under which conditions."""
 
     thread: str
-    cache: ThreadCache
     codec: RowCodec
+    payloads: Payloads
     lease: Lease | None
     fence: Fence | None
 
@@ -83,152 +88,143 @@ class Addition(ABC):
     """Rows added to one thread, with the pieces they refer to."""
 
     target: Target
-    encoder: DeltaEncoder
+    ns: str
+    checkpoint_id: str
     frees_space: bool = field(default=False, init=False)
-    _placed: bool = field(default=False, init=False)
     _holds: bool = field(default=False, init=False)
     _fence: int | None = field(default=None, init=False)
 
     def undo(self) -> None:
-        """Forget the numbers that were given: the rows are not there."""
-        for piece in self.encoder.fresh:
-            piece.number = None
-        if self._placed:
-            self.target.cache.place = None
+        """Hold the lease as before."""
         if self.target.lease is not None and self._holds:
             if self._fence is None:
                 self.target.lease.fences.pop(self.target.thread, None)
             else:
                 self.target.lease.fences[self.target.thread] = self._fence
 
-    def finish(self) -> int:
-        """The rows are on disk; returns about how many bytes it takes to remember them."""
-        for piece in self.encoder.fresh:
-            piece.release()
-        return sum([piece.size for piece in self.encoder.fresh]) + self.encoder.count * ITEM_BYTES
-
     def _enter(self, transaction: Transaction) -> ThreadRow:
-        """The thread's row, provided that what is remembered of the thread still holds."""
-        expected, fence = self.target.cache.place, self.target.fence
+        """The thread's row, for whoever may write to it."""
+        fence, lease = self.target.fence, self.target.lease
         if fence is not None:
             claimed = transaction.execute("SELECT owner FROM runs WHERE id = ?", (fence.run_id,)).fetchone()
             fence.check(claimed[0] if claimed else None)
-        row = transaction.thread(self.target.thread, create=expected is None)
-        if row is None or (expected is not None and expected != (row.no, row.era)):
-            raise Outdated
-        if self.target.lease is not None:
-            self._fence, self._holds = self.target.lease.fences.get(self.target.thread), True
-            self.target.lease.hold(self.target.thread, row, transaction)
-        if expected is None:
-            self.target.cache.place, self._placed = (row.no, row.era), True
+        row = transaction.thread(self.target.thread)
+        assert row is not None
+        if lease is not None:
+            self._fence, self._holds = lease.fences.get(self.target.thread), True
+            lease.hold(self.target.thread, row, transaction)
         return row
 
-    def _pack_pieces(self, row: ThreadRow) -> tuple[list[tuple[int, bytes]], list[object]]:
-        """The new pieces' rows, and what stands for the values in the row that refers to them.
-
-        Nothing has been written when this raises Outdated.
-        """
-        for piece in self.encoder.fresh:
-            piece.number = row.take_number()
-        try:
-            rows = [
-                (row_id(row.no, number), self.target.codec.encode(piece.packed(), f"piece:{number}"))
-                for piece in self.encoder.fresh
-                if (number := piece.number) is not None
-            ]
-            return rows, self._pack_parts()
-        except UnwrittenPiece:
-            self.undo()
-            raise Outdated from None
+    def _insert(self, transaction: Transaction, row: ThreadRow, rows: NewRows) -> None:
+        pieces = [
+            (row_id(row.no, number), self.target.codec.encode_piece(body, number)) for number, body in rows.bodies()
+        ]
+        if pieces:
+            transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", pieces)
 
     @abstractmethod
-    def _pack_parts(self) -> list[object]:
-        """What the row says, with what stands for the pieces it refers to."""
+    def apply(self, transaction: Transaction) -> None:
+        """Write the rows."""
+
+
+def new_rows(row: ThreadRow) -> NewRows:
+    return NewRows(iter(row.take_number, None), int.from_bytes(row.token[: MARK.size], "little"))
 
 
 @dataclass(kw_only=True, slots=True)
 class PutCheckpoint(Addition):
-    """Stores one checkpoint."""
+    """Stores one checkpoint; what the thread holds already is referred to."""
 
-    ns: str
-    checkpoint_id: str
     parent_id: str | None
     run: bytes | None
-    values: Piece
-    rest: Piece | bytes
+    plain: bytes
+    values: dict[str, list[bytes]]
+    rest: bytes
     metadata: bytes
 
     def apply(self, transaction: Transaction) -> None:
         """Write the new pieces and the checkpoint's row; one with the same id is replaced."""
+        target = self.target
         row = self._enter(transaction)
-        pieces, packed = self._pack_pieces(row)
-        transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", pieces)
+        memory = transaction.remember(row)
+        known = memory.spaces.get(self.ns)
+        before = known[0] if known is not None else self._load(transaction)
+        rows = new_rows(row)
+        head, now = self._store(before, rows, memory.seen)
+        self._insert(transaction, row, rows)
         place = place_of(self.ns, self.checkpoint_id, self.parent_id, self.run)
-        head = self.target.codec.encode(ormsgpack.packb(packed), f"head:{place}")
-        metadata = self.target.codec.encode(self.metadata, f"metadata:{place}")
         transaction.execute(
-            "INSERT INTO saver_checkpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (thread, ns, checkpoint_id)"
-            " DO UPDATE SET parent_id = excluded.parent_id, run = excluded.run, head = excluded.head,"
-            " metadata = excluded.metadata",
+            "INSERT OR REPLACE INTO saver_checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
-                row_id(row.no, row.take_number()),
                 row.no,
                 self.ns,
                 self.checkpoint_id,
                 self.parent_id,
                 self.run,
-                head,
-                metadata,
+                target.codec.encode(head, f"head:{place}"),
+                target.codec.encode(self.metadata, f"metadata:{place}"),
             ),
         )
+        transaction.memories.put(target.thread, self.ns, now)
 
-    def _pack_parts(self) -> list[object]:
-        packed: list[object] = []
-        self.values.append_to(packed)
-        if isinstance(self.rest, bytes):
-            packed.append(self.rest)
-        else:
-            self.rest.append_to(packed)
-        return packed
+    def _load(self, transaction: Transaction) -> Streams:
+        """What is stored of the parent, if this process does not remember the thread."""
+        found = None
+        if self.parent_id is not None:
+            reader = ThreadReader(transaction.connection, self.target.thread, self.target.codec, self.target.payloads)
+            found = reader.streams(self.ns, self.parent_id)
+        return found or Streams()
+
+    def _store(self, before: Streams, rows: NewRows, seen: Seen) -> tuple[bytes, Streams]:
+        """What stands for the checkpoint in its row, and what is to be remembered of it."""
+        now = Streams()
+        least = INLINE_BYTES if len(self.values) <= _MANY else _INLINE_OF_MANY
+        entries: dict[str, object] = {}
+        for name, parts in self.values.items():
+            body = parts[0] if len(parts) == 1 else None
+            if (len(body) if body is not None else sum(map(len, parts))) <= least:
+                entries[name] = body if body is not None else b"".join(parts)
+            else:
+                stream = now.channels[name] = store(parts, before.channels.get(name), rows, seen)
+                entries[name] = stream.head
+        values, now.small = _packed(ormsgpack.packb((entries, self.plain)), before.small, rows)
+        rest, now.rest = _packed(self.rest, before.rest, rows)
+        return ormsgpack.packb((values, rest)), now
+
+
+def _packed(body: bytes, before: Stream | None, rows: NewRows) -> tuple[object, Stream | None]:
+    """What stands for these bytes in a checkpoint's row, and what is to be remembered of them."""
+    if len(body) <= _INLINE_IN_HEAD:
+        return body, None
+    stream = store([body], before, rows, None)
+    return stream.head, stream
 
 
 @dataclass(kw_only=True, slots=True)
 class PutWrites(Addition):
     """Stores what one task wrote."""
 
-    ns: str
-    checkpoint_id: str
     task_id: str
     task_path: str
-    writes: list[tuple[int, str, Piece]]
+    writes: list[tuple[int, str, list[bytes]]]
 
     def apply(self, transaction: Transaction) -> None:
         """Write the new pieces and the writes' row; the checkpoint they belong to may come later."""
         row = self._enter(transaction)
-        pieces, packed = self._pack_pieces(row)
-        transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", pieces)
-        found = transaction.execute(
-            "SELECT id FROM saver_checkpoints WHERE thread = ? AND ns = ? AND checkpoint_id = ?",
-            (row.no, self.ns, self.checkpoint_id),
-        ).fetchone()
-        if found is None:
-            found = (row_id(row.no, row.take_number()),)
-            transaction.execute(
-                "INSERT INTO saver_checkpoints (id, thread, ns, checkpoint_id) VALUES (?, ?, ?, ?)",
-                (found[0], row.no, self.ns, self.checkpoint_id),
-            )
+        memory = transaction.remember(row)
+        rows = new_rows(row)
+        packed: list[object] = [self.task_path]
+        for index, channel, parts in self.writes:
+            is_small = sum(map(len, parts)) <= INLINE_BYTES
+            packed += (index, channel, b"".join(parts) if is_small else store(parts, None, rows, memory.seen).head)
+        self._insert(transaction, row, rows)
+        transaction.memories.note_seen(memory)
         number = row.take_number()
         body = self.target.codec.encode(
             ormsgpack.packb(packed, option=ormsgpack.OPT_REPLACE_SURROGATES),
-            place_of_writes(number, found[0], self.task_id),
+            place_of_writes(number, self.ns, self.checkpoint_id, self.task_id),
         )
         transaction.execute(
-            "INSERT INTO saver_writes VALUES (?, ?, ?, ?)", (row_id(row.no, number), found[0], self.task_id, body)
+            "INSERT INTO saver_writes VALUES (?, ?, ?, ?, ?, ?)",
+            (row.no, self.ns, self.checkpoint_id, number, self.task_id, body),
         )
-
-    def _pack_parts(self) -> list[object]:
-        packed: list[object] = [self.task_path]
-        for index, channel, piece in self.writes:
-            packed += (index, channel)
-            piece.append_to(packed)
-        return packed

@@ -16,15 +16,19 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from signoff.checkpoints.canonical import now
 from signoff.checkpoints.db.sqlite import COPIED_AT, IN_MEMORY, LEDGER_TABLE
 from signoff.checkpoints.errors import DatabaseUnusable, ThreadNotEmpty
-from signoff.checkpoints.saver.encoding.decoding import Unpack
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
+from signoff.checkpoints.saver.encoding.payload import Payloads
 from signoff.checkpoints.saver.engine import Engine, run_digest
-from signoff.checkpoints.saver.rows import Row, ThreadReader, list_rows
+from signoff.checkpoints.saver.rows import Row, ThreadReader
 from signoff.checkpoints.saver.schema import MOST_NUMBER, NUMBER_BITS, rows_of
 from signoff.checkpoints.saver.writer import Transaction
 from signoff.error_base import SignoffError
 
-_TABLES = ("saver_pieces", "saver_writes", "saver_checkpoints")
+_OF_THREADS = {
+    "saver_checkpoints": "ns, checkpoint_id, parent_id, run, head, metadata",
+    "saver_writes": "ns, checkpoint_id, number, task_id, body",
+}
+"""Tables whose rows name their thread, and their other columns."""
 _LARGEST = 10
 _UNREADABLE = (sqlite3.Error, SignoffError, ValueError, KeyError, IndexError, TypeError)
 
@@ -62,8 +66,7 @@ class MaintainedSaver(BaseCheckpointSaver[Any]):
         """Delete the checkpoints that these runs made, with their writes."""
         if run_ids:
             digests = {str(run): run_digest(str(run)) for run in run_ids}
-            self._engine.carry_out(DeleteRuns(digests, self._engine.codec, self._engine.unpack))
-            self._engine.caches.clear()
+            self._engine.carry_out(DeleteRuns(digests, self._engine.codec, self._engine.payloads))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that these runs made, with their writes."""
@@ -86,11 +89,9 @@ class MaintainedSaver(BaseCheckpointSaver[Any]):
         if strategy in ("delete", "delete_all"):  # the second is what LangGraph's own server says
             self._engine.carry_out(DeleteThreads(threads))
         elif strategy == "keep_latest":
-            self._engine.carry_out(KeepLatest(threads, self._engine.codec, self._engine.unpack))
+            self._engine.carry_out(KeepLatest(threads, self._engine.codec, self._engine.payloads))
         else:
             raise ValueError(f"{strategy!r} is no strategy: use 'keep_latest' or 'delete'.")
-        for thread in threads:
-            self._engine.caches.forget(thread)
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Of each thread keep the newest checkpoint of every namespace ("keep_latest"), or nothing ("delete")."""
@@ -112,7 +113,7 @@ class MaintainedSaver(BaseCheckpointSaver[Any]):
     def check(self) -> Sequence[str]:
         """What is wrong with the file, one line each: SQLite's own check, and every checkpoint read to the end."""
         with self._engine.view() as connection:
-            return _check(connection, self._engine.codec, self._engine.unpack)
+            return _check(connection, self._engine.codec, self._engine.payloads)
 
     def backup(self, target: Path | str) -> None:
         """Copy the file, as it is now, into a new one, while others go on writing."""
@@ -175,22 +176,16 @@ class CopyThread(_Maintenance):
             raise ThreadNotEmpty(self.target)
         target = transaction.thread(self.target)
         assert target is not None
-        shift = target.no - source.no << NUMBER_BITS
-        rows = rows_of(source.no)
         transaction.execute(
-            "INSERT INTO saver_pieces SELECT id + ?, body FROM saver_pieces WHERE id BETWEEN ? AND ?", (shift, *rows)
+            "INSERT INTO saver_pieces SELECT id + ?, body FROM saver_pieces WHERE id BETWEEN ? AND ?",
+            (target.no - source.no << NUMBER_BITS, *rows_of(source.no)),
         )
-        transaction.execute(
-            "INSERT INTO saver_checkpoints SELECT id + ?, ?, ns, checkpoint_id, parent_id, run, head, metadata"
-            " FROM saver_checkpoints WHERE id BETWEEN ? AND ?",
-            (shift, target.no, *rows),
-        )
-        transaction.execute(
-            "INSERT INTO saver_writes SELECT id + ?, checkpoint + ?, task_id, body"
-            " FROM saver_writes WHERE id BETWEEN ? AND ?",
-            (shift, shift, *rows),
-        )
-        target.next, target.era, target.is_changed = source.next, target.era + 1, True
+        for table, columns in _OF_THREADS.items():
+            transaction.execute(
+                f"INSERT INTO {table} SELECT ?, {columns} FROM {table} WHERE thread = ?", (target.no, source.no)
+            )
+        target.next = source.next
+        transaction.invalidate(target)
 
 
 @dataclass(frozen=True)
@@ -199,21 +194,22 @@ class DeleteRuns(_Maintenance):
 
     runs: Mapping[str, bytes]
     codec: RowCodec
-    unpack: Unpack
+    payloads: Payloads
 
     def apply(self, transaction: Transaction) -> None:
         """Delete them, with their writes and the pieces that nothing else refers to."""
-        found: dict[str, list[int]] = {}
+        found: dict[str, list[tuple[str, str]]] = {}
+        query = (
+            "SELECT t.name, c.ns, c.checkpoint_id FROM saver_checkpoints c"
+            " JOIN saver_threads t ON t.no = c.thread WHERE c.run = ?"
+        )
         for run, digest in self.runs.items():
-            query = (
-                "SELECT t.name, c.id FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE c.run = ?"
-            )
-            for name, row_id in transaction.execute(query, (digest,)).fetchall():
-                row = ThreadReader(transaction.connection, name, self.codec, self.unpack).row(row_id)
+            for name, ns, checkpoint_id in transaction.execute(query, (digest,)).fetchall():
+                row = ThreadReader(transaction.connection, name, self.codec, self.payloads).find(ns, checkpoint_id)
                 if row is not None and str(row.metadata.get("run_id")) == run:
-                    found.setdefault(name, []).append(row_id)
-        for name, rows in found.items():
-            _delete_checkpoints(transaction, name, rows, self.codec, self.unpack)
+                    found.setdefault(name, []).append((ns, checkpoint_id))
+        for name, dead in found.items():
+            _delete_checkpoints(transaction, name, dead, self.codec, self.payloads)
 
 
 @dataclass(frozen=True)
@@ -222,7 +218,7 @@ class KeepLatest(_Maintenance):
 
     names: Sequence[str]
     codec: RowCodec
-    unpack: Unpack
+    payloads: Payloads
 
     def apply(self, transaction: Transaction) -> None:
         """Delete the older ones, with their writes and the pieces that nothing else refers to."""
@@ -230,26 +226,22 @@ class KeepLatest(_Maintenance):
             thread = transaction.thread(name, create=False)
             if thread is None:
                 continue
-            reader = ThreadReader(transaction.connection, name, self.codec, self.unpack)
-            kept: set[int] = set()
+            reader = ThreadReader(transaction.connection, name, self.codec, self.payloads)
+            kept: set[tuple[str, str]] = set()
             newest: dict[str, str] = {}
-            for (ns,) in transaction.execute(
-                "SELECT DISTINCT ns FROM saver_checkpoints WHERE thread = ?", (thread.no,)
-            ).fetchall():
+            places = _places_of(transaction.connection, thread.no)
+            for ns in {ns for ns, _, _ in places}:
                 row = reader.find(ns, None)
                 if row is not None:
                     newest[ns] = row.checkpoint_id
-                    kept |= _lineage(reader, row)
-            rows = transaction.execute(
-                "SELECT id, ns, checkpoint_id, head IS NULL FROM saver_checkpoints WHERE thread = ?", (thread.no,)
-            ).fetchall()
+                    kept |= {(ns, checkpoint_id) for checkpoint_id in _lineage(reader, row)}
             dead = [
-                row_id
-                for row_id, ns, checkpoint_id, is_coming in rows
-                if row_id not in kept and not (is_coming and checkpoint_id > newest.get(ns, ""))
+                (ns, checkpoint_id)
+                for ns, checkpoint_id, is_coming in places
+                if (ns, checkpoint_id) not in kept and not (is_coming and checkpoint_id > newest.get(ns, ""))
             ]
             if dead:
-                _delete_checkpoints(transaction, name, dead, self.codec, self.unpack)
+                _delete_checkpoints(transaction, name, dead, self.codec, self.payloads)
 
 
 def _stats(connection: sqlite3.Connection, database: Path) -> SaverStats:
@@ -261,16 +253,17 @@ def _stats(connection: sqlite3.Connection, database: Path) -> SaverStats:
     page = count("PRAGMA page_size")
     files, is_in_memory = (database, Path(f"{database}-wal")), str(database) == IN_MEMORY
     largest = connection.execute(
-        "SELECT t.name, (SELECT count(*) FROM saver_checkpoints c WHERE c.thread = t.no AND c.head IS NOT NULL), s.size"
-        " FROM saver_threads t JOIN (SELECT id >> 32 AS no, sum(length(body)) AS size FROM saver_pieces GROUP BY 1) s"
-        " ON s.no = t.no ORDER BY s.size DESC LIMIT ?",
+        "SELECT t.name, count(*), sum(length(c.head) + length(c.metadata)) + coalesce(s.size, 0)"
+        " FROM saver_threads t JOIN saver_checkpoints c ON c.thread = t.no LEFT JOIN"
+        " (SELECT id >> 32 AS no, sum(length(body)) AS size FROM saver_pieces GROUP BY 1) s ON s.no = t.no"
+        " GROUP BY t.no ORDER BY 3 DESC LIMIT ?",
         (_LARGEST,),
     ).fetchall()
     return SaverStats(
         size=count("PRAGMA page_count") * page if is_in_memory else sum(f.stat().st_size for f in files if f.exists()),
         free=count("PRAGMA freelist_count") * page,
         threads=count("SELECT count(*) FROM saver_threads"),
-        checkpoints=count("SELECT count(*) FROM saver_checkpoints WHERE head IS NOT NULL"),
+        checkpoints=count("SELECT count(*) FROM saver_checkpoints"),
         writes=count("SELECT count(*) FROM saver_writes"),
         pieces=count("SELECT count(*) FROM saver_pieces"),
         encrypted=count("SELECT count(*) FROM saver_meta WHERE key = 'proof'") > 0,
@@ -279,28 +272,26 @@ def _stats(connection: sqlite3.Connection, database: Path) -> SaverStats:
     )
 
 
-def _check(connection: sqlite3.Connection, codec: RowCodec, unpack: Unpack) -> list[str]:
+def _check(connection: sqlite3.Connection, codec: RowCodec, payloads: Payloads) -> list[str]:
     """What is wrong: SQLite's own check, then every checkpoint and write read to the end."""
     problems = [line for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok"]
-    strays = "SELECT count(*) FROM {0} WHERE id >> 32 NOT IN (SELECT no FROM saver_threads)"
-    for table in _TABLES:
-        (count,) = connection.execute(strays.format(table)).fetchone()
+    for table, owner in (("saver_pieces", "id >> 32"), *((table, "thread") for table in _OF_THREADS)):
+        strays = f"SELECT count(*) FROM {table} WHERE {owner} NOT IN (SELECT no FROM saver_threads)"
+        (count,) = connection.execute(strays).fetchone()
         if count:
             problems.append(f"{count} rows of {table} belong to no thread")
-    for name, row_id in list_rows(connection, None, None, None, None):
-        reader = ThreadReader(connection, name, codec, unpack)
-        try:
-            row = reader.row(row_id)
-            if row is not None:
-                reader.values(row.values), reader.rest(row.rest), reader.pending_writes(row.id)
-        except _UNREADABLE as error:
-            problems.append(f"a checkpoint of thread {name!r} cannot be read: {error}")
-    coming = "SELECT t.name, c.id FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE c.head IS NULL"
-    for name, row_id in connection.execute(coming).fetchall():
-        try:
-            ThreadReader(connection, name, codec, unpack).pending_writes(row_id)
-        except _UNREADABLE as error:
-            problems.append(f"writes of thread {name!r} cannot be read: {error}")
+    for no, name in connection.execute("SELECT no, name FROM saver_threads").fetchall():
+        for ns, checkpoint_id, is_coming in _places_of(connection, no):
+            reader = ThreadReader(connection, name, codec, payloads)
+            try:
+                row = None if is_coming else reader.find(ns, checkpoint_id)
+                if row is not None:
+                    reader.tuple_of(name, row)
+                else:
+                    reader.pending_writes(no, ns, checkpoint_id)
+            except _UNREADABLE as error:
+                kind = "writes" if is_coming else "a checkpoint"
+                problems.append(f"{kind} of thread {name!r} cannot be read: {error}")
     return problems
 
 
@@ -318,16 +309,34 @@ def _backup(connection: sqlite3.Connection, target: Path) -> None:
         copy.close()
 
 
-def _lineage(reader: ThreadReader, newest: Row) -> set[int]:
-    """The rows that must stay for the newest to be read: its own, and what its DeltaChannels are made up from."""
-    kept = {newest.id}
-    missing = set(newest.metadata.get("counters_since_delta_snapshot") or ()) - set(reader.channels(newest))
+def _places_of(connection: sqlite3.Connection, thread: int) -> list[tuple[str, str, bool]]:
+    """Namespace and id of each checkpoint of a thread, and of those of which only writes are here so far (True)."""
+    return [
+        (ns, checkpoint_id, bool(is_coming))
+        for ns, checkpoint_id, is_coming in connection.execute(
+            "SELECT ns, checkpoint_id, min(coming) FROM (SELECT ns, checkpoint_id, 0 AS coming FROM saver_checkpoints"
+            " WHERE thread = ? UNION SELECT ns, checkpoint_id, 1 FROM saver_writes WHERE thread = ?) GROUP BY 1, 2",
+            (thread, thread),
+        )
+    ]
+
+
+def _names(reader: ThreadReader, row: Row) -> set[str]:
+    """The channels that have a value."""
+    large, plain = reader.channels(row)
+    return large.keys() | plain.keys()
+
+
+def _lineage(reader: ThreadReader, newest: Row) -> set[str]:
+    """The checkpoints that must stay for the newest to be read: itself, and what its DeltaChannels are made up from."""
+    kept = {newest.checkpoint_id}
+    missing = set(newest.metadata.get("counters_since_delta_snapshot") or ()) - _names(reader, newest)
     row: Row | None = newest
     while missing and row is not None and row.parent_id is not None:
         row = reader.find(row.ns, row.parent_id)
         if row is not None:
-            kept.add(row.id)
-            missing -= set(reader.channels(row))
+            kept.add(row.checkpoint_id)
+            missing -= _names(reader, row)
     return kept
 
 
@@ -335,33 +344,28 @@ def _delete_thread(transaction: Transaction, name: str) -> None:
     thread = transaction.thread(name, create=False)
     if thread is None:
         return
-    for table in _TABLES:
-        transaction.execute(f"DELETE FROM {table} WHERE id BETWEEN ? AND ?", rows_of(thread.no))
+    for table in _OF_THREADS:
+        transaction.execute(f"DELETE FROM {table} WHERE thread = ?", (thread.no,))
+    transaction.execute("DELETE FROM saver_pieces WHERE id BETWEEN ? AND ?", rows_of(thread.no))
     transaction.execute("DELETE FROM saver_threads WHERE no = ?", (thread.no,))
     transaction.forget(name)
 
 
-def _delete_checkpoints(transaction: Transaction, name: str, rows: list[int], codec: RowCodec, unpack: Unpack) -> None:
-    """Delete these rows with their writes, then the thread's pieces that nothing refers to any more."""
+def _delete_checkpoints(
+    transaction: Transaction, name: str, dead: Sequence[tuple[str, str]], codec: RowCodec, payloads: Payloads
+) -> None:
+    """Delete these checkpoints with their writes, then the thread's pieces that nothing refers to any more."""
     thread = transaction.thread(name, create=False)
     if thread is None:
         return
-    dead = json.dumps(rows)
-    some = "IN (SELECT value FROM json_each(?))"
-    transaction.execute(f"DELETE FROM saver_writes WHERE checkpoint {some}", (dead,))
-    transaction.execute(f"DELETE FROM saver_checkpoints WHERE id {some}", (dead,))
-    reader = ThreadReader(transaction.connection, name, codec, unpack)
-    left = [
-        row
-        for _, row_id in list_rows(transaction.connection, name, None, None, None)
-        if (row := reader.row(row_id)) is not None
-    ]
-    coming = transaction.execute(
-        "SELECT id FROM saver_checkpoints WHERE thread = ? AND head IS NULL", (thread.no,)
-    ).fetchall()
-    alive = reader.reachable(left, [row_id for (row_id,) in coming])
+    for table in _OF_THREADS:
+        transaction.executemany(
+            f"DELETE FROM {table} WHERE thread = ? AND ns = ? AND checkpoint_id = ?",
+            [(thread.no, ns, checkpoint_id) for ns, checkpoint_id in dead],
+        )
+    alive = ThreadReader(transaction.connection, name, codec, payloads).needed()
     transaction.execute(
         "DELETE FROM saver_pieces WHERE id BETWEEN ? AND ? AND id & ? NOT IN (SELECT value FROM json_each(?))",
         (*rows_of(thread.no), MOST_NUMBER, json.dumps(sorted(alive))),
     )
-    thread.era, thread.is_changed = thread.era + 1, True
+    transaction.invalidate(thread)

@@ -4,86 +4,200 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import ormsgpack
-from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite, writes_sort_key
+from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory, PendingWrite, writes_sort_key
 
 from signoff.checkpoints.db.sqlite import is_there, reading_address, unusable
-from signoff.checkpoints.saver.encoding.decoding import Decoder, Part, Unpack
-from signoff.checkpoints.saver.encoding.delta import StoredContainer
 from signoff.checkpoints.saver.encoding.encryption import RowCodec, place_of, place_of_writes
-from signoff.checkpoints.saver.schema import MOST_NUMBER, NUMBER_BITS, is_present, row_id
+from signoff.checkpoints.saver.encoding.payload import Payloads
+from signoff.checkpoints.saver.encoding.streams import MARK, REFERENCE, Stream, load, rows_in
+from signoff.checkpoints.saver.schema import MOST_NUMBER, is_present, row_id
+from signoff.checkpoints.saver.thread_memory import Streams
 
-_COLUMNS = "c.id, c.ns, c.checkpoint_id, c.parent_id, c.run, c.head, c.metadata, t.no, t.era"
+Head = bytes | list[Any]
+"""What stands for bytes: they, or how they begin, how often references are looked up, and references to chunks."""
+
+_COLUMNS = "t.no, c.ns, c.checkpoint_id, c.parent_id, c.run, c.head, c.metadata"
 _NO_TASK = "00000000-0000-0000-0000-000000000000"
 """Under this LangGraph keeps what a caller answers or changes; it is added to, and written anew each time."""
 _ROWS = f"SELECT {_COLUMNS} FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE "
+_MOST_HELD: Final = 64 * 2**20
+_SPARSE: Final = 4  # so many rows to one that is wanted are still read as one range
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """A checkpoint's row: what stands for its channels' values and for the rest of it."""
 
-    id: int
+    thread: int
     ns: str
     checkpoint_id: str
     parent_id: str | None
-    values: Part
-    rest: Part
+    values: Head
+    rest: Head
     metadata: Any
-    place: tuple[int, int]  # number and era of the thread
+
+
+class Pieces:
+    """One thread's pieces, in the view of one transaction; what was read is kept for as long as the reader is."""
+
+    def __init__(self, connection: sqlite3.Connection, codec: RowCodec, name: str) -> None:
+        self.connection, self._codec, self._name = connection, codec, name
+        self.thread = 0
+        self._rows: dict[int, tuple[int, memoryview]] = {}
+        self._held = 0
+
+    def bodies(self, heads: Sequence[Head]) -> list[bytes]:
+        """The bytes that these stand for; one query for all of them, and one more for each level of long lists."""
+        found: list[bytes] = [head if isinstance(head, bytes) else b"" for head in heads]
+        pending = [(at, head[1], head[2]) for at, head in enumerate(heads) if not isinstance(head, bytes)]
+        while pending:
+            self._fetch({number for _, _, references in pending for number in rows_in(references)})
+            read = [
+                (at, level, b"".join((b"" if level else heads[at][0], *self._chunks(references))))  # type: ignore[arg-type]
+                for at, level, references in pending
+            ]
+            for at, level, body in read:
+                if not level:
+                    found[at] = body
+            pending = [(at, level - 1, body) for at, level, body in read if level]
+        return found
+
+    def stream(self, head: Head) -> Stream | None:
+        """What is known of bytes that somebody else stored; None if they stand in what holds them."""
+        if isinstance(head, bytes):
+            return None
+        lead, level, references = head
+        made: Stream | None = None
+        for below in reversed(range(level + 1)):
+            self._fetch(set(rows_in(references)))
+            chunks = self._chunks(references)
+            made = load(b"" if below else lead, chunks, references, made)
+            references = b"".join(chunks)
+        return made
+
+    def numbers(self, heads: Sequence[Head]) -> set[int]:
+        """The numbers of all rows that are needed for these."""
+        found: set[int] = set()
+        lists = [head[1:] for head in heads if not isinstance(head, bytes)]
+        while lists:
+            for _, references in lists:
+                found.update(rows_in(references))
+            deeper = [head for head in lists if head[0]]
+            self._fetch({number for _, references in deeper for number in rows_in(references)})
+            lists = [[level - 1, b"".join(self._chunks(references))] for level, references in deeper]
+        return found
+
+    def _chunks(self, references: bytes) -> list[memoryview]:
+        chunks = []
+        for number, mark, start, size in REFERENCE.iter_unpack(references):
+            found, body = self._rows[number]
+            chunk = body[start : start + size]
+            if found != mark or len(chunk) != size:
+                raise sqlite3.DatabaseError(f"piece {number} of thread {self._name!r} is another; restore a backup")
+            chunks.append(chunk)
+        return chunks
+
+    def _fetch(self, numbers: set[int]) -> None:
+        wanted = numbers - self._rows.keys()
+        if not wanted:
+            return
+        if self._held > _MOST_HELD:
+            self._rows, self._held = {}, 0
+            wanted = numbers
+        least, most = min(wanted), max(wanted)
+        query = "SELECT id, body FROM saver_pieces WHERE id "
+        if most - least < _SPARSE * len(wanted):
+            rows = self.connection.execute(
+                query + "BETWEEN ? AND ?", (row_id(self.thread, least), row_id(self.thread, most))
+            )
+        else:
+            ids = json.dumps([row_id(self.thread, number) for number in wanted])
+            rows = self.connection.execute(query + "IN (SELECT value FROM json_each(?))", (ids,))
+        for identity, body in rows:
+            number = identity & MOST_NUMBER
+            if number in wanted:
+                plain = self._codec.decode_piece(body, number)
+                self._rows[number] = MARK.unpack_from(plain)[0], plain[MARK.size :]
+                self._held += len(plain)
+        if missing := wanted - self._rows.keys():
+            raise sqlite3.DatabaseError(f"piece {min(missing)} of thread {self._name!r} is missing; restore a backup")
 
 
 class ThreadReader:
     """One thread's rows, in the view of one transaction."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, thread: str, codec: RowCodec, unpack: Unpack, *, many: bool = False
-    ) -> None:
-        self._connection, self._thread, self._codec, self._unpack = connection, thread, codec, unpack
-        self._no = 0
-        self._decoder = Decoder(self._fetch, unpack, many=many)
+    def __init__(self, connection: sqlite3.Connection, thread: str, codec: RowCodec, payloads: Payloads) -> None:
+        self._connection, self._thread, self._codec, self._payloads = connection, thread, codec, payloads
+        self.pieces = Pieces(connection, codec, thread)
 
     def reopen(self, connection: sqlite3.Connection) -> None:
         """Go on in the view of another transaction: pieces never change."""
-        self._connection = connection
+        self._connection = self.pieces.connection = connection
 
     def find(self, ns: str, checkpoint_id: str | None) -> Row | None:
         """The checkpoint with this id, or the newest of the namespace."""
-        query, values = _ROWS + "t.name = ? AND c.ns = ? AND c.head IS NOT NULL", [self._thread, ns]
+        query, values = _ROWS + "t.name = ? AND c.ns = ?", [self._thread, ns]
         if checkpoint_id is None:
             query += " ORDER BY c.checkpoint_id DESC LIMIT 1"
         else:
             query, values = query + " AND c.checkpoint_id = ?", [*values, checkpoint_id]
-        return self._row(self._connection.execute(query, values).fetchone())
+        found = self._connection.execute(query, values).fetchone()
+        if found is None:
+            return None
+        no, ns, checkpoint_id, parent_id, run, head, metadata = found
+        place = place_of(ns, checkpoint_id or "", parent_id, run)
+        self.pieces.thread = no
+        values_head, rest = ormsgpack.unpackb(self._codec.decode(head, f"head:{place}"))
+        facts = self._payloads.unpack(self._codec.decode(metadata, f"metadata:{place}"))
+        return Row(no, ns, checkpoint_id or "", parent_id, values_head, rest, facts)
 
-    def row(self, row_id: int) -> Row | None:
-        """The checkpoint in this row; None if it was deleted meanwhile."""
-        return self._row(self._connection.execute(_ROWS + "c.id = ? AND c.head IS NOT NULL", (row_id,)).fetchone())
+    def tuple_of(self, thread: Any, row: Row) -> CheckpointTuple:
+        """All of a checkpoint; `thread` is its id as the caller has it."""
+        values, rest = self.pieces.bodies([row.values, row.rest])
+        entries, plain = _values_in(values)
+        writes = self._writes(row.thread, row.ns, row.checkpoint_id)
+        bodies = self.pieces.bodies([*entries.values(), *[write[2] for write in writes]])
+        unpack = self._payloads.unpack
+        checkpoint: Any = {**unpack(rest), "id": row.checkpoint_id}
+        checkpoint["channel_values"] = plain | {name: unpack(body) for name, body in zip(entries, bodies, strict=False)}
+        place = {"thread_id": thread, "checkpoint_ns": row.ns}
+        return CheckpointTuple(
+            config={"configurable": {**place, "checkpoint_id": row.checkpoint_id}},
+            checkpoint=checkpoint,
+            metadata=row.metadata,
+            parent_config=None
+            if row.parent_id is None
+            else {"configurable": {**place, "checkpoint_id": row.parent_id}},
+            pending_writes=[
+                (write[0], write[1], unpack(body)) for write, body in zip(writes, bodies[len(entries) :], strict=True)
+            ],
+        )
 
-    def values(self, part: Part) -> dict[str, Any]:
-        return self._decoder.values(part)
+    def channels(self, row: Row) -> tuple[dict[str, Head], dict[str, Any]]:
+        """What stands for the values of the channels, and the values of those that are small and plain."""
+        return _values_in(self.pieces.bodies([row.values])[0])
 
-    def rest(self, part: Part) -> dict[str, Any]:
-        """What a checkpoint holds beside its values, which is one payload if it is small."""
-        rest: dict[str, Any] = self._decoder.value(part)
-        return rest
+    def streams(self, ns: str, checkpoint_id: str) -> Streams | None:
+        """What is known of a checkpoint that somebody else stored, without its values."""
+        row = self.find(ns, checkpoint_id)
+        if row is None:
+            return None
+        channels = {name: self.pieces.stream(head) for name, head in self.channels(row)[0].items()}
+        large = {name: stream for name, stream in channels.items() if stream is not None}
+        return Streams(large, self.pieces.stream(row.values), self.pieces.stream(row.rest))
 
-    def container(self, part: Part) -> tuple[StoredContainer, int]:
-        """The dict that this stands for, as it is stored, and how many items it has at any depth."""
-        container = self._decoder.container(part)
-        return container, self._decoder.count
-
-    def pending_writes(self, checkpoint: int) -> list[PendingWrite]:
+    def pending_writes(self, thread: int, ns: str, checkpoint_id: str) -> list[PendingWrite]:
         """The writes beside a checkpoint, in the order in which a run applies them."""
-        found = [(task, channel, part, path, at) for task, at, channel, part, path in self._writes(checkpoint)]
-        found.sort(key=lambda write: writes_sort_key(write[3], write[0], write[4]))
-        return [(task, channel, self._decoder.value(part)) for task, channel, part, _, _ in found]
+        writes = self._writes(thread, ns, checkpoint_id)
+        bodies = self.pieces.bodies([write[2] for write in writes])
+        return [(task, name, self._payloads.unpack(body)) for (task, name, _), body in zip(writes, bodies, strict=True)]
 
     def delta_history(
         self, ns: str, checkpoint_id: str | None, channels: Sequence[str]
@@ -97,11 +211,14 @@ class ThreadReader:
             row = self.find(ns, parent_id)
             if row is None:
                 break
-            for write in reversed(self.pending_writes(row.id)):
+            for write in reversed(self.pending_writes(row.thread, ns, row.checkpoint_id)):
                 if write[1] in newest_first and write[1] not in seeds:
                     newest_first[write[1]].append(write)
-            wanted = [channel for channel in newest_first if channel not in seeds]
-            seeds |= self._decoder.values(row.values, only=wanted)
+            entries, plain = self.channels(row)
+            seeds |= {name: plain[name] for name in newest_first if name not in seeds and name in plain}
+            wanted = [channel for channel in newest_first if channel not in seeds and channel in entries]
+            bodies = self.pieces.bodies([entries[channel] for channel in wanted])
+            seeds |= {channel: self._payloads.unpack(body) for channel, body in zip(wanted, bodies, strict=True)}
             parent_id = row.parent_id
         history: dict[str, DeltaChannelHistory] = {}
         for channel, writes in newest_first.items():
@@ -110,66 +227,63 @@ class ThreadReader:
                 history[channel]["seed"] = seeds[channel]
         return history
 
-    def channels(self, row: Row) -> list[str]:
-        return self._decoder.keys(row.values)
+    def needed(self) -> set[int]:
+        """The numbers of all pieces of the thread's checkpoints, and of all writes."""
+        found = self._connection.execute("SELECT no FROM saver_threads WHERE name = ?", (self._thread,)).fetchone()
+        self.pieces.thread = no = found[0]
+        numbers: set[int] = set()
+        places = "SELECT ns, checkpoint_id FROM saver_checkpoints WHERE thread = ?"
+        for ns, checkpoint_id in self._connection.execute(places, (no,)).fetchall():
+            if (row := self.find(ns, checkpoint_id)) is not None:
+                numbers |= self.pieces.numbers([row.values, row.rest, *self.channels(row)[0].values()])
+        places = places.replace("SELECT", "SELECT DISTINCT").replace("checkpoints", "writes")
+        for ns, checkpoint_id in self._connection.execute(places, (no,)).fetchall():
+            numbers |= self.pieces.numbers([head for *_, head in self._writes(no, ns, checkpoint_id, all_of_them=True)])
+        return numbers
 
-    def reachable(self, rows: Sequence[Row], coming: Sequence[int]) -> set[int]:
-        """The numbers of all pieces of these checkpoints, of their writes, and of the writes of these other rows."""
-        parts = [part for row in rows for part in (row.values, row.rest)]
-        for identity in [row.id for row in rows] + list(coming):
-            parts += [part for _, _, _, part, _ in self._writes(identity)]
-        return self._decoder.reachable(parts)
-
-    def _row(self, found: tuple[Any, ...] | None) -> Row | None:
-        if found is None:
-            return None
-        identity, ns, checkpoint_id, parent_id, run, head, metadata, no, era = found
-        place = place_of(ns, checkpoint_id, parent_id, run)
-        self._no = no
-        values, rest = ormsgpack.unpackb(self._codec.decode(head, f"head:{place}"))
-        facts = self._unpack(self._codec.decode(metadata, f"metadata:{place}"))
-        return Row(identity, ns, checkpoint_id, parent_id, values, rest, facts, (no, era))
-
-    def _writes(self, checkpoint: int) -> Iterator[tuple[str, int, str, Part, str]]:
-        """Task, index, channel, value and path of each write that counts: of special ones the last, else the first.
+    def _writes(
+        self, thread: int, ns: str, checkpoint_id: str, *, all_of_them: bool = False
+    ) -> list[tuple[str, str, Head]]:
+        """Task, channel and value of each write that counts, as they apply: of special ones the last, else the first.
 
         Where two processes did the same task and it came to something else, those of the first count and none of the
         second: a mixture would be the work of nobody, and LangGraph cannot go on from one that names a channel twice.
         """
-        query = "SELECT id, task_id, body FROM saver_writes WHERE checkpoint = ? ORDER BY id"
-        found: dict[tuple[str, int], tuple[str, int, str, Part, str]] = {}
-        for identity, task_id, body in self._connection.execute(query, (checkpoint,)):
-            number = identity & MOST_NUMBER
-            path, *rest = ormsgpack.unpackb(self._codec.decode(body, place_of_writes(number, checkpoint, task_id)))
+        query = (
+            "SELECT number, task_id, body FROM saver_writes WHERE thread = ? AND ns = ? AND checkpoint_id = ?"
+            " ORDER BY number"
+        )
+        found: dict[tuple[str, int], tuple[str, int, str, Head, str]] = {}
+        every: list[tuple[str, str, Head]] = []
+        for number, task_id, body in self._connection.execute(query, (thread, ns, checkpoint_id)):
+            place = place_of_writes(number, ns, checkpoint_id, task_id)
+            path, *rest = ormsgpack.unpackb(self._codec.decode(body, place))
             writes = list(zip(rest[::3], rest[1::3], rest[2::3], strict=True))
+            every += [(task_id, channel, head) for _, channel, head in writes]
             is_another = task_id != _NO_TASK and any(
                 index >= 0 and (task_id, index) in found and found[task_id, index][2] != channel
                 for index, channel, _ in writes
             )
-            for index, channel, part in writes:
+            for index, channel, head in writes:
                 if index < 0 or not (is_another or (task_id, index) in found):
-                    found[task_id, index] = (task_id, index, channel, part, path)
-        self._no = checkpoint >> NUMBER_BITS
-        return iter(found.values())
+                    found[task_id, index] = (task_id, index, channel, head, path)
+        self.pieces.thread = thread
+        if all_of_them:
+            return every
+        counting = sorted(found.values(), key=lambda write: writes_sort_key(write[4], write[0], write[1]))
+        return [(task, channel, head) for task, _, channel, head, _ in counting]
 
-    def _fetch(self, numbers: Collection[int]) -> Mapping[int, bytes]:
-        wanted = json.dumps([row_id(self._no, number) for number in numbers])
-        query = "SELECT id, body FROM saver_pieces WHERE id IN (SELECT value FROM json_each(?))"
-        bodies = {}
-        for identity, body in self._connection.execute(query, (wanted,)):
-            number = identity & MOST_NUMBER
-            bodies[number] = self._codec.decode(body, f"piece:{number}")
-        if len(bodies) != len(numbers):
-            missing = min(set(numbers) - bodies.keys())
-            raise sqlite3.DatabaseError(f"piece {missing} of thread {self._thread!r} is missing; restore a backup")
-        return bodies
+
+def _values_in(body: bytes) -> tuple[dict[str, Head], dict[str, Any]]:
+    entries, plain = ormsgpack.unpackb(body)
+    return entries, ormsgpack.unpackb(plain, option=ormsgpack.OPT_NON_STR_KEYS)
 
 
 def list_rows(
     connection: sqlite3.Connection, thread: str | None, ns: str | None, checkpoint_id: str | None, before: str | None
-) -> list[tuple[str, int]]:
-    """Thread and row of all checkpoints that are meant, newest first."""
-    conditions, values = ["c.head IS NOT NULL"], []
+) -> list[tuple[str, str, str]]:
+    """Thread, namespace and id of all checkpoints that are meant, newest first."""
+    conditions, values = ["1"], []
     for condition, value in (
         ("t.name = ?", thread),
         ("c.ns = ?", ns),
@@ -180,8 +294,8 @@ def list_rows(
             conditions.append(condition)
             values.append(value)
     query = (
-        "SELECT t.name, c.id FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE "
-        f"{' AND '.join(conditions)} ORDER BY c.checkpoint_id DESC, c.id DESC"
+        "SELECT t.name, c.ns, c.checkpoint_id FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE "
+        f"{' AND '.join(conditions)} ORDER BY c.checkpoint_id DESC, t.no DESC, c.ns DESC"
     )
     return connection.execute(query, values).fetchall()
 
@@ -209,8 +323,7 @@ def list_threads(database: Path) -> list[ThreadEntry]:
 def checkpoint_ids(database: Path, thread: str) -> set[tuple[str, str]]:
     """Namespace and id of each checkpoint of a thread; none if there is no such thread."""
     query = (
-        "SELECT ns, checkpoint_id FROM saver_checkpoints WHERE head IS NOT NULL"
-        " AND thread = (SELECT no FROM saver_threads WHERE name = ?)"
+        "SELECT ns, checkpoint_id FROM saver_checkpoints WHERE thread = (SELECT no FROM saver_threads WHERE name = ?)"
     )
     return set(_rows(database, query, thread))
 

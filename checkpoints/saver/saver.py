@@ -25,19 +25,18 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from signoff.checkpoints.db.url import is_address
 from signoff.checkpoints.saver.commands import Lease, Release
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
+from signoff.checkpoints.saver.encoding.payload import Payloads
 from signoff.checkpoints.saver.encoding.serializer import StrictSerializer
 from signoff.checkpoints.saver.engine import Engine, config_of, ns_of, thread_of
 from signoff.checkpoints.saver.maintenance import MaintainedSaver, Sweep
 from signoff.checkpoints.saver.rows import ThreadReader
 from signoff.checkpoints.saver.storage import Handle
-from signoff.checkpoints.saver.thread_cache import ThreadCaches
-from signoff.checkpoints.saver.writer import ChangeJob
+from signoff.checkpoints.saver.writer import Change
 from signoff.error_base import SettingsError
 
 if TYPE_CHECKING:
     from signoff.checkpoints.process_identity import Fence
 
-_ATTEMPTS: Final = 5  # to put a change together anew, when the thread is deleted or pruned meanwhile
 _PAGE: Final = 32
 _SWEEP_SECONDS: Final = 3600.0
 
@@ -50,10 +49,6 @@ class SaverOptions(TypedDict, total=False):
     serde: SerializerProtocol | None
     ttl: timedelta | None
     busy_seconds: float
-
-
-Start = Callable[[asyncio.Future[Any] | None], ChangeJob]
-"""Begins to store something; the future is told when it is on disk, or else the job."""
 
 
 class SqliteCheckpointer(MaintainedSaver):
@@ -84,7 +79,7 @@ class SqliteCheckpointer(MaintainedSaver):
     ) -> None:
         super().__init__(serde=serde or StrictSerializer(types))
         codec, path = RowCodec(key), Path(database)
-        self._engine = Engine(path, Handle(path, codec, busy_seconds), codec, self.serde, ThreadCaches())
+        self._engine = Engine(path, Handle(path, codec, busy_seconds), codec, Payloads(self.serde))
         self._ttl, self._next_sweep = ttl, 0.0
 
     @classmethod
@@ -108,7 +103,6 @@ class SqliteCheckpointer(MaintainedSaver):
             for thread in list(self._engine.lease.fences):
                 self.release(thread)
             return
-        self._engine.caches.clear()
         self._engine.handle.close()
 
     def __enter__(self) -> Self:
@@ -173,7 +167,7 @@ class SqliteCheckpointer(MaintainedSaver):
         new_versions: ChannelVersions,  # noqa: ARG002  # LangGraph's signature; what changed is found in the values
     ) -> RunnableConfig:
         """Store a checkpoint; what its parent holds already is not written again. It is on disk on return."""
-        self._store(lambda future: self._engine.start_put(config, checkpoint, metadata, future))
+        self._store(self._engine.packed_put(config, checkpoint, metadata))
         return config_of(config, checkpoint["id"])
 
     async def aput(
@@ -184,26 +178,20 @@ class SqliteCheckpointer(MaintainedSaver):
         new_versions: ChannelVersions,  # noqa: ARG002  # LangGraph's signature; what changed is found in the values
     ) -> RunnableConfig:
         """Store a checkpoint, as `put` does."""
-        await self._astore(
-            lambda future: self._engine.start_put(config, checkpoint, metadata, future),
-            is_ready=lambda: self._engine.is_ready(config),
-        )
+        await self._astore(lambda: self._engine.packed_put(config, checkpoint, metadata))
         return config_of(config, checkpoint["id"])
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store what a task wrote, beside the checkpoint it started from. It is on disk on return."""
-        self._store(lambda future: self._engine.start_writes(config, writes, task_id, task_path, future))
+        self._store(self._engine.packed_writes(config, writes, task_id, task_path))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store what a task wrote, as `put_writes` does."""
-        await self._astore(
-            lambda future: self._engine.start_writes(config, writes, task_id, task_path, future),
-            is_ready=lambda: self._engine.handle.opened is not None,
-        )
+        await self._astore(lambda: self._engine.packed_writes(config, writes, task_id, task_path))
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that the config names, or the newest; None if there is none."""
@@ -224,7 +212,7 @@ class SqliteCheckpointer(MaintainedSaver):
         """Checkpoints, newest first, read as they are asked for; nothing is locked in between."""
         pending = self._engine.list_rows(config, before)
         left = len(pending) if limit is None else limit
-        readers: dict[int, ThreadReader] = {}
+        readers: dict[str, ThreadReader] = {}
         while pending and left > 0:
             page, pending = pending[:_PAGE], pending[_PAGE:]
             for found in self._engine.read_rows(page, filter, left, readers):
@@ -242,7 +230,7 @@ class SqliteCheckpointer(MaintainedSaver):
         """Checkpoints, newest first, read as they are asked for; nothing is locked in between."""
         pending = await asyncio.to_thread(self._engine.list_rows, config, before)
         left = len(pending) if limit is None else limit
-        readers: dict[int, ThreadReader] = {}
+        readers: dict[str, ThreadReader] = {}
         while pending and left > 0:
             page, pending = pending[:_PAGE], pending[_PAGE:]
             for found in await asyncio.to_thread(self._engine.read_rows, page, filter, left, readers):
@@ -270,39 +258,26 @@ class SqliteCheckpointer(MaintainedSaver):
             return f"{int(current.split('.')[0]) + 1:032}.{current.partition('.')[2] or '0'}"
         return 1 if current is None else int(current) + 1
 
-    def _store(self, start: Start) -> None:
-        for attempt in range(_ATTEMPTS):
-            job = start(None)
-            try:
-                job.wait()
-            except BaseException as error:
-                self._engine.fail(job, error, is_last=attempt == _ATTEMPTS - 1)
-            else:
-                return self._note_stored(job)
-        return None
+    def _store(self, change: Change) -> None:
+        self._engine.carry_out(change)
+        self._sweep_if_due()
 
-    async def _astore(self, start: Start, *, is_ready: Callable[[], bool]) -> None:
-        """`is_ready`: whether it can be started without opening or reading anything, which is left to a thread."""
-        for attempt in range(_ATTEMPTS):
-            future = asyncio.get_running_loop().create_future()
-            if is_ready():
-                job = start(future)
-            else:
-                try:
-                    job = await asyncio.to_thread(start, future)
-                except BaseException:
-                    future.cancel()  # nobody will ask for what became of it
-                    raise
+    async def _astore(self, pack: Callable[[], Change]) -> None:
+        """On the loop values are only packed; opening the file is left to a thread."""
+        future = asyncio.get_running_loop().create_future()
+        if self._engine.handle.opened is not None:
+            self._engine.submit(pack(), future)
+        else:
             try:
-                await future
-            except BaseException as error:
-                self._engine.fail(job, error, is_last=attempt == _ATTEMPTS - 1)
-            else:
-                return self._note_stored(job)
-        return None
+                await asyncio.to_thread(lambda: self._engine.submit(pack(), future))
+            except BaseException:
+                future.cancel()  # nobody will ask for what became of it
+                raise
+        with self._engine.telling():
+            await future
+        self._sweep_if_due()
 
-    def _note_stored(self, job: ChangeJob) -> None:
-        self._engine.succeed(job)
+    def _sweep_if_due(self) -> None:
         if self._ttl is not None and time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_SECONDS
-            self._engine.handle.open().writer.submit(Sweep(self._ttl.total_seconds()))
+            self._engine.submit(Sweep(self._ttl.total_seconds()))

@@ -25,11 +25,13 @@ from signoff.checkpoints.db.sqlite import (
     identity,
     make_folder,
     refuse_foreign,
+    set_patience,
     unusable,
 )
 from signoff.checkpoints.errors import DatabaseUnusable
 from signoff.checkpoints.saver import schema
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
+from signoff.checkpoints.saver.migration import bring_up_to_date
 from signoff.checkpoints.saver.writer import Writer, WriterConnection
 
 _MOST_IDLE = 4
@@ -69,6 +71,7 @@ class FilePlace:
 
     def __init__(self, path: Path, busy_seconds: float) -> None:
         self.path, self._busy_seconds = path, busy_seconds
+        self._name = str(path)
 
     def prepare(self) -> None:
         refuse_foreign(self.path, self._busy_seconds)
@@ -81,9 +84,13 @@ class FilePlace:
         return identity(self.path)
 
     def check(self, opened: tuple[int, int] | None) -> None:
-        if identity(self.path) != opened:
+        try:
+            found = os.stat(self._name)
+        except FileNotFoundError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != opened:
             raise sqlite3.DatabaseError("the file was deleted or replaced while it was open; close it and open it")
-        if not self.path.stat().st_size:
+        if not found.st_size:
             raise sqlite3.DatabaseError("the file was emptied while it was open")
         check_log(self.path)
 
@@ -151,25 +158,50 @@ class Storage:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection with one consistent view of the file."""
+        connection = self.enter()
+        try:
+            yield connection
+        finally:
+            self.leave(connection)
+
+    def enter(self) -> sqlite3.Connection:
+        """A connection with one consistent view of the file; each call is matched by one of `leave`."""
         self.check()
         with self._gate:
-            self._gate.wait_for(lambda: not self._is_forking)
+            while self._is_forking:
+                self._gate.wait()
             self._readers += 1
+            kept = self._idle.pop() if self._idle else None
         try:
-            connection = self._idle.pop() if self._idle else self._place.connect()
+            connection = kept or self._place.connect()
             try:
                 connection.execute("BEGIN")
-                yield connection
-            finally:
-                if connection.in_transaction:
-                    connection.execute("COMMIT")
-                if self._keeps and len(self._idle) < _MOST_IDLE and self._finish.alive:
+            except BaseException:
+                connection.close()
+                raise
+        except BaseException:
+            self._count_out()
+            raise
+        return connection
+
+    def leave(self, connection: sqlite3.Connection) -> None:
+        is_kept = False
+        try:
+            if connection.in_transaction:
+                connection.execute("COMMIT")
+            with self._gate:  # which whoever closes takes first
+                is_kept = self._keeps and len(self._idle) < _MOST_IDLE and self._finish.alive
+                if is_kept:
                     self._idle.append(connection)
-                else:
-                    connection.close()
         finally:
-            with self._gate:
-                self._readers -= 1
+            if not is_kept:
+                connection.close()
+            self._count_out()
+
+    def _count_out(self) -> None:
+        with self._gate:
+            self._readers -= 1
+            if self._is_forking:
                 self._gate.notify_all()
 
     def before_fork(self) -> None:
@@ -188,10 +220,14 @@ class Storage:
         self.writer.resume()
 
     def admit(self, codec: RowCodec) -> None:
-        """Raise KeyMissing, WrongKey or NotEncrypted unless the file can be used with this key, or without one."""
+        """Raise KeyMissing, WrongKey or NotEncrypted unless the file can be used with this key, or without one.
+
+        One of an earlier edition is brought up to date.
+        """
         connection = self._place.connect()
         try:
             codec.check(connection, str(self.path))
+            bring_up_to_date(connection, self.path, codec, self._busy_seconds)
         except sqlite3.Error as error:
             raise unusable(self.path, error) from error
         finally:
@@ -199,7 +235,8 @@ class Storage:
 
     def close(self) -> None:
         """Let the writer finish, and close all connections."""
-        self._finish.detach()
+        with self._gate:
+            self._finish.detach()
         _close(self.writer, self._idle, self._place, self._pid, True)
 
     def _prepare(self) -> None:
@@ -305,4 +342,7 @@ def _close(writer: Writer, idle: list[sqlite3.Connection], place: Place, pid: in
 
 def _connect_writer(place: Place, check: Callable[[], None]) -> WriterConnection:
     check()
-    return WriterConnection(place.connect(), check)
+    connection = place.connect()
+    if isinstance(place, FilePlace):  # in memory even a commit waits for those who read
+        set_patience(connection, 0)
+    return WriterConnection(connection, check)

@@ -15,10 +15,12 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, Protocol
 
 from signoff.checkpoints.db.jobs import Job, answer
-from signoff.checkpoints.db.sqlite import begin, is_busy
+from signoff.checkpoints.db.sqlite import begin_patiently, is_busy, set_patience
+from signoff.checkpoints.saver.thread_memory import ThreadMemories, ThreadMemory, ThreadRow
 
 _MOST_JOBS: Final = 2000
 _VACUUM_PAGES: Final = 1000
+_SHORT_WAIT: Final = 0.1
 _SMALL_CROWD: Final = 3
 _CROWD_WAIT: Final = 0.002
 _LONGEST_CROWDING: Final = 0.03
@@ -40,29 +42,11 @@ class Change(Protocol):
         """Whether pages become free, to be given back to the file system."""
 
 
-class ThreadRow:
-    """A thread's row, as this transaction sees it."""
-
-    __slots__ = ("era", "fence", "is_changed", "next", "no", "owner", "owner_until")
-
-    def __init__(self, no: int, next_number: int, era: int, owner: str, owner_until: float, fence: int) -> None:
-        self.no, self.next, self.era = no, next_number, era
-        self.owner, self.owner_until, self.fence = owner, owner_until, fence
-        self.is_changed = False
-
-    def take_number(self) -> int:
-        """The next free number of a row."""
-        number = self.next
-        self.next += 1
-        self.is_changed = True
-        return number
-
-
 class Transaction:
     """What the changes of one commit work on."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection = connection
+    def __init__(self, connection: sqlite3.Connection, memories: ThreadMemories) -> None:
+        self.connection, self.memories = connection, memories
         self.execute = connection.execute
         self.executemany = connection.executemany
         self.now = time.time()
@@ -71,32 +55,59 @@ class Transaction:
     def thread(self, name: str, *, create: bool = True) -> ThreadRow | None:
         """The row of this thread; None if there is none and none is to be made."""
         row = self._rows.get(name)
+        if row is None and (known := self.memories.row_of(name)) is not None:
+            found = self.execute("SELECT token FROM saver_threads WHERE no = ?", (known.no,)).fetchone()
+            if found is not None and found[0] == known.token:
+                row = self._rows[name] = known
         if row is None:
             found = self.execute(
-                "SELECT no, next, era, owner, owner_until, fence FROM saver_threads WHERE name = ?", (name,)
+                "SELECT no, next, token, owner, owner_until, fence FROM saver_threads WHERE name = ?", (name,)
             ).fetchone()
             if found is None:
                 if not create:
                     return None
                 made = self.execute(
-                    "INSERT INTO saver_threads (name, next, era, touched_at) VALUES (?, 1, 0, ?)", (name, self.now)
+                    "INSERT INTO saver_threads (name, next, token, touched_at) VALUES (?, 1, x'', ?)", (name, self.now)
                 )
-                found = (made.lastrowid, 1, 0, "", 0.0, 0)
-            row = self._rows[name] = ThreadRow(*found)
+                found = (made.lastrowid, 1, b"", "", 0.0, 0)
+            row = self._rows[name] = ThreadRow(name, *found)
         return row
+
+    def remember(self, row: ThreadRow) -> ThreadMemory:
+        """What is remembered of a thread that is about to be written to; it holds for what is written now as well."""
+        memory = self.memories.of(row.name, row.token)
+        row.renew()
+        memory.token = row.token
+        return memory
+
+    def invalidate(self, row: ThreadRow) -> None:
+        """Pieces of this thread are deleted: nothing that is remembered of it holds, here or anywhere."""
+        row.renew()
+        self.memories.forget(row.name)
 
     def forget(self, name: str) -> None:
         self._rows.pop(name, None)
+        self.memories.forget(name)
 
     def save_threads(self) -> None:
         """Write back the threads' rows that changed."""
-        changed = [row for row in self._rows.values() if row.is_changed]
-        if changed:
-            self.executemany(
-                "UPDATE saver_threads SET next = ?, era = ?, touched_at = ?, owner = ?, owner_until = ?, fence = ?"
-                " WHERE no = ?",
-                [(r.next, r.era, self.now, r.owner, r.owner_until, r.fence, r.no) for r in changed],
-            )
+        for row in self._rows.values():
+            if row.is_changed:
+                self.execute(
+                    "UPDATE saver_threads SET next = ?, token = ?, touched_at = ?, owner = ?, owner_until = ?,"
+                    " fence = ? WHERE no = ?",
+                    (row.next, row.token, self.now, row.owner, row.owner_until, row.fence, row.no),
+                )
+
+    def note_saved(self) -> None:
+        """It is on disk: remember the threads' rows."""
+        for row in self._rows.values():
+            self.memories.keep_row(row.as_saved())
+
+    def undo(self) -> None:
+        """It was rolled back: what is remembered of its threads is not so."""
+        for name in self._rows:
+            self.memories.forget(name)
 
 
 class WriterConnection(NamedTuple):
@@ -115,14 +126,32 @@ class ChangeJob(Job):
 
 
 class Writer:
-    """Carries out changes, in the order in which they come, in transactions of its own thread."""
+    """Carries out changes, in the order in which they come.
+
+    Whoever waits in a thread of its own has its change made by that thread, if nobody else is at work: to hand it over
+    costs more than to write it. All others are served by the writer's thread.
+    """
 
     def __init__(self, connect: Callable[[], WriterConnection], busy_seconds: float) -> None:
-        self._connect, self._busy_seconds = connect, busy_seconds
+        self._desk = _Desk(connect, busy_seconds)
         self._lock = threading.Lock()
         self._queue: SimpleQueue[ChangeJob | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_over = False
+
+    def carry_out(self, change: Change) -> Any:
+        """Have the change made; returns its result when it is on disk."""
+        is_alone = self._desk.crowd == 1 and self._queue.empty() and not self._is_over
+        if is_alone and self._desk.turn.acquire(blocking=False):
+            job = ChangeJob(change, None)
+            try:
+                self._desk.serve([job])
+            finally:
+                self._desk.turn.release()
+            if job.error is not None:
+                raise job.error
+            return job.result
+        return self.submit(change).wait()
 
     def submit(self, change: Change, future: asyncio.Future[Any] | None = None) -> ChangeJob:
         """Have the change made; the future, or else the job's `wait`, tells when it is on disk."""
@@ -130,7 +159,7 @@ class Writer:
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._queue = SimpleQueue()  # of this thread alone: one that was stopped has its own to empty
-                arguments = (self._queue, self._connect, self._busy_seconds)
+                arguments = (self._queue, self._desk)
                 self._thread = threading.Thread(target=_serve, args=arguments, name="checkpoints", daemon=True)
                 self._thread.start()
             self._queue.put(job)
@@ -138,6 +167,11 @@ class Writer:
                 self._queue.put(None)
                 self._thread = None
         return job
+
+    @property
+    def remembered_bytes(self) -> int:
+        """Memory that is held to write only what is new, about."""
+        return self._desk.memories.size
 
     def stop(self, *, wait: bool) -> None:
         """Let the thread end after what it has to do; a later change is made by a thread of its own."""
@@ -148,6 +182,7 @@ class Writer:
                 self._queue.put(None)
         if thread is not None and wait and thread is not threading.current_thread():
             thread.join()
+        self._desk.close(wait=wait)
 
     def pause(self) -> None:
         """Finish what there is to do, and begin nothing until `resume`."""
@@ -155,40 +190,70 @@ class Writer:
             self._lock.acquire()
             thread, self._thread = self._thread, None
             if thread is None:
-                return  # with the lock
+                break  # with the lock
             self._queue.put(None)
             self._lock.release()
             thread.join()
+        self._desk.turn.acquire()
+        self._desk.disconnect()
 
     def resume(self) -> None:
+        self._desk.turn.release()
         self._lock.release()
 
 
-def _serve(queue: SimpleQueue[ChangeJob | None], connect: Callable[[], WriterConnection], busy_seconds: float) -> None:
-    """The writer's thread: it keeps nothing alive but its queue."""
-    opened: WriterConnection | None = None
-    crowd = 1
-    try:
-        while (first := queue.get()) is not None:
-            jobs = [first]
-            is_last = _collect(queue, jobs, crowd)
-            crowd = len(jobs)
-            try:
-                opened = opened or connect()
-                opened.check()
-                _commit(opened.connection, jobs, busy_seconds)
-                if any(job.change.frees_space for job in jobs):
-                    _give_back(opened.connection)
-            except BaseException as error:  # whatever it is, those who wait must be told
-                for job in jobs:
-                    job.error = error
-            answer(jobs)
-            jobs, first = [], None  # what was written must not live on until the next comes
-            if is_last:
-                return
-    finally:
+class _Desk:
+    """What whoever writes works with; one at a time, who has the turn."""
+
+    def __init__(self, connect: Callable[[], WriterConnection], busy_seconds: float) -> None:
+        self.turn = threading.Lock()
+        self.is_closed = False
+        self.crowd = 1  # so many came at once the last time
+        self._connect, self._busy_seconds = connect, busy_seconds
+        self._opened: WriterConnection | None = None
+        self.memories = ThreadMemories()
+
+    def serve(self, jobs: list[ChangeJob]) -> None:
+        """Make these changes; what went wrong is for who asked."""
+        try:
+            self._opened = self._opened or self._connect()
+            self._opened.check()
+            connection = self._opened.connection
+            _commit(connection, jobs, self._busy_seconds, self.memories)
+            if any(job.change.frees_space for job in jobs):
+                _give_back(connection)
+        except BaseException as error:  # whatever it is, those who wait must be told
+            for job in jobs:
+                job.error = error
+        if self.is_closed:
+            self.disconnect()
+
+    def disconnect(self) -> None:
+        opened, self._opened = self._opened, None
         if opened is not None:
             opened.connection.close()
+
+    def close(self, *, wait: bool) -> None:
+        """Close the connection, at once or when whoever is at work is done; it is opened anew for who comes late."""
+        self.is_closed = True
+        self.memories.clear()
+        if self.turn.acquire(blocking=wait):
+            self.disconnect()
+            self.turn.release()
+
+
+def _serve(queue: SimpleQueue[ChangeJob | None], desk: _Desk) -> None:
+    """The writer's thread: it keeps nothing alive but its queue and its desk."""
+    while (first := queue.get()) is not None:
+        jobs = [first]
+        with desk.turn:
+            is_last = _collect(queue, jobs, desk.crowd)
+            desk.crowd = len(jobs)
+            desk.serve(jobs)
+        answer(jobs)
+        jobs, first = [], None  # what was written must not live on until the next comes
+        if is_last:
+            return
 
 
 def _collect(queue: SimpleQueue[ChangeJob | None], jobs: list[ChangeJob], crowd: int) -> bool:
@@ -213,10 +278,12 @@ def _collect(queue: SimpleQueue[ChangeJob | None], jobs: list[ChangeJob], crowd:
         time.sleep(_CROWD_WAIT)
 
 
-def _commit(connection: sqlite3.Connection, jobs: list[ChangeJob], busy_seconds: float) -> None:
+def _commit(
+    connection: sqlite3.Connection, jobs: list[ChangeJob], busy_seconds: float, memories: ThreadMemories
+) -> None:
     """Make all changes in one transaction; if that fails, each in one of its own, so that one cannot spoil others."""
     try:
-        _attempt(connection, jobs, busy_seconds)
+        _attempt(connection, jobs, busy_seconds, memories)
     except sqlite3.Error as error:
         if len(jobs) == 1 or is_busy(error):
             for job in jobs:
@@ -224,16 +291,18 @@ def _commit(connection: sqlite3.Connection, jobs: list[ChangeJob], busy_seconds:
             return
         for job in jobs:
             try:
-                _attempt(connection, [job], busy_seconds)
+                _attempt(connection, [job], busy_seconds, memories)
             except sqlite3.Error as single:
                 job.error = single
 
 
-def _attempt(connection: sqlite3.Connection, jobs: list[ChangeJob], busy_seconds: float) -> None:
-    begin(connection, busy_seconds)
+def _attempt(
+    connection: sqlite3.Connection, jobs: list[ChangeJob], busy_seconds: float, memories: ThreadMemories
+) -> None:
+    begin_patiently(connection, busy_seconds)
     done: list[ChangeJob] = []
+    transaction = Transaction(connection, memories)
     try:
-        transaction = Transaction(connection)
         for job in jobs:
             job.error = job.result = None
             done.append(job)
@@ -243,11 +312,14 @@ def _attempt(connection: sqlite3.Connection, jobs: list[ChangeJob], busy_seconds
                 raise
             except Exception as refusal:  # raised before anything was done; it is for who asked
                 job.error = refusal
+                transaction.undo()
         transaction.save_threads()
         connection.execute("COMMIT")
+        transaction.note_saved()
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        transaction.undo()
         for job in reversed(done):  # each found what the one before had left
             job.change.undo()
         raise
@@ -256,7 +328,7 @@ def _attempt(connection: sqlite3.Connection, jobs: list[ChangeJob], busy_seconds
 def _give_back(connection: sqlite3.Connection) -> None:
     """Return free pages to the file system, as far as nobody is in the way; what is left goes the next time."""
     try:
-        connection.execute("PRAGMA busy_timeout = 100").close()  # a long reader would hold up whoever waits for us
+        set_patience(connection, _SHORT_WAIT)  # a long reader would hold up whoever waits for us
         while connection.execute("PRAGMA freelist_count").fetchone()[0]:
             before = connection.execute("PRAGMA page_count").fetchone()[0]
             connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
@@ -265,3 +337,5 @@ def _give_back(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except sqlite3.Error as error:
         _log.warning("Free space was not given back yet: %s", error)
+    finally:
+        set_patience(connection, 0)

@@ -42,6 +42,7 @@ ALONE: dict[str, str] = {
     "agents/models/call.py": "one call from its reservation to its settlement; guarded.py is what LangChain sees",
     "agents/models/openai/client.py": "the HTTP of an endpoint; chat_model.py is what LangChain sees",
     "checkpoints/ledger/approvals.py": "asking and deciding; the ledger only has it as one of its parts",
+    "checkpoints/saver/migration.py": "needed once, by files of the first edition",
     "checkpoints/saver/maintenance.py": "pruning, copying and deleting, which no step of a run needs",
     "checkpoints/saver/postgres_checkpointer.py": "loaded only where the database is PostgreSQL",
     "desk/cli/record.py": "loaded only where a run is recorded or exported",

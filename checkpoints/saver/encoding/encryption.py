@@ -10,13 +10,14 @@ import sqlite3
 from typing import Final
 from zlib import crc32
 
+from xxhash import xxh3_64_digest
+
 from signoff.checkpoints.errors import KeyMissing, NotEncrypted, WrongKey
-from signoff.checkpoints.saver.schema import MOST_NUMBER
 from signoff.error_base import MissingExtra, SettingsError
 
 _PROOF: Final = b"signoff"
 _CONTEXT: Final = "proof"
-_CHECKSUM_BYTES: Final = 4
+_CHECKSUM_BYTES: Final = 8
 
 
 class RowCodec:
@@ -25,19 +26,38 @@ class RowCodec:
     def __init__(self, key: str | bytes | None) -> None:
         self._cipher = None if key is None else Cipher(key)
 
+    @property
+    def is_encrypted(self) -> bool:
+        return self._cipher is not None
+
     def encode(self, body: bytes, place: str) -> bytes:
         """The bytes to store."""
         if self._cipher is not None:
             return self._cipher.seal(body, place.encode())
         return body + _checksum(body, place)
 
-    def decode(self, body: bytes, place: str) -> bytes:
+    def decode(self, body: bytes, place: str) -> bytes | memoryview:
         """The bytes that were stored; WrongKey or sqlite3.DatabaseError if they are not what was stored there."""
         if self._cipher is not None:
             return self._cipher.open(body, place.encode())
-        plain = body[:-_CHECKSUM_BYTES]
+        plain = memoryview(body)[:-_CHECKSUM_BYTES]
         if body[-_CHECKSUM_BYTES:] != _checksum(plain, place):
             raise sqlite3.DatabaseError(f"{place} is damaged; restore a backup")
+        return plain
+
+    def encode_piece(self, body: bytes, number: int) -> bytes:
+        """The bytes to store of a piece."""
+        if self._cipher is not None:
+            return self._cipher.seal(body, b"piece:%d" % number)
+        return body + xxh3_64_digest(body, number)
+
+    def decode_piece(self, body: bytes, number: int) -> memoryview:
+        """The bytes of a piece that were stored, or an error as from `decode`."""
+        if self._cipher is not None:
+            return memoryview(self._cipher.open(body, b"piece:%d" % number))
+        plain = memoryview(body)[:-_CHECKSUM_BYTES]
+        if body[-_CHECKSUM_BYTES:] != xxh3_64_digest(plain, number):
+            raise sqlite3.DatabaseError(f"piece {number} is damaged; restore a backup")
         return plain
 
     def check(self, connection: sqlite3.Connection, database: str) -> None:
@@ -57,9 +77,9 @@ class RowCodec:
             raise WrongKey
 
 
-def _checksum(body: bytes, place: str) -> bytes:
+def _checksum(body: bytes | memoryview, place: str) -> bytes:
     """SQLite would hand out a page whose bits have changed; this tells."""
-    return crc32(body, crc32(place.encode())).to_bytes(_CHECKSUM_BYTES, "little")
+    return xxh3_64_digest(body, crc32(place.encode()))
 
 
 def place_of(ns: str, checkpoint_id: str, parent_id: str | None, run: bytes | None) -> str:
@@ -67,9 +87,9 @@ def place_of(ns: str, checkpoint_id: str, parent_id: str | None, run: bytes | No
     return repr((ns, checkpoint_id, parent_id, run))
 
 
-def place_of_writes(number: int, checkpoint: int, task_id: str) -> str:
+def place_of_writes(number: int, ns: str, checkpoint_id: str, task_id: str) -> str:
     """Where a task's writes stand: numbers count within the thread, so that a copy of it reads the same."""
-    return repr(("writes", number, checkpoint & MOST_NUMBER, task_id))
+    return repr(("writes", number, ns, checkpoint_id, task_id))
 
 
 _KEY_BYTES: Final = 32

@@ -24,6 +24,7 @@ TypeName = tuple[str, str]
 # How LangGraph marks an object: up to 5 the bytes are the module and name of its class, and what that is called with.
 NAMED: Final = range(6)
 ONE, SEVERAL, BY_NAME, _METHOD, *_MODELS = NAMED
+MODEL: Final = _MODELS[-1]
 NUMPY_ARRAY: Final = 6
 DELTA_SNAPSHOT: Final = 7
 
@@ -31,7 +32,7 @@ UNPACK: Final = ormsgpack.OPT_NON_STR_KEYS
 _NOTHING: Final = ormsgpack.packb(None)
 
 
-def rebuild(packed: bytes, allowed: Set[TypeName], strict: Set[TypeName] = frozenset()) -> Any:
+def rebuild(packed: bytes | memoryview, allowed: Set[TypeName], strict: Set[TypeName] = frozenset()) -> Any:
     """The value of these bytes. Models of `strict` types are not made if something of them would be missing.
 
     Raises UnlistedType for a type that is not allowed, ClassChanged for one that does not take what is stored.
@@ -80,6 +81,9 @@ def _refuse(module: str, name: str) -> NoReturn:
 
 
 def _make_unnamed(code: int, packed: bytes) -> Any:
+    if code == NUMPY_ARRAY and (numpy := sys.modules.get("numpy")) is not None:
+        kind, shape, order, body = ormsgpack.unpackb(packed)
+        return numpy.frombuffer(body, numpy.dtype(kind)).reshape(shape, order=order)
     made = JsonPlusSerializer().loads_typed(("msgpack", ormsgpack.packb(ormsgpack.Ext(code, packed))))
     if made is None:
         what = "an array" if code == NUMPY_ARRAY else f"an object that is marked {code}"
@@ -100,7 +104,9 @@ def _make_named(code: int, module: str, name: str, held: Any, *, is_strict: bool
             return kind(*held) if name != "Send" else kind(*held[:2], timeout=held[2] if len(held) > 2 else None)
         if code == _METHOD:
             return kind.fromisoformat(held)
-        return kind(map(_as_tuple, held)) if kind in (set, frozenset) else kind(held)
+        if kind in (set, frozenset) and list in set(map(type, held)):
+            return kind(map(_as_tuple, held))
+        return kind(held)
     except Exception as error:
         raise ClassChanged((module, name), in_one_line(error)) from error
 

@@ -21,7 +21,8 @@ from langgraph.checkpoint.serde.types import SendProtocol
 from pydantic import BaseModel
 
 from signoff.checkpoints.errors import ClassChanged, UnlistedType, Unstorable
-from signoff.checkpoints.saver.encoding.change_detection import LEAVES, is_named_tuple, is_packed_by_fields
+from signoff.checkpoints.saver.encoding.kinds import LEAVES, is_named_tuple, is_packed_by_fields
+from signoff.checkpoints.saver.encoding.packing import KNOWN as KNOWN, box_header, pack_model, pack_plain
 from signoff.checkpoints.saver.encoding.rebuilding import (
     BY_NAME,
     DELTA_SNAPSHOT,
@@ -34,46 +35,13 @@ from signoff.checkpoints.saver.encoding.rebuilding import (
     in_one_line,
     rebuild,
 )
-
-_MESSAGES = "AIMessage ChatMessage FunctionMessage HumanMessage SystemMessage ToolMessage BaseMessage"
-_PATHS = "Path PosixPath WindowsPath"
-KNOWN: Final = frozenset(
-    (module, name)
-    for module, names in {
-        "builtins": "frozenset set",
-        "collections": "deque",
-        "datetime": "date datetime time timedelta timezone",
-        "decimal": "Decimal",
-        "ipaddress": "IPv4Address IPv4Interface IPv4Network IPv6Address IPv6Interface IPv6Network",
-        "langchain_core.documents.base": "Document",
-        "langchain_core.messages.modifier": "RemoveMessage",
-        "langgraph.store.base": "GetOp Item",
-        "langgraph.types": "Command Interrupt Overwrite PregelTask Send StateSnapshot TimeoutPolicy",
-        "pathlib": _PATHS,
-        "pathlib._local": _PATHS,  # where Python 3.13 keeps them
-        "re": "compile",
-        "uuid": "UUID",
-        "zoneinfo": "ZoneInfo",
-        **{
-            f"langchain_core.messages.{name.removesuffix('Message').lower()}": f"{name} {name}Chunk"
-            for name in _MESSAGES.split()
-        },
-    }.items()
-    for name in names.split()
-)
-"""The types that need no listing: values of the standard library, LangChain's messages, what LangGraph itself keeps."""
+from signoff.error_base import SignoffError
 
 _SNAPSHOT: Final = ("langgraph.checkpoint.serde.types", "_DeltaSnapshot")
 _LOST_ARRAY: Final = ("numpy", "ndarray of objects or records")  # LangGraph reads it back as None, or as raw bytes
 
-_PLAIN_ONLY: Final = (
-    ormsgpack.OPT_PASSTHROUGH_DATACLASS
-    | ormsgpack.OPT_PASSTHROUGH_DATETIME
-    | ormsgpack.OPT_PASSTHROUGH_ENUM
-    | ormsgpack.OPT_PASSTHROUGH_UUID
-)
 _INSIDE: Final = ormsgpack.OPT_SERIALIZE_PYDANTIC | ormsgpack.OPT_NON_STR_KEYS
-_PLAIN: Final = frozenset({bool, dict, float, int, list, str, tuple})
+_PARTED: Final = 3  # so deep lists of models are looked for
 _DEEPEST_BOX: Final = 256  # lists and dicts within each other: one more than MessagePack has
 _DEEPEST_OBJECT: Final = 500
 _PLAINER: Final = "Keep it as text, numbers or lists."
@@ -101,11 +69,71 @@ class StrictSerializer(SerializerProtocol):
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         """Kind and bytes of a value; UnlistedType or Unstorable if it would not come back as it is."""
-        if type(obj) in _PLAIN:
+        kind, parts = self.dumps_parts(obj)
+        return kind, parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def dumps_parts(self, obj: Any) -> tuple[str, list[bytes]]:
+        """Kind and bytes of a value, as `dumps_typed` has them, each model in a list as a part of its own.
+
+        The first part says what follows. Plain values are packed in one call, which is what they are at one moment.
+        """
+        packed = pack_plain(obj)
+        if packed is not None:
+            return "msgpack", [packed]
+        own: Any = type(obj)
+        if is_model(own) and (packed := pack_model(obj, own)) is not None:
+            return "msgpack", [b"", packed]
+        if type(obj) in (dict, list):
             try:
-                return "msgpack", ormsgpack.packb(obj, option=_PLAIN_ONLY)
-            except ormsgpack.MsgpackEncodeError:
-                pass  # there is more in it than plain values under keys of text
+                parts = self._parts(obj, 0)
+            except (ormsgpack.MsgpackEncodeError, RuntimeError, SignoffError):
+                parts = []  # another thread is editing it; or it is refused, which is told of the whole
+            if parts:
+                return "msgpack", parts
+        kind, body = self._dump_whole(obj)
+        return kind, [body]
+
+    def _parts(self, box: list[Any] | dict[str, Any], depth: int) -> list[bytes]:
+        """The bytes of a list or dict: its models, and its lists of models, as parts; none if there are no such."""
+        is_dict = type(box) is dict
+        items: list[Any] = list(dict.copy(box).items()) if is_dict else list.copy(box)  # type: ignore[arg-type]
+        if is_dict and set(map(type, box)) != {str}:
+            return []
+        parts = [box_header(len(items), is_dict=is_dict)]
+        run: list[Any] = []
+        for entry in items:
+            item = entry[1] if is_dict else entry
+            if not (is_dict and type(item) not in (list, dict)) and (inner := self._part(item, depth)):
+                if run:
+                    parts.append(self._run(run, is_dict=is_dict))
+                    run = []
+                parts += [ormsgpack.packb(entry[0]), *inner] if is_dict else inner
+            else:
+                run.append(entry)
+        if len(parts) > 1 and run:
+            parts.append(self._run(run, is_dict=is_dict))
+        return parts if len(parts) > 1 else []
+
+    def _part(self, item: Any, depth: int) -> list[bytes]:
+        """The parts of what is one by itself: a model, or a list or dict that has some."""
+        kind: Any = type(item)
+        if kind is list or kind is dict:
+            first = next(iter(item if kind is list else item.values()), None) if depth < _PARTED and item else None
+            return self._parts(item, depth + 1) if first is not None and type(first) not in LEAVES else []
+        if not is_model(kind):
+            return []
+        packed = pack_model(item, kind)
+        return [packed if packed is not None else self._dump_whole([item])[1][1:]]
+
+    def _run(self, run: list[Any], *, is_dict: bool) -> bytes:
+        """The bytes of some items, without what says how many they are."""
+        items: Any = dict(run) if is_dict else run
+        packed = pack_plain(items)
+        return (packed if packed is not None else self._dump_whole(items)[1])[
+            len(box_header(len(run), is_dict=is_dict)) :
+        ]
+
+    def _dump_whole(self, obj: Any) -> tuple[str, bytes]:
         try:
             kind, packed = self._pack(obj)
         except (ormsgpack.MsgpackEncodeError, RecursionError) as error:
@@ -119,8 +147,12 @@ class StrictSerializer(SerializerProtocol):
         if data[0] not in ("msgpack", "null", "bytes", "bytearray"):
             raise Unstorable(f"{data[0]!r} data", "this form is not read", "Import the file it comes from.")
         if data[0] == "msgpack":
-            return rebuild(data[1], self._allowed, self._listed)
+            return self.loads_packed(data[1])
         return self._upstream.loads_typed(data)
+
+    def loads_packed(self, packed: bytes | memoryview) -> Any:
+        """The value of what `dumps_typed` made as "msgpack"."""
+        return rebuild(packed, self._allowed, self._listed)
 
     def _check(self, obj: object, packed: bytes) -> None:
         """Raise if something in there would not come back: objects of unlisted types first."""
@@ -159,7 +191,7 @@ class StrictSerializer(SerializerProtocol):
 
     def _pack(self, obj: Any) -> tuple[str, bytes]:
         kind: Any = type(obj)
-        return self._upstream.dumps_typed(obj if _is_model(kind) else self._still(obj))
+        return self._upstream.dumps_typed(obj if is_model(kind) else self._still(obj))
 
     def _still(self, value: Any, level: int = 0) -> Any:
         """The value with all in it that another thread may edit while it is packed copied, or packed.
@@ -239,7 +271,7 @@ def _type_names(packed: bytes) -> set[TypeName]:
 
 
 @cache
-def _is_model(kind: Any) -> bool:
+def is_model(kind: Any) -> bool:
     """Whether objects of this class are packed as a copy that they make."""
     return issubclass(kind, BaseModel)
 

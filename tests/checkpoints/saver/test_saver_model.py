@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -33,6 +35,8 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from pydantic import BaseModel
 
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
+
+numpy: Any = find_spec("numpy") and import_module("numpy")
 
 Edits = list[tuple[str, str, int]]
 """Changes of channels: which, how, and a number that decides the rest."""
@@ -93,9 +97,24 @@ ITEMS: list[Callable[[int], Any]] = [
     lambda seed: bytes([seed % 256]) * (seed % 700),
     lambda seed: bytearray(b"array") if seed % 2 else None,
     lambda seed: [UUID(int=seed), datetime(2026, 1, 1, tzinfo=UTC), Path("a/b"), Rank.LOW, RemoveMessage(id="h1")],
+    lambda seed: {f"key {n}": f"value {n * seed % 97}" for n in range(seed % 900)},
+    lambda seed: deep(seed),
+    lambda seed: [n * seed / 7 for n in range(seed % 1500)],
+    lambda seed: {n: str(n * seed) for n in range(seed % 700)},
+    lambda seed: {n * seed for n in range(seed % 500)},
+    lambda seed: [Ticket(f"ticket {n}", [n * seed % 5]) for n in range(seed % 70)],
+    lambda seed: {"talk": [HumanMessage(f"said {n * seed % 31} " * 20, id=f"s{n}") for n in range(seed % 30)]},
+    lambda seed: numpy.arange(seed % 3000) * 1.5 if numpy is not None else 1,
     lambda seed: [66, 68, 76, "", None, [], {}, "\0", "\ud800", 2**63, -(2**63)][seed % 11],
 ]
 """Values of every shape, made from a number."""
+
+
+def deep(seed: int) -> Any:
+    held: Any = {}
+    for number in range(seed % 60):
+        held = {"n": number, "text": f"word {number * seed % 13} " * 9, "in": [held]}
+    return held
 
 
 def item(seed: int) -> Any:
@@ -114,6 +133,8 @@ def exact(value: object) -> Any:
         return type(value), tuple(exact(part) for part in value)
     if isinstance(value, set | frozenset):
         return type(value), frozenset(exact(part) for part in value)
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        return numpy.ndarray, value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, bytearray):  # inside another value, LangGraph's serializer makes bytes of it
         return bytes, repr(bytes(value))
     return type(value), repr(value)

@@ -1,6 +1,7 @@
 """The file holds what is new, once, and gives back what is deleted. All figures are counted bytes."""
 
 import operator
+import random
 import sqlite3
 import statistics
 from contextlib import closing
@@ -113,7 +114,7 @@ class Carrying(TypedDict, total=False):
 
 def test_a_large_value_that_stays_the_same_is_stored_once(tmp_path: Path) -> None:
     database = tmp_path / "checkpoints.db"
-    blob = bytes(range(256)) * 20_000
+    blob = random.Random(4).randbytes(5_000_000)
 
     def count(state: Carrying) -> dict[str, Any]:
         return {"step": state["step"] + 1}

@@ -1,0 +1,339 @@
+"""What is written of a value: only the bytes that its thread does not hold yet.
+
+A value's bytes are cut into chunks, a chunk is written once, and what stands for a value is the list of references to
+its chunks; a long list is bytes again, cut and written in the same way. Models in a list come as parts of their own,
+and each is a chunk. Elsewhere what is in the bytes says where a chunk ends, so that after something was put in or taken
+out the same chunks are found again. Of what was written only digests and references are kept in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from array import array
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import islice
+from struct import Struct
+from typing import Final, NamedTuple
+
+from xxhash import xxh3_128_digest
+
+REFERENCE: Final = Struct("<IIII")
+"""A chunk: the number of its row, the mark of that row, where in it the chunk begins, and how many bytes it has."""
+MARK: Final = Struct("<I")
+"""What a row begins with: random, so that a reference does not pass for one to another row of the same number."""
+
+INLINE_BYTES: Final = 320
+"""Bytes up to this many stand in whatever holds them."""
+_INLINE_LIST: Final = 16 * REFERENCE.size
+_ROW_BYTES: Final = 256 * 1024
+_OWN_ROW: Final = 4096  # so much that is new of one value has rows of its own: they go when the value goes
+_LARGE_PART: Final = 32 * 1024
+_LIST_BITS: Final = 8
+_SMALL_BITS: Final = 9
+_SMALL_BODY: Final = 8 * 1024
+_LEAST_SHARED: Final = 16  # of that many bytes at least one was there before, or looking was in vain
+_LONGEST_REST: Final = 64
+_CHUNK_MEMORY: Final = 57 + REFERENCE.size
+_STREAM_MEMORY: Final = 500
+_SEEN_MEMORY: Final = 200
+
+_seed: Final = int.from_bytes(os.urandom(8), "little")
+
+Buffer = bytes | memoryview
+
+
+def digest_of(body: Buffer) -> bytes:
+    """What tells these bytes from others, in this process: nobody outside can make two alike."""
+    return xxh3_128_digest(body, _seed)
+
+
+class Seen:
+    """Chunks that a thread was seen to hold lately, wherever: what a task wrote is in the next checkpoint."""
+
+    _MOST: Final = 2048
+
+    def __init__(self) -> None:
+        self._young: dict[bytes, bytes] = {}
+        self._old: dict[bytes, bytes] = {}
+        self.counted = 0
+        """Bytes of memory that `take_growth` told."""
+
+    def get(self, digest: bytes) -> bytes | None:
+        return self._young.get(digest) or self._old.get(digest)
+
+    def add(self, digest: bytes, reference: bytes) -> None:
+        if len(self._young) >= self._MOST:
+            self._old, self._young = self._young, {}
+        self._young[digest] = reference
+
+    def take_growth(self) -> int:
+        """By about how many bytes of memory it grew since it was asked last."""
+        size = (len(self._young) + len(self._old)) * _SEEN_MEMORY
+        growth, self.counted = size - self.counted, size
+        return growth
+
+
+class NewRows:
+    """The rows that one write adds to its thread; numbers are given as they are needed."""
+
+    def __init__(self, take_number: Iterator[int], mark: int) -> None:
+        self._numbers, self._mark = take_number, mark
+        self._rows: dict[int, list[Buffer]] = {}
+        self._shared, self._room = 0, 0
+
+    def add(self, chunks: Sequence[Buffer]) -> list[bytes]:
+        """Have new chunks of one value written; a reference to each."""
+        is_alone = sum(map(len, chunks)) >= _OWN_ROW
+        number, room = (0, 0) if is_alone else (self._shared, self._room)
+        references = []
+        for chunk in chunks:
+            if not number or room < len(chunk):
+                number, room = next(self._numbers), _ROW_BYTES
+                self._rows[number] = []
+            references.append(REFERENCE.pack(number, self._mark, _ROW_BYTES - room, len(chunk)))
+            self._rows[number].append(chunk)
+            room = max(0, room - len(chunk))
+        if not is_alone:
+            self._shared, self._room = number, room
+        return references
+
+    def bodies(self) -> Iterator[tuple[int, bytes]]:
+        """Number and bytes of each row."""
+        mark = MARK.pack(self._mark)
+        for number, chunks in self._rows.items():
+            yield number, b"".join((mark, *chunks))
+
+
+class Stream:
+    """Bytes as they are stored: what is known of their chunks, in order. Never changed once made."""
+
+    __slots__ = ("above", "digest", "digests", "lead", "misses", "references", "resting", "rests")
+
+    def __init__(
+        self, digest: bytes, lead: bytes, digests: list[bytes], references: bytes, above: Stream | None = None
+    ) -> None:
+        self.digest, self.digests, self.references = digest, digests, references
+        self.lead = lead  # what they begin with, before the first chunk
+        self.above = above  # the list of references, where that is stored as well
+        self.misses = self.resting = self.rests = 0  # whether to look for what was there before
+
+    @property
+    def head(self) -> list[object]:
+        """What stands for the bytes: how they begin, how often references are looked up, and the last of them."""
+        top, level = self, 0
+        while top.above is not None:
+            top, level = top.above, level + 1
+        return [self.lead, level, top.references]
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, about."""
+        own = _STREAM_MEMORY + len(self.digests) * _CHUNK_MEMORY
+        return own if self.above is None else own + self.above.size
+
+    def lengths(self) -> Sequence[int]:
+        return _numbers_in(self.references)[3::4]
+
+
+def rows_in(references: bytes) -> Sequence[int]:
+    """The numbers of the rows that are referred to."""
+    return _numbers_in(references)[0::4]
+
+
+def _numbers_in(references: bytes) -> array[int]:
+    found = array("I", references)
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found
+
+
+def store(parts: Sequence[bytes], before: Stream | None, rows: NewRows, seen: Seen | None, bits: int = 0) -> Stream:
+    """Store bytes, given in parts that are chunks or in one; `before` is what was stored in their place, if anything.
+
+    Bytes that are the same as before are the same stream. What says how much follows is no chunk, as it differs with
+    every item that is added. With `bits` these bytes are a list of references.
+    """
+    if len(parts) > 1:
+        lead, bodies = parts[0], _without_large(parts[1:])
+        digests = [xxh3_128_digest(body, _seed) for body in bodies]
+        whole = digest_of(b"".join((lead, *digests)))
+    else:
+        whole = digest_of(parts[0])
+    if before is not None and before.digest == whole:
+        return before
+    if len(parts) > 1:
+        front, back = _compare(digests, before.digests) if before is not None else (0, 0)
+        middle = slice(front, len(digests) - back)
+        digests, bodies = digests[middle], bodies[middle]
+    else:
+        view = memoryview(parts[0])
+        lead = b"" if bits else bytes(view[: _header_bytes(parts[0])])
+        front, back, bodies = _cut_changed(view, len(lead), before, bits or _grain(view))
+        digests = [xxh3_128_digest(body, _seed) for body in bodies]
+    made, stored = _join(whole, lead, _Change(front, back, digests, bodies), before, rows, seen)
+    if before is not None and len(parts) == 1 and not bits:
+        _note(made, before, len(parts[0]), stored)
+    return made
+
+
+def load(lead: bytes, bodies: Sequence[Buffer], references: bytes, above: Stream | None) -> Stream:
+    """What is known of bytes that were stored by somebody else, from their chunks."""
+    return Stream(digest_of(b"".join((lead, *bodies))), lead, [digest_of(body) for body in bodies], references, above)
+
+
+class _Change(NamedTuple):
+    """New bytes as the old: the first `front` chunks of the old, others, the last `back`."""
+
+    front: int
+    back: int
+    digests: list[bytes]
+    bodies: Sequence[Buffer]
+
+
+def _join(
+    whole: bytes, lead: bytes, change: _Change, before: Stream | None, rows: NewRows, seen: Seen | None
+) -> tuple[Stream, int]:
+    """The stream, and how many bytes are new."""
+    front, back, digests, bodies = change
+    old = before.digests if before is not None else []
+    held = before.references if before is not None else b""
+    size, end = REFERENCE.size, len(old) - back
+    places = {digest: at for at, digest in enumerate(old[front:end], front)}
+    found: dict[bytes, bytes] = {}
+    fresh: dict[bytes, Buffer] = {}
+    for digest, body in zip(digests, bodies, strict=True):
+        if digest in places:
+            found[digest] = held[size * places[digest] : size * places[digest] + size]
+        elif seen is not None and (known := seen.get(digest)) is not None:
+            found[digest] = known
+        else:
+            fresh[digest] = body
+    for digest, reference in zip(fresh, rows.add(list(fresh.values())), strict=True):
+        found[digest] = reference
+        if seen is not None:
+            seen.add(digest, reference)
+    references = b"".join((held[: size * front], *[found[digest] for digest in digests], held[size * end :]))
+    above = None
+    if len(references) > _INLINE_LIST:
+        above = store([references], before.above if before is not None else None, rows, None, _LIST_BITS)
+    made = Stream(whole, lead, [*old[:front], *digests, *old[end:]], references, above)
+    return made, sum(map(len, fresh.values()))
+
+
+def _note(made: Stream, before: Stream, size: int, stored: int) -> None:
+    """Where next to nothing was there before, twice on end, it is not looked for during the next writes."""
+    made.rests = before.rests
+    if before.resting:
+        made.resting = before.resting - 1
+    elif (size - stored) * _LEAST_SHARED >= size:
+        made.misses = made.rests = 0
+    elif before.misses:
+        made.rests = before.rests + 1
+        made.resting = min(2 << made.rests, _LONGEST_REST)
+    else:
+        made.misses = 1
+
+
+def _without_large(parts: Sequence[bytes]) -> Sequence[Buffer]:
+    """The parts, the large ones cut."""
+    if max(map(len, parts)) <= _LARGE_PART:
+        return parts
+    bodies: list[Buffer] = []
+    for part in parts:
+        bodies += [part] if len(part) <= _LARGE_PART else _cut(memoryview(part), 0, len(part), _grain(part))
+    return bodies
+
+
+def _compare(now: list[bytes], old: list[bytes]) -> tuple[int, int]:
+    """How many of the first chunks are the same, and how many of the last."""
+    most = min(len(now), len(old))
+    front, over = 0, most
+    while front < over:  # whole runs are compared, in C
+        middle = (front + over + 1) // 2
+        if now[front:middle] == old[front:middle]:
+            front = middle
+        else:
+            over = middle - 1
+    back = 0
+    while back < most - front and now[-1 - back] == old[-1 - back]:
+        back += 1
+    return front, back
+
+
+def _cut_changed(view: memoryview, start: int, before: Stream | None, bits: int) -> tuple[int, int, list[Buffer]]:
+    """How many chunks of before these bytes go on with from `start` and end with, and the chunks between them."""
+    stop = len(view)
+    if before is None:
+        return 0, 0, _cut(view, start, stop, bits)
+    if before.resting:
+        return 0, 0, [view[at : at + _ROW_BYTES] for at in range(start, stop, _ROW_BYTES)]
+    lengths, old = before.lengths(), before.digests
+    front = back = 0
+    for digest, length in zip(old, lengths, strict=True):
+        if start + length > stop or xxh3_128_digest(view[start : start + length], _seed) != digest:
+            break
+        start, front = start + length, front + 1
+    for digest, length in islice(zip(reversed(old), reversed(lengths), strict=True), len(old) - front):
+        if stop - length < start or xxh3_128_digest(view[stop - length : stop], _seed) != digest:
+            break
+        stop, back = stop - length, back + 1
+    if start < stop:  # what is between goes together with small neighbours, else there would be ever smaller ones
+        if front and lengths[front - 1] < 1 << bits:
+            start, front = start - lengths[front - 1], front - 1
+        if back and lengths[len(old) - back] < 1 << (bits - 1):
+            stop, back = stop + lengths[len(old) - back], back - 1
+    return front, back, _cut(view, start, stop, bits)
+
+
+def _header_bytes(body: bytes) -> int:
+    """How many bytes say what follows and how long it is, the mark of the payload included."""
+    return {0xC5: 4, 0xC6: 6, 0xDA: 4, 0xDB: 6, 0xDC: 4, 0xDD: 6, 0xDE: 4, 0xDF: 6}.get(body[1], 2)
+
+
+def _grain(body: Buffer) -> int:
+    return _SMALL_BITS if len(body) < _SMALL_BODY else min(max(len(body).bit_length() - 4, 11), 14)
+
+
+_BLOCK: Final = 16 * 1024
+_OVERLAP: Final = 24
+_FACTOR: Final = 0xC6A4A7935BD1E995_9E3779B97F4A7 | 1
+_FACTOR_BYTES: Final = (_FACTOR.bit_length() + 7) // 8
+
+
+@cache
+def _border(bits: int) -> re.Pattern[bytes]:
+    """What marks a border in mixed bytes: met once in 2**bits of them, and never in a run of one byte."""
+    return re.compile(b"\x5a[\x00-" + re.escape(bytes([(256 >> (bits - 8)) - 1])) + b"]", re.DOTALL)
+
+
+def _cut(view: memoryview, start: int, stop: int, bits: int) -> list[Buffer]:
+    """Chunks that end where the bytes before say so, of 2**bits bytes on average, a quarter at least, four at most.
+
+    Multiplied by a large number, each byte is mixed with those before it. Borders are no part of the format.
+    """
+    least, most = 1 << (bits - 2), 4 << bits
+    ends = []
+    last = start
+    if stop - start > least:
+        find = _border(bits).finditer
+        for begin in range(start, stop, _BLOCK):
+            base, end = max(start, begin - _OVERLAP), min(stop, begin + _BLOCK)
+            mixed = int.from_bytes(view[base:end], "little") * _FACTOR
+            for match in find(mixed.to_bytes(end - base + _FACTOR_BYTES, "little"), begin - base, end - base):
+                border = base + match.start()
+                if border - last < least:
+                    continue
+                while border - last > most:
+                    last += most
+                    ends.append(last)
+                ends.append(border)
+                last = border
+    while stop - last > most:
+        last += most
+        ends.append(last)
+    if stop > last:
+        ends.append(stop)
+    return [view[one:other] for one, other in zip([start, *ends], ends, strict=False)]

@@ -1,0 +1,126 @@
+"""What the writer remembers of threads it wrote, so that only what is new is written: digests, none of the values."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+from signoff.checkpoints.saver.encoding.streams import Seen, Stream
+
+_TOKEN_BYTES: Final = 8
+_MOST_BYTES: Final = 48 * 2**20
+_LEAST_BYTES: Final = 1500
+"""About what the smallest thread takes, and the smallest namespace."""
+
+
+@dataclass(slots=True)
+class Streams:
+    """What is stored of the checkpoint of a namespace that was put last: the large channels, the small, the rest."""
+
+    channels: dict[str, Stream] = field(default_factory=dict)
+    small: Stream | None = None
+    rest: Stream | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, about."""
+        beside = [stream for stream in (self.small, self.rest) if stream is not None]
+        return _LEAST_BYTES + sum([stream.size for stream in (*self.channels.values(), *beside)])
+
+
+class ThreadRow:
+    """A thread's row, as this transaction sees it."""
+
+    __slots__ = ("before", "fence", "is_changed", "name", "next", "no", "owner", "owner_until", "token")
+
+    def __init__(self, name: str, no: int, next: int, token: bytes, owner: str, owner_until: float, fence: int) -> None:
+        self.name, self.no, self.next, self.token, self.before = name, no, next, token, token
+        self.owner, self.owner_until, self.fence = owner, owner_until, fence
+        self.is_changed = False
+
+    def take_number(self) -> int:
+        """The next free number of a row."""
+        number = self.next
+        self.next += 1
+        self.is_changed = True
+        return number
+
+    def renew(self) -> None:
+        """Have whatever is remembered of the thread no longer hold."""
+        if self.token == self.before:
+            self.token, self.is_changed = os.urandom(_TOKEN_BYTES), True
+
+    def as_saved(self) -> ThreadRow:
+        """The row as it is once its transaction is done."""
+        return ThreadRow(self.name, self.no, self.next, self.token, self.owner, self.owner_until, self.fence)
+
+
+class ThreadMemory:
+    """One thread, as it was when its row had this token."""
+
+    def __init__(self, token: bytes) -> None:
+        self.token = token
+        self.row: ThreadRow | None = None
+        self.seen = Seen()
+        self.spaces: OrderedDict[str, tuple[Streams, int]] = OrderedDict()
+
+
+class ThreadMemories:
+    """What is remembered of all threads: those that were written last, up to so many bytes. The writer's alone."""
+
+    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+        self._most = most_bytes
+        self._threads: OrderedDict[str, ThreadMemory] = OrderedDict()
+        self.size = 0
+        """Bytes of memory, about."""
+
+    def of(self, thread: str, token: bytes) -> ThreadMemory:
+        """What is remembered of a thread, nothing if its row has another token: others wrote it, or it was restored."""
+        memory = self._threads.get(thread)
+        if memory is not None and memory.token != token:
+            self.forget(thread)
+            memory = None
+        if memory is None:
+            memory = self._threads[thread] = ThreadMemory(token)
+            self.size += _LEAST_BYTES
+        self._threads.move_to_end(thread)
+        return memory
+
+    def row_of(self, thread: str) -> ThreadRow | None:
+        """The thread's row as this process wrote it last."""
+        memory = self._threads.get(thread)
+        return None if memory is None or memory.row is None else memory.row.as_saved()
+
+    def keep_row(self, row: ThreadRow) -> None:
+        memory = self._threads.get(row.name)
+        if memory is not None and memory.token == row.token:
+            memory.row = row
+
+    def put(self, thread: str, ns: str, streams: Streams) -> None:
+        """Remember what was stored last of a namespace; what was longest not in use is forgotten if it is too much."""
+        memory = self._threads[thread]
+        before = memory.spaces.pop(ns, None)
+        self.size += streams.size - (before[1] if before is not None else 0)
+        memory.spaces[ns] = streams, streams.size
+        self.note_seen(memory)
+
+    def note_seen(self, memory: ThreadMemory) -> None:
+        """Count what was seen since, and forget what is too much."""
+        self.size += memory.seen.take_growth()
+        while self.size > self._most and self._threads:
+            oldest, known = next(iter(self._threads.items()))
+            if len(known.spaces) > 1:
+                self.size -= known.spaces.popitem(last=False)[1][1]
+            else:
+                self.forget(oldest)
+
+    def forget(self, thread: str) -> None:
+        known = self._threads.pop(thread, None)
+        if known is not None:
+            self.size -= sum([size for _, size in known.spaces.values()]) + known.seen.counted + _LEAST_BYTES
+
+    def clear(self) -> None:
+        self._threads.clear()
+        self.size = 0
