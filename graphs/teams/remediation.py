@@ -57,6 +57,7 @@ from signoff.graphs.input_types import FileToWrite, Folder, Positional
 from signoff.graphs.policy.policy import Policy
 from signoff.graphs.team import Team
 from signoff.graphs.teams.entries import entries_of
+from signoff.graphs.teams.repositories import is_repository
 from signoff.settings import Settings, load_settings
 from signoff.tools import Action, Attachment, Proposal, Publication, publish_report
 from signoff.tools.advisories import NONE, OSV, AdvisorySet, Wheelhouse, ask, find_judge, open_set, read_manifests
@@ -73,11 +74,7 @@ Forge = Callable[[str], GitHub | None]
 
 
 def _repositories(given: tuple[str, ...]) -> tuple[str, ...]:
-    found = dict.fromkeys(str(Path(one).expanduser().resolve()) for one in given)
-    for folder in found:
-        if not Path(folder, ".git").exists():
-            raise ValueError(f"{folder!r} is not a git repository. Name the folder that holds .git")
-    return tuple(found)
+    return tuple(dict.fromkeys(is_repository(str(Path(one).expanduser().resolve())) for one in given))
 
 
 def _records(given: str) -> str:
@@ -198,8 +195,7 @@ class _Desk:
                 found = AdvisorySet.read(Path(given.advisories))
         except AdvisoriesUnusable as error:
             raise WorkFailed("librarian", str(error).rstrip("."), final=True) from error
-        kept = self.blobs.keep(found.raw)
-        return Records(sha256=kept, digest=found.digest, count=len(found.records), source=given.advisories)
+        return Records(sha256=self.blobs.keep(found.raw), count=len(found.records), source=given.advisories)
 
     def _pins(self, repo: str, task: Task) -> Iterable[Any]:
         try:

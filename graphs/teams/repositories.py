@@ -25,13 +25,14 @@ _GIVEN: Final = "/given"
 """Where files are that commands may read, inside of the sandbox."""
 
 
-def _is_repository(folder: str) -> str:
+def is_repository(folder: str) -> str:
+    """The same; ValueError if it is none, or a folder in one."""
     place = Path(folder)
     if (place / ".git").exists():
         return folder
     above = next((one for one in place.parents if (one / ".git").exists()), None)
     hint = f"name the whole one, {str(above)!r}" if above else "run in it: git init && git add . && git commit -m first"
-    raise ValueError(f"it is not a git repository; {hint}")
+    raise ValueError(f"{folder!r} is not a git repository; {hint}")
 
 
 def _there(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -55,7 +56,7 @@ class RepositoryInput(BaseModel):
     """A repository, what is to be changed in it, and what must hold then."""
 
     goal: str = Field(description="What is to be changed, such as 'Make add() take floats'")
-    repo: Annotated[Folder, AfterValidator(_is_repository)] = Field(
+    repo: Annotated[Folder, AfterValidator(is_repository)] = Field(
         repr=False, description="The git repository. Work begins at its last commit."
     )
     check: Commands = Field(

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from signoff.tools.advisories.records import ECOSYSTEM, AdvisorySet
 from signoff.tools.errors import AdvisoriesUnusable
+from signoff.tools.web.addresses import is_loopback
 
 OSV: Final = "https://api.osv.dev"
 _LARGEST: Final = 1_000_000
@@ -124,7 +126,7 @@ def ask(address: str, names: Iterable[str], *, seconds: float = 30.0) -> Advisor
     found: dict[str, Mapping[str, Any]] = {}
     asked = sorted(set(map(canonicalize_name, names)))
     # A server on this machine is not asked through a proxy, which would not find it.
-    with httpx2.Client(timeout=seconds, trust_env=not address.startswith("http://127.0.0.1")) as client:
+    with httpx2.Client(timeout=seconds, trust_env=not is_loopback(urlsplit(address).hostname or "")) as client:
         for name in asked:
             query: dict[str, Any] = {"package": {"name": name, "ecosystem": ECOSYSTEM}}
             for _ in range(_PAGES):

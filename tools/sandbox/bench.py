@@ -211,12 +211,13 @@ class Bench:
     def prove(self, say: Say = no_word, files: Files | None = None) -> Proof:
         """What the checks show of the copy as it is now, or of these files; of a tree that they ran on before, what
         they showed."""
-        return self._prove(self.files() if files is None else files, say)
+        files = self.files() if files is None else files
+        return self._prove(tree_of(files), lambda: files, say)
 
     def baseline(self, say: Say = no_word) -> Proof:
         """What the checks show before any edit."""
         before = replace(self, environment=self.environment_before or self.environment)
-        return before._prove(before.base_files(), say)
+        return before._prove(self.base_tree, before.base_files, say)
 
     def problems(self, say: Say = no_word, files: Files | None = None) -> tuple[str, ...]:
         """Why the copy as it is now, or these files, are not accepted, by the checks and by what may be changed; empty
@@ -227,19 +228,19 @@ class Bench:
             return (f"it changes what is read-only unless the task names it: {listed}",)
         if tree_of(files) == self.base_tree:
             return () if self.may_rest else ("nothing was changed",)
-        return find_problems(self.baseline(say), self._prove(files, say), may_fail=self.may_fail)
+        return find_problems(self.baseline(say), self.prove(say, files), may_fail=self.may_fail)
 
-    def _prove(self, files: Files, say: Say) -> Proof:
-        tree = tree_of(files)
-        return Proof(tree=tree, checks=tuple(self._check(command, files, tree, say) for command in self.checks))
+    def _prove(self, tree: str, read: Callable[[], Files], say: Say) -> Proof:
+        """What the checks show of the tree of this digest, whose files are read only if it is to be run on."""
+        return Proof(tree=tree, checks=tuple(self._check(command, tree, read, say) for command in self.checks))
 
-    def _check(self, command: str, files: Files, tree: str, say: Say) -> CheckRun:
+    def _check(self, command: str, tree: str, read: Callable[[], Files], say: Say) -> CheckRun:
         how = [tree, command, str(self.environment), sorted(map(str, self.given.items())), str(self.limits)]
         place = self._proofs / f"{digest(how)}.json"
         with _RUNNING.setdefault(place, threading.Lock()):  # who waits for the same finds it
             if place.exists():
                 return CheckRun.model_validate_json(place.read_bytes())
-            return self._run_check(command, files, place, say)
+            return self._run_check(command, read(), place, say)
 
     def _run_check(self, command: str, files: Files, place: Path, say: Say) -> CheckRun:
         say(f"runs {command}")

@@ -68,10 +68,8 @@ class Fix(Artifact):
     files: Mapping[str, str] = Field(
         default_factory=dict, description="The manifests that were changed, as they are now"
     )
-    wheels: tuple[Wheel, ...] = ()
     environment: str = ""
     proof: Proof | None = Field(default=None, description="What the tests show of the tree that is handed over")
-    problem: str = ""
 
     @property
     def taken(self) -> tuple[Attempt, ...]:
@@ -172,7 +170,6 @@ class Ladder:
             files={
                 path: one.raw.decode() for path, one in files.items() if path not in base or base[path].raw != one.raw
             },
-            wheels=tuple(self.lock[name] for name in sorted(self.lock)),
             environment=str(self.environment),
             proof=bench.prove(self.say, files).short() if any(not one.problem for one in self.attempts) else None,
         )

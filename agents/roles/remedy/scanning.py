@@ -54,13 +54,12 @@ class Scan(Artifact):
 class Records(Artifact):
     """The advisories that all scans of this run are compared with."""
 
-    sha256: str = Field(description="Of the kept file")
-    digest: str
+    sha256: str = Field(description="Of the kept file, by which all scans name them")
     count: int
     source: str
 
     def brief(self) -> str:
-        return f"{counted(self.count, 'record')} of {self.source}, sha256 {self.digest[:12]}"
+        return f"{counted(self.count, 'record')} of {self.source}, sha256 {self.sha256[:12]}"
 
 
 class Scans(Artifact):

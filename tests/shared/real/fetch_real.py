@@ -38,7 +38,7 @@ def fetch_source(name: str, sha256: str, folder: Path, tools: Path) -> None:
     """Fetch a source distribution, unless it is there; one with another digest is thrown away."""
     package, version = parse_sdist_filename(name)
     if not (folder / name).exists():  # pip would build what it downloads; this only downloads
-        follow(tools / "unearth", "--no-binary", f"{package}=={version}", "--download", folder)
+        follow(tools / "unearth", "--link-only", "--no-binary", f"{package}=={version}", "--download", folder)
     found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     if found != sha256:
         (folder / name).unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -250,3 +251,21 @@ def test_a_branch_of_the_same_changes_is_made_once(bench: Make) -> None:
     made.run("echo >> README.md")
     with pytest.raises(GitFailed, match="another branch 'mend'"):
         branch_of(made.project, "mend", "Let add() add")
+
+
+def test_what_the_work_begins_with_is_not_read_again_to_judge_a_tree(
+    bench: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = bench()
+    made.baseline()
+    called, program = tmp_path / "called", tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {called}\nexec {shutil.which("git")} "$@"\n')
+    program.chmod(0o755)
+    called.touch()
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    assert made.run(FIX).exit_code == 0
+    assert made.problems() == ()
+    assert "cat-file --batch" not in called.read_text()
+    made.base_files()
+    assert "cat-file --batch" in called.read_text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from signoff.tools.errors import GitFailed
@@ -51,24 +51,27 @@ def merge_in_order(start: Files, works: Sequence[UnitWork], *, again: Again, pro
     The tree with all of them has to be accepted. If it is not, the first one with which it is not any more is returned,
     and so on with the others.
     """
-    left, returned = list(works), dict[str, str]()
+    done, left = Merged(start), list(works)
     while True:
-        merged = _fold(start, left, again)
+        merged = _fold(done, left, again)
         why = problems(merged.files)
         if not why or not left:
-            return Merged(merged.files, merged.again, {**returned, **merged.returned})
-        good, bad = 0, len(left)
-        while bad - good > 1:
-            middle = (good + bad) // 2
-            found = problems(_fold(start, left[:middle], again).files)
-            good, bad, why = (good, middle, found) if found else (middle, bad, why)
-        culprit = left.pop(bad - 1)
-        beside = "it passes by itself, and not together with what was merged before it: " if bad > 1 else ""
-        returned[culprit.name] = f"{beside}{'; '.join(why)}"
+            return merged
+        bad = len(left)
+        while bad > 1:
+            half = _fold(done, left[: bad // 2], again)
+            if found := problems(half.files):
+                bad, why = bad // 2, found
+            else:
+                done, left, bad = half, left[bad // 2 :], bad - bad // 2
+        culprit, left = left[0], left[1:]
+        beside = "" if done.files is start else "it passes by itself, and not together with what was merged before it: "
+        done = replace(done, returned={**done.returned, culprit.name: f"{beside}{'; '.join(why)}"})
 
 
-def _fold(start: Files, works: Iterable[UnitWork], again: Again) -> Merged:
-    files, redone, returned = start, list[str](), dict[str, str]()
+def _fold(done: Merged, works: Iterable[UnitWork], again: Again) -> Merged:
+    """What is merged already, and these upon it."""
+    files, redone, returned = done.files, [*done.again], {**done.returned}
     for work in works:
         found, conflicts = apply_changes(files, work.changes)
         if not conflicts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from signoff.tools.files import Version, changes_between
@@ -95,3 +96,21 @@ def test_the_works_with_which_the_tree_is_not_accepted_are_returned_and_the_othe
     assert "not together with what was merged before it: n3 is bad" in merged.returned["w3"]
     assert len(merged.files) == 2 + 14
     assert len(asked) < 14  # halving, not one by one
+
+
+def test_work_that_is_done_again_is_not_done_once_more_for_what_comes_after_it() -> None:
+    """Of 16 that conflict, one breaks: the search for it goes on from what is accepted by then."""
+    redone: Counter[str] = Counter()
+
+    def again(name: str, files: Files, _conflicts: Sequence[str]) -> Files:
+        redone[name] += 1
+        return {**files, "a": Version(files["a"].raw + f"{name}\n".encode())}
+
+    def problems(files: Files) -> tuple[str, ...]:
+        return ("it is bad",) if b"w9\n" in files["a"].raw else ()
+
+    works = [work(f"w{number}", a=TEN.replace("line 1", f"ONE {number}")) for number in range(16)]
+    merged = merge_in_order(START, works, again=again, problems=problems)
+    assert set(merged.returned) == {"w9"}
+    assert merged.again == tuple(f"w{number}" for number in range(1, 16) if number != 9)
+    assert sum(redone.values()) <= 3 * 16  # 55 if each try began anew
