@@ -17,7 +17,8 @@ def _read(path: Path) -> Any:
 
 
 def _skip_without_sandbox(notebook: Any) -> None:
-    problem = Bubblewrap().problem() if "sandbox_tools" in str(notebook.cells) else ""
+    needs_one = any(name in str(notebook.cells) for name in ("sandbox_tools", "code_team"))
+    problem = Bubblewrap().problem() if needs_one else ""
     if problem:
         pytest.skip(f"bubblewrap cannot be used here: {problem}")
 
@@ -43,6 +44,18 @@ SHOWN = {
         "[('otterdb', 'reminder', 'planned')]",
         "'created': 1, 'updated': 0, 'unchanged': 0, 'refused': 0, 'unknown': 0, 'rejected': 1",
         "[(1,)]",
+    ),
+    "06_code_teams": (
+        "+    return a + b",
+        "Not done: 'python3 -m unittest -q' fails, with exit code 1: test_none (tests.test_calc.Adding.test_none)",
+        "Not done: it changes what is read-only unless the task names it: tests/test_calc.py (a test).",
+        "rope fixed []",
+        "sail not fixed",
+        "fails, with exit code 1: test_loose (tests.test_knots.Knots.test_loose)",
+        "+knot==1.1",
+        "2 repositories: 1 not fixed, 1 fixed.",
+        "2 shop/bill.py done",
+        "The goal's own check (it failed before) passes",
     ),
 }
 """By notebook: what its outputs show."""
