@@ -124,7 +124,7 @@ def _are_numbers(items: Sequence[Any]) -> bool:
         return False
     try:
         sum(items)
-    except TypeError:
+    except Exception:  # whatever it is: what stands after the numbers, such as an array, is added in its own way
         return False
     return True
 

@@ -124,6 +124,13 @@ def test_an_array_is_kept_anywhere(tmp_path: Path, array: Callable[[Any], Any], 
         assert repr(put_and_read(saver, *edited())) == repr(official(tmp_path, edited))
 
 
+def test_arrays_of_other_lengths_are_kept_after_numbers(tmp_path: Path) -> None:
+    np = pytest.importorskip("numpy")
+    value = [1, np.arange(3.0), np.arange(4.0), b"bytes"]
+    with SqliteCheckpointer(tmp_path / "saver.db") as saver:
+        assert repr(put_and_read(saver, value)) == repr(official(tmp_path, lambda: [value]))
+
+
 @pytest.mark.parametrize("wrap", AROUND.values(), ids=AROUND)
 def test_an_array_that_is_edited_in_place_is_saved(tmp_path: Path, wrap: Callable[[Any], Any]) -> None:
     array = pytest.importorskip("numpy").arange(6.0)
