@@ -20,11 +20,12 @@ from signoff.checkpoints.errors import RunBusy, RunCancelled, StoreError
 from signoff.checkpoints.ledger import RUN_INPUT, SETTLE_OUTCOME, Fenceable, Ledger, RunRecord, told_of
 from signoff.checkpoints.ledger.budgets import Budget
 from signoff.concurrency import end_of, stream, undisturbed
-from signoff.error_base import SignoffError
+from signoff.error_base import SignoffError, TeamError
 from signoff.fleet.errors import ChildRun, OwnModels, RunElsewhere
 from signoff.fleet.events import Event, Watch, look_away, read_events
-from signoff.graphs import Team, TeamGraph
+from signoff.graphs import Team, TeamGraph, is_current, migration
 from signoff.graphs.approval import first_decided
+from signoff.graphs.errors import TeamChanged
 from signoff.graphs.nodes import stop_run
 from signoff.graphs.teams import rebuild_team
 from signoff.settings import Settings, load_settings
@@ -114,7 +115,7 @@ class Driver:
             try:
                 with suppress(GraphDrained):
                     await self._go_on(fence, team, watch, control)
-            except (RunBusy, RunCancelled, RunElsewhere):
+            except (RunBusy, RunCancelled, RunElsewhere, TeamChanged):
                 raise
             except Exception as error:
                 note = str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}"
@@ -167,6 +168,8 @@ class Driver:
             begun = snapshot.created_at is not None
             # `next` is empty after a crash between a task's writes and the next checkpoint; `tasks` is not.
             asked_again = await self._asked_again(run_id, graph, snapshot)
+            if begun and not is_current(team, snapshot.values):
+                snapshot = await self._migrated(graph, team, snapshot, saver)
             if begun and not snapshot.tasks and asked_again is None:
                 return await undisturbed(self._close, run_id, snapshot.values)
             if snapshot.interrupts and await self._waits(run_id, snapshot, saver):
@@ -192,6 +195,22 @@ class Driver:
                 values = (await graph.aget_state(config)).values
                 await undisturbed(self._note_end, run_id, values)
             return None
+
+    async def _migrated(
+        self, graph: TeamGraph, team: Team, snapshot: StateSnapshot, saver: BaseCheckpointSaver[Any]
+    ) -> StateSnapshot:
+        """The run as this version of its team goes on with it; TeamChanged if it cannot. Its supervisor looks anew."""
+        run_id, state = snapshot.values["run"]["id"], snapshot.values
+        more, is_open = list[str](), ("running", "waiting")
+        for child in await undisturbed(self.ledger.runs.children, run_id):
+            found = await saver.aget_tuple(_config(run_id, child.place)) if child.status in is_open else None
+            if found is not None:
+                more += _misfits_of(team, child, found.checkpoint["channel_values"])
+        changes = await undisturbed(migration, team, state, more)
+        if changes is None:
+            return snapshot
+        await graph.aupdate_state(_config(run_id), changes, as_node="intake")
+        return await graph.aget_state(_config(run_id))
 
     async def _asked_again(self, run_id: str, graph: TeamGraph, now: StateSnapshot) -> RunnableConfig | None:
         """From where an ended run goes on, because somebody took back what they had said of a call; None otherwise.
@@ -251,6 +270,15 @@ class Driver:
         """The saver for this claim alone: with one that was replaced not even the last step is written."""
         async with configured_saver(self.settings) if self.saver is None else nullcontext(self.saver) as saver:
             yield saver.fenced(fence, self.ledger.database) if isinstance(saver, Fenceable) else saver
+
+
+def _misfits_of(team: Team, child: RunRecord, state: Mapping[str, Any]) -> list[str]:
+    """What of the work of an agent that is a team does not fit it any more."""
+    roles = [role for _, role in child.path]
+    try:
+        return [f"in the work of {'/'.join(roles)}, {problem}" for problem in team.team_at(roles).misfits(state)]
+    except TeamError as error:
+        return [str(error)]
 
 
 def check_whole(record: RunRecord) -> None:

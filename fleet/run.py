@@ -13,7 +13,7 @@ from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
-from signoff.agents import NO_USAGE, Artifact, Usage, WorkPlan, budgets_of, given_by
+from signoff.agents import NO_USAGE, Artifact, Usage, budgets_of
 from signoff.checkpoints.errors import UnknownApproval
 from signoff.checkpoints.ledger import RUN_INPUT, Approval, Person, RunRecord, Status
 from signoff.checkpoints.ledger.budgets import Budget, budget_of
@@ -131,9 +131,9 @@ class RunView:
 
     @property
     def artifacts(self) -> dict[str, Any]:
-        """The artifacts by name, each as its agent's type."""
-        types, stored = self._types, self.values.get("artifacts", {})
-        return {name: types[name].model_validate(artifact["value"]) for name, artifact in stored.items()}
+        """The artifacts by name, each as its agent's type; those of types that the team no longer has are left out."""
+        types, stored = self.team.kinds, self.values.get("artifacts", {})
+        return {name: types[name].model_validate(one["value"]) for name, one in stored.items() if name in types}
 
     @overload
     def artifact(self, kind: type[A]) -> A: ...
@@ -145,7 +145,7 @@ class RunView:
         stored = self.values.get("artifacts", {})
         if name not in stored:
             raise NoArtifact(self.id, self.status, name, sorted(stored))
-        given = self._types[name] if isinstance(kind, str) else kind
+        given = self.team.kinds[name] if isinstance(kind, str) else kind
         return given.model_validate(stored[name]["value"])
 
     @property
@@ -180,12 +180,6 @@ class RunView:
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.status}: {self.record.goal!r}>"
-
-    @property
-    def _types(self) -> dict[str, type[Artifact]]:
-        by_agents = {agent.gives.__name__: agent.gives for agent in self.team.agents}
-        by_actions = [kind for action in self.team.actions.values() if (kind := given_by(action)) is not None]
-        return {WorkPlan.__name__: WorkPlan, **by_agents, **{kind.__name__: kind for kind in by_actions}}
 
     def _pending(self) -> tuple[Approval, ...]:
         return tuple(self._ledger.approvals.pending(self.id))

@@ -10,4 +10,5 @@ if TYPE_CHECKING:
     from signoff.graphs.state import PlanStep as PlanStep, RAISE_BUDGET as RAISE_BUDGET, TeamInput as TeamInput
     from signoff.graphs.state import TeamState as TeamState
     from signoff.graphs.team import Team as Team, TeamGraph as TeamGraph
+    from signoff.graphs.versions import Migrate as Migrate, is_current as is_current, migration as migration
 offer(__name__)

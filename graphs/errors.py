@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from signoff.error_base import RunError, TeamError
 
 
@@ -54,6 +56,18 @@ class InputChanged(TeamError):
         super().__init__(
             f"The run was given an input that {kind} does not take any more: {field} {problem}. "
             f"Change {kind} so that it does, such as by a default, or start another run."
+        )
+
+
+class TeamChanged(TeamError):
+    """A run cannot go on with its team as that is now."""
+
+    def __init__(self, run_id: str, team: str, began: str, now: str, problems: Sequence[str]) -> None:
+        self.run_id, self.team, self.began, self.now, self.problems = run_id, team, began, now, tuple(problems)
+        before, after = (f"version {version!r}" if version else "a version without a name" for version in (began, now))
+        super().__init__(
+            f"Run {run_id!r} is at {before} of team {team!r}, and cannot go on with {after}: {'; '.join(problems)}. "
+            "Bring back the team that it began with, give this one Team(migrate=…), or cancel the run."
         )
 
 

@@ -88,10 +88,8 @@ class StoredOutcome(TypedDict):
     """Its arguments as they were proposed."""
     role: str
     """Who proposed it."""
-    call: NotRequired[str]
-    """As of the proposal."""
-    item: NotRequired[str]
-    """As of the proposal."""
+    call: NotRequired[str]  # as of the proposal
+    item: NotRequired[str]  # as of the proposal
     status: OutcomeStatus
     detail: str
     by: str
@@ -210,6 +208,8 @@ class CurrentRun(TypedDict):
     """What it was given beside the goal, checked and with the defaults, by the fields of the team's input."""
     given: NotRequired[dict[str, Any]]
     """The same as it came, so that another input is known as one."""
+    version: NotRequired[str]  # of the team with which it began, or to which it was migrated
+    shape: NotRequired[str]  # of that team (versions.py)
     told: NotRequired[Told]
     """Of a run that is the work of an agent: what that agent's step was told beside the goal."""
 

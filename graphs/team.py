@@ -34,6 +34,7 @@ from signoff.graphs.nodes.supervisor import Supervisor, build_supervisor
 from signoff.graphs.policy.policy import Policy, Rate, Ruling
 from signoff.graphs.routing.needs_and_gives import order_agents
 from signoff.graphs.state import FOLLOW_PLAN, TeamInput, TeamState
+from signoff.graphs.versions import Migrate, kinds_of, misfits, shape_of
 from signoff.settings import Settings, load_settings
 from signoff.tools import Action
 from signoff.tools.broker import open_broker
@@ -79,6 +80,10 @@ class Team:
     """What a run is given: a pydantic model, of which the goal is the field `goal` (see `InputModel`); None: a goal."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """JSON values a ready-made team is built again from when its run is resumed."""
+    version: str = ""
+    """Raised where a run of an earlier one cannot simply go on, though nothing that can be compared tells so."""
+    migrate: Migrate | None = None
+    """Changes the state of a run that began with another version, or does not fit this one; None: it does not go on."""
     ledger: Ledger | None = None
     """Where decisions are kept; None: the database in the settings, opened by the first node that needs it."""
 
@@ -114,6 +119,21 @@ class Team:
         return self.takes.read(given, settings)
 
     @cached_property
+    def shape(self) -> str:
+        """A digest of what the state of a run depends on."""
+        within = {agent.role: agent.team.shape for agent in self.agents if isinstance(agent, TeamAgent)}
+        return shape_of(self.agents, self.actions, self.input, within)
+
+    def misfits(self, state: Mapping[str, Any]) -> list[str]:
+        """What the state of a run holds that this team could not go on with, in words; empty if it can."""
+        return misfits(self.agents, self.actions, state)
+
+    @cached_property
+    def kinds(self) -> dict[str, type[Artifact]]:
+        """The types of the artifacts that are given in it, by name."""
+        return kinds_of(self.agents)
+
+    @cached_property
     def actions(self) -> Actions:
         """What the team's agents may propose, by name."""
         found: dict[str, Action[Any]] = {}
@@ -129,7 +149,9 @@ class Team:
 
     def _graph(self, ledger: Callable[[], Ledger]) -> Builder:
         builder: Builder = StateGraph(TeamState, input_schema=self.takes.schema)
-        intake = LedgerNode("intake", ledger, build_intake(self.takes, self.options, ledger, dry_run=self.dry_run))
+        intake = LedgerNode(
+            "intake", ledger, build_intake(self.takes, self.options, ledger, self._stamp, dry_run=self.dry_run)
+        )
         builder.add_node("intake", intake, input_schema=self.takes.at_intake)
         roles = [agent.role for agent in self.agents]
         limits = {agent.role: budget_of(agent.limits.budget, agent.role) for agent in self.agents}
@@ -150,6 +172,10 @@ class Team:
         builder.add_edge("intake", "supervisor")
         builder.add_edge("finish", END)
         return builder
+
+    def _stamp(self) -> tuple[str, str]:
+        """What a run keeps of the team that it begins with."""
+        return self.version, self.shape
 
     def _node_of(self, agent: Agent[Any], account: Account) -> TeamNode:
         if isinstance(agent, TeamAgent):

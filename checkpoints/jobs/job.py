@@ -80,6 +80,8 @@ class Job:
     error: str
     """What went wrong last; empty if nothing has."""
     submitted_by: str
+    misfit: bool
+    """Whether it is parked as its run does not fit its team, as a worker had that: one that starts tries it again."""
     submitted_at: str
     queued_at: str
     started_at: str

@@ -239,12 +239,16 @@ class Jobs:
         """Have parked jobs go on from where they stand, with as many attempts as a new one."""
         return self._again(which, "parked", "retried", by)
 
-    def _again(self, which: Which, status: JobStatus, event: str, by: str) -> Asked:
+    def refit(self, worker: str) -> Asked:
+        """Have a worker that has just begun try those that did not fit the teams as others had them."""
+        return self._again(Which(status=("parked",)), "parked", "retried", worker, misfits=True)
+
+    def _again(self, which: Which, status: JobStatus, event: str, by: str, *, misfits: bool = False) -> Asked:
         def again(connection: Connection, job: Job) -> str:
-            if job.status != status:
+            if job.status != status or (misfits and not job.misfit):
                 return ""
             self._audit.append(connection, job.run_id, event, job=job.id, by=by)
-            self.turns.put_again(connection, job, attempts=0, ended_at="", wanted="")
+            self.turns.put_again(connection, job, attempts=0, ended_at="", wanted="", misfit=False)
             return "done"
 
         return self._each(which, again)

@@ -80,12 +80,19 @@ class Turns:
             return Taken("over" if job.wanted else "mine", job)
 
     def leave(
-        self, job: Job, *, error: str = "", counts: bool = False, pause: float = 0.0, rests: bool = False
+        self,
+        job: Job,
+        *,
+        error: str = "",
+        counts: bool = False,
+        pause: float = 0.0,
+        rests: bool = False,
+        misfit: bool = False,
     ) -> Job | None:
         """Put the job's next turn into the queue; None if this turn is not its any more.
 
         `counts`: this was an attempt that failed, with this error; after the last one it is parked. Others come after
-        as many seconds as `pause` says, or, if it `rests`, once somebody resumes it.
+        as many seconds as `pause` says, or, if it `rests`, once somebody resumes it. A `misfit` is parked at once.
         """
         with self._ledger.write() as connection:
             now = self._mine(connection, job)
@@ -94,8 +101,8 @@ class Turns:
             now = self._change(connection, now, error=_told(error) if error else now.error)
             if now.wanted == "hold" or (rests and not now.wanted):
                 return self._hold(connection, now)
-            if counts and now.attempts >= MOST_ATTEMPTS and not now.wanted:
-                return self._end(connection, now, "parked")
+            if (misfit or (counts and now.attempts >= MOST_ATTEMPTS)) and not now.wanted:
+                return self._end(connection, self._change(connection, now, misfit=misfit), "parked")
             pause = _PAUSES[min(now.attempts, len(_PAUSES)) - 1] if counts else pause
             return self._next(connection, now, delay=pause, attempts=now.attempts - (0 if counts else 1))
 

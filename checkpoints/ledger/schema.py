@@ -40,7 +40,7 @@ from signoff.checkpoints.db.sqlite import COPIED_AT
 from signoff.checkpoints.errors import DatabaseVersion, ForeignDatabase
 from signoff.checkpoints.ledger.budgets.amounts import Amount, CallRecord
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """Raised with every change of these tables; `set_up` brings older ones up to date, newer ones are refused."""
 
 
@@ -274,6 +274,7 @@ jobs = Table(
     *_texts("claim", "worker", "claimed_at", default=""),  # who took the turn: owner of the run, slot, moment
     *_texts("wanted", "wanted_by", default=""),  # cancel, hold: what is to become of it, and who says so
     *_texts("error", "submitted_by", default=""),
+    Column("misfit", Boolean, nullable=False, server_default=false()),  # parked, as its team does not fit its run
     *_texts("submitted_at", "queued_at"),
     *_texts("started_at", "ended_at", default=""),
     Index("jobs_by_status", "status", "tenant"),

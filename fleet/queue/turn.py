@@ -23,6 +23,7 @@ from signoff.fleet.driver import RUN_BUDGET, RUN_PLAN, Driver
 from signoff.fleet.errors import RunElsewhere
 from signoff.fleet.events import Event
 from signoff.graphs import Team
+from signoff.graphs.errors import InputChanged, TeamChanged
 from signoff.graphs.nodes import stop_run
 from signoff.graphs.teams import MODEL, is_ready_made, load_stored, rebuild_team, with_model
 
@@ -144,7 +145,8 @@ class Turner:
         except (Exception, EndsProgram) as error:
             _log.info("Job %s failed", job.name, exc_info=error)
             told = str(error) if isinstance(error, SignoffError) else f"{type(error).__name__}: {error}"
-            left = await undisturbed(turns.leave, job, error=told, counts=True)
+            misfit = isinstance(error, TeamChanged | InputChanged)
+            left = await undisturbed(turns.leave, job, error=told, counts=True, misfit=misfit)
             return left.status if left is not None else "stale"
         return await undisturbed(self._settle, turn, status, owner)
 

@@ -70,6 +70,7 @@ class Worker:
             try:
                 with self._ledger.keep_alive.renewing(lambda _: self._ledger.workers.beat(slot), slot.slot):
                     self._launch(turner, slot.slot)
+                    self._ledger.jobs.refit(slot.slot)
                     told(f"Worker {slot.slot} takes up to {self._places} jobs at once. Ctrl-C ends it.")
                     self._watch(turner)
                     self._ledger.workers.drain(slot)

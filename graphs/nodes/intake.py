@@ -43,9 +43,14 @@ _MOST_TOLD = 5
 
 
 def build_intake(
-    takes: InputModel, options: Mapping[str, Any], ledger: Callable[[], Ledger], *, dry_run: bool
+    takes: InputModel,
+    options: Mapping[str, Any],
+    ledger: Callable[[], Ledger],
+    stamp: Callable[[], tuple[str, str]],
+    *,
+    dry_run: bool,
 ) -> NodeWithConfig:
-    """The node that every run starts at; `dry_run` makes every run one."""
+    """The node that every run starts at; `dry_run` makes every run one, `stamp` tells the team's version and shape."""
 
     def intake(state: TeamState, config: RunnableConfig) -> Update:
         dropped = [RemoveMessage(id=message.id or "") for message in state.get("messages", []) if _is_injected(message)]
@@ -82,7 +87,10 @@ def build_intake(
         run_id, number = ledger().runs.begin(
             thread, after + 1, team=takes.team, goal=given.goal, options=kept, requested_by=by, dry_run=calls_nothing
         )
-        run = CurrentRun(id=run_id, number=number, goal=given.goal, message=message, ended="")
+        version, shape = stamp()
+        run = CurrentRun(
+            id=run_id, number=number, goal=given.goal, message=message, ended="", version=version, shape=shape
+        )
         if fields is not None:
             run |= {"input": dict(given.values), "given": fields}
         if child is not None:
