@@ -95,8 +95,7 @@ class StoredOutcome(TypedDict):
     by: str
     """Who decided: a person, 'policy', or empty."""
     result: dict[str, Any]
-    gave: NotRequired[str]
-    """Name of the artifact that its result became."""
+    gave: NotRequired[str]  # name of the artifact that its result became
 
 
 ItemStatus = Literal["open", "proposed", "stopped", "waiting", "done", "failed"]

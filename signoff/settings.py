@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from signoff.error_base import SettingsError
 
 _Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_From0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _PerMinute = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 DollarsPerMillion = _Dollars | dict[Literal["input", "cached", "output"], _Dollars]
@@ -26,11 +27,20 @@ DollarsPerMillion = _Dollars | dict[Literal["input", "cached", "output"], _Dolla
 _FORMS: Final = {
     "tiers": '{"fast": "openai:A", "smart": ["openai:B", "openai:C"]}',
     "prices": '{"my-model": {"input": 0.1, "cached": 0.05, "output": 0.4}, "free": 0}',
+    "alerts": '{"failures": 10, "queue_age": 3600, "budget_share": 0}',
     "rates": '{"my-model": {"requests_per_minute": 500, "tokens_per_minute": 200000}}',
 }
 """How the settings that are JSON are written."""
 
 
+_ALERTS: Final = {
+    "failures": 5.0,
+    "failures_within": 3_600.0,
+    "queue_age": 900.0,
+    "no_worker": 60.0,
+    "approval_age": 86_400.0,
+    "budget_share": 0.8,
+}
 ADMINISTRATOR: Final = 0
 """Whose files are trusted as one's own: who could change those anyway."""
 
@@ -185,7 +195,14 @@ class Settings(BaseSettings):
     hook_command: str = ""
     """Program that is told as well: a command line, started without a shell."""
     hook_events: Annotated[tuple[str, ...], NoDecode] = ()
-    """Of what they are told: pending, decided, expired, escalated, unknown; empty means of all."""
+    """Of what they are told: pending, decided, expired, escalated, unknown, alert, cleared; empty means of all."""
+    alerts: Annotated[
+        dict[Literal["failures", "failures_within", "queue_age", "no_worker", "approval_age", "budget_share"], _From0],
+        NoDecode,
+    ] = Field(default_factory=dict)
+    """From when on the fleet has something wrong, as JSON: `{"failures": 10, "queue_age": 3600}`; 0 is never. What is
+    not set: 5 failures within 3600 seconds, 900 seconds in the queue, 60 without a worker, 86400 for a question to
+    wait, and 0.8 of a day's budget."""
 
     @field_validator("webhooks", "hook_events", "redact", "web_hosts", "web_private_hosts", mode="before")
     @classmethod
@@ -196,7 +213,7 @@ class Settings(BaseSettings):
         text = value.strip()
         return json.loads(text) if text.startswith("[") else text.replace(",", " ").split()
 
-    @field_validator("tiers", "prices", "rates", mode="before")
+    @field_validator("tiers", "prices", "rates", "alerts", mode="before")
     @classmethod
     def _decode(cls, value: object) -> object:
         """JSON; an empty text sets nothing."""
@@ -223,6 +240,11 @@ class Settings(BaseSettings):
         if address.username or address.password:
             raise ValueError("an address with a password in it is not used; put the key into SIGNOFF_API_KEY")
         return url.strip()
+
+    @property
+    def alert_limits(self) -> dict[str, float]:
+        """From when on each alert is told, with what is not set."""
+        return {**_ALERTS, **self.alerts}
 
     @property
     def is_home_above(self) -> bool:

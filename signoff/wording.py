@@ -34,6 +34,14 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
+def span(seconds: float) -> str:
+    """A time in words, such as `12 min`."""
+    for unit, size in (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(int(seconds), 0)} s"
+
+
 def place_of(parts: Iterable[str | int]) -> str:
     """Where in a value something stands, as people say it: `mail.to, item 1`. Numbers are places in lists, from 0."""
     said, was_item = "", False

@@ -3,6 +3,7 @@
 from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
+    from signoff.checkpoints.jobs.alerts import ALERTS as ALERTS, Alert as Alert
     from signoff.checkpoints.jobs.job import DEFAULT_TENANT as DEFAULT_TENANT, ENDED as ENDED, Job as Job
     from signoff.checkpoints.jobs.job import JobStatus as JobStatus, NewJob as NewJob, STATUSES as STATUSES
     from signoff.checkpoints.jobs.job import Which as Which, run_id_of_job as run_id_of_job

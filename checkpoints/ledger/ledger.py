@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from signoff.checkpoints import canonical
+from signoff.checkpoints.jobs.alerts import Alerts
 from signoff.checkpoints.jobs.job_table import Jobs
 from signoff.checkpoints.jobs.schedules import Schedules
 from signoff.checkpoints.jobs.workers import Workers
@@ -53,6 +54,7 @@ class Ledger:
         self.jobs = Jobs(session, self.audit, self.runs)
         self.schedules = Schedules(session, self.audit, self.jobs)
         self.workers = Workers(session)
+        self.alerts = Alerts(session, self.notices)
         rows = ApprovalRows(self.audit, self.notices, self.jobs.turns)
         self.approvals = Approvals(session, self.people, self.runs, self.effects, rows)
         self.spending = Spending(session)

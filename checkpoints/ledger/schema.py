@@ -305,6 +305,13 @@ job_limits = Table(
     Column("most", Integer, nullable=False),
 )
 
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("name", Plain, primary_key=True),  # checkpoints/jobs/alerts.py says which there are; none that is over
+    *_texts("says", "since"),
+)
+
 workers = Table(
     "workers",
     metadata,

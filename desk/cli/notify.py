@@ -56,6 +56,7 @@ def notify(
 def send_notices(ledger: Ledger, tried: list[Notice], *, json: bool) -> int:
     """Close what has expired and send what is due, once; exit code 1 if something was not taken."""
     closed = ledger.approvals.sweep()
+    ledger.alerts.look()
     ledger.notices.wait()
     found, left = tried[:], ledger.notices.due()
     if json:
@@ -83,6 +84,7 @@ def watch_notices(ledger: Ledger, settings: Settings, tried: list[Notice], *, ev
             try:
                 if is_begun(settings):  # else the first run makes the database
                     ledger.approvals.sweep()
+                    ledger.alerts.look()
                     ledger.notices.wait()
             except DatabaseUnusable as error:
                 say(errors, str(error))

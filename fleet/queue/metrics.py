@@ -8,7 +8,7 @@ from typing import Final
 
 from signoff.checkpoints import seconds_since
 from signoff.checkpoints.errors import StoreError
-from signoff.checkpoints.jobs import STATUSES, Which
+from signoff.checkpoints.jobs import ALERTS, STATUSES, Which
 from signoff.checkpoints.ledger import Ledger
 from signoff.fleet.queue.overview import Overview, overview_of
 from signoff.wording import counted
@@ -80,6 +80,9 @@ def _families(ledger: Ledger, found: Overview) -> Iterator[tuple[str, str, str, 
     asked = seconds_since(found.oldest_question) if found.oldest_question else 0.0
     yield "signoff_question_age_seconds", "gauge", "Since when the oldest of them waits.", [({}, max(asked, 0.0))]
     yield "signoff_effects_unknown", "gauge", "Effects of which nobody knows the outcome.", [({}, float(found.unknown))]
+    held = {alert.name for alert in found.alerts}
+    told: list[Sample] = [({"alert": name}, float(name in held)) for name in ALERTS]
+    yield "signoff_alert", "gauge", "Whether something is wrong with the fleet: 1 while it is.", told
     yield "signoff_workers", "gauge", "Workers that are alive.", [({}, float(len(found.alive)))]
     places = float(sum(slot.places for slot in found.alive))
     yield "signoff_worker_places", "gauge", "Jobs that they do at once.", [({}, places)]

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from signoff.checkpoints import seconds_since
-from signoff.checkpoints.jobs import ENDED, STATUSES, Figures, Job, JobStatus, Slot, Which
+from signoff.checkpoints.jobs import ENDED, STATUSES, Alert, Figures, Job, JobStatus, Slot, Which
 from signoff.checkpoints.ledger import Ledger
-from signoff.wording import counted, one_line
+from signoff.wording import counted, one_line, span
 
 _HOUR, _DAY = 3_600.0, 86_400.0
 _MOST: Final = 5
@@ -34,6 +34,8 @@ class Overview:
     unknown: int
     """Effects of which nobody knows whether they happened."""
     workers: tuple[Slot, ...]
+    alerts: tuple[Alert, ...]
+    """What is wrong with the fleet as a whole; none where only the jobs of some are looked at."""
     late: tuple[str, ...]
     """Slots that have given no sign of life for too long."""
 
@@ -77,7 +79,7 @@ class Overview:
         return "\n\n".join(["# Fleet", "\n".join(table), *texts]) + "\n"
 
     def _needs(self) -> list[str]:
-        found = []
+        found = [f"Alert: {alert.says}" for alert in self.alerts]
         if self.waiting:
             expiry = f", the next expires in {span(-seconds_since(self.next_expiry))}" if self.next_expiry else ""
             blocked = counted(self.counts.get("waiting", 0), "job")
@@ -131,20 +133,13 @@ def overview_of(ledger: Ledger, which: Which) -> Overview:
         next_expiry=asked.next_expiry,
         unknown=asked.unknown,
         workers=tuple(workers),
+        alerts=ledger.alerts.look() if which == Which() else (),
         late=tuple(slot.slot for slot in workers if seconds_since(slot.until) > 0),
     )
 
 
 def _named(some: Iterable[Job]) -> list[dict[str, str]]:
     return [{"id": job.id, "tenant": job.tenant, "run": job.run_id, "error": job.error} for job in some]
-
-
-def span(seconds: float) -> str:
-    """A time in words, such as `12 min`."""
-    for unit, size in (("d", _DAY), ("h", _HOUR), ("min", 60.0)):
-        if seconds >= 2 * size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{max(int(seconds), 0)} s"
 
 
 def _plain(line: str) -> str:

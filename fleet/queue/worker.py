@@ -103,6 +103,7 @@ class Worker:
                     restore(self._ledger)
                     clear()
                     end_flagged(self._ledger)
+                    self._ledger.alerts.look(self._settings)
                 if self._until_idle and self._is_idle(turner):
                     return
             except StoreError as error:

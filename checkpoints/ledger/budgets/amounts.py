@@ -67,14 +67,19 @@ class Budget(BaseModel):
 
     @cached_property
     def limits(self) -> Limits:
-        return tuple((unit, self.amount[unit]) for unit, (_, limit) in enumerate(self) if limit is not None)
+        return tuple((unit, self.amount[unit]) for unit, (_, limit) in enumerate(self._said) if limit is not None)
 
     @property
     def is_limited(self) -> bool:
         return bool(self.limits)
 
     def __str__(self) -> str:
-        return ", ".join(_said(name, value) for name, value in self if value is not None) or "no limit"
+        return ", ".join(_said(name, value) for name, value in self._said if value is not None) or "no limit"
+
+    @property
+    def _said(self) -> list[tuple[str, float | None]]:
+        """Each limit by name: an iteration of the model gives what was computed of it as well."""
+        return [(name, getattr(self, name)) for name in type(self).model_fields]
 
 
 NO_LIMIT: Final = Budget()

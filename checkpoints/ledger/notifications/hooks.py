@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from signoff.settings import Settings
 
-HookEvent = Literal["pending", "decided", "expired", "escalated", "unknown", "late"]
+HookEvent = Literal["pending", "decided", "expired", "escalated", "unknown", "late", "alert", "cleared"]
 """pending: a question waits for a person; escalated: another role may decide it now; expired: nobody did in time;
 decided: approved, rejected, answered or revoked; unknown: nobody knows whether an action happened; late: a call that
-had been given up for lost was done."""
+had been given up for lost was done; alert, cleared: something is wrong with the fleet as a whole, and is over."""
 
 EVENTS: Final[frozenset[HookEvent]] = frozenset(get_args(HookEvent))
 
