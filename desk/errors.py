@@ -62,6 +62,16 @@ class UnknownKey(PageError):
         )
 
 
+class SignInRefused(PageError):
+    """Who comes from the provider is not let in."""
+
+    status = 403
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(f"You are not signed in: {why}. Try once more; if it stays so, tell whoever runs this page.")
+
+
 class ForgedForm(PageError):
     """A form that was not sent by a page of this session."""
 

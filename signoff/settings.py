@@ -188,6 +188,17 @@ class Settings(BaseSettings):
     confirm_seconds: float = Field(default=60.0, ge=0, le=86_400)
     """For so many seconds after a question was settled, an approval that names no question must be given twice."""
 
+    oidc_issuer: str = ""
+    """Address of an OpenID provider that people sign in with on the page, as it calls itself; empty: there is none."""
+    oidc_client: str = ""
+    """The page's id there."""
+    oidc_secret: SecretStr = SecretStr("")
+    """The page's secret there; empty: it has none."""
+    oidc_name: str = "email"
+    """The claim that people are known by; take none that they can change themselves."""
+    oidc_require: Annotated[tuple[str, ...], NoDecode] = ()
+    """Claims that a token must have, as CLAIM=VALUE: the tenant, of a provider that serves many."""
+
     webhooks: Annotated[tuple[str, ...], NoDecode] = Field(default=(), repr=False)  # an address may hold a secret
     """Addresses that are told when something waits or was decided: separated by spaces or commas, or a JSON list."""
     webhook_secret: SecretStr = SecretStr("")
@@ -204,7 +215,9 @@ class Settings(BaseSettings):
     not set: 5 failures within 3600 seconds, 900 seconds in the queue, 60 without a worker, 86400 for a question to
     wait, and 0.8 of a day's budget."""
 
-    @field_validator("webhooks", "hook_events", "redact", "web_hosts", "web_private_hosts", mode="before")
+    @field_validator(
+        "webhooks", "hook_events", "oidc_require", "redact", "web_hosts", "web_private_hosts", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         """Words separated by spaces or commas, or a JSON list."""

@@ -18,12 +18,13 @@ from starlette.routing import Route
 from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.errors import StoreError, UnknownApproval, UnknownRun
 from signoff.checkpoints.ledger import Ledger
-from signoff.desk.errors import NotThere, PageError, SignInNeeded, TooFast, UnknownKey
-from signoff.desk.web import approval_pages, record_pages, run_pages, start_pages
+from signoff.desk.errors import NotThere, PageError, SignInNeeded, SignInRefused, TooFast, UnknownKey
 from signoff.desk.web.context import PageContext, Visit, deed, read_form
 from signoff.desk.web.files import send_asset
 from signoff.desk.web.guarding import App, Guarded, addresses
 from signoff.desk.web.identity import Identity
+from signoff.desk.web.oidc import Provider
+from signoff.desk.web.screens import approval_pages, record_pages, run_pages, start_pages
 from signoff.desk.web.stream import Changes, events
 from signoff.error_base import RunError, SettingsError, SignoffError
 from signoff.settings import Settings, load_settings
@@ -55,6 +56,8 @@ def build_app(context: PageContext, *, hosts: Collection[str], origins: Collecti
         Route("/events", events),
         Route("/sign-in", sign_in),
         Route("/sign-in", take_key, methods=["POST"]),
+        Route("/sign-in/provider", go_to_provider),
+        Route("/sign-in/provider/back", come_from_provider),
         Route("/sign-out", sign_out, methods=["POST"]),
         Route("/files/{version}/{name}", partial(send_asset, context.assets)),
     ]
@@ -79,9 +82,35 @@ def desk_app(
         raise SettingsError("desk_app", f"{address!r} is no address", "Write it as https://agents.example.org.")
     settings = settings or load_settings()
     ledger = ledger or configured_ledger(settings)
-    identity = Identity(ledger, is_secure=origin.startswith("https:"))
+    identity = Identity(ledger, is_secure=origin.startswith("https:"), provider=Provider.of(settings), origin=origin)
     context = PageContext(settings, ledger, identity, teams_offered=tuple(teams))
     return build_app(context, hosts=[host], origins=[origin])
+
+
+async def go_to_provider(request: Request) -> Response:
+    """Have somebody sign in with the provider."""
+    context: PageContext = request.app.state.page
+    _check_pace(context, request)
+    return await run_in_threadpool(context.identity.go_out, request)
+
+
+async def come_from_provider(request: Request) -> Response:
+    """Let in whom the provider knows, and the ledger."""
+    context: PageContext = request.app.state.page
+    _check_pace(context, request)
+
+    def enter() -> Response:
+        response = context.to(request, "/")
+        context.identity.begin(context.identity.come_back(request), response)
+        return response
+
+    return await run_in_threadpool(enter)
+
+
+def _check_pace(context: PageContext, request: Request) -> None:
+    client = request.client.host if request.client else ""
+    if wait := context.sign_ins.seconds_to_wait(client):
+        raise TooFast(wait)
 
 
 async def sign_in(request: Request) -> Response:
@@ -89,7 +118,7 @@ async def sign_in(request: Request) -> Response:
     context: PageContext = request.app.state.page
     if key := request.query_params.get("key", ""):
         return await run_in_threadpool(_begin, context, request, key)
-    return await run_in_threadpool(context.render, request, "sign_in.html", problem="", owner=context.identity.owner)
+    return await run_in_threadpool(_ask_in, context, request, 200, "")
 
 
 async def take_key(request: Request) -> Response:
@@ -100,15 +129,20 @@ async def take_key(request: Request) -> Response:
 
 
 def _begin(context: PageContext, request: Request, key: str) -> Response:
-    client = request.client.host if request.client else ""
-    if wait := context.sign_ins.seconds_to_wait(client):
-        raise TooFast(wait)
+    _check_pace(context, request)
     person = context.identity.known_by(key)
     if person is None:
         raise UnknownKey
     response = context.to(request, "/")
     context.identity.begin(person, response)
     return response
+
+
+def _ask_in(context: PageContext, request: Request, status: int, problem: str) -> Response:
+    """The screen on which people sign in."""
+    identity = context.identity
+    host = identity.provider.host if identity.provider else ""
+    return context.render(request, "sign_in.html", status, problem=problem, owner=identity.owner, provider=host)
 
 
 @deed
@@ -122,10 +156,9 @@ def sign_out(visit: Visit) -> Response:
 async def refuse(request: Request, error: Exception) -> Response:
     """What we can say ourselves of what went wrong."""
     context: PageContext = request.app.state.page
-    if isinstance(error, SignInNeeded | UnknownKey | TooFast):
-        problem, owner = "" if isinstance(error, SignInNeeded) else str(error), context.identity.owner
-        show = partial(context.render, request, "sign_in.html", error.status)
-        response = await run_in_threadpool(show, problem=problem, owner=owner)
+    if isinstance(error, SignInNeeded | SignInRefused | UnknownKey | TooFast):
+        problem = "" if isinstance(error, SignInNeeded) else str(error)
+        response = await run_in_threadpool(_ask_in, context, request, error.status, problem)
         if "hx-request" in request.headers:
             response.headers["hx-redirect"] = f"{request.scope.get('root_path', '')}/sign-in"
         return response

@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from signoff.checkpoints.ledger import Ledger, Person
+from signoff.desk.errors import NotThere, SignInRefused
+from signoff.desk.web.oidc import Begun, Provider
 
 _DAYS: Final = 0.5
 """How long a browser stays signed in."""
+_MINUTES: Final = 10
+"""How long a sign-in with the provider may take."""
 _BEARER: Final = "bearer "
 
 
@@ -41,6 +45,10 @@ class Identity:
     """Whether browsers reach it by https alone."""
     link_key: str = ""
     """What the link that was printed carries."""
+    provider: Provider | None = None
+    """That people can sign in with."""
+    origin: str = ""
+    """Where browsers reach the page, as they come back there from the provider."""
 
     @classmethod
     def of_owner(cls, ledger: Ledger, owner: str) -> Identity:
@@ -68,17 +76,40 @@ class Identity:
             return Person(self.owner)
         return self.ledger.people.holder(given, "token") if given else None
 
+    def go_out(self, request: Request) -> Response:
+        """Send the browser to the provider."""
+        begun, provider = Begun.new(), self._provider()
+        response = RedirectResponse(provider.address(begun, self._back(request)), 303, {"cache-control": "no-store"})
+        self._set(response, f"{self.cookie}-begun", str(begun), _MINUTES * 60)
+        return response
+
+    def come_back(self, request: Request) -> Person:
+        """Who it is that the provider sends back; SignInRefused if nobody here knows them."""
+        begun = Begun.read(request.cookies.get(f"{self.cookie}-begun", ""))
+        name = self._provider().name_of(begun, request.query_params, self._back(request))
+        with self.ledger.read() as connection:
+            person = self.ledger.people.named(connection, name)
+        if not person.roles:
+            raise SignInRefused(f"nobody here knows {name[:100]!r}, who has no role (signoff people --give NAME=ROLE)")
+        return person
+
+    def _provider(self) -> Provider:
+        if self.provider is None:
+            raise NotThere
+        return self.provider
+
+    def _back(self, request: Request) -> str:
+        return f"{self.origin}{request.scope.get('root_path', '')}/sign-in/provider/back"
+
     def begin(self, person: Person, response: Response) -> None:
         """Have this browser known from now on."""
         secret = self.ledger.people.give_key(person, "session", days=_DAYS, by=person.name)
+        self._set(response, self.cookie, secret, int(_DAYS * 86_400))
+        response.delete_cookie(f"{self.cookie}-begun", path="/", secure=self.is_secure, httponly=True, samesite="lax")
+
+    def _set(self, response: Response, name: str, value: str, seconds: int) -> None:
         response.set_cookie(
-            self.cookie,
-            secret,
-            max_age=int(_DAYS * 86_400),
-            httponly=True,
-            secure=self.is_secure,
-            samesite="lax",
-            path="/",
+            name, value, max_age=seconds, httponly=True, secure=self.is_secure, samesite="lax", path="/"
         )
 
     def end(self, request: Request, response: Response) -> None:

@@ -50,18 +50,21 @@ def serve(
         from signoff.desk.web.context import PageContext
         from signoff.desk.web.guarding import addresses
         from signoff.desk.web.identity import Identity
-        from signoff.desk.web.start_pages import offered_here
+        from signoff.desk.web.oidc import Provider
+        from signoff.desk.web.screens.start_pages import offered_here
     except ImportError as error:
         raise MissingExtra("The page", "web") from error
     settings = load_settings()
     ledger, console = configured_ledger(settings), Console(stderr=True)
-    _check(ledger, host, address)
+    provider = Provider.of(settings) if address else None
+    _check(ledger, host, address, can_sign_in=provider is not None)
     endpoint = _listen(host, port)
     bound = endpoint.getsockname()[1]
     own = [f"http://{name}:{bound}" for name in (_HERE, "localhost")]
     served = [address.rstrip("/")] if address else own
     if address:
-        identity = Identity(ledger, is_secure=address.startswith("https:"))
+        secure = address.startswith("https:")
+        identity = Identity(ledger, is_secure=secure, provider=provider, origin=addresses(address)[1])
     else:
         identity = Identity.of_owner(ledger, settings.user_name)
     hosts, origins = zip(*map(addresses, served), strict=True)
@@ -69,7 +72,8 @@ def serve(
     context = PageContext(settings, ledger, identity, teams_offered=offered)
     app = build_app(context, hosts=hosts, origins=origins)
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=3)
-    who = "Everybody signs in with a token" if address else f"The link is {settings.user_name}'s alone"
+    how = f"at {provider.host}, or with a token" if provider else "with a token"
+    who = f"Everybody signs in {how}" if address else f"The link is {settings.user_name}'s alone"
     say(console, f"Serving {ledger.database}. {who}. Ctrl-C ends it; runs are kept.")
     link = f"/sign-in?key={identity.link_key}" if identity.link_key else "/"
     sys.stdout.write(f"{served[0]}{link}\n")
@@ -99,7 +103,7 @@ def _sweep(ledger: Ledger, over: threading.Event) -> None:
             _log.warning("what expired was not closed: %s", error)
 
 
-def _check(ledger: Ledger, host: str, address: str) -> None:
+def _check(ledger: Ledger, host: str, address: str, *, can_sign_in: bool) -> None:
     """SettingsError for what would let in whoever is not known."""
     parts = urlsplit(address)
     if address and (parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/")):
@@ -110,7 +114,7 @@ def _check(ledger: Ledger, host: str, address: str) -> None:
     if address and parts.scheme == "http" and not _is_here(parts.hostname or ""):
         problem = f"{address!r} is read by anybody on the way, tokens too"
         raise SettingsError("--address", problem, "Put it behind a server that speaks https, and name that.")
-    if address and not any(key.use == "token" for key in ledger.people.known_keys()):
+    if address and not can_sign_in and not any(key.use == "token" for key in ledger.people.known_keys()):
         raise SettingsError("--address", "nobody could sign in", "Give somebody a token: signoff people --token NAME")
 
 

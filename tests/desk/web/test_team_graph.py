@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from signoff import Agent, Artifact, Policy, Team
-from signoff.desk.web.team_graph import draw
+from signoff.desk.web.screens.team_graph import draw
 
 
 class Wood(Artifact):

@@ -15,7 +15,7 @@ from signoff.checkpoints.ledger import Approval, Ledger, Person, RunRecord, Tab
 from signoff.desk.cli.question import read_change, read_value
 from signoff.desk.deciding import Answer, Verdict, answers_to, record_verdict
 from signoff.desk.web.context import Form, PageContext, Visit, address_of, approval_at, deed, may_not, query_of, screen
-from signoff.desk.web.fields import Field, answer_fields, edit_fields, posted
+from signoff.desk.web.screens.fields import Field, answer_fields, edit_fields, posted
 from signoff.error_base import RunError
 from signoff.fleet import read_state
 from signoff.graphs import FOLLOW_PLAN

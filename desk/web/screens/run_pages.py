@@ -15,7 +15,7 @@ from signoff.desk.errors import NotThere
 from signoff.desk.tables import amid, stored_of, tables_in
 from signoff.desk.team_options import is_known
 from signoff.desk.web.context import PageContext, Visit, address_of, deed, entry_number, query_of, screen
-from signoff.desk.web.team_graph import draw
+from signoff.desk.web.screens.team_graph import draw
 from signoff.fleet import read_state, standings
 from signoff.graphs.errors import BadAnswer
 from signoff.tools.errors import UnknownSource

@@ -12,7 +12,7 @@ from signoff.agents import budgets_of
 from signoff.desk.errors import NotThere
 from signoff.desk.team_options import read_field
 from signoff.desk.web.context import Visit, deed, screen
-from signoff.desk.web.fields import Field, input_fields, posted
+from signoff.desk.web.screens.fields import Field, input_fields, posted
 from signoff.error_base import SignoffError
 from signoff.fleet import Run
 from signoff.graphs import FileToWrite, Folder, Team, field_of
