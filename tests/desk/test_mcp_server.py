@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 import warm
+from crates import asks, make_crate, write_knots, write_records
 from pydantic import BaseModel, Field
+from small_shop import CHECK, SEEN, make_shop
+from stand_in import git
 
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 
@@ -150,6 +153,69 @@ def test_competitors_are_compared_for_a_client_and_published_once_a_person_agree
 
     asyncio.run(work())
     assert "≥ 3.10 / ≥ 3.9" in (home / "report.md").read_text()
+
+
+def test_vulnerabilities_are_mended_for_a_client_where_a_person_agrees_to_each(home: Path, tmp_path: Path) -> None:
+    repos = [make_crate(home / name) for name in ("rope", "sail")]
+    for repo in repos:
+        git(repo, "clone", "-q", "--bare", str(repo), f"{repo}.git")
+        git(repo, "remote", "add", "origin", f"{repo}.git")
+    records, wheels = write_records(home / "advisories"), write_knots(home / "wheels")
+    given = asks(repos, records, [wheels], home / "out.md", pr="bare")
+
+    def pulls(repo: Path) -> list[str]:
+        return git(Path(f"{repo}.git"), "for-each-ref", "--format=%(refname)", "refs/signoff/pulls").split()
+
+    async def work() -> None:
+        async with client(tmp_path / "log", [*SERVE[:5], "remediation"]) as session:
+            (start,) = [tool for tool in (await session.list_tools()).tools if tool.name == "start_run"]
+            assert sorted(start.inputSchema["required"]) == ["advisories", "repos"]
+            wrong = await session.call_tool("start_run", {**given, "repos": [str(home)]})
+            assert "not a git repository" in str(wrong.content)
+            held = await ask(session, "start_run", **given, wait_seconds=60)
+            assert [one["action"] for one in held["waits_for"]] == ["open_pull_request"] * 2
+            run = await asyncio.to_thread(Run.open, held["run"])
+            ids = {Path(one.shown["folder"]).name: one.id for one in run.approvals}
+            await asyncio.to_thread(run.reject, "after the release", approval=ids["sail"], by="Ada", drive=False)
+            await asyncio.to_thread(run.approve, approval=ids["rope"], by="Ada")
+            assert [len(pulls(repo)) for repo in repos] == [1, 0]
+            status = await ask(session, "run_status", run=held["run"])
+            assert [one["action"] for one in status["waits_for"]] == ["publish_report"]
+            await asyncio.to_thread(run.approve, by="Ada")
+            done = await ask(session, "run_result", run=held["run"])
+            assert done["status"] == "done"
+            assert [one["status"] for one in done["outcomes"] if one["action"] == "open_pull_request"] == [
+                "done", "rejected",
+            ]  # fmt: skip
+            assert "2 repositories: 2 fixed." in done["artifacts"]["Draft"]["markdown"]
+
+    asyncio.run(work())
+    assert "rejected" in (home / "out.md").read_text()
+
+
+def test_a_refactoring_is_done_for_a_client_and_applied_once_a_person_agrees(home: Path, tmp_path: Path) -> None:
+    shop = make_shop(home / "shop")
+    given = {"goal": "Mark it", "repo": str(shop), "check": [CHECK], "codemod": [SEEN], "lines": 9}
+
+    async def work() -> None:
+        async with client(tmp_path / "log", [*SERVE[:5], "refactor"]) as session:
+            refused = await ask(session, "start_run", **given, wait_seconds=60)
+            run = await asyncio.to_thread(Run.open, refused["run"])
+            await asyncio.to_thread(run.reject, "not before the release", by="Ada")
+            told = await ask(session, "run_result", run=refused["run"])
+            assert (told["status"], told["artifacts"]) == ("stopped", {})
+            assert "rejected by Ada: not before the release" in told["note"]
+            assert git(shop, "status", "--porcelain") == ""
+            held = await ask(session, "start_run", **given, wait_seconds=60)
+            assert [one["action"] for one in held["waits_for"]] == ["apply_to_project"]
+            run = await asyncio.to_thread(Run.open, held["run"])
+            await asyncio.to_thread(run.approve, by="Ada")
+            done = await ask(session, "run_result", run=held["run"])
+            assert (done["status"], [one["by"] for one in done["outcomes"]]) == ("done", ["Ada"])
+            assert [one["status"] for one in done["artifacts"]["Units"]["results"]] == ["done"] * 4
+
+    asyncio.run(work())
+    assert (shop / "shop/app.py").read_text().endswith("# seen\n")
 
 
 def test_over_http_only_whoever_has_the_token_is_heard(documents: Path) -> None:
