@@ -228,6 +228,8 @@ class Run(RunView):
             options[RUN_BUDGET] = budget_of(budget, "Run.start").model_dump(exclude_none=True)
         driver = Driver.open(settings, team.ledger)
         given = goal if isinstance(goal, Given) else _read(team, goal, driver.settings)
+        dry_run = dry_run or team.dry_run
+        team.takes.look_at(given, dry_run=dry_run)
         if team.input is not None:
             options[RUN_INPUT] = dict(given.values)
         run_id, _ = driver.ledger.runs.begin(
@@ -238,7 +240,7 @@ class Run(RunView):
             options=options,
             driver="local",
             requested_by=driver.settings.user_name,
-            dry_run=dry_run or team.dry_run,
+            dry_run=dry_run,
         )
         run = cls(run_id, driver.team_of(driver.ledger.runs.get(run_id), team), driver)
         return run.resume(watch=watch) if drive else run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from types import UnionType
@@ -27,7 +27,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from typing_extensions import TypedDict
 
 from signoff.checkpoints import check_storable, read_once, readable_text, redact, redact_text
-from signoff.error_base import TeamError
+from signoff.error_base import SettingsError, TeamError
 from signoff.graphs.errors import BadInput, InputChanged
 from signoff.graphs.state import TeamInput, TeamState
 from signoff.settings import Settings, load_settings
@@ -46,6 +46,13 @@ _PLACE: Final = re.compile(r"\{(\w+)\}")
 def field_of(place: str) -> str:
     """The field in which this place is, of those that errors name."""
     return re.split("[.,]", place, maxsplit=1)[0]
+
+
+Look = Callable[[Any, bool], None]
+"""Looks whether a run can work with what it is given, an input's model: files that can be read, a server that answers.
+
+It is told whether the run is a dry one; SettingsError, such as of `--rubric`, says why it cannot.
+"""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,7 @@ class InputModel:
 
     team: str
     kind: type[BaseModel] | None = None
+    look: Look | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -144,6 +152,18 @@ class InputModel:
         checked = self._kept(goal, kept)
         self._check_lasting(checked)
         return checked
+
+    def look_at(self, given: Given, *, dry_run: bool) -> None:
+        """Look, once before a run begins, whether it can work with this; BadInput says what is to be mended first."""
+        if self.look is None:
+            return
+        try:
+            self.look(self.restore(given.goal, given.values), dry_run)
+        except SettingsError as error:
+            field = error.setting.removeprefix("--")
+            if field not in self._fields:
+                raise
+            raise BadInput(self.team, field, f"{error.problem}. {error.remedy.rstrip('.')}") from error
 
     def given_in(self, state: Mapping[str, Any]) -> dict[str, Any] | None:
         """The fields beside the goal as they came into the graph, as JSON; None for a team that takes only a goal."""

@@ -22,7 +22,7 @@ from signoff.checkpoints.ledger.budgets import NO_LIMIT, Budget, budget_of
 from signoff.error_base import TeamError
 from signoff.graphs.approval.enforcement import Actions, Enforcement
 from signoff.graphs.approval.questions import CONTROLS, Account
-from signoff.graphs.given import Given, InputModel
+from signoff.graphs.given import Given, InputModel, Look
 from signoff.graphs.nodes.act import build_act
 from signoff.graphs.nodes.agent import build_step
 from signoff.graphs.nodes.child import Child, build_child
@@ -78,6 +78,8 @@ class Team:
     name: str = "team"
     input: type[BaseModel] | None = None
     """What a run is given: a pydantic model, of which the goal is the field `goal` (see `InputModel`); None: a goal."""
+    look: Look | None = None
+    """Looks at what a run is given before it begins, so that what is amiss is told at once; None: its types suffice."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """JSON values a ready-made team is built again from when its run is resumed."""
     version: str = ""
@@ -108,7 +110,7 @@ class Team:
     @cached_property
     def takes(self) -> InputModel:
         """What a run is given, by its model."""
-        return InputModel(self.name, self.input)
+        return InputModel(self.name, self.input, self.look)
 
     def read_input(self, given: Mapping[str, Any] | BaseModel | str, settings: Settings | None = None) -> Given:
         """Check what a run is to be given: values by name, the input's model, or a JSON object as text.

@@ -53,6 +53,7 @@ SignoffError
 │   │   └── StepStuck        it went in circles: a person is asked
 │   ├── RepositoryUnusable   a repository, or this machine, is not as it has to be for code to be changed
 │   └── ActionFailed         an approved action could not be done
+│       └── ActionPostponed  not now: it is called when the run goes on
 ├── StoreError               the database cannot be used
 │   ├── NoDatabase           there is no database yet
 │   ├── UnknownThread        no such thread in the database

@@ -142,8 +142,9 @@ class ForgeFailed(ToolError):
 class CrmFailed(ToolError):
     """A CRM did not do what it was asked, or it is not known whether it did."""
 
-    def __init__(self, crm: str, problem: str, *, sure: bool = False, status: int = 0) -> None:
-        self.crm, self.problem, self.sure, self.status = crm, problem, sure, status
+    def __init__(self, crm: str, problem: str, *, sure: bool = False, status: int = 0, of_row: bool = False) -> None:
+        """`sure`: nothing was written. `of_row`: the row itself is why; otherwise no row would have been written."""
+        self.crm, self.problem, self.sure, self.status, self.of_row = crm, problem, sure, status, of_row
         super().__init__(f"{crm}: nothing was written: {problem}." if sure else f"{crm} may have done it: {problem}.")
 
 
@@ -306,3 +307,7 @@ class ActionFailed(TeamError):
     def __init__(self, action: str, problem: str) -> None:
         self.action, self.problem = action, problem
         super().__init__(f"{action}: {problem}")
+
+
+class ActionPostponed(ActionFailed):
+    """An approved action cannot be done now, and nothing was: it stays approved, and is called when the run goes on."""

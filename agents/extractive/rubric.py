@@ -116,9 +116,7 @@ class Rubric(Artifact):
         try:
             return cls.model_validate(tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8")))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            problem = f"{path!r} is no rubric: {where}: {str(first['msg']).removeprefix('Value error, ')}"
+            problem = f"{path!r} is no rubric: {_told(error)}"
         except (OSError, ValueError) as error:
             problem = f"{path!r} cannot be read: {getattr(error, 'strerror', None) or error}"
         raise SettingsError("--rubric", problem, "See docs/leads.md.")
@@ -235,6 +233,20 @@ def fill(text: str, row: str, table: Table) -> tuple[str, tuple[int, ...]]:
             used += [table.number(cells[name]) for name in named if name in cells]
             lines.append(_PLACEHOLDER.sub(lambda hit: values[key_of(hit[1])], line))
     return "\n".join(lines).strip(), tuple(dict.fromkeys(used))
+
+
+def _told(error: ValidationError) -> str:
+    """The first thing that is wrong with a rubric, and where."""
+    first = error.errors()[0]
+    place = [f"[{part + 1}]" if isinstance(part, int) else str(part) for part in first["loc"]]
+    where = ".".join(place).replace(".[", "[")
+    if first["type"] == "missing":
+        return f"{where} is missing"
+    if first["type"] == "extra_forbidden":
+        kinds: dict[str, type[Part] | type[Artifact]] = {"rules": Rule, "followups": FollowUp}
+        kind = kinds.get(place[0], Rubric) if len(place) > 1 else Rubric
+        return f"{where} is nothing that is known there; what is: {', '.join(kind.model_fields)}"
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _values(cell: Cell) -> Iterator[str]:

@@ -84,7 +84,7 @@ class Effect:
 class Outcome:
     """What came of one call of an action."""
 
-    status: Literal["done", "failed", "unknown"]
+    status: Literal["done", "failed", "released", "unknown"]
     result: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     goes_on: bool = False
@@ -231,6 +231,10 @@ class Effects:
     def lose(self, key: str, error: str, *, claim: int = 0, goes_on: bool = False) -> Effect:
         """Record that it may or may not have been done; or, if its call still goes on, that it yet may."""
         return self.record(key, claim, Outcome("unknown", error=error, goes_on=goes_on))
+
+    def release(self, key: str, error: str, *, claim: int = 0) -> Effect:
+        """Record that it was surely not done, and is to be called again once that is mended."""
+        return self.record(key, claim, Outcome("released", error=error))
 
     def let_go(self, key: str, *, claim: int) -> None:
         """Hold the claim no longer, as its call has ended."""

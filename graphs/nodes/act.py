@@ -37,7 +37,7 @@ from signoff.graphs.state import (
     settle_first,
 )
 from signoff.tools import Act, Action, acting
-from signoff.tools.errors import ActionFailed
+from signoff.tools.errors import ActionFailed, ActionPostponed
 
 Next = Command[Literal["gate", "supervisor"]]
 
@@ -195,6 +195,9 @@ def _call(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effec
     except TimeIsOver as error:
         # It may yet take effect: a read-back that does not see it now would not tell.
         return ledger.effects.lose(key, f"{action.name}: {error}", claim=claim, goes_on=True)
+    except ActionPostponed as error:
+        ledger.effects.release(key, error.problem, claim=claim)
+        raise
     except ActionFailed as error:
         return ledger.effects.fail(key, error.problem, claim=claim)
     except BaseException as error:
@@ -269,6 +272,8 @@ class HeldClaim:
         with self._held, suppress(StoreError):  # it stays unknown, and held no longer than this process lives
             if error is None:
                 effects.finish(key, keepable(coming.result()), claim=claim)
+            elif isinstance(error, ActionPostponed):
+                effects.release(key, error.problem, claim=claim)
             elif isinstance(error, ActionFailed):
                 effects.fail(key, error.problem, claim=claim)
             else:

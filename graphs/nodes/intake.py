@@ -75,6 +75,8 @@ def build_intake(
         if fields is not None:
             known = _is_begun(ledger(), thread, fields)
             given = takes.read({**fields, GOAL: goal} if goal else fields, known=known)
+            if not known:
+                takes.look_at(given, dry_run=calls_nothing)
         if current is not None and not current["ended"] and is_own_run(current["id"], config):
             stop_run(ledger(), current["id"], "another goal replaced this one")
         after = current["number"] if current else 0

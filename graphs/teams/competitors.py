@@ -41,7 +41,7 @@ from signoff.graphs.input_types import FileToWrite, Folder, Names, Words
 from signoff.graphs.nodes.supervisor import Supervisor
 from signoff.graphs.policy.policy import Policy
 from signoff.graphs.team import Team
-from signoff.graphs.teams.entries import entries_of
+from signoff.graphs.teams.entries import check_places, entries_of
 from signoff.settings import Settings, load_settings
 from signoff.tools import Action, Proposal, Publication, publish_report
 from signoff.tools.storage import Blobs
@@ -212,6 +212,7 @@ def competitors_team(
     return Team(
         name="competitors",
         input=CompetitorsInput,
+        look=lambda given, _dry_run: check_places(given, documents),
         agents=[
             replace(scout(documents, model=models), tier=strong),
             replace(market.analyst(models), tier=strong),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from signoff.agents import Libraries
+from signoff.error_base import SettingsError
 from signoff.graphs.team import Builder, Team
 from signoff.settings import Settings, load_settings
+from signoff.tools.storage import check_place
 
 
 class Entries(NamedTuple):
@@ -21,6 +25,16 @@ class Entries(NamedTuple):
     """The team for LangGraph Server, which must not be kept waiting while settings are read."""
     build_graph: Callable[[], Builder]
     """The team's graph by the settings."""
+
+
+def check_places(given: Any, documents: Libraries) -> None:
+    """SettingsError unless the documents of an input's `sources` can be opened, and its file `out` written."""
+    documents.of(given.sources, on_web=getattr(given, "web", False))
+    try:
+        check_place(Path(given.out))
+    except OSError as error:
+        problem = f"no file {given.out!r} can be made: {error.strerror}"
+        raise SettingsError("--out", problem, "Name another file.") from error
 
 
 def entries_of(team: Callable[..., Team]) -> Entries:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import AfterValidator, BaseModel, Field
@@ -43,10 +43,11 @@ from signoff.agents import (
 )
 from signoff.agents.artifacts import Check, key_of
 from signoff.agents.models import Tiers, models_of
+from signoff.error_base import SettingsError
 from signoff.graphs.input_types import FileToRead, FileToWrite, Folder, Names
 from signoff.graphs.policy.policy import Policy
 from signoff.graphs.team import Team
-from signoff.graphs.teams.entries import entries_of
+from signoff.graphs.teams.entries import check_places, entries_of
 from signoff.settings import Settings, load_settings
 from signoff.tools import Action, Attachment, Proposal, Publication, publish_report
 from signoff.tools.crm import (
@@ -55,6 +56,7 @@ from signoff.tools.crm import (
     SENT,
     AddressedRow,
     Kind,
+    Record,
     Row,
     Send,
     addressed_upsert,
@@ -63,14 +65,20 @@ from signoff.tools.crm import (
     sending,
     suppressed,
 )
+from signoff.tools.errors import CrmFailed
 from signoff.tools.search import Library
 from signoff.tools.storage import Blobs
 
 _DONE: Final = ("done", "skipped")
+_OWN: Final = ("name", "score", "points", "draft", "since", "rubric")
+"""Properties of a lead beside what is known of it."""
 
 
 def _address(given: str) -> str:
-    return given if "://" in given else open_crm(given, load_settings()).name
+    try:
+        return given if "://" in given else open_crm(given, load_settings()).name
+    except SettingsError as error:
+        raise ValueError(f"{error.problem}. {error.remedy}") from error
 
 
 class LeadsInput(BaseModel):
@@ -118,6 +126,22 @@ class _Desk:
     publish: Action[Publication]
     blobs: Blobs
 
+    def check(self, given: LeadsInput, dry_run: bool) -> None:
+        """SettingsError if the rubric is faulty, a file cannot be read or made, or the CRM takes no rows."""
+        Rubric.read(given.rubric)
+        check_places(given, self.documents)
+        try:
+            suppressed(given.suppress)
+        except (OSError, UnicodeDecodeError) as error:
+            problem = f"{given.suppress!r} cannot be read: {getattr(error, 'strerror', None) or error}"
+            raise SettingsError("--suppress", problem, "Name a text file, a name or domain on each line.") from error
+        try:
+            for kind in () if dry_run else get_args(Kind):
+                open_crm(given.crm, self.settings, kind).check()
+        except CrmFailed as error:
+            problem = f"no rows can be written to {error.crm}: {error.problem}"
+            raise SettingsError("--crm", problem, "Mend that, or name another: docs/leads.md#the-crm.") from error
+
     def crm(self, task: Task, kind: Kind = "leads") -> CRM:
         return open_crm(task.input.crm, self.settings, kind)
 
@@ -127,20 +151,24 @@ class _Desk:
     def clerk(self, task: Task) -> Rows:
         """A row for each lead; since when it is one stands in the CRM, if it was one before."""
         table, leads, letters = task.need(Leads), task.need(Scores).leads, task.need(Letters)
-        since, rubric = self.since(task, [one.row for one in leads]), task.need(Rubric)
-        rows = list[AddressedRow]()
+        rubric, rows = task.need(Rubric), list[AddressedRow]()
+        found = self.kept(
+            task, [one.row for one in leads], [*_OWN, *map(property_of, (column.name for column in table.columns))]
+        )
         for one in leads:
             known = {property_of(cell.column): cell.shown for cell in table.row(one.row) if cell.facts}
             own = {"name": one.row, "score": str(one.total), "points": one.told, "draft": letters.text(one.row)}
-            own |= {"since": since.get(one.row, _today().isoformat()), "rubric": rubric.sha256[:12]}
-            rows.append(self.row(task, one.row, {**known, **own}))
+            record = found.get(one.row)
+            since = record.properties.get("since", "") if record is not None else ""
+            own |= {"since": since or _today().isoformat(), "rubric": rubric.sha256[:12]}
+            rows.append(self.row(task, one.row, {**known, **own}).over(record))
         return Rows(rows=tuple(rows))
 
-    def since(self, task: Task, names: Sequence[str]) -> dict[str, str]:
-        """Since when these are leads, as the CRM has it."""
+    def kept(self, task: Task, names: Sequence[str], properties: Sequence[str]) -> dict[str, Record]:
+        """The rows of these leads as the CRM has them."""
         keys = {name: self.row(task, name, {"name": name}).key for name in names}
-        found = self.crm(task).find(list(keys.values()), ["since"])
-        return {name: found[key].properties["since"] for name, key in keys.items() if key in found}
+        found = self.crm(task).find(list(keys.values()), properties)
+        return {name: found[key] for name, key in keys.items() if key in found}
 
     def row(self, task: Task, name: str, properties: Mapping[str, str], *more: str) -> AddressedRow:
         made = Row.of("leads", "\n".join((key_of(name), *more)), "1", name, properties)
@@ -155,7 +183,8 @@ class _Desk:
     def scheduler(self, task: Task) -> FollowUps:
         """What is due to each lead that was written, and what is taken back from those who are suppressed by now."""
         leads = [(one.args["name"], one.args["properties"]["since"]) for one in outcomes_of(task, self.write, *_DONE)]
-        gone = self.since(task, task.need(Candidates).suppressed)
+        kept = self.kept(task, task.need(Candidates).suppressed, ["since"])
+        gone = {name: since for name, record in kept.items() if (since := record.properties.get("since"))}
         wanted = [row for name, since in leads for row in self.steps(task, name, since, "planned")]
         taken = [row for name, since in gone.items() for row in self.steps(task, name, since, CANCELLED)]
         plan = planned(wanted, taken, self.crm(task, "followups"), _today().isoformat())
@@ -258,7 +287,7 @@ def leads_team(
     analyst = Agent(role="analyst", gives=Rubric, function=lambda task: Rubric.read(task.input.rubric))
     agents: list[Agent[Any]] = [analyst, scout.agent(), *_agents(desk, scout, models)]
     policy = Policy({action.name: "ask" for agent in agents for action in agent.actions})
-    return Team(name="leads", input=LeadsInput, agents=agents, policy=policy, options={"model": name})
+    return Team(name="leads", input=LeadsInput, look=desk.check, agents=agents, policy=policy, options={"model": name})
 
 
 def _agents(desk: _Desk, scout: CandidateScout, models: Tiers | None) -> list[Agent[Any]]:

@@ -14,8 +14,8 @@ from langgraph.graph import END, START, StateGraph
 from pydantic import BaseModel, ConfigDict, Field, RootModel, SecretStr, field_validator, model_validator
 from typing_extensions import TypedDict
 
-from signoff import Agent, Artifact, Ledger, SecretName, Task, Team
-from signoff.errors import BadInput, InputChanged, TeamError
+from signoff import Agent, Artifact, Ledger, Run, SecretName, Task, Team
+from signoff.errors import BadInput, InputChanged, SettingsError, TeamError
 from signoff.settings import load_settings
 from signoff.testing import ScriptedModel, gives
 
@@ -404,3 +404,26 @@ def test_what_would_be_another_input_when_it_is_read_again_is_refused() -> None:
         team_of(Short).read_input({"name": "ann and bob"})
     with pytest.raises(BadInput, match="number cannot be kept"):
         team_of(Short).read_input({"name": "a", "number": 10**400})
+
+
+def test_what_types_cannot_tell_is_looked_at_once_before_a_run_begins(home: Path) -> None:
+    looked: list[bool] = []
+
+    def check(given: LeadsInput, dry_run: bool) -> None:
+        looked.append(dry_run)
+        if not Path(given.campaign).exists():
+            raise SettingsError("--campaign", f"there is no {given.campaign!r}", "Write it first.")
+
+    team = team_of(LeadsInput, look=check)
+    assert team.read_input({"campaign": "spring"}).goal
+    assert looked == []
+    with pytest.raises(BadInput, match=r"campaign there is no 'spring'. Write it first") as refused:
+        Run.start(team, {"campaign": "spring"})
+    assert refused.value.field == "campaign"
+    with pytest.raises(BadInput, match="there is no 'spring'"):
+        team.compile(checkpointer=InMemorySaver()).invoke({"campaign": "spring"}, {"configurable": {"thread_id": "t"}})
+    Path("spring").touch()
+    run = Run.start(team, {"campaign": "spring"}, dry_run=True)
+    Path("spring").unlink()
+    assert run.status == "done"
+    assert looked == [False, False, True]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlsplit
 
+from signoff.checkpoints import digest
 from signoff.tools.crm.pace import Pace
 from signoff.tools.crm.row import KEY, OURS, Record, Row, Written
 from signoff.tools.errors import CrmFailed
@@ -121,6 +122,10 @@ class HttpCrm(ABC):
             raise CrmFailed(self.name, problem, sure=True, status=status)
         return answer
 
+    def check(self) -> None:
+        """It answers, knows who asks, and has the properties: a row is looked for that nobody has."""
+        self.find([digest("nobody")])
+
     @abstractmethod
     def find(self, keys: Sequence[str], properties: Sequence[str] = (), /) -> dict[str, Record]:
         """As of `CRM`."""
@@ -176,7 +181,7 @@ class HubSpot(HttpCrm):
 
     def _upsert(self, rows: Sequence[Row]) -> dict[str, Written]:
         before = self._find_for(rows)
-        written = {row.key: Written(row.key, "unchanged", before[row.key].id) for row in rows if _is_as(row, before)}
+        written = {row.key: done for row in rows if (done := _settled(row, before)) is not None}
         problems = dict[str, str]()
         for _ in range(_TRIES):
             left = [row for row in rows if row.key not in written]
@@ -239,7 +244,8 @@ class HubSpot(HttpCrm):
         if found[row.key].holds(row):
             return {row.key: Written(row.key, "unchanged", found[row.key].id)}
         before[row.key] = found[row.key]
-        return {}
+        other = Written.changed_meanwhile(row, found[row.key])
+        return {} if other is None else {row.key: other}
 
     def _input(self, row: Row, before: Mapping[str, Record]) -> dict[str, Any]:
         sent = row.sent(before[row.key].sha256 if row.key in before else "")
@@ -273,7 +279,8 @@ class SearchThenWrite(HttpCrm):
         records = [record for one in ids if one and (record := self._read(one)) is not None and record.key == key]
         if len(records) > 1:
             several = ", ".join(record.id for record in records)
-            raise CrmFailed(self.name, f"{self.object} {several} have the same key: merge them there", sure=True)
+            problem = f"{self.object} {several} have the same key: merge them there"
+            raise CrmFailed(self.name, problem, sure=True, of_row=True)
         return records[0] if records else None
 
     def _read(self, record_id: str) -> Record | None:
@@ -293,8 +300,8 @@ class SearchThenWrite(HttpCrm):
         problem = _UNTAKEN
         for _ in range(_TRIES):
             before = self.find([row.key])
-            if _is_as(row, before):
-                return Written(row.key, "unchanged", before[row.key].id)
+            if (settled := _settled(row, before)) is not None:
+                return settled
             known = before.get(row.key)
             sent = row.sent(known.sha256 if known is not None else "")
             body: dict[str, str] = {
@@ -321,9 +328,12 @@ class SearchThenWrite(HttpCrm):
         return Written(row.key, "refused", problem=problem)
 
 
-def _is_as(row: Row, found: Mapping[str, Record]) -> bool:
-    """Whether the row stands there just as it is to be written."""
-    return row.key in found and found[row.key].holds(row) and not found[row.key].differs_from(row)
+def _settled(row: Row, found: Mapping[str, Record]) -> Written | None:
+    """What there is to tell of a row before any write: it stands there just so, or somebody else changed it."""
+    record = found.get(row.key)
+    if record is not None and record.is_as(row):
+        return Written(row.key, "unchanged", record.id)
+    return Written.changed_meanwhile(row, record)
 
 
 def _listed(body: Any, name: str) -> list[Mapping[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -34,6 +34,9 @@ class Row(BaseModel):
     key: str = Field(pattern="^[0-9a-f]{64}$", description="The row's key, which no person edits")
     name: str = Field(min_length=1, max_length=300, description="Whose row it is, for people")
     properties: dict[str, str] = Field(min_length=1, max_length=_MOST, description="What is written, by property")
+    before: dict[str, str] | None = Field(
+        default=None, description="What stood there when it was proposed; null: whatever stands there is written over"
+    )
 
     @field_validator("properties")
     @classmethod
@@ -47,6 +50,10 @@ class Row(BaseModel):
     def of(cls, team: str, identity: str, fields: str, name: str, properties: Mapping[str, str]) -> Row:
         """A row of this identity, whatever run writes it; `fields` is the version of the set of properties."""
         return cls(key=digest([team, identity, fields]), name=name, properties=dict(properties))
+
+    def over(self, record: Record | None) -> Self:
+        """The same, written only if this is what stands there then."""
+        return self.model_copy(update={"before": {} if record is None else record.of(self)})
 
     @property
     def sha256(self) -> str:
@@ -83,6 +90,14 @@ class Record:
         """The properties that read back otherwise than they were approved."""
         return [name for name, value in row.properties.items() if self.properties.get(name, "") != value]
 
+    def is_as(self, row: Row) -> bool:
+        """Whether the row stands there just as it is to be written."""
+        return self.holds(row) and not self.differs_from(row)
+
+    def of(self, row: Row) -> dict[str, str]:
+        """What stands there of the row's properties."""
+        return {name: value for name in row.properties if (value := self.properties.get(name, ""))}
+
 
 @dataclass(frozen=True)
 class Written:
@@ -93,6 +108,19 @@ class Written:
     id: str = ""
     problem: str = ""
     """Why it was refused."""
+
+    @classmethod
+    def changed_meanwhile(cls, row: Row, record: Record | None) -> Written | None:
+        """The refusal to write over what somebody else wrote since the row was proposed; None if nobody did."""
+        if row.before is None or (record is not None and record.is_as(row)):
+            return None
+        now = {} if record is None else {name: record.properties.get(name, "") for name in row.before}
+        if record is None or not row.before:
+            told = ["it is gone"] if row.before else ["somebody else has written it"] if record is not None else []
+        else:
+            told = [f"{name} became {now[name]!r:.80}" for name, value in row.before.items() if now[name] != value]
+        problem = f"since it was proposed, {', '.join(told)}: another run proposes it anew"
+        return cls(row.key, "refused", problem=problem) if told else None
 
     @classmethod
     def found(cls, record: Record) -> Written:
@@ -110,6 +138,9 @@ class CRM(Protocol):
     @property
     def host(self) -> str:
         """Where rows are sent; empty if nowhere."""
+
+    def check(self) -> None:
+        """Look whether rows can be written, and write none; CrmFailed says what is to be mended."""
 
     def find(self, keys: Sequence[str], properties: Sequence[str] = (), /) -> dict[str, Record]:
         """The records with these keys, by key, with these properties at least.

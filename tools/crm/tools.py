@@ -13,13 +13,15 @@ from signoff.checkpoints import digest
 from signoff.settings import Settings
 from signoff.tools.action import Action, Touches
 from signoff.tools.crm.connecting import UPSERT, Kind, open_crm
-from signoff.tools.crm.row import CRM, Change, Record, Row
-from signoff.tools.errors import ActionFailed, CrmFailed
+from signoff.tools.crm.row import CRM, Change, Record, Row, Written
+from signoff.tools.errors import ActionFailed, ActionPostponed, CrmFailed
 from signoff.wording import as_code
 
 CANCELLED: Final = "cancelled"
 """The `status` of a row that takes something back: it may be written whoever it is about."""
 SENT: Final = "sent"
+_FIXED: Final = frozenset({"key", "before", "crm", "suppress"})
+"""What no person edits."""
 
 R = TypeVar("R", bound=Row)
 Send = Callable[[Row], Mapping[str, Any]]
@@ -64,8 +66,10 @@ def sending(settings: Settings, send: Send, *, name: str, kind: Kind) -> Action[
         found = _looked_up(name, crm, row)
         if found is not None and found.properties.get("status") in (SENT, CANCELLED):
             raise ActionFailed(name, f"it is {found.properties['status']} already")
+        if (other := Written.changed_meanwhile(row, found)) is not None:
+            raise ActionFailed(name, other.problem)
         told = dict(send(row))
-        crm.upsert([row])
+        crm.upsert([row.model_copy(update={"before": None})])
         return told
 
     def read_back(row: AddressedRow, _key: str) -> Mapping[str, Any]:
@@ -82,7 +86,7 @@ def sending(settings: Settings, send: Send, *, name: str, kind: Kind) -> Action[
         risk="irreversible",
         reconcile=read_back,
         preview=_preview,
-        fixed=frozenset({"key", "crm", "suppress"}),
+        fixed=_FIXED,
     )
 
 
@@ -135,7 +139,12 @@ def _looked_up(name: str, crm: CRM, row: Row) -> Record | None:
     try:
         return _kept(crm, row)
     except CrmFailed as error:
-        raise ActionFailed(name, str(error)) from error
+        raise _undone(name, error) from error
+
+
+def _undone(name: str, error: CrmFailed) -> ActionFailed:
+    """What surely was not written: for the row's sake, or because nothing can be written there now."""
+    return ActionFailed(name, str(error)) if error.of_row else ActionPostponed(name, str(error))
 
 
 def _action(
@@ -149,7 +158,7 @@ def _action(
             (written,) = crm.upsert([row])
         except CrmFailed as error:
             if error.sure:
-                raise ActionFailed(name, str(error)) from error
+                raise _undone(name, error) from error
             raise
         if written.change == "refused":
             raise ActionFailed(name, f"{crm.name} refused {row.name}: {written.problem}")
@@ -171,7 +180,7 @@ def _action(
         idempotent=True,
         reconcile=read_back,
         preview=_preview,
-        fixed=frozenset({"key", "crm", "suppress"} & arguments.model_fields.keys()),
+        fixed=_FIXED & arguments.model_fields.keys(),
     )
 
 
@@ -191,5 +200,12 @@ def _told(row: Row, change: Change, found: Record | None) -> dict[str, Any]:
 
 def _preview(row: Row) -> str:
     where = f" in {as_code(row.crm)}" if isinstance(row, AddressedRow) else ""
-    lines = [f"- {as_code(name)}: {as_code(value)}" for name, value in row.properties.items() if value]
+    lines = list[str]()
+    for name, value in row.properties.items():
+        was = (row.before or {}).get(name, "")
+        if value or was:
+            now = as_code(value) if value else "nothing"
+            lines.append(
+                f"- {as_code(name)}: {now}" + (f", until now {as_code(was)}" if was not in ("", value) else "")
+            )
     return "\n".join([f"{as_code(row.name)}{where}, under the key `{row.key[:12]}…`:", "", *lines])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -47,6 +48,13 @@ def _name_once(place: Path, target: Path) -> None:
             os.replace(place, target)
             return
     os.unlink(place)
+
+
+def check_place(file: Path) -> None:
+    """OSError unless a file can be made here: in its folder, or in the nearest one above it that is there."""
+    folder = next(one for one in file.absolute().parents if one.exists())
+    with tempfile.TemporaryFile(dir=folder):
+        return
 
 
 def write_synced(place: Path, raw: bytes, *, mode: int = 0o600, again: bool = False) -> None:

@@ -71,12 +71,14 @@ def planned(wanted: Sequence[AddressedRow], taken: Sequence[AddressedRow], crm: 
 
     Nothing of what was sent or cancelled before; and what was planned before and is due by now stands apart.
     """
-    found = crm.find([row.key for row in (*wanted, *taken)], ["status"])
+    properties = dict.fromkeys(name for row in (*wanted, *taken) for name in row.properties)
+    found = crm.find([row.key for row in (*wanted, *taken)], [*properties])
     stands = {key: record.properties.get("status", "") for key, record in found.items()}
-    rows = [row for row in wanted if stands.get(row.key, "planned") == "planned"]
+    rows = [row.over(found.get(row.key)) for row in wanted if stands.get(row.key, "planned") == "planned"]
     due = [row for row in rows if row.key in stands and row.properties["due"] <= today]
     later = [row for row in rows if row not in due]
-    return Planned(tuple(later), tuple(due), tuple(row for row in taken if stands.get(row.key) == "planned"))
+    over = [row.over(found[row.key]) for row in taken if stands.get(row.key) == "planned"]
+    return Planned(tuple(later), tuple(due), tuple(over))
 
 
 class Planned(NamedTuple):

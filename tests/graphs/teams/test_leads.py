@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from company_server import Companies, company_server
 
-from signoff import Run, Team
+from signoff import Ledger, Run, Team
 from signoff.agents import Candidates, Draft, Letters, Review, Scores
 from signoff.agents.roles.tables.table_report import Overview, Said
 from signoff.agents.roles.tables.table_researcher import Answers
-from signoff.errors import BadInput
+from signoff.errors import ActionPostponed, BadInput
 from signoff.graphs.teams.leads import FollowUps, Leads, Rows, leads_team
 from signoff.settings import Settings
 from signoff.testing import ScriptedServer, gives
@@ -271,12 +271,84 @@ def shout(companies: Companies) -> None:
         ({"sources": "nowhere"}, "there is no such folder"),
         ({"suppress": "none.txt"}, "there is no file"),
         ({"crm": "packages"}, "is no file"),
+        ({"crm": "suppress.txt"}, "it is no SQLite file: name another one"),
+        ({"crm": "hubspot+http://127.0.0.1:9"}, "no rows can be written to 127.0.0.1:9"),
+        ({"crm": "https://example.org"}, "names no CRM that is known here. Name a SQLite file"),
+        ({"sources": ""}, "is not set. Name a folder of documents"),
+        ({"rubric": "suppress.txt"}, "cannot be read"),
+        ({"out": "suppress.txt/leads.md"}, "can be made"),
     ],
 )
-def test_what_cannot_be_used_is_said_before_any_work(packages: Path, wrong: dict[str, Any], why: str) -> None:
-    with pytest.raises(Exception, match=why) as refused:
+def test_what_cannot_be_used_is_said_before_the_run_begins(
+    packages: Path, home: Path, wrong: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(BadInput, match=why) as refused:
         start(**wrong)
-    assert isinstance(refused.value, BadInput) or "--crm" in str(refused.value)
+    assert refused.value.field == next(iter(wrong))
+    assert "\n" not in str(refused.value)
+    assert Ledger(home / ".signoff" / "signoff.db").runs.list() == []
+
+
+@pytest.mark.parametrize(
+    ("faulty", "why"),
+    [
+        ("minimum = 1", "rules is missing"),
+        (
+            '[[rules]]\npoints = 1\nname = "x"\ncolumn = "y"\nhaz = "z"',
+            r"rules\[1\].haz is nothing that is known there",
+        ),
+        ('[[rules]]\npoints = 1\nname = "x"\ncolumn = "y"\nmatches = "("', "no regular expression"),
+        ('[[rules]]\npoints = 1\nname = "x"\ncolumn = "y"', "'x' needs one of has, lacks"),
+    ],
+)
+def test_a_faulty_rubric_is_said_before_the_run_begins(packages: Path, home: Path, faulty: str, why: str) -> None:
+    (home / "packages.toml").write_text(faulty)
+    with pytest.raises(BadInput, match=why):
+        start()
+
+
+def read_only(path: Path) -> None:
+    """SQLite writes to no file of a version that it does not know."""
+    with path.open("r+b") as file:
+        file.seek(18)
+        file.write(b"\x03")
+
+
+def test_a_crm_that_takes_no_rows_for_now_stops_the_run_and_the_resumed_one_writes_each_once(
+    packages: Path, home: Path
+) -> None:
+    run = approve_all(start(companies=["otterdb", "sealframe"]), until="write_lead")
+    sqlite3.connect("crm.db").execute("CREATE TABLE notes (text)").connection.close()
+    kept = Path("crm.db").read_bytes()
+    read_only(Path("crm.db"))
+    with pytest.raises(ActionPostponed, match="nothing was written: it may not be written to"):
+        run.approve(approval=run.alike())
+    with pytest.raises(ActionPostponed):
+        run.resume()
+    Path("crm.db").write_bytes(kept)
+    approve_all(run.resume())
+    assert run.status == "done"
+    assert [row["name"] for row in table()] == ["otterdb", "sealframe"]
+    assert failed_checks(run) == []
+    assert Ledger(home / ".signoff" / "signoff.db").audit.verify().problems == ()
+
+
+def test_a_row_that_somebody_changed_since_it_was_proposed_is_not_written_over(packages: Path, home: Path) -> None:
+    written_before()
+    with sqlite3.connect("crm.db") as connection:
+        connection.execute("UPDATE leads SET since = '2026-01-05'")  # so that there is something to write
+    run = approve_all(start(companies=["otterdb", "sealframe"]), until="write_lead")
+    with sqlite3.connect("crm.db") as connection:
+        connection.execute("UPDATE leads SET draft = 'Dear otters' WHERE name = 'otterdb'")
+        connection.execute("ALTER TABLE leads ADD COLUMN phone")
+        connection.execute("UPDATE leads SET phone = '1' WHERE name = 'sealframe'")
+    approve_all(run)
+    assert table()[0]["draft"] == "Dear otters"
+    assert table()[1]["phone"] == "1"
+    told = json.loads((home / "leads-summary.json").read_text())
+    assert (told["rows"]["approved"], told["rows"]["updated"], told["rows"]["refused"]) == (2, 1, 1)
+    assert "draft became 'Dear otters'" in told["refused"][0]
+    assert failed_checks(run) == []
 
 
 def test_a_dry_run_writes_nothing(packages: Path) -> None:

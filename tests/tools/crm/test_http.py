@@ -241,3 +241,30 @@ def test_hundreds_of_rows_go_a_hundred_at_once(companies: Any, row: Any) -> None
     assert changes(companies.hubspot().upsert(many)) == ["created"] * 250
     assert companies.writes() == 3
     assert len(set(companies.keys())) == 250
+
+
+@SHAPES
+def test_a_row_that_somebody_changed_or_made_since_it_was_proposed_is_refused_and_left(
+    companies: Any, rows: Any, row: Any, shape: str
+) -> None:
+    crm = getattr(companies, shape)()
+    crm.upsert(rows[:2])
+    names = ["licence"]
+    stood = crm.find([one.key for one in rows], names)
+    new = [row(one.name, licence="MIT").over(stood.get(one.key)) for one in rows]
+    companies.records["1"]["licence"] = "GPL"
+    companies.write({"signoff_key": rows[2].key, "licence": "ISC"})
+    written = crm.upsert(new)
+    assert changes(written) == ["refused", "updated", "refused"]
+    assert ["licence became 'GPL'" in written[0].problem, "somebody else" in written[2].problem] == [True, True]
+    assert [kept["licence"] for kept in companies.records.values()] == ["GPL", "MIT", "ISC"]
+
+
+@SHAPES
+def test_a_server_is_looked_at_without_a_write(companies: Any, times: Any, shape: str) -> None:
+    crm = getattr(companies, shape)()
+    crm.check()
+    companies.fault = times(1, (401, {}, {"message": "no token"}))
+    with pytest.raises(CrmFailed, match="the secret is missing"):
+        crm.check()
+    assert companies.written == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -131,3 +132,91 @@ def test_a_writer_that_is_killed_leaves_whole_rows_and_the_next_completes_them(t
     kept = table(path)
     assert len({one["signoff_key"] for one in kept}) == len(kept) == 40
     assert {one["licence"] for one in kept} == {"BSD"}
+
+
+def test_a_row_that_is_not_as_it_was_when_it_was_proposed_is_refused_and_left(
+    tmp_path: Path, rows: Any, row: Any
+) -> None:
+    crm = SqliteCrm(tmp_path / "crm.db")
+    crm.upsert(rows[:2])
+    stood = crm.find([one.key for one in rows])
+    new = [row(one.name, licence="MIT").over(stood.get(one.key)) for one in rows]
+    with sqlite3.connect(crm.path) as connection:
+        connection.execute("UPDATE leads SET licence = 'GPL' WHERE signoff_key = ?", [rows[0].key])
+        connection.execute("DELETE FROM leads WHERE signoff_key = ?", [rows[1].key])
+    before = table(crm.path)
+    written = crm.upsert(new)
+    assert changes(written) == ["refused", "refused", "created"]
+    assert ["licence became 'GPL'" in written[0].problem, "it is gone" in written[1].problem] == [True, True]
+    assert [one for one in table(crm.path) if one["signoff_key"] != rows[2].key] == before
+    assert changes(crm.upsert([row(rows[2].name, licence="MIT").over(None), row("flask").over(None)])) == [
+        "unchanged",
+        "refused",
+    ]
+
+
+def test_a_column_that_is_gone_comes_again_and_without_that_of_the_keys_nothing_is_written(
+    tmp_path: Path, rows: Any
+) -> None:
+    crm = SqliteCrm(tmp_path / "crm.db")
+    crm.upsert(rows)
+    with sqlite3.connect(crm.path) as connection:
+        connection.execute("ALTER TABLE leads DROP COLUMN licence")
+    assert changes(crm.upsert(rows)) == ["updated"] * 3
+    assert {one["licence"] for one in table(crm.path)} == {"BSD"}
+    with sqlite3.connect(crm.path) as connection:
+        connection.execute("DROP INDEX idx_leads_signoff_key")
+        connection.execute("ALTER TABLE leads RENAME COLUMN signoff_key TO other")
+    for write in (crm.check, lambda: crm.upsert(rows)):
+        with pytest.raises(CrmFailed, match=r"'signoff_key' of 'leads' is gone.*put it back") as caught:
+            write()
+        assert caught.value.sure
+    with sqlite3.connect(crm.path) as connection:
+        connection.execute("ALTER TABLE leads RENAME COLUMN other TO signoff_key")
+    assert changes(crm.upsert(rows)) == ["unchanged"] * 3
+
+
+def test_a_full_disk_leaves_what_was_there_and_is_told_for_sure(tmp_path: Path, rows: Any, row: Any) -> None:
+    crm = SqliteCrm(tmp_path / "crm.db")
+    crm.upsert(rows)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (crm.path.stat().st_size + 4096, hard))
+    try:
+        with pytest.raises(CrmFailed, match="nothing was written") as caught:
+            crm.upsert([row("large", text="x" * 100_000)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (caught.value.sure, caught.value.of_row) == (True, False)
+    assert len(table(crm.path)) == 3
+    assert changes(crm.upsert([row("large", text="x" * 100_000)])) == ["created"]
+
+
+def test_a_crm_is_looked_at_without_a_row_being_written(tmp_path: Path, rows: Any) -> None:
+    crm = SqliteCrm(tmp_path / "crm.db")
+    crm.check()
+    assert not crm.path.exists()
+    crm.upsert(rows)
+    before = crm.path.read_bytes()
+    crm.check()
+    holding = sqlite3.connect(crm.path, isolation_level=None)
+    holding.execute("BEGIN IMMEDIATE")
+    crm.check()  # it may be open by the time of the first row
+    holding.close()
+    assert crm.path.read_bytes() == before
+    with crm.path.open("r+b") as file:  # a version of the format that SQLite does not write to
+        file.seek(18)
+        file.write(b"\x03")
+    with pytest.raises(CrmFailed, match="it may not be written to"):
+        crm.check()
+    sqlite3.connect(tmp_path / "view.db").execute("CREATE VIEW leads AS SELECT 1 AS a").connection.close()
+    for wrong in (tmp_path / "view.db", tmp_path / "crm.db" / "crm.db"):
+        with pytest.raises(CrmFailed, match="nothing was written"):
+            SqliteCrm(wrong).check()
+
+
+def test_names_of_columns_are_the_same_in_capitals(tmp_path: Path, row: Any) -> None:
+    crm = SqliteCrm(tmp_path / "crm.db")
+    with sqlite3.connect(crm.path) as connection:
+        connection.execute("CREATE TABLE leads (ID INTEGER PRIMARY KEY, Licence TEXT)")
+    assert changes([*crm.upsert([row("flask")]), *crm.upsert([row("flask")])]) == ["created", "unchanged"]
+    assert changes(crm.upsert([row("flask", licence="MIT")])) == ["updated"]
