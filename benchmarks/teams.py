@@ -1,10 +1,12 @@
-"""What the ready-made business teams take as their lists grow: companies compared, and leads written to a CRM.
+"""What ready-made teams take as their lists grow: companies compared, leads written to a CRM, repositories mended.
 
-    python3 make.py bench -- teams [--companies 100 200] [--leads 250 500] [--markdown]
+    python3 make.py bench -- teams [--companies 100 200] [--leads 250 500] [--repositories 10 20]
+        [--only TEAM ...] [--markdown]
 
 Each run is a process of its own: code alone, or a model behind a scripted endpoint that answers at once. Every document
-has a mark of its own, so that the endpoint can tell how often a company's evidence was sent. Whatever is asked is
-approved, all of a kind at once. The last columns are the larger list over the smaller one, per item: 1.00 is linear.
+has a mark of its own, so that the endpoint can tell how often a company's evidence was sent; every repository has a
+file of five megabytes. Whatever is asked is approved, all of a kind at once. The last columns are the larger list over
+the smaller one, per item: 1.00 is linear.
 """
 
 import argparse
@@ -30,6 +32,10 @@ from rich.table import Table
 from signoff.agents.roles.tables.table_report import Overview, Said
 from signoff.agents.roles.tables.table_researcher import Answer, Answers
 from signoff.testing import Call, ScriptedServer, gives
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "shared"))
+
+from crates import asks, make_crate, write_knots, write_records
 
 FIELDS = (
     "licence",
@@ -98,13 +104,18 @@ def work(team: str, url: str, folder: Path, size: int) -> dict[str, Any]:
     from signoff import Run, Settings
     from signoff.graphs.teams.competitors import competitors_team
     from signoff.graphs.teams.leads import leads_team
+    from signoff.graphs.teams.remediation import remediation_team
 
     settings = Settings(home=folder / "home", database=str(folder / "signoff.db"), model="offline")
     if url:
         model = {"base_url": url, "api_key": "none", "model": "openai:scripted"}
         settings = Settings(home=settings.home, database=settings.database, **model)  # type: ignore[arg-type]
     given: dict[str, Any] = {"sources": str(folder / "pages"), "out": str(folder / "out.md")}
-    if team == "competitors":
+    if team == "remediation":
+        repos = [folder / f"repo{number}" for number in range(size)]
+        given = asks(repos, folder / "advisories", [folder / "wheels"], folder / "out.md")
+        made = remediation_team(settings=settings)
+    elif team == "competitors":
         names = [f"firm{number:04}" for number in range(size)]
         given |= {"goal": "fish finders", "companies": names, "categories": list(FIELDS)}
         made = competitors_team(settings=settings)
@@ -132,6 +143,11 @@ def measure(team: str, body: str, size: int) -> dict[str, float]:
         folder = Path(name)
         (folder / "pages").mkdir()
         (folder / "rubric.toml").write_text(RUBRIC)
+        if team == "remediation":
+            write_records(folder / "advisories")
+            write_knots(folder / "wheels")
+            for number in range(size):
+                make_crate(folder / f"repo{number}", {"data.txt": f"{number} " * (5_000_000 // len(f"{number} "))})
         for number in range(size):
             (folder / "pages" / f"firm{number:04}.txt").write_text(page(number))
         command = [sys.executable, __file__, "--team", team, "--size", str(size), "--folder", name]
@@ -169,17 +185,18 @@ def rows(team: str, body: str, sizes: tuple[int, int]) -> list[list[str]]:
 
 def main(arguments: Any) -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("signoff", "langgraph", "sqlite-utils"))
-    companies, leads = tuple(arguments.companies), tuple(arguments.leads)
+    sizes = {"competitors": arguments.companies, "leads": arguments.leads, "remediation": arguments.repositories}
+    chosen = {team: tuple(two) for team, two in sizes.items() if team in (arguments.only or sizes)}
     title = (
-        f"{companies[0]} and {companies[1]} companies × {len(FIELDS)} fields; {leads[0]} and {leads[1]} leads; "
+        f"{'; '.join(f'{team}: {two[0]} and {two[1]}' for team, two in chosen.items())}; {len(FIELDS)} fields; "
         f"Python {platform.python_version()}, {packages}"
     )
     columns = ["", "smaller list", "larger list", "larger ÷ smaller"]
     found = [
         row
-        for team, sizes in (("competitors", companies), ("leads", leads))
-        for body in ("code", "model")
-        for row in rows(team, body, sizes)
+        for team, two in chosen.items()
+        for body in (("code",) if team == "remediation" else ("code", "model"))
+        for row in rows(team, body, two)
     ]
     table = Table(*columns, title=title, box=box.MARKDOWN if arguments.markdown else box.SIMPLE_HEAD)
     for row in found:
@@ -191,8 +208,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--companies", type=int, nargs=2, default=(100, 200), metavar="NUMBER")
     parser.add_argument("--leads", type=int, nargs=2, default=(250, 500), metavar="NUMBER")
+    parser.add_argument("--repositories", type=int, nargs=2, default=(10, 20), metavar="NUMBER")
+    parser.add_argument("--only", nargs="+", choices=("competitors", "leads", "remediation"), metavar="TEAM")
     parser.add_argument("--markdown", action="store_true")
-    parser.add_argument("--team", choices=("competitors", "leads"), help=argparse.SUPPRESS)
+    parser.add_argument("--team", help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--url", default="", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

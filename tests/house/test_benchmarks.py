@@ -55,14 +55,28 @@ def test_the_benchmark_of_overhead_compares_with_the_leanest_peers() -> None:
         assert f"signoff ÷ {peer}" in rows[0]
 
 
-def test_the_benchmark_of_teams_sends_each_evidence_once_and_counts_both_sizes() -> None:
-    command = [sys.executable, str(ROOT / "benchmarks" / "teams.py"), "--companies", "4", "8", "--leads", "3", "6"]
-    done = subprocess.run([*command, "--markdown"], capture_output=True, text=True, timeout=600, check=False)
+def teams_benchmark(*options: str) -> dict[str, list[str]]:
+    """What it shows, by the first cell of each row."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "teams.py"), *options, "--markdown"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "|"]
-    figures = {row[0]: row[1:] for row in rows[2:]}
+    return {row[0]: row[1:] for row in rows[2:]}
+
+
+def test_the_benchmark_of_teams_sends_each_evidence_once_and_counts_both_sizes() -> None:
+    figures = teams_benchmark("--only", "competitors", "leads", "--companies", "4", "8", "--leads", "3", "6")
     for team in ("competitors", "leads"):
         assert figures[f"{team}, a scripted model: evidence sent an item"] == ["1", "1", "1.00"]
         small, large, _ = figures[f"{team}, a scripted model: prompt bytes an item"]
         assert float(large.replace(",", "")) < 1.1 * float(small.replace(",", ""))
     assert [row for row in figures if "database kB an item" in row]
+
+
+@pytest.mark.hunt
+def test_repositories_are_mended_in_memory_that_does_not_grow_with_them() -> None:
+    """Each has a file of five megabytes, and four are worked on at a time."""
+    figures = teams_benchmark("--only", "remediation", "--repositories", "4", "20")
+    few, many, _ = (float(one.replace(",", "")) for one in figures["remediation, code: memory kB an item"])
+    assert 20 * many < 2 * 4 * few
+    assert figures["remediation, code: questions"] == ["2", "2", "1.00"]
