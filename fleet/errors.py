@@ -87,3 +87,31 @@ class CannotExport(RunError):
 
 class BadLine(RunError):
     """A line of a file of jobs is no job."""
+
+
+class BadCases(RunError):
+    """A file of cases has none, or lines that are none."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.source, self.problems = source, tuple(problems)
+        if not problems:
+            super().__init__(f"There are no cases in {source!r}. Write a line of JSON for each.")
+            return
+        more = f" And {len(problems) - 3} more." if len(problems) > 3 else ""
+        super().__init__(f"{source!r}, line {'; line '.join(problems[:3])}.{more} Nothing was run; mend that first.")
+
+
+class BadCheck(RunError):
+    """A case names a check that there is not, or a file of checks cannot be used."""
+
+    def __init__(self, named: str, problem: str, remedy: str) -> None:
+        self.named, self.problem = named, problem
+        super().__init__(f"Check {named!r}: {problem}. {remedy}.")
+
+
+class BadEvaluation(RunError):
+    """What was written of an evaluation cannot be read."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"{path!r} is no evaluation: {problem}. Name the JSON that `signoff eval --json` wrote.")
