@@ -1,19 +1,22 @@
-"""Deciding at the desk: whoever decides, at the command line or on the page, decides by `record_verdict`."""
+"""Deciding at the desk: whoever decides, at the command line, on the page or elsewhere, decides by `record_verdict`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
-from signoff.checkpoints.errors import ChangedSince
-from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger, Person
+from signoff.checkpoints.errors import ChangedSince, NotAllowed
+from signoff.checkpoints.jobs import DEFAULT_TENANT
+from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger, Person, RunRecord
 from signoff.fleet import Run
 from signoff.graphs import FOLLOW_PLAN
 from signoff.graphs.approval import CONTROLS, Decision, decide as decide_question, read_reply, say_reply
 from signoff.graphs.errors import BadAnswer
 from signoff.tools import Action
 
+_TENANT: Final = "tenant:"
+"""How the roles begin that say whose runs somebody sees; of `tenant:*` everybody's."""
 Verb = Literal["approve", "edit", "reject", "respond", "revoke"]
 Made = Callable[[Action[Any]], Any]
 """What a person made of what was shown: the arguments of an edit, or the answer to a question."""
@@ -49,6 +52,10 @@ def record_verdict(
     `opened` is its run with its team, asked for only where that has a say. Refusals are as `Run.approve` tells them.
     """
     by, decisions = verdict.by, ledger.approvals
+    if isinstance(by, Person) and not is_theirs(ledger, by, record := ledger.runs.get(approval.root)):
+        raise NotAllowed(
+            approval.id, str(by), f"its run is of the tenant {tenant_of(ledger, record)!r}, and they are not"
+        )
     is_control = approval.action in CONTROLS
     if verdict.kind == "revoke":
         if is_control and approval.action != SETTLE_OUTCOME:
@@ -78,6 +85,25 @@ def record_verdict(
             run = opened()
             edited = Decision("approve", made(run.action_of(approval)), verdict.said)
             return decide_question(ledger, approval, edited, run.team_of(approval).rules, by=by)
+
+
+def tenants_of(person: Person) -> frozenset[str]:
+    """Whose runs somebody sees, by roles such as `tenant:acme`; without any, those that are nobody's in particular."""
+    return frozenset(role.removeprefix(_TENANT) for role in person.roles if role.startswith(_TENANT)) or frozenset({""})
+
+
+def tenant_of(ledger: Ledger, record: RunRecord) -> str:
+    """Whose a run is: it says so itself, or the job whose work it is; empty: nobody's in particular."""
+    if record.tenant:
+        return record.tenant
+    job = ledger.jobs.get(record.root)
+    return "" if job is None or job.tenant == DEFAULT_TENANT else job.tenant
+
+
+def is_theirs(ledger: Ledger, person: Person, record: RunRecord) -> bool:
+    """Whether somebody may see this run, and decide in it what policy lets them."""
+    own = tenants_of(person)
+    return "*" in own or tenant_of(ledger, record) in own
 
 
 def _no_rules(_role: str, action: str, _args: Mapping[str, Any]) -> NoReturn:

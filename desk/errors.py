@@ -1,4 +1,4 @@
-"""Errors of the command line and of the page."""
+"""Errors of the command line, of the page and of what else is served."""
 
 from __future__ import annotations
 
@@ -39,6 +39,17 @@ class NotThere(PageError):
     def __init__(self, what: str = "page") -> None:
         self.what = what
         super().__init__(f"There is no such {what}. The address may be mistyped, or of another database.")
+
+
+class RunUnderWay(PageError):
+    """A conversation whose run goes on or waits, and that says something new."""
+
+    status = 409
+
+    def __init__(self, run_id: str, state: str) -> None:
+        self.run_id, self.state = run_id, state
+        way = "Answer what it asks" if state == "waiting" else "Wait until it ends"
+        super().__init__(f"Run {run_id!r} of this conversation is {state}. {way}, or cancel it, or begin another one.")
 
 
 class SignInNeeded(PageError):

@@ -17,7 +17,16 @@ from langgraph.types import StateSnapshot
 from signoff.agents import run_span
 from signoff.checkpoints import Fence, configured_ledger, configured_saver, readable_text, working
 from signoff.checkpoints.errors import RunBusy, RunCancelled, StoreError
-from signoff.checkpoints.ledger import RUN_INPUT, SETTLE_OUTCOME, Fenceable, Ledger, RunRecord, told_of
+from signoff.checkpoints.ledger import (
+    RUN_CLIENT,
+    RUN_INPUT,
+    RUN_TENANT,
+    SETTLE_OUTCOME,
+    Fenceable,
+    Ledger,
+    RunRecord,
+    told_of,
+)
 from signoff.checkpoints.ledger.budgets import Budget
 from signoff.concurrency import end_of, stream, undisturbed
 from signoff.error_base import SignoffError, TeamError
@@ -35,6 +44,8 @@ RUN_BUDGET: Final = "run budget"
 """Where a run's options keep what it may use; no team can have such an option by accident."""
 RUN_PLAN: Final = "run plan"
 """Where a run's options keep that a person sees its plan first."""
+OF_RUN: Final = frozenset({RUN_BUDGET, RUN_PLAN, RUN_INPUT, RUN_TENANT, RUN_CLIENT})
+"""What a run's options say of it alone: runs whose other options are the same have the same team."""
 _LEASE_SECONDS: Final = 60.0
 
 
@@ -56,10 +67,8 @@ class Driver:
 
     def team_of(self, record: RunRecord, team: Team | None = None) -> Team:
         """The team as this run has it. A ready-made one is built again; any other must be given."""
-        options = dict(record.options)
-        budget = options.pop(RUN_BUDGET, None)
-        options.pop(RUN_INPUT, None)
-        asks_plan = options.pop(RUN_PLAN, False)
+        budget, asks_plan = record.options.get(RUN_BUDGET), record.options.get(RUN_PLAN, False)
+        options = {name: value for name, value in record.options.items() if name not in OF_RUN}
         team = team or rebuild_team(record.team, options, self.settings)
         team = team.asking_plan() if asks_plan else team
         return replace(

@@ -25,6 +25,14 @@ class SeveralAsked(RunError):
         super().__init__(f"Run {run_id!r} asks {len(asked)} things: {', '.join(few)}. Name one: approval=ID{together}.")
 
 
+class RunExists(RunError):
+    """A run of this id began before."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"There is a run {run_id!r} already: go on with it by Run.open({run_id!r}).")
+
+
 class NotAllDecided(RunError):
     """Several questions were answered at once, and not each answer counted; the others were decided."""
 

@@ -19,7 +19,7 @@ from signoff.checkpoints.ledger import RUN_INPUT, Approval, Person, RunRecord, S
 from signoff.checkpoints.ledger.budgets import Budget, budget_of
 from signoff.concurrency import undisturbed, unpacked
 from signoff.fleet.driver import RUN_BUDGET, RUN_PLAN, Driver, check_whole, read_state
-from signoff.fleet.errors import NoArtifact, NotAllDecided, NothingAsked, SeveralAsked
+from signoff.fleet.errors import NoArtifact, NotAllDecided, NothingAsked, RunExists, SeveralAsked
 from signoff.fleet.events import Event, Watch, look_away
 from signoff.fleet.notebook import draft_markdown, run_html, run_markdown
 from signoff.fleet.standing import Standing, standings
@@ -213,13 +213,15 @@ class Run(RunView):
         dry_run: bool = False,
         budget: Budget | str | None = None,
         ask_plan: bool = False,
+        run_id: str = "",
     ) -> Run:
         """Give a goal to a team and drive the run until it ends or waits for a person.
 
         A team with an `input` is given that: the model, or values by its fields' names; BadInput if one does not fit.
         A dry run does everything but the effects: whatever is approved is not called. `budget` is what the run may use
         before a person is asked, such as `$2`, None as the team has it; whoever resumes the run keeps to it.
-        With `ask_plan` a person sees the plan, and may change it, before anybody works by it.
+        With `ask_plan` a person sees the plan, and may change it, before anybody works by it. `run_id` is the id it is
+        to have, where that follows from something else; RunExists if it began before.
         """
         options = dict(team.options)
         if ask_plan:
@@ -232,16 +234,10 @@ class Run(RunView):
         team.takes.look_at(given, dry_run=dry_run)
         if team.input is not None:
             options[RUN_INPUT] = dict(given.values)
-        run_id, _ = driver.ledger.runs.begin(
-            f"r-{secrets.token_hex(4)}",
-            1,
-            team=team.name,
-            goal=given.goal,
-            options=options,
-            driver="local",
-            requested_by=driver.settings.user_name,
-            dry_run=dry_run,
-        )
+        run_id = run_id or f"r-{secrets.token_hex(4)}"
+        told = {"team": team.name, "goal": given.goal, "driver": "local", "requested_by": driver.settings.user_name}
+        if not driver.ledger.runs.begin_as(run_id, options=options, dry_run=dry_run, **told):
+            raise RunExists(run_id)
         run = cls(run_id, driver.team_of(driver.ledger.runs.get(run_id), team), driver)
         return run.resume(watch=watch) if drive else run
 
@@ -331,10 +327,11 @@ class Run(RunView):
         dry_run: bool = False,
         budget: Budget | str | None = None,
         ask_plan: bool = False,
+        run_id: str = "",
     ) -> Run:
         """`start` for an event loop, which is never blocked: the run goes on in the loop of whoever awaits it."""
         begin = partial(cls.start, team, goal, settings=settings, drive=False, dry_run=dry_run, budget=budget)
-        run = await undisturbed(partial(begin, ask_plan=ask_plan))
+        run = await undisturbed(partial(begin, ask_plan=ask_plan, run_id=run_id))
         return await run.aresume(watch=watch) if drive else run
 
     @classmethod

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from signoff.checkpoints.ledger.runs import (
         Fenceable as Fenceable,
         DONE_WITHOUT as DONE_WITHOUT,
+        RUN_CLIENT as RUN_CLIENT,
         RUN_INPUT as RUN_INPUT,
+        RUN_TENANT as RUN_TENANT,
         RunRecord as RunRecord,
         Status as Status,
     )

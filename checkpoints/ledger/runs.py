@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, runtime_checkable
 
@@ -38,6 +38,10 @@ DONE_WITHOUT: Final = "Done, without "
 """How the note of a run begins that is done but for something, which is what its first line names."""
 RUN_INPUT: Final = "run input"
 """Where a run's options keep what it was given beside the goal; no team can have such an option by accident."""
+RUN_TENANT: Final = "run tenant"
+"""Where they keep whose run it is, where several share a ledger."""
+RUN_CLIENT: Final = "run client"
+"""Where they keep which conversation of a client it belongs to, and which message of that began it."""
 
 
 @runtime_checkable
@@ -93,6 +97,11 @@ class RunRecord:
         return given
 
     @property
+    def tenant(self) -> str:
+        """Whose it is; empty where nobody shares the ledger."""
+        return str(self.options.get(RUN_TENANT, ""))
+
+    @property
     def left_out(self) -> str:
         """What was not done of a run that is done, such as `mailer, send_mail`; empty if all of it was."""
         line = self.note.partition("\n")[0]
@@ -145,6 +154,14 @@ class Runs:
             self.add(connection, run_id_of(thread, number), kept, **told)
         return run_id_of(thread, number), number
 
+    def begin_as(self, run_id: str, *, options: Mapping[str, Any], **told: Any) -> bool:
+        """Record that a run of just this id begins, told of as by `begin`; False if there is one."""
+        with self._ledger.write() as connection:
+            if self._row(connection, run_id) is not None:
+                return False
+            self.add(connection, run_id, dict(options), **told)
+        return True
+
     def add(self, connection: Connection, run_id: str, options: dict[str, Any], **told: Any) -> None:
         """Write a new run: `told` are its team, goal, requested_by, dry_run and driver."""
         at, told = canonical.now(), {**told, "requested_by": _known_name(told["requested_by"])}
@@ -164,6 +181,12 @@ class Runs:
         if row is None:
             raise UnknownRun(run_id)
         return record_of(row)
+
+    def some(self, run_ids: Iterable[str]) -> tuple[RunRecord, ...]:
+        """Those of just these ids that there are, oldest first."""
+        query = select(runs).where(runs.c.id.in_(run_ids)).order_by(runs.c.created_at, runs.c.id)
+        with self._ledger.read() as connection:
+            return tuple(record_of(row) for row in connection.execute(query))
 
     def list(self, limit: int = 50) -> list[RunRecord]:
         """The newest runs, newest first."""

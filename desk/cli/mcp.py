@@ -150,7 +150,7 @@ def serve(
 ) -> None:
     """Serve a team to an MCP client. It can give goals and ask how runs stand; only people decide."""
     from signoff.desk.cli.run import Ways, team_for  # late: the other commands need no team
-    from signoff.desk.mcp_server import serve_team
+    from signoff.desk.protocols.mcp_server import serve_team
 
     settings, own = team_for(team, Ways(sources=sources, out=out, depth=depth, model=model, budget=budget))
     serve_team(team if own is None else own, settings, port)

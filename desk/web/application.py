@@ -25,7 +25,7 @@ from signoff.desk.web.guarding import App, Guarded, addresses
 from signoff.desk.web.identity import Identity
 from signoff.desk.web.oidc import Provider
 from signoff.desk.web.screens import approval_pages, record_pages, run_pages, start_pages
-from signoff.desk.web.stream import Changes, events
+from signoff.desk.web.stream import events
 from signoff.error_base import RunError, SettingsError, SignoffError
 from signoff.settings import Settings, load_settings
 
@@ -65,7 +65,7 @@ def build_app(context: PageContext, *, hosts: Collection[str], origins: Collecti
         routes=routes,
         exception_handlers={SignoffError: refuse, 404: not_there, 405: not_there, Exception: fail},
     )
-    app.state.page, app.state.changes = context, Changes(context.ledger)
+    app.state.page = context
     return Guarded(app, hosts=hosts, origins=origins)
 
 

@@ -6,36 +6,28 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote
 
 from jinja2 import Environment
-from rich.console import Console
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from signoff.checkpoints import canonical_json
 from signoff.checkpoints.ledger import Approval, Ledger, Person, RunRecord
-from signoff.desk.cli.terminal import say
 from signoff.desk.driving import Background
 from signoff.desk.errors import ForgedForm, NotThere, SignInNeeded
-from signoff.desk.team_options import is_known, team_of_run
+from signoff.desk.service import Service
 from signoff.desk.web.files import Asset, load_assets
 from signoff.desk.web.guarding import SIGN_INS_PER_MINUTE, Pace
 from signoff.desk.web.identity import Identity, Visitor
 from signoff.desk.web.rendering import environment
-from signoff.error_base import SettingsError, TeamError
 from signoff.fleet import Run
 from signoff.graphs import Team
-from signoff.graphs.approval import CONTROLS
-from signoff.graphs.teams import rebuild_team
 from signoff.settings import Settings
 from signoff.tools import Action
 
-_MOST_TEAMS: Final = 64
-"""Teams that are kept in memory, as a page is shown often and building one takes a moment."""
 _MOST_FIELDS: Final = 500
 
 Form = dict[str, str]
@@ -49,14 +41,13 @@ class PageContext:
     settings: Settings
     ledger: Ledger
     identity: Identity
-    background: Background = field(default_factory=Background)
     pages: Environment = field(default_factory=environment)
     assets: Mapping[str, Asset] = field(default_factory=load_assets)
     sign_ins: Pace = field(default_factory=lambda: Pace(SIGN_INS_PER_MINUTE))
     teams_offered: tuple[str, ...] = ()
     """Names of those that runs can be started of here."""
-    teams: dict[str, Team | str] = field(default_factory=dict)
-    """By what they are built from: each, or why it cannot be had here."""
+    served: Service | None = None
+    """What is served to programs too; None: nothing is."""
 
     def visitor(self, request: Request) -> Visitor:
         """Who asks; SignInNeeded if nobody knows. Asked of the ledger once a request."""
@@ -93,50 +84,30 @@ class PageContext:
         """Send the browser on."""
         return RedirectResponse(f"{request.scope.get('root_path', '')}{path}", 303, {"cache-control": "no-store"})
 
+    @cached_property
+    def service(self) -> Service:
+        """What runs are started, answered and driven by; shared with what else is served here."""
+        return self.served or Service(self.settings, self.ledger)
+
+    @property
+    def background(self) -> Background:
+        return self.service.background
+
     def team_of(self, record: RunRecord) -> Team | str:
         """The team of a run, or why it cannot be had here."""
-        key = canonical_json([record.team, record.options])
-        if key not in self.teams:
-            if len(self.teams) >= _MOST_TEAMS:
-                self.teams.pop(next(iter(self.teams)))
-            self.teams[key] = self._build(record)
-        return self.teams[key]
-
-    def _build(self, record: RunRecord) -> Team | str:
-        if not is_known(record):
-            return "The team is in a program of somebody's own, which alone knows its actions."
-        try:
-            own = team_of_run(record, self.settings)
-            return own or rebuild_team(record.team, record.options, self.settings)
-        except (TeamError, SettingsError) as error:
-            say(Console(stderr=True), f"Shown without what its team would add. {error}")
-            return str(error)
+        return self.service.teams.of(record, self.service.offers)
 
     def action_of(self, approval: Approval, record: RunRecord) -> tuple[Action[Any] | None, str]:
         """What an approval of this run is about; None if only another program knows, and why."""
-        if approval.action in CONTROLS:
-            return CONTROLS[approval.action], ""
-        team = self.team_of(record)
-        if isinstance(team, str):
-            return None, team
-        return team.team_at([role for _, role in approval.path]).actions.get(approval.action), ""
+        return self.service.teams.action_of(approval, record, self.service.offers)
 
     def open_run(self, run_id: str) -> Run:
         """The run with its team, to decide or go on with it."""
-        record = self.ledger.runs.get(run_id)
-        return Run.open(record.id, team=team_of_run(record, self.settings), settings=self.settings)
+        return self.service.open_run(run_id)
 
     def go_on(self, approval: Approval) -> str:
         """Have its run driven on, if that can be done here; what becomes of it, in a sentence."""
-        record = self.ledger.runs.get(approval.root)
-        if record.driver != "local":
-            return "The server or program that drives the run finds the decision."
-        if self.ledger.jobs.is_at_work(record.id):
-            return "A worker goes on with the run."
-        if not is_known(record) or isinstance(self.team_of(record), str):
-            return "The run is driven by your own program: there, Run.open(…).resume() finds the decision."
-        self.background.drive(record.id, lambda: self.open_run(record.id).resume())
-        return "The run goes on."
+        return self.service.go_on(approval)
 
 
 @dataclass(frozen=True)

@@ -5,66 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from signoff.checkpoints.ledger import Ledger
+from signoff.desk.following import Changes
 from signoff.desk.web.context import PageContext, entry_number
 
-_LOOKS_EVERY: Final = 1.0
-"""Seconds between two looks at the ledger, one for all who listen."""
 _BEATS_EVERY: Final = 15.0
 """Seconds after which a line says that the stream is alive, and it is asked whether its session still is."""
 _MOST: Final = 200
 """Streams of one process."""
 
 
-@dataclass
-class Changes:
-    """What the ledger's log says is new, looked at once for all who listen."""
-
-    ledger: Ledger
-    listeners: int = 0
-    _seq: int = -1
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
-    _looking: asyncio.Task[None] | None = None
-    _runs: tuple[str, ...] = ()
-
-    async def next(self, seq: int) -> tuple[int, tuple[str, ...]]:
-        """Once the log has an entry after this one: the newest's number, and the runs that it may be about."""
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
-        while seq >= self._seq:
-            await self._news.wait()
-        return self._seq, self._runs
-
-    async def newest(self) -> int:
-        """The number of the newest entry."""
-        return (await run_in_threadpool(self.ledger.inbox.changed_since, -1))[0]
-
-    async def _look(self) -> None:
-        self._seq = max(self._seq, await self.newest())
-        self._tell()
-        while self.listeners:
-            await asyncio.sleep(_LOOKS_EVERY)
-            seq, runs = await run_in_threadpool(self.ledger.inbox.changed_since, self._seq)
-            if seq > self._seq:
-                self._seq, self._runs = seq, tuple(runs)
-                self._tell()
-
-    def _tell(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
-
-
 async def events(request: Request) -> Response:
     """The stream. Each event has the number of the log's newest entry, and a browser that comes back says its last."""
     context: PageContext = request.app.state.page
-    changes: Changes = request.app.state.changes
+    changes = context.service.changes
     await run_in_threadpool(context.visitor, request)
     if changes.listeners >= _MOST:
         return PlainTextResponse("Too many streams. The lists look by themselves.\n", 503)

@@ -16,10 +16,10 @@ from langgraph.runtime import RunControl
 from signoff.checkpoints import canonical_json, working
 from signoff.checkpoints.errors import RunBusy, RunCancelled
 from signoff.checkpoints.jobs import Job
-from signoff.checkpoints.ledger import RUN_INPUT, Ledger, RunRecord
+from signoff.checkpoints.ledger import Ledger, RunRecord
 from signoff.concurrency import EndsProgram, undisturbed
 from signoff.error_base import SettingsError, SignoffError
-from signoff.fleet.driver import RUN_BUDGET, RUN_PLAN, Driver
+from signoff.fleet.driver import OF_RUN, Driver
 from signoff.fleet.errors import RunElsewhere
 from signoff.fleet.events import Event
 from signoff.graphs import Team
@@ -214,7 +214,7 @@ class _Teams:
 
     def of(self, record: RunRecord) -> Team:
         """The team as this run has it."""
-        alike = {name: value for name, value in record.options.items() if name not in (RUN_INPUT, RUN_BUDGET, RUN_PLAN)}
+        alike = {name: value for name, value in record.options.items() if name not in OF_RUN}
         return self._driver.team_of(record, self._made(record.team, canonical_json(alike)))
 
     def _make(self, name: str, text: str) -> Team:

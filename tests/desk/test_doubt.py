@@ -1,5 +1,6 @@
 """What a person is told of a call that nobody knows the outcome of, of one that was cut off, and of what expired."""
 
+import asyncio
 import json
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from sqlalchemy import text
 
 from signoff import Ledger, Run
 from signoff.checkpoints import configured_ledger, later
-from signoff.desk.mcp_server import Runs
+from signoff.checkpoints.ledger import Person
+from signoff.desk.service import Service
 from signoff.errors import AlreadyDecided
 from signoff.fleet import standings
 from signoff.graphs.approval import CONTROLS, describe
@@ -24,6 +26,13 @@ PROGRAMS = Path(__file__).parent / "cli" / "programs"
 sys.path.append(str(PROGRAMS))
 
 import clinic  # noqa: E402  # a team of the programs
+
+
+def standing(run: str) -> Any:
+    """How a run stands, as programs are told."""
+    settings = load_settings()
+    return asyncio.run(Service(settings, configured_ledger(settings)).standing(run, Person("ann")))
+
 
 DIE = """
 import os, sys
@@ -114,7 +123,7 @@ def test_every_client_and_every_notice_says_what_the_answers_mean(ledger: Ledger
     assert "- Approve: it happened" in said
     assert "- Edit `happened` to `no`: it did not happen: it is called again" in said
     assert "- Reject: nobody can tell" in said
-    (waits,) = Runs("clinic", load_settings()).run_status(run.id).waits_for
+    (waits,) = standing(run.id).waits_for
     assert f"signoff edit {asked} --set happened=no (it did not happen: it is called again" in waits.people_decide_with
 
 
@@ -162,7 +171,7 @@ def test_a_run_that_died_in_a_call_is_shown_as_such_at_once(signoff: Any, home: 
     shown = run._repr_markdown_()
     assert "**cut off while pay was being called**" in shown
     assert "`run.resume()` goes on" in shown
-    assert "nobody knows yet whether it happened" in Runs("clinic", load_settings()).run_status(run_id).note
+    assert "nobody knows yet whether it happened" in standing(run_id).note
     run.resume()
     assert f"by process {pid}" in run.approvals[0].reason
     assert "cut off" not in flat(signoff("runs").out)
@@ -213,7 +222,7 @@ def test_the_lists_tell_what_expired_until_the_run_has_gone_on(signoff: Any, exp
     assert "waiting, pay expired" in flat(signoff("runs").out)
     for words in (("approvals",), ("show", run.id)):
         assert f"{asked} expired at" in flat(signoff(*words).out)
-    assert f"{asked} expired at" in Runs("clinic", load_settings()).run_status(run.id).note
+    assert f"{asked} expired at" in standing(run.id).note
     assert f"{asked} expired at" in run._repr_markdown_()
     run.resume()
     assert (run.status, run.record.note.startswith("pay expired")) == ("stopped", True)

@@ -29,7 +29,7 @@ from typing import Any
 MODULES = (
     "signoff.desk.cli.run",
     "signoff.desk.cli.lists",
-    "signoff.desk.mcp_server",
+    "signoff.desk.protocols.mcp_server",
     "signoff.fleet.run",
     "signoff.graphs.teams.report",
     "signoff.tools.documents.reader",

@@ -159,5 +159,5 @@ def go_on(visit: Visit) -> Response:
     record = visit.ledger.runs.get(visit.request.path_params["id"])
     if not _can_go_on(visit.context, record):
         raise BadAnswer("This run cannot go on from here.")
-    visit.context.background.drive(record.id, lambda: visit.context.open_run(record.id).resume())
+    visit.context.background.drive(record.id, lambda: visit.context.open_run(record.id))
     return visit.to(f"/runs/{record.id}")

@@ -8,13 +8,11 @@ from typing import Any, Final
 from pydantic import BaseModel, Field as InputField, ValidationError
 from starlette.responses import Response
 
-from signoff.agents import budgets_of
 from signoff.desk.errors import NotThere
 from signoff.desk.team_options import read_field
 from signoff.desk.web.context import Visit, deed, screen
 from signoff.desk.web.screens.fields import Field, input_fields, posted
 from signoff.error_base import SignoffError
-from signoff.fleet import Run
 from signoff.graphs import FileToWrite, Folder, Team, field_of
 from signoff.graphs.errors import BadInput
 from signoff.graphs.teams import TEAMS, load_team, new_team, takes_input
@@ -63,22 +61,13 @@ def fill_in(visit: Visit) -> Response:
 def begin(visit: Visit) -> Response:
     """Start a run with what the form says, and show it."""
     name, said = _named(visit), posted(visit.form)
-    settings = visit.context.settings.model_copy(update={"user": visit.person.name})
     try:
-        team, given = _read(name, said, settings)
-        run = Run.start(
-            team,
-            given,
-            settings=settings,
-            drive=False,
-            dry_run=visit.form.get("dry_run") == "yes",
-            ask_plan=visit.form.get("ask_plan") == "yes",
-            budget=team.run_budget or budgets_of(settings)["run"],
-        )
+        team, given = _read(name, said, visit.context.settings)
+        how: Any = {option: visit.form.get(option) == "yes" for option in ("dry_run", "ask_plan")}
+        run = visit.context.service.begin(team, given, visit.person, **how)
     except SignoffError as error:
         problem, field = str(error), field_of(error.field) if isinstance(error, BadInput) else ""
         return _show(visit, name, status=422, problem=problem, wrong=field)
-    visit.context.background.drive(run.id, run.resume)
     return visit.to(f"/runs/{run.id}")
 
 

@@ -10,7 +10,7 @@ from small_shop import CHECK, SEEN, make_shop
 
 from signoff import Run
 from signoff.desk.cli.run import Ways, team_for
-from signoff.desk.mcp_server import build_server
+from signoff.desk.protocols.mcp_server import build_server
 from signoff.fleet import read_state
 from signoff.graphs.teams import new_team
 from signoff.graphs.teams.competitors import Comparison
@@ -72,7 +72,7 @@ def test_what_it_is_served_with_is_where_runs_without_sources_look(market: Path)
 
 def test_an_mcp_client_starts_it_with_its_fields(market: Path) -> None:
     settings = load_settings()
-    server = build_server(new_team("competitors", settings), settings)
+    server = build_server(new_team("competitors", settings), settings).sdk
     (start,) = [tool for tool in asyncio.run(server.list_tools()) if tool.name == "start_run"]
     assert {"goal", "companies", "categories", "sources", "web", "out"} <= start.inputSchema["properties"].keys()
     given = {"goal": "web frameworks", "companies": ["OtterWeb"], "sources": "market", "wait_seconds": 30}
@@ -96,7 +96,7 @@ GIVES = {"code": "Change", "refactor": "Refactoring"}
 def test_an_mcp_client_starts_it_with_its_fields_and_is_told_what_waits(name: str, home: Path) -> None:
     shop = make_shop(home / "shop")
     settings = load_settings()
-    server = build_server(new_team(name, settings), settings)
+    server = build_server(new_team(name, settings), settings).sdk
     (start,) = [tool for tool in asyncio.run(server.list_tools()) if tool.name == "start_run"]
     assert {"goal", "repo", "check", "codemod", "may_edit", "branch"} <= start.inputSchema["properties"].keys()
     given = {"goal": "Mark it", "repo": str(shop), "check": [CHECK], "wait_seconds": 50, **WORK[name]}

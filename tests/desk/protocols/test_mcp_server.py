@@ -28,13 +28,13 @@ from mcp.server.fastmcp.exceptions import ToolError
 
 from signoff import Agent, Artifact, Task, Team
 from signoff.checkpoints.opening import configured_ledger
-from signoff.desk.mcp_server import build_server
+from signoff.desk.protocols.mcp_server import build_server
 from signoff.fleet.run import Run
 from signoff.settings import load_settings
 
-GUARD = str(Path(__file__).parent.parent / "guard")
+GUARD = str(Path(__file__).parents[2] / "guard")
 SERVE = ("-P", "-m", "signoff", "mcp", "serve", "report", "--sources", "docs")
-TEAMS = Path(__file__).parents[1] / "graphs" / "teams"
+TEAMS = Path(__file__).parents[2] / "graphs" / "teams"
 
 
 @asynccontextmanager
@@ -60,7 +60,7 @@ def test_a_client_starts_a_run_and_gets_its_result_once_a_person_has_signed_it_o
     async def work() -> None:
         async with client(tmp_path / "log") as session:
             names = {tool.name for tool in (await session.list_tools()).tools}
-            assert names == {"start_run", "run_status", "run_result", "resume_run"}
+            assert names == {"start_run", "run_status", "run_result", "resume_run", "cancel_run"}
             held = await ask(session, "start_run", goal="When are spring tides?", wait_seconds=60)
             run = held["run"]
             assert held["status"] == "waiting"
@@ -280,7 +280,7 @@ def note(task: Task) -> Note:
 def test_a_team_of_ones_own_is_served_with_the_fields_of_its_input(home: Path) -> None:
     team = Team(name="notes", input=NoteInput, agents=[Agent(role="scout", gives=Note, function=note)])
     settings = load_settings()
-    server = build_server(team, settings)
+    server = build_server(team, settings).sdk
 
     async def ask_for(tool: str, **given: Any) -> Any:
         _, told = await server.call_tool(tool, given)
