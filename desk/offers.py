@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel, Field
 from rich.console import Console
 
-from signoff.checkpoints import canonical_json
+from signoff.checkpoints import canonical_json, read_once
 from signoff.checkpoints.ledger import Approval, Ledger, RunRecord
 from signoff.desk.cli.terminal import say
 from signoff.desk.team_options import is_known, team_of_run
@@ -71,6 +71,16 @@ class Offer:
     def takes(self) -> type[BaseModel]:
         """What a run is given."""
         return GoalInput if isinstance(self.team, str) or self.team.input is None else self.team.input
+
+    def read(self, text: str) -> str | dict[str, Any]:
+        """What somebody says in words, as a run is given it: a goal, or all fields of the input as JSON."""
+        if self.takes is GoalInput or not text.lstrip().startswith("{"):
+            return text
+        try:
+            found = read_once(text)
+        except (ValueError, RecursionError):
+            return text
+        return found if isinstance(found, dict) else text
 
     def make(self, settings: Settings) -> Team:
         """The team, for a new run."""

@@ -132,7 +132,9 @@ def question_of(approval: Approval, page: str) -> Question:
 def asked_of(approval: Approval, action: Action[Any] | None, page: str) -> dict[str, Any]:
     """What is asked, for people who decide it: all of it, as the gate asks, and where it can be decided."""
     shown = {} if action is None else question_payload(approval, action, "")
-    return {**shown, **question_of(approval, page).model_dump(), "args_sha256": approval.shown_sha256}
+    schema = {} if action is None else (action.form or action.arguments).model_json_schema()
+    told = {**question_of(approval, page).model_dump(), "args_sha256": approval.shown_sha256}
+    return {**shown, **told, "schema": schema}
 
 
 def finished_of(run: Run) -> Finished:
@@ -148,3 +150,9 @@ def finished_of(run: Run) -> Finished:
         artifacts={name: artifact.model_dump(mode="json") for name, artifact in run.artifacts.items()},
         outcomes=[dict(outcome) for outcome in run.values.get("outcomes", [])],
     )
+
+
+def text_of(finished: Finished) -> str:
+    """What came of a run, in words: the report that it wrote, or how it ended."""
+    draft = finished.artifacts.get("Draft", {}).get("markdown")
+    return draft if isinstance(draft, str) else finished.note

@@ -89,7 +89,11 @@ class Service:
 
     async def thread(self, offer: Offer, thread: str, person: Person) -> list[RunRecord]:
         """The runs of a conversation, oldest first."""
-        return await undisturbed(lambda: self._thread(offer, thread, _tenant(person)))
+        return await undisturbed(lambda: _thread(self.ledger, offer, thread, _tenant(person)))
+
+    async def newest(self, offer: Offer, person: Person, most: int) -> list[RunRecord]:
+        """The newest runs of a team that are theirs."""
+        return await undisturbed(_newest, self.ledger, offer, person, most)
 
     async def find(self, run_id: str, person: Person, offer: Offer | None = None) -> RunRecord:
         """A run that is theirs; of others it is as if there were none: UnknownRun."""
@@ -108,14 +112,22 @@ class Service:
         return await undisturbed(lambda: finished_of(self._open(self._find(run_id, person, offer))))
 
     async def answer(
-        self, approval_id: str, answer: Any, person: Person, *, seen: str = "", offer: Offer | None = None
+        self,
+        approval_id: str,
+        answer: Any,
+        person: Person,
+        *,
+        seen: str = "",
+        offer: Offer | None = None,
+        run: str = "",
     ) -> Approval:
         """Decide what is asked, in any shape that known clients send, and go on with the run.
 
-        `seen` is the digest of the arguments that were shown, or its beginning, which an approval must name. Refusals
-        are as `record_verdict` has them; BadAnswer for what is not surely a decision.
+        `seen` is the digest of the arguments that were shown, or its beginning, which an approval must name; `run` is
+        the run that it must be of. Refusals are as `record_verdict` has them; BadAnswer for what is not surely a
+        decision.
         """
-        return await undisturbed(self._answer, approval_id, answer, person, seen, offer)
+        return await undisturbed(self._answer, approval_id, answer, person, seen, offer, run)
 
     async def resume(self, run_id: str, person: Person, offer: Offer | None = None) -> None:
         """Go on with a run that was cut off, or was decided without going on. It decides nothing."""
@@ -192,7 +204,7 @@ class Service:
         options = {**team.options, RUN_CLIENT: {"thread": thread, "said": said}}
         team = replace(team, options={**options, RUN_TENANT: tenant} if tenant else options)
         while True:
-            known = self._thread(offer, thread, tenant)
+            known = _thread(self.ledger, offer, thread, tenant)
             for one in known:
                 if said and one.options[RUN_CLIENT].get("said") == said:
                     return one
@@ -202,16 +214,6 @@ class Service:
                 return self.begin(team, given, person, run_id=_run_id(offer, thread, tenant, len(known))).record
             except RunExists as error:  # another process was faster
                 _log.info("%s", error)
-
-    def _thread(self, offer: Offer, thread: str, tenant: str) -> list[RunRecord]:
-        found, step = list[RunRecord](), 16
-        while len(found) % step == 0:
-            ids = [_run_id(offer, thread, tenant, number) for number in range(len(found), len(found) + step)]
-            more = self.ledger.runs.some(ids)
-            found += more
-            if len(more) < step:
-                break
-        return [one for one in found if offer.has(one)]
 
     def _find(self, run_id: str, person: Person, offer: Offer | None) -> RunRecord:
         record = self.ledger.runs.get(run_id)
@@ -232,11 +234,13 @@ class Service:
         pending = self.ledger.approvals.pending(record.id)
         return [asked_of(one, self.teams.action_of(one, record, self.offers)[0], self.page) for one in pending]
 
-    def _answer(self, approval_id: str, answer: Any, person: Person, seen: str, offer: Offer | None) -> Approval:
+    def _answer(
+        self, approval_id: str, answer: Any, person: Person, seen: str, offer: Offer | None, run: str
+    ) -> Approval:
         approval = self.ledger.approvals.get(approval_id)
         record = self.ledger.runs.get(approval.root)
         is_theirs_ = is_theirs(self.ledger, person, record) and (offer is None or offer.has(record))
-        if approval.id != approval_id or not is_theirs_:
+        if approval.id != approval_id or not is_theirs_ or (run and run != record.id):
             raise UnknownApproval(approval_id)
         if approval.status != "pending":
             raise approval.already_decided()
@@ -263,13 +267,7 @@ class Service:
             self.ledger.jobs.cancel(Which(tenant=job.tenant, ids=(job.id,)), by=person.name)
             return
         self.background.stop(record.id)
-        with working() as owner:
-            self.ledger.runs.claim(record.id, owner, seconds=_CLOSING)
-            try:
-                if self.ledger.runs.get(record.id).status not in ENDED:
-                    stop_run(self.ledger, record.id, f"cancelled by {person}")
-            finally:
-                self.ledger.runs.release(record.id, owner)
+        _close(self.ledger, record.id, f"cancelled by {person}")
         self.feeds.of(record.id).wake()
 
     def _stands(self, run_id: str) -> Event | None:
@@ -330,6 +328,38 @@ def _tenant(person: Person) -> str:
             "tenant", f"{person.name} is of several tenants ({which})", "Give each a token of their own."
         )
     return own[0] if own else ""
+
+
+def _close(ledger: Ledger, run_id: str, why: str) -> None:
+    """End a run that nobody drives; RunBusy if another process does."""
+    with working() as owner:
+        ledger.runs.claim(run_id, owner, seconds=_CLOSING)
+        try:
+            if ledger.runs.get(run_id).status not in ENDED:
+                stop_run(ledger, run_id, why)
+        finally:
+            ledger.runs.release(run_id, owner)
+
+
+def _newest(ledger: Ledger, offer: Offer, person: Person, most: int) -> list[RunRecord]:
+    found, after, is_more = list[RunRecord](), "", True
+    while is_more and len(found) < most:
+        page = ledger.inbox.runs({"team": offer.name}, after)
+        found += [one for one in page.items if offer.has(one) and is_theirs(ledger, person, one)]
+        after, is_more = page.more, bool(page.more)
+    return found[:most]
+
+
+def _thread(ledger: Ledger, offer: Offer, thread: str, tenant: str) -> list[RunRecord]:
+    """The runs of a conversation: their ids follow from it and count on."""
+    found, step = list[RunRecord](), 16
+    while len(found) % step == 0:
+        ids = [_run_id(offer, thread, tenant, number) for number in range(len(found), len(found) + step)]
+        more = ledger.runs.some(ids)
+        found += more
+        if len(more) < step:
+            break
+    return [one for one in found if offer.has(one)]
 
 
 def _run_id(offer: Offer, thread: str, tenant: str, number: int) -> str:

@@ -10,7 +10,7 @@ import inspect
 import secrets
 import socket
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from importlib import import_module
 from importlib.util import find_spec
@@ -24,6 +24,7 @@ from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.ledger import Person
 from signoff.desk.cli.terminal import say
 from signoff.desk.offers import GoalInput, Offer
+from signoff.desk.protocols.access import App, only_with
 from signoff.desk.replies import Finished, Standing, refusal_of
 from signoff.desk.service import Service
 from signoff.error_base import MissingExtra, SettingsError, SignoffError
@@ -39,11 +40,14 @@ _INSTRUCTIONS: Final = (
     "here can do that."
 )
 
-Scope = MutableMapping[str, Any]
-App = Callable[[Scope, Any, Any], Awaitable[None]]
-"""An ASGI application."""
 Caller = Callable[[Any], Person]
 """Who calls a tool, by the context of the call."""
+
+
+def sender(context: Any) -> Person:
+    """Who sent the request of a call, whom the server in front of it knows."""
+    person: Person = context.request_context.request.state.person
+    return person
 
 
 class Refused(Exception):
@@ -240,21 +244,3 @@ def _serve_http(server: McpTeam, settings: Settings, port: int) -> None:
     sys.stdout.write(f"http://{host}:{bound}{_PATH}{known}\n")
     sys.stdout.flush()
     uvicorn.Server(config).run(sockets=[endpoint])
-
-
-def only_with(token: str, app: App) -> App:
-    """The application for those who send this token; others learn nothing."""
-    wanted = f"Bearer {token}".encode()
-
-    async def guarded(scope: Scope, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            given = dict(scope["headers"]).get(b"authorization", b"")
-            if not secrets.compare_digest(given, wanted):
-                await send(
-                    {"type": "http.response.start", "status": 401, "headers": [(b"www-authenticate", b"Bearer")]}
-                )
-                await send({"type": "http.response.body", "body": b""})
-                return
-        await app(scope, receive, send)
-
-    return guarded

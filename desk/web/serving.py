@@ -6,6 +6,7 @@ import logging
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Annotated, Any, Final
@@ -18,7 +19,7 @@ from signoff.checkpoints import configured_ledger
 from signoff.checkpoints.ledger import Ledger
 from signoff.desk.cli.terminal import say
 from signoff.error_base import MissingExtra, SettingsError, SignoffError
-from signoff.settings import load_settings
+from signoff.settings import Settings, load_settings
 
 _HERE: Final = "127.0.0.1"
 _SWEEPS_EVERY: Final = 30.0
@@ -38,6 +39,9 @@ def serve(
         list[str] | None,
         typer.Option(metavar="MODULE:NAME", help="A team that people may start runs of; can be given several times."),
     ] = None,
+    protocols: Annotated[
+        bool, typer.Option("--protocols", help="Serve these teams to programs too: AG-UI, A2A, MCP and plain HTTP.")
+    ] = False,
 ) -> int:
     """Serve a page where people see what runs do, and decide what they propose. Here it prints a link, yours alone.
 
@@ -69,17 +73,44 @@ def serve(
         identity = Identity.of_owner(ledger, settings.user_name)
     hosts, origins = zip(*map(addresses, served), strict=True)
     offered = offered_here(tuple(team or ()), is_own=not address)
-    context = PageContext(settings, ledger, identity, teams_offered=offered)
-    app = build_app(context, hosts=hosts, origins=origins)
+    spoken = _protocols(settings, ledger, identity, team or (), hosts, served[0]) if protocols else None
+    service = spoken.service if spoken is not None else None
+    context = PageContext(settings, ledger, identity, teams_offered=offered, served=service)
+    page = build_app(context, hosts=hosts, origins=origins)
+    app = page if spoken is None else spoken.beside(page)
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=3)
     how = f"at {provider.host}, or with a token" if provider else "with a token"
     who = f"Everybody signs in {how}" if address else f"The link is {settings.user_name}'s alone"
     say(console, f"Serving {ledger.database}. {who}. Ctrl-C ends it; runs are kept.")
+    if spoken is not None:
+        _say_spoken(spoken, served[0], console)
     link = f"/sign-in?key={identity.link_key}" if identity.link_key else "/"
     sys.stdout.write(f"{served[0]}{link}\n")
     sys.stdout.flush()
     _run(uvicorn.Server(config), endpoint, ledger, console)
     return 0
+
+
+def _protocols(
+    settings: Settings, ledger: Ledger, identity: Any, named: Sequence[str], hosts: Sequence[str], address: str
+) -> Any:
+    """What programs speak to these teams."""
+    from signoff.desk.offers import read_offers
+    from signoff.desk.protocols.application import build_protocols
+    from signoff.desk.service import Service
+
+    if not named:
+        raise SettingsError("--protocols", "no team is named that they are about", "Name it: --team shop.py:orders")
+    service = Service(settings, ledger, read_offers(named, settings), page=address)
+    return build_protocols(service, identity, hosts=hosts, address=address)
+
+
+def _say_spoken(spoken: Any, address: str, console: Console) -> None:
+    for offer in spoken.service.offers:
+        say(console, f"Team {offer.name}, for programs: {address}/teams/{offer.slug}/ and ag-ui, a2a, mcp or runs")
+    say(console, "They send `Authorization: Bearer TOKEN`: the key of the link, or one of signoff people --token NAME.")
+    for why in filter(None, spoken.spoken.values()):
+        say(console, f"Not spoken: {why}", "yellow")
 
 
 def _run(server: Any, endpoint: socket.socket, ledger: Ledger, console: Console) -> None:

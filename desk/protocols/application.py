@@ -1,0 +1,108 @@
+"""What programs speak, as one ASGI application beside the page; and what goes on with it as long as it is served."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
+
+from signoff.desk.errors import NotThere
+from signoff.desk.protocols import plain
+from signoff.desk.protocols.access import App, Known, Scope
+from signoff.desk.replies import refusal_of
+from signoff.desk.service import Service
+from signoff.desk.web.identity import Identity
+from signoff.error_base import MissingExtra
+
+_CARD = "/.well-known/agent-card.json"
+
+
+def build_protocols(service: Service, identity: Identity, *, hosts: Collection[str], address: str) -> Protocols:
+    """The protocols for clients that reach them at one of these hosts; `address` is where, as they are told."""
+    return Protocols(service, identity, hosts, address)
+
+
+class Protocols:
+    """The application, and which protocols it speaks: those whose packages are installed."""
+
+    def __init__(self, service: Service, identity: Identity, hosts: Collection[str], address: str) -> None:
+        self.service, self._address = service, address.rstrip("/")
+        self.spoken: dict[str, str] = {"plain HTTP": ""}
+        """By name; the reason why one is not spoken, else empty."""
+        self._servers: list[Any] = []
+        self._mcp: dict[str, App] = {}
+        routes: list[BaseRoute] = [*plain.routes_of(service)]
+        routes += self._speak("AG-UI", "protocols", lambda: self._ag_ui())
+        routes += self._speak("A2A", "protocols", lambda: self._a2a())
+        routes += self._speak("MCP", "mcp", lambda: self._add_mcp())
+        handlers: dict[Any, Any] = {404: _not_there, 405: _not_there}
+        self._routed = Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=handlers)
+        self._known = Known(self._choose, identity, hosts, lambda path: path.endswith(_CARD))
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Answer whoever is known."""
+        await self._known(scope, receive, send)
+
+    def beside(self, page: App) -> App:
+        """Both in one application: what lies below /teams is for programs, all else the page."""
+
+        async def either(scope: Scope, receive: Any, send: Any) -> None:
+            path = scope.get("path", "")
+            is_ours = scope["type"] == "lifespan" or path == "/teams" or path.startswith("/teams/") or path == _CARD
+            await (self if is_ours else page)(scope, receive, send)
+
+        return either
+
+    async def _choose(self, scope: Scope, receive: Any, send: Any) -> None:
+        app = self._mcp.get(scope.get("path", "").rstrip("/"), self._routed)
+        await app(scope, receive, send)
+
+    def _speak(self, name: str, extra: str, build: Callable[[], Sequence[BaseRoute]]) -> Sequence[BaseRoute]:
+        try:
+            found = build()
+        except ImportError:
+            self.spoken[name] = str(MissingExtra(name, extra))
+            return ()
+        except MissingExtra as error:
+            self.spoken[name] = str(error)
+            return ()
+        self.spoken[name] = ""
+        return found
+
+    def _ag_ui(self) -> Sequence[BaseRoute]:
+        found: Sequence[BaseRoute] = import_module("signoff.desk.protocols.ag_ui").routes_of(self.service)
+        return found
+
+    def _a2a(self) -> Sequence[BaseRoute]:
+        module = import_module("signoff.desk.protocols.a2a_server")
+        return [
+            route for offer in self.service.offers for route in module.routes_of(self.service, offer, self._address)
+        ]
+
+    def _add_mcp(self) -> Sequence[BaseRoute]:
+        module = import_module("signoff.desk.protocols.mcp_server")
+        for offer in self.service.offers:
+            path = f"/teams/{offer.slug}/mcp"
+            server = module.McpTeam(self.service, offer, module.sender, path)
+            self._mcp[path] = server.app()
+            self._servers.append(server.sdk)
+        return ()
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for server in self._servers:
+                await stack.enter_async_context(server.session_manager.run())
+            await self.service.recover()
+            yield
+
+
+async def _not_there(_request: Request, _error: Exception) -> Response:
+    refusal = refusal_of(NotThere("address"))
+    return JSONResponse({"error": refusal.text, "code": refusal.code}, refusal.status)
