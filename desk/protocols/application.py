@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from starlette.applications import Starlette
@@ -38,9 +39,9 @@ class Protocols:
         self._servers: list[Any] = []
         self._mcp: dict[str, App] = {}
         routes: list[BaseRoute] = [*plain.routes_of(service)]
-        routes += self._speak("AG-UI", "protocols", lambda: self._ag_ui())
-        routes += self._speak("A2A", "protocols", lambda: self._a2a())
-        routes += self._speak("MCP", "mcp", lambda: self._add_mcp())
+        routes += self._speak("AG-UI", self._ag_ui)
+        routes += self._speak("A2A", self._a2a)
+        routes += self._speak("MCP", self._add_mcp)
         handlers: dict[Any, Any] = {404: _not_there, 405: _not_there}
         self._routed = Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=handlers)
         self._known = Known(self._choose, identity, hosts, lambda path: path.endswith(_CARD))
@@ -63,12 +64,9 @@ class Protocols:
         app = self._mcp.get(scope.get("path", "").rstrip("/"), self._routed)
         await app(scope, receive, send)
 
-    def _speak(self, name: str, extra: str, build: Callable[[], Sequence[BaseRoute]]) -> Sequence[BaseRoute]:
+    def _speak(self, name: str, build: Callable[[], Sequence[BaseRoute]]) -> Sequence[BaseRoute]:
         try:
             found = build()
-        except ImportError:
-            self.spoken[name] = str(MissingExtra(name, extra))
-            return ()
         except MissingExtra as error:
             self.spoken[name] = str(error)
             return ()
@@ -76,17 +74,17 @@ class Protocols:
         return found
 
     def _ag_ui(self) -> Sequence[BaseRoute]:
-        found: Sequence[BaseRoute] = import_module("signoff.desk.protocols.ag_ui").routes_of(self.service)
+        found: Sequence[BaseRoute] = load_protocol("ag_ui").routes_of(self.service)
         return found
 
     def _a2a(self) -> Sequence[BaseRoute]:
-        module = import_module("signoff.desk.protocols.a2a_server")
+        module = load_protocol("a2a_server")
         return [
             route for offer in self.service.offers for route in module.routes_of(self.service, offer, self._address)
         ]
 
     def _add_mcp(self) -> Sequence[BaseRoute]:
-        module = import_module("signoff.desk.protocols.mcp_server")
+        module = load_protocol("mcp_server")
         for offer in self.service.offers:
             path = f"/teams/{offer.slug}/mcp"
             server = module.McpTeam(self.service, offer, module.sender, path)
@@ -101,6 +99,14 @@ class Protocols:
                 await stack.enter_async_context(server.session_manager.run())
             await self.service.recover()
             yield
+
+
+def load_protocol(name: str) -> ModuleType:
+    """The file of a protocol; MissingExtra where its package is not installed."""
+    try:
+        return import_module(f"signoff.desk.protocols.{name}")
+    except ImportError as error:
+        raise MissingExtra({"ag_ui": "AG-UI", "a2a_server": "A2A"}.get(name, name), "protocols") from error
 
 
 async def _not_there(_request: Request, _error: Exception) -> Response:

@@ -50,10 +50,6 @@ def sender(context: Any) -> Person:
     return person
 
 
-class Refused(Exception):
-    """What a client is told of a call that does not count."""
-
-
 def serve_team(team: str | Team, settings: Settings, port: int | None) -> None:
     """Serve until the client leaves; over HTTP, if there is a port, until Ctrl-C."""
     server = build_server(team, settings)
@@ -77,13 +73,13 @@ class McpTeam:
 
     def __init__(self, service: Service, offer: Offer, caller: Caller, path: str = _PATH) -> None:
         self._service, self._offer, self._path = service, offer, path
-        make, context, resolve = _sdk()
+        make, context, refused, resolve = _sdk()
         self.sdk = make(f"signoff {offer.name}", instructions=_INSTRUCTIONS, log_level="ERROR")
         begin = self.start_run if offer.takes is GoalInput else self._start_with_input(offer.takes)
         if resolve is not None and offer.takes is GoalInput:
             begin = _asking(self.start_run, resolve)
         for tool in (begin, self.run_status, self.run_result, self.resume_run, self.cancel_run):
-            self.sdk.tool()(_as_tool(tool, context, caller))
+            self.sdk.tool()(_as_tool(tool, context, caller, refused))
 
     def app(self) -> App:
         """The server over HTTP, at its path; whoever serves it runs its `sdk.session_manager` meanwhile."""
@@ -172,20 +168,21 @@ def _is_new() -> bool:
     return find_spec("mcp.server.mcpserver") is not None
 
 
-def _sdk() -> tuple[Any, Any, Any]:
-    """Of the version that is installed: its server, the context of a call, and what has a client asked, if it can."""
+def _sdk() -> tuple[Any, Any, Any, Any]:
+    """Of the installed version: its server, a call's context, the error of a call, what has a client asked or None."""
     try:
         new = _is_new()
     except ImportError as error:
         raise MissingExtra("MCP", "mcp") from error
     if new:
         found = import_module("mcp.server.mcpserver")
-        return found.MCPServer, found.Context, import_module("mcp.server.mcpserver.resolve")
+        refused = import_module("mcp.server.mcpserver.exceptions").ToolError
+        return found.MCPServer, found.Context, refused, import_module("mcp.server.mcpserver.resolve")
     try:
         found = import_module("mcp.server.fastmcp")
     except ImportError as error:
         raise MissingExtra("MCP", "mcp") from error
-    return found.FastMCP, found.Context, None
+    return found.FastMCP, found.Context, import_module("mcp.server.fastmcp.exceptions").ToolError, None
 
 
 def _asking(start: Callable[..., Awaitable[Standing]], resolve: Any) -> Callable[..., Awaitable[Standing]]:
@@ -206,7 +203,9 @@ def _asking(start: Callable[..., Awaitable[Standing]], resolve: Any) -> Callable
     return start_run
 
 
-def _as_tool(work: Callable[..., Awaitable[Any]], context: Any, caller: Caller) -> Callable[..., Awaitable[Any]]:
+def _as_tool(
+    work: Callable[..., Awaitable[Any]], context: Any, caller: Caller, refused: type[Exception]
+) -> Callable[..., Awaitable[Any]]:
     """A function as the SDK reads it: without whoever calls, whom the context of the call tells."""
     known = inspect.signature(work, eval_str=True)
     inner = [one for one in known.parameters.values() if one.name != "person"]
@@ -218,7 +217,7 @@ def _as_tool(work: Callable[..., Awaitable[Any]], context: Any, caller: Caller) 
             return await work(person=person, **given)
         except SignoffError as error:
             refusal = refusal_of(error)
-            raise Refused(f"{refusal.code}: {refusal.text}") from error
+            raise refused(f"{refusal.code}: {refusal.text}") from error
 
     call.__name__, call.__doc__ = work.__name__, work.__doc__
     changed = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in inner]

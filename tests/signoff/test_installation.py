@@ -58,6 +58,7 @@ MESSAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "memory": ("from signoff.tools.memory import Memory; Memory.open()", ("langgraph.store.sqlite",)),
     "png": ("from signoff.desk.cli.lists import picture; picture('graph LR')", ("mermaidx",)),
     "postgres": ("from signoff import open_saver; open_saver('postgresql://127.0.0.1/x')", ("psycopg",)),
+    "protocols": ("from signoff.desk.protocols.application import load_protocol; load_protocol('ag_ui')", ("ag_ui",)),
     "refactor": ("from signoff.tools.git.refactoring.import_graph import read_imports; read_imports({})", ("grimp",)),
     "sandbox": ("from signoff.tools.sandbox.monty import Monty; Monty().compute('1')", ("pydantic_monty",)),
     "testing": ("from signoff.testing.wire import _misfit; _misfit({}, {})", ("jsonschema",)),
@@ -66,8 +67,8 @@ MESSAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "web": ("from signoff.desk.web.serving import serve; serve()", ("starlette", "starlette.applications")),
 }  # fmt: skip
 """For each extra, what needs it, and the module that is missing then."""
-TOLD_BY_NOTHING = {"dev", "server", "notebook"}
-"""Extras that bring programs of others, which signoff does not import."""
+TOLD_BY_NOTHING = {"dev", "server", "notebook", "mcp-server"}
+"""Extras that bring programs of others, which signoff does not import, or another version in place of one of these."""
 
 
 def told(said: str) -> list[str]:
