@@ -2,8 +2,9 @@
 
 It keeps nothing of a conversation: who asks (`You are the researcher`) and what was said so far tell what comes next.
 It sends an answer `delay` seconds after its request, to thousands at once, and counts calls and their bytes. It may
-have a rate limit, with the headers that tell of it. `signoff.testing.ScriptedServer` has a thread for each connection
-and keeps what was asked: with a thousand at once its work would be measured, not the team's.
+have a rate limit, with the headers that tell of it, and answer one of so many requests with a fault.
+`signoff.testing.ScriptedServer` has a thread for each connection and keeps what was asked: with a thousand at once its
+work would be measured, not the team's.
 """
 
 import argparse
@@ -46,13 +47,16 @@ class Counts:
     most_at_once: int = 0
     connections: int = 0
     refused: int = 0
+    faults: int = 0
 
 
 class Exchange(asyncio.Protocol):
     """One connection; requests come with a length, and one after the other."""
 
-    def __init__(self, counts: Counts, delay: float, meter: Meter | None) -> None:
+    def __init__(self, counts: Counts, delay: float, meter: Meter | None, every: int = 0) -> None:
         self.counts, self.delay, self.meter, self.waiting = counts, delay, meter, bytearray()
+        self.every = every
+        """Of so many calls one is answered with a fault; 0: none is."""
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -87,8 +91,26 @@ class Exchange(asyncio.Protocol):
             return
         self.counts.calls += 1
         self.counts.prompt_bytes += len(body)
+        if self.every and self.counts.calls % self.every == 0:
+            self.fail(headers)
+            return
         reply = answer(json.loads(body), len(body))
         asyncio.get_running_loop().call_later(self.delay, self.say, "200 OK", headers, reply)
+
+    def fail(self, headers: Mapping[str, str]) -> None:
+        """One fault after the other: an error of the server, no answer, none in time for a proxy, half an answer."""
+        self.counts.faults += 1
+        kind, loop = self.counts.faults % 4, asyncio.get_running_loop()
+        if kind == 1 and self.transport is not None:
+            self.transport.abort()
+            return
+        status, body = [
+            ("500 Internal Server Error", b'{"error": {"message": "server_error"}}'),
+            ("", b""),
+            ("503 Service Unavailable", b"<html>503</html>"),
+            ("200 OK", b'{"id": "c", "cho'),
+        ][kind]
+        loop.call_later(self.delay, self.say, status, headers, body)
 
     def say(self, status: str, headers: Mapping[str, str], body: bytes) -> None:
         if self.transport is not None:
@@ -155,10 +177,13 @@ class ScriptedEndpoint:
 
 @contextmanager
 def scripted_endpoint(
-    delay: float = 0.2, *, limit: int = 0, counting: Counting = "fixed"
+    delay: float = 0.2, *, limit: int = 0, counting: Counting = "fixed", every: int = 0
 ) -> Iterator[ScriptedEndpoint]:
-    """The endpoint, in a process of its own, while the block runs; `limit` requests a second, or 0 for any number."""
-    command = [sys.executable, __file__, str(delay), str(limit), counting]
+    """The endpoint, in a process of its own, while the block runs; `limit` requests a second, or 0 for any number.
+
+    `every`: of so many calls one is answered with a fault; 0: none is.
+    """
+    command = [sys.executable, __file__, str(delay), str(limit), counting, str(every)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdin is not None
@@ -170,10 +195,10 @@ def scripted_endpoint(
         process.stdout.close()
 
 
-async def serve(delay: float, limit: int, counting: Counting) -> None:
+async def serve(delay: float, limit: int, counting: Counting, every: int) -> None:
     counts, loop = Counts(), asyncio.get_running_loop()
     meter = Meter(Allowance(limit, 1.0, counting)) if limit else None
-    server = await loop.create_server(lambda: Exchange(counts, delay, meter), "127.0.0.1", 0, backlog=4096)
+    server = await loop.create_server(lambda: Exchange(counts, delay, meter, every), "127.0.0.1", 0, backlog=4096)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
     ended = asyncio.Event()
 
@@ -190,5 +215,6 @@ if __name__ == "__main__":
     parser.add_argument("delay", type=float, help="seconds before each answer")
     parser.add_argument("limit", type=int, help="requests a second; 0: any number")
     parser.add_argument("counting", choices=get_args(Counting), help="how they are counted")
+    parser.add_argument("every", type=int, nargs="?", default=0, help="of so many calls one is a fault; 0: none")
     asked = parser.parse_args()
-    asyncio.run(serve(asked.delay, asked.limit, asked.counting))
+    asyncio.run(serve(asked.delay, asked.limit, asked.counting, asked.every))

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from scripted_endpoint import FOUND, ROLES
 from typing_extensions import TypedDict
 
@@ -62,69 +62,14 @@ async def ours(url: str, folder: Path) -> AsyncIterator[Job]:
         "SIGNOFF_TEAM_BUDGET": "$50000",
         "SIGNOFF_DAY_BUDGET": "$100000",
     }
-    from signoff import Agent, Team
-    from signoff.agents.artifacts import Artifact, Verdict
-    from signoff.agents.models.registry import load_models
+    from jobs.report_team import report_team
+
     from signoff.checkpoints.ledger.ledger import Ledger
     from signoff.checkpoints.saver.saver import SqliteCheckpointer
-    from signoff.settings import load_settings
-    from signoff.tools.tool import tool as as_tool
 
-    class Finding(BaseModel):
-        source: str
-        text: str
-
-    class Findings(Artifact):
-        findings: list[Finding]
-
-        def brief(self) -> str:
-            return "\n".join(f"{finding.text} [{finding.source}]" for finding in self.findings)
-
-    class Theme(BaseModel):
-        title: str
-        summary: str
-
-    class Sorting(Artifact):
-        answer: list[int]
-        themes: list[Theme]
-
-        def brief(self) -> str:
-            return "\n".join(f"{theme.title}: {theme.summary}" for theme in self.themes)
-
-    class Report(Artifact):
-        title: str
-        markdown: str
-
-        def brief(self) -> str:
-            return f"{self.title}\n\n{self.markdown}"
-
-    class Judgement(BaseModel):
-        accepted: bool
-        notes: list[str] = Field(default_factory=list)
-
-    class Opinion(Verdict):
-        about: str = "Report"
-
-        def brief(self) -> str:
-            return "accepted" if self.accepted else "rejected"
-
-    settings = load_settings()
-    models = load_models(settings, "openai:scripted")
-    steps: dict[str, dict[str, Any]] = {
-        "researcher": {"gives": Findings, "tools": (as_tool(risk="read")(search),)},
-        "analyst": {"gives": Sorting, "needs": (Findings,)},
-        "writer": {"gives": Report, "needs": (Findings, Sorting)},
-        "reviewer": {
-            "gives": Opinion,
-            "needs": (Findings, Sorting, Report),
-            "form": Judgement,
-            "read": lambda judgement, _: Opinion(accepted=judgement.accepted, notes=tuple(judgement.notes)),
-        },
-    }
-    agents = [Agent(role=role, instructions=DUTIES[role], model=models, **step) for role, step in steps.items()]
     ledger = Ledger(folder / "ours.db")
     with SqliteCheckpointer(folder / "ours.db") as saver:
-        graph = Team(name="report", agents=agents, ledger=ledger).compile(checkpointer=saver)
+        graph = report_team(ledger=ledger).compile(checkpointer=saver)
 
         async def job(thread: str) -> None:
             result = await graph.ainvoke({"goal": GOAL}, in_thread(thread))

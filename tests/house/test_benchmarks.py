@@ -80,3 +80,19 @@ def test_repositories_are_mended_in_memory_that_does_not_grow_with_them() -> Non
     few, many, _ = (float(one.replace(",", "")) for one in figures["remediation, code: memory kB an item"])
     assert 20 * many < 2 * 4 * few
     assert figures["remediation, code: questions"] == ["2", "2", "1.00"]
+
+
+def test_the_benchmark_of_the_fleet_counts_what_is_lost_and_what_happens_twice() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "fleet.py"), "--sqlite", "--markdown", "--jobs", "12"]
+    sizes = ["--kills", "2", "--at-once", "6", "--limit", "5", "15"]
+    done = subprocess.run([*command, *sizes], capture_output=True, text=True, timeout=1200, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line[:1] == "|"]
+    figures = {row[0]: row[1:] for row in rows}
+    crowds = {name: row for name, row in figures.items() if name.startswith(("crowd: ", "kills: "))}
+    assert len(crowds) == 3
+    for name, (lost, twice, turns, ends, _, kills, *_) in crowds.items():
+        assert (lost, twice, ends) == ("0", "0", "12"), name
+        assert int(turns) >= 12
+        assert kills.split(", ")[0] == ("2" if name.startswith("kills") else "0")
+    assert "× DBOS" in figures["limit: beyond the graph, SQLite"][1]

@@ -26,9 +26,7 @@ MOST_ENTRIES = 16
 LONG_FILE = 400
 """Lines above which a file says in its head why it is one."""
 
-LARGER = {
-    "benchmarks/scripted_job.py:ours": "a whole team, in a function so that no two frameworks are loaded together",
-}
+LARGER: dict[str, str] = {}
 """Functions and classes that may be larger, as `file:name`, each with the reason."""
 FULLER: dict[str, str] = {
     "docs": "one page for each thing that a reader looks up; docs/README.md lists them in reading order",
