@@ -261,56 +261,31 @@ def metrics(
     return 0
 
 
-def cancel(
-    ids: Ids = None,
-    tenant: Tenant = "",
-    team: OfTeam = "",
-    status: WithStatus = None,
-    error: WithError = "",
-    everything: All = False,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> int:
-    which = _which(ids, tenant, team, status, error, everything=everything, needed=True)
-    open_ones: tuple[JobStatus, ...] = ("queued", "running", "waiting", "held")
-    return _change("cancel", "cancelled", Fleet.cancel, which, open_ones, dry_run=dry_run, yes=yes)
+def _change_of(
+    verb: str, done: str, change: Callable[[Fleet, Which], Asked], among: tuple[JobStatus, ...]
+) -> Callable[..., int]:
+    """The command that changes those of some jobs that stand in one of these ways."""
+
+    def command(
+        ids: Ids = None,
+        tenant: Tenant = "",
+        team: OfTeam = "",
+        status: WithStatus = None,
+        error: WithError = "",
+        everything: All = False,
+        dry_run: DryRun = False,
+        yes: Yes = False,
+    ) -> int:
+        which = _which(ids, tenant, team, status, error, everything=everything, needed=True)
+        return _change(verb, done, change, which, among, dry_run=dry_run, yes=yes)
+
+    return command
 
 
-def retry(
-    ids: Ids = None,
-    tenant: Tenant = "",
-    team: OfTeam = "",
-    error: WithError = "",
-    everything: All = False,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> int:
-    which = _which(ids, tenant, team, None, error, everything=everything, needed=True)
-    return _change("retry", "put back into the queue", Fleet.retry, which, ("parked",), dry_run=dry_run, yes=yes)
-
-
-def drain(
-    ids: Ids = None,
-    tenant: Tenant = "",
-    team: OfTeam = "",
-    everything: All = False,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> int:
-    which = _which(ids, tenant, team, None, "", everything=everything, needed=True)
-    return _change("drain", "held", Fleet.hold, which, ("queued", "running"), dry_run=dry_run, yes=yes)
-
-
-def resume(
-    ids: Ids = None,
-    tenant: Tenant = "",
-    team: OfTeam = "",
-    everything: All = False,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> int:
-    which = _which(ids, tenant, team, None, "", everything=everything, needed=True)
-    return _change("resume", "put back into the queue", Fleet.resume, which, ("held",), dry_run=dry_run, yes=yes)
+cancel = _change_of("cancel", "cancelled", Fleet.cancel, ("queued", "running", "waiting", "held"))
+retry = _change_of("retry", "put back into the queue", Fleet.retry, ("parked",))
+drain = _change_of("drain", "held", Fleet.hold, ("queued", "running"))
+resume = _change_of("resume", "put back into the queue", Fleet.resume, ("held",))
 
 
 def _change(
