@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         describe_owner as describe_owner,
         end_work as end_work,
     )
-    from signoff.checkpoints.process_identity import is_gone as is_gone, working as working
+    from signoff.checkpoints.process_identity import holds as holds, is_gone as is_gone, working as working
     from signoff.checkpoints.redaction import REDACTED as REDACTED, covers as covers, hide_patterns as hide_patterns
     from signoff.checkpoints.redaction import redact as redact, redact_text as redact_text
 offer(__name__)

@@ -172,6 +172,11 @@ class Settings(BaseSettings):
     sandbox_image: str = "python:3.13-slim"
     """Image of the containers that code runs in where Docker or Podman is the sandbox; it is never fetched unasked."""
 
+    sandbox_memory_mb: int | None = Field(default=None, ge=1)
+    """Megabytes that all sandboxes of this machine may be given together, further ones wait; not set: what it has."""
+    sandbox_cpus: float | None = Field(default=None, gt=0)
+    """Processors that they count as together, one each; not set: four for each that the machine has."""
+
     mcp_servers: Path = Path("mcp.json")
     """File of MCP servers whose tools can be used (docs/tools/mcp.md)."""
     mcp_token: SecretStr = SecretStr("")
@@ -257,7 +262,7 @@ class Settings(BaseSettings):
     @property
     def alert_limits(self) -> dict[str, float]:
         """From when on each alert is told, with what is not set."""
-        return {**_ALERTS, **self.alerts}
+        return _ALERTS | {str(name): most for name, most in self.alerts.items()}
 
     @property
     def is_home_above(self) -> bool:

@@ -8,13 +8,17 @@ from signoff.tools.sandbox.bubblewrap.backend import Bubblewrap
 from signoff.tools.sandbox.containers import Containers
 from signoff.tools.sandbox.monty import Monty
 from signoff.tools.sandbox.sandbox import Backend
+from signoff.tools.sandbox.seats import Seated
 
 NAMES = ("bubblewrap", "docker", "podman")
 """The backends, in the order in which they are tried."""
 
 
 def open_backend(name: str = "") -> Backend:
-    """The backend of this name, or the first that can be used; SandboxMissing if there is none. Never the host."""
+    """The backend of this name, or the first that can be used; SandboxMissing if there is none. Never the host.
+
+    Its jobs take seats of the machine, and wait where there are none.
+    """
     if name and name not in NAMES:
         raise SandboxMissing((f"there is no backend {name!r}; there are {', '.join(NAMES)}",))
     problems = []
@@ -22,7 +26,7 @@ def open_backend(name: str = "") -> Backend:
         backend: Backend = Bubblewrap() if candidate == "bubblewrap" else Containers(candidate)
         problem = backend.problem()
         if not problem:
-            return backend
+            return Seated(backend)
         problems.append(f"{candidate}: {problem}")
     raise SandboxMissing(problems)
 

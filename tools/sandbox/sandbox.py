@@ -46,6 +46,8 @@ class SandboxLimits:
     """Of each process; a busy job of many processes ends at `seconds`."""
     memory_mb: int = 512
     """Of all processes together; no single one can have more address space than this."""
+    cpus: float = 1.0
+    """As how many processors it counts where jobs take seats of the machine; it is held to none."""
     processes: int = 64
     """Processes and threads at once."""
     output_bytes: int = 1_000_000
