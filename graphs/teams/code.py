@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import Field
@@ -38,9 +37,7 @@ def code_team(*, model: BaseChatModel | Tiers | str | None = None, settings: Set
         given: CodeInput = task.input
         if models is None and not given.codemod:
             raise RepositoryUnusable(given.repo, NO_WORKER)
-        own = Path(given.agent_env) if given.agent_env else None
-        bench = repositories.bench(given)
-        return CodeWork(bench=bench, codemod=given.codemod, program=given.agent, program_environment=own)
+        return repositories.work(given, given.codemod)
 
     def propose(change: Change, task: Task) -> list[Proposal]:
         before = task.need(Baseline).proof

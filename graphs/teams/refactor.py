@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Final
 
 from langchain_core.language_models import BaseChatModel
@@ -218,16 +217,15 @@ class _Work:
         """The copy of one unit, which begins with what is merged of the layers below."""
         part, given = task.item, task.input
         by_model = not part.codemod and not given.agent
-        bench = self.repositories.bench(
+        return self.repositories.work(
             given,
+            part.codemod,
             part=part.name,
             checks=tuple(fill_in(one, part.files, part.tests) for one in given.unit_check or given.check),
             start=self._merged(task.rows),
             within=frozenset(part.files) if by_model else None,
             may_rest=True,
         )
-        own = Path(given.agent_env) if given.agent_env else None
-        return CodeWork(bench=bench, codemod=part.codemod, program=given.agent, program_environment=own)
 
     def tell(self, task: Task) -> str:
         part: Part = task.item

@@ -57,7 +57,7 @@ from signoff.graphs.input_types import FileToWrite, Folder, Positional
 from signoff.graphs.policy.policy import Policy
 from signoff.graphs.team import Team
 from signoff.graphs.teams.entries import entries_of
-from signoff.graphs.teams.repositories import is_repository
+from signoff.graphs.teams.repositories import is_repository, limits_of
 from signoff.settings import Settings, load_settings
 from signoff.tools import Action, Attachment, Proposal, Publication, publish_report
 from signoff.tools.advisories import NONE, OSV, AdvisorySet, Wheelhouse, ask, find_judge, open_set, read_manifests
@@ -65,7 +65,7 @@ from signoff.tools.broker import open_broker
 from signoff.tools.errors import AdvisoriesUnusable, JudgeMissing, SandboxMissing, ToolError
 from signoff.tools.files import Project, apply_to_project, keep_changes
 from signoff.tools.git import GitHub, address_of, on_github, open_any_pull_request, pull_of, uncommitted
-from signoff.tools.sandbox import LIMITS, Bench, tree_of
+from signoff.tools.sandbox import Bench, tree_of
 from signoff.tools.storage import Blobs, Workspaces
 
 _OSV: Final = "osv"
@@ -160,13 +160,12 @@ class _Desk:
 
     def bench(self, repo: str, task: Task, *, before: str = "", now: str = "", checks: Sequence[str] = ()) -> Bench:
         given: RemediationInput = task.input
-        seconds = given.minutes * 60
         return Bench(
             project=self.project(repo),
             checks=tuple(checks),
             environment=Path(now or before) if now or before else None,
             environment_before=Path(before) if before else None,
-            limits=replace(LIMITS, seconds=seconds, cpu_seconds=int(seconds) + 1),
+            limits=limits_of(given.minutes),
             may_fail=True,
             sandbox=self.settings.sandbox,
         )

@@ -10,13 +10,14 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from signoff.agents import CodeWork
 from signoff.graphs.input_types import Folder
 from signoff.settings import Settings
 from signoff.tools import Action, Proposal, Tool
 from signoff.tools.broker import open_broker
 from signoff.tools.files import Project, apply_to_project, keep_changes
 from signoff.tools.git import branch_of, push_any_branch
-from signoff.tools.sandbox import LIMITS, Bench, find_environment
+from signoff.tools.sandbox import LIMITS, Bench, SandboxLimits, find_environment
 from signoff.tools.search import Sources, search_tools
 from signoff.tools.storage import Blobs, Workspaces
 from signoff.tools.web import web_of, web_tools
@@ -95,6 +96,11 @@ class RepositoryInput(BaseModel):
         return self
 
 
+def limits_of(minutes: float) -> SandboxLimits:
+    """Of commands that may take so long."""
+    return replace(LIMITS, seconds=minutes * 60, cpu_seconds=int(minutes * 60) + 1)
+
+
 @dataclass(frozen=True)
 class Repositories:
     """What is done with the repositories of runs, by the settings."""
@@ -113,18 +119,23 @@ class Repositories:
 
     def bench(self, given: RepositoryInput, *, part: str = "", **more: Any) -> Bench:
         """The run's copy of its repository, or another one for a part of its work; `more` as fields of a Bench."""
-        seconds = given.minutes * 60
         own: dict[str, Any] = {"checks": given.check, **more}
         return Bench(
             project=Project(given.repo, workspaces=Workspaces(self.settings.home, part=part)),
             environment=Path(given.env) if given.env else None,
             given={f"{_GIVEN}/{Path(one).name}": Path(one) for one in given.give},
-            limits=replace(LIMITS, seconds=seconds, cpu_seconds=int(seconds) + 1),
+            limits=limits_of(given.minutes),
             may_edit=given.may_edit,
             may_fail=given.allow_failing,
             sandbox=self.settings.sandbox,
             **own,
         )
+
+    def work(self, given: RepositoryInput, codemod: str, **more: Any) -> CodeWork:
+        """What a coding agent is to do there: a command, another agent's program, or else a model."""
+        own = Path(given.agent_env) if given.agent_env else None
+        bench = self.bench(given, **more)
+        return CodeWork(bench=bench, codemod=codemod, program=given.agent, program_environment=own)
 
     def propose(self, bench: Bench, given: RepositoryInput, reason: str) -> list[Proposal]:
         """What is in the copy, as the branch that the run was given or as a patch; nothing if nothing was changed."""

@@ -1,7 +1,7 @@
 """Fetches what cases on real projects need into a folder: source distributions by name and hash, wheels, and programs.
 
 Each case names its own in a `real.toml` beside it: `[sources]` with their sha256, and `[consumer]` and `[[case]]` with
-releases whose wheels are wanted. What is there already is not fetched again.
+releases whose wheels are wanted, a case's own and those `between`. What is there already is not fetched again.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def wheels_of(told: dict[str, Any]) -> list[tuple[str, ...]]:
     wanted: list[tuple[str, ...]] = []
     for case in told.get("case", ()):
         wanted.append((f"{case['package']}=={case['old']}", *case["tool"]))
-        wanted.append(("--no-deps", f"{case['package']}=={case['new']}"))
+        later = (*case.get("between", ()), case["new"])
+        wanted += [("--no-deps", f"{case['package']}=={version}") for version in later]
     return wanted + [("--no-deps", wheel) for wheel in told.get("consumer", {}).get("wheels", ())]
 
 
