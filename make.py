@@ -104,6 +104,13 @@ def setup(_: list[str]) -> int:
     return 0
 
 
+def docs(args: list[str]) -> int:
+    """Build the pages as a site in build/site; fails for a dead link or a page out of the menu. `-- serve` shows it."""
+    set_up("dev")
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"  # of Material, about a version that pyproject.toml excludes
+    return follow([tool("mkdocs"), *(args or ["build", "--strict", "--quiet"])])
+
+
 def constraints(_: list[str]) -> int:
     """Write constraints.txt anew: the newest versions that fit together."""
     print("Resolving (about a minute)...")
@@ -241,7 +248,7 @@ def main(words: list[str]) -> int:
     return COMMANDS[name](rest[1:] if rest[:1] == ["--"] else rest)
 
 
-ALL = (run, smoke, test, hunt, test_long, real, check, bench, setup, constraints, clean, help)
+ALL = (run, smoke, test, hunt, test_long, real, check, bench, docs, setup, constraints, clean, help)
 COMMANDS = {command.__name__.replace("_", "-"): command for command in ALL}
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from signoff.checkpoints.saver import SqliteCheckpointer as SqliteCheckpointer
     from signoff.error_base import SignoffError as SignoffError
     from signoff.fleet import Run as Run
-    from signoff.fleet.evals import EvalCase as EvalCase, evaluate as evaluate
     from signoff.graphs import Team as Team
     from signoff.graphs.nodes import Supervisor as Supervisor
     from signoff.graphs.policy import Above as Above, Ask as Ask, Below as Below, Between as Between, Exactly as Exactly

@@ -8,9 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from signoff import Agent, Artifact, Ask, EvalCase, Policy, Proposal, Run, Task, Team, evaluate, tool
+from signoff import Agent, Artifact, Ask, Policy, Proposal, Run, Task, Team, tool
 from signoff.errors import BadCases, BadCheck, BadEvaluation, BadInput, SettingsError
 from signoff.fleet import replay
+from signoff.fleet.evals import EvalCase, evaluate
 from signoff.fleet.evals.evaluation import CaseResult, Evaluation, junit, read_evaluation
 from signoff.fleet.evals.measuring import How
 from signoff.testing import ScriptedModel, gives
