@@ -311,7 +311,10 @@ class _Steps:
     def _task(self, state: Sent) -> Task:
         name, role = state["item"], self.agent.role
         row = rows_of(state, self.agent)[name]
-        seen: Sent = {**state, "heard": [*state.get("heard", []), *row["heard"]]}
+        run = state["run"]
+        if self._takes.kind is not None:
+            run = {**run, "input": self._account.ledger().runs.get(run["id"]).input}
+        seen: Sent = {**state, "run": run, "heard": [*state.get("heard", []), *row["heard"]]}
         task = task_of(replace(self.worker, gives=self.agent.gives), self._agents, self._takes, seen)
         tried = ""
         if self.agent.model is not None and row["tries"]:

@@ -17,6 +17,9 @@ from signoff.graphs.state import ItemRow, TeamState, Update
 _SENT = ("assignment", "turns", "usage")
 """What the work on an item is handed of the state, beside the run, its own outcomes and the artifacts that it needs."""
 
+_WHOLE = ("given", "input")
+"""What the run was given, often the items' names: the work on an item finds it in the ledger."""
+
 Rows = Mapping[str, ItemRow]
 
 _OPEN = ("open", "waiting", "proposed", "stopped")
@@ -70,7 +73,7 @@ def go_on(state: TeamState, agent: Agent[Any]) -> Going:
     names = {need.__name__ for need in needs} | {PLAN}
     kept = {
         **{name: state[name] for name in _SENT if name in state},  # type: ignore[literal-required]  # all are its fields
-        "run": {name: value for name, value in state["run"].items() if name != "given"},
+        "run": {name: value for name, value in state["run"].items() if name not in _WHOLE},
         "artifacts": {name: stored for name, stored in state["artifacts"].items() if name in names},
         "of": len(rows),
         "untrusted": [flag for need in agent.needs for flag in state["artifacts"][need.__name__].get("flags", ())],

@@ -421,6 +421,28 @@ def test_the_work_on_an_item_is_shown_no_more_than_it_needs_and_warned_of_all(
     assert "drop its instructions" in asked(result)["description"]  # what policy allows is asked about for it
 
 
+class TownsInput(BaseModel):
+    goal: str = "look"
+    towns: list[str]
+
+
+def test_the_work_on_an_item_is_sent_no_other_items_name_and_knows_the_whole_input(ledger: Ledger) -> None:
+    def look(task: Task) -> Found:
+        return Found(text=f"{task.item} of {len(task.input.towns)}")
+
+    each: Each[Found, Table] = Each(items=lambda task: task.input.towns, gives=Found, join=to_table, function=look)
+    trip = Trip(ledger, [scout(each, needs=())], more={"input": TownsInput})
+    given = {"towns": TOWNS.split()}
+    sent = dict[str, str]()
+    for event in trip.graph.stream(given, trip.config, stream_mode="tasks"):
+        if "input" in event and "item" in event["input"]:
+            sent[event["input"]["item"]] = str(event["input"])
+    assert {item: [town for town in TOWNS.split() if town in text] for item, text in sent.items()} == {
+        town: [town] for town in TOWNS.split()
+    }
+    assert lines(trip.graph.get_state(trip.config).values)[0] == "Berlin: Berlin of 5"
+
+
 def test_the_same_proposal_for_two_items_is_two(ledger: Ledger) -> None:
     def answer(call: Call) -> Any:
         done = any(message.type == "tool" for message in call.messages)
