@@ -339,7 +339,7 @@ class RunBusy(RunError):
 
 
 class RunCancelled(RunError):
-    """The run is the work of a job that is to end."""
+    """Somebody wants the run to end, or the job whose work it is."""
 
     def __init__(self, run_id: str, by: str) -> None:
         self.run_id, self.by = run_id, by

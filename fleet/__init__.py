@@ -8,4 +8,5 @@ if TYPE_CHECKING:
     from signoff.fleet.recording import Ending as Ending, record as record, replay as replay, settings_of as settings_of
     from signoff.fleet.run import Run as Run
     from signoff.fleet.standing import Standing as Standing, standings as standings
+    from signoff.fleet.cancelling import cancel_run as cancel_run
 offer(__name__)

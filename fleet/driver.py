@@ -47,6 +47,10 @@ RUN_PLAN: Final = "run plan"
 OF_RUN: Final = frozenset({RUN_BUDGET, RUN_PLAN, RUN_INPUT, RUN_TENANT, RUN_CLIENT})
 """What a run's options say of it alone: runs whose other options are the same have the same team."""
 _LEASE_SECONDS: Final = 60.0
+_LOOK: Final = 1.0
+"""Seconds between looks whether somebody wants a run to end."""
+_PATIENCE: Final = 30.0
+"""Seconds that it then has to come to its next step."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ class Driver:
         team = await undisturbed(self._checked, run_id, team)
         async with self._held(run_id, owner) as fence:
             try:
-                with suppress(GraphDrained):
+                async with _heeding(self.ledger, run_id, control) as control:
                     await self._go_on(fence, team, watch, control)
             except (RunBusy, RunCancelled, RunElsewhere, TeamChanged):
                 raise
@@ -134,8 +138,10 @@ class Driver:
         watch(await undisturbed(self._stands, run_id))
 
     def _checked(self, run_id: str, team: Team | None) -> Team:
-        """The team; InputChanged if it no longer takes what the run was given."""
+        """The team; InputChanged if it no longer takes what the run was given, RunCancelled if it is to end."""
         record = self.ledger.runs.get(run_id)
+        if record.cancelled_by:
+            raise RunCancelled(run_id, record.cancelled_by)
         check_whole(record)
         team = team or self.team_of(record)
         team.takes.restore(record.goal, record.input)
@@ -279,6 +285,44 @@ class Driver:
         """The saver for this claim alone: with one that was replaced not even the last step is written."""
         async with configured_saver(self.settings) if self.saver is None else nullcontext(self.saver) as saver:
             yield saver.fenced(fence, self.ledger.database) if isinstance(saver, Fenceable) else saver
+
+
+@asynccontextmanager
+async def _heeding(ledger: Ledger, run_id: str, control: RunControl | None) -> AsyncIterator[RunControl]:
+    """Leave off at the next step once somebody wants the run to end, and close it; whoever gave `control` sees to it.
+
+    A call that goes on for long is cut off.
+    """
+    if control is not None:
+        with suppress(GraphDrained):
+            yield control
+        return
+    control, driving, wanted = RunControl(), asyncio.current_task(), list[str]()
+
+    async def look() -> None:
+        while not wanted:
+            await asyncio.sleep(_LOOK)
+            with suppress(StoreError):  # it is looked again
+                wanted.extend(filter(None, [(await undisturbed(ledger.runs.get, run_id)).cancelled_by]))
+        control.request_drain("cancelled")
+        await asyncio.sleep(_PATIENCE)
+        if driving is not None:
+            driving.cancel()
+
+    looking = asyncio.create_task(look())
+    try:
+        with suppress(GraphDrained):
+            yield control
+    except asyncio.CancelledError:
+        if not wanted or driving is None or driving.uncancel():
+            raise
+    except RunCancelled as error:
+        wanted.append(error.by)
+    finally:
+        looking.cancel()
+        await end_of(looking)
+    if wanted:
+        await undisturbed(stop_run, ledger, run_id, f"cancelled by {wanted[0]}")
 
 
 def _misfits_of(team: Team, child: RunRecord, state: Mapping[str, Any]) -> list[str]:

@@ -75,6 +75,14 @@ class ChildRun(RunError):
         )
 
 
+class RunEnded(RunError):
+    """The run has ended: there is nothing to cancel."""
+
+    def __init__(self, run_id: str, status: str) -> None:
+        self.run_id, self.status = run_id, status
+        super().__init__(f"Run {run_id!r} has ended: it is {status}. `signoff show {run_id}` tells what came of it.")
+
+
 class OwnModels(RunError):
     """The run's team has models of its own."""
 

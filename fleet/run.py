@@ -18,6 +18,7 @@ from signoff.checkpoints.errors import UnknownApproval
 from signoff.checkpoints.ledger import RUN_INPUT, Approval, Person, RunRecord, Status
 from signoff.checkpoints.ledger.budgets import Budget, budget_of
 from signoff.concurrency import undisturbed, unpacked
+from signoff.fleet.cancelling import cancel_run
 from signoff.fleet.driver import RUN_BUDGET, RUN_PLAN, Driver, check_whole, read_state
 from signoff.fleet.errors import NoArtifact, NotAllDecided, NothingAsked, RunExists, SeveralAsked
 from signoff.fleet.events import Event, Watch, look_away
@@ -315,6 +316,16 @@ class Run(RunView):
         self._shown = self._pending()
         return self
 
+    def cancel(self, *, by: str | None = None) -> Run:
+        """End the run, whoever drives it: what it asks is closed, and no effect of it begins any more.
+
+        One that another process drives, or a worker, ends there at its next step; RunEnded if it has ended. What is
+        under way comes to its end first: what it did is kept, and nobody goes on with it.
+        """
+        cancel_run(self._ledger, self.id, by=by or self._settings.user_name)
+        self._shown, self._values = self._pending(), None
+        return self
+
     @classmethod
     async def astart(
         cls,
@@ -373,6 +384,10 @@ class Run(RunView):
     async def arevoke(self, approval: str, reason: str = "", *, by: str | Person | None = None) -> Run:
         """`revoke` for an event loop."""
         return await undisturbed(partial(self.revoke, approval, reason, by=by))
+
+    async def acancel(self, *, by: str | None = None) -> Run:
+        """`cancel` for an event loop."""
+        return await undisturbed(partial(self.cancel, by=by))
 
     def _asked(self, named: str | Sequence[str] | None) -> list[Approval]:
         """What this handle last saw asked: a decision is about that, whatever is asked by now."""

@@ -481,11 +481,14 @@ def _effect(row: Row[Any]) -> Effect:
 
 
 def _check_wanted(connection: Connection, run_id: str) -> None:
-    """RunCancelled if the run is the work of a job that is to end, or has."""
+    """RunCancelled if the run is to end, or the job whose work it is, or has."""
     root, is_cancelled = run_id.partition(".")[0], (jobs.c.wanted == "cancel") | (jobs.c.status == "cancelled")
     query = select(jobs.c.wanted_by).where(jobs.c.run_id == root, is_cancelled)
     if (cancelled := connection.execute(query).first()) is not None:
         raise RunCancelled(root, cancelled.wanted_by)
+    found = connection.execute(select(runs.c.cancelled_by).where(runs.c.id == root, runs.c.cancelled_by != "")).first()
+    if found is not None:
+        raise RunCancelled(root, found.cancelled_by)
 
 
 def _load(connection: Connection, key: str) -> Effect:

@@ -76,6 +76,8 @@ class RunRecord:
     """When whoever drives it last gave a sign of life; empty if never."""
     copied_at: str = ""
     """When the copy of the database was made in which it goes on since; empty if it is the original."""
+    cancelled_by: str = ""
+    """Who wants it to end, for which nothing more is called then; empty: nobody."""
     path: RunPath = ()
 
     @property
@@ -268,6 +270,13 @@ class Runs:
             kept = {**told, "options": canonical_json(told["options"])}
             connection.execute(update(runs).where(runs.c.id == run_id).values(kept))
             self._audit.append(connection, run_id, "changed", by=by, **told)
+
+    def cancel(self, run_id: str, *, by: str) -> None:
+        """Have no effect of the run begin any more, from this moment on, and whoever drives it leave off."""
+        with self._ledger.write() as connection:
+            wanted = (runs.c.id == run_id) & (runs.c.cancelled_by == "")
+            if connection.execute(update(runs).where(wanted).values(cancelled_by=by)).rowcount:
+                self._audit.append(connection, run_id, "cancel asked", by=by)
 
     def claim(self, run_id: str, owner: str, *, seconds: float) -> Fence:
         """Take the run; RunBusy while whoever holds it is at work, or, elsewhere, for this long after its last renewal.

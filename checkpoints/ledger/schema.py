@@ -137,6 +137,7 @@ runs = Table(
     Column("owner_until", Plain, nullable=False, default=""),
     Column("beat_at", Plain, nullable=False, server_default=""),  # when whoever drives it last gave a sign of life
     Column("copied_at", Plain, nullable=False, server_default=""),  # when a backup was made in which it went on
+    Column("cancelled_by", Plain, nullable=False, server_default=""),  # who wants it to end; empty: nobody
     Index("runs_by_creation", "created_at"),
 )
 

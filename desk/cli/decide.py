@@ -1,4 +1,4 @@
-"""The commands that decide what a run proposes: approve, reject, respond, revoke, edit."""
+"""The commands that decide what a run proposes: approve, reject, respond, revoke, edit; and that it ends: cancel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from signoff.desk.cli.terminal import By, Json, can_ask, command, print_json, sa
 from signoff.desk.deciding import Verdict, record_verdict
 from signoff.desk.team_options import TeamAgain, how_to_resume, is_known, team_of_run
 from signoff.error_base import RunError
-from signoff.fleet import Run
+from signoff.fleet import Run, cancel_run
 from signoff.graphs import Team
 from signoff.graphs.approval import CONTROLS, batch_sha256
 from signoff.graphs.errors import BadAnswer
@@ -141,6 +141,20 @@ def edit(
     json: Json = False,
 ) -> int:
     return decide([approval], Said(kind="edit", by=by or "", changes=changes or [], team=team), go_on=resume, json=json)
+
+
+def cancel(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of runs.")], by: By = None, json: Json = False
+) -> int:
+    settings, console = load_settings(), Console(stderr=True)
+    ledger, ended = existing_ledger(settings, f"run {runs[0]!r}"), dict[str, str]()
+    for run in runs:
+        ended[run] = cancel_run(ledger, run, by=by or settings.user_name)
+        later = "It ends at its next step; nothing more is called." if ended[run] == "running" else "It is cancelled."
+        say(console, f"Run {run}: {later}")
+    if json:
+        print_json([{"run": run, "status": status} for run, status in ended.items()])
+    return 0
 
 
 @dataclass(frozen=True, kw_only=True)

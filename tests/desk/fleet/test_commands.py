@@ -80,3 +80,19 @@ def test_a_schedule_shows_when_it_fires_and_is_paused_run_and_removed(shop: Path
     assert "no five fields of cron" in signoff("schedule", "add", "bad", "soon", *words[2:]).err
     assert "is gone" in signoff("schedule", "remove", "weekly").err
     assert "There is no schedule 'weekly'" in signoff("schedule", "pause", "weekly").err
+
+
+def test_a_run_is_cancelled_by_its_id_and_a_job_by_that_of_its_run(shop: Path, signoff: Any) -> None:
+    (shop / "jobs.jsonl").write_text(lines({"id": "a", "item": "ink"}))
+    signoff("fleet", "submit", "shop.py:asked", "jobs.jsonl")
+    (job,) = json.loads(signoff("fleet", "jobs", "--json").out)
+    assert "It is cancelled." in signoff("cancel", job["run_id"]).err
+    assert json.loads(signoff("fleet", "jobs", "--json").out)[0]["status"] == "cancelled"
+    asked = signoff("run", "shop.py:asked", "--item", "ink", "--json")
+    run = json.loads(asked.out)["run"]
+    told = signoff("cancel", run, "--by", "joe")
+    assert (told.code, "It is cancelled." in told.err) == (0, True)
+    assert "cancelled by joe" in signoff("show", run).out
+    again = signoff("cancel", run)
+    assert (again.code, "has ended: it is stopped" in again.err) == (1, True)
+    assert "No run 'r-none'" in signoff("cancel", "r-none").err
