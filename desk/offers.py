@@ -94,7 +94,11 @@ class Offer:
 
 def read_offers(named: Sequence[str], settings: Settings) -> list[Offer]:
     """The teams of these names; SettingsError if two could not be told apart in addresses."""
-    offers = [Offer.named(one, settings) for one in named]
+    return checked([Offer.named(one, settings) for one in named])
+
+
+def checked(offers: list[Offer]) -> list[Offer]:
+    """The same; SettingsError if two of them could not be told apart in addresses."""
     for number, offer in enumerate(offers):
         if any(other.slug == offer.slug for other in offers[:number]):
             raise SettingsError(

@@ -50,18 +50,17 @@ def serve(
     try:
         import uvicorn
 
-        from signoff.desk.web.application import build_app
-        from signoff.desk.web.context import PageContext
         from signoff.desk.web.guarding import addresses
         from signoff.desk.web.identity import Identity
         from signoff.desk.web.oidc import Provider
-        from signoff.desk.web.screens.start_pages import offered_here
     except ImportError as error:
         raise MissingExtra("The page", "web") from error
     settings = load_settings()
     ledger, console = configured_ledger(settings), Console(stderr=True)
     provider = Provider.of(settings) if address else None
     _check(ledger, host, address, can_sign_in=provider is not None)
+    if protocols and not team:
+        raise SettingsError("--protocols", "no team is named that they are about", "Name it: --team shop.py:orders")
     endpoint = _listen(host, port)
     bound = endpoint.getsockname()[1]
     own = [f"http://{name}:{bound}" for name in (_HERE, "localhost")]
@@ -71,13 +70,8 @@ def serve(
         identity = Identity(ledger, is_secure=secure, provider=provider, origin=addresses(address)[1])
     else:
         identity = Identity.of_owner(ledger, settings.user_name)
-    hosts, origins = zip(*map(addresses, served), strict=True)
-    offered = offered_here(tuple(team or ()), is_own=not address)
-    spoken = _protocols(settings, ledger, identity, team or (), hosts, served[0]) if protocols else None
-    service = spoken.service if spoken is not None else None
-    context = PageContext(settings, ledger, identity, teams_offered=offered, served=service)
-    page = build_app(context, hosts=hosts, origins=origins)
-    app = page if spoken is None else spoken.beside(page)
+    spoken = _spoken(settings, identity, team or (), served) if protocols else None
+    app = _page(settings, identity, team or (), served, spoken, is_own=not address)
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=3)
     how = f"at {provider.host}, or with a token" if provider else "with a token"
     who = f"Everybody signs in {how}" if address else f"The link is {settings.user_name}'s alone"
@@ -91,18 +85,31 @@ def serve(
     return 0
 
 
-def _protocols(
-    settings: Settings, ledger: Ledger, identity: Any, named: Sequence[str], hosts: Sequence[str], address: str
+def _page(
+    settings: Settings, identity: Any, named: Sequence[str], served: Sequence[str], spoken: Any, *, is_own: bool
 ) -> Any:
+    """The page at these addresses, and beside it what programs speak, if they do."""
+    from signoff.desk.web.application import build_app
+    from signoff.desk.web.context import PageContext
+    from signoff.desk.web.guarding import addresses
+    from signoff.desk.web.screens.start_pages import offered_here
+
+    hosts, origins = zip(*map(addresses, served), strict=True)
+    offered, service = offered_here(tuple(named), is_own=is_own), None if spoken is None else spoken.service
+    context = PageContext(settings, identity.ledger, identity, teams_offered=offered, served=service)
+    page = build_app(context, hosts=hosts, origins=origins)
+    return page if spoken is None else spoken.beside(page)
+
+
+def _spoken(settings: Settings, identity: Any, named: Sequence[str], served: Sequence[str]) -> Any:
     """What programs speak to these teams."""
     from signoff.desk.offers import read_offers
-    from signoff.desk.protocols.application import build_protocols
+    from signoff.desk.protocols.asgi import Protocols
     from signoff.desk.service import Service
+    from signoff.desk.web.guarding import addresses
 
-    if not named:
-        raise SettingsError("--protocols", "no team is named that they are about", "Name it: --team shop.py:orders")
-    service = Service(settings, ledger, read_offers(named, settings), page=address)
-    return build_protocols(service, identity, hosts=hosts, address=address)
+    service = Service(settings, identity.ledger, read_offers(named, settings), page=served[0])
+    return Protocols(service, identity, [addresses(one)[0] for one in served], served[0])
 
 
 def _say_spoken(spoken: Any, address: str, console: Console) -> None:

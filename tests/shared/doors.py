@@ -17,7 +17,7 @@ import uvicorn
 
 from signoff import Ledger
 from signoff.checkpoints.ledger import Person
-from signoff.desk.protocols.application import build_protocols
+from signoff.desk.protocols.asgi import Protocols
 from signoff.desk.service import Service
 from signoff.desk.web.identity import Identity
 
@@ -49,7 +49,7 @@ async def serving(service: Service, tokens: dict[str, str]) -> AsyncIterator[Pla
         host = f"127.0.0.1:{endpoint.getsockname()[1]}"
         address = f"http://{host}"
         identity = Identity(service.ledger)
-        app = build_protocols(service, identity, hosts=[host], address=address)
+        app = Protocols(service, identity, [host], address)
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve(sockets=[endpoint]))

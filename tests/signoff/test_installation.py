@@ -58,7 +58,7 @@ MESSAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "memory": ("from signoff.tools.memory import Memory; Memory.open()", ("langgraph.store.sqlite",)),
     "png": ("from signoff.desk.cli.lists import picture; picture('graph LR')", ("mermaidx",)),
     "postgres": ("from signoff import open_saver; open_saver('postgresql://127.0.0.1/x')", ("psycopg",)),
-    "protocols": ("from signoff.desk.protocols.application import load_protocol; load_protocol('ag_ui')", ("ag_ui",)),
+    "protocols": ("from signoff.desk.protocols.asgi import load_protocol; load_protocol('ag_ui')", ("ag_ui",)),
     "refactor": ("from signoff.tools.git.refactoring.import_graph import read_imports; read_imports({})", ("grimp",)),
     "sandbox": ("from signoff.tools.sandbox.monty import Monty; Monty().compute('1')", ("pydantic_monty",)),
     "testing": ("from signoff.testing.wire import _misfit; _misfit({}, {})", ("jsonschema",)),

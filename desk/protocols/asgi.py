@@ -7,26 +7,50 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
+from signoff.checkpoints import configured_ledger
+from signoff.checkpoints.ledger import Ledger
 from signoff.desk.errors import NotThere
+from signoff.desk.offers import Offer, checked
 from signoff.desk.protocols import plain
 from signoff.desk.protocols.access import App, Known, Scope
 from signoff.desk.replies import refusal_of
 from signoff.desk.service import Service
+from signoff.desk.web.guarding import addresses
 from signoff.desk.web.identity import Identity
-from signoff.error_base import MissingExtra
+from signoff.error_base import MissingExtra, SettingsError
+from signoff.graphs import Team
+from signoff.settings import Settings, load_settings
 
 _CARD = "/.well-known/agent-card.json"
 
 
-def build_protocols(service: Service, identity: Identity, *, hosts: Collection[str], address: str) -> Protocols:
-    """The protocols for clients that reach them at one of these hosts; `address` is where, as they are told."""
-    return Protocols(service, identity, hosts, address)
+def protocols_app(
+    address: str,
+    teams: Sequence[str | Team],
+    *,
+    page: str = "",
+    settings: Settings | None = None,
+    ledger: Ledger | None = None,
+) -> Protocols:
+    """The protocols for a server of your own, at the root of its host: everybody sends a token of theirs.
+
+    `address` is where clients reach it, such as `https://agents.example.org`; `teams` are your own, or named as
+    MODULE:NAME; `page` is where people decide, if that is served. SettingsError if it is no address.
+    """
+    host, _ = addresses(address)
+    if not host or urlsplit(address).scheme not in ("http", "https"):
+        raise SettingsError("protocols_app", f"{address!r} is no address", "Write it as https://agents.example.org.")
+    settings = settings or load_settings()
+    ledger = ledger or configured_ledger(settings)
+    offers = checked([Offer.named(one, settings) if isinstance(one, str) else Offer(one) for one in teams])
+    return Protocols(Service(settings, ledger, offers, page=page), Identity(ledger), [host], address)
 
 
 class Protocols:
