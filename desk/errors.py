@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from signoff.checkpoints.errors import StoreError
 from signoff.error_base import SignoffError
 
@@ -81,6 +83,28 @@ class SignInRefused(PageError):
     def __init__(self, why: str) -> None:
         self.why = why
         super().__init__(f"You are not signed in: {why}. Try once more; if it stays so, tell whoever runs this page.")
+
+
+class OfAllTenants(PageError):
+    """Somebody of some tenants asks for what tells of all."""
+
+    status = 403
+
+    def __init__(self, tenants: Collection[str]) -> None:
+        self.tenants = frozenset(tenants)
+        super().__init__(f"This screen tells of all tenants, and you see what is of {', '.join(sorted(tenants))}.")
+
+
+class NotManaging(PageError):
+    """Somebody changes what only whoever runs the page may change."""
+
+    status = 403
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        super().__init__(
+            f"Only those who run this page change that. They can give you the role: signoff people --give NAME={role}"
+        )
 
 
 class ForgedForm(PageError):

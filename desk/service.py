@@ -288,7 +288,7 @@ class Service:
         for status in ("running", "waiting"):
             after, is_more = "", True
             while is_more:
-                page = self.ledger.inbox.runs({"status": status}, after)
+                page = self.ledger.inbox.runs(ANYBODY, {"status": status}, after)
                 after, is_more = page.more, bool(page.more)
                 for record in page.items:
                     if RUN_CLIENT in record.options and any(offer.has(record) for offer in self.offers):
@@ -344,7 +344,7 @@ def _close(ledger: Ledger, run_id: str, why: str) -> None:
 def _newest(ledger: Ledger, offer: Offer, person: Person, most: int) -> list[RunRecord]:
     found, after, is_more = list[RunRecord](), "", True
     while is_more and len(found) < most:
-        page = ledger.inbox.runs({"team": offer.name}, after)
+        page = ledger.inbox.runs(ANYBODY, {"team": offer.name}, after)
         found += [one for one in page.items if offer.has(one) and is_theirs(ledger, person, one)]
         after, is_more = page.more, bool(page.more)
     return found[:most]

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from signoff.checkpoints.jobs.queue import VERSION as VERSION, serializer as serializer
     from signoff.checkpoints.jobs.queue import address_of as address_of, make_tables as make_tables
     from signoff.checkpoints.jobs.queue import FEW as FEW, set_up_queue as set_up_queue
-    from signoff.checkpoints.jobs.job_table import Asked as Asked, Figures as Figures, Submitted as Submitted
+    from signoff.checkpoints.jobs.job_table import Asked as Asked, Figures as Figures, Quality as Quality
+    from signoff.checkpoints.jobs.job_table import Submitted as Submitted
     from signoff.checkpoints.jobs.schedules import CATCH_UP_SECONDS as CATCH_UP_SECONDS, Overlap as Overlap
     from signoff.checkpoints.jobs.schedules import Schedule as Schedule
     from signoff.checkpoints.jobs.workers import Slot as Slot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, case, func, insert, select, update
 
@@ -23,6 +23,9 @@ from signoff.checkpoints.ledger.session import Transactions
 
 _AT_ONCE = 500
 """Ids in one statement; databases take only so many."""
+
+
+_REASONS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,18 @@ class Questions:
     next_expiry: str
     unknown: int
     """Effects of which it is not known whether they happened."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What people made of the work of some jobs, and what went wrong in it."""
+
+    decided: dict[str, int]
+    """Proposals by what became of them."""
+    reasons: tuple[str, ...]
+    """Why they rejected what they did, the newest first."""
+    failed_calls: int
+    """Calls of models that went wrong."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +192,21 @@ class Jobs:
         with self._ledger.read() as connection:
             row, unknown = connection.execute(asked).one(), connection.execute(lost).scalar_one()
         return Questions(int(row[0]), str(row[1] or ""), str(row[2] or ""), int(unknown))
+
+    def quality(self, which: Which, *, seconds: float) -> Quality:
+        """What people decided of these jobs' proposals in the time until now, and what went wrong."""
+        since = canonical.later(-seconds)
+        mine = (approvals.c.decided_at >= since) & (approvals.c.decided_by != "policy")
+        mine &= _root(approvals.c.run_id).in_(_runs(which))
+        counts = select(approvals.c.status, func.count()).where(mine).group_by(approvals.c.status)
+        said = select(approvals.c.reason).where(mine, approvals.c.status == "rejected")
+        said = said.where(approvals.c.reason != "").order_by(approvals.c.decided_at.desc()).limit(_REASONS)
+        wrong = (usage.c.at >= since) & (usage.c.outcome != "ok") & _root(usage.c.run_id).in_(_runs(which))
+        with self._ledger.read() as connection:
+            decided = {str(status): int(number) for status, number in connection.execute(counts)}
+            reasons = tuple(map(str, connection.execute(said).scalars()))
+            failed = int(connection.execute(select(func.count()).where(wrong)).scalar_one())
+        return Quality(dict(sorted(decided.items())), reasons, failed)
 
     def heard(self, run_id: str) -> float | None:
         """Seconds since a call of a model, or an effect, last ended or began in this run; None if none ever did."""

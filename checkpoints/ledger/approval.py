@@ -62,6 +62,9 @@ _MACHINERY: Final = "policy"
 """Who decided where no person did."""
 
 
+_OF_TENANT: Final = "tenant:"
+
+
 @dataclass(frozen=True)
 class Person:
     """Somebody who decides. The name is as good as whoever vouches for it: a login, or a server's authentication."""
@@ -71,6 +74,11 @@ class Person:
     roles: frozenset[str] = frozenset()
     vouched: frozenset[str] = frozenset()
     """Those of the roles that a server vouches for, now; the others are in the ledger."""
+
+    @property
+    def tenants(self) -> frozenset[str]:
+        """Those whose runs they see, by roles such as `tenant:acme`; empty: of all."""
+        return frozenset(role.removeprefix(_OF_TENANT) for role in self.roles if role.startswith(_OF_TENANT))
 
     def __str__(self) -> str:
         return self.name or "whoever resumed the thread"

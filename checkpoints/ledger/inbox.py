@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import from_row, read_json
+from signoff.checkpoints.jobs.job import DEFAULT_TENANT, RUN_ID_LENGTH
 from signoff.checkpoints.ledger.approval import Approval, Authority, Person, joined, read_approval
 from signoff.checkpoints.ledger.audit_log import Entry
 from signoff.checkpoints.ledger.budgets.amounts import NANO
@@ -33,6 +34,7 @@ from signoff.checkpoints.ledger.schema import (
     approvals,
     audit,
     budgets,
+    jobs,
     keys,
     people,
     proposals,
@@ -120,6 +122,12 @@ class Inbox:
     def __init__(self, ledger: Transactions) -> None:
         self._ledger = ledger
 
+    def sees(self, who: Person, run_id: str) -> bool:
+        """Whether this run, or the work of an agent in it, is of a tenant of theirs."""
+        query = select(runs.c.id).where(runs.c.id == run_id, _seen_by(who, runs.c.id))
+        with self._ledger.read() as connection:
+            return not who.tenants or connection.execute(query).first() is not None
+
     def page(self, tab: Tab, who: Person, filters: dict[str, str] | None = None, after: str = "") -> Page:
         """Approvals: what waits the longest first, of what was decided the last first.
 
@@ -151,8 +159,8 @@ class Inbox:
         """How many wait for this person, in all, and put off; and how many runs wait."""
         with self._ledger.read() as connection:
             wanted = [_counted(_in_tab(connection, tab, who)) for tab in ("mine", "all", "snoozed")]
-            waiting = select(func.count()).select_from(runs).where(runs.c.status == "waiting").scalar_subquery()
-            found = connection.execute(select(*wanted, waiting)).one()
+            waiting = select(func.count()).select_from(runs).where(runs.c.status == "waiting", _seen_by(who, runs.c.id))
+            found = connection.execute(select(*wanted, waiting.scalar_subquery())).one()
         return Counts(*map(int, found))
 
     def next_of(self, who: Person, after: Approval | None = None) -> str:
@@ -175,10 +183,10 @@ class Inbox:
             if until:
                 connection.execute(insert(snoozes).values(approval_id=approval_id, name=name, until=until))
 
-    def runs(self, filters: dict[str, str] | None = None, after: str = "") -> Page:
+    def runs(self, who: Person, filters: dict[str, str] | None = None, after: str = "") -> Page:
         """Runs, the newest first; `filters` by team and status, `!` before a value means all others."""
         query = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(PAGE + 1)
-        query = query.where(*_filtered(_RUN_FILTERS, filters))
+        query = query.where(*_filtered(_RUN_FILTERS, filters), _seen_by(who, runs.c.id))
         query = query.where(_beyond(after, runs.c.created_at, runs.c.id, newest_first=True))
         with self._ledger.read() as connection:
             rows = connection.execute(query).all()
@@ -204,9 +212,9 @@ class Inbox:
             for run in run_ids
         }
 
-    def run_states(self) -> dict[str, int]:
+    def run_states(self, who: Person) -> dict[str, int]:
         """How many runs have which status."""
-        query = select(runs.c.status, func.count()).group_by(runs.c.status)
+        query = select(runs.c.status, func.count()).where(_seen_by(who, runs.c.id)).group_by(runs.c.status)
         with self._ledger.read() as connection:
             return {str(status): int(number) for status, number in connection.execute(query)}
 
@@ -308,15 +316,25 @@ def _snooze_of(who: Person) -> ColumnElement[bool]:
     return (snoozes.c.approval_id == approvals.c.id) & (snoozes.c.name == who.name)
 
 
+def _seen_by(who: Person, run_id: Column[str]) -> ColumnElement[bool]:
+    """Whether a run is of a tenant of theirs; one that is no job's is the usual tenant's."""
+    if not who.tenants:
+        return true()
+    its = jobs.c.run_id == func.substr(run_id, 1, RUN_ID_LENGTH)
+    seen = exists().where(its, jobs.c.tenant.in_(who.tenants))
+    return or_(seen, ~exists().where(its)) if DEFAULT_TENANT in who.tenants else seen
+
+
 def _is_open() -> ColumnElement[bool]:
     return (approvals.c.status == "pending") & ~approvals.c.expires_at.between("0", canonical.now())
 
 
 def _in_tab(connection: Connection, tab: Tab, who: Person) -> ColumnElement[bool]:
-    is_open = _is_open()
+    seen = _seen_by(who, approvals.c.run_id)
+    is_open = _is_open() & seen
     snoozed = exists().where(_snooze_of(who), snoozes.c.until > canonical.now())
     if tab == "decided":
-        return ~is_open & (approvals.c.decided_by != "policy")
+        return ~_is_open() & seen & (approvals.c.decided_by != "policy")
     if tab == "all":
         return is_open
     return is_open & snoozed if tab == "snoozed" else is_open & ~snoozed & _is_for(connection, who)

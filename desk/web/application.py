@@ -24,7 +24,7 @@ from signoff.desk.web.files import send_asset
 from signoff.desk.web.guarding import App, Guarded, addresses
 from signoff.desk.web.identity import Identity
 from signoff.desk.web.oidc import Provider
-from signoff.desk.web.screens import approval_pages, record_pages, run_pages, start_pages
+from signoff.desk.web.screens import approval_pages, fleet_pages, record_pages, run_pages, start_pages
 from signoff.desk.web.stream import events
 from signoff.error_base import RunError, SettingsError, SignoffError
 from signoff.settings import Settings, load_settings
@@ -46,10 +46,18 @@ def build_app(context: PageContext, *, hosts: Collection[str], origins: Collecti
         Route("/runs/{id}", run_pages.go_on, methods=["POST"]),
         Route("/runs/{id}/quotes/{number:int}", run_pages.quote),
         Route("/runs/{id}/tables/{table}/{number:int}", run_pages.cell),
+        Route("/fleet", fleet_pages.fleet),
+        Route("/fleet/jobs/{run}", fleet_pages.change_job, methods=["POST"]),
+        Route("/fleet/schedules", fleet_pages.schedules),
+        Route("/fleet/schedules/{name}", fleet_pages.change_schedule, methods=["POST"]),
+        Route("/fleet/workers", fleet_pages.workers),
+        Route("/memory", record_pages.memory),
+        Route("/memory/{id}", record_pages.forget, methods=["POST"]),
         Route("/audit", record_pages.audit),
         Route("/audit", record_pages.verify, methods=["POST"]),
         Route("/budgets", record_pages.budgets),
         Route("/people", record_pages.people),
+        Route("/people", record_pages.change_people, methods=["POST"]),
         Route("/start", start_pages.start),
         Route("/start/{team:path}", start_pages.fill_in),
         Route("/start/{team:path}", start_pages.begin, methods=["POST"]),

@@ -15,9 +15,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from signoff.checkpoints.errors import UnknownApproval, UnknownRun
 from signoff.checkpoints.ledger import Approval, Ledger, Person, RunRecord
 from signoff.desk.driving import Background
-from signoff.desk.errors import ForgedForm, NotThere, SignInNeeded
+from signoff.desk.errors import ForgedForm, NotManaging, NotThere, OfAllTenants, SignInNeeded
 from signoff.desk.service import Service
 from signoff.desk.web.files import Asset, load_assets
 from signoff.desk.web.guarding import SIGN_INS_PER_MINUTE, Pace
@@ -29,6 +30,8 @@ from signoff.settings import Settings
 from signoff.tools import Action
 
 _MOST_FIELDS: Final = 500
+MANAGER: Final = "admin"
+"""The role of those who change people, jobs, schedules and memories on a page that several use."""
 
 Form = dict[str, str]
 """What a form sends; of a name that is there twice the last value."""
@@ -125,6 +128,12 @@ class Visit:
         return self.context.ledger
 
     @property
+    def may_manage(self) -> bool:
+        """Whether this person runs the page: it is theirs, or they have the role for it."""
+        owner = self.context.identity.owner
+        return MANAGER in self.person.roles or (bool(owner) and self.person.name == owner)
+
+    @property
     def is_part(self) -> bool:
         """Whether only the part of the screen is asked for that may have changed."""
         return "hx-request" in self.request.headers
@@ -152,6 +161,18 @@ def screen(show: Answering) -> Callable[[Request], Awaitable[Response]]:
     return answer
 
 
+def for_all(show: Answering) -> Answering:
+    """What tells of all tenants, and so only those whose tenants are not named."""
+
+    @wraps(show)
+    def answer(visit: Visit) -> Response:
+        if visit.person.tenants:
+            raise OfAllTenants(visit.person.tenants)
+        return show(visit)
+
+    return answer
+
+
 def deed(do: Answering) -> Callable[[Request], Awaitable[Response]]:
     """What changes something, by a form that a page of this session sent."""
 
@@ -168,6 +189,18 @@ def deed(do: Answering) -> Callable[[Request], Awaitable[Response]]:
             return do(Visit(context, request, visitor.person, form))
 
         return await run_in_threadpool(run)
+
+    return answer
+
+
+def managed(do: Answering) -> Answering:
+    """What only whoever runs the page may do."""
+
+    @wraps(do)
+    def answer(visit: Visit) -> Response:
+        if not visit.may_manage:
+            raise NotManaging(MANAGER)
+        return do(visit)
 
     return answer
 
@@ -202,7 +235,18 @@ def approval_at(visit: Visit) -> Approval:
     """The approval that an address names, as it stands now."""
     if not visit.request.path_params["id"].startswith("a-"):
         raise NotThere("approval")
-    return visit.ledger.approvals.get(visit.request.path_params["id"])
+    found = visit.ledger.approvals.get(visit.request.path_params["id"])
+    if not visit.ledger.inbox.sees(visit.person, found.run_id):
+        raise UnknownApproval(visit.request.path_params["id"])
+    return found
+
+
+def run_at(visit: Visit) -> RunRecord:
+    """The run that an address names, as it stands now."""
+    found = visit.ledger.runs.get(visit.request.path_params["id"])
+    if not visit.ledger.inbox.sees(visit.person, found.id):
+        raise UnknownRun(visit.request.path_params["id"])
+    return found
 
 
 def may_not(approval: Approval, person: Person) -> str:

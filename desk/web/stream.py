@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -39,12 +38,12 @@ async def _told(context: PageContext, request: Request, changes: Changes, seq: i
         yield f"id: {seq}\nretry: 3000\n\n"
         while True:
             try:
-                seq, runs = await asyncio.wait_for(changes.next(seq), _BEATS_EVERY)
+                seq, _ = await asyncio.wait_for(changes.next(seq), _BEATS_EVERY)
             except TimeoutError:
                 if await run_in_threadpool(context.identity.visitor, request) is None:
                     return
                 yield ": alive\n\n"
                 continue
-            yield f"id: {seq}\nevent: changed\ndata: {json.dumps({'runs': runs})}\n\n"
+            yield f"id: {seq}\nevent: changed\ndata: {seq}\n\n"
     finally:
         changes.listeners -= 1

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from signoff.checkpoints import seconds_since
-from signoff.checkpoints.jobs import ENDED, STATUSES, Alert, Figures, Job, JobStatus, Slot, Which
+from signoff.checkpoints.jobs import ENDED, STATUSES, Alert, Figures, Job, JobStatus, Quality, Schedule, Slot, Which
 from signoff.checkpoints.ledger import Ledger
 from signoff.wording import counted, one_line, span
 
@@ -33,6 +33,10 @@ class Overview:
     next_expiry: str
     unknown: int
     """Effects of which nobody knows whether they happened."""
+    quality: Quality
+    """Of the last day."""
+    coming: tuple[Schedule, ...]
+    """The schedules that fire next."""
     workers: tuple[Slot, ...]
     alerts: tuple[Alert, ...]
     """What is wrong with the fleet as a whole; none where only the jobs of some are looked at."""
@@ -67,15 +71,25 @@ class Overview:
         return {**found, "counts": every, "total": self.total, "parked": parked, "stalled": stalled, "workers": workers}
 
     def lines(self) -> list[str]:
-        """It in words: first what needs somebody, then whether it moves, then what it cost."""
-        return [*self._needs(), *self._moves(), *self._costs()]
+        """It in words, in the order of its parts."""
+        return [line for _, lines in self.parts for line in lines]
+
+    @property
+    def parts(self) -> tuple[tuple[str, list[str]], ...]:
+        """What people ask of a fleet, in the order in which they do, each with its answer in words."""
+        return (
+            ("Needs you", self._needs()),
+            ("Is it moving?", self._moves()),
+            ("What does it cost?", self._costs()),
+            ("Is it good?", self._quality()),
+            ("What will happen?", self._coming()),
+        )
 
     def as_markdown(self) -> str:
         """It as a Markdown text, for a mail or a page."""
         rows = [f"| {status} | {self.counts[status]:,} |" for status in STATUSES if status in self.counts]
         table = ["| jobs | |", "| --- | ---: |", *rows, f"| all | {self.total:,} |"]
-        parts = (("Needs you", self._needs()), ("Is it moving?", self._moves()), ("What does it cost?", self._costs()))
-        texts = [f"## {title}\n\n" + "\n".join(f"- {_plain(line)}" for line in lines) for title, lines in parts]
+        texts = [f"## {title}\n\n" + "\n".join(f"- {_plain(line)}" for line in lines) for title, lines in self.parts]
         return "\n\n".join(["# Fleet", "\n".join(table), *texts]) + "\n"
 
     def _needs(self) -> list[str]:
@@ -117,12 +131,29 @@ class Overview:
         each = f"; ${spent / self.ended:.4f} for a job that has ended" if self.ended else ""
         return [f"${spent:.2f} in {counted(calls, 'call')} of models{each}."]
 
+    def _quality(self) -> list[str]:
+        found, quality = list[str](), self.quality
+        if quality.decided:
+            told = ", ".join(f"{number:,} {word}" for word, number in quality.decided.items())
+            found.append(f"Decided in the last day: {told}.")
+        found += [f"Rejected: {one_line(reason)}" for reason in quality.reasons]
+        if quality.failed_calls:
+            found.append(f"{counted(quality.failed_calls, 'call')} of models went wrong in the last day.")
+        return found or ["Nothing was decided in the last day, and no call went wrong."]
+
+    def _coming(self) -> list[str]:
+        found = [
+            f"{one.name} in {span(-seconds_since(one.next_at))}: {one.team}, {one_line(one.goal)}"
+            for one in self.coming
+        ]
+        return found or ["No schedule fires."]
+
 
 def overview_of(ledger: Ledger, which: Which) -> Overview:
     """How these jobs stand now, and the workers."""
     figures = ledger.jobs.figures(which, hour=_HOUR, day=_DAY)
     asked = ledger.jobs.questions(which)
-    workers = ledger.workers.all()
+    workers, quality = ledger.workers.all(), ledger.jobs.quality(which, seconds=_DAY)
     return Overview(
         counts=ledger.jobs.counts(which),
         figures=figures,
@@ -132,10 +163,19 @@ def overview_of(ledger: Ledger, which: Which) -> Overview:
         oldest_question=asked.oldest,
         next_expiry=asked.next_expiry,
         unknown=asked.unknown,
+        quality=quality,
+        coming=tuple(_next(ledger, which)),
         workers=tuple(workers),
         alerts=ledger.alerts.look() if which == Which() else (),
         late=tuple(slot.slot for slot in workers if seconds_since(slot.until) > 0),
     )
+
+
+def _next(ledger: Ledger, which: Which) -> list[Schedule]:
+    """Of the schedules that are not paused those that fire first."""
+    meant = [one for one in ledger.schedules.all() if not one.paused_by and which.tenant in ("", one.tenant)]
+    meant = [one for one in meant if which.team in ("", one.team)]
+    return sorted(meant, key=lambda one: (one.next_at, one.name))[:_MOST]
 
 
 def _named(some: Iterable[Job]) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from signoff.agents.artifacts import Evidence
 from signoff.checkpoints import later
-from signoff.checkpoints.errors import AlreadyDecided, ChangedSince, NotAllowed
+from signoff.checkpoints.errors import AlreadyDecided, ChangedSince, NotAllowed, UnknownApproval
 from signoff.checkpoints.ledger import Approval, Ledger, Person, RunRecord, Tab
 from signoff.desk.cli.question import read_change, read_value
 from signoff.desk.deciding import Answer, Verdict, answers_to, record_verdict
@@ -46,7 +46,7 @@ def inbox(visit: Visit) -> Response:
         "address_of": address_of,
         "may_not": lambda one: may_not(one, visit.person),
         "last": None if page.items else _last_decision(visit.context, visit.person),
-        "done": _done(visit.context, at["done"]),
+        "done": _done(visit, at["done"]),
     }
     return visit.render("parts/inbox.html" if visit.is_part else "inbox.html", **values)
 
@@ -56,9 +56,10 @@ def _last_decision(context: PageContext, person: Person) -> Approval | None:
     return found[0].approval if found else None
 
 
-def _done(context: PageContext, approval_id: str) -> Approval | None:
-    """What was decided just now: looked up, so that no address can claim it."""
-    return context.ledger.inbox.find(approval_id) if approval_id else None
+def _done(visit: Visit, approval_id: str) -> Approval | None:
+    """What was decided just now: looked up, so that no address can claim it, nor tell of another tenant's."""
+    found = visit.ledger.inbox.find(approval_id) if approval_id else None
+    return found if found and visit.ledger.inbox.sees(visit.person, found.run_id) else None
 
 
 @screen
@@ -100,7 +101,7 @@ def _show(
         "said": {"verb": "", "reason": "", **(said or {})},
         "hours": _HOURS,
         "alike": _alike(visit.context, record, [found, *others]) if others else (),
-        "done": _done(visit.context, query_of(visit, "done")["done"]),
+        "done": _done(visit, query_of(visit, "done")["done"]),
     }
     return visit.render("approval.html", status, **values)
 
@@ -237,7 +238,7 @@ def decide_batch(visit: Visit) -> Response:
         try:
             one = visit.ledger.approvals.get(name)
             if one.root != first.root:
-                raise BadAnswer(f"{one.id} is of another run.")
+                raise UnknownApproval(name)
             now = _decide(visit.context, one, visit.person, {**form, "sha256": sha256})
             results[one.id] = "your answer counts, and more is needed" if now.status == "pending" else now.status
             is_any_over = is_any_over or now.status != "pending"
@@ -260,7 +261,7 @@ def _show_batch(
     action, _ = visit.context.action_of(first, record)
     waiting = _waiting(visit.ledger, first)
     asked = (_alike(visit.context, record, waiting) or tuple(waiting[:1])) if waiting else ()
-    told = [(name, visit.ledger.inbox.find(name), said) for name, said in results.items()]
+    told = [(name, _done(visit, name), said) for name, said in results.items()]
     values: dict[str, Any] = {
         "first": first,
         "asked": [(one, list(passages_of(one, action))) for one in asked],

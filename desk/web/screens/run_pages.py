@@ -14,7 +14,7 @@ from signoff.checkpoints.ledger import Person, RunRecord
 from signoff.desk.errors import NotThere
 from signoff.desk.tables import amid, stored_of, tables_in
 from signoff.desk.team_options import is_known
-from signoff.desk.web.context import PageContext, Visit, address_of, deed, entry_number, query_of, screen
+from signoff.desk.web.context import PageContext, Visit, address_of, deed, entry_number, query_of, run_at, screen
 from signoff.desk.web.screens.team_graph import draw
 from signoff.fleet import read_state, standings
 from signoff.graphs.errors import BadAnswer
@@ -30,13 +30,13 @@ _STATES: Final = ("running", "waiting", "failed", "done", "stopped")
 def runs(visit: Visit) -> Response:
     """The runs, the newest first."""
     filters, after = query_of(visit, "team", "status"), query_of(visit, "after")["after"]
-    page = visit.ledger.inbox.runs(filters, after)
+    page = visit.ledger.inbox.runs(visit.person, filters, after)
     stands = standings(visit.ledger, page.items)
     values: dict[str, Any] = {
         "filters": {name: value for name, value in filters.items() if value},
         "runs": stands,
         "about": visit.ledger.inbox.about_runs([one.id for one in page.items]),
-        "states": visit.ledger.inbox.run_states(),
+        "states": visit.ledger.inbox.run_states(visit.person),
         "order": _STATES,
         "older": address_of("/runs", **filters, after=page.more) if page.more else "",
         "again": address_of("/runs", **filters, after=after),
@@ -48,7 +48,7 @@ def runs(visit: Visit) -> Response:
 @screen
 def run(visit: Visit) -> Response:
     """One run."""
-    record, before = visit.ledger.runs.get(visit.request.path_params["id"]), query_of(visit, "before")["before"]
+    record, before = run_at(visit), query_of(visit, "before")["before"]
     (stands,) = standings(visit.ledger, [record])
     state = _state_of(visit.context, record)
     entries = visit.ledger.inbox.entries(record.id, before=entry_number(before) or 0)
@@ -125,7 +125,7 @@ def cell(visit: Visit) -> Response:
 @screen
 def quote(visit: Visit) -> Response:
     """A quote amid its document."""
-    record = visit.ledger.runs.get(visit.request.path_params["id"])
+    record = run_at(visit)
     quotes = _artifacts(_state_of(visit.context, record))["quotes"]
     found = next((one for one in quotes if one.id == visit.request.path_params["number"]), None)
     if found is None:
@@ -146,7 +146,7 @@ def _around(context: PageContext, record: RunRecord, found: Any) -> tuple[str, s
 
 
 def _table_of(visit: Visit) -> tuple[RunRecord, Table]:
-    record = visit.ledger.runs.get(visit.request.path_params["id"])
+    record = run_at(visit)
     found = tables_in(_state_of(visit.context, record)).get(visit.request.path_params["table"])
     if found is None:
         raise NotThere("table")
@@ -156,7 +156,7 @@ def _table_of(visit: Visit) -> tuple[RunRecord, Table]:
 @deed
 def go_on(visit: Visit) -> Response:
     """Go on with a run that was cut off or failed."""
-    record = visit.ledger.runs.get(visit.request.path_params["id"])
+    record = run_at(visit)
     if not _can_go_on(visit.context, record):
         raise BadAnswer("This run cannot go on from here.")
     visit.context.background.drive(record.id, lambda: visit.context.open_run(record.id))

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from signoff.desk.errors import NotThere
 from signoff.desk.team_options import read_field
-from signoff.desk.web.context import Visit, deed, screen
+from signoff.desk.web.context import Visit, deed, for_all, screen
 from signoff.desk.web.screens.fields import Field, input_fields, posted
 from signoff.error_base import SignoffError
 from signoff.graphs import FileToWrite, Folder, Team, field_of
@@ -36,6 +36,7 @@ class GoalInput(BaseModel):
 
 
 @screen
+@for_all
 def start(visit: Visit) -> Response:
     """The teams that can be given something to do here."""
     offered = []
@@ -52,12 +53,14 @@ def _about(form: type[BaseModel]) -> str:
 
 
 @screen
+@for_all
 def fill_in(visit: Visit) -> Response:
     """The form of one team."""
     return _show(visit, _named(visit))
 
 
 @deed
+@for_all
 def begin(visit: Visit) -> Response:
     """Start a run with what the form says, and show it."""
     name, said = _named(visit), posted(visit.form)
