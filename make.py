@@ -25,7 +25,7 @@ PYTHON = BIN / f"python{EXE}"
 UV = shutil.which("uv")
 
 QUESTION = "How does signoff make sure that an approved action happens only once?"
-BENCHMARKS = "sources worth checkpoints overhead limits faults concurrency sandbox call_paths teams fleet".split()
+BENCHMARKS = "sources worth checkpoints overhead limits faults concurrency sandbox call_paths teams fleet desk".split()
 REAL = ROOT / "tests" / "shared" / "real"  # what cases on real projects are made of
 VARIABLES = ("SOURCES", "OUT", "YES", "QUESTION")
 FOREIGN = ("SIGNOFF_", "OPENAI_", "PYTEST_")  # how variables begin that are for what is run, not for this file

@@ -6,7 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, case, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    case,
+    func,
+    insert,
+    literal,
+    select,
+    true,
+    union_all,
+    update,
+)
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json
@@ -150,12 +163,23 @@ class Jobs:
         with self._ledger.read() as connection:
             return [read_job(row) for row in connection.execute(query)]
 
-    def newest(self, which: Which, number: int, *, failed: bool = False) -> tuple[Job, ...]:
-        """The last so many of these, the newest last; `failed`: of those alone with which something went wrong."""
-        clause = which.clause & (jobs.c.error != "") if failed else which.clause
-        query = select(jobs).where(clause).order_by(jobs.c.submitted_at.desc(), jobs.c.id.desc()).limit(number)
+    def newest(self, which: Which, number: int) -> tuple[Job, ...]:
+        """The last so many of these, the newest last."""
+        query = select(jobs).where(which.clause).order_by(jobs.c.submitted_at.desc(), jobs.c.id.desc()).limit(number)
         with self._ledger.read() as connection:
             return tuple(read_job(row) for row in connection.execute(query))[::-1]
+
+    def stuck(self, which: Which, number: int) -> tuple[tuple[Job, ...], tuple[Job, ...]]:
+        """The last so many of these that were given up, and that rest because something went wrong; the newest last."""
+        kinds = [jobs.c.status == "parked", (jobs.c.status == "held") & (jobs.c.error != "")]
+        newest = (jobs.c.submitted_at.desc(), jobs.c.id.desc())
+        parts = [select(jobs).where(which.clause, kind).order_by(*newest).limit(number).subquery() for kind in kinds]
+        with self._ledger.read() as connection:
+            rows = connection.execute(union_all(*map(select, parts))).all()
+        found = sorted(map(read_job, rows), key=lambda job: (job.submitted_at, job.id))
+        return tuple(job for job in found if job.status == "parked"), tuple(
+            job for job in found if job.status == "held"
+        )
 
     def counts(self, which: Which) -> dict[JobStatus, int]:
         """How many of these jobs stand how; those of which there are any."""
@@ -177,11 +201,11 @@ class Jobs:
         since = [canonical.later(-seconds) for seconds in (hour, day)]
         ended = [func.sum(case((jobs.c.ended_at >= moment, 1), else_=0)) for moment in since]
         oldest = func.min(case((jobs.c.status == "queued", jobs.c.queued_at)))
+        stands = select(*ended, oldest).where(which.clause)
         spent = select(func.count(), func.sum(usage.c.nusd)).where(_root(usage.c.run_id).in_(_runs(which)))
         with self._ledger.read() as connection:
-            row = connection.execute(select(*ended, oldest).where(which.clause)).one()
-            calls, nusd = connection.execute(spent).one()
-        return Figures(int(row[0] or 0), int(row[1] or 0), str(row[2] or ""), int(calls), int(nusd or 0) / NANO)
+            row = connection.execute(_together(stands, spent)).one()
+        return Figures(int(row[0] or 0), int(row[1] or 0), str(row[2] or ""), int(row[3]), int(row[4] or 0) / NANO)
 
     def questions(self, which: Which) -> Questions:
         """What these jobs ask people."""
@@ -190,23 +214,25 @@ class Jobs:
         asked = select(func.count(), func.min(approvals.c.requested_at), expiry).where(mine)
         lost = select(func.count()).where(effects.c.status == "unknown", _root(effects.c.run_id).in_(_runs(which)))
         with self._ledger.read() as connection:
-            row, unknown = connection.execute(asked).one(), connection.execute(lost).scalar_one()
-        return Questions(int(row[0]), str(row[1] or ""), str(row[2] or ""), int(unknown))
+            row = connection.execute(_together(asked, lost)).one()
+        return Questions(int(row[0]), str(row[1] or ""), str(row[2] or ""), int(row[3]))
 
     def quality(self, which: Which, *, seconds: float) -> Quality:
         """What people decided of these jobs' proposals in the time until now, and what went wrong."""
         since = canonical.later(-seconds)
         mine = (approvals.c.decided_at >= since) & (approvals.c.decided_by != "policy")
         mine &= _root(approvals.c.run_id).in_(_runs(which))
-        counts = select(approvals.c.status, func.count()).where(mine).group_by(approvals.c.status)
-        said = select(approvals.c.reason).where(mine, approvals.c.status == "rejected")
+        status = approvals.c.status.concat("")  # so that rows are found by their time, not by how they stand
+        counts = select(literal("decided"), status, func.count()).where(mine).group_by(status)
+        said = select(literal("reason"), approvals.c.reason, literal(0)).where(mine, status == "rejected")
         said = said.where(approvals.c.reason != "").order_by(approvals.c.decided_at.desc()).limit(_REASONS)
         wrong = (usage.c.at >= since) & (usage.c.outcome != "ok") & _root(usage.c.run_id).in_(_runs(which))
+        failed = select(literal("failed"), literal(""), func.count()).where(wrong)
         with self._ledger.read() as connection:
-            decided = {str(status): int(number) for status, number in connection.execute(counts)}
-            reasons = tuple(map(str, connection.execute(said).scalars()))
-            failed = int(connection.execute(select(func.count()).where(wrong)).scalar_one())
-        return Quality(dict(sorted(decided.items())), reasons, failed)
+            rows = connection.execute(union_all(counts, select(said.subquery()), failed)).all()
+        decided = {str(word): int(number) for kind, word, number in rows if kind == "decided"}
+        reasons = tuple(str(word) for kind, word, _ in rows if kind == "reason")
+        return Quality(dict(sorted(decided.items())), reasons, sum(row[2] for row in rows if row[0] == "failed"))
 
     def heard(self, run_id: str) -> float | None:
         """Seconds since a call of a model, or an effect, last ended or began in this run; None if none ever did."""
@@ -312,6 +338,11 @@ class Jobs:
 
     def _set(self, connection: Connection, job: Job, **values: object) -> None:
         connection.execute(update(jobs).where(jobs.c.run_id == job.run_id).values(**values))
+
+
+def _together(one: Select[Any], other: Select[Any]) -> Select[Any]:
+    """Two queries that give a row each as one."""
+    return select(first := one.subquery(), second := other.subquery()).select_from(first.join(second, true()))
 
 
 def _runs(which: Which) -> Select[Any]:

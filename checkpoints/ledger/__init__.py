@@ -9,7 +9,13 @@ if TYPE_CHECKING:
     from signoff.checkpoints.ledger.approval import SETTLE_OUTCOME as SETTLE_OUTCOME, WAYS_TO_SETTLE as WAYS_TO_SETTLE
     from signoff.checkpoints.ledger.audit_log import EMPTY as EMPTY, Entry as Entry, Head as Head
     from signoff.checkpoints.ledger.effects import Effect as Effect, Outcome as Outcome
-    from signoff.checkpoints.ledger.inbox import Counts as Counts, Listed as Listed, PAGE as PAGE, Page as Page
+    from signoff.checkpoints.ledger.inbox import (
+        COUNTED as COUNTED,
+        Counts as Counts,
+        Listed as Listed,
+        PAGE as PAGE,
+        Page as Page,
+    )
     from signoff.checkpoints.ledger.inbox import Tab as Tab
     from signoff.checkpoints.ledger.ledger import Ledger as Ledger
     from signoff.checkpoints.ledger.people import Key as Key

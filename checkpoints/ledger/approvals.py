@@ -319,12 +319,19 @@ def _full_id(connection: Connection, approval_id: str) -> str:
 def _lapsed(run_ids: Sequence[str]) -> Select[Any]:
     """The approvals whose time is over, and whose runs still wait for just that."""
     now, others = canonical.now(), approvals.alias()
-    is_over = (approvals.c.status == "expired") & (approvals.c.decided_at >= runs.c.updated_at)
-    is_late = (approvals.c.status == "pending") & approvals.c.expires_at.between("0", now)
+    # Of some runs, the rows are found by those, not among all that waits.
+    status = approvals.c.status.concat("") if run_ids else approvals.c.status
+    is_over = (status == "expired") & (approvals.c.decided_at >= runs.c.updated_at)
+    is_late = (status == "pending") & approvals.c.expires_at.between("0", now)
     is_open = (others.c.status == "pending") & ~others.c.expires_at.between("0", now)
     waits = exists().where(others.c.run_id == approvals.c.run_id, is_open)
     query = joined().where(runs.c.status == "waiting", is_over | is_late, ~waits).order_by(approvals.c.expires_at)
-    return query.where(or_(*map(_is_of, run_ids))) if run_ids else query
+    if not run_ids:
+        return query
+    inner = runs.alias()
+    within = or_(*(inner.c.id.startswith(f"{run_id}.", autoescape=True) for run_id in run_ids))
+    children = select(inner.c.id).where(inner.c.id.contains("."), within)
+    return query.where(approvals.c.run_id.in_(run_ids) | approvals.c.run_id.in_(children))
 
 
 def _is_of(run_id: str | None) -> ColumnElement[bool]:

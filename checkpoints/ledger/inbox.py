@@ -1,8 +1,12 @@
-"""The inbox: approvals and runs page by page, so that a list costs the same however much there is."""
+"""The inbox: approvals and runs page by page, so that a list costs the same however much there is.
+
+It is longer than most: each list is a query and what it is narrowed by.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -49,9 +53,12 @@ Tab = Literal["mine", "all", "snoozed", "decided"]
 """mine: what waits, and what this person may decide and has not agreed to; snoozed: what they put off."""
 PAGE: Final = 20
 """Rows of a list that are shown together."""
+COUNTED: Final = 100
+"""So far what a list holds is counted; as many are that or more."""
 _FEW: Final = 14
 _KINDS_OF_AUTHORITY: Final = 20
 """So many are told apart; what is asked under others is everybody's to see."""
+_KINDS_SECONDS: Final = 60.0
 _FILTERS: Final = {
     "team": runs.c.team,
     "action": proposals.c.action,
@@ -83,7 +90,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many approvals wait."""
+    """How many approvals wait, as far as `COUNTED`."""
 
     mine: int
     all: int
@@ -116,11 +123,43 @@ class Spending:
     """The dearest runs of the day, with their team, calls and dollars."""
 
 
+@dataclass(frozen=True)
+class _Kinds:
+    """The kinds of authority that were found among what waits."""
+
+    texts: tuple[str, ...] = ()
+    asked: str = ""
+    """What was asked before is known already."""
+    until: float = float("-inf")
+    """By the clock; then all of it is looked through again: an edit may have narrowed one."""
+
+
 class Inbox:
     """Reads lists; of a person's own it keeps only what they put off."""
 
-    def __init__(self, ledger: Transactions) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Transactions, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ledger, self._clock = ledger, clock
+        self._known = _Kinds()
+
+    def _kinds(self, connection: Connection, tab: Tab) -> Collection[str]:
+        """Under which kinds of authority something waits; they are few. All that waits is looked through now and then.
+
+        In between only what was asked since, as there may be much that waits.
+        """
+        if tab != "mine":
+            return ()
+        known, now = self._known, self._clock()
+        if now > known.until:
+            known = _Kinds(until=now + _KINDS_SECONDS)
+        waits = (approvals.c.status == "pending") & (approvals.c.requested_at >= known.asked)
+        query = select(approvals.c.authority, func.max(approvals.c.requested_at)).where(waits)
+        found = connection.execute(query.group_by(approvals.c.authority).limit(_KINDS_OF_AUTHORITY)).all()
+        if found:
+            asked = canonical.after(max(str(row[1]) for row in found), -_KINDS_SECONDS)
+            kinds = sorted({*known.texts, *(str(row[0]) for row in found)})[:_KINDS_OF_AUTHORITY]
+            known = replace(known, texts=tuple(kinds), asked=max(known.asked, asked))
+        self._known = known
+        return known.texts
 
     def sees(self, who: Person, run_id: str) -> bool:
         """Whether this run, or the work of an agent in it, is of a tenant of theirs."""
@@ -142,7 +181,11 @@ class Inbox:
         query = query.where(_beyond(after, moment, approvals.c.id, newest_first=tab == "decided"))
         order = (moment.desc(), approvals.c.id.desc()) if tab == "decided" else (moment, approvals.c.id)
         with self._ledger.read() as connection:
-            query = query.where(_in_tab(connection, tab, who)).order_by(*order).limit(PAGE + 1)
+            query = (
+                query.where(_in_tab(self._kinds(connection, tab), tab, who, by_run=bool((filters or {}).get("run"))))
+                .order_by(*order)
+                .limit(PAGE + 1)
+            )
             rows = connection.execute(query).all()
         listed = [Listed(_as_it_stands(read_approval(row)), row.agreed, row.snoozed) for row in rows[:PAGE]]
         last = rows[PAGE - 1] if len(rows) > PAGE else None
@@ -158,8 +201,11 @@ class Inbox:
     def counts(self, who: Person) -> Counts:
         """How many wait for this person, in all, and put off; and how many runs wait."""
         with self._ledger.read() as connection:
-            wanted = [_counted(_in_tab(connection, tab, who)) for tab in ("mine", "all", "snoozed")]
-            waiting = select(func.count()).select_from(runs).where(runs.c.status == "waiting", _seen_by(who, runs.c.id))
+            wanted = [_counted(_in_tab(self._kinds(connection, tab), tab, who)) for tab in ("mine", "all")]
+            put_off = select(snoozes.c.approval_id).where(snoozes.c.name == who.name, snoozes.c.until > canonical.now())
+            off = approvals.c.id.in_(put_off) & _is_open(by_run=True) & _seen_by(who, approvals.c.run_id)
+            wanted.append(_as_far(select(approvals.c.id).where(off)).scalar_subquery())
+            waiting = _as_far(select(runs.c.id).where(runs.c.status == "waiting", _seen_by(who, runs.c.id)))
             found = connection.execute(select(*wanted, waiting.scalar_subquery())).one()
         return Counts(*map(int, found))
 
@@ -169,7 +215,7 @@ class Inbox:
             select(approvals.c.id).select_from(_tables()).order_by(approvals.c.requested_at, approvals.c.id).limit(1)
         )
         with self._ledger.read() as connection:
-            mine = query.where(_in_tab(connection, "mine", who))
+            mine = query.where(_in_tab(self._kinds(connection, "mine"), "mine", who))
             for later in ([mine.where(_after(after))] if after else []) + [mine]:
                 if (found := connection.execute(later).scalar()) is not None and (after is None or found != after.id):
                     return str(found)
@@ -196,7 +242,7 @@ class Inbox:
     def about_runs(self, run_ids: Sequence[str]) -> dict[str, AboutRun]:
         """What stands beside each of these runs in a list."""
         waits = select(approvals.c.run_id, func.count().label("number"), func.min(proposals.c.action).label("action"))
-        waits = waits.select_from(_tables()).where(_is_open(), approvals.c.run_id.in_(run_ids))
+        waits = waits.select_from(_tables()).where(_is_open(by_run=True), approvals.c.run_id.in_(run_ids))
         cost = select(usage.c.run_id, func.count().label("calls"), func.sum(usage.c.nusd).label("nusd"))
         cost = cost.where(usage.c.run_id.in_(run_ids)).group_by(usage.c.run_id)
         with self._ledger.read() as connection:
@@ -287,7 +333,12 @@ def _as_it_stands(approval: Approval) -> Approval:
 
 
 def _counted(which: ColumnElement[bool]) -> Any:
-    return select(func.count()).select_from(_tables()).where(which).scalar_subquery()
+    return _as_far(select(approvals.c.id).select_from(_tables()).where(which)).scalar_subquery()
+
+
+def _as_far(query: Any) -> Any:
+    """The number of these rows, as far as it is counted: so it costs the same however many there are."""
+    return select(func.count()).select_from(query.limit(COUNTED).subquery())
 
 
 def _filtered(by: Mapping[str, Column[Any]], filters: Mapping[str, str] | None) -> Iterator[ColumnElement[bool]]:
@@ -296,7 +347,8 @@ def _filtered(by: Mapping[str, Column[Any]], filters: Mapping[str, str] | None) 
             said = value.removeprefix("!")
             these = by[name] == said
             if name == "run":  # and the work of its agents
-                these |= by[name].startswith(f"{said}.", autoescape=True)
+                within = select(runs.c.id).where(runs.c.id.startswith(f"{said}.", autoescape=True))
+                these |= by[name].in_(within)
             yield ~these if value != said else these
 
 
@@ -325,29 +377,28 @@ def _seen_by(who: Person, run_id: Column[str]) -> ColumnElement[bool]:
     return or_(seen, ~exists().where(its)) if DEFAULT_TENANT in who.tenants else seen
 
 
-def _is_open() -> ColumnElement[bool]:
-    return (approvals.c.status == "pending") & ~approvals.c.expires_at.between("0", canonical.now())
+def _is_open(*, by_run: bool = False) -> ColumnElement[bool]:
+    """Whether it waits; `by_run`: of few runs, so that the rows are found by those and not among all that wait."""
+    status = approvals.c.status.concat("") if by_run else approvals.c.status
+    return (status == "pending") & ~approvals.c.expires_at.between("0", canonical.now())
 
 
-def _in_tab(connection: Connection, tab: Tab, who: Person) -> ColumnElement[bool]:
+def _in_tab(kinds: Collection[str], tab: Tab, who: Person, *, by_run: bool = False) -> ColumnElement[bool]:
     seen = _seen_by(who, approvals.c.run_id)
-    is_open = _is_open() & seen
+    is_open = _is_open(by_run=by_run) & seen
     snoozed = exists().where(_snooze_of(who), snoozes.c.until > canonical.now())
     if tab == "decided":
         return ~_is_open() & seen & (approvals.c.decided_by != "policy")
     if tab == "all":
         return is_open
-    return is_open & snoozed if tab == "snoozed" else is_open & ~snoozed & _is_for(connection, who)
+    return is_open & snoozed if tab == "snoozed" else is_open & ~snoozed & _is_for(kinds, who)
 
 
-def _is_for(connection: Connection, who: Person) -> ColumnElement[bool]:
-    """What this person may decide now, and has not agreed to; there are few kinds of authority among what waits."""
-    pending = select(approvals.c.authority).where(approvals.c.status == "pending")
-    texts = connection.execute(pending.distinct().limit(_KINDS_OF_AUTHORITY)).scalars().all()
-    known = [_may_decide(text, who) for text in texts]
-    others = approvals.c.authority.not_in(texts) if len(texts) == _KINDS_OF_AUTHORITY else false()
+def _is_for(kinds: Collection[str], who: Person) -> ColumnElement[bool]:
+    """What this person may decide now, and has not agreed to; what is asked under other kinds is shown to everybody."""
+    known = [_may_decide(kind, who) for kind in kinds]
     agreed = exists().where(votes.c.approval_id == approvals.c.id, func.lower(votes.c.name) == who.name.lower())
-    return or_(others, *known) & ~agreed
+    return or_(approvals.c.authority.not_in(kinds), *known) & ~agreed
 
 
 def _may_decide(text: str, who: Person) -> ColumnElement[bool]:

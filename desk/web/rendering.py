@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
-from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval
+from signoff.checkpoints.ledger import COUNTED, SETTLE_OUTCOME, Approval
 from signoff.graphs import CONTINUE_RUN, FOLLOW_PLAN, RAISE_BUDGET
 from signoff.graphs.approval import Passage, exactly
 from signoff.wording import as_block, counted, make_visible, one_line
@@ -53,6 +53,7 @@ def environment() -> Environment:
         "told_of": told_of,
         "without_arguments": without_arguments,
         "dollars": dollars,
+        "so_far": so_far,
     }
     return found
 
@@ -69,6 +70,11 @@ def moment(at: str) -> Markup:
 
 def dollars(usd: float) -> str:
     return f"${usd:,.2f}" if usd >= 0.01 or not usd else f"${usd:.4f}"
+
+
+def so_far(number: int) -> str:
+    """A number that was counted as far as `COUNTED`."""
+    return f"{COUNTED - 1}+" if number >= COUNTED else str(number)
 
 
 def short(text: str, most: int = _LONGEST) -> str:

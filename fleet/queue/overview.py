@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from signoff.checkpoints import seconds_since
@@ -152,13 +152,13 @@ class Overview:
 def overview_of(ledger: Ledger, which: Which) -> Overview:
     """How these jobs stand now, and the workers."""
     figures = ledger.jobs.figures(which, hour=_HOUR, day=_DAY)
-    asked = ledger.jobs.questions(which)
+    asked, (parked, stalled) = ledger.jobs.questions(which), ledger.jobs.stuck(which, _MOST)
     workers, quality = ledger.workers.all(), ledger.jobs.quality(which, seconds=_DAY)
     return Overview(
         counts=ledger.jobs.counts(which),
         figures=figures,
-        parked=ledger.jobs.newest(replace(which, status=("parked",)), _MOST),
-        stalled=ledger.jobs.newest(replace(which, status=("held",)), _MOST, failed=True),
+        parked=parked,
+        stalled=stalled,
         waiting=asked.open,
         oldest_question=asked.oldest,
         next_expiry=asked.next_expiry,
