@@ -221,7 +221,8 @@ class _Desk:
         files = _raw(self.bench(task.item, task).base_files())
         checks = choose_checks(files, found.pins, given.check, given.tool)
         wanted = wanted_by(found.manifests, given.install, given.tool, checks)
-        return verify(found, wanted, checks, self.bench(task.item, task, checks=checks), self.wheelhouse(task))
+        bench = self.bench(task.item, task, checks=checks)
+        return verify(found, wanted, checks, bench, self.wheelhouse(task), task.say)
 
     def fix(self, task: Task) -> Fix:
         found, verified = _of(task.need(Scans).rows, task.item), _of(task.need(Tests).rows, task.item)
@@ -265,6 +266,7 @@ class _Desk:
                 problem="; ".join(failed),
             )
             rows.append(case.model_copy(update={"refused": self._refused(case, task)}))
+            task.say(f"{repo}: {rows[-1].brief()}")
         return Cases(rows=tuple(sorted(rows, key=lambda one: -one.urgency)))
 
     def _refused(self, case: Case, task: Task) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from signoff.tools.advisories.judge import NONE as NONE, audit as audit, disagreements as disagreements
     from signoff.tools.advisories.judge import find_judge as find_judge
     from signoff.tools.advisories.manifests import Manifest as Manifest, Pin as Pin, changed as changed
+    from signoff.tools.advisories.manifests import name_of as name_of
     from signoff.tools.advisories.manifests import read_manifests as read_manifests
     from signoff.tools.advisories.osv_server import OSV as OSV, ask as ask, serving as serving
     from signoff.tools.advisories.records import AdvisorySet as AdvisorySet, Finding as Finding, open_set as open_set

@@ -28,6 +28,14 @@ _NAMED: Final = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]*(\S+)"
 _LARGEST: Final = 5_000_000
 """Bytes of a manifest."""
 _PYPROJECT: Final = "pyproject.toml"
+_NAMES: Final = {
+    "setup.cfg": re.compile(r"^\[metadata\](?:\s*\n(?!\[).*)*?\s*\nname\s*=\s*([\w.-]+)", re.MULTILINE),
+    "setup.py": re.compile(r"""\bsetup\([^()]*?\bname\s*=\s*["']([\w.-]+)["']"""),
+}
+"""What a project is called, by where it says so."""
+_LOCAL: Final = re.compile(r"(?:-e|--editable)?[ =]*(?:\.|/|file:)")
+_BOM: Final = "\ufeff"
+"""What some editors begin a file with."""
 
 
 class Pin(BaseModel):
@@ -83,7 +91,8 @@ def read_manifests(files: Mapping[str, bytes]) -> tuple[Manifest, ...]:
                 absent = Manifest(path=name, problem=f"{path} names it, and there is no such file in the repository")
                 found[name] = absent if raw is None else _read(name, raw, is_named=True) or absent
                 waiting.append(name)
-    return tuple(found[path] for path in sorted(found))
+    own = frozenset(_own_names(files))
+    return tuple(_without(found[path], own) for path in sorted(found))
 
 
 def changed(raw: bytes, pin: Pin, version: str, hashes: Sequence[str] = ()) -> bytes:
@@ -92,13 +101,14 @@ def changed(raw: bytes, pin: Pin, version: str, hashes: Sequence[str] = ()) -> b
     ValueError if the pin is not where it was read.
     """
     text = raw.decode("utf-8")
+    mark, text = text[: text.startswith(_BOM)], text.removeprefix(_BOM)
     if Path(pin.path).name.lower() == _PYPROJECT:
         spots = [one for one in re.finditer(r"""(["'])((?:\\.|(?!\1).)*)\1""", text) if _is_of(one[2], pin)]
         for one in reversed(spots):
             text = text[: one.start(2)] + _with_version(one[2], pin, version) + text[one.end(2) :]
         if not spots:
             raise ValueError(f"{pin.path} does not pin {pin.name}=={pin.version} any more")
-        return text.encode()
+        return f"{mark}{text}".encode()
     lines = text.splitlines(keepends=True)
     start = pin.line - 1
     end = next((at for at in range(start, len(lines)) if not lines[at].rstrip().endswith("\\")), len(lines) - 1) + 1
@@ -108,7 +118,7 @@ def changed(raw: bytes, pin: Pin, version: str, hashes: Sequence[str] = ()) -> b
     made = _with_version(whole, pin, version)
     if pin.hashes:
         made = _with_hashes(made, hashes)
-    return "".join((*lines[:start], made, *lines[end:])).encode()
+    return "".join((mark, *lines[:start], made, *lines[end:])).encode()
 
 
 def _named_in(path: str, raw: bytes) -> Iterator[str]:
@@ -212,9 +222,9 @@ def _with_hashes(whole: str, hashes: Sequence[str]) -> str:
     assert first is not None
     between = re.match(r".*?(\s*\\?\s*)$", whole[: first.start() + 1], re.DOTALL)
     head = whole[: first.start()].rstrip().removesuffix("\\").rstrip()
-    gap = " \\\n    " if between and "\n" in between[1] else " "
-    comment = "\n" if whole.endswith("\n") else ""
-    return head + "".join(f"{gap}--hash={one}" for one in hashes) + comment
+    ending = "\r\n" if "\r\n" in whole else "\n"
+    gap = f" \\{ending}    " if between and "\n" in between[1] else " "
+    return head + "".join(f"{gap}--hash={one}" for one in hashes) + (ending if whole.endswith("\n") else "")
 
 
 def _dependencies(told: Mapping[str, Any]) -> Iterator[str]:
@@ -224,6 +234,37 @@ def _dependencies(told: Mapping[str, Any]) -> Iterator[str]:
         yield from listed
     for listed in (told.get("dependency-groups") or {}).values():
         yield from (one for one in listed if isinstance(one, str))
+
+
+def _own_names(files: Mapping[str, bytes]) -> Iterator[str]:
+    """What the projects in a repository are called: somebody else's package of that name is not what they ask for."""
+    for path, raw in files.items():
+        text, name = raw.decode("utf-8", "replace"), Path(path).name
+        told: Any = ""
+        try:
+            if name == _PYPROJECT:
+                tables = tomllib.loads(text)
+                told = (tables.get("project") or tables.get("tool", {}).get("poetry") or {}).get("name")
+            elif name in _NAMES and (found := _NAMES[name].search(text)) is not None:
+                told = found[1]
+        except (ValueError, AttributeError):
+            continue  # as a manifest it says so
+        if isinstance(told, str) and told:
+            yield canonicalize_name(told)
+
+
+def _without(manifest: Manifest, own: frozenset[str]) -> Manifest:
+    """The same without what of it is in the repository itself."""
+    kept = tuple(one for one in manifest.unpinned if not _LOCAL.match(one) and name_of(one) not in own)
+    return manifest.model_copy(update={"unpinned": kept})
+
+
+def name_of(asked: str) -> str:
+    """The package that a requirement asks for, normalised; empty if it is none."""
+    try:
+        return canonicalize_name(Requirement(asked).name)
+    except InvalidRequirement:
+        return ""
 
 
 def _locked(path: str, text: str, command: str) -> Iterator[Pin]:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Final
 
 from packaging.utils import canonicalize_name
@@ -25,6 +26,8 @@ ECOSYSTEM: Final = "PyPI"
 _ENDINGS: Final = (".json", ".yaml", ".yml")
 _ORDERED: Final = ("ECOSYSTEM", "SEMVER")
 """Types of ranges whose events are versions; those of GIT are commits."""
+_SUMMARY: Final = 300
+"""Characters that a finding tells of its record."""
 _PREFERRED: Final = ("PYSEC-", "GHSA-", "CVE-")
 """Which of its names a finding is called by."""
 
@@ -179,7 +182,7 @@ class AdvisorySet:
             ids=tuple(sorted(names, key=_preference)),
             fixed=tuple(sorted(fixed, key=Version)),
             severity=max(scores, default=None),
-            summary=" ".join(min(texts, key=len, default="").split())[:300],
+            summary=shorten(min(texts, key=len, default=""), _SUMMARY, placeholder=" …"),
         )
 
     @cached_property

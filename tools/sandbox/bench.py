@@ -12,11 +12,12 @@ import shlex
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from posixpath import basename, dirname
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -283,7 +284,8 @@ class Bench:
     def _job(self, workspace: Path, command: str, programs: Sequence[str] = ()) -> Job:
         """A command in the folder of the repository, with what is installed for it."""
         kept, given = self.copy.kept / "programs", self.given
-        return _job_in(workspace, self.copy.name, command, self.environment, kept, given, self.limits, programs)
+        roots = import_roots(self.copy.base.files)
+        return _job_in(workspace, self.copy.name, command, self.environment, kept, given, self.limits, programs, roots)
 
 
 def check_folder(
@@ -310,6 +312,7 @@ def _job_in(
     more: Mapping[str, Path],
     limits: SandboxLimits,
     programs: Sequence[str] = (),
+    roots: Sequence[str] = ("src", ""),
 ) -> Job:
     """A command in a folder of the workspace; `kept` is where wrappers of the environment's programs are put."""
     given, folders = installed(environment, _ENV, kept)
@@ -320,11 +323,20 @@ def _job_in(
         given={**more, **given},
         env={
             "PATH": ":".join((*programs, *folders, *python, "/usr/local/bin", "/usr/bin", "/bin")),
-            "PYTHONPATH": f"/work/{name}/src:/work/{name}",
+            "PYTHONPATH": ":".join(f"/work/{name}/{root}".rstrip("/") for root in roots),
             "PYTEST_ADDOPTS": f"--junitxml=/work/{_REPORT} -p no:cacheprovider",
         },
         limits=limits,
     )
+
+
+def import_roots(paths: Collection[str]) -> tuple[str, ...]:
+    """The folders of a repository that Python finds its packages in: its own, and those of the projects in it."""
+    marks = [path for path in paths if basename(path) in ("pyproject.toml", "setup.py", "setup.cfg")]
+    projects = sorted({dirname(path) for path in marks if not protected_as(f"{dirname(path)}/x.py")} - {""})
+    inner = ((f"{project}/src", f"{project}/src/") for project in projects)
+    found = [src if any(path.startswith(below) for path in paths) else dirname(src) for src, below in inner]
+    return ("src", "", *found)
 
 
 def _restore(bench: Bench, paths: Sequence[str], base: Files) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 from pydantic import Field
 
 from signoff.agents.artifacts import Artifact
@@ -18,6 +16,7 @@ from signoff.tools.advisories import (
     Pin,
     audit,
     disagreements,
+    name_of,
     read_manifests,
 )
 from signoff.tools.errors import ToolError
@@ -118,15 +117,8 @@ def _gaps(manifests: Sequence[Manifest], pins: Iterable[Pin], advisories: Adviso
     yield from (f"{one.path}: {one.problem}" for one in manifests if one.problem)
     for manifest in manifests:
         for asked in manifest.unpinned:
-            if not asked.startswith("-e") and _name_of(asked) not in known:
+            if name_of(asked) not in known:
                 yield f"{asked} ({manifest.path}): no exact version is pinned"
     yield from (
         f"{name}: the advisories were not asked about it" for name in sorted(known) if not advisories.covers(name)
     )
-
-
-def _name_of(asked: str) -> str:
-    try:
-        return canonicalize_name(Requirement(asked).name)
-    except InvalidRequirement:
-        return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -15,7 +15,7 @@ from signoff.agents.artifacts import Artifact
 from signoff.agents.roles.remedy.scanning import Scan
 from signoff.tools.advisories import Manifest, Pin, Wheel, Wheelhouse, make_environment
 from signoff.tools.errors import NotResolved, WheelMissing
-from signoff.tools.sandbox import Bench, Proof
+from signoff.tools.sandbox import Bench, Proof, no_word
 
 PYTEST: Final = "python -m pytest -q"
 UNITTEST: Final = "python -m unittest -q"
@@ -91,18 +91,24 @@ def pinned_in(wanted: Iterable[str]) -> dict[str, str]:
 
 
 def verify(
-    scan: Scan, wanted: tuple[str, ...], checks: tuple[str, ...], bench: Bench, wheelhouse: Wheelhouse
+    scan: Scan,
+    wanted: tuple[str, ...],
+    checks: tuple[str, ...],
+    bench: Bench,
+    wheelhouse: Wheelhouse,
+    say: Callable[[str], object] = no_word,
 ) -> Verified:
     """Install what is wanted, unpacked and never started here, and run the checks in the sandbox."""
     made = Verified(repo=scan.repo, checks=checks, wanted=wanted)
     if not checks:
         return made.model_copy(update={"problem": "it has no tests. Say what shows that it works: --check CMD"})
     try:
+        say(f"gets what its tests need: {', '.join(wanted)}")
         lock = wheelhouse.lock(wanted, pinned_in(wanted))
         environment = make_environment(bench.project.home, lock, wheelhouse)
     except (NotResolved, WheelMissing) as error:
         return made.model_copy(update={"problem": f"what its tests need cannot be installed. {error}"})
-    proof = replace(bench, environment=environment).baseline()
+    proof = replace(bench, environment=environment).baseline(say)
     wheels = tuple(lock[name] for name in sorted(lock))
     made = made.model_copy(update={"wheels": wheels, "environment": str(environment), "proof": proof.short()})
     for run in proof.checks:

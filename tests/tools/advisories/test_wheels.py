@@ -76,8 +76,25 @@ def test_manifests_are_read_by_their_lines_with_what_is_not_pinned_apart() -> No
         ("rope", "1.0", 6),
         ("mast", "3", 9),
     ]
-    assert listed.unpinned == ("-e .", "sail>=2", "flag==1.*", "https://x.example/y.whl")
+    assert listed.unpinned == ("sail>=2", "flag==1.*", "https://x.example/y.whl")
     assert [pin.package for pin in more.pins] == [("oar", "4")]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("packages/own/pyproject.toml", "[project]\nname = 'Own_One'\ndependencies = ['own-one[x]']\n"),
+        ("pyproject.toml", "[tool.poetry]\nname = 'own-one'\n"),
+        ("setup.cfg", "[metadata]\nversion = 1\nname = own.one\n\n[tool:other]\nname = sail\n"),
+        ("lib/setup.py", "from setuptools import Extension, setup\n\nsetup(\n    name='own-one',\n    version='1')\n"),
+    ],
+)
+def test_what_is_in_the_repository_itself_is_not_asked_of_an_index(path: str, text: str) -> None:
+    """Somebody else may have a package of that name there."""
+    asks = b"own_one>=1\n-e ./lib\n./tool\nsail>=2\n-e git+https://x.example/y\n"
+    found = {one.path: one for one in read_manifests({path: text.encode(), "requirements.txt": asks})}
+    assert found["requirements.txt"].unpinned == ("sail>=2", "-e git+https://x.example/y")
+    assert all(one.unpinned == () for name, one in found.items() if name != "requirements.txt")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +102,12 @@ def test_manifests_are_read_by_their_lines_with_what_is_not_pinned_apart() -> No
     [
         ("requirements.txt", "rope==1.0.1\nrope-x==1.0\nrope==1.0\n", "rope==1.0.1\nrope-x==1.0\nrope==2.0\n"),
         ("requirements.txt", "rope === 1.0 # 1.0 it is\r\n", "rope === 2.0 # 1.0 it is\r\n"),
+        ("requirements.txt", "\ufeffrope==1.0\n", "\ufeffrope==2.0\n"),
+        (
+            "requirements.txt",
+            f"rope==1.0 \\\r\n    --hash=sha256:{HASH}\r\nsail==1.0\r\n",
+            "rope==2.0 \\\r\n    --hash=sha256:new\r\nsail==1.0\r\n",
+        ),
         (
             "requirements.txt",
             f"rope==1.0 --hash=sha256:{HASH}\nsail==1.0\n",

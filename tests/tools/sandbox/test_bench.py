@@ -71,6 +71,20 @@ def test_a_proof_is_of_the_tree_as_it_is_and_no_other(bench: Make) -> None:
     assert made.tree != after.tree
 
 
+def test_the_packages_of_all_projects_in_a_repository_are_found(bench: Make) -> None:
+    files = {
+        "packages/one/pyproject.toml": "",
+        "packages/one/src/one/__init__.py": "",
+        "packages/two/setup.py": "",
+        "packages/two/two.py": "",
+        "tests/sample/setup.py": "",
+        "tests/sample/three.py": "",
+    }
+    made = bench(files, checks=("python3 -c 'import one, two, calc'",))
+    assert made.baseline().checks[0].exit_code == 0
+    assert made.run("python3 -c 'import three'").exit_code == 1  # what is made for tests is none of them
+
+
 def test_what_was_shown_of_a_tree_is_kept_and_not_found_out_again(bench: Make) -> None:
     made, told = bench(), list[str]()
     made.baseline(told.append)
