@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Final
 
 from langchain_core.language_models import BaseChatModel
@@ -30,6 +31,8 @@ from signoff.tools.storage import write_whole
 from signoff.wording import counted
 
 LIMITS: Final = Limits(model_calls=60, attempts=2)
+_TOLD: Final = 120
+"""Characters of a command that is told while it runs."""
 _AGENT: Final = "/agent"
 """Where the environment of another agent is inside."""
 _PORT: Final = "http://127.0.0.1:3128/v1"
@@ -193,7 +196,7 @@ def run_codemod(bench: Bench, command: str, say: Callable[[str], object]) -> Cha
 
     Some end with an exit code where they changed files, as pyupgrade does with 1: that is told and no failure.
     """
-    say(f"runs the codemod {command}")
+    say(f"runs the codemod {shorten(command, _TOLD, placeholder=' …')}")
     finished = bench.run(command)
     summary = f"The codemod {command!r} was run."
     if finished.exit_code == 0:

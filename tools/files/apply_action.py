@@ -268,7 +268,7 @@ class _Applying:
 
 
 def _result(changes: Changes) -> Mapping[str, Any]:
-    return {"folder": changes.folder, "files": [file.path for file in changes.files], "changes": changes.changes}
+    return {"folder": changes.folder, "files": [file.path for file in changes.files], "sha256": changes.changes}
 
 
 def _listed(files: Iterable[Touched]) -> str:

@@ -135,6 +135,7 @@ def test_a_refactoring_is_run_approved_and_told_at_the_command_line(home: Path, 
     done = signoff(*words, "--yes")
     assert done.code == 0, done.err
     assert "coder: shop/app.py: runs the codemod" in done.err
+    assert f": {home / 'shop'} (no model calls" in done.err
     assert (home / "shop/shop/app.py").read_text().endswith("# seen\n")
     (known,) = signoff("runs", "--json").json
     assert "shop/app.py" in signoff("show", known["id"]).out
