@@ -200,6 +200,8 @@ class _Connection(sqlite3.Connection):
 
 
 def _connect(address: str, busy_seconds: float) -> sqlite3.Connection:
+    with _looking:
+        _close_deleted()  # of a file that others have closed since: this connection will have another index
     return sqlite3.connect(
         address,
         uri=True,
@@ -238,23 +240,25 @@ def identity(path: Path) -> tuple[int, int] | None:
 _INDEX: Final = Struct("=12x?xHI")
 """Beginning of a `-shm`, the index of the log: whether it is made, bytes of a page, frames in the log (wal-index-1)."""
 _LOG_HEAD, _FRAME_HEAD = 32, 24
-_indexes: dict[tuple[int, int], int] = {}
-"""Indexes that were looked at, opened, by what tells them from others of their name. To close one while SQLite has it
-open would give up all locks that this process has on it."""
+_indexes: dict[str, int] = {}
+"""Indexes that were looked at, opened, by their names. To close one while SQLite has it open would give up all locks
+that this process has on it."""
 _CAN_LOOK: Final = hasattr(os, "pread")
 _looking = threading.RLock()  # a connection that is collected is closed wherever that happens, here too
 
 
-def check_log(path: Path) -> None:
+def check_log(path: Path | str) -> None:
     """DatabaseError if the log beside an open file was cut off or deleted: SQLite would write on behind the gap, and
     ruin the file when it takes over what stands there. No lock is needed."""
-    while _CAN_LOOK and (index := _read_index(path)) is not None:
+    name = f"{path}-shm"
+    while _CAN_LOOK and (index := _read_index(name)) is not None:
         is_made, page, frames = index
-        log = _size_of(f"{path}-wal")
         # A log that others begin anew is made shorter after its index says so.
-        if not is_made or not frames or log >= _LOG_HEAD + frames * (_FRAME_HEAD + (page if page > 1 else 65_536)):
+        if not is_made or not frames:
             return
-        if _read_index(path) == index:
+        if _size_of(f"{path}-wal") >= _LOG_HEAD + frames * (_FRAME_HEAD + (page if page > 1 else 65_536)):
+            return
+        if _is_current(name) and _read_index(name) == index:
             raise sqlite3.DatabaseError("its -wal file was cut off or deleted while it was open")
 
 
@@ -265,35 +269,40 @@ def _size_of(name: str) -> int:
         return 0
 
 
-def _read_index(path: Path) -> tuple[bool, int, int] | None:
+def _read_index(name: str) -> tuple[bool, int, int] | None:
     """What the index says of the log; None if there is none."""
-    name = f"{path}-shm"
     with _looking:
         try:
-            found = os.stat(name)
-            if (index := _indexes.get((found.st_dev, found.st_ino))) is None:
-                index = _open_index(name)
-            raw = os.pread(index, _INDEX.size, 0)
+            raw = os.pread(_indexes[name] if name in _indexes else _open_index(name), _INDEX.size, 0)
         except OSError:
             return None
     return _INDEX.unpack(raw) if len(raw) == _INDEX.size else None
 
 
+def _is_current(name: str) -> bool:
+    """Whether the index that was looked at still has its name; if not, the one that has it now is looked at next."""
+    with _looking:
+        index = _indexes.get(name)
+        if index is None or identity(Path(name)) == (os.fstat(index).st_dev, os.fstat(index).st_ino):
+            return index is not None
+        _close_deleted()
+        _indexes.pop(name, None)
+        return False
+
+
 def _close_deleted() -> None:
     """Close what has no name any more: the last who closes a database deletes its index."""
-    for key in list(_indexes):
-        index = _indexes.pop(key, None)  # nobody else's meanwhile, nor one's that is collected amid this
+    for name in list(_indexes):
+        index = _indexes.pop(name, None)  # nobody else's meanwhile, nor one's that is collected amid this
         if index is not None and os.fstat(index).st_nlink:
-            _indexes[key] = index
+            _indexes[name] = index
         elif index is not None:
             os.close(index)
 
 
 def _open_index(name: str) -> int:
     _close_deleted()
-    index = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
-    found = os.fstat(index)
-    return _indexes.setdefault((found.st_dev, found.st_ino), index)
+    return _indexes.setdefault(name, os.open(name, os.O_RDONLY | os.O_CLOEXEC))
 
 
 def _set_pragmas(connection: Any) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import ormsgpack
 from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory, PendingWrite, writes_sort_key
@@ -17,7 +16,7 @@ from signoff.checkpoints.db.sqlite import is_there, reading_address, unusable
 from signoff.checkpoints.saver.encoding.encryption import RowCodec, place_of, place_of_writes
 from signoff.checkpoints.saver.encoding.payload import Payloads
 from signoff.checkpoints.saver.encoding.streams import MARK, REFERENCE, Stream, load, rows_in
-from signoff.checkpoints.saver.schema import MOST_NUMBER, is_present, row_id
+from signoff.checkpoints.saver.schema import is_present, row_id
 from signoff.checkpoints.saver.thread_memory import Streams
 
 Head = bytes | list[Any]
@@ -27,12 +26,12 @@ _COLUMNS = "t.no, c.ns, c.checkpoint_id, c.parent_id, c.run, c.head, c.metadata"
 _NO_TASK = "00000000-0000-0000-0000-000000000000"
 """Under this LangGraph keeps what a caller answers or changes; it is added to, and written anew each time."""
 _ROWS = f"SELECT {_COLUMNS} FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE "
+_PIECES: Final = "SELECT id, body FROM saver_pieces WHERE id "
 _MOST_HELD: Final = 64 * 2**20
 _SPARSE: Final = 4  # so many rows to one that is wanted are still read as one range
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A checkpoint's row: what stands for its channels' values and for the rest of it."""
 
     thread: int
@@ -58,15 +57,13 @@ class Pieces:
         found: list[bytes] = [head if isinstance(head, bytes) else b"" for head in heads]
         pending = [(at, head[1], head[2]) for at, head in enumerate(heads) if not isinstance(head, bytes)]
         while pending:
-            self._fetch({number for _, _, references in pending for number in rows_in(references)})
-            read = [
-                (at, level, b"".join((b"" if level else heads[at][0], *self._chunks(references))))  # type: ignore[arg-type]
-                for at, level, references in pending
-            ]
-            for at, level, body in read:
-                if not level:
-                    found[at] = body
-            pending = [(at, level - 1, body) for at, level, body in read if level]
+            self._fetch(set().union(*[rows_in(references) for _, _, references in pending]))
+            lists, pending = pending, []
+            for at, level, references in lists:
+                if level:
+                    pending.append((at, level - 1, b"".join(self._chunks(references))))
+                else:
+                    found[at] = b"".join((heads[at][0], *self._chunks(references)))  # type: ignore[arg-type]
         return found
 
     def stream(self, head: Head) -> Stream | None:
@@ -95,9 +92,9 @@ class Pieces:
         return found
 
     def _chunks(self, references: bytes) -> list[memoryview]:
-        chunks = []
+        chunks, rows = [], self._rows
         for number, mark, start, size in REFERENCE.iter_unpack(references):
-            found, body = self._rows[number]
+            found, body = rows[number]
             chunk = body[start : start + size]
             if found != mark or len(chunk) != size:
                 raise sqlite3.DatabaseError(f"piece {number} of thread {self._name!r} is another; restore a backup")
@@ -111,20 +108,17 @@ class Pieces:
         if self._held > _MOST_HELD:
             self._rows, self._held = {}, 0
             wanted = numbers
-        least, most = min(wanted), max(wanted)
-        query = "SELECT id, body FROM saver_pieces WHERE id "
+        base, least, most = row_id(self.thread, 0), min(wanted), max(wanted)
         if most - least < _SPARSE * len(wanted):
-            rows = self.connection.execute(
-                query + "BETWEEN ? AND ?", (row_id(self.thread, least), row_id(self.thread, most))
-            )
+            rows = self.connection.execute(_PIECES + "BETWEEN ? AND ?", (base + least, base + most))
         else:
-            ids = json.dumps([row_id(self.thread, number) for number in wanted])
-            rows = self.connection.execute(query + "IN (SELECT value FROM json_each(?))", (ids,))
+            ids = ",".join([str(base + number) for number in wanted])
+            rows = self.connection.execute(_PIECES + "IN (SELECT value FROM json_each(?))", (f"[{ids}]",))
+        decode, mark_of, held = self._codec.decode_piece, MARK.unpack_from, self._rows
         for identity, body in rows:
-            number = identity & MOST_NUMBER
-            if number in wanted:
-                plain = self._codec.decode_piece(body, number)
-                self._rows[number] = MARK.unpack_from(plain)[0], plain[MARK.size :]
+            if (number := identity - base) in wanted:
+                plain = decode(body, number)
+                held[number] = mark_of(plain)[0], plain[MARK.size :]
                 self._held += len(plain)
         if missing := wanted - self._rows.keys():
             raise sqlite3.DatabaseError(f"piece {min(missing)} of thread {self._name!r} is missing; restore a backup")

@@ -92,7 +92,7 @@ class FilePlace:
             raise sqlite3.DatabaseError("the file was deleted or replaced while it was open; close it and open it")
         if not found.st_size:
             raise sqlite3.DatabaseError("the file was emptied while it was open")
-        check_log(self.path)
+        check_log(self._name)
 
     def close(self) -> None:
         """It stays."""
