@@ -346,6 +346,14 @@ class RunCancelled(RunError):
         super().__init__(f"Run {run_id!r} was cancelled by {by}: nothing more is called for it.")
 
 
+class OtherTenant(StoreError):
+    """A ledger that was opened for one tenant is asked for what it does not do."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"{problem}.")
+
+
 class BadSchedule(StoreError):
     """What was to be scheduled is no time."""
 

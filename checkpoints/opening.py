@@ -58,4 +58,4 @@ def configured_saver(settings: Settings) -> Opening:
 def configured_ledger(settings: Settings) -> Ledger:
     """The ledger of the database that the settings name, and of the hooks; their secrets are kept out of its log."""
     remember_settings(settings)
-    return Ledger(settings.database_name, hooks=configured_hooks(settings))
+    return Ledger(settings.database_name, hooks=configured_hooks(settings), tenant=settings.tenant)

@@ -43,18 +43,21 @@ class Alert:
 class Alerts:
     """The alerts table."""
 
-    def __init__(self, ledger: Transactions, notices: Notices) -> None:
-        self._ledger, self._notices = ledger, notices
+    def __init__(self, ledger: Transactions, notices: Notices, *, is_seen: bool = True) -> None:
+        """`is_seen`: whether all of the fleet is, and not one tenant's jobs alone."""
+        self._ledger, self._notices, self._is_seen = ledger, notices, is_seen
 
     def now(self, settings: Settings | None = None) -> tuple[Alert, ...]:
         """Those that hold, by the settings; None: those of the environment. Nothing is written and nobody told."""
         settings = settings or load_settings()
         with self._ledger.read() as connection:
-            return self._found(connection, settings)
+            return self._found(connection, settings) if self._is_seen else ()
 
     def look(self, settings: Settings | None = None) -> tuple[Alert, ...]:
         """The same, and have everybody told of those that are new, and of those that are over."""
         settings = settings or load_settings()
+        if not self._is_seen:
+            return ()
         with self._ledger.read() as connection:
             found, told = self._found(connection, settings), _told(connection)
         if {alert.name for alert in found} == told.keys():

@@ -17,12 +17,14 @@ stopped: by a person or a rule of its run; parked: given up after several attemp
 STATUSES: Final[tuple[JobStatus, ...]] = get_args(JobStatus)
 ENDED: Final[tuple[JobStatus, ...]] = ("done", "stopped", "cancelled", "parked")
 DEFAULT_TENANT: Final = "default"
+JOB_RUN: Final = "j-"
+"""How the id of a run begins that does a job."""
 RUN_ID_LENGTH: Final = 18
 
 
 def run_id_of_job(tenant: str, job_id: str) -> str:
     """The id of the run that does a job: two tenants may have jobs of one id, and never each other's."""
-    return f"j-{digest([tenant, plain_text(job_id)])}"[:RUN_ID_LENGTH]
+    return f"{JOB_RUN}{digest([tenant, plain_text(job_id)])}"[:RUN_ID_LENGTH]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from signoff.checkpoints import canonical
 from signoff.checkpoints.jobs.alerts import Alerts
 from signoff.checkpoints.jobs.job_table import Jobs
 from signoff.checkpoints.jobs.schedules import Schedules
+from signoff.checkpoints.jobs.tenants import tenant_of
 from signoff.checkpoints.jobs.workers import Workers
 from signoff.checkpoints.ledger.approvals import ApprovalRows, Approvals
 from signoff.checkpoints.ledger.audit_log import AuditLog
@@ -31,13 +32,20 @@ class Ledger:
 
     `database` is an SQLite file or a `postgresql://` address; SettingsError for any other address, MissingExtra if
     the package for PostgreSQL is not installed. A write waits up to `busy_seconds` for others that write. `hooks` are
-    told what waits and what was decided; None means those that the settings name.
+    told what waits and what was decided; None means those that the settings name. With a `tenant` it finds what is that
+    tenant's alone, and nothing can be changed by it (OtherTenant).
     """
 
     def __init__(
-        self, database: Path | str, *, busy_seconds: float = 30.0, hooks: Sequence[Hook] | None = None
+        self,
+        database: Path | str,
+        *,
+        busy_seconds: float = 30.0,
+        hooks: Sequence[Hook] | None = None,
+        tenant: str = "",
     ) -> None:
-        self._session = session = Session(database, busy_seconds)
+        self._session = session = Session(database, busy_seconds, tenant)
+        self.tenant = session.tenant
         self.database = session.database
         """The file, or the address without the password."""
         self.write = session.write
@@ -54,13 +62,18 @@ class Ledger:
         self.jobs = Jobs(session, self.audit, self.runs)
         self.schedules = Schedules(session, self.audit, self.jobs)
         self.workers = Workers(session)
-        self.alerts = Alerts(session, self.notices)
+        self.alerts = Alerts(session, self.notices, is_seen=not tenant)
         rows = ApprovalRows(self.audit, self.notices, self.jobs.turns)
         self.approvals = Approvals(session, self.people, self.runs, self.effects, rows)
         self.spending = Spending(session)
         self.budgets = Budgets(session, self.audit)
 
         session.on_copy = self._tell_copied
+
+    def tenant_of(self, run_id: str) -> str:
+        """Whose this run is: that of the job that it does, or else the usual tenant."""
+        with self.read() as connection:
+            return tenant_of(connection, run_id)
 
     def mark_copied(self) -> tuple[str, ...]:
         """Say that this database is a restored copy, where nothing else tells: one of a snapshot or of a server.

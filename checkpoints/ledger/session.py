@@ -13,18 +13,20 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 from weakref import finalize
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, event, func, select
 from sqlalchemy.exc import DatabaseError, InterfaceError, SQLAlchemyError, TimeoutError as NoConnectionFree
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.db.fork_safety import watch_forks
 from signoff.checkpoints.db.sqlite import LedgerFile
 from signoff.checkpoints.db.url import is_address
-from signoff.checkpoints.errors import DatabaseGone, DatabaseUnusable
+from signoff.checkpoints.errors import DatabaseGone, DatabaseUnusable, OtherTenant
+from signoff.checkpoints.jobs.tenants import check_tenant, show_only
 from signoff.checkpoints.ledger.schema import runs, set_up, take_mark
 from signoff.checkpoints.process_identity import Fence
 from signoff.error_base import MissingExtra
@@ -87,7 +89,8 @@ class Session:
     Any thread may use it.
     """
 
-    def __init__(self, database: Path | str, busy_seconds: float) -> None:
+    def __init__(self, database: Path | str, busy_seconds: float, tenant: str = "") -> None:
+        self.tenant = check_tenant(tenant) if tenant else ""
         self._database, self._busy_seconds = _choose(database, busy_seconds), busy_seconds
         self.database = self._database.name
         self._begin_anew()
@@ -109,6 +112,8 @@ class Session:
 
     @contextmanager
     def write(self, *, driver_of: str = "") -> Iterator[Connection]:
+        if self.tenant:
+            raise OtherTenant(f"What is opened for tenant {self.tenant!r} alone is looked at, and changes nothing")
         with self._in_use.shared(), self._explaining():
             self._afterwards.calls = []
             with self._commits.turn() as connection:
@@ -196,6 +201,9 @@ class Session:
                 engine = self._database.open()
                 try:
                     set_up(engine, self.database)
+                    if self.tenant:
+                        engine.dispose()  # of what was opened before, nothing is used again
+                        event.listen(engine, "connect", partial(show_only, self.tenant, engine.dialect.name))
                 except BaseException:
                     engine.dispose()
                     raise

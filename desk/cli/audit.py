@@ -42,6 +42,8 @@ def verify(
     json: Json = False,
 ) -> int:
     kept = [*(head or []), *(read_anchor(anchor) if anchor is not None else ())]
+    if load_settings().tenant:
+        raise SettingsError("SIGNOFF_TENANT", "the log is one chain of all tenants", "Leave it out to check the log.")
     with _opened(database) as ledger, Console(stderr=True).status("reading the audit log"):
         found = ledger.audit.verify(*kept)
     if json:

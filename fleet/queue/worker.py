@@ -14,6 +14,7 @@ from signoff.checkpoints import configured_saver, working
 from signoff.checkpoints.db import is_address
 from signoff.checkpoints.errors import StoreError
 from signoff.checkpoints.jobs import QUEUE, TURN, Which, make_tables, set_up_queue
+from signoff.error_base import SettingsError
 from signoff.fleet.driver import Driver
 from signoff.fleet.queue.control import end_flagged
 from signoff.fleet.queue.recovery import clear, launch, restore, sweep
@@ -48,6 +49,8 @@ class Worker:
 
         `patience`: seconds by team, "" for all others, after which a turn of which nothing was heard makes no progress.
         """
+        if settings.tenant:
+            raise SettingsError("SIGNOFF_TENANT", "a worker does the jobs of all tenants", "Leave it out for workers.")
         self._driver = Driver.open(settings)
         self._settings, self._ledger = settings, self._driver.ledger
         self._places, self._until_idle = places, until_idle

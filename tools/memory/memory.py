@@ -68,7 +68,7 @@ class Memory:
         """
         with self._source.open() as store:
             self._drop_expired(store, memory.team)
-            known = _all(store, memory.team)
+            known = self._of(self._ledger.tenant_of(memory.origin.run_id), _all(store, memory.team))
             same = [other for other in known if other.id == memory.id or _said(other) == _said(memory)]
             for other in same:
                 if other.id == memory.id or _lasts(other) >= _lasts(memory):
@@ -102,7 +102,16 @@ class Memory:
         with self._source.open() as store:
             teams = _teams(store) if team is None else [team]
             known = [memory for one in teams for memory in _all(store, one)]
+        thread = _thread_at_work()
+        known = self._of(self._ledger.tenant or (self._ledger.tenant_of(thread) if thread else ""), known)
         return [memory for memory in _sorted(known) if not memory.has_expired and run in (None, memory.origin.run_id)]
+
+    def _of(self, tenant: str, memories: Sequence[Remembered]) -> Sequence[Remembered]:
+        """Those that were learned in runs of this tenant: no other hears of them. Empty: all."""
+        if not tenant:
+            return memories
+        whose = {run: self._ledger.tenant_of(run) for run in {memory.origin.run_id for memory in memories}}
+        return [memory for memory in memories if whose[memory.origin.run_id] == tenant]
 
     def recall(self, words: str, *, teams: Sequence[str], limit: int) -> Sequence[Remembered]:
         """The memories of these teams that hold any of the words, the best first; the newest if there are no words."""
@@ -146,6 +155,16 @@ class Memory:
         """Where memories are now: in the store of the graph that is running here, if it has one and none was given."""
         store = graphs_store() if self._yields else None
         return self._default if store is None else GivenStore(store)
+
+
+def _thread_at_work() -> str:
+    """The thread of the run in which this is called; empty if in none."""
+    from langgraph.config import get_config
+
+    try:
+        return str(get_config().get("configurable", {}).get("thread_id") or "")
+    except RuntimeError:
+        return ""
 
 
 def _all(store: BaseStore, team: str) -> list[Remembered]:

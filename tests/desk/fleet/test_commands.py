@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from signoff.fleet.queue import Worker
+from signoff.settings import load_settings
+
 SHOP = Path(__file__).parents[2] / "fleet" / "queue" / "programs" / "shop.py"
 
 
@@ -96,3 +99,50 @@ def test_a_run_is_cancelled_by_its_id_and_a_job_by_that_of_its_run(shop: Path, s
     again = signoff("cancel", run)
     assert (again.code, "has ended: it is stopped" in again.err) == (1, True)
     assert "No run 'r-none'" in signoff("cancel", "r-none").err
+
+
+def test_who_looks_as_a_tenant_sees_that_tenants_jobs_and_runs_alone_in_every_list(
+    shop: Path, signoff: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenants = ("acme", "bolt")
+    for tenant in tenants:
+        (shop / "jobs.jsonl").write_text(lines({"id": f"{tenant}-1", "item": f"{tenant}-ink", "tenant": tenant}))
+        signoff("fleet", "submit", "shop.py:asked", "jobs.jsonl")
+        (shop / "weekly").write_text("")
+        words = (f"{tenant}-weekly", "0 8 * * 1", "shop.py:auto", json.dumps({"item": f"{tenant}-pen"}))
+        assert signoff("schedule", "add", *words, "--tenant", tenant).code == 0
+    Worker(load_settings(), 2, until_idle=True).run()
+    runs = {job["tenant"]: job["run_id"] for job in json.loads(signoff("fleet", "jobs", "--json").out)}
+    looks: list[tuple[str, ...]] = [
+        ("runs",),
+        ("runs", "--json"),
+        ("approvals",),
+        ("approvals", "--json"),
+        ("costs",),
+        ("fleet", "jobs"),
+        ("fleet", "jobs", "--json"),
+        ("fleet", "status"),
+        ("fleet", "status", "--json"),
+        ("fleet", "results"),
+        ("fleet", "limit"),
+        ("fleet", "metrics"),
+        ("schedule", "list"),
+        ("schedule", "list", "--json"),
+        ("memory", "list"),
+        ("audit", "export"),
+    ]
+    for mine, other in (tenants, tenants[::-1]):
+        monkeypatch.setenv("SIGNOFF_TENANT", mine)
+        said = ""
+        for words in (*looks, ("show", runs[other]), ("costs", runs[other]), ("fleet", "jobs", runs[other])):
+            told = signoff(*words)
+            found = (told.out + told.err).replace(runs[other], "" if runs[other] in words else runs[other])
+            assert other not in found, (mine, words, found)
+            assert "Traceback" not in found
+            said += found
+        assert f"{mine}-ink" in said
+        assert f"{mine}-weekly" in said
+        assert runs[mine] in said
+        assert signoff("fleet", "cancel", "--all", "--yes").code == 1
+        assert "all tenants" in signoff("fleet", "work").err
+        assert "one chain of all tenants" in signoff("audit", "verify").err

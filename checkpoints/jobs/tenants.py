@@ -1,0 +1,92 @@
+"""Tenants: of a ledger that is opened for one, every query finds what is that tenant's alone, whoever wrote the query.
+
+That is done in one place, the connection: under the name of each table that holds what is somebody's, it has a view of
+the rows that are this tenant's, which hides the table. So a query that nobody thought of finds no more, either.
+A run is the tenant's whose job it does; one that does no job is of the usual tenant.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from sqlalchemy import Connection, select
+
+from signoff.checkpoints.errors import OtherTenant
+from signoff.checkpoints.jobs.job import DEFAULT_TENANT, JOB_RUN, RUN_ID_LENGTH
+from signoff.checkpoints.ledger.schema import jobs
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_OF_RUNS: Final = {
+    "runs": "id",
+    "proposals": "run_id",
+    "approvals": "run_id",
+    "effects": "run_id",
+    "audit": "run_id",
+    "notices": "run_id",
+    "usage": "run_id",
+}
+"""Tables of what belongs to a run, and the column that says to which."""
+_OF_APPROVALS: Final = ("votes", "snoozes")
+_NOBODYS: Final = ("keys", "people", "holds", "rates", "alerts")
+"""What is of no tenant, and shown to none."""
+_SCOPES: Final = ("run", "agent", "item")
+"""Budgets that are a run's; those of teams and days are shared by all."""
+
+
+def check_tenant(tenant: str) -> str:
+    """The name; OtherTenant if it is none."""
+    if not NAME.fullmatch(tenant):
+        raise OtherTenant(f"{tenant!r:.60} is no tenant's name: letters, digits, and . _ - between them")
+    return tenant
+
+
+def show_only(tenant: str, dialect: str, connection: Any, _record: object = None) -> None:
+    """Have this connection of the driver find nothing but what is this tenant's, until it is closed."""
+    cursor = connection.cursor()
+    where = _Schema(cursor, dialect, tenant)
+    rows = {table: where.of_run(f"t.{column}") for table, column in _OF_RUNS.items()}
+    rows |= dict.fromkeys(_NOBODYS, "1 = 0")
+    rows |= {"jobs": f"t.tenant = '{tenant}'", "schedules": f"t.tenant = '{tenant}'"}
+    rows["job_limits"] = f"t.kind = 'tenant' AND t.name = '{tenant}'"
+    approved = f"SELECT 1 FROM {where.table('approvals')} a WHERE a.id = t.approval_id AND {where.of_run('a.run_id')}"
+    rows |= dict.fromkeys(_OF_APPROVALS, f"EXISTS ({approved})")
+    named = "substr(t.scope, {}, 18)"
+    mine = (
+        f"(t.scope LIKE '{scope}:%' AND {where.of_run(named.format(len(scope) + 2), whole=True)})" for scope in _SCOPES
+    )
+    rows["budgets"] = " OR ".join(mine)
+    for table, wanted in rows.items():
+        cursor.execute(f"CREATE TEMP VIEW {table} AS SELECT * FROM {where.table(table)} t WHERE {wanted}")
+    cursor.close()
+    connection.commit()
+
+
+class _Schema:
+    """How the tables themselves are named beside the views that hide them, and what is a tenant's."""
+
+    def __init__(self, cursor: Any, dialect: str, tenant: str) -> None:
+        self._tenant, self._name = tenant, "main"
+        if dialect == "postgresql":
+            cursor.execute("SELECT quote_ident(current_schema())")
+            self._name = str(cursor.fetchone()[0])
+
+    def table(self, name: str) -> str:
+        return f"{self._name}.{name}"
+
+    def of_run(self, run: str, *, whole: bool = False) -> str:
+        """Whether this run, or the outermost around it, is the tenant's; `whole`: it is a root's already."""
+        root = run if whole else f"substr({run}, 1, {RUN_ID_LENGTH})"
+        job = f"SELECT 1 FROM {self.table('jobs')} j WHERE j.run_id = {root}"
+        mine = f"EXISTS ({job} AND j.tenant = '{self._tenant}')"
+        if self._tenant != DEFAULT_TENANT:
+            return mine
+        return f"({mine} OR ({run} <> '' AND substr({run}, 1, {len(JOB_RUN)}) <> '{JOB_RUN}'))"
+
+
+def tenant_of(connection: Connection, run_id: str) -> str:
+    """Whose this run is; empty if nothing tells any more."""
+    if not run_id.startswith(JOB_RUN):
+        return DEFAULT_TENANT
+    found = connection.execute(select(jobs.c.tenant).where(jobs.c.run_id == run_id[:RUN_ID_LENGTH])).scalar()
+    return str(found or "")
