@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -103,15 +103,15 @@ class Memory:
             teams = _teams(store) if team is None else [team]
             known = [memory for one in teams for memory in _all(store, one)]
         thread = _thread_at_work()
-        known = self._of(self._ledger.tenant or (self._ledger.tenant_of(thread) if thread else ""), known)
-        return [memory for memory in _sorted(known) if not memory.has_expired and run in (None, memory.origin.run_id)]
+        mine = self._of(self._ledger.tenant or (self._ledger.tenant_of(thread) if thread else ""), known)
+        return [memory for memory in _sorted(mine) if not memory.has_expired and run in (None, memory.origin.run_id)]
 
-    def _of(self, tenant: str, memories: Sequence[Remembered]) -> Sequence[Remembered]:
+    def _of(self, tenant: str, memories: Sequence[Remembered]) -> tuple[Remembered, ...]:
         """Those that were learned in runs of this tenant: no other hears of them. Empty: all."""
         if not tenant:
-            return memories
+            return tuple(memories)
         whose = {run: self._ledger.tenant_of(run) for run in {memory.origin.run_id for memory in memories}}
-        return [memory for memory in memories if whose[memory.origin.run_id] == tenant]
+        return tuple(memory for memory in memories if whose[memory.origin.run_id] == tenant)
 
     def recall(self, words: str, *, teams: Sequence[str], limit: int) -> Sequence[Remembered]:
         """The memories of these teams that hold any of the words, the best first; the newest if there are no words."""
@@ -192,7 +192,7 @@ def _namespace(team: str) -> tuple[str, ...]:
     return (*_ROOT, quote(team, safe="").replace(".", "%2E"))
 
 
-def _sorted(memories: list[Remembered]) -> list[Remembered]:
+def _sorted(memories: Iterable[Remembered]) -> list[Remembered]:
     return sorted(memories, key=lambda memory: (memory.origin.at, memory.id))
 
 

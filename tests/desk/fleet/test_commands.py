@@ -108,9 +108,8 @@ def test_who_looks_as_a_tenant_sees_that_tenants_jobs_and_runs_alone_in_every_li
     for tenant in tenants:
         (shop / "jobs.jsonl").write_text(lines({"id": f"{tenant}-1", "item": f"{tenant}-ink", "tenant": tenant}))
         signoff("fleet", "submit", "shop.py:asked", "jobs.jsonl")
-        (shop / "weekly").write_text("")
-        words = (f"{tenant}-weekly", "0 8 * * 1", "shop.py:auto", json.dumps({"item": f"{tenant}-pen"}))
-        assert signoff("schedule", "add", *words, "--tenant", tenant).code == 0
+        weekly = (f"{tenant}-weekly", "0 8 * * 1", "shop.py:auto", json.dumps({"item": f"{tenant}-pen"}))
+        assert signoff("schedule", "add", *weekly, "--tenant", tenant).code == 0
     Worker(load_settings(), 2, until_idle=True).run()
     runs = {job["tenant"]: job["run_id"] for job in json.loads(signoff("fleet", "jobs", "--json").out)}
     looks: list[tuple[str, ...]] = [

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableLambda
 from langgraph.store.memory import InMemoryStore
 from pydantic import ValidationError
 
 from signoff.checkpoints import canonical
+from signoff.checkpoints.jobs import NewJob, make_tables
 from signoff.errors import ActionFailed, TeamError, UnknownMemory
 from signoff.tools.memory import Memory, memory_tools
 from signoff.tools.memory.item import LONGEST_TEXT, Note
@@ -307,3 +309,27 @@ def test_what_others_wrote_into_the_store_without_an_origin_is_no_memory(desk: A
     store.put(("signoff", "memory", "clerks"), "m-2", memory.model_dump(mode="json"))
     store.put(("signoff", "memory", "clerks", "deep"), memory.id, memory.model_dump(mode="json"))
     assert desk.kept == [memory]
+
+
+def test_what_a_tenants_run_learned_is_told_to_runs_of_that_tenant_alone(desk: Any) -> None:
+    desk.start(("remember", note(subject="Acme", text="Acme pays late.")))
+    make_tables(desk.ledger, desk.settings.database_name)
+    (first,) = desk.kept
+    runs = {}
+    for tenant in ("acme", "bolt"):
+        job = NewJob(id="a-1", team="clerks", goal="pay", options={}, tenant=tenant)
+        desk.ledger.jobs.submit([job], by="joe")
+        runs[tenant] = job.run_id
+        origin = first.origin.model_copy(update={"run_id": job.run_id})
+        kept = first.model_copy(update={"id": f"m-{tenant}", "origin": origin})
+        assert desk.memory.keep(kept).id == f"m-{tenant}"  # the other's, which says the same, is not found for it
+    assert len(desk.memory.list()) == 3
+
+    def found_in(thread: str) -> list[str]:
+        look = RunnableLambda(lambda _: [memory.id for memory in desk.memory.recall("", teams=["clerks"], limit=9)])
+        ids: list[str] = look.invoke(None, {"configurable": {"thread_id": thread}})
+        return ids
+
+    assert found_in(runs["acme"]) == ["m-acme"]
+    assert found_in(runs["bolt"]) == ["m-bolt"]
+    assert found_in("r-1") == [first.id]
