@@ -62,6 +62,7 @@ class Service:
         self.feeds, self.teams = Feeds(), TeamCache(settings, ledger)
         self.background = Background(most, self._hear)
         self.changes = Changes(ledger, told=self.feeds.wake)
+        self.beats_every = _BEATS_EVERY
         self._tried: dict[str, str] = {}
 
     def offer(self, slug: str) -> Offer | None:
@@ -166,7 +167,7 @@ class Service:
                             return
                     elif feed.since(number):
                         continue
-                    if not await listener.wait(_BEATS_EVERY):
+                    if not await listener.wait(self.beats_every):
                         yield None
         finally:
             self.changes.listeners -= 1
@@ -239,8 +240,8 @@ class Service:
     ) -> Approval:
         approval = self.ledger.approvals.get(approval_id)
         record = self.ledger.runs.get(approval.root)
-        is_theirs_ = is_theirs(self.ledger, person, record) and (offer is None or offer.has(record))
-        if approval.id != approval_id or not is_theirs_ or (run and run != record.id):
+        is_seen = is_theirs(self.ledger, person, record) and (offer is None or offer.has(record))
+        if approval.id != approval_id or not is_seen or (run and run != record.id):
             raise UnknownApproval(approval_id)
         if approval.status != "pending":
             raise approval.already_decided()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from functools import partial
 from typing import Any, Final
 
 from signoff.checkpoints.ledger import Person
@@ -54,7 +55,8 @@ class Known:
         elif wait := self._pace.seconds_to_wait(person.name):
             await refuse(send, Refusal("too_fast", 429, f"Too many requests. Wait {max(wait, 1):.0f} seconds."))
         else:
-            scope.setdefault("state", {})["person"] = person
+            again = partial(self._person, headers["authorization"])
+            scope.setdefault("state", {}).update(person=person, again=again)
             await self._app(scope, _at_most(_LARGEST, receive), send)
 
     async def _person(self, given: str) -> Person | None:

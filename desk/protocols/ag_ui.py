@@ -18,7 +18,7 @@ from starlette.routing import Route
 from signoff.checkpoints.errors import ChangedSince, UnknownApproval
 from signoff.checkpoints.ledger import Approval, RunRecord
 from signoff.concurrency import undisturbed
-from signoff.desk.errors import NotThere, RunUnderWay
+from signoff.desk.errors import NotThere, RunUnderWay, SignInNeeded
 from signoff.desk.following import Told
 from signoff.desk.protocols.plain import SSE, Call
 from signoff.desk.replies import refusal_of, text_of
@@ -56,7 +56,12 @@ async def _lines(call: Call, body: bytes) -> AsyncIterator[str]:
         session = Session(call, given)
         async with aclosing(session.events()) as events:
             async for id_, event in events:
-                yield ": alive\n\n" if event is None else _line(event, id_)
+                if event is not None:
+                    yield _line(event, id_)
+                elif await call.is_still_known():
+                    yield ": alive\n\n"
+                else:
+                    raise SignInNeeded
     except SignoffError as error:
         refusal = refusal_of(error)
         yield _line(core.RunErrorEvent(message=refusal.text, code=refusal.code))

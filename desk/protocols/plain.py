@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from signoff.checkpoints import read_once
 from signoff.checkpoints.ledger import Person
+from signoff.desk.deciding import tenants_of
 from signoff.desk.errors import NotThere
 from signoff.desk.following import Told
 from signoff.desk.offers import Offer
@@ -42,6 +43,14 @@ class Call:
         if offer is None:
             raise NotThere("team")
         return offer
+
+    async def is_still_known(self) -> bool:
+        """Whether the token is still somebody's, and the run still theirs: asked while a stream is silent."""
+        person: Person | None = await self.request.state.again()
+        if person is None or tenants_of(person) != tenants_of(self.person):
+            return False
+        self.person = person
+        return True
 
     async def body(self) -> dict[str, Any]:
         """The JSON object that was sent; BadAnswer if it is none."""
@@ -95,7 +104,9 @@ async def start(call: Call) -> Response:
     """Begin a run with the fields of the body; the header `Idempotency-Key` has a request sent twice begin one."""
     key = call.request.headers.get("idempotency-key", "")[:200]
     given, offer = await call.body(), call.offer
-    record = await call.service.start(offer, given, call.person, thread=key and f"key {key}", said=key)
+    record = await call.service.start(
+        offer, given, call.person, thread=key and f"key {call.person.name} {key}", said=key
+    )
     return JSONResponse((await call.service.standing(record.id, call.person, offer)).model_dump(), 201)
 
 
@@ -136,7 +147,12 @@ async def _lines(call: Call, after: str) -> AsyncIterator[str]:
     following = call.service.follow(call.run, call.person, after=after, through=True, offer=call.offer)
     async with aclosing(following) as events:
         async for told in events:
-            yield ": alive\n\n" if told is None else await _line(call, told)
+            if told is not None:
+                yield await _line(call, told)
+            elif await call.is_still_known():
+                yield ": alive\n\n"
+            else:
+                return
 
 
 async def _line(call: Call, told: Told) -> str:

@@ -100,6 +100,25 @@ def test_what_ag_ui_cannot_read_ends_with_a_run_error(service: Service, body: by
     assert f'"code":"{code}"' in last
 
 
+def test_a_stream_ends_once_the_token_is_taken(service: Service) -> None:
+    service.beats_every, tokens = 0.05, tokens_of(service.ledger, ann=())
+
+    async def work() -> list[str]:
+        async with serving(service, tokens) as place, httpx.AsyncClient(headers=place.headers("ann")) as client:
+            base, lines = f"{place.address}/teams/post/runs", list[str]()
+            run = (await client.post(base, json={"goal": "write Ida"}, timeout=60)).json()["run"]
+            async with client.stream("GET", f"{base}/{run}/events", timeout=60) as stream:
+                async for line in stream.aiter_lines():
+                    lines.append(line)
+                    if line == ": alive" and "event: stands" in lines:
+                        await asyncio.to_thread(service.ledger.people.take_keys, by="root", name="ann")
+            return lines
+
+    lines = asyncio.run(work())
+    assert "event: stands" in lines
+    assert lines[-2:] == [": alive", ""]
+
+
 def test_a_package_that_is_missing_is_named_and_the_other_protocols_are_spoken(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
