@@ -57,6 +57,21 @@ SHOWN = {
         "2 shop/bill.py done",
         "The goal's own check (it failed before) passes",
     ),
+    "07_fleet_and_costs": (
+        "6 jobs",
+        "6 questions wait for people",
+        "bob stopped ['rejected']",
+        "cem done ['done']",
+        "6 runs have called a model",
+    ),
+    "08_debugging_a_run": (
+        "done 2 [2]",
+        "4 ('checker',) ['Count'] 0",
+        "{'berths': 3} [2]",
+        "True ['counter', 'checker'] done [2]",
+        "NotRecorded",
+        "1 passed",
+    ),
 }
 """By notebook: what its outputs show."""
 WRITTEN = {

@@ -234,7 +234,7 @@ def test_what_the_team_does_not_take_is_told_before_anything_is_run(home: Path) 
 
 
 def test_the_time_before_is_found_and_what_got_worse_and_better_since_is_said() -> None:
-    cases = [
+    cases: list[dict[str, Any]] = [
         {"id": name, "goal": name, "expect": {"between": {"Note.length": [3, 9]}}} for name in ("ann", "bo", "cleo")
     ]
 
@@ -262,7 +262,10 @@ def _kept(done: Evaluation) -> Path:
 def test_versions_stand_side_by_side_and_a_case_is_repeated() -> None:
     loud = Team(name="notes", agents=[Agent(role="writer", gives=Note, function=note)])
     calm = Team(name="notes", agents=[Agent(role="writer", gives=Note, function=lambda task: Note(text=task.goal))])
-    cases = [{"id": "ann", "goal": "ann", "expect": {"matches": {"Note.text": "ANN"}}}, {"id": "any", "goal": "x"}]
+    cases: list[dict[str, Any]] = [
+        {"id": "ann", "goal": "ann", "expect": {"matches": {"Note.text": "ANN"}}},
+        {"id": "any", "goal": "x"},
+    ]
     done = evaluate({"loud": loud, "calm": calm}, cases, How(repeat=2, concurrency=3))
     assert [(score.version, score.passed, score.total) for score in done.scores] == [("loud", 4, 4), ("calm", 2, 4)]
     assert done.differences == ("ann",)
