@@ -169,18 +169,31 @@ def server() -> Iterator[Any]:
     started.cleanup()
 
 
+@pytest.fixture(scope="session")
+def with_tables(server: Any) -> str:
+    """Name of a PostgreSQL database with the tables of a ledger, to be copied: to make them takes five times as long."""
+    from signoff.checkpoints.ledger.ledger import Ledger
+
+    execute(server.get_uri(), "CREATE DATABASE with_tables")
+    made = Ledger(str(server.get_uri(database="with_tables")))
+    assert not made.audit.entries()
+    made.close()
+    return "with_tables"
+
+
 @pytest.fixture
-def address(server: Any) -> Iterator[str]:
-    """Address of a new, empty PostgreSQL database."""
+def address(request: pytest.FixtureRequest, server: Any) -> Iterator[str]:
+    """Address of a new PostgreSQL database, empty, or with the tables if the test uses an empty ledger anyway."""
     name = f"test_{next(DATABASES)}"
-    execute(server.get_uri(), f"CREATE DATABASE {name}")
+    model = request.getfixturevalue("with_tables") if "ledger" in request.fixturenames else "template1"
+    execute(server.get_uri(), f"CREATE DATABASE {name} TEMPLATE {model} STRATEGY file_copy")
     yield str(server.get_uri(database=name))
     execute(server.get_uri(), f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Name of a new, empty database, of both kinds in turn."""
+    """Name of a new database, of both kinds in turn; an empty one but for `address`."""
     if request.param == "sqlite":
         return str(tmp_path / "signoff.db")
     return str(request.getfixturevalue("address"))
