@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from signoff.checkpoints.errors import ChangedSince, NotAllowed
 from signoff.checkpoints.jobs import DEFAULT_TENANT
@@ -15,8 +15,6 @@ from signoff.graphs.approval import CONTROLS, Decision, decide as decide_questio
 from signoff.graphs.errors import BadAnswer
 from signoff.tools import Action
 
-_TENANT: Final = "tenant:"
-"""How the roles begin that say whose runs somebody sees; of `tenant:*` everybody's."""
 Verb = Literal["approve", "edit", "reject", "respond", "revoke"]
 Made = Callable[[Action[Any]], Any]
 """What a person made of what was shown: the arguments of an edit, or the answer to a question."""
@@ -87,11 +85,6 @@ def record_verdict(
             return decide_question(ledger, approval, edited, run.team_of(approval).rules, by=by)
 
 
-def tenants_of(person: Person) -> frozenset[str]:
-    """Whose runs somebody sees, by roles such as `tenant:acme`; without any, those that are nobody's in particular."""
-    return frozenset(role.removeprefix(_TENANT) for role in person.roles if role.startswith(_TENANT)) or frozenset({""})
-
-
 def tenant_of(ledger: Ledger, record: RunRecord) -> str:
     """Whose a run is: it says so itself, or the job whose work it is; empty: nobody's in particular."""
     if record.tenant:
@@ -102,8 +95,7 @@ def tenant_of(ledger: Ledger, record: RunRecord) -> str:
 
 def is_theirs(ledger: Ledger, person: Person, record: RunRecord) -> bool:
     """Whether somebody may see this run, and decide in it what policy lets them."""
-    own = tenants_of(person)
-    return "*" in own or tenant_of(ledger, record) in own
+    return person.sees_all or tenant_of(ledger, record) in person.tenants
 
 
 def _no_rules(_role: str, action: str, _args: Mapping[str, Any]) -> NoReturn:

@@ -15,9 +15,9 @@ from signoff.agents import budgets_of
 from signoff.checkpoints import digest, working
 from signoff.checkpoints.errors import UnknownApproval, UnknownRun
 from signoff.checkpoints.jobs import Which
-from signoff.checkpoints.ledger import RUN_CLIENT, RUN_TENANT, Approval, Ledger, Person, RunRecord
+from signoff.checkpoints.ledger import EVERYBODY, RUN_CLIENT, RUN_TENANT, Approval, Ledger, Person, RunRecord
 from signoff.concurrency import in_thread, undisturbed
-from signoff.desk.deciding import Verdict, is_theirs, record_verdict, tenants_of
+from signoff.desk.deciding import Verdict, is_theirs, record_verdict
 from signoff.desk.driving import BUSY, MOST_AT_ONCE, Background
 from signoff.desk.errors import RunUnderWay
 from signoff.desk.following import Changes, Feeds, Told
@@ -289,7 +289,7 @@ class Service:
         for status in ("running", "waiting"):
             after, is_more = "", True
             while is_more:
-                page = self.ledger.inbox.runs(ANYBODY, {"status": status}, after)
+                page = self.ledger.inbox.runs(EVERYBODY, {"status": status}, after)
                 after, is_more = page.more, bool(page.more)
                 for record in page.items:
                     if RUN_CLIENT in record.options and any(offer.has(record) for offer in self.offers):
@@ -322,7 +322,7 @@ def _verdict(decision: Decision, approval: Approval, person: Person, seen: str) 
 
 def _tenant(person: Person) -> str:
     """Whose the runs are that somebody starts."""
-    own = sorted(tenants_of(person) - {"*"})
+    own = sorted(person.tenants - {"*"})
     if len(own) > 1:
         which = ", ".join(own)
         raise SettingsError(
@@ -345,7 +345,7 @@ def _close(ledger: Ledger, run_id: str, why: str) -> None:
 def _newest(ledger: Ledger, offer: Offer, person: Person, most: int) -> list[RunRecord]:
     found, after, is_more = list[RunRecord](), "", True
     while is_more and len(found) < most:
-        page = ledger.inbox.runs(ANYBODY, {"team": offer.name}, after)
+        page = ledger.inbox.runs(EVERYBODY, {"team": offer.name}, after)
         found += [one for one in page.items if offer.has(one) and is_theirs(ledger, person, one)]
         after, is_more = page.more, bool(page.more)
     return found[:most]

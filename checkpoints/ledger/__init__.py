@@ -3,6 +3,7 @@
 from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
+    from signoff.checkpoints.ledger.approval import EVERYBODY as EVERYBODY, OF_ALL_TENANTS as OF_ALL_TENANTS
     from signoff.checkpoints.ledger.approval import Approval as Approval, Authority as Authority, Person as Person
     from signoff.checkpoints.ledger.approval import QUESTION as QUESTION, Question as Question
     from signoff.checkpoints.ledger.approval import Requirement as Requirement

@@ -77,11 +77,23 @@ class Person:
 
     @property
     def tenants(self) -> frozenset[str]:
-        """Those whose runs they see, by roles such as `tenant:acme`; empty: of all."""
-        return frozenset(role.removeprefix(_OF_TENANT) for role in self.roles if role.startswith(_OF_TENANT))
+        """Whose runs they see, by roles such as `tenant:acme`; without any, those that are nobody's in particular."""
+        named = (role.removeprefix(_OF_TENANT) for role in self.roles if role.startswith(_OF_TENANT))
+        return frozenset(named) or frozenset({""})
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether they see the runs of all tenants: the role `tenant:*`."""
+        return "*" in self.tenants
 
     def __str__(self) -> str:
         return self.name or "whoever resumed the thread"
+
+
+OF_ALL_TENANTS: Final = f"{_OF_TENANT}*"
+"""The role of those who see the runs of all tenants."""
+EVERYBODY: Final = Person("", frozenset({OF_ALL_TENANTS}))
+"""Nobody in particular, from whom nothing is kept back."""
 
 
 def clean_name(name: str) -> str:

@@ -28,12 +28,12 @@ from sqlalchemy import (
 )
 
 from signoff.checkpoints import canonical
-from signoff.checkpoints.canonical import from_row, read_json
+from signoff.checkpoints.canonical import canonical_json, from_row, read_json
 from signoff.checkpoints.jobs.job import DEFAULT_TENANT, RUN_ID_LENGTH
-from signoff.checkpoints.ledger.approval import Approval, Authority, Person, joined, read_approval
+from signoff.checkpoints.ledger.approval import EVERYBODY, Approval, Authority, Person, joined, read_approval
 from signoff.checkpoints.ledger.audit_log import Entry
 from signoff.checkpoints.ledger.budgets.amounts import NANO
-from signoff.checkpoints.ledger.runs import record_of
+from signoff.checkpoints.ledger.runs import RUN_TENANT, RunRecord, record_of
 from signoff.checkpoints.ledger.schema import (
     approvals,
     audit,
@@ -161,11 +161,11 @@ class Inbox:
         self._known = known
         return known.texts
 
-    def sees(self, who: Person, run_id: str) -> bool:
-        """Whether this run, or the work of an agent in it, is of a tenant of theirs."""
-        query = select(runs.c.id).where(runs.c.id == run_id, _seen_by(who, runs.c.id))
+    def run(self, who: Person, run_id: str) -> RunRecord | None:
+        """The run with just this id, if it is of a tenant of theirs."""
         with self._ledger.read() as connection:
-            return not who.tenants or connection.execute(query).first() is not None
+            row = connection.execute(select(runs).where(runs.c.id == run_id, _seen_by(who))).first()
+        return None if row is None else record_of(row)
 
     def page(self, tab: Tab, who: Person, filters: dict[str, str] | None = None, after: str = "") -> Page:
         """Approvals: what waits the longest first, of what was decided the last first.
@@ -203,9 +203,9 @@ class Inbox:
         with self._ledger.read() as connection:
             wanted = [_counted(_in_tab(self._kinds(connection, tab), tab, who)) for tab in ("mine", "all")]
             put_off = select(snoozes.c.approval_id).where(snoozes.c.name == who.name, snoozes.c.until > canonical.now())
-            off = approvals.c.id.in_(put_off) & _is_open(by_run=True) & _seen_by(who, approvals.c.run_id)
-            wanted.append(_as_far(select(approvals.c.id).where(off)).scalar_subquery())
-            waiting = _as_far(select(runs.c.id).where(runs.c.status == "waiting", _seen_by(who, runs.c.id)))
+            off = approvals.c.id.in_(put_off) & _is_open(by_run=True) & _seen_by(who)
+            wanted.append(_counted(off))
+            waiting = _as_far(select(runs.c.id).where(runs.c.status == "waiting", _seen_by(who)))
             found = connection.execute(select(*wanted, waiting.scalar_subquery())).one()
         return Counts(*map(int, found))
 
@@ -232,7 +232,7 @@ class Inbox:
     def runs(self, who: Person, filters: dict[str, str] | None = None, after: str = "") -> Page:
         """Runs, the newest first; `filters` by team and status, `!` before a value means all others."""
         query = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(PAGE + 1)
-        query = query.where(*_filtered(_RUN_FILTERS, filters), _seen_by(who, runs.c.id))
+        query = query.where(*_filtered(_RUN_FILTERS, filters), _seen_by(who))
         query = query.where(_beyond(after, runs.c.created_at, runs.c.id, newest_first=True))
         with self._ledger.read() as connection:
             rows = connection.execute(query).all()
@@ -260,16 +260,18 @@ class Inbox:
 
     def run_states(self, who: Person) -> dict[str, int]:
         """How many runs have which status."""
-        query = select(runs.c.status, func.count()).where(_seen_by(who, runs.c.id)).group_by(runs.c.status)
+        query = select(runs.c.status, func.count()).where(_seen_by(who)).group_by(runs.c.status)
         with self._ledger.read() as connection:
             return {str(status): int(number) for status, number in connection.execute(query)}
 
-    def entries(self, run_id: str = "", about: str = "", before: int = 0) -> Page:
-        """The newest entries of the log, newest first: of one run, about one approval, or all."""
+    def entries(self, run_id: str = "", about: str = "", before: int = 0, who: Person = EVERYBODY) -> Page:
+        """The newest entries of the log, newest first: of one run, about one approval, or all that somebody may see."""
         query = select(audit).order_by(audit.c.seq.desc()).limit(PAGE + 1)
         query = query.where(audit.c.run_id == run_id) if run_id else query
         query = query.where(audit.c.body.contains(f'"{about}"', autoescape=True)) if about else query
         query = query.where(audit.c.seq < before) if before else query
+        if not who.sees_all:
+            query = query.where((audit.c.run_id == "") | exists().where(runs.c.id == audit.c.run_id, _seen_by(who)))
         with self._ledger.read() as connection:
             rows = connection.execute(query).all()
         items = [from_row(Entry, row, body=read_json(row.body, dict, f"Entry {row.seq}")) for row in rows[:PAGE]]
@@ -368,13 +370,17 @@ def _snooze_of(who: Person) -> ColumnElement[bool]:
     return (snoozes.c.approval_id == approvals.c.id) & (snoozes.c.name == who.name)
 
 
-def _seen_by(who: Person, run_id: Column[str]) -> ColumnElement[bool]:
-    """Whether a run is of a tenant of theirs; one that is no job's is the usual tenant's."""
-    if not who.tenants:
+def _seen_by(who: Person) -> ColumnElement[bool]:
+    """Whether a run is of a tenant of theirs: it says so itself, or the job whose work it is."""
+    if who.sees_all:
         return true()
-    its = jobs.c.run_id == func.substr(run_id, 1, RUN_ID_LENGTH)
-    seen = exists().where(its, jobs.c.tenant.in_(who.tenants))
-    return or_(seen, ~exists().where(its)) if DEFAULT_TENANT in who.tenants else seen
+    its = jobs.c.run_id == func.substr(runs.c.id, 1, RUN_ID_LENGTH)
+    texts = {name: f'"{RUN_TENANT}":{canonical_json(name)}' for name in who.tenants if name}
+    says = [runs.c.options.contains(text, autoescape=True) for text in texts.values()]
+    says_nothing = ~runs.c.options.contains(f'"{RUN_TENANT}":', autoescape=True)
+    of_job = exists().where(its, jobs.c.tenant.in_(list(texts)))
+    nobodys = [~exists().where(its, jobs.c.tenant != DEFAULT_TENANT)] if "" in who.tenants else []
+    return or_(*says, says_nothing & or_(of_job, *nobodys))
 
 
 def _is_open(*, by_run: bool = False) -> ColumnElement[bool]:
@@ -384,7 +390,7 @@ def _is_open(*, by_run: bool = False) -> ColumnElement[bool]:
 
 
 def _in_tab(kinds: Collection[str], tab: Tab, who: Person, *, by_run: bool = False) -> ColumnElement[bool]:
-    seen = _seen_by(who, approvals.c.run_id)
+    seen = _seen_by(who)
     is_open = _is_open(by_run=by_run) & seen
     snoozed = exists().where(_snooze_of(who), snoozes.c.until > canonical.now())
     if tab == "decided":

@@ -21,7 +21,6 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from signoff.checkpoints.ledger import RUN_CLIENT, Person, RunRecord
-from signoff.desk.deciding import tenants_of
 from signoff.desk.following import Told
 from signoff.desk.offers import GoalInput, Offer
 from signoff.desk.replies import Standing, refusal_of, text_of
@@ -251,7 +250,7 @@ class TaskHandler(RequestHandler):
 
 def _caller(context: ServerCallContext) -> Person:
     person: Person = context.state["person"]
-    if context.tenant and context.tenant not in tenants_of(person):
+    if context.tenant and context.tenant not in person.tenants:
         raise errors.TaskNotFoundError(f"{person.name} is not of the tenant {context.tenant!r:.60}.")
     return person
 

@@ -166,7 +166,7 @@ def for_all(show: Answering) -> Answering:
 
     @wraps(show)
     def answer(visit: Visit) -> Response:
-        if visit.person.tenants:
+        if not visit.person.sees_all and "" not in visit.person.tenants:
             raise OfAllTenants(visit.person.tenants)
         return show(visit)
 
@@ -236,15 +236,15 @@ def approval_at(visit: Visit) -> Approval:
     if not visit.request.path_params["id"].startswith("a-"):
         raise NotThere("approval")
     found = visit.ledger.approvals.get(visit.request.path_params["id"])
-    if not visit.ledger.inbox.sees(visit.person, found.run_id):
+    if visit.ledger.inbox.run(visit.person, found.run_id) is None:
         raise UnknownApproval(visit.request.path_params["id"])
     return found
 
 
 def run_at(visit: Visit) -> RunRecord:
     """The run that an address names, as it stands now."""
-    found = visit.ledger.runs.get(visit.request.path_params["id"])
-    if not visit.ledger.inbox.sees(visit.person, found.id):
+    found = visit.ledger.inbox.run(visit.person, visit.request.path_params["id"])
+    if found is None:
         raise UnknownRun(visit.request.path_params["id"])
     return found
 

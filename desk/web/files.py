@@ -44,7 +44,7 @@ def load_assets() -> Mapping[str, Asset]:
 def send_asset(assets: Mapping[str, Asset], request: Request) -> Response:
     """One of them; kept by browsers for good, as its address has its version."""
     asset = assets.get(request.path_params["name"])
-    if asset is None:
+    if asset is None or request.path_params["version"] != asset.version:  # what is kept for good is of this version
         raise NotThere("file")
     headers = {"cache-control": "public, max-age=31536000, immutable", "vary": "accept-encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):

@@ -14,7 +14,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from signoff.checkpoints.ledger import Ledger, Person
+from signoff.checkpoints.ledger import OF_ALL_TENANTS, Ledger, Person
 from signoff.desk.errors import NotThere, SignInRefused
 from signoff.desk.web.oidc import Begun, Provider
 
@@ -73,7 +73,7 @@ class Identity:
     def known_by(self, given: str) -> Person | None:
         """Whose the key of the link, or a token, is."""
         if self.link_key and secrets.compare_digest(given.encode(), self.link_key.encode()):
-            return Person(self.owner)
+            return Person(self.owner, frozenset({OF_ALL_TENANTS}), frozenset({OF_ALL_TENANTS}))
         return self.ledger.people.holder(given, "token") if given else None
 
     def go_out(self, request: Request) -> Response:

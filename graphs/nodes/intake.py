@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from signoff.agents import NO_USAGE, Agent, current_payer, given_by
 from signoff.checkpoints import check_storable, readable_text
 from signoff.checkpoints.errors import UnknownRun
-from signoff.checkpoints.ledger import DONE_WITHOUT, RUN_CHILD, RUN_INPUT, Ledger
+from signoff.checkpoints.ledger import DONE_WITHOUT, RUN_CHILD, RUN_INPUT, RUN_TENANT, Ledger
 from signoff.error_base import TeamError
 from signoff.graphs.given import GOAL, Given, InputModel
 from signoff.graphs.invocation import calling_person, is_own_run, thread_of
@@ -122,7 +122,9 @@ def _as_child(ledger: Ledger, config: RunnableConfig) -> _Child | None:
         return None
     at = str(config.get("configurable", {}).get("checkpoint_ns") or "").rpartition("|")[0]
     around, path = ledger.runs.get(step.run_id), [list(each) for each in step.path]
-    kept = {RUN_CHILD: {"path": path, "at": at}}
+    kept: dict[str, Any] = {RUN_CHILD: {"path": path, "at": at}}
+    if around.tenant:
+        kept[RUN_TENANT] = around.tenant
     return _Child(around.requested_by, around.dry_run, kept, cast(Told, step.hires.told))
 
 

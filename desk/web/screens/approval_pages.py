@@ -11,7 +11,7 @@ from starlette.responses import Response
 from signoff.agents.artifacts import Evidence
 from signoff.checkpoints import later
 from signoff.checkpoints.errors import AlreadyDecided, ChangedSince, NotAllowed, UnknownApproval
-from signoff.checkpoints.ledger import Approval, Ledger, Person, RunRecord, Tab
+from signoff.checkpoints.ledger import EVERYBODY, Approval, Ledger, Person, RunRecord, Tab
 from signoff.desk.cli.question import read_change, read_value
 from signoff.desk.deciding import Answer, Verdict, answers_to, record_verdict
 from signoff.desk.web.context import Form, PageContext, Visit, address_of, approval_at, deed, may_not, query_of, screen
@@ -59,7 +59,7 @@ def _last_decision(context: PageContext, person: Person) -> Approval | None:
 def _done(visit: Visit, approval_id: str) -> Approval | None:
     """What was decided just now: looked up, so that no address can claim it, nor tell of another tenant's."""
     found = visit.ledger.inbox.find(approval_id) if approval_id else None
-    return found if found and visit.ledger.inbox.sees(visit.person, found.run_id) else None
+    return found if found and visit.ledger.inbox.run(visit.person, found.run_id) else None
 
 
 @screen
@@ -135,7 +135,7 @@ def _quotes(context: PageContext, found: Approval, record: RunRecord) -> list[An
 def _waiting(ledger: Ledger, found: Approval) -> list[Approval]:
     """What waits of its kind in its run, as much as a page shows; first what was asked first."""
     same = {"run": found.run_id, "action": found.action}
-    return [one.approval for one in ledger.inbox.page("all", Person(""), same).items]
+    return [one.approval for one in ledger.inbox.page("all", EVERYBODY, same).items]
 
 
 def _alike(context: PageContext, record: RunRecord, waiting: Sequence[Approval]) -> tuple[Approval, ...]:
@@ -237,8 +237,10 @@ def decide_batch(visit: Visit) -> Response:
     for name, sha256 in chosen.items():
         try:
             one = visit.ledger.approvals.get(name)
-            if one.root != first.root:
+            if visit.ledger.inbox.run(visit.person, one.run_id) is None:
                 raise UnknownApproval(name)
+            if one.root != first.root:
+                raise BadAnswer(f"{one.id} is of another run.")
             now = _decide(visit.context, one, visit.person, {**form, "sha256": sha256})
             results[one.id] = "your answer counts, and more is needed" if now.status == "pending" else now.status
             is_any_over = is_any_over or now.status != "pending"

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from starlette.responses import Response
 
 from signoff.checkpoints import seconds_since
-from signoff.checkpoints.jobs import STATUSES, Asked, JobStatus, Schedule, Which, make_tables
+from signoff.checkpoints.jobs import DEFAULT_TENANT, STATUSES, Asked, JobStatus, Schedule, Which, make_tables
 from signoff.desk.errors import NotThere
 from signoff.desk.web.context import Visit, address_of, deed, for_all, managed, query_of, screen
 from signoff.fleet.queue import Fleet, overview_of
@@ -55,8 +55,8 @@ def fleet(visit: Visit) -> Response:
 
 def _which(visit: Visit) -> tuple[Which, dict[str, str]]:
     filters = query_of(visit, "tenant", "team", "status", "error")
-    if visit.person.tenants and filters["tenant"] not in visit.person.tenants:
-        filters["tenant"] = min(visit.person.tenants)
+    if not _is_of(visit, filters["tenant"]):
+        filters["tenant"] = min(visit.person.tenants) or DEFAULT_TENANT
     known = tuple(status for status in get_args(JobStatus) if status == filters["status"])
     return Which(tenant=filters["tenant"], team=filters["team"], status=known, error=filters["error"]), filters
 
@@ -93,7 +93,7 @@ def schedules(visit: Visit) -> Response:
 
 def _is_of(visit: Visit, tenant: str) -> bool:
     """Whether this person sees what is of this tenant."""
-    return not visit.person.tenants or tenant in visit.person.tenants
+    return visit.person.sees_all or ("" if tenant == DEFAULT_TENANT else tenant or "*") in visit.person.tenants
 
 
 def _firings(schedule: Schedule) -> list[str]:

@@ -19,7 +19,7 @@ from signoff.wording import counted
 _DAYS: Final = 90
 """How long a token is good that is given on the page."""
 _SHOWN: Final = 20
-_NOTHING_GIVEN: Final = {"told": "", "token": ""}
+_NOTHING_GIVEN: Final[dict[str, Any]] = {"told": "", "token": ""}
 
 
 @screen
@@ -39,7 +39,7 @@ def verify(visit: Visit) -> Response:
 
 def _show(visit: Visit, **values: Any) -> Response:
     asked = query_of(visit, "run", "before")
-    page = visit.ledger.inbox.entries(asked["run"], before=entry_number(asked["before"]) or 0)
+    page = visit.ledger.inbox.entries(asked["run"], before=entry_number(asked["before"]) or 0, who=visit.person)
     shown: dict[str, Any] = {
         "entries": page.items,
         "older": address_of("/audit", run=asked["run"], before=page.more) if page.more else "",

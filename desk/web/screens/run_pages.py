@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from signoff.agents import Draft, Table
 from signoff.agents.artifacts import Evidence, Review
-from signoff.checkpoints.ledger import Person, RunRecord
+from signoff.checkpoints.ledger import EVERYBODY, RunRecord
 from signoff.desk.errors import NotThere
 from signoff.desk.tables import amid, stored_of, tables_in
 from signoff.desk.team_options import is_known
@@ -52,7 +52,7 @@ def run(visit: Visit) -> Response:
     (stands,) = standings(visit.ledger, [record])
     state = _state_of(visit.context, record)
     entries = visit.ledger.inbox.entries(record.id, before=entry_number(before) or 0)
-    asked = visit.ledger.inbox.page("all", Person(""), {"run": record.id}).items
+    asked = _asked(visit, record)
     values: dict[str, Any] = {
         "stands": stands,
         "record": record,
@@ -68,7 +68,7 @@ def run(visit: Visit) -> Response:
         "older": address_of(f"/runs/{record.id}", before=entries.more) if entries.more else "",
         "said": visit.context.background.said_at_the_end(record.root),
         "is_driven": record.root in visit.context.background.alive,
-        "can_go_on": _can_go_on(visit.context, record),
+        "can_go_on": _can_go_on(visit, record, asked),
         "most_rows": _MOST_ROWS,
     }
     return visit.render("parts/run.html" if visit.is_part else "run.html", **values)
@@ -79,14 +79,17 @@ def _state_of(context: PageContext, record: RunRecord) -> Mapping[str, Any]:
     return read_state(record.root, context.settings, record.place) if root.driver == "local" else {}
 
 
-def _can_go_on(context: PageContext, record: RunRecord) -> bool:
-    """Whether it stands still and this page can drive it."""
-    is_decided = (
-        record.status == "waiting" and not context.ledger.inbox.page("all", Person(""), {"run": record.id}).items
-    )
-    still = (is_decided or record.status in ("running", "failed")) and not record.owner and not record.path
-    still = still and not context.ledger.jobs.is_at_work(record.id)
-    return still and record.driver == "local" and is_known(record) and record.id not in context.background.alive
+def _asked(visit: Visit, record: RunRecord) -> Sequence[Any]:
+    """What it, or the work of an agent in it, waits for, as much as a page shows."""
+    return visit.ledger.inbox.page("all", EVERYBODY, {"run": record.id}).items
+
+
+def _can_go_on(visit: Visit, record: RunRecord, asked: Sequence[Any]) -> bool:
+    """Whether it stands still and this page can drive it: it was cut off, or all that it asked is decided."""
+    context = visit.context
+    still = record.status in ("running", "failed") or (record.status == "waiting" and not asked)
+    still = still and not record.owner and not record.path and record.id not in context.background.alive
+    return still and record.driver == "local" and is_known(record) and not visit.ledger.jobs.is_at_work(record.id)
 
 
 def _artifacts(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,7 +160,7 @@ def _table_of(visit: Visit) -> tuple[RunRecord, Table]:
 def go_on(visit: Visit) -> Response:
     """Go on with a run that was cut off or failed."""
     record = run_at(visit)
-    if not _can_go_on(visit.context, record):
+    if not _can_go_on(visit, record, _asked(visit, record)):
         raise BadAnswer("This run cannot go on from here.")
     visit.context.background.drive(record.id, lambda: visit.context.open_run(record.id))
     return visit.to(f"/runs/{record.id}")

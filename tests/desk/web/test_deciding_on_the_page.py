@@ -224,7 +224,7 @@ def test_a_run_of_another_program_is_decided_and_left_to_it(desk: Any, ann: Any)
 def test_the_page_decides_by_the_same_function_as_the_command_line() -> None:
     from signoff.desk import deciding
     from signoff.desk.cli import decide
-    from signoff.desk.web import approval_pages
+    from signoff.desk.web.screens import approval_pages
 
     found = [getattr(module, "record_verdict", None) for module in (deciding, decide, approval_pages)]
     assert found == [deciding.record_verdict] * 3

@@ -45,6 +45,7 @@ def test_a_file_is_kept_for_good_by_an_address_that_has_its_version(ann: Any) ->
         found = ann.get(f"/files/{asset.version}/{name}")
         assert "immutable" in found.headers["cache-control"]
         assert gzip.decompress(asset.packed) == found.content
+        assert ann.get(f"/files/{'0' * 12}/{name}").status_code == 404, "of a version that is not this one"
     assert ann.get("/files/0/nothing.js").status_code == 404
 
 
