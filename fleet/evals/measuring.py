@@ -12,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +25,10 @@ from signoff.agents import NO_USAGE, Agent, Artifact, Usage
 from signoff.agents.models import Tiers
 from signoff.checkpoints import digest_text
 from signoff.checkpoints.ledger import Approval, Ledger, Person
+from signoff.checkpoints.ledger.budgets import NO_LIMIT, budget_of
 from signoff.concurrency import end_of, stream, undisturbed
 from signoff.error_base import SettingsError, SignoffError
+from signoff.fleet.errors import BadEvaluation
 from signoff.fleet.evals.cases import EvalCase, read_cases
 from signoff.fleet.evals.checking import Check, Took, check_run, read_checks
 from signoff.fleet.evals.evaluation import CaseResult, Evaluation, header_of, read_evaluation
@@ -35,6 +38,7 @@ from signoff.graphs import FOLLOW_PLAN, Team
 from signoff.graphs.approval import CONTROLS
 from signoff.settings import Settings, load_settings
 from signoff.tools import Action
+from signoff.tools.storage import write_whole
 
 EVALS: Final = "evals"
 """Folder of the settings' home in which evaluations are kept, with the database of their runs."""
@@ -131,7 +135,7 @@ def measure(
     with (plan.folder / RESULTS).open("a", encoding="utf-8") as kept:
         for result in stream(plan.work(left)):
             results.append(result)
-            kept.write(f"{json.dumps(asdict(result), ensure_ascii=False)}\n")
+            kept.write(_line(asdict(result)))
             kept.flush()
             how.told(result, len(results), total)
     order = {one: place for place, one in enumerate(plan.units)}
@@ -161,6 +165,7 @@ class _Plan:
 
     def check(self) -> None:
         """Raise before anything is run for a case that no run can be given, and for one that no judge is there for."""
+        budget_of(self.how.budget or NO_LIMIT, "budget")
         for case in self.cases.values():
             for version in self.versions.values():
                 _read(case, version)
@@ -181,15 +186,23 @@ class _Plan:
             results=(),
             expected=len(self.units),
         )
-        past = [read_evaluation(file) for file in sorted(self._root.glob(f"*/{RESULTS}")) if file.stat().st_size]
+        past = self._past()
         if self.how.resume and past and not past[-1].is_whole and self._is_same(past[-1]):
             new = past.pop()
         self.folder = self._root / new.id
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not new.results and not (self.folder / RESULTS).exists():
-            (self.folder / RESULTS).write_text(f"{json.dumps(header_of(new))}\n", encoding="utf-8")
+        lines = [header_of(new), *map(asdict, new.results)]  # without a line that was torn
+        write_whole(self.folder / RESULTS, "".join(map(_line, lines)).encode())
         there = {(one.version, one.case, one.attempt) for one in new.results}
         return replace(new, before=self._before(past)), [unit for unit in self.units if unit not in there]
+
+    def _past(self) -> list[Evaluation]:
+        """The evaluations of this team and these cases, oldest first; what was cut off as it began is none."""
+        found = []
+        for file in sorted(self._root.glob(f"*/{RESULTS}")):
+            with suppress(BadEvaluation):
+                found.append(read_evaluation(file))
+        return found
 
     def _is_same(self, other: Evaluation) -> bool:
         """Whether an evaluation is one of these versions and cases, as they are now."""
@@ -363,6 +376,10 @@ async def _judged(
         return f"the judge came to nothing: {told.record.note}", usage["cost_usd"]
     said = told.artifact(Judged)
     return "" if said.passes else f"the judge says: {said.why}", usage["cost_usd"]
+
+
+def _line(told: Mapping[str, Any]) -> str:
+    return f"{json.dumps(told, ensure_ascii=False)}\n"
 
 
 def _as_name(text: str) -> str:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from signoff import Agent, Artifact, Ask, Policy, Proposal, Run, Task, Team, tool
-from signoff.errors import BadCases, BadCheck, BadEvaluation, BadInput, SettingsError
+from signoff.errors import BadCases, BadCheck, BadEvaluation, BadInput, SettingsError, TeamError
 from signoff.fleet import replay
 from signoff.fleet.evals import EvalCase, evaluate
 from signoff.fleet.evals.evaluation import CaseResult, Evaluation, junit, read_evaluation
@@ -295,12 +295,23 @@ def test_one_that_was_cut_off_goes_on_with_what_is_missing() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         evaluate(TEAM, cases, How(told=leave, concurrency=1))
+    (file,) = Path(".signoff/evals").rglob("results.jsonl")
+    with file.open("a") as cut:
+        cut.write('{"version": "notes", "ca')  # as when it is killed while it writes
+    (file.parent.parent / "20000101" / "x").mkdir(parents=True)
+    (file.parent.parent / "20000101" / "results.jsonl").write_text("{")  # one that was killed as it began
     told: list[str] = []
     done = evaluate(TEAM, cases, How(resume=True, told=lambda result, *_: told.append(result.case)))
     assert (len(done.results), sorted(told)) == (4, ["2", "3"])
     assert done.passed
     fresh = evaluate(TEAM, [*cases, {"goal": "bob"}], How(resume=True))
     assert fresh.id != done.id
+
+
+def test_a_budget_that_cannot_be_read_is_told_before_anything_is_run(home: Path) -> None:
+    with pytest.raises(TeamError, match="five"):
+        evaluate(TEAM, [{"goal": "ann"}], How(budget="five"))
+    assert not (home / ".signoff").exists()
 
 
 def test_a_file_that_is_no_evaluation_is_refused(home: Path) -> None:
