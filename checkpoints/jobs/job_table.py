@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     Select,
     case,
+    delete,
     func,
     insert,
     literal,
@@ -31,9 +32,10 @@ from signoff.checkpoints.jobs.turns import Turns
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.budgets.amounts import NANO
 from signoff.checkpoints.ledger.runs import Runs
-from signoff.checkpoints.ledger.schema import approvals, effects, jobs, usage
+from signoff.checkpoints.ledger.schema import approvals, effects, jobs, runs, usage
 from signoff.checkpoints.ledger.session import Transactions
 
+_DROPPED: Final = ("done", "stopped", "cancelled")
 _AT_ONCE = 500
 """Ids in one statement; databases take only so many."""
 
@@ -317,10 +319,31 @@ class Jobs:
                 found[change(connection, job)].append(job)
         return Asked(tuple(found["done"]), tuple(found["soon"]), tuple(found["begun"]))
 
+    def drop(self, before: str, *, by: str) -> int:
+        """Delete the rows of jobs that ended before this moment, some at once; how many there were.
+
+        Their runs stay: submitted again they are known, and not done anew. What is parked stays until it is settled.
+        """
+        over = jobs.c.status.in_(_DROPPED) & (jobs.c.ended_at < before)
+        with self._ledger.write() as connection:
+            ids = [str(row.run_id) for row in connection.execute(select(jobs.c.run_id).where(over).limit(_AT_ONCE))]
+            for run_id in ids:
+                self._audit.append(connection, run_id, "dropped", by=by)
+            connection.execute(delete(jobs).where(jobs.c.run_id.in_(ids)))
+        return len(ids)
+
+    def ended_before(self, before: str) -> int:
+        """How many jobs `drop` would delete."""
+        over = jobs.c.status.in_(_DROPPED) & (jobs.c.ended_at < before)
+        with self._ledger.read() as connection:
+            return int(connection.execute(select(func.count()).where(over)).scalar_one())
+
     def add(self, connection: Connection, new: NewJob, by: str) -> bool:
         """Submit one within this transaction; False if it was there before. JobChanged if that has another input."""
         row = connection.execute(select(jobs).where(jobs.c.run_id == new.run_id)).first()
         if row is None:
+            if connection.execute(select(runs.c.id).where(runs.c.id == new.run_id)).first() is not None:
+                return False  # it was done, and its row was dropped
             self._add(connection, new, by)
         elif row.input_sha256 != new.input_sha256:
             raise JobChanged(new.id, new.tenant, str(row.submitted_at))

@@ -135,6 +135,7 @@ _ENTRIES: Final[Mapping[str, _Entry]] = {
     "started": _Entry("run", ("run_id",), _STARTED, {"status": "running", "note": "", "copied_at": ""}),
     "status": _Entry("run", ("run_id",), _same("status note updated_at")),
     "submitted": _Entry("job", ("run_id",), _SUBMITTED),
+    "dropped": _Entry("job", ("run_id",), {}),
     "changed": _Entry("run", ("run_id",), _same("options updated_at")),
     "copied": _Entry("run", ("run_id",), _same("copied_at")),
     **dict.fromkeys(("taken", "let go"), _Entry("run", ("run_id",), _same("owner"))),
@@ -189,7 +190,7 @@ class _Log:
         if any(fact not in facts for fact in entry.key):
             return
         key = tuple(_stored(facts[fact]) for fact in entry.key)
-        if row.event in _GIVEN and facts.get("change") != "given":
+        if row.event == "dropped" or (row.event in _GIVEN and facts.get("change") != "given"):
             self.rows[entry.kind].pop(key, None)
             return
         columns = {column: _said(fact, facts) for column, fact in entry.columns.items()}

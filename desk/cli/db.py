@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.filesize import decimal
 
-from signoff.checkpoints import configured_ledger
+from signoff.checkpoints import configured_ledger, later
 from signoff.checkpoints.db import LEDGER_TABLE, is_address, refuse_foreign, scheme_of, tables_in
 from signoff.checkpoints.ledger import LEDGER_TABLES, Ledger
 from signoff.checkpoints.saver import SqliteCheckpointer, ThreadEntry, list_threads
@@ -224,10 +224,15 @@ def prune(
     keep_latest: Annotated[bool, typer.Option("--keep-latest", help="Keep the latest checkpoint of each.")] = False,
     delete: Annotated[bool, typer.Option("--delete", help="Delete the named threads.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also threads of runs that go on or wait.")] = False,
+    jobs: Annotated[
+        bool, typer.Option("--jobs", help="With --older-than: the rows of jobs that ended so long ago, no threads.")
+    ] = False,
     yes: Yes = False,
     database: Database = None,
     json: Json = False,
 ) -> None:
+    if jobs:
+        return _drop_jobs(older_than, database, yes=yes, json=json)
     wish = read_wish(threads or [], older_than, keep_latest=keep_latest, delete=delete, force=force)
     console = Console(stderr=True)
     with opened(database) as saver:
@@ -256,6 +261,26 @@ def prune(
     done = "Deleted" if wish.strategy == "delete" else "Kept only the latest checkpoints of"
     say(Console(), f"{done} {counted(len(chosen), 'thread')}; {decimal(freed)} came back.")
     return None
+
+
+def _drop_jobs(older_than: str | None, database: str | None, *, yes: bool, json: bool) -> None:
+    """Delete the rows of jobs that have ended, once somebody has said yes."""
+    if older_than is None:
+        raise SettingsError("--jobs", "nothing says of which time", "Add --older-than 30d.")
+    settings, console = load_settings(database=database), Console(stderr=True)
+    ledger, before = existing_ledger(settings), later(-read_time(older_than).total_seconds())
+    number = ledger.jobs.ended_before(before)
+    if number and not yes:
+        if json or not can_ask(console):
+            raise SettingsError("--yes", "nothing was pruned, because nobody can be asked here", "Add it to prune.")
+        if not typer.confirm(f"Drop the rows of {counted(number, 'job')}? Their runs stay.", err=True):
+            number = 0
+    dropped = 0
+    while number and (some := ledger.jobs.drop(before, by=settings.user_name)):
+        dropped += some
+    if json:
+        return print_json({"jobs": dropped})
+    return say(Console(), f"Dropped the rows of {counted(dropped, 'job')}." if dropped else "Nothing was pruned.")
 
 
 def read_wish(threads: Sequence[str], older_than: str | None, *, keep_latest: bool, delete: bool, force: bool) -> Wish:

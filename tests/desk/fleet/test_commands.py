@@ -145,3 +145,23 @@ def test_who_looks_as_a_tenant_sees_that_tenants_jobs_and_runs_alone_in_every_li
         assert signoff("fleet", "cancel", "--all", "--yes").code == 1
         assert "all tenants" in signoff("fleet", "work").err
         assert "one chain of all tenants" in signoff("audit", "verify").err
+
+
+def test_rows_of_jobs_that_have_ended_are_dropped_and_submitted_again_they_are_not_done_anew(
+    shop: Path, signoff: Any
+) -> None:
+    (shop / "jobs.jsonl").write_text(lines({"id": "a", "item": "ink"}))
+    assert signoff("fleet", "submit", "shop.py:auto", "jobs.jsonl").code == 0
+    Worker(load_settings(), 2, until_idle=True).run()
+    assert (shop / "sent.txt").read_text().split() == ["ink"]
+    assert "Add --older-than 30d" in signoff("db", "prune", "--jobs").err
+    assert "Nothing was pruned" in signoff("db", "prune", "--jobs", "--older-than", "30d", "--yes").out
+    assert "nobody can be asked" in signoff("db", "prune", "--jobs", "--older-than", "0s").err
+    assert "Dropped the rows of 1 job" in signoff("db", "prune", "--jobs", "--older-than", "0s", "--yes").out
+    assert json.loads(signoff("fleet", "jobs", "--json").out) == []
+    assert "nothing" not in signoff("audit", "verify").err
+    assert signoff("audit", "verify").code == 0
+    again = signoff("fleet", "submit", "shop.py:auto", "jobs.jsonl", "--json")
+    assert json.loads(again.out)["known"] == ["a"]
+    Worker(load_settings(), 2, until_idle=True).run()
+    assert (shop / "sent.txt").read_text().split() == ["ink"]
