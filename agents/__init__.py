@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from signoff.agents.run_context import current_payer as current_payer, paying as paying, say_nothing as say_nothing
     from signoff.agents.runner import StepFailed as StepFailed, StepHeld as StepHeld, Work as Work, ado_work as ado_work
     from signoff.agents.runner import do_work as do_work
-    from signoff.agents.tracing import act_span as act_span, gate_span as gate_span, run_span as run_span
+    from signoff.agents.tracing import Span as Span, act_span as act_span, gate_span as gate_span, run_span as run_span
     from signoff.agents.tracing import set_up as set_up
     from signoff.agents.usage import NO_USAGE as NO_USAGE, Usage as Usage, add_usage as add_usage
     from signoff.agents.usage import call_usage as call_usage

@@ -40,6 +40,7 @@ class _Untraced:
     def failed(self, kind: str) -> None: ...
     def answered(self, message: AIMessage, nusd: int = 0) -> None: ...
     def returned(self, result: Any) -> None: ...
+    def told(self, name: str, **attributes: Any) -> None: ...
 
 
 _UNTRACED: Final = nullcontext(_Untraced())
@@ -85,6 +86,10 @@ class _Traced:
         self._span.set_attributes({name: value for name, value in found.items() if value is not None})
         if self._content:
             self._span.set_attribute("gen_ai.output.messages", _as_json([message]))
+
+    def told(self, name: str, **attributes: Any) -> None:
+        """An event of this name, of ours; its attributes begin with the name."""
+        self._span.add_event(f"signoff.{name}", {f"signoff.{name}.{key}": value for key, value in attributes.items()})
 
     def returned(self, result: Any) -> None:
         """A tool returned this."""

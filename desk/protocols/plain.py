@@ -14,7 +14,6 @@ from starlette.routing import Route
 
 from signoff.checkpoints import read_once
 from signoff.checkpoints.ledger import Person
-from signoff.desk.deciding import tenants_of
 from signoff.desk.errors import NotThere
 from signoff.desk.following import Told
 from signoff.desk.offers import Offer
@@ -47,7 +46,7 @@ class Call:
     async def is_still_known(self) -> bool:
         """Whether the token is still somebody's, and the run still theirs: asked while a stream is silent."""
         person: Person | None = await self.request.state.again()
-        if person is None or tenants_of(person) != tenants_of(self.person):
+        if person is None or person.tenants != self.person.tenants:
             return False
         self.person = person
         return True

@@ -18,7 +18,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphInterrupt
 from langgraph.types import Command, Interrupt, interrupt
 
-from signoff.agents import OutcomeStatus, gate_span
+from signoff.agents import OutcomeStatus, Span, gate_span
 from signoff.checkpoints import canonical, digest
 from signoff.checkpoints.errors import AlreadyDecided
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger, Person
@@ -55,12 +55,19 @@ _SAY_IT_AGAIN = (
 )
 
 
+def _trace(span: Span, approval: Approval) -> None:
+    """Tell whoever traces how a question stands; not who decided it, nor why: that is in the ledger."""
+    by = ("policy" if approval.decided_by == "policy" else "person") if approval.decided_by else "nobody"
+    told = {"id": approval.id, "action": approval.action, "risk": approval.risk, "status": approval.status, "by": by}
+    span.told("approval", **told, edited=approval.edited, args_sha256=approval.args_sha256 or approval.shown_sha256)
+
+
 def build_gate(policy: Enforcement, ledger: Callable[[], Ledger]) -> NodeWithConfig:
     def gate(state: TeamState, config: RunnableConfig) -> Next:
         if not state.get("proposals"):
             return Command(goto="supervisor")
-        with gate_span(state["proposals"][0]["action"], state["run"]["id"]):
-            return _Visit(state, config, policy, ledger()).pass_on()
+        with gate_span(state["proposals"][0]["action"], state["run"]["id"]) as span:
+            return _Visit(state, config, policy, ledger(), span).pass_on()
 
     return gate
 
@@ -73,6 +80,7 @@ class _Visit:
     config: RunnableConfig
     policy: Enforcement
     ledger: Ledger
+    span: Span
 
     def pass_on(self) -> Next:
         """Where the run goes next."""
@@ -121,6 +129,8 @@ class _Visit:
         self.ledger.runs.set_status(first.run_id, "waiting", f"{first.action} waits for approval {first.id}{more}")
         caller = calling_person(self.config)
         left_by = self._begin(asked, caller)
+        for _, one in asked:
+            _trace(self.span, one)
         try:
             answer = interrupt(_payload(asked, action))
         except GraphInterrupt:
@@ -247,6 +257,7 @@ class _Visit:
 
     def _follow(self, proposal: StoredProposal, approval: Approval) -> Next:
         """Go where the ledger's decision leads."""
+        _trace(self.span, approval)
         self.ledger.runs.set_status(approval.run_id, "running")
         if approval.status == "approved":
             if why := self.policy.denial(self.ledger, approval):

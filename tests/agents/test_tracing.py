@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pydantic import BaseModel
 
-from signoff import concurrency
+from signoff import Action, Agent, Artifact, Policy, Run, Team, concurrency
 from signoff.agents import tracing
 from signoff.errors import SettingsError
 from signoff.installation import extra_command
@@ -189,6 +191,39 @@ def talk() -> None:
         span.answered(said)
     with tracing.tool_span("search", args={"q": "tide"}) as span:
         span.returned("twice a day")
+
+
+class Letter(BaseModel):
+    text: str
+
+
+class Post(Artifact):
+    text: str
+
+
+POST = Action(name="post", description="Posts it.", arguments=Letter, call=lambda letter, key: {"sent": letter.text})
+
+
+def test_each_question_and_each_decision_is_an_event_of_the_gate(home: Path) -> None:
+    clerk: Agent[Post] = Agent(
+        role="clerk",
+        gives=Post,
+        function=lambda task: Post(text=task.goal),
+        actions=(POST,),
+        propose=lambda post, task: [POST.propose(Letter(text=post.text), "it was asked for")],
+    )
+    run = Run.start(Team(name="office", agents=[clerk], policy=Policy({"post": "ask"})), "the secret word")
+    asked = run.asked
+    assert run.approve(args={"text": "another word"}, by="ann").status == "done"
+    gates = [span for span in EXPORTER.get_finished_spans() if span.name == "gate post"]
+    told = [dict(event.attributes or {}) for span in gates for event in span.events if event.name == "signoff.approval"]
+    assert [one["signoff.approval.status"] for one in told] == ["pending", "approved"]
+    assert [one["signoff.approval.by"] for one in told] == ["nobody", "person"]
+    assert [one["signoff.approval.edited"] for one in told] == [False, True]
+    assert {one["signoff.approval.id"] for one in told} == {asked.id}
+    assert told[0]["signoff.approval.args_sha256"] == asked.shown_sha256
+    assert "word" not in str(told)
+    assert "ann" not in str(told)
 
 
 def test_what_was_said_is_left_out_unless_it_is_wanted() -> None:

@@ -109,7 +109,7 @@ async def known(door: Door, service: Service, team: str, goal: str) -> Seen:
     """A run with what it asks, or asked."""
     seen, offer = await door.start(team, goal), service.offer(team)
     assert offer is not None
-    newest = service.ledger.inbox.runs({"team": offer.name}).items[0]
+    newest = service.ledger.inbox.runs(Person(""), {"team": offer.name}).items[0]
     (approval,) = [one for one in approvals_of(service) if one.run_id == newest.id]
     return replace(seen, run=newest.id, approval=approval.id, sha256=approval.shown_sha256)
 
