@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 from urllib.parse import quote
 
@@ -73,14 +72,12 @@ def test_no_request_is_answered_with_an_error_that_nobody_expected(
     run, (bob, _) = desk.asked("write bob cy")
     _, (two,) = desk.asked("write dee", "two")
     known = [run.id, bob.id, two.id, "office.py:team", "1", "Post", "approve", "edit", "reject", "snooze", "24", "post"]
-    routes, csrf, seen = addresses(desk), root.csrf, set[tuple[str, str]]()
+    routes, csrf = addresses(desk), root.csrf
     assert len(routes) > 25
-    chance = random.Random(20261130)
-    chance.shuffle(routes)
     word = text_or_odd(known)
 
     @settings(
-        max_examples=150,
+        max_examples=8,
         deadline=None,
         database=None,
         derandomize=True,
@@ -88,14 +85,13 @@ def test_no_request_is_answered_with_an_error_that_nobody_expected(
         suppress_health_check=list(HealthCheck),
     )
     @given(
-        st.sampled_from(routes),
         st.lists(word, min_size=3, max_size=3),
         st.dictionaries(st.sampled_from(ASKED), word, max_size=3),
         st.dictionaries(st.sampled_from(FIELDS), word, max_size=5),
         st.booleans(),
         st.booleans(),
     )
-    def ask(route: Any, parts: Any, query: Any, form: Any, is_part: bool, is_ours: bool) -> None:
+    def ask(parts: Any, query: Any, form: Any, is_part: bool, is_ours: bool) -> None:
         method, path = route
         for part in parts:
             head, brace, tail = path.partition("{")
@@ -105,12 +101,11 @@ def test_no_request_is_answered_with_an_error_that_nobody_expected(
         headers = {"origin": ORIGIN, **({"hx-request": "true"} if is_part else {})}
         said = {**form, **({"csrf": csrf} if is_ours else {})} if method == "POST" else None
         found = root.client.request(method, path, params=query, data=said, headers=headers)
-        seen.add(route)
         assert found.status_code < 500, (method, path, query, form)
 
-    ask()
-    assert len(seen) > len(routes) * 0.8
-    for method, path in routes:  # each of them at least once, with what is there
+    for route in routes:  # noqa: B007
+        ask()
+    for method, path in routes:  # and each of them with what is there
         filled = path.replace("{id}", bob.id).replace("{number:int}", "1").replace("{team:path}", "office.py:team")
         filled = (
             filled.replace("{table}", "Table").replace("{run}", run.id).replace("{name}", "x").replace("{version}", "0")
