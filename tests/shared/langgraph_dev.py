@@ -18,10 +18,10 @@ import httpx
 
 
 @contextmanager
-def serving(folder: Path, config: dict[str, Any]) -> Iterator[str]:
-    """The address of a server of this configuration, once it is up; what it says is in `server.log`."""
+def serving(folder: Path, config: dict[str, Any], port: int = 0) -> Iterator[str]:
+    """The address of a server of this configuration, once it is up; what it says is in `server.log`. Port 0: any."""
     (folder / "langgraph.json").write_text(json.dumps({"dependencies": ["."], **config}))
-    port = _free_port()
+    port = port or free_port()
     command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload", "--port", str(port)]
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
@@ -36,7 +36,8 @@ def serving(folder: Path, config: dict[str, Any]) -> Iterator[str]:
             server.wait(60)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens at."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
