@@ -23,6 +23,12 @@ _MAY_NOT_USE: Final = re.compile(
     r"java/lang/(?:Process.*|Runtime|ClassLoader|Module.*|System\$Logger.*|reflect/.*|foreign/.*|invoke/MethodHandle)"
     r"|java/util/(?:ServiceLoader.*|jar/.*)|java/nio/channels/.*"
 )
+_NOT_ITS_OWN: Final = re.compile(
+    rb"^(?:libcob: |attempt to reference |abnormal termination |"
+    rb"Exception in thread |\s+at |\s+\.\.\. \d|Caused by: |Picked up ).*\n?",
+    re.MULTILINE,
+)
+"""Lines of standard error that the two languages' own machines write."""
 _SHOWN: Final = 60
 """Bytes that are shown around the first difference."""
 
@@ -124,6 +130,8 @@ def first_difference(want: Behaviour, got: Behaviour) -> str:
         return "the Java was stopped, at its time or the size of what it wrote"
     if want.stdout != got.stdout:
         return f"output differs {_at(want.stdout, got.stdout)}{_said(got)}"
+    if (said := own_words(want.stderr)) != (told := own_words(got.stderr)):
+        return f"standard error differs {_at(said, told)}"
     if want.exit_code != got.exit_code:
         return f"exit code {got.exit_code} for {want.exit_code}{_said(got)}"
     for path in sorted({*want.files, *got.files}):
@@ -134,6 +142,11 @@ def first_difference(want: Behaviour, got: Behaviour) -> str:
         if want.files[path] != got.files[path]:
             return f"the file {path} differs {_at(want.files[path], got.files[path])}"
     return ""
+
+
+def own_words(stderr: bytes) -> bytes:
+    """What a program itself writes to standard error: not what libcob and Java's machine say of errors."""
+    return _NOT_ITS_OWN.sub(b"", stderr)
 
 
 def _at(want: bytes, got: bytes) -> str:

@@ -49,7 +49,6 @@ class Behaviour:
     files: Mapping[str, bytes]
     """That are there afterwards, by path."""
     stderr: bytes = b""
-    """For people only: the messages of two languages are not the same."""
 
     @property
     def ran_out(self) -> bool:

@@ -15,6 +15,8 @@ from signoff.wording import counted
 
 TestOutcome = Literal["passed", "failed", "skipped"]
 
+_NO_TESTS: Final = 5
+"""With what pytest ends where there are none."""
 _LARGEST: Final = 30_000_000
 """Bytes of a report that are read."""
 _SHOWN: Final = 4_000
@@ -57,13 +59,19 @@ class CheckRun(BaseModel):
             return frozenset(name for name, outcome in self.tests.items() if outcome == "failed")
         return frozenset(self.failed) if self.failures and len(self.failed) == self.failures else None
 
+    @property
+    def code(self) -> str:
+        """Its exit code, with what some mean by it."""
+        none = self.exit_code == _NO_TESTS and "pytest" in self.command
+        return f"exit code {self.exit_code}{' (pytest finds no test)' if none else ''}"
+
     def __str__(self) -> str:
         """One line: what came of it."""
         count = "" if self.executed is None else f", {counted(self.executed, 'test')} executed"
         fails = f", {self.failures} failed" if self.failures else ""
         fails += f", {self.skipped:,} skipped" if self.skipped else ""
         stopped = "" if self.ended in ("exit", "signal") else f", stopped at its limit ({self.ended})"
-        return f"{self.command}: exit code {self.exit_code}{count}{fails}{stopped}"
+        return f"{self.command}: {self.code}{count}{fails}{stopped}"
 
 
 class Proof(BaseModel):
@@ -125,7 +133,7 @@ def _problems(old: CheckRun, new: CheckRun, *, may_fail: bool) -> Iterator[str]:
     elif not new.passes and not (may_fail and is_same):
         again = " as it did before any edit" if is_same and known == failed else ""
         told = f": {_named(failed - known if may_fail and known else failed)}" if failed else ""
-        yield f"{new.command!r} fails{again}, with exit code {new.exit_code}{told}"
+        yield f"{new.command!r} fails{again}, with {new.code}{told}"
     if old.executed and (new.executed or 0) < old.executed:
         told = f"{new.executed or 0:,}, and {old.executed:,} before any edit"
         yield f"{new.command!r} executes fewer tests: {told}"

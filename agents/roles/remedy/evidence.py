@@ -263,7 +263,9 @@ def _finding(one: Finding) -> str:
 def _shown(case: Case, proof: Proof | None, after: Scan) -> Iterator[str]:
     assert case.fix is not None
     yield f"Tests before: {as_words(str(proof))}"
-    yield f"Tests after: {as_words(str(case.fix.proof))}. Every test that was executed before is executed after"
+    counted_tests = proof is not None and any(run.executed for run in proof.checks)
+    told = "Every test that was executed before is executed after" if counted_tests else "It counts no tests"
+    yield f"Tests after: {as_words(str(case.fix.proof))}. {told}"
     judges = " and ".join(after.judges)
     packages = counted(len({name for name, _ in after.audited}), "package")
     yield f"Scanned again by {judges}: {packages}, {counted(len(after.findings), 'finding')}, none that is new"

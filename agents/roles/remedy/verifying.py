@@ -22,6 +22,8 @@ UNITTEST: Final = "python -m unittest -q"
 _TEST: Final = re.compile(r"(?:^|/)(?:tests?/|test_[^/]*\.py$|[^/]*_test\.py$)")
 _FOR_PYTEST: Final = re.compile(rb"^(?:import pytest\b|from pytest\b|(?:async )?def test_)", re.MULTILINE)
 """What stands in tests that unittest does not run."""
+_COUNTS: Final = re.compile("pytest|unittest")
+"""In a command: it says how many tests it executes."""
 _ORDER: Final = (re.compile("test"), re.compile("dev"), re.compile("requirements|constraints"))
 """Which manifests say first what the tests need."""
 
@@ -112,10 +114,10 @@ def verify(
     wheels = tuple(lock[name] for name in sorted(lock))
     made = made.model_copy(update={"wheels": wheels, "environment": str(environment), "proof": proof.short()})
     for run in proof.checks:
-        if not run.executed:
-            last = run.output.strip()[-300:]
-            told = f"{run.command!r} executes no test before any edit, with exit code {run.exit_code}: {last}"
-            return made.model_copy(update={"problem": told})
+        is_other = run.passes and run.executed is None and not _COUNTS.search(run.command)
+        if not run.executed and not is_other:
+            told = f"{run.command!r} executes no test before any edit, with {run.code}: {run.output.strip()[-300:]}"
+            return made.model_copy(update={"problem": told.rstrip(": ")})
     return made
 
 

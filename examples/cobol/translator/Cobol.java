@@ -1043,7 +1043,7 @@ abstract class Cobol {
             if (status != null) {
                 status.move(code);
             } else if (code.charAt(0) != '0' && !handled) {
-                System.err.println("status " + code + " of the file " + path);
+                System.err.println("libcob: error: status " + code + " of the file " + path);
                 throw new Stop(1);
             }
         }

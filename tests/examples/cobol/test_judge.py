@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,14 @@ def verdict(folder: Path, source: str, java: str, *inputs: Input) -> Verdict:
 
 
 # Without compilers
+
+
+def test_what_a_program_says_on_standard_error_counts_and_what_its_machine_says_does_not() -> None:
+    want = Behaviour(exit_code=1, stdout=b"", files={}, stderr=b"no such key\nlibcob: prog.cob: 9: error: it ends\n")
+    thrown = b'Exception in thread "main" java.lang.Error\n\tat Hello.main(Hello.java:3)\n'
+    assert first_difference(want, replace(want, stderr=b"no such key\n" + thrown)) == ""
+    told = first_difference(want, replace(want, stderr=thrown))
+    assert told == "standard error differs at byte 1, line 1: b'no such key\\n' is wanted, b'' came"
 
 
 def test_the_first_difference_is_shown_with_its_place() -> None:

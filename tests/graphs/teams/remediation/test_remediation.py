@@ -24,7 +24,7 @@ from crates import (
 from stand_in import git
 
 from signoff import Run
-from signoff.agents import Cases, Draft
+from signoff.agents import Cases, Draft, pull_text
 from signoff.errors import BadInput
 from signoff.graphs.teams.remediation import remediation_team
 
@@ -161,6 +161,24 @@ def test_a_repository_that_pins_what_no_advisory_names_is_clean(tmp_path: Path, 
     other = [record("PYSEC-1", "sail", {"introduced": "0"})]
     run = start(tmp_path, [wheels], make_crate(tmp_path / "crate"), records=other)
     assert case_of(run).outcome == "no finding"
+
+
+def test_what_has_no_tests_is_mended_by_a_command_that_shows_that_it_works(tmp_path: Path, wheels: Path) -> None:
+    none = {"tests/__init__.py": "", "tests/test_knots.py": ""}
+    repo = make_crate(tmp_path / "crate", none)
+    loose = start(tmp_path, [wheels], repo, check=["python3 -c 'import knot; knot.loose'"])
+    assert (case_of(loose).outcome, case_of(loose).fix.taken[0].new) == ("fixed", "1.1")
+    assert "It counts no tests" in pull_text(case_of(loose))
+    assert "Every test" not in pull_text(case_of(loose))
+    broken = start(tmp_path, [wheels], repo, check=["python3 -c 'import knot; knot.tighten'"])
+    assert "executes no test before any edit, with exit code 1" in case_of(broken).left[0][1]
+
+
+def test_tests_that_end_before_they_are_counted_show_nothing(tmp_path: Path, wheels: Path) -> None:
+    repo = make_crate(tmp_path / "crate", {"tests/test_knots.py": "import os\n\nos._exit(0)\n"})
+    case = case_of(start(tmp_path, [wheels], repo, check=[CHECK]))
+    assert case.outcome == "not fixed"
+    assert "executes no test before any edit, with exit code 0" in case.left[0][1]
 
 
 @pytest.mark.parametrize(
