@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from stand_in import digest_of, git
 
 from signoff import Run
 from signoff.agents.roles.coder import Done
+from signoff.fleet.events import Event
 from signoff.graphs.teams import refactor_team
 from signoff.graphs.teams.refactor import Refactoring, Units
 from signoff.settings import Settings
@@ -97,6 +99,20 @@ def test_a_conflict_that_cannot_be_applied_again_is_returned_with_its_files(shop
     note = refused(start(shop, first, second, files=["shop/names.py"]), shop)
     assert "shop/names.py, codemod 2: it conflicts with what was merged before it in shop/names.py" in note
     assert "the codemod failed: Exit code 1" in note
+
+
+def test_nothing_goes_on_from_a_merge_that_failed(shop: Path, home: Path) -> None:
+    """What was made of the first layer is lost before it is merged, as with a disk that fails."""
+
+    def lose(event: Event) -> None:
+        if "done" in str(event):
+            shutil.rmtree(Settings().home / "blobs", ignore_errors=True)
+
+    asked = {"goal": "Mark all", "repo": str(shop), "check": [CHECK], "codemod": [MARK], "lines": 9}
+    run = Run.start(refactor_team(model="offline"), asked, watch=lose)
+    assert refused(run, shop).startswith("Not done: shop/__init__.py and 2 more: The kept file")
+    assert len(reasons(run)) == 4
+    assert "it goes on from the merge of layer 2, which failed" in reasons(run)["shop/app.py"]
 
 
 def test_nothing_to_change_is_no_success(shop: Path) -> None:
