@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -96,14 +96,12 @@ def eval_(
     )
     with stoppable(console) as stopping:
         stopping.kept = "What is done is kept: the same command with --resume goes on."
-        with console.status("…") as status:
-
-            def told(result: CaseResult, done: int, total: int) -> None:
-                if not result.passed:
-                    say(console, f"✗ {result.version}: {result.case}: {result.why}", "red")
-                status.update(f"{done} of {total}")
-
-            done = measure(found, cases, replace(how, told=told))
+        try:
+            done = _watched(found, cases, how, console)
+        except KeyboardInterrupt:
+            say(console, f"Stopped. {stopping.kept}")
+            stopping.kept = ""
+            raise
     if xml is not None:
         write_whole(xml.expanduser(), junit(done).encode())
     if json:
@@ -112,6 +110,18 @@ def eval_(
         show(done, Console())
     failed = not done.passed if fail_on == "any" else bool(done.worse)
     return int(failed and fail_on != "never")
+
+
+def _watched(found: Mapping[str, Measured], cases: Path, how: How, console: Console) -> Evaluation:
+    """Measure, and say meanwhile how far it is and what fails."""
+    with console.status("…") as status:
+
+        def told(result: CaseResult, done: int, total: int) -> None:
+            if not result.passed:
+                say(console, f"✗ {result.version}: {result.case}: {result.why}", "red")
+            status.update(f"{done} of {total}")
+
+        return measure(found, cases, replace(how, told=told))
 
 
 def _measured(

@@ -84,7 +84,7 @@ def test_help_names_every_command() -> None:
     assert make("--help").stdout == done.stdout
     listed = set(re.findall(r"^  ([\w-]+) +[A-Z]", done.stdout, re.MULTILINE))
     tests = {"smoke", "test", "hunt", "test-long", "real"}
-    assert listed == tests | {"run", "check", "bench", "setup", "constraints", "clean", "help"}
+    assert listed == tests | {"run", "check", "bench", "docs", "setup", "constraints", "clean", "help"}
     assert done.returncode == 0
 
 
