@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import warm
 
-PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "tutorial.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"^```(console|python|diff)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PYTHON = {"signoff": ("-m", "signoff"), "python": ()}
 """How the commands of the page are called: as forks of a process that has imported signoff."""
