@@ -229,6 +229,9 @@ class _Desk:
             self.disconnect()
 
     def disconnect(self) -> None:
+        """For who has the turn: nobody else may forget what is remembered, as a change may be amid it."""
+        if self.is_closed:
+            self.memories.clear()
         opened, self._opened = self._opened, None
         if opened is not None:
             opened.connection.close()
@@ -236,7 +239,6 @@ class _Desk:
     def close(self, *, wait: bool) -> None:
         """Close the connection, at once or when whoever is at work is done; it is opened anew for who comes late."""
         self.is_closed = True
-        self.memories.clear()
         if self.turn.acquire(blocking=wait):
             self.disconnect()
             self.turn.release()

@@ -14,6 +14,7 @@ import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
+from signoff.checkpoints.saver.writer import Transaction
 from signoff.errors import Unstorable
 
 
@@ -118,6 +119,28 @@ def test_a_thread_is_handed_to_and_fro_between_two_owners(path: Path) -> None:
             put(solo, config_of("other"), x=1)
             solo.delete_thread("other")
     assert newest(path) == {"x": 5}
+
+
+def test_closing_takes_nothing_from_a_put_that_is_under_way(path: Path) -> None:
+    saver = SqliteCheckpointer(path)
+    put(saver, config_of("t"), x=1)
+    closing = threading.Thread(target=saver.close)
+
+    class Amid:
+        frees_space = False
+
+        def apply(self, transaction: Transaction) -> bool:
+            closing.start()
+            closing.join(0.3)  # it waits for this one
+            return transaction.memories.row_of("t") is not None
+
+        def undo(self) -> None:
+            """Nothing was done."""
+
+    assert saver._engine.carry_out(Amid())
+    closing.join()
+    assert put(saver, config_of("t"), x=2)
+    saver.close()
 
 
 def test_closing_over_and_over_leaves_no_thread_and_no_file_open(path: Path) -> None:
