@@ -171,7 +171,7 @@ def server() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def with_tables(server: Any) -> str:
-    """Name of a PostgreSQL database with the tables of a ledger, to be copied: to make them takes five times as long."""
+    """Name of a PostgreSQL database with the tables of a ledger, to be copied: making them takes five times as long."""
     from signoff.checkpoints.ledger.ledger import Ledger
 
     execute(server.get_uri(), "CREATE DATABASE with_tables")
