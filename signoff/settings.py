@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from signoff.error_base import SettingsError
+from signoff.model_routes import Route
 
 _Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _From0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -28,6 +29,7 @@ _FORMS: Final = {
     "tiers": '{"fast": "openai:A", "smart": ["openai:B", "openai:C"]}',
     "prices": '{"my-model": {"input": 0.1, "cached": 0.05, "output": 0.4}, "free": 0}',
     "alerts": '{"failures": 10, "queue_age": 3600, "budget_share": 0}',
+    "routes": '[{"team": "report", "hours": "22:00-06:00", "tier": "fast"}]',
     "rates": '{"my-model": {"requests_per_minute": 500, "tokens_per_minute": 200000}}',
 }
 """How the settings that are JSON are written."""
@@ -103,6 +105,9 @@ class Settings(BaseSettings):
     tiers: Annotated[dict[str, str | list[str]], NoDecode] = Field(default_factory=dict)
     """Models by tier, weakest first, as JSON: `{"fast": "openai:A", "smart": ["openai:B", "anthropic:C"]}`; of several
     models the later ones stand in for the first. Empty: `model` does the work of every tier."""
+    routes: Annotated[tuple[Route, ...], NoDecode] = ()
+    """Rules, as a JSON list, of which the first that holds says which tier does the work:
+    `[{"team": "report", "hours": "22:00-06:00", "tier": "fast"}, {"left_below": 0.2, "tier": "fast"}]`."""
     model_timeout: float = Field(default=120.0, gt=0, le=86_400)
     """Seconds one call of a model may take."""
     model_idle_timeout: float = Field(default=60.0, gt=0, le=86_400)
@@ -233,14 +238,14 @@ class Settings(BaseSettings):
         text = value.strip()
         return json.loads(text) if text.startswith("[") else text.replace(",", " ").split()
 
-    @field_validator("tiers", "prices", "rates", "alerts", mode="before")
+    @field_validator("tiers", "prices", "rates", "alerts", "routes", mode="before")
     @classmethod
-    def _decode(cls, value: object) -> object:
+    def _decode(cls, value: object, info: ValidationInfo) -> object:
         """JSON; an empty text sets nothing."""
         if not isinstance(value, str):
             return value
         try:
-            return json.loads(value) if value.strip() else {}
+            return json.loads(value.strip() or "null") or ([] if info.field_name == "routes" else {})
         except ValueError as error:
             raise ValueError(f"it is no JSON: {error}") from None
 

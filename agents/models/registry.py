@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, partial
 from typing import TYPE_CHECKING
 from weakref import finalize, ref
 
@@ -13,8 +15,9 @@ from signoff.agents.errors import ModelRefused, ModelUnreachable, UnknownModel
 from signoff.agents.models.failures import classify
 from signoff.agents.models.guarded import guard
 from signoff.agents.models.settings import CallSettings
+from signoff.agents.run_context import Payer, current_payer
 from signoff.error_base import SettingsError
-from signoff.settings import Settings
+from signoff.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -149,7 +152,7 @@ class Tiers:
         """The model of this tier, or of one that is so many steps stronger, as far as there are any."""
         if "" in self.models:
             return self.models[""]
-        names = list(self.models)
+        names, tier = list(self.models), routed(tier)
         if tier not in names:
             remedy = f"Add it; there are: {', '.join(names)}."
             raise SettingsError("SIGNOFF_TIERS", f"has no tier {tier!r}, which an agent asks for", remedy)
@@ -163,6 +166,34 @@ class Tiers:
     def can_grow(self, tier: str, stronger: int = 0) -> bool:
         """Whether a stronger tier than that is left."""
         return self.model(tier, stronger + 1) is not self.model(tier, stronger)
+
+
+def routed(tier: str, now: datetime | None = None) -> str:
+    """The tier that does the work of this one, for whoever pays here, by the first rule of the settings that holds."""
+    routes = load_settings().routes
+    payer = current_payer() if routes else None
+    if payer is None:
+        return tier
+    account, at, left = payer.account, now or datetime.now(UTC), cache(partial(_share_left, payer))
+    for route in routes:
+        if route.instead_of in ("", tier) and route.team in ("", account.team) and route.is_time(at):
+            if route.tenant and route.tenant != account.ledger.tenant_of(account.run_id):
+                continue
+            if route.left_below is None or left() < route.left_below:
+                return route.tier
+    return tier
+
+
+def _share_left(payer: Payer) -> float:
+    """What is left of that of the budgets of which least is, as a share."""
+    least = 1.0
+    for scope in payer.scopes:
+        standing = payer.ledger.budgets.standing(scope.name)
+        used, raised = standing.spent + standing.held, standing.raised
+        for unit, limit in scope.limit.limits:
+            most = limit + raised[unit]
+            least = min(least, 1 - used[unit] / most if most else 0.0)
+    return least
 
 
 def tiers_of(model: BaseChatModel | Tiers) -> Tiers:

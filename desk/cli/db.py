@@ -263,7 +263,7 @@ def prune(
     return None
 
 
-def _drop_jobs(older_than: str | None, database: str | None, *, yes: bool, json: bool) -> None:
+def _drop_jobs(older_than: str | None, database: Path | None, *, yes: bool, json: bool) -> None:
     """Delete the rows of jobs that have ended, once somebody has said yes."""
     if older_than is None:
         raise SettingsError("--jobs", "nothing says of which time", "Add --older-than 30d.")

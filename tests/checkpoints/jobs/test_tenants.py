@@ -34,7 +34,12 @@ def fill(ledger: Ledger, tenant: str) -> str:
     ledger.schedules.add(f"{tenant}-weekly", "0 8 * * 1", job, by=f"{tenant}-joe")
     ledger.jobs.limits.set("tenant", tenant, 3, by=f"{tenant}-joe")
     told = {"scope": f"run:{job.run_id}", "nusd": 7, "tokens": 7, "steps": 7, "ms": 7}
-    call = {"at": "2026-01-31T09:30:00.000000Z", "day": "2026-01-31", "run_id": job.run_id, "team": f"{tenant}-team"}
+    call: dict[str, Any] = {
+        "at": "2026-01-31T09:30:00.000000Z",
+        "day": "2026-01-31",
+        "run_id": job.run_id,
+        "team": f"{tenant}-team",
+    }
     call |= {"role": "clerk", "tier": "", "model": f"{tenant}-model", "endpoint": "", "outcome": "ok", "assumed": False}
     numbers = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "nusd", "dearest_nusd", "ms")
     call |= dict.fromkeys(numbers, 7) | {"id": f"u-{tenant}"}

@@ -326,9 +326,10 @@ def test_what_a_tenants_run_learned_is_told_to_runs_of_that_tenant_alone(desk: A
     assert len(desk.memory.list()) == 3
 
     def found_in(thread: str) -> list[str]:
-        look = RunnableLambda(lambda _: [memory.id for memory in desk.memory.recall("", teams=["clerks"], limit=9)])
-        ids: list[str] = look.invoke(None, {"configurable": {"thread_id": thread}})
-        return ids
+        look: RunnableLambda[Any, list[str]] = RunnableLambda(
+            lambda _: [memory.id for memory in desk.memory.recall("", teams=["clerks"], limit=9)]
+        )
+        return look.invoke(None, {"configurable": {"thread_id": thread}})
 
     assert found_in(runs["acme"]) == ["m-acme"]
     assert found_in(runs["bolt"]) == ["m-bolt"]
