@@ -189,12 +189,13 @@ class _Plan:
         past = self._past()
         if self.how.resume and past and not past[-1].is_whole and self._is_same(past[-1]):
             new = past.pop()
+        new = replace(new, before=self._before(past))
         self.folder = self._root / new.id
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = [header_of(new), *map(asdict, new.results)]  # without a line that was torn
         write_whole(self.folder / RESULTS, "".join(map(_line, lines)).encode())
         there = {(one.version, one.case, one.attempt) for one in new.results}
-        return replace(new, before=self._before(past)), [unit for unit in self.units if unit not in there]
+        return new, [unit for unit in self.units if unit not in there]
 
     def _past(self) -> list[Evaluation]:
         """The evaluations of this team and these cases, oldest first; what was cut off as it began is none."""

@@ -119,3 +119,53 @@ def test_of_two_models_it_says_which_is_worse_and_where_and_what_it_cost(
     (failed,) = [one for one in done.json["results"] if (one["case"], one["version"]) == ("cranes", "openai:cheap")]
     replayed = signoff("run", "--replay", failed["recording"], "--json")
     assert replayed.code == 3, replayed.err
+
+
+TEAM = """
+from signoff import Agent, Artifact, Task, Team
+
+
+class Note(Artifact):
+    text: str
+
+
+team = Team(name="notes", agents=[Agent(role="writer", gives=Note, function=lambda task: Note(text=task.goal{how}))])
+"""
+
+
+@pytest.fixture
+def two_versions(home: Path) -> None:
+    """A team in two files, which agree on one of two cases."""
+    (home / "first_notes.py").write_text(TEAM.format(how=""))
+    (home / "second_notes.py").write_text(TEAM.format(how=".upper()"))
+    cases = [{"id": name, "goal": name, "expect": {"matches": {"Note.text": f"^{name}$"}}} for name in ("Ann", "BOB")]
+    (home / "cases.jsonl").write_text("".join(f"{json.dumps(case)}\n" for case in cases))
+
+
+def test_versions_of_a_team_stand_side_by_side_and_the_exit_code_says_what_was_asked(
+    signoff: Any, two_versions: None
+) -> None:
+    words = ("eval", "first_notes.py:team", "cases.jsonl", "--with", "second_notes.py:team")
+    done = signoff(*words)
+    assert done.code == 1, done.err
+    assert "second_notes.py:team is worse than first_notes.py:team: 1 of 2 pass, not 2." in " ".join(done.out.split())
+    assert "✗ second_notes.py:team: Ann: Note.text does not match '^Ann$'" in done.err
+    assert signoff(*words, "--fail-on", "worse").code == 0, "it is as it was"
+    assert signoff(*words, "--fail-on", "never").code == 0
+
+
+def test_what_cannot_be_measured_is_told_in_one_line_before_anything_is_run(
+    signoff: Any, two_versions: None, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    for words, problem in (
+        (("nothing.jsonl",), "CASES: there is no file 'nothing.jsonl'"),
+        (("cases.jsonl", "--model", "openai:any"), "no agent of first_notes.py:team works with a model"),
+        (("cases.jsonl", "--tier", "fast"), "there is no tier 'fast'"),
+        (("cases.jsonl", "--budget", "five"), "'five' is not usable"),
+        (("cases.jsonl", "--against", "nothing.json"), "nothing.json"),
+    ):
+        done = signoff("eval", "first_notes.py:team", *words)
+        assert (done.code, done.out) == (1, "")
+        assert problem in done.err
+    assert not list(home.glob(".signoff/evals/*/*/*/*.jsonl"))
