@@ -119,7 +119,7 @@ def today() -> str:
 
 
 def later(seconds: float) -> str:
-    return moment_of(datetime.now(UTC) + timedelta(seconds=seconds))
+    return after(now(), seconds)
 
 
 def after(moment: str, seconds: float) -> str:
@@ -132,7 +132,7 @@ def after(moment: str, seconds: float) -> str:
 
 def seconds_since(moment: str) -> float:
     """Seconds from this moment until now; Tampered if it is none."""
-    return (datetime.now(UTC) - read_moment(moment)).total_seconds()
+    return (read_moment(now()) - read_moment(moment)).total_seconds()
 
 
 def read_moment(text: str) -> datetime:

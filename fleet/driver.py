@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -51,6 +51,8 @@ _LOOK: Final = 1.0
 """Seconds between looks whether somebody wants a run to end."""
 _PATIENCE: Final = 30.0
 """Seconds that it then has to come to its next step."""
+TeamOf = Callable[[RunRecord], Awaitable[Team]]
+"""Builds the team as this run has it."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,14 @@ class Driver:
         return stream(self.astream(run_id, team))
 
     async def astream(
-        self, run_id: str, team: Team | None = None, *, owner: str = "", control: RunControl | None = None
+        self, run_id: str, team: Team | TeamOf | None = None, *, owner: str = "", control: RunControl | None = None
     ) -> AsyncGenerator[Event, None]:
         """Go on until the run ends or waits for a person, and tell of it as it happens; RunBusy if another drives it.
 
-        `team` is what `team_of` gave. An error that nobody can work around is noted with the run, and raised. Whoever
-        closes this, or is cancelled, cancels the call that is under way; the run can be resumed. `control` has it leave
-        off at the next boundary of a step. `owner` is who holds it, as `working` gave it; empty: a new one.
+        `team` is what `team_of` gave, or what gives it. An error that nobody can work around is noted with the run, and
+        raised. Whoever closes this, or is cancelled, cancels the call that is under way; the run can be resumed.
+        `control` has it leave off at the next boundary of a step. `owner` is who holds it, as `working` gave it; empty:
+        a new one.
         """
         events: asyncio.Queue[Event | None] = asyncio.Queue()
         driving = asyncio.create_task(self._drive(run_id, team, events.put_nowait, owner, control))
@@ -121,13 +124,19 @@ class Driver:
             await end_of(driving)
 
     async def _drive(
-        self, run_id: str, team: Team | None, watch: Watch, owner: str, control: RunControl | None
+        self, run_id: str, team: Team | TeamOf | None, watch: Watch, owner: str, control: RunControl | None
     ) -> None:
-        team = await undisturbed(self._checked, run_id, team)
+        record = await undisturbed(self.ledger.runs.get, run_id)
+        if record.cancelled_by:
+            raise RunCancelled(run_id, record.cancelled_by)
+        check_whole(record)
+        if not isinstance(team, Team):
+            team = await (team(record) if team is not None else undisturbed(self.team_of, record))
+        team.takes.restore(record.goal, record.input)  # InputChanged if it no longer takes what the run was given
         async with self._held(run_id, owner) as fence:
             try:
                 async with _heeding(self.ledger, run_id, control) as control:
-                    await self._go_on(fence, team, watch, control)
+                    await self._go_on(fence, record, team, watch, control)
             except (RunBusy, RunCancelled, RunElsewhere, TeamChanged):
                 raise
             except Exception as error:
@@ -136,16 +145,6 @@ class Driver:
                     await undisturbed(self.ledger.runs.set_status, run_id, "failed", readable_text(note))
                 raise
         watch(await undisturbed(self._stands, run_id))
-
-    def _checked(self, run_id: str, team: Team | None) -> Team:
-        """The team; InputChanged if it no longer takes what the run was given, RunCancelled if it is to end."""
-        record = self.ledger.runs.get(run_id)
-        if record.cancelled_by:
-            raise RunCancelled(run_id, record.cancelled_by)
-        check_whole(record)
-        team = team or self.team_of(record)
-        team.takes.restore(record.goal, record.input)
-        return team
 
     def _stands(self, run_id: str) -> Event:
         record = self.ledger.runs.get(run_id)
@@ -161,6 +160,12 @@ class Driver:
             fences.append(runs.claim(run_id, owner, seconds=_LEASE_SECONDS))
             return fences[0]
 
+        def give_back() -> None:
+            with suppress(StoreError):  # what cannot be written now is as soon as it can be
+                self.ledger.budgets.settled(run_id)
+            with suppress(StoreError):  # a claim that cannot be given back is nobody's: nobody is at work on it
+                runs.release(run_id, owner)
+
         with nullcontext(owner) if owner else working() as owner:
             try:
                 fence = await undisturbed(claim)
@@ -170,29 +175,28 @@ class Driver:
                     yield fence
             finally:
                 if fences:  # also if this was cancelled before it heard so
-                    with suppress(StoreError):  # what cannot be written now is as soon as it can be
-                        await undisturbed(self.ledger.budgets.settled, run_id)
-                    with suppress(StoreError):  # a claim that cannot be given back is nobody's: nobody is at work on it
-                        await undisturbed(runs.release, run_id, owner)
+                    await undisturbed(give_back)
 
-    async def _go_on(self, fence: Fence, team: Team, watch: Watch, control: RunControl | None) -> None:
+    async def _go_on(
+        self, fence: Fence, record: RunRecord, team: Team, watch: Watch, control: RunControl | None
+    ) -> None:
         runs, run_id = self.ledger.runs, fence.run_id
         async with self._fenced_saver(fence) as saver:
             graph, config = team.compile(checkpointer=saver), _config(run_id)
             snapshot = await graph.aget_state(config)
             begun = snapshot.created_at is not None
             # `next` is empty after a crash between a task's writes and the next checkpoint; `tasks` is not.
-            asked_again = await self._asked_again(run_id, graph, snapshot)
+            asked_again = await self._asked_again(run_id, graph, snapshot) if begun else None
             if begun and not is_current(team, snapshot.values):
                 snapshot = await self._migrated(graph, team, snapshot, saver)
             if begun and not snapshot.tasks and asked_again is None:
                 return await undisturbed(self._close, run_id, snapshot.values)
             if snapshot.interrupts and await self._waits(run_id, snapshot, saver):
                 return None
-            record = await undisturbed(runs.get, run_id)
             if not begun and record.driver != "local":
                 raise RunElsewhere(run_id)
-            await undisturbed(runs.set_status, run_id, "running")
+            if begun or record.status != "running":
+                await undisturbed(runs.set_status, run_id, "running")
             start: Any = None if begun else {**record.input, "goal": record.goal}
             since: RunnableConfig = {**(asked_again or config), "recursion_limit": 100_000}
             with run_span(run_id, team.name):

@@ -16,5 +16,5 @@ if TYPE_CHECKING:
     from signoff.checkpoints.jobs.job_table import Submitted as Submitted
     from signoff.checkpoints.jobs.schedules import CATCH_UP_SECONDS as CATCH_UP_SECONDS, Overlap as Overlap
     from signoff.checkpoints.jobs.schedules import Schedule as Schedule
-    from signoff.checkpoints.jobs.workers import Slot as Slot
+    from signoff.checkpoints.jobs.workers import Silences as Silences, Slot as Slot
 offer(__name__)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, from_row, plain_text, read_json, read_moment
-from signoff.checkpoints.errors import BadSchedule, UnknownSchedule
+from signoff.checkpoints.errors import BadSchedule, Tampered, UnknownSchedule
 from signoff.checkpoints.jobs.job import ENDED, NewJob
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.schema import jobs, schedules
@@ -172,18 +172,26 @@ class Schedules:
             return [_read(row) for row in connection.execute(select(schedules).order_by(schedules.c.name))]
 
     def fire(self) -> list[str]:
-        """Submit what is due, by the policy of each schedule; the ids of the jobs."""
+        """Submit what is due, by the policy of each schedule; the ids of the jobs.
+
+        Tampered, once all others were looked at, if there is one that cannot be read.
+        """
         now = canonical.now()
         due = (schedules.c.paused_by == "") & (schedules.c.next_at <= now)
         with self._ledger.read() as connection:
             if connection.execute(select(schedules.c.name).where(due).limit(1)).first() is None:
                 return []
-        made: list[str] = []
+        made, wrong = list[str](), list[Tampered]()
         with self._ledger.write() as connection:
             now = clock(connection)
             found = connection.execute(select(schedules).where(due)).all()  # as they stand, now that nobody else writes
-            for schedule in map(_read, found):
-                made += self._fire(connection, schedule, read_moment(now))
+            for row in found:
+                try:
+                    made += self._fire(connection, _read(row), read_moment(now))
+                except Tampered as error:  # the others are submitted all the same
+                    wrong.append(error)
+        if wrong:
+            raise wrong[0]
         return made
 
     def _fire(self, connection: Connection, schedule: Schedule, now: datetime) -> list[str]:

@@ -7,7 +7,7 @@ comes late, of a turn that was taken by another meanwhile, changes nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, select, update
@@ -18,6 +18,7 @@ from signoff.checkpoints.jobs.job import ENDED, Job, JobStatus, read_job
 from signoff.checkpoints.jobs.limits import SET_BACK, JobLimits
 from signoff.checkpoints.jobs.queue import TurnQueue
 from signoff.checkpoints.ledger.audit_log import AuditLog
+from signoff.checkpoints.ledger.run_path import root_of
 from signoff.checkpoints.ledger.runs import Runs
 from signoff.checkpoints.ledger.schema import jobs, runs
 from signoff.checkpoints.ledger.session import Transactions, clock
@@ -36,10 +37,10 @@ _LATE: Final = 0.5
 class Taken:
     """What came of taking a turn."""
 
-    how: Literal["mine", "stale", "busy", "back", "over"]
-    """mine: to be done now; stale: it is no turn of the job any more; busy: whoever has it is at work on it; back: it
-    is over a limit, and comes again once there is room; over: the job is to end, which it does once its run is closed,
-    or has."""
+    how: Literal["mine", "stale", "busy", "suspect", "back", "over"]
+    """mine: to be done now; stale: it is no turn of the job any more; busy: whoever has it is at work on it; suspect: a
+    worker ended amid it, so that it is to be taken alone; back: it is over a limit, and comes again once there is room;
+    over: the job is to end, which it does once its run is closed, or has."""
     job: Job | None = None
 
 
@@ -49,8 +50,11 @@ class Turns:
     def __init__(self, ledger: Transactions, audit: AuditLog, runs: Runs, queue: TurnQueue, limits: JobLimits) -> None:
         self._ledger, self._audit, self._runs, self._queue, self._limits = ledger, audit, runs, queue, limits
 
-    def take(self, run_id: str, turn: int, owner: str, *, worker: str) -> Taken:
-        """Take a turn of the job of this run, as this owner; its run begins with the first."""
+    def take(self, run_id: str, turn: int, owner: str, *, worker: str, alone: bool = True) -> Taken:
+        """Take a turn of the job of this run, as this owner; its run begins with the first.
+
+        `alone`: nothing else that a worker ended amid is done beside it; otherwise such a turn is not taken.
+        """
         with self._ledger.write() as connection:
             row = self._row(connection, run_id)
             if row is None or row.turn != turn or row.status not in ("queued", "running", "waiting"):
@@ -59,6 +63,8 @@ class Turns:
             if job.status == "running":
                 if self._is_driven(connection, run_id, now):
                     return Taken("busy", job)
+                if not alone and job.attempts:
+                    return Taken("suspect", job)
                 job = self._change(connection, job, error=f"{job.worker} ended amid its turn")
             if job.deadline and job.deadline <= now and not job.wanted:
                 job = self._change(connection, job, wanted="cancel", wanted_by="its deadline")
@@ -139,7 +145,7 @@ class Turns:
 
     def wake(self, connection: Connection, run_id: str) -> None:
         """Something of the run was decided, within this transaction: its job goes on, if it waits for that."""
-        root = run_id.partition(".")[0]
+        root = root_of(run_id)
         row = self._row(connection, root)
         if row is None or row.status in ENDED:
             return
@@ -149,7 +155,7 @@ class Turns:
 
     def wait_again(self, connection: Connection, run_id: str) -> None:
         """A question of the run is open again, be it that its job had ended; within this transaction."""
-        row = self._row(connection, run_id.partition(".")[0])
+        row = self._row(connection, root_of(run_id))
         if row is not None and row.status in ("done", "stopped"):
             self._next(connection, read_job(row), "waiting", is_put=False, ended_at="")
 
@@ -209,9 +215,7 @@ class Turns:
 
     def _change(self, connection: Connection, job: Job, **values: Any) -> Job:
         connection.execute(update(jobs).where(jobs.c.run_id == job.run_id).values(**values))
-        row = self._row(connection, job.run_id)
-        assert row is not None
-        return read_job(row)
+        return replace(job, **values)  # it was read in this transaction, and nobody else writes
 
 
 def _told(error: str) -> str:

@@ -7,6 +7,7 @@ whoever has its slot next, or back into the queue.
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -19,6 +20,10 @@ from signoff.checkpoints.process_identity import holds, standing
 
 WORKER_SECONDS: Final = 60.0
 """A worker that gave no sign of life for so long is lost."""
+SILENT_LOOKS: Final = 7
+"""A worker of this machine from which nothing was heard between so many looks, ten seconds apart, is ended."""
+SWEEP_SECONDS: Final = 150.0
+"""So long one has to put back what a lost worker had, before another does."""
 
 WorkerStatus = Literal["working", "draining", "lost"]
 """draining: it takes nothing new; lost: it ended, and what it had is not in the queue again yet."""
@@ -31,7 +36,7 @@ class Slot:
     slot: str
     """HOST/NUMBER."""
     owner: str
-    """The process that has it (process_identity.py)."""
+    """The process that has it (process_identity.py), or that puts back what a lost one had."""
     places: int
     """How many turns it has at once."""
     status: WorkerStatus
@@ -68,12 +73,20 @@ class Workers:
             return _read(connection.execute(select(workers).where(workers.c.slot == name)).one())
 
     def beat(self, slot: Slot, *, seconds: float = WORKER_SECONDS) -> bool:
-        """Give a sign of life; False if the slot is another's by now."""
+        """Give a sign of life; False if the slot is another's by now, or what it had is being put back.
+
+        Whoever was taken for lost, and what it had was put back, is there again with its next sign.
+        """
         with self._ledger.write() as connection:
-            now = clock(connection)
-            mine = (workers.c.slot == slot.slot) & (workers.c.owner == slot.owner) & (workers.c.status != "lost")
+            now, mine = clock(connection), workers.c.slot == slot.slot
             told = {"beat_at": now, "until": after(now, seconds)}
-            return connection.execute(update(workers).where(mine).values(**told)).rowcount == 1
+            row = connection.execute(select(workers.c.owner).where(mine)).first()
+            if row is None:
+                kept = {"owner": slot.owner, "places": slot.places, "status": slot.status}
+                connection.execute(insert(workers).values(slot=slot.slot, started_at=slot.started_at, **kept, **told))
+            elif row.owner == slot.owner:
+                connection.execute(update(workers).where(mine).values(**told))
+            return row is None or bool(row.owner == slot.owner)
 
     def drain(self, slot: Slot) -> None:
         """Say that it takes nothing new."""
@@ -92,21 +105,42 @@ class Workers:
         with self._ledger.read() as connection:
             return [_read(row) for row in connection.execute(select(workers).order_by(workers.c.slot))]
 
-    def overdue(self) -> list[Slot]:
-        """Those of this boot of this machine that live, and give no sign of it: they are to be ended, and then lost."""
-        with self._ledger.read() as connection:
-            now, rows = clock(connection), connection.execute(select(workers)).all()
-        late = [row for row in rows if row.status != "lost" and row.until < now]
-        return [_read(row) for row in late if standing(row.owner) == "alive"]
+    def lost(self, by: str, *, seconds: float = SWEEP_SECONDS) -> list[Slot]:
+        """Those that have ended, marked so that none of them comes back; `by` is who puts back what they had.
 
-    def lost(self) -> list[Slot]:
-        """Those that have ended, marked so that none of them comes back."""
+        Of several who look, one has each of them, for so many seconds or until it has gone itself.
+        """
         with self._ledger.write() as connection:
             now, rows = clock(connection), connection.execute(select(workers)).all()
-            gone = [row for row in rows if row.status == "lost" or not holds(row.owner, row.until, now)]
-            for row in gone:
-                connection.execute(update(workers).where(workers.c.slot == row.slot).values(status="lost"))
-        return [_read(row) for row in gone]
+            gone = [row.slot for row in rows if not holds(row.owner, row.until, now)]
+            told = {"status": "lost", "owner": by, "until": after(now, seconds)}
+            mine = workers.c.slot.in_(gone)
+            if not gone:
+                return []
+            connection.execute(update(workers).where(mine).values(**told))
+            return [_read(row) for row in connection.execute(select(workers).where(mine).order_by(workers.c.slot))]
+
+
+class Silences:
+    """Which workers of this boot of this machine live and give no sign of it, as another sees who looks ever again.
+
+    It is looks that are counted: clocks jump, and a machine that was suspended wakes with all of its workers. While
+    nobody can write, so that the sign of who looks is not there either, nobody is silent.
+    """
+
+    def __init__(self, own: str) -> None:
+        """`own`: the slot of who looks."""
+        self._own = own
+        self._looks: dict[tuple[str, str, str], int] = {}
+
+    def overdue(self, slots: Iterable[Slot]) -> list[Slot]:
+        """Those that have given no sign for so many looks: they are to be ended, and then are lost."""
+        living = [slot for slot in slots if slot.status != "lost" and standing(slot.owner) == "alive"]
+        keys = {slot.slot: (slot.slot, slot.owner, slot.beat_at) for slot in living}
+        looks = {name: self._looks.get(key, 0) + 1 for name, key in keys.items()}
+        is_heard = looks.get(self._own, SILENT_LOOKS) <= SILENT_LOOKS // 2
+        self._looks = {key: looks[name] if is_heard or name == self._own else 0 for name, key in keys.items()}
+        return [slot for slot in living if is_heard and looks[slot.slot] > SILENT_LOOKS]
 
 
 def _read(row: Row[tuple[object, ...]]) -> Slot:

@@ -21,6 +21,7 @@ from signoff.checkpoints.errors import DatabaseUnusable, DryRun, OutcomeUnwritte
 from signoff.checkpoints.ledger.approval import Approval, load_approval
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.notifications.outbox import Notices
+from signoff.checkpoints.ledger.run_path import root_of
 from signoff.checkpoints.ledger.schema import audit, effects, jobs, runs
 from signoff.checkpoints.ledger.session import Transactions, clock
 from signoff.checkpoints.process_identity import describe_owner, holds
@@ -482,7 +483,7 @@ def _effect(row: Row[Any]) -> Effect:
 
 def _check_wanted(connection: Connection, run_id: str) -> None:
     """RunCancelled if the run is to end, or the job whose work it is, or has."""
-    root, is_cancelled = run_id.partition(".")[0], (jobs.c.wanted == "cancel") | (jobs.c.status == "cancelled")
+    root, is_cancelled = root_of(run_id), (jobs.c.wanted == "cancel") | (jobs.c.status == "cancelled")
     query = select(jobs.c.wanted_by).where(jobs.c.run_id == root, is_cancelled)
     if (cancelled := connection.execute(query).first()) is not None:
         raise RunCancelled(root, cancelled.wanted_by)

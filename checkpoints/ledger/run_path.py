@@ -29,6 +29,11 @@ class OfRun:
         return self.path[0][0] if self.path else self.run_id
 
 
+def root_of(run_id: str) -> str:
+    """The run that is driven when this one is, by its id: itself, or the outermost around it."""
+    return run_id.partition(".")[0]
+
+
 def path_in(options: Any, what: str) -> RunPath:
     """The path in the options of a run, as its row has them; Tampered if it cannot be one."""
     if not isinstance(options, str) or f'"{RUN_CHILD}"' not in options:

@@ -27,6 +27,7 @@ from signoff.checkpoints.db.sqlite import LedgerFile
 from signoff.checkpoints.db.url import is_address
 from signoff.checkpoints.errors import DatabaseGone, DatabaseUnusable, OtherTenant
 from signoff.checkpoints.jobs.tenants import check_tenant, show_only
+from signoff.checkpoints.ledger.run_path import root_of
 from signoff.checkpoints.ledger.schema import runs, set_up, take_mark
 from signoff.checkpoints.process_identity import Fence
 from signoff.error_base import MissingExtra
@@ -118,7 +119,7 @@ class Session:
             self._afterwards.calls = []
             with self._commits.turn() as connection:
                 # A child run is driven with the one around it.
-                if fence := self.fences.get(driver_of) or self.fences.get(driver_of.partition(".")[0]):
+                if fence := self.fences.get(driver_of) or self.fences.get(root_of(driver_of)):
                     fence.check(connection.execute(select(runs.c.owner).where(runs.c.id == fence.run_id)).scalar())
                 yield connection
         for call in self._afterwards.calls:

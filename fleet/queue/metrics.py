@@ -10,7 +10,7 @@ from signoff.checkpoints import seconds_since
 from signoff.checkpoints.errors import StoreError
 from signoff.checkpoints.jobs import ALERTS, STATUSES, Which
 from signoff.checkpoints.ledger import Ledger
-from signoff.fleet.queue.overview import Overview, overview_of
+from signoff.fleet.queue.overview import TO_DO, Overview, is_alive, overview_of
 from signoff.wording import counted
 
 CONTENT_TYPE: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -29,10 +29,10 @@ def metrics_text(ledger: Ledger) -> str:
 
 def ill(ledger: Ledger) -> str:
     """What is wrong with the fleet as a whole, in a sentence; empty if it is healthy."""
-    found = overview_of(ledger, Which())
-    if found.left and not found.alive:
-        return f"{counted(found.left, 'job')} to do, and no worker is alive."
-    return ""
+    if any(is_alive(slot) for slot in ledger.workers.all()):
+        return ""
+    left = sum(ledger.jobs.counts(Which(status=TO_DO)).values())
+    return f"{counted(left, 'job')} to do, and no worker is alive." if left else ""
 
 
 def serve(ledger: Ledger, host: str, port: int) -> ThreadingHTTPServer:

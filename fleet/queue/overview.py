@@ -12,6 +12,8 @@ from signoff.checkpoints.ledger import Ledger
 from signoff.wording import counted, one_line, span
 
 _HOUR, _DAY = 3_600.0, 86_400.0
+TO_DO: Final[tuple[JobStatus, ...]] = ("queued", "running")
+"""What there is for workers to do now or later, without a person."""
 _MOST: Final = 5
 """Jobs that are named; of more their number is told."""
 
@@ -59,7 +61,7 @@ class Overview:
     @property
     def left(self) -> int:
         """How many there are for workers to do now or later, without a person."""
-        return sum(self.counts.get(status, 0) for status in ("queued", "running"))
+        return sum(self.counts.get(status, 0) for status in TO_DO)
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON values; times are UTC."""
@@ -167,7 +169,7 @@ def overview_of(ledger: Ledger, which: Which) -> Overview:
         coming=tuple(_next(ledger, which)),
         workers=tuple(workers),
         alerts=ledger.alerts.look() if which == Which() else (),
-        late=tuple(slot.slot for slot in workers if seconds_since(slot.until) > 0),
+        late=tuple(slot.slot for slot in workers if not is_alive(slot)),
     )
 
 
@@ -176,6 +178,11 @@ def _next(ledger: Ledger, which: Which) -> list[Schedule]:
     meant = [one for one in ledger.schedules.all() if not one.paused_by and which.tenant in ("", one.tenant)]
     meant = [one for one in meant if which.team in ("", one.team)]
     return sorted(meant, key=lambda one: (one.next_at, one.name))[:_MOST]
+
+
+def is_alive(slot: Slot) -> bool:
+    """Whether this worker has given a sign of life, and has not been found gone."""
+    return slot.status != "lost" and seconds_since(slot.until) <= 0
 
 
 def _named(some: Iterable[Job]) -> list[dict[str, str]]:

@@ -16,8 +16,8 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
-from signoff.checkpoints import later
-from signoff.checkpoints.jobs import APPLICATION, QUEUE, VERSION, Slot, address_of, serializer
+from signoff.checkpoints import later, working
+from signoff.checkpoints.jobs import APPLICATION, QUEUE, VERSION, Silences, Slot, address_of, serializer
 from signoff.checkpoints.ledger import Ledger
 from signoff.settings import Settings, load_settings
 
@@ -28,22 +28,26 @@ _LOOKS: Final = 0.1
 _KEPT: Final = 3_600.0
 """Seconds that the row of a turn is kept once it was done."""
 _SOME: Final = 500
+_CONNECTIONS: Final = 4
+"""Kept to the queue: what is written to it of a turn is its begin and its end."""
 _UNMOVED: Final = 120.0
 """Seconds after which it is looked whether a job's turn is in the queue at all."""
 
 
-def sweep(ledger: Ledger, settings: Settings) -> None:
+def sweep(ledger: Ledger, settings: Settings, silences: Silences) -> None:
     """End the workers of this machine that give no sign of life, and put back what dead ones had.
 
-    A worker elsewhere is dead once it gave no sign of life for its lease.
+    A worker elsewhere is dead once it gave no sign of life for its lease. Of several who sweep, each dead one is one's.
+    `silences`: the same each time.
     """
-    for slot in ledger.workers.overdue():
+    for slot in silences.overdue(ledger.workers.all()):
         _log.warning("Worker %s (process %d) gives no sign of life: it is ended.", slot.slot, slot.pid)
         with suppress(ProcessLookupError):
             os.kill(slot.pid, signal.SIGKILL)
-    for slot in ledger.workers.lost():
-        if _put_back(slot, settings):
-            ledger.workers.leave(slot)
+    with working() as owner:
+        for slot in ledger.workers.lost(owner):
+            if _put_back(slot, settings):
+                ledger.workers.leave(slot)
 
 
 def restore(ledger: Ledger) -> None:
@@ -118,6 +122,7 @@ def launch(settings: Settings, slot: str, *, queues: tuple[str, ...]) -> None:
             "application_version": VERSION,
             "executor_id": slot,
             "serializer": how,
+            "sys_db_pool_size": _CONNECTIONS,
             "log_level": "ERROR",
             "console_log_level": "ERROR",
         }

@@ -6,14 +6,16 @@ import asyncio
 import json
 import logging
 import time
-from contextlib import aclosing, nullcontext, suppress
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.runtime import RunControl
 
-from signoff.checkpoints import canonical_json, working
+from signoff.checkpoints import canonical_json, configured_saver, working
 from signoff.checkpoints.errors import RunBusy, RunCancelled
 from signoff.checkpoints.jobs import Job
 from signoff.checkpoints.ledger import Ledger, RunRecord
@@ -33,6 +35,8 @@ _LOOK_AGAIN: Final = 1.0
 _LATER: Final = 5.0
 """Seconds after which a run is tried again that somebody drives by hand."""
 _CLOSING: Final = 60.0
+_SHARED: Final = 8
+"""Turns that share a saver, which does one thing at a time: a turn writes for some hundredths of its time."""
 _TEAMS: Final = 64
 """As many as are kept."""
 
@@ -93,27 +97,25 @@ class Turner:
         self.takes_nothing = False
         """Whether what comes from now on is put back."""
         self.done = 0
-        self._teams = _Teams(driver)
+        self._teams, self._savers = _Teams(driver), _Savers(driver)
         self._alone = asyncio.Lock()
         """Suspects are done one at a time, so that what ends its worker takes no other along, attempt for attempt."""
 
     async def do(self, run_id: str, number: int) -> str:
         """Do this turn; how it went, in a word."""
-        async with self._alone if await undisturbed(self._is_suspect, run_id) else nullcontext():
-            return await self._take(run_id, number)
+        how = await self._take(run_id, number, alone=False)
+        if how == "suspect":  # a worker ended amid it: nobody knows for which of those that it had
+            async with self._alone:
+                how = await self._take(run_id, number, alone=True)
+        return how
 
-    def _is_suspect(self, run_id: str) -> bool:
-        """Whether a worker ended amid this turn: nobody knows for which of those that it had."""
-        job = self._ledger.jobs.get(run_id)
-        return job is not None and job.status == "running" and job.attempts > 0
-
-    async def _take(self, run_id: str, number: int) -> str:
-        turns = self._ledger.jobs.turns
+    async def _take(self, run_id: str, number: int, *, alone: bool) -> str:
+        take = partial(self._ledger.jobs.turns.take, run_id, number, worker=self.slot, alone=alone)
         with working() as owner:
-            taken = await undisturbed(turns.take, run_id, number, owner, worker=self.slot)
+            taken = await undisturbed(take, owner)
             while taken.how == "busy" and not self.takes_nothing:
                 await asyncio.sleep(_LOOK_AGAIN)
-                taken = await undisturbed(turns.take, run_id, number, owner, worker=self.slot)
+                taken = await undisturbed(take, owner)
             job = taken.job
             if job is None or job.claim != owner:
                 return taken.how
@@ -150,19 +152,19 @@ class Turner:
             return left.status if left is not None else "stale"
         return await undisturbed(self._settle, turn, status, owner)
 
-    def team_of(self, record: RunRecord) -> Team:
+    async def team_of(self, record: RunRecord) -> Team:
         """The team of a job's run."""
-        return self._teams.of(record)
+        return await self._teams.of(record)
 
     async def _drive(self, turn: Underway, owner: str) -> str:
-        job, last = turn.job, ""
-        record = await undisturbed(self._ledger.runs.get, job.run_id)
-        team = await asyncio.to_thread(self.team_of, record)
-        events = self._driver.astream(job.run_id, team, owner=owner, control=turn.control)
-        async with aclosing(events):
-            async for event in events:
-                turn.hear(event)
-                last = event.status or last
+        last = ""
+        async with self._savers.one() as saver:
+            driver = replace(self._driver, saver=saver)
+            events = driver.astream(turn.job.run_id, self.team_of, owner=owner, control=turn.control)
+            async with aclosing(events):
+                async for event in events:
+                    turn.hear(event)
+                    last = event.status or last
         return last
 
     def _settle(self, turn: Underway, status: str, owner: str) -> str:
@@ -205,17 +207,62 @@ def end_cancelled(ledger: Ledger, job: Job, owner: str) -> None:
     ledger.jobs.turns.finish(job, "cancelled", why)
 
 
+@dataclass
+class _Opened:
+    saver: BaseCheckpointSaver[Any]
+    held: AsyncExitStack
+    users: int = 0
+
+
+class _Savers:
+    """Savers that turns share, some each: in PostgreSQL each is a connection. The last turn of one closes it."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._opened: list[_Opened] = []
+        self._opening = asyncio.Lock()
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[BaseCheckpointSaver[Any]]:
+        """The driver's, if it has one; else one that does not do too much yet."""
+        if self._driver.saver is not None:
+            yield self._driver.saver
+            return
+        async with self._opening:
+            free = [opened for opened in self._opened if opened.users < _SHARED]
+            if not free:
+                held = AsyncExitStack()
+                free = [_Opened(await held.enter_async_context(configured_saver(self._driver.settings)), held)]
+                self._opened += free
+            mine = free[0]
+            mine.users += 1
+        try:
+            yield mine.saver
+        finally:
+            mine.users -= 1
+            if not mine.users:
+                self._opened.remove(mine)
+                await asyncio.shield(mine.held.aclose())
+
+
 class _Teams:
     """The teams of jobs: each is made once for all that have it alike, as that reads folders and imports modules."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._made = lru_cache(maxsize=_TEAMS)(self._make)
+        self._made: dict[tuple[str, str], Team] = {}
+        self._making = asyncio.Lock()
 
-    def of(self, record: RunRecord) -> Team:
+    async def of(self, record: RunRecord) -> Team:
         """The team as this run has it."""
         alike = {name: value for name, value in record.options.items() if name not in OF_RUN}
-        return self._driver.team_of(record, self._made(record.team, canonical_json(alike)))
+        key = record.team, canonical_json(alike)
+        if key not in self._made:
+            async with self._making:  # many begin at once, and the first makes it for all
+                if key not in self._made:
+                    made = await asyncio.to_thread(self._make, *key)
+                    self._made = dict([*self._made.items(), (key, made)][-_TEAMS:])
+        return self._driver.team_of(record, self._made[key])
 
     def _make(self, name: str, text: str) -> Team:
         options, settings = json.loads(text), self._driver.settings

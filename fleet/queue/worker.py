@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from signoff.checkpoints import configured_saver, working
 from signoff.checkpoints.db import is_address
 from signoff.checkpoints.errors import StoreError
-from signoff.checkpoints.jobs import QUEUE, TURN, Which, make_tables, set_up_queue
+from signoff.checkpoints.jobs import QUEUE, TURN, Silences, Which, make_tables, set_up_queue
 from signoff.error_base import SettingsError
 from signoff.fleet.driver import Driver
 from signoff.fleet.queue.control import end_flagged
+from signoff.fleet.queue.overview import TO_DO
 from signoff.fleet.queue.recovery import clear, launch, restore, sweep
 from signoff.fleet.queue.turn import Turner, Underway
 from signoff.settings import Settings
@@ -32,9 +35,15 @@ PATIENCE_SECONDS: Final = 1_800.0
 """Seconds after which a turn of which nothing was heard makes no progress, if nobody says otherwise."""
 _STEPS: Final = 4
 """So many times that a turn may be heard of and come to no other step: the same call again and again, say."""
+_FIRE: Final = 1.0
+"""Seconds between looks at the schedules."""
+_JUMP: Final = 5
+"""By so many seconds a clock that is only kept right is never set."""
 _MOMENT: Final = 0.05
 _SWEEP: Final = 10.0
-"""Seconds between looks after dead workers and jobs that nobody has."""
+"""Seconds between looks after dead workers and jobs that nobody has, and until what failed is tried again."""
+_GARBAGE: Final = (50_000, 20, 20)
+"""Of the garbage collection: by Python's own, what many jobs keep is looked through again and again."""
 _TO_END: Final = 5.0
 """Seconds that turns whose calls were cut off have to be put back."""
 
@@ -55,7 +64,9 @@ class Worker:
         self._settings, self._ledger = settings, self._driver.ledger
         self._places, self._until_idle = places, until_idle
         self._patience = {"": PATIENCE_SECONDS, **(patience or {})}
-        self._stop = threading.Event()
+        self._stop, self._is_idle = threading.Event(), False
+        self._ahead = time.time() - time.monotonic()
+        """How far the clock is ahead of that of `time.monotonic`, which does not jump."""
 
     def stop(self) -> None:
         """Take nothing new, and end once what is under way has come to a boundary; from any thread, or a signal."""
@@ -65,6 +76,8 @@ class Worker:
         """Work until `stop`; how many turns were done. `told` is given a line for people now and then."""
         make_tables(self._ledger, self._settings.database_name)
         with ExitStack() as held:
+            held.callback(gc.set_threshold, *gc.get_threshold())
+            gc.set_threshold(*_GARBAGE)
             owner, saver = held.enter_context(working()), None
             if not is_address(self._settings.database_name):  # one file's is for all threads and loops
                 saver = held.enter_context(configured_saver(self._settings))
@@ -94,23 +107,24 @@ class Worker:
         set_up_queue(DBOS.register_queue, self._places)
 
     def _watch(self, turner: Turner) -> None:
-        """See to what is wanted of the jobs, until the worker is to stop."""
-        sweep_at = 0.0
-        while not self._stop.wait(_LOOK):
-            try:
-                self._see_to(turner)
-                self._ledger.schedules.fire()
-                if time.monotonic() >= sweep_at:
-                    sweep_at = time.monotonic() + _SWEEP
-                    sweep(self._ledger, self._settings)
-                    restore(self._ledger)
-                    clear()
-                    end_flagged(self._ledger)
-                    self._ledger.alerts.look(self._settings)
-                if self._until_idle and self._is_idle(turner):
-                    return
-            except StoreError as error:
-                _log.warning("%s Tried again.", error)
+        """See to what is to be done now and then, until the worker is to stop; what fails keeps nothing waiting."""
+        ledger = self._ledger
+        duties: tuple[tuple[float, Callable[[], object]], ...] = (
+            (_LOOK, partial(self._see_to, turner)),
+            (_FIRE, partial(self._note_clock, turner.slot)),
+            (_FIRE, ledger.schedules.fire),
+            (_SWEEP, partial(sweep, ledger, self._settings, Silences(turner.slot))),
+            (_SWEEP, partial(restore, ledger)),
+            (_SWEEP, clear),
+            (_SWEEP, partial(end_flagged, ledger)),
+            (_SWEEP, partial(ledger.alerts.look, self._settings)),
+            (_LOOK, partial(self._note_idle, turner)),
+        )
+        due = [0.0] * len(duties)
+        while not self._is_idle and not self._stop.wait(_LOOK):
+            for number, (every, duty) in enumerate(duties):
+                if due[number] <= time.monotonic():
+                    due[number] = time.monotonic() + (every if _tried(duty) else _SWEEP)
 
     def _see_to(self, turner: Turner) -> None:
         underway = dict(turner.underway)
@@ -138,8 +152,17 @@ class Worker:
             return ""
         return f"no step, call of a model or effect ended for {limit:g} s"
 
-    def _is_idle(self, turner: Turner) -> bool:
-        return not turner.underway and not self._ledger.jobs.counts(Which(status=("queued", "running")))
+    def _note_clock(self, slot: str) -> None:
+        """Have the log tell if the clock has jumped, or the machine slept: what expires and what is due goes by it."""
+        before, self._ahead = self._ahead, time.time() - time.monotonic()
+        if abs(jumped := round(self._ahead - before)) >= _JUMP:
+            _log.warning("The clock has jumped by %d s: what expires, and what is due, is so by the new time.", jumped)
+            with self._ledger.write() as connection:
+                self._ledger.audit.append(connection, "", "clock jumped", seconds=jumped, worker=slot)
+
+    def _note_idle(self, turner: Turner) -> None:
+        if self._until_idle and not turner.underway:
+            self._is_idle = not self._ledger.jobs.counts(Which(status=TO_DO))
 
     def _drain(self, turner: Turner, told: Callable[[str], object]) -> None:
         from dbos import DBOS
@@ -166,3 +189,13 @@ class Worker:
             DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=int(patience))
         finally:
             timer.cancel()
+
+
+def _tried(duty: Callable[[], object]) -> bool:
+    """Do it; False if the database did not let it be done."""
+    try:
+        duty()
+    except StoreError as error:
+        _log.warning("%s Tried again.", error)
+        return False
+    return True

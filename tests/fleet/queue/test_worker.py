@@ -1,19 +1,26 @@
 """Workers do jobs: to their end, to a question, and after other workers died or were told to stop."""
 
+import asyncio
 import json
 import shutil
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import warm
+from sqlalchemy import Engine, MetaData, Table, event, insert, select
 
 from signoff.checkpoints.jobs import JobStatus, Which
+from signoff.checkpoints.process_identity import KeepAlive
+from signoff.fleet.driver import Driver
 from signoff.fleet.queue import Fleet, Submission, Worker, overview_of, read_jobs
+from signoff.fleet.queue.turn import _Savers
 from signoff.graphs.teams import load_team
 from signoff.settings import load_settings
 
@@ -57,8 +64,8 @@ def work(fleet: Fleet) -> int:
     return Worker(fleet.settings, 4, until_idle=True).run()
 
 
-def start() -> Any:
-    return warm.start(WORK)
+def start(*options: str) -> Any:
+    return warm.start([*WORK, *options])
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
@@ -140,3 +147,123 @@ def test_a_worker_that_is_told_to_stop_puts_back_what_it_has_without_an_attempt(
     assert (job.status, job.attempts, told(shop, "sent.txt")) in (("queued", 0, []), ("done", 1, ["slow"]))
     work(fleet)
     assert (counts(fleet), told(shop, "sent.txt")) == ({"done": 1}, ["slow"])
+
+
+def test_jobs_that_make_no_progress_are_stopped_and_say_what_they_were_doing_and_go_on_once_resumed(
+    fleet: Fleet, shop: Path
+) -> None:
+    submit(fleet, "auto", ("mute", "rest"), ("mumbles", "mumble"), ("well", ""))
+    with start("--patience", "900", "--patience", "shop=1") as worker:
+        wait_for(lambda: counts(fleet) == {"held": 2, "done": 1})
+        assert len([line for line in overview_of(fleet.ledger, Which()).lines() if line.startswith("Held: m")]) == 2
+        errors = {job.id: job.error for job in fleet.ledger.jobs.list(Which(status=["held"]))}
+        assert "no step, call of a model or effect ended for 1 s; last heard: clerk: " in errors["mute"]
+        assert "last heard: clerk: the same again" in errors["mumbles"]
+        (shop / "rested").touch()
+        worker.terminate()
+        assert worker.wait() == 0
+    assert [job.attempts for job in fleet.ledger.jobs.list(Which(status=["held"]))] == [0, 0]
+    assert len(fleet.resume(Which()).at_once) == 2
+    work(fleet)
+    assert (counts(fleet), told(shop, "sent.txt")) == ({"done": 3}, ["mumbles", "mute", "well"])
+
+
+def test_a_worker_that_is_stopped_is_ended_by_another_which_does_its_jobs(
+    fleet: Fleet, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("signoff.fleet.queue.worker._SWEEP", 0.0)
+    submit(fleet, "auto", ("slow", "rest"))
+    other = Worker(fleet.settings, 4, until_idle=True)
+    other._ledger.keep_alive = KeepAlive(seconds=0.05)
+    with start() as stopped:
+        wait_for(lambda: "slow" in told(shop, "begun.txt"))
+        stopped.send_signal(signal.SIGSTOP)
+        (shop / "rested").touch()
+        assert other.run() == 1
+        assert stopped.wait() == -signal.SIGKILL
+    assert (counts(fleet), told(shop, "sent.txt")) == ({"done": 1}, ["slow"])
+    assert fleet.ledger.workers.all() == []
+
+
+def test_a_worker_stopped_under_load_ends_in_order_and_no_attempt_is_counted(fleet: Fleet, shop: Path) -> None:
+    submit(fleet, "auto", *((f"a-{number}", "rest" if number < 4 else "") for number in range(30)))
+    with start() as worker:
+        wait_for(lambda: len(told(shop, "begun.txt")) >= 4)
+        worker.terminate()
+        (shop / "rested").touch()
+        assert worker.wait() == 0
+    left = [job for job in fleet.ledger.jobs.list(Which()) if job.status != "done"]
+    assert {(job.status, job.attempts) for job in left} == {("queued", 0)}
+    work(fleet)
+    assert counts(fleet) == {"done": 30}
+    assert told(shop, "sent.txt") == sorted(f"a-{number}" for number in range(30))
+
+
+def test_a_clock_that_jumps_is_told_in_the_log_and_ends_no_worker(
+    fleet: Fleet, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("signoff.fleet.queue.worker._FIRE", 0.0)
+    submit(fleet, "auto", ("a", ""))
+    worker, real = Worker(fleet.settings, 4, until_idle=True), time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3_600)
+    assert worker.run() == 1
+    (jumped,) = [entry for entry in fleet.ledger.audit.entries() if entry.event == "clock jumped"]
+    assert 3_590 < jumped.body["seconds"] < 3_610
+    assert told(shop, "sent.txt") == ["a"]
+
+
+def asked_idle(fleet: Fleet, rounds: int) -> Counter[str]:
+    """What a worker that finds nothing to do asks of the ledger in so many rounds of looking."""
+    asked, worker = Counter[str](), Worker(fleet.settings, 4)
+
+    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked[statement] += 1
+        if sum(number for text, number in asked.items() if "FROM schedules" in text) > rounds:
+            worker.stop()
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        worker.run()
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+    return Counter({text: number for text, number in asked.items() if "FROM jobs" in text or "FROM sched" in text})
+
+
+def test_ten_thousand_jobs_that_wait_are_rows_alone_and_an_idle_worker_asks_no_more_than_beside_none(
+    fleet: Fleet, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pause in ("_LOOK", "_FIRE", "_SWEEP"):
+        monkeypatch.setattr(f"signoff.fleet.queue.worker.{pause}", 0.0)
+    submit(fleet, "asked", ("a", ""))
+    work(fleet)
+    beside_one = asked_idle(fleet, 5)
+    with fleet.ledger.write() as connection:
+        for name, key in (("jobs", "run_id"), ("workflow_status", "workflow_uuid")):
+            table = Table(name, MetaData(), autoload_with=connection)
+            waits = table.c.status.in_(("waiting", "DELAYED"))
+            one = dict(connection.execute(select(table).where(waits)).mappings().one())
+            more = [{**one, key: f"{one[key]}-{number}"} for number in range(10_000)]
+            connection.execute(insert(table), more)
+    assert counts(fleet) == {"waiting": 10_001}
+    beside_many = asked_idle(fleet, 5)
+    assert beside_many == beside_one
+    assert max(beside_many.values()) <= 7  # each is asked once a round, however many there are
+    assert counts(fleet) == {"waiting": 10_001}
+
+
+def test_turns_at_once_share_connections_for_their_checkpoints_and_the_last_closes_them(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNOFF_DATABASE", address)
+    driver = Driver.open(load_settings())
+
+    async def go() -> None:
+        savers = _Savers(driver)
+        async with AsyncExitStack() as held:
+            found = [await held.enter_async_context(savers.one()) for _ in range(17)]
+            assert len({id(saver) for saver in found}) == 3
+            assert await found[0].aget_tuple({"configurable": {"thread_id": "none"}}) is None
+        assert savers._opened == []
+
+    asyncio.run(go())
+    driver.ledger.close()

@@ -66,7 +66,7 @@ class OwnTurner(Turner):
         super().__init__(driver, "host/1")
         self._own = team
 
-    def team_of(self, record: Any) -> Team:
+    async def team_of(self, record: Any) -> Team:
         return self._driver.team_of(record, self._own)
 
 

@@ -41,8 +41,10 @@ def work(task: Task) -> Draft:
     if order.mode == "die" or (order.mode == "die once" and not (HERE / "died").exists()):
         (HERE / "died").touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    while order.mode == "rest" and not (HERE / "rested").exists():
+    while order.mode in ("rest", "mumble") and not (HERE / "rested").exists():
         time.sleep(0.02)
+        if order.mode == "mumble":
+            task.say("the same again")
     return Draft(title=order.item, markdown=f"# {order.item}", method="extracted")
 
 
