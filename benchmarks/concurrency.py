@@ -30,7 +30,7 @@ from scripted_endpoint import ScriptedEndpoint, scripted_endpoint
 OURS, THEIRS = "Endpoint", "ChatOpenAI"
 TEAM, BY_HAND, LEAN, SUPERVISED = "signoff", "LangGraph by hand", "the same, lean client", "langgraph-supervisor"
 LEGEND = (
-    "A call: a conversation of 2 kB and an answer of 1 kB. A job: the scripted report of benchmarks/scripted_job.py, "
+    "A call: a conversation of 2 kB and an answer of 1 kB. A job: the scripted report of jobs/scripted_job.py, "
     "four agents and two searches; checkpoints are kept on disk, and with signoff a ledger, budgets, rates and audit "
     "besides. CPU: of the process with all its threads. Memory: its peak, less what it was before the first job. "
     "Garbage is collected less often than by default, for all alike, unless --own-gc is given."
@@ -106,7 +106,7 @@ async def measure_calls(name: str, at_once: int, count: int, endpoint: ScriptedE
 
 async def measure_jobs(name: str, count: int, endpoint: ScriptedEndpoint, folder: Path) -> Spent:
     """So many jobs, all at once."""
-    from scripted_job import TEAMS
+    from jobs.scripted_job import TEAMS
 
     async with TEAMS[name](endpoint.url, folder) as job:
 

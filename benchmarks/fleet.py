@@ -37,7 +37,7 @@ LEGEND: Final = (
     "CPU: of all processes of the job's side, with their threads. Limit: the smallest team (one agent of code, one "
     "effect; 8 steps), 20 at once, from the difference of two sizes. driver: the same runs without a fleet. Beyond "
     "the graph: worker less driver, and its ratio to bare DBOS, whose workflow does nothing. By hand: LangGraph, "
-    "asyncio.gather, AsyncSqliteSaver, as many steps. A crowd: the report of scripted_job.py, whose text is sent once. "
+    "asyncio.gather, AsyncSqliteSaver, as many steps. A crowd: the report of jobs/scripted_job.py, sent once. "
     "Twice: effects beyond one for each job. Turns: how often a worker took a run; ends: runs that ended. Bound: "
     f"calls ÷ {RATE}/s. MB: the peak of all workers less what they had idle, for each job at once. Kills: one worker "
     f"of three at a time, by SIGKILL; one call in {FAULT_EVERY} fails; a tenth of the jobs asks somebody. Wall: the "
@@ -120,25 +120,23 @@ def per_job(name: str, sizes: tuple[int, int], found: Databases, kind: str) -> d
     return told
 
 
-def limit_rows(sizes: tuple[int, int], found: Databases, say: Console) -> Iterator[list[str]]:
-    """The machinery itself, in both databases."""
-    for kind in found.kinds:
-        taken: dict[str, dict[str, float]] = {}
-        for name in (WORKER, DRIVER, DBOS, *([BY_HAND] if kind == "SQLite" else [])):
-            say.print(f"limit: {name}, {kind}...")
-            taken[name] = per_job(name, sizes, found, kind)
-        for name, told in taken.items():
-            figures = {
-                "CPU ms": f"{1000 * told['cpu']:,.1f}",
-                "submit ms": f"{1000 * told['submit']:,.2f}" if "submit" in told else "–",
-                "jobs/s": f"{1 / told['wall']:,.0f}" if told["wall"] > 0 else "–",
-                "fsyncs": f"{told['syncs']:,.2f}" if "syncs" in told else "–",
-                "kB": f"{told['bytes'] / 1000:,.1f}" if kind == "SQLite" else "–",
-            }
-            yield [f"limit: {name}, {kind}", *figures.values()]
-        beyond = taken[WORKER]["cpu"] - taken[DRIVER]["cpu"]
-        ratio = beyond / taken[DBOS]["cpu"]
-        yield [f"limit: beyond the graph, {kind}", f"{1000 * beyond:,.1f}", f"{ratio:.2f} × DBOS", "", "", ""]
+def limit_rows(sizes: tuple[int, int], found: Databases, kind: str, say: Console) -> Iterator[list[str]]:
+    """The machinery itself, in one kind of database."""
+    taken: dict[str, dict[str, float]] = {}
+    for name in (WORKER, DRIVER, DBOS, *([BY_HAND] if kind == "SQLite" else [])):
+        say.print(f"limit: {name}, {kind}...")
+        told = taken[name] = per_job(name, sizes, found, kind)
+        yield [
+            f"limit: {name}, {kind}",
+            f"{1000 * told['cpu']:,.1f}",
+            f"{1000 * told['submit']:,.2f}" if "submit" in told else "–",
+            f"{1 / told['wall']:,.0f}" if told["wall"] > 0 else "–",
+            f"{told['syncs']:,.2f}" if "syncs" in told else "–",
+            f"{told['bytes'] / 1000:,.1f}" if kind == "SQLite" else "–",
+        ]
+    beyond = taken[WORKER]["cpu"] - taken[DRIVER]["cpu"]
+    ratio = beyond / taken[DBOS]["cpu"]
+    yield [f"limit: beyond the graph, {kind}", f"{1000 * beyond:,.1f}", f"{ratio:.2f} × DBOS", "", "", ""]
 
 
 def crowd_rows(cases: Sequence[tuple[str, Crowd]], found: Databases, say: Console) -> Iterator[list[str]]:
@@ -202,9 +200,9 @@ def main() -> None:
     look = box.MARKDOWN if asked.markdown else box.SIMPLE_HEAD
     console = Console() if sys.stdout.isatty() and not asked.markdown else Console(width=250)
     with databases(asked.folder, only_sqlite=asked.sqlite) as found:
-        if "limit" in asked.parts:
+        for kind in found.kinds if "limit" in asked.parts else ():
             table = Table("a job", "CPU ms", "submit ms", "jobs/s", "fsyncs", "kB", box=look)
-            for row in limit_rows(tuple(asked.limit), found, progress):
+            for row in limit_rows(tuple(asked.limit), found, kind, progress):
                 table.add_row(*row)
             console.print(table)
         if cases := cases_of(asked, found):

@@ -14,12 +14,14 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from contextlib import aclosing, closing
-from itertools import pairwise
+from contextlib import AsyncExitStack, aclosing, closing
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any, Final
 
 AT_ONCE: Final = 20
+CONNECTIONS: Final = 3
+"""To PostgreSQL for checkpoints, as a worker has for so many."""
 STEPS: Final = 8
 """So many steps the smallest team of signoff has: a graph by hand has as many here."""
 
@@ -81,9 +83,13 @@ def driver(count: int, folder: Path, database: str) -> dict[str, float]:
         assert drives.ledger.runs.get(name).status == "done"
 
     async def crowd() -> None:
-        with configured_saver(settings) as saver:
-            drives, places = Driver(opened.ledger, settings, saver), asyncio.Semaphore(AT_ONCE)
-            await asyncio.gather(*(one(number, drives, places) for number in range(count)))
+        places = asyncio.Semaphore(AT_ONCE)
+        async with AsyncExitStack() as held:
+            savers = []
+            for _ in range(CONNECTIONS if database else 1):
+                savers.append(await held.enter_async_context(configured_saver(settings)))
+            drivers = cycle(Driver(opened.ledger, settings, saver) for saver in savers)
+            await asyncio.gather(*(one(number, next(drivers), places) for number in range(count)))
 
     told = measured(lambda: asyncio.run(crowd()))
     opened.ledger.close()
@@ -141,8 +147,9 @@ def by_hand(count: int, folder: Path, _: str) -> dict[str, float]:
     """LangGraph, asyncio.gather and AsyncSqliteSaver: a graph of as many steps, which sends once at its end."""
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
     from langgraph.graph import END, START, StateGraph
-    from scripted_job import in_thread
     from typing_extensions import TypedDict
+
+    from jobs.scripted_job import in_thread
 
     class State(TypedDict, total=False):
         goal: str

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field
-from scripted_job import DUTIES, search
 
+from jobs.scripted_job import DUTIES, search
 from signoff import Action, Agent, Draft, Policy, Task, Team, tool
 from signoff.agents.artifacts import Artifact, Verdict
 from signoff.agents.models import load_models

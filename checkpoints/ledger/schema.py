@@ -275,10 +275,11 @@ jobs = Table(
     *_texts("claim", "worker", "claimed_at", default=""),  # who took the turn: owner of the run, slot, moment
     *_texts("wanted", "wanted_by", default=""),  # cancel, hold: what is to become of it, and who says so
     *_texts("error", "submitted_by", default=""),
-    Column("misfit", Boolean, nullable=False, server_default=false()),  # parked, as its team does not fit its run
+    Column("misfit", Boolean, nullable=False, server_default="0"),  # parked, as its team does not fit its run
     *_texts("submitted_at", "queued_at"),
     *_texts("started_at", "ended_at", default=""),
     Index("jobs_by_status", "status", "tenant"),
+    Index("jobs_by_worker", "worker", "priority", "submitted_at", "id"),
 )
 
 schedules = Table(

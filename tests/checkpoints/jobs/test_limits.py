@@ -1,9 +1,11 @@
 """Limits of teams and tenants hold over all workers; who is over one takes no place, and comes when there is room."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, event, text
 
 from signoff.checkpoints.jobs import Job, NewJob, Which, make_tables
 from signoff.checkpoints.ledger.ledger import Ledger
@@ -79,3 +81,26 @@ def test_no_more_is_submitted_than_may_be_queued_and_what_is_there_counts_once(f
     with pytest.raises(QueueFull):
         fleet.jobs.submit(some(3), by="joe")
     assert fleet.jobs.counts(Which()) == {"queued": 2}
+
+
+def test_those_that_are_set_back_are_found_by_their_index_however_many_are_queued(tmp_path: Path) -> None:
+    ledger, plans = Ledger(tmp_path / "signoff.db"), list[str]()
+    make_tables(ledger, str(tmp_path / "signoff.db"))
+    ledger.jobs.submit(some(2), by="joe")
+    first = some(2)[0]
+    take(ledger, first)
+
+    def explain(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if "ORDER BY jobs.priority" in statement and not statement.startswith("EXPLAIN"):
+            found = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+            plans.extend(row[3] for row in found)
+
+    event.listen(Engine, "before_cursor_execute", explain)
+    try:
+        job = ledger.jobs.get(first.run_id)
+        assert job is not None
+        ledger.jobs.turns.finish(job, "done")
+    finally:
+        event.remove(Engine, "before_cursor_execute", explain)
+        ledger.close()
+    assert plans == ["SEARCH jobs USING INDEX jobs_by_worker (worker=?)"]

@@ -107,6 +107,12 @@ def test_a_database_of_the_first_version_becomes_like_a_new_one(path: Path, tmp_
     assert ask(path, meta) == ask(tmp_path / "new.db", meta)
 
 
+EIGHTH = (
+    "DROP TABLE alerts",
+    "DROP INDEX jobs_by_worker",
+    "ALTER TABLE jobs DROP COLUMN misfit",
+    "ALTER TABLE runs DROP COLUMN cancelled_by",
+)
 SEVENTH = ("DROP TABLE jobs", "DROP TABLE job_limits", "DROP TABLE schedules", "DROP TABLE workers")
 SIXTH = (
     "DROP TABLE keys",
@@ -127,11 +133,12 @@ THIRD = (
 @pytest.mark.parametrize(
     ("version", "undo"),
     [
-        (2, (*SEVENTH, *SIXTH, *FIFTH, *FOURTH, *THIRD)),
-        (3, (*SEVENTH, *SIXTH, *FIFTH, *FOURTH)),
-        (4, (*SEVENTH, *SIXTH, *FIFTH)),
-        (5, (*SEVENTH, *SIXTH)),
-        (6, SEVENTH),
+        (2, (*EIGHTH, *SEVENTH, *SIXTH, *FIFTH, *FOURTH, *THIRD)),
+        (3, (*EIGHTH, *SEVENTH, *SIXTH, *FIFTH, *FOURTH)),
+        (4, (*EIGHTH, *SEVENTH, *SIXTH, *FIFTH)),
+        (5, (*EIGHTH, *SEVENTH, *SIXTH)),
+        (6, (*EIGHTH, *SEVENTH)),
+        (7, EIGHTH),
     ],
 )
 def test_a_database_of_a_later_version_becomes_like_a_new_one(

@@ -63,7 +63,6 @@ async def ours(url: str, folder: Path) -> AsyncIterator[Job]:
         "SIGNOFF_DAY_BUDGET": "$100000",
     }
     from jobs.report_team import report_team
-
     from signoff.checkpoints.ledger.ledger import Ledger
     from signoff.checkpoints.saver.saver import SqliteCheckpointer
 
