@@ -1,11 +1,11 @@
 """What it costs to have jobs done by workers, and what becomes of them when workers are killed.
 
-    python3 make.py bench -- fleet [--jobs 1000] [--parts limit crowd kills] [--kills 50] [--markdown]
+    python3 make.py bench -- fleet [--quick] [--jobs 1000] [--kills 50] [--parts limit crowd kills] [--markdown]
 
 limit: next to nothing in each job, so that the machinery is what is measured, beside bare DBOS and LangGraph by hand.
 crowd: report jobs on the scripted endpoint, 0.2 s a call, 100 requests a second, by one worker and by three.
 kills: the same while workers are killed at random moments, calls fail and a person is asked meanwhile.
-Without options it takes a few minutes with few jobs; 1,000 jobs in all cases take an hour of two cores.
+`--quick` takes a minute or two, few jobs ten minutes; 1,000 jobs in all cases take an hour of two cores.
 """
 
 import argparse
@@ -193,10 +193,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=3, help="workers killed, in as many passes as it takes")
     parser.add_argument("--kills-a-pass", type=int, default=10, help="workers killed in one pass, at most")
     parser.add_argument("--parts", nargs="+", choices=("limit", "crowd", "kills"), default=("limit", "crowd", "kills"))
+    parser.add_argument("--quick", action="store_true", help="few jobs, SQLite alone: only to see that it works")
     parser.add_argument("--sqlite", action="store_true", help="leave PostgreSQL out")
     parser.add_argument("--markdown", action="store_true", help="print the tables for a document")
     parser.add_argument("--folder", help="where to write: a folder on a real disk, if the usual one is in memory")
     asked, progress, began = parser.parse_args(), Console(stderr=True), time.perf_counter()
+    if asked.quick:
+        asked.jobs, asked.at_once, asked.limit, asked.kills, asked.sqlite = 12, 6, (5, 15), 2, True
     look = box.MARKDOWN if asked.markdown else box.SIMPLE_HEAD
     console = Console() if sys.stdout.isatty() and not asked.markdown else Console(width=250)
     with databases(asked.folder, only_sqlite=asked.sqlite) as found:
