@@ -52,7 +52,7 @@ class Underway:
     """When something of it was last heard, by the clock of `time.monotonic`."""
     moved_at: float = field(default_factory=time.monotonic)
     """When it last came to another step, by the same clock."""
-    doing: str = "nothing was heard of it"
+    doing: str = "nothing"
     """What was last heard."""
     stalled: str = ""
     """In which way it makes no progress; empty if it does."""

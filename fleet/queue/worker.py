@@ -136,7 +136,7 @@ class Worker:
                 turn.cut_off(wanted)
         for turn in underway.values():
             if not turn.because and (how := self._stands_still(turn)):
-                _log.warning("Job %s makes no progress and rests: %s; %s", turn.job.name, how, turn.doing)
+                _log.warning("Job %s makes no progress and rests: %s; last heard: %s", turn.job.name, how, turn.doing)
                 turn.stall(how)
 
     def _stands_still(self, turn: Underway) -> str:
