@@ -22,10 +22,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from jobs.scripted_endpoint import ScriptedEndpoint, scripted_endpoint
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from scripted_endpoint import ScriptedEndpoint, scripted_endpoint
 
 OURS, THEIRS = "Endpoint", "ChatOpenAI"
 TEAM, BY_HAND, LEAN, SUPERVISED = "signoff", "LangGraph by hand", "the same, lean client", "langgraph-supervisor"

@@ -35,9 +35,10 @@ MACHINERY: Final = Path(__file__).parent / "jobs" / "machinery.py"
 WORKER, DRIVER, DBOS, BY_HAND = "signoff", "driver", "DBOS", "by hand"
 LEGEND: Final = (
     "CPU: of all processes of the job's side, with their threads. Limit: the smallest team (one agent of code, one "
-    "effect; 8 steps), 20 at once, from the difference of two sizes. driver: the same runs without a fleet. Beyond "
-    "the graph: worker less driver, and its ratio to bare DBOS, whose workflow does nothing. By hand: LangGraph, "
-    "asyncio.gather, AsyncSqliteSaver, as many steps. A crowd: the report of jobs/scripted_job.py, sent once. "
+    "effect; 8 steps), 20 at once, from the difference of two sizes, less what looking takes when idle. driver: the "
+    "same runs without a fleet. Beyond the graph: worker less driver, and its ratio to bare DBOS, whose workflow does "
+    "nothing. By hand: LangGraph, asyncio.gather, AsyncSqliteSaver, as many steps. A crowd: the report of "
+    "jobs/scripted_job.py, sent once. "
     "Twice: effects beyond one for each job. Turns: how often a worker took a run; ends: runs that ended. Bound: "
     f"calls ÷ {RATE}/s. MB: the peak of all workers less what they had idle, for each job at once. Kills: one worker "
     f"of three at a time, by SIGKILL; one call in {FAULT_EVERY} fails; a tenth of the jobs asks somebody. Wall: the "
@@ -113,7 +114,9 @@ def per_job(name: str, sizes: tuple[int, int], found: Databases, kind: str) -> d
     """What one more job takes: the difference of two sizes, so that no start is counted."""
     few, many = (machinery(name, size, found, kind) for size in sizes)
     more = sizes[1] - sizes[0]
-    told = {key: (many[key] - few[key]) / more for key in few if key in many and key != "peak"}
+    told = {key: (many[key] - few[key]) / more for key in few if key not in ("peak", "idle")}
+    told["idle"] = many.get("idle", 0.0)
+    told["cpu"] -= told["idle"] * told["wall"]  # what its looking takes, whether there are jobs or not
     if kind == "SQLite" and shutil.which("strace"):
         few, many = (machinery(name, size, found, kind, syncs=True) for size in (10, 40))
         told["syncs"] = (many["syncs"] - few["syncs"]) / 30
@@ -129,6 +132,7 @@ def limit_rows(sizes: tuple[int, int], found: Databases, kind: str, say: Console
         yield [
             f"limit: {name}, {kind}",
             f"{1000 * told['cpu']:,.1f}",
+            f"{1000 * told['idle']:,.0f}" if told["idle"] else "–",
             f"{1000 * told['submit']:,.2f}" if "submit" in told else "–",
             f"{1 / told['wall']:,.0f}" if told["wall"] > 0 else "–",
             f"{told['syncs']:,.2f}" if "syncs" in told else "–",
@@ -136,7 +140,7 @@ def limit_rows(sizes: tuple[int, int], found: Databases, kind: str, say: Console
         ]
     beyond = taken[WORKER]["cpu"] - taken[DRIVER]["cpu"]
     ratio = beyond / taken[DBOS]["cpu"]
-    yield [f"limit: beyond the graph, {kind}", f"{1000 * beyond:,.1f}", f"{ratio:.2f} × DBOS", "", "", ""]
+    yield [f"limit: beyond the graph, {kind}", f"{1000 * beyond:,.1f}", f"{ratio:.2f} × DBOS", "", "", "", ""]
 
 
 def crowd_rows(cases: Sequence[tuple[str, Crowd]], found: Databases, say: Console) -> Iterator[list[str]]:
@@ -204,7 +208,7 @@ def main() -> None:
     console = Console() if sys.stdout.isatty() and not asked.markdown else Console(width=250)
     with databases(asked.folder, only_sqlite=asked.sqlite) as found:
         for kind in found.kinds if "limit" in asked.parts else ():
-            table = Table("a job", "CPU ms", "submit ms", "jobs/s", "fsyncs", "kB", box=look)
+            table = Table("a job", "CPU ms", "idle ms a second", "submit ms", "jobs/s", "fsyncs", "kB", box=look)
             for row in limit_rows(tuple(asked.limit), found, kind, progress):
                 table.add_row(*row)
             console.print(table)

@@ -22,10 +22,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from jobs.scripted_endpoint import ScriptedEndpoint, scripted_endpoint
 from jobs.scripted_job import TEAMS
 from rich.console import Console
 from rich.table import Table
-from scripted_endpoint import ScriptedEndpoint, scripted_endpoint
 
 OURS = "signoff"
 OTHERS = [team for team in TEAMS if team != OURS]

@@ -1,1 +1,1 @@
-"""What the benchmarks do as jobs: the teams, and the others that do as much."""
+"""Jobs that the benchmarks have done: the scripted report and its endpoint, crowds of them, and what carries them."""

@@ -21,9 +21,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from scripted_endpoint import ScriptedEndpoint, scripted_endpoint
 from sqlalchemy import func, select, text
 
+from jobs.scripted_endpoint import ScriptedEndpoint, scripted_endpoint
 from signoff.checkpoints.jobs import STATUSES, Which
 from signoff.checkpoints.ledger.schema import audit, jobs
 from signoff.fleet.queue import Fleet, read_jobs

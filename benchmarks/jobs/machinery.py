@@ -12,9 +12,10 @@ import resource
 import shutil
 import sqlite3
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack, aclosing, closing
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, closing, contextmanager
 from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ from typing import Any, Final
 AT_ONCE: Final = 20
 CONNECTIONS: Final = 3
 """To PostgreSQL for checkpoints, as a worker has for so many."""
+REST: Final = 5.0
 STEPS: Final = 8
 """So many steps the smallest team of signoff has: a graph by hand has as many here."""
 
@@ -52,8 +54,9 @@ def worker(count: int, folder: Path, database: str) -> dict[str, float]:
         team = load_team(f"{folder}/report_team.py:parcels", settings).team
         fleet.submit(read_jobs(team, lines_of(count), settings).jobs)
     submitted = time.process_time() - began
-    told = measured(lambda: Worker(settings, AT_ONCE, until_idle=True).run())
-    assert fleet.ledger.jobs.counts(Which()).get("done", 0) == count
+    does = Worker(settings, AT_ONCE)
+    with rests_then(lambda: fleet.ledger.jobs.counts(Which()).get("done", 0) == count, does.stop) as told:
+        does.run()
     fleet.ledger.close()
     return {**told, "submit": submitted}
 
@@ -102,7 +105,7 @@ def dbos(count: int, folder: Path, database: str) -> dict[str, float]:
     from sqlalchemy import create_engine, event
 
     address = database or f"sqlite:///{folder / 'jobs.db'}"
-    how, done, ended = DBOSPortableJSONSerializer(), list[str](), asyncio.Event()
+    how, done, ended = DBOSPortableJSONSerializer(), list[str](), threading.Event()
     if not database:
         with closing(sqlite3.connect(folder / "jobs.db")) as made:
             made.execute("PRAGMA journal_mode=WAL")
@@ -125,8 +128,6 @@ def dbos(count: int, folder: Path, database: str) -> dict[str, float]:
 
     async def turn(name: str, _: int) -> str:
         done.append(name)
-        if len(done) == count:
-            ended.set()
         return "done"
 
     def work() -> None:
@@ -136,11 +137,16 @@ def dbos(count: int, folder: Path, database: str) -> dict[str, float]:
         DBOS(config={"name": "bare", "system_database_url": address, **told, **levels})  # type: ignore[typeddict-item]
         DBOS.listen_queues(["bare"])
         DBOS.launch()
-        while len(done) < count or DBOS.list_workflows(status=["ENQUEUED", "PENDING"], limit=1, load_input=False):
-            time.sleep(0.25)
+        ended.wait()
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=5)
 
-    return {**measured(work), "submit": submitted}
+    def is_done() -> bool:
+        left = {"status": ["ENQUEUED", "PENDING"], "limit": 1, "load_input": False}
+        return len(done) == count and not DBOS.list_workflows(**left)  # type: ignore[arg-type]
+
+    with rests_then(is_done, ended.set) as told:
+        work()
+    return {**told, "submit": submitted}
 
 
 def by_hand(count: int, folder: Path, _: str) -> dict[str, float]:
@@ -181,6 +187,28 @@ def by_hand(count: int, folder: Path, _: str) -> dict[str, float]:
             await asyncio.gather(*(one(number) for number in range(count)))
 
     return measured(lambda: asyncio.run(crowd()))
+
+
+@contextmanager
+def rests_then(is_done: Callable[[], bool], stop: Callable[[], object]) -> Iterator[dict[str, float]]:
+    """What the work of the block took until it is done; then it rests for a while, which tells what a second of that
+    takes, and is stopped."""
+    told = dict[str, float]()
+    wall, cpu = time.perf_counter(), time.process_time()
+
+    def see() -> None:
+        while not is_done():
+            time.sleep(0.25)
+        told.update(wall=time.perf_counter() - wall, cpu=time.process_time() - cpu)
+        began, used = time.perf_counter(), time.process_time()
+        time.sleep(REST)
+        told["idle"] = (time.process_time() - used) / (time.perf_counter() - began)
+        stop()
+
+    seeing = threading.Thread(target=see)
+    seeing.start()
+    yield told
+    seeing.join()
 
 
 def measured(work: Callable[[], object]) -> dict[str, float]:

@@ -18,8 +18,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from pydantic import BaseModel
-from scripted_endpoint import FOUND, ROLES
 from typing_extensions import TypedDict
+
+from jobs.scripted_endpoint import FOUND, ROLES
 
 Job = Callable[[str], Awaitable[None]]
 """Does the job once, in the thread of this name."""
