@@ -6,7 +6,9 @@ whether it may, the ledger says. Nothing that lies in these rows is more than a 
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from signoff.checkpoints.db.url import is_address
 from signoff.checkpoints.errors import ForeignQueue
@@ -24,6 +27,7 @@ from signoff.error_base import MissingExtra
 if TYPE_CHECKING:
     from dbos import DBOSClient, Serializer
 
+_log = logging.getLogger(__name__)
 APPLICATION: Final = "signoff"
 VERSION: Final = "signoff-jobs-1"
 """Of what a row of the queue holds, not of signoff: one of another is taken by no worker. What a run's graph is, its
@@ -36,7 +40,9 @@ FEW: Final = 8
 _POLL: Final = 0.2
 """Seconds between looks into the queue."""
 _SCHEMA, _TABLE = "dbos", "workflow_status"
-_FOREIGN: Final = "SELECT workflow_uuid FROM {} WHERE serialization <> :ours LIMIT 1"
+_WRITTEN_AS: Final = "serialization"
+_FOREIGN: Final = f"SELECT workflow_uuid FROM {{}} WHERE {_WRITTEN_AS} <> :ours LIMIT 1"
+_ANY: Final = "SELECT workflow_uuid FROM {} WHERE :ours <> '' LIMIT 1"
 
 
 @cache
@@ -105,18 +111,39 @@ def make_tables(ledger: Transactions, database: str) -> None:
     from dbos import DBOS, DBOSClient
 
     with ledger.read() as connection:  # makes the ledger's own tables first, and with them the file
-        schema = None if connection.dialect.name == "sqlite" else _SCHEMA
-        is_there = inspect(connection).has_table(_TABLE, schema=schema)
-        where = f"{_SCHEMA}.{_TABLE}" if schema else _TABLE
-        foreign = is_there and connection.execute(text(_FOREIGN.format(where)), {"ours": serializer().name()}).first()
-    if foreign:
-        raise ForeignQueue(str(foreign[0]))
-    DBOS.migrate(address_of(database))
+        _check_ours(connection)
+    _migrate(lambda: DBOS.migrate(address_of(database)))
     client = DBOSClient(system_database_url=address_of(database), serializer=serializer(), application_name=APPLICATION)
     try:
         set_up_queue(client.register_queue, FEW, on_conflict="never_update")
     finally:
         client.destroy()
+
+
+def _migrate(migrate: Callable[[], object]) -> None:
+    """Do it until it is done: workers start at once, DBOS takes no turns, and what one has made is in another's way."""
+    for pause in (0.2, 0.5, 1.0, 2.0, 4.0):
+        try:
+            migrate()
+        except SQLAlchemyError as error:
+            _log.info("The queue's tables are being made by another process, it seems: %s", error)
+            time.sleep(pause)
+        else:
+            return
+    migrate()
+
+
+def _check_ours(connection: Connection) -> None:
+    schema = None if connection.dialect.name == "sqlite" else _SCHEMA
+    found = inspect(connection)
+    if not found.has_table(_TABLE, schema=schema):
+        return
+    query, where = _FOREIGN, f"{_SCHEMA}.{_TABLE}" if schema else _TABLE
+    if all(column["name"] != _WRITTEN_AS for column in found.get_columns(_TABLE, schema=schema)):
+        query = _ANY  # of an older DBOS, or another worker that starts now is making it
+    foreign = connection.execute(text(query.format(where)), {"ours": serializer().name()}).first()
+    if foreign:
+        raise ForeignQueue(str(foreign[0]))
 
 
 def set_up_queue(register: Callable[..., object], places: int, *, on_conflict: str = "always_update") -> None:

@@ -1,10 +1,14 @@
 """A turn of a job is one row of the queue and one claim; each step of it is whole or was not."""
 
-from contextlib import suppress
+import subprocess
+import sys
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from sqlalchemy import text
 
 from signoff.checkpoints.jobs import Job, NewJob, Which, make_tables, run_id_of_job
@@ -12,7 +16,7 @@ from signoff.checkpoints.jobs.turns import MOST_ATTEMPTS
 from signoff.checkpoints.ledger.approval import Question
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.process_identity import current_owner, end_work, working
-from signoff.errors import JobChanged, RunCancelled
+from signoff.errors import ForeignQueue, JobChanged, RunCancelled
 
 JOB = NewJob(id="a-1", team="office", goal="pay", options={})
 RUN = JOB.run_id
@@ -241,3 +245,29 @@ def test_what_is_done_to_jobs_is_in_the_log_which_agrees_with_their_rows(fleet: 
     assert [problem.what.partition(":")[0] for problem in fleet.audit.verify().problems] == [
         f"job {run_id_of_job('default', 'a-2')}"
     ]
+
+
+def test_rows_of_an_older_queue_are_foreign_and_tables_without_rows_are_not(database: str, ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        is_sqlite = connection.dialect.name == "sqlite"
+        where = "workflow_status" if is_sqlite else "dbos.workflow_status"
+        if not is_sqlite:
+            connection.execute(text("CREATE SCHEMA dbos"))
+        connection.execute(text(f"CREATE TABLE {where} (workflow_uuid TEXT PRIMARY KEY, status TEXT)"))
+        connection.execute(text(f"INSERT INTO {where} VALUES ('theirs', 'PENDING')"))
+    with pytest.raises(ForeignQueue, match="theirs"):
+        make_tables(ledger, database)
+    with ledger.write() as connection:
+        connection.execute(text(f"DROP TABLE {where}"))
+    make_tables(ledger, database)
+
+
+def test_workers_that_start_at_once_make_the_tables_of_the_queue_together(database: str, tmp_path: Path) -> None:
+    program = (
+        "import sys; from signoff.checkpoints.jobs import make_tables; from signoff.checkpoints.ledger import Ledger; "
+    )
+    program += "make_tables(Ledger(sys.argv[1]), sys.argv[1])"
+    command = [sys.executable, "-c", program, database]
+    with ExitStack() as held:
+        started = [held.enter_context(warm.start(command, stderr=subprocess.PIPE, text=True)) for _ in range(3)]
+        assert [(one.communicate()[1], one.wait()) for one in started] == [("", 0)] * 3
