@@ -312,10 +312,19 @@ def _sentences_apart(one: Sequence[Clause], other: Sequence[Clause]) -> list[_Di
     for both in product(one, other):
         if {*both[0].words} == {*both[1].words} and (swapped := [*_swapped(*both)]):
             return swapped
-        if _is_about_the_same(*both) and both[0].words[:1] == both[1].words[:1] and not both[0].is_condition:
+        if _is_about_the_same(*both) and _begin_alike(*both) and not both[0].is_condition:
             found += _answers_apart(*both)
             found += _names_apart(*both) if len(one) == len(other) == 1 or len(_shared(*both)) > _FEWEST else ()
     return found
+
+
+def _begin_alike(one: Clause, other: Clause) -> bool:
+    """Whether the same stands first in both; or elsewhere in the other, where nearly all the rest is the same."""
+    if one.words[:1] == other.words[:1]:
+        return True
+    shared = _shared(one, other)
+    is_copy = len(shared) >= max(_FEWEST + 1, _COPIED * max(len({*one.words}), len({*other.words})))
+    return is_copy and one.words[0] in shared and other.words[0] in one.words
 
 
 def _names_apart(one: Clause, other: Clause) -> Iterator[_Difference]:
@@ -397,7 +406,8 @@ def _differences(one: Clause, other: Clause) -> Iterator[_Difference]:
         first, second = {*one.modal.split()}, {*other.modal.split()}
         if first - second and second - first:
             yield _Difference("modality", min(first - second), min(second - first))
-    yield from _figures_apart(one, other)
+    if len(turned) < _FEWEST:  # or they are about two things: what rose in the north, and fell in the south
+        yield from _figures_apart(one, other)
 
 
 def _ask_alike(one: Clause, other: Clause) -> bool:
@@ -414,12 +424,12 @@ def _denies(one: Clause, other: Clause) -> bool:
 
 
 def _stands_alike(word: str, one: Clause, other: Clause) -> bool:
-    """Whether the same word follows it in both: 'A before B' is 'B after A'."""
+    """Whether the same word follows it in both, or none in one of them: 'A before B' is 'B after A'."""
     follows = [
         next((word_ for word_ in by.words[by.words.index(word) + 1 :] if word_ in to.words), "")
         for by, to in ((one, other), (other, one))
     ]
-    return follows[0] == follows[1]
+    return follows[0] == follows[1] or "" in follows
 
 
 def _figures_apart(one: Clause, other: Clause) -> Iterator[_Difference]:
