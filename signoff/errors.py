@@ -48,6 +48,7 @@ SignoffError
 │   ├── NotTrusted           a database names a module that is not imported on its word alone
 │   ├── BadInput             what a team was given does not fit its input
 │   ├── InputChanged         what a run was given does not fit its team's input any more
+│   ├── TeamChanged          a run cannot go on with its team as that is now
 │   ├── Undecidable          a pattern of a policy cannot tell whether a value fits
 │   ├── WorkFailed           an agent could not do its step
 │   │   └── StepStuck        it went in circles: a person is asked
@@ -65,6 +66,7 @@ SignoffError
 │   ├── Unstorable           a value cannot be kept in a checkpoint
 │   │   └── UnlistedType     its type is not listed
 │   ├── ClassChanged         a class no longer takes what is stored of it
+│   ├── OtherTenant          what is opened for one tenant changes nothing
 │   ├── Tampered             what is stored is not what was written
 │   ├── OutcomeUnwritten     what came of a call could not be written
 │   ├── ThreadHeld           another owner has the thread's lease
@@ -97,6 +99,7 @@ SignoffError
     ├── NotAllDecided        several questions were answered at once, and not each answer counted
     ├── NoArtifact           the run has no artifact of this name
     ├── RunElsewhere         its checkpoints are kept by another program
+    ├── RunEnded             it has ended: there is nothing to cancel
     ├── ChildRun             it is the work of an agent in another run, and goes on with that
     ├── CannotExport         it cannot be made a test of
     ├── RunBusy              another process drives the run

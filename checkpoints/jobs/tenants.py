@@ -2,7 +2,7 @@
 
 That is done in one place, the connection: under the name of each table that holds what is somebody's, it has a view of
 the rows that are this tenant's, which hides the table. So a query that nobody thought of finds no more, either.
-A run is the tenant's whose job it does; one that does no job is of the usual tenant.
+A run is the tenant's whose job it does, or that its options name; any other is of the usual tenant.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
+from signoff.checkpoints.canonical import read_json
 from signoff.checkpoints.errors import OtherTenant
 from signoff.checkpoints.jobs.job import DEFAULT_TENANT, JOB_RUN, RUN_ID_LENGTH
-from signoff.checkpoints.ledger.schema import jobs
+from signoff.checkpoints.ledger.schema import RUN_TENANT, jobs, runs
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _OF_RUNS: Final = {
@@ -30,8 +31,6 @@ _OF_RUNS: Final = {
 _OF_APPROVALS: Final = ("votes", "snoozes")
 _NOBODYS: Final = ("keys", "people", "holds", "rates", "alerts")
 """What is of no tenant, and shown to none."""
-_SCOPES: Final = ("run", "agent", "item")
-"""Budgets that are a run's; those of teams and days are shared by all."""
 
 
 def check_tenant(tenant: str) -> str:
@@ -51,11 +50,11 @@ def show_only(tenant: str, dialect: str, connection: Any, _record: object = None
     rows["job_limits"] = f"t.kind = 'tenant' AND t.name = '{tenant}'"
     approved = f"SELECT 1 FROM {where.table('approvals')} a WHERE a.id = t.approval_id AND {where.of_run('a.run_id')}"
     rows |= dict.fromkeys(_OF_APPROVALS, f"EXISTS ({approved})")
-    named = "substr(t.scope, {}, 18)"
-    mine = (
-        f"(t.scope LIKE '{scope}:%' AND {where.of_run(named.format(len(scope) + 2), whole=True)})" for scope in _SCOPES
-    )
-    rows["budgets"] = " OR ".join(mine)
+    whose = {"run": "substr(t.scope, 5)"}
+    whose |= {
+        kind: f"substr(t.scope, {n}, {where.place}(t.scope, '/') - {n})" for kind, n in (("agent", 7), ("item", 6))
+    }
+    rows["budgets"] = " OR ".join(f"(t.scope LIKE '{kind}:%' AND {where.of_run(run)})" for kind, run in whose.items())
     for table, wanted in rows.items():
         cursor.execute(f"CREATE TEMP VIEW {table} AS SELECT * FROM {where.table(table)} t WHERE {wanted}")
     cursor.close()
@@ -66,27 +65,33 @@ class _Schema:
     """How the tables themselves are named beside the views that hide them, and what is a tenant's."""
 
     def __init__(self, cursor: Any, dialect: str, tenant: str) -> None:
-        self._tenant, self._name = tenant, "main"
+        self._tenant, self._name, self.place = tenant, "main", "instr"
         if dialect == "postgresql":
             cursor.execute("SELECT quote_ident(current_schema())")
-            self._name = str(cursor.fetchone()[0])
+            self._name, self.place = str(cursor.fetchone()[0]), "strpos"
 
     def table(self, name: str) -> str:
         return f"{self._name}.{name}"
 
-    def of_run(self, run: str, *, whole: bool = False) -> str:
-        """Whether this run, or the outermost around it, is the tenant's; `whole`: it is a root's already."""
-        root = run if whole else f"substr({run}, 1, {RUN_ID_LENGTH})"
-        job = f"SELECT 1 FROM {self.table('jobs')} j WHERE j.run_id = {root}"
-        mine = f"EXISTS ({job} AND j.tenant = '{self._tenant}')"
+    def of_run(self, run: str) -> str:
+        """Whether this run is the tenant's: it says so, or the job that it, or the run around it, does."""
+        job = f"SELECT 1 FROM {self.table('jobs')} j WHERE j.run_id = substr({run}, 1, {RUN_ID_LENGTH})"
+        said = f'SELECT 1 FROM {self.table("runs")} r WHERE r.id = {run} AND {self.place}(r.options, \'"{RUN_TENANT}":'
+        mine = f"(EXISTS ({job} AND j.tenant = '{self._tenant}') OR EXISTS ({said}\"{self._tenant}\"') > 0))"
         if self._tenant != DEFAULT_TENANT:
             return mine
-        return f"({mine} OR ({run} <> '' AND substr({run}, 1, {len(JOB_RUN)}) <> '{JOB_RUN}'))"
+        nobodys = f"substr({run}, 1, {len(JOB_RUN)}) <> '{JOB_RUN}' AND NOT EXISTS ({said}') > 0)"
+        return f"({mine} OR ({run} <> '' AND {nobodys}))"
 
 
 def tenant_of(connection: Connection, run_id: str) -> str:
     """Whose this run is; empty if nothing tells any more."""
     if not run_id.startswith(JOB_RUN):
-        return DEFAULT_TENANT
+        options = connection.execute(select(runs.c.options).where(runs.c.id == run_id)).scalar()
+        return (
+            str(read_json(options, dict, f"Run {run_id}").get(RUN_TENANT) or DEFAULT_TENANT)
+            if options
+            else DEFAULT_TENANT
+        )
     found = connection.execute(select(jobs.c.tenant).where(jobs.c.run_id == run_id[:RUN_ID_LENGTH])).scalar()
     return str(found or "")

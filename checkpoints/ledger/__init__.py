@@ -35,9 +35,8 @@ if TYPE_CHECKING:
         DONE_WITHOUT as DONE_WITHOUT,
         RUN_CLIENT as RUN_CLIENT,
         RUN_INPUT as RUN_INPUT,
-        RUN_TENANT as RUN_TENANT,
         RunRecord as RunRecord,
         Status as Status,
     )
-    from signoff.checkpoints.ledger.schema import LEDGER_TABLES as LEDGER_TABLES
+    from signoff.checkpoints.ledger.schema import LEDGER_TABLES as LEDGER_TABLES, RUN_TENANT as RUN_TENANT
 offer(__name__)

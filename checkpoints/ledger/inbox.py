@@ -33,8 +33,9 @@ from signoff.checkpoints.jobs.job import DEFAULT_TENANT, RUN_ID_LENGTH
 from signoff.checkpoints.ledger.approval import EVERYBODY, Approval, Authority, Person, joined, read_approval
 from signoff.checkpoints.ledger.audit_log import Entry
 from signoff.checkpoints.ledger.budgets.amounts import NANO
-from signoff.checkpoints.ledger.runs import RUN_TENANT, RunRecord, record_of
+from signoff.checkpoints.ledger.runs import RunRecord, record_of
 from signoff.checkpoints.ledger.schema import (
+    RUN_TENANT,
     approvals,
     audit,
     budgets,

@@ -14,7 +14,7 @@ from signoff.checkpoints.errors import BadName, RunBusy, Tampered, UnknownRun
 from signoff.checkpoints.ledger.approval import clean_name
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.run_path import RUN_CHILD, RunPath, path_in
-from signoff.checkpoints.ledger.schema import proposals, runs
+from signoff.checkpoints.ledger.schema import RUN_TENANT, proposals, runs
 from signoff.checkpoints.ledger.session import Transactions, clock
 from signoff.checkpoints.process_identity import Fence, begin_work, describe_owner, end_work, holds
 
@@ -38,8 +38,6 @@ DONE_WITHOUT: Final = "Done, without "
 """How the note of a run begins that is done but for something, which is what its first line names."""
 RUN_INPUT: Final = "run input"
 """Where a run's options keep what it was given beside the goal; no team can have such an option by accident."""
-RUN_TENANT: Final = "run tenant"
-"""Where they keep whose run it is, where several share a ledger."""
 RUN_CLIENT: Final = "run client"
 """Where they keep which conversation of a client it belongs to, and which message of that began it."""
 

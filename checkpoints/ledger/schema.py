@@ -325,6 +325,8 @@ workers = Table(
 )
 
 
+RUN_TENANT: Final = "run tenant"
+"""Where a run's options keep whose it is, where several share a ledger."""
 LEDGER_TABLES: Final = frozenset(metadata.tables)
 AUDIT_HEAD: Final = "audit_head"
 BOOKS_PAGE: Final = "books_page"

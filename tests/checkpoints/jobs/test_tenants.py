@@ -11,7 +11,7 @@ from signoff.checkpoints.errors import OtherTenant, UnknownApproval, UnknownRun
 from signoff.checkpoints.jobs import NewJob, Which, make_tables
 from signoff.checkpoints.ledger.approval import Question
 from signoff.checkpoints.ledger.ledger import Ledger
-from signoff.checkpoints.ledger.schema import metadata
+from signoff.checkpoints.ledger.schema import RUN_TENANT, metadata
 from signoff.checkpoints.process_identity import current_owner
 
 JOB = NewJob(id="a-1", team="office", goal="acme's goal", options={"secret of": "acme"}, tenant="acme")
@@ -158,10 +158,14 @@ def test_a_ledger_of_one_tenant_changes_nothing_and_its_name_is_checked(
         Ledger(database, tenant="x' OR '1'='1")
 
 
-def test_a_run_that_does_no_job_is_of_the_usual_tenant(
+def test_a_run_that_does_no_job_is_of_the_tenant_that_it_names_or_the_usual_one(
     ledger: Ledger, runs: dict[str, str], of: Callable[[str], Ledger]
 ) -> None:
     run, _ = ledger.runs.begin("r-plain", 1, team="office", goal="pay")
     assert run in {one.id for one in of("default").runs.list()}
     assert run not in {one.id for one in of("acme").runs.list()}
+    named, _ = ledger.runs.begin("r-named", 1, team="office", goal="pay", options={RUN_TENANT: "acme"})
+    assert named in {one.id for one in of("acme").runs.list()}
+    assert not {named} & {one.id for who in ("default", "bolt") for one in of(who).runs.list()}
+    assert ledger.tenant_of(named) == "acme"
     assert [ledger.tenant_of(one) for one in (run, *runs.values())] == ["default", *TENANTS]
