@@ -1,4 +1,7 @@
-"""Settings, read from `SIGNOFF_*` environment variables and a `.env` file; the command line overrides them."""
+"""Settings, read from `SIGNOFF_*` environment variables and a `.env` file; the command line overrides them.
+
+It is longer than most, as each setting is a line with what it means.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,26 @@ import json
 import os
 import re
 from contextlib import suppress
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from signoff.error_base import SettingsError
-from signoff.model_routes import Route
 
 _Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _From0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -33,6 +46,41 @@ _FORMS: Final = {
     "rates": '{"my-model": {"requests_per_minute": 500, "tokens_per_minute": 200000}}',
 }
 """How the settings that are JSON are written."""
+
+
+class Route(BaseModel):
+    """A rule that says which tier does the work instead: all that it names must hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tier: str
+    """Which of the tiers."""
+    instead_of: str = ""
+    """Of which; empty: of any."""
+    team: str = ""
+    tenant: str = ""
+    hours: str = Field(default="", pattern=r"^$|^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")
+    """From when to when by the clock of `zone`, such as `22:00-06:00`."""
+    zone: str = "UTC"
+    left_below: float | None = Field(default=None, gt=0, le=1)
+    """While less than this share of one of the budgets is left that the call is charged to."""
+
+    @field_validator("zone")
+    @classmethod
+    def _check_zone(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (ValueError, OSError, KeyError):
+            raise ValueError(f"{zone!r} is no time zone, such as Europe/Berlin") from None
+        return zone
+
+    def is_time(self, now: datetime) -> bool:
+        """Whether this moment is within its hours; they may go over midnight."""
+        if not self.hours:
+            return True
+        since, _, until = self.hours.partition("-")
+        at = now.astimezone(ZoneInfo(self.zone)).strftime("%H:%M")
+        return since <= at < until if since <= until else at >= since or at < until
 
 
 _ALERTS: Final = {

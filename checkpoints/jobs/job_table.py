@@ -100,12 +100,41 @@ class Asked:
     """Those that nobody is at work on, but that have begun: what their runs have open is to be closed."""
 
 
+class EndedJobs:
+    """Those of the jobs table that are over and done with; what is parked is not, until somebody settles it."""
+
+    def __init__(self, ledger: Transactions, audit: AuditLog) -> None:
+        self._ledger, self._audit = ledger, audit
+
+    def count(self, before: str) -> int:
+        """How many ended before this moment."""
+        with self._ledger.read() as connection:
+            return int(connection.execute(select(func.count()).where(_over(before))).scalar_one())
+
+    def drop(self, before: str, *, by: str) -> int:
+        """Delete the rows of some of them at once; how many there were.
+
+        Their runs stay: submitted again they are known, and not done anew.
+        """
+        query = select(jobs.c.run_id).where(_over(before)).limit(_AT_ONCE)
+        with self._ledger.write() as connection:
+            ids = [str(row.run_id) for row in connection.execute(query)]
+            for run_id in ids:
+                self._audit.append(connection, run_id, "dropped", by=by)
+            connection.execute(delete(jobs).where(jobs.c.run_id.in_(ids)))
+        return len(ids)
+
+
+def _over(before: str) -> ColumnElement[bool]:
+    return jobs.c.status.in_(_DROPPED) & (jobs.c.ended_at < before)
+
+
 class Jobs:
     """The jobs table. Of each wish of a person the audit log tells."""
 
     def __init__(self, ledger: Transactions, audit: AuditLog, runs: Runs) -> None:
         self._ledger, self._audit, self._queue = ledger, audit, TurnQueue()
-        self.limits = JobLimits(ledger, audit)
+        self.limits, self.ended = JobLimits(ledger, audit), EndedJobs(ledger, audit)
         self.turns = Turns(ledger, audit, runs, self._queue, self.limits)
 
     def submit(self, new: Sequence[NewJob], *, by: str) -> Submitted:
@@ -318,25 +347,6 @@ class Jobs:
             for job in map(read_job, rows):
                 found[change(connection, job)].append(job)
         return Asked(tuple(found["done"]), tuple(found["soon"]), tuple(found["begun"]))
-
-    def drop(self, before: str, *, by: str) -> int:
-        """Delete the rows of jobs that ended before this moment, some at once; how many there were.
-
-        Their runs stay: submitted again they are known, and not done anew. What is parked stays until it is settled.
-        """
-        over = jobs.c.status.in_(_DROPPED) & (jobs.c.ended_at < before)
-        with self._ledger.write() as connection:
-            ids = [str(row.run_id) for row in connection.execute(select(jobs.c.run_id).where(over).limit(_AT_ONCE))]
-            for run_id in ids:
-                self._audit.append(connection, run_id, "dropped", by=by)
-            connection.execute(delete(jobs).where(jobs.c.run_id.in_(ids)))
-        return len(ids)
-
-    def ended_before(self, before: str) -> int:
-        """How many jobs `drop` would delete."""
-        over = jobs.c.status.in_(_DROPPED) & (jobs.c.ended_at < before)
-        with self._ledger.read() as connection:
-            return int(connection.execute(select(func.count()).where(over)).scalar_one())
 
     def add(self, connection: Connection, new: NewJob, by: str) -> bool:
         """Submit one within this transaction; False if it was there before. JobChanged if that has another input."""

@@ -269,14 +269,14 @@ def _drop_jobs(older_than: str | None, database: Path | None, *, yes: bool, json
         raise SettingsError("--jobs", "nothing says of which time", "Add --older-than 30d.")
     settings, console = load_settings(database=database), Console(stderr=True)
     ledger, before = existing_ledger(settings), later(-read_time(older_than).total_seconds())
-    number = ledger.jobs.ended_before(before)
+    number = ledger.jobs.ended.count(before)
     if number and not yes:
         if json or not can_ask(console):
             raise SettingsError("--yes", "nothing was pruned, because nobody can be asked here", "Add it to prune.")
         if not typer.confirm(f"Drop the rows of {counted(number, 'job')}? Their runs stay.", err=True):
             number = 0
     dropped = 0
-    while number and (some := ledger.jobs.drop(before, by=settings.user_name)):
+    while number and (some := ledger.jobs.ended.drop(before, by=settings.user_name)):
         dropped += some
     if json:
         return print_json({"jobs": dropped})

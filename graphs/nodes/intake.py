@@ -89,10 +89,8 @@ def build_intake(
         run_id, number = ledger().runs.begin(
             thread, after + 1, team=takes.team, goal=given.goal, options=kept, requested_by=by, dry_run=calls_nothing
         )
-        version, shape = stamp()
-        run = CurrentRun(
-            id=run_id, number=number, goal=given.goal, message=message, ended="", version=version, shape=shape
-        )
+        run = CurrentRun(id=run_id, number=number, goal=given.goal, message=message, ended="")
+        run["version"], run["shape"] = stamp()
         if fields is not None:
             run |= {"input": dict(given.values), "given": fields}
         if child is not None:

@@ -34,7 +34,7 @@ _SOON: Final = 0.05
 """Seconds until the first of a process that waits looks again."""
 _LONG: Final = 0.25
 """Seconds until the others look whether anybody still waits for them."""
-_lines: Final = defaultdict[tuple[int, Path], list[threading.Event]](list)
+LINES: Final = defaultdict[tuple[int, Path], list[threading.Event]](list)
 _lining = threading.Lock()
 
 
@@ -145,7 +145,7 @@ class Seated:
 @contextmanager
 def _in_line(folder: Path, stop: threading.Event) -> Iterator[bool]:
     """Be the first of this process who waits for these seats, whose turn it is; False if `stop` was set before."""
-    line, turn = _lines[os.getpid(), folder], threading.Event()
+    line, turn = LINES[os.getpid(), folder], threading.Event()
     with _lining:
         line.append(turn)
         line[0].set()

@@ -14,7 +14,7 @@ import warm
 
 from signoff.settings import load_settings
 from signoff.tools.sandbox.sandbox import Finished, Job, SandboxLimits
-from signoff.tools.sandbox.seats import Seated, Seats, _lines
+from signoff.tools.sandbox.seats import LINES, Seated, Seats
 
 HOLDER = """
 import sys, threading, time
@@ -71,7 +71,7 @@ def test_who_came_first_goes_first_and_one_that_wants_more_than_there_is_runs_al
     seats, order, waits = Seats(tmp_path, 1000, 4.0), list[str](), list[threading.Thread]()
 
     def waiting() -> int:
-        return len(_lines[os.getpid(), tmp_path])
+        return len(LINES[os.getpid(), tmp_path])
 
     def want(name: str, mb: int) -> None:
         with seats.seat(mb, 1.0, 30.0):
