@@ -30,11 +30,14 @@ def test_a_run_of_langgraph_server_is_decided_on_the_page_that_it_serves(home: P
     (home / "web.py").write_text(WEB.replace("ADDRESS", repr(address)))
     token = ledger.people.give_key(Person("ann"), "token", days=1, by="root")
     config = {"graphs": {"office": "./office.py:graph"}, "http": {"app": "./web.py:app"}}
-    with serving(home, config, port) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as ann:
+    with (
+        serving(home, config, port) as url,
+        httpx.Client(base_url=url, timeout=60, trust_env=False) as ann,
+        get_sync_client(url=url) as client,
+    ):
         assert ann.get("/desk/").status_code == 401
         said = ann.post("/desk/sign-in", data={"token": token}, headers={"origin": url})
         assert said.headers["location"] == "/desk/"
-        client = get_sync_client(url=url)
         thread = client.threads.create()["thread_id"]
         client.runs.wait(thread, "office", input={"goal": "write bob"})
         inbox = ann.get("/desk/").text

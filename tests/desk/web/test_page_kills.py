@@ -1,4 +1,4 @@
-"""A page whose process is killed as somebody decides: the next shows the truth, and what was decided counts once."""
+"""A page whose process is killed as somebody decides: the next one shows the truth, and a decision counts once."""
 
 from __future__ import annotations
 
