@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import (
     Column,
     ColumnElement,
+    CompoundSelect,
     Connection,
     Select,
     case,
@@ -202,11 +203,8 @@ class Jobs:
 
     def stuck(self, which: Which, number: int) -> tuple[tuple[Job, ...], tuple[Job, ...]]:
         """The last so many of these that were given up, and that rest because something went wrong; the newest last."""
-        kinds = [jobs.c.status == "parked", (jobs.c.status == "held") & (jobs.c.error != "")]
-        newest = (jobs.c.submitted_at.desc(), jobs.c.id.desc())
-        parts = [select(jobs).where(which.clause, kind).order_by(*newest).limit(number).subquery() for kind in kinds]
         with self._ledger.read() as connection:
-            rows = connection.execute(union_all(*map(select, parts))).all()
+            rows = connection.execute(_stuck(which, number)).all()
         found = sorted(map(read_job, rows), key=lambda job: (job.submitted_at, job.id))
         return tuple(job for job in found if job.status == "parked"), tuple(
             job for job in found if job.status == "held"
@@ -250,17 +248,8 @@ class Jobs:
 
     def quality(self, which: Which, *, seconds: float) -> Quality:
         """What people decided of these jobs' proposals in the time until now, and what went wrong."""
-        since = canonical.later(-seconds)
-        mine = (approvals.c.decided_at >= since) & (approvals.c.decided_by != "policy")
-        mine &= _root(approvals.c.run_id).in_(_runs(which))
-        status = approvals.c.status.concat("")  # so that rows are found by their time, not by how they stand
-        counts = select(literal("decided"), status, func.count()).where(mine).group_by(status)
-        said = select(literal("reason"), approvals.c.reason, literal(0)).where(mine, status == "rejected")
-        said = said.where(approvals.c.reason != "").order_by(approvals.c.decided_at.desc()).limit(_REASONS)
-        wrong = (usage.c.at >= since) & (usage.c.outcome != "ok") & _root(usage.c.run_id).in_(_runs(which))
-        failed = select(literal("failed"), literal(""), func.count()).where(wrong)
         with self._ledger.read() as connection:
-            rows = connection.execute(union_all(counts, select(said.subquery()), failed)).all()
+            rows = connection.execute(_quality(which, canonical.later(-seconds))).all()
         decided = {str(word): int(number) for kind, word, number in rows if kind == "decided"}
         reasons = tuple(str(word) for kind, word, _ in rows if kind == "reason")
         return Quality(dict(sorted(decided.items())), reasons, sum(row[2] for row in rows if row[0] == "failed"))
@@ -371,6 +360,26 @@ class Jobs:
 
     def _set(self, connection: Connection, job: Job, **values: object) -> None:
         connection.execute(update(jobs).where(jobs.c.run_id == job.run_id).values(**values))
+
+
+def _quality(which: Which, since: str) -> CompoundSelect[Any]:
+    """Rows of a kind, a word and a number: what was decided how often, why, and how many calls failed."""
+    mine = (approvals.c.decided_at >= since) & (approvals.c.decided_by != "policy")
+    mine &= _root(approvals.c.run_id).in_(_runs(which))
+    status = approvals.c.status.concat("")  # so that rows are found by their time, not by how they stand
+    counts = select(literal("decided"), status, func.count()).where(mine).group_by(status)
+    said = select(literal("reason"), approvals.c.reason, literal(0)).where(mine, status == "rejected")
+    said = said.where(approvals.c.reason != "").order_by(approvals.c.decided_at.desc()).limit(_REASONS)
+    wrong = (usage.c.at >= since) & (usage.c.outcome != "ok") & _root(usage.c.run_id).in_(_runs(which))
+    failed = select(literal("failed"), literal(""), func.count()).where(wrong)
+    return union_all(counts, select(said.subquery()), failed)
+
+
+def _stuck(which: Which, number: int) -> CompoundSelect[Any]:
+    kinds = [jobs.c.status == "parked", (jobs.c.status == "held") & (jobs.c.error != "")]
+    newest = (jobs.c.submitted_at.desc(), jobs.c.id.desc())
+    parts = [select(jobs).where(which.clause, kind).order_by(*newest).limit(number).subquery() for kind in kinds]
+    return union_all(*map(select, parts))
 
 
 def _together(one: Select[Any], other: Select[Any]) -> Select[Any]:

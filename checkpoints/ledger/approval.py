@@ -1,6 +1,7 @@
 """What an approval is: the question, who may decide it, and the decision once there is one.
 
-The ledger keeps with each approval who may decide, and how many must agree, and checks it.
+The ledger keeps with each approval who may decide, and how many must agree, and checks it. It is longer than most, as
+each of these values says what its fields hold.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ LONG_FILE = 400
 LARGER: dict[str, str] = {}
 """Functions and classes that may be larger, as `file:name`, each with the reason."""
 FULLER: dict[str, str] = {
+    "benchmarks": "one file for each that make.py runs by its name",
     "docs": "one page for each thing that a reader looks up; docs/README.md lists them in reading order",
     "tools": "one folder for each thing that agents can do; architecture.md lists them",
     "tests/kills/programs": "one program for each thing that is killed; what they share is forked.py and payments.py",
@@ -44,7 +45,7 @@ ALONE: dict[str, str] = {
     "checkpoints/saver/maintenance.py": "pruning, copying and deleting, which no step of a run needs",
     "checkpoints/saver/postgres_checkpointer.py": "loaded only where the database is PostgreSQL",
     "desk/cli/record.py": "loaded only where a run is recorded or exported",
-    "desk/web/screens/approval_pages.py": "the screens of approvals; the application gives them their addresses",
+    "desk/web/screens/fleet_pages.py": "the screens of the fleet; the application gives them their addresses",
     "desk/web/screens/record_pages.py": "the screens of the record; the application gives them their addresses",
     "desk/web/screens/run_pages.py": "the screens of runs; the application gives them their addresses",
     "desk/web/stream.py": "the stream of events; the application gives it its address",

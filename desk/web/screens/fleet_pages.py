@@ -50,7 +50,7 @@ def fleet(visit: Visit) -> Response:
         "changes": {status: [verb for verb, (_, among) in _CHANGES.items() if status in among] for status in STATUSES},
         "may_manage": visit.may_manage,
     }
-    return visit.render("parts/fleet.html" if visit.is_part else "fleet.html", **values)
+    return visit.render("parts/fleet.html" if visit.is_part else "fleet/overview.html", **values)
 
 
 def _which(visit: Visit) -> tuple[Which, dict[str, str]]:
@@ -88,7 +88,9 @@ def schedules(visit: Visit) -> Response:
     shown = left[:_SHOWN]
     more = address_of("/fleet/schedules", after=shown[-1].name) if len(left) > len(shown) else ""
     firings = {one.name: [] if one.paused_by else _firings(one) for one in shown}
-    return visit.render("schedules.html", schedules=shown, firings=firings, more=more, may_manage=visit.may_manage)
+    return visit.render(
+        "fleet/schedules.html", schedules=shown, firings=firings, more=more, may_manage=visit.may_manage
+    )
 
 
 def _is_of(visit: Visit, tenant: str) -> bool:
@@ -133,4 +135,4 @@ def workers(visit: Visit) -> Response:
     limits = visit.ledger.jobs.limits.all()
     late = {slot.slot for slot in found if seconds_since(slot.until) > 0}
     left = visit.ledger.jobs.counts(Which(status=("queued", "running")))
-    return visit.render("workers.html", workers=found, late=late, limits=limits, left=left)
+    return visit.render("fleet/workers.html", workers=found, late=late, limits=limits, left=left)
