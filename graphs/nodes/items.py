@@ -7,7 +7,7 @@ they need to be asked, or to make the artifact of all rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -196,7 +196,7 @@ class _Steps:
             except Exception as error:  # a validator is somebody else's code
                 problem = f"{item!r:.80} among its items does not fit Each(of={_called(kind)}): {misfit(error)}"
                 raise WorkFailed(role, problem, final=True) from error
-        return ItemList(items=tuple(kept), after=self._after(_named(kept)))
+        return ItemList(items=tuple(kept), after=_order(role, self._each.after, self._kind, _named(kept)))
 
     def _kept(self, item: Any) -> Any:
         """An item as JSON, of which the same item is read again."""
@@ -206,21 +206,6 @@ class _Steps:
         if self._kind.validate_python(kept) != item:
             raise ValueError("read back from JSON it is another item")
         return kept
-
-    def _after(self, named: Mapping[str, Any]) -> dict[str, list[str]]:
-        """Which items each comes after; WorkFailed if that can never be."""
-        find = self._each.after or (lambda _item: ())
-        after = {name: [*dict.fromkeys(find(self._kind.validate_python(item)))] for name, item in named.items()}
-        for name, others in after.items():
-            if unknown := [one for one in others if one not in named]:
-                problem = f"{name!r} among its items comes after {unknown[0]!r}, which is none of them"
-                raise WorkFailed(self.agent.role, problem, final=True)
-        try:
-            TopologicalSorter(after).prepare()
-        except CycleError as error:
-            problem = f"its items come after each other in a circle: {', '.join(error.args[1])}"
-            raise WorkFailed(self.agent.role, problem, final=True) from error
-        return after
 
     def _open(self, state: TeamState, listed: ItemList, flags: Sequence[str]) -> dict[str, ItemRow]:
         """Rows of the items, and flags of what they were listed from; what was given for an unchanged one stands."""
@@ -365,6 +350,23 @@ class _Steps:
         row = rows_of(state, self.agent)[name]
         usage = {"usage": add_usage(row["usage"], used), "unbooked": add_usage(row["unbooked"], used)}
         return {"items": {self.agent.role: {name: {**row, **usage, **changed}}}}
+
+
+def _order(
+    role: str, find: Callable[[Any], Sequence[str]] | None, kind: TypeAdapter[Any], named: Mapping[str, Any]
+) -> dict[str, list[str]]:
+    """Which items each comes after; WorkFailed if that can never be."""
+    after = {name: [*dict.fromkeys(find(kind.validate_python(item)) if find else ())] for name, item in named.items()}
+    for name, others in after.items():
+        if unknown := [one for one in others if one not in named]:
+            problem = f"{name!r} among its items comes after {unknown[0]!r}, which is none of them"
+            raise WorkFailed(role, problem, final=True)
+    try:
+        TopologicalSorter(after).prepare()
+    except CycleError as error:
+        problem = f"its items come after each other in a circle: {', '.join(error.args[1])}"
+        raise WorkFailed(role, problem, final=True) from error
+    return after
 
 
 def _read(rows: Rows, each: Each[Any, Any], kind: TypeAdapter[Any]) -> list[Row[Any]]:
