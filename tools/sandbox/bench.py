@@ -40,10 +40,7 @@ LIMITS: Final = SandboxLimits(
 _REPORT: Final = ".signoff-report.xml"
 _ENV: Final = "/env"
 """Where the virtual environment is inside."""
-
-
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-
 
 Files = Mapping[str, Version]
 """A tree: its files by path."""
@@ -210,8 +207,7 @@ class Bench:
         return self.backend.run(job, stop=stop)
 
     def prove(self, say: Say = no_word, files: Files | None = None) -> Proof:
-        """What the checks show of the copy as it is now, or of these files; of a tree that they ran on before, what
-        they showed."""
+        """What the checks show of the copy as it is now, or of these files; on one tree they run once."""
         files = self.files() if files is None else files
         return self._prove(tree_of(files), lambda: files, say)
 
@@ -334,9 +330,8 @@ def import_roots(paths: Collection[str]) -> tuple[str, ...]:
     """The folders of a repository that Python finds its packages in: its own, and those of the projects in it."""
     marks = [path for path in paths if basename(path) in ("pyproject.toml", "setup.py", "setup.cfg")]
     projects = sorted({dirname(path) for path in marks if not protected_as(f"{dirname(path)}/x.py")} - {""})
-    inner = ((f"{project}/src", f"{project}/src/") for project in projects)
-    found = [src if any(path.startswith(below) for path in paths) else dirname(src) for src, below in inner]
-    return ("src", "", *found)
+    sources = {f"{path.rpartition('/src/')[0]}/src" for path in paths if "/src/" in path}
+    return ("src", "", *(f"{one}/src" if f"{one}/src" in sources else one for one in projects))
 
 
 def _restore(bench: Bench, paths: Sequence[str], base: Files) -> None:
