@@ -108,7 +108,7 @@ def docs(args: list[str]) -> int:
     """Build the pages as a site in build/site; fails for a dead link or a page out of the menu. `-- serve` shows it."""
     set_up("dev")
     os.environ["NO_MKDOCS_2_WARNING"] = "1"  # of Material, about a version that pyproject.toml excludes
-    return follow([tool("mkdocs"), *(args or ["build", "--strict", "--quiet"])])
+    return follow([tool("mkdocs"), *(args or ["build", "--strict"])])
 
 
 def constraints(_: list[str]) -> int:

@@ -16,6 +16,10 @@ _PAGES: Final = ("CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECUR
 _LINK: Final = re.compile(r"(?<!!)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]*)(#[^)\s]*)?\)")
 
 
+_CITATIONS: Final = re.compile(r"\[(\d+)\](?= ?\[\d+\])")
+"""Of citations beside each other, as `[1] [4]`, all but the last: together they would be a reference."""
+
+
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages of the root."""
     from mkdocs.structure.files import File
@@ -41,7 +45,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return f"[{text}]({Path(os.path.relpath(inside, Path(place).parent)).as_posix()}{anchor})"
 
     parts = re.split(r"(^```.*?^```$)", markdown, flags=re.MULTILINE | re.DOTALL)
-    return "".join(part if part.startswith("```") else _LINK.sub(changed, part) for part in parts)
+    return "".join(
+        part if part.startswith("```") else _CITATIONS.sub(r"\\[\1\\]", _LINK.sub(changed, part)) for part in parts
+    )
 
 
 def _in_site(file: Path) -> Path | None:
