@@ -382,7 +382,7 @@ def _stuck(which: Which, number: int) -> CompoundSelect[Any]:
     return union_all(*map(select, parts))
 
 
-def _together(one: Select[Any], other: Select[Any]) -> Select[Any]:
+def _together(one: Any, other: Any) -> Any:
     """Two queries that give a row each as one."""
     return select(first := one.subquery(), second := other.subquery()).select_from(first.join(second, true()))
 

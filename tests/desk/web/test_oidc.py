@@ -91,7 +91,7 @@ def test_what_the_provider_says_of_roles_gives_none(desk: Office, stranger: Stra
 
 
 def unsigned(_: OpenIdProvider, claims: Claims) -> str:
-    return jwt.encode(claims, None, "none")
+    return jwt.encode(claims, "", "none")
 
 
 def signed_with_our_secret(provider: OpenIdProvider, claims: Claims) -> str:

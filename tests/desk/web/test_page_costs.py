@@ -108,7 +108,7 @@ def counted_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     done, real = [0], sqlite3.connect
 
     def connect(*given: Any, **named: Any) -> sqlite3.Connection:
-        connection = real(*given, **named)
+        connection: sqlite3.Connection = real(*given, **named)
 
         def count() -> int:
             done[0] += 1

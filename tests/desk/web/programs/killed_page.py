@@ -33,8 +33,10 @@ def driving(self: Background, *given: Any) -> None:
         die()
 
 
-record_verdict, drive = approval_pages.record_verdict, Background.drive
-approval_pages.record_verdict = deciding
-Background.drive = driving  # type: ignore[method-assign]
+PAGES: Any = approval_pages
+BACKGROUND: Any = Background
+record_verdict, drive = PAGES.record_verdict, BACKGROUND.drive
+PAGES.record_verdict = deciding
+BACKGROUND.drive = driving
 sys.argv = ["signoff", "serve", "--port", "0"]
 main()

@@ -24,7 +24,7 @@ def make(_task: Any) -> Any:
     return None
 
 
-AGENTS = (
+AGENTS: tuple[Agent[Any], ...] = (
     Agent(role="feller", gives=Wood, function=make),
     Agent(role="smith", gives=Nails, function=make),
     Agent(role="builder", needs=(Wood, Nails), gives=House, function=make),
