@@ -29,7 +29,6 @@ LONG_FILE = 400
 LARGER: dict[str, str] = {}
 """Functions and classes that may be larger, as `file:name`, each with the reason."""
 FULLER: dict[str, str] = {
-    "benchmarks": "one file for each that make.py runs by its name",
     "docs": "one page for each thing that a reader looks up; docs/README.md lists them in reading order",
     "tools": "one folder for each thing that agents can do; architecture.md lists them",
     "tests/kills/programs": "one program for each thing that is killed; what they share is forked.py and payments.py",
