@@ -270,14 +270,13 @@ class _Desk:
         return Cases(rows=tuple(sorted(rows, key=lambda one: -one.urgency)))
 
     def _refused(self, case: Case, task: Task) -> tuple[str, ...]:
-        if case.before is None or case.verified is None or case.fix is None or case.after is None:
-            return ()
-        if not case.fix.is_changed:
+        fix = case.fix
+        if case.before is None or case.verified is None or fix is None or case.after is None or not fix.is_changed:
             return ()
         if lost := self._unreachable(case.repo, task):
             return lost
         bench = self.bench(
-            case.repo, task, before=case.verified.environment, now=case.fix.environment, checks=case.verified.checks
+            case.repo, task, before=case.verified.environment, now=fix.environment, checks=case.verified.checks
         )
         return refusals(case, bench, self._scan_now(case.repo, task, NONE), task.say)
 
