@@ -125,7 +125,7 @@ class Effects:
             found = connection.execute(select(effects).where(effects.c.key == key)).first()
             if found is not None:
                 return Claim(self._seen(connection, found), fresh=False)
-            self._check_approved(connection, approval)
+            _check_approved(connection, approval)
             at = clock(connection)
             connection.execute(
                 insert(effects).values(
@@ -347,16 +347,6 @@ class Effects:
         )
         return _load(connection, effect.key)
 
-    def _check_approved(self, connection: Connection, approval: Approval) -> None:
-        current = load_approval(connection, approval.id)
-        if current.status != "approved" or current.args_sha256 != approval.args_sha256:
-            raise current.already_decided()
-        current.check_digests()
-        approval.check_digests()
-        if connection.execute(select(runs.c.dry_run).where(runs.c.id == approval.run_id)).scalar_one():
-            raise DryRun(approval.run_id)
-        _check_wanted(connection, approval.run_id)
-
 
 class _Rows:
     """Writes effects within a transaction, with what the audit log and whoever is to be told say of it."""
@@ -479,6 +469,17 @@ def _believed_until(row: Row[Any]) -> str:
 
 def _effect(row: Row[Any]) -> Effect:
     return from_row(Effect, row, result=read_json(row.result, dict, f"Effect {row.key}") if row.result else {})
+
+
+def _check_approved(connection: Connection, approval: Approval) -> None:
+    current = load_approval(connection, approval.id)
+    if current.status != "approved" or current.args_sha256 != approval.args_sha256:
+        raise current.already_decided()
+    current.check_digests()
+    approval.check_digests()
+    if connection.execute(select(runs.c.dry_run).where(runs.c.id == approval.run_id)).scalar_one():
+        raise DryRun(approval.run_id)
+    _check_wanted(connection, approval.run_id)
 
 
 def _check_wanted(connection: Connection, run_id: str) -> None:
