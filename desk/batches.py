@@ -16,7 +16,7 @@ from signoff.error_base import RunError, SettingsError, TeamError
 from signoff.fleet import Run
 from signoff.fleet.errors import NotAllDecided
 from signoff.graphs import FOLLOW_PLAN, RAISE_BUDGET
-from signoff.graphs.approval import CONTROLS, Passage, batch_sha256, passages_of
+from signoff.graphs.approval import CONTROLS, MANY, Passage, batch_sha256, in_a_line, passages_of
 from signoff.graphs.errors import BadAnswer
 from signoff.settings import Settings
 from signoff.wording import counted
@@ -77,14 +77,26 @@ def ask_batch(console: Console, run: Run) -> Callable[..., Run] | None:
 def show_batch(console: Console, run: Run, numbered: Mapping[int, Approval]) -> None:
     """Show what is proposed of each; what is too long for all of them is a key away."""
     first = next(iter(numbered.values()))
-    say(console, f"── {first.action} · {len(numbered)} of its kind ──", "bold")
+    more = len([one for one in run.approvals if one.action == first.action]) - len(numbered)
+    then = f", and {more} more after these" if more > 0 else ""
+    say(console, f"── {first.action} · {len(numbered)} of its kind{then} ──", "bold")
     lines, said = max(_LINES // len(numbered), _FEWEST), set[Passage]()
     for number, approval in numbered.items():
         passages = list(passages_of(approval, run.action_of(approval)))
+        if len(numbered) > MANY and (brief := in_a_line(passages)):
+            say(console, f"{number:>3}. {brief}")
+            continue
         say(console, f"{number}. approval {approval.id}", "bold")
         # What the gate said of one before, and why, is not said of each.
         show_passages(console, (one for one in passages if one not in said), lines, f"v {number}")
         said |= {one for one in passages if one.kind in ("gate", "words")}
+
+    if len(numbered) > MANY:
+        say(
+            console,
+            f"Each in a line: v {next(iter(numbered))} or v all shows all of it.",
+            "yellow",
+        )
 
 
 def read_words(said: str, numbered: Mapping[int, Approval]) -> tuple[str, list[int]]:

@@ -26,6 +26,7 @@ from signoff.tools.web import Snapshots
 from signoff.wording import counted, one_line
 
 _MOST_ROWS: Final = 50
+"""At a terminal; what is piped has all."""
 _LONGEST: Final = 60
 """Characters of a value in a table at the terminal."""
 _AROUND: Final = 200
@@ -50,12 +51,14 @@ def show_tables(console: Console, run: str, found: Mapping[str, Table]) -> None:
     """Print them, each cell with the number by which it is opened."""
     for name, made in found.items():
         shown = table(name, *(column.name for column in made.columns))
-        for each in made.rows[:_MOST_ROWS]:
+        rows = made.rows[:_MOST_ROWS] if console.is_terminal else made.rows
+        for each in rows:
             row(shown, each, *(_short(made, cell) for cell in made.row(each)))
         console.print(shown)
         say(console, made.brief())
-        if len(made.rows) > _MOST_ROWS:
-            say(console, f"The first {_MOST_ROWS} of {counted(len(made.rows), 'row')}.")
+        if len(made.rows) > len(rows):
+            all_of_it = f"{command()} show {run} | less"
+            say(console, f"The first {_MOST_ROWS} of {counted(len(made.rows), 'row')}; all of them: {all_of_it}")
         if any(cell.facts for cell in made.cells):
             say(console, f"What a cell rests on: {command()} show {run} --cell NUMBER")
 

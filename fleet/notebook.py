@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from signoff.tools.storage import Blobs
 from signoff.wording import as_block, as_code, as_words, make_visible
 
 _IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)"[^>]*>')
+_MANY_ROWS = 50
 _MARKS = {"completed": "✓", "failed": "✗", "in_progress": "…", "pending": "·", "skipped": "–"}
 
 
@@ -28,10 +30,11 @@ def run_markdown(
     approvals: Sequence[tuple[Approval, str]],
     effects: Sequence[Effect] = (),
     alike: int = 1,
+    brief: Mapping[str, str] | None = None,
 ) -> str:
     """Status, plan, and what is asked: each approval with its question in Markdown.
 
-    The first `alike` of them are of one kind, and can be decided together.
+    The first `alike` of them are of one kind, and can be decided together; `brief` has those that are told in a line.
     """
     record = stands.record
     parts = [
@@ -55,6 +58,9 @@ def run_markdown(
         refusal = f'"why", {named}' if named else '"why"'
         decide = _ways(approval, named) or f"Decide with `run.approve({named})` or `run.reject({refusal})`."
         parts += [f"**Waits for you** (approval `{approval.id}`). {decide}", question]
+    if brief:
+        lines = [f"- `{approval}`: {as_code(said)}" for approval, said in brief.items()]
+        parts.append("\n".join([f"**{len(brief)} more wait**, each in `run.approvals`:", "", *lines]))
     parts += [f"{as_words(line)} `run.resume()` goes on." for line in stands.news]
     for effect in effects:
         if effect.earlier:
@@ -77,7 +83,7 @@ def run_html(markdown: str, artifacts: Mapping[str, Any], home: Path) -> str | N
     written out.
     """
     draft, analysis = artifacts.get("Draft"), artifacts.get("Analysis")
-    tables = "\n".join(html_of(made) for made in artifacts.values() if isinstance(made, Table))
+    tables = "\n".join(_folded(made) for made in artifacts.values() if isinstance(made, Table))
     if not isinstance(draft, Draft) and not tables:
         return None
     from markdown_it import MarkdownIt
@@ -101,6 +107,14 @@ def run_html(markdown: str, artifacts: Mapping[str, Any], home: Path) -> str | N
     listed = "\n".join(f"- {as_code(address)}" for address in addresses_of({"": draft.markdown}))
     addresses = render(f"Addresses in it:\n\n{listed}") if listed else ""
     return f"{render(markdown)}<hr>\n{tables}<blockquote>\n{drawn}</blockquote>\n{addresses}"
+
+
+def _folded(made: Table) -> str:
+    """The table; a long one opens on a click, and scrolls."""
+    if len(made.rows) <= _MANY_ROWS:
+        return html_of(made)
+    box = f'<div style="max-height: 40em; overflow: auto">{html_of(made)}</div>'
+    return f"<details><summary>{html.escape(made.title)}: {html.escape(made.brief())}</summary>{box}</details>"
 
 
 def _ways(approval: Approval, named: str) -> str:

@@ -27,10 +27,13 @@ from signoff.fleet.standing import Standing, standings
 from signoff.graphs import Given, PlanStep, Team
 from signoff.graphs.approval import (
     CONTROLS,
+    MANY,
     Decision,
     batch_of,
     decide_each,
     describe,
+    in_a_line,
+    passages_of,
     read_edit,
     read_reply,
     say_reply,
@@ -175,9 +178,11 @@ class RunView:
     def _in_words(self) -> str:
         """How it stands, and the questions that wait."""
         known = [(one, CONTROLS.get(one.action) or self.team_of(one).actions.get(one.action)) for one in self.approvals]
-        asked = [(one, describe(one, action)) for one, action in known]
+        lines = {one.id: in_a_line(list(passages_of(one, action))) for one, action in known[MANY:]}
+        asked = [(one, describe(one, action)) for one, action in known if not lines.get(one.id)]
         effects = [effect for run in (self.record, *self.children) for effect in self._ledger.effects.of_run(run.id)]
-        return run_markdown(self.standing, self.plan, asked, effects, len(self.alike()))
+        brief = {name: line for name, line in lines.items() if line}
+        return run_markdown(self.standing, self.plan, asked, effects, len(self.alike()), brief)
 
     def __repr__(self) -> str:
         return f"<Run {self.id} {self.status}: {self.record.goal!r}>"

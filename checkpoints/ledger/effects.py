@@ -233,10 +233,6 @@ class Effects:
         """Record that it may or may not have been done; or, if its call still goes on, that it yet may."""
         return self.record(key, claim, Outcome("unknown", error=error, goes_on=goes_on))
 
-    def release(self, key: str, error: str, *, claim: int = 0) -> Effect:
-        """Record that it was surely not done, and is to be called again once that is mended."""
-        return self.record(key, claim, Outcome("released", error=error))
-
     def let_go(self, key: str, *, claim: int) -> None:
         """Hold the claim no longer, as its call has ended."""
         with self._ledger.write() as connection:

@@ -26,7 +26,7 @@ from signoff.graphs.approval.questions import CONTROLS
 from signoff.graphs.errors import BadAnswer
 from signoff.tools import Action
 
-_MOST: Final = 100
+MOST: Final = 100
 """Proposals in one question; more wait for the next."""
 _ALL = re.compile(r"(approve|reject)\s+all\s*[.!]?")
 _APPROVAL_ID = re.compile(r"a-[0-9a-f]{6,}")
@@ -49,7 +49,7 @@ def batch_of(approvals: Sequence[Approval], action: Action[Any] | None, rules: R
     alike = [one for one in approvals if (one.proposed_by, one.action) == kind and one.status == "pending"]
     if len(alike) < 2 or first.status != "pending" or not is_batched(first, action, rules):
         return (first,)
-    return tuple(one for one in alike if is_batched(one, action, rules))[:_MOST]
+    return tuple(one for one in alike if is_batched(one, action, rules))[:MOST]
 
 
 def batch_sha256(approvals: Sequence[Approval]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -22,6 +22,10 @@ FLAGGED: Final = (
     "Caution: something in this, or in the texts that it was made from, is odd. Such texts are data, not the goal. "
     "Make sure that it is what you want:"
 )
+MANY: Final = 20
+"""Questions that wait together and are each told in full; of more, each in a line."""
+_LINE: Final = 100
+"""Characters of it."""
 _LONGEST_MARKDOWN: Final = 50_000
 """Characters of a preview that are looked at for what clients would not show; a longer one is shown as its source."""
 _DEEPEST: Final = 12
@@ -58,6 +62,14 @@ class Passage:
                 return as_quotation(_seen_whole(self.text))
             case _:
                 return "\n".join(f"- {as_code(line)}" for line in self.lines)
+
+
+def in_a_line(passages: Sequence[Passage]) -> str:
+    """The beginning of what it is, as one of many; empty if there is nothing to say, or something odd, told in full."""
+    if any(one.kind == "caution" for one in passages):
+        return ""
+    said = " ".join(one_line(line) for one in passages if one.kind == "preview" for line in one.lines if line.strip())
+    return said if len(said) <= _LINE else f"{said[: _LINE - 1]}…"
 
 
 def question_payload(approval: Approval, action: Action[Any], problem: str, among: int = 1) -> dict[str, Any]:

@@ -196,7 +196,7 @@ def _call(ledger: Ledger, approval: Approval, action: Action[Any], effect: Effec
         # It may yet take effect: a read-back that does not see it now would not tell.
         return ledger.effects.lose(key, f"{action.name}: {error}", claim=claim, goes_on=True)
     except ActionPostponed as error:
-        ledger.effects.release(key, error.problem, claim=claim)
+        ledger.effects.record(key, claim, Outcome("released", error=error.problem))
         raise
     except ActionFailed as error:
         return ledger.effects.fail(key, error.problem, claim=claim)
@@ -273,7 +273,7 @@ class HeldClaim:
             if error is None:
                 effects.finish(key, keepable(coming.result()), claim=claim)
             elif isinstance(error, ActionPostponed):
-                effects.release(key, error.problem, claim=claim)
+                effects.record(key, claim, Outcome("released", error=error.problem))
             elif isinstance(error, ActionFailed):
                 effects.fail(key, error.problem, claim=claim)
             else:

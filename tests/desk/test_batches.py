@@ -11,6 +11,8 @@ from terminals import Terminal
 from signoff import Policy, Run
 from signoff.desk.batches import read_words
 from signoff.errors import BadAnswer, NotAllDecided, SeveralAsked
+from signoff.graphs.teams import load_team
+from signoff.settings import load_settings
 
 TEAM = """
 from pathlib import Path
@@ -150,6 +152,34 @@ def test_at_a_terminal_approve_shows_all_of_each_and_asks_once(signoff: Any, ask
         terminal.press("y\n")
         assert terminal.end() == 0, terminal.shown
     assert len(sent()) == 4
+
+
+def many(home: Path) -> None:
+    """An office that writes to thirty people."""
+    names = [f"person{number}" for number in range(30)]
+    (home / "post_office.py").write_text(TEAM.replace('("ann", "bob", "cy", "dee")', repr(names)))
+
+
+def test_many_of_one_kind_are_each_told_in_a_line_at_a_terminal(home: Path) -> None:
+    many(home)
+    with Terminal("-m", "signoff", "run", "post_office:team", "write to all") as terminal:
+        terminal.until("or later?")
+        shown = terminal.shown
+        terminal.press("a all\n")
+        assert terminal.end() == 0, terminal.shown
+    assert "30 of its kind" in shown
+    assert len(re.findall(r'^ *\d+\. .*"to": "person\d+"', shown, re.MULTILINE)) == 30
+    assert "v 1 or v all shows all of it" in shown
+    assert len(sent()) == 30
+
+
+def test_many_of_one_kind_are_each_a_line_in_a_notebook_but_for_the_first(home: Path) -> None:
+    many(home)
+    run = Run.start(load_team("post_office.py:team", load_settings()).team, "write to all")
+    shown = run._repr_markdown_()
+    assert "**10 more wait**" in shown
+    assert shown.count("**Waits for you**") == 20
+    assert all(one.id in shown for one in run.approvals)
 
 
 NUMBERED: Any = dict.fromkeys(range(1, 8))

@@ -1,13 +1,18 @@
 """A run's tables at the terminal: each cell is seen, and opens on what it rests on."""
 
+import io
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from signoff import Run
-from signoff.desk.tables import tables_in
+from signoff.agents import Cell, Table
+from signoff.agents.artifacts import Column
+from signoff.desk.tables import show_tables, tables_in
+from signoff.fleet.notebook import run_html
 from signoff.graphs.teams.competitors import competitors_team
 
 MARKET = Path(__file__).parents[1] / "graphs" / "teams" / "market"
@@ -68,3 +73,18 @@ def test_a_notebook_shows_the_table_with_cells_that_open(run: Run) -> None:
 def test_something_else_of_a_tables_shape_is_no_table() -> None:
     like = {"title": "t", "columns": 3, "rows": ["a"], "cells": []}
     assert tables_in({"artifacts": {"Board": {"value": like}, "Note": {"value": {"text": "t"}}}}) == {}
+
+
+def test_of_a_long_table_a_terminal_shows_the_beginning_and_says_how_all_of_it_is_seen() -> None:
+    price = Column(name="price")
+    made = Table.of("Market", [price], {f"row{n}": [Cell.settle(f"row{n}", price, [])] for n in range(60)})
+    at_terminal, piped = io.StringIO(), io.StringIO()
+    show_tables(Console(file=at_terminal, force_terminal=True, width=100), "r-1", {"Table": made})
+    shown = at_terminal.getvalue()
+    assert ("row49" in shown, "row50" in shown, "show r-1 | less" in shown) == (True, False, True)
+    show_tables(Console(file=piped, width=100), "r-1", {"Table": made})
+    assert "row59" in piped.getvalue()
+    notebook = run_html("", {"Table": made}, Path())
+    assert notebook is not None
+    assert "<details><summary>Market: 60 rows" in notebook
+    assert "row59" in notebook

@@ -19,7 +19,7 @@ from signoff.desk.web.screens.fields import Field, answer_fields, edit_fields, p
 from signoff.error_base import RunError
 from signoff.fleet import read_state
 from signoff.graphs import FOLLOW_PLAN
-from signoff.graphs.approval import CONTROLS, batch_of, batch_sha256, passages_of
+from signoff.graphs.approval import CONTROLS, MANY, MOST, batch_of, batch_sha256, in_a_line, passages_of
 from signoff.graphs.errors import BadAnswer
 from signoff.tools import Action
 
@@ -133,9 +133,14 @@ def _quotes(context: PageContext, found: Approval, record: RunRecord) -> list[An
 
 
 def _waiting(ledger: Ledger, found: Approval) -> list[Approval]:
-    """What waits of its kind in its run, as much as a page shows; first what was asked first."""
-    same = {"run": found.run_id, "action": found.action}
-    return [one.approval for one in ledger.inbox.page("all", EVERYBODY, same).items]
+    """What waits of its kind in its run, as much as can be one question; first what was asked first."""
+    same, listed, after = {"run": found.run_id, "action": found.action}, list[Approval](), ""
+    while len(listed) < MOST:
+        page = ledger.inbox.page("all", EVERYBODY, same, after)
+        listed, after = [*listed, *(one.approval for one in page.items)], page.more
+        if not after:
+            break
+    return listed
 
 
 def _alike(context: PageContext, record: RunRecord, waiting: Sequence[Approval]) -> tuple[Approval, ...]:
@@ -263,10 +268,11 @@ def _show_batch(
     action, _ = visit.context.action_of(first, record)
     waiting = _waiting(visit.ledger, first)
     asked = (_alike(visit.context, record, waiting) or tuple(waiting[:1])) if waiting else ()
+    shown = [(one, list(passages_of(one, action))) for one in asked]
     told = [(name, _done(visit, name), said) for name, said in results.items()]
     values: dict[str, Any] = {
         "first": first,
-        "asked": [(one, list(passages_of(one, action))) for one in asked],
+        "asked": [(one, told, in_a_line(told) if len(asked) > MANY else "") for one, told in shown],
         "told": told,
         "digest": batch_sha256(asked) if asked else "",
         "may_not": may_not(first, visit.person),

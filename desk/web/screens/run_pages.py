@@ -48,7 +48,8 @@ def runs(visit: Visit) -> Response:
 @screen
 def run(visit: Visit) -> Response:
     """One run."""
-    record, before = run_at(visit), query_of(visit, "before")["before"]
+    record, query = run_at(visit), query_of(visit, "before", "rows")
+    before, first_row = query["before"], entry_number(query["rows"]) or 0
     (stands,) = standings(visit.ledger, [record])
     state = _state_of(visit.context, record)
     entries = visit.ledger.inbox.entries(record.id, before=entry_number(before) or 0)
@@ -70,6 +71,7 @@ def run(visit: Visit) -> Response:
         "is_driven": record.root in visit.context.background.alive,
         "can_go_on": _can_go_on(visit, record, asked),
         "most_rows": _MOST_ROWS,
+        "first_row": first_row,
     }
     return visit.render("parts/run.html" if visit.is_part else "run.html", **values)
 

@@ -179,6 +179,13 @@ def test_several_of_one_kind_are_decided_item_by_item(desk: Any, ann: Any) -> No
     assert sent() == ["bob: hello (1)"]
 
 
+def test_of_many_of_one_kind_each_is_folded(desk: Any, ann: Any) -> None:
+    _, (first, *others) = desk.asked("write " + " ".join(f"person{number}" for number in range(22)))
+    html = ann.get(f"/batches/{first.id}").text
+    assert html.count("<details><summary>") == html.count("data-item") == 22
+    assert all(f"item.{one.id}" in html for one in (first, *others))
+
+
 def test_a_batch_takes_in_nothing_of_another_run(desk: Any, ann: Any) -> None:
     _, (bob, _) = desk.asked("write bob cy")
     _, (other,) = desk.asked("write dee")

@@ -47,6 +47,9 @@ team = Team(name="market", agents=[Agent(role="looker", gives=Table, function=lo
 """
 
 
+LONG = '{f"row{n}": [Cell.settle(f"row{n}", price, []), Cell.settle(f"row{n}", seats, [])] for n in range(60)}'
+
+
 @pytest.fixture
 def market(home: Path) -> Any:
     (home / "docs").mkdir()
@@ -73,6 +76,17 @@ def test_a_cell_opens_on_its_spans_amid_their_document_and_says_when_that_was_ch
     assert ann.get(f"/runs/{run.id}/tables/Other/1").status_code == 404
     (home / "docs" / "otter.md").write_text("# Otter\n\nAll of it is new.\n")
     assert "<mark>12 euros</mark>" in ann.get(f"/runs/{run.id}/tables/Table/1").text
+
+
+def test_a_long_table_has_pages(ann: Any, market: Any, home: Path) -> None:
+    (home / "long.py").write_text(MARKET.replace('{"Otter": cells}', LONG))
+    team = load_team("long.py:team", load_settings()).team
+    run = Run.start(team, {"goal": "compare", "sources": "docs"}, settings=load_settings())
+    first, second = ann.get(f"/runs/{run.id}").text, ann.get(f"/runs/{run.id}?rows=50").text
+    assert ("Rows 1 to 50 of 60" in first, ">row49<" in first, ">row50<" in first) == (True, True, False)
+    assert f'href="/runs/{run.id}?rows=50"' in first
+    assert ("Rows 51 to 60 of 60" in second, ">row49<" in second, ">row59<" in second) == (True, False, True)
+    assert f'href="/runs/{run.id}?rows=0"' in second
 
 
 def test_a_run_that_was_decided_while_nobody_drove_it_goes_on_from_the_page(desk: Any, ann: Any) -> None:
