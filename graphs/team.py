@@ -166,7 +166,7 @@ class Team:
         policy = Enforcement(self.actions, self.rules, self.rates)
         gate = LedgerNode("gate", ledger, build_gate(policy, ledger))
         builder.add_node("gate", gate, destinations=("act", "gate", "supervisor"))
-        act = LedgerNode("act", ledger, build_act(self.actions, ledger, dry_run=self.dry_run), is_long=True)
+        act = LedgerNode("act", ledger, build_act(policy, ledger, dry_run=self.dry_run), is_long=True)
         builder.add_node("act", act, destinations=("gate", "supervisor"))
         finish = build_finish(self.actions, ledger, self.agents)
         builder.add_node("finish", LedgerNode("finish", ledger, finish))

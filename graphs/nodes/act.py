@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
@@ -17,7 +18,7 @@ from signoff.checkpoints import check_storable, describe_owner, digest, readable
 from signoff.checkpoints.errors import AlreadyDecided, RunBusy, StoreError
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Effect, Ledger, Outcome
 from signoff.concurrency import await_result, begin, is_cancellable
-from signoff.graphs.approval.enforcement import Actions
+from signoff.graphs.approval.enforcement import Enforcement
 from signoff.graphs.approval.questions import CONTROLS, Raise, ask_outcome, describe_scope
 from signoff.graphs.invocation import is_own_run
 from signoff.graphs.routing.needs_and_gives import keep_given
@@ -29,6 +30,7 @@ from signoff.graphs.state import (
     Assignment,
     NodeWithConfig,
     StoredArtifact,
+    StoredProposal,
     TeamState,
     Update,
     ended_steps,
@@ -41,18 +43,60 @@ from signoff.tools.errors import ActionFailed, ActionPostponed
 
 Next = Command[Literal["gate", "supervisor"]]
 
+_TOGETHER, _SECONDS_TOGETHER = 25, 2.0
+"""How many are called in one step of the graph, and for how long others are begun."""
 _OUTCOME_SECONDS = 4.0
 """How long an action that is being called has yet to return when somebody cancels the run."""
 
 
-def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) -> NodeWithConfig:
-    """The act node of a team; with `dry_run` it calls nothing."""
+def build_act(policy: Enforcement, ledger: Callable[[], Ledger], *, dry_run: bool) -> NodeWithConfig:
+    """The act node of a team; with `dry_run` it calls nothing.
 
-    def act(state: TeamState, config: RunnableConfig) -> Next:
+    Of proposals of one kind that are approved already, it calls one after the other, a few for each step of the graph:
+    what each came to is in the ledger before the next is claimed.
+    """
+    return _Acts(policy, ledger, dry_run).act
+
+
+@dataclass(frozen=True)
+class _Acts:
+    policy: Enforcement
+    ledger: Callable[[], Ledger]
+    dry_run: bool
+
+    def act(self, state: TeamState, config: RunnableConfig) -> Next:
+        went, until = self._first(state, config), time.monotonic() + _SECONDS_TOGETHER
+        for _ in range(_TOGETHER - 1):
+            update: Any = went.update
+            if went.goto != "supervisor" or not _goes_on(update, time.monotonic() < until):
+                break
+            then = cast(TeamState, {**state, **update})
+            if not self._is_next(state["proposals"][0], then):
+                break
+            following: Any = self._first(then, config)
+            if following.goto != "supervisor" or not following.update:
+                break  # whatever it is, the supervisor comes to it next
+            said = [*update.get("messages", []), *following.update.get("messages", [])]
+            went = Command(goto="supervisor", update={**update, **following.update, "messages": said})
+        return went
+
+    def _is_next(self, done: StoredProposal, state: TeamState) -> bool:
+        """Whether what waits now is one of its kind, and may be called."""
+        following = state["proposals"][0]
+        approval = self.ledger().approvals.of_proposal(following["id"])
+        return (
+            (following["action"], following["by"]) == (done["action"], done["by"])
+            and approval is not None
+            and approval.status == "approved"
+            and approval.action not in CONTROLS
+            and not self.policy.denial(self.ledger(), approval)
+        )
+
+    def _first(self, state: TeamState, config: RunnableConfig) -> Next:
         if not state.get("proposals"):
             return Command(goto="supervisor")
         proposal, run_id = state["proposals"][0], state["run"]["id"]
-        approval = ledger().approvals.of_proposal(proposal["id"])
+        approval = self.ledger().approvals.of_proposal(proposal["id"])
         if (
             approval is None
             or approval.status != "approved"
@@ -62,21 +106,21 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) 
             return Command(goto="gate")
         if approval.action in CONTROLS:
             try:
-                return Command(goto="supervisor", update=_follow_answer(ledger(), state, approval))
+                return Command(goto="supervisor", update=_follow_answer(self.ledger(), state, approval))
             except AlreadyDecided:
                 return Command(goto="gate")  # taken back this moment
         by = approval.decided_by
-        if dry_run or approval.dry_run:
-            ledger().effects.skip(approval)
+        if self.dry_run or approval.dry_run:
+            self.ledger().effects.skip(approval)
             args = approval.args
             skipped = settle_first(state, "skipped", by=by, detail="dry run: not called", args=args, result=args)
             return Command(goto="supervisor", update=skipped)
-        action = actions.get(approval.action)
+        action = self.policy.action(approval.action)
         if action is None:
             return Command(goto="gate")
         try:
             with act_span(action.name, run_id, args=approval.args):
-                effect = perform(ledger(), approval, action)
+                effect = perform(self.ledger(), approval, action)
         except AlreadyDecided:
             return Command(goto="gate")  # taken back this moment
         if effect.status in ("claimed", "released"):
@@ -96,7 +140,12 @@ def build_act(actions: Actions, ledger: Callable[[], Ledger], *, dry_run: bool) 
         )
         return Command(goto="supervisor", update=settled)
 
-    return act
+
+def _goes_on(update: Update, has_time: bool) -> bool:
+    """Whether the next is called at once: all went as it should, and nobody waits for what the last gave."""
+    outcomes = update.get("outcomes", [])
+    is_done = bool(outcomes) and outcomes[-1]["status"] in ("done", "skipped")
+    return is_done and has_time and bool(update.get("proposals")) and "artifacts" not in update
 
 
 def _follow_answer(ledger: Ledger, state: TeamState, approval: Approval) -> Update:

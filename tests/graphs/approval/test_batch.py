@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
+from langgraph.types import Command
 from pydantic import BaseModel
 
 from signoff import Above, Action, Ask, Policy, When
@@ -16,6 +17,7 @@ from signoff.graphs.approval import batch_sha256
 from signoff.graphs.approval.answers import read_answer
 from signoff.graphs.approval.batch import read_batch
 from signoff.graphs.errors import BadAnswer
+from signoff.tools.errors import ActionFailed
 
 APPROVE, REJECT = {"type": "approve"}, {"type": "reject"}
 
@@ -283,7 +285,7 @@ def test_the_policy_of_a_role_can_only_turn_it_off(four: Any) -> None:
 
 
 def test_a_question_holds_so_many_at_most_and_the_others_wait(four: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("signoff.graphs.approval.batch._MOST", 4)
+    monkeypatch.setattr("signoff.graphs.approval.batch.MOST", 4)
     four.amounts = (1, 2, 3, 4, 5, 6)
     assert asked(four.question(four.start())) == [1, 2, 3, 4]
     assert asked(four.question(four.answer("approve all"))) == [5, 6]
@@ -354,3 +356,32 @@ def test_a_process_that_dies_between_two_calls_of_a_batch_calls_none_twice(four:
         four.answer("approve all")
     four.run(None)
     assert paid(four) == [1, 2, 3, 4]
+
+
+def test_many_that_were_approved_are_called_a_few_for_each_step_and_each_once(office: Any) -> None:
+    office.amounts = tuple(range(1, 41))
+    office.start()
+    graph = office.team.compile(checkpointer=office.saver)
+    answer = Command(resume={"decisions": [APPROVE] * 40})
+    steps = [event["act"] for event in graph.stream(answer, office.config, stream_mode="updates") if "act" in event]
+    assert paid(office) == list(range(1, 41))
+    assert len(steps) < 20
+    state = graph.get_state(office.config).values
+    assert [one["status"] for one in state["outcomes"]] == ["done"] * 40
+    assert len([message for message in state["messages"] if message.type == "tool"]) == 40
+
+
+def test_one_that_fails_amid_many_is_told_and_the_others_are_called(office: Any) -> None:
+    office.amounts = (1, 2, 3, 4, 5)
+    office.start()
+
+    def refuse() -> None:
+        if len(office.paid) == 2 and not refused:
+            refused.append(3)
+            raise ActionFailed("pay", "the bank says no")
+
+    refused: list[int] = []
+    office.before_paying = refuse
+    state = office.answer({"decisions": [APPROVE] * 5})
+    assert paid(office) == [1, 2, 4, 5]
+    assert [one["status"] for one in state["outcomes"]] == ["done", "done", "failed", "done", "done"]
