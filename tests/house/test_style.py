@@ -48,7 +48,6 @@ ALONE: dict[str, str] = {
     "desk/web/screens/record_pages.py": "the screens of the record; the application gives them their addresses",
     "desk/web/screens/run_pages.py": "the screens of runs; the application gives them their addresses",
     "desk/web/stream.py": "the stream of events; the application gives it its address",
-    "fleet/notebook.py": "loaded only where a run is shown in a notebook",
     "fleet/queue/recovery.py": "another process, started by its name, which puts back what a dead worker had",
     "graphs/nodes/gate.py": "the node where a proposal is decided; the team places it in the graph",
     "graphs/nodes/items.py": "the node of an agent that works item by item; the team places it in the graph",

@@ -362,7 +362,7 @@ def test_many_that_were_approved_are_called_a_few_for_each_step_and_each_once(of
     office.amounts = tuple(range(1, 41))
     office.start()
     graph = office.team.compile(checkpointer=office.saver)
-    answer = Command(resume={"decisions": [APPROVE] * 40})
+    answer: Command[Any] = Command(resume={"decisions": [APPROVE] * 40})
     steps = [event["act"] for event in graph.stream(answer, office.config, stream_mode="updates") if "act" in event]
     assert paid(office) == list(range(1, 41))
     assert len(steps) < 20
