@@ -424,12 +424,12 @@ def _denies(one: Clause, other: Clause) -> bool:
 
 
 def _stands_alike(word: str, one: Clause, other: Clause) -> bool:
-    """Whether the same word follows it in both, or none in one of them: 'A before B' is 'B after A'."""
+    """Whether the same word follows it in both: 'A before B' is 'B after A'."""
     follows = [
         next((word_ for word_ in by.words[by.words.index(word) + 1 :] if word_ in to.words), "")
         for by, to in ((one, other), (other, one))
     ]
-    return follows[0] == follows[1] or "" in follows
+    return follows[0] == follows[1]
 
 
 def _figures_apart(one: Clause, other: Clause) -> Iterator[_Difference]:

@@ -132,12 +132,15 @@ _UNKNOWN_YET: Final = {"status": "claimed", "finished_at": "", "result": "", "er
 _PROPOSED: Final = _same("action args_sha256 reason risk flags run_id created_at") | {"proposed_by": "by"}
 _EDITED: Final = {"shown_sha256": "args_sha256", "authority": "required", _IN_WORDS: "authority"}
 _ENTRIES: Final[Mapping[str, _Entry]] = {
-    "started": _Entry("run", ("run_id",), _STARTED, {"status": "running", "note": "", "copied_at": ""}),
+    "started": _Entry(
+        "run", ("run_id",), _STARTED, {"status": "running", "note": "", "copied_at": "", "cancelled_by": ""}
+    ),
     "status": _Entry("run", ("run_id",), _same("status note updated_at")),
     "submitted": _Entry("job", ("run_id",), _SUBMITTED),
     "dropped": _Entry("job", ("run_id",), {}),
     "changed": _Entry("run", ("run_id",), _same("options updated_at")),
     "copied": _Entry("run", ("run_id",), _same("copied_at")),
+    "cancel wanted": _Entry("run", ("run_id",), {"cancelled_by": "by"}),
     **dict.fromkeys(("taken", "let go"), _Entry("run", ("run_id",), _same("owner"))),
     "proposed": _Entry("proposal", ("proposal",), _PROPOSED),
     "policy": _Entry("approval", ("approval",), {"authority": "required", "expires_at": "expires_at"}),

@@ -415,6 +415,7 @@ _FOLLOWS_NOT: Final = frozenset(
         "taken",
         "let go",
         "cancel asked",
+        "cancel wanted",
         "hold asked",
         "answering",
         "refused",

@@ -274,7 +274,7 @@ class Runs:
         with self._ledger.write() as connection:
             wanted = (runs.c.id == run_id) & (runs.c.cancelled_by == "")
             if connection.execute(update(runs).where(wanted).values(cancelled_by=by)).rowcount:
-                self._audit.append(connection, run_id, "cancel asked", by=by)
+                self._audit.append(connection, run_id, "cancel wanted", by=by)
 
     def claim(self, run_id: str, owner: str, *, seconds: float) -> Fence:
         """Take the run; RunBusy while whoever holds it is at work, or, elsewhere, for this long after its last renewal.

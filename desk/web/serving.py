@@ -50,6 +50,7 @@ def serve(
     try:
         import uvicorn
 
+        from signoff.desk.web.application import build_app
         from signoff.desk.web.guarding import addresses
         from signoff.desk.web.identity import Identity
         from signoff.desk.web.oidc import Provider
@@ -71,7 +72,7 @@ def serve(
     else:
         identity = Identity.of_owner(ledger, settings.user_name)
     spoken = _spoken(settings, identity, team or (), served) if protocols else None
-    app = _page(settings, identity, team or (), served, spoken, is_own=not address)
+    app = _page(build_app, settings, identity, team or (), served, spoken, is_own=not address)
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=3)
     how = f"at {provider.host}, or with a token" if provider else "with a token"
     who = f"Everybody signs in {how}" if address else f"The link is {settings.user_name}'s alone"
@@ -86,10 +87,16 @@ def serve(
 
 
 def _page(
-    settings: Settings, identity: Any, named: Sequence[str], served: Sequence[str], spoken: Any, *, is_own: bool
+    build_app: Any,
+    settings: Settings,
+    identity: Any,
+    named: Sequence[str],
+    served: Sequence[str],
+    spoken: Any,
+    *,
+    is_own: bool,
 ) -> Any:
     """The page at these addresses, and beside it what programs speak, if they do."""
-    from signoff.desk.web.application import build_app
     from signoff.desk.web.context import PageContext
     from signoff.desk.web.guarding import addresses
     from signoff.desk.web.screens.start_pages import offered_here

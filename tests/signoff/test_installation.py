@@ -67,7 +67,7 @@ MESSAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "web": ("from signoff.desk.web.serving import serve; serve()", ("starlette", "starlette.applications")),
 }  # fmt: skip
 """For each extra, what needs it, and the module that is missing then."""
-TOLD_BY_NOTHING = {"dev", "server", "notebook", "mcp-server"}
+TOLD_BY_NOTHING = {"dev", "docs", "server", "notebook", "mcp-server"}
 """Extras that bring programs of others, which signoff does not import, or another version in place of one of these."""
 
 

@@ -103,12 +103,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _asked(self) -> dict[str, Any] | tuple[int, dict[str, Any]]:
         """The request; or what is wrong with it."""
         size = self.headers.get("Content-Length", "")
-        if not self.path.partition("?")[0].endswith("/chat/completions"):
-            return _error(404, "only chat/completions is served")
         if not size.isdigit() or int(size) > _LARGEST:
             return _error(413, f"a request has a length, of {_LARGEST:,} bytes at most")
+        sent = self.rfile.read(int(size))  # all of it, whatever it asks: who still sends would not hear the answer
+        if not self.path.partition("?")[0].endswith("/chat/completions"):
+            return _error(404, "only chat/completions is served")
         try:
-            asked = json.loads(self.rfile.read(int(size)))
+            asked = json.loads(sent)
         except (ValueError, RecursionError):
             asked = None
         return asked if isinstance(asked, dict) else _error(400, "the request is no JSON object")

@@ -44,7 +44,7 @@ NOT_COMPARED: Final[Mapping[str, Mapping[str, str]]] = {
     "notices": dict.fromkeys(schema.notices.c.keys(), OUTBOX),
     "jobs": dict.fromkeys(
         "status turn answers attempts claim worker claimed_at wanted wanted_by error queued_at started_at "
-        "ended_at".split(),
+        "ended_at misfit".split(),
         STANDS,
     ),
     "schedules": dict.fromkeys(schema.schedules.c.keys(), PACE),
@@ -72,6 +72,7 @@ def live_through(ledger: Ledger) -> None:
     ledger.runs.begin("r-1", 1, team="office", goal="pay, password=hunter2", options={"depth": 2}, requested_by="joe")
     ledger.runs.begin("r-2", 1, team="office", goal="[redacted]", requested_by="joe", dry_run=True)
     ledger.runs.set_status("r-2", "waiting", "pay waits")
+    ledger.runs.cancel("r-2", by="joe")
     question = Question("p-1", "r-1", "pay", {"to": "ann"}, "due", "external", "clerk", ("an order",))
     paid = ledger.effects.claim(ledger.approvals.allow(question, why="small"), owner="host:1:1").effect
     ledger.effects.lose(paid.key, "the line went dead")

@@ -67,11 +67,11 @@ def test_its_container_is_built_of_what_is_there_and_nothing_is_left_to_fill_in(
 
 
 def test_a_folder_that_is_there_is_not_touched(home: Path, signoff: Any) -> None:
-    (home / "shop").mkdir()
-    done = signoff("new", "shop")
+    (home / "a_kiosk").mkdir()
+    done = signoff("new", "a_kiosk")
     assert done.code == 1
-    assert "signoff: NAME: 'shop' is here already. Choose another name" in done.err
-    assert list((home / "shop").iterdir()) == []
+    assert "signoff: NAME: 'a_kiosk' is here already. Choose another name" in done.err
+    assert list((home / "a_kiosk").iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from signoff import Run
-from signoff.errors import SettingsError
+from signoff.errors import BadInput
 from signoff.graphs.teams.competitors import Comparison, competitors_team
 from signoff.tools.web import Snapshots, Web
 from signoff.tools.web.request import Reach
@@ -134,8 +134,6 @@ def test_a_value_from_the_web_has_the_digest_and_day_of_the_page_as_it_was(site:
 
 
 def test_without_the_web_opened_it_says_how_to_open_it(site: Site) -> None:
-    with pytest.raises(
-        SettingsError, match=r"--web: is asked for, and the web is closed\. Open it: docs/tools/web\.md"
-    ):
+    with pytest.raises(BadInput, match=r"web is asked for, and the web is closed\. Open it: docs/tools/web\.md"):
         Run.start(competitors_team(model="offline"), {"goal": "engines", "companies": ["Otter"], "web": True})
     assert site.asked == []
