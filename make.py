@@ -59,9 +59,9 @@ def test(args: list[str]) -> int:
 
 
 def hunt(args: list[str]) -> int:
-    """Run one of 160 parts of the long hunts: the one that the commit picks, or the one named after `--`, 0 to 159."""
+    """Run one of 320 parts of the long hunts: the one that the commit picks, or the one named after `--`, 0 to 319."""
     part, options = (args[0], args[1:]) if args and args[0].isdigit() else (str(part_of_commit()), args)
-    print(f"Hunting, part {part} of 0 to 159. This part again: python3 make.py hunt -- {part}")
+    print(f"Hunting, part {part} of 0 to 319. This part again: python3 make.py hunt -- {part}")
     one_by_one = ["--dist", "load", "--maxschedchunk", "1"]  # a long hunt holds up none that waits behind it
     return test_long([*one_by_one, "-o", "faulthandler_timeout=1800", "-m", "hunt", "--hunt-part", part, *options])
 
@@ -162,12 +162,12 @@ def set_up(extra: str = "documents") -> None:
 
 
 def part_of_commit() -> int:
-    """Which part of the hunts belongs to this commit, so that 160 commits in a row see about all; 0 without git."""
+    """Which part of the hunts belongs to this commit, so that 320 commits in a row see about all; 0 without git."""
     git = shutil.which("git")
     done = git and subprocess.run(
         [git, "rev-parse", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    return int(done.stdout, 16) % 160 if done and done.returncode == 0 else 0
+    return int(done.stdout, 16) % 320 if done and done.returncode == 0 else 0
 
 
 def make_environment(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Parts of the long hunts: 160 are all of them. Each has every eighth hunt, and does a twentieth of it."""
+"""Parts of the long hunts: 320 are all of them. Each has every sixteenth hunt, and does a twentieth of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-GROUPS, PARTS = 8, 20
+GROUPS, PARTS = 16, 20
 
 Thing = TypeVar("Thing")
 
