@@ -115,6 +115,7 @@ def launch(settings: Settings, slot: str, *, queues: tuple[str, ...]) -> None:
     how = serializer()
     from dbos import DBOS
 
+    logging.getLogger("dbos").handlers.clear()  # they hold on to what was standard error when they were made
     DBOS(
         config={
             "name": APPLICATION,

@@ -218,8 +218,8 @@ def test_the_commit_picks_a_part_of_the_hunts_and_it_is_told_how_to_repeat_it(ch
     place(git, checkout)
     git.write_text(f"#!{sys.executable}\nprint('00000000000000000000000000000000000000a7')")
     picked = make("hunt", root=checkout, PATH=str(checkout / "bin"))
-    assert "again: python3 make.py hunt -- 7\npytest ['-q', " in picked.stdout
-    assert "'-m', 'hunt', '--hunt-part', '7']" in picked.stdout
+    assert "again: python3 make.py hunt -- 167\npytest ['-q', " in picked.stdout
+    assert "'-m', 'hunt', '--hunt-part', '167']" in picked.stdout
     assert "'--hunt-part', '3', '-k', 'x']" in make("hunt", "--", "3", "-k", "x", root=checkout).stdout
     git.unlink()
     assert "'--hunt-part', '0']" in make("hunt", root=checkout, PATH=str(checkout / "bin")).stdout

@@ -24,6 +24,7 @@ from signoff.checkpoints.ledger.audit_log import FIRST, link
 from signoff.checkpoints.ledger.budgets.amounts import Amount, Budget, CallRecord, Scope
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.errors import DatabaseUnusable
+from signoff.settings import Settings
 
 RENEWED: Final = "renewed all the time while somebody is at work"
 PASSING: Final = "there while a call of a model goes on, and given back when it ends"
@@ -33,6 +34,7 @@ TOLD_OF: Final = "tells of a call, and is added up in nothing that limits one"
 HIDES: Final = "hides a question from one person's list for a while, and decides nothing"
 PACE: Final = "says how fast work goes, not what is done"
 STANDS: Final = "where the work stands: what comes of it is in the rows of its run"
+TOLD: Final = "says that people were told of what is wrong, and is looked at anew all the time"
 ITSELF: Final = "tells copies in memory that they are old, or that the file is a copy, once"
 
 NOT_COMPARED: Final[Mapping[str, Mapping[str, str]]] = {
@@ -48,6 +50,7 @@ NOT_COMPARED: Final[Mapping[str, Mapping[str, str]]] = {
         STANDS,
     ),
     "schedules": dict.fromkeys(schema.schedules.c.keys(), PACE),
+    "alerts": dict.fromkeys(schema.alerts.c.keys(), TOLD),
     "job_limits": dict.fromkeys(schema.job_limits.c.keys(), PACE),
     "workers": dict.fromkeys(schema.workers.c.keys(), RENEWED),
     "usage": dict.fromkeys(
@@ -94,6 +97,7 @@ def live_through(ledger: Ledger) -> None:
     make_tables(ledger, ledger.database)
     job = NewJob(id="a-1", team="office", goal="pay, password=hunter2", options={"depth": 2}, deadline="9999")
     ledger.jobs.submit([job], by="joe")
+    assert ledger.alerts.look(Settings(alerts={"queue_age": 1e-6}))
     ledger.workers.join("host:1:1", places=1)
     ledger.schedules.add("weekly", "0 8 * * 1", job, by="joe")
     ledger.jobs.limits.set("team", "office", 4, by="joe")
