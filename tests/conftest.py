@@ -129,8 +129,12 @@ def part(pytestconfig: pytest.Config) -> Part:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder of the test, where `.signoff` is made; nobody's settings reach it."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The working folder of the test, where `.signoff` is made; nobody's settings reach it.
+
+    Modules that were imported from there are forgotten: the next test has others of the same names.
+    """
+    known = set(sys.modules)
     for name in os.environ:
         if name.startswith(FOREIGN) or name in PROXIES:
             monkeypatch.delenv(name)
@@ -139,7 +143,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    return folder
+    yield folder
+    for name in sys.modules.keys() - known:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
