@@ -132,7 +132,8 @@ def part(pytestconfig: pytest.Config) -> Part:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The working folder of the test, where `.signoff` is made; nobody's settings reach it.
 
-    Modules that were imported from there are forgotten: the next test has others of the same names.
+    Modules that were imported from there are forgotten, and where they were found: the next test has others of the
+    same names.
     """
     known = set(sys.modules)
     for name in os.environ:
@@ -147,6 +148,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in sys.modules.keys() - known:
         if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
             del sys.modules[name]
+    sys.path[:] = [place for place in sys.path if not place.startswith(str(tmp_path))]
 
 
 @pytest.fixture(scope="session")

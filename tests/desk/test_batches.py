@@ -229,15 +229,14 @@ def test_what_does_not_name_them_decides_nothing(said: str) -> None:
 
 def test_a_program_and_a_notebook_decide_all_or_some(home: Path) -> None:
     (home / "post_office.py").write_text(TEAM)
-    import post_office  # type: ignore[import-not-found]  # just written
-
-    run = Run.start(post_office.team, "write to all")
+    team = load_team("post_office.py:team", load_settings()).team
+    run = Run.start(team, "write to all")
     assert "4 of one kind wait for you" in run._repr_markdown_()
     with pytest.raises(SeveralAsked, match=re.escape("approval=run.alike()")):
         run.approve()
     by = {one.shown["to"]: one.id for one in run.approvals}
     run.reject("not now", approval=by["bob"], drive=False)
-    other = Run.open(run.id, team=post_office.team)
+    other = Run.open(run.id, team=team)
     other.reject(approval=by["cy"], drive=False)
     with pytest.raises(NotAllDecided, match="1 were decided and 1 not") as caught:
         run.approve(approval=[by["ann"], by["cy"]])
@@ -256,8 +255,7 @@ def test_what_policy_asks_one_by_one_has_no_others_of_its_kind(home: Path) -> No
     from signoff import Ask
 
     (home / "post_office.py").write_text(TEAM)
-    import post_office
-
-    run = Run.start(replace(post_office.team, policy=Policy({"post": Ask(batch=False)})), "write to all")
+    team = load_team("post_office.py:team", load_settings()).team
+    run = Run.start(replace(team, policy=Policy({"post": Ask(batch=False)})), "write to all")
     assert len(run.alike()) == 1
     assert json.dumps(sorted(run.alike())) == json.dumps([run.approvals[0].id])
