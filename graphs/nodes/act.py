@@ -65,38 +65,39 @@ class _Acts:
     dry_run: bool
 
     def act(self, state: TeamState, config: RunnableConfig) -> Next:
-        went, until = self._first(state, config), time.monotonic() + _SECONDS_TOGETHER
+        if not state.get("proposals"):
+            return Command(goto="supervisor")
+        went, until = self._first(state, config, self._approval(state)), time.monotonic() + _SECONDS_TOGETHER
         for _ in range(_TOGETHER - 1):
             update: Any = went.update
             if went.goto != "supervisor" or not _goes_on(update, time.monotonic() < until):
                 break
             then = cast(TeamState, {**state, **update})
-            if not self._is_next(state["proposals"][0], then):
+            approval = self._next(state["proposals"][0], then)
+            if approval is None:
                 break
-            following: Any = self._first(then, config)
+            following: Any = self._first(then, config, approval)
             if following.goto != "supervisor" or not following.update:
                 break  # whatever it is, the supervisor comes to it next
             said = [*update.get("messages", []), *following.update.get("messages", [])]
             went = Command(goto="supervisor", update={**update, **following.update, "messages": said})
         return went
 
-    def _is_next(self, done: StoredProposal, state: TeamState) -> bool:
-        """Whether what waits now is one of its kind, and may be called."""
-        following = state["proposals"][0]
-        approval = self.ledger().approvals.of_proposal(following["id"])
-        return (
-            (following["action"], following["by"]) == (done["action"], done["by"])
-            and approval is not None
-            and approval.status == "approved"
-            and approval.action not in CONTROLS
-            and not self.policy.denial(self.ledger(), approval)
-        )
+    def _approval(self, state: TeamState) -> Approval | None:
+        return self.ledger().approvals.of_proposal(state["proposals"][0]["id"])
 
-    def _first(self, state: TeamState, config: RunnableConfig) -> Next:
-        if not state.get("proposals"):
-            return Command(goto="supervisor")
+    def _next(self, done: StoredProposal, state: TeamState) -> Approval | None:
+        """The approval of what waits now, if that is one of its kind and may be called."""
+        following = state["proposals"][0]
+        if (following["action"], following["by"]) != (done["action"], done["by"]):
+            return None
+        approval = self._approval(state)
+        if approval is None or approval.status != "approved" or approval.action in CONTROLS:
+            return None
+        return None if self.policy.denial(self.ledger(), approval) else approval
+
+    def _first(self, state: TeamState, config: RunnableConfig, approval: Approval | None) -> Next:
         proposal, run_id = state["proposals"][0], state["run"]["id"]
-        approval = self.ledger().approvals.of_proposal(proposal["id"])
         if (
             approval is None
             or approval.status != "approved"
