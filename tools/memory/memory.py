@@ -99,10 +99,12 @@ class Memory:
         """The memories of a team, of a run, or all, oldest first; none whose days are over."""
         if not self._source.is_there:
             return []
+        from signoff.tools.storage.workspaces import current_thread  # and LangChain with it
+
         with self._source.open() as store:
             teams = _teams(store) if team is None else [team]
             known = [memory for one in teams for memory in _all(store, one)]
-        thread = _thread_at_work()
+        thread = current_thread()
         mine = self._of(self._ledger.tenant or (self._ledger.tenant_of(thread) if thread else ""), known)
         return [memory for memory in _sorted(mine) if not memory.has_expired and run in (None, memory.origin.run_id)]
 
@@ -155,16 +157,6 @@ class Memory:
         """Where memories are now: in the store of the graph that is running here, if it has one and none was given."""
         store = graphs_store() if self._yields else None
         return self._default if store is None else GivenStore(store)
-
-
-def _thread_at_work() -> str:
-    """The thread of the run in which this is called; empty if in none."""
-    from langgraph.config import get_config
-
-    try:
-        return str(get_config().get("configurable", {}).get("thread_id") or "")
-    except RuntimeError:
-        return ""
 
 
 def _all(store: BaseStore, team: str) -> list[Remembered]:
