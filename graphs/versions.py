@@ -46,8 +46,9 @@ class Versioned(Protocol):
 def is_current(team: Versioned, state: Mapping[str, Any]) -> bool:
     """Whether a run in this state is at this version of the team, has ended, or has not begun."""
     run = state.get("run")
-    same = run is not None and (run.get("version", ""), run.get("shape", "")) == (team.version, team.shape)
-    return run is None or bool(run["ended"]) or same
+    if run is None or run["ended"]:
+        return True
+    return (run.get("version", ""), run.get("shape", "")) == (team.version, team.shape)
 
 
 def migration(team: Versioned, state: Mapping[str, Any], more: Sequence[str] = ()) -> dict[str, Any] | None:
@@ -116,7 +117,7 @@ def _lost_roles(agents: Sequence[Agent[Any]], state: Mapping[str, Any]) -> Itera
     for role in sorted(at_work - {SUPERVISOR}):
         if role not in roles:
             yield f"agent {role!r} is at work in it, and no agent of the team any more"
-        elif (role in at_items) and roles[role].each is None:
+        elif role in at_items and roles[role].each is None:
             yield f"agent {role!r} works item by item in it, and in one piece now"
 
 
