@@ -239,13 +239,16 @@ def _dependencies(told: Mapping[str, Any]) -> Iterator[str]:
 def _own_names(files: Mapping[str, bytes]) -> Iterator[str]:
     """What the projects in a repository are called: somebody else's package of that name is not what they ask for."""
     for path, raw in files.items():
-        text, name = raw.decode("utf-8", "replace"), Path(path).name
+        name = Path(path).name
+        if name != _PYPROJECT and name not in _NAMES:
+            continue
+        text = raw.decode("utf-8", "replace")
         told: Any = ""
         try:
             if name == _PYPROJECT:
                 tables = tomllib.loads(text)
                 told = (tables.get("project") or tables.get("tool", {}).get("poetry") or {}).get("name")
-            elif name in _NAMES and (found := _NAMES[name].search(text)) is not None:
+            elif (found := _NAMES[name].search(text)) is not None:
                 told = found[1]
         except (ValueError, AttributeError):
             continue  # as a manifest it says so
