@@ -279,9 +279,9 @@ class Bench:
 
     def _job(self, workspace: Path, command: str, programs: Sequence[str] = ()) -> Job:
         """A command in the folder of the repository, with what is installed for it."""
-        kept, given = self.copy.kept / "programs", self.given
-        roots = import_roots(self.copy.base.files)
-        return _job_in(workspace, self.copy.name, command, self.environment, kept, given, self.limits, programs, roots)
+        copy, given = self.copy, self.given
+        kept, roots = copy.kept / "programs", import_roots(copy.base.files)
+        return _job_in(workspace, copy.name, command, self.environment, kept, given, self.limits, programs, roots)
 
 
 def check_folder(
