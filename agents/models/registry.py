@@ -150,13 +150,18 @@ class Tiers:
 
     def model(self, tier: str, stronger: int = 0) -> GuardedModel:
         """The model of this tier, or of one that is so many steps stronger, as far as there are any."""
+        models = self._from(tier)
+        return models[min(stronger, len(models) - 1)]
+
+    def _from(self, tier: str) -> list[GuardedModel]:
+        """The model that does the work of this tier, and those that are stronger."""
         if "" in self.models:
-            return self.models[""]
+            return [self.models[""]]
         names, tier = list(self.models), routed(tier)
         if tier not in names:
             remedy = f"Add it; there are: {', '.join(names)}."
             raise SettingsError("SIGNOFF_TIERS", f"has no tier {tier!r}, which an agent asks for", remedy)
-        return self.models[names[min(names.index(tier) + stronger, len(names) - 1)]]
+        return list(self.models.values())[names.index(tier) :]
 
     def nearest(self, tier: str) -> str:
         """This tier if there is one; else the weakest instead of `fast`, and the strongest instead of any other."""
@@ -165,7 +170,8 @@ class Tiers:
 
     def can_grow(self, tier: str, stronger: int = 0) -> bool:
         """Whether a stronger tier than that is left."""
-        return self.model(tier, stronger + 1) is not self.model(tier, stronger)
+        models = self._from(tier)
+        return stronger + 1 < len(models) and models[stronger + 1] is not models[stronger]
 
 
 def routed(tier: str, now: datetime | None = None) -> str:
