@@ -116,6 +116,8 @@ class _Visit:
 
     def _ask(self, waiting: Sequence[Asked], action: Action[Any]) -> Next:
         asked, shown = self._together(waiting, action), self.state.get("shown") or {}
+        if all(one.status != "pending" for _, one in asked):
+            return self._follow(*waiting[0])
         if len(asked) > 1 and shown.keys() != _digests(asked).keys():
             # Kept first, so that an answer in their order is known to be about just these.
             return Command(goto="gate", update={"shown": _digests(asked)})
