@@ -68,8 +68,8 @@ Line = dict[str, Any]
 """A row, by column."""
 
 
-def live_through(ledger: Ledger) -> None:
-    """Have a row, with something in every column, in every table."""
+def live_through(ledger: Ledger, address: str = "") -> None:
+    """Have a row, with something in every column, in every table; `address` is its database's, if that is no file."""
     ledger.people.give("ann", "finance", by="root")
     ledger.people.give_key(Person("ann", vouched=frozenset({"finance"})), "token", days=1, by="root")
     ledger.runs.begin("r-1", 1, team="office", goal="pay, password=hunter2", options={"depth": 2}, requested_by="joe")
@@ -94,7 +94,7 @@ def live_through(ledger: Ledger) -> None:
     ledger.mark_copied()
     ledger.runs.claim("r-1", "host:boot:1:1:1", seconds=60)
     spend(ledger)
-    make_tables(ledger, ledger.database)
+    make_tables(ledger, address or ledger.database)
     job = NewJob(id="a-1", team="office", goal="pay, password=hunter2", options={"depth": 2}, deadline="9999")
     ledger.jobs.submit([job], by="joe")
     assert ledger.alerts.look(Settings(alerts={"queue_age": 1e-6}))
@@ -298,7 +298,7 @@ def test_every_exception_is_of_a_column_there_is() -> None:
 @TABLES
 def test_a_column_that_is_changed_in_a_server_is_found(address: str, table: Table) -> None:
     with closing(Ledger(address, hooks=())) as ledger:
-        live_through(ledger)
+        live_through(ledger, address)
         assert ledger.audit.verify().problems == ()
         for column in table.c:
             with ledger.read() as connection:
