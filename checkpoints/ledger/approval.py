@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, select
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import digest, from_row, read_json
@@ -25,6 +25,9 @@ Only what is approved is done."""
 
 SETTLE_OUTCOME: Final = "settle_outcome"
 """What a person is asked by the ledger: whether an action happened. Its arguments name the effect and the claim."""
+
+_AT_ONCE: Final = 500
+"""Ids in one statement; databases take only so many at once."""
 
 QUESTION: Final = "question"
 """The risk of what only asks a person something: it is answered or declined, and nobody can approve it."""
@@ -408,13 +411,26 @@ def read_approval(row: Row[Any], voted: Sequence[Vote] = ()) -> Approval:
 
 def load_approval(connection: Connection, approval_id: str) -> Approval:
     """The approval with this id, as it stands in the database; Tampered if it cannot be one."""
-    what = f"Approval {approval_id}"
-    if not isinstance(approval_id, str):
-        raise Tampered(what, "its id is no text")
-    row = connection.execute(joined().where(approvals.c.id == approval_id)).one_or_none()
-    if row is None:
-        raise Tampered(what, "its row, or that of its proposal or run, is gone")
-    agreed = connection.execute(select(votes).where(votes.c.approval_id == row.id).order_by(votes.c.at)).all()
-    roles = [frozenset(map(str, read_json(vote.roles, list, what))) for vote in agreed]
-    voted = [from_row(Vote, vote, roles=vouched) for vote, vouched in zip(agreed, roles, strict=True)]
-    return read_approval(row, voted)
+    return load_approvals(connection, [approval_id])[0]
+
+
+def load_approvals(connection: Connection, ids: Sequence[str]) -> list[Approval]:
+    """The approvals with these ids, in their order, as they stand in the database; Tampered if one cannot be one."""
+    rows, agreed = dict[str, Row[Any]](), dict[str, list[Vote]]()
+    for approval_id in ids:
+        if not isinstance(approval_id, str):
+            raise Tampered(f"Approval {approval_id}", "its id is no text")
+    for start in range(0, len(ids), _AT_ONCE):
+        some = ids[start : start + _AT_ONCE]
+        rows |= {row.id: row for row in connection.execute(joined().where(_is_of(approvals.c.id, some)))}
+        for vote in connection.execute(select(votes).where(_is_of(votes.c.approval_id, some)).order_by(votes.c.at)):
+            vouched = frozenset(map(str, read_json(vote.roles, list, f"Approval {vote.approval_id}")))
+            agreed.setdefault(vote.approval_id, []).append(from_row(Vote, vote, roles=vouched))
+    if gone := [approval_id for approval_id in ids if approval_id not in rows]:
+        raise Tampered(f"Approval {gone[0]}", "its row, or that of its proposal or run, is gone")
+    return [read_approval(rows[approval_id], agreed.get(approval_id, ())) for approval_id in ids]
+
+
+def _is_of(column: ColumnElement[str], ids: Sequence[str]) -> ColumnElement[bool]:
+    """Whether it is one of these; for the only one SQLAlchemy has the statement at hand."""
+    return column == ids[0] if len(ids) == 1 else column.in_(ids)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, exists, insert, or_, select, true, update
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest_text
+from signoff.checkpoints.db.prepared import Lookup
 from signoff.checkpoints.errors import AlreadyDecided, NotAllowed, UnknownApproval
 from signoff.checkpoints.jobs.turns import Turns
 from signoff.checkpoints.ledger.approval import (
@@ -30,6 +31,7 @@ from signoff.checkpoints.ledger.approval import (
     is_same_person,
     joined,
     load_approval,
+    load_approvals,
     read_approval,
 )
 from signoff.checkpoints.ledger.audit_log import AuditLog
@@ -43,6 +45,13 @@ from signoff.checkpoints.ledger.schema import approvals, effects, proposals, run
 from signoff.checkpoints.ledger.session import Transactions
 from signoff.wording import one_line
 
+_STANDINGS: Final = Lookup(
+    select(
+        *approvals.c["proposal_id", "id", "status", "expires_at"],
+        exists().where(effects.c.approval_id == approvals.c.id).label("is_called"),
+    ),
+    approvals.c.proposal_id,
+)
 _SHORTEST_ID = 6
 """A shorter beginning of an id is too easily the wrong one."""
 
@@ -175,12 +184,31 @@ class Approvals:
             found = load_approval(connection, row.id) if row else None
         return self._now(found) if found else None
 
+    def of_proposals(self, proposal_ids: Sequence[str]) -> dict[str, Approval]:
+        """The approvals of these proposals, by their ids; nothing of one that has none."""
+        with self._ledger.read() as connection:
+            ids = [approval_id for _, approval_id, *_ in _STANDINGS.rows(connection, proposal_ids)]
+            found = load_approvals(connection, list(dict.fromkeys(ids)))
+        return {approval.proposal_id: self._now(approval) for approval in found}
+
+    def decided(self, proposal_ids: Sequence[str]) -> dict[str, bool]:
+        """Those of these proposals that have an approval: whether it is decided, and nothing was done about it yet.
+
+        What has expired is decided.
+        """
+        with self._ledger.read() as connection:
+            rows, now = _STANDINGS.rows(connection, proposal_ids), canonical.now()
+        return {
+            proposal: not is_called and (status != "pending" or "0" <= expires_at <= now)
+            for proposal, _, status, expires_at, is_called in rows
+        }
+
     def pending(self, run_id: str | None = None) -> list[Approval]:
         """The open approvals, of a run its children's too, oldest first; what has expired is closed on the way."""
         query = select(approvals.c.id).where(approvals.c.status == "pending", _is_of(run_id))
         with self._ledger.read() as connection:
             ids = connection.execute(query.order_by(approvals.c.requested_at, approvals.c.id)).all()
-            found = [load_approval(connection, row.id) for row in ids]
+            found = load_approvals(connection, [row.id for row in ids])
         mine = [approval for approval in found if approval.is_of(run_id)]
         return [approval for approval in map(self._now, mine) if approval.status == "pending"]
 
@@ -206,18 +234,16 @@ class Approvals:
         with self._ledger.read() as connection:
             return connection.execute(query).first() is not None
 
-    def rejected_before(self, run_id: str, action: str, args_sha256: str) -> Approval | None:
-        """The first time that a person rejected this action with these arguments in this run."""
+    def rejected(self, run_id: str) -> dict[tuple[str, str], Approval]:
+        """What people rejected in this run, by the action and the digest of its arguments; of each the first time."""
         query = (
             joined()
             .where(approvals.c.run_id == run_id, approvals.c.status == "rejected", approvals.c.decided_by != "policy")
-            .where(proposals.c.action == action, proposals.c.args_sha256 == args_sha256)
-            .order_by(approvals.c.decided_at)
-            .limit(1)
+            .order_by(approvals.c.decided_at.desc())
         )
         with self._ledger.read() as connection:
-            row = connection.execute(query).first()
-        return read_approval(row) if row else None
+            found = [read_approval(row) for row in connection.execute(query)]
+        return {(approval.action, approval.proposed_sha256): approval for approval in found}
 
     def sweep(self) -> int:
         """Close what has expired and tell of what has escalated; how many approvals that were."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from signoff.checkpoints import check_storable, digest, readable_text
@@ -49,7 +50,7 @@ def batch_of(approvals: Sequence[Approval], action: Action[Any] | None, rules: R
     alike = [one for one in approvals if (one.proposed_by, one.action) == kind and one.status == "pending"]
     if len(alike) < 2 or first.status != "pending" or not is_batched(first, action, rules):
         return (first,)
-    return tuple(one for one in alike if is_batched(one, action, rules))[:MOST]
+    return tuple(islice((one for one in alike if is_batched(one, action, rules)), MOST))
 
 
 def batch_sha256(approvals: Sequence[Approval]) -> str:

@@ -40,7 +40,7 @@ class Enforcement:
         UnknownRun if the thread's run is not in this ledger: it was begun with another one.
         """
         ledger.runs.get(run_id)
-        ruling = self._ruling(ledger, proposal, run_id, ahead=0)
+        ruling = self._ruling(ledger, proposal, run_id, 0, ledger.approvals.rejected(run_id))
         question = self._question(proposal, run_id)
         if ruling.kind == "deny":
             return ledger.approvals.deny(question, why=ruling.why)
@@ -48,10 +48,18 @@ class Enforcement:
             return ledger.approvals.allow(question, why=ruling.why)
         return self._ask(ledger, question, ruling)
 
-    def open_early(self, ledger: Ledger, proposal: StoredProposal, run_id: str, ahead: int) -> Approval | None:
-        """The approval of a proposal with others ahead of it: only a question is asked before its turn."""
-        ruling = self._ruling(ledger, proposal, run_id, ahead)
-        return self._ask(ledger, self._question(proposal, run_id), ruling) if ruling.kind == "ask" else None
+    def open_early(self, ledger: Ledger, waiting: Sequence[StoredProposal], run_id: str) -> None:
+        """The approvals of proposals that wait behind another, of those that have none: only what policy asks about.
+
+        What is known of the run is read once for all.
+        """
+        known = ledger.approvals.decided([proposal["id"] for proposal in waiting])
+        fresh = [(ahead, one) for ahead, one in enumerate(waiting, start=1) if one["id"] not in known]
+        rejected = ledger.approvals.rejected(run_id) if fresh else {}
+        for ahead, proposal in fresh:
+            ruling = self._ruling(ledger, proposal, run_id, ahead, rejected)
+            if ruling.kind == "ask":
+                self._ask(ledger, self._question(proposal, run_id), ruling)
 
     def _ask(self, ledger: Ledger, question: Question, ruling: Ruling) -> Approval:
         hours = load_settings().approval_hours if ruling.hours is None else ruling.hours
@@ -62,7 +70,14 @@ class Enforcement:
             why=ruling.why,
         )
 
-    def _ruling(self, ledger: Ledger, proposal: StoredProposal, run_id: str, ahead: int) -> Ruling:
+    def _ruling(
+        self,
+        ledger: Ledger,
+        proposal: StoredProposal,
+        run_id: str,
+        ahead: int,
+        rejected: Mapping[tuple[str, str], Approval],
+    ) -> Ruling:
         action = self.action(proposal["action"])
         if action is None:
             return Ruling("deny", why=NO_ACTION)
@@ -70,7 +85,7 @@ class Enforcement:
             return Ruling("deny", why=problem)
         if proposal["action"] in CONTROLS and proposal["action"] != FOLLOW_PLAN:
             return _control_ruling(ledger, proposal, run_id)
-        before = ledger.approvals.rejected_before(run_id, proposal["action"], digest(proposal["args"]))
+        before = rejected.get((proposal["action"], digest(proposal["args"])))
         if before is not None:
             why = f"the same was rejected before by {before.decided_by}: {before.decision_reason}"
             return Ruling("deny", why=why.rstrip(": "))
@@ -130,12 +145,9 @@ class Enforcement:
 
 def first_decided(ledger: Ledger, waiting: Sequence[StoredProposal]) -> StoredProposal | None:
     """The first proposal that a person has decided out of turn, and that nothing was done about yet."""
-    for proposal in waiting:
-        approval = ledger.approvals.of_proposal(proposal["id"])
-        # What was claimed before waits for the question what came of it, which is ahead of it.
-        if approval is not None and approval.status != "pending" and ledger.effects.of_approval(approval.id) is None:
-            return proposal
-    return None
+    # What was claimed before waits for the question what came of it, which is ahead of it.
+    decided = ledger.approvals.decided([proposal["id"] for proposal in waiting])
+    return next((proposal for proposal in waiting if decided.get(proposal["id"])), None)
 
 
 def _control_ruling(ledger: Ledger, proposal: StoredProposal, run_id: str) -> Ruling:

@@ -24,7 +24,7 @@ from signoff.checkpoints.errors import AlreadyDecided
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval, Ledger, Person
 from signoff.error_base import SignoffError
 from signoff.graphs.approval.answers import Decision, read_answer, read_reply
-from signoff.graphs.approval.batch import batch_of, batch_payload, read_batch
+from signoff.graphs.approval.batch import MOST, batch_of, batch_payload, is_batched, read_batch
 from signoff.graphs.approval.decision import Result, decide
 from signoff.graphs.approval.description import question_payload, standing_after
 from signoff.graphs.approval.enforcement import NO_ACTION, Enforcement, first_decided
@@ -98,26 +98,26 @@ class _Visit:
         # Of a batch that was shown an answer may be half read, by a process that died: what it says of the rest counts.
         is_shown = len(shown := self.state.get("shown") or {}) > 1 and first["id"] in shown
         if action is not None and (approval.status == "pending" or is_shown):
-            return self._ask([(first, approval), *self._opened(others)], action)
+            self.policy.open_early(self.ledger, others, self.run_id)
+            return self._ask((first, approval), others, action)
         return self._follow(first, approval)
 
     @property
     def run_id(self) -> str:
         return self.state["run"]["id"]
 
-    def _opened(self, others: Sequence[StoredProposal]) -> Iterator[Asked]:
-        """Those that wait behind the first and can be decided already, opened if policy asks about them."""
-        for ahead, proposal in enumerate(others, start=1):
-            known = self.ledger.approvals.of_proposal(proposal["id"])
-            if known is None:
-                known = self.policy.open_early(self.ledger, proposal, self.run_id, ahead)
-            if known is not None and is_about(known, proposal, self.run_id):
-                yield proposal, known
+    def _known(self, proposals: Sequence[StoredProposal]) -> Iterator[Asked]:
+        """Those of these proposals that were opened, each with its approval."""
+        known = self.ledger.approvals.of_proposals([proposal["id"] for proposal in proposals])
+        for proposal in proposals:
+            approval = known.get(proposal["id"])
+            if approval is not None and is_about(approval, proposal, self.run_id):
+                yield proposal, approval
 
-    def _ask(self, waiting: Sequence[Asked], action: Action[Any]) -> Next:
-        asked, shown = self._together(waiting, action), self.state.get("shown") or {}
+    def _ask(self, waiting: Asked, others: Sequence[StoredProposal], action: Action[Any]) -> Next:
+        asked, shown = self._together(waiting, others, action), self.state.get("shown") or {}
         if all(one.status != "pending" for _, one in asked):
-            return self._follow(*waiting[0])
+            return self._follow(*waiting)
         if len(asked) > 1 and shown.keys() != _digests(asked).keys():
             # Kept first, so that an answer in their order is known to be about just these.
             return Command(goto="gate", update={"shown": _digests(asked)})
@@ -127,7 +127,7 @@ class _Visit:
                 edited = Result(one, "Its arguments were edited: this is what is asked about now.")
                 return self._again(asked, [edited], **_changed())
         more = f" and {len(asked) - 1} more of its kind" if len(asked) > 1 else ""
-        first = waiting[0][1]
+        first = waiting[1]
         self.ledger.runs.set_status(first.run_id, "waiting", f"{first.action} waits for approval {first.id}{more}")
         caller = calling_person(self.config)
         left_by = self._begin(asked, caller)
@@ -137,7 +137,7 @@ class _Visit:
             answer = interrupt(_payload(asked, action))
         except GraphInterrupt:
             self._end(asked, caller, left_by)
-            decided = first_decided(self.ledger, [proposal for proposal, _ in waiting])
+            decided = first_decided(self.ledger, self.state["proposals"])
             if decided is None:
                 raise
             return self._go_on_with([decided["id"]])
@@ -155,17 +155,31 @@ class _Visit:
         if not decided_now:
             return self._again(asked, results)
         if len(asked) == 1:
-            return self._follow(waiting[0][0], decided_now[0])
+            return self._follow(waiting[0], decided_now[0])
         return self._go_on_with([one.proposal_id for one in decided_now], results)
 
-    def _together(self, waiting: Sequence[Asked], action: Action[Any]) -> list[Asked]:
-        """The first with those that are one question with it: as they were shown, if they were."""
+    def _together(self, first: Asked, others: Sequence[StoredProposal], action: Action[Any]) -> list[Asked]:
+        """The first with those that are one question with it: as they were shown, if they were.
+
+        Of the others no more are read than one question holds, however many wait.
+        """
         shown = self.state.get("shown") or {}
-        asked = [one for one in waiting if one[0]["id"] in shown]
-        if len(asked) == len(shown) > 1 and asked[0] is waiting[0]:
-            return asked
-        batch = batch_of([approval for _, approval in waiting], action, self.policy.rules) if waiting[1:] else ()
-        return [one for one in waiting if one[1] in batch] or [waiting[0]]
+        if len(shown) > 1 and first[0]["id"] in shown:
+            asked = [first, *self._known([proposal for proposal in others if proposal["id"] in shown])]
+            if len(asked) == len(shown):
+                return asked
+        if not is_batched(first[1], action, self.policy.rules):
+            return [first]
+        alike = [one for one in others if (one["by"], one["action"]) == (first[0]["by"], first[0]["action"])]
+        found: list[Asked] = [first]
+        batch: tuple[Approval, ...] = (first[1],)
+        for start in range(0, len(alike), MOST):
+            found += self._known(alike[start : start + MOST])
+            batch = batch_of([approval for _, approval in found], action, self.policy.rules)
+            if len(batch) == MOST:
+                break
+        ids = {approval.id for approval in batch}
+        return [one for one in found if one[1].id in ids]
 
     def _take(self, answer: Any, asked: Sequence[Asked], action: Action[Any], caller: Person) -> list[Result]:
         """What comes of an answer for each of those that it speaks of; BadAnswer if it speaks of none."""
