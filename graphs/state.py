@@ -373,7 +373,7 @@ def unheard(state: TeamState, role: str = "", item: str | None = None) -> list[S
 
     That is what a held step waits for, whatever it is; else what people said about proposals, with a reason.
     """
-    heard = state.get("heard", [])
+    heard = set(state.get("heard", []))
     return [
         outcome
         for outcome in state.get("outcomes", [])

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import get_runtime
 from langgraph.types import Command
 
 from signoff.agents import OutcomeStatus, act_span, current_payer, paying
@@ -43,8 +44,11 @@ from signoff.tools.errors import ActionFailed, ActionPostponed
 
 Next = Command[Literal["gate", "supervisor"]]
 
-_TOGETHER, _SECONDS_TOGETHER = 25, 2.0
-"""How many are called in one step of the graph, and for how long others are begun."""
+_TOGETHER, _PART_TOGETHER, _SECONDS_TOGETHER = 100, 8, 30.0
+"""How many are called in one step of the graph, or which part of many more, and for how long others are begun.
+
+Each step keeps what is known of all: were there as many steps as actions, a run would take the square of their number.
+"""
 _OUTCOME_SECONDS = 4.0
 """How long an action that is being called has yet to return when somebody cancels the run."""
 
@@ -68,9 +72,10 @@ class _Acts:
         if not state.get("proposals"):
             return Command(goto="supervisor")
         went, until = self._first(state, config, self._approval(state)), time.monotonic() + _SECONDS_TOGETHER
-        for _ in range(_TOGETHER - 1):
+        for _ in range(max(_TOGETHER, len(state["proposals"]) // _PART_TOGETHER) - 1):
             update: Any = went.update
-            if went.goto != "supervisor" or not _goes_on(update, time.monotonic() < until):
+            has_time = time.monotonic() < until and not get_runtime().drain_requested
+            if went.goto != "supervisor" or not _goes_on(update, has_time):
                 break
             then = cast(TeamState, {**state, **update})
             approval = self._next(state["proposals"][0], then)

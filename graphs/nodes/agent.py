@@ -42,6 +42,7 @@ from signoff.graphs.nodes.runnable import TeamNode
 from signoff.graphs.routing.assigning import followed_by, turn_failed, turn_given
 from signoff.graphs.routing.needs_and_gives import (
     answered_verdicts,
+    not_accepted,
     order_agents,
     rejections,
     revise_plan,
@@ -143,7 +144,7 @@ def task_of(agent: Agent[Any], agents: Sequence[Agent[Any]], takes: InputModel, 
         notes=(
             *(told["notes"] if told and told["gives"] == name else ()),
             *rejections(agents, artifacts).get(name, ()),
-            *said_of(state, agent.role),
+            *(said for told in said_by_item(state, agent.role).values() for said in told),
         ),
         instructions="\n".join(
             filter(None, (told and told["instructions"], mine.told, *listed, assignment["instructions"]))
@@ -207,9 +208,13 @@ def _said_outside(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
     return [(action, json.dumps([dict(result), detail], ensure_ascii=False)) for action, result, detail in said]
 
 
-def said_of(state: TeamState, role: str, item: str | None = None) -> list[str]:
-    """What people said of what the role proposed (in its work on this item), and it has not heard yet."""
-    return [what_was_said(outcome) for outcome in unheard(state, role, item) if not is_awaited(outcome)]
+def said_by_item(state: TeamState, role: str) -> dict[str, list[str]]:
+    """What people said of what the role proposed, and it has not heard yet, by the item in whose work it was."""
+    said: dict[str, list[str]] = {}
+    for outcome in unheard(state, role):
+        if not is_awaited(outcome):
+            said.setdefault(outcome.get("item", ""), []).append(what_was_said(outcome))
+    return said
 
 
 def given(agent: Agent[Any], agents: Sequence[Agent[Any]], state: TeamState, task: Task, work: Work) -> Update:
@@ -267,9 +272,9 @@ def proposed(
     before = (outcome for outcome in state.get("outcomes", []) if outcome["role"] == agent.role)
     first = state["turns"] * 100 + sum(outcome.get("item", "") == item for outcome in before)
     stored = []
-    origins = _origins(task, state["run"].get("told"))
+    origins, undone = _origins(task, state["run"].get("told")), not_accepted(agents, state, agent.role)
     for place, (proposal, call) in enumerate(proposals, first):
-        seen = [*told_of_before(agents, state, agent.role, proposal), *flags]
+        seen = [*told_of_before(undone, proposal), *flags]
         own = origins.flags(proposal.args)
         warnings = list(dict.fromkeys((*seen[: _WARNINGS - len(own)], *own)))
         one = store_proposal(state["run"]["id"], agent.role, place, proposal, warnings, item)
@@ -283,9 +288,10 @@ def _proposing(state: TeamState, stored: Sequence[StoredProposal]) -> Update:
 
 def _was_asked(proposal: Proposal, agent: Agent[Any], task: Task, item: str) -> bool:
     """Whether it is a question that was asked in this run, but for other items: nobody is asked the same twice."""
-    asks = any(action.name == proposal.action and action.form is not None for action in agent.at_gate)
-    before = [(outcome.action, outcome.proposed) for outcome in task.outcomes if outcome.item in ("", item)]
-    return asks and (proposal.action, proposal.args) in before
+    if not any(action.name == proposal.action and action.form is not None for action in agent.at_gate):
+        return False
+    before = (outcome for outcome in task.outcomes if outcome.item in ("", item))
+    return any((one.action, one.proposed) == (proposal.action, proposal.args) for one in before)
 
 
 def _hearing(state: TeamState, told: Sequence[StoredOutcome]) -> Update:

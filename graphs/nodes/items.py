@@ -46,7 +46,7 @@ from signoff.graphs.nodes.agent import (
     note_of,
     outcomes_of,
     proposed,
-    said_of,
+    said_by_item,
     say_as,
     task_of,
 )
@@ -101,7 +101,7 @@ def build_items(agent: Agent[Any], agents: Sequence[Agent[Any]], account: Accoun
                 break
         return steps.close(state, update)
 
-    return TeamNode(agent.role, step, astep, account.prepare)
+    return TeamNode(agent.role, step, astep, account.prepare, width=agent.limits.width)
 
 
 class _Steps:
@@ -214,11 +214,11 @@ class _Steps:
         told = sub_goal(artifacts, role)
         goal, parts = told.goal, told.parts
         rejected = rejections(self._agents, artifacts).get(self.agent.gives.__name__, ())
-        rows, named = dict[str, ItemRow](), _named(listed.items)
+        rows, named, said = dict[str, ItemRow](), _named(listed.items), said_by_item(state, role)
         places = {name: place for place, name in enumerate(named)}
         for name in TopologicalSorter(listed.after).static_order():
             known, item, after = before.get(name), named[name], listed.after[name]
-            notes = [*rejected, *said_of(state, role, name)]
+            notes = [*rejected, *said.get(name, ())]
             row = ItemRow(
                 item=item,
                 place=places[name],

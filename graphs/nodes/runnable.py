@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.runtime import get_runtime
 
 from signoff.agents import current_payer
 from signoff.checkpoints.ledger import Ledger
 from signoff.concurrency import in_thread_to_its_end, undisturbed
 from signoff.graphs.state import NodeWithConfig, TeamState
 
+T = TypeVar("T", threading.Semaphore, asyncio.Semaphore)
+
 
 class TeamNode(Runnable[TeamState, Any]):
     """Two functions of the state that do the same: one for sync graphs, one that never blocks the event loop.
 
-    `prepare` reads what both need and may block; an async graph has it done once, in a thread.
+    `prepare` reads what both need and may block; an async graph has it done once, in a thread. Of a run's items no more
+    than `width` are worked on at once, however many were sent; once the run is to leave off, no other is begun.
     """
 
     def __init__(
@@ -25,20 +32,36 @@ class TeamNode(Runnable[TeamState, Any]):
         work: Callable[[TeamState], Any],
         awork: Callable[[TeamState], Awaitable[Any]],
         prepare: Callable[[], None],
+        *,
+        width: int = 1,
     ) -> None:
         self.name, self._work, self._awork, self._prepare = name, work, awork, prepare
         self._is_prepared = False
+        self._width, self._lock = width, threading.Lock()
+        self._turns = WeakValueDictionary[tuple[str, type], Any]()
 
     def invoke(self, input: TeamState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         del config, kwargs
-        return self._work(input)
+        if "item" not in input:
+            return self._work(input)
+        with self._turn_of(input, threading.Semaphore):
+            return {} if get_runtime().drain_requested else self._work(input)
 
     async def ainvoke(self, input: TeamState, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         del config, kwargs
         if not self._is_prepared:
             await undisturbed(self._prepare)
             self._is_prepared = True
-        return await self._awork(input)
+        if "item" not in input:
+            return await self._awork(input)
+        async with self._turn_of(input, asyncio.Semaphore):
+            return {} if get_runtime().drain_requested else await self._awork(input)
+
+    def _turn_of(self, state: TeamState, kind: type[T]) -> T:
+        """What the items of a run take turns by; kept as long as one of them is at work, or waits."""
+        with self._lock:
+            found: T = self._turns.setdefault((state["run"]["id"], kind), kind(self._width))
+        return found
 
 
 class LedgerNode(Runnable[TeamState, Any]):

@@ -141,13 +141,21 @@ def answered_verdicts(agents: Agents, artifacts: Artifacts, role: str) -> dict[s
     }
 
 
-def told_of_before(agents: Agents, state: TeamState, role: str, proposal: Proposal) -> list[str]:
+def not_accepted(agents: Agents, state: TeamState, role: str) -> list[tuple[StoredOutcome, str]]:
+    """What was done for this role and gave what was not accepted, each with why."""
+    given = [one for one in state.get("outcomes", []) if one.get("gave") and one["role"] == role]
+    notes = rejections(agents, state["artifacts"]) if given else {}
+    return [
+        (one, ": ".join(filter(None, [f"the {gave} that it gave was not accepted", "; ".join(notes[gave])])))
+        for one in given
+        if (gave := one["gave"]) in notes
+    ]
+
+
+def told_of_before(before: Sequence[tuple[StoredOutcome, str]], proposal: Proposal) -> list[str]:
     """What a person is to know of an action that was done before just so, and what it gave was not accepted."""
-    for outcome in state.get("outcomes", []):
-        gave = outcome.get("gave", "")
-        same = (outcome["role"], outcome["action"], outcome.get("args")) == (role, proposal.action, proposal.args)
-        if gave and same and gave in (notes := rejections(agents, state["artifacts"])):
-            why = ": ".join(filter(None, [f"the {gave} that it gave was not accepted", "; ".join(notes[gave])]))
+    for outcome, why in before:
+        if (outcome["action"], outcome.get("args")) == (proposal.action, proposal.args):
             return [f"{proposal.action} was done before with the same arguments, and {why}"]
     return []
 

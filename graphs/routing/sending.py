@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -12,7 +13,7 @@ from langgraph.types import Send
 
 from signoff.agents import NO_USAGE, Agent, add_usage
 from signoff.graphs.routing.planning import PLAN
-from signoff.graphs.state import ItemRow, TeamState, Update
+from signoff.graphs.state import ItemRow, StoredOutcome, TeamState, Update
 
 _SENT = ("assignment", "turns", "usage")
 """What the work on an item is handed of the state, beside the run, its own outcomes and the artifacts that it needs."""
@@ -23,6 +24,8 @@ _WHOLE = ("given", "input")
 Rows = Mapping[str, ItemRow]
 
 _OPEN = ("open", "waiting", "proposed", "stopped")
+_STEPS = 16
+"""In about so many steps of the graph all items are sent, however many: each step keeps what is known of all."""
 
 
 class Sent(TeamState, total=False):
@@ -56,14 +59,18 @@ def is_at_items(state: TeamState, agent: Agent[Any]) -> bool:
 
 
 def go_on(state: TeamState, agent: Agent[Any]) -> Going:
-    """Send out as many items as are worked on side by side, each when those that it comes after have ended.
+    """Send out those that are worked on now, each when those that it comes after have ended.
 
-    Those whose share of the budget is used up are left until the others have ended, or wait. Nothing is sent once a
-    budget has ended: somebody is asked first.
+    As many as are worked on side by side; of very many more, which the node begins one after the other. Those whose
+    share of the budget is used up are left until the others have ended, or wait. Nothing is sent once a budget has
+    ended: somebody is asked first.
     """
     found = rows_of(state, agent)
-    rows: dict[str, ItemRow] = {name: {**row, "unbooked": NO_USAGE} for name, row in found.items()}
-    used = reduce(add_usage, (row["unbooked"] for row in found.values()), NO_USAGE)
+    booked: dict[str, ItemRow] = {
+        name: {**row, "unbooked": NO_USAGE} for name, row in found.items() if row["unbooked"]["calls"]
+    }
+    rows = {**found, **booked}
+    used = reduce(add_usage, (found[name]["unbooked"] for name in booked), NO_USAGE)
     free = {name: row for name, row in rows.items() if not any(rows[one]["status"] in _OPEN for one in row["after"])}
     ready = {name: row for name, row in free.items() if row["status"] in ("open", "waiting")}
     first = {name: row for name, row in ready.items() if not row["is_over"]} or ready
@@ -78,13 +85,14 @@ def go_on(state: TeamState, agent: Agent[Any]) -> Going:
         "of": len(rows),
         "untrusted": [flag for need in agent.needs for flag in state["artifacts"][need.__name__].get("flags", ())],
     }
-    chosen = [*first.items()][: agent.limits.width]
+    chosen = [*first.items()][: max(agent.limits.width, math.ceil(len(rows) / _STEPS))]
+    own = _own(state, agent.role)
     sent = [
         Send(
             agent.role,
             {
                 **kept,
-                **_own(state, agent.role, name),
+                **own(name),
                 "item": name,
                 "items": {agent.role: {name: row}},
                 "ended": {one: rows[one] for one in row["after"]},
@@ -94,15 +102,24 @@ def go_on(state: TeamState, agent: Agent[Any]) -> Going:
     ]
     update: Update = {}
     if used["calls"]:
-        update = {"usage": add_usage(state.get("usage", NO_USAGE), used), "items": {agent.role: rows}}
+        update = {"usage": add_usage(state.get("usage", NO_USAGE), used), "items": {agent.role: booked}}
     return Going(sent, update, tell_items(rows))
 
 
-def _own(state: TeamState, role: str, item: str) -> Update:
+def _own(state: TeamState, role: str) -> Callable[[str], Update]:
     """What came of an item's own proposals: with all of them what is stored would grow with the items' square."""
-    own = [one for one in state.get("outcomes", []) if one["role"] == role and one.get("item") == item]
-    heard = {one["proposal"] for one in own}.intersection(state.get("heard", []))
-    return {"outcomes": own, "heard": sorted(heard)}
+    own, heard = defaultdict[str, list[StoredOutcome]](list), set(state.get("heard", []))
+    for one in state.get("outcomes", []):
+        if one["role"] == role and "item" in one:
+            own[one["item"]].append(one)
+
+    def of(item: str) -> Update:
+        return {
+            "outcomes": own.get(item, []),
+            "heard": sorted({one["proposal"] for one in own.get(item, ())} & heard),
+        }
+
+    return of
 
 
 def tell_items(rows: Rows) -> str:
