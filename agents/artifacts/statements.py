@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from signoff.agents.artifacts.table import Column, Fact, Span
-from signoff.agents.artifacts.values import is_of_kind, normal
+from signoff.agents.artifacts.values import is_of_kind, key_of, normal
 from signoff.tools.search import Library
 
 _LINE: Final = re.compile(r"^[ \t]*(?:[-*+•>|][ \t]+)*(?P<body>\S[^\n]*)$", re.MULTILINE)
@@ -189,14 +189,6 @@ def common_columns(groups: Iterable[Sequence[StoredText]]) -> list[tuple[Column,
         if key_of(name) not in listed:
             columns[name] = column_labelled(name)
     return [(column, counts[name]) for name, column in columns.items()]
-
-
-def key_of(label: str) -> str:
-    """The same for labels that differ in case, punctuation, or an s at the end."""
-    words = [word.casefold() for word in _WORDS.findall(label)]
-    return " ".join(
-        word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word for word in words
-    )
 
 
 def _fact(column: Column, value: str, span: Span) -> Fact | None:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from signoff.agents.artifacts.artifact import Artifact, Part
-from signoff.agents.artifacts.values import Kind, alike
+from signoff.agents.artifacts.values import Kind, alike, key_of
 from signoff.wording import counted, one_line
 
 State = Literal["found", "not found", "look-up failed", "contradiction"]
@@ -198,6 +198,20 @@ class Table(Artifact):
     def since(self, before: Table | None) -> tuple[Change, ...]:
         """What is otherwise than in an earlier table, which may have other rows and columns; nothing without one."""
         return () if before is None else tuple(_changes(before, self))
+
+    def named_in(self, text: str) -> list[str]:
+        """The rows that a text names."""
+        said = f" {key_of(text)} "
+        near = {name for word in said.split() for name in self._names.get(word, ()) if f" {name[1]} " in said}
+        return [row for _, _, row in sorted(near)]
+
+    @cached_property
+    def _names(self) -> dict[str, list[tuple[int, str, str]]]:
+        """By its first word each row's place and key; of those with the same key the last."""
+        found: dict[str, list[tuple[int, str, str]]] = {}
+        for place, (key, row) in enumerate({key_of(row): row for row in self.rows}.items()):
+            found.setdefault(key.partition(" ")[0], []).append((place, key, row))
+        return found
 
     @cached_property
     def _places(self) -> dict[tuple[str, str], int]:

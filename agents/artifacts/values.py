@@ -184,3 +184,11 @@ def _date(text: str) -> tuple[int, int, int] | None:
     if iso := _ISO.search(text):
         return int(iso[1]), int(iso[2] or 0), int(iso[3] or 0)
     return None
+
+
+def key_of(label: str) -> str:
+    """The same for labels that differ in case, punctuation, or an s at the end."""
+    words = [word.casefold() for word in _WORD.findall(label)]
+    return " ".join(
+        word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word for word in words
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import Field
@@ -39,7 +40,11 @@ class Letters(Artifact):
 
     def text(self, row: str) -> str:
         """What is said to this one; empty if nothing is."""
-        return next((letter.text for letter in self.letters if letter.row == row), "")
+        return self._texts.get(row, "")
+
+    @cached_property
+    def _texts(self) -> dict[str, str]:
+        return {letter.row: letter.text for letter in reversed(self.letters)}
 
     def strays(self, table: Table, draft: str) -> Iterator[str]:
         """Those whose letter says what is in no cell: what a model wrote, or what is not the draft filled in."""

@@ -60,10 +60,11 @@ def tally(task: Task, action: Action[Any] | None) -> Tally:
 
 def unsaid(task: Task, action: Action[Any], rows: Sequence[R]) -> list[R]:
     """Those of these rows that were not proposed in this run: what was decided is not asked again."""
-    said = [
-        (one.proposed.get("key"), one.proposed.get("properties")) for one in task.outcomes if one.action == action.name
-    ]
-    return [row for row in rows if (row.key, row.properties) not in said]
+    said: dict[Any, list[Any]] = {}
+    for one in task.outcomes:
+        if one.action == action.name:
+            said.setdefault(one.proposed.get("key"), []).append(one.proposed.get("properties"))
+    return [row for row in rows if row.properties not in said.get(row.key, ())]
 
 
 def planned(wanted: Sequence[AddressedRow], taken: Sequence[AddressedRow], crm: CRM, today: str) -> Planned:
@@ -75,8 +76,8 @@ def planned(wanted: Sequence[AddressedRow], taken: Sequence[AddressedRow], crm: 
     found = crm.find([row.key for row in (*wanted, *taken)], [*properties])
     stands = {key: record.properties.get("status", "") for key, record in found.items()}
     rows = [row.over(found.get(row.key)) for row in wanted if stands.get(row.key, "planned") == "planned"]
-    due = [row for row in rows if row.key in stands and row.properties["due"] <= today]
-    later = [row for row in rows if row not in due]
+    is_due = {row.key: row.key in stands and row.properties["due"] <= today for row in rows}
+    due, later = ([row for row in rows if is_due[row.key] is wanted] for wanted in (True, False))
     over = [row.over(found[row.key]) for row in taken if stands.get(row.key) == "planned"]
     return Planned(tuple(later), tuple(due), tuple(over))
 

@@ -88,7 +88,6 @@ def unmapped(prose: str, table: Table) -> list[str]:
     What is cited is a cell's number: [12]. A row is named by what its cells are about, a number of cells by citing as
     many; headings state nothing.
     """
-    rows = {key_of(row): row for row in table.rows}
     about = " ".join((table.title, *(f"{column.name} {column.about}" for column in table.columns)))
     faults = []
     for sentence in _sentences(prose):
@@ -98,7 +97,7 @@ def unmapped(prose: str, table: Table) -> list[str]:
         if len(cells) < len(ids):
             faults.append(f"“{plain}” cites a cell that is not in the table")
             continue
-        named = [row for key, row in rows.items() if f" {key} " in f" {key_of(plain)} "]
+        named = table.named_in(plain)
         strange = [row for row in named if row not in {cell.row for cell in cells}]
         if strange and not _is_of_no_cell(strange, table):
             faults.append(f"“{plain}” speaks of {strange[0]} and cites no cell of it")
