@@ -24,8 +24,8 @@ class SourcesEmpty(SourcesError):
 
     def __init__(self, folder: object, skipped: int, kinds: str) -> None:
         self.folder, self.skipped, self.kinds = str(folder), skipped, kinds
-        seen = f"none of its {skipped} files can be read" if skipped else "it is empty"
-        super().__init__(f"Nothing to read in {self.folder!r}: {seen}. Add documents ({kinds}).")
+        self.seen = f"none of its {skipped} files can be read" if skipped else "it is empty"
+        super().__init__(f"Nothing to read in {self.folder!r}: {self.seen}. Add documents ({kinds}).")
 
 
 class UnknownSource(SourcesError):

@@ -28,8 +28,8 @@ class Entries(NamedTuple):
 
 
 def check_places(given: Any, documents: Libraries) -> None:
-    """SettingsError unless the documents of an input's `sources` can be opened, and its file `out` written."""
-    documents.of(given.sources, on_web=getattr(given, "web", False))
+    """SettingsError unless there are documents in an input's `sources`, and its file `out` can be written."""
+    documents.check(given.sources, on_web=getattr(given, "web", False))
     try:
         check_place(Path(given.out))
     except OSError as error:

@@ -6,6 +6,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -100,6 +101,12 @@ class Sources:
         usual = choose_path(Path(home) / "sources", place.name, str(place))
         index = Index(usual if database is None else Path(database))
         return cls(place, index, int(max_file_mb * 1_000_000), embedder)
+
+    def check(self) -> None:
+        """SourcesEmpty if no file of the folder can be a document, by name and size; none is read."""
+        files, skips = list_files(self.folder)
+        if not any(map(_may_be_read, files)):
+            raise SourcesEmpty(self.folder, len(files) + len(skips), READABLE)
 
     def refresh(self, progress: Watch | None = None) -> IndexReport:
         """Bring the index up to date with the folder; SourcesEmpty, MissingExtra if nothing in it can be read."""
@@ -247,6 +254,14 @@ class Sources:
 
     def close(self) -> None:
         self._index.close()
+
+
+def _may_be_read(file: Found) -> bool:
+    """Whether its name is not that of a kind that never is, and it is not empty."""
+    with suppress(Unreadable, OSError):
+        kind_of(file.name)
+        return file.path.stat().st_size > 0
+    return False
 
 
 def _distinct(found: Sequence[Passage]) -> list[Passage]:

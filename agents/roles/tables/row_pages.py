@@ -14,7 +14,7 @@ from signoff.agents.roles.researcher import say_skipped
 from signoff.agents.roles.tables.table_researcher import Pages
 from signoff.error_base import SettingsError
 from signoff.settings import Settings
-from signoff.tools.errors import PageRefused, SearchFailed, Unreadable
+from signoff.tools.errors import PageRefused, SearchFailed, SourcesEmpty, Unreadable
 from signoff.tools.search import Library, Sources, SourcesAndPages
 from signoff.tools.web import Web
 
@@ -127,6 +127,18 @@ class Libraries:
         sources = Sources.open(place, home=self.settings.home, max_file_mb=self.settings.max_file_mb)
         library = sources if self.web is None or not on_web else SourcesAndPages(sources, self.web.snapshots)
         return self.opened.setdefault((folder, on_web), library)
+
+    def check(self, folder: str, *, on_web: bool = False) -> None:
+        """SettingsError if there is neither a folder nor the web, or nothing to read in the folder alone."""
+        library = self.of(folder, on_web=on_web)
+        if not isinstance(library, Sources):
+            return  # pages are fetched in the run
+        try:
+            library.check()
+        except SourcesEmpty as error:
+            problem = f"there is nothing to read in {error.folder!r}: {error.seen}"
+            remedy = f"Add documents ({error.kinds}), or name another folder."
+            raise SettingsError("--sources", problem, remedy) from error
 
     def of_run(self, task: Task) -> Library:
         """The documents that a run's input names in `sources`, and what it fetches if that opens the `web`."""

@@ -154,11 +154,13 @@ def test_a_span_that_its_document_does_not_have_is_found_by_the_check(market: Pa
     ("wrong", "why"),
     [
         ({"sources": "nowhere"}, "sources, 'nowhere' is not usable (there is no such folder)"),
+        ({"sources": "empty"}, "there is nothing to read in"),
         ({"companies": ["none.txt"]}, "it cannot be read as a list of names: No such file or directory"),
         ({"out": "market"}, "it should name a file"),
     ],
 )
 def test_what_cannot_be_used_is_said_before_any_work(market: Path, wrong: dict[str, Any], why: str) -> None:
+    Path("empty").mkdir()
     with pytest.raises(BadInput) as refused:
         start(**wrong)
     assert why.removeprefix("sources, ") in str(refused.value)

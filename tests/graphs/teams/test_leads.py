@@ -275,6 +275,8 @@ def shout(companies: Companies) -> None:
         ({"crm": "hubspot+http://127.0.0.1:9"}, "no rows can be written to 127.0.0.1:9"),
         ({"crm": "https://example.org"}, "names no CRM that is known here. Name a SQLite file"),
         ({"sources": ""}, "is not set. Name a folder of documents"),
+        ({"sources": "empty"}, "there is nothing to read in '.*empty': it is empty. Add documents"),
+        ({"sources": "pictures"}, "none of its 2 files can be read"),
         ({"rubric": "suppress.txt"}, "cannot be read"),
         ({"out": "suppress.txt/leads.md"}, "can be made"),
     ],
@@ -282,6 +284,10 @@ def shout(companies: Companies) -> None:
 def test_what_cannot_be_used_is_said_before_the_run_begins(
     packages: Path, home: Path, wrong: dict[str, Any], why: str
 ) -> None:
+    for folder in (home / "empty", home / "pictures"):
+        folder.mkdir()
+    (home / "pictures" / "otter.png").write_bytes(b"\x89PNG")
+    (home / "pictures" / "notes.txt").touch()
     with pytest.raises(BadInput, match=why) as refused:
         start(**wrong)
     assert refused.value.field == next(iter(wrong))
