@@ -168,7 +168,7 @@ class _Visit:
             asked = [first, *self._known([proposal for proposal in others if proposal["id"] in shown])]
             if len(asked) == len(shown):
                 return asked
-        if not is_batched(first[1], action, self.policy.rules):
+        if first[1].status != "pending" or not is_batched(first[1], action, self.policy.rules):
             return [first]
         alike = [one for one in others if (one["by"], one["action"]) == (first[0]["by"], first[0]["action"])]
         found: list[Asked] = [first]
