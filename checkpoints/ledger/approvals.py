@@ -179,23 +179,17 @@ class Approvals:
 
     def of_proposal(self, proposal_id: str) -> Approval | None:
         """The approval of a proposal, if one was opened."""
-        with self._ledger.read() as connection:
-            row = connection.execute(select(approvals.c.id).where(approvals.c.proposal_id == proposal_id)).first()
-            found = load_approval(connection, row.id) if row else None
-        return self._now(found) if found else None
+        return self.of_proposals([proposal_id]).get(proposal_id)
 
     def of_proposals(self, proposal_ids: Sequence[str]) -> dict[str, Approval]:
         """The approvals of these proposals, by their ids; nothing of one that has none."""
         with self._ledger.read() as connection:
-            ids = [approval_id for _, approval_id, *_ in _STANDINGS.rows(connection, proposal_ids)]
-            found = load_approvals(connection, list(dict.fromkeys(ids)))
+            ids = dict.fromkeys(approval_id for _, approval_id, *_ in _STANDINGS.rows(connection, proposal_ids))
+            found = load_approvals(connection, list(ids))
         return {approval.proposal_id: self._now(approval) for approval in found}
 
     def decided(self, proposal_ids: Sequence[str]) -> dict[str, bool]:
-        """Those of these proposals that have an approval: whether it is decided, and nothing was done about it yet.
-
-        What has expired is decided.
-        """
+        """Of these proposals that have an approval, whether it is decided or expired, and nothing was done about it."""
         with self._ledger.read() as connection:
             rows, now = _STANDINGS.rows(connection, proposal_ids), canonical.now()
         return {
@@ -228,21 +222,13 @@ class Approvals:
 
     def has_twin(self, approval: Approval, sha256: str) -> bool:
         """Whether the run has another approval of the same action that is, or was, about arguments of this digest."""
-        same = (approvals.c.shown_sha256 == sha256) | (approvals.c.args_sha256 == sha256)
-        others = (approvals.c.run_id == approval.run_id) & (approvals.c.id != approval.id)
-        query = joined().where(others, proposals.c.action == approval.action, same).limit(1)
         with self._ledger.read() as connection:
-            return connection.execute(query).first() is not None
+            return connection.execute(_twins(approval, sha256).limit(1)).first() is not None
 
     def rejected(self, run_id: str) -> dict[tuple[str, str], Approval]:
         """What people rejected in this run, by the action and the digest of its arguments; of each the first time."""
-        query = (
-            joined()
-            .where(approvals.c.run_id == run_id, approvals.c.status == "rejected", approvals.c.decided_by != "policy")
-            .order_by(approvals.c.decided_at.desc())
-        )
         with self._ledger.read() as connection:
-            found = [read_approval(row) for row in connection.execute(query)]
+            found = [read_approval(row) for row in connection.execute(_rejected(run_id))]
         return {(approval.action, approval.proposed_sha256): approval for approval in found}
 
     def sweep(self) -> int:
@@ -340,6 +326,19 @@ def _full_id(connection: Connection, approval_id: str) -> str:
     if len(found) != 1:
         raise UnknownApproval(approval_id, len(found))
     return str(found[0].id)
+
+
+def _rejected(run_id: str) -> Select[Any]:
+    """What people rejected in a run, newest first."""
+    by_people = (approvals.c.status == "rejected") & (approvals.c.decided_by != "policy")
+    return joined().where(approvals.c.run_id == run_id, by_people).order_by(approvals.c.decided_at.desc())
+
+
+def _twins(approval: Approval, sha256: str) -> Select[Any]:
+    """The other approvals of the run and action that are, or were, about arguments of this digest."""
+    same = (approvals.c.shown_sha256 == sha256) | (approvals.c.args_sha256 == sha256)
+    others = (approvals.c.run_id == approval.run_id) & (approvals.c.id != approval.id)
+    return joined().where(others, proposals.c.action == approval.action, same)
 
 
 def _lapsed(run_ids: Sequence[str]) -> Select[Any]:

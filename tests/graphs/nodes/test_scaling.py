@@ -51,11 +51,11 @@ class Ticket(BaseModel):
 class Scales(StrictSerializer):
     """Weighs what a saver packs."""
 
-    bytes = 0
+    packed = 0
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         kind, packed = super().dumps_typed(obj)
-        self.bytes += len(packed)
+        self.packed += len(packed)
         return kind, packed
 
 
@@ -135,12 +135,12 @@ def work(home: Path, items: int, *, is_alone: bool) -> Took:
                 break
             given = Command(resume={"decisions": [{"type": "approve"}]} if is_alone else "approve all")
         profile.disable()
-        steps = graph.get_state(config).metadata["step"]
+        steps = (graph.get_state(config).metadata or {})["step"]
     ledger.close()
     assert result["run"]["ended"] == "done"
     assert len(set(filed)) == len(filed) == items
     calls = pstats.Stats(profile).total_calls  # type: ignore[attr-defined]  # typeshed does not know it
-    return Took(steps, scales.bytes, calls, len(statements))
+    return Took(steps, scales.packed, calls, len(statements))
 
 
 def test_four_times_as_many_items_take_hardly_more_steps_and_the_same_for_each(home: Path) -> None:
