@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
@@ -19,6 +20,7 @@ from signoff.checkpoints import Fence, configured_ledger, configured_saver, read
 from signoff.checkpoints.errors import RunBusy, RunCancelled, StoreError
 from signoff.checkpoints.ledger import (
     RUN_CLIENT,
+    RUN_DRY,
     RUN_INPUT,
     RUN_TENANT,
     SETTLE_OUTCOME,
@@ -38,13 +40,20 @@ from signoff.graphs.errors import TeamChanged
 from signoff.graphs.nodes import stop_run
 from signoff.graphs.teams import rebuild_team
 from signoff.settings import Settings, load_settings
+from signoff.tools import Action
 from signoff.tools.broker import open_broker
 
 RUN_BUDGET: Final = "run budget"
 """Where a run's options keep what it may use; no team can have such an option by accident."""
 RUN_PLAN: Final = "run plan"
 """Where a run's options keep that a person sees its plan first."""
-OF_RUN: Final = frozenset({RUN_BUDGET, RUN_PLAN, RUN_INPUT, RUN_TENANT, RUN_CLIENT})
+RUN_RESULTS: Final = "run results"
+"""Where they keep what actions return in it, by name, in place of being called; with that, no action of it is."""
+RUN_RECORDING: Final = "run recording"
+"""Where those of a job keep the file, within the settings' home, that whoever drives its run records it in."""
+OF_RUN: Final = frozenset(
+    {RUN_BUDGET, RUN_PLAN, RUN_INPUT, RUN_TENANT, RUN_CLIENT, RUN_DRY, RUN_RESULTS, RUN_RECORDING}
+)
 """What a run's options say of it alone: runs whose other options are the same have the same team."""
 _LEASE_SECONDS: Final = 60.0
 _LOOK: Final = 1.0
@@ -77,6 +86,8 @@ class Driver:
         options = {name: value for name, value in record.options.items() if name not in OF_RUN}
         team = team or rebuild_team(record.team, options, self.settings)
         team = team.asking_plan() if asks_plan else team
+        if (results := record.options.get(RUN_RESULTS)) is not None:
+            team = team.with_actions(partial(_returning, results))
         return replace(
             team, ledger=self.ledger, budget=team.budget if budget is None else Budget.model_validate(budget)
         )
@@ -342,6 +353,12 @@ def check_whole(record: RunRecord) -> None:
     """ChildRun if it is not driven by itself."""
     if record.path:
         raise ChildRun(record.id, record.root, told_of(record.path))
+
+
+def _returning(results: Mapping[str, Mapping[str, Any]], action: Action[Any]) -> Action[Any]:
+    """What stands in for an action: it returns what is given for it, and calls nothing."""
+    result = results.get(action.name, {})
+    return replace(action, call=lambda _arguments, _key: result, reconcile=None)
 
 
 def read_state(run_id: str, settings: Settings, place: str = "") -> dict[str, Any]:

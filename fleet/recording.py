@@ -7,34 +7,35 @@ called. What is real, and so what is tested: the team, its functions, its rules 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy import update
 
-from signoff.agents import Agent, Payer, paying
+from signoff.agents import Payer, paying
 from signoff.agents.models import OFFLINE, choose_model, tiers_of
 from signoff.agents.replay import Cassette
 from signoff.checkpoints import configured_ledger, later, redact
 from signoff.checkpoints.errors import StoreError
 from signoff.checkpoints.ledger import RUN_INPUT, SETTLE_OUTCOME, Approval, Ledger, Person
 from signoff.checkpoints.ledger.schema import approvals
+from signoff.concurrency import undisturbed
 from signoff.error_base import SignoffError
 from signoff.fleet.driver import RUN_PLAN, read_state
 from signoff.fleet.run import Run
 from signoff.graphs import RAISE_BUDGET, Team
 from signoff.graphs.teams import rebuild_team
 from signoff.settings import Settings, load_settings
-from signoff.tools import Action
 from signoff.tools.errors import ActionFailed
 
 _NOT_KEPT = frozenset(
-    "home database encryption_key user api_key secrets webhooks webhook_secret hook_command hook_events traces "
-    "traces_content mcp_servers mcp_token approval_hours confirm_seconds".split()
+    "home database evals_database encryption_key user api_key secrets webhooks webhook_secret hook_command "
+    "hook_events traces traces_content mcp_servers mcp_token approval_hours confirm_seconds".split()
 )
 """Settings that are no part of the run: where things are kept, who people are, secrets, which programs are started.
 
@@ -63,28 +64,58 @@ def record(run: Run, path: Path | str, *, settings: Settings | None = None) -> I
 
     A file that is there already is recorded on: the run goes on.
     """
-    settings = settings or load_settings()
-    ledger, record = run.team.ledger or configured_ledger(settings), run.record
-    kept = settings.model_dump(mode="json", exclude=set(_NOT_KEPT))
-    asks_plan = RUN_PLAN in record.options or load_settings().ask_plan
-    about = {
-        "team": record.team,
-        "goal": record.goal,
-        "settings": {**kept, "model": _full_name(run.team, settings)},
-        "run": record.id.partition("~")[0],
-        "input": record.input,
-        "options": {name: value for name, value in record.options.items() if name in run.team.options},
-        "requested_by": record.requested_by,
-        "dry_run": record.dry_run,
-        "ask_plan": asks_plan,
-    }
-    cassette = Cassette.open(path, "record", about=about)
+    recording = _Recording(run, Path(path), settings or load_settings())
+    cassette = recording.begin()
     try:
-        with paying(Payer(ledger=ledger, cassette=cassette)):
+        with paying(Payer(ledger=recording.ledger, cassette=cassette)):
             yield cassette
     finally:
+        recording.end(cassette)
+
+
+@asynccontextmanager
+async def arecord(run: Run, path: Path | str, *, settings: Settings | None = None) -> AsyncIterator[Cassette]:
+    """`record` for an event loop."""
+    recording = _Recording(run, Path(path), settings or await undisturbed(load_settings))
+    cassette = await undisturbed(recording.begin)
+    try:
+        with paying(Payer(ledger=recording.ledger, cassette=cassette)):
+            yield cassette
+    finally:
+        await undisturbed(recording.end, cassette)
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """How a recording is begun and ended, which reads and writes files and databases."""
+
+    run: Run
+    path: Path
+    settings: Settings
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return self.run.team.ledger or configured_ledger(self.settings)
+
+    def begin(self) -> Cassette:
+        record, team = self.run.record, self.run.team
+        kept = self.settings.model_dump(mode="json", exclude=set(_NOT_KEPT))
+        about = {
+            "team": record.team,
+            "goal": record.goal,
+            "settings": {**kept, "model": _full_name(team, self.settings)},
+            "run": record.id.partition("~")[0],
+            "input": record.input,
+            "options": {name: value for name, value in record.options.items() if name in team.options},
+            "requested_by": record.requested_by,
+            "dry_run": record.dry_run,
+            "ask_plan": RUN_PLAN in record.options or load_settings().ask_plan,
+        }
+        return Cassette.open(self.path, "record", about=about)
+
+    def end(self, cassette: Cassette) -> None:
         with suppress(StoreError, sqlite3.Error):  # what goes wrong with the run is the one thing to tell
-            cassette.end(_end(run, ledger, settings))
+            cassette.end(_end(self.run, self.ledger, self.settings))
 
 
 def replay(
@@ -229,23 +260,13 @@ def _team(about: Mapping[str, Any], settings: Settings, team: Team | Callable[[]
 def _offline(team: Team, calls: Mapping[str, Mapping[str, Any]], settings: Settings, ledger: Ledger) -> Team:
     """The team with stand-ins for what its actions call."""
     known = {key: dict(call) for key, call in calls.items()}
-    acted: dict[int, Action[Any]] = {}
-
-    def act(action: Action[Any]) -> Action[Any]:
-        """One stand-in for one action, as two of the same name are none of a team."""
-        stands_in = replace(action, call=_as_recorded(action.name, known), reconcile=None)
-        return acted.setdefault(id(action), stands_in)
-
-    def change(agent: Agent[Any]) -> Agent[Any]:
-        tools = tuple(act(given) if isinstance(given, Action) else given for given in agent.tools)
-        return replace(agent, actions=tuple(map(act, agent.actions)), tools=tools)
-
+    stands_in = team.with_actions(lambda action: replace(action, call=_as_recorded(action.name, known), reconcile=None))
     supervisor = replace(
         team.supervisor,
         max_turns=team.supervisor.max_turns or settings.max_turns,
         max_rounds=team.supervisor.max_rounds or settings.max_rounds,
     )
-    return replace(team.with_agents(change), supervisor=supervisor, ledger=ledger)
+    return replace(stands_in, supervisor=supervisor, ledger=ledger)
 
 
 def _as_recorded(name: str, calls: Mapping[str, dict[str, Any]]) -> Callable[[BaseModel, str], Mapping[str, Any]]:

@@ -258,6 +258,19 @@ class Team:
         changed = [change(agent) for agent in self.agents]
         return replace(self, agents=[one.with_agents(change) if isinstance(one, TeamAgent) else one for one in changed])
 
+    def with_actions(self, change: Callable[[Action[Any]], Action[Any]]) -> Team:
+        """The same with every action changed so; one that several agents have stays one."""
+        changed: dict[int, Action[Any]] = {}
+
+        def once(action: Action[Any]) -> Action[Any]:
+            return changed.setdefault(id(action), change(action))
+
+        def of(agent: Agent[Any]) -> Agent[Any]:
+            tools = tuple(once(given) if isinstance(given, Action) else given for given in agent.tools)
+            return replace(agent, actions=tuple(map(once, agent.actions)), tools=tools)
+
+        return self.with_agents(of)
+
     def compile(self, **options: Unpack[CompileOptions]) -> TeamGraph:
         """The graph, compiled with these options of `StateGraph.compile`, such as `checkpointer=`."""
         return self.graph().compile(name=self.name, **options)

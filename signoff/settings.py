@@ -136,6 +136,8 @@ class Settings(BaseSettings):
     """Folder of the database and the document indexes: that of this folder or of one above, else made on first use."""
     database: str = Field(default="", repr=False)  # an address may hold a password
     """SQLite file, or `postgresql://` address, that all is kept in; empty means the file `signoff.db` in `home`."""
+    evals_database: str = Field(default="", repr=False)
+    """The same for the runs of evals; empty means the file `evals/signoff.db` in `home`."""
     tenant: str = ""
     """Whose jobs, runs, questions and costs are seen, and nothing else is; empty: of all. Nothing is changed then."""
     encryption_key: SecretStr | None = None

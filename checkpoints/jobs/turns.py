@@ -19,7 +19,7 @@ from signoff.checkpoints.jobs.limits import SET_BACK, JobLimits
 from signoff.checkpoints.jobs.queue import TurnQueue
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.run_path import root_of
-from signoff.checkpoints.ledger.runs import Runs
+from signoff.checkpoints.ledger.runs import RUN_DRY, Runs
 from signoff.checkpoints.ledger.schema import jobs, runs
 from signoff.checkpoints.ledger.session import Transactions, clock
 from signoff.checkpoints.process_identity import holds
@@ -78,7 +78,8 @@ class Turns:
                 job = self._next(connection, job, is_put=False)
                 return Taken("back", self._change(connection, job, worker=SET_BACK))
             if not job.started_at:
-                told = {"requested_by": job.submitted_by, "dry_run": False, "driver": "local"}
+                dry = bool(job.options.get(RUN_DRY))
+                told = {"requested_by": job.submitted_by, "dry_run": dry, "driver": "local"}
                 self._runs.add(connection, run_id, job.options, team=job.team, goal=job.goal, **told)
             taken = {"status": "running", "claim": owner, "worker": worker, "claimed_at": now}
             counted = {"attempts": job.attempts + 1, "started_at": job.started_at or now}

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Fenceable as Fenceable,
         DONE_WITHOUT as DONE_WITHOUT,
         RUN_CLIENT as RUN_CLIENT,
+        RUN_DRY as RUN_DRY,
         RUN_INPUT as RUN_INPUT,
         RunRecord as RunRecord,
         Status as Status,

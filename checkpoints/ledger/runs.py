@@ -38,6 +38,8 @@ DONE_WITHOUT: Final = "Done, without "
 """How the note of a run begins that is done but for something, which is what its first line names."""
 RUN_INPUT: Final = "run input"
 """Where a run's options keep what it was given beside the goal; no team can have such an option by accident."""
+RUN_DRY: Final = "run dry"
+"""Where those of a job keep that its run is to be a dry one."""
 RUN_CLIENT: Final = "run client"
 """Where they keep which conversation of a client it belongs to, and which message of that began it."""
 

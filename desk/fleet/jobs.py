@@ -42,6 +42,7 @@ from signoff.desk.cli.terminal import (
     table,
 )
 from signoff.error_base import SettingsError
+from signoff.fleet.evals import evals_settings
 from signoff.fleet.queue import Fleet, How, Overview, Submission, Worker, metrics_text, overview_of, read_jobs, serve
 from signoff.graphs import Team
 from signoff.graphs.teams import new_team
@@ -121,9 +122,11 @@ def work(
         list[str] | None,
         typer.Option("--patience", metavar="[TEAM=]SECONDS", help="A job of which nothing is heard so long rests."),
     ] = None,
+    evals: Annotated[bool, typer.Option("--evals", help="Do the cases of evals, not the fleet's jobs.")] = False,
     model: Model = None,
 ) -> int:
     settings, console = load_settings(model=model), Console(stderr=True)
+    settings = evals_settings(settings) if evals else settings
     worker = Worker(settings, concurrency, until_idle=until_idle, patience=_patience(patience or ()))
     with _stopped_by_signals(worker):
         turns = worker.run(lambda line: say(console, line))

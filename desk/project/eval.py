@@ -71,6 +71,10 @@ def eval_(
     repeat: Annotated[int, typer.Option(min=1, help="How often each case is done.")] = 1,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Runs at once.")] = 4,
     budget: Annotated[str | None, typer.Option(metavar="LIMIT", help="What one run may use: '$0.10'.")] = None,
+    total: Annotated[
+        str | None, typer.Option(metavar="LIMIT", help="What all of it may cost: '$5'. The rest is left for --resume.")
+    ] = None,
+    fleet: Annotated[bool, typer.Option("--fleet", help="Have workers do it: `signoff fleet work --evals`.")] = False,
     before: Annotated[
         Path | None, typer.Option("--against", metavar="FILE", help="What `--json` wrote before, in place of the last.")
     ] = None,
@@ -90,10 +94,14 @@ def eval_(
         repeat=repeat,
         concurrency=concurrency,
         budget=budget,
+        total=total,
+        fleet=fleet,
         name=cases.stem,
         before=before,
         resume=go_on,
     )
+    if fleet:
+        say(console, f"Workers do it, wherever they are: {command()} fleet work --evals --concurrency 8")
     with stoppable(console) as stopping:
         stopping.kept = "What is done is kept: the same command with --resume goes on."
         try:

@@ -24,7 +24,7 @@ from signoff.desk.web.files import send_asset
 from signoff.desk.web.guarding import App, Guarded, addresses
 from signoff.desk.web.identity import Identity
 from signoff.desk.web.oidc import Provider
-from signoff.desk.web.screens import approval_pages, fleet_pages, record_pages, run_pages, start_pages
+from signoff.desk.web.screens import approval_pages, eval_pages, fleet_pages, record_pages, run_pages, start_pages
 from signoff.desk.web.stream import events
 from signoff.error_base import RunError, SettingsError, SignoffError
 from signoff.settings import Settings, load_settings
@@ -51,6 +51,9 @@ def build_app(context: PageContext, *, hosts: Collection[str], origins: Collecti
         Route("/fleet/schedules", fleet_pages.schedules),
         Route("/fleet/schedules/{name}", fleet_pages.change_schedule, methods=["POST"]),
         Route("/fleet/workers", fleet_pages.workers),
+        Route("/fleet/evals", eval_pages.evals),
+        Route("/fleet/evals/{of}/{id}", eval_pages.evaluation),
+        Route("/fleet/evals/{of}/{id}/runs/{run}", eval_pages.run),
         Route("/memory", record_pages.memory),
         Route("/memory/{id}", record_pages.forget, methods=["POST"]),
         Route("/audit", record_pages.audit),

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from signoff.fleet.evals.evaluation import Evaluation as Evaluation, Score as Score, failures as failures
     from signoff.fleet.evals.evaluation import junit as junit, markdown as markdown, marks as marks
     from signoff.fleet.evals.evaluation import read_evaluation as read_evaluation, score_cells as score_cells
+    from signoff.fleet.evals.execution import evals_settings as evals_settings
+    from signoff.fleet.evals.kept_evaluations import Kept as Kept, KeptEvaluations as KeptEvaluations
     from signoff.fleet.evals.measuring import How as How, Measured as Measured, evaluate as evaluate
     from signoff.fleet.evals.measuring import measure as measure
 offer(__name__)

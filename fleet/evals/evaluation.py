@@ -11,7 +11,7 @@ from typing import Any, Final
 from xml.etree import ElementTree
 
 from signoff.fleet.errors import BadEvaluation
-from signoff.wording import as_words, make_visible
+from signoff.wording import as_words, make_visible, visible_line
 
 FORMAT: Final = 1
 _MARGIN: Final = 0.1
@@ -75,7 +75,7 @@ class Score:
         return self.passed / self.total if self.total else 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
     """An evaluation; in a notebook it shows itself."""
 
@@ -87,6 +87,8 @@ class Evaluation:
     results: tuple[CaseResult, ...]
     expected: int = 0
     """How many results it has once it is whole."""
+    fleet: bool = False
+    """Whether workers did its cases."""
     before: Evaluation | None = None
     """The one that it is held against: of the same team and cases, the last whole one."""
 
@@ -155,7 +157,9 @@ class Evaluation:
     @property
     def verdict(self) -> tuple[str, ...]:
         """What it comes to, in sentences: which version is worse and where, what that costs, what changed since."""
-        return (*self._side_by_side(), *(said for version in self.versions for said in self._since(version)))
+        left = f"{len(self.results)} of {self.expected} results are there: `--resume` goes on with the others."
+        since = (said for version in self.versions for said in self._since(version))
+        return (*([] if self.is_whole else [left]), *self._side_by_side(), *since)
 
     def _side_by_side(self) -> Iterator[str]:
         ranked = sorted(self.scores, key=lambda score: (-score.rate, score.usd))
@@ -199,6 +203,7 @@ class Evaluation:
             "cases": list(self.cases),
             "versions": list(self.versions),
             "expected": self.expected,
+            "fleet": self.fleet,
             "passed": self.passed,
             "scores": [{**asdict(score), "rate": score.rate} for score in self.scores],
             "differences": list(self.differences),
@@ -210,6 +215,19 @@ class Evaluation:
 
     def _repr_markdown_(self) -> str:
         return markdown(self)
+
+    def _repr_html_(self) -> str:
+        from markdown_it import MarkdownIt
+
+        return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown(self)))
+
+    def __repr__(self) -> str:
+        rows = [SCORE_COLUMNS, *map(score_cells, self.scores)]
+        wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, wide, strict=True)).rstrip() for row in rows)
+        wrong = (f"✗ {one.version}: {one.case}: {one.why}" for one in failures(self))
+        lines = [f"{self.team}: {len(self.cases)} cases", *table, *self.verdict, *wrong]
+        return "\n".join(map(visible_line, lines))
 
 
 def _less(one: float | None, other: float | None) -> bool:
@@ -232,7 +250,7 @@ def header_of(evaluation: Evaluation) -> dict[str, Any]:
     return {name: value for name, value in evaluation.to_json().items() if name in _HEADER}
 
 
-_HEADER: Final = ("signoff_evaluation", "id", "at", "team", "cases", "versions", "expected")
+_HEADER: Final = ("signoff_evaluation", "id", "at", "team", "cases", "versions", "expected", "fleet")
 
 
 def result_of(told: Mapping[str, Any]) -> CaseResult:
@@ -258,6 +276,7 @@ def read_evaluation(path: Path | str) -> Evaluation:
         if about["signoff_evaluation"] != FORMAT:
             raise BadEvaluation(str(path), f"its format {about['signoff_evaluation']!r} is another one")
         head = {name: about[name] for name in ("id", "at", "team", "expected")}
+        head["fleet"] = about.get("fleet", False)
         shown = Evaluation(**head, cases=tuple(about["cases"]), versions=tuple(about["versions"]), results=())
         return replace(shown, results=tuple(result_of(line) for line in lines[1:]))
     except (IndexError, KeyError, TypeError) as error:
@@ -358,9 +377,11 @@ def _add_case(suite: ElementTree.Element, evaluation: Evaluation, one: CaseResul
     name = one.case if one.attempt == 1 else f"{one.case} ({one.attempt})"
     of = make_visible(f"{evaluation.team}.{one.version}")
     case = ElementTree.SubElement(suite, "testcase", classname=of, name=make_visible(name), time=f"{one.seconds:.3f}")
-    about = ElementTree.SubElement(case, "properties")
-    for key, value in {"usd": f"{one.usd:.6f}", "run": one.run, "recording": one.recording}.items():
-        ElementTree.SubElement(about, "property", name=key, value=make_visible(value))
     if not one.passed:
-        told = ElementTree.SubElement(case, "error" if one.error else "failure", message=make_visible(one.why))
+        kind = "error" if one.error else "failure"
+        told = ElementTree.SubElement(case, kind, message=make_visible(one.why), type=kind)
         told.text = make_visible("\n".join([one.error] if one.error else one.problems))
+    # No properties: what Jenkins checks files by knows none of a test.
+    about = {"usd": f"{one.usd:.6f}", "run": one.run, "recording": one.recording}
+    out = ElementTree.SubElement(case, "system-out")
+    out.text = "\n".join(f"{name}: {make_visible(value)}" for name, value in about.items())

@@ -8,42 +8,42 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import re
-import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from langchain_core.language_models import BaseChatModel
-from pydantic import BaseModel
 
-from signoff.agents import NO_USAGE, Agent, Artifact, Usage
+from signoff.agents import Usage, budgets_of
 from signoff.agents.models import Tiers
-from signoff.checkpoints import digest_text
-from signoff.checkpoints.ledger import Approval, Ledger, Person
-from signoff.checkpoints.ledger.budgets import NO_LIMIT, budget_of
+from signoff.checkpoints import configured_ledger, digest_text
+from signoff.checkpoints.jobs import NewJob
+from signoff.checkpoints.ledger import RUN_DRY, RUN_INPUT, Ledger
+from signoff.checkpoints.ledger.budgets import NO_LIMIT, Budget, budget_of
 from signoff.concurrency import end_of, stream, undisturbed
 from signoff.error_base import SettingsError, SignoffError
-from signoff.fleet.errors import BadEvaluation
+from signoff.fleet.driver import RUN_BUDGET, RUN_RECORDING, RUN_RESULTS
+from signoff.fleet.evals.answering import decide, judged
 from signoff.fleet.evals.cases import EvalCase, read_cases
 from signoff.fleet.evals.checking import Check, Took, check_run, read_checks
+from signoff.fleet.evals.cost_limit import CostLimit
 from signoff.fleet.evals.evaluation import CaseResult, Evaluation, header_of, read_evaluation
-from signoff.fleet.recording import record
-from signoff.fleet.run import Run
-from signoff.graphs import FOLLOW_PLAN, Team
-from signoff.graphs.approval import CONTROLS
+from signoff.fleet.evals.execution import AHEAD, ByWorkers, Execution, Here, Piece, evals_settings
+from signoff.fleet.evals.kept_evaluations import EVALS, RESULTS, KeptEvaluations
+from signoff.fleet.queue import Fleet
+from signoff.graphs import Given, Team
+from signoff.graphs.nodes import read_goal
+from signoff.graphs.teams import OWN, is_ready_made
 from signoff.settings import Settings, load_settings
-from signoff.tools import Action
 from signoff.tools.storage import write_whole
 
-EVALS: Final = "evals"
-"""Folder of the settings' home in which evaluations are kept, with the database of their runs."""
-RESULTS: Final = "results.jsonl"
-_REASON: Final = "an eval"
 _MOST_DECISIONS: Final = 100
 
 Told = Callable[[CaseResult, int, int], object]
@@ -52,13 +52,6 @@ Told = Callable[[CaseResult, int, int], object]
 
 def _tell_nobody(_result: CaseResult, _done: int, _total: int) -> None:
     """Tell nobody."""
-
-
-class Judged(Artifact):
-    """What a judge says of some work."""
-
-    passes: bool
-    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +68,10 @@ class How:
     """Runs at once."""
     budget: str | None = None
     """What one run may use, such as `$0.10`; one that wants more ends there, and does not pass."""
+    total: str | None = None
+    """What all of it may cost, such as `$5`: what one run may cost is set aside before it begins; the rest is left."""
+    fleet: bool = False
+    """Whether workers do the cases as jobs (`signoff fleet work --evals`), as many at once as they say."""
     name: str = EVALS
     """What the cases are called, by which the evaluation before is found."""
     before: Path | str | Evaluation | None = None
@@ -87,6 +84,8 @@ class How:
         for name in ("repeat", "concurrency"):
             if getattr(self, name) < 1:
                 raise SettingsError(name, f"{getattr(self, name)} runs nothing", "Give a whole number, 1 or more.")
+        if self.total is not None and (limit := budget_of(self.total, "total")) != Budget(usd=limit.usd or 0):
+            raise SettingsError("total", f"{self.total!r} is no sum of money", "Write it as $5.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +132,7 @@ def measure(
     results = list(evaluation.results)
     total = len(results) + len(left)
     with (plan.folder / RESULTS).open("a", encoding="utf-8") as kept:
-        for result in stream(plan.work(left)):
+        for result in stream(plan.work(left, evaluation)):
             results.append(result)
             kept.write(_line(asdict(result)))
             kept.flush()
@@ -155,9 +154,8 @@ class _Plan:
     ) -> None:
         self.versions, self.cases, self.checks, self.how = versions, {case.id: case for case in cases}, checks, how
         first = next(iter(versions.values()))
-        self.team = first.team.name
-        self.home = first.settings.home / EVALS
-        self._root = self.home / _as_name(f"{self.team}-{how.name}")
+        self.team, self.settings = first.team.name, first.settings
+        self._root = self.settings.home / EVALS / _as_name(f"{self.team}-{how.name}")
         self.folder = self._root
         self._ledger: Ledger | None = None
         attempts = range(1, how.repeat + 1)
@@ -166,44 +164,46 @@ class _Plan:
     def check(self) -> None:
         """Raise before anything is run for a case that no run can be given, and for one that no judge is there for."""
         budget_of(self.how.budget or NO_LIMIT, "budget")
+        if self._total is not None and self._each > self._total:
+            one = f"${self._each:g}" if self._each < math.inf else "as much as it likes"
+            problem = f"all may cost ${self._total:g}, and one run {one}"
+            raise SettingsError("total", problem, "Say what one run may use: `--budget '$0.10'`.")
+        for name, version in self.versions.items() if self.how.fleet else ():
+            if not is_ready_made(version.team.name, version.team.options) and OWN not in version.team.options:
+                remedy = "Have its cases done without workers, or name it as MODULE:NAME."
+                raise SettingsError("fleet", f"no worker finds the team of {name!r} again", remedy)
         for case in self.cases.values():
             for version in self.versions.values():
                 _read(case, version)
-                _standing_in(version.team, case)
+                _check_results(version.team, case)
             if case.judge and self.how.judge is None:
                 remedy = "Name a model that judges, or leave `judge` out."
                 raise SettingsError("--judge", f"the case {case.id!r} asks a judge, and there is none", remedy)
 
     def begin(self) -> tuple[Evaluation, list[Unit]]:
         """The evaluation, with what there is of it already, and what is left to do."""
-        at = datetime.now(UTC).isoformat(timespec="seconds")
+        at = datetime.now(UTC)
         new = Evaluation(
-            id=f"{re.sub(r'[^0-9]', '', at)[:14]}-{os.getpid()}",
-            at=at,
+            id=f"{at:%Y%m%d%H%M%S%f}-{os.getpid()}",
+            at=at.isoformat(timespec="seconds"),
             team=self.team,
             cases=tuple(self.cases),
             versions=tuple(self.versions),
             results=(),
             expected=len(self.units),
+            fleet=self.how.fleet,
         )
-        past = self._past()
-        if self.how.resume and past and not past[-1].is_whole and self._is_same(past[-1]):
-            new = past.pop()
-        new = replace(new, before=self._before(past))
+        past = KeptEvaluations(self.settings.home).past(self._root.name)
+        last = next(past, None)
+        if self.how.resume and last is not None and not last.is_whole and self._is_same(last):
+            new, last = last, next(past, None)
+        new = replace(new, before=self._before(chain(filter(None, [last]), past)))
         self.folder = self._root / new.id
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = [header_of(new), *map(asdict, new.results)]  # without a line that was torn
         write_whole(self.folder / RESULTS, "".join(map(_line, lines)).encode())
         there = {(one.version, one.case, one.attempt) for one in new.results}
         return new, [unit for unit in self.units if unit not in there]
-
-    def _past(self) -> list[Evaluation]:
-        """The evaluations of this team and these cases, oldest first; what was cut off as it began is none."""
-        found = []
-        for file in sorted(self._root.glob(f"*/{RESULTS}")):
-            with suppress(BadEvaluation):
-                found.append(read_evaluation(file))
-        return found
 
     def _is_same(self, other: Evaluation) -> bool:
         """Whether an evaluation is one of these versions and cases, as they are now."""
@@ -213,72 +213,127 @@ class _Plan:
             now[one.case] == one.digest for one in other.results
         )
 
-    def _before(self, past: Sequence[Evaluation]) -> Evaluation | None:
+    def _before(self, past: Iterator[Evaluation]) -> Evaluation | None:
         if isinstance(self.how.before, Evaluation):
             return self.how.before
         if self.how.before is not None:
             return read_evaluation(self.how.before)
-        return next((one for one in reversed(past) if one.is_whole), None)
+        return next((one for one in past if one.is_whole), None)
 
-    async def work(self, units: Sequence[Unit]) -> AsyncGenerator[CaseResult, None]:
-        """Do them, so many at once; each result as it comes. Whoever closes this cancels what is under way."""
-        room = asyncio.Semaphore(self.how.concurrency)
+    async def work(self, units: Sequence[Unit], evaluation: Evaluation) -> AsyncGenerator[CaseResult, None]:
+        """Do them, so many at once; each result as it comes. Whoever closes this cancels what is under way here.
 
-        async def one(unit: Unit) -> CaseResult:
-            async with room:
-                return await self._result(unit)
+        Those that would go beyond what all of it may cost are not begun.
+        """
+        settings = evals_settings(self.settings)
+        async with AsyncExitStack() as held:
+            ledger = self._ledger = await undisturbed(configured_ledger, settings)
+            held.push_async_callback(undisturbed, ledger.close)
+            execution: Execution = Here(ledger)
+            if evaluation.fleet:
+                execution = by_workers = ByWorkers(Fleet(ledger, settings))
+                await held.enter_async_context(by_workers.looking())
+            room = asyncio.Semaphore(AHEAD if evaluation.fleet else self.how.concurrency)
+            limit = CostLimit(self._total, self._each, sum(one.usd + one.judge_usd for one in evaluation.results))
 
-        self._ledger = await undisturbed(Ledger, self.home / "signoff.db", hooks=())
-        tasks = [asyncio.create_task(one(unit)) for unit in units]
-        try:
+            async def one(unit: Unit) -> CaseResult | None:
+                most = 2 if self.cases[unit[1]].judge else 1
+                async with room:
+                    if not await limit.set_aside(most):
+                        return None
+                    result = await self._result(unit, evaluation.id, execution)
+                    await limit.settle(most, result.usd + result.judge_usd)
+                    return result
+
+            tasks = [asyncio.create_task(one(unit)) for unit in units]
+            held.push_async_callback(_ended, tasks)
             for done in asyncio.as_completed(tasks):
-                yield await done
-        finally:
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                await end_of(task)
-            await undisturbed(self._ledger.close)
+                if (result := await done) is not None:
+                    yield result
 
-    async def _result(self, unit: Unit) -> CaseResult:
+    async def _result(self, unit: Unit, evaluation: str, execution: Execution) -> CaseResult:
         """Run one case with one version, and check it; what goes wrong is told in the result."""
-        name, case, version = unit[0], self.cases[unit[1]], self.versions[unit[0]]
+        case, version = self.cases[unit[1]], self.versions[unit[0]]
         assert self._ledger is not None
-        settings = version.settings.model_copy(update={"database": str(self.home / "signoff.db"), "user": EVALS})
-        team = replace(_standing_in(version.team, case), ledger=self._ledger)
-        place = self.folder / _as_name(name) / f"{_as_name(case.id)}{f'-{unit[2]}' if unit[2] > 1 else ''}.jsonl"
-        told = CaseResult(version=name, case=case.id, attempt=unit[2], digest=case.digest, recording=str(place))
-        began, run, error, refused = time.monotonic(), None, "", ""
-        await undisturbed(place.unlink, missing_ok=True)  # of a try that was cut off
+        settings = evals_settings(version.settings)
+        place = self._place(unit)
+        told = CaseResult(version=unit[0], case=case.id, attempt=unit[2], digest=case.digest, recording=str(place))
+        seconds, run, error, refused = 0.0, None, "", ""
         try:
-            given, dry = _read(case, version), not case.results
-            run = await Run.astart(team, given, settings=settings, drive=False, dry_run=dry, budget=self.how.budget)
-            with record(run, place, settings=settings):
-                refused = await _drive(run, case)
+            piece = Piece(await undisturbed(self._job, unit, evaluation), version.team, settings)
+            for number in range(_MOST_DECISIONS):
+                run, took, error = await execution.go_on(piece)
+                seconds += took
+                asked = await undisturbed(decide, run, case, number) if not error else None
+                if asked is None:
+                    break
+                refused = asked or refused
         except Exception as problem:  # whatever it is, it is what came of this case, and of no other
             error = f"{type(problem).__name__}: {problem}" if not isinstance(problem, SignoffError) else str(problem)
         if run is None:
             return replace(told, error=error or "it could not be begun")
-        seconds, used = time.monotonic() - began, run.usage
+        used = await undisturbed(getattr, run, "usage")
         told = replace(told, run=run.id, status=run.status, seconds=seconds, **_spent(used))
         if error:
             return replace(told, error=error)
         problems = await undisturbed(check_run, case, run, Took(used, seconds, refused), self.checks)
         if not case.judge or self.how.judge is None:
             return replace(told, problems=tuple(problems))
-        said, usd = await _judged(case, run, self.how.judge, settings, self._ledger)
+        said, usd = await judged(case, run, self.how.judge, settings, self._ledger, self.how.budget)
         return replace(told, problems=(*problems, *([said] if said else [])), judge_usd=usd)
 
+    def _place(self, unit: Unit) -> Path:
+        """The file of its recording."""
+        version, case, attempt = unit
+        return self.folder / _as_name(version) / f"{_as_name(case)}{f'-{attempt}' if attempt > 1 else ''}.jsonl"
 
-def _read(case: EvalCase, version: Measured) -> Any:
+    def _job(self, unit: Unit, evaluation: str) -> NewJob:
+        """What is to be done, as a job of the fleet: the same of the same evaluation is the same job, and the same run.
+
+        An evaluation is a tenant, so that its jobs are known by it, and take turns with those of others.
+        """
+        team, case = self.versions[unit[0]].team, self.cases[unit[1]]
+        given, dry = _read(case, self.versions[unit[0]]), not case.results
+        team.takes.look_at(given, dry_run=dry)
+        place = self._place(unit).relative_to(self.settings.home).as_posix()
+        options: dict[str, Any] = {**team.options, RUN_DRY: dry, RUN_RECORDING: place}
+        if self.how.budget is not None:
+            options[RUN_BUDGET] = budget_of(self.how.budget, "budget").model_dump(exclude_none=True)
+        if team.input is not None:
+            options[RUN_INPUT] = dict(given.values)
+        if case.results:
+            options[RUN_RESULTS] = {name: dict(result) for name, result in case.results.items()}
+        name = f"{_as_name(unit[0])}.{_as_name(case.id)}.{unit[2]}"
+        told = {"team": team.name, "goal": given.goal, "given": dict(given.values), "tenant": evaluation}
+        return NewJob(id=name, options=options, **told)
+
+    @property
+    def _total(self) -> float | None:
+        return None if self.how.total is None else budget_of(self.how.total, "total").usd
+
+    @property
+    def _each(self) -> float:
+        """What one run may cost in dollars."""
+        found = budgets_of(self.settings)["run"] if self.how.budget is None else budget_of(self.how.budget, "budget")
+        return math.inf if found.usd is None else found.usd
+
+
+def _read(case: EvalCase, version: Measured) -> Given:
     """What a run of this version is given; BadInput, with the case, if the team does not take it."""
     team = version.team
     if team.input is None:
         if case.input or not case.goal.strip():
             said = "it has an input, and the team takes only a goal" if case.input else "it has no goal"
             raise SettingsError(f"case {case.id!r}", said, 'Write it as {"goal": "…"}.')
-        return case.goal
+        return Given(read_goal(case.goal))
     return team.read_input(case.given, version.settings)
+
+
+def _check_results(team: Team, case: EvalCase) -> None:
+    """SettingsError if it says what something returns that the team has not."""
+    if strangers := set(case.results) - set(team.actions):
+        problem = f"{min(strangers)!r} is no action of the team"
+        raise SettingsError(f"case {case.id!r}", problem, f"It has: {', '.join(sorted(team.actions)) or 'none'}.")
 
 
 def _spent(used: Usage) -> dict[str, Any]:
@@ -286,97 +341,11 @@ def _spent(used: Usage) -> dict[str, Any]:
     return {"usd": used["cost_usd"], "unpriced": used["unpriced"], "calls": used["calls"], "tokens": tokens}
 
 
-async def _drive(run: Run, case: EvalCase) -> str:
-    """Drive the run to where it ends, or where the case says that nobody decides; says what it was refused."""
-    await run.aresume()
-    refused = ""
-    for number in range(_MOST_DECISIONS):
-        for asked in run.approvals:
-            if decide := _decision(run, asked, case, number):
-                break
-        else:
-            break
-        if asked.action in CONTROLS and asked.action != FOLLOW_PLAN:
-            refused = asked.reason
-        await undisturbed(decide)
-        await run.aresume()
-    return refused
-
-
-def _decision(run: Run, asked: Approval, case: EvalCase, number: int) -> Callable[[], object] | None:
-    """What somebody says to a question; None: nobody does.
-
-    Whoever decides has every role that is asked for, and is another person each time: nothing is called in any case.
-    """
-    by = Person(f"eval {number}", frozenset(need.role for need in asked.authority.requirements))
-    says = case.decide if isinstance(case.decide, str) else case.decide.get(asked.action, "approve")
-    if asked.action in CONTROLS and asked.action != FOLLOW_PLAN:
-        return lambda: run.reject(_REASON, approval=asked.id, by=by, drive=False)  # a budget is not raised here
-    if asked.is_question and says not in ("wait", "reject"):
-        return None if says == "approve" else lambda: run.respond(says, approval=asked.id, by=by, drive=False)
-    match says:
-        case "approve":
-            return lambda: run.approve(approval=asked.id, by=by, reason=_REASON, drive=False)
-        case "reject":
-            return lambda: run.reject(approval=asked.id, by=by, drive=False)
-        case "wait":
-            return None
-        case Mapping():
-            changed: dict[str, Any] = {**asked.shown, **says}
-            return lambda: run.approve(approval=asked.id, by=by, args=changed, drive=False)
-        case _:
-            return lambda: run.respond(str(says), approval=asked.id, by=by, drive=False)
-
-
-def _standing_in(team: Team, case: EvalCase) -> Team:
-    """The team with stand-ins for all that it could call, where some result is given; nothing else is ever called."""
-    results = case.results
-    if not results:
-        return team
-    if strangers := set(results) - set(team.actions):
-        problem = f"{min(strangers)!r} is no action of the team"
-        raise SettingsError(f"case {case.id!r}", problem, f"It has: {', '.join(sorted(team.actions)) or 'none'}.")
-    acted: dict[int, Action[Any]] = {}
-
-    def act(action: Action[Any]) -> Action[Any]:
-        stands_in = replace(action, call=_returning(results.get(action.name, {})), reconcile=None)
-        return acted.setdefault(id(action), stands_in)
-
-    def change(agent: Agent[Any]) -> Agent[Any]:
-        tools = tuple(act(given) if isinstance(given, Action) else given for given in agent.tools)
-        return replace(agent, actions=tuple(map(act, agent.actions)), tools=tools)
-
-    return team.with_agents(change)
-
-
-def _returning(result: Mapping[str, Any]) -> Callable[[BaseModel, str], Mapping[str, Any]]:
-    return lambda _arguments, _key: result
-
-
-async def _judged(
-    case: EvalCase, run: Run, judge: BaseChatModel | Tiers, settings: Settings, ledger: Ledger
-) -> tuple[str, float]:
-    """What a judge model says is wrong, empty if nothing, and what asking it cost."""
-    values = run.values
-    work = {name: found["value"] for name, found in values.get("artifacts", {}).items()}
-    shown = json.dumps({"given": dict(case.given), "made": work}, ensure_ascii=False, default=str)
-    asked = Agent(
-        role="judge",
-        gives=Judged,
-        model=judge,
-        instructions="Judge the work that you are shown: whether the answer to the question of the goal is yes.",
-        opening=lambda _: shown,
-    )
-    team = Team(name="judge", agents=[asked], ledger=ledger)
-    try:
-        told = await Run.astart(team, case.judge, settings=settings, dry_run=True)
-    except (SignoffError, OSError) as error:
-        return f"the judge could not be asked: {error}", 0.0
-    usage = told.usage or NO_USAGE
-    if told.status != "done":
-        return f"the judge came to nothing: {told.record.note}", usage["cost_usd"]
-    said = told.artifact(Judged)
-    return "" if said.passes else f"the judge says: {said.why}", usage["cost_usd"]
+async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        await end_of(task)
 
 
 def _line(told: Mapping[str, Any]) -> str:

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from signoff.checkpoints import configured_ledger, configured_saver, working
-from signoff.checkpoints.errors import RunBusy
+from signoff.checkpoints import configured_ledger, configured_saver
 from signoff.checkpoints.jobs import ENDED, Asked, Job, NewJob, Submitted, Which, make_tables
 from signoff.checkpoints.ledger import Ledger
 from signoff.fleet.driver import state_in
-from signoff.fleet.queue.turn import end_cancelled
+from signoff.fleet.queue.cancelled_jobs import end_flagged
 from signoff.settings import Settings, load_settings
 from signoff.tools.broker import open_broker
 
@@ -91,16 +90,3 @@ def _result(ledger: Ledger, job: Job, state: dict[str, Any]) -> dict[str, Any]:
         "submitted_at": job.submitted_at,
         "ended_at": job.ended_at,
     }
-
-
-def end_flagged(ledger: Ledger) -> None:
-    """End the jobs that are to be cancelled and that no worker has: what their runs have open is closed."""
-    for job in ledger.jobs.flagged():
-        with working() as owner:
-            taken = ledger.jobs.turns.take(job.run_id, job.turn, owner, worker="")
-            if taken.how != "over" or taken.job is None or taken.job.claim != owner:
-                continue
-            try:
-                end_cancelled(ledger, taken.job, owner)
-            except RunBusy:  # it is driven by hand; it ends when that has
-                ledger.jobs.turns.leave(taken.job)

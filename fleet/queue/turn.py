@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -15,18 +15,21 @@ from typing import Any, Final
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.runtime import RunControl
 
+from signoff.agents.errors import RecordingUnreadable
 from signoff.checkpoints import canonical_json, configured_saver, working
 from signoff.checkpoints.errors import RunBusy, RunCancelled
 from signoff.checkpoints.jobs import Job
-from signoff.checkpoints.ledger import Ledger, RunRecord
+from signoff.checkpoints.ledger import RunRecord
 from signoff.concurrency import EndsProgram, undisturbed
 from signoff.error_base import SettingsError, SignoffError
-from signoff.fleet.driver import OF_RUN, Driver
+from signoff.fleet.driver import OF_RUN, RUN_RECORDING, Driver
 from signoff.fleet.errors import RunElsewhere
 from signoff.fleet.events import Event
+from signoff.fleet.queue.cancelled_jobs import end_cancelled
+from signoff.fleet.recording import arecord
+from signoff.fleet.run import Run
 from signoff.graphs import Team
 from signoff.graphs.errors import InputChanged, TeamChanged
-from signoff.graphs.nodes import stop_run
 from signoff.graphs.teams import MODEL, is_ready_made, load_stored, rebuild_team, with_model
 
 _log = logging.getLogger(__name__)
@@ -34,7 +37,6 @@ _LOOK_AGAIN: Final = 1.0
 """Seconds between looks at a turn whose last worker is still at work on it."""
 _LATER: Final = 5.0
 """Seconds after which a run is tried again that somebody drives by hand."""
-_CLOSING: Final = 60.0
 _SHARED: Final = 8
 """Turns that share a saver, which does one thing at a time: a turn writes for some hundredths of its time."""
 _TEAMS: Final = 64
@@ -158,14 +160,25 @@ class Turner:
 
     async def _drive(self, turn: Underway, owner: str) -> str:
         last = ""
-        async with self._savers.one() as saver:
+        async with self._savers.one() as saver, AsyncExitStack() as held:
             driver = replace(self._driver, saver=saver)
+            if (place := turn.job.options.get(RUN_RECORDING)) is not None:
+                await held.enter_async_context(await self._recording(turn.job.run_id, str(place), driver))
             events = driver.astream(turn.job.run_id, self.team_of, owner=owner, control=turn.control)
             async with aclosing(events):
                 async for event in events:
                     turn.hear(event)
                     last = event.status or last
         return last
+
+    async def _recording(self, run_id: str, place: str, driver: Driver) -> AbstractAsyncContextManager[Any]:
+        """What records the run in the file that its job names; RecordingUnreadable if that is not within the home."""
+        home = await undisturbed(driver.settings.home.expanduser().resolve)
+        path = await undisturbed((home / place).resolve)
+        if not path.is_relative_to(home) or path.suffix != ".jsonl":
+            raise RecordingUnreadable(path, f"it is no .jsonl within {home}, and nothing else is recorded in for a job")
+        team = await self.team_of(await undisturbed(self._ledger.runs.get, run_id))
+        return arecord(await undisturbed(Run, run_id, team, driver), path, settings=driver.settings)
 
     def _settle(self, turn: Underway, status: str, owner: str) -> str:
         """Write down how the turn was left."""
@@ -192,19 +205,6 @@ class Turner:
             self._ledger.jobs.turns.leave(job, error=str(error), pause=_LATER)
             return "busy"
         return "cancelled"
-
-
-def end_cancelled(ledger: Ledger, job: Job, owner: str) -> None:
-    """Close the run of a job whose turn this owner has, and end the job; RunBusy if somebody drives the run."""
-    now = ledger.jobs.get(job.run_id)
-    why = f"cancelled by {now.wanted_by}" if now is not None and now.wanted_by else "cancelled by its deadline"
-    ledger.runs.claim(job.run_id, owner, seconds=_CLOSING)
-    try:
-        if ledger.runs.get(job.run_id).status not in ("done", "stopped"):
-            stop_run(ledger, job.run_id, why)
-    finally:
-        ledger.runs.release(job.run_id, owner)
-    ledger.jobs.turns.finish(job, "cancelled", why)
 
 
 @dataclass

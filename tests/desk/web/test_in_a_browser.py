@@ -249,6 +249,7 @@ SCREENS = (
     "/fleet",
     "/fleet/schedules",
     "/fleet/workers",
+    "/fleet/evals",
 )
 
 

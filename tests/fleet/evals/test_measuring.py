@@ -271,11 +271,22 @@ def test_versions_stand_side_by_side_and_a_case_is_repeated() -> None:
     assert done.differences == ("ann",)
     assert done.verdict[0].startswith("calm is worse than loud: 2 of 4 pass, not 4. It fails where loud passes in ann.")
     assert "| ann | 2/2 | 0/2 |" in done._repr_markdown_()
+    assert "<td>ann</td>\n<td>2/2</td>\n<td>0/2</td>" in done._repr_html_()
+    assert repr(done).splitlines()[:2] == [
+        "notes: 2 cases",
+        "version  passed      cost     a case takes  calls  tokens",
+    ]
+    assert "\n✗ calm: ann: Note.text does not match 'ANN'" in repr(done)
     suites = ElementTree.fromstring(junit(done))
     assert [(suite.get("name"), suite.get("failures")) for suite in suites] == [
         ("notes loud", "0"),
         ("notes calm", "2"),
     ]
+    assert {(part.tag, *sorted(part.keys())) for suite in suites for case in suite for part in case} == {
+        ("failure", "message", "type"),
+        ("system-out",),
+    }, "what the schema of Jenkins allows in a test"
+    assert f"run: {done.results[0].run}\n" in (suites[0][0].findtext("system-out") or "")
     assert read_evaluation(_kept(done)).scores == done.scores
 
 
