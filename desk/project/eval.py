@@ -112,10 +112,7 @@ def eval_(
             raise
     if xml is not None:
         write_whole(xml.expanduser(), junit(done).encode())
-    if json:
-        print_json(done.to_json())
-    else:
-        show(done, Console())
+    print_json(done.to_json()) if json else show(done, Console())
     failed = not done.passed if fail_on == "any" else bool(done.worse)
     return int(failed and fail_on != "never")
 

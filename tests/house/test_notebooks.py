@@ -1,14 +1,18 @@
 """Every notebook runs from top to bottom in a kernel of its own."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 from signoff.tools.sandbox.bubblewrap.backend import Bubblewrap
 
+SOCKETS = Config({"KernelManager": {"transport": "ipc"}} if sys.platform != "win32" else {})
+"""Kernels listen at files in their folders: a port that was free when it was chosen may be taken when one starts."""
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
@@ -84,7 +88,7 @@ WRITTEN = {
 def test_a_notebook_runs_and_shows_what_it_is_about(path: Path, home: Path) -> None:
     notebook = _read(path)
     _skip_without_sandbox(notebook)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(home)}}).execute()
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(home)}}, config=SOCKETS).execute()
     shown = _outputs(notebook)
     assert [expected for expected in SHOWN[path.stem] if expected not in shown] == []
     for name, text in [WRITTEN[path.stem]] if path.stem in WRITTEN else ():

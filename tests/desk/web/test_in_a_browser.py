@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 from desk_pages import EVIL, Office
 
+from signoff import report_team
 from signoff.checkpoints.ledger import Person
 from signoff.desk.web.application import build_app
 from signoff.desk.web.guarding import addresses
+from signoff.fleet.evals import evaluate
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 _MISSING = "" if CHROMIUM else "no chromium here: apt-get install chromium"
@@ -250,6 +252,8 @@ SCREENS = (
     "/fleet/schedules",
     "/fleet/workers",
     "/fleet/evals",
+    "{2}",
+    "{2}/runs/{3}",
 )
 
 
@@ -270,8 +274,11 @@ def test_every_screen_fits_its_width_and_axe_finds_nothing_wrong(seats: Seats, h
     run, (asked, _) = seats.desk.asked("write bob cy")
     seats.desk.ledger.approvals.reject(seats.desk.asked("write dee")[1][0].id, by="ann", reason="no")
     ann = seats.take("ann", "finance", "admin", bypass_csp=True, **options)
+    case = {"id": "very" * 20, "goal": EVIL, "expect": {"contains": {"Draft.markdown": "never" * 60}}}
+    (failed,) = evaluate(report_team(home), [case]).results
+    of, found = Path(failed.recording).parts[-4:-2]
     for path in SCREENS:
-        ann.goto(seats.base + path.format(asked.id, run.id))
+        ann.goto(seats.base + path.format(asked.id, run.id, f"/fleet/evals/{of}/{found}", failed.run))
         assert ann.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
         ann.evaluate(axe)
         found = ann.evaluate("axe.run().then(({violations}) => violations.map(one => [one.id, one.nodes[0].html]))")
