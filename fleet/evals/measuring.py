@@ -258,13 +258,14 @@ class _Plan:
         settings = evals_settings(version.settings)
         place = self._place(unit)
         told = CaseResult(version=unit[0], case=case.id, attempt=unit[2], digest=case.digest, recording=str(place))
-        seconds, run, error, refused = 0.0, None, "", ""
+        run: Run | None = None
+        seconds, error, refused = 0.0, "", ""
         try:
             piece = Piece(await undisturbed(self._job, unit, evaluation), version.team, settings)
             for number in range(_MOST_DECISIONS):
                 run, took, error = await execution.go_on(piece)
                 seconds += took
-                asked = await undisturbed(decide, run, case, number) if not error else None
+                asked = await undisturbed(decide, run, case, number) if run is not None and not error else None
                 if asked is None:
                     break
                 refused = asked or refused
@@ -304,8 +305,14 @@ class _Plan:
         if case.results:
             options[RUN_RESULTS] = {name: dict(result) for name, result in case.results.items()}
         name = f"{_as_name(unit[0])}.{_as_name(case.id)}.{unit[2]}"
-        told = {"team": team.name, "goal": given.goal, "given": dict(given.values), "tenant": evaluation}
-        return NewJob(id=name, options=options, **told)
+        return NewJob(
+            id=name,
+            team=team.name,
+            goal=given.goal,
+            given=dict(given.values),
+            options=options,
+            tenant=evaluation,
+        )
 
     @property
     def _total(self) -> float | None:
