@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from signoff.checkpoints import working
 from signoff.checkpoints.errors import RunBusy
-from signoff.checkpoints.jobs import Which
+from signoff.checkpoints.jobs import Job, Which
 from signoff.checkpoints.ledger import Ledger, Status
 from signoff.fleet.driver import check_whole
 from signoff.fleet.errors import RunEnded
-from signoff.fleet.queue import end_flagged
 from signoff.graphs.nodes import stop_run
 
 _CLOSING = 60.0
@@ -49,3 +48,29 @@ def end_cancelled_run(ledger: Ledger, run_id: str) -> Status:
         finally:
             ledger.runs.release(run_id, owner)
     return ledger.runs.get(run_id).status
+
+
+def end_flagged(ledger: Ledger) -> None:
+    """End the jobs that are to be cancelled and that no worker has: what their runs have open is closed."""
+    for job in ledger.jobs.flagged():
+        with working() as owner:
+            taken = ledger.jobs.turns.take(job.run_id, job.turn, owner, worker="")
+            if taken.how != "over" or taken.job is None or taken.job.claim != owner:
+                continue
+            try:
+                end_cancelled(ledger, taken.job, owner)
+            except RunBusy:  # it is driven by hand; it ends when that has
+                ledger.jobs.turns.leave(taken.job)
+
+
+def end_cancelled(ledger: Ledger, job: Job, owner: str) -> None:
+    """Close the run of a job whose turn this owner has, and end the job; RunBusy if somebody drives the run."""
+    now = ledger.jobs.get(job.run_id)
+    why = f"cancelled by {now.wanted_by}" if now is not None and now.wanted_by else "cancelled by its deadline"
+    ledger.runs.claim(job.run_id, owner, seconds=_CLOSING)
+    try:
+        if ledger.runs.get(job.run_id).status not in ("done", "stopped"):
+            stop_run(ledger, job.run_id, why)
+    finally:
+        ledger.runs.release(job.run_id, owner)
+    ledger.jobs.turns.finish(job, "cancelled", why)

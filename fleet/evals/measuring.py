@@ -38,6 +38,7 @@ from signoff.fleet.evals.evaluation import CaseResult, Evaluation, header_of, re
 from signoff.fleet.evals.execution import AHEAD, ByWorkers, Execution, Here, Piece, evals_settings
 from signoff.fleet.evals.kept_evaluations import EVALS, RESULTS, KeptEvaluations
 from signoff.fleet.queue import Fleet
+from signoff.fleet.run import Run
 from signoff.graphs import Given, Team
 from signoff.graphs.nodes import read_goal
 from signoff.graphs.teams import OWN, is_ready_made

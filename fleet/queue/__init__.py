@@ -3,7 +3,6 @@
 from signoff.exports import TYPE_CHECKING, offer
 
 if TYPE_CHECKING:
-    from signoff.fleet.queue.cancelled_jobs import end_flagged as end_flagged
     from signoff.fleet.queue.control import Fleet as Fleet
     from signoff.fleet.queue.metrics import metrics_text as metrics_text, serve as serve
     from signoff.fleet.queue.overview import Overview as Overview, overview_of as overview_of

@@ -22,10 +22,10 @@ from signoff.checkpoints.jobs import Job
 from signoff.checkpoints.ledger import RunRecord
 from signoff.concurrency import EndsProgram, undisturbed
 from signoff.error_base import SettingsError, SignoffError
+from signoff.fleet.cancelling import end_cancelled
 from signoff.fleet.driver import OF_RUN, RUN_RECORDING, Driver
 from signoff.fleet.errors import RunElsewhere
 from signoff.fleet.events import Event
-from signoff.fleet.queue.cancelled_jobs import end_cancelled
 from signoff.fleet.recording import arecord
 from signoff.fleet.run import Run
 from signoff.graphs import Team

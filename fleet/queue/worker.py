@@ -17,8 +17,8 @@ from signoff.checkpoints.db import is_address
 from signoff.checkpoints.errors import StoreError
 from signoff.checkpoints.jobs import QUEUE, TURN, Silences, Which, make_tables, set_up_queue
 from signoff.error_base import SettingsError
+from signoff.fleet.cancelling import end_flagged
 from signoff.fleet.driver import Driver
-from signoff.fleet.queue.cancelled_jobs import end_flagged
 from signoff.fleet.queue.overview import TO_DO
 from signoff.fleet.queue.recovery import clear, launch, restore, sweep
 from signoff.fleet.queue.turn import Turner, Underway
