@@ -76,7 +76,8 @@ def record(run: Run, path: Path | str, *, settings: Settings | None = None) -> I
 @asynccontextmanager
 async def arecord(run: Run, path: Path | str, *, settings: Settings | None = None) -> AsyncIterator[Cassette]:
     """`record` for an event loop."""
-    recording = _Recording(run, Path(path), settings or await undisturbed(load_settings))
+    settings = settings if settings is not None else await undisturbed(load_settings)
+    recording = _Recording(run, Path(path), settings)
     cassette = await undisturbed(recording.begin)
     try:
         with paying(Payer(ledger=recording.ledger, cassette=cassette)):

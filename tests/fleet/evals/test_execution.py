@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,7 +141,7 @@ def test_a_case_that_was_under_way_goes_on_from_its_last_step() -> None:
             free.wait()
         return Copy(text=task.need(Draft).text)
 
-    agents = [
+    agents: list[Agent[Any]] = [
         Agent(role="drafter", gives=Draft, function=draft),
         Agent(role="copyist", needs=(Draft,), gives=Copy, function=copy),
     ]
