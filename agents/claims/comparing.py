@@ -35,6 +35,7 @@ _ALIKE, _ALIKE_LONGER = 0.6, 0.5
 _COPIED, _MOVED = 0.75, 3
 """Share of a clause's other words that stand beside a word as they stand in a quote."""
 _DIRECTIONS: Final = {"by", "from", "to"}
+_WHICH: Final = {"in", "at", "of", "for"}
 _NAMED_BEFORE: Final = {"this", "that", "these", "those"}
 _ANSWERS = 0.5
 """Share of a question's words that a quote has if it answers it."""
@@ -299,6 +300,9 @@ def _answering(sentences: Iterable[Sequence[Clause]], asked: set[str]) -> Iterat
 
 
 def _answers_apart(one: Clause, other: Clause) -> list[_Difference]:
+    is_begun_and_ended = one.opposed and other.opposed and one.opposed.keys().isdisjoint(other.opposed)
+    if is_begun_and_ended or _are_two(one, other):
+        return []
     alike = _is_nearly_the_same(one, other)
     return [found for found in _differences(one, other) if alike or found.counted]
 
@@ -316,6 +320,13 @@ def _sentences_apart(one: Sequence[Clause], other: Sequence[Clause]) -> list[_Di
             found += _answers_apart(*both)
             found += _names_apart(*both) if len(one) == len(other) == 1 or len(_shared(*both)) > _FEWEST else ()
     return found
+
+
+def _are_two(one: Clause, other: Clause) -> bool:
+    """Whether both begin with a word of which each says another: a shift in the kitchen, and one at the door."""
+    (first, mine), (second, theirs) = ((*by.words, "", "")[:2] for by in (one, other))
+    is_told = {one.lead.get(mine), other.lead.get(theirs)} <= _WHICH
+    return first == second and is_told and mine not in other.words and theirs not in one.words
 
 
 def _begin_alike(one: Clause, other: Clause) -> bool:
@@ -414,7 +425,7 @@ def _ask_alike(one: Clause, other: Clause) -> bool:
     """Whether the same must, should or may be done; not if each asks something that the other says without asking."""
     if not one.asked or not other.asked or _counterpart(one.asked, other) == other.asked:
         return True
-    return not (_counterpart(one.asked, other) or _counterpart(other.asked, one))
+    return mean_alike(one.asked, other.asked)
 
 
 def _denies(one: Clause, other: Clause) -> bool:
