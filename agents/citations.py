@@ -32,6 +32,8 @@ _LONGEST_LINE, _LONGEST_CODE, _SHORTEST_WRAPPED = 80, 120, 60
 """Characters of a line of code that stands alone, and of one among others; of wrapped prose, of its longest line."""
 _SAID = re.compile(r"[^\W\d_]|[ \n.,:()§’'-](?! )| (?! )")
 """What prose is made of."""
+_LETTER = re.compile(r"(?:[^\W_a-z](?:[^\W_]|[.,()&’'-]| (?! ))*:?(?:\n|$))+")
+"""Short lines that are no code: an address, a signature."""
 _FENCE = re.compile(r"`{3,}")
 _ITEM = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,9}[.)])[ \t]+(?=\S)")
 CITATION = re.compile(r"(?<!\\)\[(\d{1,4})\]")
@@ -140,7 +142,8 @@ def _is_laid_out(paragraph: str) -> bool:
     """Whether the lines of a paragraph are code or the like, no list and no prose that was wrapped."""
     first, *more = lines = paragraph.split("\n")
     longest = max(map(len, lines))
-    is_prose = longest >= _SHORTEST_WRAPPED and len(_SAID.findall(paragraph)) > 0.95 * len(paragraph)
+    is_wrapped = longest >= _SHORTEST_WRAPPED and len(_SAID.findall(paragraph)) > 0.95 * len(paragraph)
+    is_prose = is_wrapped or _LETTER.fullmatch(paragraph)
     return bool(more) and not _ITEM.match(first) and longest <= _LONGEST_CODE and not is_prose
 
 

@@ -21,6 +21,8 @@ from signoff.wording import counted
 _LONGEST_TITLE = 120
 _LONGEST_SHORT, _SHORTEST_CELL = 320, 20
 _MOST_CELLS, _MOST_HEADINGS = 2, 2
+_FEWEST = 2
+"""Words of the question that a sentence has if it is the short answer."""
 _NOT_JUDGED = (
     "Nothing was judged to answer this: no passage has enough of its words. Below {} the {} that come nearest; whether "
     "they answer it was not judged."
@@ -34,9 +36,9 @@ _FIRST_HEADING = re.compile(r"\A#\s+.*\n*")
 _SHORTER = re.compile(r"\b(?:short(?:er|en)?|too long|brief(?:er)?|concise|trim|less|fewer|cut)\b", re.IGNORECASE)
 _FORWARD = re.compile(r"\b(?:first|top|start|begin|lead|move|up|more of|keep)\b", re.IGNORECASE)
 _POINTING = re.compile(
-    r"[:：]$|^(?:and|but|however|it|see|she|he|so|such|then|th(?:at|ese|ey|is|ose|us))\b", re.IGNORECASE
+    r"\n|[:：]$|^(?:and|but|however|it|see|she|he|so|such|then|th(?:at|ese|ey|is|ose|us))\b", re.IGNORECASE
 )
-"""How a sentence is that says nothing without the one before or after it, or is code."""
+"""How a sentence is that says nothing without the one before or after it, or is code or lines laid out."""
 _NAMED = re.compile(r"[“\"]([^”\"]{2,80})[”\"]")
 
 
@@ -143,9 +145,10 @@ def _short(question: str, quote: Quote) -> Iterator[str]:
         return
     texts = [one.text for one in split(quote.text)]
     said = [text for text in texts if len(text) <= _LONGEST_SHORT and not _POINTING.search(text)]
-    held = words_in(said, words_of(question))
+    asked = words_of(question)
+    held = words_in(said, asked)
     best = max(range(len(said)), key=lambda at: len(held[at]), default=0)
-    if said and held[best] and not same_text(said[best], quote.text):
+    if said and len(held[best]) >= min(_FEWEST, len(asked)) and not same_text(said[best], quote.text):
         yield f"**{escape(flatten(said[best]))}** [{quote.id}]"
 
 

@@ -90,3 +90,9 @@ def test_a_list_stays_a_list() -> None:
 )
 def test_white_space_and_bullets_make_no_difference(one: str, other: str, same: bool) -> None:
     assert same_text(one, other) is same
+
+
+def test_lines_of_a_letter_are_no_code_and_those_of_a_program_are() -> None:
+    address = "Harbour Office\nCulture and Leisure\n3 February 2024\n\nDear Mr Lind,\n\nthe ferry sails."
+    assert "```" not in blockquote(address, 1)
+    assert "```" in blockquote("Fares = {}\nFares[2] = 3", 1)

@@ -253,6 +253,12 @@ class _Reader:
         """The first column of dates; empty if there is none."""
         return next((name for name, is_date, _ in self._texts if is_date), "")
 
+    @cached_property
+    def _year(self) -> str:
+        """What gives a row's year, in SQL: of its date, or the column of that name; empty if there is neither."""
+        own = next((one.name for one in self.table.columns if _is_number(one) and _forms(one.name) == ["year"]), "")
+        return f"substr({_quoted(self._date)}, 1, 4)" if self._date else f"cast({_quoted(own)} as text)" if own else ""
+
     def _period(self, part: str, told: str) -> tuple[str, str, str]:
         return f"substr({_quoted(self._date)}, 1, {_PERIODS[part]})", told, "line"
 
@@ -276,8 +282,8 @@ class _Reader:
                     told.append(f"where {column.name} {sign} {found[1]}")
                     compared.append(column)
                     break
-        if (year := _YEAR.search(self.goal)) and self._date:
-            conditions.append(f"substr({_quoted(self._date)}, 1, 4) = '{year[1]}'")
+        if (year := _YEAR.search(self.goal)) and self._year and not compared:
+            conditions.append(f"{self._year} = '{year[1]}'")
             told.append(f"in {year[1]}")
         for name, value in self._values():
             conditions.append(f"{_quoted(name)} = {_text(value)}")

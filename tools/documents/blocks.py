@@ -23,6 +23,8 @@ LONGEST, LONGEST_LIST = 1200, 2400
 _SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W_a-z])|(?<=[。！？])")
 _LINE = re.compile(r"\n")
 _GAP = re.compile(r"\n(?:[ \t]*\n)+")
+CHAPTER = re.compile(r"\d+(?:\.\d+)*\.? ")
+"""How a heading begins that is one of several, and names no document."""
 _SPACE = re.compile(r"\s+")
 _BREAKS: dict[str, tuple[re.Pattern[str], ...]] = {
     "prose": (_SENTENCE, _SPACE),
@@ -96,7 +98,8 @@ def compose(title: str, blocks: Iterable[Block]) -> Document:
     placed: list[tuple[Block, int, str]] = []
     path: list[Block] = []
     start = 0
-    named = flatten(clean(title)) or next((flatten(block.text) for block in kept[:3] if block.kind == "heading"), "")
+    first = next((flatten(block.text) for block in kept[:3] if block.kind == "heading"), "")
+    named = flatten(clean(title)) or (first if not CHAPTER.match(first) else "")
     for block in kept:
         if block.kind == "heading":
             path = [above for above in path if above.level < block.level] + [block]

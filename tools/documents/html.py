@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from signoff.tools.documents.blocks import Block, flatten
+from signoff.tools.documents.blocks import CHAPTER, Block, flatten
 from signoff.tools.documents.plain_text import decode, is_charset
 from signoff.tools.documents.tabular import row_lines
 
@@ -23,6 +23,7 @@ Element = Any
 _WORDS = tomllib.loads(Path(__file__).with_name("markup.toml").read_text(encoding="utf-8"))["html"]
 _DROPPED, _BLOCKS = frozenset(_WORDS["dropped"].split()), frozenset(_WORDS["blocks"].split())
 _ROLES, _CLASSES = frozenset(_WORDS["dropped_roles"].split()), frozenset(_WORDS["dropped_classes"].split())
+_NEIGHBOURS = frozenset(_WORDS["dropped_links"].split())
 _LISTS = ("ul", "ol", "menu")
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
@@ -85,11 +86,12 @@ def read_html(text: str) -> tuple[str, list[Block]]:
     except etree.ParserError:  # nothing but comments
         return "", []
     body = _main(root)
-    heading = next((flatten("".join(node.itertext())) for node in body.iter("h1")), "")
+    headings = [flatten("".join(node.itertext())) for node in body.iter("h1")]
+    is_named = any(headings[:1]) and not (len(headings) > 1 and CHAPTER.match(headings[0]))
     named = flatten(root.findtext(".//title") or "")
     blocks = list(_Flow().read(body))
     first = next((block for block in blocks if block.kind == "heading"), None)
-    return (first.text if heading and first and first.level == 1 else named), blocks
+    return (first.text if is_named and first and first.level == 1 else named), blocks
 
 
 def _main(root: Element) -> Element:
@@ -110,6 +112,8 @@ def _is_dropped(node: Element) -> bool:
     if node.tag == "sup" and node.find(".//a") is not None:
         return bool(_MARK.fullmatch(flatten("".join(node.itertext()))))
     if node.tag == "a" and flatten("".join(node.itertext())) in ("¶", "#", "§", "🔗"):
+        return True
+    if node.tag == "a" and (node.get("accesskey") or not _NEIGHBOURS.isdisjoint((node.get("rel") or "").split())):
         return True
     named = node.get("class") or ""
     return (

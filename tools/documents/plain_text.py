@@ -66,11 +66,17 @@ def _decode_damaged(raw: bytes) -> str:
 
 
 def read_plain(text: str) -> tuple[str, list[Block]]:
-    """Blocks of a plain text, and no title."""
+    """Blocks of a plain text, and its title if one stands in the middle above the text."""
     pages = [page.splitlines() for page in text.expandtabs(8).split("\f")]
     lines = [page[place] for page, places in zip(pages, body_places(pages), strict=True) for place in places]
-    known = vocabulary(lines)
-    return "", [block for group in _groups(lines) for block in _group_blocks(group, known)]
+    known, groups = vocabulary(lines), list(_groups(lines))
+    title = next((group[0].strip() for group in groups[:3] if _is_centred(group)), "")
+    return title, [block for group in groups for block in _group_blocks(group, known)]
+
+
+def _is_centred(group: Sequence[str]) -> bool:
+    is_in_the_middle = all(line.startswith(" " * 8) and len(line) <= 80 for line in group)
+    return is_in_the_middle and len(group) <= 4 and group[0].lstrip()[0].isupper() and not _has_columns(group)
 
 
 def body_places(pages: Sequence[Sequence[str]]) -> list[list[int]]:

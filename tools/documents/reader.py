@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, replace
@@ -29,6 +30,8 @@ _UNTITLED = frozenset({"csv", "tsv", "json", "jsonl", "python", "code"})
 """Kinds whose headings are names of parts, so that none of them can stand for the whole."""
 LONGEST_TEXT = 50_000_000
 """Characters that a document may have: few bytes of a file can stand for many."""
+_RST = re.compile(r"^\.\. (?:_\S.*:|\||[\w-]+::)", re.MULTILINE)
+_HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
 _HEAVY = 2_000_000
 """Bytes from which markup and code are read as plain text, because parsing them would take minutes."""
 
@@ -84,10 +87,19 @@ def _reader(kind: str, size: int) -> Callable[[bytes], Reading]:
     return read
 
 
+def _read_marked(text: str) -> Reading:
+    """Markdown, or reStructuredText in a file that is called so: many a README is copied into one."""
+    from signoff.tools.documents.html import read_markdown
+    from signoff.tools.documents.rst import read_rst
+
+    is_rst = len(_RST.findall(text)) > 1 and not _HEADING.search(text)
+    return read_rst(text) if is_rst else read_markdown(text)
+
+
 def _text_reader(kind: str) -> Callable[[str], Reading]:
     match kind:
         case "markdown":
-            from signoff.tools.documents.html import read_markdown as read
+            return _read_marked
         case "rst":
             from signoff.tools.documents.rst import read_rst as read
         case "tsv":

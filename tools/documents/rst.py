@@ -24,6 +24,8 @@ _PEP_TITLE = re.compile(r"^Title:[ \t]*(.*(?:\n[ \t]+\S.*)*)", re.MULTILINE)
 _LONGEST_PARAGRAPH = 20_000
 """Characters beyond which docutils would take minutes; such a text is read as plain."""
 _TARGET = re.compile(r"(?s)^(.*\S)\s*<[^<>]*>$")
+_MARK = re.compile(r"[\w.-]+")
+"""A name alone."""
 _OPTION = re.compile(r"\s*:[\w-]+:(?:\s|$)")
 _WORDS = tomllib.loads(Path(__file__).with_name("markup.toml").read_text(encoding="utf-8"))["rst"]
 _SILENT, _CODE = frozenset(_WORDS["dropped_directives"].split()), frozenset(_WORDS["code_directives"].split())
@@ -74,6 +76,8 @@ class _Lenient:
         margins = [len(line) - len(line.lstrip()) for line in map(str, inside) if line.strip()]
         inside.trim_left(min(margins, default=0))
         kept = nodes.container()
+        if type_name not in _WORDS["said"] and _MARK.fullmatch(argument) and not any(map(str.strip, map(str, inside))):
+            return [], blank_finish  # it marks a place: what is said of it stands below
         if type_name in _CODE or type_name.endswith("code"):
             text = "\n".join([argument, *map(str, inside)]).strip("\n")
             return [nodes.literal_block(text, text)], blank_finish
@@ -216,7 +220,10 @@ class _Flow:
         header: list[str] = []
         for head in table.findall(nodes.thead):
             header = self._row(next(iter(head.findall(nodes.row))))
-        rows = [self._row(row) for body in table.findall(nodes.tbody) for row in body.findall(nodes.row)]
+        body = [row for body in table.findall(nodes.tbody) for row in body.findall(nodes.row)]
+        if not header and len(body) > 1 and all(map(_is_strong, body[0].children)):
+            header = self._row(body.pop(0))
+        rows = [self._row(row) for row in body]
         yield Block("table", "\n".join(row_lines(header, rows)))
 
     def _row(self, row: nodes.Element) -> list[str]:
@@ -242,6 +249,12 @@ class _Flow:
             elif not isinstance(child, _NOT_PROSE) or isinstance(child, nodes.target):
                 text += self._text(child) + ("\n" if lines else "")
         return text
+
+
+def _is_strong(cell: nodes.Node) -> bool:
+    """Whether all that a cell says is in bold, as heads of columns are where nothing else tells them."""
+    texts = [text for text in cell.findall(nodes.Text) if text.strip()]
+    return bool(texts) and all(isinstance(text.parent, nodes.strong) for text in texts)
 
 
 def _is_about_document(fields: nodes.Element) -> bool:

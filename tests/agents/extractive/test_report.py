@@ -187,3 +187,12 @@ def test_a_model_s_text_gets_its_title_what_it_is_and_the_quotes_it_cites() -> N
         "at the end. 5 documents were searched, 1 is cited.*\n\nTwo [2], one [1].\n\n## Sources\n\n"
         "- [2] *A*, `a.md`: “Fact \\*2\\*.”\n- [1] *A*, `a.md`: “Fact \\*1\\*.”\n"
     )
+
+
+def test_no_sentence_is_the_short_answer_for_one_word_of_many_nor_lines_that_are_laid_out(ask: Ask) -> None:
+    report = ask("What is a storm warning?")
+    (quote, *_) = report.need(Evidence).quotes
+    for text in ("We sail.\n\nA warning is read out.", "storm = warning(\n    flag)\n\nWe sail in the morning."):
+        evidence = report.need(Evidence).model_copy(update={"quotes": (quote.model_copy(update={"text": text}),)})
+        markdown = compose(replace(report, artifacts={**report.artifacts, "Evidence": evidence})).markdown
+        assert "## In short\n\n>" in markdown

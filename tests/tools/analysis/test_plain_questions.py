@@ -99,3 +99,10 @@ def test_workbooks_are_asked_like_other_files(folder: Path) -> None:
     tables = Tables.open(folder, home=folder.parent)
     (asked,) = read_question("total units sold by region", tables)
     assert tables.query(asked.sql).rows == (("North", 7), ("South", 5))
+
+
+def test_a_year_that_is_asked_about_is_looked_for_in_the_column_of_years(folder: Path) -> None:
+    (folder / "visits.csv").write_text("Branch,Year,Visits\nMill,2022,90\nMill,2023,50\nQuay,2022,60\nQuay,2023,70\n")
+    tables = Tables.open(folder, home=folder.parent)
+    (asked,) = read_question("Which branch had the most visits in 2023?", tables)
+    assert tables.query(asked.sql).rows == (("Quay", 70), ("Mill", 50))

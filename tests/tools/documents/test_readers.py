@@ -375,3 +375,49 @@ def test_a_text_file_of_no_known_kind_is_read_by_its_content() -> None:
     assert read("LICENSE", "You may use it.") == [("prose", "", "You may use it.")]
     with pytest.raises(Unreadable, match="not a text file"):
         read_document("core", b"\x7fELF\0\0")
+
+
+README = b"""Ferry
+=====
+
+.. image:: https://a.b/badge.svg
+.. _next: https://a.b
+
+**Ferry** is small.
+
+.. setting:: crew_size
+
+Size of the crew
+----------------
+
+=========  ========
+**Crew**   **Boat**
+four       large
+=========  ========
+"""
+
+
+@pytest.mark.parametrize("name", ["README.rst", "README.md"])
+def test_rst_is_known_by_what_stands_in_it_and_marks_of_places_say_nothing(name: str) -> None:
+    document = read_document(name, README)
+    assert document.title == "Ferry"
+    assert document.text == "Ferry\n\nFerry is small.\n\nSize of the crew\n\nCrew: four; Boat: large"
+
+
+def test_links_to_the_pages_before_and_after_are_no_text() -> None:
+    links = '<ul><li><a accesskey="p" href="a">Prev 1. A</a></li><li><a rel="next" href="b">Next</a></li></ul>'
+    page = f"<title>Boats</title>{links}<p>A boat <a href='c'>sails</a>.</p>{links}"
+    assert read_document("a.html", page.encode()).text == "A boat sails."
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "title"),
+    [
+        ("a.txt", "1. Introduction\n\nIt is.\n", "a.txt"),
+        ("a.md", "# 1. Introduction\n\nIt is.\n\n# 2. Boats\n\nThey are.\n", "a.md"),
+        ("a.md", "# 7. A chapter by itself\n\nIt is.\n", "7. A chapter by itself"),
+        ("a.txt", "          THE FERRY LICENSE\n          Version 2\n\nTERMS OF USE\n\nIt is.\n", "THE FERRY LICENSE"),
+    ],
+)
+def test_a_chapter_names_no_document_and_what_stands_in_the_middle_does(name: str, text: str, title: str) -> None:
+    assert read_document(name, text.encode()).title == title
