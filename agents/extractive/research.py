@@ -60,7 +60,9 @@ def gather(task: Task, sources: Library) -> Evidence:
         searched=sources.documents,
         matched=matched,
         sure=sure,
-        missing=tuple(word for word, count in counts.items() if not count and sources.documents),
+        missing=tuple(
+            word for word, count in counts.items() if not count and sources.documents and not asks_about_changes(word)
+        ),
         unmet=tuple(unmet),
     )
 

@@ -94,6 +94,10 @@ def test_a_word_of_a_file_name_is_not_called_unused(papers: Ask) -> None:
     assert papers("pump").need(Evidence).missing == ()
 
 
+def test_what_only_asks_for_changes_is_not_called_unused(papers: Ask) -> None:
+    assert papers("What was updated about the fence and the zeppelin?").need(Evidence).missing == ("zeppelin",)
+
+
 def test_what_later_minutes_say_stands_beside_what_earlier_ones_said(papers: Ask) -> None:
     report = papers("What did we decide about seedlings?").need(Draft).markdown
     for words in ("to the north house", "slips to 20 March", "completed on 22 March", "Crew meeting, 2 April 2024"):
