@@ -73,7 +73,7 @@ def test_long(args: list[str]) -> int:
 
 
 def real(args: list[str]) -> int:
-    """Run the cases on real projects, which are fetched by name and hash into ~/.cache/signoff-real first."""
+    """Run the cases on real projects and clients, which are fetched by name into ~/.cache/signoff-real first."""
     set_up("dev")
     folder = Path(os.environ.get("REAL_INPUTS") or Path.home() / ".cache" / "signoff-real").expanduser().absolute()
     os.environ["REAL_INPUTS"] = str(folder)

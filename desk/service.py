@@ -24,7 +24,6 @@ from signoff.desk.following import Changes, Feeds, Told
 from signoff.desk.offers import Offer, TeamCache
 from signoff.desk.replies import Finished, Standing, asked_of, finished_of, standing_of
 from signoff.desk.team_options import is_known
-from signoff.error_base import SettingsError
 from signoff.fleet import Event, Run, standings
 from signoff.fleet.errors import RunElsewhere, RunExists
 from signoff.graphs import Team
@@ -90,7 +89,7 @@ class Service:
 
     async def thread(self, offer: Offer, thread: str, person: Person) -> list[RunRecord]:
         """The runs of a conversation, oldest first."""
-        return await undisturbed(lambda: _thread(self.ledger, offer, thread, _tenant(person)))
+        return await undisturbed(lambda: _thread(self.ledger, offer, thread, person.tenant))
 
     async def newest(self, offer: Offer, person: Person, most: int) -> list[RunRecord]:
         """The newest runs of a team that are theirs."""
@@ -200,7 +199,7 @@ class Service:
             feed.add(event)
 
     def _start(self, offer: Offer, given: Given, person: Person, thread: str, said: str) -> RunRecord:
-        tenant, team = _tenant(person), offer.make(self.settings)
+        tenant, team = person.tenant, offer.make(self.settings)
         given = _checked(given, team)
         options = {**team.options, RUN_CLIENT: {"thread": thread, "said": said}}
         team = replace(team, options={**options, RUN_TENANT: tenant} if tenant else options)
@@ -318,17 +317,6 @@ def _verdict(decision: Decision, approval: Approval, person: Person, seen: str) 
         return Verdict(kind="edit" if edits else "approve", by=person, said=decision.reason, sha256=seen)
     said = "" if approval.is_question and decision.kind == "respond" else decision.reason
     return Verdict(kind=decision.kind, by=person, said=said, sha256=seen)
-
-
-def _tenant(person: Person) -> str:
-    """Whose the runs are that somebody starts."""
-    own = sorted(person.tenants - {"*"})
-    if len(own) > 1:
-        which = ", ".join(own)
-        raise SettingsError(
-            "tenant", f"{person.name} is of several tenants ({which})", "Give each a token of their own."
-        )
-    return own[0] if own else ""
 
 
 def _close(ledger: Ledger, run_id: str, why: str) -> None:

@@ -38,7 +38,7 @@ class NotTrusted(TeamError):
         )
 
 
-class BadInput(TeamError):
+class BadInput(TeamError, ValueError):  # of no other errors does LangGraph Server tell clients the text
     """What a team was given does not fit its input."""
 
     def __init__(self, team: str, field: str, problem: str) -> None:

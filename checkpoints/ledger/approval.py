@@ -18,6 +18,7 @@ from signoff.checkpoints.canonical import digest, from_row, read_json
 from signoff.checkpoints.errors import AlreadyDecided, BadName, ChangedSince, NotAnswered, Tampered
 from signoff.checkpoints.ledger.run_path import OfRun, RunPath, path_in
 from signoff.checkpoints.ledger.schema import approvals, proposals, runs, votes
+from signoff.error_base import SettingsError
 
 ApprovalStatus = Literal["pending", "approved", "rejected", "answered", "expired", "revoked"]
 """answered: with words instead of a decision; expired: not decided in time; revoked: taken back before it was done.
@@ -89,6 +90,17 @@ class Person:
     def sees_all(self) -> bool:
         """Whether they see the runs of all tenants: the role `tenant:*`."""
         return "*" in self.tenants
+
+    @property
+    def tenant(self) -> str:
+        """Whose the runs are that they start; empty: nobody's in particular. SettingsError if they are of several."""
+        own = sorted(self.tenants - {"*", ""})
+        if len(own) > 1:
+            which = ", ".join(own)
+            raise SettingsError(
+                "tenant", f"{self.name} is of several tenants ({which})", "Give each a token of their own."
+            )
+        return own[0] if own else ""
 
     def __str__(self) -> str:
         return self.name or "whoever resumed the thread"

@@ -86,6 +86,7 @@ def question_payload(approval: Approval, action: Action[Any], problem: str, amon
     }
     allowed = ["approve", "edit", "reject"] if action.form is None else ["respond", "edit", "reject"]
     review = {"action_name": approval.action, "allowed_decisions": allowed}
+    review |= {"actionName": approval.action, "allowedDecisions": allowed}  # deep-agents-ui reads these names
     return {
         "action_requests": [request],
         "review_configs": [review],

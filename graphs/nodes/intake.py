@@ -15,6 +15,7 @@ from signoff.checkpoints import check_storable, readable_text
 from signoff.checkpoints.errors import UnknownRun
 from signoff.checkpoints.ledger import DONE_WITHOUT, RUN_CHILD, RUN_INPUT, RUN_TENANT, Ledger
 from signoff.error_base import TeamError
+from signoff.graphs.errors import BadInput
 from signoff.graphs.given import GOAL, Given, InputModel
 from signoff.graphs.invocation import calling_person, is_own_run, thread_of
 from signoff.graphs.state import (
@@ -67,7 +68,9 @@ def build_intake(
             found = None if begun_dry else (current["goal"], current["message"])
         if found is None:
             if current is None:
-                raise TeamError('No goal. Give {"goal": "…"} or {"messages": […]} with a human message.')
+                raise BadInput(
+                    takes.team, "", 'has no goal. Give {"goal": "…"} or {"messages": […]} with a human message'
+                )
             return {"messages": dropped}
         goal, message = found
         thread = thread_of(config) or uuid.uuid4().hex[:12]
@@ -80,10 +83,12 @@ def build_intake(
         if current is not None and not current["ended"] and is_own_run(current["id"], config):
             stop_run(ledger(), current["id"], "another goal replaced this one")
         after = current["number"] if current else 0
-        by = child.requested_by if child is not None else calling_person(config).name
+        caller = calling_person(config)
+        by = child.requested_by if child is not None else caller.name
         kept = {
             **options,
             **({RUN_INPUT: given.values} if fields is not None else {}),
+            **({RUN_TENANT: caller.tenant} if caller.tenant else {}),
             **(child.options if child else {}),
         }
         run_id, number = ledger().runs.begin(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +23,30 @@ class Entries(NamedTuple):
     rebuild: Callable[[Mapping[str, Any], Settings], Team]
     """The team of an earlier run; a model that was given as an object is chosen anew by the settings."""
     graph: Callable[[], Awaitable[Builder]]
-    """The team for LangGraph Server, which must not be kept waiting while settings are read."""
+    """The team for LangGraph Server."""
     build_graph: Callable[[], Builder]
     """The team's graph by the settings."""
+
+
+def server_graph(build_graph: Callable[[], Builder]) -> Callable[[], Awaitable[Builder]]:
+    """What LangGraph Server calls whenever it touches a thread: the graph, built once for the same settings and folder.
+
+    The server must not be kept waiting while they are read, so that is done in a thread.
+    """
+    built: list[tuple[tuple[Settings, Path], Builder]] = []
+    building = threading.Lock()
+
+    def kept() -> Builder:
+        surroundings = load_settings(), Path.cwd()
+        with building:
+            if not built or built[0][0] != surroundings:
+                built[:] = [(surroundings, build_graph())]
+            return built[0][1]
+
+    async def graph() -> Builder:
+        return await asyncio.to_thread(kept)
+
+    return graph
 
 
 def check_places(given: Any, documents: Libraries) -> None:
@@ -46,10 +68,7 @@ def entries_of(team: Callable[..., Team]) -> Entries:
     def rebuild(options: Mapping[str, Any], settings: Settings) -> Team:
         return team(model=str(options["model"]) or None, settings=settings)
 
-    async def graph() -> Builder:
-        return await asyncio.to_thread(build_graph)
-
     def build_graph() -> Builder:
         return build(load_settings()).graph()
 
-    return Entries(build, rebuild, graph, build_graph)
+    return Entries(build, rebuild, server_graph(build_graph), build_graph)

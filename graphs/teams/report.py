@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -20,6 +19,7 @@ from signoff.agents.roles.writer import writer
 from signoff.graphs.nodes.supervisor import Supervisor
 from signoff.graphs.policy.policy import Policy
 from signoff.graphs.team import Builder, Team
+from signoff.graphs.teams.entries import server_graph
 from signoff.settings import Settings, load_settings
 from signoff.tools import Attachment, Proposal, Publication, publish_report
 from signoff.tools.analysis import Tables, has_tables
@@ -102,13 +102,11 @@ def rebuild(options: Mapping[str, Any], settings: Settings) -> Team:
     return report_team(options["sources"], model=str(options["model"]) or None, settings=settings, **how)
 
 
-async def graph() -> Builder:
-    """The report team for LangGraph Server, which must not be kept waiting while settings and folder are read."""
-    return await asyncio.to_thread(build_graph)
-
-
 def build_graph() -> Builder:
     """The report team by the settings; without `SIGNOFF_SOURCES` it reads `docs`, or this folder."""
     settings, docs = load_settings(), Path("docs")
     sources = settings.sources or (docs if docs.is_dir() else Path())
     return report_team(sources, out=settings.out, settings=settings).graph()
+
+
+graph = server_graph(build_graph)

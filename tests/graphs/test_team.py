@@ -57,7 +57,7 @@ def test_a_message_of_content_blocks_is_read_as_its_text(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("given", [{"goal": ""}, {"goal": "  "}, {"messages": []}, {"messages": [("ai", "hello")]}])
 def test_no_goal_is_one_clear_error(tmp_path: Path, given: dict[str, Any]) -> None:
-    with pytest.raises(SignoffError, match="No goal"):
+    with pytest.raises(SignoffError, match="has no goal"):
         team(tmp_path).compile().invoke(given)
 
 

@@ -58,8 +58,8 @@ class Index:
         )
         self._is_closed = False
         there = next(place for place in (database.absolute(), *database.absolute().parents) if place.exists())
-        if not there.is_dir() or not os.access(there, os.W_OK):  # else it is made once it is looked into
-            self._connect()
+        if not (there.is_dir() or self._file.seems_ours()) or not os.access(there, os.W_OK):
+            self._connect()  # else once it is looked into
 
     def renew(self) -> None:
         """Begin anew with an empty file, as the old one is damaged."""

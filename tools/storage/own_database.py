@@ -44,6 +44,13 @@ class OwnDatabase:
             self.remove()
             return self._opened()
 
+    def seems_ours(self) -> bool:
+        """Whether the first bytes of the file say so, which takes no connection."""
+        if not self.path.is_file():
+            return False
+        head = self._head()
+        return head[:16] == _SQLITE and head[68:72] == self.application.to_bytes(4, "big")
+
     def remove(self) -> None:
         """Remove the file, with SQLite's log of it."""
         for suffix in ("", "-wal", "-shm"):

@@ -1,6 +1,7 @@
 """`signoff new` begins a project that works as it is: its tests pass, and its team runs, asks and acts."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ os.chdir("notebooks")
 cells = json.load(open("first_run.ipynb"))["cells"]
 exec("\\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
 from shop.team import graph
-print(type(graph()).__name__)
+import asyncio
+print(type(asyncio.run(graph())).__name__)
 """
 
 
@@ -64,6 +66,22 @@ def test_its_container_is_built_of_what_is_there_and_nothing_is_left_to_fill_in(
     assert "pip wheel --no-deps -w wheels" in (shop / "Dockerfile").read_text()
     assert (shop / "shop").is_dir()
     assert [path.name for path in shop.parent.iterdir()] == ["shop"], "nothing else is left"
+
+
+def test_langgraph_server_gets_an_image_with_what_the_team_needs(shop: Path) -> None:
+    command = (sys.executable, "-m", "langgraph_cli", "dockerfile", "made", "-c", "langgraph.json")
+    done = subprocess.run(command, cwd=shop, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (shop / "made").read_text().splitlines()
+    wheel = next(number for number, line in enumerate(lines) if "/wheels/signoff-*.whl" in line)
+    own = next(number for number, line in enumerate(lines) if line == "ADD . /deps/shop")
+    assert "ADD wheels /wheels" in lines[:wheel]
+    assert wheel < own, "signoff is there before the project is installed"
+    assert any("LANGGRAPH_CHECKPOINTER" in line and "signoff.checkpoints" in line for line in lines)
+    assert any('"path": "/deps/shop/shop/team.py:graph"' in line for line in lines)
+    kept = (shop / ".dockerignore").read_text().splitlines()
+    assert kept[0] == "*"
+    assert {"!shop", "!wheels", "!pyproject.toml"} <= {*kept}
 
 
 def test_a_folder_that_is_there_is_not_touched(home: Path, signoff: Any) -> None:

@@ -12,7 +12,7 @@ from desk_pages import OFFICE
 PLACE = Path(sys.prefix) / "mcp2"
 INSTALL = f"needs version 2 of the SDK: pip install --target {PLACE} 'mcp>=2.3,<3'"
 PROGRAM = Path(__file__).with_name("clients") / "mcp_two.py"
-SHARED = Path(__file__).parents[2] / "shared"
+SHARED = Path(__file__).parents[2] / "shared" / "protocols"
 TOOLS = ["cancel_run", "resume_run", "run_result", "run_status", "start_run"]
 
 

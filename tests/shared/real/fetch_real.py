@@ -7,6 +7,8 @@ releases whose wheels are wanted, a case's own and those `between`. What is ther
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -32,6 +34,36 @@ def main(folder: Path) -> None:
             fetch_source(name, sha256, folder, tools)
         for wanted in wheels_of(told):
             follow(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "-d", folder, *wanted)
+    install_clients(folder / "npm")
+    fetch_inboxes(folder / "clients")
+
+
+def install_clients(folder: Path) -> None:
+    """Install the clients in JavaScript, unless they are there; without npm what needs them is skipped."""
+    npm = shutil.which("npm")
+    if npm is None:
+        print("No npm: the clients in JavaScript are not installed, and their tests are skipped.")
+        return
+    folder.mkdir(exist_ok=True)
+    shutil.copy(HERE / "package.json", folder)
+    follow(npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--prefix", folder)
+
+
+def fetch_inboxes(folder: Path) -> None:
+    """Fetch the sources of inboxes, each at one commit; without git or its host what needs them is skipped."""
+    git = shutil.which("git")
+    for name, commit in json.loads((HERE / "inboxes.json").read_text("utf-8")).items():
+        place = folder / name
+        if git is None or (place / "package.json").exists():
+            continue
+        address = f"https://github.com/langchain-ai/{name}"
+        subprocess.run([git, "init", "--quiet", place], check=True)
+        fetched = subprocess.run([git, "-C", place, "fetch", "--quiet", "--depth", "1", address, commit], check=False)
+        if fetched.returncode:
+            shutil.rmtree(folder)
+            print(f"{address} cannot be reached: the tests that need the inboxes are skipped.")
+            return
+        subprocess.run([git, "-C", place, "checkout", "--quiet", commit], check=True)
 
 
 def fetch_source(name: str, sha256: str, folder: Path, tools: Path) -> None:

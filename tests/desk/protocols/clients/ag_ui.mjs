@@ -1,13 +1,10 @@
-// Drives teams by the client that AG-UI ships. Each line of input is a request, each of output what came of it.
-import { createInterface } from "node:readline";
-import { createRequire } from "node:module";
+// Drives teams by the client that AG-UI ships.
+import { answer, load } from "./rpc.mjs";
 
-const require = createRequire(`${process.argv[2]}/`);
-const { HttpAgent } = require("@ag-ui/client");
+const { HttpAgent } = await load("@ag-ui/client");
 const agents = new Map();
 
-for await (const line of createInterface({ input: process.stdin })) {
-  const { url, token, thread, say, resume, props } = JSON.parse(line);
+await answer(async ({ url, token, thread, say, resume, props }) => {
   const key = `${url} ${token} ${thread}`;
   const fresh = () => new HttpAgent({ url, threadId: thread, headers: { Authorization: `Bearer ${token}` } });
   const told = { events: [], error: null };
@@ -26,5 +23,5 @@ for await (const line of createInterface({ input: process.stdin })) {
       break;
     }
   }
-  process.stdout.write(JSON.stringify(told) + "\n");
-}
+  return told;
+});

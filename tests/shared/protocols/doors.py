@@ -105,6 +105,21 @@ class Door:
         raise NotImplementedError
 
 
+class Node:
+    """A protocol in the hands of a client in JavaScript, which runs in a process of its own."""
+
+    script: ClassVar[str]
+    """Its name among the clients."""
+    process: asyncio.subprocess.Process
+
+    async def ask(self, request: dict[str, Any]) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        await self.process.stdin.drain()
+        return json.loads(await self.process.stdout.readline())
+
+
 class Plain(Door):
     """Plain HTTP, by httpx."""
 
@@ -201,21 +216,6 @@ class AgUi(Door):
     async def cancel(self, team: str, seen: Seen, who: str = "ann") -> str:
         found = self._seen(seen.thread, await self._run(team, who, seen.thread, props={"signoff": "cancel"}))
         return found.refused or found.status
-
-
-class AgUiNode(AgUi):
-    """AG-UI, by the client that the project ships for JavaScript."""
-
-    process: ClassVar[asyncio.subprocess.Process]
-
-    async def _run(self, team: str, who: str, thread: str, **said: Any) -> list[dict[str, Any]]:
-        request = {"url": self.url(team, "ag-ui"), "token": self.place.tokens[who], "thread": thread, **said}
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(request).encode() + b"\n")
-        await self.process.stdin.drain()
-        told = json.loads(await self.process.stdout.readline())
-        return list(told["events"]) or [{"type": "RUN_ERROR", "code": told["error"]}]
 
 
 class A2a(Door):

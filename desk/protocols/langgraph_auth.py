@@ -1,0 +1,69 @@
+"""Who may do what on LangGraph Server, if its langgraph.json names this: docs/server.md says how.
+
+Everybody sends a token of theirs, as to the other protocols, and decides under that name with the roles of the ledger.
+Threads, runs and schedules are of the tenant of whoever makes them; for others they are as if there were none.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from langgraph_sdk import Auth
+
+from signoff.checkpoints import configured_ledger
+from signoff.checkpoints.ledger import Person
+from signoff.concurrency import undisturbed
+from signoff.desk.errors import SignInNeeded
+from signoff.desk.web.identity import Identity
+from signoff.error_base import SettingsError
+from signoff.settings import load_settings
+
+TENANT: Final = "signoff_tenant"
+"""Where the metadata of a thread says whose it is."""
+_CUTS: Final = ("interrupt", "rollback")
+"""What the server can do with a run that goes on when something new is said, and what may end it amid an action."""
+
+auth = Auth()
+
+
+@auth.authenticate
+async def authenticate(authorization: str | None) -> Auth.types.MinimalUserDict:
+    """Whose token is sent."""
+    scheme, _, token = (authorization or "").partition(" ")
+    person = await undisturbed(_holder, token.strip()) if scheme.lower() == "bearer" else None
+    if person is None:
+        raise Auth.exceptions.HTTPException(401, str(SignInNeeded()))
+    return {"identity": person.name, "permissions": sorted(person.roles)}
+
+
+@auth.on
+async def authorize(ctx: Auth.types.AuthContext, value: Any) -> dict[str, Any] | None:
+    """Which things are theirs, as a filter of the metadata; HTTPException for what nobody may."""
+    if isinstance(ctx.user, Auth.types.StudioUser):
+        raise _refusal(403, 'Nobody knows who that is. In langgraph.json, "auth" needs "disable_studio_auth": true.')
+    if ctx.resource == "assistants" and ctx.action in ("read", "search"):
+        return None
+    if ctx.resource not in ("threads", "crons"):
+        raise _refusal(403, f"The {ctx.resource} of this server are not changed by clients: langgraph.json says them.")
+    if ctx.action == "create_run" and value.get("multitask_strategy") in _CUTS:
+        raise _refusal(422, 'What goes on is not cut off. Send multitask_strategy "reject" or "enqueue".')
+    person = Person(ctx.user.identity, frozenset(ctx.permissions))
+    try:
+        tenant = person.tenant
+    except SettingsError as error:
+        raise _refusal(403, str(error)) from error
+    if ctx.action == "update" and value.get("metadata"):
+        value["metadata"].pop(TENANT, None)  # nobody says so themselves
+    if ctx.action == "create" or (ctx.action == "create_run" and not person.sees_all):
+        if value.get("metadata") is None:
+            value["metadata"] = {}
+        value["metadata"][TENANT] = tenant
+    return None if person.sees_all else {TENANT: tenant}
+
+
+def _holder(token: str) -> Person | None:
+    return Identity(configured_ledger(load_settings())).known_by(token)
+
+
+def _refusal(status: int, text: str) -> Exception:
+    return Auth.exceptions.HTTPException(status, text)

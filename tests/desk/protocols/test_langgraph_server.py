@@ -1,0 +1,203 @@
+"""The table of all protocols, played through LangGraph Server by its own clients: the same counts there."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from doors import Door, Place, tokens_of
+from langgraph_dev import free_port, serving
+from langgraph_doors import Inboxes, LangGraph, LangGraphNode
+from langgraph_sdk import get_sync_client
+from node_doors import MODULES, NODE, opened
+from protocol_table import COUNTS, played, sent
+
+from signoff.desk.protocols.langgraph_auth import TENANT
+from signoff.desk.service import Service
+
+HELD = """
+import time
+from pathlib import Path
+
+from office import Letter, clerk, post
+from signoff import Action, Policy, Team
+from dataclasses import replace
+
+
+def hold(letter: Letter, key: str) -> dict[str, str]:
+    Path("begun.txt").touch()
+    for _ in range(3000):
+        if Path("go.txt").exists():
+            return post(letter, key)
+        time.sleep(0.1)
+    raise TimeoutError
+
+
+ACTION = Action(name="post_letter", description="Posts a letter.", arguments=Letter, call=hold)
+
+
+def propose(given, task):
+    return [ACTION.propose(Letter(to=name)) for name in task.goal.split()[1:]]
+
+
+slow = Team(
+    name="slow",
+    agents=[replace(clerk, actions=(ACTION,), propose=propose)],
+    policy=Policy({"post_letter": "allow"}),
+)
+"""
+GRAPHS = """
+from held import slow
+from office import asks, soon, team, two
+
+post, two, soon, slow = (one.graph() for one in (team, two, soon, slow))
+"""
+PAGE = """
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from signoff.desk.web import desk_app
+
+app = Starlette(routes=[Mount("/desk", desk_app("{address}"))])
+"""
+
+
+@pytest.fixture
+def place(service: Service, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """A server with our saver, our people and our page."""
+    port = free_port()
+    (home / "held.py").write_text(HELD)
+    (home / "graphs.py").write_text(GRAPHS)
+    (home / "page.py").write_text(PAGE.format(address=f"http://127.0.0.1:{port}"))
+    config = {
+        "graphs": {name: f"./graphs.py:{name}" for name in ("post", "two", "soon", "slow")},
+        "checkpointer": {"path": "signoff.checkpoints.saver.langgraph_server.checkpointer"},
+        "auth": {"path": "signoff.desk.protocols.langgraph_auth:auth", "disable_studio_auth": True},
+        "http": {"app": "./page.py:app", "disable_a2a": True},
+    }
+    tokens = tokens_of(service.ledger, ann=("finance",), bob=(), zed=("tenant:zeta",))
+    with serving(home, config, port) as url:
+        assert _said(home, "[warning", "[error") == []
+        yield Place(url, service, tokens)
+    assert _said(home, "[error") == []
+
+
+def _said(home: Path, *levels: str) -> list[str]:
+    """What the server says so loudly, but for what it says where the machine is slow."""
+    lines = (home / "server.log").read_text().splitlines()
+    loud = [line for line in lines if any(level in line for level in levels)]
+    slow = ("exceeded the expected startup time", "took longer than expected", "Slow graph load")
+    return [line for line in loud if not any(words in line for words in slow)]
+
+
+@pytest.mark.parametrize("kind", [LangGraph, pytest.param(LangGraphNode, marks=NODE)])
+def test_the_same_counts_and_the_same_is_refused_on_langgraph_server(
+    kind: type[Door], place: Place, home: Path
+) -> None:
+    async def work() -> dict[str, Any]:
+        async with opened(kind, place) as door:
+            return await played(door, place.service, home)
+
+    assert asyncio.run(work()) == COUNTS
+    if kind is LangGraph:
+        _a_run_at_work_is_not_cut_off(place, home)
+        _of_other_tenants_there_is_nothing(place)
+        _nobody_is_let_in_unknown(place)
+
+
+def _client(place: Place, who: str) -> Any:
+    return get_sync_client(url=place.address, headers=place.headers(who))
+
+
+def _refused(work: Callable[[], Any]) -> tuple[int, str]:
+    with pytest.raises(httpx.HTTPStatusError) as caught:
+        work()
+    return caught.value.response.status_code, caught.value.response.text
+
+
+INBOX = [
+    *NODE,
+    pytest.mark.skipif(
+        not (MODULES.parent / "clients").is_dir(), reason="python3 make.py real fetches the inboxes by git first"
+    ),
+]
+
+
+@pytest.mark.parametrize("kind", [pytest.param(Inboxes, marks=INBOX)])
+def test_inboxes_of_others_show_what_waits_and_what_they_send_counts(
+    kind: type[Inboxes], place: Place, home: Path
+) -> None:
+    async def work() -> list[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+        async with opened(kind, place) as door:
+            assert isinstance(door, Inboxes)
+            ways = [(client, choice) for client in ("agent-inbox", "agent-chat-ui") for choice in OUTCOMES]
+            ways += [("deep-agents-ui", "approve")]
+            return [(*way, *await door.decide(*way, copies="2")) for way in ways]
+
+    for client, choice, told, outcome in asyncio.run(work()):
+        assert not told["invalid"], client
+        assert told["shown"] == {"to": "Ida", "text": "hello", "copies": 1, "stamp": "blue"}, client
+        assert outcome["status"] == OUTCOMES[choice], (client, choice, outcome)
+    assert sorted(sent(home)) == ["Ida: hello (1)"] * 3 + ["Ida: hello (2)"] * 2
+
+
+OUTCOMES = {"approve": "done", "edit": "done", "reject": "denied"}
+
+
+def _a_run_at_work_is_not_cut_off(place: Place, home: Path) -> None:
+    """While an action is called, what would end the run amid it is refused, and something new waits for its turn."""
+    client, more = _client(place, "ann"), {"goal": "write Bo"}
+    thread = client.threads.create()["thread_id"]
+    client.runs.create(thread, "slow", input={"goal": "write Ida"})
+    for _ in range(600):
+        if (home / "begun.txt").exists():
+            break
+        time.sleep(0.1)  # another process has to get somewhere; there is nothing to wait on
+    for cut in ("interrupt", "rollback"):
+        status, said = _refused(lambda cut=cut: client.runs.create(thread, "slow", input=more, multitask_strategy=cut))
+        assert status == 422, said
+        assert "reject" in said
+        assert "enqueue" in said
+    assert _refused(lambda: client.runs.create(thread, "slow", input=more, multitask_strategy="reject"))[0] == 409
+    queued = client.runs.create(thread, "slow", input=more, multitask_strategy="enqueue")
+    before = len(sent(home))
+    (home / "go.txt").touch()
+    client.runs.join(thread, queued["run_id"])
+    assert sent(home)[before:] == ["Ida: hello (1)", "Bo: hello (1)"]
+
+
+def _of_other_tenants_there_is_nothing(place: Place) -> None:
+    ann, zed = _client(place, "ann"), _client(place, "zed")
+    theirs = ann.threads.create(metadata={TENANT: "zeta"})
+    own = zed.threads.create(metadata={TENANT: ""})
+    assert [theirs["metadata"][TENANT], own["metadata"][TENANT]] == ["", "zeta"]
+    zed.threads.update(own["thread_id"], metadata={TENANT: "", "note": "mine"})
+    assert [found["thread_id"] for found in zed.threads.search()] == [own["thread_id"]]
+    assert own["thread_id"] not in [found["thread_id"] for found in ann.threads.search()]
+    for client, thread in ((zed, theirs["thread_id"]), (ann, own["thread_id"])):
+        assert _refused(lambda client=client, thread=thread: client.threads.get_state(thread))[0] == 404
+        start = partial(client.runs.create, thread, "post", input={"goal": "write Ida"})
+        assert _refused(start)[0] == 404
+    zed.runs.wait(own["thread_id"], "post", input={"goal": "write Ida"})
+    record = place.service.ledger.runs.get(own["thread_id"])
+    assert (record.tenant, record.requested_by) == ("zeta", "zed")
+    ann.crons.create_for_thread(theirs["thread_id"], "post", schedule="0 4 * * *", input={"goal": "write Ida"})
+    assert [len(client.crons.search()) for client in (ann, zed)] == [1, 0]
+
+
+def _nobody_is_let_in_unknown(place: Place) -> None:
+    for headers in ({}, {"Authorization": "Bearer nobody"}, {"x-auth-scheme": "langsmith"}):
+        assert httpx.post(f"{place.address}/threads", json={}, headers=headers).status_code == 401
+    ann = _client(place, "ann")
+    assert _refused(lambda: ann.assistants.create("post"))[0] == 403
+    assert _refused(lambda: ann.store.put_item(["x"], "y", {"z": 1}))[0] == 403
+    assert httpx.get(f"{place.address}/.well-known/agent-card.json", headers=place.headers("ann")).status_code == 404
+    page = httpx.get(f"{place.address}/desk/", follow_redirects=True)
+    assert "Sign in" in page.text
+    thread = ann.threads.create()["thread_id"]
+    told = ann.runs.wait(thread, "post", input={}, raise_error=False)
+    assert 'has no goal. Give {"goal": "…"} or {"messages": […]}' in told["__error__"]["message"]
