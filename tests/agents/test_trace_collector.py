@@ -107,8 +107,9 @@ def work() -> None:
         role="clerk", gives=Post, model=ScriptedModel(script), tools=(look_up,), actions=(POST, FAX), propose=propose
     )
     run = Run.start(Team(name="office", agents=[clerk], policy=Policy({"post": "ask", "fax": "ask"})), "the tide now")
-    run.approve(args={"text": "an ebb"}, by="ann")
-    run.approve(by="ann")
+    fax, post = sorted(run.approvals, key=lambda one: one.action)
+    run.approve(approval=post.id, args={"text": "an ebb"}, by="ann")
+    run.approve(approval=fax.id, by="ann")
     assert [outcome["status"] for outcome in run.values["outcomes"]] == ["done", "failed"]
 
 

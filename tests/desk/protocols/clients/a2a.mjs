@@ -26,7 +26,7 @@ await answer(async ({ url, token, method, params }) => {
       told.parts.push({ $case: "task", value: await client[method](params) });
     }
   } catch (error) {
-    told.error = error.metadata?.code ?? String(error.message);
+    told.error = error.data?.[0]?.metadata?.code ?? String(error.message);
   }
   return told;
 });
