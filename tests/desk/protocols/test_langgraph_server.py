@@ -104,13 +104,14 @@ def test_the_same_counts_and_the_same_is_refused_on_langgraph_server(
 
     assert asyncio.run(work()) == COUNTS
     if kind is LangGraph:
-        _a_run_at_work_is_not_cut_off(place, home)
-        _of_other_tenants_there_is_nothing(place)
-        _nobody_is_let_in_unknown(place)
-
-
-def _client(place: Place, who: str) -> Any:
-    return get_sync_client(url=place.address, headers=place.headers(who))
+        ann, zed = (get_sync_client(url=place.address, headers=place.headers(who)) for who in ("ann", "zed"))
+        try:
+            _a_run_at_work_is_not_cut_off(ann, home)
+            _of_other_tenants_there_is_nothing(place, ann, zed)
+            _nobody_is_let_in_unknown(place, ann)
+        finally:
+            ann.http.client.close()
+            zed.http.client.close()
 
 
 def _refused(work: Callable[[], Any]) -> tuple[int, str]:
@@ -148,9 +149,9 @@ def test_inboxes_of_others_show_what_waits_and_what_they_send_counts(
 OUTCOMES = {"approve": "done", "edit": "done", "reject": "denied"}
 
 
-def _a_run_at_work_is_not_cut_off(place: Place, home: Path) -> None:
+def _a_run_at_work_is_not_cut_off(client: Any, home: Path) -> None:
     """While an action is called, what would end the run amid it is refused, and something new waits for its turn."""
-    client, more = _client(place, "ann"), {"goal": "write Bo"}
+    more = {"goal": "write Bo"}
     thread = client.threads.create()["thread_id"]
     client.runs.create(thread, "slow", input={"goal": "write Ida"})
     for _ in range(600):
@@ -170,8 +171,7 @@ def _a_run_at_work_is_not_cut_off(place: Place, home: Path) -> None:
     assert sent(home)[before:] == ["Ida: hello (1)", "Bo: hello (1)"]
 
 
-def _of_other_tenants_there_is_nothing(place: Place) -> None:
-    ann, zed = _client(place, "ann"), _client(place, "zed")
+def _of_other_tenants_there_is_nothing(place: Place, ann: Any, zed: Any) -> None:
     theirs = ann.threads.create(metadata={TENANT: "zeta"})
     own = zed.threads.create(metadata={TENANT: ""})
     assert [theirs["metadata"][TENANT], own["metadata"][TENANT]] == ["", "zeta"]
@@ -189,10 +189,9 @@ def _of_other_tenants_there_is_nothing(place: Place) -> None:
     assert [len(client.crons.search()) for client in (ann, zed)] == [1, 0]
 
 
-def _nobody_is_let_in_unknown(place: Place) -> None:
+def _nobody_is_let_in_unknown(place: Place, ann: Any) -> None:
     for headers in ({}, {"Authorization": "Bearer nobody"}, {"x-auth-scheme": "langsmith"}):
         assert httpx.post(f"{place.address}/threads", json={}, headers=headers).status_code == 401
-    ann = _client(place, "ann")
     assert _refused(lambda: ann.assistants.create("post"))[0] == 403
     assert _refused(lambda: ann.store.put_item(["x"], "y", {"z": 1}))[0] == 403
     assert httpx.get(f"{place.address}/.well-known/agent-card.json", headers=place.headers("ann")).status_code == 404
