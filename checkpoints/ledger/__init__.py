@@ -39,5 +39,6 @@ if TYPE_CHECKING:
         RunRecord as RunRecord,
         Status as Status,
     )
-    from signoff.checkpoints.ledger.schema import LEDGER_TABLES as LEDGER_TABLES, RUN_TENANT as RUN_TENANT
+    from signoff.checkpoints.ledger.schema import LEDGER_TABLES as LEDGER_TABLES, RUN_FORK as RUN_FORK
+    from signoff.checkpoints.ledger.schema import RUN_TENANT as RUN_TENANT
 offer(__name__)

@@ -39,7 +39,7 @@ from signoff.checkpoints.ledger.effects import Effects
 from signoff.checkpoints.ledger.notifications.hooks import HookEvent
 from signoff.checkpoints.ledger.notifications.outbox import Notices
 from signoff.checkpoints.ledger.people import People
-from signoff.checkpoints.ledger.run_path import told_of
+from signoff.checkpoints.ledger.run_path import is_below, told_of
 from signoff.checkpoints.ledger.runs import Runs
 from signoff.checkpoints.ledger.schema import approvals, effects, proposals, runs, votes
 from signoff.checkpoints.ledger.session import Transactions
@@ -345,16 +345,16 @@ def _lapsed(run_ids: Sequence[str]) -> Select[Any]:
     """The approvals whose time is over, and whose runs still wait for just that."""
     now, others = canonical.now(), approvals.alias()
     # Of some runs, the rows are found by those, not among all that waits.
-    status = approvals.c.status.concat("") if run_ids else approvals.c.status
+    status, stands = (one.concat("") if run_ids else one for one in (approvals.c.status, runs.c.status))
     is_over = (status == "expired") & (approvals.c.decided_at >= runs.c.updated_at)
     is_late = (status == "pending") & approvals.c.expires_at.between("0", now)
     is_open = (others.c.status == "pending") & ~others.c.expires_at.between("0", now)
     waits = exists().where(others.c.run_id == approvals.c.run_id, is_open)
-    query = joined().where(runs.c.status == "waiting", is_over | is_late, ~waits).order_by(approvals.c.expires_at)
+    query = joined().where(stands == "waiting", is_over | is_late, ~waits).order_by(approvals.c.expires_at)
     if not run_ids:
         return query
     inner = runs.alias()
-    within = or_(*(inner.c.id.startswith(f"{run_id}.", autoescape=True) for run_id in run_ids))
+    within = or_(*(is_below(inner.c.id, run_id) for run_id in run_ids))
     children = select(inner.c.id).where(inner.c.id.contains("."), within)
     return query.where(approvals.c.run_id.in_(run_ids) | approvals.c.run_id.in_(children))
 
@@ -363,7 +363,7 @@ def _is_of(run_id: str | None) -> ColumnElement[bool]:
     """Of this run, or of one whose name makes it look like a child of it; None: of any."""
     if run_id is None:
         return true()
-    return (approvals.c.run_id == run_id) | approvals.c.run_id.startswith(f"{run_id}.", autoescape=True)
+    return (approvals.c.run_id == run_id) | is_below(approvals.c.run_id, run_id)
 
 
 def _objection(current: Approval, authority: Authority, person: Person, *, approves: bool = True) -> str:

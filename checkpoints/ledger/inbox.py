@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from sqlalchemy import (
     Column,
@@ -33,7 +33,8 @@ from signoff.checkpoints.jobs.job import DEFAULT_TENANT, RUN_ID_LENGTH
 from signoff.checkpoints.ledger.approval import EVERYBODY, Approval, Authority, Person, joined, read_approval
 from signoff.checkpoints.ledger.audit_log import Entry
 from signoff.checkpoints.ledger.budgets.amounts import NANO
-from signoff.checkpoints.ledger.runs import RunRecord, record_of
+from signoff.checkpoints.ledger.run_path import is_below
+from signoff.checkpoints.ledger.runs import RunRecord, Status, record_of
 from signoff.checkpoints.ledger.schema import (
     RUN_TENANT,
     approvals,
@@ -259,11 +260,13 @@ class Inbox:
             for run in run_ids
         }
 
-    def run_states(self, who: Person) -> dict[str, int]:
-        """How many runs have which status."""
-        query = select(runs.c.status, func.count()).where(_seen_by(who)).group_by(runs.c.status)
+    def run_states(self, who: Person) -> dict[Status, int]:
+        """How many runs have which status, as far as `COUNTED`."""
+        states: tuple[Status, ...] = get_args(Status)
+        some = (select(runs.c.id).where(runs.c.status == status, _seen_by(who)) for status in states)
         with self._ledger.read() as connection:
-            return {str(status): int(number) for status, number in connection.execute(query)}
+            found = connection.execute(select(*(_as_far(one).scalar_subquery() for one in some))).one()
+        return dict(zip(states, map(int, found), strict=True))
 
     def entries(self, run_id: str = "", about: str = "", before: int = 0, who: Person = EVERYBODY) -> Page:
         """The newest entries of the log, newest first: of one run, about one approval, or all that somebody may see."""
@@ -350,7 +353,7 @@ def _filtered(by: Mapping[str, Column[Any]], filters: Mapping[str, str] | None) 
             said = value.removeprefix("!")
             these = by[name] == said
             if name == "run":  # and the work of its agents
-                within = select(runs.c.id).where(runs.c.id.startswith(f"{said}.", autoescape=True))
+                within = select(runs.c.id).where(is_below(runs.c.id, said))
                 these |= by[name].in_(within)
             yield ~these if value != said else these
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from sqlalchemy import ColumnElement, Text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
 from signoff.checkpoints.canonical import read_json
 from signoff.checkpoints.errors import Tampered
 
@@ -32,6 +36,24 @@ class OfRun:
 def root_of(run_id: str) -> str:
     """The run that is driven when this one is, by its id: itself, or the outermost around it."""
     return run_id.partition(".")[0]
+
+
+class _Bytewise(FunctionElement[str]):
+    """A text in the order of its bytes, which is that of every index in SQLite: what begins so is found by it."""
+
+    name, type, inherit_cache = "bytewise", Text(), True
+
+
+@compiles(_Bytewise)
+def _compile(element: _Bytewise, compiler: Any, **options: Any) -> str:
+    bare = str(compiler.process(element.clauses, **options))
+    return bare if compiler.dialect.name == "sqlite" else f'{bare} COLLATE "C"'
+
+
+def is_below(id_: ColumnElement[str], run_id: str) -> ColumnElement[bool]:
+    """Whether an id is that of a run below this one, such as `r-1.a2`."""
+    text = _Bytewise(id_)
+    return (text >= f"{run_id}.") & (text < f"{run_id}/")
 
 
 def path_in(options: Any, what: str) -> RunPath:

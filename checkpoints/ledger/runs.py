@@ -13,7 +13,7 @@ from signoff.checkpoints.canonical import canonical_json, from_row, plain_text, 
 from signoff.checkpoints.errors import BadName, RunBusy, Tampered, UnknownRun
 from signoff.checkpoints.ledger.approval import clean_name
 from signoff.checkpoints.ledger.audit_log import AuditLog
-from signoff.checkpoints.ledger.run_path import RUN_CHILD, RunPath, path_in
+from signoff.checkpoints.ledger.run_path import RUN_CHILD, RunPath, is_below, path_in
 from signoff.checkpoints.ledger.schema import RUN_TENANT, proposals, runs
 from signoff.checkpoints.ledger.session import Transactions, clock
 from signoff.checkpoints.process_identity import Fence, begin_work, describe_owner, end_work, holds
@@ -200,9 +200,9 @@ class Runs:
         """The runs that are the work of agents in these, and in those, oldest first."""
         if not run_ids:
             return ()
-        some = or_(*(runs.c.id.startswith(f"{run_id}.", autoescape=True) for run_id in run_ids))
-        with self._ledger.read() as connection:
-            found = [record_of(row) for row in connection.execute(select(runs).where(some).order_by(runs.c.created_at))]
+        some = or_(*(is_below(runs.c.id, run_id) for run_id in run_ids))
+        with self._ledger.read() as connection:  # ordered here, or SQLite would read all runs in that order
+            found = sorted(map(record_of, connection.execute(select(runs).where(some))), key=lambda one: one.created_at)
         return tuple(record for record in found if not set(run_ids).isdisjoint(run for run, _ in record.path))
 
     def open_threads(self) -> set[str]:

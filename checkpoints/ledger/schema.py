@@ -139,6 +139,7 @@ runs = Table(
     Column("copied_at", Plain, nullable=False, server_default=""),  # when a backup was made in which it went on
     Column("cancelled_by", Plain, nullable=False, server_default=""),  # who wants it to end; empty: nobody
     Index("runs_by_creation", "created_at"),
+    Index("runs_by_status", "status", "created_at"),
 )
 
 proposals = Table(
@@ -327,6 +328,8 @@ workers = Table(
 
 RUN_TENANT: Final = "run tenant"
 """Where a run's options keep whose it is, where several share a ledger."""
+RUN_FORK: Final = "run fork"
+"""Where the options of a run that began as another one stood keep the runs before it, its own first, and where."""
 LEDGER_TABLES: Final = frozenset(metadata.tables)
 AUDIT_HEAD: Final = "audit_head"
 BOOKS_PAGE: Final = "books_page"

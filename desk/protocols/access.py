@@ -12,11 +12,9 @@ from signoff.checkpoints.ledger import Person
 from signoff.concurrency import undisturbed
 from signoff.desk.errors import SignInNeeded
 from signoff.desk.replies import Refusal, refusal_of
-from signoff.desk.web.guarding import Pace
+from signoff.desk.web.guarding import LARGEST, Pace, at_most
 from signoff.desk.web.identity import Identity
 
-_LARGEST: Final = 2_000_000
-"""Bytes of a request."""
 _PER_MINUTE: Final = 1200.0
 """Requests of one person."""
 _WRONG_PER_MINUTE: Final = 30.0
@@ -44,10 +42,10 @@ class Known:
         if headers.get("host", "").lower() not in self._hosts:
             problem = f"Nothing is served at {headers.get('host', '')!r:.100}. --address names where it is."
             await refuse(send, Refusal("unknown", 421, problem))
-        elif not length.isdecimal() or int(length) > _LARGEST:
+        elif not length.isdecimal() or int(length) > LARGEST:
             await refuse(send, Refusal("bad_input", 413, "The request is too large."))
         elif self._public(scope["path"]):
-            await self._app(scope, _at_most(_LARGEST, receive), send)
+            await self._app(scope, at_most(LARGEST, receive), send)
         elif (person := await self._person(headers.get("authorization", ""))) is None:
             wait = self._wrong.seconds_to_wait(client)
             slower = Refusal("too_fast", 429, f"Too many tries. Wait {wait:.0f} seconds.")
@@ -57,7 +55,7 @@ class Known:
         else:
             again = partial(self._person, headers["authorization"])
             scope.setdefault("state", {}).update(person=person, again=again)
-            await self._app(scope, _at_most(_LARGEST, receive), send)
+            await self._app(scope, at_most(LARGEST, receive), send)
 
     async def _person(self, given: str) -> Person | None:
         scheme, _, token = given.partition(" ")
@@ -77,19 +75,6 @@ async def refuse(send: Any, refusal: Refusal) -> None:
     body = json.dumps({"error": refusal.text, "code": refusal.code}, ensure_ascii=False).encode()
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def _at_most(most: int, receive: Any) -> Any:
-    """Receive no more than that of a body whose length is not told."""
-    got = 0
-
-    async def receive_some() -> Any:
-        nonlocal got
-        message = await receive()
-        got += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if got > most else message
-
-    return receive_some
 
 
 def only_with(token: str, app: App) -> App:

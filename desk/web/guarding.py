@@ -26,7 +26,7 @@ _HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
-_LARGEST: Final = 2_000_000
+LARGEST: Final = 2_000_000
 """Bytes of a request."""
 _PER_MINUTE: Final = {"POST": 120.0, "GET": 1200.0}
 """Requests of one client."""
@@ -85,7 +85,7 @@ class Guarded:
             await _refuse(send_with_headers, *problem)
             return
         try:
-            await self._app(scope, _at_most(_LARGEST, receive), send_with_headers)
+            await self._app(scope, at_most(LARGEST, receive), send_with_headers)
         except Exception as error:  # Starlette raises again what its handler has told of, and logged with a number
             _log.debug("told on the page: %s", error)
 
@@ -93,7 +93,7 @@ class Guarded:
         host, method = headers.get("host", ""), scope["method"]
         if host.lower() not in self._hosts:
             return 421, f"This page is not served at {host!r:.100}. --address names where it is.", 0
-        if not headers.get("content-length", "0").isdecimal() or int(headers.get("content-length", "0")) > _LARGEST:
+        if not headers.get("content-length", "0").isdecimal() or int(headers.get("content-length", "0")) > LARGEST:
             return 413, "The request is too large.", 0
         if method not in ("GET", "HEAD", "POST"):
             return 405, "There are only GET and POST here.", 0
@@ -123,7 +123,7 @@ def _headers(nonce: str) -> Sequence[tuple[bytes, bytes]]:
     return [(name.encode(), value.encode()) for name, value in told.items()]
 
 
-def _at_most(most: int, receive: Any) -> Any:
+def at_most(most: int, receive: Any) -> Any:
     """Receive no more than that of a body whose length is not told."""
     got = 0
 

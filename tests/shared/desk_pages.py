@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import unescape
 from typing import Any
 
+from langgraph.checkpoint.base import empty_checkpoint
+from sqlalchemy import insert
 from starlette.testclient import TestClient
 
 from signoff import Ledger, Run
+from signoff.checkpoints import configured_saver
 from signoff.checkpoints.ledger import Approval, Person
+from signoff.checkpoints.ledger.schema import approvals, audit, proposals, runs
 from signoff.desk.web.application import build_app
 from signoff.desk.web.context import PageContext
 from signoff.graphs.teams import load_team
@@ -122,7 +127,7 @@ class Page:
 
     def settle(self, run: Run) -> str:
         """Wait until what the page drives has come to its end or a question."""
-        self.context.background.wait(run.id, 60)
+        self.context.background.wait(run.id, 600)
         return run.status
 
 
@@ -157,3 +162,43 @@ class Office:
         token = self.ledger.people.give_key(Person(name), "token", days=1, by="root")
         assert client.post("/sign-in", data={"token": token}, headers={"origin": ORIGIN}).status_code == 303
         return Page(self.context, client)
+
+
+def fill(ledger: Ledger, first: int, last: int, statuses: Sequence[str] = ("waiting",)) -> None:
+    """So many runs that stand in these ways in turn, each with an approval that waits and one that was decided."""
+    rows: dict[Any, list[dict[str, object]]] = {runs: [], proposals: [], approvals: []}
+    for place in range(first, last):
+        at = f"2026-01-01T{place // 3600:02}:{place // 60 % 60:02}:{place % 60:02}.000000Z"
+        run = {"id": f"r-{place}", "team": "post", "goal": f"goal {place}", "options": "{}"}
+        run["status"] = statuses[place % len(statuses)]
+        rows[runs].append({**run, "driver": "graph", "created_at": at, "updated_at": at, "requested_by": "joe"})
+        for kind in "wd":
+            name, is_over = f"{place}{kind}", kind == "d"
+            asked = {"action": "post_letter", "args": "{}", "args_sha256": "0", "reason": "", "risk": "external"}
+            made = {"id": f"p-{name}", "run_id": run["id"], "proposed_by": "clerk", "created_at": at}
+            rows[proposals].append({**made, **asked})
+            decided = {"decided_by": "joe" if is_over else "", "decided_at": at if is_over else ""}
+            row = {"id": f"a-{name}", "proposal_id": f"p-{name}", "run_id": run["id"], "shown": "{}", "args": "{}"}
+            row |= {"shown_sha256": "0", "requested_at": at, "expires_at": "", **decided}
+            rows[approvals].append({**row, "status": "approved" if is_over else "pending"})
+    with ledger.write() as connection:
+        for table, values in rows.items():
+            connection.execute(insert(table), values)
+
+
+def walk(ledger: Ledger, run: str, steps: int) -> None:
+    """A run of so many steps, each with a checkpoint and an entry of the log."""
+    at = "2026-01-01T00:00:00.000000Z"
+    with ledger.write() as connection:
+        row = {"id": run, "team": "post", "goal": "long", "options": "{}", "status": "done", "driver": "local"}
+        connection.execute(insert(runs).values(**row, created_at=at, updated_at=at))
+        begin = len(ledger.audit.entries())
+        entry = {"at": at, "run_id": run, "event": "status", "body": "{}", "hash": "0"}
+        connection.execute(insert(audit), [{**entry, "seq": begin + 1 + step} for step in range(steps)])
+    config: Any = {"configurable": {"thread_id": run, "checkpoint_ns": ""}}
+    with configured_saver(load_settings()) as saver:
+        for step in range(steps):
+            checkpoint, version = empty_checkpoint(), f"{step + 1:08}"
+            checkpoint["channel_values"] = {"plan": [], "turns": step}
+            checkpoint["channel_versions"] = {"plan": "00000001", "turns": version}
+            config = saver.put(config, checkpoint, {"source": "loop", "step": step}, {"turns": version})

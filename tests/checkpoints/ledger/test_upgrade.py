@@ -110,6 +110,7 @@ def test_a_database_of_the_first_version_becomes_like_a_new_one(path: Path, tmp_
 EIGHTH = (
     "DROP TABLE alerts",
     "DROP INDEX jobs_by_worker",
+    "DROP INDEX runs_by_status",
     "ALTER TABLE jobs DROP COLUMN misfit",
     "ALTER TABLE runs DROP COLUMN cancelled_by",
 )

@@ -8,41 +8,17 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from desk_pages import ORIGIN
-from sqlalchemy import event, insert
+from desk_pages import ORIGIN, fill, walk
+from sqlalchemy import event
 from starlette.testclient import TestClient
 
-from signoff.checkpoints import configured_saver
 from signoff.checkpoints.ledger import Ledger, Person
-from signoff.checkpoints.ledger.schema import approvals, audit, proposals, runs
 from signoff.desk.web import desk_app
-from signoff.settings import load_settings
 
 MOST_QUERIES, MOST_ROWS, MOST_BYTES = 12, 60, 150_000
 LISTS = ("/", "/?tab=all", "/?tab=decided", "/?tab=snoozed", "/?team=post", "/runs", "/runs?status=waiting", "/audit")
 OTHERS = ("/people", "/budgets", "/fleet", "/fleet/schedules", "/fleet/workers", "/memory", "/start")
 ONE = ("/approvals/a-50w", "/approvals/a-50d", "/batches/a-50w", "/runs/r-50")
-
-
-def fill(ledger: Ledger, first: int, last: int) -> None:
-    """So many runs, each with an approval that waits and one that was decided."""
-    rows: dict[Any, list[dict[str, object]]] = {runs: [], proposals: [], approvals: []}
-    for place in range(first, last):
-        at = f"2026-01-01T{place // 3600:02}:{place // 60 % 60:02}:{place % 60:02}.000000Z"
-        run = {"id": f"r-{place}", "team": "post", "goal": f"goal {place}", "options": "{}", "status": "waiting"}
-        rows[runs].append({**run, "driver": "graph", "created_at": at, "updated_at": at, "requested_by": "joe"})
-        for kind in "wd":
-            name, is_over = f"{place}{kind}", kind == "d"
-            asked = {"action": "post_letter", "args": "{}", "args_sha256": "0", "reason": "", "risk": "external"}
-            made = {"id": f"p-{name}", "run_id": run["id"], "proposed_by": "clerk", "created_at": at}
-            rows[proposals].append({**made, **asked})
-            decided = {"decided_by": "joe" if is_over else "", "decided_at": at if is_over else ""}
-            row = {"id": f"a-{name}", "proposal_id": f"p-{name}", "run_id": run["id"], "shown": "{}", "args": "{}"}
-            row |= {"shown_sha256": "0", "requested_at": at, "expires_at": "", **decided}
-            rows[approvals].append({**row, "status": "approved" if is_over else "pending"})
-    with ledger.write() as connection:
-        for table, values in rows.items():
-            connection.execute(insert(table), values)
 
 
 def at_the_page(ledger: Ledger) -> TestClient:
@@ -123,24 +99,22 @@ def counted_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         yield done
 
 
-def walk(ledger: Ledger, run: str, steps: int) -> None:
-    """A run of so many steps, each with a checkpoint and an entry of the log."""
-    from langgraph.checkpoint.base import empty_checkpoint
-
-    at = "2026-01-01T00:00:00.000000Z"
-    with ledger.write() as connection:
-        row = {"id": run, "team": "post", "goal": "long", "options": "{}", "status": "done", "driver": "local"}
-        connection.execute(insert(runs).values(**row, created_at=at, updated_at=at))
-        begin = len(ledger.audit.entries())
-        entry = {"at": at, "run_id": run, "event": "status", "body": "{}", "hash": "0"}
-        connection.execute(insert(audit), [{**entry, "seq": begin + 1 + step} for step in range(steps)])
-    config: Any = {"configurable": {"thread_id": run, "checkpoint_ns": ""}}
-    with configured_saver(load_settings()) as saver:
-        for step in range(steps):
-            checkpoint, version = empty_checkpoint(), f"{step + 1:08}"
-            checkpoint["channel_values"] = {"plan": [], "turns": step}
-            checkpoint["channel_versions"] = {"plan": "00000001", "turns": version}
-            config = saver.put(config, checkpoint, {"source": "loop", "step": step}, {"turns": version})
+@pytest.mark.parametrize("mixed", [("waiting",), ("done", "done", "failed", "running", "stopped")])
+def test_the_list_of_runs_takes_as_little_work_of_thousands_as_of_hundreds(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, mixed: tuple[str, ...]
+) -> None:
+    work = []
+    for first, last in ((0, 500), (500, 4_000)):
+        fill(ledger, first, last, mixed)
+        ledger.close()
+        with counted_work(monkeypatch) as done:
+            client = at_the_page(ledger)
+            assert '<span class="count">99+</span>' in client.get("/runs").text
+            before = done[0]  # of the list alone: what waits in all is looked through once a minute
+            for path in ("/runs", "/runs?status=failed", "/runs?status=waiting"):
+                assert client.get(path, headers={"hx-request": "true"}).status_code == 200
+            work.append(done[0] - before)
+    assert 0 < work[1] <= 1.3 * work[0], work
 
 
 @pytest.mark.parametrize("steps", [500, pytest.param(5_000, marks=pytest.mark.hunt)])
