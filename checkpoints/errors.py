@@ -346,6 +346,17 @@ class RunCancelled(RunError):
         super().__init__(f"Run {run_id!r} was cancelled by {by}: nothing more is called for it.")
 
 
+class ForkInDoubt(RunError):
+    """A fork is to call what the run that it was forked from may have called."""
+
+    def __init__(self, run_id: str, before: str, action: str) -> None:
+        self.run_id, self.before, self.action = run_id, before, action
+        super().__init__(
+            f"Run {run_id!r} calls nothing: whether run {before!r}, which it was forked from, has done {action} with "
+            f"the same arguments is not known. Settle that there (`signoff show {before}`), then resume this one."
+        )
+
+
 class OtherTenant(StoreError):
     """A ledger that was opened for one tenant is asked for what it does not do."""
 

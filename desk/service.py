@@ -12,9 +12,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from signoff.agents import budgets_of
-from signoff.checkpoints import digest, working
+from signoff.checkpoints import digest
 from signoff.checkpoints.errors import UnknownApproval, UnknownRun
-from signoff.checkpoints.jobs import Which
 from signoff.checkpoints.ledger import EVERYBODY, RUN_CLIENT, RUN_TENANT, Approval, Ledger, Person, RunRecord
 from signoff.concurrency import in_thread, undisturbed
 from signoff.desk.deciding import Verdict, is_theirs, record_verdict
@@ -24,20 +23,17 @@ from signoff.desk.following import Changes, Feeds, Told
 from signoff.desk.offers import Offer, TeamCache
 from signoff.desk.replies import Finished, Standing, asked_of, finished_of, standing_of
 from signoff.desk.team_options import is_known
-from signoff.fleet import Event, Run, standings
+from signoff.fleet import Event, Run, cancel_run, check_whole, fork_run, standings
 from signoff.fleet.errors import RunElsewhere, RunExists
 from signoff.graphs import Team
 from signoff.graphs.approval import Decision, read_answer
 from signoff.graphs.errors import BadAnswer, BadInput
-from signoff.graphs.nodes import stop_run
 from signoff.settings import Settings
 
 ENDED: Final = ("done", "stopped")
 """A run that failed can go on: it may have been cut off at the end of the process that drove it."""
 _BEATS_EVERY: Final = 15.0
 """Seconds after which whoever follows is told that there is nothing new."""
-_CLOSING: Final = 60.0
-"""Seconds that a run is held while it is cancelled."""
 _SEEN: Final = 12
 """Digits of the digest of what was seen that an approval names."""
 _log = logging.getLogger(__name__)
@@ -74,11 +70,33 @@ class Service:
 
     def begin(self, team: Team, given: Given, person: Person, *, run_id: str = "", **how: Any) -> Run:
         """Begin a run in somebody's name, and drive it in the background; `how` is as `Run.start` takes it."""
-        settings = self.settings.model_copy(update={"user": person.name or self.settings.user})
+        settings = self._settings_of(person)
         budget, team = team.run_budget or budgets_of(settings)["run"], replace(team, ledger=self.ledger)
         run = Run.start(team, given, settings=settings, drive=False, budget=budget, run_id=run_id, **how)
         self.background.drive(run.id, lambda: run)
         return run
+
+    def forkable(self, record: RunRecord) -> Team:
+        """The team of a run of which a fork can begin here; ChildRun, RunElsewhere or BadAnswer say why none can."""
+        check_whole(record)
+        if record.driver != "local":
+            raise RunElsewhere(record.id)
+        if isinstance(team := self.teams.of(record, self.offers), str):
+            raise BadAnswer(f"Run {record.id!r} cannot be forked here. {team}")
+        return self._open(record).team
+
+    def fork(self, record: RunRecord, at: str, person: Person, *, dry_run: bool = False) -> str:
+        """Begin a run as this one stood at a moment of it, in somebody's name; it is driven in the background."""
+        team, settings = self.forkable(record), self._settings_of(person)
+        new = fork_run(self.ledger, record.id, at, team=team, settings=settings, dry_run=dry_run)
+        self.background.drive(new, partial(self.open_run, new))
+        return new
+
+    def end(self, record: RunRecord, person: Person) -> None:
+        """End a run, whoever drives it, as `signoff cancel` does; here it is left off with, amid a call too."""
+        self.background.stop(record.id)
+        cancel_run(self.ledger, record.id, by=person.name or self.settings.user_name)
+        self.feeds.of(record.id).wake()
 
     async def start(self, offer: Offer, given: Given, person: Person, *, thread: str = "", said: str = "") -> RunRecord:
         """Give a team something to do: a new run of this conversation, or the one that this very message began.
@@ -136,7 +154,7 @@ class Service:
             self.background.drive(record.id, partial(self.open_run, record.id))
 
     async def cancel(self, run_id: str, person: Person, offer: Offer | None = None) -> Standing:
-        """End a run: what it asks is closed as refused, and nothing more is called. RunBusy if others drive it."""
+        """End a run: what it asks is closed as refused, and nothing more is called; others who drive it leave off."""
         await in_thread(self._cancel, run_id, person, offer)
         return await self.standing(run_id, person, offer)
 
@@ -186,6 +204,10 @@ class Service:
             return "The run is driven by your own program: there, Run.open(…).resume() finds the decision."
         self.background.drive(record.id, partial(self.open_run, record.id))
         return "The run goes on."
+
+    def _settings_of(self, person: Person) -> Settings:
+        """The settings for what somebody begins in their own name."""
+        return self.settings.model_copy(update={"user": person.name or self.settings.user})
 
     def _can_open(self, record: RunRecord) -> bool:
         is_served = any(offer.has(record) for offer in self.offers)
@@ -262,13 +284,8 @@ class Service:
         record = self._find(run_id, person, offer)
         if record.path or record.driver != "local":
             raise RunElsewhere(record.id)
-        job = self.ledger.jobs.get(record.id)
-        if job is not None:
-            self.ledger.jobs.cancel(Which(tenant=job.tenant, ids=(job.id,)), by=person.name)
-            return
-        self.background.stop(record.id)
-        _close(self.ledger, record.id, f"cancelled by {person}")
-        self.feeds.of(record.id).wake()
+        if record.status not in ENDED:
+            self.end(record, person)
 
     def _stands(self, run_id: str) -> Event | None:
         """How a run stands; None as long as somebody is at work on it, or is to be."""
@@ -317,17 +334,6 @@ def _verdict(decision: Decision, approval: Approval, person: Person, seen: str) 
         return Verdict(kind="edit" if edits else "approve", by=person, said=decision.reason, sha256=seen)
     said = "" if approval.is_question and decision.kind == "respond" else decision.reason
     return Verdict(kind=decision.kind, by=person, said=said, sha256=seen)
-
-
-def _close(ledger: Ledger, run_id: str, why: str) -> None:
-    """End a run that nobody drives; RunBusy if another process does."""
-    with working() as owner:
-        ledger.runs.claim(run_id, owner, seconds=_CLOSING)
-        try:
-            if ledger.runs.get(run_id).status not in ENDED:
-                stop_run(ledger, run_id, why)
-        finally:
-            ledger.runs.release(run_id, owner)
 
 
 def _newest(ledger: Ledger, offer: Offer, person: Person, most: int) -> list[RunRecord]:

@@ -21,6 +21,7 @@ from signoff.checkpoints.errors import RunBusy, RunCancelled, StoreError
 from signoff.checkpoints.ledger import (
     RUN_CLIENT,
     RUN_DRY,
+    RUN_FORK,
     RUN_INPUT,
     RUN_TENANT,
     SETTLE_OUTCOME,
@@ -52,7 +53,7 @@ RUN_RESULTS: Final = "run results"
 RUN_RECORDING: Final = "run recording"
 """Where those of a job keep the file, within the settings' home, that whoever drives its run records it in."""
 OF_RUN: Final = frozenset(
-    {RUN_BUDGET, RUN_PLAN, RUN_INPUT, RUN_TENANT, RUN_CLIENT, RUN_DRY, RUN_RESULTS, RUN_RECORDING}
+    {RUN_BUDGET, RUN_PLAN, RUN_INPUT, RUN_TENANT, RUN_CLIENT, RUN_DRY, RUN_FORK, RUN_RESULTS, RUN_RECORDING}
 )
 """What a run's options say of it alone: runs whose other options are the same have the same team."""
 _LEASE_SECONDS: Final = 60.0

@@ -75,6 +75,14 @@ class ChildRun(RunError):
         )
 
 
+class NoSuchStep(RunError):
+    """The run did not stand at the moment that a fork is to begin at."""
+
+    def __init__(self, run_id: str, at: str) -> None:
+        self.run_id, self.at = run_id, at
+        super().__init__(f"Run {run_id!r} has no step {at!r:.60} to go on from. Choose one of those that are listed.")
+
+
 class RunEnded(RunError):
     """The run has ended: there is nothing to cancel."""
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from signoff.graphs.input_types import Names as Names, Positional as Positional, Words as Words
     from signoff.graphs.state import CONTINUE_RUN as CONTINUE_RUN, FOLLOW_PLAN as FOLLOW_PLAN, ItemRow as ItemRow
     from signoff.graphs.state import PlanStep as PlanStep, RAISE_BUDGET as RAISE_BUDGET, TeamInput as TeamInput
-    from signoff.graphs.state import TeamState as TeamState
+    from signoff.graphs.state import TeamState as TeamState, as_run as as_run
     from signoff.graphs.team import Team as Team, TeamGraph as TeamGraph
     from signoff.graphs.versions import Migrate as Migrate, is_current as is_current, migration as migration
 offer(__name__)

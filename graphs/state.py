@@ -12,7 +12,7 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's before Python 3.12
 
 from signoff.agents import OutcomeStatus, Usage
-from signoff.checkpoints import canonical
+from signoff.checkpoints import canonical, digest
 from signoff.checkpoints.ledger import SETTLE_OUTCOME, Approval
 
 
@@ -293,6 +293,36 @@ def end_step(
 def ended_steps(plan: Sequence[PlanStep]) -> list[PlanStep]:
     """The part of the plan that is history."""
     return [step for step in plan if step["status"] in ("completed", "failed")]
+
+
+def renamed(proposal: StoredProposal, run_id: str) -> StoredProposal:
+    """The same as another proposal, of this run, which nobody has decided."""
+    identity = digest([run_id, proposal["id"], proposal["action"], proposal["args"]])
+    return {**proposal, "id": f"p-{identity[:12]}"}
+
+
+def as_run(values: Mapping[str, Any], run_id: str) -> dict[str, Any]:
+    """A state as that of another run, which begins where this one stood: what waited at the gate is proposed anew."""
+    was = values["run"]
+
+    def anew(proposals: Sequence[StoredProposal]) -> list[StoredProposal]:
+        return [renamed(one, run_id) for one in proposals if one["action"] not in OWN_QUESTIONS]
+
+    changed = {
+        "run": {**was, "id": run_id, "number": 1},
+        "proposals": anew(values.get("proposals", ())),
+        "shown": {},
+        "asked_again": "",
+        "items": {
+            role: {name: {**row, "proposals": anew(row["proposals"])} for name, row in rows.items()}
+            for role, rows in values.get("items", {}).items()
+        },
+        "messages": [
+            message.model_copy(update={"id": f"{run_id}-goal"}) if message.id == f"{was['id']}-goal" else message
+            for message in values.get("messages", ())
+        ],
+    }
+    return {name: changed.get(name, value) for name, value in values.items()}
 
 
 def is_about(approval: Approval, proposal: StoredProposal, run_id: str) -> bool:

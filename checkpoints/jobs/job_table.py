@@ -1,9 +1,13 @@
-"""Jobs, as people have them in hand: submitted, listed, cancelled, retried, held and resumed."""
+"""Jobs, as people have them in hand: submitted, listed, cancelled, retried, held and resumed.
+
+It is longer than most: what people ask of them all is a query each, and what it gives.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -12,7 +16,9 @@ from sqlalchemy import (
     CompoundSelect,
     Connection,
     Select,
+    Text,
     case,
+    cast,
     delete,
     func,
     insert,
@@ -42,6 +48,8 @@ _AT_ONCE = 500
 
 
 _REASONS: Final = 3
+HOURS: Final = 24
+"""So many hours back it is told what ended in each."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,23 @@ class Submitted:
 
 
 @dataclass(frozen=True)
+class Hour:
+    """What became of the jobs that ended in one hour."""
+
+    at: str
+    """Its beginning, UTC, as `2026-11-30T15`."""
+    done: int = 0
+    parked: int = 0
+    """Given up."""
+    others: int = 0
+    """Stopped or cancelled."""
+
+    @property
+    def total(self) -> int:
+        return self.done + self.parked + self.others
+
+
+@dataclass(frozen=True)
 class Figures:
     """What some jobs come to."""
 
@@ -64,6 +89,8 @@ class Figures:
     """Since when the one that has been queued longest is; empty if none is."""
     calls: int
     usd: float
+    hours: tuple[Hour, ...]
+    """The last `HOURS` until now, the oldest first."""
 
 
 @dataclass(frozen=True)
@@ -232,9 +259,12 @@ class Jobs:
         oldest = func.min(case((jobs.c.status == "queued", jobs.c.queued_at)))
         stands = select(*ended, oldest).where(which.clause)
         spent = select(func.count(), func.sum(usage.c.nusd)).where(_root(usage.c.run_id).in_(_runs(which)))
+        names = [_hour_of(canonical.later(-3_600.0 * back)) for back in reversed(range(HOURS))]
         with self._ledger.read() as connection:
-            row = connection.execute(_together(stands, spent)).one()
-        return Figures(int(row[0] or 0), int(row[1] or 0), str(row[2] or ""), int(row[3]), int(row[4] or 0) / NANO)
+            row = connection.execute(_together(stands, spent, _by_hour(which, names[0]))).one()
+        hours = {name: Hour(name) for name in names} | {hour.at: hour for hour in _read_hours(str(row[5] or ""))}
+        told = (int(row[0] or 0), int(row[1] or 0), str(row[2] or ""), int(row[3]), int(row[4] or 0) / NANO)
+        return Figures(*told, hours=tuple(hours[name] for name in names))
 
     def questions(self, which: Which) -> Questions:
         """What these jobs ask people."""
@@ -382,9 +412,30 @@ def _stuck(which: Which, number: int) -> CompoundSelect[Any]:
     return union_all(*map(select, parts))
 
 
-def _together(one: Any, other: Any) -> Any:
-    """Two queries that give a row each as one."""
-    return select(first := one.subquery(), second := other.subquery()).select_from(first.join(second, true()))
+def _hour_of(moment: str) -> str:
+    return moment[:13]
+
+
+def _together(*queries: Any) -> Any:
+    """Queries that give a row each as one."""
+    first, *others = parts = [query.subquery() for query in queries]
+    return select(*parts).select_from(reduce(lambda joined, other: joined.join(other, true()), others, first))
+
+
+def _by_hour(which: Which, since: str) -> Select[Any]:
+    """What became of those that ended since then, hour by hour: a row for all, as `HOUR DONE PARKED ALL,…`."""
+    sums = [func.sum(case((jobs.c.status == status, 1), else_=0)) for status in ("done", "parked")]
+    at = func.substr(jobs.c.ended_at, 1, len(since))
+    ended = which.clause & (jobs.c.ended_at >= since)
+    each = select(at.label("at"), *sums, func.count()).where(ended).group_by(at).subquery()
+    line = reduce(lambda before, text: before + " " + text, (cast(column, Text) for column in each.c))
+    return select(func.aggregate_strings(line, ",").label("hours"))
+
+
+def _read_hours(told: str) -> Iterator[Hour]:
+    for one in filter(None, told.split(",")):
+        at, done, parked, total = one.split()
+        yield Hour(at, int(done), int(parked), int(total) - int(done) - int(parked))
 
 
 def _runs(which: Which) -> Select[Any]:

@@ -12,17 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import NoResultFound
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json, digest, from_row, read_json, readable_text
-from signoff.checkpoints.errors import DatabaseUnusable, DryRun, OutcomeUnwritten, RunBusy, RunCancelled
+from signoff.checkpoints.errors import DatabaseUnusable, DryRun, ForkInDoubt, OutcomeUnwritten, RunBusy, RunCancelled
 from signoff.checkpoints.ledger.approval import Approval, load_approval
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.notifications.outbox import Notices
-from signoff.checkpoints.ledger.run_path import root_of
-from signoff.checkpoints.ledger.schema import audit, effects, jobs, runs
+from signoff.checkpoints.ledger.run_path import is_below, root_of
+from signoff.checkpoints.ledger.schema import RUN_FORK, approvals, audit, effects, jobs, runs
 from signoff.checkpoints.ledger.session import Transactions, clock
 from signoff.checkpoints.process_identity import describe_owner, holds
 from signoff.checkpoints.redaction import redact_text
@@ -32,7 +32,8 @@ EffectStatus = Literal["claimed", "unknown", "released", "done", "failed", "aban
 failed: surely not done; abandoned: a person gave it up, outcome not known."""
 
 _OPEN = ("claimed", "unknown")
-_COPIED_AT: Final = select(runs.c.copied_at).where(runs.c.id == bindparam("run"))
+_ABOUT_RUN: Final = select(runs.c.copied_at, runs.c.options).where(runs.c.id == bindparam("run"))
+_BEFORE: Final = "not called again: run {}, which this one was forked from, has done it"
 _IN_A_COPY: Final = "this database is a copy, made at {}: the original may have called it since"
 
 CLAIM_SECONDS = 60.0
@@ -118,7 +119,8 @@ class Effects:
         The claim holds while its owner is at work; elsewhere for `CLAIM_SECONDS` unless it is renewed. AlreadyDecided
         if the approval does not stand, Tampered if it is not what was written, DryRun in a dry run; RunBusy while
         somebody else calls it, or has taken over the run. In a restored copy the outcome of every action is unknown
-        until it was found out whether the original had called it.
+        until it was found out whether the original had called it. What a run has done is done in its forks, too;
+        ForkInDoubt while nobody knows whether it has.
         """
         key = effect_key(approval)
         with self._ledger.write(driver_of=approval.run_id) as connection:
@@ -142,10 +144,13 @@ class Effects:
             )
             held = {"proposal": approval.proposal_id, "claim": 1, "claimed_by": owner, "claimed_at": at}
             self._audit.append(connection, approval.run_id, "claimed", effect=key, **_approved(approval), **held)
-            if copied_at := connection.execute(_COPIED_AT, {"run": approval.run_id}).scalar_one():
+            copied_at, options = connection.execute(_ABOUT_RUN, {"run": approval.run_id}).one()
+            if before := _before_fork(connection, approval, options):
+                known = Outcome("done", before.result, _BEFORE.format(before.run_id))
+                self._rows.note(connection, _load(connection, key), known)
+            elif copied_at:
                 self._rows.lose(connection, key, _IN_A_COPY.format(copied_at))
-                return Claim(_load(connection, key), fresh=False)
-            return Claim(_load(connection, key), fresh=True)
+            return Claim(_load(connection, key), fresh=not (before or copied_at))
 
     def reclaim(self, effect: Effect, *, owner: str) -> int:
         """Claim an effect again for another call with the same key; the number of the claim.
@@ -315,9 +320,11 @@ class Effects:
             row = connection.execute(select(effects).where(effects.c.approval_id == approval_id)).first()
         return _effect(row) if row else None
 
-    def of_run(self, run_id: str) -> list[Effect]:
-        """The effects of a run, oldest first."""
-        query = select(effects).where(effects.c.run_id == run_id).order_by(effects.c.claimed_at)
+    def of_run(self, run_id: str, *, newest: int = 0) -> list[Effect]:
+        """The effects of a run, oldest first; or the newest ones, those first."""
+        query = select(effects).where(effects.c.run_id == run_id)
+        order = effects.c.claimed_at.desc() if newest else effects.c.claimed_at
+        query = query.order_by(order).limit(newest or None)
         with self._ledger.read() as connection:
             return [_effect(row) for row in connection.execute(query)]
 
@@ -452,6 +459,22 @@ def _followed(connection: Connection, effect: Effect, answer: Approval) -> str:
     if holds(run.owner, run.owner_until, clock(connection)):
         return f"{gone_on}, and {describe_owner(run.owner)} drives it."
     return ""
+
+
+def _before_fork(connection: Connection, approval: Approval, options: str) -> Effect | None:
+    """The same action with the same arguments, if a run that this one was forked from has done it."""
+    if f'"{RUN_FORK}"' not in options:
+        return None
+    runs_before = read_json(options, dict, f"Run {approval.run_id}")[RUN_FORK]["of"]
+    within = or_(*((effects.c.run_id == run) | is_below(effects.c.run_id, run) for run in runs_before))
+    same = (effects.c.action == approval.action) & (approvals.c.args_sha256 == approval.args_sha256)
+    query = select(effects).join(approvals, approvals.c.id == effects.c.approval_id).where(within, same)
+    found = [_effect(row) for row in connection.execute(query.order_by(effects.c.claimed_at))]
+    if done := next((one for one in found if one.status == "done"), None):
+        return done
+    if doubt := next((one for one in found if one.status in _OPEN), None):
+        raise ForkInDoubt(approval.run_id, doubt.run_id, doubt.action)
+    return None
 
 
 def effect_key(approval: Approval) -> str:

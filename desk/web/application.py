@@ -24,7 +24,15 @@ from signoff.desk.web.files import send_asset
 from signoff.desk.web.guarding import App, Guarded, addresses
 from signoff.desk.web.identity import Identity
 from signoff.desk.web.oidc import Provider
-from signoff.desk.web.screens import approval_pages, eval_pages, fleet_pages, record_pages, run_pages, start_pages
+from signoff.desk.web.screens import (
+    approval_pages,
+    artifact_pages,
+    eval_pages,
+    fleet_pages,
+    record_pages,
+    run_pages,
+    start_pages,
+)
 from signoff.desk.web.stream import events
 from signoff.error_base import RunError, SettingsError, SignoffError
 from signoff.settings import Settings, load_settings
@@ -44,8 +52,12 @@ def build_app(context: PageContext, *, hosts: Collection[str], origins: Collecti
         Route("/runs", run_pages.runs),
         Route("/runs/{id}", run_pages.run),
         Route("/runs/{id}", run_pages.go_on, methods=["POST"]),
-        Route("/runs/{id}/quotes/{number:int}", run_pages.quote),
-        Route("/runs/{id}/tables/{table}/{number:int}", run_pages.cell),
+        Route("/runs/{id}/cancel", run_pages.cancel, methods=["POST"]),
+        Route("/runs/{id}/fork", start_pages.choose_step),
+        Route("/runs/{id}/fork", start_pages.fork, methods=["POST"]),
+        Route("/runs/{id}/artifacts/{name}", artifact_pages.artifact),
+        Route("/runs/{id}/quotes/{number:int}", artifact_pages.quote),
+        Route("/runs/{id}/tables/{table}/{number:int}", artifact_pages.cell),
         Route("/fleet", fleet_pages.fleet),
         Route("/fleet/jobs/{run}", fleet_pages.change_job, methods=["POST"]),
         Route("/fleet/schedules", fleet_pages.schedules),

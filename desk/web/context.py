@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from signoff.checkpoints.errors import UnknownApproval, UnknownRun
-from signoff.checkpoints.ledger import Approval, Ledger, Person, RunRecord
+from signoff.checkpoints.ledger import Approval, Counts, Ledger, Person, RunRecord
 from signoff.desk.driving import Background
 from signoff.desk.errors import ForgedForm, NotManaging, NotThere, OfAllTenants, SignInNeeded
 from signoff.desk.service import Service
@@ -73,7 +73,7 @@ class PageContext:
             "here": request.url.path.removeprefix(prefix),
             "person": visitor.person if visitor else None,
             "csrf": visitor.csrf if visitor else "",
-            "counts": self.ledger.inbox.counts(visitor.person) if visitor and not is_part else None,
+            "counts": self._counts(request, visitor.person) if visitor and not is_part else None,
         }
         body = self.pages.get_template(template).render(**shared, **values)
         headers = {"cache-control": "no-store", "vary": "hx-request"}
@@ -82,6 +82,13 @@ class PageContext:
             if status == 200 and request.headers.get("hx-ptag") == tag:
                 return Response(status_code=304, headers=headers)
         return Response(body, status, headers, "text/html")
+
+    def _counts(self, request: Request, person: Person) -> Counts:
+        """How much waits for whoever asks; asked of the ledger once a request."""
+        known: Counts | None = getattr(request.state, "counts", None)
+        if known is None:
+            known = request.state.counts = self.ledger.inbox.counts(person)
+        return known
 
     def to(self, request: Request, path: str) -> Response:
         """Send the browser on."""

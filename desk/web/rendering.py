@@ -92,9 +92,12 @@ def _mark(html: str) -> Markup:
     return Markup(_WRITTEN_OUT.sub(lambda found: f'<mark class="unseen">{found[0]}</mark>', html))
 
 
-def markdown(text: str, cited: Collection[int] = ()) -> Markup:
-    """Markdown of others as HTML without links, pictures and markup of its own; what it cites leads to the quote."""
-    return _mark(_renderer().render(make_visible(text), {"cited": frozenset(cited)}))
+def markdown(text: str, cited: Collection[int] = (), quotes: str = "", nonce: str = "") -> Markup:
+    """Markdown of others as HTML without links, pictures and markup of its own; what it cites leads to the quote.
+
+    Below the address `quotes` each is found by its number, and opens in place: behind what cites it.
+    """
+    return _mark(_renderer().render(make_visible(text), {"cited": frozenset(cited), "quotes": quotes, "nonce": nonce}))
 
 
 @cache
@@ -109,8 +112,12 @@ def _renderer() -> MarkdownIt:
         "fence": _fence,
         "table_open": lambda *_: '<div class="scrolls" tabindex="0" role="region" aria-label="table"><table>\n',
         "table_close": lambda *_: "</table></div>\n",
+        "amid": lambda _self, _tokens, place, *_: (
+            f'<div class="amid" id="cited-{place}" role="status" hx-morph-skip></div>\n'
+        ),
     }
     made.core.ruler.push("addresses", _write_addresses)
+    made.core.ruler.push("places", _make_places)
     for name, rule in rules.items():
         made.add_render_rule(name, rule)
     return made
@@ -130,12 +137,35 @@ def _write_addresses(state: Any) -> None:
                     block.children.insert(place + 1, type(token)("text", "", 0, content=" "))
 
 
+def _make_places(state: Any) -> None:
+    """Behind each block that cites a place in which the quote opens."""
+    tokens, cites = list[Any](), False
+    for token in state.tokens if state.env.get("quotes") else ():
+        tokens.append(token)
+        texts = (one.content for one in token.children or () if one.type == "text")
+        cites = cites or any(_is_cited(found, state.env) for text in texts for found in _CITED.finditer(text))
+        if cites and token.type in ("paragraph_close", "heading_close", "table_close"):
+            tokens.append(type(token)("amid", "", 0))
+            cites = False
+    state.tokens = tokens or state.tokens
+
+
+def _is_cited(found: re.Match[str], env: Mapping[str, Any]) -> bool:
+    return int(found[1]) in env.get("cited", ())
+
+
 def _text(_self: Any, tokens: Sequence[Any], place: int, _options: Any, env: Mapping[str, Any]) -> str:
-    cited = env.get("cited", ())
-    return _CITED.sub(
-        lambda found: f'<a href="#quote-{found[1]}">{found[0]}</a>' if int(found[1]) in cited else found[0],
-        str(escape(tokens[place].content)),
-    )
+    def link(found: re.Match[str]) -> str:
+        if not _is_cited(found, env):
+            return found[0]
+        number, opens = int(found[1]), ""
+        if env.get("quotes"):
+            opens = (
+                f' hx-get="{escape(env["quotes"])}{number}" hx-target="next .amid" hx-nonce="{escape(env["nonce"])}"'
+            )
+        return f'<a href="#quote-{number}"{opens}>{found[0]}</a>'
+
+    return _CITED.sub(link, str(escape(tokens[place].content)))
 
 
 def _fence(_self: Any, tokens: Sequence[Any], place: int, _options: Any, _env: Any) -> str:

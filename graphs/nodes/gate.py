@@ -38,6 +38,7 @@ from signoff.graphs.state import (
     Update,
     is_about,
     question_over,
+    renamed,
     settle_first,
 )
 from signoff.settings import load_settings
@@ -266,9 +267,7 @@ class _Visit:
 
     def _rename(self, changed: StoredProposal) -> Next:
         """A proposal that was changed in the state is another one, which nobody has decided."""
-        identity = digest([self.run_id, changed["id"], changed["action"], changed["args"]])
-        renamed: StoredProposal = {**changed, "id": f"p-{identity[:12]}"}
-        update = {"proposals": [renamed, *self.state["proposals"][1:]], **_changed()}
+        update = {"proposals": [renamed(changed, self.run_id), *self.state["proposals"][1:]], **_changed()}
         return Command(goto="supervisor", update=update)
 
     def _follow(self, proposal: StoredProposal, approval: Approval) -> Next:

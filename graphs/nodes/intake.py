@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from signoff.agents import NO_USAGE, Agent, current_payer, given_by
 from signoff.checkpoints import check_storable, readable_text
 from signoff.checkpoints.errors import UnknownRun
-from signoff.checkpoints.ledger import DONE_WITHOUT, RUN_CHILD, RUN_INPUT, RUN_TENANT, Ledger
+from signoff.checkpoints.ledger import DONE_WITHOUT, RUN_CHILD, RUN_FORK, RUN_INPUT, RUN_TENANT, Ledger
 from signoff.error_base import TeamError
 from signoff.graphs.errors import BadInput
 from signoff.graphs.given import GOAL, Given, InputModel
@@ -126,8 +126,7 @@ def _as_child(ledger: Ledger, config: RunnableConfig) -> _Child | None:
     at = str(config.get("configurable", {}).get("checkpoint_ns") or "").rpartition("|")[0]
     around, path = ledger.runs.get(step.run_id), [list(each) for each in step.path]
     kept: dict[str, Any] = {RUN_CHILD: {"path": path, "at": at}}
-    if around.tenant:
-        kept[RUN_TENANT] = around.tenant
+    kept |= {name: around.options[name] for name in (RUN_TENANT, RUN_FORK) if around.options.get(name)}
     return _Child(around.requested_by, around.dry_run, kept, cast(Told, step.hires.told))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Final, get_args
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 from starlette.responses import Response
 
 from signoff.checkpoints import seconds_since
-from signoff.checkpoints.jobs import DEFAULT_TENANT, STATUSES, Asked, JobStatus, Schedule, Which, make_tables
+from signoff.checkpoints.jobs import DEFAULT_TENANT, STATUSES, Asked, Hour, JobStatus, Schedule, Which, make_tables
 from signoff.desk.errors import NotThere
 from signoff.desk.web.context import Visit, address_of, deed, for_all, managed, query_of, screen
 from signoff.fleet.queue import Fleet, overview_of
@@ -21,6 +22,8 @@ _SHOWN: Final = 20
 """Jobs, schedules or workers that are shown together."""
 _NEXT: Final = 5
 """Firings of a schedule that are shown."""
+_WIDE, _HIGH = 20, 72
+"""Of the bar of an hour, with the gap to the next, in the units of the drawing; the highest is so high."""
 _CHANGES: Final[dict[str, tuple[Callable[[Fleet, Which], Asked], tuple[JobStatus, ...]]]] = {
     "cancel": (Fleet.cancel, ("queued", "running", "waiting", "held")),
     "retry": (Fleet.retry, ("parked",)),
@@ -46,11 +49,43 @@ def fleet(visit: Visit) -> Response:
         )
         - len(listed),
         "again": address_of("/fleet", **filters),
+        "bars": _bars(found.figures.hours),
         "address_of": address_of,
         "changes": {status: [verb for verb, (_, among) in _CHANGES.items() if status in among] for status in STATUSES},
         "may_manage": visit.may_manage,
     }
     return visit.render("parts/fleet.html" if visit.is_part else "fleet/overview.html", **values)
+
+
+@dataclass(frozen=True)
+class Bars:
+    """What ended in each of some hours, as bars; their parts, from below, are what was done, given up, and stopped."""
+
+    hours: Sequence[Hour]
+
+    wide, high = _WIDE, _HIGH
+
+    @property
+    def most(self) -> int:
+        return max(hour.total for hour in self.hours)
+
+    def sum_of(self, kind: str) -> int:
+        return sum(getattr(hour, kind) for hour in self.hours)
+
+    def parts(self) -> Iterator[tuple[str, int, float, float]]:
+        """Of each part its kind, the number of its hour, where it begins from above, and how high it is."""
+        for number, hour in enumerate(self.hours):
+            top = float(_HIGH)
+            for kind in ("done", "parked", "others"):
+                high = _HIGH * getattr(hour, kind) / self.most if self.most else 0.0
+                top -= high
+                if high:
+                    yield kind, number, round(top, 1), round(high, 1)
+
+
+def _bars(hours: Sequence[Hour]) -> Bars | None:
+    """None where nothing has ended."""
+    return Bars(hours) if any(hour.total for hour in hours) else None
 
 
 def _which(visit: Visit) -> tuple[Which, dict[str, str]]:

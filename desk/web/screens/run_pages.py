@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pydantic import ValidationError
 from starlette.responses import Response
 
-from signoff.agents import Draft, Table
-from signoff.agents.artifacts import Evidence, Review
+from signoff.checkpoints.jobs import JOB_RUN
 from signoff.checkpoints.ledger import EVERYBODY, RunRecord
-from signoff.desk.errors import NotThere
-from signoff.desk.tables import amid, stored_of, tables_in
+from signoff.desk.errors import NotManaging
+from signoff.desk.service import ENDED
 from signoff.desk.team_options import is_known
-from signoff.desk.web.context import PageContext, Visit, address_of, deed, entry_number, query_of, run_at, screen
+from signoff.desk.web.context import MANAGER, Visit, address_of, deed, entry_number, query_of, run_at, screen
+from signoff.desk.web.screens.artifact_pages import ROOMS, Room, excerpt, made_in, state_of
 from signoff.desk.web.screens.team_graph import draw
-from signoff.fleet import read_state, standings
+from signoff.fleet import forked_from, standings
 from signoff.graphs.errors import BadAnswer
-from signoff.tools.errors import UnknownSource
 
-_MOST_ROWS: Final = 50
-"""Rows of a table that are shown."""
-_MOST_QUOTES: Final = 60
+_LARGEST: Final = 140_000
+"""Bytes of a page; of what a run has made as much is shown as fits."""
 _STATES: Final = ("running", "waiting", "failed", "done", "stopped")
 
 
@@ -48,21 +45,20 @@ def runs(visit: Visit) -> Response:
 @screen
 def run(visit: Visit) -> Response:
     """One run."""
-    record, query = run_at(visit), query_of(visit, "before", "rows")
-    before, first_row = query["before"], entry_number(query["rows"]) or 0
+    record, query = run_at(visit), query_of(visit, "before", "rows", "from")
     (stands,) = standings(visit.ledger, [record])
-    state = _state_of(visit.context, record)
-    entries = visit.ledger.inbox.entries(record.id, before=entry_number(before) or 0)
-    asked = _asked(visit, record)
+    state = state_of(visit.context, record)
+    entries = visit.ledger.inbox.entries(record.id, before=entry_number(query["before"]) or 0)
+    asked, plan, team = _asked(visit, record), state.get("plan", []), visit.context.team_of(record)
     values: dict[str, Any] = {
         "stands": stands,
         "record": record,
-        "plan": state.get("plan", []),
-        "drawing": draw(state.get("plan", []), visit.context.team_of(record), "waiting" if asked else ""),
+        "plan": plan,
+        "drawing": draw(plan, team, "waiting" if asked else ""),
         "is_live": record.status == "running"
         and bool(stands.record.owner or record.id in visit.context.background.alive),
         "asked": [one.approval for one in asked],
-        "made": _artifacts(state),
+        "made": made_in(state),
         "outcomes": state.get("outcomes", []),
         "spent": visit.ledger.spending.by("agent", record.id),
         "entries": entries.items,
@@ -70,15 +66,29 @@ def run(visit: Visit) -> Response:
         "said": visit.context.background.said_at_the_end(record.root),
         "is_driven": record.root in visit.context.background.alive,
         "can_go_on": _can_go_on(visit, record, asked),
-        "most_rows": _MOST_ROWS,
-        "first_row": first_row,
+        "can_stop": _can_stop(visit, record),
+        "can_fork": record.driver == "local" and not record.path and not isinstance(team, str),
+        "forked_from": forked_from(record),
+        "again": address_of(f"/runs/{record.id}", **query),
     }
-    return visit.render("parts/run.html" if visit.is_part else "run.html", **values)
+    return _fitting(visit, values, entry_number(query["from"]) or 0, entry_number(query["rows"]) or 0)
 
 
-def _state_of(context: PageContext, record: RunRecord) -> Mapping[str, Any]:
-    root = context.ledger.runs.get(record.root) if record.path else record
-    return read_state(record.root, context.settings, record.place) if root.driver == "local" else {}
+def _fitting(visit: Visit, values: Mapping[str, Any], begin: int, first_row: int) -> Response:
+    """The page with as much of what was made as fits: of a text from this character on, of tables from this row."""
+    made, template = values["made"], "parts/run.html" if visit.is_part else "run.html"
+
+    def shown(room: Room) -> Response:
+        draft = excerpt(made.draft.markdown, begin, room.characters) if made.draft else None
+        extracts = made.extracts(first_row, room)
+        return visit.render(template, **values, draft=draft, extracts=extracts, room=room)
+
+    page = shown(ROOMS[0])
+    for room in ROOMS[1:]:
+        if len(page.body) <= _LARGEST:
+            break
+        page = shown(room)
+    return page
 
 
 def _asked(visit: Visit, record: RunRecord) -> Sequence[Any]:
@@ -90,72 +100,25 @@ def _can_go_on(visit: Visit, record: RunRecord, asked: Sequence[Any]) -> bool:
     """Whether it stands still and this page can drive it: it was cut off, or all that it asked is decided."""
     context = visit.context
     still = record.status in ("running", "failed") or (record.status == "waiting" and not asked)
-    still = still and not record.owner and not record.path and record.id not in context.background.alive
+    still = still and not (record.owner or record.path or record.cancelled_by)
+    still = still and record.id not in context.background.alive
     return still and record.driver == "local" and is_known(record) and not visit.ledger.jobs.is_at_work(record.id)
 
 
-def _artifacts(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What was made, by what it can be shown as; all else as JSON."""
-    stored = {name: one["value"] for name, one in (state.get("artifacts") or {}).items()}
-    tables = tables_in(state)
-    made: dict[str, Any] = {"draft": None, "quotes": [], "review": None, "tables": tables, "others": {}}
-    for name, value in stored.items():
-        try:
-            match name:
-                case "Draft":
-                    made["draft"] = Draft.model_validate(value)
-                case "Evidence":
-                    made["quotes"] = list(Evidence.model_validate(value).quotes[:_MOST_QUOTES])
-                case "Review":
-                    made["review"] = Review.model_validate(value)
-                case _ if name not in tables:
-                    made["others"][name] = value
-        except ValidationError:  # a team's own of that name
-            made["others"][name] = value
-    return made
+def _can_stop(visit: Visit, record: RunRecord) -> bool:
+    """Whether this person can end it; the work of a job ends as all jobs do, by whoever runs the page."""
+    is_open = record.status not in ENDED and not record.path and not (record.cancelled_by and record.owner)
+    return is_open and (visit.may_manage or not record.id.startswith(JOB_RUN))
 
 
-@screen
-def cell(visit: Visit) -> Response:
-    """What a cell of a table rests on, each span amid its document."""
-    record, found = _table_of(visit)
-    opened = found.numbered(visit.request.path_params["number"])
-    if opened is None:
-        raise NotThere("cell")
-    stored = stored_of(record, visit.context.settings)
-    facts = [(fact.value, [amid(span, stored) for span in fact.spans]) for fact in opened.facts]
-    return visit.render("parts/cell.html", cell=opened, facts=facts)
-
-
-@screen
-def quote(visit: Visit) -> Response:
-    """A quote amid its document."""
+@deed
+def cancel(visit: Visit) -> Response:
+    """End a run, whoever drives it; what is under way comes to its end first."""
     record = run_at(visit)
-    quotes = _artifacts(_state_of(visit.context, record))["quotes"]
-    found = next((one for one in quotes if one.id == visit.request.path_params["number"]), None)
-    if found is None:
-        raise NotThere("quote")
-    return visit.render("parts/quote.html", quote=found, amid=_around(visit.context, record, found))
-
-
-def _around(context: PageContext, record: RunRecord, found: Any) -> tuple[str, str] | None:
-    """What stands before and after a quote, if it still stands where it was found."""
-    try:
-        text = stored_of(record, context.settings)(found.source)
-    except UnknownSource:
-        return None
-    end = found.start + len(found.text)
-    if found.start < 0 or text[found.start : end] != found.text:
-        return None
-    return text[max(0, found.start - 200) : found.start], text[end : end + 200]
-
-
-def _table_of(visit: Visit) -> tuple[RunRecord, Table]:
-    record = run_at(visit)
-    found = tables_in(_state_of(visit.context, record)).get(visit.request.path_params["table"])
-    if found is None:
-        raise NotThere("table")
-    return record, found
+    if record.id.startswith(JOB_RUN) and not visit.may_manage:
+        raise NotManaging(MANAGER)
+    visit.context.service.end(record, visit.person)
+    return visit.to(f"/runs/{record.id}")
 
 
 @deed

@@ -1,4 +1,4 @@
-"""Starting a run: the teams that are served here, each with a form of the input that it takes."""
+"""Starting a run: of a team that is served here, by a form of its input; or as another one stood at a step of it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from starlette.responses import Response
 
 from signoff.desk.errors import NotThere
 from signoff.desk.team_options import read_field
-from signoff.desk.web.context import Visit, deed, for_all, screen
+from signoff.desk.web.context import Visit, address_of, deed, for_all, query_of, run_at, screen
 from signoff.desk.web.screens.fields import Field, input_fields, posted
 from signoff.error_base import SignoffError
+from signoff.fleet import moments_of
 from signoff.graphs import FileToWrite, Folder, Team, field_of
 from signoff.graphs.errors import BadInput
 from signoff.graphs.teams import TEAMS, load_team, new_team, takes_input
 from signoff.settings import Settings, load_settings
 
+_STEPS: Final = 20
+"""Steps, or effects, that are shown together."""
 _GOAL: Final = "What the team is to do"
 
 
@@ -45,7 +48,7 @@ def start(visit: Visit) -> Response:
             offered.append((name, _about(_form_of(name, visit.context.settings)), ""))
         except SignoffError as error:
             offered.append((name, "", str(error)))
-    return visit.render("start.html", offered=offered)
+    return visit.render("start/teams.html", offered=offered)
 
 
 def _about(form: type[BaseModel]) -> str:
@@ -74,6 +77,31 @@ def begin(visit: Visit) -> Response:
     return visit.to(f"/runs/{run.id}")
 
 
+@screen
+def choose_step(visit: Visit) -> Response:
+    """Where a fork of a run can begin, and what will happen."""
+    record, asked = run_at(visit), query_of(visit, "before", "at")
+    team, settings = visit.context.service.forkable(record), visit.context.settings
+    moments, more = moments_of(record.id, team, settings, before=asked["before"], most=_STEPS)
+    values: dict[str, Any] = {
+        "record": record,
+        "moments": moments,
+        "older": address_of(f"/runs/{record.id}/fork", before=more) if more else "",
+        "at": asked["at"],
+        "effects": visit.ledger.effects.of_run(record.id, newest=_STEPS),
+        "more_effects": visit.ledger.effects.count(record.id) - _STEPS,
+    }
+    return visit.render("start/fork.html", **values)
+
+
+@deed
+def fork(visit: Visit) -> Response:
+    """Begin a run as another one stood, and show it."""
+    record, is_dry = run_at(visit), visit.form.get("dry_run") == "yes"
+    new = visit.context.service.fork(record, visit.form.get("at", ""), visit.person, dry_run=is_dry)
+    return visit.to(f"/runs/{new}")
+
+
 def _named(visit: Visit) -> str:
     name = visit.request.path_params["team"]
     if name not in visit.context.teams_offered:
@@ -88,7 +116,7 @@ def _show(visit: Visit, name: str, *, status: int = 200, problem: str = "", wron
         goal = posted(visit.form).get("goal", "")
         fields = [Field("goal", _GOAL, goal), *fields]
     values: dict[str, Any] = {"name": name, "about": _about(form), "fields": fields, "problem": problem, "wrong": wrong}
-    return visit.render("start_team.html", status, **values, said=visit.form)
+    return visit.render("start/team.html", status, **values, said=visit.form)
 
 
 def _form_of(name: str, settings: Settings) -> type[BaseModel]:

@@ -27,7 +27,11 @@
     if (over && document.querySelector("aside .deciding")) all("aside .deciding button, aside .deciding summary, .snooze button").forEach((one) => { one.disabled = true; one.setAttribute("aria-disabled", "true"); });
     if (edited) all("aside .deciding button").forEach((one) => { one.disabled = true; });
   };
-  document.addEventListener("htmx:after:swap", () => { tellTimes(); lookAtStanding(); });
+  // What somebody has opened stays so when a part of the page is fetched again.
+  const unfolded = new Set();
+  document.addEventListener("toggle", ({ target }) => { if (target.id) unfolded[target.open ? "add" : "delete"](target.id); }, true);
+  const unfold = () => all("details[id]").forEach((one) => { if (unfolded.has(one.id)) one.open = true; });
+  document.addEventListener("htmx:after:swap", () => { tellTimes(); lookAtStanding(); unfold(); });
 
   // A form is sent once, whoever clicks twice.
   document.addEventListener("submit", (event) => {
@@ -35,6 +39,19 @@
     if (event.target.method === "post") event.target.dataset.sent = "yes";
   });
   addEventListener("pageshow", () => all("form[data-sent]").forEach((form) => delete form.dataset.sent));
+
+  // What opens in place, a quote or what a cell rests on, closes there too; the keyboard is where it was before.
+  let opener = null;
+  const closeAll = (boxes) => { boxes.forEach((box) => box.replaceChildren()); if (boxes.length && opener?.isConnected) opener.focus(); };
+  document.addEventListener("click", (event) => {
+    const opens = event.target.closest?.("a[href^='#quote-'][hx-get], button[hx-get]");
+    if (opens && !event.ctrlKey && !event.metaKey && !event.shiftKey) { opener = opens; event.preventDefault(); }
+    const close = event.target.closest?.("[data-close]");
+    if (close) closeAll([close.closest(".amid, .opened")]);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !document.querySelector("dialog[open]")) closeAll(all(".amid:not(:empty), .opened:not(:empty)"));
+  });
 
   // Several of one kind.
   const count = () => {

@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 from desk_pages import EVIL, Office
 
-from signoff import report_team
+from signoff import Run, report_team
 from signoff.checkpoints.ledger import Person
 from signoff.desk.web.application import build_app
 from signoff.desk.web.guarding import addresses
 from signoff.fleet.evals import evaluate
+from signoff.graphs.teams import load_team
+from signoff.settings import load_settings
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 _MISSING = "" if CHROMIUM else "no chromium here: apt-get install chromium"
@@ -234,6 +236,70 @@ def test_one_browser_has_one_stream_however_many_tabs_are_open_and_all_of_them_h
     tabs[-1].get_by_role("link", name="Post letter to cy").wait_for()
 
 
+REPORT = """
+from pathlib import Path
+
+from signoff import Agent, Policy, Team
+from signoff.agents import Draft
+from signoff.agents.artifacts import Evidence, Quote
+
+TEXT = Path("docs/tides.md").read_text()
+QUOTE = Quote(id=7, text="because of the moon", source="tides.md", start=TEXT.index("because of the moon"))
+MARKDOWN = "# Tides\\n\\n- It rises and falls [7].\\n- Twice a day.\\n"
+reader = Agent(role="reader", gives=Evidence, function=lambda task: Evidence(question="why", quotes=(QUOTE,)))
+writer = Agent(role="writer", needs=(Evidence,), gives=Draft,
+               function=lambda task: Draft(title="Tides", markdown=MARKDOWN, method="extracted"))
+team = Team(name="tides", agents=[reader, writer], policy=Policy({}), options={"sources": "docs"})
+"""
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}]
+)
+def test_a_citation_opens_in_place_by_key_and_by_touch_and_stays_open_until_it_is_closed(
+    seats: Seats, home: Path, options: Any
+) -> None:
+    (home / "docs").mkdir()
+    (home / "docs" / "tides.md").write_text("# Tides\n\nThe tide rises and falls because of the moon, they say.\n")
+    (home / "tides.py").write_text(REPORT)
+    settings = load_settings(sources=home / "docs")
+    run = Run.start(load_team("tides.py:team", settings).team, "why", settings=settings)
+    ann = seats.take("ann", **options)
+    ann.goto(f"{seats.base}/runs/{run.id}")
+    cites = ann.get_by_role("link", name="[7]")
+    if options:
+        cites.tap()
+    else:
+        cites.focus()
+        ann.keyboard.press("Enter")
+    opened = ann.locator(".draft li", has_text="It rises").locator(".amid")
+    opened.get_by_text("because of the moon", exact=True).wait_for()
+    assert ann.url.endswith(run.id), "nothing leads away"
+    assert "The tide rises and falls" in opened.inner_text()
+    assert ann.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    ann.evaluate("document.body.dispatchEvent(new Event('changed'))")
+    ann.keyboard.press("Escape")
+    opened.get_by_text("because of the moon", exact=True).wait_for(state="detached")
+    assert ann.evaluate("document.activeElement.textContent") == "[7]"
+
+
+def test_a_run_is_forked_and_stopped_on_the_page(seats: Seats) -> None:
+    run, _ = seats.desk.asked("write bob")
+    ann = seats.take("ann")
+    ann.goto(f"{seats.base}/runs/{run.id}")
+    ann.get_by_role("button", name="Fork it from a step").click()
+    ann.get_by_text("A fork is a new run.").wait_for()
+    ann.get_by_role("button", name="Begin the fork").click()
+    ann.get_by_role("link", name=run.id).wait_for()
+    forked = ann.url.rpartition("/")[2]
+    seats.desk.context.background.wait(forked, 60)
+    ann.get_by_text("Stop it", exact=True).click()
+    ann.get_by_role("button", name="End the run").click()
+    ann.get_by_text("cancelled by ann").first.wait_for()
+    assert [seats.desk.ledger.runs.get(name).status for name in (run.id, forked)] == ["waiting", "stopped"]
+    assert sent() == []
+
+
 SCREENS = (
     "/",
     "/?tab=decided",
@@ -241,6 +307,7 @@ SCREENS = (
     "/batches/{0}",
     "/runs",
     "/runs/{1}",
+    "/runs/{1}/fork",
     "/nowhere",
     "/start",
     "/start/office.py:team",

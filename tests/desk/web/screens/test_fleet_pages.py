@@ -55,6 +55,30 @@ def test_the_five_questions_are_answered_and_the_jobs_listed_with_the_newest_fir
     assert "cancel" not in shown.replace("cancelled", ""), "for those who run the page alone"
 
 
+def test_what_ended_hour_by_hour_is_drawn_and_told_as_a_table(desk: Any, jobs: Fleet) -> None:
+    from sqlalchemy import update
+
+    from signoff.checkpoints import later
+    from signoff.checkpoints.ledger.schema import jobs as table
+
+    chief = desk.visit("chief", "tenant:*")
+    assert "Ended in the last 24 hours" not in chief.shows("/fleet")
+    ended = {"a-1": ("done", -60), "a-2": ("parked", -60), "b-1": ("done", -5 * 3_600), "b-2": ("done", -90_000)}
+    with desk.ledger.write() as connection:
+        for name, (status, seconds) in ended.items():
+            values = {"status": status, "ended_at": later(seconds)}
+            connection.execute(update(table).where(table.c.id == name).values(values))
+    html = chief.get("/fleet").text
+    shown = text_of(html)
+    assert "2 done 1 given up 0 stopped or cancelled most in one hour:" in shown
+    assert sorted(re.findall(r'<rect class="(\w+)"', html)) == ["done", "done", "parked"]
+    for name in ("a-1", "b-1"):
+        at = later(ended[name][1])[:13].replace("T", " ")
+        assert f"{at}:00 1 " in shown
+    assert later(-90_000)[:13].replace("T", " ") not in shown, "it is over a day ago"
+    assert "1 done 0 given up" in chief.shows("/fleet?tenant=acme")
+
+
 def test_what_people_made_of_the_work_of_jobs_is_told(desk: Any, ann: Any, jobs: Fleet) -> None:
     from sqlalchemy import insert, update
 
