@@ -70,24 +70,15 @@ class Service:
 
     def begin(self, team: Team, given: Given, person: Person, *, run_id: str = "", **how: Any) -> Run:
         """Begin a run in somebody's name, and drive it in the background; `how` is as `Run.start` takes it."""
-        settings = self._settings_of(person)
+        settings = _settings_of(self.settings, person)
         budget, team = team.run_budget or budgets_of(settings)["run"], replace(team, ledger=self.ledger)
         run = Run.start(team, given, settings=settings, drive=False, budget=budget, run_id=run_id, **how)
         self.background.drive(run.id, lambda: run)
         return run
 
-    def forkable(self, record: RunRecord) -> Team:
-        """The team of a run of which a fork can begin here; ChildRun, RunElsewhere or BadAnswer say why none can."""
-        check_whole(record)
-        if record.driver != "local":
-            raise RunElsewhere(record.id)
-        if isinstance(team := self.teams.of(record, self.offers), str):
-            raise BadAnswer(f"Run {record.id!r} cannot be forked here. {team}")
-        return self._open(record).team
-
     def fork(self, record: RunRecord, at: str, person: Person, *, dry_run: bool = False) -> str:
         """Begin a run as this one stood at a moment of it, in somebody's name; it is driven in the background."""
-        team, settings = self.forkable(record), self._settings_of(person)
+        team, settings = forkable(self, record), _settings_of(self.settings, person)
         new = fork_run(self.ledger, record.id, at, team=team, settings=settings, dry_run=dry_run)
         self.background.drive(new, partial(self.open_run, new))
         return new
@@ -191,7 +182,7 @@ class Service:
 
     async def recover(self) -> None:
         """Go on with what clients began here, and the end of a process cut off or people decided meanwhile."""
-        await undisturbed(self._recover)
+        await undisturbed(_recover, self)
 
     def go_on(self, approval: Approval) -> str:
         """Have its run driven on, if that can be done here; what becomes of it, in a sentence."""
@@ -204,10 +195,6 @@ class Service:
             return "The run is driven by your own program: there, Run.open(…).resume() finds the decision."
         self.background.drive(record.id, partial(self.open_run, record.id))
         return "The run goes on."
-
-    def _settings_of(self, person: Person) -> Settings:
-        """The settings for what somebody begins in their own name."""
-        return self.settings.model_copy(update={"user": person.name or self.settings.user})
 
     def _can_open(self, record: RunRecord) -> bool:
         is_served = any(offer.has(record) for offer in self.offers)
@@ -301,15 +288,31 @@ class Service:
                     return None
         return Event("stands", text=record.note or said, status=record.status, approvals=asked)
 
-    def _recover(self) -> None:
-        for status in ("running", "waiting"):
-            after, is_more = "", True
-            while is_more:
-                page = self.ledger.inbox.runs(EVERYBODY, {"status": status}, after)
-                after, is_more = page.more, bool(page.more)
-                for record in page.items:
-                    if RUN_CLIENT in record.options and any(offer.has(record) for offer in self.offers):
-                        self._stands(record.id)
+
+def forkable(service: Service, record: RunRecord) -> Team:
+    """The team of a run of which a fork can begin here; ChildRun, RunElsewhere or BadAnswer say why none can."""
+    check_whole(record)
+    if record.driver != "local":
+        raise RunElsewhere(record.id)
+    if isinstance(team := service.teams.of(record, service.offers), str):
+        raise BadAnswer(f"Run {record.id!r} cannot be forked here. {team}")
+    return service.open_run(record.id).team
+
+
+def _settings_of(settings: Settings, person: Person) -> Settings:
+    """The settings for what somebody begins in their own name."""
+    return settings.model_copy(update={"user": person.name or settings.user})
+
+
+def _recover(service: Service) -> None:
+    for status in ("running", "waiting"):
+        after, is_more = "", True
+        while is_more:
+            page = service.ledger.inbox.runs(EVERYBODY, {"status": status}, after)
+            after, is_more = page.more, bool(page.more)
+            for record in page.items:
+                if RUN_CLIENT in record.options and any(offer.has(record) for offer in service.offers):
+                    service._stands(record.id)
 
 
 def _checked(given: Given, team: Team) -> Given:

@@ -1,4 +1,7 @@
-"""The state of a team's graph: plain JSON values and messages, so that any saver and any client can read it."""
+"""The state of a team's graph: plain JSON values and messages, so that any saver and any client can read it.
+
+All that a run holds is told here, field by field, which is why this file is longer than most.
+"""
 
 from __future__ import annotations
 

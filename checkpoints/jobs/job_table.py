@@ -428,7 +428,8 @@ def _by_hour(which: Which, since: str) -> Select[Any]:
     at = func.substr(jobs.c.ended_at, 1, len(since))
     ended = which.clause & (jobs.c.ended_at >= since)
     each = select(at.label("at"), *sums, func.count()).where(ended).group_by(at).subquery()
-    line = reduce(lambda before, text: before + " " + text, (cast(column, Text) for column in each.c))
+    texts: list[ColumnElement[str]] = [cast(column, Text) for column in each.c]
+    line = reduce(lambda before, text: before + " " + text, texts)
     return select(func.aggregate_strings(line, ",").label("hours"))
 
 

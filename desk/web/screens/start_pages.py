@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field as InputField, ValidationError
 from starlette.responses import Response
 
 from signoff.desk.errors import NotThere
+from signoff.desk.service import forkable
 from signoff.desk.team_options import read_field
 from signoff.desk.web.context import Visit, address_of, deed, for_all, query_of, run_at, screen
 from signoff.desk.web.screens.fields import Field, input_fields, posted
@@ -81,7 +82,7 @@ def begin(visit: Visit) -> Response:
 def choose_step(visit: Visit) -> Response:
     """Where a fork of a run can begin, and what will happen."""
     record, asked = run_at(visit), query_of(visit, "before", "at")
-    team, settings = visit.context.service.forkable(record), visit.context.settings
+    team, settings = forkable(visit.context.service, record), visit.context.settings
     moments, more = moments_of(record.id, team, settings, before=asked["before"], most=_STEPS)
     values: dict[str, Any] = {
         "record": record,
