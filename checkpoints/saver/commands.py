@@ -208,6 +208,11 @@ class PutWrites(Addition):
     task_path: str
     writes: list[tuple[int, str, list[bytes]]]
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether a checkpoint comes next, as after what a task returned: after a question or an error none does."""
+        return all(index >= 0 for index, _, _ in self.writes)
+
     def apply(self, transaction: Transaction) -> None:
         """Write the new pieces and the writes' row; the checkpoint they belong to may come later."""
         row = self._enter(transaction)

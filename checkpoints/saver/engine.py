@@ -108,7 +108,8 @@ class Engine:
     def submit(self, change: Change, future: asyncio.Future[Any] | None = None) -> None:
         """Have a change made; the future is told when it is on disk."""
         with self.telling():
-            self.handle.open().writer.submit(change, future)
+            is_followed = isinstance(change, PutWrites) and change.is_followed
+            self.handle.open().writer.submit(change, future, is_followed=is_followed)
 
     @contextmanager
     def telling(self) -> Iterator[None]:

@@ -24,6 +24,8 @@ _SHORT_WAIT: Final = 0.1
 _SMALL_CROWD: Final = 3
 _CROWD_WAIT: Final = 0.002
 _LONGEST_CROWDING: Final = 0.03
+_STEP_WAIT: Final = 0.01
+"""Seconds that what a task wrote waits for the checkpoint that follows, to share its commit."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class Change(Protocol):
     """Something to be done to the database. It may be done again if the transaction it was part of is lost."""
 
     def apply(self, transaction: Transaction) -> Any:
-        """Do it; the result goes to who asked. Whatever it raises must have been raised before anything was done."""
+        """Do it; the result goes to who asked. What is raised before anything was written holds up nobody else."""
 
     def undo(self) -> None:
         """Forget what `apply` told the objects in memory: its transaction was rolled back."""
@@ -120,9 +122,9 @@ class WriterConnection(NamedTuple):
 class ChangeJob(Job):
     """A change, and who waits for it."""
 
-    def __init__(self, change: Change, future: asyncio.Future[Any] | None) -> None:
+    def __init__(self, change: Change, future: asyncio.Future[Any] | None, *, is_followed: bool = False) -> None:
         super().__init__(future)
-        self.change = change
+        self.change, self.is_followed = change, is_followed
 
 
 class Writer:
@@ -153,9 +155,14 @@ class Writer:
             return job.result
         return self.submit(change).wait()
 
-    def submit(self, change: Change, future: asyncio.Future[Any] | None = None) -> ChangeJob:
-        """Have the change made; the future, or else the job's `wait`, tells when it is on disk."""
-        job = ChangeJob(change, future)
+    def submit(
+        self, change: Change, future: asyncio.Future[Any] | None = None, *, is_followed: bool = False
+    ) -> ChangeJob:
+        """Have the change made; the future, or else the job's `wait`, tells when it is on disk.
+
+        `is_followed`: it is a part of a step whose other part comes in a moment, and is to be committed with that.
+        """
+        job = ChangeJob(change, future, is_followed=is_followed)
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._queue = SimpleQueue()  # of this thread alone: one that was stopped has its own to empty
@@ -259,11 +266,20 @@ def _serve(queue: SimpleQueue[ChangeJob | None], desk: _Desk) -> None:
 
 
 def _collect(queue: SimpleQueue[ChangeJob | None], jobs: list[ChangeJob], crowd: int) -> bool:
-    """Take what has come in the meantime; whether the thread is to end.
+    """Take what has come in the meantime, and what belongs to it; whether the thread is to end.
 
     Where many are at work, as `crowd` of the time before tells, a sync to disk is shared by more if those who are
     about to come are waited for: as long as they do come, and never for long.
     """
+    until = time.monotonic() + _STEP_WAIT
+    while jobs[-1].is_followed and len(jobs) < _MOST_JOBS:
+        try:
+            job = queue.get(timeout=max(0.0, until - time.monotonic()))
+        except Empty:
+            break
+        if job is None:
+            return True
+        jobs.append(job)
     deadline = time.monotonic() + _LONGEST_CROWDING if crowd > _SMALL_CROWD else 0.0
     while True:
         before = len(jobs)
@@ -286,15 +302,15 @@ def _commit(
     """Make all changes in one transaction; if that fails, each in one of its own, so that one cannot spoil others."""
     try:
         _attempt(connection, jobs, busy_seconds, memories)
-    except sqlite3.Error as error:
-        if len(jobs) == 1 or is_busy(error):
+    except Exception as error:
+        if len(jobs) == 1 or (isinstance(error, sqlite3.Error) and is_busy(error)):
             for job in jobs:
                 job.error = error
             return
         for job in jobs:
             try:
                 _attempt(connection, [job], busy_seconds, memories)
-            except sqlite3.Error as single:
+            except Exception as single:
                 job.error = single
 
 
@@ -308,12 +324,13 @@ def _attempt(
         for job in jobs:
             job.error = job.result = None
             done.append(job)
+            written = connection.total_changes
             try:
                 job.result = job.change.apply(transaction)
-            except sqlite3.Error:
-                raise
-            except Exception as refusal:  # raised before anything was done; it is for who asked
-                job.error = refusal
+            except Exception as refusal:
+                if isinstance(refusal, sqlite3.Error) or connection.total_changes != written:
+                    raise
+                job.error = refusal  # raised before anything was written; it is for who asked
                 transaction.undo()
         transaction.save_threads()
         connection.execute("COMMIT")

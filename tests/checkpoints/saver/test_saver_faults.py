@@ -1,5 +1,6 @@
 """What happens to a file that is damaged, deleted or closed while it is in use."""
 
+import asyncio
 import shutil
 import sqlite3
 import threading
@@ -258,3 +259,39 @@ def test_a_thread_is_not_copied_over_another(path: Path) -> None:
         found = saver.get_tuple({"configurable": {"thread_id": "other"}})
         assert found is not None
         assert found.checkpoint["channel_values"]["messages"][0].content.startswith("mine")
+
+
+def test_a_change_that_fails_once_rows_were_written_leaves_none_of_them(path: Path) -> None:
+    with SqliteCheckpointer(path) as saver:
+        stored = put(saver)
+        before = rows_of(path)
+        with pytest.raises(TypeError, match="not msgpack serializable"):
+            saver.put_writes(stored, [("messages", "x" * 5000)], "task", task_path=object())  # type: ignore[arg-type]
+        assert rows_of(path) == before
+        put(saver, "other")
+        assert len(rows_of(path)["saver_checkpoints"]) == 2
+
+
+def test_a_change_that_fails_spoils_none_of_those_that_shared_its_commit(path: Path) -> None:
+    async def crowd(saver: SqliteCheckpointer) -> list[Any]:
+        stored = put(saver)
+        paths: list[Any] = ["", object(), "~__pregel_pull, b"]
+        writes = [
+            saver.aput_writes(stored, [("messages", f"{number}" * 5000)], f"task {number}", task_path=place)
+            for number, place in enumerate(paths)
+        ]
+        return await asyncio.gather(*writes, return_exceptions=True)
+
+    with SqliteCheckpointer(path) as saver:
+        found = asyncio.run(crowd(saver))
+        assert [type(error) for error in found] == [type(None), TypeError, type(None)]
+        kept = saver.get_tuple(CONFIG)
+    assert kept is not None
+    assert {task for task, *_ in kept.pending_writes or ()} == {"task", "task 0", "task 2"}
+    assert "1" * 5000 not in str(kept.pending_writes)
+
+
+def rows_of(path: Path) -> dict[str, list[Any]]:
+    with closing(sqlite3.connect(path)) as connection:
+        tables = ("saver_threads", "saver_checkpoints", "saver_writes", "saver_pieces")
+        return {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables}

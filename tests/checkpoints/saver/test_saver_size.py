@@ -1,5 +1,6 @@
 """The file holds what is new, once, and gives back what is deleted. All figures are counted bytes."""
 
+import asyncio
 import operator
 import random
 import sqlite3
@@ -11,9 +12,11 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import END, START, MessagesState, StateGraph
 
+from signoff.checkpoints.saver import writer
 from signoff.checkpoints.saver.saver import SqliteCheckpointer
 
 MEGABYTE = 1_000_000
@@ -175,3 +178,35 @@ def test_what_is_deleted_gives_its_room_back_and_leaves_others_alone(tmp_path: P
         assert len(kept.values["messages"]) == 200
         assert saver.check() == []
     assert size_of(database) < alone + 100_000
+
+
+def test_what_a_task_wrote_and_the_checkpoint_that_follows_share_a_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_STEP_WAIT", 60.0)  # however slow the machine is
+
+    async def step(saver: SqliteCheckpointer) -> None:
+        config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+        stored = await saver.aput(config, empty_checkpoint(), {}, {})
+        log = empty_log(tmp_path / "saver.db")
+        writes = asyncio.create_task(saver.aput_writes(stored, [("messages", "hello")], "task"))
+        for _ in range(100):
+            await asyncio.sleep(0)  # the loop goes on, as it does between the two
+        await saver.aput(stored, empty_checkpoint(), {}, {})
+        await writes
+        assert commits_in(log.read_bytes()) == 1
+
+    with SqliteCheckpointer(tmp_path / "saver.db") as saver:
+        asyncio.run(step(saver))
+
+
+def empty_log(database: Path) -> Path:
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    return Path(f"{database}-wal")
+
+
+def commits_in(log: bytes) -> int:
+    """How many commits a write-ahead log holds: the last page of each says how many the file has then."""
+    frame = 24 + int.from_bytes(log[8:12], "big")
+    return sum(any(log[at + 4 : at + 8]) for at in range(32, len(log), frame))
