@@ -90,9 +90,12 @@ class Lookup:
             values = [bindparam(f"v{place}", type_=column.type) for place in range(size)]
             self._of[size] = Prepared(query.where(column.in_(values)))
 
-    def rows(self, connection: Connection, values: Sequence[str]) -> list[Any]:
-        """The rows that are found for them; a lookup for more than one may look for one of them again."""
-        return [row for cursor in self._cursors(connection, values, {}) for row in cursor.fetchall()]
+    def rows(self, connection: Connection, values: Sequence[str], **more: Any) -> list[Any]:
+        """The rows that are found for them; a lookup for more than one may look for one of them again.
+
+        `more` are the other values that the query names.
+        """
+        return [row for cursor in self._cursors(connection, values, more) for row in cursor.fetchall()]
 
     def change(self, connection: Connection, values: Sequence[str], **more: Any) -> None:
         """Make the change to the rows of these values; `more` are the others that it names."""

@@ -1,4 +1,7 @@
-"""The SQLite file that saver and ledger share: whose it is, and how it is opened."""
+"""The SQLite file that saver and ledger share: whose it is, and how it is opened.
+
+What may happen to a file while it is open is found here too, and so this one is longer than most.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,10 @@ _HARMFUL: Final = {
     *(sqlite3.SQLITE_IOERR_DATA, sqlite3.SQLITE_READONLY_DBMOVED),
 }
 """but not after these of their kinds."""
+_PAGE_BYTES: Final = 1024
+"""Of a new file. A commit writes whole pages, and most change a few hundred bytes on each of several."""
+_LOG_BYTES: Final = 4 * 2**20
+"""After so many bytes the log is taken over into the file, and how long it stays."""
 _SHORTEST_WAIT: Final = 0.0003
 _LONGEST_WAIT: Final = 0.03
 
@@ -307,11 +314,14 @@ def _open_index(name: str) -> int:
 
 def _set_pragmas(connection: Any) -> None:
     """Make every commit durable, readers independent of the writer, and freed space returnable."""
-    if _ask(connection, "page_count") == 0:
-        _ask(connection, "auto_vacuum=INCREMENTAL")  # heeded only now
+    if _ask(connection, "page_count") == 0:  # both are heeded only now
+        _ask(connection, f"page_size={_PAGE_BYTES}")
+        _ask(connection, "auto_vacuum=INCREMENTAL")
     if _ask(connection, "journal_mode") != "wal":  # even a needless change would wait for whoever writes
         _ask(connection, "journal_mode=WAL")
-    for pragma in ("synchronous=FULL", "foreign_keys=ON", "journal_size_limit=4194304"):
+    pages = _LOG_BYTES // _ask(connection, "page_size")
+    sizes = f"journal_size_limit={_LOG_BYTES}", f"wal_autocheckpoint={pages}"
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", *sizes):
         _ask(connection, pragma)
 
 

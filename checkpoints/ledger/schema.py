@@ -22,6 +22,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     Text,
     TypeDecorator,
@@ -40,7 +41,7 @@ from signoff.checkpoints.db.sqlite import COPIED_AT
 from signoff.checkpoints.errors import DatabaseVersion, ForeignDatabase
 from signoff.checkpoints.ledger.budgets.amounts import Amount, CallRecord
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """Raised with every change of these tables; `set_up` brings older ones up to date, newer ones are refused."""
 
 
@@ -231,7 +232,9 @@ budgets = Table(
 holds = Table(
     "holds",
     metadata,
-    Column("id", Plain, primary_key=True),
+    # Random; with the id as key, what comes and goes with each call would stand in two trees.
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("id", Plain, nullable=False),
     Column("scopes", Plain, nullable=False),  # JSON list of their names
     *(Column(unit, BigInteger, nullable=False) for unit in Amount._fields),  # the worst case of the call being made
     Column("owner", Plain, nullable=False),  # the process (process_identity.py)
@@ -243,11 +246,8 @@ holds = Table(
 usage = Table(
     "usage",
     metadata,
-    *(
-        Column(each.name, _TYPES[each.type], primary_key=each.name == "id", nullable=False)
-        for each in fields(CallRecord)
-    ),
-    Index("usage_by_run", "run_id"),
+    *(Column(each.name, _TYPES[each.type], nullable=False) for each in fields(CallRecord)),
+    PrimaryKeyConstraint("run_id", "id"),  # the calls of a run lie together
     Index("usage_by_day", "day"),
 )
 
@@ -358,7 +358,9 @@ def set_up(engine: Engine, database: str) -> None:
             raise DatabaseVersion(database, found, SCHEMA_VERSION)
         upgrades = tomllib.loads(Path(__file__).with_name("upgrades.toml").read_text(encoding="utf-8"))
         for version in range(found, SCHEMA_VERSION):
-            for statement in upgrades[str(version + 1)].removesuffix(";\n").split(";\n"):
+            upgrade = upgrades[str(version + 1)]
+            script = upgrade if isinstance(upgrade, str) else upgrade[engine.dialect.name]
+            for statement in script.removesuffix(";\n").split(";\n"):
                 connection.exec_driver_sql(statement)
         write_meta(connection, "schema", str(SCHEMA_VERSION))
 

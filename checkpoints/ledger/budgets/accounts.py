@@ -1,4 +1,7 @@
-"""Accounts: what is spent and held of every budget, as the transaction at hand sees it, and a row for each call."""
+"""Accounts: what is spent and held of every budget, as the transaction at hand sees it, and a row for each call.
+
+What is in memory and what the tables hold are told together, and so the file is longer than most.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -29,14 +32,19 @@ _MOST_KEPT: Final = 20_000
 _ACCOUNTS: Final = Lookup(select(budgets), budgets.c.scope)
 _NEW_ACCOUNT: Final = Prepared(insert(budgets), columns=("scope", *Amount._fields))
 _NEW_HOLD: Final = Prepared(insert(holds))
-_DELETE_HOLD: Final = Prepared(delete(holds).where(holds.c.id == bindparam("hold")))
+_DELETE_HOLD: Final = Prepared(delete(holds).where(holds.c.number == bindparam("number")))
 _CHARGE: Final = Lookup(
     update(budgets).values({name: budgets.c[name] + bindparam(f"more_{name}") for name in Amount._fields}),
     budgets.c.scope,
 )
 _NEW_CALL: Final = Prepared(insert(usage))
-_WRITTEN: Final = Lookup(select(*(usage.c[name] for name in "id outcome day run_id team role".split())), usage.c.id)
-_DELETE_CALL: Final = Prepared(delete(usage).where(usage.c.id == bindparam("call")))
+_WRITTEN: Final = Lookup(
+    select(*(usage.c[name] for name in "id outcome day run_id team role".split())).where(
+        usage.c.run_id == bindparam("run")
+    ),
+    usage.c.id,
+)
+_DELETE_CALL: Final = Prepared(delete(usage).where(usage.c.run_id == bindparam("run"), usage.c.id == bindparam("call")))
 TOTALS: Final = (
     func.sum(usage.c.nusd),
     func.sum(usage.c.input_tokens + usage.c.output_tokens),
@@ -60,6 +68,8 @@ class Held(NamedTuple):
     """When its time is over, by `time.monotonic` of its boot; 0 as long as its process lives."""
     call: str
     """Whose call it is, since when, and of which model: JSON, by the columns of `usage`."""
+    number: int
+    """What its row is found by."""
 
 
 _TOLD: Final = ("at", "run_id", "team", "role", "tier", "model", "endpoint")
@@ -105,6 +115,11 @@ def _told_by(scopes: Iterable[str]) -> dict[str, str]:
         if second is not None:
             told["role" if column == "run_id" else "team"] = second
     return told
+
+
+def run_of(scopes: Iterable[str], call: Mapping[str, str]) -> str:
+    """The run whose call would be written down as lost, of what is held from these scopes for this call."""
+    return str(call.get("run_id", _told_by(scopes).get("run_id", "")))
 
 
 class Room(NamedTuple):
@@ -162,7 +177,7 @@ class Accounts:
     def _forget_changes(self) -> None:
         self._charges: dict[str, Amount] = {}
         self._given: dict[str, Held] = {}
-        self._gone: list[str] = []
+        self._gone: list[int] = []
         self._raised: set[str] = set()
 
     def is_current(self, connection: Connection) -> bool:
@@ -225,7 +240,7 @@ class Accounts:
         """Hold it no longer, if it still is."""
         if (found := self._holds.pop(hold, None)) is not None:
             self._count(found.scopes, NOTHING - found.worst)
-            self._gone.append(hold)
+            self._gone.append(found.number)
 
     def is_held(self, hold: str) -> bool:
         return hold in self._holds
@@ -258,7 +273,7 @@ class Accounts:
         """Write what has changed into the tables."""
         self._is_changed |= bool(self._gone or self._charges or self._raised or self._given)
         if self._gone:
-            _DELETE_HOLD.run_for(connection, [{"hold": hold} for hold in self._gone])
+            _DELETE_HOLD.run_for(connection, [{"number": number} for number in self._gone])
         if self._charges:
             alike = defaultdict[Amount, list[str]](list)
             for name, spent in self._charges.items():
@@ -338,20 +353,23 @@ def spent_so_far(connection: Connection, names: Sequence[str]) -> dict[str, Amou
 
 
 def write_calls(
-    connection: Connection, calls: Sequence[CallRecord], doubted: list[str]
+    connection: Connection, calls: Sequence[CallRecord], doubted: Mapping[str, Collection[str]]
 ) -> dict[str, CallRecord | None]:
     """Write down, once, those that are not yet; their ids, each with what stood there of a call given up for lost.
 
-    Such a call was settled after all, by a process that had been stopped, say; that stands. `doubted` may be there.
+    Such a call was settled after all, by a process that had been stopped, say; that stands. `doubted` may be there, by
+    the runs whose calls they may be.
     """
     fresh = {call.id: call for call in reversed(calls)}
     written = dict.fromkeys(fresh)
-    for found, outcome, day, run_id, team, role in _WRITTEN.rows(connection, doubted):
+    there = [row for run, ids in doubted.items() for row in _WRITTEN.rows(connection, list(ids), run=run)]
+    for found, outcome, day, run_id, team, role in there:
         if outcome == LOST != fresh[found].outcome:
             written[found] = CallRecord(id=found, at="", day=day, run_id=run_id, team=team, role=role)
         else:
             written.pop(found, None)
-    _DELETE_CALL.run_for(connection, [{"call": found} for found, lost in written.items() if lost is not None])
+    gone = [{"run": lost.run_id, "call": found} for found, lost in written.items() if lost is not None]
+    _DELETE_CALL.run_for(connection, gone)
     _NEW_CALL.run_for(connection, [vars(fresh[found]) for found in written])
     return written
 
@@ -390,7 +408,9 @@ def _read_holds(connection: Connection) -> dict[str, Held]:
     found = {}
     for row in connection.execute(select(holds)):
         worst, scopes = Amount(row.nusd, row.tokens, row.steps, row.ms), read_json(row.scopes, list, "What is held")
-        found[row.id] = Held(tuple(map(str, scopes)), worst, str(row.owner), str(row.until), row.ends, str(row.call))
+        found[row.id] = Held(
+            tuple(map(str, scopes)), worst, str(row.owner), str(row.until), row.ends, str(row.call), row.number
+        )
     return found
 
 

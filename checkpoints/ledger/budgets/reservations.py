@@ -16,7 +16,7 @@ import os
 import secrets
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -39,6 +39,7 @@ from signoff.checkpoints.ledger.budgets.accounts import (
     columns_of,
     exhausted,
     lost_amount,
+    run_of,
     standing_of,
     write_calls,
 )
@@ -53,7 +54,7 @@ _CALL: Final = "call"
 """The scope of one call alone: nothing adds up in it."""
 _IDLE_SECONDS: Final = 2.0
 """How long the thread waits for more before it ends."""
-_LONGEST_ALONG: Final = 0.05
+_LONGEST_ALONG: Final = 0.25
 """Seconds that what nobody waits for waits for others, to be written with them."""
 _FIRST_POLL: Final = 0.05
 _LONGEST_POLL: Final = 0.5
@@ -63,6 +64,7 @@ _TELL_SECONDS: Final = 1.0
 _NOBODY: Final[Mapping[str, str]] = {}
 _LOOK_SECONDS: Final = 2.0
 """Between two looks at whose process is gone, while nobody waits for what it holds."""
+_NUMBER_BITS: Final = 62
 _AT_ONCE: Final = 32
 """Of how many who wait the accounts are looked up at once: mostly, the first few are all that can go on."""
 
@@ -84,6 +86,8 @@ class Hold:
     day: str
     """The day whose budget it is held from; empty if it is from none."""
     _worker: _Worker = field(repr=False, compare=False)
+    _run_id: str = field(default="", repr=False, compare=False)
+    """Whose call would be written down as lost."""
 
     def settle(self, spent: Amount, call: CallRecord) -> None:
         """Give it back, charge what was spent and write the call down, all or nothing; late is better than never.
@@ -115,7 +119,7 @@ class Hold:
 
     def _settling(self, spent: Amount, call: CallRecord) -> Settle:
         call = replace(call, id=self.id, day=self.day or call.day)
-        return Settle(self.id, self.scopes, _checked(spent), call, self.worst._replace(ms=self.ms))
+        return Settle(self.id, self.scopes, _checked(spent), call, self.worst._replace(ms=self.ms), self._run_id)
 
 
 class Budgets:
@@ -196,8 +200,9 @@ class Budgets:
             elif limited:
                 limits[plain_text(scope.name)] = limited
                 day = day or _day_of(scope.name)
-        hold = Hold(secrets.token_hex(16), tuple(limits), amount, amount.ms, day, self._worker)
-        return Reserve(hold.id, limits, amount, seconds, wait, run if wait else "", call), hold
+        job = Reserve(secrets.token_hex(16), limits, amount, seconds, wait, run if wait else "", call)
+        run_id = run_of(job.held_scopes, call)
+        return job, Hold(job.hold, tuple(limits), amount, amount.ms, day, self._worker, run_id)
 
 
 class Reserve(Job):
@@ -230,7 +235,7 @@ class Reserve(Job):
 class Settle(Job):
     """Give a hold back; charge what was spent to the accounts of its scopes, and write the call down.
 
-    `worst` is what it was charged if it had been given up for lost.
+    `worst` is what it was charged if it had been given up for lost, as a call of the run `lost_run`.
     """
 
     def __init__(
@@ -240,9 +245,11 @@ class Settle(Job):
         spent: Amount = NOTHING,
         record: CallRecord | None = None,
         worst: Amount = NOTHING,
+        lost_run: str = "",
     ) -> None:
         super().__init__()
         self.hold, self.scopes, self.spent, self.record, self.worst = hold, scopes, spent, record, worst
+        self.lost_run = lost_run
 
     @property
     def run_id(self) -> str:
@@ -494,7 +501,8 @@ class _Worker:
             if in_the_way is None and (is_late or taken.isdisjoint(job.scopes)):
                 granted, until = job.worst._replace(ms=ms), canonical.later(job.seconds)
                 call = json.dumps({**job.call, "at": canonical.now()})
-                held = Held(job.held_scopes, granted, self._owner, until, now + job.seconds, call)
+                number = secrets.randbits(_NUMBER_BITS)
+                held = Held(job.held_scopes, granted, self._owner, until, now + job.seconds, call, number)
                 accounts.hold(job.hold, held)
                 self._precedence.begin(job.run)
                 job.result = ms
@@ -523,9 +531,16 @@ def _closed_at_exit() -> WeakSet[_Worker]:
 
 
 def _settle(connection: Connection, accounts: Accounts, jobs: list[Settle], precedence: Precedence) -> None:
-    calls = [job.record for job in jobs if job.record is not None]
-    # As long as its amount is held, nobody has settled a call, nor given it up for lost.
-    written = write_calls(connection, calls, [call.id for call in calls if not accounts.is_held(call.id)])
+    calls, doubted = list[CallRecord](), defaultdict[str, set[str]](set)
+    for job in jobs:
+        if job.record is None:
+            continue
+        calls.append(job.record)
+        # As long as its amount is held, nobody has settled a call, nor given it up for lost.
+        if not accounts.is_held(job.record.id):
+            for run_id in (job.record.run_id, job.lost_run):
+                doubted[run_id].add(job.record.id)
+    written = write_calls(connection, calls, doubted)
     for job in jobs:
         accounts.give_back(job.hold)
         if job.record is None or job.record.id not in written:

@@ -103,6 +103,7 @@ def live_through(ledger: Ledger, address: str = "") -> None:
     ledger.jobs.limits.set("team", "office", 4, by="joe")
     with ledger.write() as connection:
         held = {
+            "number": 1,
             "id": "h-1",
             "scopes": '["run:r-9"]',
             **Amount(1, 1, 1, 1)._asdict(),

@@ -13,6 +13,7 @@ import pytest
 import warm
 from sqlalchemy import create_engine, inspect, text
 
+from signoff.checkpoints.ledger.budgets import NANO, Amount, Budget, CallRecord, Scope
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.schema import SCHEMA_VERSION
 from signoff.errors import DatabaseUnusable
@@ -107,6 +108,26 @@ def test_a_database_of_the_first_version_becomes_like_a_new_one(path: Path, tmp_
     assert ask(path, meta) == ask(tmp_path / "new.db", meta)
 
 
+NINTH = (
+    "CREATE TABLE calls AS SELECT * FROM usage",
+    "DROP TABLE usage",
+    """CREATE TABLE usage (id TEXT NOT NULL, at TEXT NOT NULL, day TEXT NOT NULL, run_id TEXT NOT NULL,
+        team TEXT NOT NULL, role TEXT NOT NULL, tier TEXT NOT NULL, model TEXT NOT NULL, endpoint TEXT NOT NULL,
+        outcome TEXT NOT NULL, input_tokens BIGINT NOT NULL, cached_tokens BIGINT NOT NULL,
+        output_tokens BIGINT NOT NULL, reasoning_tokens BIGINT NOT NULL, nusd BIGINT NOT NULL,
+        dearest_nusd BIGINT NOT NULL, assumed BOOLEAN NOT NULL, ms BIGINT NOT NULL, PRIMARY KEY (id))""",
+    "INSERT INTO usage SELECT * FROM calls",
+    "DROP TABLE calls",
+    "CREATE INDEX usage_by_run ON usage (run_id)",
+    "CREATE INDEX usage_by_day ON usage (day)",
+    "CREATE TABLE held AS SELECT id, scopes, nusd, tokens, steps, ms, owner, until, ends, call FROM holds",
+    "DROP TABLE holds",
+    """CREATE TABLE holds (id TEXT NOT NULL, scopes TEXT NOT NULL, nusd BIGINT NOT NULL, tokens BIGINT NOT NULL,
+        steps BIGINT NOT NULL, ms BIGINT NOT NULL, owner TEXT NOT NULL, until TEXT NOT NULL,
+        ends FLOAT DEFAULT '0' NOT NULL, call TEXT DEFAULT '{}' NOT NULL, PRIMARY KEY (id))""",
+    "INSERT INTO holds SELECT * FROM held",
+    "DROP TABLE held",
+)
 EIGHTH = (
     "DROP TABLE alerts",
     "DROP INDEX jobs_by_worker",
@@ -134,12 +155,13 @@ THIRD = (
 @pytest.mark.parametrize(
     ("version", "undo"),
     [
-        (2, (*EIGHTH, *SEVENTH, *SIXTH, *FIFTH, *FOURTH, *THIRD)),
-        (3, (*EIGHTH, *SEVENTH, *SIXTH, *FIFTH, *FOURTH)),
-        (4, (*EIGHTH, *SEVENTH, *SIXTH, *FIFTH)),
-        (5, (*EIGHTH, *SEVENTH, *SIXTH)),
-        (6, (*EIGHTH, *SEVENTH)),
-        (7, EIGHTH),
+        (2, (*NINTH, *EIGHTH, *SEVENTH, *SIXTH, *FIFTH, *FOURTH, *THIRD)),
+        (3, (*NINTH, *EIGHTH, *SEVENTH, *SIXTH, *FIFTH, *FOURTH)),
+        (4, (*NINTH, *EIGHTH, *SEVENTH, *SIXTH, *FIFTH)),
+        (5, (*NINTH, *EIGHTH, *SEVENTH, *SIXTH)),
+        (6, (*NINTH, *EIGHTH, *SEVENTH)),
+        (7, (*NINTH, *EIGHTH)),
+        (8, NINTH),
     ],
 )
 def test_a_database_of_a_later_version_becomes_like_a_new_one(
@@ -154,6 +176,25 @@ def test_a_database_of_a_later_version_becomes_like_a_new_one(
     ledger.close()
     found = ledger.runs.get("r-1")
     assert (found.goal, found.copied_at, columns(ledger)) == ("g", "", fresh)
+    assert ledger.audit.verify().ok
+    ledger.close()
+
+
+def test_calls_and_what_is_held_for_one_are_kept(database: str) -> None:
+    ledger, budget = Ledger(database), Budget(usd=1)
+    scopes = (Scope("run:r-1", budget), Scope("day:2026-11-30", budget))
+    first, second = (ledger.budgets.reserve(scopes, Amount(nusd=NANO // 10), seconds=3600) for _ in range(2))
+    first.settle(Amount(nusd=5, steps=1), CallRecord(run_id="r-1", role="writer", nusd=5))
+    with ledger.write() as connection:
+        for statement in (*NINTH, "UPDATE ledger_meta SET value = '8' WHERE key = 'schema'"):
+            connection.execute(text(statement))
+    ledger.close()
+    assert [(spent.name, round(spent.usd * NANO)) for spent in ledger.spending.by("agent", "r-1")] == [("writer", 5)]
+    stands = ledger.budgets.standing("run:r-1")
+    assert (stands.spent.nusd, stands.held.nusd) == (5, NANO // 10)
+    second.settle(Amount(nusd=7, steps=1), CallRecord(run_id="r-1", role="writer", nusd=7))
+    stands = ledger.budgets.standing("run:r-1")
+    assert (stands.spent.nusd, stands.held.nusd) == (12, 0)
     assert ledger.audit.verify().ok
     ledger.close()
 
