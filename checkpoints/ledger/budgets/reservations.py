@@ -64,7 +64,6 @@ _TELL_SECONDS: Final = 1.0
 _NOBODY: Final[Mapping[str, str]] = {}
 _LOOK_SECONDS: Final = 2.0
 """Between two looks at whose process is gone, while nobody waits for what it holds."""
-_NUMBER_BITS: Final = 62
 _AT_ONCE: Final = 32
 """Of how many who wait the accounts are looked up at once: mostly, the first few are all that can go on."""
 
@@ -501,8 +500,7 @@ class _Worker:
             if in_the_way is None and (is_late or taken.isdisjoint(job.scopes)):
                 granted, until = job.worst._replace(ms=ms), canonical.later(job.seconds)
                 call = json.dumps({**job.call, "at": canonical.now()})
-                number = secrets.randbits(_NUMBER_BITS)
-                held = Held(job.held_scopes, granted, self._owner, until, now + job.seconds, call, number)
+                held = Held(job.held_scopes, granted, self._owner, until, now + job.seconds, call, _new_number())
                 accounts.hold(job.hold, held)
                 self._precedence.begin(job.run)
                 job.result = ms
@@ -528,6 +526,11 @@ def _closed_at_exit() -> WeakSet[_Worker]:
 
     atexit.register(close)
     return workers
+
+
+def _new_number() -> int:
+    """What a hold's row is found by: random, and small enough for every database."""
+    return secrets.randbits(62)
 
 
 def _settle(connection: Connection, accounts: Accounts, jobs: list[Settle], precedence: Precedence) -> None:
