@@ -70,7 +70,7 @@ def test_a_job_of_three_agents_writes_little_more_than_what_it_is_about(
 
     with ScriptedServer([gives(answer) for _ in range(5) for answer in answers]) as server:
         model = Endpoint(model="scripted", base_url=server.url, api_key="test", max_retries=0)
-        agents = [
+        agents: list[Agent[Any]] = [
             Agent(role="clerk", gives=Notes, model=model),
             Agent(role="writer", needs=(Notes,), gives=Draft, model=model),
             Agent(role="editor", needs=(Draft,), gives=Report, model=model),
