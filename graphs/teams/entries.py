@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,13 +22,13 @@ class Entries(NamedTuple):
     """The team by the settings, for a new run."""
     rebuild: Callable[[Mapping[str, Any], Settings], Team]
     """The team of an earlier run; a model that was given as an object is chosen anew by the settings."""
-    graph: Callable[[], Awaitable[Builder]]
+    graph: Callable[[], Coroutine[Any, Any, Builder]]
     """The team for LangGraph Server."""
     build_graph: Callable[[], Builder]
     """The team's graph by the settings."""
 
 
-def server_graph(build_graph: Callable[[], Builder]) -> Callable[[], Awaitable[Builder]]:
+def server_graph(build_graph: Callable[[], Builder]) -> Callable[[], Coroutine[Any, Any, Builder]]:
     """What LangGraph Server calls whenever it touches a thread: the graph, built once for the same settings and folder.
 
     The server must not be kept waiting while they are read, so that is done in a thread.

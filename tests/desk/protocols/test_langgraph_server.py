@@ -159,7 +159,7 @@ def _a_run_at_work_is_not_cut_off(client: Any, home: Path) -> None:
             break
         time.sleep(0.1)  # another process has to get somewhere; there is nothing to wait on
     for cut in ("interrupt", "rollback"):
-        status, said = _refused(lambda cut=cut: client.runs.create(thread, "slow", input=more, multitask_strategy=cut))
+        status, said = _refused(partial(client.runs.create, thread, "slow", input=more, multitask_strategy=cut))
         assert status == 422, said
         assert "reject" in said
         assert "enqueue" in said
@@ -179,7 +179,7 @@ def _of_other_tenants_there_is_nothing(place: Place, ann: Any, zed: Any) -> None
     assert [found["thread_id"] for found in zed.threads.search()] == [own["thread_id"]]
     assert own["thread_id"] not in [found["thread_id"] for found in ann.threads.search()]
     for client, thread in ((zed, theirs["thread_id"]), (ann, own["thread_id"])):
-        assert _refused(lambda client=client, thread=thread: client.threads.get_state(thread))[0] == 404
+        assert _refused(partial(client.threads.get_state, thread))[0] == 404
         start = partial(client.runs.create, thread, "post", input={"goal": "write Ida"})
         assert _refused(start)[0] == 404
     zed.runs.wait(own["thread_id"], "post", input={"goal": "write Ida"})

@@ -39,7 +39,12 @@ def test_documents_that_were_read_before_are_opened_without_a_connection(
     Sources.open(home).refresh()
     made: list[Any] = []
     connect = sqlite3.connect
-    monkeypatch.setattr(sqlite3, "connect", lambda *given, **more: made.append(given) or connect(*given, **more))
+
+    def noted(*given: Any, **more: Any) -> sqlite3.Connection:
+        made.append(given)
+        return connect(*given, **more)
+
+    monkeypatch.setattr(sqlite3, "connect", noted)
     sources = Sources.open(home)
     assert made == []
     assert [hit.source for hit in sources.search("moon")] == ["tides.md"]
