@@ -27,7 +27,7 @@ from signoff.checkpoints.errors import Unstorable
 from signoff.checkpoints.saver.commands import Lease, PutCheckpoint, PutWrites, Target
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
 from signoff.checkpoints.saver.encoding.payload import Payloads
-from signoff.checkpoints.saver.rows import ThreadReader, list_rows
+from signoff.checkpoints.saver.rows import Stored, ThreadReader, list_rows
 from signoff.checkpoints.saver.storage import Handle
 from signoff.checkpoints.saver.writer import Change
 
@@ -126,17 +126,17 @@ class Engine:
         thread, ns, checkpoint_id = thread_of(config), ns_of(config), get_checkpoint_id(config)
         if self.lease is not None and checkpoint_id is None:
             self.lease.start_again(thread)
+
+        def read(connection: sqlite3.Connection) -> Stored | None:
+            reader = ThreadReader(connection, thread, self.codec, self.payloads)
+            row = reader.find(ns, checkpoint_id)
+            return None if row is None else reader.read(row)
+
         try:
-            storage = self.handle.open()
-            connection = storage.enter()
-            try:
-                reader = ThreadReader(connection, thread, self.codec, self.payloads)
-                row = reader.find(ns, checkpoint_id)
-                return None if row is None else reader.tuple_of(config["configurable"]["thread_id"], row)
-            finally:
-                storage.leave(connection)
+            stored = self.handle.open().read(read)
         except sqlite3.Error as error:
             raise unusable(self.database, error) from error
+        return None if stored is None else stored.unpacked(config["configurable"]["thread_id"], self.payloads)
 
     def list_rows(self, config: RunnableConfig | None, before: RunnableConfig | None) -> list[tuple[str, str, str]]:
         """Thread, namespace and id of the checkpoints that are meant, newest first."""
@@ -164,10 +164,10 @@ class Engine:
                     break
                 if thread not in readers:
                     readers[thread] = ThreadReader(connection, thread, self.codec, self.payloads)
-                row = readers[thread].find(ns, checkpoint_id)
-                if row is None or any(row.metadata.get(name) != value for name, value in (wanted or {}).items()):
-                    continue
-                found.append(readers[thread].tuple_of(thread, row))
+                reader = readers[thread]
+                row = reader.find(ns, checkpoint_id)
+                if row is not None and (not wanted or _is_wanted(reader.metadata(row), wanted)):
+                    found.append(reader.read(row).unpacked(thread, self.payloads))
         return found
 
     @contextmanager
@@ -184,6 +184,10 @@ class Engine:
 
     def _target(self, config: RunnableConfig) -> Target:
         return Target(thread_of(config), self.codec, self.payloads, self.lease, self.fence)
+
+
+def _is_wanted(metadata: CheckpointMetadata, wanted: dict[str, Any]) -> bool:
+    return all(metadata.get(name) == value for name, value in wanted.items())
 
 
 def _refuse_torn(*names: str) -> None:

@@ -205,8 +205,9 @@ class DeleteRuns(_Maintenance):
         )
         for run, digest in self.runs.items():
             for name, ns, checkpoint_id in transaction.execute(query, (digest,)).fetchall():
-                row = ThreadReader(transaction.connection, name, self.codec, self.payloads).find(ns, checkpoint_id)
-                if row is not None and str(row.metadata.get("run_id")) == run:
+                reader = ThreadReader(transaction.connection, name, self.codec, self.payloads)
+                row = reader.find(ns, checkpoint_id)
+                if row is not None and str(reader.metadata(row).get("run_id")) == run:
                     found.setdefault(name, []).append((ns, checkpoint_id))
         for name, dead in found.items():
             _delete_checkpoints(transaction, name, dead, self.codec, self.payloads)
@@ -286,7 +287,7 @@ def _check(connection: sqlite3.Connection, codec: RowCodec, payloads: Payloads) 
             try:
                 row = None if is_coming else reader.find(ns, checkpoint_id)
                 if row is not None:
-                    reader.tuple_of(name, row)
+                    reader.read(row).unpacked(name, payloads)
                 else:
                     reader.pending_writes(no, ns, checkpoint_id)
             except _UNREADABLE as error:
@@ -330,7 +331,7 @@ def _names(reader: ThreadReader, row: Row) -> set[str]:
 def _lineage(reader: ThreadReader, newest: Row) -> set[str]:
     """The checkpoints that must stay for the newest to be read: itself, and what its DeltaChannels are made up from."""
     kept = {newest.checkpoint_id}
-    missing = set(newest.metadata.get("counters_since_delta_snapshot") or ()) - _names(reader, newest)
+    missing = set(reader.metadata(newest).get("counters_since_delta_snapshot") or ()) - _names(reader, newest)
     row: Row | None = newest
     while missing and row is not None and row.parent_id is not None:
         row = reader.find(row.ns, row.parent_id)

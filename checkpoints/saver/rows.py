@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from struct import Struct
+from typing import Any, Final, NamedTuple, cast
 
 import ormsgpack
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory, PendingWrite, writes_sort_key
 
 from signoff.checkpoints.db.sqlite import is_there, reading_address, unusable
 from signoff.checkpoints.saver.encoding.encryption import RowCodec, place_of, place_of_writes
 from signoff.checkpoints.saver.encoding.payload import Payloads
-from signoff.checkpoints.saver.encoding.streams import MARK, REFERENCE, Stream, load, rows_in
+from signoff.checkpoints.saver.encoding.streams import MARK, Buffer, Stream, load, rows_in
 from signoff.checkpoints.saver.schema import is_present, row_id
 from signoff.checkpoints.saver.thread_memory import Streams
 
@@ -25,14 +27,20 @@ Head = bytes | list[Any]
 _COLUMNS = "t.no, c.ns, c.checkpoint_id, c.parent_id, c.run, c.head, c.metadata"
 _NO_TASK = "00000000-0000-0000-0000-000000000000"
 """Under this LangGraph keeps what a caller answers or changes; it is added to, and written anew each time."""
-_ROWS = f"SELECT {_COLUMNS} FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE "
-_PIECES: Final = "SELECT id, body FROM saver_pieces WHERE id "
+_ROWS: Final = (
+    f"SELECT {_COLUMNS} FROM saver_checkpoints c JOIN saver_threads t ON t.no = c.thread WHERE t.name = ? AND c.ns = ?"
+)
+_NEWEST: Final = " ORDER BY c.checkpoint_id DESC LIMIT 1"
+_NAMED: Final = " AND c.checkpoint_id = ?"
+_RANGE: Final = "SELECT id, body FROM saver_pieces WHERE id BETWEEN ? AND ?"
+_LISTED: Final = "SELECT p.id, p.body FROM json_each(?) wanted CROSS JOIN saver_pieces p ON p.id = wanted.value"
+_MARKED: Final = Struct("<I4sII")
+"""As `REFERENCE`, the mark as bytes."""
 _MOST_HELD: Final = 64 * 2**20
-_SPARSE: Final = 4  # so many rows to one that is wanted are still read as one range
 
 
 class Row(NamedTuple):
-    """A checkpoint's row: what stands for its channels' values and for the rest of it."""
+    """A checkpoint's row: what stands for its channels' values and for the rest of it, and its metadata, packed."""
 
     thread: int
     ns: str
@@ -40,7 +48,37 @@ class Row(NamedTuple):
     parent_id: str | None
     values: Head
     rest: Head
-    metadata: Any
+    metadata: Buffer
+
+
+class Stored(NamedTuple):
+    """All that is stored of a checkpoint, packed: nothing more is asked of the file to have its values."""
+
+    row: Row
+    rest: bytes
+    plain: bytes
+    """The small channels, in one."""
+    channels: dict[str, bytes]
+    writes: list[tuple[str, str, bytes]]
+    """Task, channel and value of each write that counts."""
+
+    def unpacked(self, thread: Any, payloads: Payloads) -> CheckpointTuple:
+        """The checkpoint; `thread` is its id as the caller has it."""
+        row, unpack = self.row, payloads.unpack
+        checkpoint = payloads.unpack_facts(self.rest)
+        checkpoint["id"] = row.checkpoint_id
+        checkpoint["channel_values"] = values = _unpack_plain(self.plain)
+        for name, body in self.channels.items():
+            values[name] = unpack(body)
+        place = {"thread_id": thread, "checkpoint_ns": row.ns}
+        parent = None if row.parent_id is None else {"configurable": {**place, "checkpoint_id": row.parent_id}}
+        return CheckpointTuple(
+            {"configurable": {**place, "checkpoint_id": row.checkpoint_id}},
+            checkpoint,
+            payloads.unpack_facts(row.metadata),
+            cast(RunnableConfig | None, parent),
+            [(task, channel, unpack(body)) for task, channel, body in self.writes],
+        )
 
 
 class Pieces:
@@ -49,21 +87,21 @@ class Pieces:
     def __init__(self, connection: sqlite3.Connection, codec: RowCodec, name: str) -> None:
         self.connection, self._codec, self._name = connection, codec, name
         self.thread = 0
-        self._rows: dict[int, tuple[int, memoryview]] = {}
+        self._rows: dict[int, tuple[bytes, memoryview]] = {}
         self._held = 0
 
-    def bodies(self, heads: Sequence[Head]) -> list[bytes]:
-        """The bytes that these stand for; one query for all of them, and one more for each level of long lists."""
-        found: list[bytes] = [head if isinstance(head, bytes) else b"" for head in heads]
-        pending = [(at, head[1], head[2]) for at, head in enumerate(heads) if not isinstance(head, bytes)]
+    def bodies(self, heads: Iterable[Head]) -> list[bytes]:
+        """The bytes that these stand for; they are asked for together, once for each level of long lists."""
+        found: list[Any] = list(heads)
+        pending = [(at, *head) for at, head in enumerate(found) if type(head) is list]
         while pending:
-            self._fetch(set().union(*[rows_in(references) for _, _, references in pending]))
+            self._fetch([references for *_, references in pending])
             lists, pending = pending, []
-            for at, level, references in lists:
+            for at, lead, level, references in lists:
                 if level:
-                    pending.append((at, level - 1, b"".join(self._chunks(references))))
+                    pending.append((at, lead, level - 1, b"".join(self._chunks(references))))
                 else:
-                    found[at] = b"".join((heads[at][0], *self._chunks(references)))  # type: ignore[arg-type]
+                    found[at] = b"".join([lead, *self._chunks(references)])
         return found
 
     def stream(self, head: Head) -> Stream | None:
@@ -73,27 +111,26 @@ class Pieces:
         lead, level, references = head
         made: Stream | None = None
         for below in reversed(range(level + 1)):
-            self._fetch(set(rows_in(references)))
+            self._fetch([references])
             chunks = self._chunks(references)
             made = load(b"" if below else lead, chunks, references, made)
             references = b"".join(chunks)
         return made
 
-    def numbers(self, heads: Sequence[Head]) -> set[int]:
+    def numbers(self, heads: Iterable[Head]) -> set[int]:
         """The numbers of all rows that are needed for these."""
         found: set[int] = set()
         lists = [head[1:] for head in heads if not isinstance(head, bytes)]
         while lists:
-            for _, references in lists:
-                found.update(rows_in(references))
+            found.update(*[rows_in(references) for _, references in lists])
             deeper = [head for head in lists if head[0]]
-            self._fetch({number for _, references in deeper for number in rows_in(references)})
+            self._fetch([references for _, references in deeper])
             lists = [[level - 1, b"".join(self._chunks(references))] for level, references in deeper]
         return found
 
     def _chunks(self, references: bytes) -> list[memoryview]:
         chunks, rows = [], self._rows
-        for number, mark, start, size in REFERENCE.iter_unpack(references):
+        for number, mark, start, size in _MARKED.iter_unpack(references):
             found, body = rows[number]
             chunk = body[start : start + size]
             if found != mark or len(chunk) != size:
@@ -101,27 +138,28 @@ class Pieces:
             chunks.append(chunk)
         return chunks
 
-    def _fetch(self, numbers: set[int]) -> None:
-        wanted = numbers - self._rows.keys()
+    def _fetch(self, lists: Iterable[bytes]) -> None:
+        """Read the rows that these references are to, in one query."""
+        needed = set().union(*map(rows_in, lists))
+        wanted = needed.difference(self._rows)
         if not wanted:
             return
         if self._held > _MOST_HELD:
-            self._rows, self._held = {}, 0
-            wanted = numbers
+            self._rows, self._held, wanted = {}, 0, needed
         base, least, most = row_id(self.thread, 0), min(wanted), max(wanted)
-        if most - least < _SPARSE * len(wanted):
-            rows = self.connection.execute(_PIECES + "BETWEEN ? AND ?", (base + least, base + most))
+        if most - least < len(wanted):
+            found = self.connection.execute(_RANGE, (base + least, base + most)).fetchall()
         else:
-            ids = ",".join([str(base + number) for number in wanted])
-            rows = self.connection.execute(_PIECES + "IN (SELECT value FROM json_each(?))", (f"[{ids}]",))
-        decode, mark_of, held = self._codec.decode_piece, MARK.unpack_from, self._rows
-        for identity, body in rows:
-            if (number := identity - base) in wanted:
-                plain = decode(body, number)
-                held[number] = mark_of(plain)[0], plain[MARK.size :]
-                self._held += len(plain)
-        if missing := wanted - self._rows.keys():
-            raise sqlite3.DatabaseError(f"piece {min(missing)} of thread {self._name!r} is missing; restore a backup")
+            listed = str([base + number for number in sorted(wanted)])
+            found = self.connection.execute(_LISTED, (listed,)).fetchall()
+        decode, held = self._codec.decode_piece, self._rows
+        for identity, body in found:
+            plain = decode(body, identity - base)
+            held[identity - base] = plain[: MARK.size].tobytes(), plain[MARK.size :]
+            self._held += len(body)
+        if len(found) != len(wanted):
+            missing = min(wanted.difference(held))
+            raise sqlite3.DatabaseError(f"piece {missing} of thread {self._name!r} is missing; restore a backup")
 
 
 class ThreadReader:
@@ -137,46 +175,35 @@ class ThreadReader:
 
     def find(self, ns: str, checkpoint_id: str | None) -> Row | None:
         """The checkpoint with this id, or the newest of the namespace."""
-        query, values = _ROWS + "t.name = ? AND c.ns = ?", [self._thread, ns]
-        if checkpoint_id is None:
-            query += " ORDER BY c.checkpoint_id DESC LIMIT 1"
-        else:
-            query, values = query + " AND c.checkpoint_id = ?", [*values, checkpoint_id]
-        found = self._connection.execute(query, values).fetchone()
+        condition, values = _NEWEST, [self._thread, ns]
+        if checkpoint_id is not None:
+            condition, values = _NAMED, [*values, checkpoint_id]
+        found = self._connection.execute(_ROWS + condition, values).fetchone()
         if found is None:
             return None
-        no, ns, checkpoint_id, parent_id, run, head, metadata = found
+        self.pieces.thread, ns, checkpoint_id, parent_id, run, head, metadata = found
         place = place_of(ns, checkpoint_id or "", parent_id, run)
-        self.pieces.thread = no
-        values_head, rest = ormsgpack.unpackb(self._codec.decode(head, f"head:{place}"))
-        facts = self._payloads.unpack(self._codec.decode(metadata, f"metadata:{place}"))
-        return Row(no, ns, checkpoint_id or "", parent_id, values_head, rest, facts)
+        entries, rest = ormsgpack.unpackb(self._codec.decode(head, f"head:{place}"))
+        metadata = self._codec.decode(metadata, f"metadata:{place}")
+        return Row(self.pieces.thread, ns, checkpoint_id or "", parent_id, entries, rest, metadata)
 
-    def tuple_of(self, thread: Any, row: Row) -> CheckpointTuple:
-        """All of a checkpoint; `thread` is its id as the caller has it."""
-        values, rest = self.pieces.bodies([row.values, row.rest])
-        entries, plain = _values_in(values)
+    def metadata(self, row: Row) -> Any:
+        return self._payloads.unpack_facts(row.metadata)
+
+    def read(self, row: Row) -> Stored:
+        """All of a checkpoint."""
+        values, rest = self.pieces.bodies((row.values, row.rest))
+        entries, plain = ormsgpack.unpackb(values)
         writes = self._writes(row.thread, row.ns, row.checkpoint_id)
-        bodies = self.pieces.bodies([*entries.values(), *[write[2] for write in writes]])
-        unpack = self._payloads.unpack
-        checkpoint: Any = {**unpack(rest), "id": row.checkpoint_id}
-        checkpoint["channel_values"] = plain | {name: unpack(body) for name, body in zip(entries, bodies, strict=False)}
-        place = {"thread_id": thread, "checkpoint_ns": row.ns}
-        return CheckpointTuple(
-            config={"configurable": {**place, "checkpoint_id": row.checkpoint_id}},
-            checkpoint=checkpoint,
-            metadata=row.metadata,
-            parent_config=None
-            if row.parent_id is None
-            else {"configurable": {**place, "checkpoint_id": row.parent_id}},
-            pending_writes=[
-                (write[0], write[1], unpack(body)) for write, body in zip(writes, bodies[len(entries) :], strict=True)
-            ],
-        )
+        bodies = self.pieces.bodies([*entries.values(), *[head for *_, head in writes]])
+        channels = dict(zip(entries, bodies, strict=False))
+        written = [(task, name, body) for (task, name, _), body in zip(writes, bodies[len(entries) :], strict=True)]
+        return Stored(row, rest, plain, channels, written)
 
     def channels(self, row: Row) -> tuple[dict[str, Head], dict[str, Any]]:
         """What stands for the values of the channels, and the values of those that are small and plain."""
-        return _values_in(self.pieces.bodies([row.values])[0])
+        entries, plain = ormsgpack.unpackb(self.pieces.bodies([row.values])[0])
+        return entries, _unpack_plain(plain)
 
     def streams(self, ns: str, checkpoint_id: str) -> Streams | None:
         """What is known of a checkpoint that somebody else stored, without its values."""
@@ -190,7 +217,7 @@ class ThreadReader:
     def pending_writes(self, thread: int, ns: str, checkpoint_id: str) -> list[PendingWrite]:
         """The writes beside a checkpoint, in the order in which a run applies them."""
         writes = self._writes(thread, ns, checkpoint_id)
-        bodies = self.pieces.bodies([write[2] for write in writes])
+        bodies = self.pieces.bodies([head for *_, head in writes])
         return [(task, name, self._payloads.unpack(body)) for (task, name, _), body in zip(writes, bodies, strict=True)]
 
     def delta_history(
@@ -249,7 +276,8 @@ class ThreadReader:
         )
         found: dict[tuple[str, int], tuple[str, int, str, Head, str]] = {}
         every: list[tuple[str, str, Head]] = []
-        for number, task_id, body in self._connection.execute(query, (thread, ns, checkpoint_id)):
+        rows = self._connection.execute(query, (thread, ns, checkpoint_id)).fetchall()
+        for number, task_id, body in rows:
             place = place_of_writes(number, ns, checkpoint_id, task_id)
             path, *rest = ormsgpack.unpackb(self._codec.decode(body, place))
             writes = list(zip(rest[::3], rest[1::3], rest[2::3], strict=True))
@@ -268,9 +296,9 @@ class ThreadReader:
         return [(task, channel, head) for task, _, channel, head, _ in counting]
 
 
-def _values_in(body: bytes) -> tuple[dict[str, Head], dict[str, Any]]:
-    entries, plain = ormsgpack.unpackb(body)
-    return entries, ormsgpack.unpackb(plain, option=ormsgpack.OPT_NON_STR_KEYS)
+def _unpack_plain(packed: bytes) -> dict[str, Any]:
+    values: dict[str, Any] = ormsgpack.unpackb(packed, option=ormsgpack.OPT_NON_STR_KEYS)
+    return values
 
 
 def list_rows(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 from weakref import WeakValueDictionary, finalize
 
 from signoff.checkpoints.db.fork_safety import watch_forks
@@ -23,6 +23,7 @@ from signoff.checkpoints.db.sqlite import (
     connect,
     connect_to_memory,
     identity,
+    is_busy,
     make_folder,
     refuse_foreign,
     set_patience,
@@ -34,6 +35,7 @@ from signoff.checkpoints.saver.encoding.encryption import RowCodec
 from signoff.checkpoints.saver.migration import bring_up_to_date
 from signoff.checkpoints.saver.writer import Writer, WriterConnection
 
+FoundT = TypeVar("FoundT")
 _MOST_IDLE = 4
 _SHARED_MEMORY: Final = (3, 36)
 """The version of SQLite since which several connections may use one database in memory."""
@@ -155,17 +157,37 @@ class Storage:
         """Whether the file still stands where it was opened; a deleted one takes what is written to it along."""
         return self._place.identity() == self._identity
 
+    def read(self, work: Callable[[sqlite3.Connection], FoundT]) -> FoundT:
+        """What `work` finds in one consistent view; it calls nothing that writes.
+
+        Where nobody writes, it is given the connection that was last written with: what it needs is in its memory.
+        """
+        self.check()
+        lent = self.writer.borrow()
+        if lent is not None:
+            try:
+                lent.execute("BEGIN")
+                found = work(lent)
+                lent.execute("COMMIT")
+                return found
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+            finally:
+                self.writer.give_back()
+        with self.reading() as connection:
+            return work(connection)
+
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection with one consistent view of the file."""
-        connection = self.enter()
+        connection = self._enter()
         try:
             yield connection
         finally:
-            self.leave(connection)
+            self._leave(connection)
 
-    def enter(self) -> sqlite3.Connection:
-        """A connection with one consistent view of the file; each call is matched by one of `leave`."""
+    def _enter(self) -> sqlite3.Connection:
         self.check()
         with self._gate:
             while self._is_forking:
@@ -184,7 +206,7 @@ class Storage:
             raise
         return connection
 
-    def leave(self, connection: sqlite3.Connection) -> None:
+    def _leave(self, connection: sqlite3.Connection) -> None:
         is_kept = False
         try:
             if connection.in_transaction:
@@ -307,9 +329,8 @@ class Handle:
 
     def open(self) -> Storage:
         """The storage, opened now if it is not yet."""
-        storage = self.opened
-        if storage is not None:
-            return storage
+        if self._storage is not None and self._pid == os.getpid():
+            return self._storage
         with self._lock:
             if self.opened is None:
                 storage = share(self._place(self._path.resolve(), self._busy_seconds), self._busy_seconds)

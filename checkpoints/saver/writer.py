@@ -143,8 +143,7 @@ class Writer:
 
     def carry_out(self, change: Change) -> Any:
         """Have the change made; returns its result when it is on disk."""
-        is_alone = self._desk.crowd == 1 and self._queue.empty() and not self._is_over
-        if is_alone and self._desk.turn.acquire(blocking=False):
+        if self._take_turn():
             job = ChangeJob(change, None)
             try:
                 self._desk.serve([job])
@@ -154,6 +153,30 @@ class Writer:
                 raise job.error
             return job.result
         return self.submit(change).wait()
+
+    def borrow(self) -> sqlite3.Connection | None:
+        """The connection to read with, if nobody is at work; to be given back, and nothing is written until then."""
+        if self._desk.opened is None or not self._take_turn():
+            return None
+        if self._desk.opened is None:
+            self._desk.turn.release()
+            return None
+        return self._desk.opened.connection
+
+    def give_back(self) -> None:
+        """What was borrowed is no longer in use."""
+        desk = self._desk
+        try:
+            if desk.opened is not None and desk.opened.connection.in_transaction:
+                desk.opened.connection.execute("ROLLBACK")
+            if desk.is_closed:
+                desk.disconnect()
+        finally:
+            desk.turn.release()
+
+    def _take_turn(self) -> bool:
+        is_alone = self._desk.crowd == 1 and self._queue.empty() and not self._is_over
+        return is_alone and self._desk.turn.acquire(blocking=False)
 
     def submit(
         self, change: Change, future: asyncio.Future[Any] | None = None, *, is_followed: bool = False
@@ -217,15 +240,15 @@ class _Desk:
         self.is_closed = False
         self.crowd = 1  # so many came at once the last time
         self._connect, self._busy_seconds = connect, busy_seconds
-        self._opened: WriterConnection | None = None
+        self.opened: WriterConnection | None = None
         self.memories = ThreadMemories()
 
     def serve(self, jobs: list[ChangeJob]) -> None:
         """Make these changes; what went wrong is for who asked."""
         try:
-            self._opened = self._opened or self._connect()
-            self._opened.check()
-            connection = self._opened.connection
+            self.opened = self.opened or self._connect()
+            self.opened.check()
+            connection = self.opened.connection
             _commit(connection, jobs, self._busy_seconds, self.memories)
             if any(job.change.frees_space for job in jobs):
                 _give_back(connection)
@@ -239,7 +262,7 @@ class _Desk:
         """For who has the turn: nobody else may forget what is remembered, as a change may be amid it."""
         if self.is_closed:
             self.memories.clear()
-        opened, self._opened = self._opened, None
+        opened, self.opened = self.opened, None
         if opened is not None:
             opened.connection.close()
 

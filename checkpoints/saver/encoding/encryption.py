@@ -34,14 +34,14 @@ class RowCodec:
         """The bytes to store."""
         if self._cipher is not None:
             return self._cipher.seal(body, place.encode())
-        return body + _checksum(body, place)
+        return body + xxh3_64_digest(body, crc32(place.encode()))
 
     def decode(self, body: bytes, place: str) -> bytes | memoryview:
         """The bytes that were stored; WrongKey or sqlite3.DatabaseError if they are not what was stored there."""
         if self._cipher is not None:
             return self._cipher.open(body, place.encode())
-        plain = memoryview(body)[:-_CHECKSUM_BYTES]
-        if body[-_CHECKSUM_BYTES:] != _checksum(plain, place):
+        plain = memoryview(body)[:-_CHECKSUM_BYTES]  # SQLite would hand out a page whose bits have changed
+        if body[-_CHECKSUM_BYTES:] != xxh3_64_digest(plain, crc32(place.encode())):
             raise sqlite3.DatabaseError(f"{place} is damaged; restore a backup")
         return plain
 
@@ -75,11 +75,6 @@ class RowCodec:
             raise KeyMissing(database)
         elif self.decode(found[0], _CONTEXT) != _PROOF:
             raise WrongKey
-
-
-def _checksum(body: bytes | memoryview, place: str) -> bytes:
-    """SQLite would hand out a page whose bits have changed; this tells."""
-    return xxh3_64_digest(body, crc32(place.encode()))
 
 
 def place_of(ns: str, checkpoint_id: str, parent_id: str | None, run: bytes | None) -> str:

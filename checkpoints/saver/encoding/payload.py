@@ -17,6 +17,7 @@ from signoff.checkpoints.saver.encoding.streams import INLINE_BYTES
 
 _MARKS: Final = {"msgpack": b"m", "null": b"n", "bytes": b"b", "bytearray": b"a"}
 _KINDS: Final = {mark[0]: kind for kind, mark in _MARKS.items()}
+_MSGPACK: Final = _MARKS["msgpack"][0]
 _OTHER: Final = b"x"  # then the length of the kind's name, the name, and the bytes
 _WITH_ARRAYS: Final = b"y"  # then the length of a list in 4 bytes, the list, and the bytes
 _BYTES_MARKS: Final = (b"\xc4", b"\xc5", b"\xc6")
@@ -69,12 +70,21 @@ class Payloads:
             del values[name]
         return packed
 
+    def unpack_facts(self, body: bytes | memoryview) -> Any:
+        """The same, where there is hardly ever more in them than plain values."""
+        if body[0] == _MSGPACK and self._strict is not None:
+            try:
+                return ormsgpack.unpackb(memoryview(body)[1:], option=ormsgpack.OPT_NON_STR_KEYS)
+            except ormsgpack.MsgpackDecodeError:
+                pass  # something of a class, or damaged
+        return self.unpack(body)
+
     def unpack(self, body: bytes | memoryview) -> Any:
         """The value in these bytes."""
-        kind = _KINDS.get(body[0])
-        if kind == "msgpack" and self._strict is not None:
+        first = body[0]
+        if first == _MSGPACK and self._strict is not None:
             return self._strict.loads_packed(memoryview(body)[1:])
-        if kind is not None:
+        if (kind := _KINDS.get(first)) is not None:
             return self.serde.loads_typed((kind, bytes(body[1:])))
         if body[:1] == _OTHER:
             end = 2 + body[1]

@@ -29,6 +29,7 @@ NUMPY_ARRAY: Final = 6
 DELTA_SNAPSHOT: Final = 7
 
 UNPACK: Final = ormsgpack.OPT_NON_STR_KEYS
+_LARGE: Final = b"\xc9"
 _NOTHING: Final = ormsgpack.packb(None)
 
 
@@ -39,6 +40,8 @@ def rebuild(packed: bytes | memoryview, allowed: Set[TypeName], strict: Set[Type
     """
     reading = _Reading(allowed, strict)
     try:
+        if packed[:1] == _LARGE and packed[1:6] == max(0, len(packed) - 6).to_bytes(4, "big") + bytes([NUMPY_ARRAY]):
+            return reading.make(NUMPY_ARRAY, memoryview(packed)[6:])  # an array and nothing else, with one copy fewer
         return ormsgpack.unpackb(packed, ext_hook=reading.make, option=UNPACK)
     except ormsgpack.MsgpackDecodeError as error:
         if reading.error is not None:
@@ -55,7 +58,7 @@ class _Reading:
         self._allowed, self._strict = allowed, strict
         self.error: Exception | None = None
 
-    def make(self, code: int, packed: bytes) -> Any:
+    def make(self, code: int, packed: bytes | memoryview) -> Any:
         """The object that LangGraph marked so; called for those in it first."""
         try:
             if code in NAMED:
@@ -80,11 +83,11 @@ def _refuse(module: str, name: str) -> NoReturn:
     raise UnlistedType([(module, name)])
 
 
-def _make_unnamed(code: int, packed: bytes) -> Any:
+def _make_unnamed(code: int, packed: bytes | memoryview) -> Any:
     if code == NUMPY_ARRAY and (numpy := sys.modules.get("numpy")) is not None:
         kind, shape, order, body = ormsgpack.unpackb(packed)
         return numpy.frombuffer(body, numpy.dtype(kind)).reshape(shape, order=order)
-    made = JsonPlusSerializer().loads_typed(("msgpack", ormsgpack.packb(ormsgpack.Ext(code, packed))))
+    made = JsonPlusSerializer().loads_typed(("msgpack", ormsgpack.packb(ormsgpack.Ext(code, bytes(packed)))))
     if made is None:
         what = "an array" if code == NUMPY_ARRAY else f"an object that is marked {code}"
         raise Unstorable(what, "LangGraph cannot read it here", "Install numpy, or the LangGraph that wrote it.")
@@ -104,9 +107,12 @@ def _make_named(code: int, module: str, name: str, held: Any, *, is_strict: bool
             return kind(*held) if name != "Send" else kind(*held[:2], timeout=held[2] if len(held) > 2 else None)
         if code == _METHOD:
             return kind.fromisoformat(held)
-        if kind in (set, frozenset) and list in set(map(type, held)):
+        try:
+            return kind(held)
+        except TypeError:
+            if kind not in (set, frozenset):
+                raise
             return kind(map(_as_tuple, held))
-        return kind(held)
     except Exception as error:
         raise ClassChanged((module, name), in_one_line(error)) from error
 
