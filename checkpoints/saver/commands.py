@@ -53,23 +53,12 @@ class Lease:
         """Whoever reads the newest state starts from it, and may try for the lease, or take it anew."""
         self.fences.pop(name, None)
 
-
-class Release:
-    """Gives a thread's lease back, if it is still held."""
-
-    frees_space = False
-
-    def __init__(self, lease: Lease, name: str) -> None:
-        self._lease, self._name = lease, name
-
-    def apply(self, transaction: Transaction) -> None:
-        row = transaction.thread(self._name, create=False)
-        if row is not None and self._lease.fences.get(self._name) == row.fence and row.owner == self._lease.owner:
+    def give_back(self, name: str, transaction: Transaction) -> None:
+        """Let others have the thread, if it is still held."""
+        row = transaction.thread(name, create=False)
+        if row is not None and self.fences.get(name) == row.fence and row.owner == self.owner:
             row.owner, row.owner_until = "", 0.0
             transaction.remember(row)
-
-    def undo(self) -> None:
-        """Nothing was told to anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +105,7 @@ class Addition(ABC):
         return row
 
     def _insert(self, transaction: Transaction, row: ThreadRow, rows: NewRows) -> None:
-        pieces = [
-            (row_id(row.no, number), self.target.codec.encode_piece(body, number)) for number, body in rows.bodies()
-        ]
+        pieces = [(row_id(row.no, number), self.target.codec.encode(body, number)) for number, body in rows.bodies()]
         if pieces:
             transaction.executemany("INSERT INTO saver_pieces VALUES (?, ?)", pieces)
 

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ from langgraph.checkpoint.base import (
     get_checkpoint_id,
     get_checkpoint_metadata,
 )
-from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from signoff.checkpoints.db.sqlite import unusable
 from signoff.checkpoints.errors import Unstorable
@@ -45,17 +44,6 @@ class Engine:
     payloads: Payloads
     lease: Lease | None = None
     fence: Fence | None = None
-
-    def with_serde(self, serde: SerializerProtocol) -> Engine:
-        return replace(self, payloads=Payloads(serde))
-
-    def with_lease(self, lease: Lease) -> Engine:
-        """The same for one owner."""
-        return replace(self, lease=lease)
-
-    def with_fence(self, fence: Fence) -> Engine:
-        """The same for one claim of a run."""
-        return replace(self, fence=fence)
 
     # -- writing
 
@@ -128,7 +116,7 @@ class Engine:
             self.lease.start_again(thread)
 
         def read(connection: sqlite3.Connection) -> Stored | None:
-            reader = ThreadReader(connection, thread, self.codec, self.payloads)
+            reader = self.reader_of(connection, thread)
             row = reader.find(ns, checkpoint_id)
             return None if row is None else reader.read(row)
 
@@ -163,7 +151,7 @@ class Engine:
                 if len(found) == limit:
                     break
                 if thread not in readers:
-                    readers[thread] = ThreadReader(connection, thread, self.codec, self.payloads)
+                    readers[thread] = self.reader_of(connection, thread)
                 reader = readers[thread]
                 row = reader.find(ns, checkpoint_id)
                 if row is not None and (not wanted or _is_wanted(reader.metadata(row), wanted)):
@@ -177,10 +165,8 @@ class Engine:
         with self.telling(), storage.reading() as connection:
             yield connection
 
-    @contextmanager
-    def reader(self, thread: str) -> Iterator[ThreadReader]:
-        with self.view() as connection:
-            yield ThreadReader(connection, thread, self.codec, self.payloads)
+    def reader_of(self, connection: sqlite3.Connection, thread: str) -> ThreadReader:
+        return ThreadReader(connection, thread, self.codec, self.payloads)
 
     def _target(self, config: RunnableConfig) -> Target:
         return Target(thread_of(config), self.codec, self.payloads, self.lease, self.fence)

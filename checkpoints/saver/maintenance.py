@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,6 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from signoff.checkpoints.canonical import now
 from signoff.checkpoints.db.sqlite import COPIED_AT, IN_MEMORY, LEDGER_TABLE
 from signoff.checkpoints.errors import DatabaseUnusable, ThreadNotEmpty
-from signoff.checkpoints.saver.encoding.encryption import RowCodec
-from signoff.checkpoints.saver.encoding.payload import Payloads
 from signoff.checkpoints.saver.engine import Engine, run_digest
 from signoff.checkpoints.saver.rows import Row, ThreadReader
 from signoff.checkpoints.saver.schema import MOST_NUMBER, NUMBER_BITS, rows_of
@@ -65,8 +64,7 @@ class MaintainedSaver(BaseCheckpointSaver[Any]):
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that these runs made, with their writes."""
         if run_ids:
-            digests = {str(run): run_digest(str(run)) for run in run_ids}
-            self._engine.carry_out(DeleteRuns(digests, self._engine.codec, self._engine.payloads))
+            self._carry_out(partial(_delete_runs, list(map(str, run_ids)), self._engine))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that these runs made, with their writes."""
@@ -74,7 +72,7 @@ class MaintainedSaver(BaseCheckpointSaver[Any]):
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy everything of a thread into one that is empty, else ThreadNotEmpty is raised."""
-        self._engine.carry_out(CopyThread(str(source_thread_id), str(target_thread_id)))
+        self._carry_out(partial(_copy_thread, str(source_thread_id), str(target_thread_id)), frees_space=False)
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy everything of a thread into one that is empty, else ThreadNotEmpty is raised."""
@@ -87,9 +85,9 @@ class MaintainedSaver(BaseCheckpointSaver[Any]):
         """
         threads = [str(thread) for thread in thread_ids]
         if strategy in ("delete", "delete_all"):  # the second is what LangGraph's own server says
-            self._engine.carry_out(DeleteThreads(threads))
+            self._carry_out(partial(_delete_threads, threads))
         elif strategy == "keep_latest":
-            self._engine.carry_out(KeepLatest(threads, self._engine.codec, self._engine.payloads))
+            self._carry_out(partial(_keep_latest, threads, self._engine))
         else:
             raise ValueError(f"{strategy!r} is no strategy: use 'keep_latest' or 'delete'.")
 
@@ -99,7 +97,7 @@ class MaintainedSaver(BaseCheckpointSaver[Any]):
 
     def sweep(self, older_than: timedelta) -> int:
         """Delete the threads that were not written for so long and that nobody has a lease of; returns how many."""
-        return int(self._engine.carry_out(Sweep(older_than.total_seconds())))
+        return int(self._carry_out(partial(sweep, older_than.total_seconds())))
 
     async def asweep(self, older_than: timedelta) -> int:
         """Delete the threads that were not written for so long and that nobody has a lease of; returns how many."""
@@ -113,136 +111,113 @@ class MaintainedSaver(BaseCheckpointSaver[Any]):
     def check(self) -> Sequence[str]:
         """What is wrong with the file, one line each: SQLite's own check, and every checkpoint read to the end."""
         with self._engine.view() as connection:
-            return _check(connection, self._engine.codec, self._engine.payloads)
+            return _check(connection, self._engine)
 
     def backup(self, target: Path | str) -> None:
         """Copy the file, as it is now, into a new one, while others go on writing."""
         with self._engine.view() as connection:
             _backup(connection, Path(target))
 
+    def _carry_out(self, work: Callable[[Transaction], Any], *, frees_space: bool = True) -> Any:
+        return self._engine.carry_out(Maintenance(work, frees_space))
 
-class _Maintenance:
+
+@dataclass(frozen=True)
+class Maintenance:
     """A change that tells nothing to objects in memory."""
 
-    frees_space = True
+    apply: Callable[[Transaction], Any]
+    frees_space: bool = True
 
     def undo(self) -> None:
         """Nothing was told."""
 
 
-@dataclass(frozen=True)
-class DeleteThreads(_Maintenance):
-    """Deletes everything of some threads."""
-
-    names: Sequence[str]
-
-    def apply(self, transaction: Transaction) -> None:
-        for name in self.names:
-            _delete_thread(transaction, name)
-
-
-@dataclass(frozen=True)
-class Sweep(_Maintenance):
-    """Deletes the threads that were not written for so many seconds, unless somebody holds them."""
-
-    seconds: float
-
-    def apply(self, transaction: Transaction) -> int:
-        names = transaction.execute(
-            "SELECT name FROM saver_threads WHERE touched_at < ? AND owner_until < ?",
-            (transaction.now - self.seconds, transaction.now),
-        ).fetchall()
-        for (name,) in names:
-            _delete_thread(transaction, name)
-        return len(names)
+def _delete_threads(names: Sequence[str], transaction: Transaction) -> None:
+    """Delete everything of these threads."""
+    for name in names:
+        thread = transaction.thread(name, create=False)
+        if thread is None:
+            continue
+        for table in _OF_THREADS:
+            transaction.execute(f"DELETE FROM {table} WHERE thread = ?", (thread.no,))
+        transaction.execute("DELETE FROM saver_pieces WHERE id BETWEEN ? AND ?", rows_of(thread.no))
+        transaction.execute("DELETE FROM saver_threads WHERE no = ?", (thread.no,))
+        transaction.forget(name)
 
 
-@dataclass(frozen=True)
-class CopyThread(_Maintenance):
-    """Copies a thread into one that is empty."""
+def sweep(seconds: float, transaction: Transaction) -> int:
+    """Delete the threads that were not written for so many seconds, unless somebody holds them; how many those are."""
+    found = transaction.execute(
+        "SELECT name FROM saver_threads WHERE touched_at < ? AND owner_until < ?",
+        (transaction.now - seconds, transaction.now),
+    ).fetchall()
+    _delete_threads([name for (name,) in found], transaction)
+    return len(found)
 
-    frees_space = False
-    source: str
-    target: str
 
-    def apply(self, transaction: Transaction) -> None:
-        """Copy its rows: what they say of each other holds in any thread."""
-        source = transaction.thread(self.source, create=False)
-        if source is None:
-            return
-        target = transaction.thread(self.target, create=False)
-        filled = "SELECT 1 FROM saver_checkpoints WHERE thread = ?"
-        if target is not None and transaction.execute(filled, (target.no,)).fetchone():
-            raise ThreadNotEmpty(self.target)
-        target = transaction.thread(self.target)
-        assert target is not None
+def _copy_thread(source_name: str, target_name: str, transaction: Transaction) -> None:
+    """Copy a thread's rows into one that is empty: what they say of each other holds in any thread."""
+    source = transaction.thread(source_name, create=False)
+    if source is None:
+        return
+    target = transaction.thread(target_name, create=False)
+    filled = "SELECT 1 FROM saver_checkpoints WHERE thread = ?"
+    if target is not None and transaction.execute(filled, (target.no,)).fetchone():
+        raise ThreadNotEmpty(target_name)
+    target = transaction.thread(target_name)
+    assert target is not None
+    transaction.execute(
+        "INSERT INTO saver_pieces SELECT id + ?, body FROM saver_pieces WHERE id BETWEEN ? AND ?",
+        (target.no - source.no << NUMBER_BITS, *rows_of(source.no)),
+    )
+    for table, columns in _OF_THREADS.items():
         transaction.execute(
-            "INSERT INTO saver_pieces SELECT id + ?, body FROM saver_pieces WHERE id BETWEEN ? AND ?",
-            (target.no - source.no << NUMBER_BITS, *rows_of(source.no)),
+            f"INSERT INTO {table} SELECT ?, {columns} FROM {table} WHERE thread = ?", (target.no, source.no)
         )
-        for table, columns in _OF_THREADS.items():
-            transaction.execute(
-                f"INSERT INTO {table} SELECT ?, {columns} FROM {table} WHERE thread = ?", (target.no, source.no)
-            )
-        target.next = source.next
-        transaction.invalidate(target)
+    target.next = source.next
+    transaction.invalidate(target)
 
 
-@dataclass(frozen=True)
-class DeleteRuns(_Maintenance):
-    """Deletes the checkpoints that some runs made."""
-
-    runs: Mapping[str, bytes]
-    codec: RowCodec
-    payloads: Payloads
-
-    def apply(self, transaction: Transaction) -> None:
-        """Delete them, with their writes and the pieces that nothing else refers to."""
-        found: dict[str, list[tuple[str, str]]] = {}
-        query = (
-            "SELECT t.name, c.ns, c.checkpoint_id FROM saver_checkpoints c"
-            " JOIN saver_threads t ON t.no = c.thread WHERE c.run = ?"
-        )
-        for run, digest in self.runs.items():
-            for name, ns, checkpoint_id in transaction.execute(query, (digest,)).fetchall():
-                reader = ThreadReader(transaction.connection, name, self.codec, self.payloads)
-                row = reader.find(ns, checkpoint_id)
-                if row is not None and str(reader.metadata(row).get("run_id")) == run:
-                    found.setdefault(name, []).append((ns, checkpoint_id))
-        for name, dead in found.items():
-            _delete_checkpoints(transaction, name, dead, self.codec, self.payloads)
+def _delete_runs(runs: Sequence[str], engine: Engine, transaction: Transaction) -> None:
+    """Delete the checkpoints that these runs made, with their writes and the pieces that nothing else refers to."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    query = (
+        "SELECT t.name, c.ns, c.checkpoint_id FROM saver_checkpoints c"
+        " JOIN saver_threads t ON t.no = c.thread WHERE c.run = ?"
+    )
+    for run in runs:
+        for name, ns, checkpoint_id in transaction.execute(query, (run_digest(run),)).fetchall():
+            reader = engine.reader_of(transaction.connection, name)
+            row = reader.find(ns, checkpoint_id)
+            if row is not None and str(reader.metadata(row).get("run_id")) == run:
+                found.setdefault(name, []).append((ns, checkpoint_id))
+    for name, dead in found.items():
+        _delete_checkpoints(transaction, name, dead, engine)
 
 
-@dataclass(frozen=True)
-class KeepLatest(_Maintenance):
-    """Deletes all but the newest checkpoint of each namespace, and what that one is still made up from."""
-
-    names: Sequence[str]
-    codec: RowCodec
-    payloads: Payloads
-
-    def apply(self, transaction: Transaction) -> None:
-        """Delete the older ones, with their writes and the pieces that nothing else refers to."""
-        for name in self.names:
-            thread = transaction.thread(name, create=False)
-            if thread is None:
-                continue
-            reader = ThreadReader(transaction.connection, name, self.codec, self.payloads)
-            kept: set[tuple[str, str]] = set()
-            newest: dict[str, str] = {}
-            places = _places_of(transaction.connection, thread.no)
-            for ns in {ns for ns, _, _ in places}:
-                row = reader.find(ns, None)
-                if row is not None:
-                    newest[ns] = row.checkpoint_id
-                    kept |= {(ns, checkpoint_id) for checkpoint_id in _lineage(reader, row)}
-            dead = [
-                (ns, checkpoint_id)
-                for ns, checkpoint_id, is_coming in places
-                if (ns, checkpoint_id) not in kept and not (is_coming and checkpoint_id > newest.get(ns, ""))
-            ]
-            if dead:
-                _delete_checkpoints(transaction, name, dead, self.codec, self.payloads)
+def _keep_latest(names: Sequence[str], engine: Engine, transaction: Transaction) -> None:
+    """Delete all but the newest checkpoint of each namespace, and what that one is still made up from."""
+    for name in names:
+        thread = transaction.thread(name, create=False)
+        if thread is None:
+            continue
+        reader = engine.reader_of(transaction.connection, name)
+        kept: set[tuple[str, str]] = set()
+        newest: dict[str, str] = {}
+        places = _places_of(transaction.connection, thread.no)
+        for ns in {ns for ns, _, _ in places}:
+            row = reader.find(ns, None)
+            if row is not None:
+                newest[ns] = row.checkpoint_id
+                kept |= {(ns, checkpoint_id) for checkpoint_id in _lineage(reader, row)}
+        dead = [
+            (ns, checkpoint_id)
+            for ns, checkpoint_id, is_coming in places
+            if (ns, checkpoint_id) not in kept and not (is_coming and checkpoint_id > newest.get(ns, ""))
+        ]
+        if dead:
+            _delete_checkpoints(transaction, name, dead, engine)
 
 
 def _stats(connection: sqlite3.Connection, database: Path) -> SaverStats:
@@ -273,7 +248,7 @@ def _stats(connection: sqlite3.Connection, database: Path) -> SaverStats:
     )
 
 
-def _check(connection: sqlite3.Connection, codec: RowCodec, payloads: Payloads) -> list[str]:
+def _check(connection: sqlite3.Connection, engine: Engine) -> list[str]:
     """What is wrong: SQLite's own check, then every checkpoint and write read to the end."""
     problems = [line for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok"]
     for table, owner in (("saver_pieces", "id >> 32"), *((table, "thread") for table in _OF_THREADS)):
@@ -283,11 +258,11 @@ def _check(connection: sqlite3.Connection, codec: RowCodec, payloads: Payloads) 
             problems.append(f"{count} rows of {table} belong to no thread")
     for no, name in connection.execute("SELECT no, name FROM saver_threads").fetchall():
         for ns, checkpoint_id, is_coming in _places_of(connection, no):
-            reader = ThreadReader(connection, name, codec, payloads)
+            reader = engine.reader_of(connection, name)
             try:
                 row = None if is_coming else reader.find(ns, checkpoint_id)
                 if row is not None:
-                    reader.read(row).unpacked(name, payloads)
+                    reader.read(row).unpacked(name, engine.payloads)
                 else:
                     reader.pending_writes(no, ns, checkpoint_id)
             except _UNREADABLE as error:
@@ -341,20 +316,7 @@ def _lineage(reader: ThreadReader, newest: Row) -> set[str]:
     return kept
 
 
-def _delete_thread(transaction: Transaction, name: str) -> None:
-    thread = transaction.thread(name, create=False)
-    if thread is None:
-        return
-    for table in _OF_THREADS:
-        transaction.execute(f"DELETE FROM {table} WHERE thread = ?", (thread.no,))
-    transaction.execute("DELETE FROM saver_pieces WHERE id BETWEEN ? AND ?", rows_of(thread.no))
-    transaction.execute("DELETE FROM saver_threads WHERE no = ?", (thread.no,))
-    transaction.forget(name)
-
-
-def _delete_checkpoints(
-    transaction: Transaction, name: str, dead: Sequence[tuple[str, str]], codec: RowCodec, payloads: Payloads
-) -> None:
+def _delete_checkpoints(transaction: Transaction, name: str, dead: Sequence[tuple[str, str]], engine: Engine) -> None:
     """Delete these checkpoints with their writes, then the thread's pieces that nothing refers to any more."""
     thread = transaction.thread(name, create=False)
     if thread is None:
@@ -364,7 +326,7 @@ def _delete_checkpoints(
             f"DELETE FROM {table} WHERE thread = ? AND ns = ? AND checkpoint_id = ?",
             [(thread.no, ns, checkpoint_id) for ns, checkpoint_id in dead],
         )
-    alive = ThreadReader(transaction.connection, name, codec, payloads).needed()
+    alive = engine.reader_of(transaction.connection, name).needed()
     transaction.execute(
         "DELETE FROM saver_pieces WHERE id BETWEEN ? AND ? AND id & ? NOT IN (SELECT value FROM json_each(?))",
         (*rows_of(thread.no), MOST_NUMBER, json.dumps(sorted(alive))),

@@ -152,7 +152,7 @@ class Pieces:
         else:
             listed = str([base + number for number in sorted(wanted)])
             found = self.connection.execute(_LISTED, (listed,)).fetchall()
-        decode, held = self._codec.decode_piece, self._rows
+        decode, held = self._codec.decode, self._rows
         for identity, body in found:
             plain = decode(body, identity - base)
             held[identity - base] = plain[: MARK.size].tobytes(), plain[MARK.size :]

@@ -6,7 +6,9 @@ import asyncio
 import copy
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
@@ -23,12 +25,12 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from signoff.checkpoints.db.url import is_address
-from signoff.checkpoints.saver.commands import Lease, Release
+from signoff.checkpoints.saver.commands import Lease
 from signoff.checkpoints.saver.encoding.encryption import RowCodec
 from signoff.checkpoints.saver.encoding.payload import Payloads
 from signoff.checkpoints.saver.encoding.serializer import StrictSerializer
 from signoff.checkpoints.saver.engine import Engine, config_of, ns_of, thread_of
-from signoff.checkpoints.saver.maintenance import MaintainedSaver, Sweep
+from signoff.checkpoints.saver.maintenance import MaintainedSaver, Maintenance, sweep
 from signoff.checkpoints.saver.rows import ThreadReader
 from signoff.checkpoints.saver.storage import Handle
 from signoff.checkpoints.saver.writer import Change
@@ -128,7 +130,7 @@ class SqliteCheckpointer(MaintainedSaver):
             view.serde = self.serde.with_msgpack_allowlist([(name[0], name[-1]) for name in extra_allowlist])
         else:
             view.serde = super().with_allowlist(extra_allowlist).serde
-        view._engine = self._engine.with_serde(view.serde)
+        view._engine = replace(self._engine, payloads=Payloads(view.serde))
         return view
 
     def leased(self, owner: str, *, seconds: float = 60.0) -> Self:
@@ -138,7 +140,7 @@ class SqliteCheckpointer(MaintainedSaver):
         gets LeaseLost and writes nothing, until it has read the newest state. Savers without leases are not held off.
         """
         view = copy.copy(self)
-        view._engine = self._engine.with_lease(Lease(owner, seconds))
+        view._engine = replace(self._engine, lease=Lease(owner, seconds))
         return view
 
     def fenced(self, fence: Fence, ledger: str) -> Self:
@@ -149,14 +151,14 @@ class SqliteCheckpointer(MaintainedSaver):
         if self.database.resolve() != Path(ledger).resolve():
             return self.leased(fence.owner.partition("/")[0])
         view = copy.copy(self)
-        view._engine = self._engine.with_fence(fence)
+        view._engine = replace(self._engine, fence=fence)
         return view
 
     def release(self, thread_id: str) -> None:
         """Give the lease of a thread back, if this view holds it."""
         lease = self._engine.lease
         if lease is not None:
-            self._engine.carry_out(Release(lease, str(thread_id)))
+            self._carry_out(partial(lease.give_back, str(thread_id)), frees_space=False)
             lease.fences.pop(str(thread_id), None)
 
     def put(
@@ -243,7 +245,8 @@ class SqliteCheckpointer(MaintainedSaver):
         """For each channel its writes since the nearest ancestor that holds its value, and that value as `seed`."""
         if not channels:
             return {}
-        with self._engine.reader(thread_of(config)) as reader:
+        with self._engine.view() as connection:
+            reader = self._engine.reader_of(connection, thread_of(config))
             return reader.delta_history(ns_of(config), get_checkpoint_id(config), channels)
 
     async def aget_delta_channel_history(
@@ -280,4 +283,4 @@ class SqliteCheckpointer(MaintainedSaver):
     def _sweep_if_due(self) -> None:
         if self._ttl is not None and time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + _SWEEP_SECONDS
-            self._engine.submit(Sweep(self._ttl.total_seconds()))
+            self._engine.submit(Maintenance(partial(sweep, self._ttl.total_seconds())))

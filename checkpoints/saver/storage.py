@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 from weakref import WeakValueDictionary, finalize
 
 from signoff.checkpoints.db.fork_safety import watch_forks
@@ -42,32 +42,6 @@ _SHARED_MEMORY: Final = (3, 36)
 _numbers = count(1)
 
 
-class Place(Protocol):
-    """Where a database is."""
-
-    path: Path
-    """The file, or what the database in memory is called."""
-
-    def prepare(self) -> None:
-        """Refuse what is somebody else's, having changed nothing."""
-
-    def connect(self) -> sqlite3.Connection:
-        """A connection to it; it is made if it is not there."""
-
-    def identity(self) -> tuple[int, int] | None:
-        """What tells it from another one in its place."""
-
-    def check(self, opened: tuple[int, int] | None) -> None:
-        """Raise if it is not the one that was opened: SQLite would not say so, or wait for a lock."""
-
-    def close(self) -> None:
-        """Nobody uses it any more."""
-
-    @property
-    def keeps(self) -> bool:
-        """Whether connections can be kept; else others may begin to write, and then it is read in another way."""
-
-
 class FilePlace:
     """A file."""
 
@@ -76,16 +50,20 @@ class FilePlace:
         self._name = str(path)
 
     def prepare(self) -> None:
+        """Refuse what is somebody else's, having changed nothing."""
         refuse_foreign(self.path, self._busy_seconds)
         make_folder(self.path.parent)
 
     def connect(self) -> sqlite3.Connection:
+        """A connection to it; it is made if it is not there."""
         return connect(self.path, self._busy_seconds)
 
     def identity(self) -> tuple[int, int] | None:
+        """What tells it from another one in its place."""
         return identity(self.path)
 
     def check(self, opened: tuple[int, int] | None) -> None:
+        """Raise if it is not the one that was opened: SQLite would not say so, or wait for a lock."""
         try:
             found = os.stat(self._name)
         except FileNotFoundError:
@@ -101,11 +79,12 @@ class FilePlace:
 
     @property
     def keeps(self) -> bool:
+        """Whether connections can be kept; else others may begin to write, and then it is read in another way."""
         return can_write(self.path)
 
 
 class MemoryPlace:
-    """The memory of this process; gone with the last connection, so one is held."""
+    """The memory of this process; gone with the last connection, so one is held. Its path is what it is called."""
 
     def __init__(self, path: Path, busy_seconds: float) -> None:
         self.path, self._busy_seconds = path, busy_seconds
@@ -132,6 +111,9 @@ class MemoryPlace:
     @property
     def keeps(self) -> bool:
         return True
+
+
+Place = FilePlace | MemoryPlace
 
 
 class Storage:

@@ -21,7 +21,10 @@ _CHECKSUM_BYTES: Final = 8
 
 
 class RowCodec:
-    """Encodes and decodes the bytes of rows. Each is bound to its place, so that rows cannot be exchanged."""
+    """Encodes and decodes the bytes of rows. Each is bound to its place, so that rows cannot be exchanged.
+
+    A place is a text, or the number of a piece.
+    """
 
     def __init__(self, key: str | bytes | None) -> None:
         self._cipher = None if key is None else Cipher(key)
@@ -30,34 +33,20 @@ class RowCodec:
     def is_encrypted(self) -> bool:
         return self._cipher is not None
 
-    def encode(self, body: bytes, place: str) -> bytes:
+    def encode(self, body: bytes, place: str | int) -> bytes:
         """The bytes to store."""
         if self._cipher is not None:
-            return self._cipher.seal(body, place.encode())
-        return body + xxh3_64_digest(body, crc32(place.encode()))
+            return self._cipher.seal(body, _context(place))
+        return body + xxh3_64_digest(body, place if isinstance(place, int) else crc32(place.encode()))
 
-    def decode(self, body: bytes, place: str) -> bytes | memoryview:
+    def decode(self, body: bytes, place: str | int) -> memoryview:
         """The bytes that were stored; WrongKey or sqlite3.DatabaseError if they are not what was stored there."""
         if self._cipher is not None:
-            return self._cipher.open(body, place.encode())
+            return memoryview(self._cipher.open(body, _context(place)))
         plain = memoryview(body)[:-_CHECKSUM_BYTES]  # SQLite would hand out a page whose bits have changed
-        if body[-_CHECKSUM_BYTES:] != xxh3_64_digest(plain, crc32(place.encode())):
-            raise sqlite3.DatabaseError(f"{place} is damaged; restore a backup")
-        return plain
-
-    def encode_piece(self, body: bytes, number: int) -> bytes:
-        """The bytes to store of a piece."""
-        if self._cipher is not None:
-            return self._cipher.seal(body, b"piece:%d" % number)
-        return body + xxh3_64_digest(body, number)
-
-    def decode_piece(self, body: bytes, number: int) -> memoryview:
-        """The bytes of a piece that were stored, or an error as from `decode`."""
-        if self._cipher is not None:
-            return memoryview(self._cipher.open(body, b"piece:%d" % number))
-        plain = memoryview(body)[:-_CHECKSUM_BYTES]
-        if body[-_CHECKSUM_BYTES:] != xxh3_64_digest(plain, number):
-            raise sqlite3.DatabaseError(f"piece {number} is damaged; restore a backup")
+        seed = place if isinstance(place, int) else crc32(place.encode())
+        if body[-_CHECKSUM_BYTES:] != xxh3_64_digest(plain, seed):
+            raise sqlite3.DatabaseError(f"{_context(place).decode()} is damaged; restore a backup")
         return plain
 
     def check(self, connection: sqlite3.Connection, database: str) -> None:
@@ -75,6 +64,10 @@ class RowCodec:
             raise KeyMissing(database)
         elif self.decode(found[0], _CONTEXT) != _PROOF:
             raise WrongKey
+
+
+def _context(place: str | int) -> bytes:
+    return b"piece:%d" % place if isinstance(place, int) else place.encode()
 
 
 def place_of(ns: str, checkpoint_id: str, parent_id: str | None, run: bytes | None) -> str:
