@@ -62,7 +62,7 @@ class RowCodec:
             self.check(connection, database)  # another process may have been first
         elif self._cipher is None:
             raise KeyMissing(database)
-        elif self.decode(found[0], _CONTEXT) != _PROOF:
+        elif bytes(self.decode(found[0], _CONTEXT)) != _PROOF:
             raise WrongKey
 
 
