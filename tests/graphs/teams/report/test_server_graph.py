@@ -38,9 +38,9 @@ def test_documents_that_were_read_before_are_opened_without_a_connection(
     (home / "tides.md").write_text("# Tides\n\nThe moon pulls the water.\n")
     Sources.open(home).refresh()
     made: list[Any] = []
-    connect = sqlite3.connect
+    connect: Any = sqlite3.connect
 
-    def noted(*given: Any, **more: Any) -> sqlite3.Connection:
+    def noted(*given: Any, **more: Any) -> Any:
         made.append(given)
         return connect(*given, **more)
 
