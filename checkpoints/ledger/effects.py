@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, false, func, insert, or_, select, update
 from sqlalchemy.exc import NoResultFound
 
 from signoff.checkpoints import canonical
@@ -465,8 +465,8 @@ def _before_fork(connection: Connection, approval: Approval, options: str) -> Ef
     """The same action with the same arguments, if a run that this one was forked from has done it."""
     if f'"{RUN_FORK}"' not in options:
         return None
-    runs_before = read_json(options, dict, f"Run {approval.run_id}")[RUN_FORK]["of"]
-    within = or_(*((effects.c.run_id == run) | is_below(effects.c.run_id, run) for run in runs_before))
+    runs_before = read_json(options, dict, f"Run {approval.run_id}").get(RUN_FORK, {}).get("of", ())
+    within = or_(false(), *((effects.c.run_id == run) | is_below(effects.c.run_id, run) for run in runs_before))
     same = (effects.c.action == approval.action) & (approvals.c.args_sha256 == approval.args_sha256)
     query = select(effects).join(approvals, approvals.c.id == effects.c.approval_id).where(within, same)
     found = [_effect(row) for row in connection.execute(query.order_by(effects.c.claimed_at))]

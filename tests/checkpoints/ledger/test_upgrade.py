@@ -127,11 +127,11 @@ NINTH = (
         ends FLOAT DEFAULT '0' NOT NULL, call TEXT DEFAULT '{}' NOT NULL, PRIMARY KEY (id))""",
     "INSERT INTO holds SELECT * FROM held",
     "DROP TABLE held",
+    "DROP INDEX runs_by_status",
 )
 EIGHTH = (
     "DROP TABLE alerts",
     "DROP INDEX jobs_by_worker",
-    "DROP INDEX runs_by_status",
     "ALTER TABLE jobs DROP COLUMN misfit",
     "ALTER TABLE runs DROP COLUMN cancelled_by",
 )
