@@ -1,7 +1,4 @@
-"""The SQLite file that saver and ledger share: whose it is, and how it is opened.
-
-What may happen to a file while it is open is found here too, and so this one is longer than most.
-"""
+"""The SQLite file that saver and ledger share: whose it is, and how it is opened."""
 
 from __future__ import annotations
 
@@ -51,10 +48,6 @@ _HARMFUL: Final = {
     *(sqlite3.SQLITE_IOERR_DATA, sqlite3.SQLITE_READONLY_DBMOVED),
 }
 """but not after these of their kinds."""
-_PAGE_BYTES: Final = 1024
-"""Of a new file. A commit writes whole pages, and most change a few hundred bytes on each of several."""
-_LOG_BYTES: Final = 4 * 2**20
-"""After so many bytes the log is taken over into the file, and how long it stays."""
 _SHORTEST_WAIT: Final = 0.0003
 _LONGEST_WAIT: Final = 0.03
 
@@ -314,14 +307,11 @@ def _open_index(name: str) -> int:
 
 def _set_pragmas(connection: Any) -> None:
     """Make every commit durable, readers independent of the writer, and freed space returnable."""
-    if _ask(connection, "page_count") == 0:  # both are heeded only now
-        _ask(connection, f"page_size={_PAGE_BYTES}")
-        _ask(connection, "auto_vacuum=INCREMENTAL")
+    if _ask(connection, "page_count") == 0:
+        _ask(connection, "auto_vacuum=INCREMENTAL")  # heeded only now
     if _ask(connection, "journal_mode") != "wal":  # even a needless change would wait for whoever writes
         _ask(connection, "journal_mode=WAL")
-    pages = _LOG_BYTES // _ask(connection, "page_size")
-    sizes = f"journal_size_limit={_LOG_BYTES}", f"wal_autocheckpoint={pages}"
-    for pragma in ("synchronous=FULL", "foreign_keys=ON", *sizes):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "journal_size_limit=4194304"):
         _ask(connection, pragma)
 
 

@@ -85,12 +85,8 @@ def build_intake(
         after = current["number"] if current else 0
         caller = calling_person(config)
         by = child.requested_by if child is not None else caller.name
-        kept = {
-            **options,
-            **({RUN_INPUT: given.values} if fields is not None else {}),
-            **({RUN_TENANT: caller.tenant} if caller.tenant else {}),
-            **(child.options if child else {}),
-        }
+        kept = {**options, **({RUN_INPUT: given.values} if fields is not None else {})}
+        kept |= {**({RUN_TENANT: caller.tenant} if caller.tenant else {}), **(child.options if child else {})}
         run_id, number = ledger().runs.begin(
             thread, after + 1, team=takes.team, goal=given.goal, options=kept, requested_by=by, dry_run=calls_nothing
         )

@@ -24,6 +24,7 @@ from signoff.desk.web.guarding import addresses
 from signoff.fleet.evals import evaluate
 from signoff.graphs.teams import load_team
 from signoff.settings import load_settings
+from signoff.tools.search import Sources
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 _MISSING = "" if CHROMIUM else "no chromium here: apt-get install chromium"
@@ -260,9 +261,10 @@ def test_a_citation_opens_in_place_by_key_and_by_touch_and_stays_open_until_it_i
     seats: Seats, home: Path, options: Any
 ) -> None:
     (home / "docs").mkdir()
-    (home / "docs" / "tides.md").write_text("# Tides\n\nThe tide rises and falls because of the moon, they say.\n")
+    (home / "docs" / "tides.md").write_text("The tide rises and falls because of the moon, they say.\n")
     (home / "tides.py").write_text(REPORT)
     settings = load_settings(sources=home / "docs")
+    Sources.open(home / "docs", home=settings.home).refresh()
     run = Run.start(load_team("tides.py:team", settings).team, "why", settings=settings)
     ann = seats.take("ann", **options)
     ann.goto(f"{seats.base}/runs/{run.id}")

@@ -42,7 +42,7 @@ def install_clients(folder: Path) -> None:
     """Install the clients in JavaScript, unless they are there; without npm what needs them is skipped."""
     npm = shutil.which("npm")
     if npm is None:
-        print("No npm: the clients in JavaScript are not installed, and their tests are skipped.")
+        sys.stderr.write("No npm: the clients in JavaScript are not installed, and their tests are skipped.\n")
         return
     folder.mkdir(exist_ok=True)
     shutil.copy(HERE / "package.json", folder)
@@ -61,7 +61,7 @@ def fetch_inboxes(folder: Path) -> None:
         fetched = subprocess.run([git, "-C", place, "fetch", "--quiet", "--depth", "1", address, commit], check=False)
         if fetched.returncode:
             shutil.rmtree(folder)
-            print(f"{address} cannot be reached: the tests that need the inboxes are skipped.")
+            sys.stderr.write(f"{address} cannot be reached: the tests that need the inboxes are skipped.\n")
             return
         subprocess.run([git, "-C", place, "checkout", "--quiet", commit], check=True)
 
