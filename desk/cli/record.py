@@ -113,7 +113,7 @@ def export(
     if cassette.ending is not None:
         _check_ending(run, cassette.ending)
     own = module_of_recording(cassette.about, load_settings(), team)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         now, then = replay_run(recording, Path(folder), team=None if own is None else own.team)
     if then is not None and now != then:
         raise CannotExport(run, f"played again it does not go as it went: {_difference(now, then)}")
