@@ -344,11 +344,11 @@ def _twins(approval: Approval, sha256: str) -> Select[Any]:
 def _lapsed(run_ids: Sequence[str]) -> Select[Any]:
     """The approvals whose time is over, and whose runs still wait for just that."""
     now, others = canonical.now(), approvals.alias()
-    # Of some runs, the rows are found by those, not among all that waits.
+    # Of some runs, the rows are found by those, not among all that waits; of one, its others always are.
     status, stands = (one.concat("") if run_ids else one for one in (approvals.c.status, runs.c.status))
     is_over = (status == "expired") & (approvals.c.decided_at >= runs.c.updated_at)
     is_late = (status == "pending") & approvals.c.expires_at.between("0", now)
-    is_open = (others.c.status == "pending") & ~others.c.expires_at.between("0", now)
+    is_open = (others.c.status.concat("") == "pending") & ~others.c.expires_at.between("0", now)
     waits = exists().where(others.c.run_id == approvals.c.run_id, is_open)
     query = joined().where(stands == "waiting", is_over | is_late, ~waits).order_by(approvals.c.expires_at)
     if not run_ids:

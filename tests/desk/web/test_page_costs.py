@@ -99,7 +99,7 @@ def counted_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         yield done
 
 
-@pytest.mark.parametrize("mixed", [("done", "done", "failed", "running", "stopped")])
+@pytest.mark.parametrize("mixed", [("waiting",), ("done", "done", "failed", "running", "stopped")])
 def test_the_list_of_runs_takes_as_little_work_of_thousands_as_of_hundreds(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, mixed: tuple[str, ...]
 ) -> None:
