@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from signoff.checkpoints import working
 from signoff.checkpoints.errors import RunBusy
 from signoff.checkpoints.jobs import Job, Which
@@ -36,17 +38,8 @@ def cancel_run(ledger: Ledger, run_id: str, *, by: str) -> Status:
 
 def end_cancelled_run(ledger: Ledger, run_id: str) -> Status:
     """Close a run that is to end, unless somebody drives it, who then does; how it stands now."""
-    with working() as owner:
-        try:
-            ledger.runs.claim(run_id, owner, seconds=_CLOSING)
-        except RunBusy:
-            return ledger.runs.get(run_id).status
-        try:
-            record = ledger.runs.get(run_id)
-            if record.status not in ("done", "stopped"):
-                stop_run(ledger, run_id, f"cancelled by {record.cancelled_by}")
-        finally:
-            ledger.runs.release(run_id, owner)
+    with working() as owner, suppress(RunBusy):
+        _close(ledger, run_id, owner, f"cancelled by {ledger.runs.get(run_id).cancelled_by}")
     return ledger.runs.get(run_id).status
 
 
@@ -67,10 +60,15 @@ def end_cancelled(ledger: Ledger, job: Job, owner: str) -> None:
     """Close the run of a job whose turn this owner has, and end the job; RunBusy if somebody drives the run."""
     now = ledger.jobs.get(job.run_id)
     why = f"cancelled by {now.wanted_by}" if now is not None and now.wanted_by else "cancelled by its deadline"
-    ledger.runs.claim(job.run_id, owner, seconds=_CLOSING)
-    try:
-        if ledger.runs.get(job.run_id).status not in ("done", "stopped"):
-            stop_run(ledger, job.run_id, why)
-    finally:
-        ledger.runs.release(job.run_id, owner)
+    _close(ledger, job.run_id, owner, why)
     ledger.jobs.turns.finish(job, "cancelled", why)
+
+
+def _close(ledger: Ledger, run_id: str, owner: str, why: str) -> None:
+    """Stop a run, unless it has ended; RunBusy if somebody drives it."""
+    ledger.runs.claim(run_id, owner, seconds=_CLOSING)
+    try:
+        if ledger.runs.get(run_id).status not in ("done", "stopped"):
+            stop_run(ledger, run_id, why)
+    finally:
+        ledger.runs.release(run_id, owner)

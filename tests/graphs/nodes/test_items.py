@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desks import Desk, asked
+from desks import Desk, Meeting, asked
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 from pydantic import BaseModel
@@ -118,20 +118,14 @@ def test_an_async_graph_works_on_items_side_by_side_too(ledger: Ledger) -> None:
 
 
 def test_no_more_items_than_the_width_are_worked_on_at_once(ledger: Ledger) -> None:
-    together, busy, most = threading.Barrier(2), [0], [0]
-    counting = threading.Lock()
+    meeting = Meeting()
 
     def meet(task: Task) -> Found:
-        with counting:
-            busy[0] += 1
-            most[0] = max(most[0], busy[0])
-        together.wait(60)  # broken, unless two are worked on at once
-        with counting:
-            busy[0] -= 1
+        meeting.attend()
         return Found(text="met")
 
     result = Trip(ledger, [LISTER, scout(replace(EACH, function=meet), limits=Limits(width=2))]).start("a b c d e f")
-    assert (most[0], len(lines(result))) == (2, 6)
+    assert (meeting.most, len(lines(result))) == (2, 6)
 
 
 def test_a_failed_item_is_tried_again_and_then_a_row_with_its_reason(ledger: Ledger) -> None:

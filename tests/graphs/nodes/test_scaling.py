@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import cProfile
 import pstats
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from desks import Meeting
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphDrained
@@ -157,22 +157,17 @@ def test_a_question_costs_the_same_however_many_wait_behind_it(home: Path) -> No
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_of_many_items_that_are_sent_at_once_no_more_than_the_width_are_worked_on(home: Path, is_async: bool) -> None:
-    together, busy, most, counting = threading.Barrier(2), [0], [0], threading.Lock()
+    meeting = Meeting()
 
     def meet(task: Task) -> Note:
-        with counting:
-            busy[0] += 1
-            most[0] = max(most[0], busy[0])
-        together.wait(60)  # broken, unless two are worked on at once
-        with counting:
-            busy[0] -= 1
+        meeting.attend()
         return Note(text=task.item)
 
     with closing(Ledger(home / "signoff.db")) as ledger:
         graph = Team(agents=[reader(meet, 2)], ledger=ledger).compile(checkpointer=InMemorySaver())
         given, config = {"goal": GOAL}, RunnableConfig(configurable={"thread_id": "r-1"})
         result = asyncio.run(graph.ainvoke(given, config)) if is_async else graph.invoke(given, config)
-    assert most[0] == 2
+    assert meeting.most == 2
     assert result["artifacts"]["Notes"]["value"]["texts"] == GOAL.split()
 
 
