@@ -69,6 +69,9 @@ def hunt(args: list[str]) -> int:
 def test_long(args: list[str]) -> int:
     """Run all tests, with all of the hunts: hours."""
     set_up("dev")
+    # They start hundreds of processes: what these import is compiled once, out of the tree.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(VENV / "compiled")
     return follow([tool("pytest"), "-q", "-n", str(WORKERS), "--dist", "worksteal", *args])
 
 
