@@ -99,10 +99,13 @@ def test_a_process_killed_at_any_line_pays_once_or_has_a_person_asked(
         "reading back what did not happen",
     ],
 )
-def test_a_process_killed_at_every_hit_of_any_line_of_the_ledger(
+def test_a_process_killed_in_any_state_that_it_leaves_outside_pays_once_or_has_a_person_asked(
     database: str, tmp_path: Path, scenario: str, part: Part
 ) -> None:
-    check(rounds(database, tmp_path, "every", part, scenario))
+    found = rounds(database, tmp_path, "every", part, scenario)
+    check(found)
+    # Where threads take turns in another way, a hit is not reached: that round is one of a run that nobody killed.
+    assert sum(turn["killed"] for turn in found) > 0.75 * len(found) > 20 / part.parts - 1
 
 
 def test_an_act_node_that_claims_after_the_call_is_seen_to_pay_twice(database: str, tmp_path: Path) -> None:

@@ -66,6 +66,35 @@ def count_lines(files: Mapping[str, str], work: Callable[[], Any]) -> Counter[Li
     return Counter({(module, number): times for (module, number), times in must(count)})
 
 
+def find_states(
+    files: Mapping[str, str], look: Callable[[], object], sample: int, work: Callable[[], Any]
+) -> list[tuple[Line, int]]:
+    """The hits of these lines at which a process that does this has left something new, as `look` sees from outside.
+
+    What a killed process leaves is what is outside of it: killed at two hits between which nothing was written, it
+    leaves the same. That this is so is tried too: every so-many-th hit is among those given, new or not.
+    """
+
+    def find() -> list[tuple[Line, int]]:
+        hits: Counter[Line] = Counter()
+        found: list[tuple[Line, int]] = []
+        seen: list[object] = [None]
+
+        def reach(line: Line) -> None:
+            hits[line] += 1
+            state = look()
+            if state != seen[0] or hits.total() % sample == 0:
+                found.append((line, hits[line]))
+            seen[0] = state
+
+        _trace(files, reach)
+        work()
+        sys.settrace(None)
+        return found
+
+    return [((module, number), hit) for (module, number), hit in must(find)]
+
+
 def kill_at(files: Mapping[str, str], line: Line, hit: int, work: Callable[[], Any]) -> int:
     """Exit code of a process that does this and is killed when it reaches the line for the so-many-th time."""
     left = [hit]

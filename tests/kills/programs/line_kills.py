@@ -1,8 +1,8 @@
 """Kills a process at a line of our code while a payment is decided and made; then another process finishes the run.
 
 Arguments: the ledger's database, an empty folder, `few`, `some` or `every`, which part of how many, and the scenarios,
-if not all. `every` kills each line of `graphs` and of `checkpoints` at its first and last hit, and in SQLite those of
-the ledger, and of what decides, calls and writes, at every hit. `some` leaves out what only routes, and kills a line
+if not all. `every` kills in every state of the databases and the bank that a line of `graphs` or `checkpoints` is
+reached in, and at every hundredth of all hits. `some` leaves out what only routes, and kills a line
 where a scenario is the first to reach it: in the modules that decide, call and write in SQLite each line at its first
 and its last hit, in PostgreSQL every second line at its first; of the other modules every fourth line, at its first
 hit, in SQLite, and every other fourth in PostgreSQL; and of the lines that were killed before every hundredth, at its
@@ -11,16 +11,18 @@ each kill. Everything is imported and warmed up first and each process is a fork
 """
 
 import gc
+import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from forked import KILLED, Line, count_lines, in_fork, kill_at, must
+from forked import KILLED, Line, count_lines, find_states, in_fork, kill_at, must
 from naive import with_naive_act
 from payments import Bank, Kind, Person, Verdict, build_team, config_of, drive
 
@@ -54,8 +56,6 @@ CORE = (
     "naive",
 )
 """What decides, calls and writes. All three are beginnings of names of modules."""
-
-LEDGER = "checkpoints.ledger."
 
 FEW = 4
 SAMPLE = 100
@@ -107,6 +107,8 @@ class Office:
     bank: Bank
     scenario: Scenario
     graph: Any
+    address: str = ""
+    """Of the ledger's database, password and all."""
 
     @property
     def person(self) -> Person:
@@ -189,7 +191,12 @@ class Killing:
         gc.freeze()
         files, first = self.watched(scenario), self.place(office)
         first.prepare([f"{prefix}-whole"])
-        planned = list(self.plan(count_lines(files, lambda: first.play(f"{prefix}-whole"))))[self.part]
+        play = partial(first.play, f"{prefix}-whole")
+        planned = (
+            find_states(files, partial(outside, first), SAMPLE, play)
+            if self.mode == "every"
+            else list(self.plan(count_lines(files, play)))
+        )[self.part]
         threads = [f"{prefix}-{number}" for number in range(len(planned))]
         office.prepare(threads)
         killed: list[tuple[Office, str, dict[str, Any]]] = []
@@ -217,9 +224,6 @@ class Killing:
         for place, (line, times) in enumerate(sorted(counted.items())):
             if self.mode == "few":
                 yield from [(line, 1)] if line in few else []
-            elif self.mode == "every":
-                all_hits = line[0].startswith((*CORE, LEDGER)) and "://" not in self.database
-                yield from ((line, hit) for hit in (range(1, times + 1) if all_hits else sorted({1, times})))
             elif line in self.seen:
                 yield from [(line, times)] if place % SAMPLE == len(self.seen) % SAMPLE else []
             elif line[0].startswith(CORE) and "://" not in self.database:
@@ -233,13 +237,13 @@ class Killing:
     def place(self, office: Office) -> Office:
         """Where a round is played: here, or in a database that is not there yet."""
         if not office.scenario.new:
-            return office
+            return replace(office, address=self.database)
         self.made += 1
         database = str(self.folder / f"new-{self.made}.db")
         if "://" in self.database:
             database = new_database(self.database)
         saver = SqliteCheckpointer(self.folder / f"new-{self.made}.db")
-        return open_office(Ledger(database), saver, office.bank, office.scenario)
+        return replace(open_office(Ledger(database), saver, office.bank, office.scenario), address=database)
 
     def watched(self, scenario: Scenario) -> dict[str, str]:
         """The modules whose lines are killed, by the paths of their files."""
@@ -257,6 +261,33 @@ class Killing:
 def file_of(database: str, folder: Path) -> Path:
     """The file of the checkpoints: the ledger's own, unless that is on a server."""
     return folder / "checkpoints.db" if "://" in database else Path(database)
+
+
+def outside(office: Office) -> str:
+    """All that is outside of a process that works here, in one word: the files, and of a server what it tells."""
+    digest = hashlib.sha256()
+    for path in (office.bank.path, *(Path(f"{office.saver.database}{end}") for end in ("", "-wal"))):
+        digest.update(path.read_bytes() if path.exists() else b"")
+        digest.update(b"|")
+    if "://" in office.address:
+        digest.update(repr(_tables(office.address)).encode())
+    return digest.hexdigest()
+
+
+@cache
+def _connection(address: str, process: int) -> Any:
+    """For looking at a server from this process."""
+    import psycopg
+
+    return psycopg.connect(address, autocommit=True)
+
+
+def _tables(address: str) -> list[Any]:
+    """How many rows each table has, and the newest transaction that wrote one."""
+    query = _connection(address, os.getpid()).execute
+    names = [name for (name,) in query("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")]
+    each = [f'SELECT count(*), max(xmin::text::bigint) FROM "{name}"' for name in names]
+    return [names, query(" UNION ALL ".join(each)).fetchall() if each else []]
 
 
 def new_database(address: str) -> str:
