@@ -165,8 +165,8 @@ def _wait_for(client: SyncLangGraphClient, thread: str, lines: list[str]) -> Non
     raise AssertionError(state)
 
 
-@pytest.mark.parametrize("client", ["our saver"], indirect=True)
-def test_a_run_that_is_rolled_back_leaves_nothing_and_blocks_nobody(client: SyncLangGraphClient, home: Path) -> None:
+def _a_run_is_rolled_back(client: SyncLangGraphClient, home: Path) -> None:
+    """It leaves nothing and blocks nobody."""
     thread, other = (client.threads.create()["thread_id"] for _ in range(2))
     assert _run(client, thread, assistant="patient", input={"lines": ["first"], "waits": False})["status"] == "idle"
     before = _steps(thread)
@@ -185,7 +185,7 @@ def test_a_run_that_is_rolled_back_leaves_nothing_and_blocks_nobody(client: Sync
 
 
 @pytest.mark.parametrize("client", ["our saver"], indirect=True)
-def test_threads_are_copied_pruned_and_deleted_and_the_server_warns_of_nothing(
+def test_threads_are_copied_pruned_and_deleted_and_a_run_that_is_rolled_back_leaves_nothing(
     client: SyncLangGraphClient, home: Path
 ) -> None:
     thread = client.threads.create()["thread_id"]
@@ -204,3 +204,4 @@ def test_threads_are_copied_pruned_and_deleted_and_the_server_warns_of_nothing(
     log = (home / "server.log").read_text()
     assert "Using custom checkpointer: SqliteCheckpointer" in log
     assert [line for line in log.splitlines() if "[warning" in line or "[error" in line] == []
+    _a_run_is_rolled_back(client, home)

@@ -297,6 +297,7 @@ PAIRS: dict[str, Callable[[Log, int, int], Log]] = {
 }
 ALL = tuple(combinations(range(1, ENTRIES + 1), 2))
 NEAR_AND_ENDS = tuple((one, other) for one, other in ALL if other - one == 1 or one == 1 or other == ENTRIES)
+FEW = (*NEAR_AND_ENDS[::4], (ENTRIES - 1, ENTRIES))
 
 
 def check_pairs(victim: Victim, change: str, pairs: Sequence[tuple[int, int]]) -> None:
@@ -314,7 +315,7 @@ def check_pairs(victim: Victim, change: str, pairs: Sequence[tuple[int, int]]) -
 
 @pytest.mark.parametrize("change", PAIRS)
 def test_two_rows_close_together_or_at_the_ends_that_were_changed_are_found(victim: Victim, change: str) -> None:
-    check_pairs(victim, change, NEAR_AND_ENDS)
+    check_pairs(victim, change, FEW)
 
 
 def test_a_changed_row_that_was_given_its_new_hash_as_was_the_next_is_found(victim: Victim) -> None:
