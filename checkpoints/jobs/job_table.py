@@ -17,6 +17,7 @@ from sqlalchemy import (
     Connection,
     Select,
     Text,
+    bindparam,
     case,
     cast,
     delete,
@@ -31,6 +32,7 @@ from sqlalchemy import (
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.canonical import canonical_json
+from signoff.checkpoints.db.prepared import Prepared
 from signoff.checkpoints.errors import JobChanged
 from signoff.checkpoints.jobs.job import RUN_ID_LENGTH, Job, JobStatus, NewJob, Which, read_job
 from signoff.checkpoints.jobs.limits import JobLimits
@@ -126,6 +128,15 @@ class Asked:
     """Those whose worker does it at the next boundary of a step."""
     begun: tuple[Job, ...] = ()
     """Those that nobody is at work on, but that have begun: what their runs have open is to be closed."""
+
+
+_FLAGGED: Final = Prepared(
+    select(jobs.c.run_id, jobs.c.wanted, jobs.c.deadline).where(
+        jobs.c.worker == bindparam("worker"),
+        jobs.c.status == "running",
+        (jobs.c.wanted != "") | (jobs.c.deadline != ""),
+    )
+)
 
 
 class EndedJobs:
@@ -295,14 +306,13 @@ class Jobs:
         last = max((str(moment) for moment in found if moment), default="")
         return canonical.seconds_since(last) if last else None
 
-    def wanted(self, run_ids: Sequence[str]) -> dict[str, str]:
-        """Of these runs' jobs, what is to become of those that are not simply to go on; what is gone is to end."""
-        query = select(jobs.c.run_id, jobs.c.wanted, jobs.c.deadline).where(jobs.c.run_id.in_(run_ids))
-        now = canonical.now()
+    def wanted(self, worker: str) -> dict[str, str]:
+        """What is to become of the jobs, by run, that this worker has and that are not simply to go on."""
         with self._ledger.read() as connection:
-            rows = connection.execute(query).all()
-        late = {row.run_id: "cancel" for row in rows if row.deadline and row.deadline <= now}
-        return late | {row.run_id: str(row.wanted) for row in rows if row.wanted}
+            rows = _FLAGGED.run(connection, worker=worker).fetchall()
+        now = canonical.now()
+        told = {str(run_id): str(wanted or ("cancel" if deadline <= now else "")) for run_id, wanted, deadline in rows}
+        return {run_id: wanted for run_id, wanted in told.items() if wanted}
 
     def cancel(self, which: Which, *, by: str) -> Asked:
         """Have these jobs end without being done. Those that a worker has end at the next boundary of a step."""

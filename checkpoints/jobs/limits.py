@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select
 
+from signoff.checkpoints.db.prepared import Prepared
 from signoff.checkpoints.errors import QueueFull
 from signoff.checkpoints.jobs.job import Job, read_job
 from signoff.checkpoints.ledger.audit_log import AuditLog
@@ -20,6 +21,10 @@ LimitKind = Literal["team", "tenant", "queued"]
 SET_BACK: Final = "over its limit"
 """Where a job's worker is named: that it is out of the queue until there is room."""
 _LOOKED_AT: Final = 50
+_LIMITS: Final = Prepared(select(job_limits.c.kind, job_limits.c.name, job_limits.c.most))
+_ANY_SET_BACK: Final = Prepared(
+    select(jobs.c.run_id).where(jobs.c.worker == SET_BACK, jobs.c.status == "queued").limit(1)
+)
 
 
 class JobLimits:
@@ -55,6 +60,8 @@ class JobLimits:
 
     def first_with_room(self, connection: Connection, left: Job) -> Job | None:
         """The first of those that were set back for which there is room, now that this one has left."""
+        if not _ANY_SET_BACK.run(connection).fetchall():
+            return None
         near = or_(jobs.c.team == left.team, jobs.c.tenant == left.tenant)
         mine = (jobs.c.status == "queued") & (jobs.c.worker == SET_BACK) & near
         query = select(jobs).where(mine).order_by(jobs.c.priority, jobs.c.submitted_at, jobs.c.id).limit(_LOOKED_AT)
@@ -70,5 +77,5 @@ class JobLimits:
                 raise QueueFull(int(queued), more, most)
 
     def _known(self, connection: Connection) -> dict[tuple[str, str], int]:
-        rows = connection.execute(select(job_limits.c.kind, job_limits.c.name, job_limits.c.most))
-        return {(str(row.kind), str(row.name)): int(row.most) for row in rows}
+        rows = _LIMITS.run(connection).fetchall()  # asked for each turn
+        return {(str(kind), str(name)): int(most) for kind, name, most in rows}

@@ -191,7 +191,7 @@ class Turner:
             asked = self._ledger.approvals.pending(job.run_id)
             until = [approval.expires_at for approval in asked if approval.expires_at]
             left = turns.wait(job, min(until, default=""))
-        elif self._ledger.jobs.wanted([job.run_id]).get(job.run_id) == "cancel":
+        elif self._ledger.jobs.wanted(self.slot).get(job.run_id) == "cancel":
             return self._end(job, owner)
         else:
             left = turns.leave(job, error=turn.stalled, rests=bool(turn.stalled))

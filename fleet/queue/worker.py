@@ -128,8 +128,9 @@ class Worker:
 
     def _see_to(self, turner: Turner) -> None:
         underway = dict(turner.underway)
-        for run_id, wanted in (self._ledger.jobs.wanted(list(underway)) if underway else {}).items():
-            turn = underway[run_id]
+        for run_id, wanted in (self._ledger.jobs.wanted(turner.slot) if underway else {}).items():
+            if (turn := underway.get(run_id)) is None:
+                continue  # it was left, or taken, since it was looked
             if not turn.because:
                 turn.leave_off(wanted)
             elif time.monotonic() > turn.asked_at + _PATIENCE:

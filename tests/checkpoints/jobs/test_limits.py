@@ -86,9 +86,10 @@ def test_no_more_is_submitted_than_may_be_queued_and_what_is_there_counts_once(f
 def test_those_that_are_set_back_are_found_by_their_index_however_many_are_queued(tmp_path: Path) -> None:
     ledger, plans = Ledger(tmp_path / "signoff.db"), list[str]()
     make_tables(ledger, str(tmp_path / "signoff.db"))
-    ledger.jobs.submit(some(2), by="joe")
-    first = some(2)[0]
-    take(ledger, first)
+    first, second = some(2)
+    ledger.jobs.submit([first, second], by="joe")
+    ledger.jobs.limits.set("team", first.team, 1, by="joe")
+    assert [take(ledger, job)[0] for job in (first, second)] == ["mine", "back"]
 
     def explain(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         if "ORDER BY jobs.priority" in statement and not statement.startswith("EXPLAIN"):

@@ -90,7 +90,7 @@ def looks(ledger: Ledger, run: str, approval: str) -> list[Any]:
         lambda: ledger.jobs.counts_by_tenant(),
         lambda: ledger.jobs.figures(Which(), hour=1e9, day=1e9),
         lambda: ledger.jobs.questions(Which()),
-        lambda: ledger.jobs.wanted([run]),
+        lambda: ledger.jobs.wanted("host/1"),
         lambda: ledger.jobs.heard(run),
         lambda: ledger.jobs.limits.all(),
         lambda: ledger.jobs.unmoved(-1.0),

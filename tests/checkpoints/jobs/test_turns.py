@@ -179,7 +179,7 @@ def test_a_job_that_is_cancelled_while_it_is_done_calls_nothing_any_more_and_end
         assert fleet.jobs.cancel(Which(ids=["a-1"]), by="ann").soon
         with pytest.raises(RunCancelled, match="cancelled by ann"):
             fleet.effects.claim(approval, owner=owner)
-        assert fleet.jobs.wanted([RUN]) == {RUN: "cancel"}
+        assert fleet.jobs.wanted(job.worker) == {RUN: "cancel"}
         fleet.jobs.turns.finish(job, "cancelled")
     assert (now(fleet).status, now(fleet).error) == ("cancelled", "cancelled by ann")
     with pytest.raises(RunCancelled):
