@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -365,8 +365,12 @@ def _returning(results: Mapping[str, Mapping[str, Any]], action: Action[Any]) ->
 def read_state(run_id: str, settings: Settings, place: str = "") -> dict[str, Any]:
     """The state of a run's graph at its last checkpoint, whatever team it has; empty before the first.
 
-    That of a child of it is at another `place` of the same thread.
+    That of a child of it is at another `place` of the same thread. UnknownRun, by the settings of one tenant, if it is
+    another's: checkpoints lie together, and the ledger says whose they are.
     """
+    if settings.tenant:
+        with closing(configured_ledger(settings)) as ledger:
+            ledger.runs.get(run_id)
     with configured_saver(settings) as saver:
         return state_in(saver, run_id, place)
 

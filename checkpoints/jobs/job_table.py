@@ -31,17 +31,18 @@ from sqlalchemy import (
 )
 
 from signoff.checkpoints import canonical
-from signoff.checkpoints.canonical import canonical_json
+from signoff.checkpoints.canonical import canonical_json, read_json
 from signoff.checkpoints.db.prepared import Prepared
 from signoff.checkpoints.errors import JobChanged
-from signoff.checkpoints.jobs.job import RUN_ID_LENGTH, Job, JobStatus, NewJob, Which, read_job
+from signoff.checkpoints.jobs.job import DEFAULT_TENANT, RUN_ID_LENGTH, Job, JobStatus, NewJob, Which, read_job
 from signoff.checkpoints.jobs.limits import JobLimits
 from signoff.checkpoints.jobs.queue import TurnQueue
 from signoff.checkpoints.jobs.turns import Turns
 from signoff.checkpoints.ledger.audit_log import AuditLog
 from signoff.checkpoints.ledger.budgets.amounts import NANO
+from signoff.checkpoints.ledger.run_path import is_below
 from signoff.checkpoints.ledger.runs import Runs
-from signoff.checkpoints.ledger.schema import approvals, effects, jobs, runs, usage
+from signoff.checkpoints.ledger.schema import RUN_TENANT, approvals, effects, jobs, runs, usage
 from signoff.checkpoints.ledger.session import Transactions
 
 _DROPPED: Final = ("done", "stopped", "cancelled")
@@ -155,13 +156,26 @@ class EndedJobs:
 
         Their runs stay: submitted again they are known, and not done anew.
         """
-        query = select(jobs.c.run_id).where(_over(before)).limit(_AT_ONCE)
+        query = select(jobs.c.run_id, jobs.c.tenant).where(_over(before)).limit(_AT_ONCE)
         with self._ledger.write() as connection:
-            ids = [str(row.run_id) for row in connection.execute(query)]
-            for run_id in ids:
+            whose = {str(row.run_id): str(row.tenant) for row in connection.execute(query)}
+            for run_id, tenant in whose.items():
+                if tenant != DEFAULT_TENANT:
+                    self._note_tenant(connection, run_id, tenant)
                 self._audit.append(connection, run_id, "dropped", by=by)
-            connection.execute(delete(jobs).where(jobs.c.run_id.in_(ids)))
-        return len(ids)
+            connection.execute(delete(jobs).where(jobs.c.run_id.in_(list(whose))))
+        return len(whose)
+
+    def _note_tenant(self, connection: Connection, run_id: str, tenant: str) -> None:
+        """Have the run, and those below it, say whose they are, as nothing else does once the row is gone."""
+        those = (runs.c.id == run_id) | is_below(runs.c.id, run_id)
+        for row in connection.execute(select(runs).where(those)).all():
+            options = {**read_json(row.options, dict, f"Run {row.id}"), RUN_TENANT: tenant}
+            told = {"options": options, "updated_at": row.updated_at}
+            kept = canonical_json(options)
+            if kept != row.options:
+                connection.execute(update(runs).where(runs.c.id == row.id).values(options=kept))
+                self._audit.append(connection, row.id, "changed", **told)
 
 
 def _over(before: str) -> ColumnElement[bool]:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 
 from signoff.checkpoints.canonical import read_json
 from signoff.checkpoints.errors import OtherTenant
-from signoff.checkpoints.jobs.job import DEFAULT_TENANT, JOB_RUN, RUN_ID_LENGTH
+from signoff.checkpoints.jobs.job import DEFAULT_TENANT, RUN_ID_LENGTH
 from signoff.checkpoints.ledger.schema import RUN_TENANT, jobs, runs
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -80,18 +80,15 @@ class _Schema:
         mine = f"(EXISTS ({job} AND j.tenant = '{self._tenant}') OR EXISTS ({said}\"{self._tenant}\"') > 0))"
         if self._tenant != DEFAULT_TENANT:
             return mine
-        nobodys = f"substr({run}, 1, {len(JOB_RUN)}) <> '{JOB_RUN}' AND NOT EXISTS ({said}') > 0)"
-        return f"({mine} OR ({run} <> '' AND {nobodys}))"
+        return f"({mine} OR ({run} <> '' AND NOT EXISTS ({job}) AND NOT EXISTS ({said}') > 0)))"
 
 
-def tenant_of(connection: Connection, run_id: str) -> str:
-    """Whose this run is; empty if nothing tells any more."""
-    if not run_id.startswith(JOB_RUN):
-        options = connection.execute(select(runs.c.options).where(runs.c.id == run_id)).scalar()
-        return (
-            str(read_json(options, dict, f"Run {run_id}").get(RUN_TENANT) or DEFAULT_TENANT)
-            if options
-            else DEFAULT_TENANT
-        )
-    found = connection.execute(select(jobs.c.tenant).where(jobs.c.run_id == run_id[:RUN_ID_LENGTH])).scalar()
-    return str(found or "")
+def tenant_of(connection: Connection, run_id: str, unknown: str = DEFAULT_TENANT) -> str:
+    """Whose this run is; `unknown` if there is none of this id, as far as the connection shows it."""
+    job = connection.execute(select(jobs.c.tenant).where(jobs.c.run_id == run_id[:RUN_ID_LENGTH])).scalar()
+    if job:
+        return str(job)
+    options = connection.execute(select(runs.c.options).where(runs.c.id == run_id)).scalar()
+    if not options:
+        return unknown
+    return str(read_json(options, dict, f"Run {run_id}").get(RUN_TENANT) or DEFAULT_TENANT)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from signoff.checkpoints import canonical
 from signoff.checkpoints.jobs.alerts import Alerts
+from signoff.checkpoints.jobs.job import DEFAULT_TENANT
 from signoff.checkpoints.jobs.job_table import Jobs
 from signoff.checkpoints.jobs.schedules import Schedules
 from signoff.checkpoints.jobs.tenants import tenant_of
@@ -71,9 +72,12 @@ class Ledger:
         session.on_copy = self._tell_copied
 
     def tenant_of(self, run_id: str) -> str:
-        """Whose this run is: that of the job that it does, or else the usual tenant."""
+        """Whose this run is: that of the job that it does, or that it names, or else the usual tenant.
+
+        Empty for one that a ledger that is opened for one tenant does not find: it is another's, as far as that tells.
+        """
         with self.read() as connection:
-            return tenant_of(connection, run_id)
+            return tenant_of(connection, run_id, "" if self.tenant else DEFAULT_TENANT)
 
     def mark_copied(self) -> tuple[str, ...]:
         """Say that this database is a restored copy, where nothing else tells: one of a snapshot or of a server.

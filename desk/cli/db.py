@@ -26,7 +26,7 @@ from signoff.desk.cli.lists import existing_ledger
 from signoff.desk.cli.terminal import Json, Yes, can_ask, print_json, row, say, table
 from signoff.desk.errors import NoDatabase, UnknownThread
 from signoff.error_base import SettingsError
-from signoff.settings import load_settings
+from signoff.settings import Settings, load_settings
 from signoff.tools.storage import beside
 from signoff.wording import counted
 
@@ -65,7 +65,7 @@ def stats(database: Database = None, json: Json = False) -> None:
 
 def check(database: Database = None, json: Json = False) -> int:
     """Check that file, checkpoints and audit log are whole; exit code 1 if not. On PostgreSQL: the audit log."""
-    settings, read = load_settings(), ""
+    settings, read = _of_all(), ""
     ledger: Ledger | None = None
     problems: list[str] = []
     if database is None and is_address(settings.database_name):
@@ -183,7 +183,7 @@ def opened(
     database: Path | None, *, make: bool = False, types: Sequence[tuple[str, str]] = ()
 ) -> Iterator[SqliteCheckpointer]:
     """The saver of the database that is meant; NoDatabase if it is not there and is not to be made."""
-    settings = load_settings()
+    settings = _of_all()
     if database is not None and scheme_of(database):  # a path would be made of an address
         raise SettingsError("--database", "takes a file", "Name the address of a server with SIGNOFF_DATABASE.")
     path = database or settings.database_path
@@ -193,6 +193,14 @@ def opened(
     key = settings.encryption_key.get_secret_value() if settings.encryption_key else None
     with SqliteCheckpointer(path, types=types, key=key) as saver:
         yield saver
+
+
+def _of_all() -> Settings:
+    """The settings; SettingsError where they keep what is looked at to one tenant: a file is that of all."""
+    settings = load_settings()
+    if settings.tenant:
+        raise SettingsError("SIGNOFF_TENANT", "the database is that of all tenants", "Leave it out to look after it.")
+    return settings
 
 
 def type_name(text: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from signoff.checkpoints.errors import UnknownApproval, UnknownRun
+from signoff.checkpoints.jobs import DEFAULT_TENANT
 from signoff.checkpoints.ledger import Approval, Counts, Ledger, Person, RunRecord
 from signoff.desk.driving import Background
 from signoff.desk.errors import ForgedForm, NotManaging, NotThere, OfAllTenants, SignInNeeded
@@ -139,6 +140,11 @@ class Visit:
         """Whether this person runs the page: it is theirs, or they have the role for it."""
         owner = self.context.identity.owner
         return MANAGER in self.person.roles or (bool(owner) and self.person.name == owner)
+
+    def sees(self, tenant: str) -> bool:
+        """Whether this person sees what is of this tenant; empty: nobody knows of which."""
+        named = "" if tenant == DEFAULT_TENANT else tenant or "*"
+        return self.person.sees_all or named in self.person.tenants
 
     @property
     def is_part(self) -> bool:

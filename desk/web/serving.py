@@ -57,6 +57,9 @@ def serve(
     except ImportError as error:
         raise MissingExtra("The page", "web") from error
     settings = load_settings()
+    if settings.tenant:
+        remedy = f"Leave it out, and keep people to theirs: signoff people --give NAME=tenant:{settings.tenant}"
+        raise SettingsError("SIGNOFF_TENANT", "the page keeps who is signed in, and what they decide", remedy)
     ledger, console = configured_ledger(settings), Console(stderr=True)
     provider = Provider.of(settings) if address else None
     _check(ledger, host, address, can_sign_in=provider is not None)

@@ -90,7 +90,7 @@ def _bars(hours: Sequence[Hour]) -> Bars | None:
 
 def _which(visit: Visit) -> tuple[Which, dict[str, str]]:
     filters = query_of(visit, "tenant", "team", "status", "error")
-    if not _is_of(visit, filters["tenant"]):
+    if not visit.sees(filters["tenant"]):
         filters["tenant"] = min(visit.person.tenants) or DEFAULT_TENANT
     known = tuple(status for status in get_args(JobStatus) if status == filters["status"])
     return Which(tenant=filters["tenant"], team=filters["team"], status=known, error=filters["error"]), filters
@@ -102,7 +102,7 @@ def change_job(visit: Visit) -> Response:
     """Cancel, retry, hold or resume one job."""
     run, verb = visit.request.path_params["run"], visit.form.get("verb", "")
     job = visit.ledger.jobs.get(run)
-    if job is None or not _is_of(visit, job.tenant):
+    if job is None or not visit.sees(job.tenant):
         raise NotThere("job")
     if verb not in _CHANGES:
         raise BadAnswer(f"{verb!r:.20} is nothing that can be done to a job.")
@@ -119,18 +119,13 @@ def change_job(visit: Visit) -> Response:
 def schedules(visit: Visit) -> Response:
     """When what is submitted."""
     after = query_of(visit, "after")["after"]
-    left = [one for one in visit.ledger.schedules.all() if _is_of(visit, one.tenant) and one.name > after]
+    left = [one for one in visit.ledger.schedules.all() if visit.sees(one.tenant) and one.name > after]
     shown = left[:_SHOWN]
     more = address_of("/fleet/schedules", after=shown[-1].name) if len(left) > len(shown) else ""
     firings = {one.name: [] if one.paused_by else _firings(one) for one in shown}
     return visit.render(
         "fleet/schedules.html", schedules=shown, firings=firings, more=more, may_manage=visit.may_manage
     )
-
-
-def _is_of(visit: Visit, tenant: str) -> bool:
-    """Whether this person sees what is of this tenant."""
-    return visit.person.sees_all or ("" if tenant == DEFAULT_TENANT else tenant or "*") in visit.person.tenants
 
 
 def _firings(schedule: Schedule) -> list[str]:
@@ -146,7 +141,7 @@ def change_schedule(visit: Visit) -> Response:
     """Pause a schedule, have it go on, or submit its job now."""
     name, by = visit.request.path_params["name"], visit.person.name
     known = visit.ledger.schedules
-    if not any(one.name == name and _is_of(visit, one.tenant) for one in known.all()):
+    if not any(one.name == name and visit.sees(one.tenant) for one in known.all()):
         raise NotThere("schedule")
     match visit.form.get("verb"):
         case "pause":

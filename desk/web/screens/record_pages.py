@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -13,7 +14,7 @@ from signoff.desk.errors import NotThere
 from signoff.desk.web.context import Visit, address_of, deed, entry_number, for_all, managed, query_of, screen
 from signoff.graphs.errors import BadAnswer
 from signoff.tools.errors import UnknownMemory
-from signoff.tools.memory import Memory
+from signoff.tools.memory import Memory, Remembered
 from signoff.wording import counted
 
 _DAYS: Final = 90
@@ -92,9 +93,9 @@ def change_people(visit: Visit) -> Response:
 @screen
 @for_all
 def memory(visit: Visit) -> Response:
-    """What teams remember, the newest first."""
+    """What teams remember of the runs of whoever looks, the newest first."""
     asked = query_of(visit, "team", "run", "after")
-    known = Memory.open(visit.context.settings).list(team=asked["team"] or None, run=asked["run"] or None)[::-1]
+    known = _seen(visit, Memory.open(visit.context.settings).list(team=asked["team"] or None, run=asked["run"] or None))
     ids = [one.id for one in known]
     begin = ids.index(asked["after"]) + 1 if asked["after"] in ids else 0
     shown = known[begin : begin + _SHOWN]
@@ -103,6 +104,12 @@ def memory(visit: Visit) -> Response:
     return visit.render(
         "memory.html", memories=shown, more=more, total=len(known), filters=filters, may_manage=visit.may_manage
     )
+
+
+def _seen(visit: Visit, memories: Sequence[Remembered]) -> list[Remembered]:
+    """Those that were learned in runs of a tenant of theirs, the last first."""
+    whose = {run: visit.ledger.tenant_of(run) for run in {one.origin.run_id for one in memories}}
+    return [one for one in reversed(memories) if visit.sees(whose[one.origin.run_id])]
 
 
 @deed
@@ -115,6 +122,8 @@ def forget(visit: Visit) -> Response:
         found = known.find(visit.request.path_params["id"])
     except UnknownMemory:
         raise NotThere("memory") from None
+    if not _seen(visit, [found]):
+        raise NotThere("memory")
     known.forget([found], by=visit.person.name, why=visit.form.get("reason", "").strip())
     return visit.to("/memory")
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from signoff.checkpoints.canonical import later
 from signoff.checkpoints.errors import OtherTenant, UnknownApproval, UnknownRun
 from signoff.checkpoints.jobs import NewJob, Which, make_tables
-from signoff.checkpoints.ledger.approval import Question
+from signoff.checkpoints.ledger.approval import Person, Question
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.ledger.schema import RUN_TENANT, metadata
 from signoff.checkpoints.process_identity import current_owner
@@ -168,4 +169,26 @@ def test_a_run_that_does_no_job_is_of_the_tenant_that_it_names_or_the_usual_one(
     assert named in {one.id for one in of("acme").runs.list()}
     assert not {named} & {one.id for who in ("default", "bolt") for one in of(who).runs.list()}
     assert ledger.tenant_of(named) == "acme"
+    assert [of(who).tenant_of(named) for who in TENANTS] == ["acme", "", ""], "what is hidden is not the usual tenant's"
     assert [ledger.tenant_of(one) for one in (run, *runs.values())] == ["default", *TENANTS]
+
+
+def test_a_run_stays_its_tenants_once_the_row_of_its_job_was_dropped(
+    ledger: Ledger, runs: dict[str, str], of: Callable[[str], Ledger]
+) -> None:
+    below = {tenant: f"{run}.a2" for tenant, run in runs.items()}
+    for tenant, run in runs.items():
+        ledger.runs.begin_as(below[tenant], options={}, team="office", goal="look", requested_by="", driver="local")
+        job = ledger.jobs.get(run)
+        assert job is not None
+        assert ledger.jobs.turns.finish(job, "done") is not None
+    before = ledger.audit.verify().problems  # of budgets and calls that `fill` wrote past the log
+    assert ledger.jobs.ended.drop(later(60.0), by="joe") == 3
+    for mine, run in runs.items():
+        assert ledger.jobs.get(run) is None
+        assert {one.id for one in of(mine).runs.list()} == {run, below[mine]}
+        assert [ledger.tenant_of(one) for one in (run, below[mine])] == [mine, mine]
+        for other in TENANTS:
+            person = Person("ann", frozenset({f"tenant:{other}"} if other != "default" else ()))
+            assert (ledger.inbox.run(person, run) is not None) == (mine == other), (mine, other)
+    assert ledger.audit.verify().problems == before

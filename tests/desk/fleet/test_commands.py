@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from signoff.checkpoints.errors import UnknownRun
+from signoff.fleet import read_state
 from signoff.fleet.queue import Worker
 from signoff.settings import load_settings
 
@@ -145,6 +147,12 @@ def test_who_looks_as_a_tenant_sees_that_tenants_jobs_and_runs_alone_in_every_li
         assert signoff("fleet", "cancel", "--all", "--yes").code == 1
         assert "all tenants" in signoff("fleet", "work").err
         assert "one chain of all tenants" in signoff("audit", "verify").err
+        for words in (("stats",), ("check",), ("backup", "b.db"), ("prune", "--keep-latest", "--yes")):
+            assert "the database is that of all tenants" in signoff("db", *words).err, words
+        assert f"signoff people --give NAME=tenant:{mine}" in signoff("serve", "--port", "0").err
+        assert "Draft" in read_state(runs[mine], load_settings())["artifacts"]
+        with pytest.raises(UnknownRun):
+            read_state(runs[other], load_settings())
 
 
 def test_rows_of_jobs_that_have_ended_are_dropped_and_submitted_again_they_are_not_done_anew(

@@ -236,6 +236,7 @@ def test_memories_stand_with_where_they_came_from_and_are_deleted_for_good(
 ) -> None:
     pytest.importorskip("langgraph.store.sqlite")
     from signoff.checkpoints.canonical import now
+    from signoff.checkpoints.ledger import RUN_TENANT
     from signoff.tools.memory import Memory, Remembered
     from signoff.tools.memory.item import Origin
 
@@ -246,6 +247,15 @@ def test_memories_stand_with_where_they_came_from_and_are_deleted_for_good(
     for number in range(22):
         said = {"subject": f"subject {number}", "text": "dear\u00adBob\nhello", "kind": "fact", "expires_at": ""}
         memory.keep(Remembered(id=f"m-{number:03}abcdef", team="post", origin=origin, **said))
+    theirs, _ = desk.ledger.runs.begin("r-acme", 1, team="post", goal="g", options={RUN_TENANT: "acme"})
+    said = {"subject": "acme's own", "text": "acme pays late", "kind": "fact", "expires_at": ""}
+    of_acme = Remembered(id="m-acmeabcdef", team="post", origin=origin.model_copy(update={"run_id": theirs}), **said)
+    memory.keep(of_acme)
+    boss = desk.visit("boss", "admin")
+    assert boss.post("/memory/m-acmeabcdef", csrf=boss.csrf).status_code == 404, "as if there were none"
+    assert "acme" not in ann.shows("/memory")
+    assert "acme pays late" in desk.visit("chief", "tenant:*").shows("/memory")
+    memory.forget([of_acme], by="joe")
     html = ann.get("/memory").text
     assert "&lt;U+00AD&gt;" in html
     for part in ("subject 21", "allowed by bea", "tides.md", "texts with orders in them", run.id):
