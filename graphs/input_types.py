@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 _LISTS: Final = (".txt", ".csv", ".tsv", ".md", ".list")
 """Endings of a file of names."""
@@ -75,3 +75,9 @@ FileToWrite = Annotated[str, Field(validate_default=True), AfterValidator(_writa
 """A file, by its whole path."""
 FileToRead = Annotated[str, AfterValidator(_readable)]
 """A file that there is, by its whole path; empty: none."""
+
+
+def files_to_write(model: type[BaseModel]) -> list[str]:
+    """The fields of an input that name files which its run writes."""
+    writes = AfterValidator(_writable)
+    return [name for name, field in model.model_fields.items() if writes in field.metadata]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from signoff.checkpoints.ledger.budgets import budget_of
 from signoff.error_base import SettingsError, SignoffError
 from signoff.fleet.driver import RUN_BUDGET, RUN_PLAN
 from signoff.fleet.errors import BadLine
-from signoff.graphs import Team
+from signoff.graphs import Team, files_to_write
 from signoff.graphs.nodes import read_goal
 from signoff.settings import Settings
 
@@ -62,7 +63,7 @@ class How:
     budget: str | None = None
     ask_plan: bool = False
     out: Path | None = None
-    """Where each job's file goes, with `{id}` for its id; None: as the team has it."""
+    """Where each job's file goes, with `{id}` for its id; None: as the team, or the line, has it."""
 
 
 @dataclass
@@ -90,6 +91,12 @@ class _Reader:
         if not isinstance(found, dict):
             raise BadLine('it is no JSON object such as {"id": "a-1", "goal": "…"}')
         said, given = self._parts(found)
+        job = self._made(said, given)
+        if self.how.out is not None and OUT in writes_to(self.team) and OUT not in given:
+            job = self._made({**said, "id": job.id}, {**given, OUT: self._out(job.id)})
+        return job
+
+    def _made(self, said: Mapping[str, Any], given: Mapping[str, Any]) -> NewJob:
         try:
             read = self._given(given)
             told, options = self._told(said), self._options(said, read)
@@ -159,11 +166,14 @@ class _Reader:
             name = digest([job.team, job.goal, dict(job.given)])[:12]
         if not isinstance(name, str) or not _ID.fullmatch(name):
             raise BadLine(f"its id {name!r:.60} is none: up to 200 characters, no line breaks and no /")
-        job, out = replace(job, id=name), self.how.out
-        if out is None:
+        job = replace(job, id=name)
+        if self.how.out is None or OUT not in self.team.options:
             return job
-        path = Path(str(out).replace("{id}", name)).expanduser().absolute()
-        return replace(job, options={**job.options, OUT: str(path)})
+        return replace(job, options={**job.options, OUT: self._out(name)})
+
+    def _out(self, name: str) -> str:
+        """The file of the job of this id."""
+        return str(Path(str(self.how.out).replace("{id}", name)).expanduser().absolute())
 
 
 def read_jobs(team: Team, lines: Iterable[str], settings: Settings, how: How | None = None) -> Submission:
@@ -174,7 +184,7 @@ def read_jobs(team: Team, lines: Iterable[str], settings: Settings, how: How | N
     id is known by what it is given. Empty lines are left out. SettingsError if several would write one file.
     """
     how = how or How()
-    if how.out is not None and OUT not in team.options:
+    if how.out is not None and OUT not in team.options and OUT not in writes_to(team):
         raise SettingsError("--out", f"team {team.name!r} writes no such file", "Leave it out.")
     reader, jobs, bad, repeated = _Reader(team, settings, how), list[NewJob](), list[Line](), 0
     for number, text in _numbered(lines):
@@ -188,6 +198,7 @@ def read_jobs(team: Team, lines: Iterable[str], settings: Settings, how: How | N
         else:
             jobs.append(job)
     _check_out(team, jobs, how)
+    _check_files(team, jobs)
     return Submission(tuple(jobs), tuple(bad), repeated)
 
 
@@ -195,6 +206,22 @@ def _check_out(team: Team, jobs: list[NewJob], how: How) -> None:
     if OUT in team.options and len(jobs) > 1 and (how.out is None or "{id}" not in str(how.out)):
         problem = f"{len(jobs)} jobs would all write to {jobs[0].options[OUT]}"
         raise SettingsError("--out", problem, "Have each write a file of its own: --out 'reports/{id}.md'.")
+
+
+def writes_to(team: Team) -> list[str]:
+    """The fields of the team's input that name files which a run of it writes."""
+    return [] if team.input is None else files_to_write(team.input)
+
+
+def _check_files(team: Team, jobs: list[NewJob]) -> None:
+    """SettingsError if several would write one file that their input names."""
+    for name in writes_to(team):
+        said = Counter(str(job.given.get(name)) for job in jobs)
+        for path, number in said.most_common(1):
+            if number > 1:
+                problem = f"{number} jobs would all write to {path}"
+                remedy = "--out 'reports/{id}.md'" if name == OUT else f"say it in each line as {name!r}"
+                raise SettingsError(name, problem, f"Have each write a file of its own: {remedy}.")
 
 
 def _numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:

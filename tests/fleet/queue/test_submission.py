@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from signoff import Agent, Draft, Team
 from signoff.errors import SettingsError
 from signoff.fleet.queue import How, Submission, read_jobs
+from signoff.graphs import FileToWrite
 from signoff.settings import load_settings
 
 
@@ -25,9 +26,17 @@ class Named(BaseModel):
     id: str
 
 
+class Filed(BaseModel):
+    """An order that is written down."""
+
+    item: str
+    out: FileToWrite = "r.md"
+
+
 CLERK = Agent(role="clerk", gives=Draft, function=lambda task: Draft(title="x", markdown="# x", method="extracted"))
 SHOP = Team(agents=[CLERK], name="shop", input=Order)
 PLAIN = Team(agents=[CLERK], name="plain")
+FILED = Team(agents=[CLERK], name="filed", input=Filed)
 NAMED = Team(agents=[CLERK], name="named", input=Named)
 WRITER = Team(agents=[CLERK], name="writer", options={"out": "/tmp/report.md"})
 
@@ -116,5 +125,11 @@ def test_jobs_that_would_write_one_file_are_refused_and_each_gets_its_own() -> N
         read(WRITER, {"id": "a", "goal": "one"}, {"id": "b", "goal": "two"})
     found = read(WRITER, {"id": "a", "goal": "one"}, {"id": "b", "goal": "two"}, how=How(out=Path("/x/{id}.md")))
     assert [job.options["out"] for job in found.jobs] == ["/x/a.md", "/x/b.md"]
+    with pytest.raises(SettingsError, match=r"2 jobs would all write to .*/r\.md"):
+        read(FILED, {"item": "ink"}, {"item": "pen"})
+    lines = ({"id": "a", "item": "ink"}, {"id": "b", "item": "pen", "out": "/y.md"}, {"item": "ink"})
+    found = read(FILED, *lines, how=How(out=Path("/x/{id}.md")))
+    assert [job.options["run input"]["out"] for job in found.jobs] == ["/x/a.md", "/y.md", f"/x/{found.jobs[2].id}.md"]
+    assert [job.given["out"] for job in found.jobs] == [job.options["run input"]["out"] for job in found.jobs]
     with pytest.raises(SettingsError, match="writes no such file"):
         read(PLAIN, {"goal": "one"}, how=How(out=Path("x.md")))
