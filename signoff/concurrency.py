@@ -16,6 +16,7 @@ from contextvars import ContextVar, copy_context
 from functools import cache, partial
 from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakSet
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -78,6 +79,7 @@ class Cancellation:
 
 _NOBODYS = Cancellation()
 """That of work which nobody can cancel."""
+_loops_of_many = WeakSet[asyncio.AbstractEventLoop]()
 _cancellation: ContextVar[Cancellation] = ContextVar("signoff_cancellation", default=_NOBODYS)
 _unhurried: list[float] = []
 """For how many seconds work under way asks to be waited for, even when it is cancelled."""
@@ -205,9 +207,14 @@ def run(work: Coroutine[Any, Any, T], *, alone: bool = False) -> T:
             own.stop()
 
 
+def share_loop() -> None:
+    """Say that the work of many goes on in the event loop that runs here: code that blocks must not hold it up."""
+    _loops_of_many.add(asyncio.get_running_loop())
+
+
 def is_background() -> bool:
-    """Whether this runs on the shared loop in the background."""
-    return threading.current_thread() is _shared().thread
+    """Whether this runs on the shared loop in the background, or on another in which the work of many goes on."""
+    return threading.current_thread() is _shared().thread or asyncio.get_running_loop() in _loops_of_many
 
 
 def _hand_over(task: asyncio.Task[T], done: Future[T]) -> None:
@@ -300,14 +307,18 @@ async def _threaded(pool: str, work: Callable[[], T], *, to_its_end: bool) -> T:
     context, cancellation = copy_context(), Cancellation()
     context.run(_depth.set, _depth.get() + 1)
     context.run(_cancellation.set, cancellation)
-    call = _pool(os.getpid(), pool).submit(context.run, _packing, work)
+    threads = _pool(os.getpid(), pool)
+    call = threads.submit(context.run, _packing, work)
     ended = asyncio.wrap_future(call)
     try:
         return await asyncio.shield(ended)
     except asyncio.CancelledError:
         cancellation.request()
-        if not call.cancel() and to_its_end:
-            await end_of(ended)
+        if not call.cancel():
+            if to_its_end:
+                await end_of(ended)
+            else:
+                threads.leave_behind(call)
         ended.add_done_callback(lambda _: ended.cancelled() or ended.exception())  # nobody will ask for it
         raise
 
@@ -326,15 +337,31 @@ class _Pool(Executor):
         self._name, self._lock = name, threading.Lock()
         self._jobs = SimpleQueue[tuple[Future[Any], Callable[[], Any]]]()
         self._idle, self._threads = threading.Semaphore(0), 0
+        self._left = set[Future[Any]]()
+        """Calls that were left behind and have not ended."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         coming: Future[T] = Future()
         self._jobs.put((coming, partial(fn, *args, **kwargs)))
+        self._begin_thread()
+        return coming
+
+    def leave_behind(self, call: Future[Any]) -> None:
+        """Nobody waits for this call any more, and it may never end: its thread is none of the pool's from now on."""
+        with self._lock:
+            if call.done():
+                return
+            self._left.add(call)
+            self._threads -= 1
+        if not self._jobs.empty():
+            self._begin_thread()
+
+    def _begin_thread(self) -> None:
+        """Have one more for what is to be done, unless one is idle or there are as many as may be."""
         with self._lock:
             if not self._idle.acquire(blocking=False) and self._threads < _WIDTH:
                 self._threads += 1
                 threading.Thread(target=self._work, name=f"{self._name} {self._threads}", daemon=True).start()
-        return coming
 
     def _work(self) -> None:
         while True:
@@ -345,6 +372,10 @@ class _Pool(Executor):
                 coming, job = self._jobs.get()
             if coming.set_running_or_notify_cancel():
                 _settle(coming, job)
+                with self._lock:
+                    if coming in self._left:
+                        self._left.remove(coming)
+                        return  # another has its place
             del coming, job  # an idle thread keeps nothing alive
 
 

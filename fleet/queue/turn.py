@@ -20,7 +20,7 @@ from signoff.checkpoints import canonical_json, configured_saver, working
 from signoff.checkpoints.errors import RunBusy, RunCancelled
 from signoff.checkpoints.jobs import Job
 from signoff.checkpoints.ledger import RunRecord
-from signoff.concurrency import EndsProgram, undisturbed
+from signoff.concurrency import EndsProgram, share_loop, undisturbed
 from signoff.error_base import SettingsError, SignoffError
 from signoff.fleet.cancelling import end_cancelled
 from signoff.fleet.driver import OF_RUN, RUN_RECORDING, Driver
@@ -105,6 +105,7 @@ class Turner:
 
     async def do(self, run_id: str, number: int) -> str:
         """Do this turn; how it went, in a word."""
+        share_loop()
         how = await self._take(run_id, number, alone=False)
         if how == "suspect":  # a worker ended amid it: nobody knows for which of those that it had
             async with self._alone:

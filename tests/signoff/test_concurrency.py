@@ -132,3 +132,21 @@ def test_a_stream_that_nobody_listens_to_any_more_is_ended() -> None:
     assert next(parts) == 1
     cast("Generator[int, None, None]", parts).close()
     assert ended.wait(60)
+
+
+def test_calls_that_are_left_behind_and_never_end_take_no_room_from_others() -> None:
+    never, begun = threading.Event(), threading.Semaphore(0)
+
+    def block() -> None:
+        begun.release()
+        never.wait()
+
+    async def leave_behind(number: int) -> None:
+        for _ in range(number):
+            calling = asyncio.ensure_future(in_thread(block))
+            assert await asyncio.to_thread(begun.acquire, timeout=60)
+            calling.cancel()
+            await asyncio.wait([calling])
+
+    asyncio.run(leave_behind(40))  # more than there are threads for such calls
+    never.set()

@@ -154,9 +154,10 @@ def test_jobs_that_make_no_progress_are_stopped_and_say_what_they_were_doing_and
     fleet: Fleet, shop: Path
 ) -> None:
     submit(fleet, "auto", ("mute", "rest"), ("mumbles", "mumble"))
+    submit(fleet, "awaited", ("mires", "rest"))  # its function blocks the loop that it is awaited in
     with start("--patience", "900", "--patience", "shop=1") as worker:
-        wait_for(lambda: counts(fleet) == {"held": 2})
-        assert len([line for line in overview_of(fleet.ledger, Which()).lines() if line.startswith("Held: m")]) == 2
+        wait_for(lambda: counts(fleet) == {"held": 3})
+        assert len([line for line in overview_of(fleet.ledger, Which()).lines() if line.startswith("Held: m")]) == 3
         errors = {job.id: job.error for job in fleet.ledger.jobs.list(Which(status=["held"]))}
         assert errors["mute"].startswith("no step, call of a model or effect ended for 1 s; last heard: ")
         assert errors["mumbles"].startswith(
@@ -165,10 +166,10 @@ def test_jobs_that_make_no_progress_are_stopped_and_say_what_they_were_doing_and
         (shop / "rested").touch()
         worker.terminate()
         assert worker.wait() == 0
-    assert [job.attempts for job in fleet.ledger.jobs.list(Which(status=["held"]))] == [0, 0]
-    assert len(fleet.resume(Which()).at_once) == 2
+    assert [job.attempts for job in fleet.ledger.jobs.list(Which(status=["held"]))] == [0, 0, 0]
+    assert len(fleet.resume(Which()).at_once) == 3
     work(fleet)
-    assert (counts(fleet), told(shop, "sent.txt")) == ({"done": 2}, ["mumbles", "mute"])
+    assert (counts(fleet), told(shop, "sent.txt")) == ({"done": 3}, ["mires", "mumbles", "mute"])
 
 
 def test_what_makes_no_progress_is_told_with_what_was_last_heard_of_it(fleet: Fleet) -> None:

@@ -56,8 +56,12 @@ def propose(_draft: Draft, task: Task) -> list[Any]:
     return [SEND.propose(Bill(to=task.input.item), "It is due.")]
 
 
-def made(rule: Any) -> Team:
-    clerk = Agent(role="clerk", gives=Draft, function=work, actions=(SEND,), propose=propose)
+async def work_in_loop(task: Task) -> Draft:
+    return work(task)  # it never awaits anything
+
+
+def made(rule: Any, function: Any = work) -> Team:
+    clerk = Agent(role="clerk", gives=Draft, function=function, actions=(SEND,), propose=propose)
     return Team(agents=[clerk], policy=Policy({"send_bill": rule}), name="shop", input=Order)
 
 
@@ -67,3 +71,7 @@ def auto() -> Team:
 
 def asked() -> Team:
     return made("ask")
+
+
+def awaited() -> Team:
+    return made("allow", work_in_loop)
