@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -32,7 +33,9 @@ Overlap = Literal["skip", "queue-one", "allow"]
 ones are left out; it is submitted."""
 CATCH_UP_SECONDS: Final = 3_600
 _MOST_MISSED: Final = 1_000
-"""Of more missed firings, the newest are looked at."""
+"""Of more missed firings, the newest are looked at; of those that are too old as many are counted."""
+_YEAR: Final = 366 * 86_400
+"""Seconds back that missed firings are made up for at most."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,10 @@ class Schedule:
 
 
 def firings(cron: str, zone: str, since: datetime) -> Iterator[datetime]:
-    """The moments of a cron expression after this one, in UTC; BadSchedule if there is no such expression or zone."""
+    """The moments of a cron expression after this one, in UTC; BadSchedule if there is no such expression or zone.
+
+    In the hour that comes twice as clocks are set back, what names its hours comes once, and every hour means both.
+    """
     try:
         from croniter import croniter
     except ImportError as error:
@@ -89,11 +95,13 @@ def firings(cron: str, zone: str, since: datetime) -> Iterator[datetime]:
         place = ZoneInfo(zone)
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
         raise BadSchedule(f"{zone!r} is no time zone, such as Europe/Berlin") from None
-    found = croniter(cron, since.astimezone(place))
+    found, names_hours = croniter(cron, since.astimezone(place)), not cron.split()[1].startswith("*")
 
     def moments() -> Iterator[datetime]:
         while True:
-            yield found.get_next(datetime).astimezone(UTC)
+            at = found.get_next(datetime).astimezone(UTC)
+            if not (names_hours and at.astimezone(place).fold):
+                yield at
 
     return moments()
 
@@ -195,10 +203,14 @@ class Schedules:
         return made
 
     def _fire(self, connection: Connection, schedule: Schedule, now: datetime) -> list[str]:
-        before = read_moment(schedule.next_at) - timedelta(seconds=1)
-        missed = list(_between(schedule, max(before, now - timedelta(days=366)), now))[-_MOST_MISSED:]
-        wanted = [at for at in missed if (now - at).total_seconds() <= schedule.catch_up]
-        wanted = wanted[-1:] if schedule.newest_only else wanted
+        before, second = read_moment(schedule.next_at) - timedelta(seconds=1), timedelta(seconds=1)
+        since = max(before, now - timedelta(seconds=min(schedule.catch_up, _YEAR)) - second)
+        older = list(
+            islice(_between(schedule, before, since), _MOST_MISSED)
+        )  # nobody is to wait while a year is counted
+        recent = list(_between(schedule, since, now))[-_MOST_MISSED:]
+        wanted = [at for at in recent if (now - at).total_seconds() <= schedule.catch_up]
+        missed, wanted = [*older, *recent], wanted[-1:] if schedule.newest_only else wanted
         made = list[str]()
         for at in wanted:
             if self._may(connection, schedule):
@@ -206,7 +218,8 @@ class Schedules:
                 if self._jobs.add(connection, job, f"schedule {schedule.name}"):
                     made.append(job.id)
         left = len(missed) - len(made)
-        told = f"{len(made)} submitted" + (f", {left} left out" if left else "")
+        more = "more than " if len(older) == _MOST_MISSED else ""
+        told = f"{len(made)} submitted" + (f", {more}{left} left out" if left else "")
         last = canonical.moment_of(missed[-1]) if missed else schedule.last_at
         moved = {"next_at": canonical.moment_of(next(schedule.firings(now))), "last_at": last, "told": told}
         connection.execute(update(schedules).where(schedules.c.name == schedule.name).values(**moved))

@@ -1,6 +1,6 @@
 """What the clock decides, where it jumps or nobody looked for a while: nothing fires twice, and it is told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from signoff.checkpoints import canonical
-from signoff.checkpoints.jobs import NewJob, Which, make_tables
+from signoff.checkpoints.jobs import NewJob, Which, make_tables, schedules
 from signoff.checkpoints.ledger.approval import Question
 from signoff.checkpoints.ledger.ledger import Ledger
 from signoff.checkpoints.process_identity import current_owner
@@ -62,6 +62,25 @@ def test_when_all_workers_were_away_for_fifteen_firings_each_schedule_keeps_its_
     assert fleet.schedules.all()[0].told == f"{len(made)} submitted" + (
         f", {15 - len(made)} left out" if len(made) < 15 else ""
     )
+
+
+def test_nobody_waits_while_what_was_missed_in_a_year_is_counted(
+    fleet: Ledger, clock: Set, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.schedules.add("each", "* * * * *", JOB, by="joe")
+    asked, found = list[datetime](), schedules.firings
+
+    def counted(cron: str, zone: str, since: datetime) -> Iterator[datetime]:
+        for at in found(cron, zone, since):
+            asked.append(at)
+            yield at
+
+    monkeypatch.setattr(schedules, "firings", counted)
+    clock(timedelta(days=365))
+    assert fleet.schedules.fire() == ["each@2027-01-31T12:00Z"]
+    assert len(asked) < 1_100
+    (schedule,) = fleet.schedules.all()
+    assert (schedule.told, schedule.last_at[:16]) == ("1 submitted, more than 1059 left out", "2027-01-31T12:00")
 
 
 def test_a_clock_that_jumps_an_hour_to_and_fro_fires_nothing_twice(fleet: Ledger, clock: Set) -> None:

@@ -99,6 +99,21 @@ def test_it_goes_by_the_clock_of_its_zone_also_where_that_is_changed() -> None:
     assert [f"{at:%d %H:%M}" for at in found] == ["28 07:00", "29 06:00", "30 06:00"]
 
 
+@pytest.mark.parametrize(
+    ("cron", "moments"),
+    [
+        ("30 2 * * *", ["24 00:30", "25 00:30", "26 01:30"]),  # the second half past two of that night is none
+        ("30 * * * *", ["24 23:30", "25 00:30", "25 01:30", "25 02:30"]),
+    ],
+)
+def test_in_the_hour_that_comes_twice_a_time_of_day_is_one_firing_and_every_hour_is_two(
+    cron: str, moments: list[str]
+) -> None:
+    since = datetime(2026, 10, 24, 23 if "*" in cron.split()[1] else 0, tzinfo=UTC)
+    found = islice(firings(cron, "Europe/Berlin", since), len(moments))
+    assert [f"{at:%d %H:%M}" for at in found] == moments
+
+
 @pytest.mark.parametrize(("cron", "zone"), [("* * *", "UTC"), ("61 * * * *", "UTC"), ("* * * * *", "Mars/Olympus")])
 def test_what_is_no_time_is_refused_before_it_is_kept(cron: str, zone: str) -> None:
     with pytest.raises(BadSchedule):
