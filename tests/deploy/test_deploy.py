@@ -45,7 +45,7 @@ def test_the_compose_file_is_one_and_its_commands_are_there() -> None:
     schema.validate(compose())
     services = compose()["services"]
     commands = [service["command"] for service in services.values() if "command" in service]
-    assert len(commands) == 3
+    assert len(commands) == 4
     assert all(takes(command) for command in commands)
     assert all(service.get("restart") == "unless-stopped" for service in services.values())
     wrong = compose()
