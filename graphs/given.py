@@ -26,7 +26,8 @@ from pydantic import (
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 from typing_extensions import TypedDict
 
-from signoff.checkpoints import check_storable, read_once, readable_text, redact, redact_text
+from signoff.checkpoints import canonical_json, check_storable, read_once, readable_text, redact, redact_text
+from signoff.checkpoints.ledger import RUN_TENANT
 from signoff.error_base import SettingsError, TeamError
 from signoff.graphs.errors import BadInput, InputChanged
 from signoff.graphs.state import TeamInput, TeamState
@@ -243,6 +244,8 @@ class InputModel:
                 check_storable(value)
             except (ValueError, TypeError, OverflowError, RecursionError) as error:
                 raise BadInput(self.team, name, f"cannot be kept: {readable_text(str(error))}") from None
+            if f'"{RUN_TENANT}":' in canonical_json(value):  # by which a run's tenant is found among its options
+                raise BadInput(self.team, name, f"has a {RUN_TENANT!r} in it, which is how a run says whose it is")
 
     def _named_goal(self, values: Mapping[str, Any]) -> str:
         """The goal that nobody wrote, of a model without one."""

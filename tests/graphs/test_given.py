@@ -130,6 +130,18 @@ def test_a_model_without_a_goal_is_given_one_beside_it_or_by_its_docstring() -> 
     assert (given.goal, given.values) == ("Count them", {"count": 3, "note": ""})
 
 
+def test_nothing_that_is_given_says_whose_a_run_is() -> None:
+    class Loose(BaseModel):
+        """Whatever it is."""
+
+        more: dict[str, Any] = {}
+
+    takes = team_of(Loose).takes
+    with pytest.raises(BadInput, match="more has a 'run tenant' in it"):
+        takes.read({"more": {"deep": [{"run tenant": "acme"}]}})
+    assert takes.read({"more": {"note": '"run tenant":"acme"'}}).values["more"]["note"]
+
+
 def test_a_team_without_an_input_takes_a_goal_and_nothing_else() -> None:
     team = team_of(None)
     assert team.read_input('{"goal": "look"}').goal == "look"

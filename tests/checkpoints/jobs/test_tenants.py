@@ -168,6 +168,10 @@ def test_a_run_that_does_no_job_is_of_the_tenant_that_it_names_or_the_usual_one(
     named, _ = ledger.runs.begin("r-named", 1, team="office", goal="pay", options={RUN_TENANT: "acme"})
     assert named in {one.id for one in of("acme").runs.list()}
     assert not {named} & {one.id for who in ("default", "bolt") for one in of(who).runs.list()}
+    quoting, _ = ledger.runs.begin(
+        "r-quoting", 1, team="office", goal="pay", options={"run input": {"note": f'"{RUN_TENANT}":"acme"'}}
+    )
+    assert [quoting in {one.id for one in of(who).runs.list()} for who in TENANTS] == [False, False, True]
     assert ledger.tenant_of(named) == "acme"
     assert [of(who).tenant_of(named) for who in TENANTS] == ["acme", "", ""], "what is hidden is not the usual tenant's"
     assert [ledger.tenant_of(one) for one in (run, *runs.values())] == ["default", *TENANTS]
