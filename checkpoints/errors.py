@@ -366,7 +366,7 @@ class OtherTenant(StoreError):
 
 
 class BadSchedule(StoreError):
-    """What was to be scheduled is no time."""
+    """What was to be scheduled is no time, or would be in the place of another tenant's."""
 
     def __init__(self, problem: str) -> None:
         self.problem = problem

@@ -124,8 +124,11 @@ class Schedules:
         catch_up: int = CATCH_UP_SECONDS,
         newest_only: bool = True,
     ) -> Schedule:
-        """Have what `job` says submitted by this clock; one of the same name is replaced."""
+        """Have what `job` says submitted by this clock; one of the same name and tenant is replaced."""
         with self._ledger.write() as connection:
+            whose = connection.execute(select(schedules.c.tenant).where(schedules.c.name == name)).scalar()
+            if whose not in (None, job.tenant):
+                raise BadSchedule(f"{name!r} is one of tenant {whose!r}, which would be gone: take another name")
             now = read_moment(clock(connection))
             first = canonical.moment_of(next(firings(cron, zone, now)))
             how = {"cron": cron, "zone": zone, "overlap": overlap, "catch_up": catch_up, "newest_only": newest_only}

@@ -1,5 +1,6 @@
 """Each firing of a schedule is one job, whoever looks; what was missed, and what overlaps, follows its policy."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -74,6 +75,14 @@ def test_a_schedule_that_is_paused_submits_nothing_and_goes_on_with_what_is_next
     fleet.schedules.remove("each", by="ann")
     with pytest.raises(UnknownSchedule, match="signoff schedule list"):
         fleet.schedules.run_now("each", by="ann")
+
+
+def test_a_tenants_schedule_is_replaced_by_one_of_its_own_alone(fleet: Ledger) -> None:
+    fleet.schedules.add("each", "* * * * *", JOB, by="joe")
+    fleet.schedules.add("each", "0 8 * * 1", JOB, by="joe")
+    with pytest.raises(BadSchedule, match="'each' is one of tenant 'default', which would be gone"):
+        fleet.schedules.add("each", "* * * * *", replace(JOB, tenant="acme"), by="joe")
+    assert [(one.cron, one.tenant) for one in fleet.schedules.all()] == [("0 8 * * 1", "default")]
 
 
 def test_a_moment_that_somebody_spoiled_in_the_database_is_told_as_such(fleet: Ledger) -> None:
