@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from signoff.checkpoints import later, working
-from signoff.checkpoints.jobs import APPLICATION, QUEUE, VERSION, Silences, Slot, address_of, serializer
+from signoff.checkpoints.jobs import APPLICATION, QUEUE, VERSION, Silences, Slot, Which, address_of, serializer
 from signoff.checkpoints.ledger import Ledger
 from signoff.settings import Settings, load_settings
 
@@ -63,6 +63,19 @@ def restore(ledger: Ledger) -> None:
     for job in missed:
         if job.turn_id not in there:
             ledger.jobs.turns.restore(job)
+
+
+def hasten(ledger: Ledger) -> None:
+    """Have what is to be tried again in a moment come now, where the clock was set back: its row waits by the old time.
+
+    To be called in a process where DBOS was launched.
+    """
+    from dbos import DBOS
+
+    pauses = {job.turn_id for job in ledger.jobs.list(Which(status=("queued",)))}
+    for row in DBOS.list_workflows(status="DELAYED", queue_name=QUEUE, load_input=False) if pauses else ():
+        if row.workflow_id in pauses:
+            DBOS.set_workflow_delay(row.workflow_id, delay_seconds=0)
 
 
 def clear() -> None:

@@ -20,7 +20,7 @@ from signoff.error_base import SettingsError
 from signoff.fleet.cancelling import end_flagged
 from signoff.fleet.driver import Driver
 from signoff.fleet.queue.overview import TO_DO
-from signoff.fleet.queue.recovery import clear, launch, restore, sweep
+from signoff.fleet.queue.recovery import clear, hasten, launch, restore, sweep
 from signoff.fleet.queue.turn import Turner, Underway
 from signoff.settings import Settings
 
@@ -160,6 +160,8 @@ class Worker:
             _log.warning("The clock has jumped by %d s: what expires, and what is due, is so by the new time.", jumped)
             with self._ledger.write() as connection:
                 self._ledger.audit.append(connection, "", "clock jumped", seconds=jumped, worker=slot)
+            if jumped < 0:
+                hasten(self._ledger)
 
     def _note_idle(self, turner: Turner) -> None:
         if self._until_idle and not turner.underway:

@@ -16,6 +16,7 @@ import pytest
 import warm
 from sqlalchemy import Engine, MetaData, Table, event, insert, select
 
+from signoff.checkpoints import working
 from signoff.checkpoints.jobs import JobStatus, Which
 from signoff.checkpoints.process_identity import KeepAlive
 from signoff.fleet.driver import Driver
@@ -225,6 +226,22 @@ def test_a_clock_that_jumps_is_told_in_the_log_and_ends_no_worker(
     (jumped,) = [entry for entry in fleet.ledger.audit.entries() if entry.event == "clock jumped"]
     assert 3_590 < jumped.body["seconds"] < 3_610
     assert told(shop, "sent.txt") == ["a"]
+
+
+def test_what_is_to_be_tried_again_is_so_at_once_when_the_clock_is_set_back(
+    fleet: Fleet, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("signoff.fleet.queue.worker._FIRE", 0.0)
+    submit(fleet, "auto", ("a", ""))
+    (job,) = fleet.ledger.jobs.list(Which())
+    with working() as owner:
+        taken = fleet.ledger.jobs.turns.take(job.run_id, job.turn, owner, worker="host/1").job
+        assert taken is not None
+        fleet.ledger.jobs.turns.leave(taken, error="busy", pause=3_600.0)  # a minute's, by the clock before
+    worker, real = Worker(fleet.settings, 4, until_idle=True), time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 3_600)
+    assert worker.run() == 1
+    assert (counts(fleet), told(shop, "sent.txt")) == ({"done": 1}, ["a"])
 
 
 def asked_idle(fleet: Fleet, rounds: int) -> Counter[str]:
