@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from langchain_core.runnables import RunnableConfig
 
 from signoff.agents import current_payer
@@ -10,16 +13,26 @@ from signoff.checkpoints.ledger import Person
 
 
 def calling_person(config: RunnableConfig) -> Person:
-    """The person that LangGraph Server authenticated, their permissions as roles; nameless if it did not.
+    """The person that the server authenticated, their permissions as roles; nameless if it did not.
 
-    The server refuses these keys from clients. A program of your own vouches for whom it names by setting
-    `langgraph_auth_user_id`. A plain `Command(resume=…)` says nothing of who sends it.
+    Whom the server calls the user is who that is, and what they may: LangGraph Server refuses the other keys from its
+    clients, but Aegra takes them. A program of your own vouches for whom it names by setting `langgraph_auth_user_id`.
+    A plain `Command(resume=…)` says nothing of who sends it.
     """
     given = config.get("configurable", {})
-    if "langgraph_auth_user" in given and given["langgraph_auth_user"] is None:
-        return Person("")  # let in without being asked
-    permissions = given.get("langgraph_auth_permissions") or ()
-    return Person(str(given.get("langgraph_auth_user_id") or ""), frozenset(map(str, permissions)))
+    name, permissions = given.get("langgraph_auth_user_id"), given.get("langgraph_auth_permissions")
+    if "langgraph_auth_user" in given:
+        user = given["langgraph_auth_user"]
+        if user is None:
+            return Person("")  # let in without being asked
+        name, own = _told(user, "identity"), _told(user, "permissions")
+        permissions = permissions if own is None else own
+    return Person(str(name or ""), frozenset(map(str, permissions or ())))
+
+
+def _told(user: Any, name: str) -> Any:
+    """What a server's user says of themselves: some are dicts, others objects."""
+    return user.get(name) if isinstance(user, Mapping) else getattr(user, name, None)
 
 
 def thread_of(config: RunnableConfig) -> str:

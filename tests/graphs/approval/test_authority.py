@@ -40,6 +40,22 @@ def test_only_somebody_with_the_role_may_approve_or_reject(office: Any) -> None:
     assert len(office.paid) == 1
 
 
+def test_whom_the_server_calls_the_user_decides_whatever_a_client_says_of_itself(office: Any) -> None:
+    class User:
+        identity, permissions = "mallory", ("guest",)
+
+    approval = asked(office, Ask(role="finance"))
+    for user in ({"identity": "mallory", "permissions": []}, User()):
+        office.config["configurable"] |= {"langgraph_auth_user": user}  # Aegra lets its clients say the other two
+        office.config["configurable"] |= {"langgraph_auth_user_id": "bea", "langgraph_auth_permissions": ["finance"]}
+        again = office.question(office.answer(APPROVE))
+        assert "mallory" in again["action_requests"][0]["description"]
+    assert office.ledger.approvals.get(approval).status == "pending"
+    office.config["configurable"] |= {"langgraph_auth_user": {"identity": "bea", "permissions": ["finance"]}}
+    office.answer(APPROVE)
+    assert len(office.paid) == 1
+
+
 def test_a_refused_decision_is_in_the_audit_log(office: Any) -> None:
     approval = asked(office, Ask(role="finance"))
     with pytest.raises(NotAllowed):
