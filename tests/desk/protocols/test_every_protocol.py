@@ -20,7 +20,7 @@ DOORS = [Plain, AgUi, A2a, Mcp, *(pytest.param(kind, marks=NODE) for kind in (Ag
 
 @pytest.mark.parametrize("kind", DOORS)
 def test_the_same_counts_and_the_same_is_refused_whatever_a_client_speaks(
-    kind: type[Door], service: Service, home: Path
+    kind: type[Door], service: Service, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tokens = tokens_of(service.ledger, ann=("finance",), bob=(), zed=("tenant:zeta",))
 
@@ -33,3 +33,6 @@ def test_the_same_counts_and_the_same_is_refused_whatever_a_client_speaks(
         assert all(came[row] for row in ANSWERS), came
         came |= {row: COUNTS[row] for row in ANSWERS}
     assert came == COUNTS
+    assert [
+        one.getMessage() for one in caplog.records if one.name.startswith("mcp.") and one.levelname == "ERROR"
+    ] == []

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import warm
@@ -25,6 +25,8 @@ from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.fastmcp.exceptions import ToolError
+from mcp.shared.memory import create_connected_server_and_client_session as connected
+from mcp.types import ElicitRequestParams, ElicitResult
 
 from signoff import Agent, Artifact, Task, Team
 from signoff.checkpoints.opening import configured_ledger
@@ -303,3 +305,67 @@ def test_a_team_of_ones_own_is_served_with_the_fields_of_its_input(home: Path) -
         assert configured_ledger(settings).runs.get(done["run"]).input["place"] == "Ulm"
 
     asyncio.run(work())
+
+
+class Visit(BaseModel):
+    """A visit to a place."""
+
+    place: str = Field(description="Where.", min_length=2)
+    person: str
+    way: Literal["by train", "on foot"]
+    day: date
+    nights: int = Field(gt=0)
+    limit: int = 3
+
+
+class Round(Visit):
+    near: list[Near]
+
+
+def test_a_client_that_can_ask_its_user_is_asked_for_all_that_is_missing(home: Path) -> None:
+    said: dict[str, Any] = {"person": "Ann", "way": "on foot", "day": "2026-05-01", "nights": 2, "limit": 9}
+    asked = list[Any]()
+
+    async def say(context: Any, params: ElicitRequestParams) -> ElicitResult:
+        asked.append(params)
+        return ElicitResult(action="accept" if said else "decline", content=said or None)
+
+    async def start(kind: type[BaseModel], can_ask: bool = True, **given: Any) -> Any:
+        team = Team(name="visits", input=kind, agents=[Agent(role="scout", gives=Note, function=visit)])
+        server = build_server(team, load_settings()).sdk
+        async with connected(server, elicitation_callback=say if can_ask else None) as client:
+            (tool,) = [one for one in (await client.list_tools()).tools if one.name == "start_run"]
+            assert tool.inputSchema["required"] == [
+                name for name, one in kind.model_fields.items() if one.is_required()
+            ]
+            started = await client.call_tool("start_run", {**given, "wait_seconds": 60})
+            if started.isError:
+                return started.content[0].text  # type: ignore[union-attr]  # an error is told as text
+            assert started.structuredContent is not None
+            run = started.structuredContent["run"]
+            return (await client.call_tool("run_result", {"run": run})).structuredContent["artifacts"]["Note"]["text"]  # type: ignore[index]  # as above
+
+    async def work() -> None:
+        assert await start(Visit, place="Ulm", person=" ") == "Ann to Ulm on foot, 2026-05-01, 2 nights of 3"
+        (form,) = [one.requestedSchema for one in asked]
+        assert [*form["properties"]] == form["required"] == ["person", "way", "day", "nights"]
+        assert form["properties"]["way"]["enum"] == ["by train", "on foot"]
+        assert form["properties"]["day"]["format"] == "date"
+        wrong = await start(Visit, place="Ulm", nights=0)
+        assert (len(asked), "nights" in wrong) == (1, True)  # what is wrong is told, not asked for again
+        said["nights"] = 0
+        assert "bad_input" in await start(Visit, place="Ulm")
+        said.clear()
+        assert "bad_input" in await start(Visit, place="Ulm")
+        assert len(asked) == 3
+        for kind, can_ask in ((Round, True), (Visit, False)):  # no form has room for a list of things
+            assert "bad_input" in await start(kind, can_ask, place="Ulm")
+        assert len(asked) == 3
+
+    asyncio.run(work())
+    assert len(configured_ledger(load_settings()).runs.list()) == 1
+
+
+def visit(task: Task) -> Note:
+    to = task.input
+    return Note(text=f"{to.person} to {to.place} {to.way}, {to.day}, {to.nights} nights of {to.limit}")
