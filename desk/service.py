@@ -34,6 +34,8 @@ ENDED: Final = ("done", "stopped")
 """A run that failed can go on: it may have been cut off at the end of the process that drove it."""
 _BEATS_EVERY: Final = 15.0
 """Seconds after which whoever follows is told that there is nothing new."""
+_MOST_OF_AN_ID: Final = 1_000
+"""Characters of an id that a client chooses, which is kept with the run."""
 _SEEN: Final = 12
 """Digits of the digest of what was seen that an approval names."""
 _log = logging.getLogger(__name__)
@@ -209,6 +211,9 @@ class Service:
 
     def _start(self, offer: Offer, given: Given, person: Person, thread: str, said: str) -> RunRecord:
         tenant, team = person.tenant, offer.make(self.settings)
+        for name, said_so in (("conversation", thread), ("message", said)):
+            if len(said_so) > _MOST_OF_AN_ID:
+                raise BadInput(team.name, name, f"has an id of more than {_MOST_OF_AN_ID} characters")
         given = _checked(given, team)
         options = {**team.options, RUN_CLIENT: {"thread": thread, "said": said}}
         team = replace(team, options={**options, RUN_TENANT: tenant} if tenant else options)

@@ -125,6 +125,10 @@ class TaskHandler(RequestHandler):
     async def on_list_tasks(
         self, params: types.ListTasksRequest, context: ServerCallContext
     ) -> types.ListTasksResponse:
+        if params.page_size < 0 or params.page_token:
+            raise errors.InvalidParamsError(
+                "There is one page, of 100 tasks at most: no page_token, no negative page_size."
+            )
         with _refusing():
             person = _caller(context)
             if params.context_id:
@@ -150,7 +154,7 @@ class TaskHandler(RequestHandler):
     async def on_message_send(self, params: types.SendMessageRequest, context: ServerCallContext) -> types.Task:
         with _refusing():
             person = _caller(context)
-            record = await self._begun(params.message, person)
+            record = await self._begun(params, person)
             if not params.configuration.return_immediately:
                 async with aclosing(self._service.follow(record.id, person, offer=self._offer)) as events:
                     async for _ in events:
@@ -162,7 +166,7 @@ class TaskHandler(RequestHandler):
     ) -> AsyncGenerator[Part, None]:
         with _refusing():
             person = _caller(context)
-            record = await self._begun(params.message, person)
+            record = await self._begun(params, person)
             yield make.new_task(record.id, _context_id(record), types.TASK_STATE_SUBMITTED)
             async for part in self._parts(record, person, through=False):
                 yield part
@@ -192,8 +196,11 @@ class TaskHandler(RequestHandler):
         """There is one card, which everybody may read."""
         raise errors.ExtendedAgentCardNotConfiguredError(f"{type(params).__name__}: none for {_caller(context).name}.")
 
-    async def _begun(self, message: types.Message, person: Person) -> RunRecord:
+    async def _begun(self, params: types.SendMessageRequest, person: Person) -> RunRecord:
         """The run that a message begins, or began; a message to a task is refused, as it decides nothing."""
+        message = params.message
+        if params.configuration.HasField("task_push_notification_config"):
+            raise errors.PushNotificationNotSupportedError("Nothing is pushed to clients: subscribe to the task.")
         if message.task_id:
             record = await self._service.find(message.task_id, person, self._offer)
             task = await self._task(record, person)

@@ -12,7 +12,7 @@ from signoff.checkpoints.ledger import Person
 from signoff.concurrency import undisturbed
 from signoff.desk.errors import SignInNeeded
 from signoff.desk.replies import Refusal, refusal_of
-from signoff.desk.web.guarding import LARGEST, Pace, at_most
+from signoff.desk.web.guarding import LARGEST, Pace
 from signoff.desk.web.identity import Identity
 
 _PER_MINUTE: Final = 1200.0
@@ -45,7 +45,7 @@ class Known:
         elif not length.isdecimal() or int(length) > LARGEST:
             await refuse(send, Refusal("bad_input", 413, "The request is too large."))
         elif self._public(scope["path"]):
-            await self._app(scope, at_most(LARGEST, receive), send)
+            await self._app(scope, receive, send)
         elif (person := await self._person(headers.get("authorization", ""))) is None:
             wait = self._wrong.seconds_to_wait(client)
             slower = Refusal("too_fast", 429, f"Too many tries. Wait {wait:.0f} seconds.")
@@ -55,7 +55,10 @@ class Known:
         else:
             again = partial(self._person, headers["authorization"])
             scope.setdefault("state", {}).update(person=person, again=again)
-            await self._app(scope, at_most(LARGEST, receive), send)
+            if (whole := await _whole(receive)) is None:
+                await refuse(send, Refusal("bad_input", 413, "The request is too large, or was cut off."))
+            else:
+                await self._app(scope, whole, send)
 
     async def _person(self, given: str) -> Person | None:
         scheme, _, token = given.partition(" ")
@@ -66,6 +69,23 @@ class Known:
         if person is None or person.roles:
             return person
         return Person(person.name, self._identity.ledger.people.list().get(person.name, frozenset()))
+
+
+async def _whole(receive: Any) -> Any:
+    """What is received, the body at once, as every protocol reads it; None if more is sent than may be, or less."""
+    body, is_more = bytearray(), True
+    while is_more:
+        message = await receive()
+        body += message.get("body", b"")
+        if message["type"] == "http.disconnect" or len(body) > LARGEST:
+            return None
+        is_more = message.get("more_body", False)
+    parts = iter([{"type": "http.request", "body": bytes(body), "more_body": False}])
+
+    async def receive_again() -> Any:
+        return next(parts, None) or await receive()
+
+    return receive_again
 
 
 async def refuse(send: Any, refusal: Refusal) -> None:

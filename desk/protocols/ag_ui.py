@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from signoff.checkpoints import read_once
 from signoff.checkpoints.errors import ChangedSince, UnknownApproval
 from signoff.checkpoints.ledger import Approval, RunRecord
 from signoff.concurrency import undisturbed
@@ -45,11 +46,14 @@ def routes_of(service: Service) -> list[Route]:
 
 async def _lines(call: Call, body: bytes) -> AsyncIterator[str]:
     try:
+        read_once(body.decode())  # the models would take the last of two that are called the same
         given = core.RunAgentInput.model_validate_json(body)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        yield _line(core.RunErrorEvent(message=f"{where}: {first['msg']}. Nothing was decided.", code="bad_input"))
+        yield _refused(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        return
+    except (ValueError, RecursionError) as error:
+        yield _refused(f"The body is no JSON: {error!s:.100}")
         return
     yield _line(core.RunStartedEvent(thread_id=given.thread_id, run_id=given.run_id))
     try:
@@ -65,6 +69,10 @@ async def _lines(call: Call, body: bytes) -> AsyncIterator[str]:
     except SignoffError as error:
         refusal = refusal_of(error)
         yield _line(core.RunErrorEvent(message=refusal.text, code=refusal.code))
+
+
+def _refused(why: str) -> str:
+    return _line(core.RunErrorEvent(message=f"{why}. Nothing was decided.", code="bad_input"))
 
 
 def _line(event: core.BaseEvent, id_: str = "") -> str:

@@ -1,6 +1,7 @@
 """Who may ask, and what every client is told that is refused before a protocol reads what it says."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,15 @@ def test_whoever_is_not_known_learns_nothing_but_what_a_card_says(service: Servi
 
 
 def test_other_hosts_large_requests_and_garbage_are_refused(service: Service) -> None:
+    async def untold() -> AsyncIterator[bytes]:
+        for _ in range(30):
+            yield b"x" * 100_000
+
+    paths = [f"/teams/post/{name}" for name in ("runs", "ag-ui", "a2a", "mcp")]
     answers = asked(
         service,
         ("GET", "/teams", {"headers": {"Host": "evil.example.org"}}),
-        ("POST", "/teams/post/runs", {"content": b"x" * 3_000_000}),
+        *(("POST", path, {"content": body}) for path in paths for body in (b"x" * 3_000_000, untold())),
         ("POST", "/teams/post/runs", {"content": b"\xff\xfe{"}),
         ("POST", "/teams/post/runs", {"json": [1]}),
         ("POST", "/teams/post/runs", {"json": {"goal": 7}}),
@@ -65,7 +71,7 @@ def test_other_hosts_large_requests_and_garbage_are_refused(service: Service) ->
     codes = [(one.status_code, one.json()["code"]) for one in answers]
     assert codes == [
         (421, "unknown"),
-        (413, "bad_input"),
+        *[(413, "bad_input")] * 8,
         (422, "bad_answer"),
         (422, "bad_answer"),
         (422, "bad_input"),
@@ -85,11 +91,19 @@ def test_a_request_that_is_sent_twice_with_a_key_begins_one_run(service: Service
     service.background.wait(first.json()["run"], 60)
 
 
+SAYS = b"""", "runId": "r", "messages": [{"id": "m", "role": "user", "content": "write Ida"}], "tools": [],
+    "context": [], "state": {}}"""
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
         (b"garbage", "bad_input"),
         (b"{}", "bad_input"),
+        (b'{"threadId": "t", "threadId": "u' + SAYS, "bad_input"),
+        (b'{"threadId": "\\ud800' + SAYS, "bad_input"),
+        (b"[" * 99_999, "bad_input"),
+        (b'{"threadId": "' + b"t" * 9000 + SAYS, "bad_input"),
         (b'{"threadId": "t", "runId": "r", "messages": [], "tools": [], "context": [], "state": {}}', "unknown"),
     ],
 )
@@ -98,6 +112,25 @@ def test_what_ag_ui_cannot_read_ends_with_a_run_error(service: Service, body: by
     last = answer.text.strip().splitlines()[-1]
     assert '"type":"RUN_ERROR"' in last
     assert f'"code":"{code}"' in last
+
+
+def test_a2a_says_what_it_does_not_offer_instead_of_leaving_it_out(service: Service) -> None:
+    message = {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "write Ida"}]}
+    push = {"taskPushNotificationConfig": {"url": "http://127.0.0.1:9/told"}}
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("SendMessage", {"message": message, "configuration": push}),
+        ("SendStreamingMessage", {"message": message, "configuration": push}),
+        ("ListTasks", {"pageSize": -1}),
+        ("ListTasks", {"pageToken": "more"}),
+    ]
+    bodies = [{"jsonrpc": "2.0", "id": 1, "method": method, "params": params} for method, params in calls]
+    version = {"headers": {"A2A-Version": "1.0"}}
+    answers = asked(service, *(("POST", "/teams/post/a2a", {"json": body, **version}) for body in bodies))
+    codes = [-32003, -32003, -32602, -32602]
+    assert [f'"code":{code}' in one.text.replace(" ", "") for one, code in zip(answers, codes, strict=True)] == [
+        True
+    ] * 4
+    assert service.ledger.runs.list() == []
 
 
 def test_a_stream_ends_once_the_token_is_taken(service: Service) -> None:
