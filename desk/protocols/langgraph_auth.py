@@ -27,10 +27,15 @@ auth = Auth()
 
 
 @auth.authenticate
-async def authenticate(authorization: str | None) -> Auth.types.MinimalUserDict:
-    """Whose token is sent."""
-    scheme, _, token = (authorization or "").partition(" ")
-    person = await undisturbed(_holder, token.strip()) if scheme.lower() == "bearer" else None
+async def authenticate(headers: dict[Any, Any]) -> Auth.types.MinimalUserDict:
+    """Whose token is sent, as that of a bearer or, as chats and inboxes of others do, as an API key.
+
+    LangGraph Server tells headers as bytes, Aegra as text.
+    """
+    sent = {_text(name).lower(): _text(value) for name, value in headers.items()}
+    scheme, _, token = sent.get("authorization", "").partition(" ")
+    token = (token if scheme.lower() == "bearer" else sent.get("x-api-key", "")).strip()
+    person = await undisturbed(_holder, token)
     if person is None:
         raise Auth.exceptions.HTTPException(401, str(SignInNeeded()))
     return {"identity": person.name, "permissions": sorted(person.roles)}
@@ -52,13 +57,18 @@ async def authorize(ctx: Auth.types.AuthContext, value: Any) -> dict[str, Any] |
         tenant = person.tenant
     except SettingsError as error:
         raise _refusal(403, str(error)) from error
-    if ctx.action == "update" and value.get("metadata"):
-        value["metadata"].pop(TENANT, None)  # nobody says so themselves
+    is_changed = ctx.action == "update" and bool(value.get("metadata"))
+    if is_changed and value["metadata"].pop(TENANT, tenant) != tenant and not person.sees_all:
+        raise _refusal(403, f"{TENANT!r} says whose it is, and nobody changes that.")
     if ctx.action == "create" or (ctx.action == "create_run" and not person.sees_all):
         if value.get("metadata") is None:
             value["metadata"] = {}
         value["metadata"][TENANT] = tenant
     return None if person.sees_all else {TENANT: tenant}
+
+
+def _text(given: str | bytes) -> str:
+    return given.decode("latin-1") if isinstance(given, bytes) else given
 
 
 def _holder(token: str) -> Person | None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def serving(folder: Path, config: dict[str, Any], port: int = 0) -> Iterator[str
         )
         url = f"http://127.0.0.1:{port}"
         try:
-            _wait_until_up(server, url, folder / "server.log")
+            wait_until_up(server, f"{url}/ok", folder / "server.log")
             yield url
         finally:
             os.killpg(server.pid, signal.SIGTERM)
@@ -43,12 +43,13 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def _wait_until_up(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    for _ in range(6000):  # on a machine that is busy it takes minutes
-        assert server.poll() is None, log.read_text()
-        try:
-            if httpx.get(f"{url}/ok", timeout=1).status_code == 200:
-                return
-        except httpx.TransportError:
+def wait_until_up(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Until this address of it answers; AssertionError with what it said if it ends before."""
+    with httpx.Client(timeout=1) as client:
+        for _ in range(6000):  # on a machine that is busy it takes minutes
+            assert server.poll() is None, log.read_text()
+            with suppress(httpx.TransportError):
+                if client.get(url).status_code == 200:
+                    return
             time.sleep(0.2)  # another process has to get somewhere; there is nothing to wait on
     raise AssertionError(log.read_text())

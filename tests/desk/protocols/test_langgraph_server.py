@@ -1,10 +1,14 @@
 """The table of all protocols, played through LangGraph Server by its own clients: the same counts there."""
 
 import asyncio
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import httpx
@@ -13,12 +17,13 @@ from doors import Door, Place, tokens_of
 from langgraph_dev import free_port, serving
 from langgraph_doors import Inboxes, LangGraph, LangGraphNode
 from langgraph_sdk import get_sync_client
-from node_doors import MODULES, NODE, opened
-from protocol_table import COUNTS, played, sent
+from node_doors import CLIENTS, MODULES, NODE, opened
+from protocol_table import COUNTS, approvals_of, played, sent
 
 from signoff.desk.protocols.langgraph_auth import TENANT
 from signoff.desk.service import Service
 
+CHROMIUM = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome"))), "")
 HELD = """
 import time
 from pathlib import Path
@@ -149,6 +154,75 @@ def test_inboxes_of_others_show_what_waits_and_what_they_send_counts(
 OUTCOMES = {"approve": "done", "edit": "done", "reject": "denied"}
 
 
+@pytest.fixture
+def chat(tmp_path: Path) -> Iterator[str]:
+    """Where the page of agent-chat-ui is: all of it but what Next.js adds around it."""
+    folder = tmp_path / "chat"
+    folder.mkdir()
+    subprocess.run(["node", CLIENTS / "chat_page.mjs", MODULES, folder], check=True)
+    handler = partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}/index.html"
+        server.shutdown()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Files of a folder."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+CHAT = [
+    *INBOX,
+    pytest.mark.skipif(not CHROMIUM, reason="needs chromium"),
+    pytest.mark.skipif(
+        not (MODULES.parent / "clients" / "agent-chat-ui" / "node_modules").is_dir(),
+        reason="python3 make.py real installs what the page of agent-chat-ui is made of first",
+    ),
+]
+
+
+@pytest.mark.parametrize("name", [pytest.param("ann", marks=CHAT)])
+def test_in_agent_chat_ui_somebody_asks_for_letters_and_decides_about_them(
+    name: str, place: Place, chat: str, home: Path
+) -> None:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(300_000)
+        page.goto(chat)
+        page.get_by_label("Deployment URL").fill(place.address)
+        page.get_by_label("Assistant / Graph ID").fill("post")
+        page.get_by_label("API Key").fill(place.tokens[name])
+        page.get_by_role("button", name="Continue").click()
+
+        def ask(goal: str) -> None:
+            page.get_by_placeholder("Type your message").fill(goal)
+            page.get_by_role("button", name="Send").click()
+
+        def decided(goal: str) -> tuple[str, str]:
+            for _ in range(3000):
+                (asked,) = [one for one in approvals_of(place.service) if one.goal == goal]
+                if asked.status != "pending":
+                    return asked.status, asked.decided_by
+                page.wait_for_timeout(100)  # another process has to get somewhere; there is nothing to wait on
+            raise AssertionError(page.inner_text("body"))
+
+        ask("write Ida")
+        page.get_by_role("button", name="Approve", exact=True).click()
+        assert decided("write Ida") == ("approved", name)
+        ask("write Bo")
+        page.get_by_placeholder("Share feedback").fill("not him")
+        page.get_by_role("button", name="Submit rejection").click()
+        assert decided("write Bo") == ("rejected", name)
+        browser.close()
+    assert sent(home) == ["Ida: hello (1)"]
+
+
 def _a_run_at_work_is_not_cut_off(client: Any, home: Path) -> None:
     """While an action is called, what would end the run amid it is refused, and something new waits for its turn."""
     more = {"goal": "write Bo"}
@@ -175,7 +249,8 @@ def _of_other_tenants_there_is_nothing(place: Place, ann: Any, zed: Any) -> None
     theirs = ann.threads.create(metadata={TENANT: "zeta"})
     own = zed.threads.create(metadata={TENANT: ""})
     assert [theirs["metadata"][TENANT], own["metadata"][TENANT]] == ["", "zeta"]
-    zed.threads.update(own["thread_id"], metadata={TENANT: "", "note": "mine"})
+    zed.threads.update(own["thread_id"], metadata={**own["metadata"], "note": "mine"})
+    assert _refused(partial(zed.threads.update, own["thread_id"], metadata={TENANT: ""}))[0] == 403
     assert [found["thread_id"] for found in zed.threads.search()] == [own["thread_id"]]
     assert own["thread_id"] not in [found["thread_id"] for found in ann.threads.search()]
     for client, thread in ((zed, theirs["thread_id"]), (ann, own["thread_id"])):
@@ -192,6 +267,8 @@ def _of_other_tenants_there_is_nothing(place: Place, ann: Any, zed: Any) -> None
 def _nobody_is_let_in_unknown(place: Place, ann: Any) -> None:
     for headers in ({}, {"Authorization": "Bearer nobody"}, {"x-auth-scheme": "langsmith"}):
         assert httpx.post(f"{place.address}/threads", json={}, headers=headers).status_code == 401
+    key = {"X-Api-Key": place.tokens["ann"]}  # as inboxes send what they call a key
+    assert httpx.post(f"{place.address}/threads", json={}, headers=key).status_code == 200
     assert _refused(lambda: ann.assistants.create("post"))[0] == 403
     assert _refused(lambda: ann.store.put_item(["x"], "y", {"z": 1}))[0] == 403
     assert httpx.get(f"{place.address}/.well-known/agent-card.json", headers=place.headers("ann")).status_code == 404

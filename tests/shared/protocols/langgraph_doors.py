@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -90,6 +90,22 @@ class LangGraph(Door):
         """What waits is refused, by which the run ends."""
         refused = await self.answer(team, seen, {"type": "reject", "message": "cancelled"}, who)
         return refused or (await self.follow(team, seen, who)).status
+
+
+class Aegra(LangGraph):
+    """Aegra by the same SDK: a thread tells its values where its state is asked for, and 400 is nothing to answer."""
+
+    async def _ask(self, who: str, thread: str = "", *, team: str = "", **given: Any) -> Told:
+        told = await super()._ask(who, thread, team=team, **given)
+        if told.status == 400 and thread:
+            return replace(await self._ask(who, thread), status=400)
+        if told.state is not None:
+            client = get_client(url=self.place.address, headers=self.place.headers(who))
+            state = await client.threads.get_state(told.state["thread_id"])
+            await client.http.client.aclose()
+            asked = {str(task["id"]): task["interrupts"] for task in state["tasks"] if task["interrupts"]}
+            told.state = {**told.state, "values": state["values"], "interrupts": asked}
+        return told
 
 
 class LangGraphNode(Node, LangGraph):

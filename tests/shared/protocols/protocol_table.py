@@ -18,6 +18,7 @@ COUNTS: dict[str, Any] = {
     "start": "waiting",
     "stream": True,
     "question": "post_letter",
+    "reconnect in the middle": ("waiting", "post_letter"),
     "garbage": "bad_answer",
     "words": "bad_answer",
     "wrong id": "unknown",
@@ -52,6 +53,8 @@ async def played(door: Door, service: Service, home: Path) -> dict[str, Any]:
     came |= {"start": seen.status, "stream": "clerk" in seen.heard, "question": seen.action}
     (approval,) = service.ledger.approvals.pending()
     seen = replace(seen, run=approval.root, approval=approval.id, sha256=seen.sha256 or approval.shown_sha256)
+    again = await door.follow("post", seen)
+    came["reconnect in the middle"] = (again.status, again.action)
     came["garbage"] = await door.answer("post", seen, {"type": "maybe", "approved": "true"})
     came["words"] = await door.answer("post", seen, {"message": "I approve"})
     came["wrong id"] = await door.answer("post", replace(seen, approval="a-000000000000"), APPROVE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,7 @@ def main(folder: Path) -> None:
             follow(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "-d", folder, *wanted)
     install_clients(folder / "npm")
     fetch_inboxes(folder / "clients")
+    install_aegra(folder / "aegra")
 
 
 def install_clients(folder: Path) -> None:
@@ -64,6 +66,24 @@ def fetch_inboxes(folder: Path) -> None:
             sys.stderr.write(f"{address} cannot be reached: the tests that need the inboxes are skipped.\n")
             return
         subprocess.run([git, "-C", place, "checkout", "--quiet", commit], check=True)
+    chat, npx = folder / "agent-chat-ui", shutil.which("npx")
+    if npx is not None and not (chat / "node_modules").is_dir():  # what its page is made of, as its own lock says
+        pnpm = json.loads((chat / "package.json").read_text("utf-8"))["packageManager"]
+        words = [npx, "--yes", pnpm, "install", "--prod", "--frozen-lockfile", "--ignore-scripts", "--loglevel=error"]
+        subprocess.run(words, cwd=chat, env={**os.environ, "CI": "true"}, check=True)
+
+
+def install_aegra(folder: Path) -> None:
+    """Install Aegra and signoff for a Python that it runs on, unless it is there; without one its test is skipped."""
+    there = [found for name in ("python3.12", "python3.13") if (found := shutil.which(name))]
+    found = next((one for one in there if subprocess.run([one, "-c", ""], check=False).returncode == 0), None)
+    if found is None:
+        sys.stderr.write("No Python 3.12 or 3.13: Aegra is not installed, and its test is skipped.\n")
+        return
+    if not (folder / "bin" / "pip").exists():
+        follow(found, "-m", "venv", folder)
+    words = ["install", "--quiet", "-r", HERE / "aegra.txt", "-e", f"{TESTS.parent}[protocols]"]
+    follow(folder / "bin" / "pip", "--disable-pip-version-check", *words)
 
 
 def fetch_source(name: str, sha256: str, folder: Path, tools: Path) -> None:
